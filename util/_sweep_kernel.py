@@ -1,0 +1,193 @@
+"""The two inner loops of the sweep: sums of exponentials over the rows and columns of a tile of products.
+
+``Compiled`` (CPU) works on plain sums of exp(k (c - 1)), which float64 holds without underflow for logit scales k
+up to 300, because k (c - 1) >= -600. The exponentials come from a short polynomial, and those of whole-number
+scales from products of one another. ``Logarithmic`` (CUDA, or any larger k) keeps log-sum-exps instead.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+LARGEST_PLAIN_SCALE = 300.0
+"""Largest logit scale whose exp(-2k) is still a normal float64."""
+
+CHUNK = 256
+"""Columns whose exponentials are kept at a time: a dozen rows of them fit a first-level cache."""
+
+
+class Tile(NamedTuple):
+    """Products of some rows with some columns, and what turns them into the cosines after each shift."""
+
+    products: Tensor  # (g, r, c) float64
+    row_projections: Tensor  # (g * r,)
+    column_projections: Tensor  # (g * c,)
+    against: Tensor  # (s,) amount by which the rows move against the direction
+    along: Tensor  # (s,) amount by which the columns move along it
+    row_inverse_norms: Tensor  # (s, g * r)
+    column_inverse_norms: Tensor  # (s, g * c)
+
+
+def choose(device: torch.device, scales: np.ndarray):
+    """The kernel for a device and these logit scales."""
+    return Compiled if device.type == "cpu" and scales.max() <= LARGEST_PLAIN_SCALE else Logarithmic
+
+
+class Compiled:
+    """Plain sums in a compiled loop, one thread per shift."""
+
+    @staticmethod
+    def new_sums(t: int, s: int, n: int, device) -> np.ndarray:
+        return np.zeros((2, t, s, n))
+
+    @staticmethod
+    def add(tile: Tile, scales: np.ndarray, sums: np.ndarray, rows: slice, columns: slice) -> None:
+        arrays = [part.contiguous().numpy() for part in tile]
+        _add_exponentials(*arrays, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
+
+    @staticmethod
+    def log_sums(sums: np.ndarray) -> np.ndarray:
+        """Logarithms summed over the rows, (2, s, t)."""
+        return np.log(sums, out=sums).sum(-1).transpose(0, 2, 1)
+
+
+class Logarithmic:
+    """Log-sum-exps with torch, one shift and temperature at a time."""
+
+    @staticmethod
+    def new_sums(t: int, s: int, n: int, device) -> Tensor:
+        return torch.full((2, t, s, n), -torch.inf, dtype=torch.float64, device=device)
+
+    @staticmethod
+    def add(tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
+        g, r, c = tile.products.shape
+        p, q = tile.row_projections.view(g, r, 1), tile.column_projections.view(g, 1, c)
+        for s, (a, b) in enumerate(zip(tile.against, tile.along, strict=True)):
+            cosines = tile.products + (b * p - a * b) - a * q
+            cosines *= tile.row_inverse_norms[s].view(g, r, 1) * tile.column_inverse_norms[s].view(g, 1, c)
+            for t, scale in enumerate(scales):
+                logits = (cosines - 1) * scale
+                for half, axis, where in ((0, 2, rows), (1, 1, columns)):
+                    total = sums[half, t, s, where]
+                    torch.logaddexp(total, torch.logsumexp(logits, axis).flatten(), out=total)
+
+    @staticmethod
+    def log_sums(sums: Tensor) -> np.ndarray:
+        """The log-sum-exps summed over the rows, (2, s, t)."""
+        return sums.sum(-1).transpose(1, 2).cpu().numpy()
+
+
+@cache
+def _plan(scales: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How to make exp(k z) for every logit scale k with few exponentials.
+
+    Returns:
+        seeds (e,): scales computed by an exponential, kept as values 0..e-1.
+        steps (m, 2): value e + i is the product of the two values named by row i.
+        wanted (t,): which value belongs to each scale.
+    """
+    whole = sorted({round(k) for k in scales if _is_whole(k)})
+    seeds = whole[:1] + sorted({k for k in scales if not _is_whole(k)})
+    if whole and whole[0] > 1 and len(whole) > 1:
+        seeds = [int(np.gcd.reduce(whole)), *seeds[1:]]
+    value, steps = {k: i for i, k in enumerate(seeds)}, []
+
+    def make(k: int) -> int:
+        if k not in value:
+            larger = max((a for a in value if isinstance(a, int) and a < k and k - a in value), default=0)
+            half = k // (2 * whole_unit) * whole_unit
+            first = larger or (half if k == 2 * half else k - whole_unit)
+            pair = (make(first), make(k - first))
+            steps.append(pair)
+            value[k] = len(seeds) + len(steps) - 1
+        return value[k]
+
+    whole_unit = seeds[0] if whole else 1
+    for k in whole:
+        make(k)
+    wanted = [value[round(k) if _is_whole(k) else k] for k in scales]
+    return np.array(seeds, float), np.array(steps, np.int64).reshape(-1, 2), np.array(wanted, np.int64)
+
+
+def _is_whole(k: float) -> bool:
+    return k >= 1 and abs(k - round(k)) <= 1e-12 * k
+
+
+@numba.njit(parallel=True, cache=True)
+def _add_exponentials(
+    products, p, q, against, along, row_inverse, column_inverse, seeds, steps, wanted, row_sums, column_sums
+):
+    """Adds exp(k (cosine - 1)) to row_sums (t, s, g*r) and column_sums (t, s, g*c) for every shift and scale."""
+    for s in numba.prange(len(against)):
+        _add_one_shift(
+            products,
+            against[s] * q,
+            along[s] * p - against[s] * along[s],
+            row_inverse[s],
+            column_inverse[s],
+            seeds,
+            steps,
+            wanted,
+            row_sums[:, s],
+            column_sums[:, s],
+        )
+
+
+@numba.njit(fastmath=True, cache=True)
+def _add_one_shift(
+    products, moved, offsets, row_inverse, column_inverse, seeds, steps, wanted, row_sums, column_sums
+):
+    groups, rows, columns = products.shape
+    cosines, values = np.empty(CHUNK), np.empty((len(seeds) + len(steps), CHUNK))
+    totals = np.empty((len(wanted), CHUNK))
+    for g in range(groups):
+        for left in range(0, columns, CHUNK):
+            width, first = min(CHUNK, columns - left), g * columns + left
+            # Slices, because an index that is a sum could be negative, and that check would keep the loop scalar.
+            move, shrink = moved[first : first + width], column_inverse[first : first + width]
+            totals[:] = 0.0
+            for i in range(rows):
+                row = g * rows + i
+                offset, inverse, line = offsets[row], row_inverse[row], products[g, i, left : left + width]
+                for j in range(width):
+                    cosines[j] = (line[j] + offset - move[j]) * inverse * shrink[j]
+                _fill(values, cosines, seeds, steps, width)
+                for t in range(len(wanted)):
+                    w, total = wanted[t], 0.0
+                    for j in range(width):
+                        total += values[w, j]
+                        totals[t, j] += values[w, j]
+                    row_sums[t, row] += total
+            for t in range(len(wanted)):
+                for j in range(width):
+                    column_sums[t, first + j] += totals[t, j]
+
+
+@numba.njit(fastmath=True, inline="always")
+def _fill(values, cosines, seeds, steps, width):
+    """values[v, j] = exp(k_v (cosine_j - 1)) for the seeds, then for the products of earlier values.
+
+    exp(k c) = P(k c / 2^h)^(2^h), with h such that P, Taylor's polynomial of degree 9, is only asked for |argument|
+    <= 1/4, where its relative error is below 3e-13; squaring makes that 1e-9 at most.
+    """
+    for v in range(len(seeds)):
+        halvings = 0
+        while seeds[v] > 0.25 * 2.0**halvings:
+            halvings += 1
+        scale, shrink = seeds[v] / 2.0**halvings, np.exp(-seeds[v] / 2.0**halvings)
+        for j in range(width):
+            w = cosines[j] * scale
+            high = 1 / 5040 + w * (1 / 40320 + w * (1 / 362880))
+            middle = 1 / 24 + w * (1 / 120 + w * (1 / 720 + w * high))
+            values[v, j] = (1 + w * (1 + w * (1 / 2 + w * (1 / 6 + w * middle)))) * shrink
+        for _ in range(halvings):
+            for j in range(width):
+                values[v, j] *= values[v, j]
+    for m in range(len(steps)):
+        a, b, out = steps[m, 0], steps[m, 1], len(seeds) + m
+        for j in range(width):
+            values[out, j] = values[a, j] * values[b, j]

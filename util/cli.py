@@ -1,0 +1,87 @@
+"""What every script's command line shares: presets, the common options, one-line errors."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import torch  # noqa: E402 - the backend must be chosen before anything imports matplotlib
+import tyro  # noqa: E402
+
+from util.errors import UserError  # noqa: E402
+
+Preset = Literal["embedded", "paper", "smoke"]
+Device = Literal["auto", "cpu", "cuda"]
+Settings = TypeVar("Settings", bound="Common")
+
+OUTPUTS = Path(__file__).resolve().parent.parent / "outputs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every script; a script's own settings inherit from it."""
+
+    preset: Preset = "embedded"
+    """embedded: no download, a CPU, minutes. paper: the paper's model, data and settings. smoke: seconds."""
+    output: Path
+    """Folder for the csv, json, png and pdf files."""
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+def parse(presets: Mapping[Preset, Settings], description: str, arguments: Sequence[str] | None = None) -> Settings:
+    """Reads a command line over the preset that it names.
+
+    Args:
+        presets: the settings of each preset, all of one class.
+        description: shown by --help.
+        arguments: the words after the script's name; by default those of this process.
+
+    Returns:
+        the settings. An unknown option or value ends the process with exit code 2.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    finder.add_argument("--preset", default="embedded")
+    try:
+        named = finder.parse_known_args(words)[0].preset
+    except argparse.ArgumentError:
+        named = "embedded"
+    default = presets.get(named, presets["embedded"])
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff, tyro.conf.UseAppendAction)
+    return tyro.cli(type(default), default=default, args=words, description=description, config=config)
+
+
+def run(work: Callable[[], None]) -> None:
+    """Runs a command: a UserError becomes one line and exit code 2, Ctrl-C exit code 130."""
+    try:
+        work()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped: nothing was written", file=sys.stderr)
+        sys.exit(130)
+
+
+def resolve_device(device: Device) -> str:
+    """ "cpu" or "cuda" for an option.
+
+    Raises:
+        UserError: cuda is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def say(message: str) -> None:
+    """One line of progress on the terminal."""
+    print(message, flush=True)

@@ -1,0 +1,212 @@
+"""All pair cosines of one modality, summarised block by block: no n x n matrix is ever held.
+
+Two passes over the tiles of the upper triangle, each a matrix product: the first finds the extremes and the
+moments, the second, which then knows the range, fills a histogram fine enough for the quartiles. A CPU tile is
+read by a compiled loop, a CUDA tile by torch operations.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from util.arrays import as_count, as_matrix, result_dtype, row_norms
+from util.errors import UserError
+
+FINE_BINS = 2**15
+"""Least number of bins behind the quartiles: their error stays under 1/FINE_BINS of max - min."""
+
+MOST_BINS = 2**22
+"""Most bins a caller may ask for, so that the counters stay in memory."""
+
+TILE_ROWS, TILE_COLUMNS = 512, 2048
+"""Shape of a tile: 4 MB of float32, and its operands, stay within a CPU's cache."""
+
+UNIT_COPY_BYTES = 2**25
+"""Below this size the unit rows are copied once; above it they are made again for every tile."""
+
+
+@dataclass(frozen=True)
+class CosineStatistics:
+    """The cosines of all n(n-1)/2 pairs of different rows.
+
+    Attributes:
+        mean, std, min, q25, median, q75, max: floats in [-1, 1]; std divides by the number of pairs.
+        histogram: int64 (bins,), the number of unordered pairs in each bin; sums to n(n-1)/2 when the edges span
+            the data, as they do unless the caller gave edges.
+        edges: float64 (bins + 1,), increasing; the last bin includes its right edge, as in numpy.histogram.
+        n_pairs: n(n-1)/2.
+    """
+
+    mean: float
+    std: float
+    min: float
+    q25: float
+    median: float
+    q75: float
+    max: float
+    histogram: Int[np.ndarray, "bins"]
+    edges: Float[np.ndarray, "bins_plus_1"]
+    n_pairs: int
+
+
+def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineStatistics:
+    """Mean, spread, quartiles and histogram of the cosines of all pairs of different rows.
+
+    Args:
+        x: float array (n, d), any scale: rows are normalised here. Products run in float64 for a float64 input,
+            otherwise in float32 with float64 sums.
+        bins: number of equal bins from the smallest to the largest cosine, or an increasing array of edges, which
+            makes histograms of several encoders comparable (pairs outside the edges are then not counted).
+
+    Returns:
+        CosineStatistics. Quartiles are exact to (max - min) / 32768, or to the rounding of the products.
+
+    Raises:
+        UserError: fewer than two rows, a zero row, a value that is not finite, or bins that make no histogram.
+
+    Paper: Figure 2 (a). Trap: self-pairs are excluded. Time O(n^2 d), memory O(nd) up to 32 MB of rows and O(1)
+    beyond that.
+    """
+    matrix = as_matrix(x, least_rows=2)
+    n_bins, edges = _bins(bins)
+    unit = _UnitRows(matrix)
+    low, high, total, squares = _moments(unit)
+    n_pairs = len(matrix) * (len(matrix) - 1) // 2
+    mean = total / n_pairs
+    fine = n_bins * -(-FINE_BINS // n_bins)
+    counts = _histogram(unit, low, high, fine)
+    quartiles = np.clip(_quantiles(counts, low, high, (0.25, 0.5, 0.75)), low, high)
+    if edges is None:
+        edges = np.histogram_bin_edges(np.array([low, high]), n_bins)
+        histogram = counts.reshape(n_bins, -1).sum(1) if high > low else _one_value(n_bins, n_pairs)
+    else:
+        histogram = _histogram_at(unit, edges)
+    std = max(squares / n_pairs - mean**2, 0.0) ** 0.5
+    return CosineStatistics(mean, std, low, *quartiles.tolist(), high, histogram, edges, n_pairs)
+
+
+def _bins(bins) -> tuple[int, np.ndarray | None]:
+    if np.ndim(bins) == 0:
+        count = as_count(bins, "bins")
+        if count > MOST_BINS:
+            raise UserError(f"bins must be at most {MOST_BINS}, not {count}")
+        return count, None
+    edges = np.asarray(bins, dtype=np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+        raise UserError("bins must be a whole number, or at least two finite edges that increase")
+    return 1, edges
+
+
+def _one_value(n_bins: int, n_pairs: int) -> np.ndarray:
+    histogram = np.zeros(n_bins, dtype=np.int64)
+    histogram[n_bins // 2] = n_pairs
+    return histogram
+
+
+class _UnitRows:
+    """Unit rows by slice: copied once when small, made when asked for when large."""
+
+    def __init__(self, x: Tensor):
+        self.x, self.dtype = x, result_dtype(x)
+        norms = row_norms(x)
+        if (norms == 0).any():
+            raise UserError(f"row {int((norms == 0).nonzero()[0])} is zero and has no direction; remove it")
+        self.inverse = (1 / norms)[:, None]
+        self.copy = self._make(0, len(x)) if x.numel() * 4 <= UNIT_COPY_BYTES else None
+
+    def _make(self, start: int, stop: int) -> Tensor:
+        return (self.x[start:stop].double() * self.inverse[start:stop]).to(self.dtype)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return self._make(start, stop) if self.copy is None else self.copy[start:stop]
+
+
+def _tiles(unit: _UnitRows):
+    """Yields (tile of cosines, offset): entry (i, j) is a pair i < j of the whole where j - i > offset."""
+    n = len(unit.x)
+    buffer = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=unit.dtype, device=unit.x.device)
+    for top in range(0, n, TILE_ROWS):
+        rows = unit.rows(top, min(top + TILE_ROWS, n))
+        for left in range(top, n, TILE_COLUMNS):
+            columns = unit.rows(left, min(left + TILE_COLUMNS, n))
+            tile = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
+            torch.mm(rows, columns.T, out=tile)
+            yield tile, top - left
+
+
+def _moments(unit: _UnitRows) -> tuple[float, float, float, float]:
+    """Smallest and largest cosine, sum and sum of squares over the pairs."""
+    parts = []
+    for tile, offset in _tiles(unit):
+        if tile.is_cpu:
+            parts.append(_tile_moments(tile.numpy(), offset))
+        else:
+            values = _pairs_of(tile, offset).double()
+            if len(values):
+                sums = torch.stack([values.min(), values.max(), values.sum(), values.square().sum()])
+                parts.append(tuple(sums.tolist()))
+    low, high, total, squares = zip(*parts, strict=True)
+    return min(low), max(high), sum(total), sum(squares)
+
+
+def _pairs_of(tile: Tensor, offset: int) -> Tensor:
+    keep = torch.ones(tile.shape, dtype=torch.bool, device=tile.device).triu(offset + 1)
+    return tile[keep].clamp(-1, 1)
+
+
+def _histogram(unit: _UnitRows, low: float, high: float, bins: int) -> np.ndarray:
+    """Counts (bins,) of equal bins from low to high; everything lands in the first when they are equal."""
+    counts = np.zeros((numba.get_num_threads(), bins), dtype=np.int64)
+    scale = bins / (high - low) if high > low else 0.0
+    for tile, offset in _tiles(unit):
+        if tile.is_cpu:
+            _tile_histogram(tile.numpy(), offset, low, scale, counts)
+        else:
+            index = ((_pairs_of(tile, offset).double() - low) * scale).long().clamp(0, bins - 1)
+            counts[0] += torch.bincount(index, minlength=bins).cpu().numpy()
+    return counts.sum(0)
+
+
+def _histogram_at(unit: _UnitRows, edges: np.ndarray) -> np.ndarray:
+    """Counts of the pairs between the caller's edges."""
+    return sum(np.histogram(_pairs_of(tile, offset).cpu().numpy(), edges)[0] for tile, offset in _tiles(unit))
+
+
+def _quantiles(counts: np.ndarray, low: float, high: float, at) -> np.ndarray:
+    """Quantiles from a fine histogram, as if values lay evenly inside a bin."""
+    reached = np.concatenate([[0], np.cumsum(counts)])
+    target = np.asarray(at) * reached[-1]
+    index = np.clip(np.searchsorted(reached, target, side="right") - 1, 0, len(counts) - 1)
+    inside = (target - reached[index]) / np.maximum(counts[index], 1)
+    return low + (index + np.clip(inside, 0, 1)) * (high - low) / len(counts)
+
+
+@numba.njit(parallel=True, fastmath=True, cache=True)
+def _tile_moments(tile, offset):  # pragma: no cover - compiled
+    rows, columns = tile.shape
+    lows, highs = np.full(rows, np.inf), np.full(rows, -np.inf)
+    sums, squares = np.zeros(rows), np.zeros(rows)
+    for i in numba.prange(rows):
+        low, high, total, square = 2.0, -2.0, 0.0, 0.0
+        for j in range(max(0, i + offset + 1), columns):
+            value = np.float64(tile[i, j])
+            low, high = min(low, value), max(high, value)
+            total += value
+            square += value * value
+        lows[i], highs[i], sums[i], squares[i] = max(low, -1.0), min(high, 1.0), total, square
+    return lows.min(), highs.max(), sums.sum(), squares.sum()
+
+
+@numba.njit(parallel=True, cache=True)
+def _tile_histogram(tile, offset, low, scale, counts):  # pragma: no cover - compiled
+    rows, columns = tile.shape
+    parts, bins = counts.shape
+    for part in numba.prange(parts):
+        for i in range(part, rows, parts):
+            for j in range(max(0, i + offset + 1), columns):
+                index = np.int64((np.float64(tile[i, j]) - low) * scale)
+                counts[part, min(max(index, 0), bins - 1)] += 1

@@ -1,0 +1,74 @@
+"""One look for every figure: style, colours, and how a figure is saved."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+OTHER = "#0072B2"
+"""Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
+
+TEXT = "#D55E00"
+"""Texts: vermilion of the same palette."""
+
+SERIES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00")
+"""Further series, in order of use."""
+
+INK, MUTED, GRID = "#222222", "#6b6b6b", "#e4e4e4"
+
+EMBEDDED_NOTE = "embedded preset: a small model on generated data; it shows the phenomenon, not the paper's numbers"
+
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 200,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+
+def use_style() -> None:
+    """Sets the style for this process."""
+    plt.rcParams.update(STYLE)
+
+
+def panel_title(axes: Axes, letter: str, title: str) -> None:
+    """A bold panel letter and its title, flush left, as in the paper."""
+    axes.set_title(f"$\\bf{{({letter})}}$ {title}", loc="left")
+
+
+def temperature_label(temperature: float) -> str:
+    """A temperature as the paper writes it: 1/100 for 0.01, 1 for 1."""
+    inverse = 1 / temperature
+    if abs(inverse - round(inverse)) < 1e-6 * inverse:
+        return "1" if round(inverse) == 1 else f"1/{round(inverse)}"
+    return f"{temperature:.3g}"
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Writes ``name.png`` and ``name.pdf`` without dates, so that the same figure is the same file; closes it."""
+    files = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.pdf"]
+    figure.savefig(files[0], metadata={"Software": None})
+    figure.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    plt.close(figure)
+    return files

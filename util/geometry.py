@@ -1,0 +1,316 @@
+"""The gap and the cone: centroids, the gap vector, the shift along it, and cosines within one modality.
+
+Every function takes numpy arrays or torch tensors (CPU or CUDA), leaves them as they are and answers in kind.
+Sums run in float64 whatever the dtype of the input; arrays come back in the dtype of the first argument, in
+float32 where that is half precision.
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from util.arrays import (
+    as_matrix,
+    as_numbers,
+    as_pair,
+    as_unit_pair,
+    blocks,
+    like,
+    result_dtype,
+    row_norms,
+)
+from util.cosines import CosineStatistics, cosine_statistics
+from util.errors import UserError
+
+__all__ = [
+    "CosineStatistics",
+    "centroid",
+    "cosine_statistics",
+    "gap_distance",
+    "gap_vector",
+    "matched_cosine",
+    "mean_cosine",
+    "shift",
+    "signed_gap_distances",
+    "unit_gap_vector",
+    "unit_rows",
+]
+
+Array = np.ndarray | Tensor
+Side = Literal["both", "first"]
+
+ZERO_GAP = 1e-7
+"""Below this length, about the rounding of a float32 mean, a gap vector has no direction to speak of."""
+
+
+def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Every row divided by its Euclidean norm.
+
+    Args:
+        x: float array (n, d), any scale.
+
+    Returns:
+        float array (n, d), unit-norm rows.
+
+    Raises:
+        UserError: a row is zero, or ``x`` is not a finite matrix.
+    """
+    matrix = as_matrix(x)
+    out = torch.empty(matrix.shape, dtype=result_dtype(matrix), device=matrix.device)
+    norms = _nonzero_norms(matrix)
+    for start, block in blocks(matrix):
+        out[start : start + len(block)] = block.double() / norms[start : start + len(block), None]
+    return like(out, x)
+
+
+def _nonzero_norms(x: Tensor) -> Tensor:
+    norms = row_norms(x)
+    if (norms == 0).any():
+        raise UserError(f"row {int((norms == 0).nonzero()[0])} is zero and has no direction; remove it")
+    return norms
+
+
+def centroid(x: Float[Array, "n d"]) -> Float[Array, "d"]:
+    """Mean of the rows, itself not normalised: for unit rows its norm lies in [0, 1], 1 for a single direction."""
+    return like(_centroid(as_matrix(x)).to(result_dtype(as_matrix(x))), x)
+
+
+def _centroid(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean of the rows in float64 (d,), or with weights (n, k) the k weighted means (k, d)."""
+    columns = 1 if weights is None else weights.shape[1]
+    total = torch.zeros(columns, x.shape[1], dtype=torch.float64, device=x.device)
+    for start, block in blocks(x):
+        if weights is None:
+            total += block.double().sum(0)
+        else:
+            total += weights[start : start + len(block)].T @ block.double()
+    return total[0] / len(x) if weights is None else total / len(x)
+
+
+def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
+    """Centroid of the first modality minus centroid of the second.
+
+    Args:
+        x: float array (n, d), unit-norm rows; images in the paper.
+        y: float array (m, d), unit-norm rows; texts in the paper. m may differ from n.
+
+    Returns:
+        float array (d,). Its norm, the gap distance, lies in [0, 2]. It is not a unit vector.
+
+    Raises:
+        UserError: widths differ, a row is not unit-norm within 1e-3, or a value is not finite.
+
+    Paper: section 4.2, the definition of Delta_gap.
+    """
+    a, b = as_unit_pair(x, y)
+    return like((_centroid(a) - _centroid(b)).to(result_dtype(a)), x)
+
+
+def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
+    """Euclidean distance between the two centroids, in [0, 2].
+
+    Args:
+        x: float array (n, d), unit-norm rows.
+        y: float array (m, d), unit-norm rows; m may differ from n.
+
+    Raises:
+        UserError: as ``gap_vector``.
+
+    Paper: section 4.2, ||Delta_gap||. Trap: depends on the data as well as on the model, so compare two models
+    on the same pairs.
+    """
+    a, b = as_unit_pair(x, y)
+    return float(torch.linalg.vector_norm(_centroid(a) - _centroid(b)))
+
+
+def unit_gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
+    """The gap vector divided by its length: the default direction of ``shift``.
+
+    Raises:
+        UserError: as ``gap_vector``, or the gap is zero and has no direction.
+    """
+    a, b = as_unit_pair(x, y)
+    return like(_unit_gap(a, b).to(result_dtype(a)), x)
+
+
+def _unit_gap(x: Tensor, y: Tensor) -> Tensor:
+    gap = _centroid(x) - _centroid(y)
+    length = float(torch.linalg.vector_norm(gap))
+    if length < ZERO_GAP:
+        raise UserError(
+            f"the gap is zero (distance {length:.1e}), so it gives no direction to shift along; pass one"
+        )
+    return gap / length
+
+
+def resolve_direction(x: Tensor, y: Tensor, direction) -> Tensor:
+    """The unit vector (d,) in float64 that a shift follows: that of the gap, or the one given, made unit.
+
+    Raises:
+        UserError: the gap, or the direction given, is zero; the direction is not (d,) finite numbers.
+    """
+    if direction is None:
+        return _unit_gap(x, y)
+    given = torch.as_tensor(as_numbers(direction, "direction"), device=x.device)
+    length = torch.linalg.vector_norm(given)
+    if len(given) != x.shape[1] or length == 0:
+        raise UserError(
+            f"direction must be {x.shape[1]} numbers, not all zero; it has {len(given)}, norm {length:.3g}"
+        )
+    return given / length
+
+
+def side_amounts(amounts, side: Side):
+    """How far x moves against the direction and y along it: half each, or x all of it.
+
+    Raises:
+        UserError: ``side`` is neither "both" nor "first".
+    """
+    if side == "both":
+        return amounts / 2, amounts / 2
+    if side == "first":
+        return amounts, amounts * 0
+    raise UserError(f'side must be "both" or "first", not {side!r}')
+
+
+def shift(
+    x: Float[Array, "n d"],
+    y: Float[Array, "m d"],
+    amount: float,
+    direction: Float[Array, "d"] | None = None,
+    side: Side = "both",
+) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
+    """Moves the two modalities along a unit direction and puts every row back on the sphere.
+
+    Args:
+        x: float array (n, d), unit-norm rows.
+        y: float array (m, d), unit-norm rows; m may differ from n.
+        amount: the paper's delta, in units of the *unit* direction: positive closes the gap, negative widens it.
+        direction: float array (d,), made unit here; by default the unit gap vector of ``x`` and ``y``.
+        side: "both" moves x by -amount/2 and y by +amount/2 (paper, Figure 3 and Table 1); "first" moves x by
+            -amount and leaves y as it is (paper, Table 2).
+
+    Returns:
+        (x', y'): new arrays, unit-norm rows.
+
+    Raises:
+        UserError: a zero gap without a direction, rows that are not unit-norm, a row that the shift moves to zero.
+
+    Paper: section 4.2, "embedding shift". Trap: because of the renormalisation, the gap does not shrink by
+    ``amount``, and a shift by the gap distance does not quite close it.
+    """
+    a, b = as_unit_pair(x, y)
+    delta = as_numbers(amount, "amount")
+    if delta.size != 1:
+        raise UserError(f"amount must be one number, not {delta.size}; util.contrastive.sweep takes many")
+    unit = resolve_direction(a, b, direction)
+    move_x, move_y = side_amounts(float(delta[0]), side)
+    return like(_moved(a, -move_x * unit), x), like(_moved(b, move_y * unit), y)
+
+
+def _moved(x: Tensor, step: Tensor) -> Tensor:
+    out = torch.empty(x.shape, dtype=result_dtype(x), device=x.device)
+    for start, block in blocks(x):
+        moved = block.double() + step
+        norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+        if (norms == 0).any():
+            raise UserError(
+                f"the shift moves row {start + int((norms == 0).nonzero()[0, 0])} to zero; change amount"
+            )
+        out[start : start + len(block)] = moved / norms
+    return out
+
+
+def signed_gap_distances(
+    x: Float[Array, "n d"],
+    y: Float[Array, "m d"],
+    shifts,
+    direction: Float[Array, "d"] | None = None,
+    side: Side = "both",
+) -> np.ndarray:
+    """Gap distance after each shift, signed by the side of each other on which the centroids lie.
+
+    Args:
+        x: float array (n, d), unit-norm rows.
+        y: float array (m, d), unit-norm rows; m may differ from n.
+        shifts: k amounts, as in ``shift``.
+        direction: as in ``shift``.
+        side: as in ``shift``.
+
+    Returns:
+        float64 numpy array (k,) in [-2, 2]: the distance between the centroids of the shifted, renormalised rows,
+        negative where the shifted gap vector points against ``direction`` (the modalities have moved past each other).
+
+    Raises:
+        UserError: as ``shift``.
+
+    Paper: the horizontal axis of Figure 3 (b-d). All shifts come from two (k, n) x (n, d) products, because a
+    shifted centroid is a weighted mean of the unshifted rows plus a multiple of the direction.
+    """
+    a, b = as_unit_pair(x, y)
+    unit = resolve_direction(a, b, direction)
+    move_x, move_y = side_amounts(torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device), side)
+    gaps = _shifted_centroids(a, unit, -move_x) - _shifted_centroids(b, unit, move_y)
+    sign = torch.where(gaps @ unit < 0, -1.0, 1.0)
+    return (sign * torch.linalg.vector_norm(gaps, dim=1)).cpu().numpy()
+
+
+def _shifted_centroids(x: Tensor, unit: Tensor, steps: Tensor) -> Tensor:
+    """Centroids (k, d) of the renormalised rows of x + step * unit, for k steps."""
+    inverse = 1 / shifted_norms(row_norms(x).square(), project(x, unit), steps)
+    return _centroid(x, inverse.T) + (inverse.mean(1) * steps)[:, None] * unit
+
+
+def project(x: Tensor, unit: Tensor) -> Tensor:
+    """Inner product of every row (n, d) with a float64 vector (d,), in float64 (n,)."""
+    return torch.cat([block.double() @ unit for _, block in blocks(x)])
+
+
+def shifted_norms(squared_norms: Tensor, projections: Tensor, steps: Tensor) -> Tensor:
+    """Norms (k, n) of x_i + step_k u from ||x_i||^2 (n,) and <x_i, u> (n,) for a unit vector u.
+
+    Raises:
+        UserError: a row comes to zero.
+    """
+    squares = squared_norms + 2 * steps[:, None] * projections + steps[:, None] ** 2
+    if (squares <= 1e-14).any():
+        raise UserError(
+            f"a shift moves row {int((squares <= 1e-14).nonzero()[0, 1])} to zero; change the shifts"
+        )
+    return squares.sqrt()
+
+
+def mean_cosine(x: Float[Array, "n d"]) -> float:
+    """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: how narrow the cone is.
+
+    Args:
+        x: float array (n, d), any scale: rows are normalised here.
+
+    Raises:
+        UserError: fewer than two rows, a zero row, or a value that is not finite.
+
+    Paper: Figure 2 (a) and (b). Self-pairs are excluded; Figure 2 (b) as released includes them, which adds
+    (1 - mean)/n. Costs O(nd): the sum over all pairs is ||sum of the unit rows||^2.
+    """
+    matrix = as_matrix(x, least_rows=2)
+    n = len(matrix)
+    total = n * _centroid(matrix, (1 / _nonzero_norms(matrix))[:, None])[0]
+    return math.fsum([float(total @ total), -n]) / (n * (n - 1))
+
+
+def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
+    """Mean cosine between row i of ``x`` and row i of ``y``, in [-1, 1]; rows are normalised here.
+
+    Raises:
+        UserError: row counts or widths differ, a zero row, or a value that is not finite.
+    """
+    a, b = as_pair(x, y)
+    if len(a) != len(b):
+        raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
+    scale = 1 / (_nonzero_norms(a) * _nonzero_norms(b))
+    dots = torch.cat([(block.double() * b[i : i + len(block)].double()).sum(1) for i, block in blocks(a)])
+    return float((dots * scale).mean())

@@ -1,0 +1,214 @@
+"""The record of a run: tidy tables as csv, and everything that made them as json beside them.
+
+Figures, notebooks, the report and the README tables read records and nothing else.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numba
+import numpy as np
+import pandas as pd
+import torch
+
+from util.errors import UserError
+
+SCHEMA_VERSION = 1
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = (
+    "torch", "open_clip_torch", "numpy", "umap-learn", "matplotlib", "pandas", "datasets", "jupyter",
+    "scikit-learn", "scipy", "numba",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published number or claim beside ours.
+
+    Attributes:
+        panel: where the paper or its notebooks state it, for instance "Figure 3 (b)".
+        quantity: what it is, with its unit or settings.
+        published: the published value, as a number or in the paper's words; None where nothing is published.
+        ours: what this run gives.
+        on: the embeddings or data that ours was measured on.
+        agrees: whether they agree; None where they are not expected to (other model, other data).
+        note: how far apart, or why they may differ.
+    """
+
+    panel: str
+    quantity: str
+    published: float | str | None
+    ours: float | str
+    on: str
+    agrees: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as read back from its files.
+
+    Attributes:
+        name: the script's name, and the stem of its files.
+        folder: where they lie.
+        about: the contents of <name>.json.
+        tables: "" -> <name>.csv, "what" -> <name>_what.csv.
+    """
+
+    name: str
+    folder: Path
+    about: Mapping
+    tables: Mapping[str, pd.DataFrame] = field(repr=False)
+
+
+def save(
+    folder: Path,
+    name: str,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    settings,
+    seconds: float,
+    device: str,
+    dtype: str,
+    data: Sequence[Mapping],
+    comparisons: Sequence[Comparison] = (),
+    left_out: Sequence[str] = (),
+    results: Mapping | None = None,
+) -> Record:
+    """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into a folder and reads them back.
+
+    Args:
+        folder: an existing folder, usually that of ``util.files.publishing``.
+        name: the script's name.
+        tables: "" for the main table, "what" for each further one.
+        settings: a dataclass with everything that shapes the result, the seed included.
+        seconds: how long the run took.
+        device: what it ran on.
+        dtype: the precision of the arrays it measured.
+        data: one mapping for each input: what it is, revision or hash, split, count, caption rule.
+        comparisons: published values beside ours.
+        left_out: one line for each panel that lacks its data, with the reason.
+        results: further numbers for the figure, the notebook and the report.
+    """
+    for what, table in tables.items():
+        table.to_csv(folder / _table_file(name, what), index=False, float_format="%.9g")
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "script": name,
+        "command": command(),
+        "settings": _plain(settings),
+        "commit": commit(),
+        "versions": versions(),
+        "machine": machine(device, dtype),
+        "seconds": round(seconds, 3),
+        "data": [dict(part) for part in data],
+        "tables": {_table_file(name, what): list(table.columns) for what, table in tables.items()},
+        "comparisons": [asdict(part) for part in comparisons],
+        "left_out": list(left_out),
+        "results": dict(results or {}),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(_plain(about), indent=1, allow_nan=False) + "\n")
+    return load(folder, name)
+
+
+def load(folder: Path, name: str) -> Record:
+    """Reads a record and checks that its tables are there with the columns that it names.
+
+    Raises:
+        UserError: no record, a damaged one, or one of another schema; names the file and how to make it.
+    """
+    folder = Path(folder)
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no record here; run {name}.py first")
+    try:
+        about = json.loads(path.read_text())
+        if about["schema_version"] != SCHEMA_VERSION:
+            raise UserError(f"{path}: schema {about['schema_version']}, expected {SCHEMA_VERSION}; run {name}.py again")
+        tables = {file: pd.read_csv(folder / file) for file in about["tables"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: damaged record ({error}); run {name}.py again") from error
+    for file, table in tables.items():
+        if list(table.columns) != about["tables"][file]:
+            raise UserError(f"{folder / file}: columns differ from the record's; run {name}.py again")
+    return Record(name, folder, about, {_what(name, file): table for file, table in tables.items()})
+
+
+def _table_file(name: str, what: str) -> str:
+    return f"{name}_{what}.csv" if what else f"{name}.csv"
+
+
+def _what(name: str, file: str) -> str:
+    return file.removeprefix(name).removeprefix("_").removesuffix(".csv")
+
+
+def command() -> str:
+    """The command line of this process, with paths inside the repository made relative to it."""
+    words = [Path(sys.argv[0]).name if not sys.argv[0] else sys.argv[0], *sys.argv[1:]]
+    root = f"{REPOSITORY}/"
+    return " ".join(["python", *(word.replace(root, "") for word in words)])
+
+
+def commit() -> dict:
+    """The commit that the code stands on and whether the tree was clean; None where there is no repository."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"hash": git("rev-parse", "HEAD"), "clean": None if status is None else not status}
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that shape results."""
+
+    def of(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {"python": platform.python_version(), **{package: of(package) for package in PACKAGES}}
+
+
+def machine(device: str, dtype: str) -> dict:
+    """What a run ran on, in general terms."""
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    return {
+        "device": device,
+        "gpu": gpu,
+        "dtype": dtype,
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},
+    }
+
+
+def _plain(value):
+    """The value in types that json holds; a number that is not finite becomes None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Path):
+        return str(value).replace(f"{REPOSITORY}/", "")
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,53 @@
+"""Two-dimensional views of embeddings, the same on every run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+
+from util.errors import UserError
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Principal components of some rows.
+
+    Attributes:
+        mean: float64 (d,), what is subtracted.
+        components: float64 (k, d), orthonormal rows, the largest variance first; the sign of each is fixed by
+            scikit-learn (its largest entry in absolute value is positive).
+        explained_variance_ratio: float64 (k,), fractions of the total variance.
+    """
+
+    mean: Float[np.ndarray, "d"]
+    components: Float[np.ndarray, "k d"]
+    explained_variance_ratio: Float[np.ndarray, "k"]
+
+    def coordinates(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Coordinates (n, k) of rows (n, d) in float64."""
+        return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components.T
+
+    def direction(self, vector: Float[np.ndarray, "d"]) -> Float[np.ndarray, "k"]:
+        """Components (k,) of a direction, which no mean is subtracted from."""
+        return self.components @ np.asarray(vector, dtype=np.float64)
+
+
+def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -> Projection:
+    """Principal components of several modalities together, as Figure 3 (a) of the paper.
+
+    Args:
+        modalities: arrays (n_m, d) of one width.
+        components: how many to keep, at most min(total rows, d).
+
+    Raises:
+        UserError: more components than rows or columns allow.
+
+    Trap: with a gap, the first component is close to the gap vector, because the gap is the largest variance.
+    """
+    rows = np.concatenate([np.asarray(part, dtype=np.float64) for part in modalities])
+    if not 1 <= components <= min(rows.shape):
+        raise UserError(f"components must be from 1 to {min(rows.shape)}, not {components}")
+    solver = "covariance_eigh" if len(rows) >= rows.shape[1] else "full"
+    pca = PCA(n_components=components, svd_solver=solver).fit(rows)
+    return Projection(pca.mean_, pca.components_, pca.explained_variance_ratio_)
