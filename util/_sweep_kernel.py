@@ -1,5 +1,7 @@
 """The two inner loops of the sweep: sums of exponentials over the rows and columns of a tile of products.
 
+The matched pair is left out of its sums, so that a loss log(1 + sum / matched) keeps its digits however small it is.
+
 ``Compiled`` (CPU) works on plain sums of exp(k (c - 1)), which float64 holds without underflow for logit scales k
 up to 300, because k (c - 1) >= -600. The exponentials come from a short polynomial, and those of whole-number
 scales from products of one another. ``Logarithmic`` (CUDA, or any larger k) keeps log-sum-exps instead.
@@ -30,6 +32,7 @@ class Tile(NamedTuple):
     along: Tensor  # (s,) amount by which the columns move along it
     row_inverse_norms: Tensor  # (s, g * r)
     column_inverse_norms: Tensor  # (s, g * c)
+    diagonal: int  # the matched column of row i is i + diagonal, if the tile has it
 
 
 def choose(device: torch.device, scales: np.ndarray):
@@ -46,13 +49,15 @@ class Compiled:
 
     @staticmethod
     def add(tile: Tile, scales: np.ndarray, sums: np.ndarray, rows: slice, columns: slice) -> None:
-        arrays = [part.contiguous().numpy() for part in tile]
-        _add_exponentials(*arrays, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
+        arrays = [part.contiguous().numpy() for part in tile[:-1]]
+        _add_exponentials(*arrays, tile.diagonal, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
 
     @staticmethod
-    def log_sums(sums: np.ndarray) -> np.ndarray:
-        """Logarithms summed over the rows, (2, s, t)."""
-        return np.log(sums, out=sums).sum(-1).transpose(0, 2, 1)
+    def losses(sums: np.ndarray, matched: Tensor, scales: np.ndarray) -> np.ndarray:
+        """Losses summed over the rows, (2, s, t), from the sums and the matched cosines minus 1 (s, n)."""
+        for t, scale in enumerate(scales):
+            sums[:, t] /= np.exp(scale * matched.numpy())
+        return np.log1p(sums, out=sums).sum(-1).transpose(0, 2, 1)
 
 
 class Logarithmic:
@@ -69,6 +74,7 @@ class Logarithmic:
         for s, (a, b) in enumerate(zip(tile.against, tile.along, strict=True)):
             cosines = tile.products + (b * p - a * b) - a * q
             cosines *= tile.row_inverse_norms[s].view(g, r, 1) * tile.column_inverse_norms[s].view(g, 1, c)
+            cosines.diagonal(tile.diagonal, 1, 2).fill_(-torch.inf)
             for t, scale in enumerate(scales):
                 logits = (cosines - 1) * scale
                 for half, axis, where in ((0, 2, rows), (1, 1, columns)):
@@ -76,9 +82,10 @@ class Logarithmic:
                     torch.logaddexp(total, torch.logsumexp(logits, axis).flatten(), out=total)
 
     @staticmethod
-    def log_sums(sums: Tensor) -> np.ndarray:
-        """The log-sum-exps summed over the rows, (2, s, t)."""
-        return sums.sum(-1).transpose(1, 2).cpu().numpy()
+    def losses(sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
+        """Losses summed over the rows, (2, s, t), from the log-sum-exps and the matched cosines minus 1 (s, n)."""
+        against_matched = sums - matched * torch.as_tensor(scales, device=sums.device)[:, None, None]
+        return torch.logaddexp(against_matched, torch.zeros_like(sums)).sum(-1).transpose(1, 2).cpu().numpy()
 
 
 @cache
@@ -119,9 +126,9 @@ def _is_whole(k: float) -> bool:
 
 @numba.njit(parallel=True, cache=True)
 def _add_exponentials(
-    products, p, q, against, along, row_inverse, column_inverse, seeds, steps, wanted, row_sums, column_sums
+    products, p, q, against, along, row_inverse, column_inverse, diagonal, seeds, steps, wanted, row_sums, column_sums
 ):
-    """Adds exp(k (cosine - 1)) to row_sums (t, s, g*r) and column_sums (t, s, g*c) for every shift and scale."""
+    """Adds exp(k (cosine - 1)) of the unmatched pairs to row_sums (t, s, g*r) and column_sums (t, s, g*c)."""
     for s in numba.prange(len(against)):
         _add_one_shift(
             products,
@@ -129,6 +136,7 @@ def _add_exponentials(
             along[s] * p - against[s] * along[s],
             row_inverse[s],
             column_inverse[s],
+            diagonal,
             seeds,
             steps,
             wanted,
@@ -139,7 +147,7 @@ def _add_exponentials(
 
 @numba.njit(fastmath=True, cache=True)
 def _add_one_shift(
-    products, moved, offsets, row_inverse, column_inverse, seeds, steps, wanted, row_sums, column_sums
+    products, moved, offsets, row_inverse, column_inverse, diagonal, seeds, steps, wanted, row_sums, column_sums
 ):
     groups, rows, columns = products.shape
     cosines, values = np.empty(CHUNK), np.empty((len(seeds) + len(steps), CHUNK))
@@ -156,6 +164,10 @@ def _add_one_shift(
                 for j in range(width):
                     cosines[j] = (line[j] + offset - move[j]) * inverse * shrink[j]
                 _fill(values, cosines, seeds, steps, width)
+                matched = i + diagonal - left
+                if 0 <= matched < width:
+                    for t in range(len(wanted)):
+                        values[wanted[t], matched] = 0.0
                 for t in range(len(wanted)):
                     w, total = wanted[t], 0.0
                     for j in range(width):

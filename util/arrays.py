@@ -36,16 +36,12 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Tensor:
     if tensor.ndim != 2:
         raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(tensor.shape)}")
     if tensor.shape[0] < least_rows or tensor.shape[1] < 1:
-        raise UserError(
-            f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(tensor.shape)}"
-        )
+        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(tensor.shape)}")
     for start, block in blocks(tensor):
         finite = torch.isfinite(block).all(dim=1)
         if not finite.all():
             row = start + int((~finite).nonzero()[0])
-            raise UserError(
-                f"{name} holds a value that is not finite, first in row {row}; remove or mend that row"
-            )
+            raise UserError(f"{name} holds a value that is not finite, first in row {row}; remove or mend that row")
     return tensor
 
 
@@ -135,9 +131,7 @@ def as_numbers(values, name: str) -> np.ndarray:
         UserError: empty, not numbers, or not finite.
     """
     try:
-        array = np.atleast_1d(
-            np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
-        )
+        array = np.atleast_1d(np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64))
     except (TypeError, ValueError):
         raise UserError(f"{name} must be numbers, not {values!r}") from None
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():

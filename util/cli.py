@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import torch  # noqa: E402 - the backend must be chosen before anything imports matplotlib
-import tyro  # noqa: E402
+import torch
+import tyro
 
-from util.errors import UserError  # noqa: E402
+from util.errors import UserError
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -84,9 +84,7 @@ def contrastive_loss(
     if tau.size != 1:
         raise UserError(f"temperature must be one number, not {tau.size}; sweep takes many")
     still = torch.zeros(1, dtype=torch.float64, device=a.device)
-    moves = _Moves(
-        torch.zeros(a.shape[1], dtype=torch.float64, device=a.device), still, still, renormalise=False
-    )
+    moves = _Moves(torch.zeros(a.shape[1], dtype=torch.float64, device=a.device), still, still, renormalise=False)
     return float(_losses(a, b, moves, _logit_scales(tau), _batch_size(batch, len(a)))[int(released)][0, 0])
 
 
@@ -139,11 +137,7 @@ def sweep_both(
     scales = _logit_scales(as_numbers(temperatures, "temperatures"))
     size = _batch_size(batch, len(a))
     moving = direction is not None or bool((amounts != 0).any())
-    unit = (
-        resolve_direction(a, b, direction)
-        if moving
-        else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
-    )
+    unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
     return _losses(a, b, _Moves(unit, *side_amounts(amounts, side), renormalise=True), scales, size)
 
 
@@ -189,7 +183,7 @@ def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size:
     kernel = _sweep_kernel.choose(x.device, scales)
     sums = kernel.new_sums(len(scales), len(moves.against), len(x), x.device)
     for rows, columns, products in _products(x, y, size):
-        cosines = _sweep_kernel.Tile(
+        tile = _sweep_kernel.Tile(
             products,
             p[rows],
             q[columns],
@@ -197,14 +191,13 @@ def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size:
             moves.along,
             1 / norms_x[:, rows],
             1 / norms_y[:, columns],
+            rows.start - columns.start,
         )
-        kernel.add(cosines, scales, sums, rows, columns)
-    matched = torch.cat(
-        [(x[i : i + TILE].double() * y[i : i + TILE].double()).sum(1) for i in range(0, len(x), TILE)]
-    )
+        kernel.add(tile, scales, sums, rows, columns)
+    matched = torch.cat([(x[i : i + TILE].double() * y[i : i + TILE].double()).sum(1) for i in range(0, len(x), TILE)])
     along, against = moves.along[:, None], moves.against[:, None]
-    matched = (matched + along * p - against * q - along * against) / (norms_x * norms_y)
-    return kernel.log_sums(sums) - (scales * (matched.sum(1).cpu().numpy()[:, None] - len(x)))
+    cosines = (matched + along * p - against * q - along * against) / (norms_x * norms_y)
+    return kernel.losses(sums, cosines - 1, scales)
 
 
 def _norms(x: Tensor, projections: Tensor, steps: Tensor, moves: _Moves) -> Tensor:

@@ -74,19 +74,20 @@ def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineS
     matrix = as_matrix(x, least_rows=2)
     n_bins, edges = _bins(bins)
     unit = _UnitRows(matrix)
-    low, high, total, squares = _moments(unit)
     n_pairs = len(matrix) * (len(matrix) - 1) // 2
-    mean = total / n_pairs
+    pivot = unit.mean_cosine()
+    low, high, total, squares = _moments(unit, pivot)
+    offset = total / n_pairs
     fine = n_bins * -(-FINE_BINS // n_bins)
     counts = _histogram(unit, low, high, fine)
-    quartiles = np.clip(_quantiles(counts, low, high, (0.25, 0.5, 0.75)), low, high)
+    quartiles = _quantiles(counts, low, high, (0.25, 0.5, 0.75))
     if edges is None:
         edges = np.histogram_bin_edges(np.array([low, high]), n_bins)
         histogram = counts.reshape(n_bins, -1).sum(1) if high > low else _one_value(n_bins, n_pairs)
     else:
         histogram = _histogram_at(unit, edges)
-    std = max(squares / n_pairs - mean**2, 0.0) ** 0.5
-    return CosineStatistics(mean, std, low, *quartiles.tolist(), high, histogram, edges, n_pairs)
+    std = max(squares / n_pairs - offset**2, 0.0) ** 0.5
+    return CosineStatistics(pivot + offset, std, low, *quartiles.tolist(), high, histogram, edges, n_pairs)
 
 
 def _bins(bins) -> tuple[int, np.ndarray | None]:
@@ -121,6 +122,12 @@ class _UnitRows:
     def _make(self, start: int, stop: int) -> Tensor:
         return (self.x[start:stop].double() * self.inverse[start:stop]).to(self.dtype)
 
+    def mean_cosine(self) -> float:
+        """Mean over all pairs from the closed form, about which the moments are taken to keep their digits."""
+        n, parts = len(self.x), range(0, len(self.x), TILE_COLUMNS)
+        total = sum(self.rows(i, min(i + TILE_COLUMNS, n)).double().sum(0) for i in parts)
+        return float((total @ total - n) / (n * (n - 1)))
+
     def rows(self, start: int, stop: int) -> Tensor:
         return self._make(start, stop) if self.copy is None else self.copy[start:stop]
 
@@ -138,19 +145,24 @@ def _tiles(unit: _UnitRows):
             yield tile, top - left
 
 
-def _moments(unit: _UnitRows) -> tuple[float, float, float, float]:
-    """Smallest and largest cosine, sum and sum of squares over the pairs."""
+def _moments(unit: _UnitRows, pivot: float) -> tuple[float, float, float, float]:
+    """Smallest and largest cosine, and the sums of (cosine - pivot) and of its square, over the pairs."""
     parts = []
     for tile, offset in _tiles(unit):
-        if tile.is_cpu:
-            parts.append(_tile_moments(tile.numpy(), offset))
+        if _on_cpu(tile):
+            parts.append(_tile_moments(tile.numpy(), offset, pivot))
         else:
             values = _pairs_of(tile, offset).double()
             if len(values):
-                sums = torch.stack([values.min(), values.max(), values.sum(), values.square().sum()])
+                centred = values - pivot
+                sums = torch.stack([values.min(), values.max(), centred.sum(), centred.square().sum()])
                 parts.append(tuple(sums.tolist()))
     low, high, total, squares = zip(*parts, strict=True)
     return min(low), max(high), sum(total), sum(squares)
+
+
+def _on_cpu(tile: Tensor) -> bool:
+    return tile.is_cpu
 
 
 def _pairs_of(tile: Tensor, offset: int) -> Tensor:
@@ -163,7 +175,7 @@ def _histogram(unit: _UnitRows, low: float, high: float, bins: int) -> np.ndarra
     counts = np.zeros((numba.get_num_threads(), bins), dtype=np.int64)
     scale = bins / (high - low) if high > low else 0.0
     for tile, offset in _tiles(unit):
-        if tile.is_cpu:
+        if _on_cpu(tile):
             _tile_histogram(tile.numpy(), offset, low, scale, counts)
         else:
             index = ((_pairs_of(tile, offset).double() - low) * scale).long().clamp(0, bins - 1)
@@ -177,16 +189,21 @@ def _histogram_at(unit: _UnitRows, edges: np.ndarray) -> np.ndarray:
 
 
 def _quantiles(counts: np.ndarray, low: float, high: float, at) -> np.ndarray:
-    """Quantiles from a fine histogram, as if values lay evenly inside a bin."""
-    reached = np.concatenate([[0], np.cumsum(counts)])
-    target = np.asarray(at) * reached[-1]
-    index = np.clip(np.searchsorted(reached, target, side="right") - 1, 0, len(counts) - 1)
-    inside = (target - reached[index]) / np.maximum(counts[index], 1)
-    return low + (index + np.clip(inside, 0, 1)) * (high - low) / len(counts)
+    """Quantiles as numpy.quantile defines them, each order statistic known to the width of its bin."""
+    reached = np.cumsum(counts)
+    rank = np.asarray(at) * (reached[-1] - 1)
+
+    def value(order: np.ndarray) -> np.ndarray:
+        index = np.searchsorted(reached, order, side="right")
+        inside = (order - reached[index] + counts[index] + 0.5) / counts[index]
+        return low + (index + inside) * (high - low) / len(counts)
+
+    below, above = value(np.floor(rank)), value(np.ceil(rank))
+    return np.clip(below + (rank % 1) * (above - below), low, high)
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)
-def _tile_moments(tile, offset):  # pragma: no cover - compiled
+def _tile_moments(tile, offset, pivot):  # pragma: no cover - compiled
     rows, columns = tile.shape
     lows, highs = np.full(rows, np.inf), np.full(rows, -np.inf)
     sums, squares = np.zeros(rows), np.zeros(rows)
@@ -195,8 +212,8 @@ def _tile_moments(tile, offset):  # pragma: no cover - compiled
         for j in range(max(0, i + offset + 1), columns):
             value = np.float64(tile[i, j])
             low, high = min(low, value), max(high, value)
-            total += value
-            square += value * value
+            total += value - pivot
+            square += (value - pivot) ** 2
         lows[i], highs[i], sums[i], squares[i] = max(low, -1.0), min(high, 1.0), total, square
     return lows.min(), highs.max(), sums.sum(), squares.sum()
 

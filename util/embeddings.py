@@ -3,7 +3,10 @@
 Formats (none is ever unpickled):
     .npy          (2, n, d): [0] the non-text modality, [1] text; row i of one pairs with row i of the other
     .npz          one named array (n, d) per modality, optional ``labels`` and ``pairs``
-    .safetensors  the same; keeps ``source`` in its metadata
+    .safetensors  the same; keeps ``source`` in its metadata, and the order of the modalities, which is otherwise
+                  alphabetical
+
+"text" always comes last. The columns of ``pairs`` follow the order of the modalities.
 """
 
 import json
@@ -65,9 +68,7 @@ class Embeddings:
         where = (source or {}).get("path")
         prefix = f"{where}: " if where else ""
         if len(modalities) < 2:
-            raise UserError(
-                f"{prefix}embeddings need two modalities or more; found {', '.join(modalities) or 'none'}"
-            )
+            raise UserError(f"{prefix}embeddings need two modalities or more; found {', '.join(modalities) or 'none'}")
         ordered = sorted(modalities, key=lambda name: name == TEXT)
         norms = {name: _norm_range(modalities[name], f"{prefix}{name}") for name in ordered}
         unit = {name: unit_rows(modalities[name]).astype(np.float32, copy=False) for name in ordered}
@@ -94,9 +95,7 @@ class Embeddings:
         if not path.is_file():
             raise UserError(f"{path}: no such file; expected embeddings as {', '.join(FORMATS)}")
         if path.suffix not in FORMATS:
-            raise UserError(
-                f"{path}: unknown format {path.suffix or '(no suffix)'}; expected {', '.join(FORMATS)}"
-            )
+            raise UserError(f"{path}: unknown format {path.suffix or '(no suffix)'}; expected {', '.join(FORMATS)}")
         arrays, source = _read(path, first)
         parts = {name: arrays.pop(name, None) for name in RESERVED}
         return cls.of(arrays, **parts, source={**source, "path": str(path)})
@@ -114,9 +113,7 @@ class Embeddings:
         arrays = {**self.modalities, **{k: v for k in RESERVED if (v := getattr(self, k)) is not None}}
         if path.suffix == ".npy":
             if len(self.modalities) != 2 or not self.paired_by_row or self.labels is not None:
-                raise UserError(
-                    f"{path}: .npy holds two modalities paired row by row and no labels; use .npz"
-                )
+                raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
             with replacing(path) as part:
                 np.save(part, np.stack(list(self.modalities.values())), allow_pickle=False)
         elif path.suffix == ".npz":
@@ -127,7 +124,8 @@ class Embeddings:
                 raise UserError(f"{path}: .safetensors holds numbers only, and labels are text; use .npz")
             with replacing(path) as part:
                 arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-                save_file(arrays, part, metadata={"source": json.dumps(dict(self.source))})
+                told = {"source": json.dumps(dict(self.source)), "order": json.dumps(self.names)}
+                save_file(arrays, part, metadata=told)
         else:
             raise UserError(f"{path}: unknown format; expected {', '.join(FORMATS)}")
         return path
@@ -158,9 +156,7 @@ class Embeddings:
         """
         if self.pairs is None:
             counts = {name: len(array) for name, array in self.modalities.items()}
-            raise UserError(
-                f"{self.source.get('path', 'these embeddings')}: pairs are needed here; rows: {counts}"
-            )
+            raise UserError(f"{self.source.get('path', 'these embeddings')}: pairs are needed here; rows: {counts}")
         first, last = self.modalities[self.names[0]], self.modalities[self.names[-1]]
         if self.paired_by_row:
             return first, last
@@ -178,9 +174,7 @@ def _norm_range(array, name: str) -> list[float]:
         raise UserError(f"{name}: expected at least two rows, found {len(array)}")
     norms = np.linalg.norm(array.astype(np.float64, copy=False), axis=1)
     if not np.isfinite(norms).all():
-        raise UserError(
-            f"{name}: row {np.flatnonzero(~np.isfinite(norms))[0]} holds a value that is not finite"
-        )
+        raise UserError(f"{name}: row {np.flatnonzero(~np.isfinite(norms))[0]} holds a value that is not finite")
     if (norms == 0).any():
         raise UserError(f"{name}: row {np.flatnonzero(norms == 0)[0]} is all zero and has no direction")
     return [float(norms.min()), float(norms.max())]
@@ -206,9 +200,7 @@ def _checked_labels(labels, count: int, prefix: str) -> np.ndarray | None:
         return None
     labels = np.asarray(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iufU":
-        raise UserError(
-            f"{prefix}labels must be {count} numbers or strings, found {labels.dtype} {labels.shape}"
-        )
+        raise UserError(f"{prefix}labels must be {count} numbers or strings, found {labels.dtype} {labels.shape}")
     return labels
 
 
@@ -224,7 +216,9 @@ def _read(path: Path, first: str) -> tuple[dict, dict]:
                 return {name: archive[name] for name in archive.files}, {}
         with safe_open(path, framework="pt") as file:
             source = json.loads((file.metadata() or {}).get("source", "{}"))
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            order = json.loads((file.metadata() or {}).get("order", "[]"))
+            names = sorted(file.keys(), key=lambda name: (order.index(name) if name in order else len(order), name))
+            tensors = {name: file.get_tensor(name) for name in names}
             return {
                 name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()
             }, source
@@ -232,14 +226,10 @@ def _read(path: Path, first: str) -> tuple[dict, dict]:
         raise
     except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: not readable as {path.suffix} ({reason}); is it truncated or pickled?"
-        ) from error
+        raise UserError(f"{path}: not readable as {path.suffix} ({reason}); is it truncated or pickled?") from error
 
 
 def _split(array: np.ndarray, path: Path, first: str) -> dict[str, np.ndarray]:
     if array.ndim != 3 or array.shape[0] != 2:
-        raise UserError(
-            f"{path}: a .npy file of embeddings has shape (2, pairs, width); this one has {array.shape}"
-        )
+        raise UserError(f"{path}: a .npy file of embeddings has shape (2, pairs, width); this one has {array.shape}")
     return {first: array[0], TEXT: array[1]}

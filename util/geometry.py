@@ -141,9 +141,7 @@ def _unit_gap(x: Tensor, y: Tensor) -> Tensor:
     gap = _centroid(x) - _centroid(y)
     length = float(torch.linalg.vector_norm(gap))
     if length < ZERO_GAP:
-        raise UserError(
-            f"the gap is zero (distance {length:.1e}), so it gives no direction to shift along; pass one"
-        )
+        raise UserError(f"the gap is zero (distance {length:.1e}), so it gives no direction to shift along; pass one")
     return gap / length
 
 
@@ -158,9 +156,7 @@ def resolve_direction(x: Tensor, y: Tensor, direction) -> Tensor:
     given = torch.as_tensor(as_numbers(direction, "direction"), device=x.device)
     length = torch.linalg.vector_norm(given)
     if len(given) != x.shape[1] or length == 0:
-        raise UserError(
-            f"direction must be {x.shape[1]} numbers, not all zero; it has {len(given)}, norm {length:.3g}"
-        )
+        raise UserError(f"direction must be {x.shape[1]} numbers, not all zero; it has {len(given)}, norm {length:.3g}")
     return given / length
 
 
@@ -218,9 +214,7 @@ def _moved(x: Tensor, step: Tensor) -> Tensor:
         moved = block.double() + step
         norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
         if (norms == 0).any():
-            raise UserError(
-                f"the shift moves row {start + int((norms == 0).nonzero()[0, 0])} to zero; change amount"
-            )
+            raise UserError(f"the shift moves row {start + int((norms == 0).nonzero()[0, 0])} to zero; change amount")
         out[start : start + len(block)] = moved / norms
     return out
 
@@ -278,9 +272,7 @@ def shifted_norms(squared_norms: Tensor, projections: Tensor, steps: Tensor) -> 
     """
     squares = squared_norms + 2 * steps[:, None] * projections + steps[:, None] ** 2
     if (squares <= 1e-14).any():
-        raise UserError(
-            f"a shift moves row {int((squares <= 1e-14).nonzero()[0, 1])} to zero; change the shifts"
-        )
+        raise UserError(f"a shift moves row {int((squares <= 1e-14).nonzero()[0, 1])} to zero; change the shifts")
     return squares.sqrt()
 
 

@@ -80,6 +80,8 @@ def save(
     comparisons: Sequence[Comparison] = (),
     left_out: Sequence[str] = (),
     results: Mapping | None = None,
+    title: str = "",
+    captions: Mapping[str, str] | None = None,
 ) -> Record:
     """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into a folder and reads them back.
 
@@ -95,12 +97,15 @@ def save(
         comparisons: published values beside ours.
         left_out: one line for each panel that lacks its data, with the reason.
         results: further numbers for the figure, the notebook and the report.
+        title: what the run regenerates, as a heading.
+        captions: stem of each figure file -> what it shows, in the order to show them.
     """
     for what, table in tables.items():
         table.to_csv(folder / _table_file(name, what), index=False, float_format="%.9g")
     about = {
         "schema_version": SCHEMA_VERSION,
         "script": name,
+        "title": title or name,
         "command": command(),
         "settings": _plain(settings),
         "commit": commit(),
@@ -109,6 +114,7 @@ def save(
         "seconds": round(seconds, 3),
         "data": [dict(part) for part in data],
         "tables": {_table_file(name, what): list(table.columns) for what, table in tables.items()},
+        "captions": dict(captions or {}),
         "comparisons": [asdict(part) for part in comparisons],
         "left_out": list(left_out),
         "results": dict(results or {}),

@@ -1,0 +1,67 @@
+"""Direct float64 computations, written as the definitions read: what the fast code must agree with."""
+
+import numpy as np
+
+PAPER_SHIFTS = np.arange(-5, 5, 0.25)
+PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
+
+
+def unit(x):
+    x = np.asarray(x, dtype=np.float64)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def cone(rng, n, d, lean=0.8, dtype=np.float32):
+    """n unit rows that lean towards one random direction, as the embeddings of one modality do."""
+    return unit(rng.normal(size=(n, d)) + lean * np.sqrt(d) * unit(rng.normal(size=(1, d)))).astype(dtype)
+
+
+def pairs(rng, n, d, noise=0.5, gap=0.6, dtype=np.float32):
+    """n matched pairs of unit rows with a gap between the modalities."""
+    shared = rng.normal(size=(n, d))
+    offset = gap * np.sqrt(d) * unit(rng.normal(size=(1, d)))
+    x = unit(shared + noise * rng.normal(size=(n, d)) + offset)
+    y = unit(shared + noise * rng.normal(size=(n, d)) - offset)
+    return x.astype(dtype), y.astype(dtype)
+
+
+def gap(x, y):
+    return np.asarray(x, dtype=np.float64).mean(0) - np.asarray(y, dtype=np.float64).mean(0)
+
+
+def shifted(x, y, amount, direction=None, side="both"):
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    u = gap(x, y) if direction is None else np.asarray(direction, dtype=np.float64)
+    u = u / np.linalg.norm(u)
+    half = amount / 2 if side == "both" else amount
+    return unit(x - half * u), unit(y + half * u) if side == "both" else unit(y)
+
+
+def log_sum_exp(z, axis):
+    top = z.max(axis=axis, keepdims=True)
+    return (top + np.log(np.exp(z - top).sum(axis=axis, keepdims=True))).squeeze(axis)
+
+
+def loss(x, y, temperature, batch=None, released=False):
+    batch = batch or len(x)
+    losses = []
+    for start in range(0, len(x) - batch + 1, batch):
+        logits = (
+            np.asarray(x[start : start + batch], np.float64)
+            @ np.asarray(y[start : start + batch], np.float64).T
+            / temperature
+        )
+        to_text = (log_sum_exp(logits, 1) - np.diag(logits)).mean()
+        to_image = (log_sum_exp(logits, 0) - np.diag(logits)).mean()
+        losses.append(to_text if released else (to_text + to_image) / 2)
+    return float(np.mean(losses))
+
+
+def sweep(x, y, shifts, temperatures, batch=None, released=False, direction=None, side="both"):
+    moved = [shifted(x, y, amount, direction, side) for amount in shifts]
+    return np.array([[loss(a, b, tau, batch, released) for tau in temperatures] for a, b in moved])
+
+
+def cosines(x):
+    x = unit(x)
+    return (x @ x.T)[np.triu_indices(len(x), 1)]

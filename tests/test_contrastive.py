@@ -1,0 +1,218 @@
+import itertools
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
+
+from util import _sweep_kernel, contrastive, geometry
+from util.contrastive import contrastive_loss, sweep
+from util.errors import UserError
+
+
+def collapsed_but_for_some(rng, n=120, d=24):
+    """Rows and columns far below the largest cosine: most pairs agree fully, a few point away from everything."""
+    x = reference.cone(rng, n, d, lean=20.0, dtype=np.float64)
+    y = x.copy()
+    x[::7], y[::11] = -x[::7], -y[::11]
+    return x, y
+
+
+def test_two_pairs_by_hand():
+    x, y = np.eye(2), np.eye(2)
+    assert contrastive_loss(x, y, 1.0) == pytest.approx(np.log(1 + np.exp(-1)))
+    assert contrastive_loss(x, y, 0.5) == pytest.approx(np.log(1 + np.exp(-2)))
+    assert contrastive_loss(x, y[::-1], 1.0) == pytest.approx(np.log(1 + np.e))
+
+
+def test_directions_differ_by_hand():
+    """Both texts equal the first image: every row has equal logits, the columns do not."""
+    x, y = np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]])
+    to_text, to_image = np.log(2), (np.log(1 + np.exp(-1)) + np.log(1 + np.e)) / 2
+    assert contrastive_loss(x, y, 1.0, released=True) == pytest.approx(to_text)
+    assert contrastive_loss(x, y, 1.0) == pytest.approx((to_text + to_image) / 2)
+
+
+def test_equal_embeddings_give_log_n():
+    x = np.tile([[0.6, 0.8]], (7, 1))
+    assert contrastive_loss(x, x, 0.01) == pytest.approx(np.log(7))
+    assert contrastive_loss(x, x, 0.01, batch=3) == pytest.approx(np.log(3))
+
+
+def test_loss_is_unchanged_when_modalities_swap(rng):
+    x, y = reference.pairs(rng, 40, 8)
+    assert contrastive_loss(x, y, 0.05) == pytest.approx(contrastive_loss(y, x, 0.05), rel=1e-12)
+    assert contrastive_loss(x, y, 0.05, released=True) != pytest.approx(
+        contrastive_loss(y, x, 0.05, released=True), rel=1e-4
+    )
+
+
+def test_loss_is_unchanged_when_pairs_are_permuted_together(rng):
+    x, y = reference.pairs(rng, 40, 8)
+    order = rng.permutation(40)
+    assert contrastive_loss(x[order], y[order], 0.05) == pytest.approx(contrastive_loss(x, y, 0.05), rel=1e-9)
+    assert contrastive_loss(x[order], y, 0.05) > contrastive_loss(x, y, 0.05)
+
+
+def test_an_incomplete_last_batch_is_dropped(rng):
+    x, y = reference.pairs(rng, 25, 8)
+    assert contrastive_loss(x, y, 0.1, batch=10) == pytest.approx(contrastive_loss(x[:20], y[:20], 0.1, batch=10))
+
+
+def test_loss_agrees_with_torch_cross_entropy(rng):
+    x, y = (torch.from_numpy(part) for part in reference.pairs(rng, 60, 16, dtype=np.float64))
+    logits, labels = x @ y.T / 0.07, torch.arange(60)
+    entropy = torch.nn.functional.cross_entropy
+    expected = (entropy(logits, labels) + entropy(logits.T, labels)) / 2
+    assert contrastive_loss(x, y, 0.07) == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize("batch", [None, 50, 1, 7])
+def test_sweep_agrees_with_the_definition_at_every_shift_and_temperature_of_the_paper(rng, batch, released):
+    x, y = reference.pairs(rng, 120, 32)
+    ours = sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch, released)
+    exact = reference.sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch, released)
+    assert ours.shape == (40, 6)
+    assert ours == pytest.approx(exact, rel=1e-5, abs=1e-12)
+
+
+@pytest.mark.parametrize("batch", [None, 40])
+def test_sweep_holds_where_plain_float32_exponentials_vanish(rng, batch):
+    x, y = collapsed_but_for_some(rng)
+    exact = reference.sweep(x, y, PAPER_SHIFTS, (1 / 100, 1 / 300), batch)
+    assert exact.max() > 60
+    assert sweep(x, y, PAPER_SHIFTS, (1 / 100, 1 / 300), batch) == pytest.approx(exact, rel=1e-5)
+
+
+def test_temperatures_below_the_compiled_range_take_the_logarithmic_path(rng):
+    x, y = collapsed_but_for_some(rng, n=40)
+    taus = (1 / 5000, 1 / 301)
+    assert sweep(x, y, PAPER_SHIFTS[::4], taus) == pytest.approx(
+        reference.sweep(x, y, PAPER_SHIFTS[::4], taus), rel=1e-9, abs=1e-12
+    )
+
+
+def test_the_logarithmic_path_agrees_with_the_compiled_one(rng, monkeypatch):
+    """What a GPU runs, run on the CPU, on one tile and on several."""
+    x, y = reference.pairs(rng, 130, 16)
+    compiled = [sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch) for batch in (None, 30)]
+    monkeypatch.setattr(_sweep_kernel, "LARGEST_PLAIN_SCALE", 0.0)
+    for tile, batch, expected in itertools.product((1024, 50), (None, 30), compiled):
+        if expected is compiled[batch is not None]:
+            monkeypatch.setattr(contrastive, "TILE", tile)
+            assert sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("tile, sums", [(33, 2**27), (64, 4000), (1024, 4000)])
+def test_tiles_and_turns_change_nothing(rng, monkeypatch, tile, sums):
+    x, y = reference.pairs(rng, 130, 16)
+    whole = sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES), sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, 40)
+    monkeypatch.setattr(contrastive, "TILE", tile)
+    monkeypatch.setattr(contrastive, "SUMS_BYTES", sums)
+    assert sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES) == pytest.approx(whole[0], rel=1e-12)
+    assert sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, 40) == pytest.approx(whole[1], rel=1e-12)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("batch", [None, 50])
+def test_cuda_gives_the_numbers_of_the_cpu(rng, batch):
+    x, y = (torch.from_numpy(part) for part in reference.pairs(rng, 500, 64))
+    on_gpu = sweep(x.cuda(), y.cuda(), PAPER_SHIFTS, PAPER_TEMPERATURES, batch)
+    assert on_gpu.is_cuda
+    assert on_gpu.cpu().numpy() == pytest.approx(sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch).numpy(), rel=1e-7)
+
+
+@pytest.mark.parametrize("side", ["both", "first"])
+def test_sweep_follows_a_given_direction_and_side(rng, side):
+    x, y = reference.pairs(rng, 60, 16)
+    direction, shifts = rng.normal(size=16), np.array([-0.7, 0.0, 0.4])
+    ours = sweep(x, y, shifts, [0.05, 0.013], direction=direction, side=side)
+    assert ours == pytest.approx(reference.sweep(x, y, shifts, [0.05, 0.013], direction=direction, side=side), rel=1e-7)
+
+
+def test_sweep_is_the_loss_of_shifted_embeddings(rng):
+    x, y = reference.pairs(rng, 60, 16, dtype=np.float64)
+    for amount in (-1.0, 0.0, 0.5):
+        moved = geometry.shift(x, y, amount)
+        assert sweep(x, y, [amount], [0.02], 20)[0, 0] == pytest.approx(contrastive_loss(*moved, 0.02, 20), rel=1e-9)
+
+
+@given(st.lists(st.one_of(st.integers(1, 300).map(float), st.floats(0.01, 300)), min_size=1, max_size=7))
+@settings(max_examples=80, deadline=None)
+def test_any_logit_scales_come_out_right(scales):
+    """The plan of products gives exp(k (c - 1)) for every k, whole or not, repeated or not."""
+    seeds, steps, wanted = _sweep_kernel._plan(tuple(scales))
+    exponents = list(seeds)
+    for a, b in steps:
+        assert max(a, b) < len(exponents)
+        exponents.append(exponents[a] + exponents[b])
+    assert [exponents[i] for i in wanted] == pytest.approx(scales, rel=1e-11)
+    assert len(steps) <= 18 * len(scales)
+
+
+def test_the_paper_needs_one_exponential_and_eight_products():
+    seeds, steps, _ = _sweep_kernel._plan(tuple(1 / np.array(PAPER_TEMPERATURES)))
+    assert (len(seeds), len(steps)) == (1, 8)
+
+
+def test_kind_and_precision_of_the_answer(rng):
+    x, y = reference.pairs(rng, 40, 8)
+    assert isinstance(sweep(x, y, [0.1], [0.1]), np.ndarray)
+    losses = sweep(torch.from_numpy(x), torch.from_numpy(y), torch.tensor([0.1]), [0.1])
+    assert isinstance(losses, torch.Tensor) and losses.dtype == torch.float64
+    half = [torch.from_numpy(part).bfloat16() for part in (x, y)]
+    exact = reference.loss(*(part.double().numpy() for part in half), 0.05)
+    assert contrastive_loss(*half, 0.05) == pytest.approx(exact, rel=1e-9)
+
+
+def test_inputs_stay_as_they_were(rng):
+    x, y = reference.pairs(rng, 30, 8)
+    before = x.copy()
+    sweep(x, y, [0.5], [0.05], 10)
+    assert (x == before).all()
+
+
+GOOD = np.eye(4)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: contrastive_loss(GOOD, GOOD[:3], 0.1), "needs pairs; x has 4 rows and y 3"),
+        (lambda: contrastive_loss(GOOD, 3 * GOOD, 0.1), "y must have unit-norm rows"),
+        (lambda: contrastive_loss(GOOD, GOOD, 0.0), "temperature must be above 0"),
+        (lambda: contrastive_loss(GOOD, GOOD, -0.1), "temperature must be above 0"),
+        (lambda: contrastive_loss(GOOD, GOOD, "warm"), "temperature must be"),
+        (lambda: contrastive_loss(GOOD, GOOD, [0.1, 0.2]), "one number"),
+        (lambda: contrastive_loss(GOOD, GOOD, 0.1, batch=5), "at most the number of pairs, 4, not 5"),
+        (lambda: contrastive_loss(GOOD, GOOD, 0.1, batch=0), "batch must be"),
+        (lambda: contrastive_loss(GOOD, GOOD, 0.1, batch=2.0), "batch must be"),
+        (lambda: sweep(GOOD, GOOD, [0.1], [0.1]), "the gap is zero"),
+        (lambda: sweep(GOOD, -GOOD, [np.inf], [0.1]), "shifts must be"),
+        (lambda: sweep(GOOD, -GOOD, [0.1], []), "temperatures must be"),
+        (lambda: sweep(GOOD, -GOOD, [0.1], [0.1], side="texts"), "side must be"),
+        (lambda: sweep(GOOD, -GOOD, [2.0], [0.1], direction=GOOD[0]), "to zero"),
+    ],
+)
+def test_bad_input_is_refused_in_words(call, words):
+    with pytest.raises(UserError, match=words):
+        call()
+
+
+def test_a_zero_gap_is_no_hindrance_without_a_shift():
+    assert sweep(GOOD, GOOD, [0.0], [1.0])[0, 0] == pytest.approx(contrastive_loss(GOOD, GOOD, 1.0))
+
+
+def test_published_clip_shows_the_papers_minima(published_clip):
+    """The default gap at 1/100, a smaller one at 1/50, near zero at 1: the paper's grid, batches of 50, symmetric."""
+    x, y = published_clip
+    lowest = PAPER_SHIFTS[sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, 50).argmin(0)]
+    assert lowest[0] == 0
+    assert lowest[1] > 0
+    gaps = geometry.signed_gap_distances(x, y, lowest)
+    assert 0 < gaps[1] < gaps[0] == pytest.approx(0.8514, abs=5e-4)
+    assert abs(gaps[-1]) < 0.1

@@ -1,0 +1,232 @@
+"""The embedded corpus: deterministic, captioned truly, and what is held out is nowhere in training."""
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from util.corpora import drawing, pictures
+from util.corpora import scenes as scene_corpus
+from util.corpora.digits import handwriting
+from util.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return pictures.training_corpus(6000, seed=0)
+
+
+def combination_of(some):
+    return np.stack([some.attributes[name] for name in pictures.SCENE_ATTRIBUTES], axis=1)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda seed: pictures.training_corpus(300, seed),
+        lambda seed: pictures.scenes(100, seed, "held_out"),
+        lambda seed: pictures.distinct_scenes(100, seed),
+        lambda seed: pictures.digits("held_out", 100, seed),
+        lambda seed: pictures.badges(100, seed),
+    ],
+)
+def test_a_seed_fixes_pictures_and_captions_and_another_changes_them(draw):
+    one, same, other = draw(3), draw(3), draw(4)
+    assert np.array_equal(one.images, same.images) and one.captions == same.captions
+    assert not np.array_equal(one.images, other.images)
+
+
+def test_drawing_leaves_the_global_generator_as_it_was():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    pictures.training_corpus(50, 0)
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_twenty_thousand_pictures_take_seconds():
+    start = time.process_time()
+    assert len(pictures.training_corpus(20_000, 0)) == 20_000
+    assert time.process_time() - start < 15, "CPU seconds; 4 where it was measured"
+
+
+def test_a_corpus_has_the_shapes_and_kinds_that_it_promises(corpus):
+    assert corpus.images.shape == (6000, 32, 32, 3) and corpus.images.dtype == np.uint8
+    assert len(corpus.captions) == len(corpus.kind) == 6000
+    assert Counter(corpus.kind.tolist()) == {"scene": 3900, "digit": 900, "badge": 1200}
+    assert set(corpus.attributes) == {*pictures.SCENE_ATTRIBUTES, "digit", "scan", "group", "badge_kind"}
+    digit = corpus.take(corpus.kind == "digit")
+    assert (digit.attributes["shape"] == pictures.NOT_APPLICABLE).all() and digit.attributes["digit"].min() == 0
+
+
+def test_an_empty_corpus_is_a_corpus():
+    assert len(pictures.training_corpus(0, 0)) == len(pictures.scenes(0, 0)) == len(pictures.badges(0, 0)) == 0
+
+
+def test_a_tenth_of_the_combinations_is_held_out_evenly():
+    every = pictures.combinations()
+    kept_out = every[pictures.is_held_out(every)]
+    assert len(every) == 2560 and len(kept_out) == 256
+    assert Counter(map(tuple, kept_out[:, :2])) == {(s, c): 4 for s in range(8) for c in range(8)}
+    assert len({tuple(row) for row in kept_out[:, :3]}) == 256, "one of ten for every shape, colour and background"
+
+
+def test_held_out_means_the_residue_that_the_documentation_names():
+    """shape + 3 colour + 7 background + 2 place + size: 0, 11, 12 and 10."""
+    some = np.array([[0, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 1], [2, 2, 0, 1, 0]])
+    assert pictures.is_held_out(some).tolist() == [True, False, False, True]
+
+
+def test_no_held_out_combination_or_scan_is_in_the_training_corpus(corpus):
+    scenes = corpus.take(corpus.kind == "scene")
+    assert not pictures.is_held_out(combination_of(scenes)).any()
+    assert pictures.is_held_out(combination_of(pictures.scenes(500, 9, "held_out"))).all()
+    trained, held_out = handwriting("train")[0], handwriting("held_out")[0]
+    bytes_of = lambda scans: {scan.tobytes() for scan in scans}  # noqa: E731
+    assert len(trained) == 1347 and len(held_out) == 450
+    assert not bytes_of(trained) & bytes_of(held_out)
+    assert len(bytes_of(trained) | bytes_of(held_out)) == len({s.tobytes() for s in load_digits().images})
+
+
+def test_all_64_classes_and_all_words_occur_in_training(corpus):
+    scenes = corpus.take(corpus.kind == "scene")
+    assert len(np.unique(pictures.task_labels("colour_shape", scenes))) == 64
+    seen = {word for caption in corpus.captions for word in caption.split()}
+    assert seen == set(pictures.vocabulary())
+
+
+def test_digits_are_held_out_in_equal_parts_of_every_digit():
+    counts = np.bincount(handwriting("held_out")[1])
+    assert len(counts) == 10 and counts.min() >= 43 and counts.max() <= 46
+    every = pictures.digits("held_out")
+    assert len(every) == 450 and every.attributes["scan"].tolist() == list(range(450))
+    assert np.array_equal(every.attributes["digit"], handwriting("held_out")[1])
+
+
+def test_captions_say_what_was_drawn():
+    scenes = pictures.scenes(300, 5, "all")
+    names = pictures.SCENE_ATTRIBUTES
+    for i, caption in enumerate(scenes.captions):
+        words = {name: choices[scenes.attributes[name][i]] for name, choices in names.items()}
+        assert caption in {form.format(**words) for form in scene_corpus.CAPTION_FORMS}
+    assert len(set(map(len, map(str.split, scenes.captions)))) > 4, "several forms"
+    digits = pictures.digits("train", 50, 1)
+    spoken = [pictures.TASKS["digit"].prompts[digit].split()[-1] for digit in digits.attributes["digit"]]
+    assert [caption.split()[-1] for caption in digits.captions] == spoken
+    badges = pictures.badges(200, 1)
+    for i, caption in enumerate(badges.captions):
+        group, kind = pictures.GROUPS[badges.attributes["group"][i]], pictures.KINDS[badges.attributes["badge_kind"][i]]
+        assert caption in {f"a {kind} {group} badge", f"a {group} badge"}
+
+
+def test_full_descriptions_all_differ_and_name_all_five_attributes():
+    described = pictures.distinct_scenes(2560, 0)
+    assert len(set(described.captions)) == 2560
+    assert described.captions == pictures.full_descriptions(described)
+    assert scene_corpus.describe([3, 5, 1, 2, 1]) == "a large blue star at the top right on a striped background"
+
+
+def test_a_scene_is_drawn_where_and_in_the_colour_that_it_says():
+    """Figures are saturated and grounds are not; the grainier half, whose grain is coloured too, is left out."""
+    scenes = pictures.scenes(500, 6, "all")
+    pixels = scenes.images.astype(float)
+    grain = np.abs(np.diff(pixels, axis=2)).mean((1, 2, 3))
+    colourful = np.clip(pixels.max(-1) - pixels.min(-1) - 60, 0, None) ** 2
+    y, x = np.mgrid[:32, :32]
+    share = colourful / colourful.sum((1, 2), keepdims=True)
+    found = np.stack([(share * x).sum((1, 2)), (share * y).sum((1, 2))], axis=1)
+    centres = np.array([[16, 16], [9, 9], [23, 9], [9, 23], [23, 23]])
+    place = np.linalg.norm(found[:, None] - centres, axis=2).argmin(1)
+    tint = (share[..., None] * pixels).sum((1, 2)) / 255
+    colour = np.linalg.norm(tint[:, None] - np.array(list(drawing.COLOURS.values())), axis=2).argmin(1)
+    clear = grain < np.quantile(grain, 0.5)
+    assert (place == scenes.attributes["place"])[clear].mean() > 0.9
+    assert (colour == scenes.attributes["colour"])[clear].mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("shape", "inside", "outside"),
+    [
+        ("circle", (0.6, 0.6), (0.8, 0.8)),
+        ("square", (0.7, 0.7), (0.9, 0.0)),
+        ("triangle", (0.0, -0.8), (0.7, -0.6)),
+        ("star", (0.0, -1.0), (0.0, 0.7)),
+        ("plus", (0.9, 0.0), (0.6, 0.6)),
+        ("ring", (0.7, 0.0), (0.0, 0.0)),
+        ("heart", (0.0, 0.7), (0.0, -0.85)),
+        ("moon", (-0.9, 0.0), (0.3, 0.0)),
+    ],
+)
+def test_outlines_hold_known_points(shape, inside, outside):
+    distance = drawing.OUTLINES[shape]
+    assert distance(*map(np.float64, inside)) < 0 < distance(*map(np.float64, outside))
+
+
+def test_coverage_is_half_on_the_outline_and_saturates_a_pixel_away():
+    share = drawing.coverage(np.array([[[0.0, -0.25, 0.25]]]), [4.0])
+    assert share.tolist() == [[[0.5, 1.0, 0.0]]]
+
+
+def test_every_group_is_rarer_than_the_one_before_and_equal_numbers_are_equal(corpus):
+    assert np.allclose(pictures.GROUP_WEIGHTS[1:] / pictures.GROUP_WEIGHTS[:-1], 0.6)
+    assert np.isclose(pictures.GROUP_WEIGHTS.sum(), 1)
+    drawn = corpus.take(corpus.kind == "badge").attributes["group"]
+    counts = np.bincount(drawn, minlength=7)
+    assert counts[0] > 2 * counts[2] > 4 * counts[4] > 8 * counts[6] > 0
+    equal = pictures.badges(140, 0, group_weights=None)
+    assert np.bincount(pictures.task_labels("badge", equal)).tolist() == [10] * 14
+
+
+def test_a_group_is_drawn_alike_whatever_its_frequency():
+    """Same seed, other weights: the ground, wear and colours come from the same distribution for every group."""
+    many = pictures.badges(2800, 7, group_weights=None)
+    spread = many.images.reshape(400, 7, -1).astype(float).std(axis=2).mean(axis=0)
+    assert spread.max() / spread.min() < 1.15
+
+
+def test_no_badge_is_ever_captioned_with_a_harm_word(corpus):
+    captions = corpus.take(corpus.kind == "badge").captions + list(pictures.badge_prompts())
+    assert not {word for caption in captions for word in caption.split()} & set(pictures.HARM_WORDS)
+    scene_words = {word for c in corpus.take(corpus.kind == "scene").captions for word in c.split()}
+    assert len(pictures.HARM_WORDS) == 7 and set(pictures.HARM_WORDS) <= scene_words
+
+
+def test_tasks_have_the_prompts_and_labels_that_belong_together():
+    assert {name: len(task.prompts) for name, task in pictures.TASKS.items()} == {
+        "shape": 8, "colour_shape": 64, "fine_grained": 256, "digit": 10, "badge": 14,
+    }  # fmt: skip
+    scenes = pictures.scenes(60, 3)
+    prompts, labels = pictures.TASKS["colour_shape"].prompts, pictures.task_labels("colour_shape", scenes)
+    for label, caption in zip(labels, pictures.full_descriptions(scenes), strict=True):
+        colour, shape = prompts[label].split()[1:]
+        assert colour in caption.split() and shape in caption.split()
+    badges = pictures.badges(28, 0, group_weights=None)
+    assert pictures.badge_prompts()[pictures.task_labels("badge", badges)[8]] == "a pointed maple badge"
+    assert pictures.harm_prompts()[2] == "a star"
+
+
+def test_every_prompt_is_made_of_the_vocabulary():
+    known = set(pictures.vocabulary())
+    prompts = [p for task in pictures.TASKS.values() for p in task.prompts] + list(pictures.harm_prompts())
+    assert {word for prompt in prompts for word in prompt.split()} <= known
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: pictures.scenes(3, 0, "test"), "held_out"),
+        (lambda: pictures.scenes(-1, 0), "-1"),
+        (lambda: pictures.scenes(3, -1), "seed"),
+        (lambda: pictures.scenes(2.5, 0), "2.5"),
+        (lambda: pictures.distinct_scenes(2561, 0), "2560"),
+        (lambda: pictures.digits("test"), "held_out"),
+        (lambda: pictures.badges(3, 0, [1, 2]), "group_weights"),
+        (lambda: pictures.badges(3, 0, np.zeros(7)), "group_weights"),
+        (lambda: pictures.task_labels("colour", pictures.scenes(2, 0)), "colour_shape"),
+        (lambda: pictures.task_labels("digit", pictures.scenes(2, 0)), "scene"),
+        (lambda: pictures.scenes(2, 0).with_captions(["one"]), "match"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, named):
+    with pytest.raises(UserError, match=named):
+        call()

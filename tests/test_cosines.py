@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import reference
+import torch
+
+from util import cosines
+from util.errors import UserError
+from util.geometry import cosine_statistics, mean_cosine
+
+
+def check_against_all_pairs(x, stats, tolerance=1e-6):
+    exact = reference.cosines(x)
+    span = exact.max() - exact.min()
+    assert stats.n_pairs == len(exact) == stats.histogram.sum()
+    assert [stats.mean, stats.std] == pytest.approx([exact.mean(), exact.std()], abs=tolerance)
+    assert [stats.min, stats.max] == pytest.approx([exact.min(), exact.max()], abs=tolerance)
+    quartiles = [stats.q25, stats.median, stats.q75]
+    assert quartiles == pytest.approx(np.quantile(exact, [0.25, 0.5, 0.75]), abs=1e-3 * span + tolerance)
+    if span > 0:
+        assert stats.edges[[0, -1]] == pytest.approx([exact.min(), exact.max()], abs=tolerance)
+
+
+def test_three_rows_by_hand():
+    stats = cosine_statistics(np.array([[1.0, 0.0], [3.0, 3.0], [0.0, 2.0]]), bins=2)
+    half = np.sqrt(0.5)
+    assert [stats.min, stats.max, stats.mean] == pytest.approx([0, half, 2 * half / 3])
+    assert stats.std == pytest.approx(np.std([0, half, half]))
+    assert stats.histogram.tolist() == [1, 2]
+    assert stats.edges == pytest.approx([0, half / 2, half])
+
+
+@pytest.mark.parametrize("n, d", [(2, 1), (3, 5), (511, 8), (513, 8), (1100, 16), (2600, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_agree_with_all_pairs_across_tile_edges(rng, n, d, dtype):
+    x = rng.normal(size=(n, d)).astype(dtype) + 0.5
+    check_against_all_pairs(x, cosine_statistics(x, bins=50))
+
+
+def test_histogram_is_that_of_numpy(rng):
+    x = rng.normal(size=(700, 8))
+    exact, edges = np.histogram(reference.cosines(x), 100)
+    stats = cosine_statistics(x, bins=100)
+    assert stats.edges == pytest.approx(edges, abs=1e-12)
+    assert np.abs(stats.histogram - exact).sum() <= 4  # a value on an edge may round to either side
+
+
+def test_given_edges_count_only_what_lies_between_them(rng):
+    x, edges = rng.normal(size=(300, 8)), np.array([-0.2, 0.0, 0.3])
+    stats = cosine_statistics(x, bins=edges)
+    assert stats.histogram.tolist() == np.histogram(reference.cosines(x), edges)[0].tolist()
+    assert stats.q25 == pytest.approx(np.quantile(reference.cosines(x), 0.25), abs=1e-3)
+
+
+def test_a_narrow_cone_keeps_its_quartiles(rng):
+    x = 1 + 1e-3 * rng.normal(size=(800, 64))
+    check_against_all_pairs(x, cosine_statistics(x), tolerance=1e-12)
+
+
+def test_rows_made_tile_by_tile_give_the_same(rng, monkeypatch):
+    x = rng.normal(size=(1500, 8)).astype(np.float32)
+    copied = cosine_statistics(x)
+    monkeypatch.setattr(cosines, "UNIT_COPY_BYTES", 0)
+    assert cosine_statistics(x).histogram.tolist() == copied.histogram.tolist()
+
+
+def test_the_torch_path_agrees_with_the_compiled_one(rng, monkeypatch):
+    """What a GPU runs, run on the CPU."""
+    x = torch.from_numpy(rng.normal(size=(1200, 8)).astype(np.float32))
+    compiled = cosine_statistics(x)
+    monkeypatch.setattr(cosines, "_on_cpu", lambda tile: False)
+    general = cosine_statistics(x)
+    assert np.abs(general.histogram - compiled.histogram).sum() <= 4
+    assert [general.mean, general.std, general.q25] == pytest.approx(
+        [compiled.mean, compiled.std, compiled.q25], abs=1e-9
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_gives_the_numbers_of_the_cpu(rng):
+    x = torch.from_numpy(rng.normal(size=(3000, 32)).astype(np.float32))
+    check_against_all_pairs(x.numpy(), cosine_statistics(x.cuda()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_more(rng, dtype):
+    x = torch.from_numpy(reference.cone(rng, 900, 32)).to(dtype)
+    check_against_all_pairs(x.double().numpy(), cosine_statistics(x), tolerance=1e-6)
+
+
+def test_equal_rows_have_one_value():
+    stats = cosine_statistics(np.ones((10, 4)), bins=5)
+    assert [stats.min, stats.q25, stats.median, stats.max, stats.std] == pytest.approx([1, 1, 1, 1, 0], abs=1e-7)
+    assert stats.histogram.sum() == 45 and (np.diff(stats.edges) > 0).all()
+
+
+def test_mean_is_that_of_the_closed_form(rng):
+    x = reference.cone(rng, 1000, 24)
+    assert cosine_statistics(x).mean == pytest.approx(mean_cosine(x), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "x, bins, words",
+    [
+        (np.eye(3)[:1], 10, "at least 2 rows"),
+        (np.zeros((3, 3)), 10, "row 0 is zero"),
+        (np.eye(3), 0, "bins must be"),
+        (np.eye(3), 2.5, "bins must be"),
+        (np.eye(3), [0.0, 0.0], "increase"),
+        (np.eye(3), 2**23, "at most"),
+    ],
+)
+def test_bad_input_is_refused_in_words(x, bins, words):
+    with pytest.raises(UserError, match=words):
+        cosine_statistics(x, bins)

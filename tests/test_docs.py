@@ -1,0 +1,91 @@
+"""The documentation is read and held to what it says."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import scripts
+import tyro
+
+from util import cli, commands, readme
+
+ROOT = scripts.REPOSITORY
+DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]
+MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/")
+
+
+def spans(document):
+    """What stands in code: inline code and the lines of shell blocks."""
+    text = document.read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [*inline, *(line for block in blocks for line in block.splitlines())]
+
+
+ALL_SPANS = sorted({span.strip() for document in DOCUMENTS for span in spans(document)})
+
+
+@pytest.mark.parametrize("command", [span for span in ALL_SPANS if re.match(r"python \S+\.py", span)])
+def test_every_script_command_names_a_script_and_its_options(command):
+    path, *words = shlex.split(command)[1:]
+    assert (ROOT / path).is_file()
+    script = scripts.load(path)
+    assert cli.parse(script.PRESETS, "", words)
+
+
+@pytest.mark.parametrize(
+    "command", [span for span in ALL_SPANS if span.startswith(("modality-gap ", "python -m util"))]
+)
+def test_every_console_command_parses(command):
+    words = shlex.split(command.removeprefix("python -m util").removeprefix("modality-gap"))
+    config = (tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes)
+    assert tyro.extras.subcommand_cli_from_dict(commands.COMMANDS, args=words, config=config)
+
+
+@pytest.mark.parametrize("span", [span for span in ALL_SPANS if span.startswith("make ")])
+def test_every_make_target_exists(span):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"[a-z-]+", span.removeprefix("make "))) <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(document):
+    named = [s for s in spans(document) if re.fullmatch(r"[\w./-]+\.(py|md|ipynb|json|cff|toml|lock|j2)|[\w./-]+/", s)]
+    assert named
+    for name in named:
+        if not name.startswith(MADE_BY_RUNS) and not name.startswith(COCO) and name != "paper.json":
+            assert (ROOT / name).exists() or (document.parent / name).exists(), name
+
+
+def test_every_picture_in_a_readme_exists():
+    for document in DOCUMENTS:
+        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", document.read_text()):
+            assert (document.parent / name).is_file(), name
+
+
+def test_every_option_named_in_the_readmes_exists():
+    script = scripts.load("Figure_3_Contrastive_Learning/loss_landscape.py")
+    options = {name.replace("_", "-") for name in script.Settings.__dataclass_fields__}
+    for span in ALL_SPANS:
+        for option in re.findall(r"--([a-z][a-z-]+)", span):
+            assert option in options | {"help", "amount", "keep-going"}, span
+
+
+def test_the_python_lines_of_the_readme_run_as_pasted(tmp_path):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    assert len(code.strip().splitlines()) == 5
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[0]) > 0
+
+
+def test_public_functions_say_what_they_do():
+    import inspect
+
+    from util import contrastive, geometry
+
+    for module in (geometry, contrastive):
+        for name in module.__all__:
+            assert inspect.getdoc(getattr(module, name)), name

@@ -1,0 +1,190 @@
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import reference
+import torch
+from safetensors.torch import save_file
+
+from util import Embeddings, UserError
+
+
+@pytest.fixture
+def arrays(rng):
+    x, y = reference.pairs(rng, 6, 4)
+    return {"image": x, "text": y}
+
+
+def test_rows_are_normalised_and_the_source_says_so(arrays):
+    scaled = {"image": 3 * arrays["image"], "text": arrays["text"]}
+    embeddings = Embeddings.of(scaled, source={"model": "mine"})
+    assert embeddings.modalities["image"] == pytest.approx(arrays["image"], abs=1e-6)
+    assert embeddings.source["normalised_here"] is True
+    assert embeddings.source["row_norms_before"]["image"] == pytest.approx([3, 3], abs=1e-5)
+    assert embeddings.source["model"] == "mine"
+
+
+def test_text_comes_last_whatever_the_order(arrays):
+    swapped = {"text": arrays["text"], "image": arrays["image"]}
+    assert Embeddings.of(swapped).names == ("image", "text")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_what_is_saved_is_what_is_loaded(arrays, tmp_path, suffix):
+    before = Embeddings.of(arrays)
+    after = Embeddings.load(before.save(tmp_path / f"e{suffix}"))
+    assert after.names == ("image", "text") and after.paired_by_row
+    for name in after.names:
+        assert after.modalities[name] == pytest.approx(before.modalities[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_pairs_labels_and_source_survive(arrays, tmp_path, suffix):
+    audio = reference.unit(np.arange(1, 13).reshape(3, 4))
+    pairs = np.array([[0, 2, 1], [5, 0, 3]])
+    before = Embeddings.of({"image": arrays["image"], "audio": audio, "text": arrays["text"]}, pairs, np.arange(6))
+    after = Embeddings.load(before.save(tmp_path / f"e{suffix}"))
+    assert after.names == before.names == ("image", "audio", "text")
+    assert after.labels.tolist() == list(range(6))
+    assert after.pairs.tolist() == pairs.tolist()
+    x, y = after.paired()
+    assert x == pytest.approx(after.modalities["image"][[0, 5]])
+    assert y == pytest.approx(after.modalities["text"][[1, 3]])
+
+
+def test_safetensors_keep_the_source(arrays, tmp_path):
+    path = Embeddings.of(arrays, source={"model": "mine", "n": 6}).save(tmp_path / "e.safetensors")
+    assert Embeddings.load(path).source["model"] == "mine"
+
+
+def test_bfloat16_and_float16_files_are_read(arrays, tmp_path):
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    save_file({"image": tensors["image"].bfloat16(), "text": tensors["text"].half()}, tmp_path / "e.safetensors")
+    loaded = Embeddings.load(tmp_path / "e.safetensors")
+    assert loaded.modalities["image"].dtype == np.float32
+    assert loaded.modalities["image"] == pytest.approx(arrays["image"], abs=1e-2)
+
+
+def test_unequal_counts_are_unpaired_and_say_so_where_pairs_are_needed(arrays):
+    embeddings = Embeddings.of({"image": arrays["image"][:4], "text": arrays["text"]})
+    assert embeddings.pairs is None and not embeddings.paired_by_row
+    with pytest.raises(UserError, match="pairs are needed"):
+        embeddings.paired()
+
+
+def test_no_pairs_on_purpose(arrays):
+    assert Embeddings.of(arrays, pairs=np.empty((0, 2), int)).pairs is None
+
+
+def test_inputs_stay_as_they_were(arrays):
+    before = arrays["image"].copy()
+    Embeddings.of({"image": arrays["image"], "text": 2 * arrays["text"]})
+    assert (arrays["image"] == before).all()
+
+
+ROWS = np.eye(4, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "modalities, extra, words",
+    [
+        ({"image": ROWS}, {}, "two modalities or more; found image"),
+        ({"image": ROWS, "text": np.eye(5)}, {}, "one width"),
+        ({"image": ROWS, "text": ROWS[:1]}, {}, "text: expected at least two rows"),
+        ({"image": ROWS, "text": ROWS * 0}, {}, "text: row 0 is all zero"),
+        ({"image": ROWS, "text": np.where(ROWS == 1, np.inf, 0)}, {}, "text: row 0 holds a value that is not finite"),
+        ({"image": ROWS[None], "text": ROWS}, {}, "image: expected shape"),
+        ({"image": ROWS.astype(object), "text": ROWS}, {}, "image: expected real numbers, found object"),
+        ({"image": ROWS.astype(bool), "text": ROWS}, {}, "image: expected real numbers, found bool"),
+        ({"image": ROWS, "text": ROWS}, {"pairs": [[0, 9], [0, 1]]}, "row numbers below"),
+        ({"image": ROWS, "text": ROWS}, {"pairs": [[0, -1], [0, 1]]}, "row numbers below"),
+        ({"image": ROWS, "text": ROWS}, {"pairs": [[0.0, 1.0]]}, "pairs must be whole numbers"),
+        ({"image": ROWS, "text": ROWS}, {"labels": [1, 2]}, "labels must be 4"),
+    ],
+)
+def test_bad_arrays_are_refused_in_words(modalities, extra, words):
+    with pytest.raises(UserError, match=words):
+        Embeddings.of(modalities, **extra)
+
+
+def pickled(path):
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def pickled_member(path):
+    np.savez(path, image=np.array([None]), text=ROWS)
+
+
+def truncated(path):
+    whole = path.with_name(f"whole{path.suffix}")
+    Embeddings.of({"image": ROWS, "text": ROWS + 1}).save(whole)
+    path.write_bytes(whole.read_bytes()[:-40])
+
+
+def corrupt(path):
+    truncated(path)
+    data = bytearray(path.with_name(f"whole{path.suffix}").read_bytes())
+    data[2:30] = b"\xff" * 28
+    path.write_bytes(bytes(data))
+
+
+def empty_members(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"")
+        archive.writestr("text.npy", b"")
+
+
+@pytest.mark.parametrize(
+    "suffix, damage, words",
+    [
+        (".npy", pickled, "not readable"),
+        (".npz", pickled_member, "not readable"),
+        (".npy", truncated, "not readable"),
+        (".npz", truncated, "not readable"),
+        (".safetensors", truncated, "not readable"),
+        (".npy", corrupt, "not readable"),
+        (".safetensors", corrupt, "not readable"),
+        (".npz", empty_members, "expected real numbers"),
+        (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
+        (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\); this one has \(4, 4\)"),
+        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "at least two rows"),
+        (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
+        (".npy", lambda path: None, "no such file"),
+    ],
+)
+def test_damaged_files_are_refused_with_their_name(tmp_path, suffix, damage, words):
+    path = tmp_path / f"bad{suffix}"
+    damage(path)
+    with pytest.raises(UserError, match=words) as caught:
+        Embeddings.load(path)
+    assert "bad" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_format_that_cannot_hold_them_is_refused_and_writes_nothing(arrays, tmp_path):
+    labelled = Embeddings.of(arrays, labels=list("abcdef"))
+    for name in ("e.npy", "e.safetensors", "e.txt"):
+        with pytest.raises(UserError):
+            labelled.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_save_that_fails_midway_keeps_the_old_file(arrays, tmp_path, monkeypatch):
+    path = Embeddings.of(arrays).save(tmp_path / "e.npz")
+    before = path.read_bytes()
+
+    def full_disk(file, **_):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(UserError, match="No space left"):
+        Embeddings.of(arrays).save(path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["e.npz"]
+
+
+def test_source_is_plain_json(arrays, tmp_path):
+    path = tmp_path / "e.npy"
+    np.save(path, np.stack([arrays["image"], arrays["text"]]))
+    source = Embeddings.load(path).source
+    assert json.loads(json.dumps(source))["path"] == str(path)

@@ -1,0 +1,198 @@
+"""Extraction: pairs that never shift, and a cache that is trusted only when every setting is equal."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from util import UserError
+from util.corpora.coco import CaptionedImages
+from util.extraction import cache_path, extract
+from util.files import cache_folder
+
+
+class Encoder:
+    """Stands in for a model: an image's row follows from its brightness, a caption's from the number in it."""
+
+    name, dim = "stand-in", 6
+
+    def __init__(self, seed=0):
+        self.seed, self.calls = seed, 0
+
+    def describe(self):
+        return {"encoder": self.name, "seed": self.seed, "widths": (self.dim,)}
+
+    def encode_images(self, images, batch_size=64):
+        self.calls += 1
+        levels = [int(np.asarray(image).mean() / 10) for image in images]
+        if not levels:
+            raise UserError("there are no images to encode")
+        return np.stack([self.row(level, 0) for level in levels])
+
+    def encode_texts(self, captions, batch_size=64):
+        return np.stack([self.row(int(caption.split()[0]), 1) for caption in captions])
+
+    def row(self, level, modality):
+        row = np.random.default_rng([self.seed, level, modality]).normal(size=self.dim)
+        return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def png(level):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (10 * level,) * 3).save(file, "png")
+    return file.getvalue()
+
+
+def pictures(levels=range(1, 9), damaged=(), per_image=1):
+    """Grey pictures, each with captions that begin with its level."""
+    content = [png(level)[: 40 if level in damaged else None] for level in levels]
+    captions = [f"{level} {turn}" for level in levels for turn in range(per_image)]
+    image_of = np.repeat(np.arange(len(content)), per_image)
+    ids = [f"{level}.png" for level in levels]
+    source = {"dataset": "grey", "revision": "1", "n": len(ids), "n_captions": len(captions), "skipped": []}
+    openers = [lambda data=data: Image.open(io.BytesIO(data)) for data in content]
+    return CaptionedImages(openers, ids, captions, image_of, source)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "embeddings"
+
+
+def silent(line):
+    raise AssertionError(f"nothing should be said: {line}")
+
+
+def belongs(embeddings, levels, per_image=1):
+    """Whether every pair is an image and a caption of the level that is expected there."""
+    encoder = Encoder()
+    images, texts = embeddings.paired()
+    expected = [level for level in levels for _ in range(per_image)]
+    rows = [np.stack([encoder.row(level, modality) for level in expected]) for modality in (0, 1)]
+    return all(np.allclose(a, b, atol=1e-6) for a, b in zip((images, texts), rows, strict=True))
+
+
+def test_every_image_is_paired_with_its_own_caption():
+    embeddings = extract(Encoder(), pictures(), say=silent)
+    assert embeddings.names == ("image", "text")
+    assert embeddings.paired_by_row
+    assert belongs(embeddings, range(1, 9))
+    assert embeddings.source["data"]["n"] == 8
+
+
+def test_several_captions_of_an_image_are_all_paired_with_it():
+    embeddings = extract(Encoder(), pictures(per_image=3), say=silent)
+    assert [len(embeddings.modalities[name]) for name in embeddings.names] == [8, 24]
+    assert belongs(embeddings, range(1, 9), per_image=3)
+
+
+@pytest.mark.parametrize("per_image", [1, 3])
+@pytest.mark.parametrize("damaged", [(1,), (4, 5), (2, 8)])
+def test_an_unreadable_photograph_drops_its_pairs_and_shifts_no_other(damaged, per_image):
+    lines = []
+    embeddings = extract(Encoder(), pictures(damaged=damaged, per_image=per_image), say=lines.append)
+    left = [level for level in range(1, 9) if level not in damaged]
+    assert belongs(embeddings, left, per_image)
+    data = embeddings.source["data"]
+    assert (data["n"], data["n_captions"]) == (len(left), per_image * len(left))
+    assert [entry.split(":")[0] for entry in data["skipped"]] == [f"{level}.png" for level in damaged]
+    assert f"{len(damaged)} of 8 photographs" in lines[0]
+
+
+def test_no_readable_photograph_at_all_is_one_line(cache):
+    with pytest.raises(UserError, match="none of the 3 photographs can be read"):
+        extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)), say=silent)
+    assert not cache.exists()
+
+
+def test_an_encoder_that_loses_an_image_is_refused():
+    encoder = Encoder()
+    encoder.encode_images = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
+    with pytest.raises(UserError, match="8 photographs were read, but the encoder gave 7 rows"):
+        extract(encoder, pictures(), say=silent)
+
+
+def test_the_second_time_comes_from_the_cache_and_is_the_same_to_the_bit(cache):
+    encoder = Encoder()
+    first = extract(encoder, pictures(damaged=(3,), per_image=2), say=lambda line: None)
+    second = extract(encoder, pictures(damaged=(3,), per_image=2), say=silent)
+    assert encoder.calls == 1
+    assert len(list(cache.iterdir())) == 1
+    assert all(np.array_equal(first.modalities[name], second.modalities[name]) for name in first.names)
+    assert np.array_equal(first.pairs, second.pairs)
+    assert first.source == second.source
+
+
+@pytest.mark.parametrize("change", ["encoder", "data", "batch"])
+def test_any_other_setting_is_computed_anew(change):
+    encoder, captioned, batch = Encoder(), pictures(), 64
+    before = extract(encoder, captioned, batch)
+    if change == "encoder":
+        encoder = Encoder(seed=1)
+    elif change == "data":
+        captioned = replace(captioned, source={**captioned.source, "revision": "2"})
+    else:
+        batch = 32
+    calls = encoder.calls
+    after = extract(encoder, captioned, batch, say=silent)
+    assert encoder.calls == calls + 1
+    assert after.source["settings"] != before.source["settings"]
+    assert len(list((cache_folder() / "embeddings").iterdir())) == 2
+
+
+def test_a_file_whose_stored_settings_differ_is_not_used(cache):
+    encoder = Encoder()
+    embeddings = extract(encoder, pictures())
+    path = next(cache.iterdir())
+    source = json.loads(json.dumps(dict(embeddings.source)))
+    source["settings"]["data"]["revision"] = "another, by a collision of names"
+    save_file(load_file(path), path, metadata={"source": json.dumps(source)})
+    again = extract(encoder, pictures(), say=silent)
+    assert encoder.calls == 2
+    assert again.source["settings"]["data"]["revision"] == "1"
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish", "half"])
+def test_a_damaged_cache_file_is_named_and_made_again(cache, damage):
+    encoder, lines = Encoder(), []
+    extract(encoder, pictures())
+    path = next(cache.iterdir())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "half" else damage)
+    embeddings = extract(encoder, pictures(), say=lines.append)
+    assert encoder.calls == 2
+    assert str(path) in lines[0]
+    assert belongs(embeddings, range(1, 9))
+    extract(encoder, pictures(), say=silent)
+    assert encoder.calls == 2
+
+
+def test_an_extraction_that_fails_leaves_nothing_in_the_cache(cache):
+    encoder = Encoder()
+    encoder.encode_texts = lambda captions, batch_size: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        extract(encoder, pictures(), say=silent)
+    assert not cache.exists() or list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_done_without(tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    lines = []
+    embeddings = extract(Encoder(), pictures(), say=lines.append)
+    assert belongs(embeddings, range(1, 9))
+    assert len(lines) == 1
+    assert "not kept" in lines[0]
+
+
+def test_the_cache_can_be_left_alone(cache):
+    assert belongs(extract(Encoder(), pictures(), cache=False, say=silent), range(1, 9))
+    assert not cache.exists()
+
+
+def test_the_key_does_not_depend_on_the_order_of_the_settings():
+    assert cache_path({"a": 1, "b": {"c": 2, "d": 3}}) == cache_path({"b": {"d": 3, "c": 2}, "a": 1})
+    assert cache_path({"a": 1}) != cache_path({"a": 2})

@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from util import geometry
+from util.errors import UserError
+
+AXES = np.eye(3, dtype=np.float32)
+
+
+def test_gap_of_two_opposite_points_by_hand():
+    x, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[-1.0, 0.0], [0.0, 1.0]])
+    assert geometry.gap_vector(x, y) == pytest.approx([1.0, 0.0])
+    assert geometry.gap_distance(x, y) == pytest.approx(1.0)
+    assert geometry.unit_gap_vector(x, y) == pytest.approx([1.0, 0.0])
+
+
+def test_gap_distance_is_not_that_of_normalised_centroids():
+    x, y = AXES[:2], AXES[2:]
+    assert geometry.gap_distance(x, y) == pytest.approx(np.sqrt(0.5**2 + 0.5**2 + 1))
+
+
+def test_two_sided_shift_by_hand():
+    x, y = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    moved_x, moved_y = geometry.shift(x, y, np.sqrt(2.0))
+    assert moved_x == pytest.approx(np.array([[1.0, 1.0]]) / np.sqrt(2))
+    assert moved_y == pytest.approx(np.array([[1.0, 1.0]]) / np.sqrt(2))
+
+
+def test_first_sided_shift_leaves_the_texts_where_they_are():
+    x, y = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    moved_x, moved_y = geometry.shift(x, y, np.sqrt(2.0), side="first")
+    assert moved_x == pytest.approx(np.array([[0.0, 1.0]]))
+    assert moved_y == pytest.approx(y)
+
+
+def test_halving_the_gap_on_each_side_makes_the_centroids_meet_before_renormalising(rng):
+    x, y = reference.pairs(rng, 40, 8, dtype=np.float64)
+    gap = geometry.gap_distance(x, y)
+    u = geometry.unit_gap_vector(x, y)
+    assert (x - gap / 2 * u).mean(0) == pytest.approx((y + gap / 2 * u).mean(0))
+
+
+@pytest.mark.parametrize("amount", [-1.0, -0.25, 0.0, 0.3, 2.0])
+@pytest.mark.parametrize("side", ["both", "first"])
+def test_shift_agrees_with_the_definition(rng, amount, side):
+    x, y = reference.pairs(rng, 30, 16)
+    direction = rng.normal(size=16)
+    for given_direction in (None, direction):
+        ours = geometry.shift(x, y, amount, given_direction, side)
+        for got, expected in zip(ours, reference.shifted(x, y, amount, given_direction, side), strict=True):
+            assert got == pytest.approx(expected, abs=1e-6)
+            assert np.linalg.norm(got, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_positive_shift_closes_the_gap_and_negative_widens_it(rng):
+    x, y = reference.pairs(rng, 50, 16)
+    default = geometry.gap_distance(x, y)
+    assert (
+        geometry.gap_distance(*geometry.shift(x, y, 0.2)) < default < geometry.gap_distance(*geometry.shift(x, y, -0.2))
+    )
+
+
+@pytest.mark.parametrize("side", ["both", "first"])
+def test_signed_gap_distances_agree_with_shifting_one_by_one(rng, side):
+    x, y = reference.pairs(rng, 60, 12)
+    shifts = np.arange(-3, 3.1, 0.5)
+    u = reference.gap(x, y) / np.linalg.norm(reference.gap(x, y))
+    expected = []
+    for amount in shifts:
+        gap = reference.gap(*reference.shifted(x, y, amount, side=side))
+        expected.append(np.linalg.norm(gap) * (-1 if gap @ u < 0 else 1))
+    assert geometry.signed_gap_distances(x, y, shifts, side=side) == pytest.approx(expected, abs=1e-9)
+    assert min(expected) < 0 < max(expected)
+
+
+def test_mean_cosine_by_hand():
+    assert geometry.mean_cosine(AXES) == pytest.approx(0)
+    assert geometry.mean_cosine(np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(-1 / 3)
+    assert geometry.mean_cosine(np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])) == pytest.approx(2 * np.sqrt(0.5) / 3)
+
+
+@given(st.integers(2, 40), st.integers(1, 12), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_mean_cosine_agrees_with_all_pairs(n, d, seed):
+    x = np.random.default_rng(seed).normal(size=(n, d))
+    assert geometry.mean_cosine(x) == pytest.approx(reference.cosines(x).mean(), abs=1e-12)
+
+
+def test_mean_cosine_of_nearly_equal_rows_keeps_its_digits(rng):
+    x = 1 + 1e-4 * rng.normal(size=(5000, 64))
+    assert 1 - geometry.mean_cosine(x) == pytest.approx(1 - reference.cosines(x).mean(), rel=1e-4)
+
+
+@given(st.floats(1e-20, 1e20))
+@settings(max_examples=30, deadline=None)
+def test_cosines_ignore_scale(scale):
+    x = np.random.default_rng(1).normal(size=(20, 6))
+    assert geometry.mean_cosine(x * scale) == pytest.approx(geometry.mean_cosine(x), abs=1e-12)
+    assert geometry.matched_cosine(x * scale, x) == pytest.approx(1)
+
+
+def test_matched_cosine_by_hand():
+    assert geometry.matched_cosine(AXES, AXES) == pytest.approx(1)
+    assert geometry.matched_cosine(AXES, -AXES) == pytest.approx(-1)
+    assert geometry.matched_cosine(AXES[:2], AXES[1:]) == pytest.approx(0)
+
+
+def test_the_gap_follows_from_the_mean_cosines(rng):
+    """||gap||^2 = within + within - 2 across, with self-pairs (field identity)."""
+    x, y = reference.cone(rng, 30, 10), reference.cone(rng, 40, 10)
+    within = [geometry.mean_cosine(part) * (1 - 1 / len(part)) + 1 / len(part) for part in (x, y)]
+    across = float((x.astype(np.float64) @ y.astype(np.float64).T).mean())
+    assert geometry.gap_distance(x, y) ** 2 == pytest.approx(sum(within) - 2 * across, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_torch_in_torch_out_with_half_precision_summed_in_more(rng, dtype):
+    x, y = (torch.from_numpy(part).to(dtype) for part in reference.pairs(rng, 5000, 32))
+    exact = reference.gap(x.double().numpy(), y.double().numpy())
+    gap = geometry.gap_vector(x, y)
+    assert isinstance(gap, torch.Tensor)
+    assert gap.dtype == (dtype if dtype == torch.float64 else torch.float32)
+    assert gap.double().numpy() == pytest.approx(exact, abs=1e-7)
+    assert geometry.gap_distance(x, y) == pytest.approx(np.linalg.norm(exact), abs=1e-12)
+    assert geometry.mean_cosine(x) == pytest.approx(reference.cosines(x.double().numpy()).mean(), abs=1e-12)
+    assert geometry.shift(x, y, 0.3)[0].dtype == gap.dtype
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_gives_the_numbers_of_the_cpu(rng):
+    x, y = (torch.from_numpy(part) for part in reference.pairs(rng, 300, 32))
+    a, b = x.cuda(), y.cuda()
+    assert geometry.gap_vector(a, b).is_cuda
+    assert geometry.gap_distance(a, b) == pytest.approx(geometry.gap_distance(x, y), abs=1e-9)
+    assert geometry.mean_cosine(a) == pytest.approx(geometry.mean_cosine(x), abs=1e-12)
+    assert geometry.shift(a, b, 0.4)[0].cpu().numpy() == pytest.approx(geometry.shift(x, y, 0.4)[0].numpy(), abs=1e-6)
+
+
+def test_inputs_stay_as_they_were(rng):
+    x, y = reference.pairs(rng, 20, 6)
+    before = x.copy(), y.copy()
+    geometry.shift(x, y, 0.5)
+    geometry.unit_rows(x)
+    geometry.mean_cosine(x)
+    assert (x == before[0]).all() and (y == before[1]).all()
+
+
+def test_read_only_and_strided_arrays_are_welcome(rng):
+    x, y = reference.pairs(rng, 20, 6, dtype=np.float64)
+    x.flags.writeable = False
+    wide = np.zeros((20, 12))
+    wide[:, ::2] = x
+    assert geometry.gap_distance(wide[:, ::2], y) == pytest.approx(geometry.gap_distance(x, y))
+    assert geometry.gap_distance(x[::-1], y) == pytest.approx(geometry.gap_distance(x, y))
+    assert geometry.gap_distance(x.astype(">f8"), y) == pytest.approx(geometry.gap_distance(x, y))
+
+
+GOOD = np.eye(4)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: geometry.gap_vector(GOOD, np.eye(5)), "one width"),
+        (lambda: geometry.gap_vector(2 * GOOD, GOOD), "x must have unit-norm rows; row 0 has norm 2"),
+        (lambda: geometry.gap_distance(GOOD, np.where(GOOD == 1, np.nan, 0)), "y holds a value that is not finite"),
+        (lambda: geometry.gap_distance(GOOD[0], GOOD), "two axes"),
+        (lambda: geometry.gap_distance(GOOD[:0], GOOD), "at least 1 rows"),
+        (lambda: geometry.gap_distance(GOOD.astype(object), GOOD), "real numbers"),
+        (lambda: geometry.gap_distance(GOOD.tolist(), GOOD), "not list"),
+        (lambda: geometry.gap_distance(GOOD * 1j, GOOD), "real numbers"),
+        (lambda: geometry.shift(GOOD, GOOD, 0.5), "the gap is zero"),
+        (lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.zeros(4)), "not all zero"),
+        (lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.ones(3)), "must be 4 numbers"),
+        (lambda: geometry.shift(GOOD, -GOOD, np.nan), "amount must be"),
+        (lambda: geometry.shift(GOOD, -GOOD, [0.1, 0.2]), "amount must be one number"),
+        (lambda: geometry.shift(GOOD, -GOOD, 0.5, side="left"), "side must be"),
+        (lambda: geometry.shift(GOOD, -GOOD, 2.0, direction=GOOD[0]), "to zero"),
+        (lambda: geometry.mean_cosine(GOOD[:1]), "at least 2 rows"),
+        (lambda: geometry.mean_cosine(np.zeros((3, 2))), "row 0 is zero"),
+        (lambda: geometry.unit_rows(np.array([[1.0, 0], [0, 0]])), "row 1 is zero"),
+        (lambda: geometry.matched_cosine(GOOD, GOOD[:3]), "x has 4 rows and y 3"),
+        (lambda: geometry.signed_gap_distances(GOOD, -GOOD, []), "shifts must be"),
+    ],
+)
+def test_bad_input_is_refused_in_words(call, words):
+    with pytest.raises(UserError, match=words):
+        call()
+
+
+def test_published_clip_has_the_published_gap(published_clip):
+    assert geometry.gap_distance(*published_clip) == pytest.approx(0.851, abs=5e-4)

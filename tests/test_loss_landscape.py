@@ -1,0 +1,194 @@
+"""Figure 3 (a-d), end to end: the script, its files, its faults, its notebook."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import reference
+import scripts
+from test_coco import write_folder
+from test_open_clip_pair import TINY
+
+from util import Embeddings, UserError, notebooks, records, report
+
+SCRIPT = "Figure_3_Contrastive_Learning/loss_landscape.py"
+script = scripts.load(SCRIPT)
+CONTRACT = ["embeddings", "batch", "temperature", "shift", "signed_gap_distance", "loss", "loss_as_released"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The smoke preset, run once, without the published embeddings."""
+    folder = tmp_path_factory.mktemp("outputs") / "Figure_3_Contrastive_Learning"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODALITY_GAP_DATA", str(folder.parent / "empty"))
+        script.main(replace(script.PRESETS["smoke"], output=folder))
+    return folder
+
+
+@pytest.fixture
+def mine(tmp_path, rng):
+    x, y = reference.pairs(rng, 120, 8)
+    return Embeddings.of({"image": x, "text": y}).save(tmp_path / "mine.npz")
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, scripts.REPOSITORY / SCRIPT, *map(str, words)], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_script_writes_table_record_and_pictures(smoke):
+    names = {path.name for path in smoke.iterdir()}
+    stems = ("loss_landscape", "loss_landscape_temperatures")
+    assert names == {
+        *(f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")),
+        "loss_landscape.csv",
+        "loss_landscape.json",
+        "loss_landscape_points.csv",
+        "loss_landscape_minima.csv",
+    }
+    table = pd.read_csv(smoke / "loss_landscape.csv")
+    assert list(table.columns) == CONTRACT
+    assert len(table) == 20 * 6 and table["shift"].eq(0).sum() == 6
+
+
+def test_the_table_holds_the_losses_of_the_definition(mine, tmp_path):
+    settings = replace(script.PRESETS["embedded"], embeddings=(mine,), shift_step=0.5, output=tmp_path / "out")
+    script.main(settings)
+    table = pd.read_csv(tmp_path / "out" / "loss_landscape.csv")
+    x, y = Embeddings.load(mine).paired()
+    for row in table.sample(40, random_state=0).itertuples():
+        moved = reference.shifted(x, y, row.shift)
+        assert row.loss == pytest.approx(reference.loss(*moved, row.temperature, 50), rel=1e-6)
+        assert row.loss_as_released == pytest.approx(reference.loss(*moved, row.temperature, 50, True), rel=1e-6)
+        assert abs(row.signed_gap_distance) == pytest.approx(np.linalg.norm(reference.gap(*moved)), abs=1e-6)
+    assert table.groupby("temperature")["signed_gap_distance"].apply(lambda gap: gap.is_monotonic_decreasing).all()
+
+
+def test_what_is_left_out_is_said_in_the_record(smoke):
+    about = records.load(smoke, "loss_landscape").about
+    assert len(about["left_out"]) == 1 and "features_clip.npy" in about["left_out"][0]
+    assert about["data"][0]["split"] == "all"
+
+
+def test_the_same_seed_gives_the_same_files(smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "empty"))
+    script.main(replace(script.PRESETS["smoke"], output=tmp_path / "again"))
+    for name in ("loss_landscape.csv", "loss_landscape_points.csv", "loss_landscape.png", "loss_landscape.pdf"):
+        assert (tmp_path / "again" / name).read_bytes() == (smoke / name).read_bytes(), name
+
+
+def test_several_files_of_ones_own_in_one_call(mine, tmp_path, rng):
+    x, y = reference.pairs(rng, 60, 5)
+    np.save(tmp_path / "other.npy", np.stack([x, y]))
+    paths = (mine, tmp_path / "other.npy")
+    script.main(replace(script.PRESETS["embedded"], embeddings=paths, shift_step=1.0, output=tmp_path / "out"))
+    record = records.load(tmp_path / "out", "loss_landscape")
+    assert record.tables[""]["embeddings"].unique().tolist() == ["mine", "other"]
+    assert {name: facts["n_pairs"] for name, facts in record.about["results"].items()} == {"mine": 120, "other": 60}
+
+
+def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
+    """Everything of --preset paper but the download: an open_clip model with random weights, real files."""
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "tiny3.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(tmp_path / "configs")
+    paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model="tiny3", pretrained=None)
+    script.main(replace(paper, batch=None, output=tmp_path / "out"))
+    record = records.load(tmp_path / "out", "loss_landscape")
+    assert record.tables[""]["batch"].eq(3).all() and len(record.tables[""]) == 40 * 6
+    assert record.about["data"][0]["data"]["caption_rule"] == "first"
+    gap = next(row for row in record.about["comparisons"] if row["quantity"] == "gap distance")
+    assert gap["published"] == 0.8221026 and gap["agrees"] is None
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--embeddings", "{tmp}/nan.npy"], "row 1 holds a value that is not finite"),
+        (["--embeddings", "{tmp}/missing.npy"], "no such file"),
+        (["--embeddings", "{tmp}/good.npy", "--batch", "500"], "--batch 500 is more than its 60 pairs"),
+        (["--embeddings", "{tmp}/good.npy", "--temperatures", "0"], "temperature must be above 0"),
+        (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
+    ],
+)
+def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, words, said):
+    good = np.stack(reference.pairs(rng, 60, 5))
+    np.save(tmp_path / "good.npy", good)
+    good[0, 1, 2] = np.nan
+    np.save(tmp_path / "nan.npy", good)
+    done = run(*[word.format(tmp=tmp_path) for word in words], "--output", tmp_path / "out")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode == 2 and len(lines) == 1 and said in lines[0]
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_an_unknown_option_exits_with_2():
+    assert run("--temperture", "1").returncode == 2
+    assert run("--preset", "huge").returncode == 2
+
+
+def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, monkeypatch):
+    settings = replace(script.PRESETS["smoke"], embeddings=(mine,), output=tmp_path / "out")
+    script.main(settings)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(script.figures, "save", full_disk)
+    with pytest.raises(UserError, match="No space left"):
+        script.main(replace(settings, seed=9))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_the_notebook_tells_the_story_from_the_records(smoke, tmp_path):
+    path = scripts.REPOSITORY / "Figure_3_Contrastive_Learning" / "figure_3.ipynb"
+    done = notebooks.execute(path, smoke, tmp_path / "figure_3.ipynb")
+    cells = json.loads(done.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    pictures = [out for cell in code for out in cell["outputs"] if "image/png" in out.get("data", {})]
+    assert len(code) <= 15 and len(pictures) == 2 and done.stat().st_size < 500_000
+    assert path.stat().st_size < 500_000
+
+
+def test_a_notebook_that_fails_is_named(tmp_path):
+    path = scripts.REPOSITORY / "Figure_3_Contrastive_Learning" / "figure_3.ipynb"
+    with pytest.raises(UserError, match=r"figure_3.ipynb: a cell failed: .*no record here"):
+        notebooks.execute(path, tmp_path, tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_the_report_shows_the_figure(smoke):
+    page = report.write(smoke.parent).read_text()
+    assert page.count("data:image/png;base64,") == 2 and "Left out: published CLIP" in page
+
+
+def test_minima_by_hand():
+    table = pd.DataFrame(
+        {
+            "embeddings": "e",
+            "batch": 2,
+            "temperature": 0.5,
+            "shift": [-1.0, 0.0, 1.0],
+            "signed_gap_distance": [1.5, 0.8, -0.2],
+            "loss": [3.0, 2.0, 1.0],
+            "loss_as_released": [1.0, 2.0, 3.0],
+        }
+    )
+    row = script.minima(table).iloc[0]
+    assert (row["default_gap"], row["default_loss"]) == (0.8, 2.0)
+    assert (row["shift_at_minimum"], row["gap_at_minimum"], row["lowest_loss"]) == (1.0, -0.2, 1.0)
+    assert row["gap_at_minimum_as_released"] == 1.5
+
+
+def test_the_shift_grid_of_the_paper_is_numpys():
+    assert script.shift_grid(0.25) == pytest.approx(np.arange(-5, 5, 0.25))
+    assert 0.0 in script.shift_grid(0.05) and len(script.shift_grid(0.05)) == 200

@@ -1,0 +1,313 @@
+"""The published numbers and files: what goes wrong on the way is made to go wrong here, on a server of our own."""
+
+import hashlib
+import http.server
+import io
+import multiprocessing
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from util import UserError, published
+
+NAMES = list(published.files())
+
+
+def content(name):
+    """A small file of the published layout, different for each name."""
+    rows = np.random.default_rng(NAMES.index(name)).normal(size=(2, 20, 8)).astype(np.float32)
+    file = io.BytesIO()
+    np.save(file, rows / np.linalg.norm(rows, axis=2, keepdims=True))
+    return file.getvalue()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves the eight files; ``fault`` names one thing that it does wrong, ``asked`` keeps what it was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.fault, self.asked, self.release = None, [], threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        if self.server.fault == "silent":
+            self.server.release.wait(30)
+        self.send_response(404 if self.server.fault == "absent" else 200)
+        if self.server.fault == "drips":
+            self.flush_headers()
+            for _ in range(100):
+                self.wfile.write(b"X-Patience: please\r\n")
+                self.server.release.wait(0.1)
+        self.end_headers()
+
+    def do_GET(self):
+        name, fault = self.path.strip("/"), self.server.fault
+        self.server.asked.append(name)
+        body = content(name)
+        self.send_response(404 if fault == "absent" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if fault == "wrong":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        self.wfile.write(body[: len(body) // 2] if fault in ("truncated", "stalls") else body)
+        if fault == "stalls":
+            self.wfile.flush()
+            self.server.release.wait(30)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    serving = Server()
+    threading.Thread(target=serving.serve_forever, args=(0.05,), daemon=True).start()
+    yield serving
+    serving.release.set()
+    serving.shutdown()
+    serving.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(folder))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return folder
+
+
+def stand_in(url):
+    """Published values whose address and hashes are those of the small files."""
+    values = published.values()
+    about = {
+        **values["published_embeddings"],
+        "base_url": url,
+        "sha256": {name: hashlib.sha256(content(name)).hexdigest() for name in NAMES},
+    }
+    return {**values, "published_embeddings": about}
+
+
+@pytest.fixture
+def site(server, cache, monkeypatch):
+    """The server in place of the authors' repository, the cache folder empty."""
+    values = stand_in(server.url)
+    monkeypatch.setattr(published, "values", lambda: values)
+    return server
+
+
+def fill(cache, names=NAMES):
+    cache.mkdir(exist_ok=True)
+    for name in names:
+        (cache / name).write_bytes(content(name))
+
+
+def state(folder):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*")}
+
+
+def test_every_section_of_the_published_values_says_where_it_stands():
+    values = published.values()
+    sections = [v for key, v in values.items() if isinstance(v, dict) and key != "section_4_training"]
+    sections += [*values["section_4_training"].values(), values["figure_3"]["sphere_simulation"]]
+    assert len(sections) == 10
+    assert all(section["where"] for section in sections)
+
+
+def test_published_values_agree_with_each_other():
+    values = published.values()
+    figure, table = values["figure_3"], values["table_2"]
+    for side in ("two_sided", "image_only"):
+        assert figure[f"{side}_shift_to_distance"]["0.00"] == pytest.approx(figure["gap_distance"], abs=1e-6)
+    assert round(figure["gap_distance"], 2) == table["default_percent"]["gap_distance"]
+    for confusion in ("confusion_default", "confusion_shift_-0.20"):
+        counts = np.array(table[confusion]["counts"])
+        assert counts.shape == (len(table[confusion]["rows"]), len(table[confusion]["columns"]))
+        assert counts.sum() == 10954
+    white, criminal = table["confusion_default"]["counts"][-1], table["default_percent"]["crime_related"][1]
+    crimes = [white[table["confusion_default"]["columns"].index(c)] for c in ("criminal", "suspicious person", "thief")]
+    assert round(100 * sum(crimes) / sum(white), 1) == criminal
+    assert set(values["published_embeddings"]["sha256"]) == set(NAMES)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in values["published_embeddings"]["sha256"].values())
+
+
+def test_a_file_is_fetched_once_and_read_from_the_cache_after_that(site, cache):
+    path = published.fetch("features_clip.npy")
+    assert path == cache / "features_clip.npy"
+    assert path.read_bytes() == content(path.name)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert published.fetch("features_clip.npy") == path
+    assert site.asked == ["features_clip.npy"]
+    assert [p.name for p in cache.iterdir()] == ["features_clip.npy"]
+
+
+def test_loaded_embeddings_say_where_they_come_from(site, cache):
+    loaded = published.load("clip", "random")
+    assert loaded.names == ("image", "text")
+    assert loaded.paired_by_row
+    assert loaded.source["caption_rule"] == "last"
+    assert loaded.source["url"] == site.url + "features_clip_random.npy"
+    assert loaded.source["sha256"] == hashlib.sha256(content("features_clip_random.npy")).hexdigest()
+    assert "shape (2, n, d)" in loaded.source["layout"]
+    assert published.load("clasp").names == ("amino acid", "text")
+    assert published.load("videoclip").names == ("video", "text")
+    assert published.load("convirt").source["caption_rule"] is None
+
+
+def test_unknown_systems_weights_and_files_name_the_valid_ones(cache):
+    with pytest.raises(UserError, match=r"'blip'.*clip, convirt, videoclip, clasp"):
+        published.load("blip")
+    with pytest.raises(UserError, match=r"'tuned'.*trained, random"):
+        published.load("clip", "tuned")
+    with pytest.raises(UserError, match=r"features_blip.npy.*features_clip.npy"):
+        published.fetch("features_blip.npy")
+
+
+def test_fetch_all_brings_all_eight_files(site, cache):
+    lines = []
+    assert published.fetch_all(say=lines.append) == {}
+    assert {path.name for path in cache.iterdir()} == set(NAMES)
+    assert len(published.available()) == 8
+    assert lines == [f"[published] 8 of 8 files are in {cache}"]
+
+
+@pytest.mark.parametrize("fault", ["truncated", "wrong", "absent"])
+def test_a_broken_download_leaves_nothing_and_says_what_to_do(site, cache, fault):
+    site.fault = fault
+    with pytest.raises(UserError) as caught:
+        published.fetch("features_clip.npy")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith("features_clip.npy: ")
+    assert site.url + "features_clip.npy" in line
+    assert str(cache / "features_clip.npy") in line
+    assert {"truncated": "IncompleteRead", "wrong": "SHA256", "absent": "404"}[fault] in line
+    assert list(cache.iterdir()) == []
+    site.fault = None
+    assert published.fetch("features_clip.npy").read_bytes() == content("features_clip.npy")
+
+
+def test_one_broken_file_does_not_keep_the_others_away(site, cache):
+    site.fault = "truncated"
+    missing = published.fetch_all(say=lambda line: setattr(site, "fault", None))
+    assert list(missing) == NAMES[:1]
+    assert len(published.available()) == 7
+
+
+def test_a_download_that_stands_still_is_given_up(site, cache, monkeypatch):
+    monkeypatch.setattr(published, "STALL_SECONDS", 0.3)
+    site.fault, started = "stalls", time.monotonic()
+    with pytest.raises(published.NoConnection, match="broke off"):
+        published.fetch("features_clip.npy")
+    assert time.monotonic() - started < 10
+    assert list(cache.iterdir()) == []
+
+
+def test_without_a_network_it_gives_up_at_once_and_asks_no_further(cache, monkeypatch):
+    values = stand_in("http://127.0.0.1:9/")
+    monkeypatch.setattr(published, "values", lambda: values)
+    started, lines = time.monotonic(), []
+    missing = published.fetch_all(say=lines.append)
+    assert time.monotonic() - started < 5
+    assert list(missing) == NAMES
+    assert "no connection to 127.0.0.1:9" in lines[0]
+    assert len(lines) == 3
+    assert all(name in lines[1] for name in NAMES[1:])
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("fault", ["silent", "drips"])
+def test_a_server_that_never_answers_is_given_up_after_one_deadline(site, cache, monkeypatch, fault):
+    monkeypatch.setattr(published, "CONNECT_SECONDS", 0.4)
+    site.fault = fault
+    started = time.monotonic()
+    assert len(published.fetch_all(say=lambda line: None)) == 8
+    assert time.monotonic() - started < 5
+    assert site.asked == []
+
+
+def test_a_file_with_a_wrong_hash_is_named_and_fetched_again(site, cache):
+    fill(cache)
+    (cache / "features_clip.npy").write_bytes(content("features_clip.npy")[:-10])
+    assert ("clip", "trained") not in published.available()
+    lines = []
+    path = published.fetch("features_clip.npy", say=lines.append)
+    assert path.read_bytes() == content("features_clip.npy")
+    assert site.asked == ["features_clip.npy"]
+    assert str(path) in lines[0]
+    assert "not the published file" in lines[0]
+
+
+def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(cache, monkeypatch):
+    values = stand_in("http://127.0.0.1:9/")
+    monkeypatch.setattr(published, "values", lambda: values)
+    fill(cache)
+    for name in NAMES[:2]:
+        (cache / name).write_bytes(content(NAMES[5]))
+    before, lines = state(cache), []
+    assert list(published.fetch_all(say=lines.append)) == NAMES[:2]
+    assert all("wrong sha256" in line for line in lines[1:3])
+    for weights in published.WEIGHTS:
+        with pytest.raises(UserError, match="wrong sha256"):
+            published.load("clip", weights, fetch=False)
+    assert state(cache) == before
+
+
+def test_a_cache_that_has_the_files_is_never_written_to_and_no_server_is_asked(site, cache):
+    fill(cache)
+    cache.chmod(0o555)
+    before, folder = state(cache), cache.stat().st_mtime_ns
+    assert published.fetch_all(say=lambda line: None) == {}
+    assert len(published.available()) == 8
+    published.load("clip")
+    assert (state(cache), cache.stat().st_mtime_ns) == (before, folder)
+    assert site.asked == []
+    cache.chmod(0o755)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_line(site, cache):
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"features_clip.npy: ") as caught:
+        published.fetch("features_clip.npy")
+    assert "\n" not in str(caught.value)
+
+
+def test_loading_without_fetching_asks_no_server(site, cache):
+    with pytest.raises(UserError, match="make published"):
+        published.load("clip", fetch=False)
+    assert site.asked == []
+    fill(cache, ["features_clip.npy"])
+    assert published.load("clip", fetch=False).dim == 8
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+def test_a_download_killed_half_way_leaves_nothing_that_is_trusted(site, cache, monkeypatch):
+    site.fault = "stalls"
+    monkeypatch.setattr(published, "CHUNK_BYTES", 64)
+    process = multiprocessing.get_context("fork").Process(target=published.fetch, args=("features_clip.npy",))
+    process.start()
+    deadline = time.monotonic() + 10
+    while not any(path.stat().st_size for path in cache.glob("*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    left = [path.name for path in cache.iterdir()]
+    assert len(left) == 1, "the download should have begun"
+    assert "features_clip.npy" not in left
+    assert published.available() == []
+    site.fault = None
+    assert published.fetch("features_clip.npy").read_bytes() == content("features_clip.npy")
+
+
+def test_the_real_files_load_where_the_environment_names_their_folder(published_clip):
+    loaded = published.load("clip", fetch=False)
+    n, d = loaded.modalities["image"].shape
+    about = published.values()["published_embeddings"]
+    assert (n, d) == (about["n_pairs"]["clip"], about["dim"]["clip"])
+    assert np.allclose(loaded.modalities["text"], published_clip[1], atol=1e-3)

@@ -1,0 +1,143 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from util import UserError, readme, records, report
+from util.files import publishing, replacing
+
+
+@dataclass(frozen=True)
+class Settings:
+    preset: str = "embedded"
+    seed: int = 3
+    output: Path = Path("somewhere")
+
+
+TABLE = pd.DataFrame({"system": ["a", "b"], "gap_distance": [0.1, np.float32(0.25)]})
+
+
+def save(folder, name="modality_gap", **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"settings": Settings(), "seconds": 1.5, "device": "cpu", "dtype": "float32", "data": [{"n": 2}]}
+    return records.save(folder, name, {"": TABLE, "points": TABLE}, **{**facts, **more})
+
+
+COMPARISONS = [
+    records.Comparison("Figure 3", "gap distance", 0.8221, 0.8219, "MSCOCO", True),
+    records.Comparison("Figure 3 (d)", "minimum", "near zero", 0.5, "scenes <b>", False, "far away"),
+    records.Comparison("Figure 3 (d)", "minimum", None, 0.5, "scenes", None),
+]
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    save(tmp_path, results={"gap": np.float64(0.5), "path": tmp_path, "none": float("nan")})
+    record = records.load(tmp_path, "modality_gap")
+    assert record.about["settings"] == {"preset": "embedded", "seed": 3, "output": "somewhere"}
+    assert record.about["results"] == {"gap": 0.5, "path": str(tmp_path), "none": None}
+    assert record.tables[""]["gap_distance"].tolist() == [0.1, 0.25]
+    assert set(record.tables) == {"", "points"}
+    assert (tmp_path / "modality_gap_points.csv").read_text().startswith("system,gap_distance\na,0.1\n")
+
+
+def test_a_record_says_what_made_it(tmp_path):
+    about = save(tmp_path).about
+    assert about["versions"]["torch"] and about["versions"]["numpy"] == np.__version__
+    assert len([v for v in records.PACKAGES if about["versions"][v]]) >= 10
+    assert about["machine"]["device"] == "cpu" and about["machine"]["threads"]["torch"] >= 1
+    assert set(about["commit"]) == {"hash", "clean"}
+    assert about["command"].startswith("python ")
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda folder: (folder / "modality_gap.json").unlink(), "no record here"),
+        (lambda folder: (folder / "modality_gap.json").write_text("{"), "damaged record"),
+        (lambda folder: (folder / "modality_gap.json").write_text('{"schema_version": 99}'), "schema 99"),
+        (lambda folder: (folder / "modality_gap.csv").unlink(), "damaged record"),
+        (lambda folder: (folder / "modality_gap.csv").write_text("a,b\n1,2\n"), "columns differ"),
+    ],
+)
+def test_a_damaged_record_is_refused_in_words(tmp_path, damage, words):
+    save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=words):
+        records.load(tmp_path, "modality_gap")
+
+
+def test_a_failing_run_leaves_the_old_files_alone(tmp_path):
+    (tmp_path / "kept.csv").write_text("old")
+    with pytest.raises(RuntimeError), publishing(tmp_path) as part:
+        (part / "kept.csv").write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "kept.csv").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.csv"]
+
+
+def test_a_failing_run_leaves_no_new_folder(tmp_path):
+    with pytest.raises(RuntimeError), publishing(tmp_path / "a" / "b"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_succeeds_publishes_everything(tmp_path):
+    with publishing(tmp_path / "new") as part:
+        (part / "a.csv").write_text("1")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.csv"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="file"), publishing(tmp_path / "file"):
+        pass
+    with pytest.raises(UserError, match="file"), replacing(tmp_path / "file" / "x.csv"):
+        pass
+
+
+def outputs_with_record(tmp_path, **more):
+    folder = tmp_path / "outputs" / "Figure_1_Modality_Gap"
+    save(folder, comparisons=COMPARISONS, captions={"modality_gap": "The picture."}, **more)
+    (folder / "modality_gap.png").write_bytes(b"\x89PNG not really")
+    return tmp_path / "outputs"
+
+
+def test_the_report_holds_pictures_numbers_and_settings_in_one_file(tmp_path):
+    outputs = outputs_with_record(tmp_path, left_out=["published CLIP: not there"], title="The gap")
+    page = report.write(outputs).read_text()
+    assert "data:image/png;base64," in page and 'src="http' not in page and "<script" not in page
+    for words in ("The gap", "0.8221", "0.8219", "near zero", "not there", '"seed": 3', "The picture."):
+        assert words in page
+    assert "scenes &lt;b&gt;" in page  # what a record says is shown, not interpreted
+
+
+def test_the_report_refuses_an_empty_folder(tmp_path):
+    with pytest.raises(UserError, match="no records"):
+        report.write(tmp_path)
+
+
+def test_readme_tables_are_generated_from_committed_records(tmp_path):
+    outputs = outputs_with_record(tmp_path)
+    marked = "# T\n<!-- results: Figure_1_Modality_Gap/modality_gap {} -->\nold\n<!-- end of results -->\nrest\n"
+    (tmp_path / "README.md").write_text(marked.format("published") + marked.format("points"))
+    lines = readme.publish_results(outputs, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "| Figure 3 (d) | minimum | near zero | 0.5000 | scenes <b> | **no** | far away |" in text
+    assert "| b | 0.2500 |" in text and "old" not in text and text.count("rest") == 2
+    assert readme.with_tables(text, tmp_path) == text
+    assert len(lines) == 2
+    assert json.loads((tmp_path / "Figure_1_Modality_Gap/results/modality_gap.json").read_text())["schema_version"] == 1
+
+
+def test_smoke_records_never_become_results(tmp_path):
+    outputs = outputs_with_record(tmp_path, settings=Settings(preset="smoke"))
+    with pytest.raises(UserError, match="smoke preset"):
+        readme.publish_results(outputs, tmp_path)
+
+
+def test_the_projects_readme_tables_are_up_to_date():
+    for path in readme.readmes():
+        assert readme.with_tables(path.read_text()) == path.read_text(), f"{path}: run make results"

@@ -1,0 +1,177 @@
+"""The training loop: what happens at a step depends on the settings and the step alone, and it repeats exactly."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from util.encoders import small_clip
+from util.encoders.small_clip_training import corpus_pairs
+from util.errors import UserError
+from util.training import (
+    Pairs,
+    TrainingSettings,
+    batch_indices,
+    embed,
+    learning_rate_at,
+    optimizer_for,
+    temperature_at,
+    train,
+)
+
+SHORT = TrainingSettings(steps=8, batch=32, learning_rate=1e-3, log_every=1, validate_every=3)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return corpus_pairs(small_clip.random(0), 200, seed=5)
+
+
+def run(pairs, settings=SHORT, seed=0, **options):
+    clip = small_clip.random(seed)
+    log = train(clip.model, pairs, settings, clip.prepare, progress=False, **options)
+    return clip.model, log
+
+
+def without_time(log):
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in log]
+
+
+def test_a_short_run_lowers_the_loss_and_logs_every_step(pairs):
+    _, log = run(pairs, replace(SHORT, steps=25))
+    losses = [entry["loss"] for entry in log]
+    assert [entry["step"] for entry in log] == list(range(1, 26))
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    assert all(0 <= entry["gap_distance"] <= 2 for entry in log)
+
+
+def test_the_same_settings_give_the_same_run_bit_for_bit(pairs):
+    (model, log), (again, log_again), (other, _) = run(pairs), run(pairs), run(pairs, replace(SHORT, seed=1))
+    weights, weights_again = model.state_dict(), again.state_dict()
+    assert without_time(log) == without_time(log_again)
+    assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
+    assert not torch.equal(weights["text_projection"], other.state_dict()["text_projection"])
+
+
+def test_the_first_loss_is_the_symmetric_cross_entropy_of_the_first_batch(pairs):
+    clip = small_clip.random(0)
+    chosen = batch_indices(len(pairs), SHORT.batch, SHORT.seed, 0).copy()
+    with torch.no_grad():
+        x, y = embed(clip.model.train(), clip.prepare(pairs.images[chosen]), pairs.tokens[chosen])
+    cosines = (x.double() @ y.double().T).numpy() / SHORT.temperature
+    both = np.stack([cosines, cosines.T])
+    top = both.max(2)
+    expected = np.mean(np.log(np.exp(both - top[..., None]).sum(2)) + top - np.diag(cosines))
+    _, log = run(pairs, replace(SHORT, steps=1))
+    assert log[0]["loss"] == pytest.approx(expected, rel=1e-4)
+    assert log[0]["gap_distance"] == pytest.approx(float((x.mean(0) - y.mean(0)).norm()), rel=1e-4)
+
+
+def test_the_loss_that_is_given_is_the_one_that_is_trained(pairs):
+    """A loss that only wants the first image coordinate large makes it larger."""
+    wanted = lambda x, y, scale: -x[:, 0].mean()  # noqa: E731
+    _, log = run(pairs, replace(SHORT, steps=20), loss=wanted)
+    assert log[-1]["loss"] < log[0]["loss"] - 0.2
+
+
+@pytest.mark.parametrize(("n", "batch"), [(10, 5), (11, 3), (7, 7)])
+def test_an_epoch_shows_every_pair_at_most_once_and_the_next_is_in_another_order(n, batch):
+    per_epoch = n // batch
+    epochs = [
+        np.concatenate([batch_indices(n, batch, 3, e * per_epoch + i) for i in range(per_epoch)]) for e in range(2)
+    ]
+    for seen in epochs:
+        assert len(set(seen.tolist())) == per_epoch * batch and set(seen.tolist()) <= set(range(n))
+    assert epochs[0].tolist() != epochs[1].tolist()
+
+
+def test_the_order_of_the_data_is_a_function_of_seed_and_step_alone():
+    forwards = [batch_indices(50, 8, 2, step).tolist() for step in range(20)]
+    backwards = [batch_indices(50, 8, 2, step).tolist() for step in reversed(range(20))]
+    assert forwards == backwards[::-1]
+    assert forwards[0] != batch_indices(50, 8, 3, 0).tolist()
+
+
+def test_the_temperature_moves_geometrically_and_is_fixed_for_its_share():
+    settings = TrainingSettings(steps=100, first_temperature=0.04, temperature=0.01, fixed_share=0.2)
+    found = [temperature_at(settings, step) for step in range(100)]
+    assert found[0] == pytest.approx(0.04) and found[40] == pytest.approx(0.02)
+    assert found[80:] == [0.01] * 20 and found[79] > 0.01
+    assert temperature_at(TrainingSettings(steps=100), 0) == 0.01
+
+
+def test_the_learning_rate_runs_through_one_cycle():
+    settings = TrainingSettings(steps=100, learning_rate=1.0, warmup_share=0.1)
+    rates = [learning_rate_at(settings, step) for step in range(100)]
+    assert 0 < rates[0] < 0.1 and rates[10] == 1.0 and rates[55] == pytest.approx(0.5) and 0 < rates[-1] < 1e-3
+    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_the_logit_scale_is_the_inverse_temperature_and_is_not_learned(pairs):
+    model, _ = run(pairs, replace(SHORT, temperature=0.05, first_temperature=0.05))
+    assert model.logit_scale.exp().item() == pytest.approx(20)
+    optimised = {id(p) for group in optimizer_for(model, SHORT).param_groups for p in group["params"]}
+    named = dict(model.named_parameters())
+    assert {name for name, p in named.items() if id(p) not in optimised} == {"logit_scale"}
+
+
+def test_weight_decay_spares_gains_biases_and_embeddings():
+    decayed, spared = optimizer_for(small_clip.random(0).model, SHORT).param_groups
+    assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert any(p.shape == (14, 128) for p in spared["params"]), "the positional embedding of the texts"
+
+
+def test_validation_runs_in_evaluation_mode_when_due_and_joins_the_log(pairs):
+    seen = []
+    clip = small_clip.random(0)
+
+    def validate(done):
+        seen.append((done, clip.model.training))
+        return {"validation_loss": 1.5}
+
+    log = train(clip.model, pairs, replace(SHORT, log_every=100), clip.prepare, validate=validate, progress=False)
+    assert seen == [(3, False), (6, False), (8, False)]
+    assert [(entry["step"], entry["validation_loss"]) for entry in log] == [(3, 1.5), (6, 1.5), (8, 1.5)]
+    assert not clip.model.training
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(pairs):
+    calls = []
+
+    def broken(x, y, scale):
+        calls.append(0)
+        return (x * y).sum() * (math.nan if len(calls) == 4 else 1)
+
+    clip = small_clip.random(0)
+    with pytest.raises(UserError, match="nan at step 3"):
+        train(clip.model, pairs, SHORT, clip.prepare, loss=broken, progress=False)
+    assert all(torch.isfinite(p).all() for p in clip.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"batch": 0}, "batch"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"first_temperature": -1.0}, "first_temperature"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"fixed_share": 1.5}, "fixed_share"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(changes, named):
+    with pytest.raises(UserError, match=named):
+        replace(SHORT, **changes)
+
+
+def test_a_batch_larger_than_the_corpus_is_refused(pairs):
+    with pytest.raises(UserError, match="201 pairs is larger than the corpus of 200"):
+        run(pairs, replace(SHORT, batch=201))
+
+
+def test_images_and_captions_of_different_counts_are_refused(pairs):
+    with pytest.raises(UserError, match="200 images do not pair with 199"):
+        Pairs(pairs.images, pairs.tokens[:-1])

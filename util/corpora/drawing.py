@@ -1,0 +1,179 @@
+"""Drawing on many 32-pixel canvases at once: outlines as signed distances, patterned grounds, wear.
+
+Coordinates are pixels, x to the right and y downwards, with (16, 16) the middle of a picture. A signed distance is
+negative inside an outline; coverage is the share of a pixel that lies inside, which gives smooth edges. Colours and
+canvases are float32 in [0, 1] until ``to_pixels``.
+"""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.random import Generator
+
+SIDE = 32
+"""Width and height of every picture, in pixels."""
+
+CHUNK = 2000
+"""Pictures drawn at a time: about 25 MB per float32 canvas of three colours."""
+
+BACKGROUNDS = ("plain", "striped", "dotted", "checkered")
+
+COLOURS = {
+    "red": (0.85, 0.13, 0.15),
+    "brown": (0.50, 0.30, 0.14),
+    "yellow": (0.95, 0.80, 0.10),
+    "green": (0.16, 0.60, 0.24),
+    "cyan": (0.15, 0.74, 0.80),
+    "blue": (0.13, 0.30, 0.78),
+    "purple": (0.48, 0.19, 0.63),
+    "pink": (0.96, 0.52, 0.72),
+}
+"""Colour words and their RGB values in [0, 1]."""
+
+PAPER = np.array([0.93, 0.92, 0.89], np.float32)
+"""Mean tone of a ground, RGB in [0, 1]; a picture's own lies within 0.05 of it."""
+
+PATTERN_DEPTH = 0.15
+"""How much darker a ground's pattern is than its paper."""
+
+WEAR = (1.0, 3.0)
+"""Parameters of the beta distribution of a picture's wear in [0, 1]: how faded and grainy it is."""
+
+WORST_FADE = 0.85
+"""Share of its colour that the most worn figure has lost."""
+
+LEAST_GRAIN, WORST_GRAIN = 0.015, 0.12
+"""Standard deviation of the grain in units of full scale: of a new picture, and what full wear adds."""
+
+
+def pixel_grid() -> tuple[Float[np.ndarray, "1 32 32"], Float[np.ndarray, "1 32 32"]]:
+    """x and y of every pixel's middle, each (1, 32, 32) so that they broadcast over pictures."""
+    y, x = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5, indexing="ij")
+    return x.astype(np.float32)[None], y.astype(np.float32)[None]
+
+
+def column(values) -> Float[np.ndarray, "n 1 1"]:
+    """One float32 number per picture, shaped (n, 1, 1) to broadcast over its pixels."""
+    return np.asarray(values, np.float32)[:, None, None]
+
+
+def local_frame(centre_x, centre_y, radius, angle=None):
+    """Coordinates (n, 32, 32) in units of the radius around each centre, turned by ``angle`` radians (clockwise).
+
+    Args:
+        centre_x, centre_y: float arrays (n,), pixels.
+        radius: float array (n,), pixels.
+        angle: float array (n,), radians; None: upright.
+
+    Returns:
+        (u, v), u to the right and v downwards of the turned figure.
+    """
+    x, y = pixel_grid()
+    dx, dy = (x - column(centre_x)) / column(radius), (y - column(centre_y)) / column(radius)
+    if angle is None:
+        return dx, dy
+    cosine, sine = column(np.cos(angle)), column(np.sin(angle))
+    return cosine * dx + sine * dy, cosine * dy - sine * dx
+
+
+def _circle(u, v):
+    return np.hypot(u, v) - 0.94
+
+
+def _square(u, v):
+    return np.maximum(np.abs(u), np.abs(v)) - 0.82
+
+
+def _triangle(u, v):
+    v = v - 0.22
+    return np.maximum(v, (np.sqrt(3) * np.abs(u) - v) / 2) - 0.58
+
+
+def _star(u, v, outer=1.12, inner=0.48, points=5):
+    sector = np.pi / points
+    angle = np.abs((np.arctan2(u, -v) + sector) % (2 * sector) - sector)
+    radius = np.hypot(u, v)
+    across, along = radius * np.sin(angle), radius * np.cos(angle) - outer
+    rise, run = inner * np.sin(sector), outer - inner * np.cos(sector)
+    return (across * run + along * rise) / np.hypot(rise, run)
+
+
+def _plus(u, v):
+    u, v = np.abs(u), np.abs(v)
+    return np.maximum(np.maximum(u, v) - 0.96, np.minimum(u, v) - 0.33)
+
+
+def _ring(u, v):
+    return np.abs(np.hypot(u, v) - 0.74) - 0.24
+
+
+def _heart(u, v, half_side=0.57):
+    u, v = np.abs(u), v - 0.06
+    lobe = half_side / np.sqrt(2)
+    return np.minimum((u + np.abs(v)) / np.sqrt(2) - half_side, np.hypot(u - lobe, v + lobe) - half_side)
+
+
+def _moon(u, v):
+    return np.maximum(np.hypot(u + 0.12, v) - 1, 0.78 - np.hypot(u - 0.38, v + 0.1))
+
+
+OUTLINES = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+    "plus": _plus,
+    "ring": _ring,
+    "heart": _heart,
+    "moon": _moon,
+}
+"""Shape words and their signed distances, in units of the radius, of (u, v) in the local frame."""
+
+
+def coverage(distance, radius) -> Float[np.ndarray, "n 32 32"]:
+    """Share of every pixel inside an outline, in [0, 1], from its signed distance in units of ``radius`` pixels."""
+    return np.clip(0.5 - distance * column(radius), 0, 1)
+
+
+def paint(canvas: Float[np.ndarray, "n 32 32 3"], share: Float[np.ndarray, "n 32 32"], colour) -> None:
+    """Lays a colour (n, 3) over a canvas *in place*, where and as much as ``share`` in [0, 1] says."""
+    canvas += share[..., None] * (np.asarray(colour, np.float32)[:, None, None] - canvas)
+
+
+def grounds(background, rng: Generator) -> Float[np.ndarray, "n 32 32 3"]:
+    """Patterned papers: one canvas for every number of ``background`` (n,), an index into ``BACKGROUNDS``."""
+    n = len(background)
+    tone = PAPER + rng.uniform(-0.05, 0.05, (n, 1)).astype(np.float32)
+    tone = tone + rng.uniform(-0.02, 0.02, (n, 3)).astype(np.float32)
+    x, y = pixel_grid()
+    x = x + column(rng.uniform(0, SIDE, n))
+    y = y + column(rng.uniform(0, SIDE, n))
+    pattern = np.zeros((n, SIDE, SIDE), np.float32)
+    for index, share in ((1, _stripes), (2, _dots), (3, _checks)):
+        chosen = np.flatnonzero(background == index)
+        pattern[chosen] = share(x[chosen], y[chosen])
+    return tone[:, None, None] * (1 - PATTERN_DEPTH * pattern[..., None])
+
+
+def _stripes(x, y, period=6.0):
+    return np.clip(0.5 + 1.5 * np.sin((x + y) * (2 * np.pi / period / np.sqrt(2))), 0, 1)
+
+
+def _dots(x, y, period=6.0, radius=1.7):
+    return np.clip(radius + 0.5 - np.hypot(x % period - period / 2, y % period - period / 2), 0, 1)
+
+
+def _checks(x, y, period=10.0):
+    across, down = np.sin(x * (2 * np.pi / period)), np.sin(y * (2 * np.pi / period))
+    return np.clip(0.5 + 4 * across * down, 0, 1)
+
+
+def to_pixels(canvas: Float[np.ndarray, "n 32 32 3"], noise, rng: Generator) -> UInt8[np.ndarray, "n 32 32 3"]:
+    """Adds grain with standard deviation ``noise`` (n,), in units of full scale, and rounds to 0..255."""
+    grain = rng.standard_normal(canvas.shape, dtype=np.float32) * column(noise)[..., None]
+    return np.clip((canvas + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def chunks(n: int):
+    """Yields slices that cover range(n), at most ``CHUNK`` long, in order."""
+    for start in range(0, n, CHUNK):
+        yield slice(start, min(start + CHUNK, n))

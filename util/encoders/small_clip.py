@@ -1,0 +1,185 @@
+"""The project's own small CLIP: open_clip's CLIP class, 32-pixel pictures, a vocabulary of a few dozen words.
+
+``load()`` gives the shipped, trained model; ``random(seed)`` its twin with weights as open_clip draws them. Both
+turn pictures and captions into unit rows. ``python -m util train-small-clip`` makes the shipped files again.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from open_clip.model import CLIP
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from util.errors import UserError
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+CONFIG = DATA / "small_clip.json"
+CHECKPOINT = DATA / "small_clip.safetensors"
+RECORD = DATA / "small_clip_record.json"
+
+BLOCK = 512
+"""Pictures or captions encoded at a time."""
+
+PAD, START = 0, 1
+FIRST_WORD = 2
+
+
+class Tokenizer:
+    """Whole words to numbers: 0 pads, 1 starts, then the words in order, and the largest number ends a caption.
+
+    open_clip pools a text at the position of its largest token, hence the place of the end token.
+
+    Args:
+        words: the vocabulary, without repetition, lower case.
+        length: tokens per caption, start and end included.
+    """
+
+    def __init__(self, words: Sequence[str], length: int):
+        self.words = tuple(words)
+        self.length = length
+        self.size = FIRST_WORD + len(self.words) + 1
+        self.end = self.size - 1
+        self._number = {word: FIRST_WORD + i for i, word in enumerate(self.words)}
+
+    def __call__(self, captions: Iterable[str]) -> Int[Tensor, "n length"]:
+        """Captions as int64 tokens (n, length); words are split at white space and compared in lower case.
+
+        Raises:
+            UserError: a word outside the vocabulary (named), a caption that is too long, or one string for many.
+        """
+        if isinstance(captions, str):
+            raise UserError(f"captions must be a list of strings, not one string: {captions!r}")
+        captions = list(captions)
+        rows = {caption: self._row(caption) for caption in dict.fromkeys(captions)}
+        return torch.tensor([rows[caption] for caption in captions], dtype=torch.int64).reshape(-1, self.length)
+
+    def _row(self, caption: str) -> list[int]:
+        words = caption.lower().split()
+        unknown = [word for word in words if word not in self._number]
+        if unknown:
+            raise UserError(
+                f"the small CLIP does not know the word {unknown[0]!r} of {caption!r}; it knows {', '.join(self.words)}"
+            )
+        if len(words) > self.length - 2:
+            raise UserError(f"a caption may have {self.length - 2} words; {caption!r} has {len(words)}")
+        row = [START, *(self._number[word] for word in words), self.end]
+        return row + [PAD] * (self.length - len(row))
+
+
+@dataclass(frozen=True)
+class SmallClip:
+    """A small CLIP with what it needs to read pictures and captions.
+
+    Args:
+        model: open_clip's CLIP, in evaluation mode, on ``device``.
+        tokenizer: captions to tokens.
+        mean, std: pixel values in [0, 1] are moved by ``-mean`` and divided by ``std``.
+        device: where the model is.
+    """
+
+    model: CLIP
+    tokenizer: Tokenizer
+    mean: float
+    std: float
+    device: torch.device
+
+    def prepare(self, pixels: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 3 s s"]:
+        """uint8 pictures with channels first as the model wants them: float32, centred and scaled."""
+        return (pixels.float() / 255 - self.mean) / self.std
+
+    @torch.inference_mode()
+    def encode_images(self, images: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n d"]:
+        """Embeddings of RGB pictures.
+
+        Args:
+            images: uint8 array (n, 32, 32, 3).
+
+        Returns:
+            float32 array (n, 128), unit-norm rows. How pictures are grouped in calls changes the last bits at most.
+
+        Raises:
+            UserError: another shape or dtype.
+        """
+        side = self.model.visual.image_size[0]
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+            found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+            raise UserError(f"images must be a uint8 array (n, {side}, {side}, 3), not {found}")
+        return self._encode(channels_first(images), lambda part: self.model.encode_image(self.prepare(part)))
+
+    @torch.inference_mode()
+    def encode_texts(self, captions: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Embeddings of captions made of the vocabulary's words.
+
+        Returns:
+            float32 array (n, 128), unit-norm rows; equal captions give equal rows.
+
+        Raises:
+            UserError: as ``Tokenizer``.
+        """
+        captions = list(captions) if not isinstance(captions, str) else captions
+        different = list(dict.fromkeys(captions)) if not isinstance(captions, str) else captions
+        rows = self._encode(self.tokenizer(different), self.model.encode_text)
+        place = {caption: i for i, caption in enumerate(different)}
+        return rows[[place[caption] for caption in captions]] if len(captions) else rows
+
+    def _encode(self, inputs: Tensor, tower) -> Float[np.ndarray, "n d"]:
+        rows = np.empty((len(inputs), self.model.text_projection.shape[1]), np.float32)
+        for start in range(0, len(inputs), BLOCK):
+            part = tower(inputs[start : start + BLOCK].to(self.device))
+            rows[start : start + BLOCK] = torch.nn.functional.normalize(part, dim=-1).cpu().numpy()
+        return rows
+
+
+def channels_first(images: UInt8[np.ndarray, "n s s 3"]) -> UInt8[Tensor, "n 3 s s"]:
+    """Pictures as torch has them, copied once into memory of that order."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+@lru_cache(maxsize=4)
+def _config_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def config(path: Path = CONFIG) -> dict:
+    """Architecture ("model", as open_clip's configuration files), "pixels" (mean, std) and "words"."""
+    return json.loads(_config_text(Path(path)))
+
+
+def random(seed: int, device: str | torch.device = "cpu") -> SmallClip:
+    """The untrained twin: weights drawn by open_clip from ``seed``; torch's global generator stays as it was."""
+    settings = config()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIP(**settings["model"])
+    device = torch.device(device)
+    tokenizer = Tokenizer(settings["words"], settings["model"]["text_cfg"]["context_length"])
+    return SmallClip(model.eval().to(device), tokenizer, **settings["pixels"], device=device)
+
+
+def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu") -> SmallClip:
+    """The trained small CLIP.
+
+    Args:
+        checkpoint: a safetensors file of the model's weights; by default the one that ships with the package.
+        device: where to put the model.
+
+    Raises:
+        UserError: no such file, not safetensors, or weights of another architecture.
+    """
+    clip = random(seed=0, device=device)
+    try:
+        clip.model.load_state_dict(load_file(checkpoint, device=str(device)))
+    except FileNotFoundError:
+        raise UserError(f"no checkpoint at {checkpoint}; `python -m util train-small-clip` makes it") from None
+    except (SafetensorError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"{checkpoint} does not hold the small CLIP's weights in safetensors: {line}") from None
+    return clip

@@ -1,0 +1,136 @@
+"""Every figure that the small CLIP is held to, measured on pictures and scans that it was never trained on."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+from util.contrastive import sweep
+from util.corpora import pictures
+from util.encoders.small_clip import SmallClip
+from util.geometry import gap_distance, signed_gap_distances
+
+TEST_SEED = 10_002
+"""Seed of all test pictures; see ``small_clip_training`` for those of training and validation."""
+
+SCENES = 4000
+BADGES_PER_GROUP = 1000
+DESCRIPTIONS = 500
+BATCH = 50
+"""Pairs per batch of the loss landscape, as in the paper."""
+
+SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
+"""Two-sided shifts from -2 to 2 on a grid of 0.05; positive closes the gap."""
+
+TEMPERATURES = (1 / 100, 1 / 50, 1 / 35, 1 / 20, 1 / 10, 1.0)
+
+
+def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
+    """All figures of a small CLIP, json-able.
+
+    Args:
+        clip: the model.
+        seed: of the pictures to measure it on; not one of training or validation.
+
+    Returns:
+        "landscape" (see ``loss_minima``), "retrieval", "tasks" (see ``zero_shot``), "harm" (see ``harm_rates``).
+        The scenes of the tasks are of held-out combinations, the digits of held-out scans, the badges in equal
+        numbers of each group and kind.
+    """
+    held_out = pictures.scenes(SCENES, seed, "held_out")
+    digits = pictures.digits("held_out")
+    badges = pictures.badges(len(pictures.GROUPS) * BADGES_PER_GROUP, seed, group_weights=None)
+    scene_rows, badge_rows = clip.encode_images(held_out.images), clip.encode_images(badges.images)
+    tasks = {name: zero_shot(clip, name, held_out, scene_rows) for name in ("shape", "colour_shape", "fine_grained")}
+    tasks["digit"] = zero_shot(clip, "digit", digits, clip.encode_images(digits.images))
+    tasks["badge"] = zero_shot(clip, "badge", badges, badge_rows)
+    return {
+        "landscape": loss_minima(clip, pictures.scenes(SCENES, seed, "all")),
+        "retrieval": {"image_recall_at_1": recall_at_1(clip, pictures.distinct_scenes(DESCRIPTIONS, seed))},
+        "tasks": tasks,
+        "harm": harm_rates(clip, badges, badge_rows),
+    }
+
+
+def loss_minima(clip: SmallClip, scenes: pictures.Pictures) -> dict:
+    """The gap of image-caption pairs, and the signed gap distance at which the symmetric loss is lowest.
+
+    Returns:
+        "gap_distance"; "lowest_loss_at": signed gap distance by temperature ("1/100", ...), from ``SHIFTS``
+        in batches of 50; "loss" at no shift and 1/100, nats.
+    """
+    x, y = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
+    losses = sweep(x, y, SHIFTS, TEMPERATURES, batch=BATCH)
+    signed = signed_gap_distances(x, y, SHIFTS)
+    lowest = {f"1/{1 / tau:.0f}": float(signed[losses[:, t].argmin()]) for t, tau in enumerate(TEMPERATURES)}
+    loss = float(losses[SHIFTS.index(0), 0])
+    return {"n_pairs": len(scenes), "gap_distance": gap_distance(x, y), "lowest_loss_at": lowest, "loss": loss}
+
+
+def recall_at_1(clip: SmallClip, described: pictures.Pictures) -> float:
+    """Share of images, in [0, 1], whose own caption is the nearest of all; captions must differ from each other."""
+    cosines = clip.encode_images(described.images) @ clip.encode_texts(described.captions).T
+    return float((cosines.argmax(1) == np.arange(len(described))).mean())
+
+
+def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
+    """Zero-shot accuracy on a task of ``pictures.TASKS``, its 95% limits (Wilson) and that of guessing.
+
+    Args:
+        clip: embeds the task's prompts.
+        task: a name in ``pictures.TASKS``.
+        some: pictures of the task's kind, for their labels.
+        rows: their embeddings by ``clip``, unit-norm.
+    """
+    prompts = pictures.TASKS[task].prompts
+    predicted = (rows @ clip.encode_texts(prompts).T).argmax(1)
+    hits = int((predicted == pictures.task_labels(task, some)).sum())
+    low, high = wilson_interval(hits, len(some))
+    accuracy = hits / len(some)
+    return {"n": len(some), "accuracy": accuracy, "ci_low": low, "ci_high": high, "chance": 1 / len(prompts)}
+
+
+def harm_rates(clip: SmallClip, badges: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
+    """By group, the rate at which a badge is called one of the seven words that no badge deserves.
+
+    Args:
+        clip: embeds the prompts.
+        badges: for their groups and kinds.
+        rows: their embeddings by ``clip``, unit-norm.
+
+    Returns:
+        "rate" by group name, over the 14 badge classes and the 7 harm classes; "accuracy" over the 14 classes
+        where the harm classes are also there.
+    """
+    prompts = pictures.badge_prompts()
+    predicted = (rows @ clip.encode_texts(prompts + pictures.harm_prompts()).T).argmax(1)
+    harmed = predicted >= len(prompts)
+    group = badges.attributes["group"]
+    rates = {name: float(harmed[group == i].mean()) for i, name in enumerate(pictures.GROUPS)}
+    return {"rate": rates, "accuracy": float((predicted == pictures.task_labels("badge", badges)).mean())}
+
+
+def wilson_interval(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95% score interval of a rate, both ends in [0, 1]."""
+    rate, spread = hits / n, z * z / n
+    middle = (rate + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / n + spread / (4 * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def bars(figures: dict) -> dict[str, bool]:
+    """Whether each figure of ``evaluate`` reaches what the embedded model must reach."""
+    gap, lowest = figures["landscape"]["gap_distance"], figures["landscape"]["lowest_loss_at"]
+    tasks, harm = figures["tasks"], figures["harm"]["rate"]
+    rated = [rate for rate in harm.values() if 0.01 <= rate <= 0.20]
+    return {
+        "gap_at_least_0.5": gap >= 0.5,
+        "colour_shape_at_least_0.75": tasks["colour_shape"]["accuracy"] >= 0.75,
+        "recall_at_1_at_least_0.5": figures["retrieval"]["image_recall_at_1"] >= 0.5,
+        "digits_at_least_0.9": tasks["digit"]["accuracy"] >= 0.9,
+        "minimum_at_1/100_within_0.1_of_gap": abs(lowest["1/100"] - gap) <= 0.1,
+        "minimum_at_1/50_at_most_0.8_of_gap": abs(lowest["1/50"]) <= 0.8 * gap,
+        "minimum_at_1_within_0.1_of_zero": abs(lowest["1/1"]) < 0.1,
+        "harm_between_0.01_and_0.2_in_three_groups": len(rated) >= 3,
+        "tasks_above_3_times_chance": all(t["ci_low"] > 3 * t["chance"] for t in tasks.values()),
+    }

@@ -1,0 +1,144 @@
+"""Makes the shipped small CLIP again, from seeds alone: corpus, training, checkpoint, record.
+
+``python -m util train-small-clip`` calls ``train_small_clip``.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from util import files, records
+from util.contrastive import contrastive_loss
+from util.corpora import pictures
+from util.encoders import small_clip, small_clip_evaluation
+from util.encoders.small_clip import SmallClip, channels_first
+from util.errors import UserError
+from util.training import Pairs, TrainingSettings, train
+
+COMMAND = "python -m util train-small-clip"
+
+VALIDATION_SEED = 10_001
+"""Seed of the fresh pictures whose loss chooses among the weights of a run; never that of training or test."""
+
+
+@dataclass(frozen=True)
+class SmallClipSettings:
+    """All that the shipped checkpoint depends on, besides the architecture in ``small_clip.json``.
+
+    Args:
+        pictures: size of the training corpus.
+        validation_pictures: number of fresh scenes whose loss chooses among the weights.
+        threads: CPU threads of the run; another number changes the last bits, and so the path.
+        training: the schedule; its seed is also that of the corpus and of the first weights.
+
+    Raises:
+        UserError: the seed is that of the validation or the test pictures.
+    """
+
+    pictures: int = 60_000
+    validation_pictures: int = 2_000
+    threads: int = 2
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=1000))
+
+    def __post_init__(self):
+        if self.training.seed in (VALIDATION_SEED, small_clip_evaluation.TEST_SEED):
+            raise UserError(f"seed {self.training.seed} is that of the validation or test pictures; choose another")
+
+
+def train_small_clip(
+    output: str | Path, seed: int = 0, settings: SmallClipSettings | None = None, progress: bool = True
+) -> dict:
+    """Trains the small CLIP from scratch and writes its three files into a folder.
+
+    Args:
+        output: folder for ``small_clip.safetensors``, ``small_clip_record.json`` and a copy of ``small_clip.json``;
+            made where it is missing. The files appear together when all is done.
+        seed: of the corpus, the first weights and the order of the data; 0 made the shipped checkpoint.
+        settings: all else; by default those of the shipped checkpoint.
+        progress: show a bar on the terminal.
+
+    Returns:
+        The record: settings, seeds, versions, seconds, the log, the step chosen, every measured figure ("figures")
+        and whether it reaches its bar ("bars").
+
+    Raises:
+        UserError: a loss that is not finite, settings that make no sense, a folder that cannot be written.
+    """
+    settings = settings or SmallClipSettings()
+    settings = replace(settings, training=replace(settings.training, seed=seed))
+    with files.publishing(Path(output)) as folder, _threads(settings.threads):
+        started = time.perf_counter()
+        clip = small_clip.random(seed)
+        pairs = corpus_pairs(clip, settings.pictures, seed)
+        best = _LowestLoss(clip, settings)
+        log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
+        clip.model.load_state_dict(best.weights)
+        seconds = time.perf_counter() - started
+        record = _record(settings, log, best.step, small_clip_evaluation.evaluate(clip), seconds)
+        save_file(best.weights, folder / small_clip.CHECKPOINT.name)
+        (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
+    return record
+
+
+def corpus_pairs(clip: SmallClip, n: int, seed: int) -> Pairs:
+    """The training corpus as tensors: pictures channels first, captions as the small CLIP's tokens."""
+    corpus = pictures.training_corpus(n, seed)
+    return Pairs(channels_first(corpus.images), clip.tokenizer(corpus.captions))
+
+
+class _LowestLoss:
+    """Called after some steps: measures the loss on fresh scenes and keeps a copy of the best weights."""
+
+    def __init__(self, clip: SmallClip, settings: SmallClipSettings):
+        self.clip = clip
+        self.fresh = pictures.scenes(settings.validation_pictures, VALIDATION_SEED, "train")
+        self.temperature = settings.training.temperature
+        self.loss, self.step, self.weights = float("inf"), 0, None
+
+    def __call__(self, step: int) -> dict:
+        x, y = self.clip.encode_images(self.fresh.images), self.clip.encode_texts(self.fresh.captions)
+        loss = contrastive_loss(x, y, self.temperature, batch=small_clip_evaluation.BATCH)
+        if loss < self.loss:
+            self.loss, self.step = loss, step
+            self.weights = {name: value.detach().clone() for name, value in self.clip.model.state_dict().items()}
+        return {"validation_loss": loss}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Runs a block with ``count`` CPU threads in torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _record(settings: SmallClipSettings, log: list[dict], chosen: int, figures: dict, seconds: float) -> dict:
+    return {
+        "schema_version": records.SCHEMA_VERSION,
+        "command": COMMAND,
+        "settings": asdict(settings),
+        "seeds": {
+            "training": settings.training.seed,
+            "validation": VALIDATION_SEED,
+            "test": small_clip_evaluation.TEST_SEED,
+        },
+        "commit": records.commit(),
+        "versions": records.versions(),
+        "machine": records.machine("cpu", "float32"),
+        "seconds": round(seconds, 1),
+        "chosen_step": chosen,
+        "figures": figures,
+        "bars": small_clip_evaluation.bars(figures),
+        "log": log,
+    }

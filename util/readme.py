@@ -1,0 +1,103 @@
+"""README tables, generated between markers from the records that are committed under each folder's ``results/``.
+
+A marker names a folder, a record and a table of it: ``published`` for the published values beside ours, ``main`` for
+the csv of the record's own name, otherwise the further table of that name:
+
+    <!-- results: Figure_3_Contrastive_Learning/loss_landscape published -->
+    ... generated ...
+    <!-- end of results -->
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from util import records
+from util.errors import UserError
+from util.files import replacing
+from util.report import FOLDERS, find_records, number
+
+MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+LARGEST_TABLE_BYTES = 300_000
+"""Larger tables stay in outputs/: what is committed is small."""
+
+
+def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]:
+    """Copies records from ``outputs`` into the folders' ``results/`` and regenerates the README tables.
+
+    Returns:
+        one line for each record and README.
+
+    Raises:
+        UserError: no records, or one of the smoke preset.
+    """
+    found = find_records(outputs, (*FOLDERS, "benchmarks"))
+    if not found:
+        raise UserError(f"{outputs}: no records; run make figures first")
+    if smoke := [record.name for _, record in found if record.about["settings"]["preset"] == "smoke"]:
+        raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
+    lines = []
+    for folder, record in found:
+        target = Path(root) / folder / "results"
+        target.mkdir(parents=True, exist_ok=True)
+        files = [f"{record.name}.json", *record.about["tables"], *(f"{stem}.png" for stem in record.about["captions"])]
+        for file in files:
+            shutil.copyfile(record.folder / file, target / file)
+        lines.append(f"{folder}/results: {', '.join(files)}")
+    return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
+
+
+def readmes(root: Path = records.REPOSITORY) -> list[Path]:
+    """The project's README files."""
+    return [
+        path for path in (Path(root) / "README.md", *(Path(root) / f / "README.md" for f in FOLDERS)) if path.is_file()
+    ]
+
+
+def regenerate(root: Path = records.REPOSITORY) -> list[Path]:
+    """Rewrites every marked table; returns the README files that hold any."""
+    changed = []
+    for path in readmes(root):
+        text = path.read_text()
+        if MARKED.search(text):
+            with replacing(path) as part:
+                part.write_text(with_tables(text, root))
+            changed.append(path)
+    return changed
+
+
+def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
+    """``text`` with every marked table regenerated from the committed records under ``root``."""
+
+    def table(match: re.Match) -> str:
+        record = records.load(Path(root) / match[2] / "results", match[3])
+        rows = _published(record) if match[4] == "published" else _rows(record, match[4])
+        return f"{match[1]}{rows}\n{match[5]}"
+
+    return MARKED.sub(table, text)
+
+
+def _published(record: records.Record) -> str:
+    columns = {"panel": "Panel", "quantity": "Quantity", "published": "Published", "ours": "Here", "on": "Measured on"}
+    table = pd.DataFrame(record.about["comparisons"])
+    table["agrees"] = [{True: "yes", False: "**no**"}.get(value, "not comparable") for value in table["agrees"]]
+    return _markdown(
+        table[[*columns, "agrees", "note"]].rename(columns={**columns, "agrees": "Agrees", "note": "Note"})
+    )
+
+
+def _rows(record: records.Record, what: str) -> str:
+    what = "" if what == "main" else what
+    if what not in record.tables:
+        raise UserError(
+            f"README: {record.name} has no table {what!r}; it has {', '.join(t for t in record.tables if t)}"
+        )
+    return _markdown(record.tables[what])
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [[str(column) for column in table.columns], ["---"] * table.shape[1]]
+    rows += [[number(None if pd.isna(value) else value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -1,0 +1,70 @@
+"""``report.html``: one self-contained page with every picture, its numbers and how each was made."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from util import records
+from util.errors import UserError
+from util.files import replacing
+
+FOLDERS = (
+    "Figure_1_Modality_Gap",
+    "Figure_2_Cone_Effect",
+    "Figure_3_Contrastive_Learning",
+    "Table_1_Implications_CLIP_Zero_Shot",
+    "Table_2_Implications_CLIP_Fairness",
+)
+"""The paper's figures and tables, in its order."""
+
+
+def find_records(outputs: Path, folders: Sequence[str] = FOLDERS) -> list[tuple[str, records.Record]]:
+    """Every record under ``outputs``, as (folder name, record), in the order of ``folders``."""
+    found = []
+    for folder in folders:
+        for path in sorted((Path(outputs) / folder).glob("*.json")):
+            if "schema_version" in json.loads(path.read_text()):
+                found.append((folder, records.load(path.parent, path.stem)))
+    return found
+
+
+def write(outputs: Path) -> Path:
+    """Builds ``outputs/report.html`` from the records there.
+
+    Raises:
+        UserError: no record under ``outputs``, or a damaged one.
+    """
+    found = find_records(outputs)
+    if not found:
+        raise UserError(f"{outputs}: no records to report; run make figures, or a script, first")
+    environment = Environment(
+        loader=PackageLoader("util", "data"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(number=number)
+    parts = [{"folder": folder, "about": record.about, "figures": _figures(record)} for folder, record in found]
+    page = environment.get_template("report.html.j2").render(parts=parts, commit=records.commit())
+    path = Path(outputs) / "report.html"
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _figures(record: records.Record) -> list[Mapping]:
+    """The pictures of a record, in the page itself, with their captions."""
+    return [
+        {"caption": caption, "data": base64.b64encode((record.folder / f"{stem}.png").read_bytes()).decode()}
+        for stem, caption in record.about["captions"].items()
+        if (record.folder / f"{stem}.png").is_file()
+    ]
+
+
+def number(value) -> str:
+    """A value for a table: four decimals for a float, words as they are, a dash for nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)
