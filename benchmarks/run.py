@@ -21,7 +21,6 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import released
-
 from util import cli, contrastive, files, geometry, records
 
 SHIFTS, LOGIT_SCALES = np.arange(-5, 5, 0.25), (100, 50, 30, 20, 10, 1)

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-import reference
 
+import reference
 import util as imported_util
 from util import Embeddings, UserError, cli, commands, geometry
 

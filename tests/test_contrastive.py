@@ -2,12 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
 
+import reference
+from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
 from util import _sweep_kernel, contrastive, geometry
 from util.contrastive import contrastive_loss, sweep
 from util.errors import UserError

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-import reference
 import torch
 
+import reference
 from util import cosines
 from util.errors import UserError
 from util.geometry import cosine_statistics, mean_cosine

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-import scripts
 import tyro
 
+import scripts
 from util import cli, commands, readme
 
 ROOT = scripts.REPOSITORY

@@ -3,10 +3,10 @@ import zipfile
 
 import numpy as np
 import pytest
-import reference
 import torch
 from safetensors.torch import save_file
 
+import reference
 from util import Embeddings, UserError
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reference
 from util import geometry
 from util.errors import UserError
 

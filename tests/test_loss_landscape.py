@@ -9,11 +9,11 @@ import numpy as np
 import open_clip
 import pandas as pd
 import pytest
+
 import reference
 import scripts
 from test_coco import write_folder
 from test_open_clip_pair import TINY
-
 from util import Embeddings, UserError, notebooks, records, report
 
 SCRIPT = "Figure_3_Contrastive_Learning/loss_landscape.py"

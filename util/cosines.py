@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from util import _cosine_kernel
 from util.arrays import as_count, as_matrix, result_dtype, row_norms
 from util.errors import UserError
 
@@ -150,7 +151,7 @@ def _moments(unit: _UnitRows, pivot: float) -> tuple[float, float, float, float]
     parts = []
     for tile, offset in _tiles(unit):
         if _on_cpu(tile):
-            parts.append(_tile_moments(tile.numpy(), offset, pivot))
+            parts.append(_cosine_kernel.tile_moments(tile.numpy(), offset, pivot))
         else:
             values = _pairs_of(tile, offset).double()
             if len(values):
@@ -176,7 +177,7 @@ def _histogram(unit: _UnitRows, low: float, high: float, bins: int) -> np.ndarra
     scale = bins / (high - low) if high > low else 0.0
     for tile, offset in _tiles(unit):
         if _on_cpu(tile):
-            _tile_histogram(tile.numpy(), offset, low, scale, counts)
+            _cosine_kernel.tile_histogram(tile.numpy(), offset, low, scale, counts)
         else:
             index = ((_pairs_of(tile, offset).double() - low) * scale).long().clamp(0, bins - 1)
             counts[0] += torch.bincount(index, minlength=bins).cpu().numpy()
@@ -200,30 +201,3 @@ def _quantiles(counts: np.ndarray, low: float, high: float, at) -> np.ndarray:
 
     below, above = value(np.floor(rank)), value(np.ceil(rank))
     return np.clip(below + (rank % 1) * (above - below), low, high)
-
-
-@numba.njit(parallel=True, fastmath=True, cache=True)
-def _tile_moments(tile, offset, pivot):  # pragma: no cover - compiled
-    rows, columns = tile.shape
-    lows, highs = np.full(rows, np.inf), np.full(rows, -np.inf)
-    sums, squares = np.zeros(rows), np.zeros(rows)
-    for i in numba.prange(rows):
-        low, high, total, square = 2.0, -2.0, 0.0, 0.0
-        for j in range(max(0, i + offset + 1), columns):
-            value = np.float64(tile[i, j])
-            low, high = min(low, value), max(high, value)
-            total += value - pivot
-            square += (value - pivot) ** 2
-        lows[i], highs[i], sums[i], squares[i] = max(low, -1.0), min(high, 1.0), total, square
-    return lows.min(), highs.max(), sums.sum(), squares.sum()
-
-
-@numba.njit(parallel=True, cache=True)
-def _tile_histogram(tile, offset, low, scale, counts):  # pragma: no cover - compiled
-    rows, columns = tile.shape
-    parts, bins = counts.shape
-    for part in numba.prange(parts):
-        for i in range(part, rows, parts):
-            for j in range(max(0, i + offset + 1), columns):
-                index = np.int64((np.float64(tile[i, j]) - low) * scale)
-                counts[part, min(max(index, 0), bins - 1)] += 1

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import reference
+
+from util import UserError
+from util.reduction import joint_pca
+
+
+def test_points_on_a_line_by_hand():
+    pca = joint_pca([np.array([[-1.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]])], components=2)
+    assert pca.mean == pytest.approx([0, 0])
+    assert pca.explained_variance_ratio == pytest.approx([1, 0])
+    assert np.abs(pca.components[0]) == pytest.approx([1, 0])
+    assert pca.coordinates(np.array([[2.0, 0.0]]))[0, 0] == pytest.approx(2 * np.sign(pca.components[0, 0]))
+
+
+@pytest.mark.parametrize("n, d", [(100, 12), (4, 12)])
+def test_pca_agrees_with_the_singular_values(rng, n, d):
+    x, y = reference.pairs(rng, n, d)
+    pca = joint_pca([x, y], components=3)
+    rows = np.concatenate([x, y]).astype(np.float64)
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
+    assert pca.explained_variance_ratio == pytest.approx(values[:3] / values.sum(), rel=1e-6)
+    assert pca.components @ pca.components.T == pytest.approx(np.eye(3), abs=1e-9)
+
+
+def test_the_gap_is_the_first_component_where_it_is_the_largest_variance(rng):
+    x, y = reference.pairs(rng, 200, 32, gap=2.0)
+    pca, gap = joint_pca([x, y], components=2), reference.gap(x, y)
+    assert abs(pca.direction(gap / np.linalg.norm(gap))[0]) > 0.99
+
+
+def test_the_same_rows_give_the_same_signs(rng):
+    x, y = reference.pairs(rng, 100, 8)
+    first, again = joint_pca([x, y], 3), joint_pca([x.copy(), y.copy()], 3)
+    assert (first.components == again.components).all()
+
+
+def test_too_many_components_are_refused():
+    with pytest.raises(UserError, match="components must be from 1 to 3"):
+        joint_pca([np.eye(3), np.eye(3)], components=4)
