@@ -27,7 +27,7 @@ def test_the_imported_util_is_this_one():
 
 
 def test_measure_prints_every_pair_of_modalities(mine, capsys):
-    commands.main(["measure", str(mine), "--as-json", "True"])
+    commands.main(["measure", str(mine), "--as-json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["modalities"] for row in rows] == [["image", "audio"], ["image", "text"], ["audio", "text"]]
     parts = Embeddings.load(mine).modalities
@@ -65,7 +65,7 @@ def test_published_without_a_network_names_the_files(tmp_path, monkeypatch, caps
     from util import published
 
     monkeypatch.setattr(published, "address", lambda name: f"http://127.0.0.1:9/{name}")
-    commands.main(["published", "--keep-going", "True"])
+    commands.main(["published", "--keep-going"])
     said = capsys.readouterr().out
     assert "features_clip.npy" in said and "0 of 8 files" in said and str(tmp_path) in said
     with pytest.raises(SystemExit) as stop:

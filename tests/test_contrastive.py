@@ -215,4 +215,4 @@ def test_published_clip_shows_the_papers_minima(published_clip):
     assert lowest[1] > 0
     gaps = geometry.signed_gap_distances(x, y, lowest)
     assert 0 < gaps[1] < gaps[0] == pytest.approx(0.8514, abs=5e-4)
-    assert abs(gaps[-1]) < 0.1
+    assert abs(gaps[-1]) < 0.125  # half a step of the grid

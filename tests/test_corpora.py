@@ -53,7 +53,7 @@ def test_twenty_thousand_pictures_take_seconds():
 def test_a_corpus_has_the_shapes_and_kinds_that_it_promises(corpus):
     assert corpus.images.shape == (6000, 32, 32, 3) and corpus.images.dtype == np.uint8
     assert len(corpus.captions) == len(corpus.kind) == 6000
-    assert Counter(corpus.kind.tolist()) == {"scene": 3900, "digit": 900, "badge": 1200}
+    assert Counter(corpus.kind.tolist()) == {"scene": 3600, "digit": 900, "badge": 1500}
     assert set(corpus.attributes) == {*pictures.SCENE_ATTRIBUTES, "digit", "scan", "group", "badge_kind"}
     digit = corpus.take(corpus.kind == "digit")
     assert (digit.attributes["shape"] == pictures.NOT_APPLICABLE).all() and digit.attributes["digit"].min() == 0
@@ -173,6 +173,8 @@ def test_every_group_is_rarer_than_the_one_before_and_equal_numbers_are_equal(co
     drawn = corpus.take(corpus.kind == "badge").attributes["group"]
     counts = np.bincount(drawn, minlength=7)
     assert counts[0] > 2 * counts[2] > 4 * counts[4] > 8 * counts[6] > 0
+    even = pictures.training_corpus(2000, 0, group_weights=np.ones(7))
+    assert np.bincount(even.take(even.kind == "badge").attributes["group"]).min() > 40
     equal = pictures.badges(140, 0, group_weights=None)
     assert np.bincount(pictures.task_labels("badge", equal)).tolist() == [10] * 14
 

@@ -192,3 +192,9 @@ def test_minima_by_hand():
 def test_the_shift_grid_of_the_paper_is_numpys():
     assert script.shift_grid(0.25) == pytest.approx(np.arange(-5, 5, 0.25))
     assert 0.0 in script.shift_grid(0.05) and len(script.shift_grid(0.05)) == 200
+
+
+def test_options_are_read_as_the_help_says():
+    read = script.cli.parse(script.PRESETS, "", ["--embeddings", "a.npy", "--embeddings", "b.npz", "--temperatures", "0.01", "0.5"])
+    assert [str(path) for path in read.embeddings] == ["a.npy", "b.npz"] and read.temperatures == (0.01, 0.5)
+    assert script.cli.parse(script.PRESETS, "", ["--batch", "None"]).batch is None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import reference
 
+import reference
 from util import UserError
 from util.reduction import joint_pca
 

@@ -38,7 +38,7 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Tensor:
     if tensor.shape[0] < least_rows or tensor.shape[1] < 1:
         raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(tensor.shape)}")
     for start, block in blocks(tensor):
-        finite = torch.isfinite(block).all(dim=1)
+        finite = torch.isfinite(block.abs().amax(dim=1))  # NaN and infinity both survive amax
         if not finite.all():
             row = start + int((~finite).nonzero()[0])
             raise UserError(f"{name} holds a value that is not finite, first in row {row}; remove or mend that row")
@@ -104,7 +104,7 @@ def row_norms(x: Tensor) -> Tensor:
     """Euclidean norm of every row of (n, d), in float64 (n,)."""
     norms = torch.empty(len(x), dtype=torch.float64, device=x.device)
     for start, block in blocks(x):
-        norms[start : start + len(block)] = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+        norms[start : start + len(block)] = torch.linalg.vector_norm(block.double(), dim=1)
     return norms
 
 

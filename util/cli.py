@@ -55,7 +55,7 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     except argparse.ArgumentError:
         named = "embedded"
     default = presets.get(named, presets["embedded"])
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff, tyro.conf.UseAppendAction)
+    config = (tyro.conf.OmitArgPrefixes,)
     return tyro.cli(type(default), default=default, args=words, description=description, config=config)
 
 

@@ -175,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
             prog="modality-gap",
             description="Measure, explain and shift the modality gap.",
             args=arguments,
-            config=(tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes),
+            config=(tyro.conf.OmitArgPrefixes,),
         )
         chosen()
 

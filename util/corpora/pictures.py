@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from util.corpora.badges import CAPTION_FORMS as BADGE_FORMS
 from util.corpora.badges import CLASS_PROMPT as BADGE_PROMPT
@@ -54,7 +54,7 @@ __all__ = [
     "vocabulary",
 ]
 
-CORPUS_SHARES = {"scene": 0.65, "digit": 0.15, "badge": 0.20}
+CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
 """Shares of the three kinds in the training corpus."""
 
 HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
@@ -63,19 +63,21 @@ HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
 _PURPOSE = 6
 
 
-def training_corpus(n: int, seed: int) -> Pictures:
+def training_corpus(n: int, seed: int, group_weights: Float[np.ndarray, "7"] = GROUP_WEIGHTS) -> Pictures:
     """n pictures of all three kinds in random order, none of a held-out combination or a held-out scan.
 
     Args:
         n: how many; the shares are those of ``CORPUS_SHARES``, rounded, scenes taking the rest.
         seed: fixes the corpus.
+        group_weights: chances of the badges' groups; the shipped model was trained with the default.
 
     Raises:
-        UserError: a negative n or seed.
+        UserError: a negative n or seed, or weights that ``badges`` refuses.
     """
     n_digits, n_badges = (round(check_count(n) * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
     rng = generator(_PURPOSE, seed)
-    parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed), badges(n_badges, seed)]
+    parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed)]
+    parts.append(badges(n_badges, seed, group_weights))
     return join(parts).take(rng.permutation(n))
 
 
