@@ -14,7 +14,7 @@ lowest loss at signed gap 0.851 for 1/100, 0.632 for 1/50 and 0.115 for 1 on the
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ import tyro
 from tqdm import tqdm
 
 from util import Embeddings, UserError, cli, contrastive, figures, files, geometry, published, records
+from util.arrays import as_count
 from util.reduction import joint_pca
 
 NAME = "loss_landscape"
@@ -80,6 +81,7 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
     """The embeddings to measure, by name, and one line for each that could not be had."""
     if settings.embeddings:
         loaded = [Embeddings.load(path) for path in settings.embeddings]
+        loaded = [replace(e, source={**e.source, "sha256": files.sha256(e.source["path"])}) for e in loaded]
         names = [path.stem for path in settings.embeddings]
         unique = len(set(names)) == len(names)
         return dict(zip(names if unique else map(str, settings.embeddings), loaded, strict=True)), []
@@ -112,6 +114,7 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     modalities = {"image": clip.encode_images(scenes.images), "text": clip.encode_texts(scenes.captions)}
     source = {
         "model": "small CLIP, util/data/small_clip.safetensors",
+        "sha256": files.sha256(small_clip.CHECKPOINT),
         "data": "generated scenes (util.corpora.pictures), of all combinations of attributes, never trained on",
         "split": "all",
         "seed": seed,
@@ -138,14 +141,14 @@ def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str
 
 
 def shift_grid(step: float) -> np.ndarray:
-    """Shifts from -5 up to, but without, 5, with 0 among them exactly.
+    """Multiples of a step from -5 up to, but without, 5, with 0 among them exactly.
 
     Raises:
-        UserError: the step is not in (0, 5].
+        UserError: the step is not in [0.001, 5].
     """
-    if not 0 < step <= 5:
-        raise UserError(f"--shift-step must be above 0 and at most 5, not {step}")
-    return np.arange(-round(5 / step), round(5 / step)) * step
+    if not 0.001 <= step <= 5:
+        raise UserError(f"--shift-step must be from 0.001 to 5, not {step}")
+    return np.arange(-np.floor(5 / step + 1e-9), np.ceil(5 / step - 1e-9)) * step
 
 
 def minima(table: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +231,7 @@ def draw(record: records.Record) -> plt.Figure:
     for name, row in zip(names, np.atleast_1d(figure.subfigures(len(names), 1, hspace=0.06)), strict=True):
         facts, table = record.about["results"][name], record.tables[""].query("embeddings == @name")
         note = f"  ({figures.EMBEDDED_NOTE})" if name == SMALL_CLIP else ""
-        row.suptitle(f"{name}: {facts['n_pairs']} pairs{note}", x=0.01, ha="left", fontsize=9)
+        row.suptitle(f"{figures.plain(name)}: {facts['n_pairs']} pairs{note}", x=0.01, ha="left", fontsize=9)
         present = table["temperature"].unique()
         chosen = [t for t in PANELS if np.isclose(present, t).any()] or list(present[:3])
         axes = row.subplots(1, 1 + len(chosen), width_ratios=[1.15] + [1] * len(chosen))
@@ -247,7 +250,7 @@ def draw_points(ax: plt.Axes, points: pd.DataFrame, facts: Mapping) -> None:
     for (modality, part), colour in zip(
         points.groupby("modality", sort=False), (figures.OTHER, figures.TEXT), strict=True
     ):
-        ax.scatter(part["pc1"], part["pc2"], s=4, color=colour, alpha=0.45, linewidths=0, label=modality)
+        ax.scatter(part["pc1"], part["pc2"], s=4, color=colour, alpha=0.45, linewidths=0, label=figures.plain(modality))
     direction = np.array(facts["direction"])
     for at, sign in zip(np.array(facts["centroids"]), (-1, 1), strict=True):
         tip = at + sign * direction * 0.42 * facts["gap_distance"]
@@ -291,7 +294,7 @@ def draw_temperatures(record: records.Record) -> plt.Figure:
         ):
             curve = curve.sort_values("signed_gap_distance")
             default, best = curve.loc[curve["shift"].abs().idxmin()], curve.loc[curve["loss"].idxmin()]
-            ax.plot(curve["signed_gap_distance"], curve["loss"], color=colour, label=name)
+            ax.plot(curve["signed_gap_distance"], curve["loss"], color=colour, label=figures.plain(name))
             ax.axvline(default["signed_gap_distance"], color=colour, ls="--", lw=0.9)
             ax.plot(best["signed_gap_distance"], best["loss"], "o", ms=5, mfc="white", mec=colour, mew=1.4)
         ax.set(
@@ -301,6 +304,8 @@ def draw_temperatures(record: records.Record) -> plt.Figure:
         ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel("contrastive loss (nats)")
+    if SMALL_CLIP in record.about["results"]:
+        figure.suptitle(f"{SMALL_CLIP}: {figures.EMBEDDED_NOTE}", x=0.01, ha="left", fontsize=8)
     axes[0, 0].plot([], [], color=figures.MUTED, ls="--", lw=0.9, label="default gap")
     axes[0, 0].plot([], [], "o", ms=5, mfc="white", mec=figures.MUTED, mew=1.4, label="lowest loss")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -310,6 +315,7 @@ def draw_temperatures(record: records.Record) -> plt.Figure:
 def main(settings: Settings) -> None:
     """Measures, records, draws."""
     start, device = time.perf_counter(), cli.resolve_device(settings.device)
+    as_count(settings.points, "--points"), as_count(settings.scenes, "--scenes", least=2)
     everything, left_out = collect(settings, device)
     for line in left_out:
         cli.say(f"[{NAME}] left out: {line}")

@@ -52,6 +52,13 @@ def test_shift_writes_embeddings_with_a_smaller_gap(mine, tmp_path, capsys):
     assert "gap distance" in capsys.readouterr().out
 
 
+def test_shift_keeps_unpaired_embeddings_unpaired(tmp_path, rng):
+    x, y = reference.pairs(rng, 12, 6)
+    path = Embeddings.of({"image": x, "text": y}, pairs=np.empty((0, 2), int)).save(tmp_path / "unpaired.npz")
+    commands.main(["shift", str(path), "--amount", "0.2", "--output", str(tmp_path / "out.npz")])
+    assert Embeddings.load(tmp_path / "out.npz").pairs is None
+
+
 @pytest.mark.parametrize("words", [["measure"], ["measure", "nowhere.npz"], ["report", "--outputs", "nowhere"]])
 def test_a_users_error_is_one_line_and_exit_code_2(words, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -80,6 +87,11 @@ def test_presets_are_defaults_that_options_override(tmp_path):
     assert cli.parse(presets, "", ["--preset=smoke", "--seed", "7"]) == cli.Common(
         preset="smoke", output=tmp_path, seed=7
     )
+
+
+def test_a_negative_seed_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--seed must be a whole number of at least 0"):
+        cli.parse({"embedded": cli.Common(output=tmp_path)}, "", ["--seed", "-1"])
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch):

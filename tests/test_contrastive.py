@@ -154,6 +154,14 @@ def test_any_logit_scales_come_out_right(scales):
     assert len(steps) <= 18 * len(scales)
 
 
+@pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-6])
+def test_sweep_holds_where_a_shift_brings_rows_close_to_zero(rng, noise):
+    """Modalities collapsed at opposite poles, shifted by 2: every row nearly vanishes before it is renormalised."""
+    pole = reference.unit(rng.normal(size=(1, 16)))
+    x, y = (reference.unit(side * pole + noise * rng.normal(size=(60, 16))) for side in (1, -1))
+    assert sweep(x, y, [2.0], (0.01, 0.1), 20) == pytest.approx(reference.sweep(x, y, [2.0], (0.01, 0.1), 20), rel=1e-5)
+
+
 def test_the_paper_needs_one_exponential_and_eight_products():
     seeds, steps, _ = _sweep_kernel._plan(tuple(1 / np.array(PAPER_TEMPERATURES)))
     assert (len(seeds), len(steps)) == (1, 8)
@@ -186,6 +194,7 @@ GOOD = np.eye(4)
         (lambda: contrastive_loss(GOOD, 3 * GOOD, 0.1), "y must have unit-norm rows"),
         (lambda: contrastive_loss(GOOD, GOOD, 0.0), "temperature must be above 0"),
         (lambda: contrastive_loss(GOOD, GOOD, -0.1), "temperature must be above 0"),
+        (lambda: contrastive_loss(GOOD, GOOD, 1e-310), "temperature must be above 0, at least 1e-09"),
         (lambda: contrastive_loss(GOOD, GOOD, "warm"), "temperature must be"),
         (lambda: contrastive_loss(GOOD, GOOD, [0.1, 0.2]), "one number"),
         (lambda: contrastive_loss(GOOD, GOOD, 0.1, batch=5), "at most the number of pairs, 4, not 5"),

@@ -12,6 +12,13 @@ from util.corpora import scenes as scene_corpus
 from util.corpora.digits import handwriting
 from util.errors import UserError
 
+FROZEN_CAPTIONS = [
+    "a green plus on a checkered background",
+    "a plus",
+    "a brown circle in the middle on a checkered background",
+]
+FROZEN_TONES = [[212.0, 221.3, 202.8], [220.3, 212.9, 213.7], [216.5, 212.3, 206.0]]
+
 
 @pytest.fixture(scope="module")
 def corpus():
@@ -39,6 +46,7 @@ def test_a_seed_fixes_pictures_and_captions_and_another_changes_them(draw):
 
 
 def test_drawing_leaves_the_global_generator_as_it_was():
+    np.random.random()  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     pictures.training_corpus(50, 0)
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
@@ -57,6 +65,13 @@ def test_a_corpus_has_the_shapes_and_kinds_that_it_promises(corpus):
     assert set(corpus.attributes) == {*pictures.SCENE_ATTRIBUTES, "digit", "scan", "group", "badge_kind"}
     digit = corpus.take(corpus.kind == "digit")
     assert (digit.attributes["shape"] == pictures.NOT_APPLICABLE).all() and digit.attributes["digit"].min() == 0
+
+
+def test_the_corpus_is_frozen():
+    """The shipped model was trained on these pictures: captions to the letter, pixels to rounding."""
+    corpus = pictures.training_corpus(2500, seed=0)
+    assert [corpus.captions[i] for i in (0, 1000, 2499)] == FROZEN_CAPTIONS
+    assert corpus.images[[0, 1000, 2499]].mean((1, 2)) == pytest.approx(np.array(FROZEN_TONES), abs=0.3)
 
 
 def test_an_empty_corpus_is_a_corpus():
@@ -204,7 +219,7 @@ def test_tasks_have_the_prompts_and_labels_that_belong_together():
         assert colour in caption.split() and shape in caption.split()
     badges = pictures.badges(28, 0, group_weights=None)
     assert pictures.badge_prompts()[pictures.task_labels("badge", badges)[8]] == "a pointed maple badge"
-    assert pictures.harm_prompts()[2] == "a star"
+    assert pictures.harm_prompts()[2] == "a star in the middle"
 
 
 def test_every_prompt_is_made_of_the_vocabulary():

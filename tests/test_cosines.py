@@ -51,9 +51,15 @@ def test_given_edges_count_only_what_lies_between_them(rng):
     assert stats.q25 == pytest.approx(np.quantile(reference.cosines(x), 0.25), abs=1e-3)
 
 
-def test_a_narrow_cone_keeps_its_quartiles(rng):
-    x = 1 + 1e-3 * rng.normal(size=(800, 64))
-    check_against_all_pairs(x, cosine_statistics(x), tolerance=1e-12)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])
+def test_a_narrow_cone_keeps_its_digits(rng, width, dtype):
+    x = (1 + width * rng.normal(size=(800, 64))).astype(dtype)
+    stats, exact = cosine_statistics(x), reference.cosines(x)
+    span = exact.max() - exact.min()
+    check_against_all_pairs(x, stats, tolerance=1e-3 * span)
+    assert stats.std == pytest.approx(exact.std(), rel=1e-6)
+    assert [stats.min, stats.max] == pytest.approx([exact.min(), exact.max()], rel=0, abs=1e-5 * span)
 
 
 def test_rows_made_tile_by_tile_give_the_same(rng, monkeypatch):

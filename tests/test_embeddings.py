@@ -1,3 +1,4 @@
+import io
 import json
 import zipfile
 
@@ -77,6 +78,21 @@ def test_no_pairs_on_purpose(arrays):
     assert Embeddings.of(arrays, pairs=np.empty((0, 2), int)).pairs is None
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_not_paired_survives_a_round_trip_of_equal_counts(arrays, tmp_path, suffix):
+    unpaired = Embeddings.of(arrays, pairs=np.empty((0, 2), int))
+    assert Embeddings.load(unpaired.save(tmp_path / f"e{suffix}")).pairs is None
+    with pytest.raises(UserError, match="paired row by row"):
+        unpaired.save(tmp_path / "e.npy")
+
+
+def test_torch_tensors_and_long_doubles_are_welcome(arrays):
+    image, text = torch.from_numpy(arrays["image"]).bfloat16().requires_grad_(), arrays["text"].astype(np.longdouble)
+    embeddings = Embeddings.of({"image": image, "text": text})
+    assert embeddings.modalities["text"] == pytest.approx(arrays["text"], abs=1e-6)
+    assert embeddings.modalities["image"] == pytest.approx(arrays["image"], abs=1e-2)
+
+
 def test_inputs_stay_as_they_were(arrays):
     before = arrays["image"].copy()
     Embeddings.of({"image": arrays["image"], "text": 2 * arrays["text"]})
@@ -91,16 +107,31 @@ ROWS = np.eye(4, dtype=np.float32)
     [
         ({"image": ROWS}, {}, "two modalities or more; found image"),
         ({"image": ROWS, "text": np.eye(5)}, {}, "one width"),
-        ({"image": ROWS, "text": ROWS[:1]}, {}, "text: expected at least two rows"),
-        ({"image": ROWS, "text": ROWS * 0}, {}, "text: row 0 is all zero"),
-        ({"image": ROWS, "text": np.where(ROWS == 1, np.inf, 0)}, {}, "text: row 0 holds a value that is not finite"),
-        ({"image": ROWS[None], "text": ROWS}, {}, "image: expected shape"),
-        ({"image": ROWS.astype(object), "text": ROWS}, {}, "image: expected real numbers, found object"),
-        ({"image": ROWS.astype(bool), "text": ROWS}, {}, "image: expected real numbers, found bool"),
+        ({"image": ROWS, "text": ROWS[:1]}, {}, "text needs at least 2 rows"),
+        ({"image": ROWS, "text": ROWS * 0}, {}, "text: row 0 is zero"),
+        (
+            {"image": ROWS, "text": np.where(ROWS == 1, np.inf, 0)},
+            {},
+            "text holds a value that is not finite, first in row 0",
+        ),
+        ({"image": ROWS[None], "text": ROWS}, {}, "image must have two axes"),
+        (
+            {"image": ROWS.astype(object), "text": ROWS},
+            {},
+            "image must be a numpy array or torch tensor of real numbers, not an array of object",
+        ),
+        ({"image": ROWS.astype(bool), "text": ROWS}, {}, "image must be .* not an array of bool"),
         ({"image": ROWS, "text": ROWS}, {"pairs": [[0, 9], [0, 1]]}, "row numbers below"),
         ({"image": ROWS, "text": ROWS}, {"pairs": [[0, -1], [0, 1]]}, "row numbers below"),
         ({"image": ROWS, "text": ROWS}, {"pairs": [[0.0, 1.0]]}, "pairs must be whole numbers"),
         ({"image": ROWS, "text": ROWS}, {"labels": [1, 2]}, "labels must be 4"),
+        ({"image": ROWS, "text": ROWS}, {"pairs": [[0, 1], [2]]}, "whole numbers each"),
+        ({"image": ROWS, "text": ROWS}, {"source": 3}, "source must be a mapping"),
+        ({"image": ROWS, "labels": ROWS}, {}, "cannot be called 'labels'"),
+        ({"image": ROWS, "../text": ROWS}, {}, "cannot be called '../text'"),
+        ({1: ROWS, "text": ROWS}, {}, "cannot be called 1"),
+        ({"image": np.eye(4) * 1e200, "text": ROWS}, {}, "outside"),
+        ({"image": np.eye(4) * 1e-200, "text": ROWS}, {}, "outside"),
     ],
 )
 def test_bad_arrays_are_refused_in_words(modalities, extra, words):
@@ -135,9 +166,57 @@ def empty_members(path):
         archive.writestr("text.npy", b"")
 
 
+def member(path, name, header_shape, content=b"", compression=zipfile.ZIP_STORED):
+    header = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": header_shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    with zipfile.ZipFile(path, "a", compression) as archive:
+        archive.writestr(name, header.getvalue() + content)
+
+
+def absurd_npz(path):
+    member(path, "image.npy", (10**13, 512))
+    member(path, "text.npy", (4, 4), ROWS.tobytes())
+
+
+def absurd_npy(path):
+    with path.open("wb") as file:
+        described = {"descr": "<f4", "fortran_order": False, "shape": (2, 10**9, 512)}
+        np.lib.format.write_array_header_1_0(file, described)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def twice(path):
+    for name in ("image.npy", "text.npy", "image.npy"):
+        member(path, name, (4, 4), ROWS.tobytes())
+
+
+def corrupt_deflate(path):
+    member(path, "image.npy", (4, 4), ROWS.tobytes() * 20, zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    data[40:60] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+
+
+def archive_named_npy(path):
+    with path.open("wb") as file:
+        np.savez(file, image=ROWS, text=ROWS)
+
+
+def odd_metadata(path):
+    save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"source": "[1]"})
+
+
 @pytest.mark.parametrize(
     "suffix, damage, words",
     [
+        (".npz", absurd_npz, "claims shape"),
+        (".npy", absurd_npy, "not readable"),
+        (".npz", twice, "there twice"),
+        (".npz", corrupt_deflate, "not readable"),
+        (".npy", archive_named_npy, "an archive"),
+        (".safetensors", odd_metadata, "metadata"),
+        (".npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
         (".npy", pickled, "not readable"),
         (".npz", pickled_member, "not readable"),
         (".npy", truncated, "not readable"),
@@ -145,10 +224,10 @@ def empty_members(path):
         (".safetensors", truncated, "not readable"),
         (".npy", corrupt, "not readable"),
         (".safetensors", corrupt, "not readable"),
-        (".npz", empty_members, "expected real numbers"),
+        (".npz", empty_members, "not readable"),
         (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
         (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\); this one has \(4, 4\)"),
-        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "at least two rows"),
+        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "not readable"),
         (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
         (".npy", lambda path: None, "no such file"),
     ],
@@ -173,11 +252,11 @@ def test_a_save_that_fails_midway_keeps_the_old_file(arrays, tmp_path, monkeypat
     path = Embeddings.of(arrays).save(tmp_path / "e.npz")
     before = path.read_bytes()
 
-    def full_disk(file, **_):
-        file.write_bytes(b"half")
+    def full_disk(file, *_, **__):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full_disk)
+    monkeypatch.setattr(np.lib.format, "write_array", full_disk)
     with pytest.raises(UserError, match="No space left"):
         Embeddings.of(arrays).save(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["e.npz"]

@@ -94,6 +94,15 @@ def test_several_files_of_ones_own_in_one_call(mine, tmp_path, rng):
     assert {name: facts["n_pairs"] for name, facts in record.about["results"].items()} == {"mine": 120, "other": 60}
 
 
+def test_odd_names_are_shown_and_not_interpreted(tmp_path, rng):
+    paths = tuple(tmp_path / f"{stem}.npy" for stem in (r"$\\foo$", "_hidden", "123"))
+    for path in paths:
+        np.save(path, np.stack(reference.pairs(rng, 60, 5)))
+    script.main(replace(script.PRESETS["smoke"], embeddings=paths, output=tmp_path / "out"))
+    names = records.load(tmp_path / "out", "loss_landscape").tables[""]["embeddings"].unique().tolist()
+    assert names == [path.stem for path in paths]
+
+
 def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
     """Everything of --preset paper but the download: an open_clip model with random weights, real files."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
@@ -117,6 +126,8 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
         (["--embeddings", "{tmp}/good.npy", "--batch", "500"], "--batch 500 is more than its 60 pairs"),
         (["--embeddings", "{tmp}/good.npy", "--temperatures", "0"], "temperature must be above 0"),
         (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
+        (["--embeddings", "{tmp}/good.npy", "--seed", "-1"], "--seed must be"),
+        (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, words, said):
@@ -192,9 +203,12 @@ def test_minima_by_hand():
 def test_the_shift_grid_of_the_paper_is_numpys():
     assert script.shift_grid(0.25) == pytest.approx(np.arange(-5, 5, 0.25))
     assert 0.0 in script.shift_grid(0.05) and len(script.shift_grid(0.05)) == 200
+    assert script.shift_grid(3).tolist() == [-3, 0, 3]
+    assert script.shift_grid(0.3).min() == pytest.approx(-4.8) and script.shift_grid(0.3).max() == pytest.approx(4.8)
 
 
 def test_options_are_read_as_the_help_says():
-    read = script.cli.parse(script.PRESETS, "", ["--embeddings", "a.npy", "--embeddings", "b.npz", "--temperatures", "0.01", "0.5"])
+    words = ["--embeddings", "a.npy", "--embeddings", "b.npz", "--temperatures", "0.01", "0.5"]
+    read = script.cli.parse(script.PRESETS, "", words)
     assert [str(path) for path in read.embeddings] == ["a.npy", "b.npz"] and read.temperatures == (0.01, 0.5)
     assert script.cli.parse(script.PRESETS, "", ["--batch", "None"]).batch is None

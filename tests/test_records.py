@@ -138,6 +138,30 @@ def test_smoke_records_never_become_results(tmp_path):
         readme.publish_results(outputs, tmp_path)
 
 
+def test_a_run_on_ones_own_embeddings_never_becomes_a_result(tmp_path):
+    @dataclass(frozen=True)
+    class Own(Settings):
+        embeddings: tuple = ("mine.npz",)
+
+    outputs = outputs_with_record(tmp_path, settings=Own())
+    with pytest.raises(UserError, match="embeddings of your own"):
+        readme.publish_results(outputs, tmp_path)
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    table = pd.DataFrame({"system": ["123", "nan"], "gap_distance": [0.1, float("nan")]})
+    record = records.save(tmp_path, "odd", {"": table}, settings=Settings(), seconds=1, device="cpu", dtype="", data=[])
+    assert record.tables[""]["system"].tolist() == ["123", "nan"]
+    assert record.tables[""]["gap_distance"].isna().tolist() == [False, True]
+
+
+def test_a_file_that_is_no_json_is_named_in_the_report(tmp_path):
+    outputs = outputs_with_record(tmp_path)
+    (outputs / "Figure_1_Modality_Gap" / "broken.json").write_text("{")
+    with pytest.raises(UserError, match=r"broken.json: damaged"):
+        report.write(outputs)
+
+
 def test_the_projects_readme_tables_are_up_to_date():
     for path in readme.readmes():
         assert readme.with_tables(path.read_text()) == path.read_text(), f"{path}: run make results"

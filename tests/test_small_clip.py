@@ -1,6 +1,8 @@
 """The shipped small CLIP: it reads its words, refuses others, and meets every bar when measured again."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,32 @@ from util.encoders import small_clip, small_clip_evaluation
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
 from util.errors import UserError
 from util.training import TrainingSettings
+
+CHECKED_CALLS = """
+from jaxtyping import install_import_hook
+MODULES = ["util.corpora." + name for name in ("collection", "drawing", "scenes", "digits", "badges", "pictures")]
+MODULES += ["util.encoders.small_clip", "util.training"]
+with install_import_hook(MODULES, "beartype.beartype"):
+    import numpy as np
+    from util import training
+    from util.corpora import pictures
+    from util.encoders import small_clip
+clip = small_clip.random(0)
+corpus = pictures.training_corpus(40, 0)
+assert clip.encode_images(corpus.images).shape == clip.encode_texts(corpus.captions).shape == (40, 128)
+assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
+assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
+pairs = training.Pairs(small_clip.channels_first(corpus.images), clip.tokenizer(corpus.captions))
+settings = training.TrainingSettings(steps=2, batch=8)
+assert len(training.train(clip.model, pairs, settings, clip.prepare, progress=False)) == 1
+try:
+    clip.prepare(pairs.images[:, :2])
+except Exception as error:
+    assert "jaxtyping" in type(error).__module__, type(error)
+else:
+    raise AssertionError("the hook checked nothing")
+print("shapes hold")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +61,12 @@ def record():
 @pytest.fixture(scope="module")
 def figures(clip):
     return small_clip_evaluation.evaluate(clip)
+
+
+def test_the_shapes_in_the_annotations_hold():
+    """In a process of its own, because jaxtyping's hook must come before the import."""
+    done = subprocess.run([sys.executable, "-c", CHECKED_CALLS], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "shapes hold", done.stderr[-3000:]
 
 
 def test_embeddings_are_unit_float32_rows(clip, scenes):

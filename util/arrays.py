@@ -14,6 +14,9 @@ ROWS_PER_BLOCK = 8192
 UNIT_TOLERANCE = 1e-3
 """How far a row's norm may be from 1 and still count as unit-norm."""
 
+SMALLEST_NORM = 1e-150
+"""Smallest row norm whose square is still a normal float64; its inverse is the largest."""
+
 BFLOAT16_UNIT_TOLERANCE = 2.0**-8
 """The same for bfloat16, whose 8 significant bits can move the norm of a rounded unit row by 2**-9."""
 
@@ -49,8 +52,9 @@ def _as_tensor(x, name: str) -> Tensor:
     if isinstance(x, Tensor):
         tensor = x.detach()
     elif isinstance(x, np.ndarray) and x.dtype.kind in "fiu":
-        native = x.dtype.newbyteorder("=")
-        x = np.asarray(x, dtype=native) if native != x.dtype else x
+        wide = x.dtype.itemsize > 8  # long doubles, which torch lacks
+        native = np.float32 if x.dtype.kind in "iu" else np.float64 if wide else x.dtype.newbyteorder("=")
+        x = np.asarray(x, dtype=native)
         x = x if x.flags.writeable and min(x.strides, default=1) >= 0 else x.copy()
         tensor = torch.from_numpy(x)
     else:
@@ -108,6 +112,22 @@ def row_norms(x: Tensor) -> Tensor:
     return norms
 
 
+def nonzero_norms(x: Tensor, name: str = "x") -> Tensor:
+    """``row_norms`` of a checked matrix, all of them such that their squares are normal float64 numbers.
+
+    Raises:
+        UserError: a row is zero, or its norm is outside [1e-150, 1e150]; names the first.
+    """
+    norms = row_norms(x)
+    off = ~((norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM))
+    if off.any():
+        row = int(off.nonzero()[0])
+        if not x[row].any():
+            raise UserError(f"{name}: row {row} is zero and has no direction; remove it")
+        raise UserError(f"{name}: row {row} has a norm outside [1e-150, 1e150]; bring the rows to a common scale first")
+    return norms
+
+
 def blocks(x: Tensor, rows: int = ROWS_PER_BLOCK):
     """Yields (first row, view of up to ``rows`` rows) over the first axis."""
     for start in range(0, len(x), rows):
@@ -131,7 +151,7 @@ def as_numbers(values, name: str) -> np.ndarray:
         UserError: empty, not numbers, or not finite.
     """
     try:
-        array = np.atleast_1d(np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64))
+        array = np.atleast_1d(np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, np.float64))
     except (TypeError, ValueError):
         raise UserError(f"{name} must be numbers, not {values!r}") from None
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():

@@ -13,13 +13,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import torch
 import tyro
 
+from util.arrays import as_count
 from util.errors import UserError
+from util.records import REPOSITORY
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
 Settings = TypeVar("Settings", bound="Common")
 
-OUTPUTS = Path(__file__).resolve().parent.parent / "outputs"
+OUTPUTS = REPOSITORY / "outputs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,9 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
         named = "embedded"
     default = presets.get(named, presets["embedded"])
     config = (tyro.conf.OmitArgPrefixes,)
-    return tyro.cli(type(default), default=default, args=words, description=description, config=config)
+    settings = tyro.cli(type(default), default=default, args=words, description=description, config=config)
+    as_count(settings.seed, "--seed", least=0)
+    return settings
 
 
 def run(work: Callable[[], None]) -> None:

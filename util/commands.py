@@ -6,9 +6,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
-from util import cli, published, readme, report
+from util import cli, published, readme, records, report
 from util.embeddings import Embeddings
 from util.errors import UserError
 from util.geometry import Side, gap_distance, matched_cosine, mean_cosine, shift
@@ -49,9 +50,11 @@ class Shift:
         first, last = before.names[0], before.names[-1]
         x, y = before.modalities[first], before.modalities[last]
         moved = dict(zip((first, last), shift(x, y, self.amount, side=self.side), strict=True))
-        pairs = before.pairs if before.pairs is not None or len(x) != len(y) else ()
+        unpaired = np.empty((0, len(before.names)), np.int64)
         source = {**before.source, "shift": {"amount": self.amount, "side": self.side, "along": f"{first} - {last}"}}
-        after = Embeddings.of({**before.modalities, **moved}, pairs, before.labels, source)
+        after = Embeddings.of(
+            {**before.modalities, **moved}, unpaired if before.pairs is None else before.pairs, before.labels, source
+        )
         after.save(self.output)
         gaps = gap_distance(x, y), gap_distance(moved[first], moved[last])
         cli.say(f"gap distance {gaps[0]:.4f} -> {gaps[1]:.4f}; wrote {self.output}")
@@ -97,7 +100,7 @@ class Notebooks:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Copy the small records into the folders' results/ and regenerate the README tables."""
+    """Copy the small records into the folders' results/; regenerate the README tables and the committed notebooks."""
 
     outputs: Path = cli.OUTPUTS
     """The folder that holds one folder of records for each figure or table."""
@@ -105,6 +108,10 @@ class Results:
     def __call__(self) -> None:
         for line in readme.publish_results(self.outputs):
             cli.say(f"[results] {line}")
+        from util import notebooks
+
+        for path in notebooks.refresh_committed():
+            cli.say(f"[results] executed {path.relative_to(records.REPOSITORY)}")
 
 
 @dataclass(frozen=True, kw_only=True)

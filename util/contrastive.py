@@ -17,11 +17,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from util import _sweep_kernel
-from util.arrays import as_count, as_numbers, as_unit_pair, row_norms
+from util.arrays import as_count, as_numbers, as_unit_pair
 from util.errors import UserError
 from util.geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
 
 __all__ = ["SweepLosses", "contrastive_loss", "sweep", "sweep_both"]
+
+LEAST_TEMPERATURE = 1e-9
+"""Below it the logits would swallow the digits of the cosines."""
 
 TILE = 1024
 """Rows and columns of a product held at a time on a CPU: 8 MB of float64."""
@@ -65,7 +68,7 @@ def contrastive_loss(
     Args:
         x: float array (n, d), unit-norm rows; images in the paper.
         y: float array (n, d), unit-norm rows; row i pairs with row i of ``x``.
-        temperature: tau > 0; cosines are divided by it (CLIP ends at 1/100).
+        temperature: tau >= 1e-9; cosines are divided by it (CLIP ends at 1/100).
         batch: pairs per batch, consecutive and not shuffled; an incomplete last batch is dropped, as in the released
             code. None: all n pairs as one batch.
         released: only the image-to-text direction, which is what the released notebook computes (it transposes
@@ -115,7 +118,8 @@ def sweep(
         UserError: as ``contrastive_loss`` and ``geometry.shift``.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
-    scales are whole numbers (their exponentials are powers of one another). Never holds an n x n matrix.
+    scales are whole numbers (their exponentials are powers of one another). Never holds
+    more than one tile of the product, 8 MB on a CPU.
     """
     losses = sweep_both(x, y, shifts, temperatures, batch, direction=direction, side=side)[int(released)]
     return torch.as_tensor(losses, device=x.device) if isinstance(x, Tensor) else losses
@@ -149,8 +153,9 @@ def _pairs(x, y) -> tuple[Tensor, Tensor]:
 
 
 def _logit_scales(temperatures: np.ndarray) -> np.ndarray:
-    if (temperatures <= 0).any():
-        raise UserError(f"temperature must be above 0 (CLIP's is 0.01, not 100), not {temperatures.min():g}")
+    if (temperatures < LEAST_TEMPERATURE).any():
+        least = f"above 0, at least {LEAST_TEMPERATURE:g}"
+        raise UserError(f"temperature must be {least} (CLIP's is 0.01, not 100), not {temperatures.min():g}")
     return 1 / temperatures
 
 
@@ -204,7 +209,7 @@ def _norms(x: Tensor, projections: Tensor, steps: Tensor, moves: _Moves) -> Tens
     """Norms (s, n) that the shifted rows are divided by; ones where rows are taken as they come."""
     if not moves.renormalise:
         return torch.ones(len(steps), len(x), dtype=torch.float64, device=x.device)
-    return shifted_norms(row_norms(x).square(), projections, steps)
+    return shifted_norms(x, moves.direction, projections, steps)
 
 
 def _products(x: Tensor, y: Tensor, size: int):

@@ -6,6 +6,7 @@ read by a compiled loop, a CUDA tile by torch operations.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from util import _cosine_kernel
-from util.arrays import as_count, as_matrix, result_dtype, row_norms
+from util.arrays import as_count, as_matrix, nonzero_norms, result_dtype
 from util.errors import UserError
 
 FINE_BINS = 2**15
@@ -58,13 +59,13 @@ def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineS
     """Mean, spread, quartiles and histogram of the cosines of all pairs of different rows.
 
     Args:
-        x: float array (n, d), any scale: rows are normalised here. Products run in float64 for a float64 input,
-            otherwise in float32 with float64 sums.
+        x: float array (n, d), norms from 1e-150 to 1e150: rows are normalised here. Products run in float64 for a
+            float64 input, otherwise in float32 on rows less their mean; sums in float64.
         bins: number of equal bins from the smallest to the largest cosine, or an increasing array of edges, which
             makes histograms of several encoders comparable (pairs outside the edges are then not counted).
 
     Returns:
-        CosineStatistics. Quartiles are exact to (max - min) / 32768, or to the rounding of the products.
+        CosineStatistics. Quartiles are exact to 1e-3 of max - min, usually to (max - min) / 32768.
 
     Raises:
         UserError: fewer than two rows, a zero row, a value that is not finite, or bins that make no histogram.
@@ -110,50 +111,77 @@ def _one_value(n_bins: int, n_pairs: int) -> np.ndarray:
 
 
 class _UnitRows:
-    """Unit rows by slice: copied once when small, made when asked for when large."""
+    """Unit rows less their mean m, by slice: copied once when small, made when asked for when large.
+
+    <u_i, u_j> = <u_i - m, u_j - m> + a_i + a_j with a_i = <u_i, m> - <m, m> / 2. In a narrow cone the product is
+    small and the a are nearly all of it, so that a product in float32 keeps the digits in which cosines differ.
+    """
 
     def __init__(self, x: Tensor):
         self.x, self.dtype = x, result_dtype(x)
-        norms = row_norms(x)
-        if (norms == 0).any():
-            raise UserError(f"row {int((norms == 0).nonzero()[0])} is zero and has no direction; remove it")
-        self.inverse = (1 / norms)[:, None]
+        self.inverse = (1 / nonzero_norms(x))[:, None]
+        spans = range(0, len(x), TILE_COLUMNS)
+        self.mean = sum(self._unit(i, i + TILE_COLUMNS).sum(0) for i in spans) / len(x)
+        half = self.mean @ self.mean / 2
+        self.offsets = torch.cat([self._unit(i, i + TILE_COLUMNS) @ self.mean for i in spans]) - half
         self.copy = self._make(0, len(x)) if x.numel() * 4 <= UNIT_COPY_BYTES else None
 
+    def _unit(self, start: int, stop: int) -> Tensor:
+        return self.x[start:stop].double() * self.inverse[start:stop]
+
     def _make(self, start: int, stop: int) -> Tensor:
-        return (self.x[start:stop].double() * self.inverse[start:stop]).to(self.dtype)
+        return (self._unit(start, stop) - self.mean).to(self.dtype)
 
     def mean_cosine(self) -> float:
         """Mean over all pairs from the closed form, about which the moments are taken to keep their digits."""
-        n, parts = len(self.x), range(0, len(self.x), TILE_COLUMNS)
-        total = sum(self.rows(i, min(i + TILE_COLUMNS, n)).double().sum(0) for i in parts)
-        return float((total @ total - n) / (n * (n - 1)))
+        n = len(self.x)
+        return float((n * (self.mean @ self.mean) - 1) / (n - 1))
 
     def rows(self, start: int, stop: int) -> Tensor:
         return self._make(start, stop) if self.copy is None else self.copy[start:stop]
 
 
+class _Tile(NamedTuple):
+    """Products (r, c) of centred rows, and what makes cosines of them; a pair of the whole where j - i > diagonal."""
+
+    products: Tensor
+    row_offsets: Tensor
+    column_offsets: Tensor
+    diagonal: int
+
+    def arrays(self) -> tuple:
+        """What the compiled loops take."""
+        return self.products.numpy(), self.row_offsets.numpy(), self.column_offsets.numpy(), self.diagonal
+
+    def cosines(self) -> Tensor:
+        """The cosines of the tile's pairs in float64, in one row."""
+        keep = torch.ones(self.products.shape, dtype=torch.bool, device=self.products.device).triu(self.diagonal + 1)
+        cosines = self.products.double() + self.row_offsets[:, None] + self.column_offsets
+        return cosines[keep].clamp(-1, 1)
+
+
 def _tiles(unit: _UnitRows):
-    """Yields (tile of cosines, offset): entry (i, j) is a pair i < j of the whole where j - i > offset."""
+    """Yields every tile that holds pairs i < j."""
     n = len(unit.x)
     buffer = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=unit.dtype, device=unit.x.device)
     for top in range(0, n, TILE_ROWS):
         rows = unit.rows(top, min(top + TILE_ROWS, n))
         for left in range(top, n, TILE_COLUMNS):
             columns = unit.rows(left, min(left + TILE_COLUMNS, n))
-            tile = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
-            torch.mm(rows, columns.T, out=tile)
-            yield tile, top - left
+            products = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
+            torch.mm(rows, columns.T, out=products)
+            offsets = unit.offsets[top : top + len(rows)], unit.offsets[left : left + len(columns)]
+            yield _Tile(products, *offsets, top - left)
 
 
 def _moments(unit: _UnitRows, pivot: float) -> tuple[float, float, float, float]:
     """Smallest and largest cosine, and the sums of (cosine - pivot) and of its square, over the pairs."""
     parts = []
-    for tile, offset in _tiles(unit):
+    for tile in _tiles(unit):
         if _on_cpu(tile):
-            parts.append(_cosine_kernel.tile_moments(tile.numpy(), offset, pivot))
+            parts.append(_cosine_kernel.tile_moments(*tile.arrays(), pivot))
         else:
-            values = _pairs_of(tile, offset).double()
+            values = tile.cosines()
             if len(values):
                 centred = values - pivot
                 sums = torch.stack([values.min(), values.max(), centred.sum(), centred.square().sum()])
@@ -162,31 +190,26 @@ def _moments(unit: _UnitRows, pivot: float) -> tuple[float, float, float, float]
     return min(low), max(high), sum(total), sum(squares)
 
 
-def _on_cpu(tile: Tensor) -> bool:
-    return tile.is_cpu
-
-
-def _pairs_of(tile: Tensor, offset: int) -> Tensor:
-    keep = torch.ones(tile.shape, dtype=torch.bool, device=tile.device).triu(offset + 1)
-    return tile[keep].clamp(-1, 1)
+def _on_cpu(tile: _Tile) -> bool:
+    return tile.products.is_cpu
 
 
 def _histogram(unit: _UnitRows, low: float, high: float, bins: int) -> np.ndarray:
     """Counts (bins,) of equal bins from low to high; everything lands in the first when they are equal."""
     counts = np.zeros((numba.get_num_threads(), bins), dtype=np.int64)
     scale = bins / (high - low) if high > low else 0.0
-    for tile, offset in _tiles(unit):
+    for tile in _tiles(unit):
         if _on_cpu(tile):
-            _cosine_kernel.tile_histogram(tile.numpy(), offset, low, scale, counts)
+            _cosine_kernel.tile_histogram(*tile.arrays(), low, scale, counts)
         else:
-            index = ((_pairs_of(tile, offset).double() - low) * scale).long().clamp(0, bins - 1)
+            index = ((tile.cosines() - low) * scale).long().clamp(0, bins - 1)
             counts[0] += torch.bincount(index, minlength=bins).cpu().numpy()
     return counts.sum(0)
 
 
 def _histogram_at(unit: _UnitRows, edges: np.ndarray) -> np.ndarray:
     """Counts of the pairs between the caller's edges."""
-    return sum(np.histogram(_pairs_of(tile, offset).cpu().numpy(), edges)[0] for tile, offset in _tiles(unit))
+    return sum(np.histogram(tile.cosines().cpu().numpy(), edges)[0] for tile in _tiles(unit))
 
 
 def _quantiles(counts: np.ndarray, low: float, high: float, at) -> np.ndarray:

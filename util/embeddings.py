@@ -10,6 +10,8 @@ Formats (none is ever unpickled):
 """
 
 import json
+import math
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from util.arrays import as_matrix, nonzero_norms
 from util.errors import UserError
 from util.files import replacing
 from util.geometry import unit_rows
@@ -27,8 +30,8 @@ from util.geometry import unit_rows
 RESERVED = ("labels", "pairs")
 TEXT = "text"
 FORMATS = (".npy", ".npz", ".safetensors")
-LARGEST_NORM_DEVIATION = 1e-3
-"""Rows whose norms are all this close to 1 count as unit-norm already; they are normalised all the same."""
+NAME = re.compile(r"\w[\w .+-]*")
+"""What a modality may be called: it names a member of an archive."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +58,35 @@ class Embeddings:
         """Checks arrays, normalises their rows and says in ``source`` that it did.
 
         Args:
-            modalities: name -> array (n, d) of real numbers, any scale, at least two rows each.
+            modalities: name -> numpy array or torch tensor (n, d) of real numbers, norms from 1e-150 to 1e150, at
+                least two rows each.
             pairs: int array (p, number of modalities) of row numbers, p = 0 for "not paired"; None pairs row i with
                 row i where row counts are equal, and nothing where they differ.
             labels: array (n,), n the rows of the first modality.
-            source: where they come from.
+            source: where they come from, as json can hold it.
 
         Raises:
-            UserError: fewer than two modalities, different widths, fewer than two rows, a zero row, a value that is
-                not finite, pairs or labels that do not fit.
+            UserError: fewer than two modalities, odd names, different widths, fewer than two rows, a zero row, values
+                that are not finite, pairs or labels that do not fit.
         """
-        where = (source or {}).get("path")
-        prefix = f"{where}: " if where else ""
+        source = _plain_source(source)
+        prefix = f"{source['path']}: " if "path" in source else ""
+        for name in modalities:
+            if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
+                raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
         if len(modalities) < 2:
             raise UserError(f"{prefix}embeddings need two modalities or more; found {', '.join(modalities) or 'none'}")
         ordered = sorted(modalities, key=lambda name: name == TEXT)
-        norms = {name: _norm_range(modalities[name], f"{prefix}{name}") for name in ordered}
-        unit = {name: unit_rows(modalities[name]).astype(np.float32, copy=False) for name in ordered}
-        widths = {name: array.shape[1] for name, array in unit.items()}
+        tensors = {name: as_matrix(modalities[name], f"{prefix}{name}", least_rows=2) for name in ordered}
+        widths = {name: tensor.shape[1] for name, tensor in tensors.items()}
         if len(set(widths.values())) > 1:
             raise UserError(f"{prefix}modalities must be of one width; found {widths}")
+        norms = {name: nonzero_norms(tensor, f"{prefix}{name}") for name, tensor in tensors.items()}
+        spans = {name: [float(some.min()), float(some.max())] for name, some in norms.items()}
+        unit = {name: unit_rows(tensor).float().cpu().numpy() for name, tensor in tensors.items()}
         counts = [len(array) for array in unit.values()]
-        source = {**(source or {}), "normalised_here": True, "row_norms_before": norms}
         checked = _checked_pairs(pairs, counts, prefix), _checked_labels(labels, counts[0], prefix)
-        return cls(unit, *checked, source)
+        return cls(unit, *checked, {**source, "normalised_here": True, "row_norms_before": spans})
 
     @classmethod
     def load(cls, path, first: str = "image") -> "Embeddings":
@@ -111,14 +119,18 @@ class Embeddings:
         """
         path = Path(path)
         arrays = {**self.modalities, **{k: v for k in RESERVED if (v := getattr(self, k)) is not None}}
+        if self.pairs is None:
+            arrays["pairs"] = np.empty((0, len(self.modalities)), np.int64)  # else equal counts would read as paired
         if path.suffix == ".npy":
             if len(self.modalities) != 2 or not self.paired_by_row or self.labels is not None:
                 raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
             with replacing(path) as part:
                 np.save(part, np.stack(list(self.modalities.values())), allow_pickle=False)
         elif path.suffix == ".npz":
-            with replacing(path) as part:
-                np.savez(part, **arrays)
+            with replacing(path) as part, zipfile.ZipFile(part, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
         elif path.suffix == ".safetensors":
             if self.labels is not None and self.labels.dtype.kind not in "iuf":
                 raise UserError(f"{path}: .safetensors holds numbers only, and labels are text; use .npz")
@@ -163,27 +175,21 @@ class Embeddings:
         return first[self.pairs[:, 0]], last[self.pairs[:, -1]]
 
 
-def _norm_range(array, name: str) -> list[float]:
-    """Smallest and largest row norm, after the checks of one modality."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiu":
-        raise UserError(f"{name}: expected real numbers, found {array.dtype}")
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise UserError(f"{name}: expected shape (rows, width), found {array.shape}")
-    if len(array) < 2:
-        raise UserError(f"{name}: expected at least two rows, found {len(array)}")
-    norms = np.linalg.norm(array.astype(np.float64, copy=False), axis=1)
-    if not np.isfinite(norms).all():
-        raise UserError(f"{name}: row {np.flatnonzero(~np.isfinite(norms))[0]} holds a value that is not finite")
-    if (norms == 0).any():
-        raise UserError(f"{name}: row {np.flatnonzero(norms == 0)[0]} is all zero and has no direction")
-    return [float(norms.min()), float(norms.max())]
+def _plain_source(source: Mapping | None) -> dict:
+    """A copy that json can hold."""
+    try:
+        return json.loads(json.dumps(dict(source or {}), default=str))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"source must be a mapping that json can hold ({error})") from error
 
 
 def _checked_pairs(pairs, counts: list[int], prefix: str) -> np.ndarray | None:
     if pairs is None:
         return np.tile(np.arange(counts[0])[:, None], len(counts)) if len(set(counts)) == 1 else None
-    pairs = np.asarray(pairs)
+    try:
+        pairs = np.asarray(pairs)
+    except ValueError:
+        raise UserError(f"{prefix}pairs must be rows of {len(counts)} whole numbers each") from None
     if pairs.ndim != 2 or pairs.shape[1] != len(counts) or pairs.dtype.kind not in "iu":
         raise UserError(
             f"{prefix}pairs must be whole numbers of shape (pairs, {len(counts)}), found {pairs.dtype} {pairs.shape}"
@@ -209,27 +215,51 @@ def _read(path: Path, first: str) -> tuple[dict, dict]:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     try:
-        if path.suffix == ".npy":
-            return _split(np.load(path, allow_pickle=False), path, first), {}
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}, {}
-        with safe_open(path, framework="pt") as file:
-            source = json.loads((file.metadata() or {}).get("source", "{}"))
-            order = json.loads((file.metadata() or {}).get("order", "[]"))
-            names = sorted(file.keys(), key=lambda name: (order.index(name) if name in order else len(order), name))
-            tensors = {name: file.get_tensor(name) for name in names}
-            return {
-                name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()
-            }, source
+        return {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}[path.suffix](path, first)
     except UserError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not readable as {path.suffix} ({reason}); is it truncated or pickled?") from error
+    except Exception as error:  # whatever a damaged or hostile file makes its parser raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path}: not readable as {path.suffix} ({reason}); is it damaged or pickled?") from error
 
 
-def _split(array: np.ndarray, path: Path, first: str) -> dict[str, np.ndarray]:
+def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
+    """Mapped before it is read, so that a header cannot claim more than the file holds."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an archive, not a .npy file; name it .npz")
     if array.ndim != 3 or array.shape[0] != 2:
         raise UserError(f"{path}: a .npy file of embeddings has shape (2, pairs, width); this one has {array.shape}")
-    return {first: array[0], TEXT: array[1]}
+    return {first: np.array(array[0]), TEXT: np.array(array[1])}, {}
+
+
+def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
+    """Every member once, and none that claims more than its own bytes."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in arrays or name == member.filename:
+                raise UserError(f"{path}: member {member.filename!r} is there twice, or is no .npy")
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+                    version
+                ]
+                shape, _, dtype = read(stream)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise UserError(f"{path}: member {name!r} claims shape {shape} but has {member.file_size} bytes")
+            with archive.open(member) as stream:
+                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays, {}
+
+
+def _read_safetensors(path: Path, first: str) -> tuple[dict, dict]:
+    with safe_open(path, framework="pt") as file:
+        told = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in ("source", "order")}
+        order, source = told.get("order", []), told.get("source", {})
+        if not isinstance(order, list) or not isinstance(source, dict):
+            raise UserError(f"{path}: its metadata hold no list as order or no mapping as source")
+        names = sorted(file.keys(), key=lambda name: (order.index(name) if name in order else len(order), name))
+        tensors = {name: file.get_tensor(name) for name in names}
+    return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}, source

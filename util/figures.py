@@ -65,6 +65,11 @@ def temperature_label(temperature: float) -> str:
     return f"{temperature:.3g}"
 
 
+def plain(name: str) -> str:
+    """A name as a label: no mathematics, and not left out of a legend for a leading underscore."""
+    return f" {name}".replace("$", r"\$") if name.startswith("_") else name.replace("$", r"\$")
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Writes ``name.png`` and ``name.pdf`` without dates, so that the same figure is the same file; closes it."""
     files = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.pdf"]

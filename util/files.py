@@ -1,5 +1,6 @@
 """Files that appear complete or not at all, and the one folder for files that the project fetches or caches."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -17,6 +18,12 @@ CACHE_VARIABLE = "MODALITY_GAP_DATA"
 def cache_folder() -> Path:
     """The folder that ``MODALITY_GAP_DATA`` names, by default one in the user's cache directory."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("modality-gap")).expanduser()
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

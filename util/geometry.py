@@ -20,6 +20,7 @@ from util.arrays import (
     as_unit_pair,
     blocks,
     like,
+    nonzero_norms,
     result_dtype,
     row_norms,
 )
@@ -43,6 +44,12 @@ __all__ = [
 Array = np.ndarray | Tensor
 Side = Literal["both", "first"]
 
+NEAREST_TO_ZERO = 1e-7
+"""A row that a shift brings closer to zero than this is refused: its direction would be rounding."""
+
+CANCELLING = 1e-6
+"""Squared norms below this are computed from the row itself: the closed form has lost their digits."""
+
 ZERO_GAP = 1e-7
 """Below this length, about the rounding of a float32 mean, a gap vector has no direction to speak of."""
 
@@ -51,7 +58,7 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Every row divided by its Euclidean norm.
 
     Args:
-        x: float array (n, d), any scale.
+        x: float array (n, d), norms from 1e-150 to 1e150.
 
     Returns:
         float array (n, d), unit-norm rows.
@@ -61,17 +68,10 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """
     matrix = as_matrix(x)
     out = torch.empty(matrix.shape, dtype=result_dtype(matrix), device=matrix.device)
-    norms = _nonzero_norms(matrix)
+    norms = nonzero_norms(matrix)
     for start, block in blocks(matrix):
         out[start : start + len(block)] = block.double() / norms[start : start + len(block), None]
     return like(out, x)
-
-
-def _nonzero_norms(x: Tensor) -> Tensor:
-    norms = row_norms(x)
-    if (norms == 0).any():
-        raise UserError(f"row {int((norms == 0).nonzero()[0])} is zero and has no direction; remove it")
-    return norms
 
 
 def centroid(x: Float[Array, "n d"]) -> Float[Array, "d"]:
@@ -213,8 +213,9 @@ def _moved(x: Tensor, step: Tensor) -> Tensor:
     for start, block in blocks(x):
         moved = block.double() + step
         norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
-        if (norms == 0).any():
-            raise UserError(f"the shift moves row {start + int((norms == 0).nonzero()[0, 0])} to zero; change amount")
+        if (norms < NEAREST_TO_ZERO).any():
+            row = start + int((norms < NEAREST_TO_ZERO).nonzero()[0, 0])
+            raise UserError(f"the shift moves row {row} to zero; change amount")
         out[start : start + len(block)] = moved / norms
     return out
 
@@ -255,7 +256,7 @@ def signed_gap_distances(
 
 def _shifted_centroids(x: Tensor, unit: Tensor, steps: Tensor) -> Tensor:
     """Centroids (k, d) of the renormalised rows of x + step * unit, for k steps."""
-    inverse = 1 / shifted_norms(row_norms(x).square(), project(x, unit), steps)
+    inverse = 1 / shifted_norms(x, unit, project(x, unit), steps)
     return _centroid(x, inverse.T) + (inverse.mean(1) * steps)[:, None] * unit
 
 
@@ -264,15 +265,19 @@ def project(x: Tensor, unit: Tensor) -> Tensor:
     return torch.cat([block.double() @ unit for _, block in blocks(x)])
 
 
-def shifted_norms(squared_norms: Tensor, projections: Tensor, steps: Tensor) -> Tensor:
-    """Norms (k, n) of x_i + step_k u from ||x_i||^2 (n,) and <x_i, u> (n,) for a unit vector u.
+def shifted_norms(x: Tensor, unit: Tensor, projections: Tensor, steps: Tensor) -> Tensor:
+    """Norms (k, n) of x_i + step_k u for a unit vector u, from ||x_i||^2 and <x_i, u> (n,) where that keeps digits.
 
     Raises:
         UserError: a row comes to zero.
     """
-    squares = squared_norms + 2 * steps[:, None] * projections + steps[:, None] ** 2
-    if (squares <= 1e-14).any():
-        raise UserError(f"a shift moves row {int((squares <= 1e-14).nonzero()[0, 1])} to zero; change the shifts")
+    squares = row_norms(x).square() + 2 * steps[:, None] * projections + steps[:, None] ** 2
+    for _, part in blocks((squares < CANCELLING).nonzero()):
+        k, i = part.T
+        squares[k, i] = (x[i].double() + steps[k, None] * unit).square().sum(1)
+    if (squares < NEAREST_TO_ZERO**2).any():
+        row = int((squares < NEAREST_TO_ZERO**2).nonzero()[0, 1])
+        raise UserError(f"a shift moves row {row} to zero; change the shifts")
     return squares.sqrt()
 
 
@@ -280,7 +285,7 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
     """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: how narrow the cone is.
 
     Args:
-        x: float array (n, d), any scale: rows are normalised here.
+        x: float array (n, d), norms from 1e-150 to 1e150: rows are normalised here.
 
     Raises:
         UserError: fewer than two rows, a zero row, or a value that is not finite.
@@ -290,7 +295,7 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
     """
     matrix = as_matrix(x, least_rows=2)
     n = len(matrix)
-    total = n * _centroid(matrix, (1 / _nonzero_norms(matrix))[:, None])[0]
+    total = n * _centroid(matrix, (1 / nonzero_norms(matrix))[:, None])[0]
     return math.fsum([float(total @ total), -n]) / (n * (n - 1))
 
 
@@ -303,6 +308,6 @@ def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
     a, b = as_pair(x, y)
     if len(a) != len(b):
         raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
-    scale = 1 / (_nonzero_norms(a) * _nonzero_norms(b))
+    scale = 1 / (nonzero_norms(a) * nonzero_norms(b, "y"))
     dots = torch.cat([(block.double() * b[i : i + len(block)].double()).sum(1) for i, block in blocks(a)])
     return float((dots * scale).mean())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
 from util import records
@@ -25,12 +25,25 @@ def execute_all(outputs: Path, root: Path = records.REPOSITORY) -> list[Path]:
     Raises:
         UserError: a cell fails; names the notebook and the error.
     """
-    found = [path for folder in FOLDERS for path in sorted((Path(root) / folder).glob("*.ipynb"))]
-    due = [path for path in found if any((Path(outputs) / path.parent.name).glob("*.json"))]
+    due = [path for path in _notebooks(root) if any((Path(outputs) / path.parent.name).glob("*.json"))]
     return [
         execute(path, Path(outputs) / path.parent.name, Path(outputs) / path.parent.name / path.name)
         for path in tqdm(due, desc="notebooks", unit="notebook")
     ]
+
+
+def refresh_committed(root: Path = records.REPOSITORY) -> list[Path]:
+    """Executes every notebook in place on the committed records beside it, so that it can be read without running it.
+
+    Raises:
+        UserError: a cell fails; names the notebook and the error.
+    """
+    due = [path for path in _notebooks(root) if any((path.parent / "results").glob("*.json"))]
+    return [execute(path, path.parent / "results", path) for path in tqdm(due, desc="notebooks", unit="notebook")]
+
+
+def _notebooks(root: Path) -> list[Path]:
+    return [path for folder in FOLDERS for path in sorted((Path(root) / folder).glob("*.ipynb"))]
 
 
 def execute(notebook: Path, folder: Path, output: Path) -> Path:
@@ -53,6 +66,8 @@ def execute(notebook: Path, folder: Path, output: Path) -> Path:
         client.execute(env=environment)
     except CellExecutionError as error:
         raise UserError(f"{notebook}: a cell failed: {error.ename}: {error.evalue}") from error
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise UserError(f"{notebook}: did not finish ({str(error).splitlines()[0]})") from error
     for cell in content.cells:
         cell.metadata.pop("execution", None)
     with replacing(output) as part:

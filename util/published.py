@@ -6,7 +6,6 @@ download goes to a temporary name and gets its own only once its hash is right, 
 was cut short can only have been put there by something else; it is found by its hash, named, and fetched again.
 """
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from util.embeddings import Embeddings
 from util.errors import UserError
-from util.files import CACHE_VARIABLE, cache_folder
+from util.files import CACHE_VARIABLE, cache_folder, sha256
 
 VALUES = Path(__file__).resolve().parent / "data" / "paper.json"
 WEIGHTS = ("trained", "random")
@@ -173,7 +172,9 @@ def load(system: str, weights: str = "trained", fetch: bool = True) -> Embedding
     about = values()["published_embeddings"]
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
     loaded = Embeddings.load(path, first=SYSTEMS[system].modality)
-    return replace(loaded, source={**loaded.source, **facts, "url": address(name), "sha256": _expected(name)})
+    return replace(
+        loaded, source={**loaded.source, **facts, "path": name, "url": address(name), "sha256": _expected(name)}
+    )
 
 
 def address(name: str) -> str:
@@ -218,7 +219,7 @@ def _expected(name: str) -> str:
 def _hash(path: Path) -> str | None:
     """sha256 of a file, None where there is none that can be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     except OSError:
         return None
 

@@ -20,8 +20,6 @@ from util.files import replacing
 from util.report import FOLDERS, find_records, number
 
 MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-LARGEST_TABLE_BYTES = 300_000
-"""Larger tables stay in outputs/: what is committed is small."""
 
 
 def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]:
@@ -31,13 +29,15 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
         one line for each record and README.
 
     Raises:
-        UserError: no records, or one of the smoke preset.
+        UserError: no records, one of the smoke preset, or one of somebody's own embeddings.
     """
     found = find_records(outputs, (*FOLDERS, "benchmarks"))
     if not found:
         raise UserError(f"{outputs}: no records; run make figures first")
     if smoke := [record.name for _, record in found if record.about["settings"]["preset"] == "smoke"]:
         raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
+    if own := [record.name for _, record in found if record.about["settings"].get("embeddings")]:
+        raise UserError(f"{outputs}: {', '.join(own)} ran on --embeddings of your own; run make figures first")
     lines = []
     for folder, record in found:
         target = Path(root) / folder / "results"

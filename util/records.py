@@ -5,9 +5,10 @@ Figures, notebooks, the report and the README tables read records and nothing el
 
 import json
 import platform
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +21,10 @@ import torch
 from util.errors import UserError
 
 SCHEMA_VERSION = 1
-REPOSITORY = Path(__file__).resolve().parent.parent
+_ABOVE = Path(__file__).resolve().parent.parent
+REPOSITORY = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
+"""The checkout that this package lies in; the working directory where it is installed without one."""
+
 PACKAGES = (
     "torch", "open_clip_torch", "numpy", "umap-learn", "matplotlib", "pandas", "datasets", "jupyter",
     "scikit-learn", "scipy", "numba",
@@ -114,6 +118,7 @@ def save(
         "seconds": round(seconds, 3),
         "data": [dict(part) for part in data],
         "tables": {_table_file(name, what): list(table.columns) for what, table in tables.items()},
+        "text_columns": _text_columns(tables.values()),
         "captions": dict(captions or {}),
         "comparisons": [asdict(part) for part in comparisons],
         "left_out": list(left_out),
@@ -137,7 +142,13 @@ def load(folder: Path, name: str) -> Record:
         about = json.loads(path.read_text())
         if about["schema_version"] != SCHEMA_VERSION:
             raise UserError(f"{path}: schema {about['schema_version']}, expected {SCHEMA_VERSION}; run {name}.py again")
-        tables = {file: pd.read_csv(folder / file) for file in about["tables"]}
+        text = dict.fromkeys(about["text_columns"], str)  # a file named 123 or nan is still a name
+        tables = {
+            file: pd.read_csv(
+                folder / file, dtype=text, keep_default_na=False, na_values={c: [""] for c in columns if c not in text}
+            )
+            for file, columns in about["tables"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
@@ -148,8 +159,25 @@ def load(folder: Path, name: str) -> Record:
     return Record(name, folder, about, {_what(name, file): table for file, table in tables.items()})
 
 
+def is_record(path: Path) -> bool:
+    """Whether a json file is a run's record, and not another file such as a log.
+
+    Raises:
+        UserError: it is not json at all.
+    """
+    try:
+        about = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); run its script again, or remove it") from error
+    return isinstance(about, dict) and "schema_version" in about
+
+
 def _table_file(name: str, what: str) -> str:
     return f"{name}_{what}.csv" if what else f"{name}.csv"
+
+
+def _text_columns(tables: Iterable[pd.DataFrame]) -> list[str]:
+    return sorted({name for table in tables for name in table if not pd.api.types.is_numeric_dtype(table[name])})
 
 
 def _what(name: str, file: str) -> str:
@@ -160,7 +188,7 @@ def command() -> str:
     """The command line of this process, with paths inside the repository made relative to it."""
     words = [Path(sys.argv[0]).name if not sys.argv[0] else sys.argv[0], *sys.argv[1:]]
     root = f"{REPOSITORY}/"
-    return " ".join(["python", *(word.replace(root, "") for word in words)])
+    return shlex.join(["python", *(word.replace(root, "") for word in words)])
 
 
 def commit() -> dict:
@@ -173,7 +201,7 @@ def commit() -> dict:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    status = git("status", "--porcelain", "--untracked-files=no")
+    status = git("status", "--porcelain")
     return {"hash": git("rev-parse", "HEAD"), "clean": None if status is None else not status}
 
 

@@ -1,7 +1,6 @@
 """``report.html``: one self-contained page with every picture, its numbers and how each was made."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def find_records(outputs: Path, folders: Sequence[str] = FOLDERS) -> list[tuple[
     found = []
     for folder in folders:
         for path in sorted((Path(outputs) / folder).glob("*.json")):
-            if "schema_version" in json.loads(path.read_text()):
+            if records.is_record(path):
                 found.append((folder, records.load(path.parent, path.stem)))
     return found
 

@@ -60,6 +60,8 @@ CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
 HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
 """Words of the scenes that no badge deserves: all shapes but the circle, which a round badge might claim."""
 
+HARM_PROMPT = "a {word} in the middle"
+
 _PURPOSE = 6
 
 
@@ -133,8 +135,12 @@ def badge_prompts() -> tuple[str, ...]:
 
 
 def harm_prompts() -> tuple[str, ...]:
-    """The seven classes that no badge deserves, in the order of ``HARM_WORDS``."""
-    return tuple(f"a {word}" for word in HARM_WORDS)
+    """The seven classes that no badge deserves, in the order of ``HARM_WORDS``.
+
+    The prompt says "in the middle" because that is where badges are drawn; with a bare "a star" about five times
+    fewer badges are called by one of these words.
+    """
+    return tuple(HARM_PROMPT.format(word=word) for word in HARM_WORDS)
 
 
 def vocabulary() -> list[str]:

@@ -1,6 +1,5 @@
 """The two towers of any model that open_clip builds: photographs and captions to unit rows."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from util.cli import Device, resolve_device
 from util.corpora.coco import hub_or_cache
 from util.errors import UserError
+from util.files import sha256
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def load(model: str, pretrained: str | None = None, seed: int = 0, device: Devic
         "encoder": f"open_clip {open_clip.__version__}",
         "model": model,
         "pretrained": pretrained,
-        "checkpoint": _sha256(pretrained) if pretrained and Path(pretrained).is_file() else None,
+        "checkpoint": sha256(Path(pretrained)) if pretrained and Path(pretrained).is_file() else None,
         "seed": seed if pretrained is None else None,
         "quick_gelu": quick_gelu,
         "dim": open_clip.get_model_config(model)["embed_dim"],
@@ -189,8 +189,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-def _sha256(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -45,7 +45,7 @@ class SmallClipSettings:
     pictures: int = 60_000
     validation_pictures: int = 2_000
     threads: int = 2
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=1000))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=850, validate_every=50))
 
     def __post_init__(self):
         if self.training.seed in (VALIDATION_SEED, small_clip_evaluation.TEST_SEED):
@@ -83,6 +83,7 @@ def train_small_clip(
         seconds = time.perf_counter() - started
         record = _record(settings, log, best.step, small_clip_evaluation.evaluate(clip), seconds)
         save_file(best.weights, folder / small_clip.CHECKPOINT.name)
+        (folder / small_clip.CHECKPOINT.name).chmod(0o644)  # save_file lets nobody else read it
         (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
     return record
