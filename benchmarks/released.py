@@ -22,7 +22,7 @@ def shifted(x, y, amount):
 def batch_loss(x, y, logit_scale, size=50):
     """Mean over consecutive batches of 50 of two cross-entropies (both image-to-text, as released)."""
     losses = []
-    for start in range(0, len(x), size):
+    for start in range(0, len(x) - size + 1, size):
         a, b = torch.from_numpy(x[start : start + size]), torch.from_numpy(y[start : start + size])
         logits_per_image = logit_scale * a @ b.t()
         logits_per_text = logit_scale * b @ a.t()

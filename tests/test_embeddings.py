@@ -227,7 +227,7 @@ def odd_metadata(path):
         (".npz", empty_members, "not readable"),
         (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
         (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\); this one has \(4, 4\)"),
-        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "not readable"),
+        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 2 rows"),
         (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
         (".npy", lambda path: None, "no such file"),
     ],

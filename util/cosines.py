@@ -121,13 +121,18 @@ class _UnitRows:
         self.x, self.dtype = x, result_dtype(x)
         self.inverse = (1 / nonzero_norms(x))[:, None]
         spans = range(0, len(x), TILE_COLUMNS)
-        self.mean = sum(self._unit(i, i + TILE_COLUMNS).sum(0) for i in spans) / len(x)
+        small = x.numel() * 4 <= UNIT_COPY_BYTES
+        parts = [self._unit(i, i + TILE_COLUMNS) for i in spans] if small else None
+        self.mean = sum(part.sum(0) for part in parts or self._parts(spans)) / len(x)
         half = self.mean @ self.mean / 2
-        self.offsets = torch.cat([self._unit(i, i + TILE_COLUMNS) @ self.mean for i in spans]) - half
-        self.copy = self._make(0, len(x)) if x.numel() * 4 <= UNIT_COPY_BYTES else None
+        self.offsets = torch.cat([part @ self.mean for part in parts or self._parts(spans)]) - half
+        self.copy = torch.cat([(part - self.mean).to(self.dtype) for part in parts]) if small else None
 
     def _unit(self, start: int, stop: int) -> Tensor:
         return self.x[start:stop].double() * self.inverse[start:stop]
+
+    def _parts(self, spans: range):
+        return (self._unit(i, i + spans.step) for i in spans)
 
     def _make(self, start: int, stop: int) -> Tensor:
         return (self._unit(start, stop) - self.mean).to(self.dtype)
