@@ -89,3 +89,25 @@ def test_public_functions_say_what_they_do():
     for module in (geometry, contrastive):
         for name in module.__all__:
             assert inspect.getdoc(getattr(module, name)), name
+
+
+def test_every_package_that_is_imported_is_declared():
+    import ast
+    import tomllib
+
+    other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch", "IPython": "jupyter"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    own = {"util", "released", *(path.stem for path in ROOT.glob("[FT]*_*/*.py"))}
+    for path in [*ROOT.glob("util/**/*.py"), *ROOT.glob("[FT]*_*/*.py"), *ROOT.glob("benchmarks/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - own:
+                    assert other_names.get(top, top) in declared, f"{path.relative_to(ROOT)} imports {top}"
+
+
+def test_the_lock_names_exact_versions_and_no_addresses():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert all(re.match(r"[A-Za-z0-9._-]+==[\w.+]+( ; .+)?$", line) for line in lines)
+    assert not any("://" in line or line.startswith("-") for line in lines)

@@ -1,8 +1,8 @@
 """All pair cosines of one modality, summarised block by block: no n x n matrix is ever held.
 
-Two passes over the tiles of the upper triangle, each a matrix product: the first finds the extremes and the
-moments, the second, which then knows the range, fills a histogram fine enough for the quartiles. A CPU tile is
-read by a compiled loop, a CUDA tile by torch operations.
+One pass over the tiles of the upper triangle, each a matrix product, finds the extremes and the moments and fills a
+histogram of a guessed range, fine enough for the quartiles and the caller's bins; where a cosine lies outside that, a
+second pass with the range now known. A CPU tile is read by a compiled loop, a CUDA tile by torch operations.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,14 @@ from util import _cosine_kernel
 from util.arrays import as_count, as_matrix, nonzero_norms, result_dtype
 from util.errors import UserError
 
-FINE_BINS = 2**15
-"""Least number of bins behind the quartiles: their error stays under 1/FINE_BINS of max - min."""
+FINE_BINS, FINE_PER_BIN = 2**16, 64
+"""Least number of fine bins, in all and for each bin of the caller: what quartiles and edges are known to."""
 
-MOST_BINS = 2**22
+MOST_BINS = 2**16
 """Most bins a caller may ask for, so that the counters stay in memory."""
+
+SAMPLE_ROWS, SAMPLE_MARGIN = 512, 0.3
+"""Rows whose cosines guess the range of all, and the share of their range added on both sides."""
 
 TILE_ROWS, TILE_COLUMNS = 512, 2048
 """Shape of a tile: 4 MB of float32, and its operands, stay within a CPU's cache."""
@@ -39,7 +42,8 @@ class CosineStatistics:
         mean, std, min, q25, median, q75, max: floats in [-1, 1]; std divides by the number of pairs.
         histogram: int64 (bins,), the number of unordered pairs in each bin; sums to n(n-1)/2 when the edges span
             the data, as they do unless the caller gave edges.
-        edges: float64 (bins + 1,), increasing; the last bin includes its right edge, as in numpy.histogram.
+        edges: float64 (bins + 1,), from min to max, increasing, equally spaced to 2% of a bin: inner edges are moved
+            that much so that every count is exact. The last bin includes its right edge, as in numpy.histogram.
         n_pairs: n(n-1)/2.
     """
 
@@ -65,7 +69,7 @@ def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineS
             makes histograms of several encoders comparable (pairs outside the edges are then not counted).
 
     Returns:
-        CosineStatistics. Quartiles are exact to 1e-3 of max - min, usually to (max - min) / 32768.
+        CosineStatistics. Quartiles are exact to 1e-3 of max - min, usually to 3e-5.
 
     Raises:
         UserError: fewer than two rows, a zero row, a value that is not finite, or bins that make no histogram.
@@ -77,19 +81,19 @@ def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineS
     n_bins, edges = _bins(bins)
     unit = _UnitRows(matrix)
     n_pairs = len(matrix) * (len(matrix) - 1) // 2
-    pivot = unit.mean_cosine()
-    low, high, total, squares = _moments(unit, pivot)
-    offset = total / n_pairs
-    fine = n_bins * -(-FINE_BINS // n_bins)
-    counts = _histogram(unit, low, high, fine)
-    quartiles = _quantiles(counts, low, high, (0.25, 0.5, 0.75))
-    if edges is None:
-        edges = np.histogram_bin_edges(np.array([low, high]), n_bins)
-        histogram = counts.reshape(n_bins, -1).sum(1) if high > low else _one_value(n_bins, n_pairs)
-    else:
+    sums, low, high = _sums(unit, max(FINE_BINS, FINE_PER_BIN * n_bins))
+    smallest, largest = sums.smallest, sums.largest
+    quartiles = np.clip(_quantiles(sums.counts, low, high, (0.25, 0.5, 0.75)), smallest, largest)
+    if edges is not None:
         histogram = _histogram_at(unit, edges)
-    std = max(squares / n_pairs - offset**2, 0.0) ** 0.5
-    return CosineStatistics(pivot + offset, std, low, *quartiles.tolist(), high, histogram, edges, n_pairs)
+    else:
+        edges = np.histogram_bin_edges(np.array([smallest, largest]), n_bins)
+        spread = largest - smallest > 1e-12
+        histogram, edges = _snapped(sums.counts, low, high, edges) if spread else (_one_value(n_bins, n_pairs), edges)
+    offset = sums.total / n_pairs
+    std = max(sums.squares / n_pairs - offset**2, 0.0) ** 0.5
+    mean = unit.mean_cosine() + offset
+    return CosineStatistics(mean, std, smallest, *quartiles.tolist(), largest, histogram, edges, n_pairs)
 
 
 def _bins(bins) -> tuple[int, np.ndarray | None]:
@@ -179,37 +183,67 @@ def _tiles(unit: _UnitRows):
             yield _Tile(products, *offsets, top - left)
 
 
-def _moments(unit: _UnitRows, pivot: float) -> tuple[float, float, float, float]:
-    """Smallest and largest cosine, and the sums of (cosine - pivot) and of its square, over the pairs."""
+class _Sums(NamedTuple):
+    """Of all pairs: extremes, sums of (cosine - pivot) and of its square, counts of equal bins from low to high."""
+
+    smallest: float
+    largest: float
+    total: float
+    squares: float
+    counts: Int[np.ndarray, "bins"]
+
+
+def _pass(unit: _UnitRows, pivot: float, low: float, high: float, bins: int) -> _Sums:
+    """One pass over the tiles; values outside [low, high] land in the outermost bins."""
+    counts = np.zeros((numba.get_num_threads(), bins), dtype=np.int64)
+    scale = bins / (high - low)
     parts = []
     for tile in _tiles(unit):
         if _on_cpu(tile):
-            parts.append(_cosine_kernel.tile_moments(*tile.arrays(), pivot))
-        else:
-            values = tile.cosines()
-            if len(values):
-                centred = values - pivot
-                sums = torch.stack([values.min(), values.max(), centred.sum(), centred.square().sum()])
-                parts.append(tuple(sums.tolist()))
-    low, high, total, squares = zip(*parts, strict=True)
-    return min(low), max(high), sum(total), sum(squares)
+            parts.append(_cosine_kernel.add_tile(*tile.arrays(), pivot, low, scale, counts))
+        elif len(values := tile.cosines()):
+            centred = values - pivot
+            sums = torch.stack([values.min(), values.max(), centred.sum(), centred.square().sum()])
+            parts.append(tuple(sums.tolist()))
+            index = ((values - low) * scale).long().clamp(0, bins - 1)
+            counts[0] += torch.bincount(index, minlength=bins).cpu().numpy()
+    smallest, largest, total, squares = zip(*parts, strict=True)
+    return _Sums(min(smallest), max(largest), sum(total), sum(squares), counts.sum(0))
 
 
 def _on_cpu(tile: _Tile) -> bool:
     return tile.products.is_cpu
 
 
-def _histogram(unit: _UnitRows, low: float, high: float, bins: int) -> np.ndarray:
-    """Counts (bins,) of equal bins from low to high; everything lands in the first when they are equal."""
-    counts = np.zeros((numba.get_num_threads(), bins), dtype=np.int64)
-    scale = bins / (high - low) if high > low else 0.0
-    for tile in _tiles(unit):
-        if _on_cpu(tile):
-            _cosine_kernel.tile_histogram(*tile.arrays(), low, scale, counts)
-        else:
-            index = ((tile.cosines() - low) * scale).long().clamp(0, bins - 1)
-            counts[0] += torch.bincount(index, minlength=bins).cpu().numpy()
-    return counts.sum(0)
+def _guessed_range(x: Tensor) -> tuple[float, float]:
+    """A range that all cosines are likely to lie in: that of evenly spaced rows, with a margin."""
+    rows = x[:: max(1, len(x) // SAMPLE_ROWS)][:SAMPLE_ROWS]
+    some = next(iter(_tiles(_UnitRows(rows)))).cosines()
+    low, high = float(some.min()), float(some.max())
+    return low - SAMPLE_MARGIN * (high - low), high + SAMPLE_MARGIN * (high - low)
+
+
+def _sums(unit: _UnitRows, bins: int) -> tuple[_Sums, float, float]:
+    """The sums of all pairs with the range of their bins: one pass where the guessed range holds, otherwise two."""
+    pivot, (low, high) = unit.mean_cosine(), _guessed_range(unit.x)
+    if high > low:
+        sums = _pass(unit, pivot, low, high, bins)
+        if low <= sums.smallest and sums.largest <= high:
+            return sums, low, high
+        low, high = sums.smallest, sums.largest
+    else:
+        sums = _pass(unit, pivot, low - 1, high + 1, bins)
+        low, high = sums.smallest, sums.largest
+    high = max(high, float(np.nextafter(low, 2)))
+    return _pass(unit, pivot, low, high, bins), low, high
+
+
+def _snapped(counts: np.ndarray, low: float, high: float, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coarse histogram whose inner edges are moved to the nearest fine ones, so that its counts are exact."""
+    fine = np.linspace(low, high, len(counts) + 1)
+    at = np.round((edges[1:-1] - low) * (len(counts) / (high - low))).astype(np.int64)
+    below = np.concatenate([[0], np.cumsum(counts)])[at]
+    return np.diff(below, prepend=0, append=counts.sum()), np.concatenate([edges[:1], fine[at], edges[-1:]])
 
 
 def _histogram_at(unit: _UnitRows, edges: np.ndarray) -> np.ndarray:
@@ -228,4 +262,4 @@ def _quantiles(counts: np.ndarray, low: float, high: float, at) -> np.ndarray:
         return low + (index + inside) * (high - low) / len(counts)
 
     below, above = value(np.floor(rank)), value(np.ceil(rank))
-    return np.clip(below + (rank % 1) * (above - below), low, high)
+    return below + (rank % 1) * (above - below)

@@ -6,10 +6,14 @@ the csv of the record's own name, otherwise the further table of that name:
     <!-- results: Figure_3_Contrastive_Learning/loss_landscape published -->
     ... generated ...
     <!-- end of results -->
+
+The folder ``util/data`` stands for the record of the small CLIP's training, and has one table, ``figures``.
 """
 
+import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +22,9 @@ from util import records
 from util.errors import UserError
 from util.files import replacing
 from util.report import FOLDERS, find_records, number
+
+SHOWN, SHOWN_KEYS = ("1/100", "1/50", "1"), ("1/100", "1/50", "1/1")
+"""Temperatures of the small CLIP's table, and what its record calls them."""
 
 MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -72,6 +79,9 @@ def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
     """``text`` with every marked table regenerated from the committed records under ``root``."""
 
     def table(match: re.Match) -> str:
+        if match[2] == "util/data":
+            training = json.loads((Path(root) / match[2] / f"{match[3]}.json").read_text())
+            return f"{match[1]}{_small_clip(training)}\n{match[5]}"
         record = records.load(Path(root) / match[2] / "results", match[3])
         rows = _published(record) if match[4] == "published" else _rows(record, match[4])
         return f"{match[1]}{rows}\n{match[5]}"
@@ -95,6 +105,26 @@ def _rows(record: records.Record, what: str) -> str:
             f"README: {record.name} has no table {what!r}; it has {', '.join(t for t in record.tables if t)}"
         )
     return _markdown(record.tables[what])
+
+
+def _small_clip(record: Mapping) -> str:
+    """What the record of the small CLIP's training says it reaches."""
+    figures, tasks = record["figures"], record["figures"]["tasks"]
+    lowest = figures["landscape"]["lowest_loss_at"]
+    rows = [
+        ("gap distance, unseen scenes", figures["landscape"]["gap_distance"]),
+        *(
+            (f"signed gap at the lowest loss, temperature {t}", lowest[k])
+            for t, k in zip(SHOWN, SHOWN_KEYS, strict=True)
+        ),
+        ("image-to-text recall@1 among 500 different full descriptions", figures["retrieval"]["image_recall_at_1"]),
+        *(
+            (f"zero-shot accuracy, {name.replace('_', ' ')} (chance {task['chance']:.3g})", task["accuracy"])
+            for name, task in tasks.items()
+        ),
+        ("training, seconds", f"{record['seconds']:.0f}"),
+    ]
+    return _markdown(pd.DataFrame(rows, columns=["On data never trained on", "Measured"]))
 
 
 def _markdown(table: pd.DataFrame) -> str:
