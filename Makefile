@@ -43,7 +43,7 @@ results: env ## copy the small records into the folders' results/ and regenerate
 notebooks: env ## execute the notebooks on the records in outputs/
 	@$(BIN)/python -m util notebooks
 
-small-clip: env ## train the embedded model again (about 20 minutes on 2 cores)
+small-clip: env ## train the embedded model again (about 6 to 10 minutes on 2 cores)
 	@$(BIN)/python -m util train-small-clip
 
 test: env ## run all tests (offline)
