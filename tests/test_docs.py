@@ -97,7 +97,8 @@ def test_every_package_that_is_imported_is_declared():
 
     other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch", "IPython": "jupyter"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    everything = project["dependencies"] + project["optional-dependencies"]["dev"]
+    declared = {re.match(r"[\w-]+", line)[0] for line in everything}
     own = {"util", "released", *(path.stem for path in ROOT.glob("[FT]*_*/*.py"))}
     for path in [*ROOT.glob("util/**/*.py"), *ROOT.glob("[FT]*_*/*.py"), *ROOT.glob("benchmarks/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
