@@ -49,6 +49,7 @@ class Compiled:
 
     @staticmethod
     def add(tile: Tile, scales: np.ndarray, sums: np.ndarray, rows: slice, columns: slice) -> None:
+        """Adds a tile's exponentials to sums (2, t, s, n) in place."""
         arrays = [part.contiguous().numpy() for part in tile[:-1]]
         _add_exponentials(*arrays, tile.diagonal, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
 
@@ -69,6 +70,7 @@ class Logarithmic:
 
     @staticmethod
     def add(tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
+        """Adds a tile's exponentials to the log-sum-exps (2, t, s, n) in place."""
         g, r, c = tile.products.shape
         p, q = tile.row_projections.view(g, r, 1), tile.column_projections.view(g, 1, c)
         for s, (a, b) in enumerate(zip(tile.against, tile.along, strict=True)):
