@@ -121,7 +121,7 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--embeddings", "{tmp}/nan.npy"], "row 1 holds a value that is not finite"),
+        (["--embeddings", "{tmp}/nan.npy"], "image holds a value that is not finite, first in row 1"),
         (["--embeddings", "{tmp}/missing.npy"], "no such file"),
         (["--embeddings", "{tmp}/good.npy", "--batch", "500"], "--batch 500 is more than its 60 pairs"),
         (["--embeddings", "{tmp}/good.npy", "--temperatures", "0"], "temperature must be above 0"),
