@@ -40,7 +40,7 @@ def test_every_script_command_names_a_script_and_its_options(command):
 )
 def test_every_console_command_parses(command):
     words = shlex.split(command.removeprefix("python -m util").removeprefix("modality-gap"))
-    config = tyro.conf.OmitArgPrefixes
+    config = (tyro.conf.OmitArgPrefixes,)
     assert tyro.extras.subcommand_cli_from_dict(commands.COMMANDS, args=words, config=config)
 
 
