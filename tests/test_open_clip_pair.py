@@ -1,6 +1,7 @@
 """The encoder pair, on open_clip models so small that they take no time: real code, random weights."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -53,7 +54,7 @@ def test_images_and_captions_become_float32_unit_rows(tiny, photographs):
 
 def test_rows_are_those_of_the_model_itself(tiny, photographs):
     with torch.no_grad():
-        images = tiny.model.encode_image(torch.stack([tiny.preprocess(image) for image in photographs]))
+        images = tiny.model.encode_image(tiny.image.prepare(photographs))
         texts = tiny.model.encode_text(open_clip.get_tokenizer("tiny")(CAPTIONS))
     for ours, theirs in ((tiny.encode_images(photographs), images), (tiny.encode_texts(CAPTIONS), texts)):
         assert np.allclose(ours, torch.nn.functional.normalize(theirs, dim=1), atol=1e-6)
@@ -68,15 +69,13 @@ def test_the_batch_size_changes_nothing_but_rounding(tiny, photographs):
 def test_images_are_read_one_batch_at_a_time(tiny, photographs):
     taken, most = [], []
 
-    class Watched:
-        def __call__(self, image):
-            most.append(len(taken))
-            return preprocess(image)
+    def watched(images):
+        most.append(len(taken))
+        return tiny.image.prepare(images)
 
-    preprocess = tiny.preprocess
-    object.__setattr__(tiny, "preprocess", Watched())
-    tiny.encode_images((taken.append(image) or image for image in photographs), 2)
-    assert most == [2, 2, 4, 4, 6, 6, 7]
+    images = (taken.append(image) or image for image in photographs)
+    replace(tiny.image, prepare=watched).encode(images, 2)
+    assert most == [2, 4, 6, 7]
 
 
 def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(photographs):

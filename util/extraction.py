@@ -9,7 +9,7 @@ import numpy as np
 
 from util.corpora.coco import CaptionedImages
 from util.embeddings import Embeddings
-from util.encoders.open_clip_pair import OpenClipPair
+from util.encoders.pair import EncoderPair
 from util.errors import UserError
 from util.files import cache_folder
 
@@ -18,7 +18,7 @@ FORMAT = 1
 
 
 def extract(
-    encoder: OpenClipPair,
+    encoder: EncoderPair,
     captioned: CaptionedImages,
     batch_size: int = 64,
     cache: bool = True,
@@ -78,7 +78,7 @@ def _cached(path: Path, settings: dict, say: Callable[[str], None]) -> Embedding
 
 
 def _encode(
-    encoder: OpenClipPair, captioned: CaptionedImages, batch_size: int, settings: dict, say: Callable[[str], None]
+    encoder: EncoderPair, captioned: CaptionedImages, batch_size: int, settings: dict, say: Callable[[str], None]
 ) -> Embeddings:
     skipped: dict[int, str] = {}
     try:

@@ -1,98 +1,38 @@
 """The two towers of any model that open_clip builds: photographs and captions to unit rows."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
-from typing import get_args
 
-import numpy as np
 import open_clip
 import torch
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
-from tqdm import tqdm
 
-from util.cli import Device, resolve_device
+from util.cli import Device
 from util.corpora.coco import hub_or_cache
+from util.encoders import true_length
+from util.encoders.class_token import without_unread_tokens
+from util.encoders.pair import EncoderPair
+from util.encoders.tower import (
+    Precision,
+    Tower,
+    checked_device,
+    normal_pixels,
+    resolve_precision,
+    uniform_tokens,
+)
 from util.errors import UserError
 from util.files import sha256
 
 
-@dataclass(frozen=True)
-class OpenClipPair:
-    """An image tower and a text tower of one open_clip model, in float32 and evaluation mode.
-
-    Attributes:
-        name: model and weights in words.
-        model: the open_clip model, on ``device``.
-        preprocess: one PIL image to a float tensor (3, s, s).
-        tokenizer: strings to int64 tokens (n, context length); what is longer is cut there, as CLIP does.
-        settings: what ``describe`` gives.
-    """
-
-    name: str
-    model: torch.nn.Module
-    preprocess: Callable[[Image.Image], Tensor]
-    tokenizer: Callable[[list[str]], Tensor]
-    device: torch.device
-    settings: dict
-
-    @property
-    def dim(self) -> int:
-        """The width d of both modalities."""
-        return self.settings["dim"]
-
-    def describe(self) -> dict:
-        """What the embeddings depend on, as plain values for records and cache keys."""
-        return dict(self.settings)
-
-    def encode_images(self, images: Iterable[Image.Image], batch_size: int = 64) -> Float[np.ndarray, "n d"]:
-        """Embeddings of photographs, read one batch at a time.
-
-        Returns:
-            float32 array (n, d), unit-norm rows. How images are grouped in batches changes the last bits at most.
-
-        Raises:
-            UserError: no images.
-        """
-        return self._encode(images, "images", batch_size, lambda batch: torch.stack([*map(self.preprocess, batch)]))
-
-    def encode_texts(self, captions: Sequence[str], batch_size: int = 64) -> Float[np.ndarray, "m d"]:
-        """Embeddings of captions.
-
-        Returns:
-            float32 array (m, d), unit-norm rows.
-
-        Raises:
-            UserError: no captions, or one string in place of many.
-        """
-        if isinstance(captions, str):
-            raise UserError(f"captions must be a list of strings, not one string: {captions!r}")
-        return self._encode(captions, "captions", batch_size, self.tokenizer)
-
-    @torch.inference_mode()
-    def _encode(self, items: Iterable, what: str, batch_size: int, prepare: Callable) -> Float[np.ndarray, "n d"]:
-        if batch_size < 1:
-            raise UserError(f"the batch size must be at least 1, not {batch_size}")
-        tower = self.model.encode_image if what == "images" else self.model.encode_text
-        total = len(items) if hasattr(items, "__len__") else None
-        parts, remaining = [], iter(items)
-        with tqdm(total=total, desc=f"{self.name}: {what}", unit=what[:-1], leave=False) as bar:
-            while batch := list(islice(remaining, batch_size)):
-                rows = tower(prepare(batch).to(self.device), normalize=True)
-                parts.append(rows.float().cpu().numpy())
-                bar.update(len(batch))
-        if not parts:
-            raise UserError(f"{self.name}: there are no {what} to encode")
-        return np.concatenate(parts)
-
-
-def load(model: str, pretrained: str | None = None, seed: int = 0, device: Device = "auto") -> OpenClipPair:
+def load(
+    model: str,
+    pretrained: str | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    precision: Precision = "float32",
+) -> EncoderPair:
     """A model by open_clip's name for it, with trained or random weights.
 
     Args:
@@ -104,15 +44,15 @@ def load(model: str, pretrained: str | None = None, seed: int = 0, device: Devic
         seed: of random weights: the same seed gives the same weights whatever was drawn before, and nothing else
             is disturbed.
         device: "auto" takes a GPU where there is one.
+        precision: of weights and activations; "auto": bfloat16 where it is the faster (cosine to float32 above 0.9999).
 
     Raises:
-        UserError: an unknown model, tag or device, weights that cannot be fetched or do not fit.
+        UserError: an unknown model, tag, device or precision, weights that cannot be fetched or do not fit.
     """
     model = model.replace("/", "-")
     _check_name("model", model, open_clip.list_models())
-    if device not in get_args(Device):
-        raise UserError(f"unknown device {device!r}; choose from {', '.join(get_args(Device))}")
-    target = torch.device(resolve_device(device))
+    target = checked_device(device)
+    dtype = resolve_precision(precision, target)
     quick_gelu = _quick_gelu(model, pretrained)
     network, preprocess, tokenizer = _build(model, pretrained, seed, quick_gelu)
     weights = f"random weights, seed {seed}" if pretrained is None else Path(pretrained).name
@@ -126,11 +66,48 @@ def load(model: str, pretrained: str | None = None, seed: int = 0, device: Devic
         "dim": open_clip.get_model_config(model)["embed_dim"],
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
-        "dtype": "float32",
+        "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
-    network = network.eval().requires_grad_(False).to(target)
-    return OpenClipPair(f"{model} {weights}", network, preprocess, tokenizer, target, settings)
+    network = network.eval().requires_grad_(False).to(target, dtype)
+    image, text = _image_tower(network, preprocess, settings), _text_tower(network, tokenizer, settings)
+    return EncoderPair(f"{model} {weights}", image, text, settings, network)
+
+
+def _image_tower(network: torch.nn.Module, preprocess: Callable, settings: dict) -> Tower:
+    visual, dtype = without_unread_tokens(network.visual), getattr(torch, settings["dtype"])
+    return Tower(
+        **_named(settings, "image"),
+        prepare=lambda images: torch.stack([preprocess(image) for image in images]),
+        forward=lambda pixels: visual(pixels.to(dtype)),
+        noise=normal_pixels(network.visual.image_size),
+    )
+
+
+def _text_tower(network: torch.nn.Module, tokenizer: Callable, settings: dict) -> Tower:
+    parts = true_length.text_parts(network)
+    vocabulary = getattr(network, "vocab_size", None) or open_clip.get_model_config(settings["model"])["text_cfg"].get(
+        "vocab_size", 49408
+    )
+    return Tower(
+        **_named(settings, "text"),
+        prepare=tokenizer,
+        forward=network.encode_text if parts is None else true_length.forward(parts),
+        noise=uniform_tokens(vocabulary, tokenizer.context_length),
+        lengths=None if parts is None else true_length.lengths(parts),
+    )
+
+
+def _named(settings: dict, modality: str) -> dict:
+    tag = settings["pretrained"]
+    return {
+        "name": settings["model"],
+        "weights": "random" if tag is None else Path(tag).name,
+        "modality": modality,
+        "width": settings["dim"],
+        "device": torch.device(settings["device"]),
+        "settings": {**settings, "modality": modality},
+    }
 
 
 def _quick_gelu(model: str, pretrained: str | None) -> bool:

@@ -1,0 +1,96 @@
+"""torchvision's residual networks as image towers: the pooled activations before the classifier."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from util.cli import Device
+from util.encoders.tower import Tower, checked_device, normal_pixels
+from util.errors import UserError
+
+NAMES = tuple(torchvision.models.list_models(include="resnet*"))
+PRETRAINED = "IMAGENET1K_V1"
+"""The weights of the paper's ResNet-18."""
+
+
+def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, device: Device = "auto") -> Tower:
+    """A residual network without its classifier: (n, 512) for ResNet-18, values not negative.
+
+    Always in float32: with random weights the cosines lie within 1e-3 of 1, which bfloat16 would drown.
+
+    Args:
+        name: torchvision's name, "resnet18" to "resnet152".
+        pretrained: one of torchvision's weights, for instance "IMAGENET1K_V1"; None for random ones.
+        seed: of random weights; nothing else is disturbed.
+        device: "auto" takes a GPU where there is one.
+
+    Raises:
+        UserError: an unknown name, weights or device, or weights that cannot be fetched.
+    """
+    if name not in NAMES:
+        raise UserError(f"unknown ResNet {name!r}; choose from {', '.join(NAMES)}")
+    known = torchvision.models.get_model_weights(name)
+    if pretrained is not None and pretrained not in known.__members__:
+        raise UserError(f"unknown weights {pretrained!r} of {name}; choose from {', '.join(known.__members__)}")
+    target = checked_device(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = torchvision.models.get_model(name, weights=None)
+    if pretrained is not None:
+        network.load_state_dict(_fetched(name, known[pretrained]))
+    transform = known[pretrained or PRETRAINED].transforms()
+    width, network.fc = network.fc.in_features, nn.Identity()
+    network = fused(network.eval().requires_grad_(False)).to(target, memory_format=torch.channels_last)
+    settings = {
+        "encoder": f"torchvision {torchvision.__version__.split('+')[0]}",
+        "model": name,
+        "pretrained": pretrained,
+        "seed": seed if pretrained is None else None,
+        "dim": width,
+        "pixels": {"size": transform.crop_size[0], "mean": list(transform.mean), "std": list(transform.std)},
+        "dtype": "float32",
+        "device": target.type,
+        "modality": "image",
+    }
+    return Tower(
+        name=name,
+        weights=pretrained or "random",
+        modality="image",
+        width=width,
+        prepare=lambda images: torch.stack([transform(image) for image in images]),
+        forward=_in_channels_last(network),
+        device=target,
+        settings=settings,
+        noise=normal_pixels(transform.crop_size[0]),
+    )
+
+
+def fused(network: nn.Module) -> nn.Module:
+    """A ResNet in evaluation mode with every batch normalisation folded into its convolution: the same function."""
+    for module in network.modules():
+        names = list(module._modules)
+        for conv, norm in pairwise(names):
+            first, second = module._modules[conv], module._modules[norm]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(module, conv, fuse_conv_bn_eval(first, second))
+                setattr(module, norm, nn.Identity())
+    return network
+
+
+def _in_channels_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda pixels: network(pixels.contiguous(memory_format=torch.channels_last))
+
+
+def _fetched(name: str, weights: torchvision.models.WeightsEnum) -> dict:
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # torch's hub, its unpickler and the network each raise their own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name} with weights {weights.name} could not be fetched from {weights.url} ({reason}); run this once "
+            "where there is a network and copy torch's hub cache here (TORCH_HOME)"
+        ) from error
