@@ -15,6 +15,7 @@ from util.encoders import true_length
 from util.encoders.class_token import without_unread_tokens
 from util.encoders.pair import EncoderPair
 from util.encoders.tower import (
+    Pixels,
     Precision,
     Tower,
     checked_device,
@@ -25,6 +26,8 @@ from util.encoders.tower import (
 from util.errors import UserError
 from util.files import sha256
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def load(
     model: str,
@@ -32,6 +35,7 @@ def load(
     seed: int = 0,
     device: Device = "auto",
     precision: Precision = "float32",
+    pixels: Pixels = "own",
 ) -> EncoderPair:
     """A model by open_clip's name for it, with trained or random weights.
 
@@ -45,6 +49,7 @@ def load(
             is disturbed.
         device: "auto" takes a GPU where there is one.
         precision: of weights and activations; "auto": bfloat16 where it is the faster (cosine to float32 above 0.9999).
+        pixels: mean and standard deviation that images are normalised with: the model's "own", or "imagenet".
 
     Raises:
         UserError: an unknown model, tag, device or precision, weights that cannot be fetched or do not fit.
@@ -54,7 +59,7 @@ def load(
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
     quick_gelu = _quick_gelu(model, pretrained)
-    network, preprocess, tokenizer = _build(model, pretrained, seed, quick_gelu)
+    network, preprocess, tokenizer = _build(model, pretrained, seed, quick_gelu, pixels)
     weights = f"random weights, seed {seed}" if pretrained is None else Path(pretrained).name
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
@@ -119,10 +124,12 @@ def _quick_gelu(model: str, pretrained: str | None) -> bool:
     return own or bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False))
 
 
-def _build(model: str, pretrained: str | None, seed: int, quick_gelu: bool) -> tuple:
+def _build(model: str, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own") -> tuple:
     """Model, preprocessing of one image and tokenizer, on the CPU in float32."""
     hub = hub_or_cache() if _needs_hub(model, pretrained) else nullcontext()
     options = {"pretrained": pretrained, "force_quick_gelu": quick_gelu, "pretrained_text": False}
+    if pixels == "imagenet":
+        options |= {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
     try:
         with hub, _quiet(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -18,6 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from util.encoders import true_length
+from util.encoders.pair import EncoderPair
+from util.encoders.tower import Tower, normal_pixels, uniform_tokens
 from util.errors import UserError
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -90,6 +93,32 @@ class SmallClip:
     mean: float
     std: float
     device: torch.device
+
+    def pair(self, weights: str) -> EncoderPair:
+        """The towers behind the interface of every encoder; images are uint8 arrays (32, 32, 3) in a list.
+
+        Args:
+            weights: what they are, in a word: "small CLIP" or "random".
+        """
+        text, side = self.model, self.model.visual.image_size[0]
+        shared = {"name": "small CLIP", "weights": weights, "width": self.model.text_projection.shape[1]}
+        shared |= {"device": self.device, "settings": {"encoder": "small CLIP", "weights": weights}}
+        image = Tower(
+            modality="image",
+            prepare=lambda images: self.prepare(channels_first(np.stack(images))),
+            forward=self.model.encode_image,
+            noise=normal_pixels(side),
+            **shared,
+        )
+        tokens = uniform_tokens(self.tokenizer.size, self.tokenizer.length)
+        parts = {"forward": true_length.forward(text), "lengths": true_length.lengths(text)}
+        return EncoderPair(
+            f"small CLIP {weights}",
+            image,
+            Tower(modality="text", prepare=self.tokenizer, noise=tokens, **parts, **shared),
+            shared["settings"],
+            self.model,
+        )
 
     def prepare(self, pixels: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 3 s s"]:
         """uint8 pictures with channels first as the model wants them: float32, centred and scaled."""

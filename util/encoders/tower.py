@@ -19,6 +19,7 @@ from util.errors import UserError
 
 Modality = Literal["image", "text"]
 Precision = Literal["float32", "bfloat16", "auto"]
+Pixels = Literal["own", "imagenet"]
 
 WORTH_IT = 1.3
 """How many times as fast bfloat16 must be for "auto" to take it."""
@@ -77,7 +78,7 @@ class Tower:
         if size < 1:
             raise UserError(f"the batch size must be at least 1, not {size}")
         what = {"image": "images", "text": "captions"}[self.modality]
-        if self.modality == "text" and not isinstance(inputs, Tensor):
+        if self.lengths is not None and not isinstance(inputs, Tensor):  # to know which are of like length
             captions = list(inputs)
             inputs = self.prepare(captions) if captions else captions
         total = len(inputs) if hasattr(inputs, "__len__") else None

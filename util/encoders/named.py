@@ -1,0 +1,186 @@
+"""Encoders by name: "open_clip:ViT-B-16:laion2b_s34b_b88k" and the like, with trained or random weights."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from util.cli import Device
+from util.encoders.pair import EncoderPair
+from util.encoders.tower import Modality, Pixels, Precision, Tower, checked_device, resolve_precision
+from util.errors import UserError
+from util.files import sha256
+
+KINDS = {
+    "torchvision": "torchvision:resnet18[:WEIGHTS]",
+    "open_clip": "open_clip:MODEL[:TAG or checkpoint file]",
+    "huggingface": "huggingface:NAME or folder",
+    "small_clip": "small_clip",
+    "python": "python:FILE.py:FUNCTION",
+}
+"""How each kind is written."""
+
+PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch", "huggingface": "transformers"}
+
+
+@dataclass(frozen=True)
+class Named:
+    """An encoder's name, taken apart.
+
+    Attributes:
+        kind: a key of ``KINDS``.
+        name: model, repository, folder or file.
+        tag: which trained weights, or which function; None where not given.
+        pixels: statistics that images are normalised with: the model's "own", or "imagenet" as the released code
+            gives its random-weight CLIP (open_clip only).
+    """
+
+    kind: str
+    name: str
+    tag: str | None = None
+    pixels: Pixels = "own"
+
+    @classmethod
+    def parse(cls, text: str) -> "Named":
+        """
+        Raises:
+            UserError: an unknown kind, or too few or too many parts; lists the kinds.
+        """
+        kind, _, rest = text.partition(":")
+        parts = [rest] if kind == "huggingface" else [part for part in rest.split(":", 1) if part]
+        needed = {"small_clip": 0, "python": 2}.get(kind, 1)
+        if kind not in KINDS or len(parts) < needed or "" in parts or (kind == "small_clip" and parts):
+            raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
+        return cls(kind, *(parts or ["small CLIP"]))
+
+    def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
+        """Its towers, one or two.
+
+        Args:
+            seed: of random weights; None for the trained ones.
+            device, precision: as ``util.encoders.open_clip_pair.load``.
+
+        Raises:
+            UserError: weights that are unknown or cannot be had; callables with a seed.
+        """
+        loaded = getattr(self, f"_{self.kind}")(seed, device, precision)
+        return [loaded.image, loaded.text] if isinstance(loaded, EncoderPair) else loaded
+
+    def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
+        """What its embeddings depend on, without building it; None where that cannot be known."""
+        if self.kind in ("python", "small_clip") or (self.kind == "huggingface" and seed is None):
+            return None
+        target = checked_device(device)
+        dtype = torch.float32 if self.kind == "torchvision" else resolve_precision(precision, target)
+        file = Path(self.tag) if self.tag and seed is None else None
+        return {
+            "encoder": self.kind,
+            "name": self.name,
+            "tag": self.tag if seed is None else None,
+            "checkpoint": sha256(file) if file is not None and file.is_file() else None,
+            "seed": seed,
+            "device": target.type,
+            "dtype": str(dtype),
+            "pixels": self.pixels,
+            "versions": {p: _version(p) for p in ("torch", PACKAGES.get(self.kind)) if p},
+        }
+
+    def _torchvision(self, seed: int | None, device: Device, precision: Precision) -> list[Tower]:
+        from util.encoders import resnet
+
+        return [resnet.load(self.name, None if seed is not None else self.tag or resnet.PRETRAINED, seed or 0, device)]
+
+    def _open_clip(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+        from util.encoders import open_clip_pair
+
+        if seed is None and self.tag is None:
+            raise UserError(f"open_clip:{self.name}: say which trained weights, for instance open_clip:ViT-B-32:openai")
+        tag = self.tag if seed is None else None
+        return open_clip_pair.load(self.name, tag, seed or 0, device, precision, self.pixels)
+
+    def _huggingface(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+        from util.encoders import hugging_face
+
+        return hugging_face.load(self.name, seed is not None, seed or 0, device, precision)
+
+    def _small_clip(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+        from util.encoders import small_clip
+
+        target = checked_device(device)
+        if seed is None:
+            return small_clip.load(device=target).pair("small CLIP")
+        return small_clip.random(seed, target).pair("random")
+
+    def _python(self, seed: int | None, device: Device, precision: Precision) -> list[Tower]:
+        if seed is not None:
+            raise UserError(f"python:{self.name}: your own callables have no random twin")
+        file = Path(self.name)
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; write python:FILE.py:FUNCTION")
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+            pair = getattr(module, self.tag)()
+        except Exception as error:  # the file is the user's own
+            raise UserError(f"{file}: {self.tag} gave no encoders ({type(error).__name__}: {error})") from error
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(p is None or callable(p) for p in pair):
+            raise UserError(f"{file}: {self.tag}() must give (encode_images, encode_texts), either may be None")
+        return from_callables(file.stem, *pair)
+
+
+def from_callables(
+    name: str, encode_images: Callable | None = None, encode_texts: Callable | None = None
+) -> list[Tower]:
+    """Towers of functions of one's own.
+
+    Args:
+        name: for figures and records.
+        encode_images: a list of b PIL images to an array or tensor (b, d), not normalised; None: no such tower.
+        encode_texts: the same for a list of b strings.
+
+    Raises:
+        UserError: a function fails on one grey picture or one caption, or does not give (1, d) numbers.
+    """
+    probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
+    functions = {"image": encode_images, "text": encode_texts}
+    return [_own(name, m, f, probes[m]) for m, f in functions.items() if f is not None]
+
+
+def _own(name: str, modality: Modality, function: Callable, probe) -> Tower:
+    def rows(inputs: list) -> torch.Tensor:
+        given = function(inputs)
+        given = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(np.asarray(given))
+        if given.ndim != 2 or len(given) != len(inputs) or not given.is_floating_point():
+            raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
+        return given.float()
+
+    try:
+        width = rows([probe]).shape[1]
+    except UserError:
+        raise
+    except Exception as error:  # the function is the user's own
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{name}: the {modality} function failed on one input ({reason})") from error
+    return Tower(
+        name=name,
+        weights="your own",
+        modality=modality,
+        width=width,
+        prepare=rows,
+        forward=lambda given: given,
+        device=torch.device("cpu"),
+        settings={"encoder": "callable", "name": name},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

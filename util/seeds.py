@@ -1,0 +1,119 @@
+"""Embeddings of the same inputs by an encoder with trained weights, or with random ones of many seeds, made once."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from util.cli import Device
+from util.corpora.inputs import Inputs
+from util.encoders.named import Named
+from util.encoders.tower import Precision
+from util.errors import UserError
+from util.files import cache_folder, replacing
+
+FORMAT = 1
+"""Raise it when encoding itself changes, so that nothing made before is taken for the new."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Unit rows (n, d) of one tower, one seed and one set of inputs.
+
+    Attributes:
+        encoder: the model's name.
+        modality: which of its towers.
+        inputs: what was embedded.
+        seed: of the random weights; None for trained ones.
+        rows: float32 array (n, d).
+    """
+
+    encoder: str
+    modality: str
+    inputs: Inputs
+    seed: int | None
+    rows: Float[np.ndarray, "n d"] = field(repr=False)
+
+
+def embed(
+    named: Named,
+    inputs: Sequence[Inputs],
+    seeds: Sequence[int | None],
+    device: Device = "auto",
+    precision: Precision = "auto",
+    cache: bool = True,
+    say: Callable[[str], None] = print,
+) -> Iterator[Rows]:
+    """Embeddings of every set of inputs for every seed, seed by seed; inputs are prepared once for all of them.
+
+    Args:
+        named: the encoder; its towers take the inputs of their modality, others are passed over.
+        inputs: what to embed.
+        seeds: of random weights; None among them stands for the trained ones.
+        device, precision: as ``util.encoders.open_clip_pair.load``.
+        cache: whether to read and write the cache folder. What is there is used if all its settings are the same;
+            one seed is written at a time, so that a run that was stopped goes on where it was.
+        say: takes one line where the cache cannot be written.
+
+    Raises:
+        UserError: as the encoder's ``load`` and ``encode``, or fewer than two inputs.
+    """
+    prepared: dict[int, object] = {}
+    for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=len(seeds) < 2):
+        identity = named.identity(seed, device, precision) if cache else None
+        paths = [_path(identity, each) for each in inputs]
+        found = [_cached(path, each) if path else None for path, each in zip(paths, inputs, strict=True)]
+        towers = (
+            {} if all(f is not None for f in found) else {t.modality: t for t in named.load(seed, device, precision)}
+        )
+        for k, (each, path, rows) in enumerate(zip(inputs, paths, found, strict=True)):
+            if rows is None and each.modality in towers:
+                tower = towers[each.modality]
+                if k not in prepared:
+                    prepared[k] = each.tensor(tower)
+                rows = tower.encode(prepared[k])
+                _keep(path, rows, each, say)
+            if rows is not None:
+                yield Rows(named.name, each.modality, each, seed, rows)
+
+
+def _path(identity: dict | None, inputs: Inputs) -> Path | None:
+    if identity is None:
+        return None
+    key = {"format": FORMAT, "encoder": identity, "modality": inputs.modality, "inputs": dict(inputs.about)}
+    canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
+    return cache_folder() / "rows" / f"{hashlib.sha256(canonical.encode()).hexdigest()}.safetensors"
+
+
+def _cached(path: Path, inputs: Inputs) -> np.ndarray | None:
+    """Rows kept before, if they are whole; which inputs were left out comes back with them."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            rows, told = file.get_tensor("rows"), json.loads((file.metadata() or {}).get("told", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    if rows.ndim != 2 or rows.dtype != np.float32 or not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
+        return None
+    inputs.skipped.update({int(row): reason for row, reason in told.get("skipped", {}).items()})
+    inputs.counts.update(told.get("counts", {}))
+    return rows
+
+
+def _keep(path: Path | None, rows: np.ndarray, inputs: Inputs, say: Callable[[str], None]) -> None:
+    if path is None:
+        return
+    told = json.dumps({"skipped": inputs.skipped, "counts": inputs.counts})
+    try:
+        with replacing(path) as part:
+            save_file({"rows": rows}, part, metadata={"told": told})
+    except UserError as error:
+        say(f"[cache] not kept for the next time: {error}")
