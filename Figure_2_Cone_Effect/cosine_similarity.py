@@ -61,11 +61,11 @@ class Settings(cli.Common):
     output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
     seeds: int = 10
     """Random initializations of each encoder: seed, seed + 1, ..."""
-    images: int = 12
+    images: int = 10
     """Real pictures for each seed."""
-    captions: int = 24
+    captions: int = 20
     """Real captions for each seed."""
-    noise: tuple[int, int] = (12, 24)
+    noise: tuple[int, int] = (10, 20)
     """Noise inputs for each seed: pictures, token sequences."""
     scenes: int = 2000
     """Generated scenes, with captions, for the small CLIP."""
@@ -164,20 +164,18 @@ def own_embeddings(paths: Sequence[Path], inventory: Inventory) -> Iterator[Part
             yield Part(f"{name} {modality}", "your own", path.name, TRAINED_REAL, None, rows)
 
 
-def real_inputs(settings: Settings, inventory: Inventory) -> list:
+def real_inputs(settings: Settings, inventory: Inventory) -> Sequence:
     """Real pictures and captions; none where the paper's cannot be had, and the inventory says so."""
     from util.corpora import inputs
 
-    if settings.coco is None and settings.preset != "paper":
-        captions = inputs.scenes(settings.captions, settings.seed)[1]
-        return [inputs.photograph_crops(settings.images, settings.seed), captions]
+    download = settings.preset == "paper"
     try:
-        return list(inputs.coco_folder(settings.coco, settings.images, settings.captions))
+        return inputs.real(settings.coco, settings.images, settings.captions, settings.seed, download)
     except UserError as error:
-        if settings.coco is not None:
+        if settings.coco is not None or not download:
             raise
         inventory.left_out.append(f"real data: {error}")
-        return []
+        return ()
 
 
 def trained(named, inputs: Sequence, *, settings: Settings, device: str, inventory: Inventory, optional: bool = False):
@@ -186,9 +184,8 @@ def trained(named, inputs: Sequence, *, settings: Settings, device: str, invento
 
     tag = named.tag or {"torchvision": "IMAGENET1K_V1", "small_clip": SMALL_CLIP}.get(named.kind, "trained")
     try:
-        for each in embed(named, taken_by(named, inputs), [None], device, settings.precision):
-            encoder = column(each.encoder, each.modality)
-            yield Part(encoder, Path(tag).name, each.inputs.name, TRAINED_REAL, None, each.rows)
+        for each in embed(named, inputs, [None], device, settings.precision):
+            yield Part(each.encoder, Path(tag).name, each.inputs.name, TRAINED_REAL, None, each.rows)
     except UserError as error:
         if not optional:
             raise
@@ -201,23 +198,9 @@ def untrained(named, inputs: Sequence, settings: Settings, device: str) -> Itera
     from util.seeds import embed
 
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    for each in embed(named, taken_by(named, inputs), seeds, device, settings.precision):
+    for each in embed(named, inputs, seeds, device, settings.precision):
         row = RANDOM_NOISE if each.inputs.name == NOISE else RANDOM_REAL
-        yield Part(column(each.encoder, each.modality), "random", each.inputs.name, row, each.seed, each.rows)
-
-
-def taken_by(named, inputs: Sequence) -> list:
-    """The inputs that an encoder has a tower for."""
-    return [each for each in inputs if named.kind != "torchvision" or each.modality == "image"]
-
-
-def column(model: str, modality: str) -> str:
-    """The figure's name for a tower."""
-    if model == "resnet18":
-        return RESNET
-    if model.replace("/", "-") in ("ViT-B-32", "ViT-B-32-quickgelu"):
-        return {"image": VISION, "text": TEXT}[modality]
-    return model if model.startswith("resnet") else f"{model} {'vision' if modality == 'image' else 'text'}"
+        yield Part(each.encoder, "random", each.inputs.name, row, each.seed, each.rows)
 
 
 def measure(parts: Sequence[Part]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -339,11 +322,10 @@ def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame) -> N
         ax.axvspan(means.min(), means.max(), color=figures.INK, alpha=0.1, lw=0)
     ax.axvline(means.mean(), color=figures.INK, lw=1.2)
     who = f"{encoder}, " if encoder.startswith(SMALL_CLIP) else ""
-    seeds = f" ({shown(means.min())} to {shown(means.max())}, {len(means)} seeds)" if len(means) > 1 else ""
-    lines = [
-        f"{who}{figures.plain(table['input'].iloc[0])}, n = {table['n'].iloc[0]}",
-        f"mean {shown(means.mean())}{seeds}",
-    ]
+    digits = 3 if means.min() < 0.99 else 5
+    seeds = f" ({means.min():.{digits}f} to {means.max():.{digits}f}, {len(means)} seeds)" if len(means) > 1 else ""
+    lines = [f"{who}{figures.plain(table['input'].iloc[0])}, n = {table['n'].iloc[0]}"]
+    lines.append(f"mean {means.mean():.{digits}f}{seeds}")
     paper = encoder.replace(SMALL_CLIP, "CLIP ViT-B/32")
     if paper in PUBLISHED:
         theirs = published.values()["figure_2a_mean_cosine"][row][PUBLISHED[paper]]

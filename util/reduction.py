@@ -1,5 +1,6 @@
 """Two-dimensional views of embeddings, the same on every run."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,3 +52,35 @@ def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -
     solver = "covariance_eigh" if len(rows) >= rows.shape[1] else "full"
     pca = PCA(n_components=components, svd_solver=solver).fit(rows)
     return Projection(pca.mean_, pca.components_, pca.explained_variance_ratio_)
+
+
+def umap_coordinates(
+    x: Float[np.ndarray, "n d"], seed: int = 0, neighbours: int = 15, min_dist: float = 0.1
+) -> Float[np.ndarray, "n 2"]:
+    """UMAP of rows under the cosine, the same for the same seed on one machine.
+
+    Args:
+        x: float array (n, d), n at least 4.
+        seed: of the layout; with a seed umap-learn runs on one thread.
+        neighbours: size of a row's neighbourhood, cut to n - 1.
+        min_dist: least distance of points in the picture.
+
+    Returns:
+        float64 array (n, 2).
+
+    Raises:
+        UserError: fewer than four rows.
+
+    Trap: distances between far clusters and the sizes of clusters mean little, and another version, operating system
+    or number of cores may give another picture. The first call in a process compiles for some ten seconds.
+    """
+    if len(x) < 4:
+        raise UserError(f"UMAP needs at least 4 rows, not {len(x)}")
+    import umap  # takes seconds
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that a seed means one thread, and of small neighbourhoods
+        reducer = umap.UMAP(
+            n_neighbors=min(neighbours, len(x) - 1), min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1
+        )
+        return reducer.fit_transform(np.asarray(x, np.float32)).astype(np.float64)

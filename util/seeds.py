@@ -22,21 +22,22 @@ from util.files import cache_folder, replacing
 FORMAT = 1
 """Raise it when encoding itself changes, so that nothing made before is taken for the new."""
 
+MANY = 500
+"""Inputs from which each encoding shows a bar of its own."""
+
 
 @dataclass(frozen=True)
 class Rows:
     """Unit rows (n, d) of one tower, one seed and one set of inputs.
 
     Attributes:
-        encoder: the model's name.
-        modality: which of its towers.
+        encoder: the tower's name in figures and tables.
         inputs: what was embedded.
         seed: of the random weights; None for trained ones.
         rows: float32 array (n, d).
     """
 
     encoder: str
-    modality: str
     inputs: Inputs
     seed: int | None
     rows: Float[np.ndarray, "n d"] = field(repr=False)
@@ -54,8 +55,8 @@ def embed(
     """Embeddings of every set of inputs for every seed, seed by seed; inputs are prepared once for all of them.
 
     Args:
-        named: the encoder; its towers take the inputs of their modality, others are passed over.
-        inputs: what to embed.
+        named: the encoder.
+        inputs: what to embed; those that the encoder has no tower for are passed over.
         seeds: of random weights; None among them stands for the trained ones.
         device, precision: as ``util.encoders.open_clip_pair.load``.
         cache: whether to read and write the cache folder. What is there is used if all its settings are the same;
@@ -65,7 +66,7 @@ def embed(
     Raises:
         UserError: as the encoder's ``load`` and ``encode``, or fewer than two inputs.
     """
-    prepared: dict[int, object] = {}
+    inputs, prepared = [each for each in inputs if each.modality in named.modalities], {}
     for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=len(seeds) < 2):
         identity = named.identity(seed, device, precision) if cache else None
         paths = [_path(identity, each) for each in inputs]
@@ -78,10 +79,10 @@ def embed(
                 tower = towers[each.modality]
                 if k not in prepared:
                     prepared[k] = each.tensor(tower)
-                rows = tower.encode(prepared[k])
+                rows = tower.encode(prepared[k], progress=len(prepared[k]) > MANY)
                 _keep(path, rows, each, say)
             if rows is not None:
-                yield Rows(named.name, each.modality, each, seed, rows)
+                yield Rows(named.label(each.modality), each, seed, rows)
 
 
 def _path(identity: dict | None, inputs: Inputs) -> Path | None:

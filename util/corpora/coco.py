@@ -269,13 +269,20 @@ def _decode(encoded: Mapping) -> Image.Image:
 def _assemble(
     openers: Sequence, ids: Sequence[str], texts: Sequence[Sequence[str]], caption: str, about: Mapping
 ) -> CaptionedImages:
-    """Applies the caption rule."""
+    """Applies the caption rule to the captions that are not empty; an image without any is left out and named."""
     if caption not in RULES:
         raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
-    chosen = [list(captions)[RULES[caption]] for captions in texts]
+    said = [[text for text in captions if text.strip()] for captions in texts]
+    empty = sum(map(len, texts)) - sum(map(len, said))
+    skipped = [f"{name}: no caption" for name, captions in zip(ids, said, strict=True) if not captions]
+    openers = [opener for opener, captions in zip(openers, said, strict=True) if captions]
+    ids = [name for name, captions in zip(ids, said, strict=True) if captions]
+    chosen = [captions[RULES[caption]] for captions in said if captions]
     image_of = np.repeat(np.arange(len(ids)), [len(captions) for captions in chosen])
     captions = [text for captions in chosen for text in captions]
-    counts = {"n": len(ids), "n_captions": len(captions), "caption_rule": caption, "skipped": []}
+    counts = {"n": len(ids), "n_captions": len(captions), "caption_rule": caption, "skipped": skipped}
+    if empty:
+        counts["empty_captions"] = empty
     return CaptionedImages(openers, ids, captions, image_of, {**about, **counts})
 
 

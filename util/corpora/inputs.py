@@ -13,6 +13,10 @@ from util.encoders.tower import Modality, Tower
 from util.errors import UserError
 
 NOISE = "noise"
+FEW = {"image": 10, "text": 20}
+"""Inputs of each modality for each seed where a CPU has to do: what Figure 2 (a) and (c) share, so that (c) finds the
+first ten seeds made."""
+
 CHUNK = 64
 
 
@@ -89,7 +93,18 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     return images, Inputs("captions of scenes", "text", n, {**about, "what": "captions"}, list(drawn.captions))
 
 
-def coco_folder(folder: Path | None, n_images: int, n_captions: int) -> tuple[Inputs, Inputs]:
+def real(folder: Path | None, n_images: int, n_captions: int, seed: int, download: bool) -> tuple[Inputs, Inputs]:
+    """Real pictures and captions: MSCOCO's where a folder is given or may be downloaded, else what the package has.
+
+    Raises:
+        UserError: as ``mscoco``, or fewer than two of each.
+    """
+    if folder is not None or download:
+        return mscoco(folder, n_images, n_captions)
+    return photograph_crops(n_images, seed), scenes(n_captions, seed)[1]
+
+
+def mscoco(folder: Path | None, n_images: int, n_captions: int) -> tuple[Inputs, Inputs]:
     """MSCOCO photographs and captions: from a local folder, or from the hub where none is given (val2017).
 
     Photographs are those of val2017 if the folder has them, else of train2017. Captions are the first of each image

@@ -58,6 +58,18 @@ class Named:
             raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
         return cls(kind, *(parts or ["small CLIP"]))
 
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Which towers it may have."""
+        return ("image",) if self.kind == "torchvision" else ("image", "text")
+
+    def label(self, modality: Modality) -> str:
+        """A tower's name in figures and tables, the paper's where it has one."""
+        name = {"resnet18": "ResNet-18", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}.get(self.name, self.name)
+        if self.kind == "python":
+            name = Path(name).stem
+        return name if self.kind == "torchvision" else f"{name} {'vision' if modality == 'image' else 'text'}"
+
     def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
         """Its towers, one or two.
 

@@ -58,13 +58,16 @@ class Tower:
     noise: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
     lengths: Callable[[Tensor], Tensor] | None = field(repr=False, default=None)
 
-    def encode(self, inputs: Iterable | Tensor, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
+    def encode(
+        self, inputs: Iterable | Tensor, batch_size: int | None = None, progress: bool = True
+    ) -> Float[np.ndarray, "n d"]:
         """Embeddings of raw inputs, read one batch at a time, or of a tensor that ``prepare`` or ``noise`` gave.
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
             batch_size: how many go through the network at a time; None: 16 on a CPU, 256 on a GPU. It changes the
                 last bits at most.
+            progress: whether to show a bar.
 
         Returns:
             float32 array (n, d), unit-norm rows, in the order of the inputs.
@@ -82,7 +85,8 @@ class Tower:
             captions = list(inputs)
             inputs = self.prepare(captions) if captions else captions
         total = len(inputs) if hasattr(inputs, "__len__") else None
-        with tqdm(total=total, desc=f"{self.name}: {what}", unit=what[:-1], leave=False, delay=2) as bar:
+        about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2, "disable": not progress}
+        with tqdm(total=total, **about) as bar:
             rows = self._encode(inputs, size, bar)
         if not len(rows):
             raise UserError(f"{self.name}: there are no {what} to encode")

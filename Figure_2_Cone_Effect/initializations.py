@@ -1,0 +1,300 @@
+"""Figure 2 (c): every random initialization has a cone of its own.
+
+The same inputs go through each encoder with 25 random initializations. UMAP and PCA of all embeddings, one colour for
+each seed; and numbers for "distinctively different cones": the mean cosine within a seed and between seeds, and the
+share of the embeddings' variance that the seed explains, corrected for the bias of few inputs.
+
+    python Figure_2_Cone_Effect/initializations.py                          (embedded: about a minute on 2 cores, once)
+    python Figure_2_Cone_Effect/initializations.py --coco DIR --images 80
+    python Figure_2_Cone_Effect/initializations.py --preset paper           (downloads MSCOCO val2017; a GPU, or a day)
+
+Expect on noise: cosines of 0.93 (vision) and 0.4 (text) within a seed and 0.00 between seeds.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from util import UserError, cli, cone, figures, files, published, records
+from util.arrays import as_count
+from util.geometry import unit_rows
+from util.reduction import joint_pca, umap_coordinates
+
+NAME = "initializations"
+VISION = "CLIP ViT-B/32 vision"
+MLP_LAYERS, MLP_SIDE = 5, 16
+"""Layers of the MLP, each Linear + ReLU with bias as in Figure 2 (b); side in pixels of the pictures it is given."""
+COMPONENTS = 10
+CAPTIONS = {
+    NAME: "UMAP of the embeddings of the same inputs by random initializations of each encoder, one colour for each "
+    "seed. Above: real inputs; below: noise. Above each panel the mean cosine within a seed and between seeds, and the "
+    "share of the variance that the seed explains (bias-corrected).",
+    f"{NAME}_pca": "The same embeddings on their first two principal components, and the share of the variance of the "
+    "first ten. Were every seed one point, each of 24 components would have 1/24 (dashed). Crosses: as published.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(cli.Common):
+    output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
+    seeds: int = 25
+    """Random initializations of each encoder: seed, seed + 1, ..."""
+    images: int = 10
+    """Real pictures for each seed."""
+    captions: int = 20
+    """Real captions for each seed."""
+    noise: tuple[int, int] = (10, 20)
+    """Noise inputs for each seed: pictures, token sequences."""
+    mlp_inputs: int = 20
+    """Inputs of the MLP for each seed."""
+    points: int = 200
+    """Most points of each seed in the pictures, a random subset by the seed; the numbers use all."""
+    coco: Path | None = None
+    """A local MSCOCO folder (annotations/, val2017/ or train2017/) for the real pictures and captions."""
+    model: str = "ViT-B-32-quickgelu"
+    """open_clip model of the vision and text columns; CLIP as released has QuickGELU."""
+    pixels: Literal["own", "imagenet"] = "own"
+    """Pixel statistics for CLIP: its own, or ImageNet's as the released notebooks have it."""
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Of the transformers; auto takes bfloat16 where it is the faster. ResNet-18 is always float32."""
+
+
+PRESETS = {
+    "embedded": Settings(),
+    "paper": Settings(preset="paper", images=5000, captions=5000, noise=(5000, 5000), mlp_inputs=5000),
+    "smoke": Settings(preset="smoke", seeds=3, images=2, captions=3, noise=(2, 3), mlp_inputs=4),
+}
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Unit rows (seeds, n, d) of the same n inputs by one encoder."""
+
+    encoder: str
+    input: str
+    rows: np.ndarray
+
+
+def collect(settings: Settings, device: str) -> tuple[list[Cloud], list[dict], list[str]]:
+    """The embeddings of every encoder, what they are of, and one line for each input that could not be had."""
+    from util.corpora import inputs  # models and data are imported where they are needed: they take seconds
+    from util.encoders.named import Named
+    from util.seeds import embed
+
+    real, left_out = (), []
+    try:
+        real = inputs.real(
+            settings.coco, settings.images, settings.captions, settings.seed, download=settings.preset == "paper"
+        )
+    except UserError as error:
+        if settings.coco is not None or settings.preset != "paper":
+            raise
+        left_out.append(f"real data: {error}")
+    noise = [inputs.noise(m, n, settings.seed) for m, n in zip(("image", "text"), settings.noise, strict=True)]
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    rows: dict[tuple[str, str], list] = {}
+    for named in (Named("torchvision", "resnet18"), Named("open_clip", settings.model, None, settings.pixels)):
+        for each in embed(named, [*real, *noise], seeds, device, settings.precision):
+            rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
+    clouds = [Cloud(encoder, name, np.stack(parts)) for (encoder, name), parts in rows.items()]
+    perceptron, about = mlp(settings, seeds, device)
+    return clouds + perceptron, [each.describe() for each in (*real, *noise)] + about, left_out
+
+
+def mlp(settings: Settings, seeds: Sequence[int], device: str) -> tuple[list[Cloud], list[dict]]:
+    """The MLP's clouds: on small crops of photographs, and on N(0, 1)."""
+    from util.corpora import photographs
+
+    n, width = settings.mlp_inputs, 3 * MLP_SIDE**2
+    small = [crop.resize((MLP_SIDE, MLP_SIDE)) for crop in photographs.crops(n, settings.seed)]
+    pixels = torch.from_numpy(np.stack([np.asarray(crop, np.float32).ravel() / 127.5 - 1 for crop in small]))
+    clouds = []
+    for name, inputs in {photographs.NAME: pixels, "noise": cone.draw_inputs(n, width, settings.seed)}.items():
+        # the inputs' seed plays no part in the weights: layers are numbered from 1, the inputs are layer 0
+        rows = [unit_rows(relu_network(inputs.to(device), seed)).cpu().numpy() for seed in seeds]
+        clouds.append(Cloud("MLP", name, np.stack(rows)))
+    what = f"MLP of {MLP_LAYERS} layers: {photographs.NAME} at {MLP_SIDE} x {MLP_SIDE} pixels in [-1, 1], and N(0, I)"
+    return clouds, [{"name": what, "source": photographs.SOURCE, "n": n, "seed": settings.seed}]
+
+
+def relu_network(x: torch.Tensor, seed: int) -> torch.Tensor:
+    """Rows (n, d) after the MLP's layers, each ReLU(Wx + b) with W, b of N(0, 1/d)."""
+    for layer in range(1, MLP_LAYERS + 1):
+        weights, bias = (part.to(x.device) for part in cone.draw_layer(x.shape[1], seed, layer))
+        x = torch.relu(torch.addmm(bias, x, weights.T))
+    return x
+
+
+def numbers(clouds: Sequence[Cloud]) -> pd.DataFrame:
+    """The rows of ``initializations.csv``."""
+    table = []
+    for cloud in clouds:
+        variance = cone.seed_variance(cloud.rows)
+        table.append(
+            {
+                "encoder": cloud.encoder,
+                "input": cloud.input,
+                "n_seeds": cloud.rows.shape[0],
+                "n": cloud.rows.shape[1],
+                "within_cosine": variance.within_cosine,
+                "between_cosine": variance.between_cosine,
+                "explained_by_seed": variance.explained_by_seed,
+                "explained_by_input": variance.explained_by_item,
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def views(clouds: Sequence[Cloud], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """UMAP and PCA coordinates of every point shown, and the spectrum of the principal components of all rows."""
+    points, spectrum = [], []
+    for cloud in tqdm(clouds, desc="views", unit="panel", leave=False):
+        k, n, d = cloud.rows.shape
+        every = cloud.rows.reshape(k * n, d)
+        pca = joint_pca([every], components=min(COMPONENTS, k * n, d))
+        ratios = pca.explained_variance_ratio
+        about = {"encoder": cloud.encoder, "input": cloud.input}
+        spectrum.append(
+            pd.DataFrame({**about, "component": np.arange(1, len(ratios) + 1), "explained_variance_ratio": ratios})
+        )
+        items = np.sort(np.random.default_rng(settings.seed).permutation(n)[: settings.points])
+        shown = cloud.rows[:, items].reshape(-1, d)
+        labels = {"seed": np.repeat(np.arange(k) + settings.seed, len(items)), "item": np.tile(items, k)}
+        for method, at in (("umap", umap_coordinates(shown, settings.seed)), ("pca", pca.coordinates(shown)[:, :2])):
+            points.append(pd.DataFrame({**about, **labels, "method": method, "x": at[:, 0], "y": at[:, 1]}))
+    return pd.concat(points), pd.concat(spectrum)
+
+
+def compare(spectrum: pd.DataFrame, seeds: int) -> list[records.Comparison]:
+    """The authors' spectrum of the vision tower beside ours."""
+    theirs, rows = published.values()["figure_2c"]["pca_explained_variance_ratio_vision"], []
+    for name, part in spectrum[spectrum["encoder"] == VISION].groupby("input", sort=False):
+        ours = part.set_index("component")["explained_variance_ratio"]
+        same = name.startswith("MSCOCO val2017") and seeds == published.values()["figure_2c"]["n_seeds"]
+        for k in ours.index.intersection([1, COMPONENTS]):
+            agrees = bool(abs(ours[k] - theirs[k - 1]) < 0.005) if same else None
+            quantity = f"share of the variance of principal component {k}, {VISION}, {seeds} seeds"
+            note = "" if same else "other inputs, or another number of seeds"
+            rows.append(records.Comparison("Figure 2 (c)", quantity, theirs[k - 1], ours[k], name, agrees, note))
+    return rows
+
+
+def grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Encoders as columns; the inputs of each row, real ones and noise."""
+    encoders, real = list(dict.fromkeys(table["encoder"])), [i for i in dict.fromkeys(table["input"]) if i != "noise"]
+    return encoders, [inputs for inputs in (real, ["noise"]) if inputs]
+
+
+def draw(record: records.Record) -> plt.Figure:
+    """UMAP of every encoder, on real inputs and on noise."""
+    table, points = record.tables[""], record.tables["points"].query("method == 'umap'")
+    encoders, rows = grid(table)
+    size = (2.4 * len(encoders), 2.75 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), len(encoders), figsize=size, layout="constrained", squeeze=False)
+    for inputs, line in zip(rows, axes, strict=True):
+        for encoder, ax in zip(encoders, line, strict=True):
+            facts = table[(table["encoder"] == encoder) & table["input"].isin(inputs)]
+            ax.set_axis_off()
+            if facts.empty:
+                ax.text(0.5, 0.5, "left out: see the record", ha="center", color=figures.MUTED)
+                continue
+            facts = facts.iloc[0]
+            scatter(ax, points[(points["encoder"] == encoder) & (points["input"] == facts["input"])])
+            numbers = f"cosine within a seed {facts['within_cosine']:.2f}, between {signed(facts['between_cosine'])}"
+            share = f"explained by the seed: {facts['explained_by_seed']:.0%}"
+            title = f"{encoder}\n{facts['input']}, {facts['n_seeds']} seeds x {facts['n']}\n{numbers}\n{share}"
+            ax.set_title(figures.plain(title), fontsize=7, loc="left")
+    return figure
+
+
+def draw_pca(record: records.Record) -> plt.Figure:
+    """Two principal components of every encoder, and the spectra."""
+    points, spectrum = record.tables["points"].query("method == 'pca'"), record.tables["spectrum"]
+    encoders, rows = grid(record.tables[""])
+    size = (2.2 * (len(encoders) + 1), 2.4 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), len(encoders) + 1, figsize=size, layout="constrained", squeeze=False)
+    for inputs, line in zip(rows, axes, strict=True):
+        for k, (encoder, ax) in enumerate(zip(encoders, line, strict=False)):
+            part = spectrum[(spectrum["encoder"] == encoder) & spectrum["input"].isin(inputs)]
+            if part.empty:
+                ax.set_axis_off()
+                continue
+            name, ratio = part["input"].iloc[0], part["explained_variance_ratio"].to_numpy()
+            scatter(ax, points[(points["encoder"] == encoder) & (points["input"] == name)])
+            ax.set_title(figures.plain(f"{encoder}\n{name}"), fontsize=7, loc="left")
+            ax.set(xlabel=f"component 1 ({ratio[0]:.1%})", ylabel=f"component 2 ({ratio[1]:.1%})", xticks=[], yticks=[])
+            line[-1].plot(part["component"], ratio, "o-", ms=2.5, lw=0.9, color=figures.SERIES[k], label=encoder)
+        theirs = published.values()["figure_2c"]["pca_explained_variance_ratio_vision"]
+        about = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
+        line[-1].plot(range(1, len(theirs) + 1), theirs, "x", **about)
+        seeds = record.tables[""]["n_seeds"].iloc[0]
+        line[-1].axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8)
+        line[-1].set(xlabel="principal component", ylabel="share of variance", ylim=(0, None), xticks=[1, 5, 10])
+        line[-1].legend(fontsize=5.5, handlelength=1)
+    return figure
+
+
+def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
+    """One colour for each seed; neighbouring seeds get colours far apart."""
+    seeds = points["seed"] - points["seed"].min()
+    count = int(seeds.max()) + 1
+    step = next(s for s in (7, 9, 11, 13, 1) if np.gcd(s, count) == 1)
+    ax.scatter(points["x"], points["y"], s=7, c=(seeds * step % count) / max(count - 1, 1), cmap="turbo", linewidths=0)
+    ax.margins(0.06)
+
+
+def signed(value: float) -> str:
+    """Two decimals, without a minus before zero."""
+    return f"{value:.2f}" if abs(value) >= 0.005 else "0.00"
+
+
+def main(settings: Settings) -> None:
+    """Embeds, measures, records, draws."""
+    start, device = time.perf_counter(), cli.resolve_device(settings.device)
+    as_count(settings.seeds, "--seeds", least=2), as_count(settings.mlp_inputs, "--mlp-inputs", least=2)
+    as_count(settings.points, "--points", least=2)
+    clouds, data, left_out = collect(settings, device)
+    for line in left_out:
+        cli.say(f"[{NAME}] left out: {line}")
+    table = numbers(clouds)
+    points, spectrum = views(clouds, settings)
+    with files.publishing(settings.output) as folder:
+        record = records.save(
+            folder,
+            NAME,
+            {"": table, "points": points, "spectrum": spectrum},
+            settings=settings,
+            seconds=time.perf_counter() - start,
+            device=device,
+            dtype="float32 embeddings, float64 sums",
+            data=data,
+            comparisons=compare(spectrum, settings.seeds),
+            left_out=left_out,
+            results=summary(table),
+            title="Figure 2 (c): random initializations have different cones",
+            captions=CAPTIONS,
+        )
+        figures.use_style()
+        figures.save(draw(record), folder, NAME)
+        figures.save(draw_pca(record), folder, f"{NAME}_pca")
+    for row in table.itertuples():
+        cosines = f"cosine {row.within_cosine:.3f} within a seed, {row.between_cosine:.3f} between"
+        cli.say(f"[{NAME}] {row.encoder}, {row.input}: {cosines}; {row.explained_by_seed:.0%} explained by the seed")
+    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+
+
+def summary(table: pd.DataFrame) -> Mapping:
+    """The claim as one number: the least difference between the cosine within a seed and that between seeds."""
+    return {"least_within_minus_between": float((table["within_cosine"] - table["between_cosine"]).min())}
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))

@@ -1,0 +1,129 @@
+"""Encoders by name, from strings as the command line has them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from util import UserError
+from util.encoders.named import Named, from_callables
+
+OWN = """
+import numpy as np
+
+def towers():
+    return (lambda images: np.array([[i.width, i.height, 1.0] for i in images])), None
+
+def broken():
+    return (lambda images: np.zeros(3)), None
+
+def alone():
+    return 5
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("open_clip:ViT-B-16:openai", ("open_clip", "ViT-B-16", "openai")),
+        ("open_clip:RN50", ("open_clip", "RN50", None)),
+        ("torchvision:resnet50:IMAGENET1K_V2", ("torchvision", "resnet50", "IMAGENET1K_V2")),
+        ("huggingface:openai/clip-vit-base-patch32", ("huggingface", "openai/clip-vit-base-patch32", None)),
+        ("python:mine.py:towers", ("python", "mine.py", "towers")),
+        ("small_clip", ("small_clip", "small CLIP", None)),
+    ],
+)
+def test_a_name_is_kind_name_and_tag(text, parts):
+    named = Named.parse(text)
+    assert (named.kind, named.name, named.tag) == parts
+
+
+@pytest.mark.parametrize(
+    "text", ["ViT-B-32", "open_clip", "open_clip:", "timm:resnet18", "python:mine.py", "", "small_clip:x"]
+)
+def test_other_names_are_refused_with_the_ways_to_write_one(text):
+    with pytest.raises(UserError, match=r"unknown encoder .*open_clip:MODEL.*python:FILE.py:FUNCTION"):
+        Named.parse(text)
+
+
+def test_towers_have_the_papers_names_where_it_has_them():
+    assert Named("torchvision", "resnet18").label("image") == "ResNet-18"
+    assert Named("open_clip", "ViT-B-32-quickgelu").label("text") == "CLIP ViT-B/32 text"
+    assert Named("open_clip", "RN50").label("image") == "RN50 vision"
+    assert Named("python", "/somewhere/mine.py", "towers").label("image") == "mine vision"
+
+
+def test_the_identity_tells_apart_all_that_changes_embeddings_and_nothing_else():
+    base = Named("open_clip", "RN50", "openai")
+    one = base.identity(0, "cpu", "float32")
+    assert json.loads(json.dumps(one)) == one
+    assert one == Named("open_clip", "RN50", "laion").identity(0, "cpu", "float32"), "random weights have no tag"
+    others = [
+        base.identity(1, "cpu", "float32"),
+        base.identity(None, "cpu", "float32"),
+        base.identity(0, "cpu", "bfloat16"),
+        Named("open_clip", "RN101").identity(0, "cpu", "float32"),
+        Named("open_clip", "RN50", None, "imagenet").identity(0, "cpu", "float32"),
+    ]
+    assert all(one != other for other in others)
+    assert Named("python", "mine.py", "towers").identity(None, "cpu", "float32") is None
+
+
+def test_a_checkpoint_file_is_known_by_its_content(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"one")
+    named = Named("open_clip", "RN50", str(path))
+    before = named.identity(None, "cpu", "float32")
+    path.write_bytes(b"two")
+    assert named.identity(None, "cpu", "float32")["checkpoint"] != before["checkpoint"]
+
+
+def test_functions_of_ones_own_become_towers(own):
+    (tower,) = Named.parse(f"python:{own}:towers").load()
+    assert (tower.modality, tower.width) == ("image", 3)
+    from PIL import Image
+
+    rows = tower.encode([Image.new("RGB", (3, 4)), Image.new("RGB", (30, 40))], batch_size=1)
+    assert np.allclose(rows[0], np.array([3, 4, 1]) / np.sqrt(26))
+    assert rows.dtype == np.float32
+
+
+def test_texts_are_given_to_ones_own_function_batch_by_batch():
+    sizes = []
+
+    def encode(texts):
+        sizes.append(len(texts))
+        return torch.tensor([[len(text), 1.0] for text in texts])
+
+    (tower,) = from_callables("mine", None, encode)
+    tower.encode(["a", "bb", "ccc"], batch_size=2)
+    assert sizes == [1, 2, 1]  # the first is the trial at construction
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("python:{}:broken", r"1 images gave .*\(3,\), not \(n, d\)"),
+        ("python:{}:alone", "must give"),
+        ("python:{}:absent", "gave no encoders .*absent"),
+        ("python:nowhere.py:towers", "nowhere.py: no such file"),
+    ],
+)
+def test_functions_that_are_no_encoders_are_refused(own, spec, message):
+    with pytest.raises(UserError, match=message):
+        Named.parse(spec.format(own)).load()
+
+
+def test_ones_own_functions_have_no_random_twin_and_open_clip_needs_a_tag(own):
+    with pytest.raises(UserError, match="no random twin"):
+        Named.parse(f"python:{own}:towers").load(seed=0)
+    with pytest.raises(UserError, match="say which trained weights"):
+        Named.parse("open_clip:ViT-B-32").load()

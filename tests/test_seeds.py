@@ -1,0 +1,158 @@
+"""Embeddings over seeds are made once; inputs that cannot be read are counted and move nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from test_coco import write_folder
+from util import UserError
+from util.corpora import inputs, photographs
+from util.encoders import resnet
+from util.encoders.named import Named
+from util.seeds import embed
+
+RESNET = Named("torchvision", "resnet18")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "rows"
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The seeds that a network was built for."""
+    built, load = [], resnet.load
+    monkeypatch.setattr(resnet, "load", lambda *a: (built.append(a[2]), load(*a))[1])
+    return built
+
+
+def rows(seeds, *what):
+    return {(r.inputs.name, r.seed): r.rows for r in embed(RESNET, what, seeds, device="cpu")}
+
+
+def test_every_input_is_embedded_for_every_seed_and_once_only(loads):
+    what = inputs.noise("image", 2, 0), inputs.photograph_crops(3, 0), inputs.noise("text", 4, 0)
+    first = rows([0, 1], *what)
+    assert list(first) == [(n, s) for s in (0, 1) for n in ("noise", photographs.NAME)]
+    assert [len(r) for r in first.values()] == [2, 3, 2, 3]
+    again = rows([0, 1, 2], *what)
+    assert loads == [0, 1, 2]
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+def test_a_stopped_run_goes_on_where_it_was(loads):
+    noise = inputs.noise("image", 2, 0)
+    steps = embed(RESNET, [noise], [0, 1, 2], device="cpu")
+    next(steps), next(steps), steps.close()
+    rows([0, 1, 2], noise)
+    assert loads == [0, 1, 2]
+
+
+def test_other_settings_are_other_embeddings(loads):
+    for noise in (inputs.noise("image", 2, 0), inputs.noise("image", 2, 1), inputs.noise("image", 3, 0)):
+        rows([0], noise)
+    assert loads == [0, 0, 0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
+def test_a_damaged_file_is_made_again(loads, cache, damage):
+    noise = inputs.noise("image", 2, 0)
+    before = rows([0], noise)
+    (path,) = cache.iterdir()
+    path.write_bytes({"truncated": path.read_bytes()[:-9], "empty": b"", "other": b"\x80\x04pickle"}[damage])
+    assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
+    assert loads == [0, 0]
+    assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
+    assert loads == [0, 0]
+
+
+def test_an_unreadable_photograph_is_counted_and_moves_no_other(tmp_path):
+    whole, holed = (write_folder(tmp_path / name) for name in ("whole", "holed"))
+    victim = holed / "val2017" / "000000000003.jpg"
+    victim.write_bytes(victim.read_bytes()[:100])
+    good, _ = inputs.mscoco(whole, 5, 5)
+    bad, _ = inputs.mscoco(holed, 5, 5)
+    a, b = rows([0], good)["MSCOCO val2017", 0], rows([0], bad)["MSCOCO val2017", 0]
+    assert len(a) == 3
+    assert np.allclose(a[[0, 2]], b, atol=1e-6)
+    assert bad.describe()["skipped"][0].startswith("1: ")
+    again, _ = inputs.mscoco(holed, 5, 5)
+    assert len(rows([0], again)["MSCOCO val2017", 0]) == 2
+    assert again.describe()["skipped"] == bad.describe()["skipped"], "the cache keeps what was left out"
+
+
+def test_one_readable_photograph_has_no_pairs(tmp_path):
+    folder = write_folder(tmp_path / "coco")
+    for name in ("000000000003.jpg", "000000000009.jpg"):
+        (folder / "val2017" / name).write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"MSCOCO val2017: a cosine needs two inputs or more; the first of 2 left out"):
+        rows([0], inputs.mscoco(folder, 5, 5)[0])
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "file"))
+    said = []
+    (one,) = embed(RESNET, [inputs.noise("image", 2, 0)], [0], device="cpu", say=said.append)
+    assert one.rows.shape == (2, 512)
+    assert "not kept for the next time" in said[0]
+
+
+def test_captions_that_are_empty_are_left_out_and_long_ones_counted(tmp_path):
+    folder = write_folder(tmp_path / "coco")
+    path = folder / "annotations" / "captions_val2017.json"
+    annotations = json.loads(path.read_text())
+    texts = {9: "word " * 500, 3: "   ", 7: "blue, first"}
+    annotations["annotations"] = [{"id": k, "image_id": k, "caption": text} for k, text in texts.items()]
+    annotations["images"].append({"id": 11, "file_name": "x.jpg"})
+    annotations["annotations"].append({"id": 11, "image_id": 11, "caption": "a fourth"})
+    path.write_text(json.dumps(annotations))
+    Image.new("RGB", (8, 8)).save(folder / "val2017" / "x.jpg")
+    _, captions = inputs.mscoco(folder, 5, 5)
+    clip = Named("open_clip", "ViT-B-32-quickgelu").load(0, "cpu")[1]
+    assert len(captions.tensor(clip)) == 3
+    about = captions.describe()
+    assert (about["n"], about["empty_captions"], about["fill_the_context"]) == (3, 1, 1)
+
+
+def test_a_photograph_without_a_caption_is_left_out_of_the_pairs(tmp_path):
+    from util.corpora import coco
+
+    folder = write_folder(tmp_path / "coco")
+    path = folder / "annotations" / "captions_val2017.json"
+    text = path.read_text().replace("green, only", " ").replace("red, first", "")
+    path.write_text(text)
+    captioned = coco.from_folder(folder)
+    assert captioned.ids == ["000000000009.jpg", "000000000007.jpg"]
+    assert captioned.captions == ["red, second", "blue, first"]
+    assert captioned.source["skipped"] == ["000000000003.jpg: no caption"]
+    assert captioned.source["empty_captions"] == 2
+
+
+def test_photographs_come_from_the_split_that_the_folder_has(tmp_path):
+    write_folder(tmp_path / "coco", "train2017")
+    images, captions = inputs.mscoco(tmp_path / "coco", 5, 5)
+    assert (images.name, captions.name) == ("MSCOCO train2017", "MSCOCO train2017 captions")
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no captions of split 'val2017'"):
+        inputs.mscoco(tmp_path, 5, 5)
+
+
+@pytest.mark.parametrize("make", [lambda: inputs.noise("image", 1, 0), lambda: inputs.real(None, 1, 5, 0, False)])
+def test_one_input_has_no_pairs(make):
+    with pytest.raises(UserError, match="must be at least 2, not 1: one input has no pairs"):
+        make()
+
+
+def test_crops_are_those_of_the_seed_however_many():
+    five, two, other = photographs.crops(5, 3), photographs.crops(2, 3), photographs.crops(2, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(five, two, strict=False))
+    assert not np.array_equal(two[0], other[0])
+    assert all(96 <= crop.width == crop.height <= 400 for crop in five)
+    assert np.asarray(five[0]).std() > 5

@@ -1,0 +1,208 @@
+"""Towers: the same embeddings however batches are cut, whatever the seed's surroundings, in either precision."""
+
+from dataclasses import replace
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from test_open_clip_pair import TINY, tiny_models  # noqa: F401  (registers the tiny models)
+from util import UserError
+from util.encoders import open_clip_pair, resnet, true_length
+from util.encoders import tower as towers
+from util.encoders.class_token import ClassTokenBlock, without_unread_tokens
+
+CAPTIONS = ["a cat", "", "two dogs on a bench beside a very long fence and a car", "x " * 500, "a man", "a red bus"]
+
+
+@pytest.fixture
+def photographs(rng):
+    return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(5)]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return open_clip_pair.load("ViT-B-32-quickgelu", seed=3, device="cpu")
+
+
+def unit(rows):
+    return torch.nn.functional.normalize(rows.float(), dim=1).numpy()
+
+
+def test_captions_at_their_true_length_give_the_full_length_embeddings(clip):
+    tokens = clip.text.prepare(CAPTIONS)
+    assert clip.text.lengths(tokens).tolist() == [4, 2, 15, 77, 4, 5]
+    with torch.inference_mode():
+        full = unit(clip.model.encode_text(tokens))
+        short = unit(clip.text.forward(tokens[:3]))
+    assert np.allclose(clip.text.encode(CAPTIONS), full, atol=2e-6)
+    assert np.allclose(short, full[:3], atol=2e-6)
+    assert np.ptp(full, axis=0).max() > 0.05
+
+
+def test_tokens_after_the_longest_caption_are_never_computed(clip, monkeypatch):
+    seen, transformer = [], clip.model.transformer.forward
+
+    def watched(x, **options):
+        seen.append(x.shape[1])
+        return transformer(x, **options)
+
+    monkeypatch.setattr(clip.model.transformer, "forward", watched)
+    clip.text.encode(CAPTIONS, batch_size=2)
+    assert seen == [77, 5, 4]
+
+
+def test_noise_is_pooled_where_the_largest_token_stands(clip):
+    tokens = clip.text.noise(4, 0)
+    with torch.inference_mode():
+        assert np.allclose(clip.text.encode(tokens), unit(clip.model.encode_text(tokens)), atol=2e-6)
+    assert tokens.shape == (4, 77)
+    assert tokens.min() >= 0 and tokens.max() < 49408
+
+
+def test_an_end_token_that_is_not_the_largest_number_is_found_by_its_own():
+    text = torch.nn.Module()
+    text.text_pool_type, text.text_eos_id = "eos", 2
+    assert true_length.lengths(text)(torch.tensor([[1, 9, 2, 0], [1, 2, 2, 2]])).tolist() == [3, 2]
+
+
+def test_towers_that_are_not_causal_are_left_at_full_length():
+    model = open_clip.model.CLIP(**{**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}})
+    assert true_length.text_parts(model) is None
+    assert true_length.text_parts(open_clip.model.CLIP(**TINY)) is not None
+
+
+def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
+    pixels = clip.image.noise(3, 1)
+    with torch.inference_mode():
+        assert np.allclose(clip.image.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
+    blocks = clip.model.visual.transformer.resblocks
+    assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
+    assert isinstance(without_unread_tokens(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
+
+
+@pytest.mark.parametrize("change", [{"pool_type": "avg"}, {"attentional_pool": True}])
+def test_towers_that_read_every_token_are_left_alone(change):
+    visual = open_clip.model.CLIP(**{**TINY, "vision_cfg": {**TINY["vision_cfg"], **change}}).visual
+    assert without_unread_tokens(visual) is visual
+
+
+def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
+    half = open_clip_pair.load("ViT-B-32-quickgelu", seed=3, device="cpu", precision="bfloat16")
+    assert (half.settings["dtype"], half.image.width) == ("bfloat16", 512)
+    pixels, captions = clip.image.noise(2, 0), CAPTIONS[:3]
+    for one, other in (
+        (clip.image.encode(pixels), half.image.encode(pixels)),
+        (clip.text.encode(captions), half.text.encode(captions)),
+    ):
+        cosines = (one * other).sum(1)
+        assert cosines.min() > 0.9999
+        assert cosines.max() < 1 - 1e-7, "bfloat16 was not used"
+
+
+def test_auto_takes_bfloat16_only_where_it_is_the_faster(monkeypatch):
+    for gain, dtype in ((0.1, torch.float32), (1.1, torch.float32), (2.0, torch.bfloat16)):
+        monkeypatch.setattr(towers, "bfloat16_gain", lambda device, gain=gain: gain)
+        assert towers.resolve_precision("auto", torch.device("cpu")) is dtype
+    with pytest.raises(UserError, match="unknown precision 'half'; choose from float32"):
+        towers.resolve_precision("half", torch.device("cpu"))
+
+
+def test_the_trial_of_bfloat16_is_a_ratio_of_times():
+    assert 0.01 < towers.bfloat16_gain("cpu") < 100
+
+
+def test_batches_and_their_order_change_nothing_but_rounding(clip, photographs):
+    whole = clip.text.encode(CAPTIONS)
+    assert np.allclose(clip.text.encode(CAPTIONS, 4), whole, atol=2e-6)
+    assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], whole, atol=2e-6)
+    images = clip.image.encode(photographs[:3])
+    assert np.allclose(clip.image.encode(clip.image.prepare(photographs[:3]), 2), images, atol=2e-6)
+
+
+def test_the_same_seed_gives_the_same_bits_and_disturbs_nothing():
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    first = resnet.load(seed=5, device="cpu")
+    assert torch.equal(torch.rand(2), expected)
+    pixels = first.noise(2, 0)
+    again = resnet.load(seed=5, device="cpu")
+    assert np.array_equal(first.encode(pixels), again.encode(pixels))
+    assert not np.allclose(first.encode(pixels), resnet.load(seed=6, device="cpu").encode(pixels), atol=1e-3)
+
+
+def test_a_resnet_tower_gives_the_pooled_activations_of_torchvisions_network():
+    tower = resnet.load(seed=2, device="cpu")
+    torch.manual_seed(2)
+    network = torchvision.models.resnet18().eval()
+    network.fc = torch.nn.Identity()
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        assert norm.running_var.eq(1).all()
+    pixels = tower.noise(2, 0)
+    with torch.inference_mode():
+        assert np.allclose(tower.encode(pixels), unit(network(pixels)), atol=1e-6)
+    assert tower.width == 512
+    assert tower.settings["pixels"]["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_folding_batch_normalisation_keeps_a_trained_networks_function():
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50().eval()
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(std=0.1), norm.running_var.uniform_(0.5, 2), norm.bias.data.normal_(std=0.1)
+    pixels = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        before = network(pixels)
+        after = resnet.fused(network)(pixels)
+    assert torch.allclose(before, after, rtol=1e-3, atol=1e-4 * before.abs().max())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+
+
+def test_unknown_resnets_and_weights_are_refused_with_the_known_ones():
+    with pytest.raises(UserError, match=r"unknown ResNet 'resnet19'; choose from resnet101, .*resnet18"):
+        resnet.load("resnet19")
+    with pytest.raises(UserError, match=r"unknown weights 'openai' of resnet18; choose from IMAGENET1K_V1"):
+        resnet.load("resnet18", "openai")
+
+
+def test_resnet_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))
+    with pytest.raises(
+        UserError, match=r"IMAGENET1K_V1 could not be fetched from https.*no route.*TORCH_HOME"
+    ) as caught:
+        resnet.load("resnet18", "IMAGENET1K_V1", device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_first_noise_inputs_are_those_that_fewer_would_give():
+    for noise in (towers.normal_pixels(8), towers.uniform_tokens(100, 7)):
+        assert torch.equal(noise(5, 3)[:2], noise(2, 3))
+        assert not torch.equal(noise(2, 3), noise(2, 4))
+    pixels = towers.normal_pixels(64)(8, 0)
+    assert pixels.shape == (8, 3, 64, 64)
+    assert abs(float(pixels.mean())) < 0.01
+    assert abs(float(pixels.std()) - 1) < 0.01
+
+
+def test_embeddings_that_are_not_finite_or_zero_are_refused(clip):
+    for value in (float("nan"), 0.0):
+        broken = replace(clip.image, forward=lambda pixels, value=value: torch.full((len(pixels), 512), value))
+        with pytest.raises(UserError, match="embedding of image 0 is zero or not finite"):
+            broken.encode(clip.image.noise(2, 0))
+
+
+def test_pixels_are_normalised_as_asked(photographs):
+    own, theirs = (open_clip_pair.load("tiny", device="cpu", pixels=pixels) for pixels in ("own", "imagenet"))
+    assert own.settings["pixels"]["mean"] == list(open_clip.OPENAI_DATASET_MEAN)
+    assert theirs.settings["pixels"]["mean"] == [0.485, 0.456, 0.406]
+    assert not torch.allclose(own.image.prepare(photographs), theirs.image.prepare(photographs), atol=0.01)
+
+
+def test_imagenet_statistics_are_torchvisions():
+    transform = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
+    assert (tuple(transform.mean), tuple(transform.std)) == (open_clip_pair.IMAGENET_MEAN, open_clip_pair.IMAGENET_STD)
