@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUTPUTS := outputs
 PRESET ?= embedded
+COCO ?=
+REAL := $(if $(COCO),--coco $(COCO))
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
@@ -23,8 +25,16 @@ env: .venv/.installed ## make .venv and install the locked packages (a few minut
 	@touch $@
 	@echo "[env] ready"
 
-figures: env ## regenerate every figure into outputs/, ending with outputs/report.html
+figures: env ## regenerate every figure into outputs/ (COCO=DIR: real photographs and captions), and report.html
 	@$(BIN)/python -m util published --keep-going
+	@echo "[figures] Figure 2 (a): cosines of ResNet-18 and CLIP's towers; full-size networks, ten seeds"
+	@$(BIN)/python Figure_2_Cone_Effect/cosine_similarity.py --preset $(PRESET) $(REAL)
+	@echo "[figures] Figure 2 (b): mean cosine by depth"
+	@$(BIN)/python Figure_2_Cone_Effect/depth.py --preset $(PRESET)
+	@echo "[figures] Figure 2 (c): 25 random initializations of each encoder"
+	@$(BIN)/python Figure_2_Cone_Effect/initializations.py --preset $(PRESET) $(REAL)
+	@echo "[figures] Theorems 1 and 2"
+	@$(BIN)/python Figure_2_Cone_Effect/theorems.py --preset $(PRESET)
 	@echo "[figures] Figure 3 (a-d): the loss landscape"
 	@$(BIN)/python Figure_3_Contrastive_Learning/loss_landscape.py --preset $(PRESET)
 	@$(BIN)/python -m util notebooks
@@ -60,6 +70,7 @@ format: env ## mend style
 
 bench: env ## measure speed and memory against the released procedures
 	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/cone.py
 
 lock: env ## resolve requirements.lock again from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock

@@ -113,6 +113,7 @@ def _grow(task: str, n: int, seed: int, queue) -> None:
         "ours": lambda x, y: geometry.cosine_statistics(x, 1000),
         "released": lambda x, y: released.cosine_statistics(x),
         "sweep": lambda x, y: contrastive.sweep(x, y, SHIFTS, TEMPERATURES),
+        "mean": lambda x, y: geometry.mean_cosine(x),
     }[task]
     x, y = pairs(n, 512, seed)
     work(*pairs(200, 512, seed))

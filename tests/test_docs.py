@@ -66,8 +66,8 @@ def test_every_picture_in_a_readme_exists():
 
 
 def test_every_option_named_in_the_readmes_exists():
-    script = scripts.load("Figure_3_Contrastive_Learning/loss_landscape.py")
-    options = {name.replace("_", "-") for name in script.Settings.__dataclass_fields__}
+    folders = [scripts.load(str(path.relative_to(ROOT))) for path in sorted(ROOT.glob("[FT]*_*/*.py"))]
+    options = {name.replace("_", "-") for script in folders for name in script.Settings.__dataclass_fields__}
     for span in ALL_SPANS:
         for option in re.findall(r"--([a-z][a-z-]+)", span):
             assert option in options | {"help", "amount", "keep-going"}, span
@@ -99,7 +99,7 @@ def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     everything = project["dependencies"] + project["optional-dependencies"]["dev"]
     declared = {re.match(r"[\w-]+", line)[0] for line in everything}
-    own = {"util", "released", *(path.stem for path in ROOT.glob("[FT]*_*/*.py"))}
+    own = {"util", "released", "run", *(path.stem for path in ROOT.glob("[FT]*_*/*.py"))}
     for path in [*ROOT.glob("util/**/*.py"), *ROOT.glob("[FT]*_*/*.py"), *ROOT.glob("benchmarks/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]

@@ -10,10 +10,11 @@ import sys
 CHECKED_CALLS = """
 from jaxtyping import install_import_hook
 
-with install_import_hook(["util.geometry", "util.cosines", "util.contrastive", "util.reduction"], "beartype.beartype"):
+MODULES = ["geometry", "cosines", "contrastive", "reduction", "cone", "variance", "statistics", "theorems"]
+with install_import_hook([f"util.{name}" for name in MODULES], "beartype.beartype"):
     import numpy as np
     import torch
-    from util import contrastive, geometry, reduction
+    from util import cone, contrastive, geometry, reduction, statistics, theorems, variance
 
 rng = np.random.default_rng(0)
 x = geometry.unit_rows(rng.normal(size=(30, 8)).astype(np.float32) + 0.5)
@@ -32,6 +33,20 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
     assert contrastive.sweep_both(a, b, [0.5], [0.1]).symmetric.shape == (1, 1)
 pca = reduction.joint_pca([x, y], 3)
 assert pca.coordinates(x).shape == (30, 3) and pca.direction(x[0].astype(float)).shape == (3,)
+
+assert cone.draw_inputs(3, 4, seed=0).shape == (3, 4) and cone.draw_layer(4, 0, 1)[1].shape == (4,)
+assert {v.shape for v in cone.mean_cosine_by_depth("all", layers=2, width=8, batch=5).values()} == {(3,)}
+for h in (rng.normal(size=(3, 4, 5)), torch.ones(3, 4, 5).cumsum(0) + torch.eye(4, 5)):
+    assert isinstance(cone.seed_variance(h).within_cosine, float) and len(variance.explained_fractions(h)) == 2
+    assert variance.seed_fractions_left_out(h).shape == (3,)
+assert statistics.clopper_pearson(np.array([[1, 2]]), 5)[0].shape == (1, 2)
+assert len(statistics.prediction_interval([1.0, 2.0])) == len(statistics.jackknife_interval(0.5, rng.normal(size=4)))
+raised = theorems.raise_cosines([0.5, 0.9], [1.0, 2.0], [1.0, 1.0], widest=128, trials=3)
+assert raised.raised.shape == raised.excess_error.shape == (2, 5) and raised.excess_by_batch.shape == (3, 2, 5)
+theorems.decay_slope(raised)
+assert theorems.equal_cosines(4, 0.5).shape == (4, 5)
+assert theorems.one_layer(0.5, relu=True, bias=False, seeds=3, items=4, width=8).left_out.shape == (3,)
+assert len(theorems.by_depth(layers=2, seeds=3, items=4, width=16)[True]) == 2
 
 try:
     contrastive.SweepLosses  # the hook is at work: a shape that contradicts an annotation is an error

@@ -1,0 +1,269 @@
+"""Figure 2 (b): the deeper a random network, the narrower its cone.
+
+Standard normal inputs pass through random linear layers with an activation after each. The mean cosine between any two
+of them grows with depth; without biases it stays at zero for tanh and for no activation, which are odd. Width 512,
+1024 inputs, 25 layers, weights and biases N(0, 1/512), all as in the paper, over ten seeds, where the paper has one.
+
+    python Figure_2_Cone_Effect/depth.py                                (about 15 s on 2 cores, and the imports)
+    python Figure_2_Cone_Effect/depth.py --activations all --layers 100
+    python Figure_2_Cone_Effect/depth.py --activations relu tanh --bias with --seeds 30
+
+Nothing is downloaded: the embedded and the paper preset are the same, and are the paper's own experiment. Expect ReLU
+with biases at mean cosine 0.32 after 1 layer, 0.75 after 5, and above 0.9999 after 25; each of the ten values that the
+authors published (one seed, self-pairs included) inside the 95% prediction interval of our seeds.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+from tqdm import tqdm
+
+from util import cli, cone, figures, files, published, records
+from util.arrays import as_count
+from util.statistics import prediction_interval
+
+NAME = "depth"
+BIASES = {"both": (True, False), "with": (True,), "without": (False,)}
+PAPER_WIDTH, PAPER_BATCH = 512, 1024
+CAPTIONS = {
+    NAME: "Mean cosine over all pairs of different inputs against the number of random layers: mean over seeds, and a "
+    "band from the lowest seed to the highest. Left: with biases; the diamonds are the published ReLU curve, one seed. "
+    "Middle: the same weights without biases. Right: the published curve and the 95% prediction interval for one "
+    "further seed of ours, as differences from our mean. The published values include self-pairs, and so do ours in "
+    "the right panel alone: that adds (1 - mean)/n, 0.001 for n = 1024 unrelated inputs, less than a line's width.",
+}
+PUBLISHED = {
+    "marker": "D",
+    "ls": "none",
+    "ms": 3.5,
+    "mfc": "white",
+    "mec": figures.INK,
+    "mew": 0.8,
+    "zorder": 5,
+    "label": "published (ReLU, one seed)",
+}
+LABELS = {
+    "sigmoid": ("sigmoid", figures.SERIES[1], "-"),
+    "relu": ("ReLU", figures.SERIES[0], "-"),
+    "leaky_relu": ("leaky ReLU", figures.SERIES[4], (0, (2.5, 1.5))),
+    "tanh": ("tanh", figures.SERIES[2], "-"),
+    "none": ("none (linear)", figures.SERIES[3], (0, (4, 2))),
+    "gelu": ("GELU", figures.SERIES[5], "-"),
+    "quick_gelu": ("quick GELU", figures.INK, (0, (2.5, 1.5))),
+    "elu": ("ELU", figures.SERIES[2], (0, (1, 1))),
+    "maxout": ("maxout", figures.MUTED, "-"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(cli.Common):
+    output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
+    seeds: int = 10
+    """Random networks: seed, seed + 1, ... One seed's networks share its inputs and weights."""
+    layers: int = 25
+    """Depth of the networks."""
+    width: int = PAPER_WIDTH
+    """Of the inputs and of every layer."""
+    batch: int = PAPER_BATCH
+    """Number of inputs."""
+    activations: tuple[str, ...] = cone.PAPER_ACTIVATIONS
+    """Of sigmoid, relu, leaky_relu, tanh, none, and from the appendix gelu, quick_gelu, elu, maxout; or all."""
+    bias: Literal["both", "with", "without"] = "both"
+    """Networks with biases, without, or both."""
+
+
+PRESETS = {
+    "embedded": Settings(),
+    "paper": Settings(preset="paper"),
+    "smoke": Settings(preset="smoke", seeds=3, layers=3),
+}
+
+
+def measure(settings: Settings, device: str) -> pd.DataFrame:
+    """The rows of ``depth.csv``: mean cosine for every activation, bias, number of layers and seed."""
+    rows = []
+    for seed in tqdm(range(settings.seed, settings.seed + settings.seeds), desc=NAME, unit="seed"):
+        means = cone.mean_cosine_by_depth(
+            settings.activations,
+            BIASES[settings.bias],
+            layers=settings.layers,
+            width=settings.width,
+            batch=settings.batch,
+            seed=seed,
+            device=device,
+        )
+        for (activation, bias), values in means.items():
+            layers = pd.RangeIndex(len(values))
+            frame = pd.DataFrame({"activation": activation, "bias": bias, "layers": layers, "seed": seed})
+            frame["mean_cosine"] = values
+            frame["mean_cosine_with_self"] = cone.with_self_pairs(values, settings.batch)
+            rows.append(frame)
+    table = pd.concat(rows, ignore_index=True)
+    order = {name: place for place, name in enumerate(settings.activations)}
+    places = pd.DataFrame({"a": table["activation"].map(order), "b": ~table["bias"], "c": table["layers"]})
+    return table.loc[places.sort_values(["a", "b", "c"], kind="stable").index]
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each activation and bias: the mean cosine after one layer and after the last, with its range."""
+    rows = []
+    for (activation, bias), part in table.groupby(["activation", "bias"], sort=False):
+        last = part[part["layers"] == part["layers"].max()]["mean_cosine"]
+        rows.append(
+            {
+                "activation": activation,
+                "bias": bias,
+                "seeds": part["seed"].nunique(),
+                "layers": part["layers"].max(),
+                "after_one_layer": part[part["layers"] == 1]["mean_cosine"].mean(),
+                "mean_cosine": last.mean(),
+                "lowest": last.min(),
+                "highest": last.max(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def against_published(table: pd.DataFrame) -> pd.DataFrame:
+    """The published ReLU curve beside our mean and prediction interval, self-pairs included; empty without ReLU."""
+    ours = table[(table["activation"] == "relu") & table["bias"]].groupby("layers")["mean_cosine_with_self"]
+    rows = []
+    for layers, value in published.values()["figure_2b"]["relu_bias"].items():
+        if int(layers) in ours.groups:
+            seeds = ours.get_group(int(layers))
+            low, high = prediction_interval(seeds)
+            rows.append((int(layers), value, seeds.mean(), low, high, low <= value <= high))
+    return pd.DataFrame(rows, columns=["layers", "published", "mean_cosine_with_self", "low", "high", "inside"])
+
+
+def compare(beside: pd.DataFrame, settings: Settings) -> list[records.Comparison]:
+    """Each published value and whether it lies where one further seed would."""
+    on = f"{settings.seeds} seeds, width {settings.width}, {settings.batch} inputs"
+    return [
+        records.Comparison(
+            "Figure 2 (b)",
+            f"mean cosine, ReLU with biases, {row.layers} layers, self-pairs included",
+            row.published,
+            row.mean_cosine_with_self,
+            on,
+            bool(row.inside),
+            f"95% prediction interval for one seed {row.low:.4f} to {row.high:.4f}",
+        )
+        for row in beside.itertuples()
+    ]
+
+
+def draw(record: records.Record) -> plt.Figure:
+    """Mean cosine against depth with and without biases, and the published curve beside ours."""
+    table, beside = record.tables[""], record.tables["published"]
+    biases = table["bias"].unique()
+    count = len(biases) + bool(len(beside))
+    figure = plt.figure(figsize=(0.6 + 3.0 * count, 3.3), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for ax, bias in zip(axes, biases, strict=False):
+        draw_curves(ax, table[table["bias"] == bias])
+        figures.panel_title(ax, "b", "with biases" if bias else "without biases")
+    if len(beside):
+        axes[0].plot(beside["layers"], beside["published"], **PUBLISHED)
+        draw_published(axes[-1], beside)
+    axes[0].set_ylabel("mean cosine")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    return figure
+
+
+def draw_curves(ax: plt.Axes, table: pd.DataFrame) -> None:
+    """One line for each activation, the mean over seeds, with a band from the lowest to the highest."""
+    for activation, part in table.groupby("activation", sort=False):
+        label, colour, dashes = LABELS[activation]
+        seeds = part.groupby("layers")["mean_cosine"]
+        ax.fill_between(seeds.mean().index, seeds.min(), seeds.max(), color=colour, alpha=0.2, linewidth=0)
+        ax.plot(seeds.mean(), color=colour, ls=dashes, label=label)
+    ax.set_xlabel("layers")
+    ax.set_ylim(-0.04, 1.04)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def draw_published(ax: plt.Axes, beside: pd.DataFrame) -> None:
+    """Published values and our prediction interval, both less our mean."""
+    ours, layers, colour = beside["mean_cosine_with_self"], beside["layers"], figures.SERIES[0]
+    interval = (beside["low"] - ours, beside["high"] - ours)
+    ax.fill_between(layers, *interval, color=colour, alpha=0.2, linewidth=0, label="95% prediction, one seed")
+    ax.axhline(0, color=colour, label="our mean")
+    ax.plot(layers, beside["published"] - ours, **PUBLISHED)
+    ax.set_ylim(1.2 * interval[0].min(), 1.75 * interval[1].max())
+    ax.set_xlabel("layers")
+    ax.set_ylabel("difference from our mean cosine")
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.legend(loc="upper right", borderaxespad=0.2)
+    figures.panel_title(ax, "b", "ReLU with biases: published")
+
+
+def prepare(settings: Settings) -> Settings:
+    """The settings with the activations' names resolved.
+
+    Raises:
+        UserError: an unknown activation or a count that is too small, named as the option.
+    """
+    for name, least in (("seeds", 2), ("layers", 1), ("width", 1), ("batch", 2)):
+        as_count(getattr(settings, name), f"--{name}", least)
+    return replace(settings, activations=cone.activation_names(settings.activations))
+
+
+def source(settings: Settings) -> Mapping:
+    """What stands in the record in place of a data set."""
+    return {
+        "name": "random inputs, weights and biases",
+        "data": f"drawn: {settings.batch} inputs N(0, I) of width {settings.width} for each seed",
+        "model": f"{settings.layers} random linear layers, entries N(0, 1/{settings.width}), each with an activation",
+        "shared": "one seed's networks have the same inputs, weights and biases",
+        "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
+    }
+
+
+def main(settings: Settings) -> None:
+    """Measures, records, draws."""
+    start, device = time.perf_counter(), cli.resolve_device(settings.device)
+    settings = prepare(settings)
+    table = measure(settings, device)
+    comparable = (settings.width, settings.batch) == (PAPER_WIDTH, PAPER_BATCH)
+    beside = against_published(table if comparable else table[:0])
+    left_out = []
+    if beside.empty:
+        needs = f"ReLU with biases, width {PAPER_WIDTH}, {PAPER_BATCH} inputs"
+        left_out.append(f"the published curve beside ours: it is for {needs}")
+        cli.say(f"[{NAME}] left out: {left_out[0]}")
+    lowest = summarise(table)
+    with files.publishing(settings.output) as folder:
+        record = records.save(
+            folder,
+            NAME,
+            {"": table, "summary": lowest, "published": beside},
+            settings=settings,
+            seconds=time.perf_counter() - start,
+            device=device,
+            dtype="float32 layers, float64 sums",
+            data=[source(settings)],
+            comparisons=compare(beside, settings),
+            left_out=left_out,
+            title="Figure 2 (b): the mean cosine against depth in random networks",
+            captions=CAPTIONS,
+        )
+        figures.use_style()
+        figures.save(draw(record), folder, NAME)
+    for row in lowest.itertuples():
+        what = f"{row.activation} {'with' if row.bias else 'without'} biases"
+        cli.say(f"[{NAME}] {what}: mean cosine {row.mean_cosine:.4f} ({row.lowest:.4f} to {row.highest:.4f})")
+    if len(beside):
+        cli.say(f"[{NAME}] {beside['inside'].sum()} of {len(beside)} published values inside the prediction interval")
+    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))

@@ -1,0 +1,276 @@
+"""Theorems 1 and 2: why random networks make cones, and why every initialization makes its own.
+
+Theorem 1: a ReLU layer with random weights and biases raises the cosine of two vectors, with probability at least
+1 - O(1/d_out), if it is below 2/(r + 1/r), r the ratio of their norms. Theorem 2: of the variance of a pre-activation,
+the share that is due to the initialization is at least the average cosine of the previous layer.
+
+    python Figure_2_Cone_Effect/theorems.py                             (about 12 s on 2 cores, and the imports)
+    python Figure_2_Cone_Effect/theorems.py --trials 50000
+    python Figure_2_Cone_Effect/theorems.py --cosines 0.8 0.99 --norm-ratios 1 3 --norms 2
+    python Figure_2_Cone_Effect/theorems.py --preset smoke
+
+Nothing is downloaded: the embedded and the paper preset are the same. Expect inside the condition a failure rate that
+vanishes as d_out grows, d_out times it bounded; outside it the outcome that the closed form predicts, which depends on
+the norm too; the mean cosine to approach its limit as 1/d_out (slope -1.0). Theorem 2: a share of (1 + c)/2 at average
+cosine c, but 0.43 at c = 0.5 after ReLU without biases.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from util import arc_cosine, cli, figures, files, records, theorem_tables
+from util.arrays import as_count
+from util.theorem_tables import AS_FIGURE, AVERAGE_COSINES, LAYER, ON_SPHERE, ONE_LAYER
+
+NAME = "theorems"
+CAPTIONS = {
+    NAME: "Theorem 1, a line for each cosine, norm ratio r and norm |v| of the grid. (a) Probability that a ReLU layer "
+    "with d_out units raises the cosine (its intervals, in the table, are hardly wider than the lines). (b) d_out "
+    "times the failure rate inside the condition: where the limit of the cosine is hardly above the cosine it rises "
+    "first, and then falls. (c) How far the mean cosine after the layer is from its limit, the arc-cosine kernel. (d) "
+    "What most layers of the largest d_out did, for each norm side by side, with the condition (shaded) and the "
+    "boundaries by the closed form (curves): outside the condition the outcome depends on the norm. Theorem 2. (e) "
+    "Share of the variance that the initialization explains after one layer on unit inputs, and closed forms (lines); "
+    "below the diagonal the theorem's bound does not hold. (f) The same for the pre-activations of ReLU networks with "
+    "biases by depth, beside the average cosine of the layer's inputs, the bound. Bars, where they can be seen: 95% "
+    "intervals, jackknife over the initializations.",
+}
+LEAST_SHOWN = 0.32
+"""Smallest cosine in panel d; those below all grow."""
+CLOSE = {"handletextpad": 0, "columnspacing": 0.6, "alignment": "left"}
+INSIDE, GROWS, FALLS = figures.SERIES[0], figures.SERIES[1], figures.SERIES[5]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(cli.Common):
+    output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
+    trials: int = 5000
+    """Theorem 1: random layers of the largest d_out; their units make up several narrower ones each."""
+    widest: int = 4096
+    """Theorem 1: the largest d_out, a power of two; the others are 8, 16, ..."""
+    cosines: tuple[float, ...] = (-0.5, 0.0, 0.25, 0.5, 0.75, 0.9, 0.95)
+    """Theorem 1: cosines of the two vectors u and v."""
+    norm_ratios: tuple[float, ...] = (1.0, 1.5, 2.0, 4.0)
+    """Theorem 1: r = |u| / |v|."""
+    norms: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
+    """Theorem 1: |v|."""
+    seeds: int = 64
+    """Theorem 2: random initializations."""
+    items: int = 64
+    """Theorem 2: inputs, the same for every initialization."""
+    width: int = 256
+    """Theorem 2: width of the networks by depth; the single layers have half of it."""
+    layers: int = 25
+    """Theorem 2: depth of the networks."""
+
+
+PRESETS = {
+    "embedded": Settings(),
+    "paper": Settings(preset="paper"),
+    "smoke": Settings(preset="smoke", trials=200, widest=512, seeds=8, items=16, width=64, layers=4),
+}
+
+
+def draw(record: records.Record) -> plt.Figure:
+    """Theorem 1 in panels a-d, theorem 2 in panels e and f."""
+    table, convergence = record.tables[""], record.tables["convergence"]
+    figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.4), layout="constrained")
+    cells = table[table["theorem"] == 1]
+    draw_probability(axes[0, 0], cells)
+    draw_failures(axes[0, 1], cells[cells["in_condition"]])
+    draw_convergence(axes[0, 2], convergence, record.about["results"]["slope"])
+    draw_map(axes[1, 0], cells)
+    draw_one_layer(axes[1, 1], table)
+    draw_depth(axes[1, 2], table)
+    return figure
+
+
+def lines(cells: pd.DataFrame):
+    """Each cell's rows."""
+    return (part for _, part in cells.groupby(["cosine", "norm_ratio", "norm"]))
+
+
+def draw_probability(ax: plt.Axes, cells: pd.DataFrame) -> None:
+    """Probability that the cosine grows against d_out, every cell, coloured by condition and closed form."""
+    kinds = {
+        "inside the condition": (cells["in_condition"], INSIDE),
+        "outside, limit above the cosine": (~cells["in_condition"] & (cells["predicted"] == 1), GROWS),
+        "outside, limit below it": (~cells["in_condition"] & (cells["predicted"] == 0), FALLS),
+    }
+    for label, (chosen, colour) in kinds.items():
+        for i, part in enumerate(lines(cells[chosen])):
+            name = f"{label} ({chosen.sum() // len(part)})" if i == 0 else None
+            ax.plot(part["d_out"], part["estimate"], color=colour, lw=0.8, alpha=0.7, label=name)
+    width_axis(ax)
+    ax.set(ylim=(-0.36, 1.03), yticks=np.linspace(0, 1, 6), ylabel="probability that the cosine grows")
+    ax.legend(loc="lower left", borderaxespad=0.2)
+    figures.panel_title(ax, "a", "Theorem 1: every cell")
+
+
+def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
+    """d_out times the failure rate inside the condition, coloured by the cosine before the layer."""
+    present = sorted(cells["cosine"].unique())
+    colours = dict(zip(present, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(present))), strict=True))
+    for part in lines(cells):
+        part, cosine = part[part["estimate"] < 1], part["cosine"].iloc[0]
+        ax.plot(
+            part["d_out"], part["d_out"] * (1 - part["estimate"]), color=colours[cosine], lw=0.8, marker=".", ms=2.5
+        )
+    for cosine, colour in colours.items():
+        ax.plot([], [], color=colour, label=f"{cosine:g}")
+    width_axis(ax)
+    ax.set_yscale("log")
+    ax.set_ylabel("$d_{out}$ x failure rate")
+    if present:
+        ax.legend(title="cosine before", loc="lower right", ncols=2, title_fontsize=7, handlelength=1.2)
+    figures.panel_title(ax, "b", "Theorem 1: inside the condition")
+
+
+def draw_convergence(ax: plt.Axes, convergence: pd.DataFrame, slope: list | None) -> None:
+    """Distance of the mean cosine from its limit, where it is well above the noise, and a slope of -1."""
+    clear = convergence[convergence["excess"].abs() > 3 * convergence["standard_error"]]
+    for part in lines(clear):
+        ax.plot(part["d_out"], part["excess"].abs(), color=figures.MUTED, lw=0.6, alpha=0.5)
+    widths = np.array([convergence["d_out"].min(), convergence["d_out"].max()])
+    ax.plot(widths, 0.7 / widths, color=figures.TEXT, ls="--", label="slope $-1$")
+    ax.plot(
+        [],
+        [],
+        color=figures.MUTED,
+        lw=0.8,
+        label="one cell" if slope is None else f"cells: slope ${slope[0]:.2f}$ (s.e. {slope[1]:.2f})",
+    )
+    width_axis(ax)
+    ax.set_yscale("log")
+    ax.set_ylabel("|mean cosine after the layer $-$ limit|")
+    ax.legend(loc="upper right")
+    figures.panel_title(ax, "c", "Theorem 1: distance from the limit")
+
+
+def width_axis(ax: plt.Axes) -> None:
+    """d_out on a logarithmic axis, labelled at powers of two."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ticks := [t for t in 8 * 4 ** np.arange(8) if t <= ax.get_xlim()[1]], [f"{t}" for t in ticks])
+    ax.set_xlabel("$d_{out}$, units")
+
+
+def draw_map(ax: plt.Axes, cells: pd.DataFrame) -> None:
+    """Majority outcomes at the largest d_out over norm ratio and cosine, the condition, and the closed form."""
+    last, norms = cells[cells["d_out"] == cells["d_out"].max()], sorted(cells["norm"].unique())
+    largest = cells["norm_ratio"].max() * 1.25
+    r, c = np.meshgrid(np.geomspace(0.85, largest, 300), np.linspace(LEAST_SHOWN, 1, 400))
+    ax.fill_between(r[0], LEAST_SHOWN, arc_cosine.largest_cosine(r[0]), color=INSIDE, alpha=0.12, linewidth=0)
+    for place, norm in enumerate(norms):
+        colour, part = figures.SERIES[1 + place % 5], last[last["norm"] == norm]
+        difference = arc_cosine.arc_cosine_kernel(arc_cosine.preactivation_correlation(c, r, norm)) - c
+        ax.contour(r, c, difference, levels=[0], colors=[colour], linewidths=1)
+        at = part["norm_ratio"] * 1.045 ** (place - (len(norms) - 1) / 2)
+        fill = np.where(part["estimate"] > 0.5, colour, "white")
+        ax.scatter(at, part["cosine"], s=15, c=fill, edgecolors=colour, linewidths=0.9, zorder=4)
+        ax.plot([], [], "o", ms=4, color=colour, label=f"{norm:g}")
+    ax.set_xscale("log")
+    ratios = sorted(cells["norm_ratio"].unique())
+    ax.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    ax.minorticks_off()
+    ax.set(xlim=(0.85, largest), ylim=(LEAST_SHOWN, 1), xlabel="norm ratio r", ylabel="cosine before the layer")
+    ax.legend(title="norm |v|; filled: the cosine grew", title_fontsize=7, loc="lower left", ncols=4, **CLOSE)
+    figures.panel_title(ax, "d", f"Theorem 1: outcomes at $d_{{out}}$ {last['d_out'].max()}")
+
+
+def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
+    """Share of the initialization after one layer against the average cosine, with closed forms and the bound."""
+    grid = np.linspace(0, 1, 200)
+    ax.fill_between([0, 1], [0, 1], color=figures.MUTED, alpha=0.12, linewidth=0)
+    ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: the average cosine")
+    for (case, (relu, bias)), colour in zip(ONE_LAYER.items(), figures.SERIES, strict=False):
+        part = table[table["case"] == case]
+        ax.plot(grid, arc_cosine.seed_share(grid, relu=relu, bias=bias), color=colour, lw=1)
+        draw_shares(ax, part["cosine"], part, colour, case)
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="average cosine of the inputs")
+    ax.set_ylabel("share of the initialization in the variance")
+    ax.legend(loc="upper left", handletextpad=0.3, borderaxespad=0.2)
+    figures.panel_title(ax, "e", "Theorem 2: one layer, unit inputs")
+
+
+def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
+    """Share of the initialization in the pre-activations by depth, and the average cosine that bounds it."""
+    for case, colour, label in ((ON_SPHERE, INSIDE, "unit inputs"), (AS_FIGURE, FALLS, "as in Figure 2 (b)")):
+        part = table[table["case"] == case]
+        draw_shares(ax, part["layers"], part, colour, f"share, {label}")
+        ax.plot(part["layers"], part["cosine"], color=colour, ls="--", lw=1, label=f"average cosine, {label}")
+    ax.set(ylim=(-0.03, 1.03), xlabel="layer", ylabel="share of the initialization in the variance")
+    handles, labels = ax.get_legend_handles_labels()
+    order = np.argsort(labels)[::-1]
+    ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right")
+    figures.panel_title(ax, "f", "Theorem 2: ReLU network with biases")
+
+
+def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, label: str) -> None:
+    """Estimates with their intervals."""
+    bars = np.abs(part[["ci_low", "ci_high"]].to_numpy().T - part["estimate"].to_numpy())
+    style = {"fmt": "o", "ms": 3, "mew": 0, "elinewidth": 0.8, "color": colour, "label": label}
+    ax.errorbar(at, part["estimate"], bars, **style)
+
+
+def source(settings: Settings) -> list[Mapping]:
+    """What stands in the record in place of data sets."""
+    joint = "pairs of pre-activations drawn from their exact joint normal distribution; cells share the normals"
+    inputs = f"drawn: one layer, inputs of equal cosines; by depth, {settings.items} inputs N(0, I)"
+    seeds = list(range(settings.seed, settings.seed + settings.seeds))
+    return [
+        {"name": f"theorem 1, {LAYER}", "data": joint, "seed": settings.seed},
+        {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": seeds},
+    ]
+
+
+def measure(settings: Settings, device: str):
+    """Tables and comparisons, and the slope of theorem 1's mean cosine."""
+    for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("width", 16), ("layers", 1)):
+        as_count(getattr(settings, name), f"--{name}", least)
+    grid = (settings.cosines, settings.norm_ratios, settings.norms)
+    options = {"widest": settings.widest, "trials": settings.trials, "seed": settings.seed}
+    with tqdm(total=2 + len(ONE_LAYER) * len(AVERAGE_COSINES), desc=NAME, unit="case", leave=False) as bar:
+        first, convergence, slope = theorem_tables.theorem_1(*grid, **options)
+        bar.update()
+        counts = {name: getattr(settings, name) for name in ("seeds", "items", "width", "layers", "seed")}
+        second = theorem_tables.theorem_2(**counts, device=device, say=bar.update)
+    comparisons = theorem_tables.compare_1(first, convergence, slope) + theorem_tables.compare_2(second)
+    return {"": pd.concat([first, second], ignore_index=True), "convergence": convergence}, comparisons, slope
+
+
+def main(settings: Settings) -> None:
+    """Measures, records, draws."""
+    start, device = time.perf_counter(), cli.resolve_device(settings.device)
+    tables, comparisons, slope = measure(settings, device)
+    with files.publishing(settings.output) as folder:
+        record = records.save(
+            folder,
+            NAME,
+            tables,
+            settings=settings,
+            seconds=time.perf_counter() - start,
+            device=device,
+            dtype="float32 normals, float64 sums",
+            data=source(settings),
+            comparisons=comparisons,
+            results={"slope": slope},
+            title="Theorems 1 and 2: one random layer, and the share of the initialization",
+            captions=CAPTIONS,
+        )
+        figures.use_style()
+        figures.save(draw(record), folder, NAME)
+    for row in comparisons:
+        ours = f"{row.ours:.4g}" if isinstance(row.ours, float) else row.ours
+        cli.say(f"[{NAME}] {row.panel}, {row.on}: {row.quantity}: {ours}")
+    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))

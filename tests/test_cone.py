@@ -1,0 +1,165 @@
+"""Random networks: activations by hand, networks against float64, common random numbers, a hundred layers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import erf
+
+import reference
+from util import UserError, cone, published, statistics
+
+DIRECT = {
+    "sigmoid": lambda h: 1 / (1 + np.exp(-h)),
+    "relu": lambda h: h * (h > 0),
+    "leaky_relu": lambda h: np.where(h > 0, h, 0.01 * h),
+    "tanh": np.tanh,
+    "none": lambda h: h,
+    "gelu": lambda h: h * (1 + erf(h / math.sqrt(2))) / 2,
+    "quick_gelu": lambda h: h / (1 + np.exp(-1.702 * h)),
+    "elu": lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
+}
+
+
+def forward(activation, bias, layers, width, batch, seed):
+    """Mean cosine after every layer, in float64, over all pairs."""
+    x = cone.draw_inputs(batch, width, seed).double().numpy()
+    means = [reference.cosines(x).mean()]
+    for layer in range(1, layers + 1):
+        pieces = []
+        for piece in range(2 if activation == "maxout" else 1):
+            w, b = (part.double().numpy() for part in cone.draw_layer(width, seed, layer, piece))
+            pieces.append(x @ w.T + b * bias)
+        x = np.maximum(*pieces) if activation == "maxout" else DIRECT[activation](pieces[0])
+        means.append(reference.cosines(x).mean())
+    return np.array(means)
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("sigmoid", [0.119203, 0.5, 0.952574]),
+        ("relu", [0, 0, 3]),
+        ("leaky_relu", [-0.02, 0, 3]),
+        ("tanh", [-0.964028, 0, 0.995055]),
+        ("none", [-2, 0, 3]),
+        ("gelu", [-0.045500, 0, 2.995950]),
+        ("quick_gelu", [-0.064341, 0, 2.981929]),
+        ("elu", [-0.864665, 0, 3]),
+    ],
+)
+def test_activations_by_hand(name, expected):
+    h = torch.tensor([-2.0, 0.0, 3.0])
+    assert cone.ACTIVATIONS[name].function([h], 1.0).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_maxout_is_the_larger_of_two_pieces():
+    pieces = [torch.tensor([-1.0, 2.0]), torch.tensor([-3.0, 5.0])]
+    assert cone.ACTIVATIONS["maxout"].function(pieces, 1.0).tolist() == [-1, 5]
+    assert cone.ACTIVATIONS["maxout"].pieces == 2
+
+
+@given(st.sampled_from([n for n, a in cone.ACTIVATIONS.items() if a.rescalable]), st.integers(-12, 12))
+def test_a_rescalable_activation_knows_its_scale(name, power):
+    """phi(s h) / s for a power of two s, computed without leaving the rows' own scale."""
+    h = [torch.linspace(-4, 4, 41, dtype=torch.float64).roll(k) for k in (0, 7)]
+    s, function = 2.0**power, cone.ACTIVATIONS[name].function
+    plain = function([part * s for part in h], 1.0) / s
+    assert function(h, s).numpy() == pytest.approx(plain.numpy(), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", list(cone.ACTIVATIONS))
+def test_the_networks_are_the_float64_ones(name, bias):
+    found = cone.mean_cosine_by_depth(name, (bias,), layers=6, width=40, batch=30, seed=5)[name, bias]
+    assert found == pytest.approx(forward(name, bias, 6, 40, 30, 5), abs=2e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "quick_gelu"])
+def test_rows_that_shrink_for_a_hundred_layers_and_more_keep_their_cosines(name):
+    """Rows of GELU are 2**-160 of their size at the end, out of the range of float32; float64 holds them."""
+    found = cone.mean_cosine_by_depth(name, (False,), layers=160, width=32, batch=12, seed=1)[name, False]
+    assert found == pytest.approx(forward(name, False, 160, 32, 12, 1), abs=2e-4)
+
+
+def test_a_hundred_layers_are_finite_for_all_activations():
+    found = cone.mean_cosine_by_depth("all", layers=100, width=24, batch=10)
+    assert len(found) == 18 and all(len(values) == 101 for values in found.values())
+    assert all(np.isfinite(values).all() and np.abs(values).max() <= 1 + 1e-9 for values in found.values())
+
+
+def test_one_seed_shares_its_draws_whatever_is_measured():
+    options = {"layers": 4, "width": 24, "batch": 20, "seed": 3}
+    everything = cone.mean_cosine_by_depth("all", **options)
+    for name, bias in (("relu", True), ("maxout", False)):
+        alone = cone.mean_cosine_by_depth([name], (bias,), **{**options, "layers": 2})[name, bias]
+        assert alone.tolist() == everything[name, bias][:3].tolist()
+    assert len({values[0] for values in everything.values()}) == 1
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_others():
+    first, again, other = (
+        cone.mean_cosine_by_depth("relu", layers=3, width=24, batch=20, seed=seed) for seed in (0, 0, 1)
+    )
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    assert not np.isclose(first["relu", True], other["relu", True]).any()
+
+
+def test_no_global_generator_is_touched():
+    numpy_before, torch_before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+    cone.mean_cosine_by_depth("all", layers=2, width=16, batch=8)
+    assert np.random.get_state()[1].tolist() == numpy_before  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def test_weights_and_biases_have_variance_one_over_width():
+    weights, bias = cone.draw_layer(400, 0, 1)
+    assert weights.shape == (400, 400) and bias.shape == (400,) and weights.dtype == torch.float32
+    assert float(weights.var()) * 400 == pytest.approx(1, abs=0.02)
+    assert float(bias.var()) * 400 == pytest.approx(1, abs=0.3)
+    assert float(cone.draw_inputs(300, 400, 0).std()) == pytest.approx(1, abs=0.02)
+    streams = [cone.draw_layer(8, *key)[0][0, 0].item() for key in ((0, 1), (0, 2), (1, 1), (0, 1, 1))]
+    assert len(set(streams)) == 4
+
+
+def test_self_pairs_are_those_of_the_full_matrix(rng):
+    x = reference.cone(rng, 50, 8)
+    unit = reference.unit(x)
+    ours = cone.with_self_pairs(reference.cosines(x).mean(), 50)
+    assert ours == pytest.approx((unit @ unit.T).mean(), abs=1e-12)
+    assert cone.with_self_pairs(np.array([0.0, 1.0]), 4).tolist() == [0.25, 1.0]
+
+
+def test_each_published_value_is_where_one_further_seed_would_be():
+    """The ten published values of Figure 2 (b), ReLU with biases, self-pairs included, at the paper's size."""
+    seeds = [cone.mean_cosine_by_depth("relu", (True,), layers=9, seed=seed)["relu", True] for seed in range(10)]
+    ours = cone.with_self_pairs(np.array(seeds), 1024)
+    for layers, value in published.values()["figure_2b"]["relu_bias"].items():
+        low, high = statistics.prediction_interval(ours[:, int(layers)])
+        assert low <= value <= high, layers
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"activations": "swish"}, "'swish' is unknown; choose from sigmoid, relu"),
+        ({"activations": ()}, "no activation given"),
+        ({"layers": 0}, "layers must be"),
+        ({"width": 0}, "width must be"),
+        ({"batch": 1}, "batch must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"activations": "relu", "width": 1, "batch": 20}, "relu with bias, layer 1: an output has no direction"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(options, said):
+    with pytest.raises(UserError, match=said) as refusal:
+        cone.mean_cosine_by_depth(**{"layers": 2, "width": 16, "batch": 8, **options})
+    assert "\n" not in str(refusal.value)
+
+
+def test_groups_of_activations():
+    assert cone.activation_names("all") == tuple(cone.ACTIVATIONS)
+    assert cone.activation_names(["tanh", "paper"]) == ("tanh", "sigmoid", "relu", "leaky_relu", "none")

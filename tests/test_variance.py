@@ -1,0 +1,124 @@
+"""Variance explained by the seed: by hand, against all pairs, where the truth is known, and refusals."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference
+from util import UserError, cone, variance
+
+
+def by_definition(h):
+    """Cosines over all pairs of rows; the two-way table with every residual written out."""
+    h = np.asarray(h, np.float64)
+    seeds, items, _ = h.shape
+    unit = np.stack([reference.unit(part) for part in h])
+    within = np.mean([reference.cosines(part).mean() for part in unit])
+    pairs = [unit[s] @ unit[t].T for s in range(seeds) for t in range(seeds) if s != t]
+    a, b, mean = h.mean(1), h.mean(0), h.mean((0, 1))
+    rest = h - a[:, None] - b[None] + mean
+    ms_a = items / (seeds - 1) * ((a - mean) ** 2).sum()
+    ms_b = seeds / (items - 1) * ((b - mean) ** 2).sum()
+    ms_e = (rest**2).sum() / ((seeds - 1) * (items - 1))
+    parts = np.array([(ms_a - ms_e) / items, (ms_b - ms_e) / seeds, ms_e])
+    return [within, np.mean(pairs), *(parts / parts.sum())[:2]]
+
+
+def values(result):
+    return [result.within_cosine, result.between_cosine, result.explained_by_seed, result.explained_by_item]
+
+
+def test_a_two_by_two_table_by_hand():
+    """Seed means 1.5 and 4.5, item means 2 and 4, residuals 1/2: MS 9, 4, 1; components 4, 1.5, 1 of 6.5."""
+    result = cone.seed_variance(np.array([[[1.0], [2.0]], [[3.0], [6.0]]]))
+    assert values(result) == pytest.approx([1, 1, 4 / 6.5, 1.5 / 6.5])
+
+
+def test_seeds_with_a_direction_each_have_cosine_1_within_and_0_between():
+    result = cone.seed_variance(np.array([[[1.0, 0], [2, 0]], [[0, 1], [0, 2]], [[0, -3], [0, -4]]]))
+    assert result.within_cosine == pytest.approx(1) and result.between_cosine == pytest.approx(-1 / 3)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 1), (2, 7, 3), (6, 2, 5), (5, 9, 4), (3, 40, 64)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_closed_forms_are_the_definitions(rng, shape, dtype):
+    h = (rng.normal(size=shape) + 2 * rng.normal(size=(shape[0], 1, shape[2])) + 3).astype(dtype)
+    expected = by_definition(h)
+    assert values(cone.seed_variance(h)) == pytest.approx(expected, abs=1e-9)
+    assert values(cone.seed_variance(torch.from_numpy(h))) == pytest.approx(expected, abs=1e-9)
+    assert variance.explained_fractions(h) == pytest.approx(expected[2:], abs=1e-9)
+
+
+@given(st.integers(0, 10**6), st.floats(1e-3, 1e3), st.sampled_from([1e-160, 1.0, 1e150]))
+def test_fractions_ignore_order_scale_rotation_and_a_shift_of_all_rows(seed, spread, scale):
+    rng = np.random.default_rng(seed)
+    h = rng.normal(size=(4, 5, 3)) + spread * rng.normal(size=(4, 1, 3))
+    turned = h @ np.linalg.qr(rng.normal(size=(3, 3)))[0] + rng.normal(size=3)
+    moved = turned[rng.permutation(4)][:, rng.permutation(5)] * scale
+    assert variance.explained_fractions(moved) == pytest.approx(variance.explained_fractions(h), abs=1e-6)
+
+
+def test_the_correction_is_right_where_the_share_is_known(rng):
+    """Components 0.3 (seed), 0.2 (item), 0.5: the variance of the seed means is too large by 0.5/4."""
+    ours, naive = [], []
+    for _ in range(400):
+        parts = [np.sqrt(v) * rng.normal(size=s) for v, s in ((0.3, (6, 1, 20)), (0.2, (1, 4, 20)), (0.5, (6, 4, 20)))]
+        h = sum(parts)
+        ours.append(variance.explained_fractions(h))
+        naive.append(h.mean(1).var(0, ddof=1).sum() / h.reshape(24, 20).var(0, ddof=1).sum())
+    error = np.std(ours, axis=0) / 20
+    assert np.abs(np.mean(ours, axis=0) - [0.3, 0.2]) == pytest.approx([0, 0], abs=4 * error.max() + 0.005)
+    assert np.mean(naive) > 0.3 + 0.1
+
+
+def test_without_an_effect_the_fractions_are_zero_on_average_and_not_clipped(rng):
+    found = np.array([variance.explained_fractions(rng.normal(size=(5, 6, 4))) for _ in range(300)])
+    assert (found < 0).any() and np.abs(found.mean(0)) == pytest.approx([0, 0], abs=0.012)
+
+
+def test_leaving_out_a_seed_is_leaving_out_a_seed(rng):
+    h = rng.normal(size=(5, 6, 4)) + rng.normal(size=(5, 1, 4)) + 10
+    expected = [variance.explained_fractions(np.delete(h, seed, axis=0))[0] for seed in range(5)]
+    assert variance.seed_fractions_left_out(h) == pytest.approx(expected, abs=1e-10)
+
+
+def test_the_input_is_left_as_it_was(rng):
+    h = rng.normal(size=(3, 4, 5))
+    before = h.copy()
+    cone.seed_variance(h), variance.seed_fractions_left_out(h)
+    assert np.array_equal(h, before)
+
+
+def changed(h, at, value):
+    h = h.copy()
+    h[at] = value
+    return h
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda h: h[:1], "at least 2 seeds"),
+        (lambda h: h[:, :1], "at least 2 rows"),
+        (lambda h: h[0], "seeds, items, width"),
+        (lambda h: h.tolist(), "seeds, items, width"),
+        (lambda h: changed(h, (1, 2, 0), np.nan), "embeddings of seed 1 holds a value that is not finite"),
+        (lambda h: changed(h, (2, 3), 0), "row 3 is zero"),
+        (lambda h: np.ones_like(h), "all alike"),
+        (lambda h: h.astype(complex), "real numbers"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(rng, change, said):
+    with pytest.raises(UserError, match=said):
+        cone.seed_variance(change(rng.normal(size=(3, 4, 5))))
+
+
+def test_zero_rows_and_two_seeds_are_refused_only_where_they_matter(rng):
+    h = changed(rng.normal(size=(3, 4, 5)), (2, 3), 0)
+    assert all(np.isfinite(variance.explained_fractions(h)))
+    with pytest.raises(UserError, match="at least 2 rows"):
+        variance.explained_fractions(h[:, :1])
+    with pytest.raises(UserError, match="at least 3 seeds"):
+        variance.seed_fractions_left_out(h[:2])
