@@ -307,6 +307,7 @@ def test_the_settings_are_plain_and_name_no_place(saved, name):
         assert about["dim"] == pair.dim == (24 if name == "clip" else 32)
         assert len(about["checkpoint"]) == len(about["configuration"]) == 64
         assert {"size", "image_mean", "image_std", "resample"} <= set(about["pixels"])
+        assert about["pixels"]["image_processor_type"].endswith("ImageProcessorPil")
     assert (pair.image.settings["modality"], pair.text.settings["modality"]) == ("image", "text")
     assert (pair.image.modality, pair.text.modality) == ("image", "text")
     assert (pair.image.name, pair.image.weights) == (name, name)

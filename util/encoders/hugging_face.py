@@ -217,8 +217,8 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
         return _vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))
 
     side = tuple(prepare([Image.new("RGB", (64, 64))]).shape[2:])
-    about = {"pixels": json.loads(processor.to_json_string())}
-    return {"prepare": prepare, "forward": embed, "noise": normal_pixels(side), "about": about}
+    pixels = {**json.loads(processor.to_json_string()), "image_processor_type": type(processor).__name__}
+    return {"prepare": prepare, "forward": embed, "noise": normal_pixels(side), "about": {"pixels": pixels}}
 
 
 def _text_parts(folder: Path, network: nn.Module) -> dict:
@@ -237,9 +237,8 @@ def _text_parts(folder: Path, network: nn.Module) -> dict:
 
     lengths = _lengths(network.config, tokenizer.pad_token_id)
     causal = kind in READ_AT_END + READ_AT_LARGEST
-    if causal and int(lengths(prepare([PROBE]))) != len(
-        tokenizer(PROBE, truncation=True, max_length=context)["input_ids"]
-    ):
+    words = tokenizer(PROBE, truncation=True, max_length=context)["input_ids"]
+    if causal and int(lengths(prepare([PROBE]))) != len(words):
         raise UserError(
             f"captions end in {tokenizer.eos_token!r}, number {tokenizer.eos_token_id}, which is not where the text "
             f"tower is read (eos_token_id {text.eos_token_id} in config.json)"

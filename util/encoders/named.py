@@ -85,7 +85,7 @@ class Named:
 
     def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
         """What its embeddings depend on, without building it; None where that cannot be known."""
-        if self.kind in ("python", "small_clip") or (self.kind == "huggingface" and seed is None):
+        if self.kind in ("python", "small_clip", "huggingface"):  # known only once loaded, or not worth keeping
             return None
         target = checked_device(device)
         dtype = torch.float32 if self.kind == "torchvision" else resolve_precision(precision, target)
