@@ -95,7 +95,8 @@ def test_every_package_that_is_imported_is_declared():
     import ast
     import tomllib
 
-    other_names = {
+    other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch"}
+    other_names |= {"IPython": "jupyter", "umap": "umap-learn"}
         "PIL": "pillow",
         "sklearn": "scikit-learn",
         "open_clip": "open_clip_torch",
