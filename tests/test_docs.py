@@ -13,7 +13,7 @@ from util import cli, commands, readme
 
 ROOT = scripts.REPOSITORY
 DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]
-MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/")
+MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/", "train2017/")
 
 
 def spans(document):
