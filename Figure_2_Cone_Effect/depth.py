@@ -174,7 +174,7 @@ def draw(record: records.Record) -> plt.Figure:
         draw_published(axes[-1], beside)
     axes[0].set_ylabel("mean cosine")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * count)
     return figure
 
 

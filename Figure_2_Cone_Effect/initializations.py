@@ -53,8 +53,6 @@ class Settings(cli.Common):
     """Real captions for each seed."""
     noise: tuple[int, int] = (10, 20)
     """Noise inputs for each seed: pictures, token sequences."""
-    mlp_inputs: int = 20
-    """Inputs of the MLP for each seed."""
     points: int = 200
     """Most points of each seed in the pictures, a random subset by the seed; the numbers use all."""
     coco: Path | None = None
@@ -69,8 +67,8 @@ class Settings(cli.Common):
 
 PRESETS = {
     "embedded": Settings(),
-    "paper": Settings(preset="paper", images=5000, captions=5000, noise=(5000, 5000), mlp_inputs=5000),
-    "smoke": Settings(preset="smoke", seeds=3, images=2, captions=3, noise=(2, 3), mlp_inputs=4),
+    "paper": Settings(preset="paper", images=5000, captions=5000, noise=(5000, 5000)),
+    "smoke": Settings(preset="smoke", seeds=3, images=2, captions=3, noise=(2, 3)),
 }
 
 
@@ -83,46 +81,47 @@ class Cloud:
     rows: np.ndarray
 
 
-def collect(settings: Settings, device: str) -> tuple[list[Cloud], list[dict], list[str]]:
-    """The embeddings of every encoder, what they are of, and one line for each input that could not be had."""
+def collect(settings: Settings, device: str) -> tuple[list[Cloud], list[dict], list[str], dict]:
+    """The embeddings of every encoder, what they are of, a line for each input that could not be had, the encoders."""
     from util.corpora import inputs  # models and data are imported where they are needed: they take seconds
     from util.encoders.named import Named
     from util.seeds import embed
 
-    real, left_out = (), []
+    real, left_out, encoders = [], [], {}
+    download = settings.preset == "paper"
     try:
-        real = inputs.real(
-            settings.coco, settings.images, settings.captions, settings.seed, download=settings.preset == "paper"
-        )
+        real = inputs.real(settings.coco, settings.images, settings.captions, settings.seed, download)
     except UserError as error:
-        if settings.coco is not None or settings.preset != "paper":
+        if settings.coco is not None or not download:
             raise
         left_out.append(f"real data: {error}")
+        cli.say(f"[{NAME}] left out: {left_out[0]}")
     noise = [inputs.noise(m, n, settings.seed) for m, n in zip(("image", "text"), settings.noise, strict=True)]
     seeds = range(settings.seed, settings.seed + settings.seeds)
     rows: dict[tuple[str, str], list] = {}
     for named in (Named("torchvision", "resnet18"), Named("open_clip", settings.model, None, settings.pixels)):
         for each in embed(named, [*real, *noise], seeds, device, settings.precision):
             rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
+            encoders.setdefault(each.encoder, each.settings)
     clouds = [Cloud(encoder, name, np.stack(parts)) for (encoder, name), parts in rows.items()]
-    perceptron, about = mlp(settings, seeds, device)
-    return clouds + perceptron, [each.describe() for each in (*real, *noise)] + about, left_out
+    pictures = [each for each in real if each.modality == "image"]
+    encoders["MLP"] = {"layers": MLP_LAYERS, "side": MLP_SIDE, "activation": "relu", "bias": True, "dtype": "float32"}
+    clouds += mlp(pictures, settings, seeds, device)
+    return clouds, [each.describe() for each in (*real, *noise)], left_out, encoders
 
 
-def mlp(settings: Settings, seeds: Sequence[int], device: str) -> tuple[list[Cloud], list[dict]]:
-    """The MLP's clouds: on small crops of photographs, and on N(0, 1)."""
-    from util.corpora import photographs
-
-    n, width = settings.mlp_inputs, 3 * MLP_SIDE**2
-    small = [crop.resize((MLP_SIDE, MLP_SIDE)) for crop in photographs.crops(n, settings.seed)]
-    pixels = torch.from_numpy(np.stack([np.asarray(crop, np.float32).ravel() / 127.5 - 1 for crop in small]))
-    clouds = []
-    for name, inputs in {photographs.NAME: pixels, "noise": cone.draw_inputs(n, width, settings.seed)}.items():
-        # the inputs' seed plays no part in the weights: layers are numbered from 1, the inputs are layer 0
-        rows = [unit_rows(relu_network(inputs.to(device), seed)).cpu().numpy() for seed in seeds]
-        clouds.append(Cloud("MLP", name, np.stack(rows)))
-    what = f"MLP of {MLP_LAYERS} layers: {photographs.NAME} at {MLP_SIDE} x {MLP_SIDE} pixels in [-1, 1], and N(0, I)"
-    return clouds, [{"name": what, "source": photographs.SOURCE, "n": n, "seed": settings.seed}]
+def mlp(pictures: Sequence, settings: Settings, seeds: Sequence[int], device: str) -> list[Cloud]:
+    """The MLP's clouds: on the real pictures, at a few pixels a side, and on inputs N(0, I)."""
+    given = {"noise": cone.draw_inputs(settings.noise[0], 3 * MLP_SIDE**2, settings.seed)}
+    for each in pictures:
+        small = [picture.resize((MLP_SIDE, MLP_SIDE)) for picture in each.items]
+        pixels = np.stack([np.asarray(picture, np.float32).ravel() / 127.5 - 1 for picture in small])
+        given = {each.name: torch.from_numpy(pixels), **given}
+    # the inputs' seed plays no part in the weights: layers are numbered from 1, the inputs are layer 0
+    return [
+        Cloud("MLP", name, np.stack([unit_rows(relu_network(x.to(device), seed)).cpu().numpy() for seed in seeds]))
+        for name, x in given.items()
+    ]
 
 
 def relu_network(x: torch.Tensor, seed: int) -> torch.Tensor:
@@ -212,6 +211,7 @@ def draw(record: records.Record) -> plt.Figure:
             share = f"explained by the seed: {facts['explained_by_seed']:.0%}"
             title = f"{encoder}\n{facts['input']}, {facts['n_seeds']} seeds x {facts['n']}\n{numbers}\n{share}"
             ax.set_title(figures.plain(title), fontsize=7, loc="left")
+    say_what_it_is(figure, record)
     return figure
 
 
@@ -232,14 +232,25 @@ def draw_pca(record: records.Record) -> plt.Figure:
             ax.set_title(figures.plain(f"{encoder}\n{name}"), fontsize=7, loc="left")
             ax.set(xlabel=f"component 1 ({ratio[0]:.1%})", ylabel=f"component 2 ({ratio[1]:.1%})", xticks=[], yticks=[])
             line[-1].plot(part["component"], ratio, "o-", ms=2.5, lw=0.9, color=figures.SERIES[k], label=encoder)
-        theirs = published.values()["figure_2c"]["pca_explained_variance_ratio_vision"]
+        seeds, theirs = record.tables[""]["n_seeds"].iloc[0], published.values()["figure_2c"]
+        if inputs == ["noise"] or seeds != theirs["n_seeds"]:
+            theirs = {"pca_explained_variance_ratio_vision": []}
+        theirs = theirs["pca_explained_variance_ratio_vision"]
         about = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
         line[-1].plot(range(1, len(theirs) + 1), theirs, "x", **about)
-        seeds = record.tables[""]["n_seeds"].iloc[0]
         line[-1].axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8)
         line[-1].set(xlabel="principal component", ylabel="share of variance", ylim=(0, None), xticks=[1, 5, 10])
         line[-1].legend(fontsize=5.5, handlelength=1)
+    say_what_it_is(figure, record)
     return figure
+
+
+def say_what_it_is(figure: plt.Figure, record: records.Record) -> None:
+    """On the face of a picture that is not of the paper's inputs."""
+    if record.about["settings"]["preset"] != "paper":
+        note = "embedded preset: the paper's architectures at full size, on few inputs; it shows the phenomenon, "
+        note += "not the paper's numbers"
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=figures.MUTED)
 
 
 def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
@@ -259,11 +270,9 @@ def signed(value: float) -> str:
 def main(settings: Settings) -> None:
     """Embeds, measures, records, draws."""
     start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    as_count(settings.seeds, "--seeds", least=2), as_count(settings.mlp_inputs, "--mlp-inputs", least=2)
+    as_count(settings.seeds, "--seeds", least=2)
     as_count(settings.points, "--points", least=2)
-    clouds, data, left_out = collect(settings, device)
-    for line in left_out:
-        cli.say(f"[{NAME}] left out: {line}")
+    clouds, data, left_out, encoders = collect(settings, device)
     table = numbers(clouds)
     points, spectrum = views(clouds, settings)
     with files.publishing(settings.output) as folder:
@@ -274,11 +283,11 @@ def main(settings: Settings) -> None:
             settings=settings,
             seconds=time.perf_counter() - start,
             device=device,
-            dtype="float32 embeddings, float64 sums",
+            dtype=f"{' and '.join(sorted({e['dtype'] for e in encoders.values()}))} networks, float64 sums",
             data=data,
             comparisons=compare(spectrum, settings.seeds),
             left_out=left_out,
-            results=summary(table),
+            results={**summary(table), "encoders": encoders},
             title="Figure 2 (c): random initializations have different cones",
             captions=CAPTIONS,
         )

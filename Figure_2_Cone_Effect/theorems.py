@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from util import arc_cosine, cli, figures, files, records, theorem_tables
@@ -129,7 +130,7 @@ def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
     ax.set_yscale("log")
     ax.set_ylabel("$d_{out}$ x failure rate")
     if present:
-        ax.legend(title="cosine before", loc="lower right", ncols=2, title_fontsize=7, handlelength=1.2)
+        ax.legend(title="cosine before", loc="best", ncols=2, title_fontsize=7, handlelength=1.2)
     figures.panel_title(ax, "b", "Theorem 1: inside the condition")
 
 
@@ -205,6 +206,7 @@ def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
         part = table[table["case"] == case]
         draw_shares(ax, part["layers"], part, colour, f"share, {label}")
         ax.plot(part["layers"], part["cosine"], color=colour, ls="--", lw=1, label=f"average cosine, {label}")
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set(ylim=(-0.03, 1.03), xlabel="layer", ylabel="share of the initialization in the variance")
     handles, labels = ax.get_legend_handles_labels()
     order = np.argsort(labels)[::-1]

@@ -24,6 +24,15 @@ DIRECT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The products are tiny: more threads would only wait for each other, for long on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def forward(activation, bias, layers, width, batch, seed):
     """Mean cosine after every layer, in float64, over all pairs."""
     x = cone.draw_inputs(batch, width, seed).double().numpy()

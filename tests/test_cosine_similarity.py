@@ -152,7 +152,54 @@ def test_photographs_and_captions_of_a_local_folder_replace_the_crops(tmp_path, 
     (photographs,) = [part for part in record.about["data"] if part["name"] == "MSCOCO val2017"]
     assert len(photographs["skipped"]) == 1
     judged = [c["agrees"] for c in record.about["comparisons"] if c["on"].startswith("MSCOCO")]
-    assert all(isinstance(agrees, bool) for agrees in judged)
+    assert judged == [None, None, None], "three photographs say nothing of five thousand"
+
+
+def test_means_on_the_papers_data_are_judged_from_thousands_of_inputs_on():
+    means = [0.66, 0.7, 0.68]
+    rows = {"row": "random_real", "encoder": script.TEXT, "input": "MSCOCO val2017 captions", "weights": "random"}
+    for n, agrees in ((5000, True), (50, None)):
+        (one,) = script.compare(pd.DataFrame([{**rows, "mean": mean, "n": n} for mean in means]))
+        assert one.agrees is agrees
+    trained = {**rows, "row": "pretrained_real", "weights": "openai", "n": 5000}
+    assert [script.compare(pd.DataFrame([{**trained, "mean": m}]))[0].agrees for m in (0.509, 0.6)] == [True, False]
+
+
+def test_the_default_columns_are_clip_as_released():
+    clip = open_clip_pair.load(script.PRESETS["paper"].model, seed=0, device="cpu")
+    assert clip.settings["quick_gelu"] is True
+
+
+def test_a_model_that_is_in_the_figure_already_is_not_counted_twice(tmp_path, smoke):
+    run(
+        "--preset",
+        "smoke",
+        "--models",
+        "torchvision:resnet18",
+        "open_clip:ViT-B-32-quickgelu",
+        "--output",
+        str(tmp_path),
+    )
+    again = pd.read_csv(tmp_path / "cosine_similarity.csv")
+    pd.testing.assert_frame_equal(again, pd.read_csv(smoke.folder / "cosine_similarity.csv"), rtol=1e-6)
+
+
+def test_two_trained_tags_of_one_model_are_two_columns(tmp_path, smoke, monkeypatch):
+    from util.encoders import resnet
+
+    untrained = resnet.load
+    monkeypatch.setattr(
+        resnet, "load", lambda name, tag, seed, device: untrained(name, None, len(tag or "") or seed, device)
+    )
+    names = ("torchvision:resnet18:ONE", "torchvision:resnet18:OTHER")
+    run("--preset", "smoke", "--models", *names, "--output", str(tmp_path))
+    table = pd.read_csv(tmp_path / "cosine_similarity.csv")
+    trained = table[table["weights"].isin(("ONE", "OTHER"))]
+    assert list(trained["encoder"]) == ["ResNet-18", "ResNet-18 (OTHER)"]
+    assert trained["mean"].nunique() == 2
+    record = records.load(tmp_path, "cosine_similarity")
+    assert record.about["left_out"] == []
+    assert record.about["results"]["encoders"]["ResNet-18 (OTHER), trained"]["tag"] == "OTHER"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +211,7 @@ def test_photographs_and_captions_of_a_local_folder_replace_the_crops(tmp_path, 
         (("--seeds", "0"), "--seeds"),
         (("--coco", "{tmp}"), "no captions of split"),
         (("--embeddings", "{tmp}/none.npz"), "no such file"),
+        (("--embeddings", "{tmp}/none.npz", "--models", "open_clip:RN50"), "leave --models and --coco out"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, smoke, words, message):

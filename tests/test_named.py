@@ -20,6 +20,9 @@ def broken():
 
 def alone():
     return 5
+
+def later():
+    return None, (lambda texts: np.array([[len(text), 1.0] for text in texts]))
 """
 
 
@@ -38,7 +41,6 @@ def own(tmp_path):
         ("torchvision:resnet50:IMAGENET1K_V2", ("torchvision", "resnet50", "IMAGENET1K_V2")),
         ("huggingface:openai/clip-vit-base-patch32", ("huggingface", "openai/clip-vit-base-patch32", None)),
         ("python:mine.py:towers", ("python", "mine.py", "towers")),
-        ("small_clip", ("small_clip", "small CLIP", None)),
     ],
 )
 def test_a_name_is_kind_name_and_tag(text, parts):
@@ -47,7 +49,7 @@ def test_a_name_is_kind_name_and_tag(text, parts):
 
 
 @pytest.mark.parametrize(
-    "text", ["ViT-B-32", "open_clip", "open_clip:", "timm:resnet18", "python:mine.py", "", "small_clip:x"]
+    "text", ["ViT-B-32", "open_clip", "open_clip:", "timm:resnet18", "python:mine.py", "", "small_clip"]
 )
 def test_other_names_are_refused_with_the_ways_to_write_one(text):
     with pytest.raises(UserError, match=r"unknown encoder .*open_clip:MODEL.*python:FILE.py:FUNCTION"):
@@ -115,11 +117,15 @@ def test_texts_are_given_to_ones_own_function_batch_by_batch():
         ("python:{}:alone", "must give"),
         ("python:{}:absent", "gave no encoders .*absent"),
         ("python:nowhere.py:towers", "nowhere.py: no such file"),
+        ("python:{}.txt:towers", "not a Python file"),
+        ("python:{}:later", "the text function failed on 2 inputs .*TypeError"),
     ],
 )
 def test_functions_that_are_no_encoders_are_refused(own, spec, message):
+    own.with_suffix(".py.txt").write_text(OWN)
     with pytest.raises(UserError, match=message):
-        Named.parse(spec.format(own)).load()
+        (tower,) = Named.parse(spec.format(own)).load()
+        tower.encode(["a", None])
 
 
 def test_ones_own_functions_have_no_random_twin_and_open_clip_needs_a_tag(own):

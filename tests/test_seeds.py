@@ -97,9 +97,48 @@ def test_a_cache_that_cannot_be_written_is_named_and_done_without(tmp_path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "file"))
     said = []
+    rows = [r.rows for r in embed(RESNET, [inputs.noise("image", 2, 0)], [0, 1], device="cpu", say=said.append)]
+    assert [r.shape for r in rows] == [(2, 512), (2, 512)]
+    assert len(said) == 1, "once is enough"
+    assert "embeddings are not kept for the next time" in said[0]
+
+
+def test_a_disk_that_is_full_costs_nothing_but_the_cache(monkeypatch):
+    from safetensors import SafetensorError
+
+    monkeypatch.setattr("util.seeds.save_file", lambda *a, **k: (_ for _ in ()).throw(SafetensorError("no space")))
+    said = []
     (one,) = embed(RESNET, [inputs.noise("image", 2, 0)], [0], device="cpu", say=said.append)
     assert one.rows.shape == (2, 512)
-    assert "not kept for the next time" in said[0]
+    assert "no space" in said[0]
+
+
+def test_photographs_of_other_content_are_other_inputs(tmp_path, loads):
+    folder = write_folder(tmp_path / "coco")
+    first = rows([0], inputs.mscoco(folder, 5, 5)[0])
+    path = folder / "val2017" / "000000000009.jpg"
+    size = path.stat().st_size
+    with path.open("wb") as file:
+        Image.new("RGB", (16, 16), (3, 60, 200)).save(file, "jpeg", quality=95)
+        file.write(b"\0" * (size - file.tell()))
+    assert path.stat().st_size == size
+    assert not np.allclose(rows([0], inputs.mscoco(folder, 5, 5)[0])["MSCOCO val2017", 0], first["MSCOCO val2017", 0])
+    assert loads == [0, 0]
+
+
+def test_a_folder_with_captions_alone_gives_captions(tmp_path):
+    folder = write_folder(tmp_path / "coco")
+    (folder / "val2017").rename(folder / "elsewhere")
+    (captions,) = inputs.mscoco(folder, 5, 5)
+    assert list(captions.items) == ["red, first", "green, only", "blue, first"]
+
+
+def test_rows_come_with_the_settings_of_their_tower():
+    noise = inputs.noise("image", 2, 0)
+    for _ in range(2):  # made, then from the cache
+        (one,) = embed(RESNET, [noise], [0], device="cpu")
+        assert one.settings["dtype"] == "float32"
+        assert one.settings["encoder"].startswith("torchvision ")
 
 
 def test_captions_that_are_empty_are_left_out_and_long_ones_counted(tmp_path):
@@ -116,7 +155,8 @@ def test_captions_that_are_empty_are_left_out_and_long_ones_counted(tmp_path):
     clip = Named("open_clip", "ViT-B-32-quickgelu").load(0, "cpu")[1]
     assert len(captions.tensor(clip)) == 3
     about = captions.describe()
-    assert (about["n"], about["empty_captions"], about["fill_the_context"]) == (3, 1, 1)
+    full = about["as_long_as_the_context_of_ViT-B-32-quickgelu_or_cut_to_it"]
+    assert (about["n"], about["empty_captions"], full) == (3, 1, 1)
 
 
 def test_a_photograph_without_a_caption_is_left_out_of_the_pairs(tmp_path):

@@ -15,6 +15,15 @@ from util import UserError, _relu_kernel, arc_cosine, cone, statistics, theorems
 CORRELATIONS = st.floats(-0.999, 0.999)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The products are tiny: more threads would only wait for each other, for long on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def relu(x):
     return np.maximum(x, 0)
 

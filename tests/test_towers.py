@@ -103,16 +103,31 @@ def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
         assert cosines.max() < 1 - 1e-7, "bfloat16 was not used"
 
 
-def test_auto_takes_bfloat16_only_where_it_is_the_faster(monkeypatch):
-    for gain, dtype in ((0.1, torch.float32), (1.1, torch.float32), (2.0, torch.bfloat16)):
-        monkeypatch.setattr(towers, "bfloat16_gain", lambda device, gain=gain: gain)
+def test_auto_takes_bfloat16_where_the_hardware_computes_in_it(monkeypatch, tmp_path):
+    for computes, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(towers, "computes_in_bfloat16", lambda device, computes=computes: computes)
         assert towers.resolve_precision("auto", torch.device("cpu")) is dtype
     with pytest.raises(UserError, match="unknown precision 'half'; choose from float32"):
         towers.resolve_precision("half", torch.device("cpu"))
 
 
-def test_the_trial_of_bfloat16_is_a_ratio_of_times():
-    assert 0.01 < towers.bfloat16_gain("cpu") < 100
+@pytest.mark.parametrize(
+    ("flags", "computes"), [("fma avx2 avx512f", False), ("avx512_bf16 fma", True), ("amx_tile amx_bf16", True)]
+)
+def test_the_hardware_is_known_by_the_features_that_linux_lists(monkeypatch, tmp_path, flags, computes):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags} sse2\n")
+    monkeypatch.setattr(towers, "Path", lambda name: tmp_path / "cpuinfo")
+    towers.computes_in_bfloat16.cache_clear()
+    assert towers.computes_in_bfloat16("cpu") is computes
+    towers.computes_in_bfloat16.cache_clear()
+
+
+def test_captions_go_together_by_length_up_to_a_number_of_tokens(clip, monkeypatch):
+    monkeypatch.setattr(towers, "CPU_TOKENS", 30)
+    seen, forward = [], clip.text.forward
+    watched = replace(clip.text, forward=lambda tokens: (seen.append(len(tokens)), forward(tokens))[1])
+    watched.encode(CAPTIONS)
+    assert seen == [1, 2, 3]  # of 77; 15 and 5; 4, 4 and 2 tokens
 
 
 def test_batches_and_their_order_change_nothing_but_rounding(clip, photographs):

@@ -71,7 +71,7 @@ def run(work: Callable[[], None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped: nothing was written", file=sys.stderr)
+        print("stopped: no result was written", file=sys.stderr)
         sys.exit(130)
 
 

@@ -27,7 +27,7 @@ REPOSITORY = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
 
 PACKAGES = (
     "torch", "open_clip_torch", "numpy", "umap-learn", "matplotlib", "pandas", "datasets", "jupyter",
-    "scikit-learn", "scipy", "numba",
+    "scikit-learn", "scipy", "numba", "torchvision", "transformers", "pillow",
 )  # fmt: skip
 
 

@@ -15,12 +15,14 @@ from tqdm import tqdm
 from util.cli import Device
 from util.corpora.inputs import Inputs
 from util.encoders.named import Named
-from util.encoders.tower import Precision
+from util.encoders.tower import Precision, Tower
 from util.errors import UserError
 from util.files import cache_folder, replacing
 
 FORMAT = 1
 """Raise it when encoding itself changes, so that nothing made before is taken for the new."""
+
+Say = Callable[[str], None]
 
 MANY = 500
 """Inputs from which each encoding shows a bar of its own."""
@@ -35,12 +37,14 @@ class Rows:
         inputs: what was embedded.
         seed: of the random weights; None for trained ones.
         rows: float32 array (n, d).
+        settings: the tower's: model, weights, pixels, dtype, versions.
     """
 
     encoder: str
     inputs: Inputs
     seed: int | None
     rows: Float[np.ndarray, "n d"] = field(repr=False)
+    settings: dict = field(repr=False)
 
 
 def embed(
@@ -50,7 +54,7 @@ def embed(
     device: Device = "auto",
     precision: Precision = "auto",
     cache: bool = True,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> Iterator[Rows]:
     """Embeddings of every set of inputs for every seed, seed by seed; inputs are prepared once for all of them.
 
@@ -61,28 +65,32 @@ def embed(
         device, precision: as ``util.encoders.open_clip_pair.load``.
         cache: whether to read and write the cache folder. What is there is used if all its settings are the same;
             one seed is written at a time, so that a run that was stopped goes on where it was.
-        say: takes one line where the cache cannot be written.
+        say: takes one line if the cache cannot be written.
 
     Raises:
         UserError: as the encoder's ``load`` and ``encode``, or fewer than two inputs.
     """
     inputs, prepared = [each for each in inputs if each.modality in named.modalities], {}
     for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=len(seeds) < 2):
+        towers: dict[str, Tower] = {}
         identity = named.identity(seed, device, precision) if cache else None
-        paths = [_path(identity, each) for each in inputs]
-        found = [_cached(path, each) if path else None for path, each in zip(paths, inputs, strict=True)]
-        towers = (
-            {} if all(f is not None for f in found) else {t.modality: t for t in named.load(seed, device, precision)}
-        )
-        for k, (each, path, rows) in enumerate(zip(inputs, paths, found, strict=True)):
-            if rows is None and each.modality in towers:
+        for k, each in enumerate(inputs):
+            path = _path(identity, each)
+            found = _cached(path, each) if path else None
+            if found is None and not towers:
+                towers = {tower.modality: tower for tower in named.load(seed, device, precision)}
+            if found is None and each.modality in towers:
                 tower = towers[each.modality]
+                if cache and identity is None and named.kind == "huggingface":  # known now: commit and digests
+                    path = _path(dict(tower.settings), each)
+                    found = _cached(path, each)
+            if found is None and each.modality in towers:
                 if k not in prepared:
                     prepared[k] = each.tensor(tower)
-                rows = tower.encode(prepared[k], progress=len(prepared[k]) > MANY)
-                _keep(path, rows, each, say)
-            if rows is not None:
-                yield Rows(named.label(each.modality), each, seed, rows)
+                found = tower.encode(prepared[k], progress=len(prepared[k]) > MANY), dict(tower.settings)
+                say = _keep(path, *found, each, say)
+            if found is not None:
+                yield Rows(named.label(each.modality), each, seed, *found)
 
 
 def _path(identity: dict | None, inputs: Inputs) -> Path | None:
@@ -93,28 +101,33 @@ def _path(identity: dict | None, inputs: Inputs) -> Path | None:
     return cache_folder() / "rows" / f"{hashlib.sha256(canonical.encode()).hexdigest()}.safetensors"
 
 
-def _cached(path: Path, inputs: Inputs) -> np.ndarray | None:
-    """Rows kept before, if they are whole; which inputs were left out comes back with them."""
+def _cached(path: Path, inputs: Inputs) -> tuple[np.ndarray, dict] | None:
+    """Rows kept before and their tower's settings, if whole; which inputs were left out comes back with them."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="np") as file:
             rows, told = file.get_tensor("rows"), json.loads((file.metadata() or {}).get("told", "{}"))
-    except (SafetensorError, OSError, ValueError):
+        skipped, counts, settings = (dict(told[key]) for key in ("skipped", "counts", "settings"))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
     if rows.ndim != 2 or rows.dtype != np.float32 or not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
         return None
-    inputs.skipped.update({int(row): reason for row, reason in told.get("skipped", {}).items()})
-    inputs.counts.update(told.get("counts", {}))
-    return rows
+    inputs.skipped.update({int(row): reason for row, reason in skipped.items()})
+    inputs.counts.update(counts)
+    return rows, settings
 
 
-def _keep(path: Path | None, rows: np.ndarray, inputs: Inputs, say: Callable[[str], None]) -> None:
+def _keep(path: Path | None, rows: np.ndarray, settings: dict, inputs: Inputs, say: Say) -> Say:
+    """Writes rows into the cache; where that fails it says so, and gives a ``say`` that is silent from then on."""
     if path is None:
-        return
-    told = json.dumps({"skipped": inputs.skipped, "counts": inputs.counts})
+        return say
+    told = json.dumps({"skipped": inputs.skipped, "counts": inputs.counts, "settings": settings})
     try:
         with replacing(path) as part:
             save_file({"rows": rows}, part, metadata={"told": told})
-    except UserError as error:
-        say(f"[cache] not kept for the next time: {error}")
+    except (UserError, SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[-120:]
+        say(f"[cache] {path.parent}: embeddings are not kept for the next time ({reason})")
+        return lambda line: None
+    return say

@@ -16,8 +16,8 @@ from util.arc_cosine import arc_cosine_kernel, preactivation_correlation, seed_s
 from util.arrays import as_count, as_numbers
 from util.errors import UserError
 
-TRIALS_AT_ONCE = 32
-"""Trials whose normals are in memory at a time: 2 MB at d_out 4096, what a second-level cache holds."""
+UNITS_AT_ONCE = 2**17
+"""Units, with two normals each, that are in memory at a time: 1 MB in float32, what a second-level cache holds."""
 
 BATCHES = 20
 """Independent parts that the trials are divided into, for the standard error of a slope."""
@@ -83,8 +83,8 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
     streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(len(parts))
     for part, stream, total, square in zip(parts, streams, sums, squares, strict=True):
         generator = np.random.default_rng(stream)
-        for start in range(0, len(part), TRIALS_AT_ONCE):
-            shape = (2, min(TRIALS_AT_ONCE, len(part) - start), _relu_kernel.SMALLEST, widest // 8)
+        for start in range(0, len(part), UNITS_AT_ONCE // widest):
+            shape = (2, min(UNITS_AT_ONCE // widest, len(part) - start), _relu_kernel.SMALLEST, widest // 8)
             first, second = generator.standard_normal(shape, dtype=np.float32)
             _relu_kernel.add_outcomes(first, second, rho, c, limit, raised, total, square)
     d_out = 8 * 2 ** np.arange(levels)

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from PIL import Image
 
 from util.errors import UserError
-from util.files import cache_folder
+from util.files import cache_folder, sha256
 from util.published import reachable
 
 CaptionRule = Literal["first", "last", "all"]
@@ -130,7 +130,7 @@ def from_folder(
     """A folder laid out as MSCOCO's archives unpack.
 
     ``source["revision"]`` is the sha256 of the annotation file and ``source["photographs"]`` one of the names and
-    sizes of the photographs, so that another folder, or a photograph mended since, counts as other data.
+    contents of the photographs, so that another folder, or a photograph mended since, counts as other data.
 
     Raises:
         UserError: no such folder, an unknown split, a damaged annotation file, missing photographs.
@@ -145,9 +145,9 @@ def from_folder(
             f"{folder / split}: {len(missing)} of the {len(paths)} captioned photographs are missing, "
             f"first {missing[0].name}; get {split}.zip from https://cocodataset.org/#download"
         )
-    sizes = json.dumps([[path.name, path.stat().st_size] for path in paths])
+    content = json.dumps([[path.name, sha256(path)] for path in paths])
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
-    about["photographs"] = f"sha256:{hashlib.sha256(sizes.encode()).hexdigest()}"
+    about["photographs"] = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
     openers = [lambda path=path: Image.open(path) for path in paths]
     return _assemble(openers, [name for _, name, _ in rows], [texts for _, _, texts in rows], caption, about)
 

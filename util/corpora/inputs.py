@@ -1,5 +1,6 @@
 """Inputs for one tower, named and described: real ones, ready for its preprocessing, or noise that the tower draws."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -31,7 +32,7 @@ class Inputs:
         about: all that they depend on, as plain values for records and cache keys.
         items: raw inputs, iterable more than once; None for noise.
         skipped: row -> reason, filled while the items are read.
-        counts: what else reading them finds: "fill_the_context", captions as long as the tower takes, or cut to it.
+        counts: what else reading them finds: how many captions are as long as a tower takes, or were cut to that.
     """
 
     name: str
@@ -58,7 +59,8 @@ class Inputs:
             raise UserError(f"{self.name}: a cosine needs two inputs or more{reason}")
         tensor = torch.cat(parts)
         if tower.lengths is not None:
-            self.counts["fill_the_context"] = int((tower.lengths(tensor) == tensor.shape[1]).sum())
+            full = int((tower.lengths(tensor) == tensor.shape[1]).sum())
+            self.counts[f"as_long_as_the_context_of_{tower.name}_or_cut_to_it"] = full
         return tensor
 
     def describe(self) -> dict:
@@ -80,8 +82,10 @@ def noise(modality: Modality, n: int, seed: int) -> Inputs:
 def photograph_crops(n: int, seed: int) -> Inputs:
     """Crops of the two photographs that ship inside scikit-learn."""
     _check_count(n, "--images")
+    crops = photographs.crops(n, seed)
     about = {"dataset": photographs.NAME, "source": photographs.SOURCE, "n": n, "seed": seed}
-    return Inputs(photographs.NAME, "image", n, about, photographs.crops(n, seed))
+    about["sha256"] = _digest(crop.tobytes() for crop in crops)
+    return Inputs(photographs.NAME, "image", n, about, crops)
 
 
 def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
@@ -89,11 +93,13 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     _check_count(n, "the number of scenes")
     drawn = pictures.scenes(n, seed=seed, split="all")
     about = {"dataset": "generated scenes (util.corpora.pictures)", "split": "all", "n": n, "seed": seed}
-    images = Inputs("scenes", "image", n, {**about, "what": "pictures"}, list(drawn.images))
-    return images, Inputs("captions of scenes", "text", n, {**about, "what": "captions"}, list(drawn.captions))
+    pixels, captions = list(drawn.images), list(drawn.captions)
+    images = Inputs("scenes", "image", n, {**about, "sha256": _digest(p.tobytes() for p in pixels)}, pixels)
+    texts = {**about, "sha256": _digest(caption.encode() for caption in captions)}
+    return images, Inputs("captions of scenes", "text", n, texts, captions)
 
 
-def real(folder: Path | None, n_images: int, n_captions: int, seed: int, download: bool) -> tuple[Inputs, Inputs]:
+def real(folder: Path | None, n_images: int, n_captions: int, seed: int, download: bool) -> list[Inputs]:
     """Real pictures and captions: MSCOCO's where a folder is given or may be downloaded, else what the package has.
 
     Raises:
@@ -101,47 +107,52 @@ def real(folder: Path | None, n_images: int, n_captions: int, seed: int, downloa
     """
     if folder is not None or download:
         return mscoco(folder, n_images, n_captions)
-    return photograph_crops(n_images, seed), scenes(n_captions, seed)[1]
+    return [photograph_crops(n_images, seed), scenes(n_captions, seed)[1]]
 
 
-def mscoco(folder: Path | None, n_images: int, n_captions: int) -> tuple[Inputs, Inputs]:
+def mscoco(folder: Path | None, n_images: int, n_captions: int) -> list[Inputs]:
     """MSCOCO photographs and captions: from a local folder, or from the hub where none is given (val2017).
 
-    Photographs are those of val2017 if the folder has them, else of train2017. Captions are the first of each image
-    of val2017, else of the photographs' split; empty ones are left out and counted.
+    Photographs are those of val2017 if the folder has them, else of train2017; a folder without either gives captions
+    alone. Captions are the first that is not empty of each image of val2017, else of the photographs' split.
 
     Raises:
         UserError: as ``util.corpora.coco.load``.
     """
     _check_count(n_images, "--images"), _check_count(n_captions, "--captions")
-    split = "val2017"
-    if folder is not None and not (Path(folder) / split).is_dir() and (Path(folder) / "train2017").is_dir():
-        split = "train2017"
-    captioned = coco.load(folder, split=split, caption="first", n=n_images)
-    skipped: dict[int, str] = {}
-    images = Inputs(
-        f"MSCOCO {split}",
-        "image",
-        len(captioned),
-        {**captioned.source, "what": "photographs"},
-        captioned.readable(skipped),
-        skipped,
-    )
-    return images, _coco_captions(folder, split, n_captions)
-
-
-def _coco_captions(folder: Path | None, split: str, n: int) -> Inputs:
     if folder is None:
-        captioned = coco.load(None, split=split, caption="first", n=n)
-        first, about = list(captioned.captions), dict(captioned.source)
-    else:
-        split = "val2017" if (Path(folder) / "annotations" / "captions_val2017.json").is_file() else split
-        rows, revision = coco.read_captions(folder, split)
-        first = [texts[0] for _, _, texts in rows[:n]]
-        about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
-    kept = [caption for caption in first if caption.strip()]
-    about |= {"what": "captions", "caption_rule": "first", "n": len(kept), "empty_captions": len(first) - len(kept)}
+        captioned, said, skipped = *(coco.load(None, caption="first", n=n) for n in (n_images, n_captions)), {}
+        about = {"what": "photographs", **captioned.source}
+        images = Inputs("MSCOCO val2017", "image", len(captioned), about, captioned.readable(skipped), skipped)
+        about = {"what": "captions", **said.source}
+        return [images, Inputs("MSCOCO val2017 captions", "text", len(said.captions), about, list(said.captions))]
+    splits = [split for split in ("val2017", "train2017") if (Path(folder) / split).is_dir()]
+    captions = _captions(folder, splits[0] if splits else "val2017", n_captions)
+    if not splits:
+        return [captions]
+    captioned, skipped = coco.from_folder(folder, splits[0], "first", n_images), {}
+    about = {**captioned.source, "what": "photographs"}
+    return [
+        Inputs(f"MSCOCO {splits[0]}", "image", len(captioned), about, captioned.readable(skipped), skipped),
+        captions,
+    ]
+
+
+def _captions(folder: Path, split: str, n: int) -> Inputs:
+    split = "val2017" if (Path(folder) / "annotations" / "captions_val2017.json").is_file() else split
+    rows, revision = coco.read_captions(folder, split)
+    said = [[text for text in texts if text.strip()] for _, _, texts in rows[:n]]
+    empty = sum(len(texts) for _, _, texts in rows[:n]) - sum(map(len, said))
+    kept = [texts[0] for texts in said if texts]
+    _check_count(len(kept), f"the number of captions in {folder}")
+    about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
+    about |= {"caption_rule": "first", "n": len(kept), "empty_captions": empty}
     return Inputs(f"MSCOCO {split} captions", "text", len(kept), about, kept)
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    """One sha256 of the sha256 of every part: the content, and where one part ends."""
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _check_count(n: int, what: str) -> None:

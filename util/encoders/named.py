@@ -1,6 +1,7 @@
 """Encoders by name: "open_clip:ViT-B-16:laion2b_s34b_b88k" and the like, with trained or random weights."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,10 +21,10 @@ KINDS = {
     "torchvision": "torchvision:resnet18[:WEIGHTS]",
     "open_clip": "open_clip:MODEL[:TAG or checkpoint file]",
     "huggingface": "huggingface:NAME or folder",
-    "small_clip": "small_clip",
     "python": "python:FILE.py:FUNCTION",
 }
-"""How each kind is written."""
+"""How each kind is written on a command line. The project's own "small_clip" is there from Python: its pictures have 32
+pixels a side and its captions few words."""
 
 PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch", "huggingface": "transformers"}
 
@@ -53,10 +54,9 @@ class Named:
         """
         kind, _, rest = text.partition(":")
         parts = [rest] if kind == "huggingface" else [part for part in rest.split(":", 1) if part]
-        needed = {"small_clip": 0, "python": 2}.get(kind, 1)
-        if kind not in KINDS or len(parts) < needed or "" in parts or (kind == "small_clip" and parts):
+        if kind not in KINDS or len(parts) < (2 if kind == "python" else 1) or "" in parts:
             raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
-        return cls(kind, *(parts or ["small CLIP"]))
+        return cls(kind, *parts)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -98,8 +98,8 @@ class Named:
             "seed": seed,
             "device": target.type,
             "dtype": str(dtype),
-            "pixels": self.pixels,
-            "versions": {p: _version(p) for p in ("torch", PACKAGES.get(self.kind)) if p},
+            "pixels": self.pixels if seed is not None else "own",
+            "versions": {p: _version(p) for p in ("torch", "torchvision", "pillow", PACKAGES.get(self.kind)) if p},
         }
 
     def _torchvision(self, seed: int | None, device: Device, precision: Precision) -> list[Tower]:
@@ -113,7 +113,8 @@ class Named:
         if seed is None and self.tag is None:
             raise UserError(f"open_clip:{self.name}: say which trained weights, for instance open_clip:ViT-B-32:openai")
         tag = self.tag if seed is None else None
-        return open_clip_pair.load(self.name, tag, seed or 0, device, precision, self.pixels)
+        pixels = "own" if seed is None else self.pixels
+        return open_clip_pair.load(self.name, tag, seed or 0, device, precision, pixels)
 
     def _huggingface(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
         from util.encoders import hugging_face
@@ -134,8 +135,10 @@ class Named:
         file = Path(self.name)
         if not file.is_file():
             raise UserError(f"{file}: no such file; write python:FILE.py:FUNCTION")
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        module = importlib.util.module_from_spec(spec)
+        spec = importlib.util.spec_from_file_location(f"own_{file.stem}", file)
+        if spec is None:
+            raise UserError(f"{file}: not a Python file; write python:FILE.py:FUNCTION")
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
             pair = getattr(module, self.tag)()
@@ -166,19 +169,17 @@ def from_callables(
 
 def _own(name: str, modality: Modality, function: Callable, probe) -> Tower:
     def rows(inputs: list) -> torch.Tensor:
-        given = function(inputs)
+        try:
+            given = function(inputs)
+        except Exception as error:  # the function is the user's own
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{name}: the {modality} function failed on {len(inputs)} inputs ({reason})") from error
         given = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(np.asarray(given))
         if given.ndim != 2 or len(given) != len(inputs) or not given.is_floating_point():
             raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
         return given.float()
 
-    try:
-        width = rows([probe]).shape[1]
-    except UserError:
-        raise
-    except Exception as error:  # the function is the user's own
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{name}: the {modality} function failed on one input ({reason})") from error
+    width = rows([probe]).shape[1]
     return Tower(
         name=name,
         weights="your own",

@@ -82,7 +82,11 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 def _in_channels_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda pixels: network(pixels.contiguous(memory_format=torch.channels_last))
+    def forward(pixels: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # else not float32 on a GPU
+            return network(pixels.contiguous(memory_format=torch.channels_last))
+
+    return forward
 
 
 def _fetched(name: str, weights: torchvision.models.WeightsEnum) -> dict:

@@ -186,7 +186,7 @@ def random(seed: int, device: str | torch.device = "cpu") -> SmallClip:
     """The untrained twin: weights drawn by open_clip from ``seed``; torch's global generator stays as it was."""
     settings = config()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = CLIP(**settings["model"])
     device = torch.device(device)
     tokenizer = Tokenizer(settings["words"], settings["model"]["text_cfg"]["context_length"])

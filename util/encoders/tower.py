@@ -1,17 +1,16 @@
 """One tower: photographs, captions or ready tensors in, unit rows out. An encoder is one tower or a pair of them."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import linear
 from tqdm import tqdm
 
 from util.cli import Device, resolve_device
@@ -21,11 +20,11 @@ Modality = Literal["image", "text"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Pixels = Literal["own", "imagenet"]
 
-WORTH_IT = 1.3
-"""How many times as fast bfloat16 must be for "auto" to take it."""
-
 CPU_BATCH, GPU_BATCH = 16, 256
-"""Inputs per batch: on a CPU as many as keep the activations near its caches (measured: 16 beats 8 and 64)."""
+"""Pictures per batch: on a CPU as many as keep the activations near its caches (measured: 16 beats 8 and 64)."""
+
+CPU_TOKENS, GPU_TOKENS = 1024, 16_384
+"""Tokens per batch of captions at their true length."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ class Tower:
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
-            batch_size: how many go through the network at a time; None: 16 on a CPU, 256 on a GPU. It changes the
-                last bits at most.
+            batch_size: how many go through the network at a time; None: 16 on a CPU, 256 on a GPU, and captions of
+                known length by their tokens. It changes the last bits at most.
             progress: whether to show a bar.
 
         Returns:
@@ -77,9 +76,8 @@ class Tower:
         """
         if isinstance(inputs, str):
             raise UserError(f"captions must be a list of strings, not one string: {inputs!r}")
-        size = (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH) if batch_size is None else batch_size
-        if size < 1:
-            raise UserError(f"the batch size must be at least 1, not {size}")
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"the batch size must be at least 1, not {batch_size}")
         what = {"image": "images", "text": "captions"}[self.modality]
         if self.lengths is not None and not isinstance(inputs, Tensor):  # to know which are of like length
             captions = list(inputs)
@@ -87,7 +85,7 @@ class Tower:
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2, "disable": not progress}
         with tqdm(total=total, **about) as bar:
-            rows = self._encode(inputs, size, bar)
+            rows = self._encode(inputs, batch_size, bar)
         if not len(rows):
             raise UserError(f"{self.name}: there are no {what} to encode")
         norms = np.linalg.norm(rows, axis=1)
@@ -97,22 +95,34 @@ class Tower:
         return rows / norms[:, None]
 
     @torch.inference_mode()
-    def _encode(self, inputs: Iterable | Tensor, size: int, bar: tqdm) -> np.ndarray:
+    def _encode(self, inputs: Iterable | Tensor, size: int | None, bar: tqdm) -> np.ndarray:
         """Rows as the network gives them, float32."""
         if not isinstance(inputs, Tensor):
             parts, remaining = [np.empty((0, self.width), np.float32)], iter(inputs)
-            while batch := list(islice(remaining, size)):
+            while batch := list(islice(remaining, size or self._most(CPU_BATCH, GPU_BATCH))):
                 parts.append(self._rows(self.prepare(batch)))
                 bar.update(len(batch))
             return np.concatenate(parts)
         rows = np.empty((len(inputs), self.width), np.float32)
-        order = torch.arange(len(inputs))
-        if self.lengths is not None and len(inputs):
-            order = self.lengths(inputs).argsort(descending=True, stable=True)
-        for chosen in order.split(size):
+        for chosen in self._batches(inputs, size):
             rows[chosen.numpy()] = self._rows(inputs[chosen])
             bar.update(len(chosen))
         return rows
+
+    def _batches(self, inputs: Tensor, size: int | None) -> Iterator[Tensor]:
+        """Row numbers of each batch; inputs whose lengths are known go together by length, the longest first."""
+        if self.lengths is None or not len(inputs):
+            yield from torch.arange(len(inputs)).split(size or self._most(CPU_BATCH, GPU_BATCH))
+            return
+        lengths, tokens = self.lengths(inputs), self._most(CPU_TOKENS, GPU_TOKENS)
+        order = lengths.argsort(descending=True, stable=True)
+        while len(order):
+            count = size or max(1, tokens // int(lengths[order[0]]))
+            yield order[:count]
+            order = order[count:]
+
+    def _most(self, on_cpu: int, on_gpu: int) -> int:
+        return on_cpu if self.device.type == "cpu" else on_gpu
 
     def _rows(self, batch: Tensor) -> np.ndarray:
         return self.forward(batch.to(self.device)).float().cpu().numpy()
@@ -149,7 +159,7 @@ def checked_device(device: Device) -> torch.device:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of weights and activations: "auto" is bfloat16 where it is clearly the faster, else float32.
+    """The dtype of weights and activations: "auto" is bfloat16 where the hardware computes in it, else float32.
 
     Raises:
         UserError: an unknown word.
@@ -157,26 +167,17 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     if precision not in get_args(Precision):
         raise UserError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
     if precision == "auto":
-        return torch.bfloat16 if bfloat16_gain(device.type) >= WORTH_IT else torch.float32
+        return torch.bfloat16 if computes_in_bfloat16(device.type) else torch.float32
     return getattr(torch, precision)
 
 
 @lru_cache
-def bfloat16_gain(device: str) -> float:
-    """How many times as fast as in float32 a layer of ViT-B/32 is in bfloat16 here, by trial (a few milliseconds).
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether the hardware multiplies in bfloat16; where it does not, emulation is some ten times slower than float32.
 
-    CPUs with AMX or AVX512-BF16 give 2 to 4; others emulate it, ten times slower than float32.
+    CPUs with AMX or AVX512-BF16, or ARM's bf16, as Linux lists their features, and GPUs from Ampere on.
     """
-    x, weight = torch.ones(400, 768, device=device), torch.ones(3072, 768, device=device)
-
-    def seconds(dtype: torch.dtype) -> float:
-        a, b, best = x.to(dtype), weight.to(dtype), float("inf")
-        for _ in range(4):
-            start = time.perf_counter()
-            linear(a, b)
-            if device != "cpu":
-                torch.cuda.synchronize()
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    return seconds(torch.float32) / seconds(torch.bfloat16)
+    if device != "cpu":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    listed = Path("/proc/cpuinfo")
+    return listed.is_file() and bool({"amx_bf16", "avx512_bf16", "bf16"} & set(listed.read_text().split()))
