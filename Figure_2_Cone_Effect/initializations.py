@@ -47,11 +47,11 @@ class Settings(cli.Common):
     output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
     seeds: int = 25
     """Random initializations of each encoder: seed, seed + 1, ..."""
-    images: int = 10
+    images: int = 8
     """Real pictures for each seed."""
-    captions: int = 20
+    captions: int = 16
     """Real captions for each seed."""
-    noise: tuple[int, int] = (10, 20)
+    noise: tuple[int, int] = (8, 16)
     """Noise inputs for each seed: pictures, token sequences."""
     points: int = 200
     """Most points of each seed in the pictures, a random subset by the seed; the numbers use all."""

@@ -14,10 +14,6 @@ from util.encoders.tower import Modality, Tower
 from util.errors import UserError
 
 NOISE = "noise"
-FEW = {"image": 10, "text": 20}
-"""Inputs of each modality for each seed where a CPU has to do: what Figure 2 (a) and (c) share, so that (c) finds the
-first ten seeds made."""
-
 CHUNK = 64
 
 
