@@ -20,7 +20,7 @@ env: .venv/.installed ## make .venv and install the locked packages (a few minut
 	@test -x $(BIN)/python || { echo "[env] making .venv"; $(PYTHON) -m venv .venv; }
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "[env] installing the packages of requirements.lock into .venv (PyTorch is the large one)"
-	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 	@echo "[env] ready"

@@ -73,6 +73,7 @@ def embed(
     inputs, prepared = [each for each in inputs if each.modality in named.modalities], {}
     for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=len(seeds) < 2):
         towers: dict[str, Tower] = {}
+        tower = None  # so that one network is gone before the next is made: its memory is used again
         identity = named.identity(seed, device, precision) if cache else None
         for k, each in enumerate(inputs):
             path = _path(identity, each)
