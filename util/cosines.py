@@ -124,30 +124,31 @@ class _UnitRows:
     def __init__(self, x: Tensor):
         self.x, self.dtype = x, result_dtype(x)
         self.inverse = (1 / nonzero_norms(x))[:, None]
-        spans = range(0, len(x), TILE_COLUMNS)
         small = x.numel() * 4 <= UNIT_COPY_BYTES
-        parts = [self._unit(i, i + TILE_COLUMNS) for i in spans] if small else None
-        self.mean = sum(part.sum(0) for part in parts or self._parts(spans)) / len(x)
-        half = self.mean @ self.mean / 2
-        self.offsets = torch.cat([part @ self.mean for part in parts or self._parts(spans)]) - half
-        self.copy = torch.cat([(part - self.mean).to(self.dtype) for part in parts]) if small else None
+        rows = len(x) if small else TILE_COLUMNS
+        self.wide = x.new_empty(rows, x.shape[1], dtype=torch.float64)  # the one float64 copy: whole, or of a slice
+        spans = [(i, min(i + rows, len(x))) for i in range(0, len(x), rows)]
+        self.mean = sum(self._unit(*span).sum(0) for span in spans) / len(x)
+        self.offsets = x.new_empty(len(x), dtype=torch.float64)
+        for start, stop in spans:
+            torch.mv(self._unit(start, stop), self.mean, out=self.offsets[start:stop])
+        self.offsets -= self.mean @ self.mean / 2
+        self.copy = self._unit(0, len(x)).sub_(self.mean).to(self.dtype) if small else None
+        self.wide = None if small else self.wide
 
     def _unit(self, start: int, stop: int) -> Tensor:
-        return self.x[start:stop].double() * self.inverse[start:stop]
-
-    def _parts(self, spans: range):
-        return (self._unit(i, i + spans.step) for i in spans)
-
-    def _make(self, start: int, stop: int) -> Tensor:
-        return (self._unit(start, stop) - self.mean).to(self.dtype)
+        return torch.mul(self.x[start:stop], self.inverse[start:stop], out=self.wide[: stop - start])
 
     def mean_cosine(self) -> float:
         """Mean over all pairs from the closed form, about which the moments are taken to keep their digits."""
         n = len(self.x)
         return float((n * (self.mean @ self.mean) - 1) / (n - 1))
 
-    def rows(self, start: int, stop: int) -> Tensor:
-        return self._make(start, stop) if self.copy is None else self.copy[start:stop]
+    def rows(self, start: int, stop: int, out: Tensor) -> Tensor:
+        """Rows of a slice: a view of the copy, or made in ``out`` (at least as many rows), so that no memory churns."""
+        if self.copy is not None:
+            return self.copy[start:stop]
+        return out[: stop - start].copy_(self._unit(start, stop).sub_(self.mean))
 
 
 class _Tile(NamedTuple):
@@ -172,11 +173,13 @@ class _Tile(NamedTuple):
 def _tiles(unit: _UnitRows):
     """Yields every tile that holds pairs i < j."""
     n = len(unit.x)
-    buffer = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=unit.dtype, device=unit.x.device)
+    made = {"dtype": unit.dtype, "device": unit.x.device}
+    buffer, few = torch.empty(TILE_ROWS * TILE_COLUMNS, **made), torch.empty(TILE_ROWS, unit.x.shape[1], **made)
+    many = torch.empty(TILE_COLUMNS, unit.x.shape[1], **made)
     for top in range(0, n, TILE_ROWS):
-        rows = unit.rows(top, min(top + TILE_ROWS, n))
+        rows = unit.rows(top, min(top + TILE_ROWS, n), few)
         for left in range(top, n, TILE_COLUMNS):
-            columns = unit.rows(left, min(left + TILE_COLUMNS, n))
+            columns = unit.rows(left, min(left + TILE_COLUMNS, n), many)
             products = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
             torch.mm(rows, columns.T, out=products)
             offsets = unit.offsets[top : top + len(rows)], unit.offsets[left : left + len(columns)]
