@@ -113,3 +113,14 @@ def test_the_lock_names_exact_versions_and_no_addresses():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     assert all(re.match(r"[A-Za-z0-9._-]+==[\w.+]+( ; .+)?$", line) for line in lines)
     assert not any("://" in line or line.startswith("-") for line in lines)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("[FT]*_*/*.ipynb")), ids=lambda path: path.name)
+def test_committed_notebooks_are_executed_short_and_small(path):
+    import nbformat
+
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert len(code) <= 15
+    assert path.stat().st_size < 500_000
+    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)

@@ -1,10 +1,12 @@
 """One look for every figure: style, colours, and how a figure is saved."""
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 OTHER = "#0072B2"
 """Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
@@ -68,6 +70,17 @@ def temperature_label(temperature: float) -> str:
 def plain(name: str) -> str:
     """A name as a label: no mathematics, and not left out of a legend for a leading underscore."""
     return f" {name}".replace("$", r"\$") if name.startswith("_") else name.replace("$", r"\$")
+
+
+def shown(figure: Figure):
+    """A figure for a notebook's output: a PNG of 128 colours, a third of the usual size; closes the figure."""
+    from IPython.display import Image as Shown
+
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=110)
+    plt.close(figure)
+    Image.open(full).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return Shown(small.getvalue())
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
