@@ -239,9 +239,10 @@ def measure(parts: Sequence[Part]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def by_panel(parts: Sequence[Part]) -> dict[tuple, list[Part]]:
-    """Parts that share a panel, in the order of the figure's rows."""
+    """Parts that share a panel, in the order of the figure's rows, the paper's encoders first."""
     groups: dict[tuple, list[Part]] = {}
-    for part in sorted(parts, key=lambda part: list(ROWS).index(part.row)):
+    rows, papers = list(ROWS), {name: k for k, name in enumerate(COLUMNS)}
+    for part in sorted(parts, key=lambda part: (rows.index(part.row), papers.get(part.encoder, len(papers)))):
         groups.setdefault((part.encoder, part.weights, part.input, part.row), []).append(part)
     return groups
 
