@@ -584,3 +584,30 @@ def test_unknown_devices_and_precisions_are_refused(saved):
         hugging_face.load(folder, device="tpu")
     with pytest.raises(UserError, match="unknown precision 'float8'"):
         hugging_face.load(folder, precision="float8")
+
+
+def test_embeddings_over_seeds_are_kept_by_what_the_folder_holds(own, tmp_path, monkeypatch):
+    from util.corpora import inputs
+    from util.encoders.named import Named
+    from util.encoders.tower import Tower
+    from util.seeds import embed
+
+    folder = own()
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    encoded, encode = [], Tower.encode
+    monkeypatch.setattr(Tower, "encode", lambda tower, *a, **k: (encoded.append(1), encode(tower, *a, **k))[1])
+    what = [inputs.noise("image", 2, 0), inputs.noise("text", 3, 0)]
+
+    def rows(seeds):
+        return [each.rows for each in embed(Named.parse(f"huggingface:{folder}"), what, seeds, device="cpu")]
+
+    first = rows([0, None])
+    assert len(encoded) == 4
+    again = rows([0, None])
+    assert len(encoded) == 4, "the second time from the cache"
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not np.allclose(first[0], first[2], atol=1e-3), "random and trained weights differ"
+    path = folder / "preprocessor_config.json"
+    path.write_text(path.read_text().replace('"do_normalize": true', '"do_normalize": false'))
+    rows([0])
+    assert len(encoded) == 6, "another configuration is another encoder"
