@@ -62,7 +62,7 @@ class Settings(cli.Common):
     pixels: Literal["own", "imagenet"] = "own"
     """Pixel statistics for CLIP: its own, or ImageNet's as the released notebooks have it."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Of the transformers; auto takes bfloat16 where it is the faster. ResNet-18 is always float32."""
+    """Of the transformers; auto takes bfloat16 where the hardware has it. ResNet-18 is always float32."""
 
 
 PRESETS = {

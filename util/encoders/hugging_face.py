@@ -70,7 +70,7 @@ def load(
         seed: of random weights: the same seed gives the same weights whatever was drawn before, and nothing else
             is disturbed.
         device: "auto" takes a GPU where there is one.
-        precision: of weights and activations; "auto": bfloat16 where it is the faster.
+        precision: of weights and activations; "auto": bfloat16 where the hardware has it.
         revision: branch, tag or commit on the hub; None: its main branch, whose commit the settings say.
 
     Raises:

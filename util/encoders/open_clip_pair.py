@@ -48,7 +48,7 @@ def load(
         seed: of random weights: the same seed gives the same weights whatever was drawn before, and nothing else
             is disturbed.
         device: "auto" takes a GPU where there is one.
-        precision: of weights and activations; "auto": bfloat16 where it is the faster (cosine to float32 above 0.9999).
+        precision: of weights and activations; "auto": bfloat16 where the hardware has it (cosine to float32 > 0.9999).
         pixels: mean and standard deviation that images are normalised with: the model's "own", or "imagenet".
 
     Raises:
