@@ -35,16 +35,26 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Tensor:
     Raises:
         UserError: not an array of real numbers, not 2-D, too few rows, no columns, or a value that is not finite.
     """
-    tensor = _as_tensor(x, name)
-    if tensor.ndim != 2:
-        raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(tensor.shape)}")
-    if tensor.shape[0] < least_rows or tensor.shape[1] < 1:
-        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(tensor.shape)}")
+    tensor = as_rows(x, name, least_rows)
     for start, block in blocks(tensor):
         finite = torch.isfinite(block.abs().amax(dim=1))  # NaN and infinity both survive amax
         if not finite.all():
             row = start + int((~finite).nonzero()[0])
             raise UserError(f"{name} holds a value that is not finite, first in row {row}; remove or mend that row")
+    return tensor
+
+
+def as_rows(x, name: str = "x", least_rows: int = 1) -> Tensor:
+    """``as_matrix`` without a look at the values: for arrays that are mapped from a file and read once, in blocks.
+
+    Raises:
+        UserError: as ``as_matrix``, but for values that are not finite.
+    """
+    tensor = _as_tensor(x, name)
+    if tensor.ndim != 2:
+        raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(tensor.shape)}")
+    if tensor.shape[0] < least_rows or tensor.shape[1] < 1:
+        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(tensor.shape)}")
     return tensor
 
 

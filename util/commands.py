@@ -1,8 +1,7 @@
 """The console command: ``modality-gap`` or ``python -m util``."""
 
 import json
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +9,30 @@ import numpy as np
 import tyro
 
 from util import cli, published, readme, records, report
-from util.embeddings import Embeddings
+from util.embeddings import Embeddings, Stored
 from util.errors import UserError
-from util.geometry import Side, gap_distance, matched_cosine, mean_cosine, shift
+from util.geometry import Side, gap_distance, shift
+from util.measures import Measures, measure_all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Gap distance and cosines of your own embeddings, on the terminal."""
+    """Gap distance, cosines, relative gap and separability of your own embeddings, on the terminal."""
 
     embeddings: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """.npy, .npz or .safetensors files."""
     as_json: bool = False
     """Print json, one object for each file and pair of modalities."""
+    seed: int = 0
+    """Seed of the sample and the folds of the separability."""
 
     def __call__(self) -> None:
         if not self.embeddings:
             raise UserError("measure needs a file of embeddings, for instance: modality-gap measure mine.npz")
         for path in self.embeddings:
-            for row in measures(Embeddings.load(path)):
-                cli.say(json.dumps({"embeddings": str(path), **row}) if self.as_json else _as_text(path, row))
+            for found in measure_all(Stored.open(path), self.seed):
+                told = {"embeddings": str(path), **asdict(found)}
+                cli.say(json.dumps(told) if self.as_json else _as_text(path, found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,36 +143,16 @@ COMMANDS = {
 }
 
 
-def measures(embeddings: Embeddings) -> list[dict]:
-    """Gap distance, matched cosine (None when unpaired) and mean cosines of every pair of modalities."""
-    rows = []
-    for a, b in combinations(embeddings.names, 2):
-        x, y = embeddings.modalities[a], embeddings.modalities[b]
-        at = [embeddings.names.index(name) for name in (a, b)]
-        paired = embeddings.pairs is not None
-        rows.append(
-            {
-                "modalities": [a, b],
-                "rows": [len(x), len(y)],
-                "dim": embeddings.dim,
-                "gap_distance": gap_distance(x, y),
-                "matched_cosine": matched_cosine(*(m[embeddings.pairs[:, i]] for m, i in zip((x, y), at, strict=True)))
-                if paired
-                else None,
-                "mean_cosine": [mean_cosine(x), mean_cosine(y)],
-            }
-        )
-    return rows
-
-
-def _as_text(path: Path, row: dict) -> str:
-    (a, b), (n, m), (within_a, within_b) = row["modalities"], row["rows"], row["mean_cosine"]
-    matched = "not paired" if row["matched_cosine"] is None else f"{row['matched_cosine']:.4f}"
+def _as_text(path: Path, found: Measures) -> str:
+    other, text = found.modalities
+    matched, relative = ("not paired" if v is None else f"{v:.4f}" for v in (found.matched_cosine, found.relative_gap))
     return (
-        f"{path}: {a} ({n} x {row['dim']}) and {b} ({m} x {row['dim']})\n"
-        f"  gap distance           {row['gap_distance']:.4f}\n"
+        f"{path}: {other} ({found.n_other} x {found.dim}) and {text} ({found.n_text} x {found.dim})\n"
+        f"  gap distance           {found.gap_distance:.4f}\n"
         f"  matched cosine         {matched}\n"
-        f"  mean cosine            {a} {within_a:.4f}, {b} {within_b:.4f}"
+        f"  mean cosine            {other} {found.mean_cosine_other:.4f}, {text} {found.mean_cosine_text:.4f}\n"
+        f"  relative gap (RMG)     {relative}\n"
+        f"  linear separability    {found.separability:.4f} (held out, {found.separability_rows} rows of each)"
     )
 
 

@@ -5,7 +5,6 @@ Sums run in float64 whatever the dtype of the input; arrays come back in the dty
 float32 where that is half precision.
 """
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from util.arrays import (
     as_matrix,
     as_numbers,
     as_pair,
+    as_rows,
     as_unit_pair,
     blocks,
     like,
@@ -26,6 +26,7 @@ from util.arrays import (
 )
 from util.cosines import CosineStatistics, cosine_statistics
 from util.errors import UserError
+from util.moments import PairMoments, moments, pair_moments
 
 __all__ = [
     "CosineStatistics",
@@ -35,6 +36,7 @@ __all__ = [
     "gap_vector",
     "matched_cosine",
     "mean_cosine",
+    "relative_gap",
     "shift",
     "signed_gap_distances",
     "unit_gap_vector",
@@ -293,10 +295,7 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
     Paper: Figure 2 (a) and (b). Self-pairs are excluded; Figure 2 (b) as released includes them, which adds
     (1 - mean)/n. Costs O(nd): the sum over all pairs is ||sum of the unit rows||^2.
     """
-    matrix = as_matrix(x, least_rows=2)
-    n = len(matrix)
-    total = n * _centroid(matrix, (1 / nonzero_norms(matrix))[:, None])[0]
-    return math.fsum([float(total @ total), -n]) / (n * (n - 1))
+    return moments(as_rows(x, least_rows=2)).mean_cosine
 
 
 def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
@@ -305,9 +304,34 @@ def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
     Raises:
         UserError: row counts or widths differ, a zero row, or a value that is not finite.
     """
-    a, b = as_pair(x, y)
+    return _paired(x, y).matched_cosine
+
+
+def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None:
+    """How far matched pairs are apart, beside how far rows of one modality are: the relative modality gap (RMG).
+
+    With the distance D(c) = (1 - c)/2 of a cosine c: D(matched) / (D(matched) + (D(within x) + D(within y)) / 2), where
+    matched is the mean cosine of row i with row i, and within the mean over all pairs of different rows.
+
+    Args:
+        x, y: float arrays (n, d), row i of one paired with row i of the other; rows are normalised here.
+
+    Returns:
+        in [0, 1]: 0 where matched pairs coincide, 1/2 where they are as far apart as any two of one modality, towards
+        1 beyond. None where all rows of both are one.
+
+    Raises:
+        UserError: as ``matched_cosine``, or fewer than two rows.
+
+    Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
+    1e-3 under D(matched). Self-pairs are excluded; their training log includes them. Where several texts share an
+    image, ``util.moments.pair_moments`` counts each row of a modality once. O(nd).
+    """
+    return _paired(x, y, least_rows=2).relative_gap
+
+
+def _paired(x, y, least_rows: int = 1) -> PairMoments:
+    a, b = as_pair(x, y, least_rows)
     if len(a) != len(b):
         raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
-    scale = 1 / (nonzero_norms(a) * nonzero_norms(b, "y"))
-    dots = torch.cat([(block.double() * b[i : i + len(block)].double()).sum(1) for i, block in blocks(a)])
-    return float((dots * scale).mean())
+    return pair_moments(a, b, np.tile(np.arange(len(a))[:, None], 2))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from sklearn.decomposition import PCA
+from sklearn.utils.extmath import svd_flip
 
 from util.errors import UserError
 
@@ -52,6 +53,25 @@ def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -
     solver = "covariance_eigh" if len(rows) >= rows.shape[1] else "full"
     pca = PCA(n_components=components, svd_solver=solver).fit(rows)
     return Projection(pca.mean_, pca.components_, pca.explained_variance_ratio_)
+
+
+def svd_coordinates(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
+    """Rows on the first two right singular vectors, nothing subtracted; signs as scikit-learn fixes them.
+
+    Args:
+        x: float array (n, d), n and d at least 2.
+
+    Raises:
+        UserError: fewer than two rows or columns.
+
+    Trap: without centring, the first axis is about the direction of the mean of all rows, and the gap mostly the second.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if min(x.shape) < 2:
+        raise UserError(f"two singular vectors need two rows and columns or more, not {x.shape}")
+    u, values, vt = np.linalg.svd(x, full_matrices=False)
+    u, vt = svd_flip(u, vt, u_based_decision=False)
+    return u[:, :2] * values[:2]
 
 
 def umap_coordinates(

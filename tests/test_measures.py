@@ -1,0 +1,118 @@
+"""All the numbers of a gap at once, from arrays in memory and from files of any size."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import reference
+from util import Embeddings, UserError, geometry
+from util.embeddings import Stored
+from util.measures import measure, measure_all
+
+
+@pytest.fixture
+def arrays(rng):
+    x, y = reference.pairs(rng, 60, 8, gap=1.0)
+    return {"image": x, "text": y}
+
+
+def test_numbers_agree_with_their_definitions(arrays):
+    found = measure(Embeddings.of(arrays))
+    x, y = arrays.values()
+    assert found.modalities == ("image", "text")
+    assert (found.n_other, found.n_text, found.n_pairs, found.dim) == (60, 60, 60, 8)
+    assert found.gap_distance == pytest.approx(np.linalg.norm(reference.gap(x, y)), abs=1e-7)
+    matched = (x.astype(float) * y).sum(1).mean()
+    within = [reference.cosines(part).mean() for part in (x, y)]
+    assert found.matched_cosine == pytest.approx(matched, abs=1e-7)
+    assert [found.mean_cosine_other, found.mean_cosine_text] == pytest.approx(within, abs=1e-7)
+    apart, spread = (1 - matched) / 2, np.mean([(1 - c) / 2 for c in within])
+    assert found.relative_gap == pytest.approx(apart / (apart + spread), abs=1e-7)
+    assert found.separability > 0.9 and found.separability_rows == 60
+
+
+def test_a_file_that_is_not_normalised_gives_the_same_numbers(arrays, tmp_path):
+    np.save(tmp_path / "mine.npy", np.stack([5 * arrays["image"], 0.1 * arrays["text"]]))
+    stored = Stored.open(tmp_path / "mine.npy")
+    assert isinstance(stored.modalities["image"], np.memmap)
+    found, expected = measure(stored), measure(Embeddings.of(arrays))
+    assert found.gap_distance == pytest.approx(expected.gap_distance, abs=1e-7)
+    assert found.relative_gap == pytest.approx(expected.relative_gap, abs=1e-7)
+    assert found.separability == expected.separability
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_every_format_gives_the_same_numbers(arrays, tmp_path, suffix):
+    path = Embeddings.of(arrays).save(tmp_path / f"mine{suffix}")
+    found, expected = measure(Stored.open(path)), measure(Embeddings.of(arrays))
+    assert found.gap_distance == pytest.approx(expected.gap_distance, abs=1e-6)
+    assert found.matched_cosine == pytest.approx(expected.matched_cosine, abs=1e-6)
+
+
+def test_several_captions_of_an_image_count_each_row_once(rng):
+    x, y = reference.cone(rng, 6, 5), reference.cone(rng, 18, 5)
+    pairs = np.array([[i // 3, i] for i in range(18)])
+    found = measure(Embeddings.of({"image": x, "text": y}, pairs))
+    assert found.n_pairs == 18 and found.n_other == 6
+    assert found.mean_cosine_other == pytest.approx(geometry.mean_cosine(x), abs=1e-7)
+    assert found.matched_cosine == pytest.approx(geometry.matched_cosine(np.repeat(x, 3, 0), y), abs=1e-7)
+
+
+def test_unpaired_modalities_have_no_matched_cosine_and_no_relative_gap(rng):
+    found = measure(Embeddings.of({"image": reference.cone(rng, 6, 5), "text": reference.cone(rng, 9, 5)}))
+    assert (found.n_pairs, found.matched_cosine, found.relative_gap) == (0, None, None)
+    assert found.separability_rows == 6
+
+
+def test_three_modalities_give_three_rows(arrays, rng):
+    every = measure_all(Embeddings.of({**arrays, "audio": reference.cone(rng, 60, 8)}))
+    assert [m.modalities for m in every] == [("image", "audio"), ("image", "text"), ("audio", "text")]
+
+
+def test_the_sample_of_the_separability_is_as_large_as_asked(arrays):
+    assert measure(Embeddings.of(arrays), most=10).separability_rows == 10
+
+
+def test_a_value_that_is_not_finite_is_named_with_its_file(arrays, tmp_path):
+    arrays["text"][7, 2] = np.nan
+    np.save(tmp_path / "bad.npy", np.stack(list(arrays.values())))
+    with pytest.raises(UserError, match=r"bad.npy: text: row 7 holds a value that is not finite"):
+        measure(Stored.open(tmp_path / "bad.npy"))
+
+
+WATCH = """
+import sys, threading, time
+from util.embeddings import Stored
+from util.measures import measure
+
+def anonymous():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) / 1024
+
+stored, most, done = Stored.open(sys.argv[1]), [0.0], []
+measure(Stored.open(sys.argv[2]))
+before = anonymous()
+def watch():
+    while not done:
+        most[0] = max(most[0], anonymous())
+        time.sleep(0.005)
+watcher = threading.Thread(target=watch)
+watcher.start()
+measure(stored, most=200)
+done.append(True)
+watcher.join()
+print(most[0] - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_large_file_is_measured_in_a_part_of_its_own_memory(tmp_path, rng):
+    np.save(tmp_path / "small.npy", rng.normal(size=(2, 300, 64)).astype(np.float32))
+    large = np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.float32, (2, 120_000, 128))  # 123 MB
+    large[:] = rng.normal(size=(2, 1, 128)) + rng.normal(size=(120_000, 1)) * rng.normal(size=(1, 128))
+    large.flush()
+    del large
+    words = [sys.executable, "-c", WATCH, str(tmp_path / "large.npy"), str(tmp_path / "small.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) < 60

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference
+from util import UserError, geometry
+from util.moments import moments, pair_moments
+
+BY_ROW = np.array([[0, 0], [1, 1]])
+X = np.array([[3.0, 4.0], [0.0, 2.0]])  # unit rows (0.6, 0.8), (0, 1)
+Y = np.array([[1.0, 0.0], [0.6, 0.8]])
+
+
+def test_a_case_by_hand():
+    found = pair_moments(X, Y, BY_ROW)
+    assert found.first.total == pytest.approx([0.6, 1.8])
+    assert found.first.centroid == pytest.approx([0.3, 0.9])
+    assert (found.first.shortest, found.first.longest) == pytest.approx((2, 5))
+    assert found.first.mean_cosine == pytest.approx(0.8)
+    assert found.last.mean_cosine == pytest.approx(0.6)
+    assert found.gap_distance == pytest.approx(np.hypot(0.3 - 0.8, 0.9 - 0.4))
+    assert found.matched_cosine == pytest.approx((0.6 + 0.8) / 2)
+    # D(matched) = 0.15, D(within) = 0.1 and 0.2
+    assert found.relative_gap == pytest.approx(0.15 / (0.15 + 0.15))
+
+
+def test_relative_gap_of_arrays_by_hand():
+    assert geometry.relative_gap(X, Y) == pytest.approx(0.5)
+    assert geometry.relative_gap(X, X) == pytest.approx(0)
+    one = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert geometry.relative_gap(one, one) is None
+    assert geometry.relative_gap(one, -one) == pytest.approx(1)
+
+
+def test_pairs_of_any_order_and_rows_in_several_pairs(rng):
+    x, y = reference.cone(rng, 5, 7), reference.cone(rng, 9, 7)
+    pairs = np.array([[4, 0], [0, 8], [0, 1], [2, 2]])
+    found = pair_moments(x, y, pairs)
+    expected = [float(x[i].astype(float) @ y[j].astype(float)) for i, j in pairs]
+    assert found.pairs == 4 and found.matched_cosine == pytest.approx(np.mean(expected), abs=1e-7)
+    assert found.first.n == 5 and found.last.n == 9
+    assert found.first.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-7)
+
+
+def test_unpaired_has_no_matched_cosine_and_no_relative_gap(rng):
+    found = pair_moments(reference.cone(rng, 5, 7), reference.cone(rng, 9, 7), None)
+    assert (found.pairs, found.matched_cosine, found.relative_gap) == (0, None, None)
+    assert 0 < found.gap_distance < 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(cut=st.integers(1, 39), seed=st.integers(0, 99), unpaired=st.booleans())
+def test_the_moments_of_two_parts_add_up_to_those_of_the_whole(cut, seed, unpaired):
+    x, y = reference.pairs(np.random.default_rng(seed), 40, 6)
+    rows = np.tile(np.arange(40)[:, None], 2)
+    whole = pair_moments(x, y, None if unpaired else rows)
+    parts = [pair_moments(x[s], y[s], None if unpaired else rows[: len(x[s])]) for s in (slice(cut), slice(cut, None))]
+    merged = parts[0] + parts[1]
+    assert merged.pairs == whole.pairs and merged.first.n == 40
+    assert merged.gap_distance == pytest.approx(whole.gap_distance, abs=1e-12)
+    assert merged.first.mean_cosine == pytest.approx(whole.first.mean_cosine, abs=1e-12)
+    assert merged.last.longest == whole.last.longest
+    assert merged.matched == pytest.approx(whole.matched, abs=1e-10)
+
+
+def test_more_rows_than_a_block_agree_with_float64(rng):
+    x, y = reference.pairs(rng, 8192 + 777, 5)
+    found = pair_moments(3 * x, y, np.tile(np.arange(len(x))[:, None], 2))
+    assert found.gap_distance == pytest.approx(np.linalg.norm(reference.gap(x, y)), abs=1e-7)
+    assert found.matched_cosine == pytest.approx((x.astype(float) * y).sum(1).mean(), abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "half", "integers", "mapped"])
+def test_every_kind_of_array_is_taken_and_left_as_it_was(rng, tmp_path, kind):
+    x = rng.integers(1, 9, (6, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    given = {
+        "numpy": x.copy(),
+        "torch": torch.from_numpy(x.copy()),
+        "half": torch.from_numpy(x).half(),
+        "integers": x.astype(np.int32),
+        "mapped": np.load(tmp_path / "x.npy", mmap_mode="r"),
+    }[kind]
+    found = moments(given)
+    assert found.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
+    assert np.array_equal(np.asarray(given, np.float32), x)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (np.nan, "x: row 8195 holds a value that is not finite"),
+        (np.inf, "x: row 8195 holds a value that is not finite"),
+        (1e200, r"x: row 8195 has a norm outside \[1e-150, 1e150\]"),
+    ],
+)
+def test_a_bad_row_is_named_though_it_is_in_a_later_block(rng, bad, said):
+    x = rng.normal(size=(8200, 3))
+    x[8195, 1] = bad
+    with pytest.raises(UserError, match=said):
+        moments(x)
+
+
+def test_other_refusals(rng):
+    x = rng.normal(size=(4, 3))
+    with pytest.raises(UserError, match="y: row 2 is zero and has no direction"):
+        pair_moments(x, np.where(np.arange(4)[:, None] == 2, 0, x), None)
+    with pytest.raises(UserError, match="must be of one width"):
+        pair_moments(x, x[:, :2], None)
+    with pytest.raises(UserError, match="needs two rows or more"):
+        _ = moments(x[:1]).mean_cosine
+    with pytest.raises(UserError, match="needs at least 1 rows"):
+        moments(x[:0])
+    with pytest.raises(UserError, match="need pairs; x has 4 rows and y 3"):
+        geometry.relative_gap(x, x[:3])

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+import reference
+from util import UserError
+from util.separability import sample, separability
+
+
+def test_modalities_on_two_sides_of_a_plane_are_separable(rng):
+    x, y = reference.pairs(rng, 60, 8, gap=3.0)
+    assert separability(x, y) == 1.0
+
+
+def test_mixed_modalities_are_not(rng):
+    both = rng.normal(size=(800, 4))
+    assert separability(both[:400], both[400:]) == pytest.approx(0.5, abs=0.08)
+
+
+def test_rows_are_held_out():
+    """As many columns as rows: any labels fit exactly, and say nothing about rows held out."""
+    rows = np.random.default_rng(3).normal(size=(200, 400))
+    assert separability(rows[:100], rows[100:]) < 0.65
+
+
+def test_by_hand_on_a_line():
+    """One point of five is on the other side, so it is taken for the other modality in whatever fold it is held out."""
+    x = np.array([[1.0, 0.01], [1.0, -0.02], [1.0, 0.03], [1.0, 0.0], [-1.0, 0.02]])
+    y = np.array([[-1.0, 0.01], [-1.0, 0.02], [-1.0, -0.01], [-1.0, 0.0], [-1.0, 0.03]])
+    assert separability(x, y) == pytest.approx(9 / 10)
+
+
+def test_the_scale_of_rows_does_not_matter_and_the_seed_fixes_the_folds(rng):
+    x, y = reference.pairs(rng, 50, 6, gap=0.2)
+    scale = rng.uniform(0.1, 9, (50, 1))
+    assert separability(x, y, seed=1) == separability(x * scale, y, seed=1)
+
+
+def test_two_rows_of_each_are_enough():
+    x = np.array([[1.0, 0.0], [1.0, 0.1]])
+    assert separability(x, -x) == 1.0
+
+
+def test_unequal_or_too_few_rows_are_refused(rng):
+    x = rng.normal(size=(4, 3))
+    for y in (x[:3], x):
+        with pytest.raises(UserError, match="separability needs as many rows of both, two at least"):
+            separability(x[: 1 if y is x else 4], y[:1] if y is x else y)
+
+
+def test_a_sample_of_pairs_holds_pairs_and_no_row_twice():
+    pairs = np.array([[i // 5, i] for i in range(100)])  # five captions for each of 20 images
+    images, texts = sample((20, 100), pairs, 12, seed=0)
+    assert len(images) == 12 and len(set(images)) == len(set(texts)) == 12
+    assert np.array_equal(texts // 5, images)
+    assert np.array_equal(images, np.sort(images))
+
+
+def test_a_sample_of_pairs_that_share_texts_keeps_each_text_once():
+    pairs = np.array([[i, i % 3] for i in range(30)])  # 30 images, three prompts
+    images, prompts = sample((30, 3), pairs, 100, seed=0)
+    assert sorted(prompts) == [0, 1, 2] and np.array_equal(images % 3, prompts)
+
+
+def test_a_sample_without_pairs_has_as_many_of_both():
+    first, last = sample((50, 7), None, 100, seed=0)
+    assert len(first) == 7 and sorted(last) == list(range(7))
+    assert len(set(first)) == 7 and first.max() < 50
+
+
+def test_a_sample_is_fixed_by_its_seed_and_uniform():
+    rows = np.tile(np.arange(40)[:, None], 2)
+    assert np.array_equal(sample((40, 40), rows, 10, 3)[0], sample((40, 40), rows, 10, 3)[0])
+    counts = sum(np.bincount(sample((40, 40), rows, 10, seed)[0], minlength=40) for seed in range(400))
+    assert counts.sum() == 4000 and 60 < counts.min() and counts.max() < 140

@@ -1,0 +1,120 @@
+"""The files that embeddings are kept in: how each format is read, checked and written. Nothing is unpickled."""
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from util.errors import UserError
+from util.files import replacing
+
+TEXT = "text"
+FORMATS = (".npy", ".npz", ".safetensors")
+
+
+def read(path: Path, first: str) -> tuple[dict, dict]:
+    """The named arrays of a file, and what it says of their source.
+
+    Args:
+        path: .npy (mapped, not read), .safetensors (mapped where the dtype is one of numpy's) or .npz (read).
+        first: what to call the non-text modality of a .npy file.
+
+    Returns:
+        (name -> numpy array, as stored; source).
+
+    Raises:
+        UserError: no such file, an unknown or damaged format, a pickled one; names the file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected embeddings as {', '.join(FORMATS)}")
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: unknown format {path.suffix or '(no suffix)'}; expected {', '.join(FORMATS)}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    try:
+        return {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}[path.suffix](path, first)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes its parser raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path}: not readable as {path.suffix} ({reason}); is it damaged or pickled?") from error
+
+
+def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
+    """Mapped, so that a header cannot claim more than the file holds, and a large file costs no memory.
+
+    Copy on write: torch takes only writable arrays without a copy, and nothing writes into this one.
+    """
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an archive, not a .npy file; name it .npz")
+    if array.ndim != 3 or array.shape[0] != 2:
+        raise UserError(f"{path}: a .npy file of embeddings has shape (2, pairs, width); this one has {array.shape}")
+    return {first: array[0], TEXT: array[1]}, {}
+
+
+def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
+    """Every member once, and none that claims more than its own bytes."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in arrays or name == member.filename:
+                raise UserError(f"{path}: member {member.filename!r} is there twice, or is no .npy")
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+                    version
+                ]
+                shape, _, dtype = read(stream)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise UserError(f"{path}: member {name!r} claims shape {shape} but has {member.file_size} bytes")
+            with archive.open(member) as stream:
+                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays, {}
+
+
+def _read_safetensors(path: Path, first: str) -> tuple[dict, dict]:
+    with safe_open(path, framework="pt") as file:
+        told = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in ("source", "order")}
+        order, source = told.get("order", []), told.get("source", {})
+        if not isinstance(order, list) or not isinstance(source, dict):
+            raise UserError(f"{path}: its metadata hold no list as order or no mapping as source")
+        names = sorted(file.keys(), key=lambda name: (order.index(name) if name in order else len(order), name))
+        tensors = {name: file.get_tensor(name) for name in names}
+    return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}, source
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:
+    """Writes named arrays; the file appears complete or not at all.
+
+    Args:
+        path: .npy (the two modalities alone), .npz or .safetensors (numbers only; keeps ``order`` and ``source``).
+        arrays: modalities, and ``labels`` and ``pairs`` where there are any.
+        order: the modalities in order.
+        source: what json can hold.
+
+    Raises:
+        UserError: an unknown format, one that cannot hold these arrays, or a file that cannot be written.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: unknown format; expected {', '.join(FORMATS)}")
+    if path.suffix == ".safetensors" and "labels" in arrays and arrays["labels"].dtype.kind not in "iuf":
+        raise UserError(f"{path}: .safetensors holds numbers only, and labels are text; use .npz")
+    with replacing(path) as part:
+        if path.suffix == ".npy":
+            np.save(part, np.stack([arrays[name] for name in order]), allow_pickle=False)
+        elif path.suffix == ".npz":
+            with zipfile.ZipFile(part, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+        else:
+            told = {"source": json.dumps(dict(source)), "order": json.dumps(list(order))}
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part, metadata=told)
