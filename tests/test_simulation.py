@@ -1,0 +1,204 @@
+"""Figure 3 (e-g) and the appendix, end to end: the published set-ups, the minima, the script, its files, its faults."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import reference
+import scripts
+from util import UserError, published, records, simulations
+
+script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
+CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
+CONTRACT += ["mismatch_fraction"]
+STEMS = ("simulation", "simulation_ring", "simulation_dial")
+FILES = {f"{stem}.png" for stem in STEMS} | {f"simulation.{end}" for end in ("pdf", "json", "csv")}
+FILES |= {f"simulation_{what}.csv" for what in ("minima", "critical", "points")}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The smoke preset, run once."""
+    folder = tmp_path_factory.mktemp("simulation") / "out"
+    script.main(replace(script.PRESETS["smoke"], output=folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(smoke):
+    return records.load(smoke, "simulation")
+
+
+def small(output, **changes):
+    return replace(script.PRESETS["smoke"], output=output, **changes)
+
+
+def test_the_script_writes_tables_record_and_pictures(smoke):
+    assert {path.name for path in smoke.iterdir()} == FILES
+    table = pd.read_csv(smoke / "simulation.csv")
+    assert list(table.columns)[:9] == CONTRACT
+    assert list(table.columns)[9:] == ["loss_as_released", "loss_low", "loss_high"]
+    assert not table[CONTRACT].isna().any().any()
+    assert table.groupby("simulation").size().to_dict() == {
+        "sphere": 2 * 5 * 19,
+        "ring": 2 * 7 * 21,
+        "dial": 3 * 3 * 11,
+    }
+
+
+def test_the_sphere_is_the_published_set_up(record):
+    paper = published.values()["figure_3"]["sphere_simulation"]
+    rows = record.tables["points"].query("simulation == 'sphere' and position == 0")
+    images, texts = (part.sort_values("point") for _, part in rows.groupby("modality"))
+    azimuth = lambda part: np.degrees(np.arctan2(part["y"], part["x"])).to_numpy()  # noqa: E731
+    assert azimuth(images) == pytest.approx(paper["azimuth_degrees_images"], abs=1e-6)
+    assert azimuth(texts)[images["belongs_to"]] == pytest.approx(paper["azimuth_degrees_texts"], abs=1e-6)
+    sphere = record.tables[""].query("simulation == 'sphere' and mismatched")
+    assert sphere["n_pairs"].eq(6).all() and sphere["mismatch_fraction"].round(6).eq(0.333333).all()
+    assert sorted(1 / sphere["temperature"].unique()) == pytest.approx(sorted(paper["logit_scales"]))
+
+
+def test_the_table_holds_the_losses_of_the_definition(record):
+    at = np.radians([-20.0, 0, 20, 40, 60, 80])
+    order = [1, 0, 2, 3, 4, 5]
+    for row in record.tables[""].query("simulation == 'sphere'").sample(30, random_state=0).itertuples():
+        polar, z = np.pi / 2 + np.radians(row.position), np.zeros(6)
+        x = np.stack([np.cos(at), np.sin(at), z], 1)
+        y = np.stack([np.cos(at) * np.sin(polar), np.sin(at) * np.sin(polar), z + np.cos(polar)], 1)
+        assert abs(row.signed_gap_distance) == pytest.approx(np.linalg.norm(reference.gap(x, y)), abs=1e-8)
+        assert np.sign(row.signed_gap_distance) == np.sign(row.position)
+        y = y[order] if row.mismatched else y
+        assert row.loss == pytest.approx(reference.loss(x, y, row.temperature), rel=1e-8)
+        assert row.loss_as_released == pytest.approx(reference.loss(x, y, row.temperature, released=True), rel=1e-8)
+
+
+def test_the_ring_as_released_gives_two_images_one_text(record):
+    """A swap of tensor elements in place: labels 3 and 8 both become 8, in both directions."""
+    at = np.radians([0.0, 180, 90, 270, 45, 135, 315, 225, 275.4])
+    labels = np.array([0, 1, 2, 8, 4, 5, 6, 7, 8])
+    for row in record.tables[""].query("simulation == 'ring' and mismatched").sample(20, random_state=1).itertuples():
+        z = np.full(9, row.position)
+        flat = np.sqrt(1 - row.position**2) * np.stack([np.cos(at), np.sin(at)])
+        logits = np.stack([*flat, z], 1) @ np.stack([*flat, -z], 1).T / row.temperature
+        halves = [(reference.log_sum_exp(m, 1) - m[np.arange(9), labels]).mean() for m in (logits, logits.T)]
+        assert row.loss_as_released == pytest.approx(np.mean(halves), rel=1e-7)
+        assert row.signed_gap_distance == pytest.approx(2 * row.position, abs=1e-8)
+
+
+def test_the_paper_s_minima():
+    """From a search by the definition on a fine grid: the six pairs at |angle| 52.7, 64.9 and 77.8 degrees."""
+    cases, scales = simulations.sphere_cases(), (1, 5, 35, 50, 100)
+    found = simulations.lowest(cases, [1 / scale for scale in scales])
+    wrong = found.query("mismatched")
+    assert wrong["position"].tolist() == pytest.approx([0, 0, 52.69, 64.89, 77.75], abs=0.01)
+    assert found.query("not mismatched")["gap"].eq(0).all()
+    table = simulations.curves(cases, simulations.angles(0.1), [1 / scale for scale in scales])
+    for (swapped, tau), curve in table.groupby(["mismatched", "temperature"]):
+        exact = found[(found["mismatched"] == swapped) & (found["temperature"] == tau)]["gap"].item()
+        assert abs(simulations.on_grid(curve)["signed_gap_distance"]) == pytest.approx(exact, abs=0.001)
+
+
+def test_the_exact_minima_agree_with_those_on_the_grid(record):
+    found = record.tables["minima"]
+    steps = found["simulation"].map({"sphere": 0.18, "ring": 0.2, "dial": 0.4})
+    assert ((found["gap_at_minimum"] - found["gap_on_grid"]).abs() <= steps).all()
+    assert (found["gap_low"] <= found["gap_at_minimum"] + 1e-9).all()
+    assert (found["gap_at_minimum"] <= found["gap_high"] + 1e-9).all()
+
+
+def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(record):
+    edges = record.tables["critical"].set_index(["simulation", "mismatched"])
+    edges = edges.query("simulation != 'dial'")["critical_temperature"]
+    assert edges["sphere", False] == 0 and edges["sphere", True] == pytest.approx(0.0471, abs=1e-4)
+    assert edges["ring", False] == 0 and edges["ring", True] == pytest.approx(0.0408, abs=1e-4)
+    for row in record.tables["minima"].query("simulation != 'dial'").itertuples():
+        assert (row.gap_at_minimum > 0) == (row.temperature < edges[row.simulation, row.mismatched])
+
+
+def test_of_two_equal_minima_and_of_a_flat_curve_the_smallest_gap_counts():
+    gaps = [-2.0, -1.0, 0.0, 1.0, 2.0]
+    pair = pd.DataFrame({"signed_gap_distance": gaps, "loss": [3.0, 1.0, 2.0, 1.0 - 1e-15, 3.0]})
+    assert abs(simulations.on_grid(pair)["signed_gap_distance"]) == 1
+    assert simulations.on_grid(pair.assign(loss=np.log(6)))["signed_gap_distance"] == 0
+
+
+def test_the_claims_are_computed(record):
+    rows = record.about["comparisons"]
+    assert len(rows) == 7 and all(row["agrees"] is True for row in rows)
+    turned = record.tables["minima"].assign(mismatched=~record.tables["minima"]["mismatched"])
+    assert not any(row.agrees for row in script.compare(turned))
+
+
+def test_the_same_seed_gives_the_same_files_and_another_other_numbers(smoke, tmp_path):
+    script.main(small(tmp_path / "again"))
+    for name in FILES - {"simulation.json"}:
+        assert (tmp_path / "again" / name).read_bytes() == (smoke / name).read_bytes(), name
+    other, _ = script.simulate(small(tmp_path, seed=7))
+    dial = pd.read_csv(smoke / "simulation.csv").query("simulation == 'dial' and temperature == 0.1 and position == 0")
+    theirs = other.query("simulation == 'dial' and temperature == 0.1 and position == 0")
+    assert not set(theirs["loss"].round(6)) & set(dial["loss"].round(6))
+
+
+def test_the_dial_s_band_holds_its_mean(record):
+    dial = record.tables[""].query("simulation == 'dial'")
+    assert (dial["loss_low"] <= dial["loss"] + 1e-9).all() and (dial["loss"] <= dial["loss_high"] + 1e-9).all()
+    assert (dial["loss_low"] < dial["loss_high"]).any() and dial["loss_as_released"].isna().all()
+
+
+def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.figures, "save", lambda figure, *_: plt.close(figure))
+    for share in (0.0, 0.5):
+        script.main(small(tmp_path / f"{share}", mismatch=(share,), temperatures=(0.07,), pairs=4, dim=3, seeds=1))
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--temperatures", "0.1", "0"], "--temperatures must be above 0, at least 1e-09 (CLIP's is 0.01), not 0"),
+        (["--temperatures", "-1"], "must be above 0"),
+        (["--temperatures", "0.1", "0.1"], "--temperatures has the same value twice"),
+        (["--mismatch", "0.6"], "from 0 to 0.5, not 0.6"),
+        (["--mismatch", "-0.1"], "from 0 to 0.5, not -0.1"),
+        (["--mismatch", "0.05"], "is 1 of 20 pairs, and a mismatch takes two"),
+        (["--mismatch", "0.1", "0.11"], "two fractions are the same number of 20 pairs"),
+        (["--pairs", "1"], "--pairs must be a whole number of at least 2"),
+        (["--dim", "2"], "--dim must be a whole number of at least 3"),
+        (["--heights", "2"], "--heights must be"),
+        (["--positions", "1"], "--positions must be"),
+        (["--seeds", "0"], "--seeds must be"),
+        (["--angle-step", "0"], "--angle-step must be from 0.01 to 90 degrees and divide 90, not 0"),
+        (["--angle-step", "7"], "divide 90, not 7"),
+    ],
+)
+def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, words, said):
+    words = ["--preset", "smoke", "--output", str(tmp_path / "out"), *words]
+    with pytest.raises(SystemExit) as ended:
+        script.cli.run(lambda: script.main(script.cli.parse(script.PRESETS, "", words)))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_fails_while_drawing_leaves_the_old_results(smoke, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "simulation.csv").write_bytes(b"old")
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(script.figures, "save", full_disk)
+    with pytest.raises(UserError, match="No space left"):
+        script.main(small(folder))
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"old"]
+
+
+def test_the_paper_preset_has_the_released_grids():
+    paper = script.PRESETS["paper"]
+    degrees, heights = simulations.angles(paper.angle_step), simulations.heights(paper.heights)
+    assert degrees.tolist() == list(range(90, -91, -1))
+    assert heights == pytest.approx(np.linspace(-1, 1, 100)) and 0 not in heights
+    assert 0 in simulations.heights(script.PRESETS["embedded"].heights)
