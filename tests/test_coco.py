@@ -10,6 +10,7 @@ from PIL import Image
 
 from util import UserError
 from util.corpora import coco
+from util.corpora.captioned import Readable
 
 COLOURS = {"000000000009.jpg": (250, 10, 10), "000000000003.jpg": (10, 250, 10), "000000000007.jpg": (10, 10, 250)}
 CAPTIONS = {
@@ -83,20 +84,20 @@ def colours(captioned):
 
 @pytest.mark.parametrize("origin", ["folder", "hub"])
 @pytest.mark.parametrize(
-    ("rule", "expected", "image_of"),
+    ("rule", "expected", "item_of"),
     [
         ("first", ["red, first", "green, only", "blue, first"], [0, 1, 2]),
         ("last", ["red, third", "green, only", "blue, second"], [0, 1, 2]),
         ("all", [text for texts in CAPTIONS.values() for text in texts], [0, 0, 0, 1, 2, 2]),
     ],
 )
-def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(request, origin, rule, expected, image_of):
+def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(request, origin, rule, expected, item_of):
     if origin == "folder":
         captioned = coco.load(request.getfixturevalue("folder"), caption=rule)
     else:
         captioned = coco.from_hub(caption=rule, path=request.getfixturevalue("parquet"))
     assert captioned.captions == expected
-    assert captioned.image_of.tolist() == image_of
+    assert captioned.item_of.tolist() == item_of
     assert list(captioned.ids) == list(COLOURS)
     assert colours(captioned) == ("rgb", {})
     assert captioned.source["caption_rule"] == rule
@@ -116,7 +117,7 @@ def test_photographs_are_opened_only_when_they_are_needed(folder, parquet):
     opened = []
     for captioned in (coco.load(folder), coco.from_hub(path=parquet)):
         openers = [lambda o=o, i=i: opened.append(i) or o() for i, o in enumerate(captioned.openers)]
-        images = iter(coco.Readable(openers, {}))
+        images = iter(Readable(openers, {}))
         assert opened == []
         assert next(images).mode == "RGB"
         assert opened == [0]
@@ -141,7 +142,7 @@ def test_an_unreadable_photograph_is_left_out_with_its_captions_and_named(folder
     assert (shown, list(skipped)) == ("rb", [1])
     assert list(kept.ids) == ["000000000009.jpg", "000000000007.jpg"]
     assert kept.captions == [*CAPTIONS["000000000009.jpg"], *CAPTIONS["000000000007.jpg"]]
-    assert kept.image_of.tolist() == [0, 0, 0, 1, 1]
+    assert kept.item_of.tolist() == [0, 0, 0, 1, 1]
     assert (kept.source["n"], kept.source["n_captions"]) == (2, 5)
     assert kept.source["skipped"][0].startswith("000000000003.jpg: ")
     assert colours(kept) == ("rb", {})
@@ -238,4 +239,4 @@ def test_a_real_coco_folder_loads():
     captioned = coco.load(os.environ["MODALITY_GAP_COCO"], "train2017", "all", n=20)
     shown, skipped = colours(captioned)
     assert (len(shown), skipped) == (20, {})
-    assert (np.bincount(captioned.image_of) >= 5).all()
+    assert (np.bincount(captioned.item_of) >= 5).all()

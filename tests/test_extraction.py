@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from util import UserError
-from util.corpora.coco import CaptionedImages
+from util.corpora.captioned import Captioned, picture
 from util.extraction import cache_path, extract
 from util.files import cache_folder
 
@@ -20,13 +21,14 @@ class Encoder:
 
     name, dim = "stand-in", 6
 
-    def __init__(self, seed=0):
+    def __init__(self, seed=0, modality="image"):
         self.seed, self.calls = seed, 0
+        self.other = SimpleNamespace(modality=modality)
 
     def describe(self):
         return {"encoder": self.name, "seed": self.seed, "widths": (self.dim,)}
 
-    def encode_images(self, images, batch_size=64):
+    def encode_other(self, images, batch_size=64):
         self.calls += 1
         levels = [int(np.asarray(image).mean() / 10) for image in images]
         if not levels:
@@ -51,11 +53,11 @@ def pictures(levels=range(1, 9), damaged=(), per_image=1):
     """Grey pictures, each with captions that begin with its level."""
     content = [png(level)[: 40 if level in damaged else None] for level in levels]
     captions = [f"{level} {turn}" for level in levels for turn in range(per_image)]
-    image_of = np.repeat(np.arange(len(content)), per_image)
+    item_of = np.repeat(np.arange(len(content)), per_image)
     ids = [f"{level}.png" for level in levels]
     source = {"dataset": "grey", "revision": "1", "n": len(ids), "n_captions": len(captions), "skipped": []}
-    openers = [lambda data=data: Image.open(io.BytesIO(data)) for data in content]
-    return CaptionedImages(openers, ids, captions, image_of, source)
+    openers = [picture(lambda data=data: Image.open(io.BytesIO(data))) for data in content]
+    return Captioned("image", openers, ids, captions, item_of, source)
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +106,32 @@ def test_an_unreadable_photograph_drops_its_pairs_and_shifts_no_other(damaged, p
     assert f"{len(damaged)} of 8 photographs" in lines[0]
 
 
+@pytest.mark.parametrize(("modality", "words"), [("video", "videos"), ("amino acid", "sequences")])
+def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(modality, words):
+    encoder, lines, batches = Encoder(modality=modality), [], []
+    encode = encoder.encode_other
+    encoder.encode_other = lambda items, batch_size: batches.append(batch_size) or encode(items)
+    captioned = replace(pictures(damaged=(3,)), modality=modality)
+    embeddings = extract(encoder, captioned, say=lines.append)
+    assert embeddings.names == (modality, "text")
+    assert belongs(embeddings, [1, 2, 4, 5, 6, 7, 8])
+    assert batches == [None]
+    assert f"1 of 8 {words} left out with their captions, first 3.png: " in lines[0]
+
+
+def test_an_encoder_of_another_modality_is_refused_in_words(cache):
+    with pytest.raises(UserError, match="stand-in embeds videos, but the data are photographs; choose an encoder"):
+        extract(Encoder(modality="video"), pictures(), say=silent)
+    assert not cache.exists()
+
+
+def test_the_first_that_was_left_out_on_reading_is_named_not_one_without_a_caption():
+    captioned, lines = pictures(damaged=(3,)), []
+    captioned = replace(captioned, source={**captioned.source, "skipped": ["9.png: no caption"]})
+    extract(Encoder(), captioned, say=lines.append)
+    assert "first 3.png: " in lines[0]
+
+
 def test_no_readable_photograph_at_all_is_one_line(cache):
     with pytest.raises(UserError, match="none of the 3 photographs can be read"):
         extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)), say=silent)
@@ -112,7 +140,7 @@ def test_no_readable_photograph_at_all_is_one_line(cache):
 
 def test_an_encoder_that_loses_an_image_is_refused():
     encoder = Encoder()
-    encoder.encode_images = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
+    encoder.encode_other = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
     with pytest.raises(UserError, match="8 photographs were read, but the encoder gave 7 rows"):
         extract(encoder, pictures(), say=silent)
 

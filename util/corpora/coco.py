@@ -8,22 +8,16 @@ takes the first, Figure 1 and Table 1 the last.
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from jaxtyping import Int
 from PIL import Image
 
+from util.corpora.captioned import Captioned, CaptionRule, assemble, checked_count, picture
 from util.errors import UserError
 from util.files import cache_folder, sha256
 from util.published import reachable
-
-CaptionRule = Literal["first", "last", "all"]
-RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
 HUB_DATASET = "lmms-lab/COCO-Caption2017"
 HUB_REVISION = "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
@@ -32,84 +26,10 @@ HUB_COLUMNS = ("image", "answer", "question_id")
 HUB_SPLITS = {"val2017": "val"}
 """Our name of a split and the hub's, whose files are data/<split>-*.parquet. Its "test" has no captions."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What PIL raises for files that are not, or not whole, pictures."""
-
-
-@dataclass(frozen=True)
-class CaptionedImages:
-    """n photographs, opened only when they are needed, and m captions of them.
-
-    Attributes:
-        openers: n functions without arguments, each of which opens one photograph (PIL, any mode).
-        ids: n strings, unique.
-        captions: m strings.
-        image_of: int array (m,), the row number of the photograph that a caption describes, ascending.
-        source: dataset, revision, split, n, n_captions, caption_rule and skipped (photographs that could not be
-            read, with the reason); plain values that json can hold.
-    """
-
-    openers: Sequence[Callable[[], Image.Image]]
-    ids: Sequence[str]
-    captions: Sequence[str]
-    image_of: Int[np.ndarray, "m"]
-    source: Mapping
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def readable(self, skipped: dict[int, str]) -> "Readable":
-        """The photographs in RGB, one at a time; one that cannot be read is left out.
-
-        Args:
-            skipped: receives the row number of each photograph that was left out, and why. Complete only once
-                all photographs have been taken.
-        """
-        return Readable(self.openers, skipped)
-
-    def without(self, skipped: Mapping[int, str]) -> "CaptionedImages":
-        """The same without the photographs of these row numbers and their captions; ``source`` counts them."""
-        kept = np.array([row for row in range(len(self)) if row not in skipped], dtype=np.int64)
-        stays = np.isin(self.image_of, kept)
-        captions = [caption for caption, stay in zip(self.captions, stays, strict=True) if stay]
-        named = [f"{self.ids[row]}: {reason}" for row, reason in sorted(skipped.items())]
-        counts = {"n": len(kept), "n_captions": len(captions), "skipped": [*self.source.get("skipped", []), *named]}
-        return replace(
-            self,
-            openers=[self.openers[row] for row in kept],
-            ids=[self.ids[row] for row in kept],
-            captions=captions,
-            image_of=np.searchsorted(kept, self.image_of[stays]),
-            source={**self.source, **counts},
-        )
-
-
-@dataclass(frozen=True)
-class Readable:
-    """An iterable over photographs that leaves out, and notes, those that cannot be read.
-
-    Its length, for a progress bar, counts all of them; it gives fewer where some are left out.
-    """
-
-    openers: Sequence[Callable[[], Image.Image]]
-    skipped: dict[int, str]
-
-    def __len__(self) -> int:
-        return len(self.openers)
-
-    def __iter__(self) -> Iterator[Image.Image]:
-        for row, opener in enumerate(self.openers):
-            try:
-                image = opener().convert("RGB")
-            except UNREADABLE as error:
-                self.skipped[row] = (str(error).splitlines() or [type(error).__name__])[0]
-            else:
-                yield image
-
 
 def load(
     folder: str | Path | None = None, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
-) -> CaptionedImages:
+) -> Captioned:
     """MSCOCO captions from a local folder, or from the hub where no folder is given.
 
     Args:
@@ -126,7 +46,7 @@ def load(
 
 def from_folder(
     folder: str | Path, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
-) -> CaptionedImages:
+) -> Captioned:
     """A folder laid out as MSCOCO's archives unpack.
 
     ``source["revision"]`` is the sha256 of the annotation file and ``source["photographs"]`` one of the names and
@@ -137,7 +57,7 @@ def from_folder(
     """
     folder = Path(folder)
     rows, revision = read_captions(folder, split)
-    rows = rows[: _checked_count(n)]
+    rows = rows[: checked_count(n)]
     paths = [folder / split / name for _, name, _ in rows]
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -148,8 +68,8 @@ def from_folder(
     content = json.dumps([[path.name, sha256(path)] for path in paths])
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
     about["photographs"] = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
-    openers = [lambda path=path: Image.open(path) for path in paths]
-    return _assemble(openers, [name for _, name, _ in rows], [texts for _, _, texts in rows], caption, about)
+    openers = [picture(lambda path=path: Image.open(path)) for path in paths]
+    return assemble("image", openers, [name for _, name, _ in rows], [texts for _, _, texts in rows], caption, about)
 
 
 def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tuple[int, str, list[str]]], str]:
@@ -181,7 +101,7 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
 
 def from_hub(
     split: str = "val2017", caption: CaptionRule = "first", n: int | None = None, path: str | Path | None = None
-) -> CaptionedImages:
+) -> Captioned:
     """The same from the hub's lmms-lab/COCO-Caption2017 at a pinned revision (val2017: two files, 0.8 GB).
 
     Only the files of the split are fetched, into the Hugging Face cache (HF_HOME); they are found there again
@@ -197,11 +117,11 @@ def from_hub(
         raise UserError(f"{HUB_DATASET} has captions of {', '.join(HUB_SPLITS)}, not of {split!r}; use a COCO folder")
     folder, revision = (Path(path), None) if path else _snapshot(HUB_SPLITS[split])
     table = _read_parquet(folder, HUB_SPLITS[split])
-    table = table.select(range(min(len(table), _checked_count(n) or len(table))))
+    table = table.select(range(min(len(table), checked_count(n) or len(table))))
     ids, texts = list(table["question_id"]), [list(captions) for captions in table["answer"]]
     about = {"dataset": str(path) if path else HUB_DATASET, "revision": revision, "split": split}
-    openers = [lambda row=row: _decode(table[row]["image"]) for row in range(len(table))]
-    return _assemble(openers, ids, texts, caption, about)
+    openers = [picture(lambda row=row: _decode(table[row]["image"])) for row in range(len(table))]
+    return assemble("image", openers, ids, texts, caption, about)
 
 
 @contextmanager
@@ -264,29 +184,3 @@ def _read_parquet(folder: Path, split: str):
 
 def _decode(encoded: Mapping) -> Image.Image:
     return Image.open(io.BytesIO(encoded["bytes"]) if encoded["bytes"] else encoded["path"])
-
-
-def _assemble(
-    openers: Sequence, ids: Sequence[str], texts: Sequence[Sequence[str]], caption: str, about: Mapping
-) -> CaptionedImages:
-    """Applies the caption rule to the captions that are not empty; an image without any is left out and named."""
-    if caption not in RULES:
-        raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
-    said = [[text for text in captions if text.strip()] for captions in texts]
-    empty = sum(map(len, texts)) - sum(map(len, said))
-    skipped = [f"{name}: no caption" for name, captions in zip(ids, said, strict=True) if not captions]
-    openers = [opener for opener, captions in zip(openers, said, strict=True) if captions]
-    ids = [name for name, captions in zip(ids, said, strict=True) if captions]
-    chosen = [captions[RULES[caption]] for captions in said if captions]
-    image_of = np.repeat(np.arange(len(ids)), [len(captions) for captions in chosen])
-    captions = [text for captions in chosen for text in captions]
-    counts = {"n": len(ids), "n_captions": len(captions), "caption_rule": caption, "skipped": skipped}
-    if empty:
-        counts["empty_captions"] = empty
-    return CaptionedImages(openers, ids, captions, image_of, {**about, **counts})
-
-
-def _checked_count(n: int | None) -> int | None:
-    if n is not None and n < 1:
-        raise UserError(f"the number of images must be at least 1, not {n}")
-    return n

@@ -1,0 +1,119 @@
+"""Captioned items: parts that fit, items that do not decode left out, and pictures of every mode in RGB."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from util import UserError
+from util.corpora.captioned import Captioned, Unreadable, assemble, checked_count, picture
+
+
+def broken():
+    raise Unreadable("half of it is missing")
+
+
+def sequences(openers=None, captions=("a", "b", "b too", "c"), item_of=(0, 1, 1, 2), modality="amino acid"):
+    openers = openers or [lambda: "MA", lambda: "MC", lambda: "MD"]
+    source = {"n": len(openers), "n_captions": len(captions), "skipped": ["z: no caption"]}
+    ids = [f"protein {i}" for i in range(len(openers))]
+    return Captioned(modality, openers, ids, list(captions), np.array(item_of, dtype=int), source)
+
+
+def saved(image, form="png"):
+    file = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, form)
+    return file
+
+
+def test_what_does_not_decode_is_left_out_with_its_captions_and_named_after_what_was_left_out_before():
+    captioned, skipped = sequences([lambda: "MA", broken, lambda: "MD"]), {}
+    readable = captioned.readable(skipped)
+    assert (len(readable), list(readable)) == (3, ["MA", "MD"])
+    kept = captioned.without(skipped)
+    assert (list(kept.ids), kept.captions, kept.item_of.tolist()) == (["protein 0", "protein 2"], ["a", "c"], [0, 1])
+    assert kept.modality == "amino acid"
+    assert kept.source["skipped"] == ["z: no caption", "protein 1: half of it is missing"]
+    assert (kept.source["n"], kept.source["n_captions"]) == (2, 2)
+    assert captioned.source["skipped"] == ["z: no caption"]
+
+
+def test_an_error_of_our_own_is_not_taken_for_an_item_that_does_not_decode():
+    with pytest.raises(ZeroDivisionError):
+        list(sequences([lambda: 1 / 0] * 3).readable({}))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"modality": "sound"}, "must be one of image, video, amino acid, not 'sound'"),
+        ({"captions": ("a",)}, "3 openers, 3 ids, 1 captions of 4 items do not fit together"),
+        ({"item_of": (0, 1, 1, 3)}, "captions of items 0 to 3, but only 3 items"),
+        ({"item_of": (-1, 0, 1, 2)}, "captions of items -1 to 2"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts, message):
+    with pytest.raises(UserError, match=message):
+        sequences(**parts)
+
+
+@pytest.mark.parametrize(
+    ("rule", "captions", "item_of"),
+    [("first", ["a", "c"], [0, 1]), ("last", ["b", "c"], [0, 1]), ("all", ["a", "b", "c"], [0, 0, 1])],
+)
+def test_the_rule_chooses_among_captions_that_say_something(rule, captions, item_of):
+    made = assemble("image", [None] * 3, ["x", "y", "z"], [["a", " ", "b"], [""], ["c"]], rule, {"dataset": "made"})
+    assert (made.captions, made.item_of.tolist(), list(made.ids)) == (captions, item_of, ["x", "z"])
+    counts = {"n": 2, "n_captions": len(captions), "caption_rule": rule, "skipped": ["y: no caption"]}
+    assert made.source == {"dataset": "made", **counts, "empty_captions": 2}
+
+
+def test_an_unknown_rule_and_a_count_of_none_are_refused():
+    with pytest.raises(UserError, match="'middle'; choose from first, last, all"):
+        assemble("image", [], [], [], "middle", {})
+    with pytest.raises(UserError, match="the number of videos must be at least 1, not 0"):
+        checked_count(0, "videos")
+    assert (checked_count(None), checked_count(3)) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "form", "mode"),
+    [
+        (np.array([[1000, 2000], [3000, 5000]], np.uint16), "png", "I;16"),
+        (Image.frombytes("I;16B", (2, 2), np.array([1000, 2000, 3000, 5000], ">u2").tobytes()), "tiff", "I;16B"),
+        (np.array([[-1000, 0], [1000, 3000]], np.int32), "tiff", "I"),
+        (np.array([[0.125, 0.25], [0.375, 0.625]], np.float32), "tiff", "F"),
+    ],
+)
+def test_deep_greyscale_is_scaled_from_its_own_range_and_not_clipped(image, form, mode):
+    file = saved(image, form)
+    assert Image.open(file).mode == mode
+    image = picture(lambda: Image.open(file))()
+    assert image.mode == "RGB"
+    assert np.asarray(image).tolist() == [[[0] * 3, [64] * 3], [[128] * 3, [255] * 3]]  # 63.75, 127.5 to even
+
+
+def test_a_deep_picture_of_one_value_is_black_and_one_that_is_not_finite_is_not_read():
+    flat, infinite = saved(np.full((2, 2), 4000, np.uint16)), saved(np.full((2, 2), np.inf, np.float32), "tiff")
+    assert np.asarray(picture(lambda: Image.open(flat))()).max() == 0
+    with pytest.raises(Unreadable, match="not finite"):
+        picture(lambda: Image.open(infinite))()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK"])
+def test_every_other_mode_becomes_rgb_without_scaling(mode):
+    image = picture(lambda: Image.new("L", (2, 2), 255).convert(mode))()
+    assert (image.mode, np.asarray(image).min()) == ("RGB", 255)
+    grey = picture(lambda: Image.fromarray(np.array([[100, 120]], np.uint8)))()
+    assert np.asarray(grey)[0, :, 0].tolist() == [100, 120]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture", "half"])
+def test_a_damaged_picture_is_unreadable_with_a_reason_of_one_line(damage):
+    content = saved(np.zeros((64, 64, 3), np.uint8) + np.arange(64, dtype=np.uint8)[:, None]).getvalue()
+    content = content[:60] if damage == "half" else damage
+    with pytest.raises(Unreadable) as caught:
+        picture(lambda: Image.open(io.BytesIO(content)))()
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,99 @@
+"""Tables as people write them: every separator and line end, and one line for whatever is wrong."""
+
+import gzip
+import hashlib
+
+import pytest
+
+from util import UserError
+from util.corpora import tables
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t"), (".tab", "\t"), (".TXT", "\t")])
+def test_columns_are_found_by_name_in_any_order_and_others_are_not_read(tmp_path, suffix, separator, end):
+    rows = [("Text", "more", " file "), ("a, b", "x", "1.png"), (), ("ü", "", "2.png ")]
+    quoted = [separator.join(f'"{field}"' if "," in field else field for field in row) for row in rows]
+    path = write(tmp_path / f"table{suffix}", end.join(quoted))
+    found, digest = tables.read(path, ("file", "text"))
+    assert [row for _, row in found] == [{"file": "1.png", "text": "a, b"}, {"file": "2.png", "text": "ü"}]
+    assert [line for line, _ in found] == [2, 4]
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_byte_order_mark_and_gzip_make_no_difference_and_a_long_field_is_read(tmp_path):
+    content = b"\xef\xbb\xbffile,text\na.png," + b"long " * 40_000 + b"\n"
+    plain, packed = write(tmp_path / "a.csv", content), write(tmp_path / "a.csv.gz", gzip.compress(content))
+    assert tables.read(plain, ("file", "text"))[0] == tables.read(packed, ("file", "text"))[0]
+
+
+def test_a_line_end_inside_quotation_marks_belongs_to_the_text(tmp_path):
+    path = write(tmp_path / "a.csv", 'file,text\na.png,"two\nlines, ""quoted"""\nb.png,c\n')
+    (first, row), (second, _) = tables.read(path, ("file", "text"))[0]
+    assert (first, second, row["text"]) == (3, 4, 'two\nlines, "quoted"')
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"a.csv: expected a header with the columns file, text, each once; found nothing"),
+        ("name,text\na,b\n", "each once; found name, text"),
+        ("file,text,file\na,b,c\n", "each once; found file, text, file"),
+        ("file,text\na.png,a cat, asleep\n", "a.csv, line 2: expected 2 fields as in the header, found 3; put a text"),
+        ("file,text\na.png\n", "a.csv, line 2: expected 2 fields as in the header, found 1;"),
+        ('file,text\na.png,"never closed\nb.png,c\n', "a.csv, line 3: not a row of a table .*check its quotes"),
+        ('file,text\na.png,"closed" early\n', "a.csv, line 2: not a row of a table"),
+        (b"file,text\na.png,caf\xe9\n", "a.csv: not UTF-8 text .byte 19 is 0xe9."),
+    ],
+)
+def test_a_table_that_is_none_is_one_line_with_file_and_row(tmp_path, content, message):
+    with pytest.raises(UserError, match=message) as caught:
+        tables.read(write(tmp_path / "a.csv", content), ("file", "text"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"file,text\n", "half", "flipped"])
+def test_a_damaged_gzip_file_is_one_line(tmp_path, content):
+    packed = bytearray(gzip.compress(b"file,text\n" + bytes(range(32, 120)) * 20))
+    if content == "flipped":
+        packed[30] ^= 255
+    content = {"half": packed[: len(packed) // 2], "flipped": packed}.get(content, content)
+    if not content:
+        assert tables.text_of(write(tmp_path / "a.csv.gz", bytes(content)))[0] == ""
+        return
+    with pytest.raises(UserError, match=r"a.csv.gz: not a whole gzip file .*pack it again"):
+        tables.read(write(tmp_path / "a.csv.gz", bytes(content)), ("file", "text"))
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"b.csv: cannot be read \(No such file or directory\)"):
+        tables.read(tmp_path / "b.csv", ("file",))
+
+
+def test_captions_are_grouped_by_file_whatever_way_its_path_is_written(tmp_path):
+    write(tmp_path / "captions.tsv", "file\ttext\nb/1.png\tone\na.png\ttwo\n./b//1.png\tthree\n")
+    rows, name, _ = tables.captions_of_files(tmp_path)
+    assert (rows, name) == ([("b/1.png", ["one", "three"]), ("a.png", ["two"])], "captions.tsv")
+
+
+@pytest.mark.parametrize("path", ["../a.png", "b/../../a.png", "/etc/a.png", "C:\\a.png", "b\\..\\..\\a.png", "", "."])
+def test_a_path_that_leads_out_of_the_folder_is_refused_with_its_line(tmp_path, path):
+    write(tmp_path / "captions.csv", f"file,text\nok.png,fine\n{path},bad\n")
+    with pytest.raises(UserError, match=r"captions.csv, line 3: .*(leads out of the folder|names no file)"):
+        tables.captions_of_files(tmp_path)
+
+
+def test_no_table_two_tables_or_an_empty_one_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"expected captions.csv or captions.tsv \(columns file, text\).*neither"):
+        tables.captions_of_files(tmp_path)
+    write(tmp_path / "captions.csv", "file,text\n")
+    with pytest.raises(UserError, match=r"captions.csv: no rows under the header"):
+        tables.captions_of_files(tmp_path)
+    write(tmp_path / "captions.tsv", "file\ttext\n")
+    with pytest.raises(UserError, match="found both"):
+        tables.captions_of_files(tmp_path)

@@ -1,0 +1,195 @@
+"""Items of one modality with their captions: what every reader gives, and what extraction takes.
+
+An item is opened only when it is needed and comes ready for a tower's ``prepare``: a photograph as an RGB picture, a
+video as a list of RGB pictures, a protein as a string of amino-acid letters.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Int
+from PIL import Image
+
+from util.errors import UserError
+
+Modality = Literal["image", "video", "amino acid"]
+CaptionRule = Literal["first", "last", "all"]
+RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
+
+WORDS = {"image": "photographs", "video": "videos", "amino acid": "sequences"}
+"""What the items of a modality are called in messages."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What PIL raises for files that are not, or not whole, pictures."""
+
+DEEP_GREYS = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+"""PIL's modes of greyscale pictures with more than 8 bits."""
+
+
+class Unreadable(ValueError):
+    """An item that does not decode; the message is the reason, in one line."""
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """n items of one modality and m captions of them.
+
+    Attributes:
+        modality: "image", "video" or "amino acid".
+        openers: n functions without arguments, each of which gives one ready item or raises ``Unreadable``.
+        ids: n strings, unique.
+        captions: m strings.
+        item_of: int array (m,), the row number of the item that a caption describes, ascending.
+        source: dataset, revision or hash of the content, n, n_captions, caption_rule and skipped (items that could
+            not be read or have no caption, with the reason); plain values that json can hold.
+
+    Raises:
+        UserError: another modality, or parts that do not fit together.
+    """
+
+    modality: Modality
+    openers: Sequence[Callable[[], Any]]
+    ids: Sequence[str]
+    captions: Sequence[str]
+    item_of: Int[np.ndarray, "m"]
+    source: Mapping
+
+    def __post_init__(self):
+        if self.modality not in get_args(Modality):
+            raise UserError(f"the modality must be one of {', '.join(get_args(Modality))}, not {self.modality!r}")
+        if len(self.openers) != len(self.ids) or len(self.captions) != len(self.item_of):
+            counts = f"{len(self.openers)} openers, {len(self.ids)} ids"
+            raise UserError(f"{counts}, {len(self.captions)} captions of {len(self.item_of)} items do not fit together")
+        if len(self.item_of) and not 0 <= min(self.item_of) <= max(self.item_of) < len(self.ids):
+            raise UserError(f"captions of items {min(self.item_of)} to {max(self.item_of)}, but only {len(self)} items")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def readable(self, skipped: dict[int, str]) -> "Readable":
+        """The items, one at a time; one that cannot be read is left out.
+
+        Args:
+            skipped: receives the row number of each item that was left out, and why. Complete only once all items
+                have been taken.
+        """
+        return Readable(self.openers, skipped)
+
+    def without(self, skipped: Mapping[int, str]) -> "Captioned":
+        """The same without the items of these row numbers and their captions; ``source`` counts them."""
+        kept = np.array([row for row in range(len(self)) if row not in skipped], dtype=np.int64)
+        stays = np.isin(self.item_of, kept)
+        captions = [caption for caption, stay in zip(self.captions, stays, strict=True) if stay]
+        named = [f"{self.ids[row]}: {reason}" for row, reason in sorted(skipped.items())]
+        counts = {"n": len(kept), "n_captions": len(captions), "skipped": [*self.source.get("skipped", []), *named]}
+        return replace(
+            self,
+            openers=[self.openers[row] for row in kept],
+            ids=[self.ids[row] for row in kept],
+            captions=captions,
+            item_of=np.searchsorted(kept, self.item_of[stays]),
+            source={**self.source, **counts},
+        )
+
+
+@dataclass(frozen=True)
+class Readable:
+    """An iterable over items that leaves out, and notes, those that cannot be read.
+
+    Its length, for a progress bar, counts all of them; it gives fewer where some are left out.
+    """
+
+    openers: Sequence[Callable[[], Any]]
+    skipped: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.openers)
+
+    def __iter__(self) -> Iterator:
+        for row, opener in enumerate(self.openers):
+            try:
+                item = opener()
+            except Unreadable as error:
+                self.skipped[row] = str(error)
+            else:
+                yield item
+
+
+def assemble(
+    modality: Modality,
+    openers: Sequence[Callable[[], Any]],
+    ids: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    caption: CaptionRule,
+    about: Mapping,
+) -> Captioned:
+    """Applies the caption rule to the captions that are not empty; an item without any is left out and named.
+
+    Args:
+        texts: the captions of each item, in their order.
+        caption: which of them: "first", "last" or "all".
+        about: what ``source`` says besides the counts.
+
+    Raises:
+        UserError: another rule.
+    """
+    if caption not in RULES:
+        raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
+    said = [[text for text in captions if text.strip()] for captions in texts]
+    empty = sum(map(len, texts)) - sum(map(len, said))
+    skipped = [f"{name}: no caption" for name, captions in zip(ids, said, strict=True) if not captions]
+    openers = [opener for opener, captions in zip(openers, said, strict=True) if captions]
+    ids = [name for name, captions in zip(ids, said, strict=True) if captions]
+    chosen = [captions[RULES[caption]] for captions in said if captions]
+    item_of = np.repeat(np.arange(len(ids)), [len(captions) for captions in chosen])
+    captions = [text for captions in chosen for text in captions]
+    counts = {"n": len(ids), "n_captions": len(captions), "caption_rule": caption, "skipped": skipped}
+    if empty:
+        counts["empty_captions"] = empty
+    return Captioned(modality, openers, ids, captions, item_of, {**about, **counts})
+
+
+def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
+    """An opener of one photograph in RGB, from one that opens it in any mode.
+
+    Greyscale of 16 bits and more is scaled so that the darkest value of the picture becomes 0 and the brightest 255
+    (PIL would clip at 255): what a radiograph shows is kept, the absolute level is not, and a picture of one value
+    becomes black. Transparency is dropped.
+    """
+
+    def opened() -> Image.Image:
+        try:
+            image = opener()
+            return _scaled(image) if image.mode in DEEP_GREYS else image.convert("RGB")
+        except UNREADABLE as error:
+            raise Unreadable(one_line(error)) from error
+
+    return opened
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def checked_count(n: int | None, what: str = "images") -> int | None:
+    """``n`` if it asks for at least one item, or for all (None).
+
+    Raises:
+        UserError: it does not.
+    """
+    if n is not None and n < 1:
+        raise UserError(f"the number of {what} must be at least 1, not {n}")
+    return n
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, np.float64)
+    low, high = values.min(), values.max()
+    if not np.isfinite([low, high]).all():
+        raise ValueError("it holds values that are not finite")
+    scale = 255 / (high - low) if high > low else 0.0
+    return Image.fromarray(np.rint((values - low) * scale).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,118 @@
+"""Proteins of your own with texts: FASTA files and tables of amino-acid sequences.
+
+- FASTA (.fasta, .fa, .faa, .fas): a line ">id text", then the sequence on any number of lines.
+- A table (.tsv, .tab, .txt, .csv; ``util.corpora.tables``) with the columns ``sequence`` and ``text`` and, where it has
+  one, ``id``; otherwise the number of the line is the id.
+
+Both may be packed (.gz). Letters may be small; white space inside a sequence and one "*" (stop) at its end are dropped.
+B, J and Z stand for either of two amino acids and are read as X, any amino acid.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from util.corpora import tables
+from util.corpora.captioned import Captioned, assemble, checked_count
+from util.errors import UserError
+
+ALPHABET = "ACDEFGHIKLMNOPQRSTUVWYX"
+"""The 23 symbols of CLASP by number: the 22 amino acids that proteins are made of (O pyrrolysine, U selenocysteine) in
+alphabetical order, and X, any of them.
+
+Source: MicPie/clasp, clasp/utils.py at 03f551f: the vocabulary, and 22 for whatever is not in it.
+"""
+
+AMBIGUOUS = "BJZ"
+"""Asparagine or aspartate, leucine or isoleucine, glutamine or glutamate (IUPAC-IUB 1983)."""
+
+LETTERS = frozenset((ALPHABET + AMBIGUOUS) + (ALPHABET + AMBIGUOUS).lower())
+"""What a sequence may be written with."""
+
+STOP = "*"
+FASTA = (".fasta", ".fa", ".faa", ".fas")
+
+Record = tuple[str, str, str]
+"""id, text, sequence as written."""
+
+
+def load(path: str | Path, n: int | None = None) -> Captioned:
+    """Sequences and texts of a file, in its order; a sequence without a text is left out and named.
+
+    Args:
+        path: a FASTA file or a table, by the end of its name.
+        n: take only the first n records.
+
+    Returns:
+        items are strings of ``ALPHABET``; ``source["letters_read_as_x"]`` counts B, J and Z.
+
+    Raises:
+        UserError: a file that cannot be read or of another kind, no records, an id that is lacking or there twice, an
+            empty sequence, a letter that is no amino acid (file, id, position from 1, letter).
+    """
+    checked_count(n, "sequences")
+    records, digest = _records(Path(path))
+    if not records:
+        raise UserError(f"{path}: no sequences in it")
+    seen = set()
+    for name, _, _ in records:
+        if name in seen:
+            raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
+        seen.add(name)
+    records = records[:n]
+    written = [_cleaned(sequence, f"{path}, {name}") for name, _, sequence in records]
+    sequences = [sequence.translate(str.maketrans(dict.fromkeys(AMBIGUOUS, "X"))) for sequence in written]
+    about = {"dataset": "proteins, local file", "revision": f"sha256:{digest}"}
+    about["letters_read_as_x"] = sum(sequence.count(letter) for sequence in written for letter in AMBIGUOUS)
+    openers = [lambda sequence=sequence: sequence for sequence in sequences]
+    return assemble("amino acid", openers, [r[0] for r in records], [[r[1]] for r in records], "first", about)
+
+
+def _records(path: Path) -> tuple[list[Record], str]:
+    suffix = tables.suffix_of(path)
+    if suffix in FASTA:
+        content, digest = tables.text_of(path)
+        return list(_fasta(content, path)), digest
+    if suffix not in tables.SEPARATORS:
+        ends = ", ".join((*FASTA, *tables.SEPARATORS))
+        raise UserError(f"{path}: expected a FASTA file or a table, its name ending in one of {ends} (or that and .gz)")
+    rows, digest = tables.read(path, ("sequence", "text"), ("id",))
+    for line, row in rows:
+        if row.get("id") == "":
+            raise UserError(f"{path}, line {line}: no id")
+    return [(row.get("id", f"line {line}"), row["text"], row["sequence"]) for line, row in rows], digest
+
+
+def _fasta(content: str, path: Path) -> Iterator[Record]:
+    name, text, parts = None, "", []
+    for number, line in enumerate(io.StringIO(content, newline=None), start=1):
+        line = line.strip()
+        if line.startswith(">"):
+            if name is not None:
+                yield name, text, "".join(parts)
+            words, parts = line[1:].split(maxsplit=1), []
+            if not words:
+                raise UserError(f"{path}, line {number}: no id after '>'")
+            name, text = words[0], " ".join(words[1:])
+        elif line and name is None:
+            raise UserError(f"{path}, line {number}: expected '>id text' before any sequence, found {line[:20]!r}")
+        else:
+            parts.append(line)
+    if name is not None:
+        yield name, text, "".join(parts)
+
+
+def _cleaned(sequence: str, where: str) -> str:
+    """In capitals, without white space and the stop at the end.
+
+    Raises:
+        UserError: nothing is left, or a letter that is no amino acid is.
+    """
+    letters = "".join(sequence.split()).removesuffix(STOP)
+    if not letters:
+        raise UserError(f"{where}: the sequence is empty")
+    if set(letters) - LETTERS:
+        at = next(i for i, letter in enumerate(letters) if letter not in LETTERS)
+        known = f"{ALPHABET}{AMBIGUOUS}"
+        raise UserError(f"{where}: {letters[at]!r} at position {at + 1} is no amino acid; they are {known}")
+    return letters.upper()
