@@ -71,7 +71,8 @@ def encoding(settings: Settings) -> tuple[list[dict], list[dict]]:
     }
     rows, cosines = [], []
     for modality, (wanted, inputs, whole) in work.items():
-        tower, prepare = getattr(ours, modality), getattr(plain, modality).prepare
+        side = "other" if modality == "image" else "text"
+        tower, prepare = getattr(ours, side), getattr(plain, side).prepare
         mine = seconds(lambda tower=tower, inputs=inputs: tower.encode(inputs, progress=False), settings.repeats)
         dtype = tower.settings["dtype"]
         for batch in (1, 64):

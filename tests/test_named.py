@@ -38,6 +38,8 @@ def own(tmp_path):
     [
         ("open_clip:ViT-B-16:openai", ("open_clip", "ViT-B-16", "openai")),
         ("open_clip:RN50", ("open_clip", "RN50", None)),
+        ("open_clip:hf-hub:org/name", ("open_clip", "hf-hub:org/name", "own")),
+        ("open_clip:local-dir:a/b", ("open_clip", "local-dir:a/b", "own")),
         ("torchvision:resnet50:IMAGENET1K_V2", ("torchvision", "resnet50", "IMAGENET1K_V2")),
         ("huggingface:openai/clip-vit-base-patch32", ("huggingface", "openai/clip-vit-base-patch32", None)),
         ("python:mine.py:towers", ("python", "mine.py", "towers")),
@@ -61,6 +63,8 @@ def test_towers_have_the_papers_names_where_it_has_them():
     assert Named("open_clip", "ViT-B-32-quickgelu").label("text") == "CLIP ViT-B/32 text"
     assert Named("open_clip", "RN50").label("image") == "RN50 vision"
     assert Named("python", "/somewhere/mine.py", "towers").label("image") == "mine vision"
+    assert Named("open_clip", "hf-hub:org/name", "own").label("text") == "name text"
+    assert Named("open_clip", "local-dir:folder", "own").label("image") == "folder vision"
 
 
 def test_the_identity_tells_apart_all_that_changes_embeddings_and_nothing_else():
@@ -77,6 +81,7 @@ def test_the_identity_tells_apart_all_that_changes_embeddings_and_nothing_else()
     ]
     assert all(one != other for other in others)
     assert Named("python", "mine.py", "towers").identity(None, "cpu", "float32") is None
+    assert Named("open_clip", "hf-hub:org/name", "own").identity(0, "cpu", "float32") is None, "known once loaded"
 
 
 def test_a_checkpoint_file_is_known_by_its_content(tmp_path):

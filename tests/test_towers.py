@@ -76,9 +76,9 @@ def test_towers_that_are_not_causal_are_left_at_full_length():
 
 
 def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
-    pixels = clip.image.noise(3, 1)
+    pixels = clip.other.noise(3, 1)
     with torch.inference_mode():
-        assert np.allclose(clip.image.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
+        assert np.allclose(clip.other.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
     blocks = clip.model.visual.transformer.resblocks
     assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
     assert isinstance(without_unread_tokens(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
@@ -92,10 +92,10 @@ def test_towers_that_read_every_token_are_left_alone(change):
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
     half = open_clip_pair.load("ViT-B-32-quickgelu", seed=3, device="cpu", precision="bfloat16")
-    assert (half.settings["dtype"], half.image.width) == ("bfloat16", 512)
-    pixels, captions = clip.image.noise(2, 0), CAPTIONS[:3]
+    assert (half.settings["dtype"], half.other.width) == ("bfloat16", 512)
+    pixels, captions = clip.other.noise(2, 0), CAPTIONS[:3]
     for one, other in (
-        (clip.image.encode(pixels), half.image.encode(pixels)),
+        (clip.other.encode(pixels), half.other.encode(pixels)),
         (clip.text.encode(captions), half.text.encode(captions)),
     ):
         cosines = (one * other).sum(1)
@@ -134,8 +134,8 @@ def test_batches_and_their_order_change_nothing_but_rounding(clip, photographs):
     whole = clip.text.encode(CAPTIONS)
     assert np.allclose(clip.text.encode(CAPTIONS, 4), whole, atol=2e-6)
     assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], whole, atol=2e-6)
-    images = clip.image.encode(photographs[:3])
-    assert np.allclose(clip.image.encode(clip.image.prepare(photographs[:3]), 2), images, atol=2e-6)
+    images = clip.other.encode(photographs[:3])
+    assert np.allclose(clip.other.encode(clip.other.prepare(photographs[:3]), 2), images, atol=2e-6)
 
 
 def test_the_same_seed_gives_the_same_bits_and_disturbs_nothing():
@@ -206,16 +206,47 @@ def test_the_first_noise_inputs_are_those_that_fewer_would_give():
 
 def test_embeddings_that_are_not_finite_or_zero_are_refused(clip):
     for value in (float("nan"), 0.0):
-        broken = replace(clip.image, forward=lambda pixels, value=value: torch.full((len(pixels), 512), value))
+        broken = replace(clip.other, forward=lambda pixels, value=value: torch.full((len(pixels), 512), value))
         with pytest.raises(UserError, match="embedding of image 0 is zero or not finite"):
-            broken.encode(clip.image.noise(2, 0))
+            broken.encode(clip.other.noise(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("modality", "frames", "batches"), [("image", 1, [16, 4]), ("video", 8, [2] * 10), ("video", 32, [1] * 20)]
+)
+def test_a_video_counts_as_its_frames_in_a_batch(modality, frames, batches):
+    seen = []
+    tower = towers.Tower(
+        name="stand-in",
+        weights="random",
+        modality=modality,
+        width=2,
+        prepare=lambda items: torch.tensor(items, dtype=torch.float32),
+        forward=lambda rows: (seen.append(len(rows)), rows)[1],
+        device=torch.device("cpu"),
+        settings={},
+        frames=frames,
+    )
+    items = [[1.0, float(i)] for i in range(20)]
+    rows = tower.encode(items)
+    assert seen == batches
+    assert np.allclose(rows, unit(torch.tensor(items)), atol=1e-6)
+    assert np.array_equal(tower.encode(torch.tensor(items)), rows) and seen == batches * 2
+    with pytest.raises(UserError, match=f"stand-in: there are no {modality}s to encode"):
+        tower.encode([])
+
+
+def test_noise_of_a_video_tower_is_of_whole_videos():
+    noise = towers.normal_pixels((4, 6), frames=3)
+    assert noise(5, 1).shape == (5, 3, 3, 4, 6)
+    assert torch.equal(noise(5, 1)[:2], noise(2, 1))
 
 
 def test_pixels_are_normalised_as_asked(photographs):
     own, theirs = (open_clip_pair.load("tiny", device="cpu", pixels=pixels) for pixels in ("own", "imagenet"))
     assert own.settings["pixels"]["mean"] == list(open_clip.OPENAI_DATASET_MEAN)
     assert theirs.settings["pixels"]["mean"] == [0.485, 0.456, 0.406]
-    assert not torch.allclose(own.image.prepare(photographs), theirs.image.prepare(photographs), atol=0.01)
+    assert not torch.allclose(own.other.prepare(photographs), theirs.other.prepare(photographs), atol=0.01)
 
 
 def test_imagenet_statistics_are_torchvisions():

@@ -4,41 +4,40 @@ Nothing of a repository is executed: its code and its pickled weights are not ev
 the rest is read without a network.
 """
 
-import hashlib
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedConfig
-from transformers.utils import logging as reports
+from transformers import AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedConfig
 
 from util.cli import Device
-from util.corpora.coco import hub_or_cache
+from util.encoders import repository
 from util.encoders.pair import EncoderPair
-from util.encoders.tower import Precision, Tower, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from util.encoders.tower import (
+    Modality,
+    Precision,
+    Tower,
+    checked_device,
+    normal_pixels,
+    resolve_precision,
+    uniform_tokens,
+)
 from util.errors import UserError
-from util.files import sha256
 
-CONFIGURATION = ("*.json", "*.txt", "*.model")
-WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"
-"""What is fetched of a repository: its top folder only, and weights only when they are wanted."""
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """One of them is in every folder with a tokenizer. Without any, CLIP's would be made with three tokens."""
-
-READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
 
 READ_AT_LAST = ("siglip", "siglip2")
 """Text towers that see their padding and are read at the last token: every caption has the whole length."""
 READ_AT_END = ("clip", "clipseg", "groupvit", "metaclip_2")
 """Causal text towers, read at the first end token."""
-READ_AT_LARGEST = ("owlvit", "owlv2")
+READ_AT_LARGEST = ("owlvit", "owlv2", "xclip")
 """Causal text towers, read at the largest token number, which is that of CLIP's end token."""
 LEGACY = ("clip", "clipseg", "groupvit")
 """Read at the largest number too where the configuration says that the end token is 2, as OpenAI's does."""
@@ -46,6 +45,27 @@ LEGACY = ("clip", "clipseg", "groupvit")
 PROBE = "a photograph"
 AGREEMENT = 1e-3
 """How far the embedding of ``PROBE`` at its true length may lie from that with padding, as a part of its norm."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """What differs with the modality beside text.
+
+    Attributes:
+        modality: what the tower takes.
+        method: of the model, which makes embeddings of prepared inputs.
+        towers: both towers in words, and which kinds of transformers have them.
+        one: one input in words.
+        parts: folder and model to ``prepare``, ``forward`` and ``noise`` of the tower, and ``about`` them.
+        blank: the model to one raw input without content.
+    """
+
+    modality: Modality
+    method: str
+    towers: str
+    one: str
+    parts: Callable[[Path, nn.Module], dict]
+    blank: Callable[[nn.Module], Any]
 
 
 def load(
@@ -78,37 +98,51 @@ def load(
             model, no tokenizer or no safetensors, weights that are damaged or do not fit, a model that does not
             give one vector for one picture and one for one text.
     """
+    return assemble(IMAGE, name, random, seed, device, precision, revision)
+
+
+def assemble(
+    other: Other, name: str, random: bool, seed: int, device: Device, precision: Precision, revision: str | None
+) -> EncoderPair:
+    """The text tower of a model of transformers and the tower beside it; arguments and errors as ``load``."""
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
-    folder, commit = _folder(name, revision, random)
+    folder, commit = repository.find(name, revision, random)
     shown = folder.resolve().name if commit is None else name
-    with _one_line(shown), _quiet():
-        config = _configuration(folder)
-        weights = [] if random else _weight_files(folder)
-        network = _network(folder, config, seed if random else None)
-        image, text = _image_parts(folder, network), _text_parts(folder, network)
-        width = _tried(network, image, text)
+    with repository.one_line(shown), repository.quiet():
+        config = repository.configuration(folder, other.method, other.towers)
+        weights = [] if random else repository.weight_files(folder)
+        network = repository.build(folder, config, seed if random else None)
+        beside, text = other.parts(folder, network), text_parts(folder, network)
+        width = tried(network, other, beside, text)
         network.to(target, dtype)
     origin = {
         "model": shown,
         "pretrained": None if random else revision or shown,
         "revision": commit,
-        "checkpoint": _digest(weights) if commit is None and weights else None,
-        "configuration": _digest(_files(folder)) if commit is None else None,
+        "checkpoint": repository.digest(weights) if commit is None and weights else None,
+        "configuration": repository.digest(repository.configuration_files(folder)) if commit is None else None,
         "seed": seed if random else None,
         "dim": width,
         "device": target.type,
     }
-    return _pair(network, image, text, origin)
+    return pair(network, other, beside, text, origin)
 
 
-def _pair(network: nn.Module, image: dict, text: dict, origin: dict) -> EncoderPair:
-    """The towers of a model on its device, with all that they depend on in their settings."""
+def pair(network: nn.Module, other: Other, beside: dict, text: dict, origin: dict) -> EncoderPair:
+    """The towers of a model on its device, with all that they depend on in their settings.
+
+    Args:
+        network: the model, in its place and precision.
+        other: what the tower beside text takes.
+        beside, text: the parts of both towers, and ``about`` them for the settings.
+        origin: where architecture and weights come from, as ``assemble`` says it.
+    """
     settings = {
         "encoder": f"transformers {transformers.__version__}",
         "architecture": type(network).__name__,
         **origin,
-        **image.pop("about"),
+        **beside.pop("about"),
         **text.pop("about"),
         "dtype": str(network.dtype).removeprefix("torch."),
     }
@@ -116,97 +150,16 @@ def _pair(network: nn.Module, image: dict, text: dict, origin: dict) -> EncoderP
     words = f"random weights, seed {origin['seed']}" if origin["pretrained"] is None else weights
     device = torch.device(origin["device"])
     shared = {"name": origin["model"], "weights": weights, "width": origin["dim"], "device": device}
-    towers = {
-        modality: Tower(modality=modality, settings={**settings, "modality": modality}, **shared, **parts)
-        for modality, parts in (("image", image), ("text", text))
-    }
-    return EncoderPair(f"{origin['model']} {words}", **towers, settings=settings, model=network)
-
-
-def _folder(name: str, revision: str | None, random: bool) -> tuple[Path, str | None]:
-    """Where the model's files are, and the commit that they are of; None for a folder of one's own."""
-    from huggingface_hub import snapshot_download
-
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if revision is not None:
-            raise UserError(f"{name}: a folder has no revision {revision!r}; leave it out")
-        return folder, None
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UserError(f"{name}: no such folder")
-    wanted = list(CONFIGURATION) if random else [*CONFIGURATION, WEIGHTS, PARTS]
-    try:
-        with hub_or_cache():
-            found = snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns="*/*")
-    except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
-        raise UserError(
-            f"{name}{f' at {revision}' if revision else ''} could not be fetched from https://huggingface.co/{name} "
-            f"({_reason(error)}); check the name, or run this once where there is a network and copy its Hugging Face "
-            "cache here (HF_HOME), or give a folder"
-        ) from error
-    return Path(found), Path(found).name
-
-
-def _configuration(folder: Path) -> PreTrainedConfig:
-    """The architecture, if it has both towers; attention is not what the file says but what transformers chooses."""
-    if not (folder / "config.json").is_file():
-        raise UserError("there is no config.json, so this is no model of transformers")
-    config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
-    config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
-    kind = transformers.MODEL_MAPPING.get(type(config), None)
-    if not (hasattr(kind, "get_image_features") and hasattr(kind, "get_text_features")):
-        raise UserError(
-            f"its kind, {config.model_type}, has not both an image and a text tower, as clip and siglip have"
-        )
-    return config
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of the model, in order."""
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if not (folder / INDEX).is_file():
-        raise UserError(f"there are no weights in {WEIGHTS}; pickled ones (*.bin, *.pt) are not read")
-    names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
-    strange = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
-    if strange or not all((folder / name).is_file() for name in names):
-        raise UserError(f"the weights that {INDEX} names are not all there as safetensors: {', '.join(names)}")
-    return [folder / name for name in names]
-
-
-def _files(folder: Path) -> list[Path]:
-    """All that the embeddings depend on but the weights."""
-    return sorted(path for pattern in CONFIGURATION for path in folder.glob(pattern) if path.name != INDEX)
-
-
-def _digest(files: list[Path]) -> str:
-    """sha256 of a file, or of the names and hashes of several."""
-    if len(files) == 1:
-        return sha256(files[0])
-    return hashlib.sha256(json.dumps([(file.name, sha256(file)) for file in files]).encode()).hexdigest()
-
-
-def _network(folder: Path, config: PreTrainedConfig, seed: int | None) -> nn.Module:
-    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
-    reported = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
-    absent = []
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed or 0)
-        if seed is not None:
-            network = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-        else:
-            options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **reported, **READ_ONLY}
-            network, report = AutoModel.from_pretrained(folder, **options)
-            absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if absent:
-        what = f"{len(absent)} weights of {type(network).__name__}"
-        raise UserError(f"{what} are not there, or not of its shape; the first is {absent[0]}")
-    return network.eval().requires_grad_(False)
+    towers = [
+        Tower(modality=modality, settings={**settings, "modality": modality}, **shared, **parts)
+        for modality, parts in ((other.modality, beside), ("text", text))
+    ]
+    return EncoderPair(f"{origin['model']} {words}", *towers, settings=settings, model=network)
 
 
 def _image_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward`` and ``noise`` of the image tower, and ``about`` them for the settings."""
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **READ_ONLY)
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **repository.READ_ONLY)
     if processor.model_input_names != ["pixel_values"]:
         raise UserError(f"its pictures are {', '.join(processor.model_input_names)}, not pixels of one size alone")
 
@@ -214,18 +167,23 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
         return processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
 
     def embed(pixels: Tensor) -> Tensor:
-        return _vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))
+        return vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))
 
     side = tuple(prepare([Image.new("RGB", (64, 64))]).shape[2:])
-    pixels = {**json.loads(processor.to_json_string()), "image_processor_type": type(processor).__name__}
-    return {"prepare": prepare, "forward": embed, "noise": normal_pixels(side), "about": {"pixels": pixels}}
+    about = {"pixels": described(processor)}
+    return {"prepare": prepare, "forward": embed, "noise": normal_pixels(side), "about": about}
 
 
-def _text_parts(folder: Path, network: nn.Module) -> dict:
+def described(processor: BaseImageProcessor) -> dict:
+    """A processor's settings as plain values, with the class that they are of."""
+    return {**json.loads(processor.to_json_string()), "image_processor_type": type(processor).__name__}
+
+
+def text_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward``, ``noise`` and ``lengths`` of the text tower, and ``about`` them for the settings."""
     if not any(True for pattern in VOCABULARIES for _ in folder.glob(pattern)):
         raise UserError(f"there is no tokenizer (none of {', '.join(VOCABULARIES)})")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **READ_ONLY)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **repository.READ_ONLY)
     kind, text = network.config.model_type, network.config.text_config
     context = min(text.max_position_embeddings, tokenizer.model_max_length)
     lower = kind in READ_AT_LAST and type(tokenizer).__name__.startswith("Gemma")
@@ -246,7 +204,7 @@ def _text_parts(folder: Path, network: nn.Module) -> dict:
     reading = "whole length" if lengths is None else "true length, causal" if causal else "true length, masked"
     return {
         "prepare": prepare,
-        "forward": _text_forward(network, lengths, None if causal else tokenizer.pad_token_id),
+        "forward": text_forward(network, lengths, None if causal else tokenizer.pad_token_id),
         "noise": uniform_tokens(text.vocab_size, context),
         "lengths": lengths,
         "about": {
@@ -268,7 +226,7 @@ def _lengths(config: PreTrainedConfig, padding: int) -> Callable[[Tensor], Tenso
     return lambda tokens: tokens.shape[1] - (tokens.flip(1) != padding).int().argmax(dim=1)
 
 
-def _text_forward(
+def text_forward(
     network: nn.Module, lengths: Callable[[Tensor], Tensor] | None, padding: int | None
 ) -> Callable[[Tensor], Tensor]:
     """Tokens (b, length) to embeddings (b, d), computed on the first tokens only, up to the last that matters.
@@ -278,63 +236,43 @@ def _text_forward(
 
     def embed(tokens: Tensor) -> Tensor:
         if lengths is None:
-            return _vectors(network.get_text_features(input_ids=tokens))
+            return vectors(network.get_text_features(input_ids=tokens))
         tokens = tokens[:, : int(lengths(tokens).max())]
         mask = None if padding is None else (tokens != padding).long()
-        return _vectors(network.get_text_features(input_ids=tokens, attention_mask=mask))
+        return vectors(network.get_text_features(input_ids=tokens, attention_mask=mask))
 
     return embed
 
 
-def _vectors(given) -> Tensor:
+def vectors(given) -> Tensor:
     """Embeddings (b, d), which transformers gives as they are or, since its fifth edition, with what they came from."""
     return given if isinstance(given, Tensor) else given.pooler_output
 
 
 @torch.inference_mode()
-def _tried(network: nn.Module, image: dict, text: dict) -> int:
-    """The width of both embeddings, by trial on a black picture and a caption, on the CPU in float32.
+def tried(network: nn.Module, other: Other, beside: dict, text: dict) -> int:
+    """The width of both embeddings, by trial on an empty input and a caption, on the CPU in float32.
 
     Refuses a model that gives not one vector each, of one width, or whose text depends on its padding.
     """
-    tokens = text["prepare"]([PROBE])
-    picture, caption = image["forward"](image["prepare"]([Image.new("RGB", (64, 64))])), text["forward"](tokens)
-    if picture.shape != caption.shape or picture.ndim != 2:
-        raise UserError(f"a picture gives {list(picture.shape)}, a text {list(caption.shape)}, not [1, d] both")
+    tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([other.blank(network)])
+    first, caption = beside["forward"](blank), text["forward"](tokens)
+    if first.shape != caption.shape or first.ndim != 2:
+        shapes = f"gives {list(first.shape)}, a text {list(caption.shape)}"
+        raise UserError(f"{other.one} {shapes}, not [1, d] both")
     if text["lengths"] is not None:
         mask = torch.arange(tokens.shape[1])[None] < text["lengths"](tokens)[:, None]
-        padded = _vectors(network.get_text_features(input_ids=tokens, attention_mask=mask.long()))
+        padded = vectors(network.get_text_features(input_ids=tokens, attention_mask=mask.long()))
         if (padded - caption).norm() > AGREEMENT * caption.norm():
             raise UserError(f"the text tower of {type(network).__name__} gives other numbers when a caption is padded")
-    return picture.shape[1]
+    return first.shape[1]
 
 
-def _reason(error: Exception) -> str:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return reason if len(reason) <= 240 else f"{reason[:240]}..."
-
-
-@contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Whatever goes wrong in the block is a UserError of one line that begins with the model's name."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
-    except Exception as error:  # transformers, tokenizers, safetensors and torch each raise their own
-        raise UserError(f"{name}: transformers could not load it ({_reason(error)})") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Holds back transformers' remarks and bars: what matters of them is an error of ours."""
-    hook = reports.set_tqdm_hook(lambda bar, given, options: reports.EmptyTqdm(*given))
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-        reports.set_tqdm_hook(hook)
+IMAGE = Other(
+    modality="image",
+    method="get_image_features",
+    towers="an image and a text tower, as clip and siglip have",
+    one="a picture",
+    parts=_image_parts,
+    blank=lambda network: Image.new("RGB", (64, 64)),
+)

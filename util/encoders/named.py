@@ -19,12 +19,15 @@ from util.files import sha256
 
 KINDS = {
     "torchvision": "torchvision:resnet18[:WEIGHTS]",
-    "open_clip": "open_clip:MODEL[:TAG or checkpoint file]",
+    "open_clip": "open_clip:MODEL[:TAG or checkpoint file], open_clip:hf-hub:NAME, open_clip:local-dir:FOLDER",
     "huggingface": "huggingface:NAME or folder",
     "python": "python:FILE.py:FUNCTION",
 }
 """How each kind is written on a command line. The project's own "small_clip" is there from Python: its pictures have 32
 pixels a side and its captions few words."""
+
+ELSEWHERE = ("hf-hub:", "local-dir:")
+"""How open_clip's names of a repository and of a folder begin; their trained weights are their own."""
 
 PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch", "huggingface": "transformers"}
 
@@ -53,6 +56,8 @@ class Named:
             UserError: an unknown kind, or too few or too many parts; lists the kinds.
         """
         kind, _, rest = text.partition(":")
+        if kind == "open_clip" and rest.startswith(ELSEWHERE):
+            return cls(kind, rest, "own")
         parts = [rest] if kind == "huggingface" else [part for part in rest.split(":", 1) if part]
         if kind not in KINDS or len(parts) < (2 if kind == "python" else 1) or "" in parts:
             raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
@@ -68,6 +73,8 @@ class Named:
         name = {"resnet18": "ResNet-18", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}.get(self.name, self.name)
         if self.kind == "python":
             name = Path(name).stem
+        if name.startswith(ELSEWHERE):
+            name = Path(name.split(":", 1)[1]).name
         return name if self.kind == "torchvision" else f"{name} {'vision' if modality == 'image' else 'text'}"
 
     def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
@@ -81,11 +88,13 @@ class Named:
             UserError: weights that are unknown or cannot be had; callables with a seed.
         """
         loaded = getattr(self, f"_{self.kind}")(seed, device, precision)
-        return [loaded.image, loaded.text] if isinstance(loaded, EncoderPair) else loaded
+        return [loaded.other, loaded.text] if isinstance(loaded, EncoderPair) else loaded
 
     def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
         """What its embeddings depend on, without building it; None where that cannot be known."""
         if self.kind in ("python", "small_clip", "huggingface"):  # known only once loaded, or not worth keeping
+            return None
+        if self.name.startswith(ELSEWHERE):
             return None
         target = checked_device(device)
         dtype = torch.float32 if self.kind == "torchvision" else resolve_precision(precision, target)

@@ -1,9 +1,8 @@
 """The two towers of any model that open_clip builds: photographs and captions to unit rows."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from difflib import get_close_matches
 from pathlib import Path
 
 import open_clip
@@ -11,8 +10,9 @@ import torch
 
 from util.cli import Device
 from util.corpora.coco import hub_or_cache
-from util.encoders import true_length
+from util.encoders import open_clip_origin, true_length
 from util.encoders.class_token import without_unread_tokens
+from util.encoders.open_clip_origin import Origin
 from util.encoders.pair import EncoderPair
 from util.encoders.tower import (
     Pixels,
@@ -24,7 +24,6 @@ from util.encoders.tower import (
     uniform_tokens,
 )
 from util.errors import UserError
-from util.files import sha256
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -43,8 +42,10 @@ def load(
         model: as ``open_clip.list_models()`` has it, or the paper's "ViT-B/32". The activation is the one that the
             weights were trained with: OpenAI's need QuickGELU, which open_clip 3.3 gives "ViT-B-32" only when
             told to. For random weights the name decides: "ViT-B-32-quickgelu" is CLIP as released, "ViT-B-32"
-            has GELU.
-        pretrained: tag of trained weights, a checkpoint file, or None for random ones.
+            has GELU. Also "hf-hub:ORGANISATION/NAME" of a repository on the hub made for open_clip, for
+            instance BiomedCLIP's, or "local-dir:FOLDER" with the files of one.
+        pretrained: tag of trained weights, a checkpoint file, or None for random ones; of a repository or a folder,
+            "own" or None.
         seed: of random weights: the same seed gives the same weights whatever was drawn before, and nothing else
             is disturbed.
         device: "auto" takes a GPU where there is one.
@@ -54,29 +55,28 @@ def load(
     Raises:
         UserError: an unknown model, tag, device or precision, weights that cannot be fetched or do not fit.
     """
-    model = model.replace("/", "-")
-    _check_name("model", model, open_clip.list_models())
+    model = model if open_clip_origin.is_elsewhere(model) else model.replace("/", "-")
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
-    quick_gelu = _quick_gelu(model, pretrained)
-    network, preprocess, tokenizer = _build(model, pretrained, seed, quick_gelu, pixels)
+    origin, quick_gelu, network, preprocess, tokenizer = _built(model, pretrained, seed, pixels)
     weights = f"random weights, seed {seed}" if pretrained is None else Path(pretrained).name
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
-        "model": model,
+        "model": origin.model,
         "pretrained": pretrained,
-        "checkpoint": sha256(Path(pretrained)) if pretrained and Path(pretrained).is_file() else None,
+        **origin.about,
+        "text_tower": open_clip_origin.text_digest(network, tokenizer),
         "seed": seed if pretrained is None else None,
         "quick_gelu": quick_gelu,
-        "dim": open_clip.get_model_config(model)["embed_dim"],
+        "dim": origin.config["embed_dim"],
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
         "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
     network = network.eval().requires_grad_(False).to(target, dtype)
-    image, text = _image_tower(network, preprocess, settings), _text_tower(network, tokenizer, settings)
-    return EncoderPair(f"{model} {weights}", image, text, settings, network)
+    image, text = _image_tower(network, preprocess, settings), _text_tower(network, tokenizer, origin.config, settings)
+    return EncoderPair(f"{origin.model} {weights}", image, text, settings, network)
 
 
 def _image_tower(network: torch.nn.Module, preprocess: Callable, settings: dict) -> Tower:
@@ -89,11 +89,9 @@ def _image_tower(network: torch.nn.Module, preprocess: Callable, settings: dict)
     )
 
 
-def _text_tower(network: torch.nn.Module, tokenizer: Callable, settings: dict) -> Tower:
+def _text_tower(network: torch.nn.Module, tokenizer: Callable, config: dict, settings: dict) -> Tower:
     parts = true_length.text_parts(network)
-    vocabulary = getattr(network, "vocab_size", None) or open_clip.get_model_config(settings["model"])["text_cfg"].get(
-        "vocab_size", 49408
-    )
+    vocabulary = getattr(network, "vocab_size", None) or config["text_cfg"].get("vocab_size", 49408)
     return Tower(
         **_named(settings, "text"),
         prepare=tokenizer,
@@ -115,53 +113,76 @@ def _named(settings: dict, modality: str) -> dict:
     }
 
 
-def _quick_gelu(model: str, pretrained: str | None) -> bool:
-    """Whether the activation is QuickGELU: as the tag's weights were trained, else as the model's name says."""
-    own = bool(open_clip.get_model_config(model).get("quick_gelu", False))
-    if pretrained is None or Path(pretrained).is_file():
-        return own
-    _check_name(f"pretrained tag for {model}", pretrained, open_clip.list_pretrained_tags_by_model(model))
-    return own or bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False))
+def _quick_gelu(config: dict, model: str, pretrained: str | None) -> bool:
+    """Whether the activation is QuickGELU: as the tag's weights were trained, else as the configuration says."""
+    own = bool(config.get("quick_gelu", False))
+    return own or bool((open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("quick_gelu", False))
 
 
-def _build(model: str, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own") -> tuple:
-    """Model, preprocessing of one image and tokenizer, on the CPU in float32."""
-    hub = hub_or_cache() if _needs_hub(model, pretrained) else nullcontext()
+def _built(model: str, pretrained: str | None, seed: int, pixels: Pixels) -> tuple:
+    """Origin, whether QuickGELU, model, preprocessing of one image and tokenizer, on the CPU in float32."""
+    open_clip_origin.check(model, pretrained)
+    asks = _may_ask_hub(model, pretrained)
+    found = None if model.startswith(open_clip_origin.HUB) else open_clip_origin.find(model, pretrained)
+    try:
+        with hub_or_cache() if asks else nullcontext(), _quiet():
+            origin = found or open_clip_origin.find(model, pretrained)
+            quick_gelu = _quick_gelu(origin.config, model, pretrained)
+            return origin, quick_gelu, *_build(origin, pretrained, seed, quick_gelu, pixels)
+    except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own
+        if pretrained is None and not asks and not open_clip_origin.is_elsewhere(model):
+            raise
+        raise UserError(_not_loaded(model, pretrained, error)) from error
+
+
+def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own") -> tuple:
+    """Model, preprocessing of one image and tokenizer."""
     options = {"pretrained": pretrained, "force_quick_gelu": quick_gelu, "pretrained_text": False}
+    if open_clip_origin.is_elsewhere(origin.built_by):
+        options |= {"pretrained": None, "load_weights": False}
     if pixels == "imagenet":
         options |= {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
-    try:
-        with hub, _quiet(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            network, _, preprocess = open_clip.create_model_and_transforms(model, **options)
-            return network, preprocess, open_clip.get_tokenizer(model)
-    except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own
-        if pretrained is None and not _needs_hub(model, pretrained):
-            raise
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= 240 else f"{reason[:240]}..."
-        if not _needs_hub(model, pretrained):
-            raise UserError(f"{pretrained}: does not hold weights of {model}: {reason}") from error
-        config = open_clip.get_pretrained_cfg(model, pretrained or "") or {}
-        origin = f"https://huggingface.co/{config['hf_hub']}" if config.get("hf_hub") else config.get("url", "the hub")
-        raise UserError(
-            f"{model} with weights {pretrained!r} could not be loaded from {origin} ({reason}); run this once where "
-            "there is a network and copy its Hugging Face cache here (HF_HOME), or give a checkpoint file"
-        ) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network, _, preprocess = open_clip.create_model_and_transforms(origin.built_by, **options)
+    if origin.weights is not None:
+        open_clip.load_checkpoint(network, str(origin.weights), strict=True, weights_only=True)
+    trust = {"trust_remote_code": False} if origin.config["text_cfg"].get("hf_tokenizer_name") else {}
+    tokenizer = open_clip.get_tokenizer(origin.tokenizer, **trust)
+    return network, preprocess, tokenizer
 
 
-def _needs_hub(model: str, pretrained: str | None) -> bool:
-    """Whether weights or a tokenizer may have to come from the hub."""
-    text = open_clip.get_model_config(model)["text_cfg"]
-    elsewhere = "hf_tokenizer_name" in text or "hf_model_name" in text
-    return elsewhere or (pretrained is not None and not Path(pretrained).is_file())
+def _not_loaded(model: str, pretrained: str | None, error: Exception) -> str:
+    """What went wrong, where, and what to do, in one line."""
+    reason = " ".join(str(error).split())
+    reason = reason if len(reason) <= 240 else f"{reason[:240]}..."
+    if model.startswith(open_clip_origin.FOLDER):
+        return f"{model}: open_clip could not load it ({reason})"
+    if pretrained is not None and _is_file(pretrained) and not _may_ask_hub(model, pretrained):
+        return f"{pretrained}: does not hold weights of {model}: {reason}"
+    config = open_clip.get_pretrained_cfg(model, pretrained or "") or {}
+    page = model.removeprefix(open_clip_origin.HUB) if open_clip_origin.is_elsewhere(model) else config.get("hf_hub")
+    origin = f"https://huggingface.co/{page}" if page else config.get("url", "the hub")
+    instead = "local-dir:FOLDER of its files" if open_clip_origin.is_elsewhere(model) else "a checkpoint file"
+    return (
+        f"{model} with weights {pretrained!r} could not be loaded from {origin} ({reason}); run this once where "
+        f"there is a network and copy its Hugging Face cache here (HF_HOME), or give {instead}"
+    )
 
 
-def _check_name(what: str, name: str, known: Sequence[str]) -> None:
-    """Raises a UserError with the closest names unless ``name`` is known."""
-    if name not in known:
-        close = get_close_matches(name, known, n=5, cutoff=0.4) or list(known[:5])
-        raise UserError(f"unknown {what}: {name!r}; close to it: {', '.join(close) or 'nothing'}")
+def _may_ask_hub(model: str, pretrained: str | None) -> bool:
+    """Whether architecture, weights or tokenizer may have to come from the hub."""
+    if model.startswith(open_clip_origin.HUB):
+        return True
+    config = open_clip_origin.find(model, None).config["text_cfg"]
+    if model.startswith(open_clip_origin.FOLDER):  # the tokenizer is in the folder
+        return "hf_model_name" in config and not Path(config["hf_model_name"]).is_dir()
+    elsewhere = "hf_tokenizer_name" in config or "hf_model_name" in config
+    return elsewhere or (pretrained is not None and not _is_file(pretrained))
+
+
+def _is_file(pretrained: str) -> bool:
+    return Path(pretrained).is_file()
 
 
 @contextmanager

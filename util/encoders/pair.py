@@ -1,4 +1,4 @@
-"""Two towers that share a space: what extraction and the figures ask of an encoder."""
+"""Two towers that share a space, one of them of text: what extraction and the figures ask of an encoder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +13,18 @@ from util.encoders.tower import Tower
 
 @dataclass(frozen=True)
 class EncoderPair:
-    """An image tower and a text tower of one model.
+    """The text tower of a model and the one beside it: of images, videos or amino-acid sequences.
 
     Attributes:
         name: model and weights in words.
-        image, text: the towers, embeddings of one width.
+        other: the tower beside text; its ``modality`` says what it takes.
+        text: the text tower, embeddings of the same width.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
         model: the whole model where there is one; the towers share its weights.
     """
 
     name: str
-    image: Tower
+    other: Tower
     text: Tower
     settings: Mapping[str, Any]
     model: torch.nn.Module | None = field(repr=False, default=None)
@@ -31,15 +32,15 @@ class EncoderPair:
     @property
     def dim(self) -> int:
         """The width d of both modalities."""
-        return self.image.width
+        return self.other.width
 
     def describe(self) -> dict:
         """What the embeddings depend on, as plain values."""
         return dict(self.settings)
 
-    def encode_images(self, images: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
-        """Embeddings of photographs, as ``Tower.encode``."""
-        return self.image.encode(images, batch_size)
+    def encode_other(self, items: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
+        """Embeddings of what is not text, as ``Tower.encode``: PIL images, lists of frames or sequences."""
+        return self.other.encode(items, batch_size)
 
     def encode_texts(self, captions: Sequence[str], batch_size: int | None = None) -> Float[np.ndarray, "m d"]:
         """Embeddings of captions, as ``Tower.encode``; what is longer than the context is cut there, as CLIP does."""

@@ -62,7 +62,7 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
         modality="image",
         width=width,
         prepare=lambda images: torch.stack([transform(image) for image in images]),
-        forward=_in_channels_last(network),
+        forward=in_channels_last(network),
         device=target,
         settings=settings,
         noise=normal_pixels(transform.crop_size[0]),
@@ -81,7 +81,9 @@ def fused(network: nn.Module) -> nn.Module:
     return network
 
 
-def _in_channels_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def in_channels_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A convolutional network's function on pixels in the order that is fastest, in true float32 on a GPU too."""
+
     def forward(pixels: Tensor) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # else not float32 on a GPU
             return network(pixels.contiguous(memory_format=torch.channels_last))

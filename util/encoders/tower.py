@@ -1,4 +1,7 @@
-"""One tower: photographs, captions or ready tensors in, unit rows out. An encoder is one tower or a pair of them."""
+"""One tower: photographs, videos, captions, sequences or ready tensors in, unit rows out.
+
+An encoder is one tower or a pair of them.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,15 +19,18 @@ from tqdm import tqdm
 from util.cli import Device, resolve_device
 from util.errors import UserError
 
-Modality = Literal["image", "text"]
+Modality = Literal["image", "text", "video", "amino acid"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Pixels = Literal["own", "imagenet"]
+
+NAMES = {"image": "images", "text": "captions", "video": "videos", "amino acid": "sequences"}
+"""What the inputs of a tower are called in messages and beside its bar."""
 
 CPU_BATCH, GPU_BATCH = 16, 256
 """Pictures per batch: on a CPU as many as keep the activations near its caches (measured: 16 beats 8 and 64)."""
 
 CPU_TOKENS, GPU_TOKENS = 1024, 16_384
-"""Tokens per batch of captions at their true length."""
+"""Tokens per batch of captions and sequences at their true length."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,9 @@ class Tower:
     Attributes:
         name: the model in words, for instance "ViT-B-32".
         weights: "random" or what they were trained on, in a word.
-        modality: "image" or "text".
+        modality: "image", "text", "video" or "amino acid".
         width: d of the embeddings.
-        prepare: a list of raw inputs (PIL images, strings) to one tensor (b, ...): pixels or tokens.
+        prepare: a list of raw inputs (PIL images, lists of them, strings) to one tensor (b, ...): pixels or tokens.
         forward: such a tensor, on ``device``, to embeddings (b, d), not normalised.
         device: where the network is.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
@@ -44,6 +50,7 @@ class Tower:
             The first k of n are those that k alone would give. None where the tower cannot say.
         lengths: tokens (n, length) to how many of each matter (n,); None where all do. ``encode`` then groups inputs
             of like length, for ``forward`` to cut.
+        frames: pictures of one input: 1, or those of a video, which batches count.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Tower:
     settings: Mapping[str, Any] = field(repr=False)
     noise: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
     lengths: Callable[[Tensor], Tensor] | None = field(repr=False, default=None)
+    frames: int = 1
 
     def encode(
         self, inputs: Iterable | Tensor, batch_size: int | None = None, progress: bool = True
@@ -64,8 +72,8 @@ class Tower:
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
-            batch_size: how many go through the network at a time; None: 16 on a CPU, 256 on a GPU, and captions of
-                known length by their tokens. It changes the last bits at most.
+            batch_size: how many go through the network at a time; None: 16 pictures on a CPU, 256 on a GPU, and
+                captions and sequences of known length by their tokens. It changes the last bits at most.
             progress: whether to show a bar.
 
         Returns:
@@ -74,14 +82,14 @@ class Tower:
         Raises:
             UserError: nothing to encode, one string for many, a row that is zero or not finite.
         """
+        what = NAMES[self.modality]
         if isinstance(inputs, str):
-            raise UserError(f"captions must be a list of strings, not one string: {inputs!r}")
+            raise UserError(f"{what} must be given in a list, not as one string: {inputs!r}")
         if batch_size is not None and batch_size < 1:
             raise UserError(f"the batch size must be at least 1, not {batch_size}")
-        what = {"image": "images", "text": "captions"}[self.modality]
         if self.lengths is not None and not isinstance(inputs, Tensor):  # to know which are of like length
-            captions = list(inputs)
-            inputs = self.prepare(captions) if captions else captions
+            texts = list(inputs)
+            inputs = self.prepare(texts) if texts else texts
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2, "disable": not progress}
         with tqdm(total=total, **about) as bar:
@@ -99,7 +107,7 @@ class Tower:
         """Rows as the network gives them, float32."""
         if not isinstance(inputs, Tensor):
             parts, remaining = [np.empty((0, self.width), np.float32)], iter(inputs)
-            while batch := list(islice(remaining, size or self._most(CPU_BATCH, GPU_BATCH))):
+            while batch := list(islice(remaining, size or self._pictures())):
                 parts.append(self._rows(self.prepare(batch)))
                 bar.update(len(batch))
             return np.concatenate(parts)
@@ -112,7 +120,7 @@ class Tower:
     def _batches(self, inputs: Tensor, size: int | None) -> Iterator[Tensor]:
         """Row numbers of each batch; inputs whose lengths are known go together by length, the longest first."""
         if self.lengths is None or not len(inputs):
-            yield from torch.arange(len(inputs)).split(size or self._most(CPU_BATCH, GPU_BATCH))
+            yield from torch.arange(len(inputs)).split(size or self._pictures())
             return
         lengths, tokens = self.lengths(inputs), self._most(CPU_TOKENS, GPU_TOKENS)
         order = lengths.argsort(descending=True, stable=True)
@@ -121,6 +129,9 @@ class Tower:
             yield order[:count]
             order = order[count:]
 
+    def _pictures(self) -> int:
+        return max(1, self._most(CPU_BATCH, GPU_BATCH) // self.frames)
+
     def _most(self, on_cpu: int, on_gpu: int) -> int:
         return on_cpu if self.device.type == "cpu" else on_gpu
 
@@ -128,9 +139,13 @@ class Tower:
         return self.forward(batch.to(self.device)).float().cpu().numpy()
 
 
-def normal_pixels(side: int | tuple[int, int]) -> Callable[[int, int], Tensor]:
-    """The ``noise`` of an image tower: pixels N(0, 1), after any normalisation, (n, 3, height, width)."""
-    shape = (3, *((side, side) if isinstance(side, int) else side))
+def normal_pixels(side: int | tuple[int, int], frames: int | None = None) -> Callable[[int, int], Tensor]:
+    """The ``noise`` of an image tower: pixels N(0, 1), after any normalisation, (n, 3, height, width).
+
+    Of a video tower where ``frames`` says how many a video has: (n, frames, 3, height, width).
+    """
+    height_width = (side, side) if isinstance(side, int) else side
+    shape = (3, *height_width) if frames is None else (frames, 3, *height_width)
 
     def noise(n: int, seed: int) -> Tensor:
         return torch.from_numpy(np.random.default_rng([seed, 1]).standard_normal((n, *shape), dtype=np.float32))

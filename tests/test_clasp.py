@@ -1,0 +1,225 @@
+"""CLASP's architecture: each piece by hand, the whole against a slow float64 reference, padding and batches."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from util import UserError
+from util.encoders import byte_pairs, clasp
+
+TINY = clasp.Sizes(width=16, depth=3, heads=2, head_width=8, mlp=2, text=32, sequence=20)
+SEQUENCES = ["MKV", "ACDEFGHIKLMNPQRSTVWY" * 3, "", "WWWWWW", "MKVXMKV"]
+TEXTS = ["binds iron", "", "a membrane protein of the inner mitochondrial membrane", "binds"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def load(**options):
+    return clasp.load(**{"device": "cpu", "sizes": TINY, **options})
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The scales of the layers are made large, so that every layer matters."""
+    pair = load()
+    for layer in (m for m in pair.model.modules() if isinstance(m, clasp.Scaled)):
+        layer.scale.fill_(1.0)
+    return pair
+
+
+def unit(rows):
+    return functional.normalize(torch.as_tensor(rows).float(), dim=-1).numpy()
+
+
+def reference(transformer, numbers):
+    """One input alone, without padding, in float64, as the description reads."""
+    double = {name: value.double() for name, value in transformer.state_dict().items()}
+    width, heads = TINY.width, TINY.heads
+
+    def angle(position, pair, of):
+        return position / 10_000 ** (2 * pair / of)
+
+    def sinusoid(position):
+        pairs = range(width // 2)
+        sines = [math.sin(angle(position, k, width)) for k in pairs]
+        return torch.tensor([*sines, *(math.cos(angle(position, k, width)) for k in pairs)], dtype=torch.float64)
+
+    def turned(vector, place):
+        if place == 0:  # the class token
+            return vector
+        out = vector.clone()
+        for k in range(TINY.head_width // 2):
+            a, (x, y) = angle(place - 1, k, TINY.head_width), vector[2 * k : 2 * k + 2].tolist()
+            out[2 * k], out[2 * k + 1] = x * math.cos(a) - y * math.sin(a), y * math.cos(a) + x * math.sin(a)
+        return out
+
+    def attended(x, name):
+        x = functional.layer_norm(x, (width,), double[f"{name}.norm.weight"], double[f"{name}.norm.bias"])
+        parts = (x @ double[f"{name}.layer.queries_keys_values.weight"].T).chunk(3, dim=1)
+        outputs = []
+        for h in range(heads):
+            q, k, v = (part[:, h * TINY.head_width : (h + 1) * TINY.head_width] for part in parts)
+            q, k = (torch.stack([turned(row, i) for i, row in enumerate(part)]) for part in (q, k))
+            outputs.append((q @ k.T / math.sqrt(TINY.head_width)).softmax(dim=1) @ v)
+        out = torch.cat(outputs, 1) @ double[f"{name}.layer.out.weight"].T + double[f"{name}.layer.out.bias"]
+        return out * double[f"{name}.scale"]
+
+    def fed(x, name):
+        x = functional.layer_norm(x, (width,), double[f"{name}.norm.weight"], double[f"{name}.norm.bias"])
+        inner = x @ double[f"{name}.layer.inner.weight"].T + double[f"{name}.layer.inner.bias"]
+        value, gate = inner.chunk(2, dim=1)
+        out = value * gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
+        return (out @ double[f"{name}.layer.out.weight"].T + double[f"{name}.layer.out.bias"]) * double[f"{name}.scale"]
+
+    x = torch.stack([double["class_token"], *(double["tokens.weight"][number] for number in numbers)])
+    x = x + torch.stack([sinusoid(i) for i in range(len(x))])
+    first = second = x
+    for layer in range(TINY.depth):
+        first = first + attended(second, f"attention.{layer}")
+        second = second + fed(first, f"feed_forward.{layer}")
+    return functional.layer_norm(first[0] + second[0], (width,), double["norm.weight"], double["norm.bias"])
+
+
+def test_rows_are_those_of_a_slow_reference_without_padding(tiny):
+    sequences = [clasp.residues([sequence], TINY.sequence)[0] for sequence in SEQUENCES]
+    texts = [byte_pairs.tokens([text], TINY.text, ends=False)[0] for text in TEXTS]
+    with torch.no_grad():
+        wanted = [reference(tiny.model.sequence, row[row >= 0].tolist()) for row in sequences]
+        written = [reference(tiny.model.text, row[row >= 0].tolist()) for row in texts]
+    for rows, theirs in ((tiny.encode_other(SEQUENCES), wanted), (tiny.encode_texts(TEXTS), written)):
+        assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), TINY.width))
+        assert np.allclose(rows, unit(torch.stack(theirs)), atol=2e-6)
+    assert np.ptp(tiny.encode_other(SEQUENCES), axis=0).max() > 0.05
+
+
+def test_sinusoids_by_hand():
+    wanted = [[0, 0, 1, 1], [math.sin(1), math.sin(0.01), math.cos(1), math.cos(0.01)]]
+    assert np.allclose(clasp.sinusoids(2, 4), wanted, atol=1e-7)
+
+
+def test_rotation_turns_pairs_keeps_norms_and_knows_distances_alone():
+    positions = clasp.sinusoids(9, 4)
+    turned = clasp.rotated(torch.tensor([[1.0, 0, 0, 1.0]]), positions[1:2])[0]
+    assert np.allclose(turned, [math.cos(1), math.sin(1), -math.sin(0.01), math.cos(0.01)], atol=1e-7)
+    x, y = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(0))
+    rows = [clasp.rotated(v.expand(9, 4), positions) for v in (x, y)]
+    assert np.allclose(rows[0].norm(dim=1), x.norm(), atol=1e-6)
+    products = rows[0] @ rows[1].T
+    for step in (-3, 0, 2):
+        along = products.diagonal(step)
+        assert np.allclose(along, along[0], atol=1e-5)
+    assert abs(products[0, 0] - products[0, 2]) > 1e-3
+
+
+def test_the_gate_is_the_gelu_of_the_second_half():
+    layer = clasp.FeedForward(replace(TINY, width=1, mlp=1))
+    for parameter, value in zip(layer.parameters(), ([[2.0], [3.0]], [0.0, 1.0], [[10.0]], [5.0]), strict=True):
+        parameter.data = torch.tensor(value)
+    gate = 3 * 0.5 + 1
+    wanted = 2 * 0.5 * gate * (1 + math.erf(gate / math.sqrt(2))) / 2 * 10 + 5
+    assert layer(torch.tensor([0.5])).detach().item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_scales_begin_smaller_in_deeper_layers():
+    assert [clasp.first_scale(depth) for depth in (1, 18, 19, 24, 25)] == [0.1, 0.1, 1e-5, 1e-5, 1e-6]
+    network = clasp.Transformer(5, 4, replace(TINY, depth=19))
+    scales = [[layer.scale.max().item() for layer in layers] for layers in (network.attention, network.feed_forward)]
+    assert np.allclose(scales, [[0.1] * 18 + [1e-5]] * 2)
+    scaled = clasp.Scaled(torch.nn.Identity(), 2, 1)
+    assert np.allclose(scaled(torch.tensor([3.0, 1.0])).detach(), [0.1, -0.1], atol=1e-4)
+
+
+def test_the_class_token_is_what_is_read():
+    network = clasp.Transformer(5, 4, replace(TINY, depth=0))
+    alone = network.class_token + clasp.sinusoids(1, TINY.width)[0]
+    rows = network(torch.tensor([[1, 2], [3, -1]]))
+    wanted = functional.layer_norm(2 * alone, (TINY.width,))
+    assert torch.allclose(rows, wanted.expand(2, -1), atol=1e-6)
+
+
+def test_neither_padding_nor_batches_nor_order_change_a_row(tiny):
+    for encode, items in ((tiny.encode_other, SEQUENCES), (tiny.encode_texts, TEXTS)):
+        whole = encode(items)
+        assert np.allclose(np.concatenate([encode([item]) for item in items]), whole, atol=1e-6)
+        for size in (1, 2, 64):
+            assert np.allclose(encode(items[::-1], size)[::-1], whole, atol=1e-6)
+    tokens = clasp.residues(["MKV"], TINY.sequence)
+    assert torch.equal(tiny.model.sequence(tokens), tiny.model.sequence(tokens[:, :3]))
+
+
+def test_batches_are_of_like_length_and_cut(tiny):
+    seen, forward = [], tiny.model.sequence._embedded
+    tiny.model.sequence._embedded = lambda tokens: (seen.append(tuple(tokens.shape)), forward(tokens))[1]
+    try:
+        tiny.encode_other(SEQUENCES, batch_size=2)
+    finally:
+        del tiny.model.sequence._embedded
+    assert seen == [(2, 20), (2, 6), (1, 1)]
+
+
+def test_residues_are_numbered_as_in_clasp_and_cut():
+    assert clasp.residues(["ACY", "xbO*"], 5).tolist() == [[0, 1, 21, -1, -1], [22, 22, 12, 22, -1]]
+    assert clasp.residues(["W" * 9], 5).tolist() == [[20] * 5]
+
+
+def test_noise_is_of_the_whole_length_and_any_symbol(tiny):
+    noise = tiny.other.noise(40, 0)
+    assert noise.shape == (40, TINY.sequence) and set(noise.unique().tolist()) == set(range(23))
+    assert tiny.text.noise(3, 0).shape == (3, TINY.text)
+    assert torch.equal(tiny.other.noise(40, 0)[:2], tiny.other.noise(2, 0))
+    for tower in (tiny.other, tiny.text):
+        assert np.allclose(np.linalg.norm(tower.encode(tower.noise(3, 0)), axis=1), 1, atol=1e-6)
+
+
+def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = load(seed=3)
+    assert torch.equal(torch.rand(3), expected)
+    again, other = load(seed=3), load(seed=4)
+    for name in ("encode_other", "encode_texts"):
+        rows = getattr(first, name)(["MKV", "ACD"])
+        assert np.array_equal(getattr(again, name)(["MKV", "ACD"]), rows)
+        assert not np.allclose(getattr(other, name)(["MKV", "ACD"]), rows, atol=0.1)
+
+
+def test_the_description_is_plain_and_bfloat16_changes_little():
+    exact, coarse = load(), load(precision="bfloat16")
+    for about in (exact.describe(), dict(exact.other.settings)):
+        assert json.loads(json.dumps(about)) == about
+        assert (about["seed"], about["dim"], about["pretrained"]) == (0, 16, None)
+        assert about["sizes"]["depth"] == 3
+    assert (exact.other.modality, exact.text.modality, exact.dim) == ("amino acid", "text", 16)
+    assert coarse.settings["dtype"] == "bfloat16"
+    cosines = (exact.encode_other(SEQUENCES) * coarse.encode_other(SEQUENCES)).sum(1)
+    assert cosines.min() > 0.999 and cosines.max() < 1 - 1e-7
+
+
+def test_at_full_size_it_has_the_parameters_of_the_released_one():
+    with torch.device("meta"):
+        network = clasp.Clasp(clasp.Sizes())
+    layer = 768 * 1536 + 512 * 768 + 768 + 768 * 6144 + 6144 + 3072 * 768 + 768 + 6 * 768
+    wanted = 2 * (12 * layer + 768 + 2 * 768) + (49408 + 23) * 768
+    assert sum(parameter.numel() for parameter in network.parameters()) == wanted == 245_880_576
+
+
+def test_one_string_and_nothing_are_refused(tiny):
+    with pytest.raises(UserError, match="sequences must be given in a list, not as one string: 'MKV'"):
+        tiny.encode_other("MKV")
+    with pytest.raises(UserError, match="there are no sequences to encode"):
+        tiny.encode_other([])
+    with pytest.raises(UserError, match="unknown device 'tpu'"):
+        clasp.load(device="tpu")

@@ -1,0 +1,152 @@
+"""ConVIRT's architecture: pooling and heads by hand, both towers against torchvision and transformers by themselves."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch.nn.functional import normalize
+
+from util import UserError
+from util.encoders import byte_pairs, convirt
+
+TINY = convirt.Sizes(resnet="resnet18", width=32, layers=2, heads=4, mlp=48, context=16, dim=24)
+REPORTS = ["no pleural effusion", "heart size is normal", "", "clear " * 50, "clear lungs"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """With BERT's usual weights every text has almost the same embedding: its tokens are made larger here."""
+    pair = convirt.load(device="cpu", sizes=TINY)
+    pair.model.text.embeddings.word_embeddings.weight.mul_(30)
+    return pair
+
+
+@pytest.fixture(scope="module")
+def radiographs():
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (60, 50, 3), dtype=np.uint8)) for _ in range(3)]
+
+
+def unit(rows):
+    return normalize(rows.float(), dim=1).numpy()
+
+
+def test_the_largest_value_of_each_dimension_is_taken_and_padding_never():
+    outputs = torch.tensor([[[1.0, 5.0], [3.0, 2.0], [9.0, 9.0]], [[-1.0, -5.0], [7.0, 7.0], [8.0, 8.0]]])
+    real = torch.tensor([[True, True, False], [True, False, False]])
+    assert convirt.largest(outputs, real).tolist() == [[3.0, 5.0], [-1.0, -5.0]]
+
+
+def test_a_head_is_linear_relu_linear():
+    head = convirt.head(2, 1)
+    weights = ([[1.0, 0.0], [0.0, 1.0]], [0.0, -3.0], [[2.0, 10.0]], [0.5])
+    for parameter, value in zip(head.parameters(), weights, strict=True):
+        parameter.data = torch.tensor(value)
+    assert head(torch.tensor([[1.0, 2.0], [-1.0, 4.0]])).tolist() == [[2.5], [10.5]]
+
+
+@torch.no_grad()
+def test_texts_are_bert_then_the_maximum_then_the_head(tiny):
+    rows = []
+    for report in REPORTS:
+        tokens = byte_pairs.tokens([report], TINY.context, ends=True)
+        outputs = tiny.model.text(input_ids=tokens[tokens >= 0][None]).last_hidden_state
+        rows.append(tiny.model.text_head(outputs.max(dim=1).values))
+    texts = tiny.encode_texts(REPORTS)
+    assert (texts.dtype, texts.shape) == (np.float32, (5, TINY.dim))
+    assert np.allclose(texts, unit(torch.cat(rows)), atol=2e-6)
+    assert np.ptp(texts, axis=0).max() > 0.02
+    assert np.allclose(tiny.encode_texts(REPORTS[::-1], 2)[::-1], texts, atol=2e-6)
+
+
+@torch.no_grad()
+def test_images_are_the_pooled_activations_then_the_head(tiny, radiographs):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = convirt.ConVirt(TINY).eval()
+    transform = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
+    pooled = network.image(torch.stack([transform(picture) for picture in radiographs]))
+    assert pooled.shape == (3, 512)
+    rows = tiny.encode_other(radiographs)
+    assert np.allclose(rows, unit(network.image_head(pooled)), atol=2e-6)
+    assert np.allclose(tiny.encode_other(iter(radiographs), 1), rows, atol=2e-6)
+    assert rows.shape == (3, TINY.dim)
+
+
+def test_reports_that_are_too_long_keep_their_end_token(tiny):
+    tokens = tiny.text.prepare(REPORTS)
+    assert tokens.shape == (5, 16)
+    assert int(tokens[3, -1]) == 49407 and tiny.text.lengths(tokens).tolist() == [7, 6, 2, 16, 4]
+
+
+def test_tokens_after_the_longest_report_are_never_computed(tiny):
+    seen = []
+    handle = tiny.model.text.register_forward_pre_hook(
+        lambda module, args, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    tiny.encode_texts(REPORTS, batch_size=2)
+    handle.remove()
+    assert seen == [(2, 16), (2, 6), (1, 2)]
+
+
+def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(radiographs):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = convirt.load(seed=3, device="cpu", sizes=TINY)
+    assert torch.equal(torch.rand(3), expected)
+    again, other = (convirt.load(seed=seed, device="cpu", sizes=TINY) for seed in (3, 4))
+    assert np.array_equal(again.encode_other(radiographs), first.encode_other(radiographs))
+    assert np.array_equal(again.encode_texts(REPORTS), first.encode_texts(REPORTS))
+    assert not np.allclose(other.encode_other(radiographs), first.encode_other(radiographs), atol=0.1)
+    assert not np.allclose(other.encode_texts(REPORTS), first.encode_texts(REPORTS), atol=0.1)
+
+
+def test_noise_goes_through_both_towers(tiny):
+    assert tiny.other.noise(2, 0).shape == (2, 3, 224, 224)
+    assert tiny.text.noise(2, 0).shape == (2, 16)
+    for tower in (tiny.other, tiny.text):
+        assert np.allclose(np.linalg.norm(tower.encode(tower.noise(2, 0)), axis=1), 1, atol=1e-6)
+
+
+def test_the_description_is_plain_and_bfloat16_is_for_text_alone(radiographs):
+    exact, coarse = (convirt.load(device="cpu", precision=p, sizes=TINY) for p in ("float32", "bfloat16"))
+    about = exact.describe()
+    assert json.loads(json.dumps(about)) == about
+    assert (about["seed"], about["dim"], about["pretrained"], about["dtype"]) == (0, 24, None, "float32")
+    assert about["pixels"]["mean"] == [0.485, 0.456, 0.406]
+    assert (exact.other.modality, exact.text.modality, exact.other.weights) == ("image", "text", "random")
+    assert (coarse.settings["dtype"], coarse.settings["dtype_image"]) == ("bfloat16", "float32")
+    assert np.array_equal(coarse.encode_other(radiographs), exact.encode_other(radiographs))
+    cosines = (coarse.encode_texts(REPORTS) * exact.encode_texts(REPORTS)).sum(1)
+    assert cosines.min() > 0.999 and cosines.max() < 1 - 1e-7
+
+
+def test_at_full_size_it_has_the_parameters_of_resnet_50_bert_base_and_the_heads():
+    with torch.device("meta"):
+        network = convirt.ConVirt(convirt.Sizes())
+        resnet = torchvision.models.resnet50()
+    images = sum(parameter.numel() for parameter in resnet.parameters()) - 2048 * 1000 - 1000
+    layer = 4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
+    texts = (49408 + 512 + 2 + 2) * 768 + 12 * layer
+    heads = sum(width * width + width + width * 512 + 512 for width in (2048, 768))
+    assert sum(parameter.numel() for parameter in network.parameters()) == images + texts + heads == 153_133_888
+
+
+def test_unknown_devices_and_precisions_are_refused():
+    with pytest.raises(UserError, match="unknown device 'tpu'"):
+        convirt.load(device="tpu")
+    with pytest.raises(UserError, match="unknown precision 'float8'"):
+        convirt.load(precision="float8")

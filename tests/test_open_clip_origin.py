@@ -1,0 +1,262 @@
+"""Models of open_clip that lie in a folder or a repository, made here with the files that the hub's have."""
+
+import json
+import pickle
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn.functional import normalize
+from transformers import BertConfig
+
+from test_hugging_face import LETTERS, STARK, bert_tokenizer
+from test_open_clip_pair import TINY
+from util import UserError
+from util.encoders import open_clip_pair
+
+CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 20]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """The hub is an address of this machine where nobody listens, its cache an empty folder."""
+    from huggingface_hub import constants
+
+    connect = socket.socket.connect
+
+    def refused(self, address):
+        assert address[0] == "127.0.0.1", f"asked {address}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def load(model, pretrained="own", **options):
+    return open_clip_pair.load(str(model), pretrained, device="cpu", **options)
+
+
+def configure(folder, **parts):
+    folder.mkdir(parents=True)
+    about = {"model_cfg": {**TINY, **parts}, "preprocess_cfg": HALF}
+    (folder / "open_clip_config.json").write_text(json.dumps(about))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny CLIP with weights of seed 8."""
+    path = tmp_path / "folder"
+    configure(path)
+    model = load(f"local-dir:{path}", None, seed=8).model
+    save_file(model.state_dict(), path / "open_clip_model.safetensors")
+    return path
+
+
+@pytest.fixture
+def medical(tmp_path):
+    """As BiomedCLIP's repository: a network of timm beside a BERT of transformers, which has a folder of its own."""
+    path, bert = tmp_path / "medical", tmp_path / "bert"
+    BertConfig(vocab_size=57, max_position_embeddings=16, pad_token_id=0, **STARK).save_pretrained(bert)
+    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear"}
+    text = {"hf_model_name": str(bert), "hf_tokenizer_name": str(path), "hf_proj_type": "mlp", "context_length": 16}
+    text["hf_pooler_type"] = "cls_last_hidden_state_pooler"
+    configure(path, vision_cfg={**vision, "image_size": 160}, text_cfg=text)
+    bert_tokenizer().save_pretrained(path)
+    model = load(f"local-dir:{path}", None, seed=8).model
+    save_file(model.state_dict(), path / "open_clip_model.safetensors")
+    return path
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A function that puts a folder into the hub's cache as the repository org/name."""
+
+    def put(folder):
+        stored = tmp_path / "hub" / "models--org--name"
+        shutil.copytree(folder, stored / "snapshots" / COMMIT)
+        (stored / "refs").mkdir()
+        (stored / "refs" / "main").write_text(COMMIT)
+        return stored / "snapshots" / COMMIT
+
+    return put
+
+
+@pytest.fixture
+def photographs(rng):
+    return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(3)]
+
+
+def refusal(model, match, pretrained="own"):
+    with pytest.raises(UserError, match=match) as caught:
+        load(model, pretrained)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_folder_gives_its_own_weights_and_pixels(folder, photographs):
+    pair, twin = load(f"local-dir:{folder}"), load(f"local-dir:{folder}", None, seed=8)
+    assert np.array_equal(pair.encode_other(photographs), twin.encode_other(photographs))
+    assert np.array_equal(pair.encode_texts(CAPTIONS), twin.encode_texts(CAPTIONS))
+    other = load(f"local-dir:{folder}", None, seed=9)
+    assert not np.allclose(other.encode_other(photographs), pair.encode_other(photographs), atol=0.1)
+    assert pair.settings["pixels"]["mean"] == [0.5, 0.5, 0.5]
+    assert (pair.name, pair.dim) == ("local-dir:folder own", 24)
+    assert twin.name == "local-dir:folder random weights, seed 8"
+
+
+def test_the_settings_say_what_the_folder_holds_and_not_where(folder):
+    about = load(f"local-dir:{folder}").describe()
+    assert json.loads(json.dumps(about)) == about
+    assert (about["model"], about["pretrained"], about["seed"]) == ("local-dir:folder", "own", None)
+    assert str(folder.parent) not in json.dumps(about)
+    assert len(about["checkpoint"]) == len(about["configuration"]) == 64
+    random = load(f"local-dir:{folder}", None).describe()
+    assert (random["checkpoint"], random["seed"]) == (None, 0)
+    weights = load(f"local-dir:{folder}", None, seed=1).model.state_dict()
+    save_file(weights, folder / "open_clip_model.safetensors")
+    assert load(f"local-dir:{folder}").settings["checkpoint"] != about["checkpoint"]
+
+
+@torch.no_grad()
+def test_a_text_tower_of_transformers_is_read_at_its_true_length(medical, photographs):
+    pair = load(f"local-dir:{medical}")
+    tokens = pair.text.prepare(CAPTIONS)
+    assert tokens.shape == (4, 16)
+    assert pair.text.lengths(tokens).tolist() == [6, 16, 2, 16]
+    texts = normalize(pair.model.encode_text(tokens), dim=1)
+    images = normalize(pair.model.encode_image(pair.other.prepare(photographs)), dim=1)
+    assert np.allclose(pair.encode_texts(CAPTIONS), texts, atol=2e-6)
+    assert np.allclose(pair.encode_other(photographs), images, atol=2e-6)
+    assert np.ptp(pair.encode_texts(CAPTIONS), axis=0).max() > 0.02
+    seen, handle = [], None
+    handle = pair.model.text.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
+    pair.encode_texts([CAPTIONS[0], CAPTIONS[2]])
+    handle.remove()
+    assert seen == [(2, 6)]
+
+
+def test_the_settings_tell_another_vocabulary(medical):
+    before = load(f"local-dir:{medical}").settings["text_tower"]
+    tokenizer = bert_tokenizer()
+    for file in medical.glob("*token*"):
+        file.unlink()
+    words = {token: number for number, token in enumerate(sorted(tokenizer.get_vocab(), reverse=True))}
+    type(tokenizer)(words, model_max_length=16).save_pretrained(medical)
+    assert load(f"local-dir:{medical}").settings["text_tower"] != before
+    assert len(before) == 64 and len(LETTERS) == 26
+
+
+def test_a_repository_in_the_cache_is_found_without_a_network(folder, hub, photographs):
+    snapshot = hub(folder)
+    pair = load("hf-hub:org/name")
+    assert np.array_equal(pair.encode_other(photographs), load(f"local-dir:{folder}").encode_other(photographs))
+    assert (pair.settings["revision"], pair.settings["model"]) == (COMMIT, "hf-hub:org/name")
+    (snapshot / "open_clip_model.safetensors").unlink()
+    assert load("hf-hub:org/name", None).encode_texts(CAPTIONS).shape == (4, 24), "random weights need none"
+    refusal("hf-hub:org/name", r"from https://huggingface.co/org/name \(no connection .*HF_HOME.*local-dir:FOLDER")
+
+
+def test_the_tokenizer_of_a_repository_is_the_one_that_it_names(medical, hub):
+    hub(medical)
+    pair, twin = load("hf-hub:org/name"), load(f"local-dir:{medical}")
+    assert np.array_equal(pair.encode_texts(CAPTIONS), twin.encode_texts(CAPTIONS))
+    assert pair.settings["text_tower"] == twin.settings["text_tower"]
+
+
+def test_only_what_is_read_is_asked_of_the_hub(folder, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
+
+    asked = []
+
+    def hf_hub_download(name, file):
+        asked.append((name, file))
+        if file == "open_clip_model.safetensors":
+            raise EntryNotFoundError(file)
+        return str(folder / file)
+
+    shutil.move(folder / "open_clip_model.safetensors", folder / "kept")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    monkeypatch.setattr(open_clip_pair.open_clip, "get_tokenizer", lambda name: asked.append(name))
+    with pytest.raises(AttributeError):  # the tokenizer above is none
+        load("hf-hub:org/name", None)
+    assert asked == [("org/name", "open_clip_config.json"), "hf-hub:org/name"]
+    refusal("hf-hub:org/name", "hf-hub:org/name with weights 'own' could not be loaded")
+    names = ["open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    assert asked[2:] == [("org/name", name) for name in names]
+
+
+def test_pickled_weights_are_read_as_weights_only_and_after_safetensors(folder, photographs, tmp_path):
+    rows = load(f"local-dir:{folder}").encode_other(photographs)
+    pickled = folder / "open_clip_pytorch_model.bin"
+    torch.save(load(f"local-dir:{folder}", None, seed=9).model.state_dict(), pickled)
+    assert np.array_equal(load(f"local-dir:{folder}").encode_other(photographs), rows)
+    (folder / "open_clip_model.safetensors").unlink()
+    assert not np.allclose(load(f"local-dir:{folder}").encode_other(photographs), rows, atol=0.1)
+
+    class Runs:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    pickled.write_bytes(pickle.dumps({"weight": Runs()}, protocol=2))
+    refusal(f"local-dir:{folder}", "open_clip could not load it")
+    torch.save({"weight": Runs()}, pickled)
+    refusal(f"local-dir:{folder}", "open_clip could not load it")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("damage", ["no weights", "cut off", "another model", "no configuration", "not json", "a list"])
+def test_folders_that_are_no_model_are_refused(folder, damage):
+    weights, configuration = folder / "open_clip_model.safetensors", folder / "open_clip_config.json"
+    match = "open_clip could not load it"
+    if damage == "no weights":
+        weights.unlink()
+        match = r"no weights in open_clip_model.safetensors or open_clip_pytorch_model.bin"
+    elif damage == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-4])
+    elif damage == "another model":
+        save_file({"something": torch.zeros(3)}, weights)
+    elif damage == "no configuration":
+        configuration.unlink()
+        match = r"there is no open_clip_config.json in that folder"
+    else:
+        configuration.write_text("[1" if damage == "not json" else "[1]")
+        match = "not a configuration of open_clip: no model_cfg"
+    refusal(f"local-dir:{folder}", match)
+    refusal("local-dir:", "there is no open_clip_config.json")
+
+
+def test_sizes_that_cannot_be_built_are_one_line(tmp_path):
+    configure(tmp_path / "odd", vision_cfg={**TINY["vision_cfg"], "width": "wide"})
+    refusal(f"local-dir:{tmp_path / 'odd'}", "open_clip could not load it", None)
+
+
+def test_weights_of_a_folder_are_its_own_or_none(folder):
+    refusal(f"local-dir:{folder}", "its weights are 'own' or none .random., not 'openai'", "openai")
+    refusal("hf-hub:org/name", "not 'openai'", "openai")
+
+
+@pytest.mark.parametrize("pretrained", ["own", None])
+def test_without_a_network_a_repository_is_one_line(pretrained, caplog):
+    refusal(
+        "hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        r"no connection to http://127.0.0.1:9, and not whole in its cache.*HF_HOME",
+        pretrained,
+    )
+    assert caplog.text == ""

@@ -1,0 +1,252 @@
+"""X-CLIP on models so small that they take no time: real code, random weights, no network."""
+
+import json
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from torch.nn.functional import normalize
+
+from test_hugging_face import CONTEXT, clip_tokenizer
+from util import UserError
+from util.encoders import hugging_face, x_clip
+
+FRAMES, SIDE = 3, 32
+CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50, "cats"]
+LAYERS = {"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def sizes(vocabulary=49408, context=77):
+    text = {"vocab_size": vocabulary, "max_position_embeddings": context, "hidden_size": 16, **LAYERS}
+    mit = {"mit_hidden_size": 24, "mit_intermediate_size": 48, "mit_num_attention_heads": 4}
+    vision = {"image_size": SIDE, "patch_size": 16, "num_frames": FRAMES, "hidden_size": 32, **mit, **LAYERS}
+    prompts = {"prompt_num_attention_heads": 4, "prompt_alpha": 0.5}
+    return transformers.XCLIPConfig(text_config=text, vision_config=vision, projection_dim=24, **prompts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    connect = socket.socket.connect
+
+    def refused(self, address):
+        assert address[0] == "127.0.0.1", f"asked {address}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+
+
+def load(**options):
+    return x_clip.load(**{"random": True, "device": "cpu", "config": sizes(), **options})
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load()
+
+
+@pytest.fixture(scope="module")
+def videos():
+    rng = np.random.default_rng(0)
+    return [
+        [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(FRAMES)] for _ in range(5)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An X-CLIP as the hub has it: weights, CLIP's tokenizer, VideoMAE's frames."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = transformers.XCLIPModel(sizes(57, CONTEXT))
+    processor = transformers.VideoMAEImageProcessorPil(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+    )
+    path = tmp_path / "copy"
+    for part in (model, clip_tokenizer(), processor):
+        part.save_pretrained(path)
+    about = json.loads((path / "preprocessor_config.json").read_text())
+    about["feature_extractor_type"] = about.pop("image_processor_type").replace("ImageProcessor", "FeatureExtractor")
+    (path / "preprocessor_config.json").write_text(json.dumps(about))
+    return path
+
+
+def unit(given):
+    return normalize(given.pooler_output, dim=1).numpy()
+
+
+def test_rows_are_those_of_the_model_itself(tiny, videos):
+    pixels = tiny.other.prepare(videos)
+    tokens = tiny.text.prepare(CAPTIONS)
+    assert pixels.shape == (5, FRAMES, 3, SIDE, SIDE) and tokens.shape == (5, 77)
+    with torch.no_grad():
+        wanted = unit(tiny.model.get_video_features(pixels)), unit(tiny.model.get_text_features(tokens))
+    for rows, theirs in zip((tiny.encode_other(iter(videos)), tiny.encode_texts(CAPTIONS)), wanted, strict=True):
+        assert (rows.dtype, rows.shape) == (np.float32, (5, 24))
+        assert np.allclose(rows, theirs, atol=2e-6)
+        assert np.ptp(rows, axis=0).max() > 0.02
+
+
+def test_texts_are_embedded_without_the_prompts_of_a_video(tiny, videos):
+    with torch.no_grad():
+        prompted = tiny.model(input_ids=tiny.text.prepare(CAPTIONS), pixel_values=tiny.other.prepare(videos[:2]))
+    rows = tiny.encode_texts(CAPTIONS)
+    assert prompted.text_embeds.shape == (2, 5, 24), "one row for each video and text"
+    assert not np.allclose(prompted.text_embeds[0], rows, atol=1e-3)
+    assert tiny.settings["prompting"].startswith("none")
+
+
+def test_texts_are_encoded_at_their_true_length(tiny):
+    tokens, seen = tiny.text.prepare(CAPTIONS), []
+    assert tiny.text.lengths(tokens).tolist() == [4, 7, 2, 77, 3]
+    handle = tiny.model.text_model.register_forward_pre_hook(
+        lambda module, args, given: seen.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    tiny.encode_texts(CAPTIONS, batch_size=2)
+    handle.remove()
+    assert seen == [77, 4, 2]
+
+
+def test_frames_and_their_order_matter_and_batches_do_not(tiny, videos):
+    rows = tiny.encode_other(videos)
+    for size in (1, 2, 64):
+        assert np.allclose(tiny.encode_other(videos, size), rows, atol=1e-6)
+    assert not np.allclose(tiny.encode_other([video[::-1] for video in videos]), rows, atol=1e-3)
+    assert not np.allclose(tiny.encode_other([[*video[:2], video[0]] for video in videos]), rows, atol=1e-3)
+
+
+def test_a_video_counts_as_its_frames_in_a_batch(tiny, videos):
+    assert tiny.other.frames == FRAMES
+    seen = []
+    handle = tiny.model.vision_model.register_forward_pre_hook(
+        lambda module, args, given: seen.append(given["pixel_values"].shape[0]), with_kwargs=True
+    )
+    tiny.encode_other(videos * 2)
+    handle.remove()
+    assert seen == [15, 15]  # 5 videos of 3 frames: 16 pictures at a time
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_another_number_of_frames_is_refused_in_words(tiny, videos, count):
+    with pytest.raises(UserError, match=rf"a video of {count} frames was given to a model that takes 3; sample 3"):
+        tiny.encode_other([videos[0], (videos[0] * 2)[:count]])
+
+
+def test_a_picture_is_no_video(tiny, videos):
+    with pytest.raises(UserError, match="Image, not a list of frames, was given to a model that takes 3"):
+        tiny.encode_other(videos[0])
+    with pytest.raises(UserError, match="there are no videos to encode"):
+        tiny.encode_other([])
+
+
+def test_frames_are_prepared_as_x_clips_own(tiny):
+    white = [Image.new("RGB", (64, 48), "white")] * FRAMES
+    expected = [(1 - mean) / std for mean, std in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    assert np.allclose(tiny.other.prepare([white])[0, 0, :, 5, 5], expected, atol=1e-5)
+    assert tiny.settings["pixels"]["size"] == {"shortest_edge": SIDE}
+    grey = [frame.convert("L") for frame in white]
+    assert torch.equal(tiny.other.prepare([grey]), tiny.other.prepare([white]))
+
+
+def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(videos):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = load(seed=3)
+    assert torch.equal(torch.rand(3), expected)
+    again, other = load(seed=3), load(seed=4)
+    assert np.array_equal(again.encode_other(videos), first.encode_other(videos))
+    assert np.array_equal(again.encode_texts(CAPTIONS), first.encode_texts(CAPTIONS))
+    assert not np.allclose(other.encode_other(videos), first.encode_other(videos), atol=0.1)
+    assert first.name == "microsoft/xclip-base-patch32 random weights, seed 3"
+
+
+def test_noise_is_of_whole_videos(tiny):
+    noise = tiny.other.noise(3, 0)
+    assert noise.shape == (3, FRAMES, 3, SIDE, SIDE)
+    assert torch.equal(noise[:2], tiny.other.noise(2, 0))
+    assert tiny.text.noise(3, 0).shape == (3, 77)
+    for tower in (tiny.other, tiny.text):
+        assert np.allclose(np.linalg.norm(tower.encode(tower.noise(3, 0)), axis=1), 1, atol=1e-6)
+
+
+def test_the_description_is_plain_and_bfloat16_changes_little(tiny, videos):
+    about = tiny.describe()
+    assert json.loads(json.dumps(about)) == about
+    assert (about["model"], about["seed"], about["frames"], about["dim"]) == (x_clip.NAME, 0, FRAMES, 24)
+    assert about["pretrained"] is about["revision"] is about["checkpoint"] is None
+    assert load(config=sizes(context=70)).settings["configuration"] != about["configuration"]
+    coarse = load(precision="bfloat16")
+    assert coarse.settings["dtype"] == "bfloat16"
+    cosines = (coarse.encode_other(videos) * tiny.encode_other(videos)).sum(1)
+    assert cosines.min() > 0.999 and cosines.max() < 1 - 1e-7
+
+
+def test_trained_weights_are_read_from_a_folder(folder, videos):
+    pair, model = x_clip.load(str(folder), device="cpu"), transformers.XCLIPModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        wanted = unit(model.get_video_features(pair.other.prepare(videos)))
+        texts = unit(model.get_text_features(pair.text.prepare(CAPTIONS)))
+    assert np.allclose(pair.encode_other(videos), wanted, atol=2e-6)
+    assert np.allclose(pair.encode_texts(CAPTIONS), texts, atol=2e-6)
+    assert (pair.other.modality, pair.other.frames, pair.other.weights) == ("video", FRAMES, "copy")
+    assert pair.settings["tokenizer"]["reading"] == "true length, causal"
+    assert pair.settings["pixels"]["image_mean"] == [0.5, 0.5, 0.5], "the folder's own"
+    assert len(pair.settings["checkpoint"]) == len(pair.settings["configuration"]) == 64
+    assert str(folder.parent) not in json.dumps(pair.describe())
+    random = x_clip.load(str(folder), random=True, seed=2, device="cpu")
+    assert not np.allclose(random.encode_other(videos), wanted, atol=0.1)
+    assert (random.settings["seed"], random.settings["checkpoint"]) == (2, None)
+
+
+def test_pickled_and_damaged_weights_are_refused(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"^copy: .*could not load it .*incomplete"):
+        x_clip.load(str(folder), device="cpu")
+    shutil.move(file, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"^copy: there are no weights in model.safetensors; pickled ones"):
+        x_clip.load(str(folder), device="cpu")
+
+
+def test_other_kinds_of_model_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="has not both an image and a text tower"):
+        hugging_face.load(str(folder), device="cpu")
+    transformers.CLIPConfig().save_pretrained(tmp_path / "clip")
+    with pytest.raises(UserError, match="kind, clip, has not both a video and a text tower, as xclip has"):
+        x_clip.load(str(tmp_path / "clip"), random=True, device="cpu")
+    with pytest.raises(UserError, match="a configuration of one's own is for random weights"):
+        x_clip.load(str(folder), device="cpu", config=sizes())
+
+
+def test_without_a_network_trained_weights_are_one_line_and_random_ones_need_none(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"xclip-base-patch32 could not be fetched .*no connection.*HF_HOME") as caught:
+        x_clip.load(device="cpu")
+    assert "\n" not in str(caught.value)
+    assert load().encode_texts(["a cat"]).shape == (1, 24)
+
+
+def test_at_full_size_it_is_the_base_model_with_patches_of_32_pixels():
+    config = transformers.XCLIPConfig()
+    vision, text = config.vision_config, config.text_config
+    assert (vision.hidden_size, vision.num_hidden_layers, vision.patch_size, vision.num_frames) == (768, 12, 32, 8)
+    assert (text.hidden_size, text.num_hidden_layers, text.vocab_size, config.projection_dim) == (512, 12, 49408, 512)
+    with torch.device("meta"):
+        network = transformers.XCLIPModel(config)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 196_585_729

@@ -1,0 +1,142 @@
+"""Where open_clip finds a model: in its own list, in a repository on the hub ("hf-hub:"), in a folder ("local-dir:").
+
+Of a repository, its configuration, its tokenizer and one file of weights are fetched, safetensors where it has them; a
+pickled file is read by torch as weights only. A text tower of transformers needs its configuration and its tokenizer
+too, which may lie in another repository.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from util.errors import UserError
+from util.files import sha256
+
+OWN = "own"
+"""``pretrained`` of a repository or a folder: the weights that lie beside its configuration."""
+
+HUB, FOLDER = "hf-hub:", "local-dir:"
+CONFIGURATION = "open_clip_config.json"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names of weights, the preferred first."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model's configuration and weights, found.
+
+    Attributes:
+        model: its name for settings, a folder without the place where it lies.
+        built_by: the name that open_clip builds it by.
+        tokenizer: the name that open_clip finds its tokenizer by.
+        config: its architecture, as open_clip's configuration files have it.
+        weights: the file of weights, where they are ``OWN``.
+        about: what the settings say of it beside the name.
+    """
+
+    model: str
+    built_by: str
+    tokenizer: str
+    config: dict = field(repr=False)
+    weights: Path | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def is_elsewhere(model: str) -> bool:
+    """Whether the name is of a repository or a folder, not of open_clip's own list."""
+    return model.startswith((HUB, FOLDER))
+
+
+def check(model: str, pretrained: str | None) -> None:
+    """Refuses what can be refused without opening a file or asking the hub.
+
+    Raises:
+        UserError: an unknown name or tag, or other weights than ``OWN`` of a repository or a folder.
+    """
+    if is_elsewhere(model):
+        if pretrained not in (None, OWN):
+            raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")
+        return
+    _check_name("model", model, open_clip.list_models())
+    if pretrained is not None and not Path(pretrained).is_file():
+        _check_name(f"pretrained tag for {model}", pretrained, open_clip.list_pretrained_tags_by_model(model))
+
+
+def find(model: str, pretrained: str | None) -> Origin:
+    """A model by a name that ``check`` lets pass; asks the hub for a repository.
+
+    Args:
+        model: as ``open_clip_pair.load``, "/" as "-" in names of open_clip's own list.
+        pretrained: a tag or a file for those; ``OWN`` or None (random weights) for a repository or a folder.
+
+    Raises:
+        UserError: no such folder, or no configuration or weights there. The hub's client raises its own.
+    """
+    if model.startswith(HUB):
+        return _repository(model, pretrained)
+    if model.startswith(FOLDER):
+        return _folder(model, pretrained)
+    file = Path(pretrained) if pretrained and Path(pretrained).is_file() else None
+    about = {"checkpoint": sha256(file) if file else None}
+    return Origin(model, model, model, open_clip.get_model_config(model), about=about)
+
+
+def _repository(model: str, pretrained: str | None) -> Origin:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    name, weights = model.removeprefix(HUB), None
+    file = Path(hf_hub_download(name, CONFIGURATION))
+    if pretrained is not None:
+        try:
+            weights = Path(hf_hub_download(name, WEIGHTS[0]))
+        except EntryNotFoundError:
+            weights = Path(hf_hub_download(name, WEIGHTS[1]))
+    about = {"revision": file.parent.name, "checkpoint": None}
+    return Origin(model, f"{FOLDER}{file.parent}", model, _config(file), weights, about)
+
+
+def _folder(model: str, pretrained: str | None) -> Origin:
+    folder = Path(model.removeprefix(FOLDER)).expanduser()
+    file = folder / CONFIGURATION
+    if not model.removeprefix(FOLDER) or not file.is_file():
+        raise UserError(f"{model}: there is no {CONFIGURATION} in that folder")
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if pretrained is not None and weights is None:
+        raise UserError(f"{model}: there are no weights in {' or '.join(WEIGHTS)}")
+    own = weights if pretrained is not None else None
+    about = {"configuration": sha256(file), "checkpoint": sha256(own) if own else None}
+    place = f"{FOLDER}{folder}"
+    return Origin(f"{FOLDER}{folder.resolve().name}", place, place, _config(file), own, about)
+
+
+def _config(file: Path) -> dict:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        if {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
+            return config
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise UserError(f"{file}: not a configuration of open_clip: no model_cfg with embed_dim, vision_cfg and text_cfg")
+
+
+def text_digest(network, tokenizer) -> str | None:
+    """sha256 of what a text tower of transformers is made of: its configuration and its vocabulary; else None."""
+    config = getattr(getattr(network, "text", None), "config", None)
+    if config is None or not hasattr(tokenizer, "tokenizer"):
+        return None
+    vocabulary = json.dumps(sorted(tokenizer.tokenizer.get_vocab().items()))
+    return hashlib.sha256(f"{config.to_json_string()}{vocabulary}".encode()).hexdigest()
+
+
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    """Raises a UserError with the closest names unless ``name`` is known."""
+    if name not in known:
+        close = get_close_matches(name, known, n=5, cutoff=0.4) or list(known[:5])
+        raise UserError(f"unknown {what}: {name!r}; close to it: {', '.join(close) or 'nothing'}")

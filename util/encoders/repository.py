@@ -1,0 +1,147 @@
+"""A repository of transformers on disk: found, checked and loaded, while nothing of it is executed.
+
+Its code and its pickled weights are not even fetched, and the folder that holds the rest is read without a network.
+"""
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers.utils import logging as reports
+
+from util.corpora.coco import hub_or_cache
+from util.errors import UserError
+from util.files import sha256
+
+CONFIGURATION = ("*.json", "*.txt", "*.model")
+WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"
+"""What is fetched of a repository: its top folder only, and weights only when they are wanted."""
+
+READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
+
+
+def find(name: str, revision: str | None, random: bool) -> tuple[Path, str | None]:
+    """Where the model's files are, and the commit that they are of; None for a folder of one's own."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise UserError(f"{name}: a folder has no revision {revision!r}; leave it out")
+        return folder, None
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UserError(f"{name}: no such folder")
+    wanted = list(CONFIGURATION) if random else [*CONFIGURATION, WEIGHTS, PARTS]
+    try:
+        with hub_or_cache():
+            found = snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns="*/*")
+    except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
+        raise UserError(
+            f"{name}{f' at {revision}' if revision else ''} could not be fetched from https://huggingface.co/{name} "
+            f"({reason(error)}); check the name, or run this once where there is a network and copy its Hugging Face "
+            "cache here (HF_HOME), or give a folder"
+        ) from error
+    return Path(found), Path(found).name
+
+
+def configuration(folder: Path, method: str, towers: str) -> PreTrainedConfig:
+    """The architecture, if it has both towers; attention is not what the file says but what transformers chooses.
+
+    Args:
+        folder: where config.json is.
+        method: what the model must have beside ``get_text_features``, for instance "get_image_features".
+        towers: both towers in words, and which kinds have them.
+
+    Raises:
+        UserError: no configuration, or of another kind.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError("there is no config.json, so this is no model of transformers")
+    config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
+    config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
+    kind = transformers.MODEL_MAPPING.get(type(config), None)
+    if not (hasattr(kind, method) and hasattr(kind, "get_text_features")):
+        raise UserError(f"its kind, {config.model_type}, has not both {towers}")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of the model, in order."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        raise UserError(f"there are no weights in {WEIGHTS}; pickled ones (*.bin, *.pt) are not read")
+    names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
+    strange = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    if strange or not all((folder / name).is_file() for name in names):
+        raise UserError(f"the weights that {INDEX} names are not all there as safetensors: {', '.join(names)}")
+    return [folder / name for name in names]
+
+
+def configuration_files(folder: Path) -> list[Path]:
+    """All that the embeddings depend on but the weights."""
+    return sorted(path for pattern in CONFIGURATION for path in folder.glob(pattern) if path.name != INDEX)
+
+
+def digest(files: list[Path]) -> str:
+    """sha256 of a file, or of the names and hashes of several."""
+    if len(files) == 1:
+        return sha256(files[0])
+    return hashlib.sha256(json.dumps([(file.name, sha256(file)) for file in files]).encode()).hexdigest()
+
+
+def build(folder: Path, config: PreTrainedConfig, seed: int | None) -> nn.Module:
+    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
+    reported = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
+    absent = []
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed or 0)
+        if seed is not None:
+            network = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        else:
+            options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **reported, **READ_ONLY}
+            network, report = AutoModel.from_pretrained(folder, **options)
+            absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if absent:
+        what = f"{len(absent)} weights of {type(network).__name__}"
+        raise UserError(f"{what} are not there, or not of its shape; the first is {absent[0]}")
+    return network.eval().requires_grad_(False)
+
+
+def reason(error: Exception) -> str:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return reason if len(reason) <= 240 else f"{reason[:240]}..."
+
+
+@contextmanager
+def one_line(name: str) -> Iterator[None]:
+    """Whatever goes wrong in the block is a UserError of one line that begins with the model's name."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    except Exception as error:  # transformers, tokenizers, safetensors and torch each raise their own
+        raise UserError(f"{name}: transformers could not load it ({reason(error)})") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back transformers' remarks and bars: what matters of them is an error of ours."""
+    hook = reports.set_tqdm_hook(lambda bar, given, options: reports.EmptyTqdm(*given))
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        reports.set_tqdm_hook(hook)
