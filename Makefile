@@ -27,6 +27,8 @@ env: .venv/.installed ## make .venv and install the locked packages (a few minut
 
 figures: env ## regenerate every figure into outputs/ (COCO=DIR: real photographs and captions), and report.html
 	@$(BIN)/python -m util published --keep-going
+	@echo "[figures] Figure 1: the gap of four systems, trained and random"
+	@$(BIN)/python Figure_1_Modality_Gap/modality_gap.py --preset $(PRESET)
 	@echo "[figures] Figure 2 (a): cosines of ResNet-18 and CLIP's towers; full-size networks, ten seeds"
 	@$(BIN)/python Figure_2_Cone_Effect/cosine_similarity.py --preset $(PRESET) $(REAL)
 	@echo "[figures] Figure 2 (b): mean cosine by depth"

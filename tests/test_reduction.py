@@ -3,7 +3,7 @@ import pytest
 
 import reference
 from util import UserError
-from util.reduction import joint_pca
+from util.reduction import joint_pca, svd_coordinates
 
 
 def test_points_on_a_line_by_hand():
@@ -45,3 +45,24 @@ def test_the_sign_of_a_component_is_fixed(rng, n):
 def test_too_many_components_are_refused():
     with pytest.raises(UserError, match="components must be from 1 to 3"):
         joint_pca([np.eye(3), np.eye(3)], components=4)
+
+
+def test_singular_vectors_by_hand():
+    rows = np.array([[3.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    assert svd_coordinates(rows) == pytest.approx(rows)
+    moved = svd_coordinates(rows @ np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    assert np.abs(moved) == pytest.approx(rows)
+
+
+def test_singular_vectors_subtract_nothing(rng):
+    rows = rng.normal(size=(30, 5)) + 9
+    found = svd_coordinates(rows)
+    _, _, vt = np.linalg.svd(rows)
+    assert np.abs(found) == pytest.approx(np.abs(rows @ vt[:2].T))
+    assert np.abs(found[:, 0]).min() > 15  # the mean is still there
+    assert np.array_equal(found, svd_coordinates(rows.copy()))
+
+
+def test_one_column_has_no_two_singular_vectors(rng):
+    with pytest.raises(UserError, match="two rows and columns or more"):
+        svd_coordinates(rng.normal(size=(5, 1)))

@@ -10,11 +10,11 @@ import sys
 CHECKED_CALLS = """
 from jaxtyping import install_import_hook
 
-MODULES = ["geometry", "cosines", "contrastive", "reduction", "cone", "variance", "statistics", "theorems"]
+MODULES = ["geometry", "moments", "separability", "cosines", "contrastive", "reduction", "cone", "variance", "statistics", "theorems"]
 with install_import_hook([f"util.{name}" for name in MODULES], "beartype.beartype"):
     import numpy as np
     import torch
-    from util import cone, contrastive, geometry, reduction, statistics, theorems, variance
+    from util import cone, contrastive, geometry, moments, reduction, separability, statistics, theorems, variance
 
 rng = np.random.default_rng(0)
 x = geometry.unit_rows(rng.normal(size=(30, 8)).astype(np.float32) + 0.5)
@@ -23,6 +23,8 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
     assert geometry.centroid(a).shape == geometry.gap_vector(a, b).shape == geometry.unit_gap_vector(a, b).shape == (8,)
     assert all(isinstance(v, float) for v in (geometry.gap_distance(a, b[:20]), geometry.mean_cosine(a)))
     assert isinstance(geometry.matched_cosine(a, b), float)
+    assert isinstance(geometry.relative_gap(a, b), float)
+    assert moments.pair_moments(a, b[:20], None).first.centroid.shape == (8,)
     moved = geometry.shift(a, b, 0.3, geometry.gap_vector(a, b))
     assert moved[0].shape == moved[1].shape == (30, 8)
     assert geometry.signed_gap_distances(a, b, [0.0, 0.5, 1.0]).shape == (3,)
@@ -31,6 +33,9 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
     assert isinstance(contrastive.contrastive_loss(a, b, 0.1, 10), float)
     assert contrastive.sweep(a, b, [0.0, 0.5, 1.0], [0.1, 1.0], 10, direction=geometry.gap_vector(a, b)).shape == (3, 2)
     assert contrastive.sweep_both(a, b, [0.5], [0.1]).symmetric.shape == (1, 1)
+assert isinstance(separability.separability(x, y), float)
+assert [len(part) for part in separability.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)] == [7, 7]
+assert reduction.svd_coordinates(x).shape == (30, 2)
 pca = reduction.joint_pca([x, y], 3)
 assert pca.coordinates(x).shape == (30, 3) and pca.direction(x[0].astype(float)).shape == (3,)
 

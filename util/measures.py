@@ -1,4 +1,4 @@
-"""All numbers of a gap at once: what stands next to each panel of Figure 1, and what ``modality-gap measure`` prints."""
+"""All numbers of a gap at once: what stands at each panel of Figure 1, and what ``modality-gap measure`` prints."""
 
 from dataclasses import dataclass
 from itertools import combinations

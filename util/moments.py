@@ -15,6 +15,8 @@ from torch import Tensor
 from util.arrays import SMALLEST_NORM, as_rows, blocks
 from util.errors import UserError
 
+Array = np.ndarray | Tensor
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -93,7 +95,7 @@ class PairMoments:
         return apart / (apart + within) if apart + within > 0 else None
 
 
-def moments(x: Float[np.ndarray, "n d"], name: str = "x") -> Moments:
+def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     """Moments of one modality, in O(nd) and the memory of one block.
 
     Args:
@@ -109,8 +111,8 @@ def moments(x: Float[np.ndarray, "n d"], name: str = "x") -> Moments:
 
 
 def pair_moments(
-    x: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, "m d"],
+    x: Float[Array, "n d"],
+    y: Float[Array, "m d"],
     pairs: Int[np.ndarray, "p 2"] | None = None,
     names: tuple[str, str] = ("x", "y"),
 ) -> PairMoments:

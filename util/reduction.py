@@ -64,7 +64,7 @@ def svd_coordinates(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     Raises:
         UserError: fewer than two rows or columns.
 
-    Trap: without centring, the first axis is about the direction of the mean of all rows, and the gap mostly the second.
+    Trap: without centring, the first axis is about the mean of all rows, and the gap mostly the second.
     """
     x = np.asarray(x, dtype=np.float64)
     if min(x.shape) < 2:

@@ -17,9 +17,7 @@ MOST = 2000
 FOLDS = 5
 
 
-def separability(
-    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed: int = 0, folds: int = FOLDS
-) -> float:
+def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed: int = 0, folds: int = FOLDS) -> float:
     """Share of the rows that a logistic regression, fitted on others, assigns to their own modality.
 
     Args:
@@ -35,9 +33,9 @@ def separability(
         UserError: unequal counts, fewer than two rows, rows that ``unit_rows`` refuses.
 
     Source: Fahim et al., "It's Not a Modality Gap" (2024), who hold out one random fifth; here every pair is held out
-    once. scikit-learn's default penalty (C = 1) on unit rows, as there. Trap: with few rows and many columns two samples
-    of one distribution can look separable on the rows that were fitted, hence the held-out ones; and a value of 1 says
-    nothing about how wide the gap is.
+    once. scikit-learn's default penalty (C = 1) on unit rows, as there. Trap: with few rows and many columns any two
+    samples look separable on the rows that were fitted, hence the held-out ones; and a value of 1 says nothing about
+    how wide the gap is.
     """
     x, y = np.asarray(unit_rows(x), np.float32), np.asarray(unit_rows(y), np.float32)
     if len(x) != len(y) or len(x) < 2:
