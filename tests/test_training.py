@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import tiny
 from util.encoders import small_clip
 from util.encoders.small_clip_training import corpus_pairs
 from util.errors import UserError
+from util.losses import LOSSES
 from util.training import (
     Pairs,
     TrainingSettings,
@@ -17,6 +20,7 @@ from util.training import (
     embed,
     learning_rate_at,
     optimizer_for,
+    pictures_on_disk,
     temperature_at,
     train,
 )
@@ -160,6 +164,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(pairs):
         ({"first_temperature": -1.0}, "first_temperature"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"fixed_share": 1.5}, "fixed_share"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"gradient_clip": 0.0}, "gradient_clip"),
+        ({"loss": "clip"}, "loss must be one of info_nce, .*, not 'clip'"),
+        ({"optimizer": "lion"}, "optimizer must be one of adamw, adam, sgd, not 'lion'"),
+        ({"schedule": "cosine"}, "schedule must be one of one_cycle, constant, not 'cosine'"),
+        ({"learn_temperature": True, "fixed_share": 0.5}, "learned or scheduled, not both"),
+        ({"learn_temperature": True, "temperature": 0.005}, "learned temperature must start at at least 0.01"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(changes, named):
@@ -175,3 +186,124 @@ def test_a_batch_larger_than_the_corpus_is_refused(pairs):
 def test_images_and_captions_of_different_counts_are_refused(pairs):
     with pytest.raises(UserError, match="200 images do not pair with 199"):
         Pairs(pairs.images, pairs.tokens[:-1])
+
+
+TINY = TrainingSettings(steps=3, batch=16, log_every=1, schedule="constant", temperature=0.1, learning_rate=0.01)
+
+
+def run_tiny(settings=TINY, pairs=None, **options):
+    model = tiny.model()
+    return model, train(model, pairs or tiny.pairs(), settings, tiny.prepare, progress=False, **options)
+
+
+def gradients(model, settings):
+    """Those of the settings' first step, of every parameter that it reaches."""
+    pairs = tiny.pairs()
+    chosen = batch_indices(len(pairs), settings.batch, settings.seed, 0).copy()
+    with torch.no_grad():
+        model.logit_scale.fill_(-math.log(settings.temperature))
+    x, y = embed(model, tiny.prepare(pairs.images[chosen]), pairs.tokens[chosen])
+    LOSSES[settings.loss](x, y, model.logit_scale.exp()).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_loss_that_is_named_is_the_one_that_is_trained(loss):
+    named, log = run_tiny(replace(TINY, loss=loss))
+    given, log_given = run_tiny(loss=LOSSES[loss])
+    assert tiny.same(named, given) and without_time(log) == without_time(log_given)
+    assert loss == "info_nce" or without_time(log) != without_time(run_tiny()[1])
+
+
+def test_sgd_takes_the_gradient_and_its_decay_off_the_weights():
+    settings = replace(TINY, steps=1, optimizer="sgd", weight_decay=0.5, gradient_clip=None)
+    trained, start = run_tiny(settings)[0], tiny.model()
+    expected = gradients(start, settings)
+    for name, p in trained.named_parameters():
+        if name != "logit_scale":
+            before = start.get_parameter(name).detach()
+            torch.testing.assert_close(p.detach(), before - 0.01 * (expected[name] + 0.5 * before))
+
+
+def test_adam_as_released_decays_every_parameter_through_the_gradient_and_adamw_does_not():
+    """The first step of Adam is the sign of gradient + decay x weight, where that is not tiny; one by hand."""
+    settings = replace(TINY, steps=1, optimizer="adam", weight_decay=0.2, learn_temperature=True, gradient_clip=None)
+    trained, start = run_tiny(settings)[0], tiny.model()
+    expected = gradients(start, settings)
+    for name in ("logit_scale", "ln_final.weight", "text_projection", "token_embedding.weight"):
+        before = start.get_parameter(name).detach()
+        slope = expected[name] + 0.2 * before
+        step = -0.01 * slope / (slope.abs() + settings.epsilon)
+        torch.testing.assert_close(trained.get_parameter(name).detach() - before, step, atol=1e-6, rtol=1e-3)
+    assert len(optimizer_for(start, settings).param_groups) == 1
+    decoupled = run_tiny(replace(settings, optimizer="adamw"))[0]
+    assert not torch.equal(decoupled.text_projection, trained.text_projection)
+
+
+def test_without_clipping_the_whole_gradient_is_used():
+    settings = replace(TINY, steps=1, optimizer="sgd", weight_decay=0.0, gradient_clip=None)
+    whole, clipped = run_tiny(settings)[0], run_tiny(replace(settings, gradient_clip=1e-3))[0]
+    moved = [
+        math.sqrt(sum((p - q).detach().square().sum() for p, q in zip(m.parameters(), s.parameters(), strict=True)))
+        for m, s in ((whole, tiny.model()), (clipped, tiny.model()))
+        for scale in [s.logit_scale.data.copy_(m.logit_scale.data)]
+    ]
+    assert moved[1] == pytest.approx(0.01 * 1e-3, rel=1e-3) and moved[0] > 10 * moved[1]
+
+
+def test_a_constant_learning_rate_is_constant():
+    assert {entry["learning_rate"] for entry in run_tiny()[1]} == {0.01}
+
+
+def test_a_learned_temperature_starts_where_it_is_told_and_moves():
+    log = run_tiny(replace(TINY, steps=20, learn_temperature=True))[1]
+    found = [entry["temperature"] for entry in log]
+    assert found[0] == pytest.approx(0.1) and len(set(found)) == 20
+    fixed = [entry["temperature"] for entry in run_tiny(replace(TINY, steps=20))[1]]
+    assert fixed == [0.1] * 20
+
+
+def test_a_learned_logit_scale_is_clipped_at_100():
+    """A loss that wants it as large as it can be."""
+    settings = replace(TINY, steps=5, learn_temperature=True, temperature=0.0101, weight_decay=0.0)
+    model, log = run_tiny(settings, loss=lambda x, y, scale: (x * y).sum() * 0 - scale)
+    assert model.logit_scale.exp().item() == pytest.approx(100, rel=1e-6)
+    assert min(entry["temperature"] for entry in log) == pytest.approx(0.01, rel=1e-6)
+
+
+def test_pictures_on_disk_train_the_same_model(tmp_path):
+    pairs = tiny.pairs()
+    file = np.lib.format.open_memmap(tmp_path / "pictures.npy", "w+", np.uint8, tuple(pairs.images.shape))
+    file[:] = pairs.images.numpy()
+    file.flush()
+    mapped = pictures_on_disk(tmp_path / "pictures.npy")
+    assert torch.equal(mapped, pairs.images)
+    (model, log), (other, log_other) = run_tiny(), run_tiny(pairs=Pairs(mapped, pairs.tokens))
+    assert tiny.same(model, other) and without_time(log) == without_time(log_other)
+
+
+def test_pictures_on_disk_are_not_read_into_memory(tmp_path):
+    """A file of 2 GB, nearly all of it a hole, is there at once, and one picture of it costs one picture."""
+    path = tmp_path / "pictures.npy"
+    np.lib.format.open_memmap(path, "w+", np.uint8, (13_000, 3, 224, 224))[7] = 9
+    before = resident_kilobytes()
+    images = pictures_on_disk(path)
+    assert images[torch.tensor([7, 12_999])].float().mean() == 4.5
+    assert resident_kilobytes() - before < 100_000
+
+
+def resident_kilobytes():
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmRSS:") + 1])
+
+
+@pytest.mark.parametrize("content", ["missing", "text", "objects", "floats", "channels last"])
+def test_what_holds_no_pictures_is_refused(content, tmp_path):
+    path = tmp_path / "pictures.npy"
+    if content == "text":
+        path.write_text("no array")
+    elif content != "missing":
+        shape, dtype = {"objects": ((2,), object), "floats": ((2, 3, 4, 4), float)}.get(content, ((2, 4, 4, 3), "u1"))
+        np.save(path, np.zeros(shape, dtype), allow_pickle=True)
+    with pytest.raises(UserError, match=str(path)):
+        pictures_on_disk(path)

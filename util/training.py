@@ -1,140 +1,49 @@
-"""Contrastive training of any open_clip model on captioned pictures held in memory.
+"""Contrastive training of any open_clip model on captioned pictures, in one process or in many under torchrun.
 
 Everything that happens at a step is a function of the settings and the step alone: which pairs (``batch_indices``),
-the temperature (``temperature_at``) and the learning rate (``learning_rate_at``).
+the temperature (``temperature_at``) and the learning rate (``learning_rate_at``). A run that was stopped therefore goes
+on from its last checkpoint as if nothing had happened.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
-from open_clip.loss import ClipLoss
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from util import checkpoints as stored
+from util import distributed
+from util.checkpoints import Checkpoints, History
 from util.errors import UserError
+from util.losses import LOSSES, Loss
+from util.procrustes import as_text_map, mapped
+from util.training_data import Pairs, batches, pictures_on_disk
+from util.training_settings import (
+    LARGEST_LOGIT_SCALE,
+    TrainingSettings,
+    batch_indices,
+    learning_rate_at,
+    optimizer_for,
+    temperature_at,
+)
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(image rows, text rows, logit scale = 1/tau) -> scalar loss; rows are unit-norm, row i pairs with row i."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What a training run depends on, besides its data and its first weights.
-
-    Args:
-        steps: optimiser steps.
-        batch: pairs per step, at most the size of the corpus.
-        seed: of the order of the data.
-        learning_rate: at the top of the one-cycle schedule.
-        warmup_share: share of the steps that climb to it, in [0, 1].
-        weight_decay: AdamW's, on matrices only; gains, biases and embeddings of position or class are spared.
-        betas, epsilon: AdamW's.
-        gradient_clip: largest norm of the gradient.
-        temperature: tau > 0 at the end, 1/100 for CLIP.
-        first_temperature: tau at step 0, approached geometrically from here.
-        fixed_share: share of the steps, the last ones, at ``temperature``; 1: all.
-        log_every: steps between entries of the log.
-        validate_every: steps between calls of ``validate``.
-    """
-
-    steps: int
-    batch: int = 256
-    seed: int = 0
-    learning_rate: float = 1.5e-3
-    warmup_share: float = 0.1
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.98)
-    epsilon: float = 1e-6
-    gradient_clip: float = 1.0
-    temperature: float = 0.01
-    first_temperature: float = 0.01
-    fixed_share: float = 1.0
-    log_every: int = 25
-    validate_every: int = 125
-
-    def __post_init__(self):
-        for name in ("steps", "batch", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("temperature", "first_temperature", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
-        for name in ("warmup_share", "fixed_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """A corpus in the form that training reads.
-
-    Args:
-        images: uint8 tensor (n, 3, s, s).
-        tokens: int64 tensor (n, l); row i is the caption of image i.
-
-    Raises:
-        UserError: counts differ.
-    """
-
-    images: UInt8[Tensor, "n 3 s s"]
-    tokens: Int[Tensor, "n l"]
-
-    def __post_init__(self):
-        if len(self.images) != len(self.tokens):
-            raise UserError(f"{len(self.images)} images do not pair with {len(self.tokens)} captions")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-def temperature_at(settings: TrainingSettings, step: int) -> float:
-    """tau at a step: geometric from ``first_temperature`` to ``temperature``, then fixed for ``fixed_share``."""
-    moving = settings.steps * (1 - settings.fixed_share)
-    progress = min(1.0, step / moving) if moving > 0 else 1.0
-    return settings.first_temperature ** (1 - progress) * settings.temperature**progress
-
-
-def learning_rate_at(settings: TrainingSettings, step: int) -> float:
-    """One cycle: up along half a cosine for ``warmup_share`` of the steps, down along another to about 0."""
-    warmup = settings.steps * settings.warmup_share
-    if step < warmup:
-        return settings.learning_rate * (1 - math.cos(math.pi * (step + 1) / (warmup + 1))) / 2
-    return settings.learning_rate * (1 + math.cos(math.pi * (step - warmup) / (settings.steps - warmup))) / 2
-
-
-def batch_indices(n: int, batch: int, seed: int, step: int) -> Int[np.ndarray, "batch"]:
-    """The pairs of a step, a function of these four numbers alone: epochs are shuffled, an incomplete rest left out.
-
-    Raises:
-        UserError: the batch is larger than the corpus.
-    """
-    if batch > n:
-        raise UserError(f"a batch of {batch} pairs is larger than the corpus of {n}; lower batch or raise the corpus")
-    epoch, place = divmod(step, n // batch)
-    return _epoch_order(n, seed, epoch)[place * batch : (place + 1) * batch]
-
-
-@lru_cache(maxsize=2)
-def _epoch_order(n: int, seed: int, epoch: int) -> Int[np.ndarray, "n"]:
-    order = np.random.default_rng([seed, epoch]).permutation(n)
-    order.setflags(write=False)
-    return order
-
-
-def optimizer_for(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW over every parameter but the logit scale, which the temperature schedule sets."""
-    named = [(name, p) for name, p in model.named_parameters() if name != "logit_scale"]
-    spared = [p for name, p in named if p.ndim < 2 or "embedding" in name]
-    decayed = [p for name, p in named if p.ndim >= 2 and "embedding" not in name]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon)
+__all__ = [
+    "Loss",
+    "Pairs",
+    "TrainingSettings",
+    "batch_indices",
+    "embed",
+    "learning_rate_at",
+    "optimizer_for",
+    "pictures_on_disk",
+    "temperature_at",
+    "train",
+]
 
 
 def train(
@@ -145,77 +54,60 @@ def train(
     loss: Loss | None = None,
     validate: Callable[[int], dict] | None = None,
     progress: bool = True,
+    *,
+    text_map: Float[Tensor, "d d"] | None = None,
+    checkpoints: Checkpoints | None = None,
+    description: str = "",
 ) -> list[dict]:
     """Trains a model *in place*.
 
+    In a torch.distributed process group (``util.distributed.group``) each process takes its share of every batch, the
+    loss is that of the whole batch, and only the first process validates, shows the bar and writes.
+
     Args:
         model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its
-            logit scale is set to that of the temperature schedule and not learned.
+            logit scale is set to that of the temperature schedule and not learned, unless the settings say so.
         pairs: the corpus.
         settings: all else.
         prepare: uint8 pictures (b, 3, s, s) to what the image tower wants; runs beside the training step.
-        loss: by default open_clip's ``ClipLoss``, symmetric InfoNCE.
+        loss: in place of the one that the settings name.
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
-            evaluation mode; what it returns joins the log.
+            evaluation mode; what it returns joins the log. What it keeps to itself is in no checkpoint.
         progress: show a bar with loss and gap on the terminal.
+        text_map: orthogonal (d, d); text rows are multiplied by it throughout (``util.procrustes``). A resumed run
+            goes on with the one in its checkpoint.
+        checkpoints: where to write checkpoints; a run that finds its own there goes on from the last whole one.
+        description: what the bar says in front.
 
     Returns:
         The log, json-able: entries with step (done), loss (nats, the mean since the last entry), gap_distance
-        (of the last training batch), temperature, learning_rate, seconds, and what ``validate`` returned.
+        (of the last training batch), temperature, learning_rate, seconds, and what ``validate`` returned. Empty in
+        all processes but the first.
 
     Raises:
-        UserError: the batch is larger than the corpus; or the loss is not finite, naming the step. The model
-            then holds the weights from before that step.
+        UserError: the batch is larger than the corpus or cannot be shared by the processes; the loss or the gradient
+            is not finite, naming the step and the last good checkpoint (the model then holds the weights from before
+            that step); a checkpoint of another run, or one that cannot be written.
     """
-    loss = loss or ClipLoss()
-    optimizer = optimizer_for(model, settings)
-    started, log, losses = time.perf_counter(), [], []
+    batch_indices(len(pairs), settings.batch, settings.seed, 0), distributed.share(settings.batch)
+    trainer = _Trainer(model, settings, loss or LOSSES[settings.loss], text_map, checkpoints)
+    identity = trainer.identity(pairs) if checkpoints else {}
+    history = trainer.resume(identity)
+    started = time.perf_counter() - history.seconds
     model.train()
-    bar = tqdm(_batches(pairs, settings, prepare, _device(model)), total=settings.steps, disable=not progress)
-    for step, (images, tokens) in enumerate(bar):
-        value, gap = _step(model, optimizer, settings, loss, step, images, tokens)
-        losses.append(value)
-        entry = {} if validate is None else _validated(model, settings, step + 1, validate)
-        if entry or (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
-            entry |= _entry(settings, step, losses, gap) | {"seconds": round(time.perf_counter() - started, 2)}
-            log.append(entry)
-            losses.clear()
-            bar.set_postfix(loss=f"{entry['loss']:.3f}", gap=f"{gap:.3f}")
+    hidden = not (progress and distributed.is_first())
+    coming = batches(pairs, settings, prepare, trainer.device, history.step)
+    bar = tqdm(coming, desc=description or None, total=settings.steps, initial=history.step, disable=hidden)
+    with torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else []):
+        for images, tokens in bar:
+            entry = trainer.advance(history, images, tokens, validate)
+            history.seconds = round(time.perf_counter() - started, 2)
+            if entry:
+                bar.set_postfix(loss=f"{entry['loss']:.3f}", gap=f"{entry['gap_distance']:.3f}")
+                history.log.append(entry | {"seconds": history.seconds})
+            trainer.save(history, identity)
     model.eval()
-    return log
-
-
-def _device(model: torch.nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _entry(settings: TrainingSettings, step: int, losses: list[float], gap: float) -> dict:
-    return {
-        "step": step + 1,
-        "loss": sum(losses) / len(losses),
-        "gap_distance": gap,
-        "temperature": temperature_at(settings, step),
-        "learning_rate": learning_rate_at(settings, step),
-    }
-
-
-def _step(model, optimizer, settings, loss: Loss, step: int, images, tokens) -> tuple[float, float]:
-    """One optimiser step; returns the loss in nats and the gap distance of its batch."""
-    with torch.no_grad():
-        model.logit_scale.fill_(-math.log(temperature_at(settings, step)))
-    image_rows, text_rows = embed(model, images, tokens)
-    value = loss(image_rows, text_rows, model.logit_scale.detach().exp())
-    number = value.item()
-    if not math.isfinite(number):
-        raise UserError(f"the loss is {number} at step {step}; training stopped with the weights from before that step")
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(settings, step)
-    optimizer.step()
-    gap = torch.linalg.vector_norm(image_rows.detach().mean(0) - text_rows.detach().mean(0))
-    return number, gap.item()
+    return history.log if distributed.is_first() else []
 
 
 def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
@@ -223,26 +115,143 @@ def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], 
     return model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)
 
 
-def _validated(model, settings: TrainingSettings, done: int, validate) -> dict:
-    if done % settings.validate_every and done != settings.steps:
-        return {}
-    model.eval()
-    found = validate(done)
-    model.train()
-    return dict(found)
+class _Trainer:
+    """A model with its optimiser: what changes from step to step, besides the history."""
+
+    def __init__(self, model, settings: TrainingSettings, loss: Loss, text_map, checkpoints: Checkpoints | None):
+        self.model, self.settings, self.loss = model, settings, loss
+        quiet = checkpoints is None or distributed.is_first()
+        self.checkpoints = checkpoints if quiet else replace(checkpoints, say=lambda line: None)
+        self.parameter = next(model.parameters())
+        self.device = self.parameter.device
+        self.text_map = None if text_map is None else as_text_map(text_map, self.parameter)
+        distributed.same_weights(model)
+        self.optimizer = optimizer_for(model, settings)
+
+    def identity(self, pairs: Pairs) -> dict:
+        """All that the run's numbers depend on, compared before a checkpoint is taken up."""
+        return {
+            "settings": asdict(self.settings),
+            "about": dict(self.checkpoints.about),
+            "loss": getattr(self.loss, "__qualname__", type(self.loss).__qualname__),
+            "first_weights": stored.digest_of(self.model.state_dict()),
+            "data": stored.data_digest(pairs.images, pairs.tokens),
+            "text_map": None if self.text_map is None else list(self.text_map.shape),
+            "processes": distributed.size(),
+        }
+
+    def resume(self, identity: dict) -> History:
+        """Takes up the last checkpoint of the same run, if there is one; else sets the first temperature."""
+        if self.checkpoints and distributed.is_first():
+            stored.clean(self.checkpoints.folder)
+        found = stored.latest(self.checkpoints, identity) if self.checkpoints else None
+        step = distributed.agreed(found[0].step if found else 0, self.device, "the checkpoint to go on from")
+        if not found:
+            self._set_temperature(0)
+            return History()
+        history, tensors = found
+        self._restore(tensors)
+        if distributed.is_first():
+            self.checkpoints.say(f"[checkpoint] going on from step {step} in {self.checkpoints.folder}")
+        return history
+
+    def advance(self, history: History, images, tokens, validate) -> dict:
+        """One step; the entry of the log that is due after it, or an empty mapping."""
+        step = history.step
+        value, gap, temperature = self._step(step, images, tokens)
+        history.step += 1
+        history.losses.append(value)
+        entry = self._validated(history.step, validate)
+        if entry or history.step % self.settings.log_every == 0 or history.step == self.settings.steps:
+            entry |= {
+                "step": history.step,
+                "loss": sum(history.losses) / len(history.losses),
+                "gap_distance": gap,
+                "temperature": temperature,
+                "learning_rate": learning_rate_at(self.settings, step),
+            }
+            history.losses.clear()
+        return entry
+
+    def save(self, history: History, identity: dict) -> None:
+        """Writes a checkpoint where one is due."""
+        if not self.checkpoints or not distributed.is_first():
+            return
+        if history.step % self.checkpoints.every == 0 or history.step == self.settings.steps:
+            stored.save(self.checkpoints, identity, history, self._tensors())
+
+    def _step(self, step: int, images, tokens) -> tuple[float, float, float]:
+        """One optimiser step; returns the loss in nats, the gap distance of its batch and its temperature."""
+        settings, model = self.settings, self.model
+        _seed(self.device, settings.seed, step)
+        if not settings.learn_temperature:
+            self._set_temperature(step)
+        scale = model.logit_scale if settings.learn_temperature else model.logit_scale.detach()
+        temperature = math.exp(-scale.item()) if settings.learn_temperature else temperature_at(settings, step)
+        image_rows, text_rows = self._rows(images, tokens)
+        value = self.loss(image_rows, text_rows, scale.exp())
+        number = value.item()
+        self._refuse_infinite(number, "loss", step)
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        distributed.average_gradients(model.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip or math.inf)
+        self._refuse_infinite(norm.item(), "norm of the gradient", step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(settings, step)
+        self.optimizer.step()
+        if settings.learn_temperature:
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
+        gap = torch.linalg.vector_norm(image_rows.detach().mean(0) - text_rows.detach().mean(0))
+        return number, gap.item(), temperature
+
+    def _rows(self, images, tokens) -> tuple[Tensor, Tensor]:
+        """Unit rows of the whole batch, the texts under the map."""
+        image_rows, text_rows = embed(self.model, images, tokens)
+        return distributed.gather(image_rows), distributed.gather(mapped(text_rows, self.text_map))
+
+    def _set_temperature(self, step: int) -> None:
+        with torch.no_grad():
+            self.model.logit_scale.fill_(-math.log(temperature_at(self.settings, step)))
+
+    def _refuse_infinite(self, number: float, what: str, step: int) -> None:
+        if not math.isfinite(number):
+            kept = "training stopped with the weights from before that step"
+            raise UserError(f"the {what} is {number} at step {step}; {kept}{stored.last_words(self.checkpoints)}")
+
+    def _validated(self, done: int, validate) -> dict:
+        due = done % self.settings.validate_every == 0 or done == self.settings.steps
+        if validate is None or not due or not distributed.is_first():
+            return {}
+        self.model.eval()
+        found = validate(done)
+        self.model.train()
+        return dict(found)
+
+    def _tensors(self) -> stored.Tensors:
+        """Weights, moments and the text map by name."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items() if value is not None}
+        return tensors if self.text_map is None else tensors | {"text_map": self.text_map}
+
+    def _restore(self, tensors: stored.Tensors) -> None:
+        parts = {name: value.to(self.device) for name, value in tensors.items() if name.startswith("model.")}
+        self.model.load_state_dict({name.removeprefix("model."): value for name, value in parts.items()})
+        state: dict[int, dict] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, moment = name.split(".")
+                state.setdefault(int(number), {})[moment] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if "text_map" in tensors:
+            self.text_map = tensors["text_map"].to(self.device)
 
 
-def _batches(pairs: Pairs, settings: TrainingSettings, prepare, device) -> Iterator[tuple[Tensor, Tensor]]:
-    """The prepared batch of every step in order; the next one is made while the last one is trained on."""
-
-    def make(step: int) -> tuple[Tensor, Tensor]:
-        index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step).copy())
-        return prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
-
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        coming = worker.submit(make, 0)
-        for step in range(settings.steps):
-            ready = coming.result()
-            if step + 1 < settings.steps:
-                coming = worker.submit(make, step + 1)
-            yield ready
+def _seed(device: torch.device, seed: int, step: int) -> None:
+    """Makes what a model draws in training mode a function of seed, step and process."""
+    drawn = int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1, np.uint64)[0] >> 1)
+    torch.default_generator.manual_seed(drawn)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(drawn)

@@ -1,0 +1,312 @@
+"""A run that is stopped at any moment goes on from its last whole checkpoint and ends with the same numbers."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ortho_group
+
+import tiny
+from util import checkpoints as stored
+from util.checkpoints import Checkpoints
+from util.errors import UserError
+from util.training import Pairs, TrainingSettings, train
+
+SETTINGS = TrainingSettings(
+    steps=30, batch=16, log_every=4, validate_every=10, learn_temperature=True, temperature=0.05, learning_rate=1e-2
+)
+LONG = replace(SETTINGS, steps=200)
+TURN = ortho_group.rvs(8, random_state=np.random.default_rng(4))
+
+CHILD = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import tiny
+from test_checkpoints import SETTINGS, TURN
+from util import cli
+from util.checkpoints import Checkpoints
+from util.training import train
+
+folder, steps, limit = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+def validate(done):
+    if done == 10 and limit:  # from here on no file may grow larger than this
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return {"v": done}
+
+store = Checkpoints(folder, every=3 if limit else 1)
+cli.run(lambda: train(tiny.model(), tiny.pairs(), replace(SETTINGS, steps=steps), tiny.prepare, validate=validate,
+                      text_map=TURN, progress=False, checkpoints=store))
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The same sums in the same order in every process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Killed(Exception):
+    pass
+
+
+def run(store=None, settings=SETTINGS, stop=None, model=None, pairs=None, **options):
+    """Trains the tiny model; with ``stop`` an exception ends the run in the middle of that step's preparation."""
+    steps = []
+
+    def prepare(pixels):
+        steps.append(0)
+        if len(steps) == stop:
+            raise Killed
+        return tiny.prepare(pixels)
+
+    model = model or tiny.model()
+    options = {"text_map": TURN, "validate": lambda done: {"v": done}} | options
+    try:
+        log = train(model, pairs or tiny.pairs(), settings, prepare, progress=False, checkpoints=store, **options)
+    except Killed:
+        return None
+    return model, log
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    torch.set_num_threads(1)
+    return run()
+
+
+def same_end(found, expected):
+    return tiny.same(found[0], expected[0]) and tiny.without_time(found[1]) == tiny.without_time(expected[1])
+
+
+def child(folder, steps=SETTINGS.steps, limit=0):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    words = [sys.executable, "-c", CHILD, str(folder), str(steps), str(limit)]
+    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def files_of(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def spoil(path, how):
+    content = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "one bit":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+
+
+def test_checkpoints_change_nothing(tmp_path, uninterrupted):
+    assert same_end(run(Checkpoints(tmp_path, 7)), uninterrupted)
+    assert files_of(tmp_path) == [f"step-000000{n}.{kind}" for n in (28, 30) for kind in ("json", "safetensors")]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_a_run_stopped_anywhere_ends_with_the_same_numbers(optimizer, tmp_path):
+    settings = replace(SETTINGS, optimizer=optimizer, steps=12)
+    expected = run(settings=settings)
+    store, lines = Checkpoints(tmp_path, 3, say=lambda line: lines.append(line)), []
+    for stop in (2, 6, 5):
+        assert run(store, settings, stop=stop) is None
+    found = run(store, settings)
+    assert same_end(found, expected)
+    assert [int(line.split("step ")[1].split()[0]) for line in lines] == sorted(
+        int(line.split("step ")[1].split()[0]) for line in lines
+    )
+    assert all(line.startswith("[checkpoint] going on from step") for line in lines) and len(lines) == 2
+
+
+def test_a_run_killed_at_a_random_moment_ends_with_the_same_numbers(tmp_path):
+    """Killed for real while it writes a checkpoint after every step, at another moment on every run of the test."""
+    process = child(tmp_path, steps=LONG.steps)
+    while process.poll() is None and not list(tmp_path.glob("step-*.json")):
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.5))
+    process.send_signal(signal.SIGKILL)
+    assert process.communicate(timeout=60) and process.returncode in (-signal.SIGKILL, 0)
+    (tmp_path / ".step-00000099.abc.safetensors").write_bytes(b"half written")
+    lines = []
+    found = run(Checkpoints(tmp_path, 50, say=lines.append), LONG)
+    assert lines and "going on from step" in lines[-1]
+    assert same_end(found, run(settings=LONG))
+    assert not list(tmp_path.glob(".step-*")), "what a killed run left is removed"
+
+
+def test_the_previous_checkpoint_survives_a_full_disk(tmp_path, uninterrupted):
+    """A limit on the size of files, set after step 10, stops the writing of step 12 in the middle."""
+    process = child(tmp_path, limit=20_000)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode == 2 and error.count("\n") == 1
+    assert "step-00000012.safetensors" in error and "could not be written" in error
+    assert f"stopped after step 12; the last good checkpoint is {tmp_path}/step-00000009.json" in error
+    assert files_of(tmp_path) == [f"step-0000000{n}.{kind}" for n in (6, 9) for kind in ("json", "safetensors")]
+    assert same_end(run(Checkpoints(tmp_path, 3)), uninterrupted)
+
+
+@pytest.mark.parametrize("moment", ["tensors", "record"])
+def test_the_previous_checkpoint_survives_a_disk_without_room(moment, tmp_path, monkeypatch, uninterrupted):
+    def no_room(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run(Checkpoints(tmp_path, 3), stop=8)
+    before = files_of(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"No space left.*good checkpoint is .*00006"):
+        patch.setattr(*((stored, "save_file", no_room) if moment == "tensors" else (Path, "write_text", no_room)))
+        run(Checkpoints(tmp_path, 3))
+    assert set(before) <= set(files_of(tmp_path)) and not list(tmp_path.glob(".step-*"))
+    assert same_end(run(Checkpoints(tmp_path, 3)), uninterrupted)
+
+
+@pytest.mark.parametrize("how", ["truncated", "one bit", "missing", "empty"])
+@pytest.mark.parametrize("kind", ["json", "safetensors"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(how, kind, tmp_path, uninterrupted):
+    run(Checkpoints(tmp_path, 3), stop=14)
+    spoil(tmp_path / f"step-00000012.{kind}", how)
+    lines = []
+    found = run(Checkpoints(tmp_path, 3, say=lines.append))
+    told = [] if (kind, how) == ("json", "missing") else [f"step-00000012.{kind}"]
+    assert [word for line in lines[:-1] for word in told if word in line] == told and len(lines) == 1 + len(told)
+    assert "going on from step 9" in lines[-1]
+    assert same_end(found, uninterrupted)
+
+
+def test_another_number_in_the_log_is_damage_too(tmp_path):
+    """Still json, still the same tensors: only the hash of the record tells."""
+    run(Checkpoints(tmp_path, 3), stop=14)
+    path = tmp_path / "step-00000012.json"
+    path.write_text(path.read_text().replace('"v": 10', '"v": 11'))
+    lines = []
+    run(Checkpoints(tmp_path, 3, say=lines.append))
+    assert "step-00000012.json is damaged" in lines[0] and "going on from step 9" in lines[1]
+
+
+def test_when_every_checkpoint_is_damaged_the_run_starts_anew(tmp_path, uninterrupted):
+    run(Checkpoints(tmp_path, 3), stop=8)
+    for path in tmp_path.iterdir():
+        spoil(path, "truncated")
+    lines = []
+    assert same_end(run(Checkpoints(tmp_path, 3, say=lines.append)), uninterrupted)
+    assert len(lines) == 2 and not any("going on" in line for line in lines)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, uninterrupted):
+    run(Checkpoints(tmp_path, 10))
+    found = run(Checkpoints(tmp_path, 10), stop=1)
+    assert found is not None and same_end(found, uninterrupted) and not found[0].training
+
+
+def test_a_model_with_dropout_ends_with_the_same_numbers(tmp_path):
+    def dropping():
+        model = tiny.model()
+        model.ln_final = torch.nn.Sequential(model.ln_final, torch.nn.Dropout(0.3))
+        return model
+
+    before = torch.get_rng_state()
+    expected = run(model=dropping())
+    assert torch.equal(before, torch.get_rng_state()), "the global generator stays as it was"
+    run(Checkpoints(tmp_path, 3), stop=8, model=dropping())
+    assert same_end(run(Checkpoints(tmp_path, 3), model=dropping()), expected)
+    assert not same_end(run(model=tiny.model()), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"settings": replace(SETTINGS, batch=8)}, "settings.batch: 16 there, 8 asked for"),
+        (
+            {"settings": replace(SETTINGS, optimizer="adam", seed=3)},
+            'settings.seed: 0 there, 3 asked for; settings.optimizer: "adamw" there, "adam" asked for',
+        ),
+        ({"about": {"model": "another"}}, 'about.model: "tiny" there, "another" asked for'),
+        ({"model": tiny.model(1)}, "first_weights: "),
+        ({"pairs": tiny.pairs(seed=1)}, "data: "),
+        ({"pairs": Pairs(tiny.pairs(seed=1).images, tiny.pairs().tokens)}, "data: "),
+        ({"text_map": None}, "text_map: "),
+        ({"loss": lambda x, y, scale: (x * y).sum()}, "loss: "),
+    ],
+)
+def test_a_resumed_run_with_other_settings_is_refused_by_name(changes, told, tmp_path):
+    changes = dict(changes)
+    run(Checkpoints(tmp_path, 3, {"model": "tiny"}), stop=5)
+    before = files_of(tmp_path)
+    with pytest.raises(UserError, match="other settings") as caught:
+        run(Checkpoints(tmp_path, 3, changes.pop("about", {"model": "tiny"})), **changes)
+    assert told in str(caught.value) and "another folder" in str(caught.value)
+    assert files_of(tmp_path) == before
+
+
+def test_a_diverging_loss_names_the_step_and_the_last_good_checkpoint(tmp_path):
+    calls = []
+
+    def broken(x, y, scale):
+        calls.append(0)
+        return (x * y).sum() * (float("inf") if len(calls) == 8 else 1)
+
+    with pytest.raises(UserError, match=r"inf at step 7; .*good checkpoint is .*/a/step-00000006.json"):
+        run(Checkpoints(tmp_path / "a", 3), loss=broken)
+    calls.clear()
+    with pytest.raises(UserError, match=r"inf at step 7; .*no checkpoint was written before"):
+        run(Checkpoints(tmp_path / "b", 10), loss=broken)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_spoilt():
+    """The root of 0 has a finite value and an infinite slope."""
+    model = tiny.model()
+    with pytest.raises(UserError, match=r"norm of the gradient is (nan|inf) at step 0"):
+        run(loss=lambda x, y, scale: (x - x.detach()).square().sum().sqrt(), model=model)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path):
+    """A step may overflow after the last check; the checkpoint before it must stay the last one."""
+    settings = replace(SETTINGS, optimizer="sgd", schedule="constant", learning_rate=1e30, weight_decay=0.0)
+    huge = lambda x, y, scale: (x * y).sum() * (1e15 if list(tmp_path.glob("*.json")) else 0)  # noqa: E731
+    with pytest.raises(UserError, match=r"step-00000002.json: not written, .* not finite.*good.*step-00000001.json"):
+        run(Checkpoints(tmp_path, 1), replace(settings, gradient_clip=None), loss=huge)
+    assert files_of(tmp_path) == ["step-00000001.json", "step-00000001.safetensors"]
+
+
+def test_a_checkpoint_holds_weights_moments_map_step_settings_and_log(tmp_path):
+    model, log = run(Checkpoints(tmp_path, 10, {"model": "tiny"}))
+    tensors = stored.load_file(tmp_path / "step-00000030.safetensors")
+    record = json.loads((tmp_path / "step-00000030.json").read_text())
+    assert all(torch.equal(tensors[f"model.{name}"], value) for name, value in model.state_dict().items())
+    assert {name.split(".")[-1] for name in tensors if name.startswith("optimizer")} == {
+        "step",
+        "exp_avg",
+        "exp_avg_sq",
+    }
+    np.testing.assert_allclose(tensors["text_map"], TURN, atol=1e-6)
+    assert record["step"] == 30 and record["log"] == log and record["losses"] == []
+    assert record["identity"]["settings"]["batch"] == 16 and record["identity"]["about"] == {"model": "tiny"}
+    assert record["tensors_sha256"] == stored.files.sha256(tmp_path / "step-00000030.safetensors")
+
+
+def test_checkpoints_need_a_folder_and_a_whole_number_of_steps(tmp_path):
+    with pytest.raises(UserError, match="every must be a whole number of at least 1, not 0"):
+        Checkpoints(tmp_path, 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        run(Checkpoints(tmp_path / "file", 3))

@@ -1,0 +1,159 @@
+"""The Procrustes map: known answers, its optimum, and training with it beside the model or inside it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from open_clip.model import CustomTextCLIP
+from scipy.stats import ortho_group
+
+import tiny
+from util.errors import UserError
+from util.geometry import gap_distance, unit_rows
+from util.procrustes import absorbed, mapped, orthogonal_map
+from util.training import TrainingSettings, embed, train
+
+PLAIN = TrainingSettings(
+    steps=5, batch=16, optimizer="sgd", schedule="constant", learning_rate=0.5, temperature=0.1, log_every=1
+)
+
+
+def clouds(rng, n=40, d=6):
+    x = unit_rows(rng.normal(size=(n, d)) + np.eye(d)[0] * 2)
+    return x, unit_rows(rng.normal(size=(n, d)) - np.eye(d)[1] * 2)
+
+
+def test_a_turned_copy_is_turned_back(rng):
+    x, _ = clouds(rng)
+    turn = ortho_group.rvs(6, random_state=rng)
+    np.testing.assert_allclose(orthogonal_map(x, x @ turn), turn.T, atol=1e-12)
+
+
+def test_a_quarter_turn_by_hand():
+    x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    y = np.array([[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])  # the same, a quarter turn on
+    np.testing.assert_allclose(orthogonal_map(x, y), [[0, -1], [1, 0]], atol=1e-12)
+
+
+def test_no_other_orthogonal_matrix_comes_nearer(rng):
+    x, y = clouds(rng)
+    found = orthogonal_map(x, y)
+    distance = np.linalg.norm(x - y @ found)
+    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-12)
+    for other in [np.eye(6), *ortho_group.rvs(6, size=50, random_state=rng)]:
+        assert distance < np.linalg.norm(x - y @ other)
+    nearby = found @ ortho_group.rvs(6, random_state=rng) * 0.02 + found * 0.98
+    u, _, v = np.linalg.svd(nearby)
+    assert distance < np.linalg.norm(x - y @ (u @ v))
+
+
+def test_the_map_closes_the_gap_and_keeps_cosines_within_the_texts(rng):
+    x, y = clouds(rng)
+    turned = mapped(y, orthogonal_map(x, y))
+    assert gap_distance(x, turned) < 0.2 * gap_distance(x, y)
+    np.testing.assert_allclose(turned @ turned.T, y @ y.T, atol=1e-12)
+    least = abs(np.linalg.norm(x.mean(0)) - np.linalg.norm(y.mean(0)))
+    assert gap_distance(x, turned) >= least, "a rotation keeps the norm of a centroid"
+
+
+def test_the_map_is_of_the_kind_and_precision_of_the_images(rng):
+    x, y = (part.astype(np.float32) for part in clouds(rng))
+    assert orthogonal_map(x, y).dtype == np.float32
+    tensor = orthogonal_map(torch.from_numpy(x), torch.from_numpy(y))
+    assert isinstance(tensor, torch.Tensor) and np.allclose(tensor.numpy(), orthogonal_map(x, y))
+    assert mapped(x, None) is x
+
+
+def text_tower(kind):
+    """A tiny CLIP whose text projection is a matrix, a linear layer, or in a text tower of its own."""
+    if kind == "custom text":
+        return CustomTextCLIP(embed_dim=8, vision_cfg=tiny.VISION, text_cfg=tiny.TEXT).eval()
+    model = tiny.model()
+    if kind.startswith("linear"):
+        del model.text_projection
+        model.text_projection = torch.nn.Linear(16, 8, bias="bias" in kind)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["matrix", "linear", "linear with bias", "custom text"])
+def test_an_absorbed_map_gives_the_same_texts(kind, rng):
+    model, tokens = text_tower(kind), tiny.pairs().tokens
+    turn = ortho_group.rvs(8, random_state=rng)
+    with torch.no_grad():
+        before = model.encode_text(tokens, normalize=True)
+        after = absorbed(model, turn).encode_text(tokens, normalize=True)
+        again = model.encode_text(tokens, normalize=True)
+    assert torch.equal(before, again), "the model that was given is as it was"
+    torch.testing.assert_close(after, mapped(before, turn), atol=1e-6, rtol=0)
+
+
+def trained_both_ways(settings):
+    """Text rows after training with the map beside the model, and with the map inside it; and the two logs."""
+    pairs, beside = tiny.pairs(), tiny.model()
+    images = tiny.prepare(pairs.images)
+    with torch.no_grad():
+        turn = orthogonal_map(*embed(beside, images, pairs.tokens))
+    inside = absorbed(beside, turn)
+    logs = [
+        train(beside, pairs, settings, tiny.prepare, progress=False, text_map=turn),
+        train(inside, pairs, settings, tiny.prepare, progress=False),
+    ]
+    with torch.no_grad():
+        x, y = embed(beside, images, pairs.tokens)
+        other_x, other_y = embed(inside, images, pairs.tokens)
+    difference = max((x - other_x).abs().max().item(), (mapped(y, turn) - other_y).abs().max().item())
+    return difference, *([entry["loss"] for entry in log] for log in logs)
+
+
+def test_under_plain_sgd_the_map_inside_takes_the_same_path():
+    difference, beside, inside = trained_both_ways(PLAIN)
+    assert difference < 1e-5
+    assert beside == pytest.approx(inside, rel=1e-5) and beside[-1] < beside[0] - 0.05
+
+
+def test_under_adam_the_map_inside_takes_another_path():
+    settings = replace(PLAIN, optimizer="adam", learning_rate=1e-3)
+    difference, beside, inside = trained_both_ways(settings)
+    assert beside[0] == pytest.approx(inside[0], rel=1e-5), "the same function before the first step"
+    assert difference > 1e-3 and beside[-1] != pytest.approx(inside[-1], rel=1e-4)
+
+
+def test_training_with_a_map_starts_from_the_amended_gap():
+    """The first entry of the log is measured on the turned texts."""
+    pairs, model = tiny.pairs(), tiny.model()
+    with torch.no_grad():
+        x, y = embed(model, tiny.prepare(pairs.images), pairs.tokens)
+    turn = orthogonal_map(x, y)
+    whole = replace(PLAIN, steps=1, batch=len(pairs))
+    amended = train(tiny.model(), pairs, whole, tiny.prepare, progress=False, text_map=turn.numpy())[0]
+    original = train(model, pairs, whole, tiny.prepare, progress=False)[0]
+    assert amended["gap_distance"] == pytest.approx(gap_distance(x, mapped(y, turn)), rel=1e-4)
+    assert original["gap_distance"] == pytest.approx(gap_distance(x, y), rel=1e-4)
+    assert amended["gap_distance"] < 0.3 * original["gap_distance"]
+
+
+@pytest.mark.parametrize(
+    ("turn", "told"),
+    [
+        (np.eye(8)[:7], "must be square"),
+        (2 * np.eye(8), "must be orthogonal"),
+        (np.full((8, 8), np.nan), "not finite"),
+        (np.eye(7), "texts have 8 numbers"),
+    ],
+)
+def test_what_is_not_an_orthogonal_map_of_the_texts_is_refused(turn, told):
+    with pytest.raises(UserError, match=told):
+        absorbed(tiny.model(), turn)
+    with pytest.raises(UserError, match=told):
+        train(tiny.model(), tiny.pairs(), PLAIN, tiny.prepare, progress=False, text_map=turn)
+
+
+def test_a_map_needs_pairs_and_a_projection(rng):
+    x, y = clouds(rng)
+    with pytest.raises(UserError, match="x has 40 rows and y 39"):
+        orthogonal_map(x, y[:-1])
+    with pytest.raises(UserError, match="unit-norm"):
+        orthogonal_map(2 * x, y)
+    with pytest.raises(UserError, match="Linear has no text_projection"):
+        absorbed(torch.nn.Linear(2, 2), np.eye(2))

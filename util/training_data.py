@@ -1,0 +1,83 @@
+"""The pairs that training reads, in memory or on disk, and its batches, which a thread makes one step ahead."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from util import distributed
+from util.errors import UserError
+from util.training_settings import TrainingSettings, batch_indices
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A corpus in the form that training reads.
+
+    Args:
+        images: uint8 tensor (n, 3, s, s), in memory or mapped from a file (``pictures_on_disk``).
+        tokens: int64 tensor (n, l); row i is the caption of image i.
+
+    Raises:
+        UserError: counts differ.
+    """
+
+    images: UInt8[Tensor, "n 3 s s"]
+    tokens: Int[Tensor, "n l"]
+
+    def __post_init__(self):
+        if len(self.images) != len(self.tokens):
+            raise UserError(f"{len(self.images)} images do not pair with {len(self.tokens)} captions")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def pictures_on_disk(path: str | Path) -> UInt8[Tensor, "n 3 s s"]:
+    """Pictures of a ``.npy`` file, mapped: a batch is read when it is asked for, so they need not fit in memory.
+
+    ``np.lib.format.open_memmap`` writes such a file picture by picture. The tensor must not be written to.
+
+    Raises:
+        UserError: no such file, not one array, or not uint8 of shape (n, 3, s, s).
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no pictures can be mapped from it ({error})") from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] != 3:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise UserError(f"{path}: pictures must be a uint8 array (n, 3, s, s), not {found}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def batches(
+    pairs: Pairs, settings: TrainingSettings, prepare: Callable[[Tensor], Tensor], device: torch.device, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Prepared pictures and tokens of every step from ``first`` on; the next are made while the last are trained on.
+
+    In several processes, this one's share of every batch.
+    """
+    own = distributed.share(settings.batch)
+
+    def make(step: int) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step)[own].copy())
+        return prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
+
+    if first >= settings.steps:
+        return
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        coming = worker.submit(make, first)
+        for step in range(first, settings.steps):
+            ready = coming.result()
+            if step + 1 < settings.steps:
+                coming = worker.submit(make, step + 1)
+            yield ready

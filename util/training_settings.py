@@ -1,0 +1,151 @@
+"""What happens at each step of a training run: a function of the settings and the step alone."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from util.errors import UserError
+from util.losses import LOSSES
+
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["one_cycle", "constant"]
+
+LARGEST_LOGIT_SCALE = 100.0
+"""Where CLIP clips a learned logit scale (Radford et al. 2021, section 2.5)."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training run depends on, besides its data and its first weights.
+
+    Args:
+        steps: optimiser steps.
+        batch: pairs per step, at most the size of the corpus; of all processes together.
+        seed: of the order of the data, and of what is random in a model in training mode.
+        learning_rate: at the top of the one-cycle schedule, or at every step.
+        warmup_share: share of the steps that climb to it in the one-cycle schedule, in [0, 1].
+        weight_decay: AdamW's, on matrices only; gains, biases and embeddings of position or class are spared. With
+            "adam" and "sgd" it is added to the gradient (coupled L2), on all parameters.
+        betas, epsilon: AdamW's and Adam's.
+        gradient_clip: largest norm of the gradient; None: any, as in the released code.
+        temperature: tau > 0 at the end, 1/100 for CLIP; where it starts if it is learned.
+        first_temperature: tau at step 0, approached geometrically from here.
+        fixed_share: share of the steps, the last ones, at ``temperature``; 1: all.
+        log_every: steps between entries of the log.
+        validate_every: steps between calls of ``validate``.
+        loss: a name in ``util.losses.LOSSES``.
+        optimizer: "adamw"; "adam", as in the released code; "sgd", without momentum.
+        schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
+        learn_temperature: the logit scale is a parameter, clipped at 100 as CLIP does; else tau is fixed or scheduled.
+
+    Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
+    Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",
+    learn_temperature=True, gradient_clip=None`` (where the released code does not clip the logit scale).
+
+    Raises:
+        UserError: a value out of its range or an unknown choice, by name.
+    """
+
+    steps: int
+    batch: int = 256
+    seed: int = 0
+    learning_rate: float = 1.5e-3
+    warmup_share: float = 0.1
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-6
+    gradient_clip: float | None = 1.0
+    temperature: float = 0.01
+    first_temperature: float = 0.01
+    fixed_share: float = 1.0
+    log_every: int = 25
+    validate_every: int = 125
+    loss: str = "info_nce"
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "one_cycle"
+    learn_temperature: bool = False
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "log_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("temperature", "first_temperature", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
+        for name in ("warmup_share", "fixed_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"weight_decay must be 0 or above and finite, not {self.weight_decay}")
+        if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
+            raise UserError(f"gradient_clip must be above 0 and finite, or None, not {self.gradient_clip}")
+        choices = {"loss": tuple(LOSSES), "optimizer": get_args(Optimizer), "schedule": get_args(Schedule)}
+        for name, valid in choices.items():
+            if getattr(self, name) not in valid:
+                raise UserError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")
+        self._check_learned_temperature()
+
+    def _check_learned_temperature(self) -> None:
+        if self.learn_temperature and self.fixed_share < 1:
+            raise UserError("a temperature is learned or scheduled, not both; leave fixed_share at 1")
+        if self.learn_temperature and self.temperature < 1 / LARGEST_LOGIT_SCALE:
+            least = f"at least {1 / LARGEST_LOGIT_SCALE:g}, for its logit scale is clipped at {LARGEST_LOGIT_SCALE:g}"
+            raise UserError(f"a learned temperature must start at {least}, not {self.temperature}")
+
+
+def temperature_at(settings: TrainingSettings, step: int) -> float:
+    """tau at a step: geometric from ``first_temperature`` to ``temperature``, then fixed for ``fixed_share``.
+
+    Where it is learned, this is where it starts.
+    """
+    moving = settings.steps * (1 - settings.fixed_share)
+    progress = min(1.0, step / moving) if moving > 0 else 1.0
+    return settings.first_temperature ** (1 - progress) * settings.temperature**progress
+
+
+def learning_rate_at(settings: TrainingSettings, step: int) -> float:
+    """One cycle: up half a cosine for ``warmup_share`` of the steps, down another to about 0. Or constant."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warmup = settings.steps * settings.warmup_share
+    if step < warmup:
+        return settings.learning_rate * (1 - math.cos(math.pi * (step + 1) / (warmup + 1))) / 2
+    return settings.learning_rate * (1 + math.cos(math.pi * (step - warmup) / (settings.steps - warmup))) / 2
+
+
+def batch_indices(n: int, batch: int, seed: int, step: int) -> Int[np.ndarray, "batch"]:
+    """The pairs of a step, a function of these four numbers alone: epochs are shuffled, an incomplete rest left out.
+
+    Raises:
+        UserError: the batch is larger than the corpus.
+    """
+    if batch > n:
+        raise UserError(f"a batch of {batch} pairs is larger than the corpus of {n}; lower batch or raise the corpus")
+    epoch, place = divmod(step, n // batch)
+    return _epoch_order(n, seed, epoch)[place * batch : (place + 1) * batch]
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(n: int, seed: int, epoch: int) -> Int[np.ndarray, "n"]:
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    order.setflags(write=False)
+    return order
+
+
+def optimizer_for(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimiser over every parameter, the logit scale only where it is learned; AdamW's decay spares vectors."""
+    named = [(name, p) for name, p in model.named_parameters() if name != "logit_scale" or settings.learn_temperature]
+    if settings.optimizer != "adamw":
+        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        if settings.optimizer == "sgd":
+            return torch.optim.SGD([p for _, p in named], **rates)
+        return torch.optim.Adam([p for _, p in named], betas=settings.betas, eps=settings.epsilon, **rates)
+    spared = [p for name, p in named if p.ndim < 2 or "embedding" in name]
+    decayed = [p for name, p in named if p.ndim >= 2 and "embedding" not in name]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon)
