@@ -39,6 +39,8 @@ figures: env ## regenerate every figure into outputs/ (COCO=DIR: real photograph
 	@$(BIN)/python Figure_2_Cone_Effect/theorems.py --preset $(PRESET)
 	@echo "[figures] Figure 3 (a-d): the loss landscape"
 	@$(BIN)/python Figure_3_Contrastive_Learning/loss_landscape.py --preset $(PRESET)
+	@echo "[figures] Figure 3 (e-g): mismatched pairs"
+	@$(BIN)/python Figure_3_Contrastive_Learning/simulation.py --preset $(PRESET)
 	@$(BIN)/python -m util notebooks
 	@$(BIN)/python -m util report
 	@echo "[figures] done: open $(OUTPUTS)/report.html"
@@ -73,6 +75,8 @@ format: env ## mend style
 bench: env ## measure speed and memory against the released procedures
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/cone.py
+	@$(BIN)/python benchmarks/gap.py
+	@$(BIN)/python benchmarks/training.py
 
 lock: env ## resolve requirements.lock again from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock

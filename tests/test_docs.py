@@ -96,7 +96,7 @@ def test_every_package_that_is_imported_is_declared():
     import tomllib
 
     other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch"}
-    other_names |= {"IPython": "jupyter", "umap": "umap-learn"}
+    other_names |= {"IPython": "jupyter", "umap": "umap-learn", "mpl_toolkits": "matplotlib"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     everything = project["dependencies"] + project["optional-dependencies"]["dev"]
     declared = {re.match(r"[\w-]+", line)[0] for line in everything}
