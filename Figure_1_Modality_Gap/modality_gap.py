@@ -70,11 +70,11 @@ class Settings(cli.Common):
     """Which systems to run live, beside their published embeddings; "--systems" alone: none."""
     images: int = 500
     """Pairs of images and texts to embed, at most."""
-    videos: int = 24
+    videos: int = 12
     """Pairs of videos and texts."""
-    radiographs: int = 48
+    radiographs: int = 32
     """Pairs of medical images and texts."""
-    sequences: int = 32
+    sequences: int = 24
     """Pairs of amino-acid sequences and texts."""
     image_data: Path | None = None
     """A folder of your own pictures with captions.csv or captions.tsv (columns file, text), for CLIP."""
