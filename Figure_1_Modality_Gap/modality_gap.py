@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Literal
 
 import matplotlib.pyplot as plt
@@ -37,8 +38,8 @@ Method = Literal["umap", "pca", "svd"]
 LiveSystem = Literal["clip", "videoclip", "convirt", "clasp"]
 LETTERS = {"trained": "b", "random": "c"}
 """Panels of the paper's figure."""
-ACROSS = 5
-"""Panels in a row of the figure at most."""
+ACROSS, ACROSS_WORDS = 5, 40
+"""Panels in a row of the figure at most; letters across one."""
 APART = 0.95
 """Separability from which the modalities count as lying in different regions."""
 CAPTIONS = {
@@ -65,17 +66,17 @@ class Settings(cli.Common):
     min_dist: float = 0.1
     """UMAP: least distance of points in the picture."""
     fetch: bool = False
-    """Ask the network for published embeddings that are not in the cache."""
+    """Ask the network for published embeddings and trained weights that are not here."""
     systems: tuple[LiveSystem, ...] = ("clip", "videoclip", "convirt", "clasp")
     """Which systems to run live, beside their published embeddings; "--systems" alone: none."""
-    images: int = 500
-    """Pairs of images and texts to embed, at most."""
-    videos: int = 12
-    """Pairs of videos and texts."""
-    radiographs: int = 32
-    """Pairs of medical images and texts."""
-    sequences: int = 24
-    """Pairs of amino-acid sequences and texts."""
+    images: int | None = None
+    """Images to embed with their texts, at most; by default 500 generated ones or MSCOCO's, all of your own."""
+    videos: int | None = None
+    """Videos; by default 12 generated ones, all of your own."""
+    radiographs: int | None = None
+    """Medical images; by default 32 generated ones, all of your own."""
+    sequences: int | None = None
+    """Amino-acid sequences; by default 24 generated ones, all of your own."""
     image_data: Path | None = None
     """A folder of your own pictures with captions.csv or captions.tsv (columns file, text), for CLIP."""
     coco: Path | None = None
@@ -100,45 +101,43 @@ class Settings(cli.Common):
 
 PRESETS = {
     "embedded": Settings(),
-    "paper": Settings(preset="paper", fetch=True, videos=100, radiographs=500, sequences=99),
+    "paper": Settings(preset="paper", fetch=True),
     "smoke": Settings(preset="smoke", images=40, systems=("clip",), points=40, separability_rows=40),
 }
 
 
-def numbers(panel: panels.Panel, settings: Settings) -> Mapping:
-    """A row of ``modality_gap.csv``."""
+def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
+    """A row of ``modality_gap.csv``, and what the record says of the embeddings."""
     found: Measures = measure(panel.embeddings, panel.modalities, settings.seed, settings.separability_rows)
     row = asdict(found)
-    names = row.pop("modalities")
+    names, spans = row.pop("modalities"), (row.pop("norms_other"), row.pop("norms_text"))
     first = {"system": panel.system, "weights": panel.weights, "source": panel.source}
     order = ["n_pairs", "dim", "gap_distance", "matched_cosine", "mean_cosine_other", "mean_cosine_text"]
     order += ["relative_gap", "separability", "n_other", "n_text", "separability_rows"]
-    return {**first, **{key: row[key] for key in order}, "other": names[0], "text": names[1]}
+    about = {"system": panel.system, "weights": panel.weights, "kind": panel.kind, **panel.about}
+    read = {"normalised_here": True, "row_norms_before": dict(zip(names, spans, strict=True))}
+    last = {"other": names[0], "text": names[1], "kind": panel.kind}
+    return {**first, **{key: row[key] for key in order}, **last}, {**read, **panel.embeddings.source, **about}
 
 
 def view(panel: panels.Panel, settings: Settings) -> pd.DataFrame:
     """The rows of ``modality_gap_points.csv``: a random subset of both modalities in three views."""
     arrays = [panel.embeddings.modalities[name] for name in panel.modalities]
     pairs = pairs_of(panel.embeddings, panel.modalities)
-    chosen = sample(tuple(map(len, arrays)), pairs, settings.points, settings.seed)
+    *chosen, paired = sample(tuple(map(len, arrays)), pairs, settings.points, settings.seed)
     parts = [np.asarray(unit_rows(array[rows]), np.float64) for array, rows in zip(arrays, chosen, strict=True)]
-    together = np.concatenate(parts)
+    together, k = np.concatenate(parts), len(chosen[0])
     views = {
         "umap": umap_coordinates(together, settings.seed, settings.neighbours, settings.min_dist),
         "pca": joint_pca(parts, components=2).coordinates(together),
         "svd": svd_coordinates(together),
     }
-    k = len(chosen[0])
     about = {"system": panel.system, "weights": panel.weights, "source": panel.source}
-    about |= {
-        "modality": np.repeat(panel.modalities, k),
-        "pair": np.tile(np.arange(k), 2) if pairs is not None else np.nan,
-    }
-    tables = [
-        pd.DataFrame({**about, "method": method, "x": at[:, 0], "y": at[:, 1], "row": np.concatenate(chosen)})
-        for method, at in views.items()
-    ]
-    return pd.concat(tables)
+    about |= {"modality": np.repeat(panel.modalities, k), "pair": np.tile(np.arange(k), 2) if paired else np.nan}
+    last = {"row": np.concatenate(chosen), "kind": panel.kind}
+    return pd.concat(
+        pd.DataFrame({**about, "method": method, "x": at[:, 0], "y": at[:, 1], **last}) for method, at in views.items()
+    )
 
 
 def compare(table: pd.DataFrame) -> list[records.Comparison]:
@@ -157,8 +156,10 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
 
 
 def columns(table: pd.DataFrame) -> list[list[tuple[str, bool]]]:
-    """(system, whether published) of each column of the figure, in blocks of one row of columns."""
-    keys = list(dict.fromkeys(zip(table["system"], table["source"] == panels.PUBLISHED, strict=True)))
+    """(kind, whether published) of each column of the figure, in blocks of one row of columns."""
+    keys = list(dict.fromkeys(zip(table["source"] != panels.PUBLISHED, table["kind"], strict=True)))
+    order = [*panels.KINDS.values(), *table["kind"]]
+    keys = [(kind, not live) for live, kind in sorted(keys, key=lambda key: (key[0], order.index(key[1])))]
     across = -(-len(keys) // -(-len(keys) // ACROSS))
     return [keys[start : start + across] for start in range(0, len(keys), across)]
 
@@ -170,7 +171,7 @@ def draw(record: records.Record) -> plt.Figure:
     blocks = columns(table)
     weights = [w for w in ("trained", "random", "given") if (table["weights"] == w).any()]
     across, rows = max(map(len, blocks)), len(weights) * len(blocks)
-    size = (max(2.1 * across, 4.2), 2.75 * rows + 0.45)
+    size = (max(2.1 * across, 3.2), 2.85 * rows + 0.6)
     figure, axes = plt.subplots(rows, across, figsize=size, layout="constrained", squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -188,16 +189,16 @@ def draw(record: records.Record) -> plt.Figure:
     return figure
 
 
-def of_panel(table: pd.DataFrame, system: str, is_published: bool, weights: str) -> pd.DataFrame:
+def of_panel(table: pd.DataFrame, kind: str, is_published: bool, weights: str) -> pd.DataFrame:
     """The rows of one panel."""
-    kind = (table["source"] == panels.PUBLISHED) == is_published
-    return table[(table["system"] == system) & kind & (table["weights"] == weights)]
+    source = (table["source"] == panels.PUBLISHED) == is_published
+    return table[(table["kind"] == kind) & source & (table["weights"] == weights)]
 
 
 def draw_panel(ax: plt.Axes, facts: pd.Series, points: pd.DataFrame, letter: str = "") -> None:
     """Both modalities in one view, a line for each pair, the numbers above."""
     other, text = (points[points["modality"] == facts[key]] for key in ("other", "text"))
-    if len(points) and not other["pair"].isna().any():
+    if not other["pair"].isna().any():
         ends = np.stack([part[["x", "y"]].to_numpy() for part in (other, text)], axis=1)
         alpha = 0.12 if len(ends) > 200 else 0.3
         ax.add_collection(LineCollection(ends, colors=figures.INK, linewidths=0.25, alpha=alpha, zorder=1))
@@ -205,53 +206,73 @@ def draw_panel(ax: plt.Axes, facts: pd.Series, points: pd.DataFrame, letter: str
         ax.scatter(part["x"], part["y"], s=5 if len(part) > 100 else 9, color=colour, linewidths=0, alpha=0.8, zorder=2)
     ax.margins(0.05)
     weights = {"given": ""}.get(facts["weights"], f", {facts['weights']} weights")
-    lines = [f"{facts['system']}{weights}", facts["source"], *numbers_in_words(facts)]
+    lines = [*wrap(facts["system"] + weights, ACROSS_WORDS), *wrap(facts["source"], ACROSS_WORDS)]
     letter = f"$\\bf{{({letter})}}$ " if letter else ""
+    lines += numbers_in_words(facts, len(other))
     ax.set_title(letter + figures.plain("\n".join(lines)), fontsize=6, loc="left", linespacing=1.3)
 
 
-def numbers_in_words(facts: pd.Series) -> list[str]:
-    """The panel's numbers in three short lines."""
-    n = f"{facts['n_pairs']} pairs" if facts["n_pairs"] else f"{facts['n_other']} and {facts['n_text']}, not paired"
-    matched = "" if pd.isna(facts["matched_cosine"]) else f", matched cosine {facts['matched_cosine']:.2f}"
-    relative = "" if pd.isna(facts["relative_gap"]) else f"RMG {facts['relative_gap']:.2f}, "
-    within = f"{facts['other']} {facts['mean_cosine_other']:.2f}, {facts['text']} {facts['mean_cosine_text']:.2f}"
+def numbers_in_words(facts: pd.Series, shown: int) -> list[str]:
+    """The panel's numbers in short lines, with how many rows the picture and the separability are of."""
+    both = (facts["n_other"], facts["n_text"])
+    n = f"{facts['n_pairs']:,} pairs" if facts["n_pairs"] else f"{both[0]:,} and {both[1]:,}, not paired"
+    few, of = shown < max(*both, facts["n_pairs"]), facts["separability_rows"]
+    relative = "" if pd.isna(facts["relative_gap"]) else f"RMG {facts['relative_gap']:.3f}, "
+    matched = "" if pd.isna(facts["matched_cosine"]) else f", matched cosine {facts['matched_cosine']:.3f}"
+    within = f"{facts['other']} {facts['mean_cosine_other']:.3f}, {facts['text']} {facts['mean_cosine_text']:.3f}"
+    sampled = f" ({of:,} of each)" if of < min(both) else ""
     return [
-        f"{n}: gap {facts['gap_distance']:.2f}{matched}",
+        n + (f", {shown:,} of each shown" if few else ""),
+        f"gap {facts['gap_distance']:.3f}{matched}",
         f"cosine within {within}",
-        f"{relative}separable {facts['separability']:.1%}",
+        f"{relative}separable {facts['separability']:.1%}{sampled}",
     ]
 
 
 def label(figure: plt.Figure, record: records.Record) -> None:
     """The two colours, and on the face of the figure what it is not."""
-    others = list(dict.fromkeys(record.tables[""]["other"]))
+    table = record.tables[""]
+    names = [", ".join(dict.fromkeys(table[column])) for column in ("other", "text")]
     handles = [
-        plt.Line2D([], [], marker="o", ls="", ms=4, color=figures.OTHER, label=", ".join(map(figures.plain, others))),
-        plt.Line2D([], [], marker="o", ls="", ms=4, color=figures.TEXT, label="text"),
-        plt.Line2D([], [], color=figures.INK, lw=0.6, alpha=0.6, label="a pair"),
+        plt.Line2D([], [], marker="o", ls="", ms=4, color=colour, label=figures.plain(name))
+        for name, colour in zip(names, (figures.OTHER, figures.TEXT), strict=True)
     ]
+    handles.append(plt.Line2D([], [], color=figures.INK, lw=0.6, alpha=0.6, label="a pair"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    live = ~record.tables[""]["source"].isin([panels.PUBLISHED, panels.OWN])
-    if record.about["settings"]["preset"] != "paper" and live.any():
+    if any(part.get("generated") for part in record.about["data"]):
         note = (
-            "embedded preset: what is not published embeddings is a small model on generated scenes, or a full-size\n"
+            f"{record.about['settings']['preset']} preset: inputs are generated where it says so, with a small trained "
         )
-        note += "architecture with random weights on generated inputs; it shows the phenomenon, not the paper's numbers"
-        figure.suptitle(note, x=0.01, ha="left", fontsize=7, color=figures.MUTED)
+        note += "model or random weights; that shows the phenomenon, not the paper's numbers"
+        lines = wrap(note, int(19 * figure.get_figwidth()))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=figures.MUTED)
+
+
+def check(settings: Settings) -> None:
+    """
+    Raises:
+        UserError: an option that makes no sense.
+    """
+    for name in ("images", "videos", "radiographs", "sequences", "points", "separability_rows", "neighbours"):
+        if getattr(settings, name) is not None:
+            as_count(getattr(settings, name), f"--{name.replace('_', '-')}", least=2)
+    if not 0 <= settings.min_dist <= 1:
+        raise UserError(f"--min-dist must be from 0 to 1, not {settings.min_dist}")
 
 
 def main(settings: Settings) -> None:
     """Embeds or reads, measures, records, draws."""
     start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    for name in ("images", "videos", "radiographs", "sequences", "points", "separability_rows", "neighbours"):
-        as_count(getattr(settings, name), f"--{name.replace('_', '-')}", least=2)
+    check(settings)
     rows, views, data, left_out = [], [], [], []
     for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False):
-        rows.append(numbers(panel, settings))
-        views.append(view(panel, settings))
-        about = {"title": panel.system, "weights": panel.weights, "name": panel.source}
-        data.append({**panel.embeddings.source, **about})
+        try:
+            row, about = numbers(panel, settings)
+            views.append(view(panel, settings))
+        except UserError as error:
+            where = panel.embeddings.source.get("path", f"{panel.system}, {panel.weights} weights")
+            raise error if str(error).startswith(str(where)) else UserError(f"{where}: {error}") from error
+        rows.append(row), data.append(about)
     for line in left_out:
         cli.say(f"[{NAME}] left out: {line}")
     if not rows:
@@ -265,7 +286,7 @@ def main(settings: Settings) -> None:
             settings=settings,
             seconds=time.perf_counter() - start,
             device=device,
-            dtype="float32 embeddings, float64 sums",
+            dtype="embeddings as stored (see data), float64 sums",
             data=data,
             comparisons=compare(table),
             left_out=left_out,

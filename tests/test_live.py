@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 import scripts
 from test_clasp import TINY as TINY_CLASP
@@ -48,8 +49,9 @@ def tiny(monkeypatch):
     monkeypatch.setitem(live.RUNS, "videoclip", frames)
 
 
-def run(tmp_path, *words):
-    small = ("--images", 12, "--videos", 3, "--radiographs", 4, "--sequences", 5, "--separability-rows", 9)
+def run(tmp_path, *words, whole=False):
+    few = ("--images", 12, "--videos", 3, "--radiographs", 4, "--sequences", 5)
+    small = ("--separability-rows", 9, *(() if whole else few))
     words = ("--preset", "smoke", "--output", tmp_path / "out", *small, *words)
     script.main(cli.parse(script.PRESETS, "", [str(word) for word in words]))
     return records.load(tmp_path / "out", "modality_gap")
@@ -58,20 +60,25 @@ def run(tmp_path, *words):
 def test_all_four_systems_with_random_weights_and_the_small_clip_trained(tmp_path):
     record = run(tmp_path, "--systems", "clip", "videoclip", "convirt", "clasp")
     table = record.tables[""]
-    assert list(zip(table["system"], table["weights"], strict=True)) == [
-        ("CLIP", "trained"), ("CLIP", "random"), ("VideoCLIP", "random"), ("ConVIRT", "random"), ("CLASP", "random"),
+    assert list(zip(table["kind"], table["system"], table["weights"], table["source"], strict=True)) == [
+        ("image-text", "small CLIP", "trained", "generated scenes"),
+        ("image-text", "small CLIP", "random", "generated scenes"),
+        ("video-text", "X-CLIP base", "random", "generated scenes in motion"),
+        ("medical image-text", "ConVIRT", "random", "generated noise radiographs, random sentences"),
+        ("protein-text", "CLASP", "random",
+         "generated amino-acid sequences at natural frequencies, random texts"),
     ]  # fmt: skip
     assert list(table["n_pairs"]) == [12, 12, 3, 4, 5]
     assert list(table["other"]) == ["image", "image", "video", "image", "amino acid"]
-    assert table["source"][2:].tolist() == [
-        "X-CLIP base, generated scenes in motion", "ConVIRT, generated noise radiographs",
-        "CLASP, generated amino-acid sequences",
-    ]  # fmt: skip
     left_out = " ".join(record.about["left_out"])
-    for said in ("VideoCLIP, trained weights, run here: trained weights are a download", "CLASP, trained weights"):
+    for said in ("VideoCLIP, trained weights, run here: trained weights are run on real data alone: --video-data",
+                 "CLASP, trained weights, run here: no trained weights can be had"):  # fmt: skip
         assert said in left_out
-    assert "X-CLIP stands in the place of VideoCLIP" in record.about["data"][2]["system"]["note"]
-    assert record.about["data"][4]["settings"]["encoder"]["seed"] == 0
+    data = record.about["data"]
+    assert "X-CLIP stands in the place of VideoCLIP" in data[2]["note"] and data[0]["note"] == live.SMALL_NOTE
+    assert data[4]["settings"]["encoder"]["seed"] == 0
+    assert not any("path" in part for part in data)
+    assert data[3]["normalised_here"] and set(data[3]["row_norms_before"]) == {"image", "text"}
 
 
 def test_another_seed_is_another_network_and_is_not_taken_from_the_cache(tmp_path):
@@ -132,10 +139,41 @@ def test_own_pictures_with_any_open_clip_model(tmp_path, monkeypatch):
     for k, name in enumerate(("a.png", "b.png")):
         picture(tmp_path / "own" / name, k, "RGB")
     table(tmp_path / "own", ("a.png", "b.png"))
-    words = ("--systems", "clip", "--image-data", tmp_path / "own", "--model", "ViT-B-32:laion2b_s34b_b79k")
-    record = run(tmp_path, *words, "--seed", 4)
-    assert asked == [("ViT-B-32", None, 4)]
-    assert list(record.tables[""]["weights"]) == ["random"]
+    words = ("--systems", "clip", "--image-data", tmp_path / "own", "--seed", 4, "--model")
+    tables = [run(tmp_path, *words, model).tables[""] for model in ("ViT-B-32:laion2b_s34b_b79k", "ViT-B-32:openai")]
+    assert asked == [("ViT-B-32", None, 4), ("ViT-B-32-quickgelu", None, 4)]  # as each tag was trained
+    assert all(list(table["weights"]) == ["random"] for table in tables)
+    assert not any(table["system"].str.contains("ViT-B/16").any() for table in tables)
+
+
+def test_a_checkpoint_of_ones_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_path):
+    made = open_clip_pair.load("ViT-S-32-alt", None, 3, "cpu")
+    path = tmp_path / "mine.safetensors"
+    save_file({name: value.contiguous() for name, value in made.model.state_dict().items()}, path)
+    for k, name in enumerate(("a.png", "b.png")):
+        picture(tmp_path / "own" / name, k, "RGB")
+    table(tmp_path / "own", ("a.png", "b.png"))
+    words = ("--systems", "clip", "--image-data", tmp_path / "own", "--model", f"ViT-S-32-alt:{path}")
+    record = run(tmp_path, *words)
+    assert list(record.tables[""]["system"]) == ["ViT-S-32-alt mine.safetensors", "ViT-S-32-alt"]
+    assert list(record.tables[""]["weights"]) == ["trained", "random"]
+    assert record.about["data"][0]["note"].startswith("ViT-S-32-alt mine.safetensors, chosen by option")
+
+
+def test_data_of_ones_own_are_taken_whole_unless_a_number_is_given(tmp_path):
+    (tmp_path / "own.tsv").write_text(
+        "sequence\ttext\n" + "".join(f"MKV{'ACDEFGHIKL'[k % 10]}W\tp{k}\n" for k in range(40))
+    )
+    words = ("--systems", "clasp", "--protein-data", tmp_path / "own.tsv")
+    tables = [run(tmp_path, *words, *more, whole=True).tables[""] for more in ((), ("--sequences", 7))]
+    assert [int(table["n_pairs"][0]) for table in tables] == [40, 7]
+
+
+def test_data_that_no_system_takes_or_two_places_for_them_are_refused(tmp_path):
+    with pytest.raises(UserError, match="data for clasp, which --systems does not name"):
+        run(tmp_path, "--systems", "clip", "--protein-data", "own.fasta")
+    with pytest.raises(UserError, match="--coco and --image-data are both images"):
+        run(tmp_path, "--systems", "clip", "--image-data", "a", "--coco", "b")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +195,12 @@ def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_
 
     monkeypatch.setitem(live.SYSTEMS, "convirt", replace(live.SYSTEMS["convirt"], fetch=refused))
     monkeypatch.setattr("util.published.fetch_all", lambda say: {})
-    record = run(tmp_path, "--systems", "convirt", "--fetch")
+    for k, name in enumerate(("a.png", "b.png")):
+        picture(tmp_path / "own" / name, k)
+    table(tmp_path / "own", ("a.png", "b.png"))
+    words = ("--systems", "convirt", "--medical-data", tmp_path / "own")
+    record = run(tmp_path, *words, "--fetch")
     assert list(record.tables[""]["weights"]) == ["random"]
     assert any("BiomedCLIP" in line and "could not be fetched" in line for line in record.about["left_out"])
+    record = run(tmp_path, *words)
+    assert any("trained weights are a download; allow it with --fetch" in line for line in record.about["left_out"])

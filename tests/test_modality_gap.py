@@ -1,5 +1,6 @@
 """Figure 1's script, end to end: published embeddings, one's own, and the systems that run."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -119,7 +120,7 @@ def test_what_is_not_in_the_cache_is_named_and_the_rest_drawn(tmp_path, capsys):
     record = run(tmp_path, "--preset", "smoke")
     table = record.tables[""]
     assert list(table["weights"]) == ["trained", "random"]
-    assert all("generated scenes" in source for source in table["source"])
+    assert list(table["system"]) == ["small CLIP"] * 2 and list(table["source"]) == ["generated scenes"] * 2
     said = capsys.readouterr().out
     for name in published.files():
         assert name in said and name in " ".join(record.about["left_out"])
@@ -182,9 +183,53 @@ def test_nothing_to_draw_is_an_error(tmp_path):
         run(tmp_path, "--preset", "smoke", "--systems")
 
 
-def test_counts_below_two_are_refused(tmp_path):
-    with pytest.raises(UserError, match="--points must be a whole number of at least 2"):
-        run(tmp_path, "--points", 1)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--points", 1), "--points must be a whole number of at least 2"),
+     (("--min-dist", 2), "--min-dist must be from 0 to 1, not 2.0"),
+     (("--seed", 2**40), "--seed must be at most 2147483648")],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(tmp_path, words, said):
+    with pytest.raises(UserError, match=said):
+        run(tmp_path, *words)
+
+
+def test_a_file_given_twice_and_a_bad_one_at_the_end_are_refused_before_any_is_measured(tmp_path, own, monkeypatch):
+    monkeypatch.setattr(script, "measure", lambda *a: pytest.fail("measured"))
+    with pytest.raises(UserError, match="--embeddings names a file twice"):
+        run(tmp_path, "--embeddings", own[0], "--embeddings", own[1], "--embeddings", own[0])
+    with pytest.raises(UserError, match=r"none\.npy: no such file"):
+        run(tmp_path, "--embeddings", own[0], "--embeddings", tmp_path / "none.npy")
+
+
+def test_what_cannot_be_drawn_is_said_with_its_file(tmp_path, rng):
+    np.save(tmp_path / "flat.npy", np.sign(rng.normal(size=(2, 6, 1))))
+    with pytest.raises(UserError, match=r"flat.npy: components must be from 1 to 1"):
+        run(tmp_path, "--preset", "smoke", "--embeddings", tmp_path / "flat.npy")
+
+
+def test_the_panel_states_its_subsets_and_the_record_the_file(tmp_path, own):
+    words = ("--points", 10, "--separability-rows", 12, "--embeddings", own[0])
+    record = run(tmp_path, "--preset", "smoke", *words)
+    title = script.draw(record).axes[0].get_title(loc="left")
+    assert "30 pairs, 10 of each shown" in title and "(12 of each)" in title
+    data = record.about["data"][0]
+    assert data["sha256"] == hashlib.sha256(own[0].read_bytes()).hexdigest() and data["dtype"] == ["float32"]
+    assert data["row_norms_before"]["image"] == pytest.approx([2, 2], abs=1e-5) and data["normalised_here"]
+
+
+def test_nothing_on_the_figure_leaves_it(tmp_path):
+    record = run(tmp_path, "--preset", "smoke")
+    script.figures.use_style()
+    figure = script.draw(record)
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    note = figure._suptitle.get_window_extent()
+    assert "inputs are generated" in figure._suptitle.get_text()
+    assert note.x0 >= 0 and note.x1 <= width and note.y1 <= height
+    for ax in figure.axes:
+        title = ax._left_title.get_window_extent()
+        assert title.x1 <= width and title.y1 <= height
 
 
 def test_the_record_holds_all_that_the_figure_is_drawn_from(tmp_path, own):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from util import UserError, geometry
+from util import UserError, arrays, geometry
 from util.moments import moments, pair_moments
 
 BY_ROW = np.array([[0, 0], [1, 1]])
@@ -115,3 +115,34 @@ def test_other_refusals(rng):
         moments(x[:0])
     with pytest.raises(UserError, match="need pairs; x has 4 rows and y 3"):
         geometry.relative_gap(x, x[:3])
+
+
+def test_a_bad_row_of_explicit_pairs_is_named_by_its_own_number(rng):
+    x, y = rng.normal(size=(9, 4)), rng.normal(size=(9, 4))
+    x[7, 0] = np.nan
+    with pytest.raises(UserError, match="image: row 7 holds a value that is not finite"):
+        pair_moments(x, y, np.array([[2, 2], [7, 1]]), ("image", "text"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(1e-3, 1e3))
+def test_the_relative_gap_stays_in_its_range_where_all_rows_are_one(seed, scale):
+    row = np.random.default_rng(seed).normal(size=(1, 6))
+    rows = row * scale * np.random.default_rng(seed + 1).uniform(0.1, 9, (12, 1))
+    assert geometry.relative_gap(rows, rows[::-1]) is None
+    apart = geometry.relative_gap(rows, -rows)
+    assert apart == pytest.approx(1) and apart <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.int8, ">f4", np.float16])
+def test_a_mapped_file_of_any_dtype_is_converted_a_block_at_a_time(rng, tmp_path, monkeypatch, dtype):
+    x = rng.integers(1, 99, (50, 4)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    asked = []
+    monkeypatch.setattr(
+        "util.arrays._as_tensor", lambda x, name, before=arrays._as_tensor: asked.append(len(x)) or before(x, name)
+    )
+    monkeypatch.setattr("util.arrays.row_blocks.__defaults__", ("x", 8))
+    found = moments(np.load(tmp_path / "x.npy", mmap_mode="c"))
+    assert found.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
+    assert max(asked) == 8

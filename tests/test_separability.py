@@ -49,21 +49,21 @@ def test_unequal_or_too_few_rows_are_refused(rng):
 
 def test_a_sample_of_pairs_holds_pairs_and_no_row_twice():
     pairs = np.array([[i // 5, i] for i in range(100)])  # five captions for each of 20 images
-    images, texts = sample((20, 100), pairs, 12, seed=0)
+    images, texts, paired = sample((20, 100), pairs, 12, seed=0)
     assert len(images) == 12 and len(set(images)) == len(set(texts)) == 12
-    assert np.array_equal(texts // 5, images)
+    assert paired and np.array_equal(texts // 5, images)
     assert np.array_equal(images, np.sort(images))
 
 
 def test_a_sample_of_pairs_that_share_texts_keeps_each_text_once():
     pairs = np.array([[i, i % 3] for i in range(30)])  # 30 images, three prompts
-    images, prompts = sample((30, 3), pairs, 100, seed=0)
-    assert sorted(prompts) == [0, 1, 2] and np.array_equal(images % 3, prompts)
+    images, prompts, paired = sample((30, 3), pairs, 100, seed=0)
+    assert paired and sorted(prompts) == [0, 1, 2] and np.array_equal(images % 3, prompts)
 
 
 def test_a_sample_without_pairs_has_as_many_of_both():
-    first, last = sample((50, 7), None, 100, seed=0)
-    assert len(first) == 7 and sorted(last) == list(range(7))
+    first, last, paired = sample((50, 7), None, 100, seed=0)
+    assert not paired and len(first) == 7 and sorted(last) == list(range(7))
     assert len(set(first)) == 7 and first.max() < 50
 
 
@@ -72,3 +72,17 @@ def test_a_sample_is_fixed_by_its_seed_and_uniform():
     assert np.array_equal(sample((40, 40), rows, 10, 3)[0], sample((40, 40), rows, 10, 3)[0])
     counts = sum(np.bincount(sample((40, 40), rows, 10, seed)[0], minlength=40) for seed in range(400))
     assert counts.sum() == 4000 and counts.min() > 60 and counts.max() < 140
+
+
+def test_pairs_that_all_share_one_row_are_sampled_as_if_unpaired():
+    first, last, paired = sample((5, 8), np.array([[0, i] for i in range(8)]), 100, seed=0)
+    assert not paired and len(first) == len(last) == len(set(first)) == len(set(last)) == 5
+
+
+@pytest.mark.parametrize("spread", [1, 1e-3, 1e-5])
+def test_narrow_cones_are_separated_as_well_as_wide_ones(rng, spread):
+    """Two clouds ten spreads apart: how narrow the cone is that holds both does not matter."""
+    rows = rng.normal(size=(200, 6)) * spread
+    rows[:, 0] += 10
+    rows[:100, 1] += 10 * spread
+    assert separability(rows[:100], rows[100:]) == 1.0

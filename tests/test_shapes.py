@@ -34,7 +34,7 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
     assert contrastive.sweep(a, b, [0.0, 0.5, 1.0], [0.1, 1.0], 10, direction=geometry.gap_vector(a, b)).shape == (3, 2)
     assert contrastive.sweep_both(a, b, [0.5], [0.1]).symmetric.shape == (1, 1)
 assert isinstance(separability.separability(x, y), float)
-assert [len(part) for part in separability.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)] == [7, 7]
+assert len(separability.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)[1]) == 7
 assert reduction.svd_coordinates(x).shape == (30, 2)
 pca = reduction.joint_pca([x, y], 3)
 assert pca.coordinates(x).shape == (30, 3) and pca.direction(x[0].astype(float)).shape == (3,)

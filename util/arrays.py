@@ -58,6 +58,24 @@ def as_rows(x, name: str = "x", least_rows: int = 1) -> Tensor:
     return tensor
 
 
+def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
+    """(n, d) of what ``as_rows`` takes, without converting or reading it.
+
+    Raises:
+        UserError: as ``as_rows``.
+    """
+    if not isinstance(x, np.ndarray | Tensor) or x.ndim != 2 or len(x) < least_rows:
+        as_rows(x, name, least_rows)  # says what is wrong
+    as_rows(x[:1], name)
+    return tuple(x.shape)
+
+
+def row_blocks(x, name: str = "x", rows: int = ROWS_PER_BLOCK):
+    """Yields (first row, tensor of up to ``rows`` rows) of an array of any dtype, converting a block at a time."""
+    for start in range(0, len(x), rows):
+        yield start, as_rows(x[start : start + rows], name)
+
+
 def _as_tensor(x, name: str) -> Tensor:
     if isinstance(x, Tensor):
         tensor = x.detach()

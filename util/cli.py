@@ -23,6 +23,9 @@ Settings = TypeVar("Settings", bound="Common")
 
 OUTPUTS = REPOSITORY / "outputs"
 
+MOST_SEED = 2**31
+"""numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
@@ -59,7 +62,8 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     default = presets.get(named, presets["embedded"])
     config = (tyro.conf.OmitArgPrefixes,)
     settings = tyro.cli(type(default), default=default, args=words, description=description, config=config)
-    as_count(settings.seed, "--seed", least=0)
+    if as_count(settings.seed, "--seed", least=0) > MOST_SEED:
+        raise UserError(f"--seed must be at most {MOST_SEED}, not {settings.seed}")
     return settings
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from util import formats
-from util.arrays import as_matrix, as_rows, nonzero_norms
+from util.arrays import as_matrix, nonzero_norms, rows_shape
 from util.errors import UserError
 from util.formats import TEXT
 from util.geometry import unit_rows
@@ -55,7 +55,7 @@ class Stored:
         if len(modalities) < 2:
             raise UserError(f"{prefix}embeddings need two modalities or more; found {', '.join(modalities) or 'none'}")
         ordered = sorted(modalities, key=lambda name: name == TEXT)
-        shapes = {name: as_rows(modalities[name], f"{prefix}{name}", least_rows=2).shape for name in ordered}
+        shapes = {name: rows_shape(modalities[name], f"{prefix}{name}", least_rows=2) for name in ordered}
         if len({width for _, width in shapes.values()}) > 1:
             widths = {name: width for name, (_, width) in shapes.items()}
             raise UserError(f"{prefix}modalities must be of one width; found {widths}")

@@ -5,17 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import open_clip
+
 from util import cli
 from util.corpora import coco, folder, generated, proteins, videos
 from util.corpora.captioned import Captioned
-from util.encoders import open_clip_pair, small_clip
+from util.encoders import open_clip_pair, small_clip, x_clip
+from util.encoders.named import Named
 from util.encoders.pair import EncoderPair
 from util.encoders.systems import SYSTEMS
 from util.errors import UserError
 from util.extraction import extract
-from util.panels import Panel
+from util.panels import KINDS, Panel
 
 NO_DOWNLOAD = "trained weights are a download; allow it with --fetch"
+SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
 
 
 class Options(Protocol):
@@ -26,6 +30,7 @@ class Options(Protocol):
     precision: str
     seed: int
     fetch: bool
+    systems: tuple[str, ...]
     caption: str
     coco: Path | None
 
@@ -36,27 +41,30 @@ class Run:
 
     Attributes:
         count: the option that says how many pairs.
+        default: how many where it does not: of generated inputs, or of MSCOCO. One's own data are taken whole.
         data: the option that names one's own data.
-        read: (path, caption rule, at most n items) to the items and their captions.
+        read: (path, caption rule, at most n items, None for all) to the items and their captions.
         model: the option that names the trained model; None where there is none.
     """
 
     count: str
+    default: int
     data: str
-    read: Callable[[Path, str, int], Captioned]
+    read: Callable[[Path, str, int | None], Captioned]
     model: str | None = None
 
 
 RUNS = {
-    "clip": Run("images", "image_data", folder.load, "model"),
-    "videoclip": Run("videos", "video_data", videos.load, "video_model"),
-    "convirt": Run("radiographs", "medical_data", folder.load, "medical_model"),
-    "clasp": Run("sequences", "protein_data", lambda path, caption, n: proteins.load(path, n)),
+    "clip": Run("images", 500, "image_data", folder.load, "model"),
+    "videoclip": Run("videos", 12, "video_data", videos.load, "video_model"),
+    "convirt": Run("radiographs", 32, "medical_data", folder.load, "medical_model"),
+    "clasp": Run("sequences", 24, "protein_data", lambda path, caption, n: proteins.load(path, n)),
 }
+"""Full-size networks take seconds on a CPU for the default number of generated inputs."""
 
 
 def panels(key: str, options: Options, left_out: list[str]) -> Iterator[Panel]:
-    """One system: trained where weights can be had, and random.
+    """One system: trained where weights can be had and the data are real, and random.
 
     Args:
         key: of ``RUNS``.
@@ -64,26 +72,43 @@ def panels(key: str, options: Options, left_out: list[str]) -> Iterator[Panel]:
         left_out: receives a line for each panel that could not be made, with the reason.
 
     Raises:
-        UserError: data of one's own that cannot be read.
+        UserError: data of one's own that cannot be read, or that no system asked for takes.
     """
-    system = SYSTEMS[key]
+    check(options)
+    title = SYSTEMS[key].title
     try:
         captioned = data(key, options)
     except UserError as error:
         if own_data(key, options) is not None:
             raise
-        left_out.append(f"{system.title}: {error}")
+        left_out.append(f"{title}: {error}")
         return
     for weights in ("trained", "random"):
         try:
             pair = encoder(key, weights, captioned, options)
         except UserError as error:
-            left_out.append(f"{system.title}, {weights} weights, run here: {error}")
+            left_out.append(f"{title}, {weights} weights, run here: {error}")
             continue
         found = extract(pair, captioned, say=cli.say)
-        source = {**found.source, "system": {"title": system.title, "note": system.note}}
-        found = replace(found, source=source)
-        yield Panel(system.title, weights, in_words(key, weights, captioned), found, (found.names[0], found.names[-1]))
+        source = {name: value for name, value in found.source.items() if name != "path"}  # that of the cache
+        found, names = replace(found, source=source), (found.names[0], found.names[-1])
+        system, note = in_words(key, weights, pair, captioned, options)
+        made = captioned.source.get("generated", False)
+        yield Panel(
+            KINDS[key], system, weights, captioned.source["dataset"], found, names, {"note": note, "generated": made}
+        )
+
+
+def check(options: Options) -> None:
+    """
+    Raises:
+        UserError: two places for the same data, or data of a system that is not asked for.
+    """
+    if options.coco is not None and getattr(options, RUNS["clip"].data) is not None:
+        raise UserError("--coco and --image-data are both images for CLIP; give one of them")
+    for key in RUNS:
+        if own_data(key, options) is not None and key not in options.systems:
+            raise UserError(f"{own_data(key, options)}: data for {key}, which --systems does not name")
 
 
 def own_data(key: str, options: Options) -> Path | None:
@@ -98,12 +123,14 @@ def data(key: str, options: Options) -> Captioned:
     Raises:
         UserError: as the readers.
     """
-    run, own = RUNS[key], own_data(key, options)
+    run, own = RUNS[key], getattr(options, RUNS[key].data)
     n = getattr(options, run.count)
-    if own is not None and getattr(options, run.data) is None:
-        return coco.load(own, "val2017" if (own / "val2017").is_dir() else "train2017", options.caption, n)
     if own is not None:
         return run.read(own, options.caption, n)
+    n = n or run.default
+    if key == "clip" and options.coco is not None:
+        split = "val2017" if (options.coco / "val2017").is_dir() else "train2017"
+        return coco.load(options.coco, split, options.caption, n)
     if key == "clip" and options.preset == "paper":
         return coco.load(None, "val2017", options.caption, n)
     return generated.GENERATED[key](n, options.seed)
@@ -113,28 +140,70 @@ def encoder(key: str, weights: str, captioned: Captioned, options: Options) -> E
     """The system's encoder; for generated scenes, of 32 pixels, the project's small CLIP.
 
     Raises:
-        UserError: weights that cannot be had.
+        UserError: weights that cannot be had, or trained ones for inputs that were generated.
     """
-    if key == "clip" and captioned.source.get("generated"):
-        if weights == "random":
-            return small_clip.random(options.seed, cli.resolve_device(options.device)).pair("random")
-        return small_clip.load(device=cli.resolve_device(options.device)).pair("trained")
-    model = getattr(options, RUNS[key].model) if RUNS[key].model else None
-    if weights == "random" and key == "clip" and model != SYSTEMS[key].model:
-        return open_clip_pair.load(model.split(":")[0], None, options.seed, options.device, options.precision)
+    made, model = captioned.source.get("generated", False), chosen(key, options)
+    if key == "clip" and made:
+        device = cli.resolve_device(options.device)
+        return (
+            small_clip.random(options.seed, device).pair("random")
+            if weights == "random"
+            else (small_clip.load(device=device).pair("trained"))
+        )
     if weights == "random":
-        return SYSTEMS[key].random(options.seed, options.device, options.precision)
+        return twin(key, model, options)
     if model is None:
         raise UserError("no trained weights can be had; its published embeddings are its trained panel")
-    if not options.fetch:
+    if made:
+        raise UserError(f"trained weights are run on real data alone: --{RUNS[key].data.replace('_', '-')}")
+    if not options.fetch and not is_local(model):
         raise UserError(NO_DOWNLOAD)
     return SYSTEMS[key].trained(options.device, options.precision, model)
 
 
-def in_words(key: str, weights: str, captioned: Captioned) -> str:
-    """Model and data in one short line."""
+def chosen(key: str, options: Options) -> str | None:
+    """The trained model that an option names."""
+    return getattr(options, RUNS[key].model) if RUNS[key].model else None
+
+
+def is_local(model: str) -> bool:
+    """Whether a model's name is that of a folder or a checkpoint file here."""
+    return any(Path(part).exists() for part in (model, model.partition(":")[2]) if part)
+
+
+def twin(key: str, model: str | None, options: Options) -> EncoderPair:
+    """The same architecture with random weights; of a system's default model, the system's own.
+
+    Raises:
+        UserError: an architecture that would have to be fetched without --fetch, or is unknown.
+    """
+    settings = options.seed, options.device, options.precision
+    if model == SYSTEMS[key].model:
+        return SYSTEMS[key].random(*settings)
+    if key == "videoclip":
+        if not options.fetch and not is_local(model):
+            raise UserError(f"the architecture of {model} is a download; allow it with --fetch")
+        return x_clip.load(model, True, *settings)
+    named = Named.parse(f"open_clip:{model}")
+    if named.name.startswith("hf-hub:") and not options.fetch:
+        raise UserError(f"the architecture of {model} is a download; allow it with --fetch")
+    return open_clip_pair.load(_as_trained(named), None, *settings)
+
+
+def _as_trained(named: Named) -> str:
+    """open_clip's name of the architecture with the activation that the tag's weights were trained with."""
+    quick = f"{named.name}-quickgelu"
+    trained = open_clip.get_pretrained_cfg(named.name, named.tag or "") or {}
+    return quick if trained.get("quick_gelu") and quick in open_clip.list_models() else named.name
+
+
+def in_words(key: str, weights: str, pair: EncoderPair, captioned: Captioned, options: Options) -> tuple[str, str]:
+    """The model's name in print, and what it stands in the place of."""
     system = SYSTEMS[key]
-    small = key == "clip" and captioned.source.get("generated")
-    model = "small CLIP" if small else (system.trained_with if weights == "trained" else system.architecture)
-    data = captioned.source["dataset"].split(",")[0].split(" at ")[0]
-    return f"{model.split(' (')[0].split(',')[0]}, {data}"
+    if key == "clip" and captioned.source.get("generated"):
+        return "small CLIP", SMALL_NOTE
+    if chosen(key, options) != system.model:
+        name = pair.settings["model"] if weights == "random" else pair.name
+        return name, f"{name}, chosen by option for the place of {system.title}"
+    words = system.trained_with if weights == "trained" else system.architecture
+    return words.split(" (")[0].split(",")[0], system.note

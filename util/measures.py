@@ -25,6 +25,7 @@ class Measures:
         relative_gap: RMG, in [0, 1]; None where nothing is paired.
         separability: cross-validated share of rows that a plane assigns to their modality, in [0, 1].
         separability_rows: how many rows of each modality that is measured on.
+        norms_other, norms_text: the least and the largest norm of a row, before it was normalised here.
     """
 
     modalities: tuple[str, str]
@@ -39,6 +40,8 @@ class Measures:
     relative_gap: float | None
     separability: float
     separability_rows: int
+    norms_other: tuple[float, float]
+    norms_text: tuple[float, float]
 
 
 def measure(
@@ -60,7 +63,7 @@ def measure(
     pairs = pairs_of(embeddings, names)
     path = f"{embeddings.source['path']}: " if "path" in embeddings.source else ""
     found = pair_moments(x, y, pairs, tuple(f"{path}{name}" for name in names))
-    rows = sample((len(x), len(y)), pairs, most, seed)
+    first, last, _ = sample((len(x), len(y)), pairs, most, seed)
     return Measures(
         modalities=tuple(names),
         n_other=found.first.n,
@@ -72,8 +75,10 @@ def measure(
         mean_cosine_other=found.first.mean_cosine,
         mean_cosine_text=found.last.mean_cosine,
         relative_gap=found.relative_gap,
-        separability=separability(x[rows[0]], y[rows[1]], seed),
-        separability_rows=len(rows[0]),
+        separability=separability(x[first], y[last], seed),
+        separability_rows=len(first),
+        norms_other=(found.first.shortest, found.first.longest),
+        norms_text=(found.last.shortest, found.last.longest),
     )
 
 
@@ -83,7 +88,7 @@ def measure_all(embeddings: Embeddings | Stored, seed: int = 0, most: int = MOST
 
 
 def pairs_of(embeddings: Embeddings | Stored, names: tuple[str, str]) -> np.ndarray | None:
-    """The pairs (p, 2) of two of the modalities, each once; None where nothing is paired."""
+    """The pairs (p, 2) of two of the modalities, of more than two each once; None where nothing is paired."""
     if embeddings.pairs is None:
         return None
     columns = embeddings.pairs[:, [embeddings.names.index(name) for name in names]]

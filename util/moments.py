@@ -12,10 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from util.arrays import SMALLEST_NORM, as_rows, blocks
+from util.arrays import ROWS_PER_BLOCK, SMALLEST_NORM, as_rows, row_blocks, rows_shape
 from util.errors import UserError
 
 Array = np.ndarray | Tensor
+
+ALL_ONE = 1e-12
+"""Sum of distances (1 - cosine)/2 below which all rows count as one: what is left is rounding."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,12 @@ class PairMoments:
         """``util.geometry.relative_gap`` of the pairs; None where nothing is paired, or all rows are one."""
         if not self.pairs:
             return None
-        apart = (1 - self.matched_cosine) / 2
-        within = ((1 - self.first.mean_cosine) + (1 - self.last.mean_cosine)) / 4
-        return apart / (apart + within) if apart + within > 0 else None
+        apart, *within = (
+            max(0.0, (1 - cosine) / 2)
+            for cosine in (self.matched_cosine, self.first.mean_cosine, self.last.mean_cosine)
+        )
+        whole = apart + sum(within) / 2
+        return apart / whole if whole > ALL_ONE else None
 
 
 def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
@@ -105,9 +111,8 @@ def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     Raises:
         UserError: not a matrix of real numbers, no rows, a zero row, or a value that is not finite.
     """
-    rows = as_rows(x, name)
-    parts = [_block(block, name, start)[0] for start, block in blocks(rows)]
-    return _merged(parts)
+    rows_shape(x, name)
+    return _merged([_block(block, name, start)[0] for start, block in row_blocks(x, name)])
 
 
 def pair_moments(
@@ -127,32 +132,30 @@ def pair_moments(
     Raises:
         UserError: as ``moments``, or the widths differ.
     """
-    a, b = (as_rows(part, name) for part, name in zip((x, y), names, strict=True))
-    if a.shape[1] != b.shape[1]:
-        raise UserError(
-            f"{names[0]} and {names[1]} must be of one width; they are {tuple(a.shape)} and {tuple(b.shape)}"
-        )
-    if pairs is None or not _row_by_row(pairs, len(a), len(b)):
-        matched = 0.0 if pairs is None else _matched(a, b, pairs)
-        return PairMoments(moments(a, names[0]), moments(b, names[1]), 0 if pairs is None else len(pairs), matched)
+    (n, d), (m, width) = (rows_shape(part, name) for part, name in zip((x, y), names, strict=True))
+    if d != width:
+        raise UserError(f"{names[0]} and {names[1]} must be of one width; they are {(n, d)} and {(m, width)}")
+    if pairs is None or not _row_by_row(pairs, n, m):
+        first, last = moments(x, names[0]), moments(y, names[1])  # refuses bad rows by their own numbers
+        matched = 0.0 if pairs is None else _matched(x, y, pairs)
+        return PairMoments(first, last, 0 if pairs is None else len(pairs), matched)
     firsts, lasts, sums = [], [], []
-    for (start, block), (_, other) in zip(blocks(a), blocks(b), strict=True):
+    for (start, block), (_, other) in zip(row_blocks(x, names[0]), row_blocks(y, names[1]), strict=True):
         (first, rows), (last, others) = _block(block, names[0], start), _block(other, names[1], start)
         firsts.append(first), lasts.append(last), sums.append(float((rows * others).sum()))
-    return PairMoments(_merged(firsts), _merged(lasts), len(a), math.fsum(sums))
+    return PairMoments(_merged(firsts), _merged(lasts), n, math.fsum(sums))
 
 
 def _row_by_row(pairs: np.ndarray, n: int, m: int) -> bool:
     return n == m == len(pairs) and bool((pairs == np.arange(n)[:, None]).all())
 
 
-def _matched(x: Tensor, y: Tensor, pairs: np.ndarray) -> float:
+def _matched(x: Array, y: Array, pairs: Array) -> float:
     """Sum of the cosines of the pairs, a block of pairs at a time."""
-    index = torch.as_tensor(np.asarray(pairs))
     sums = []
-    for start, part in blocks(index):
-        (_, rows), (_, others) = _block(x[part[:, 0]], "x", start), _block(y[part[:, 1]], "y", start)
-        sums.append(float((rows * others).sum()))
+    for start in range(0, len(pairs), ROWS_PER_BLOCK):
+        first, last = pairs[start : start + ROWS_PER_BLOCK].T
+        sums.append(float((_block(as_rows(x[first]), "x", 0)[1] * _block(as_rows(y[last]), "y", 0)[1]).sum()))
     return math.fsum(sums)
 
 

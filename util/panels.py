@@ -1,7 +1,7 @@
 """Where the panels of Figure 1 come from: files of one's own, published embeddings, and the four systems run here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +9,16 @@ from typing import Protocol
 from util import cli, published
 from util.embeddings import Embeddings, Stored
 from util.errors import UserError
-from util.files import CACHE_VARIABLE, cache_folder
+from util.files import CACHE_VARIABLE, cache_folder, sha256
 
 PUBLISHED, OWN = "published embeddings", "your own"
+KINDS = {
+    "clip": "image-text",
+    "videoclip": "video-text",
+    "convirt": "medical image-text",
+    "clasp": "protein-text",
+}
+"""By the keys of ``util.published.SYSTEMS``, in the order of the paper's figure."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +26,22 @@ class Panel:
     """What one panel shows.
 
     Attributes:
+        kind: of ``KINDS``, or the name of a file of one's own.
         system: the model's name in print; for a file of one's own the file's.
         weights: "trained", "random" or "given".
-        source: where the embeddings come from, in words.
+        source: what was embedded, or that the embeddings are published or one's own.
         embeddings: both modalities; their source says all that they depend on.
         modalities: which two.
+        about: what a record says of it besides the embeddings' source.
     """
 
+    kind: str
     system: str
     weights: str
     source: str
     embeddings: Embeddings | Stored
     modalities: tuple[str, str]
+    about: dict = field(default_factory=dict)
 
 
 class Options(Protocol):
@@ -65,14 +76,20 @@ def collect(options: Options, left_out: list[str]) -> Iterator[Panel]:
 
 
 def own(paths: Sequence[Path]) -> Iterator[Panel]:
-    """A panel for every two modalities of every file."""
+    """A panel for every two modalities of every file; all files are looked at before the first is measured.
+
+    Raises:
+        UserError: a file that cannot be read, or is named twice.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UserError(f"--embeddings names a file twice: {', '.join(map(str, paths))}")
     unique = len({path.stem for path in paths}) == len(paths)
-    for path in paths:
-        stored = Stored.open(path)
+    for path, stored in [(path, Stored.open(path)) for path in paths]:
+        about = {"sha256": sha256(path), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
         for names in combinations(stored.names, 2):
             name = path.stem if unique else str(path)
             name = name if len(stored.names) == 2 else f"{name}: {names[0]}, {names[1]}"
-            yield Panel(name, "given", OWN, stored, names)
+            yield Panel(name, name, "given", OWN, stored, names, about)
 
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:
@@ -81,13 +98,13 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
     for name, (system, weights) in published.files().items():
         if name in absent:
             continue
+        title = published.SYSTEMS[system].title
         try:
             found = published.load(system, weights, fetch=False)
         except UserError as error:
-            left_out.append(f"published {published.SYSTEMS[system].title}, {weights} weights: {error}")
+            left_out.append(f"published {title}, {weights} weights: {error}")
         else:
-            names = found.names[0], found.names[-1]
-            yield Panel(published.SYSTEMS[system].title, weights, PUBLISHED, found, names)
+            yield Panel(KINDS[system], title, weights, PUBLISHED, found, (found.names[0], found.names[-1]))
     if absent:
         place = f"get them from {published.address('')} and put them into {cache_folder()} ({CACHE_VARIABLE})"
         left_out.append(

@@ -26,6 +26,9 @@ from util.report import FOLDERS, find_records, number
 SHOWN, SHOWN_KEYS = ("1/100", "1/50", "1"), ("1/100", "1/50", "1/1")
 """Temperatures of the small CLIP's table, and what its record calls them."""
 
+OWN = ("embeddings", "image_data", "video_data", "medical_data", "protein_data")
+"""Options that name somebody's own data, which no committed record is made of."""
+
 MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -43,8 +46,8 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
         raise UserError(f"{outputs}: no records; run make figures first")
     if smoke := [record.name for _, record in found if record.about["settings"]["preset"] == "smoke"]:
         raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
-    if own := [record.name for _, record in found if record.about["settings"].get("embeddings")]:
-        raise UserError(f"{outputs}: {', '.join(own)} ran on --embeddings of your own; run make figures first")
+    if own := [record.name for _, record in found if any(record.about["settings"].get(name) for name in OWN)]:
+        raise UserError(f"{outputs}: {', '.join(own)} ran on data of your own; run make figures first")
     lines = []
     for folder, record in found:
         target = Path(root) / folder / "results"

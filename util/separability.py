@@ -1,10 +1,7 @@
 """Whether a plane separates two modalities, by cross-validation."""
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
@@ -33,21 +30,22 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
         UserError: unequal counts, fewer than two rows, rows that ``unit_rows`` refuses.
 
     Source: Fahim et al., "It's Not a Modality Gap" (2024), who hold out one random fifth; here every pair is held out
-    once. scikit-learn's default penalty (C = 1) on unit rows, as there. Trap: with few rows and many columns any two
-    samples look separable on the rows that were fitted, hence the held-out ones; and a value of 1 says nothing about
-    how wide the gap is.
+    once. scikit-learn's default penalty (C = 1) as there, on unit rows that are moved to the centre of those fitted and
+    divided by one number, their root mean square distance from it, so that it weighs narrow cones as wide ones. Trap:
+    with few rows and many columns any two samples look separable on the rows that were fitted, hence the held-out ones;
+    and a value of 1 says nothing about how wide the gap is.
     """
-    x, y = np.asarray(unit_rows(x), np.float32), np.asarray(unit_rows(y), np.float32)
+    x, y = (np.asarray(unit_rows(np.asarray(part, np.float64))) for part in (x, y))
     if len(x) != len(y) or len(x) < 2:
         raise UserError(f"separability needs as many rows of both, two at least; there are {len(x)} and {len(y)}")
     right = 0
     for fitted, held_out in KFold(min(folds, len(x)), shuffle=True, random_state=seed).split(x):
-        model = LogisticRegression()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(*_labelled(x, y, fitted))
+        rows, modality = _labelled(x, y, fitted)
+        centre = rows.mean(0)
+        spread = np.sqrt(np.square(rows - centre).sum(1).mean()) or 1.0
+        model = LogisticRegression().fit((rows - centre) / spread, modality)
         rows, modality = _labelled(x, y, held_out)
-        right += int((model.predict(rows) == modality).sum())
+        right += int((model.predict((rows - centre) / spread) == modality).sum())
     return right / (2 * len(x))
 
 
@@ -57,7 +55,7 @@ def _labelled(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> tuple[np.ndarra
 
 def sample(
     counts: tuple[int, int], pairs: Int[np.ndarray, "p 2"] | None, most: int, seed: int
-) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"]]:
+) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], bool]:
     """A random subset of both modalities, pair by pair where there are pairs, no row twice.
 
     Args:
@@ -67,16 +65,17 @@ def sample(
         seed: of the draw.
 
     Returns:
-        row numbers (k,) of the first and of the last modality, k at most ``most``; entry i of both is a pair where
-        ``pairs`` are given. Ascending in the first, as a mapped file is best read.
+        row numbers (k,) of the first and of the last modality, k at most ``most``, and whether entry i of both is a
+        pair: where ``pairs`` are given and at least two of them share no row. Ascending in the first, as a mapped file
+        is best read.
     """
     rng = np.random.default_rng([seed, 4])
-    if pairs is None:
-        k = min(*counts, most)
-        return tuple(np.sort(rng.permutation(count)[:k]) for count in counts)
-    chosen = pairs[rng.permutation(len(pairs))]
+    chosen = np.empty((0, 2), np.int64) if pairs is None else pairs[rng.permutation(len(pairs))]
     for column in (0, 1):  # one pair for each image, then for each text
         chosen = chosen[np.sort(np.unique(chosen[:, column], return_index=True)[1])]
     chosen = chosen[:most]
+    if len(chosen) < 2:
+        k = min(*counts, most)
+        return *(np.sort(rng.permutation(count)[:k]) for count in counts), False
     chosen = chosen[np.argsort(chosen[:, 0])]
-    return chosen[:, 0], chosen[:, 1]
+    return chosen[:, 0], chosen[:, 1], True
