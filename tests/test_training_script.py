@@ -1,0 +1,358 @@
+"""Section 4's training runs, end to end: the script, what it measures, its faults, its paper preset on few files."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import reference
+import scripts
+from test_coco import write_folder
+from test_open_clip_pair import TINY
+from util import UserError, experiments, procrustes, records, training_claims, training_figure
+from util.corpora import training_pairs
+from util.encoders import open_clip_pair, trainable
+from util.training_measures import SHIFTS, Meter, landscape, recall_at_1
+
+SCRIPT = "Figure_3_Contrastive_Learning/training.py"
+script = scripts.load(SCRIPT)
+CONTRACT = [
+    "experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss", "image_recall_at_1",
+    "text_recall_at_1",
+]  # fmt: skip
+SHORT = replace(
+    script.PRESETS["smoke"], temperatures=(0.1,), experiments=("temperature",), pairs=32, held_out=16, steps=3, batch=8
+)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The smoke preset, run once."""
+    folder = tmp_path_factory.mktemp("outputs") / "Figure_3_Contrastive_Learning"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODALITY_GAP_DATA", str(folder.parent / "cache"))
+        script.main(replace(script.PRESETS["smoke"], output=folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+
+
+def run(settings, folder):
+    """The script without its pictures, which the smoke run draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "draw", lambda record: None)
+        patch.setattr(script.figures, "save", lambda figure, folder, name: [])
+        script.main(replace(settings, output=folder))
+    return records.load(folder, "training")
+
+
+def test_the_script_writes_its_tables_record_and_pictures(smoke):
+    tables = {f"training{what}.csv" for what in ("", "_landscape", "_summary", "_published")}
+    assert {path.name for path in smoke.iterdir()} == tables | {f"training.{end}" for end in ("json", "png", "pdf")}
+    table = pd.read_csv(smoke / "training.csv")
+    assert list(table.columns[:9]) == CONTRACT
+    steps = table.groupby(["experiment", "temperature", "initialization"])["step"].apply(list)
+    assert steps.tolist() == [[0, 2, 4]] * 5
+    assert set(table["initialization"]) == {"trained", "original", "amended", "absorbed"}
+    assert table["gap_distance"].between(0, 2).all() and np.isclose(table["tau"], table["temperature"]).all()
+    assert table[[*CONTRACT[7:], "zero_shot_accuracy"]].stack().between(0, 1).all()
+
+
+def test_every_model_is_evaluated_at_every_temperature(smoke):
+    record = records.load(smoke, "training")
+    landscape, summary = record.tables["landscape"], record.tables["summary"]
+    assert len(landscape) == 2 * len(summary) == 10
+    assert (landscape["lowest_loss"] <= landscape["own_loss"]).all()
+    ends = record.tables[""].groupby(["experiment", "temperature", "initialization"])["gap_distance"].last()
+    own = landscape.groupby(["experiment", "temperature", "initialization"])["own_gap"].first()
+    assert np.allclose(ends, own, atol=1e-6)
+
+
+def test_the_record_says_what_was_measured_and_on_what(smoke):
+    about = records.load(smoke, "training").about
+    assert [part["experiment"] for part in about["data"]] == ["temperature", "initialization"]
+    assert "full description" in about["data"][1]["caption_rule"]
+    numbers = [row for row in about["comparisons"] if isinstance(row["published"], float)]
+    assert len(numbers) == 2 + 4 and all(row["agrees"] is None for row in numbers)
+    claims = [row for row in about["comparisons"] if row["agrees"] is not None]
+    assert {row["quantity"].split(" in every")[0] for row in claims} == {
+        "the gap after training grows as the temperature falls",
+        "the amended gap grows",
+        "the amended gap stays below the original's after training",
+    }
+
+
+def test_the_map_beside_the_model_and_inside_its_projection_start_as_the_same_function(smoke):
+    table = pd.read_csv(smoke / "training.csv")
+    first = table[(table["experiment"] == "initialization") & (table["step"] == 0)].set_index("initialization")
+    numbers = first[["gap_distance", "loss", "image_recall_at_1", "text_recall_at_1"]]
+    assert np.allclose(numbers.loc["amended"], numbers.loc["absorbed"], atol=1e-5)
+    assert numbers.loc["amended", "gap_distance"] < 0.5 < numbers.loc["original", "gap_distance"]
+
+
+def summary_of(gaps, before=0.1):
+    """Runs of two seeds: (experiment, temperature, initialization) -> gap after, of both."""
+    rows = []
+    for (experiment, tau, initialization), after in gaps.items():
+        for seed, gap in enumerate(after):
+            names = {"experiment": experiment, "seed": seed, "temperature": tau, "initialization": initialization}
+            rows.append({**names, "learned": False, "gap_before": before, "gap_after": gap})
+    return pd.DataFrame(rows)
+
+
+CLAIMED = {
+    ("temperature", 1.0, "trained"): (0.1, 0.2),
+    ("temperature", 0.1, "trained"): (0.3, 0.3),
+    ("temperature", 0.01, "trained"): (0.8, 0.9),
+    ("initialization", 0.01, "original"): (1.3, 1.2),
+    ("initialization", 0.01, "amended"): (0.6, 0.5),
+    ("initialization", 0.01, "absorbed"): (0.7, 0.4),
+}
+BROKEN = [
+    (("temperature", 0.1, "trained"), (0.3, 0.95), "grows as the temperature falls"),
+    (("initialization", 0.01, "amended"), (0.6, 0.49), "amended gap grows"),
+    (("initialization", 0.01, "original"), (1.3, 0.45), "stays below"),
+]
+
+
+def claims(gaps):
+    summary = summary_of(gaps)
+    curve = summary.assign(step=1, gap_distance=summary["gap_after"], image_recall_at_1=0.5, text_recall_at_1=0.5)
+    places = summary.assign(evaluated_temperature=summary["temperature"], own_gap=summary["gap_after"])
+    places["gap_at_minimum"] = places["own_gap"] - 0.3 * (places["seed"] == 1)
+    tables = {"": curve, "summary": summary, "landscape": places}
+    return training_claims.compare(tables, "here", same=False)
+
+
+def test_claims_hold_where_they_do():
+    beside, found = claims(CLAIMED)
+    assert [row.agrees for row in found if row.agrees is not None] == [True, True, True]
+    falling = next(row for row in found if "grows as the temperature falls" in row.quantity)
+    assert falling.ours == "lowest Spearman correlation over 2 seeds 1.00" and "in 2 of 2 seeds" in falling.note
+    said = {row.quantity: row.ours for row in found}
+    assert said["the amended gap grows in every one of 2 seeds"] == "at least 5.0 times"
+    assert said["the amended gap stays below the original's after training"] == "lower by at least 0.700"
+    assert said["models whose lowest loss at their own temperature is within 0.1 of their own gap"] == "3 of 6"
+    assert [row.ours for row in found if row.quantity.startswith("gap distance with the map")] == ["+0.100, -0.100"]
+    mean = beside[(beside["quantity"] == "gap_distance") & np.isclose(beside["temperature"], 0.01)]
+    assert mean[["published", "ours"]].to_numpy().tolist() == [[1.0006, pytest.approx(0.85)]]
+
+
+@pytest.mark.parametrize(("which", "gaps", "claim"), BROKEN)
+def test_a_claim_fails_where_one_seed_breaks_it(which, gaps, claim):
+    found = {row.quantity: row.agrees for row in claims({**CLAIMED, which: gaps})[1]}
+    assert [agrees for quantity, agrees in found.items() if claim in quantity] == [False]
+    assert list(found.values()).count(False) == 1
+
+
+def test_recall_is_named_by_what_is_retrieved():
+    """Both texts are nearest to image 0; each image is nearest to its own text."""
+    x, y = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([[0.8, -0.6], [1.0, 0.0]])
+    assert recall_at_1(x, y) == (0.5, 0.5)
+    assert recall_at_1(np.eye(3), np.eye(3)) == (1, 1)
+    three = np.array([[1.0, 0, 0], [0.9, 0.1**0.5, 0.3], [0, 0, 1.0]])
+    assert recall_at_1(np.eye(3), three) == (pytest.approx(2 / 3), 1)
+
+
+def test_the_landscape_is_the_sweep_of_the_definition(rng):
+    x, y = reference.pairs(rng, 24, 5)
+    for place in landscape(x, y, [1.0, 0.05], 8):
+        losses = [
+            reference.loss(*reference.shifted(x, y, shift), place["evaluated_temperature"], 8) for shift in SHIFTS
+        ]
+        best = int(np.argmin(losses))
+        assert place["shift_at_minimum"] == SHIFTS[best]
+        assert place["lowest_loss"] == pytest.approx(losses[best], rel=1e-6)
+        assert place["own_loss"] == pytest.approx(losses[SHIFTS.index(0)], rel=1e-6)
+        assert place["own_gap"] == pytest.approx(np.linalg.norm(reference.gap(x, y)))
+        moved = reference.shifted(x, y, SHIFTS[best])
+        assert abs(place["gap_at_minimum"]) == pytest.approx(np.linalg.norm(reference.gap(*moved)))
+
+
+def test_the_meter_puts_texts_and_prompts_under_the_map():
+    model = trainable.load("small", None, 3, "cpu")
+    corpus = training_pairs.scenes(model, 40, 40, 0, "full")
+    x, y = model.encode_pictures(corpus.training.images), model.encode_tokens(corpus.training.tokens)
+    turn = procrustes.orthogonal_map(x, y)
+    beside = Meter(model, corpus, 20, turn)(0)
+    absorbed = replace(model, model=procrustes.absorbed(model.model, turn).eval())
+    assert beside == pytest.approx(Meter(absorbed, corpus, 20)(0), abs=1e-4)
+    assert beside["held_out_gap"] < 0.5 < Meter(model, corpus, 20)(0)["held_out_gap"]
+
+
+def test_a_finished_run_is_taken_up_and_another_is_not(tmp_path, monkeypatch):
+    first = run(SHORT, tmp_path / "a")
+    trained = []
+    monkeypatch.setattr(experiments, "train", lambda *a, **k: trained.append(k["description"]) or 1 / 0)
+    again = run(SHORT, tmp_path / "b")
+    assert again.tables[""].equals(first.tables[""]) and not trained
+    for other in (replace(SHORT, learning_rate=1e-3), replace(SHORT, pairs=33), replace(SHORT, fresh=True)):
+        with pytest.raises(ZeroDivisionError):
+            run(other, tmp_path / "c")
+    assert trained == ["temperature 1/10, trained, seed 0"] * 3
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypatch):
+    settings, call = replace(SHORT, checkpoint_every=1, evaluations=3), Meter.__call__
+    whole = run(replace(settings, checkpoints=tmp_path / "whole"), tmp_path / "a")
+    monkeypatch.setattr(Meter, "__call__", lambda self, step: 1 / 0 if step == 3 else call(self, step))
+    with pytest.raises(ZeroDivisionError):
+        run(settings, tmp_path / "b")
+    assert not (tmp_path / "b").exists() and list((tmp_path / "cache" / "training").glob("*/step-*.json"))
+    seen = []
+    monkeypatch.setattr(Meter, "__call__", lambda self, step: seen.append(step) or call(self, step))
+    after = run(settings, tmp_path / "b")
+    assert seen == [0, 3], "steps 1 and 2 are in the checkpoint"
+    assert after.tables[""].equals(whole.tables[""]) and after.tables["landscape"].equals(whole.tables["landscape"])
+    assert not list((tmp_path / "cache" / "training").glob("*/*")), "checkpoints go once the numbers are kept"
+
+
+def test_checkpoints_of_other_settings_are_refused_by_name(tmp_path):
+    settings = replace(SHORT, checkpoints=tmp_path / "kept")
+    run(settings, tmp_path / "a")
+    assert list((tmp_path / "kept" / "temperature-1-10-trained-seed-0").glob("*.safetensors"))
+    with pytest.raises(UserError, match=r"settings\.weight_decay: 0\.0 there, 0\.1 asked for"):
+        run(replace(settings, weight_decay=0.1), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch": 65, "pairs": 64}, "batch of 65 pairs is larger than the corpus of 64"),
+        ({"temperatures": (0.1, 0.0)}, "temperature must be above 0"),
+        ({"learned": True, "learned_from": -1.0}, "temperature must be above 0"),
+        ({"initialization_temperature": 0.0, "experiments": ("initialization",)}, "temperature must be above 0"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"seeds": 0}, "--seeds"),
+        ({"held_out": 1}, "--held-out"),
+        ({"temperatures": ()}, "--temperatures"),
+        ({"loss": "l2"}, "loss must be one of info_nce"),
+        ({"corpus": "coco"}, "reads only the words of generated scenes"),
+        ({"corpus": "coco", "model": "ViT-B-16-quickgelu", "steps": 1}, "--coco DIR"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_trained(changes, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "train", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(script.trainable, "load", lambda *a, **k: None)
+    with pytest.raises(UserError, match=said):
+        run(replace(SHORT, **changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):
+    words = [sys.executable, scripts.REPOSITORY / SCRIPT, "--temperatures", "0", "--output", tmp_path / "out"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and done.stderr.startswith("error: temperature must be above 0")
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_diverges_stops_with_its_step(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        script.TrainingSettings.__init__.__globals__["LOSSES"], "info_nce", lambda x, y, s: x.sum() * np.nan
+    )
+    with pytest.raises(UserError, match="the loss is nan at step 0"):
+        run(SHORT, tmp_path / "out")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A tiny open_clip model by name, its weights in a file, and a COCO folder of three photographs in both splits."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "tiny4.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(tmp_path / "configs")
+    weights = open_clip_pair.load("tiny4", seed=7, device="cpu").model.state_dict()
+    save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "tiny.safetensors")
+    for split in ("train2017", "val2017"):
+        write_folder(tmp_path / split, split)
+    coco = tmp_path / "coco"
+    (tmp_path / "train2017").rename(coco)
+    (tmp_path / "val2017" / "val2017").rename(coco / "val2017")
+    (tmp_path / "val2017" / "annotations" / "captions_val2017.json").rename(
+        coco / "annotations" / "captions_val2017.json"
+    )
+    yield replace(
+        script.PRESETS["paper"], coco=coco, model="tiny4", pretrained=str(tmp_path / "tiny.safetensors"), pairs=3,
+        held_out=3, batch=2, seeds=1, epochs=2, evaluations=2, temperatures=(0.1, 0.01),
+    )  # fmt: skip
+    open_clip.factory._MODEL_CONFIG_PATHS.remove(tmp_path / "configs")
+    del open_clip.factory._MODEL_CONFIGS["tiny4"]
+
+
+def test_the_paper_preset_runs_on_a_local_coco_folder(tiny, tmp_path):
+    told = json.loads((tiny.coco / "annotations" / "captions_val2017.json").read_text())
+    shown = [{"image_id": image["id"], "category_id": 3 + (i > 0)} for i, image in enumerate(told["images"])]
+    shown.append({"image_id": told["images"][2]["id"], "category_id": 3})
+    categories = [{"id": 3, "name": "car"}, {"id": 4, "name": "boat"}]
+    content = {"images": told["images"], "annotations": shown, "categories": categories}
+    (tiny.coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    record = run(tiny, tmp_path / "out")
+    assert record.tables[""].groupby(["experiment", "temperature", "initialization"]).size().tolist() == [3] * 6
+    assert record.about["data"][0]["held_out"]["split"] == "val2017" and not record.about["left_out"]
+    assert record.tables[""]["zero_shot_accuracy"].isin([0, 0.5, 1]).all(), "two of three show just one category"
+    assert record.about["settings"]["weight_decay"] == 0.2 and record.about["results"]["generated"] is False
+    gap = next(row for row in record.about["comparisons"] if "temperature 1/100" in row["quantity"])
+    assert gap["published"] == 1.0006 and gap["agrees"] is False
+
+
+def test_without_trained_weights_the_rest_is_run_and_what_is_left_out_is_said(tiny, tmp_path):
+    record = run(replace(tiny, pretrained=str(tmp_path / "missing.pt")), tmp_path / "out")
+    assert set(record.tables[""]["experiment"]) == {"initialization"}
+    assert record.about["left_out"][0].startswith("temperature: ") and "missing.pt" in record.about["left_out"][0]
+    assert record.about["left_out"][1].startswith("initialization: zero-shot accuracy: no instances_val2017.json")
+    with pytest.raises(UserError, match=r"missing\.pt"):
+        run(replace(tiny, pretrained=str(tmp_path / "missing.pt"), experiments=("temperature",)), tmp_path / "none")
+
+
+def test_without_val2017_the_last_photographs_are_held_out(tiny, tmp_path):
+    (tiny.coco / "val2017").rename(tmp_path / "elsewhere")
+    model = trainable.load("tiny4", None, 0, "cpu")
+    whole = training_pairs.Decoded.of(model, training_pairs.coco.from_folder(tiny.coco, "train2017", "last"))
+    corpus = training_pairs.photographs(model, tiny.coco, 2, 1, "last")
+    assert (len(corpus.training), len(corpus.held_out.pairs)) == (2, 1)
+    assert torch.equal(corpus.held_out.pairs.images[0], whole.pairs.images[2])
+    assert torch.equal(corpus.training.tokens, whole.pairs.tokens[:2])
+    with pytest.raises(UserError, match="3 photographs are too few to hold out 2; lower --held-out"):
+        training_pairs.photographs(model, tiny.coco, 3, 2, "last")
+
+
+def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
+    pair = open_clip_pair.load("tiny4", seed=0, device="cpu")
+    model = trainable.load("tiny4", None, 0, "cpu")
+    picture = Image.fromarray(rng.integers(0, 256, (40, 57, 3), dtype=np.uint8))
+    pixels = torch.from_numpy(model.pixels(picture).copy())[None]
+    assert pixels.dtype == torch.uint8
+    assert torch.allclose(model.prepare(pixels), pair.other.prepare([picture]), atol=1e-6)
+    assert all(p.requires_grad for p in model.model.parameters())
+
+
+def test_photographs_are_decoded_once_and_unreadable_ones_left_out(tiny, tmp_path):
+    broken = sorted((tiny.coco / "train2017").iterdir())[1]
+    broken.write_bytes(broken.read_bytes()[:40])
+    model = trainable.load("tiny4", None, 0, "cpu")
+    corpus = training_pairs.photographs(model, tiny.coco, 3, 3, "first")
+    assert len(corpus.training) == 2 and broken.name in corpus.about["data"]["skipped"][0]
+    assert corpus.left_out == ["zero-shot accuracy: no instances_val2017.json in " + str(tiny.coco / "annotations")]
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "pictures").iterdir()}
+    again = training_pairs.photographs(model, tiny.coco, 3, 3, "last")
+    assert torch.equal(again.training.images, corpus.training.images)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept and len(kept) == 4
+
+
+def test_the_figure_draws_what_was_run_and_says_what_was_not(smoke):
+    record = records.load(smoke, "training")
+    only = {name: table[table["experiment"] == "initialization"] for name, table in record.tables.items()}
+    figure = training_figure.draw(replace(record, tables=only))
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert texts.count("not run") == 3 and "embedded preset" in figure.get_suptitle()

@@ -1,0 +1,192 @@
+"""The figure of section 4's training runs, drawn from their record."""
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from util import figures, published
+from util.records import Record
+
+CAPTION = (
+    "Fine-tuning at fixed temperatures and a learned one: (a) the gap on held-out pairs over the steps, a thin line "
+    "for each seed; (b) the gap after training, beside the published values (another model, other data in the embedded "
+    "preset); (c) recall@1 and zero-shot accuracy after training. (d) Where the loss of each trained model is lowest "
+    "when images and texts are moved along the gap, at every temperature, a row for each seed: the bar is the model's "
+    "own gap, the ringed dot the temperature that it was trained at. A ringed dot near its bar: training took the gap "
+    "to where its temperature wants it; the other dots: where other temperatures would have it. From random weights: "
+    "(e) the gap over the steps with the original texts, and with texts mapped onto the images before training, the "
+    "map beside the model (amended) or inside its text projection (absorbed), and the published gaps after training "
+    "(dash-dotted); (f) before and after, every seed, with the published means as short black lines."
+)
+INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT, "absorbed": figures.SERIES[1]}
+LEARNED = figures.INK
+OPEN = {"marker": "o", "ls": "", "ms": 4, "mfc": "none"}
+QUALITY = {
+    "image_recall_at_1": "image recall@1",
+    "text_recall_at_1": "text recall@1",
+    "zero_shot_accuracy": "zero-shot accuracy",
+}
+
+
+def draw(record: Record) -> plt.Figure:
+    """Two rows of three panels: temperature, and what it holds; initialization."""
+    table, summary = record.tables[""], record.tables["summary"]
+    figure, axes = plt.subplots(2, 3, figsize=(9.8, 6.2), layout="constrained")
+    colours = temperature_colours(table)
+    tuned, started = (part(table, name) for name in ("temperature", "initialization"))
+    draw_temperatures(axes[0, 0], tuned, colours)
+    draw_gaps(axes[0, 1], part(summary, "temperature"))
+    draw_quality(axes[0, 2], part(summary, "temperature"))
+    draw_landscape(axes[1, 0], part(record.tables["landscape"], "temperature"), colours)
+    draw_initializations(axes[1, 1], started)
+    draw_before_after(axes[1, 2], part(summary, "initialization"))
+    note = f"   ({figures.EMBEDDED_NOTE})" if record.about["results"]["generated"] else ""
+    figure.suptitle(f"{figures.plain(record.about['results']['on'])}{note}", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+def part(table: pd.DataFrame, experiment: str) -> pd.DataFrame:
+    """The rows of one experiment."""
+    return table[table["experiment"] == experiment]
+
+
+def temperature_colours(table: pd.DataFrame) -> dict[float, tuple]:
+    """A colour for each fixed temperature, the lower the darker."""
+    present = sorted(part(table, "temperature").query("not learned")["temperature"].unique(), reverse=True)
+    return dict(zip(present, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(present)))), strict=False))
+
+
+def draw_temperatures(ax: plt.Axes, table: pd.DataFrame, colours: dict) -> None:
+    """Gap over the steps, a line for each temperature and seed."""
+    for (tau, learned), runs in sorted(table.groupby(["temperature", "learned"]), key=lambda each: -each[0][0]):
+        colour, style = (LEARNED, "--") if learned else (colours[tau], "-")
+        name = "learned" if learned else figures.temperature_label(tau)
+        curves(ax, runs, colour, style, name)
+    ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
+    ax.set_ylim(0, 1.5 * table["gap_distance"].max() if len(table) else None)
+    legend(ax, title="temperature", ncols=3, loc="upper center", columnspacing=1.0)
+    figures.panel_title(ax, "a", "fine-tuned at each temperature")
+
+
+def curves(ax: plt.Axes, runs: pd.DataFrame, colour, style: str, name: str) -> None:
+    """A thin line for each seed and the mean over them."""
+    grid = runs.pivot_table(index="step", columns="seed", values="gap_distance")
+    if grid.shape[1] > 1:
+        ax.plot(grid.index, grid, color=colour, lw=0.5, ls=style, alpha=0.6)
+    ax.plot(grid.index, grid.mean(axis=1), color=colour, lw=1.6, ls=style, label=name)
+
+
+def draw_gaps(ax: plt.Axes, summary: pd.DataFrame) -> None:
+    """Gap after training against the temperature, every seed, with the published values."""
+    fixed, learned = summary[~summary["learned"]], summary[summary["learned"]]
+    if len(fixed):
+        mean = fixed.groupby("temperature")["gap_after"].mean()
+        ax.plot(1 / mean.index, mean, color=figures.OTHER, lw=1)
+        ax.plot(1 / fixed["temperature"], fixed["gap_after"], **OPEN, color=figures.OTHER, label="here, fixed")
+    if len(learned):
+        ax.plot(1 / learned["tau"], learned["gap_after"], **OPEN, color=LEARNED, label="here, learned")
+    at, gaps = zip(*published_values("gap_distance"), strict=True)
+    ax.plot(at, gaps, "D--", ms=3.5, lw=0.9, color=figures.TEXT, label="published: ViT-B/16, MSCOCO")
+    temperature_axis(ax)
+    ax.set_ylabel("gap distance after training")
+    ax.set_ylim(0, None)
+    legend(ax, loc="upper left")
+    figures.panel_title(ax, "b", "the lower the temperature, the wider")
+
+
+def published_values(quantity: str) -> Iterator[tuple[float, float]]:
+    """1/tau and the published value."""
+    paper = published.values()["section_4_training"]["temperature_fine_tuning"]
+    for name, value in zip(paper["temperatures"], paper[quantity], strict=True):
+        yield float(name.removeprefix("1/")), value
+
+
+def temperature_axis(ax: plt.Axes) -> None:
+    """1/tau on a logarithmic axis, labelled as temperatures."""
+    ax.set_xscale("log")
+    ax.set_xticks(at := [1, 10, 20, 50, 100], [figures.temperature_label(1 / scale) for scale in at])
+    ax.minorticks_off()
+    ax.set_xlabel("temperature (colder to the right)")
+
+
+def draw_quality(ax: plt.Axes, summary: pd.DataFrame) -> None:
+    """Recall@1 both ways and zero-shot accuracy after training, fixed temperatures."""
+    fixed = summary[~summary["learned"]]
+    for (column, name), colour in zip(QUALITY.items(), figures.SERIES, strict=False):
+        mean = fixed.groupby("temperature")[column].mean().dropna()
+        ax.plot(1 / mean.index, mean, "o-", ms=3, lw=1, color=colour, label=name if len(mean) else None)
+    temperature_axis(ax)
+    ax.set(ylim=(-0.03, 1.03), ylabel="share of held-out pairs")
+    legend(ax, loc="lower right")
+    figures.panel_title(ax, "c", "what the models can do")
+
+
+def draw_landscape(ax: plt.Axes, landscape: pd.DataFrame, colours: dict) -> None:
+    """For every model, its own gap and the gap at the lowest loss at each temperature; seeds one below the other."""
+    fixed = landscape[~landscape["learned"]]
+    present, seeds = sorted(fixed["temperature"].unique(), reverse=True), sorted(fixed["seed"].unique())
+    for (tau, seed), model in fixed.groupby(["temperature", "seed"]):
+        place = present.index(tau) + 0.6 * ((seeds.index(seed) + 0.5) / len(seeds) - 0.5)
+        half, own = 0.3 / len(seeds), np.isclose(model["evaluated_temperature"], tau)
+        ax.plot([model["own_gap"].iloc[0]] * 2, [place - half, place + half], color=figures.INK, lw=2.2, zorder=2)
+        for row, ringed in zip(model.itertuples(), own, strict=True):
+            style = {"ms": 5, "mec": figures.INK, "mew": 1.1} if ringed else {"ms": 3.5, "mec": "white", "mew": 0.3}
+            ax.plot(
+                row.gap_at_minimum, place, "o", color=colours[row.evaluated_temperature], zorder=3 + ringed, **style
+            )
+    for tau, colour in colours.items():
+        ax.plot([], [], "o", ms=4.5, color=colour, label=figures.temperature_label(tau))
+    if len(fixed):
+        ax.plot([], [], "|", ms=8, mew=2, color=figures.INK, label="own gap")
+    ax.set_yticks(range(len(present)), [figures.temperature_label(tau) for tau in present])
+    ax.set(ylim=(len(present) - 0.4, -0.6 - 0.35 * max(1, len(present))), ylabel="trained at")
+    ax.set_xlabel("signed gap distance at the lowest loss")
+    legend(ax, title="evaluated at", loc="upper center", ncols=4, handletextpad=0.1, columnspacing=1.0)
+    figures.panel_title(ax, "d", "where each temperature wants the gap")
+
+
+def draw_initializations(ax: plt.Axes, table: pd.DataFrame) -> None:
+    """Gap over the steps from random weights, each initialization, and the published gaps after training."""
+    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
+    for name, colour in INITIALIZATIONS.items():
+        runs = table[table["initialization"] == name]
+        if len(runs):
+            curves(ax, runs, colour, ":" if name == "absorbed" else "-", name)
+            if f"{name}_trained" in paper:
+                ax.axhline(np.mean(paper[f"{name}_trained"]), color=colour, lw=0.8, ls="-.", zorder=1)
+    ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
+    ax.set_ylim(0, None)
+    legend(ax, loc="best")
+    figures.panel_title(ax, "e", "from random weights")
+
+
+def draw_before_after(ax: plt.Axes, summary: pd.DataFrame) -> None:
+    """Gap before and after training, a line for each seed; published means beside them."""
+    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
+    present = [name for name in INITIALIZATIONS if (summary["initialization"] == name).any()]
+    for place, name in enumerate(present):
+        colour, runs = INITIALIZATIONS[name], summary[summary["initialization"] == name]
+        at = np.array([place - 0.2, place + 0.2])
+        for row in runs.itertuples():
+            ax.plot(at, [row.gap_before, row.gap_after], "o-", ms=4, lw=1, color=colour)
+        for x, when in zip(at, ("init", "trained"), strict=True):
+            if f"{name}_{when}" in paper:
+                ax.plot(
+                    [x - 0.09, x + 0.09], [np.mean(paper[f"{name}_{when}"])] * 2, color=figures.INK, lw=1.6, zorder=4
+                )
+    ax.plot([], [], color=figures.INK, lw=1.6, label="published: ViT-B/16, MSCOCO")
+    ax.set_xticks(range(len(present)), [f"{name}\nbefore    after" for name in present])
+    ax.set(xlim=(-0.5, len(present) - 0.5 if present else 0.5), ylabel="gap distance")
+    ax.set_ylim(0, None)
+    legend(ax, loc="best")
+    figures.panel_title(ax, "f", "before and after training")
+
+
+def legend(ax: plt.Axes, **options) -> None:
+    """A compact legend where there is anything to name."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(title_fontsize=7, borderaxespad=0.2, **options)
+    else:
+        ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", color=figures.MUTED)
