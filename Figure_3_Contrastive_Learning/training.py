@@ -25,14 +25,16 @@ from typing import Literal
 
 import pandas as pd
 
-from util import cli, distributed, figures, files, records, training_claims, training_figure
+from util import cli, figures, files, records
 from util.arrays import as_count
 from util.corpora import training_pairs
 from util.encoders import trainable
 from util.encoders.trainable import SMALL, Trainable
 from util.errors import UserError
-from util.experiments import Bench, Outcome, Run, perform
-from util.training import TrainingSettings, batch_indices
+from util.training import TrainingSettings, batch_indices, distributed
+from util.training import claims as training_claims
+from util.training import figure as training_figure
+from util.training.experiments import Bench, Outcome, Run, perform
 
 NAME = "training"
 PAPER_TEMPERATURES = (1.0, 1 / 10, 1 / 20, 1 / 30, 1 / 50, 1 / 100)
@@ -90,7 +92,7 @@ class Settings(cli.Common):
     batch: int = 64
     """Pairs per step, of all processes together."""
     loss: str = "info_nce"
-    """A loss of util.losses.LOSSES."""
+    """A loss of util.training.losses.LOSSES."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """adam: the weight decay is coupled L2, as released."""
     learning_rate: float = 5e-4

@@ -25,7 +25,7 @@ from util import cli, files, records
 from util.encoders import small_clip
 from util.encoders.small_clip_training import corpus_pairs
 from util.training import TrainingSettings, embed, optimizer_for, train
-from util.training_data import batches
+from util.training.data import batches
 
 WANTED_RATIO = 1.3
 """Most that a step may cost, in bare forward and backward passes."""

@@ -17,10 +17,10 @@ import torch
 from scipy.stats import ortho_group
 
 import tiny
-from util import checkpoints as stored
-from util.checkpoints import Checkpoints
 from util.errors import UserError
 from util.training import Pairs, TrainingSettings, train
+from util.training import checkpoints as stored
+from util.training.checkpoints import Checkpoints
 
 SETTINGS = TrainingSettings(
     steps=30, batch=16, log_every=4, validate_every=10, learn_temperature=True, temperature=0.05, learning_rate=1e-2
@@ -37,7 +37,7 @@ torch.set_num_threads(1)
 import tiny
 from test_checkpoints import SETTINGS, TURN
 from util import cli
-from util.checkpoints import Checkpoints
+from util.training.checkpoints import Checkpoints
 from util.training import train
 
 folder, steps, limit = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

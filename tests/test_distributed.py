@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 import tiny
 import two_processes
-from util import distributed
-from util.checkpoints import Checkpoints
 from util.errors import UserError
-from util.losses import LOSSES
+from util.training import distributed
+from util.training.checkpoints import Checkpoints
+from util.training.losses import LOSSES
 
 SCRIPT = Path(two_processes.__file__)
 

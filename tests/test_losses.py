@@ -8,7 +8,7 @@ import torch
 
 from util.errors import UserError
 from util.geometry import unit_rows
-from util.losses import LOSSES, alignment, cross_uniformity, info_nce, uniformity, without_hard_pairs
+from util.training.losses import LOSSES, alignment, cross_uniformity, info_nce, uniformity, without_hard_pairs
 
 SCALE = 7.0
 

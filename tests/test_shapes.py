@@ -10,7 +10,8 @@ import sys
 CHECKED_CALLS = """
 from jaxtyping import install_import_hook
 
-MODULES = ["geometry", "moments", "separability", "cosines", "contrastive", "reduction", "cone", "variance", "statistics", "theorems"]
+MODULES = ["geometry", "moments", "separability", "cosines", "contrastive", "reduction", "cone", "variance"]
+MODULES += ["statistics", "theorems", "training.losses", "training.procrustes"]
 with install_import_hook([f"util.{name}" for name in MODULES], "beartype.beartype"):
     import numpy as np
     import torch
@@ -36,6 +37,11 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
 assert isinstance(separability.separability(x, y), float)
 assert len(separability.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)[1]) == 7
 assert reduction.svd_coordinates(x).shape == (30, 2)
+from util.training import losses, procrustes
+
+assert procrustes.orthogonal_map(x, y).shape == (8, 8)
+for loss in losses.LOSSES.values():
+    assert loss(torch.from_numpy(x), torch.from_numpy(y), torch.tensor(10.0)).shape == ()
 pca = reduction.joint_pca([x, y], 3)
 assert pca.coordinates(x).shape == (30, 3) and pca.direction(x[0].astype(float)).shape == (3,)
 

@@ -12,7 +12,6 @@ import tiny
 from util.encoders import small_clip
 from util.encoders.small_clip_training import corpus_pairs
 from util.errors import UserError
-from util.losses import LOSSES
 from util.training import (
     Pairs,
     TrainingSettings,
@@ -24,6 +23,7 @@ from util.training import (
     temperature_at,
     train,
 )
+from util.training.losses import LOSSES
 
 SHORT = TrainingSettings(steps=8, batch=32, learning_rate=1e-3, log_every=1, validate_every=3)
 

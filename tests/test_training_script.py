@@ -17,10 +17,13 @@ import reference
 import scripts
 from test_coco import write_folder
 from test_open_clip_pair import TINY
-from util import UserError, experiments, procrustes, records, training_claims, training_figure
+from util import UserError, records
 from util.corpora import training_pairs
 from util.encoders import open_clip_pair, trainable
-from util.training_measures import SHIFTS, Meter, landscape, recall_at_1
+from util.training import claims as training_claims
+from util.training import experiments, procrustes
+from util.training import figure as training_figure
+from util.training.measures import SHIFTS, Meter, landscape, recall_at_1
 
 SCRIPT = "Figure_3_Contrastive_Learning/training.py"
 script = scripts.load(SCRIPT)

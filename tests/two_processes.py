@@ -12,11 +12,10 @@ from safetensors.torch import save_file
 from scipy.stats import ortho_group
 
 import tiny
-from util import distributed
-from util.checkpoints import Checkpoints
 from util.errors import UserError
-from util.losses import LOSSES
-from util.training import TrainingSettings, train
+from util.training import TrainingSettings, distributed, train
+from util.training.checkpoints import Checkpoints
+from util.training.losses import LOSSES
 
 CURVE = TrainingSettings(
     steps=12, batch=16, learning_rate=1e-3, learn_temperature=True, temperature=0.1, log_every=1, validate_every=5

@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from util import distributed, files
+from util import files
 from util.corpora import coco, pictures
 from util.corpora.captioned import Captioned
 from util.encoders.trainable import Trainable
 from util.errors import UserError
-from util.training import Pairs, pictures_on_disk
+from util.training import Pairs, distributed, pictures_on_disk
 
 TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 """Seeds of the scenes, other than those that the small CLIP was trained, chosen and tested on."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 
 from util.errors import UserError
-from util.losses import LOSSES
+from util.training.losses import LOSSES
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one_cycle", "constant"]
@@ -38,7 +38,7 @@ class TrainingSettings:
         fixed_share: share of the steps, the last ones, at ``temperature``; 1: all.
         log_every: steps between entries of the log.
         validate_every: steps between calls of ``validate``.
-        loss: a name in ``util.losses.LOSSES``.
+        loss: a name in ``util.training.losses.LOSSES``.
         optimizer: "adamw"; "adam", as in the released code; "sgd", without momentum.
         schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
         learn_temperature: the logit scale is a parameter, clipped at 100 as CLIP does; else tau is fixed or scheduled.

@@ -16,14 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from util import checkpoints as stored
-from util import distributed
-from util.checkpoints import Checkpoints, History
 from util.errors import UserError
-from util.losses import LOSSES, Loss
-from util.procrustes import as_text_map, mapped
-from util.training_data import Pairs, batches, pictures_on_disk
-from util.training_settings import (
+from util.training import checkpoints as stored
+from util.training import distributed
+from util.training.checkpoints import Checkpoints, History
+from util.training.data import Pairs, batches
+from util.training.losses import LOSSES, Loss
+from util.training.procrustes import as_text_map, mapped
+from util.training.settings import (
     LARGEST_LOGIT_SCALE,
     TrainingSettings,
     batch_indices,
@@ -31,19 +31,6 @@ from util.training_settings import (
     optimizer_for,
     temperature_at,
 )
-
-__all__ = [
-    "Loss",
-    "Pairs",
-    "TrainingSettings",
-    "batch_indices",
-    "embed",
-    "learning_rate_at",
-    "optimizer_for",
-    "pictures_on_disk",
-    "temperature_at",
-    "train",
-]
 
 
 def train(
@@ -61,8 +48,8 @@ def train(
 ) -> list[dict]:
     """Trains a model *in place*.
 
-    In a torch.distributed process group (``util.distributed.group``) each process takes its share of every batch, the
-    loss is that of the whole batch, and only the first process validates, shows the bar and writes.
+    In a torch.distributed process group (``util.training.distributed.group``) each process takes its share of every
+    batch, the loss is that of the whole batch, and only the first process validates, shows the bar and writes.
 
     Args:
         model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its
@@ -74,8 +61,8 @@ def train(
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
             evaluation mode; what it returns joins the log. What it keeps to itself is in no checkpoint.
         progress: show a bar with loss and gap on the terminal.
-        text_map: orthogonal (d, d); text rows are multiplied by it throughout (``util.procrustes``). A resumed run
-            goes on with the one in its checkpoint.
+        text_map: orthogonal (d, d); text rows are multiplied by it throughout (``util.training.procrustes``). A resumed
+            run goes on with the one in its checkpoint.
         checkpoints: where to write checkpoints; a run that finds its own there goes on from the last whole one.
         description: what the bar says in front.
 

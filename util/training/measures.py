@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from util import contrastive, geometry, procrustes
+from util import contrastive, geometry
 from util.corpora.training_pairs import NO_CLASS, TrainingPairs
 from util.encoders.trainable import Trainable
-from util.training import Pairs
+from util.training import Pairs, procrustes
 
 SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
 """Two-sided shifts of the landscape; positive closes the gap."""

@@ -1,7 +1,7 @@
 """The training runs behind section 4: which there are, one run from its first weights to its loss landscape.
 
 A finished run's numbers are kept under a key of everything they depend on, and taken up where they are found again; one
-that was stopped goes on from its last checkpoint (``util.checkpoints``).
+that was stopped goes on from its last checkpoint (``util.training.checkpoints``).
 """
 
 import hashlib
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from util import distributed, figures, files, geometry, procrustes, records
-from util.checkpoints import Checkpoints
+from util import figures, files, geometry, records
 from util.corpora.training_pairs import TrainingPairs
 from util.encoders.trainable import Trainable
-from util.training import Pairs, TrainingSettings, train
-from util.training_measures import MEASURED, SHIFTS, Meter, Rows, embeddings, landscape
+from util.training import Pairs, TrainingSettings, distributed, procrustes, train
+from util.training.checkpoints import Checkpoints
+from util.training.measures import MEASURED, SHIFTS, Meter, Rows, embeddings, landscape
 
 Initialization = Literal["trained", "original", "amended", "absorbed"]
 """First weights: trained ones; random ones; random ones with the texts mapped onto the images, the map beside the model
