@@ -5,6 +5,7 @@ OUTPUTS := outputs
 PRESET ?= embedded
 COCO ?=
 REAL := $(if $(COCO),--coco $(COCO))
+SHORT := $(if $(filter embedded,$(PRESET)),--steps 20 --seeds 2 --evaluations 2 --held-out 300)
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
@@ -41,6 +42,8 @@ figures: env ## regenerate every figure into outputs/ (COCO=DIR: real photograph
 	@$(BIN)/python Figure_3_Contrastive_Learning/loss_landscape.py --preset $(PRESET)
 	@echo "[figures] Figure 3 (e-g): mismatched pairs"
 	@$(BIN)/python Figure_3_Contrastive_Learning/simulation.py --preset $(PRESET)
+	@echo "[figures] Section 4: training, a short version in the embedded preset"
+	@$(BIN)/python Figure_3_Contrastive_Learning/training.py --preset $(PRESET) $(SHORT)
 	@$(BIN)/python -m util notebooks
 	@$(BIN)/python -m util report
 	@echo "[figures] done: open $(OUTPUTS)/report.html"

@@ -261,7 +261,7 @@ def write(settings: Settings, outcomes, data: Sequence[Mapping], left_out, devic
     for line in left_out:
         cli.say(f"[{NAME}] left out: {line}")
     found, on = tables(outcomes), label(settings)
-    found["published"], comparisons = training_claims.compare(found, on, settings.preset == "paper")
+    found["numbers"], comparisons = training_claims.compare(found, on, settings.preset == "paper")
     with files.publishing(settings.output) as folder:
         record = records.save(
             folder,

@@ -160,16 +160,6 @@ def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, 
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_the_notebook_tells_the_story_from_the_records(smoke, tmp_path):
-    path = scripts.REPOSITORY / "Figure_3_Contrastive_Learning" / "figure_3.ipynb"
-    done = notebooks.execute(path, smoke, tmp_path / "figure_3.ipynb")
-    cells = json.loads(done.read_text())["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    pictures = [out for cell in code for out in cell["outputs"] if "image/png" in out.get("data", {})]
-    assert len(code) <= 15 and len(pictures) == 2 and done.stat().st_size < 500_000
-    assert path.stat().st_size < 500_000
-
-
 def test_a_notebook_that_fails_is_named(tmp_path):
     path = scripts.REPOSITORY / "Figure_3_Contrastive_Learning" / "figure_3.ipynb"
     with pytest.raises(UserError, match=r"figure_3.ipynb: a cell failed: .*no record here"):

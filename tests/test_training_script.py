@@ -61,7 +61,7 @@ def run(settings, folder):
 
 
 def test_the_script_writes_its_tables_record_and_pictures(smoke):
-    tables = {f"training{what}.csv" for what in ("", "_landscape", "_summary", "_published")}
+    tables = {f"training{what}.csv" for what in ("", "_landscape", "_summary", "_numbers")}
     assert {path.name for path in smoke.iterdir()} == tables | {f"training.{end}" for end in ("json", "png", "pdf")}
     table = pd.read_csv(smoke / "training.csv")
     assert list(table.columns[:9]) == CONTRACT
