@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import reference
-from util import Embeddings, UserError
+from util import Embeddings, UserError, formats
 
 
 @pytest.fixture
@@ -38,6 +38,30 @@ def test_what_is_saved_is_what_is_loaded(arrays, tmp_path, suffix):
     assert after.names == ("image", "text") and after.paired_by_row
     for name in after.names:
         assert after.modalities[name] == pytest.approx(before.modalities[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_capitals_at_the_end_of_a_name_are_read_alike(arrays, tmp_path, suffix):
+    lower = Embeddings.of(arrays).save(tmp_path / f"e{suffix}")
+    upper = lower.rename(tmp_path / f"E{suffix.upper()}")
+    assert Embeddings.load(upper).modalities["text"] == pytest.approx(arrays["text"], abs=1e-6)
+
+
+def test_compressed_embeddings_that_are_mostly_zeros_are_read_beyond_the_floor_too(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "UNPACKED_FLOOR", 1000)
+    sparse = np.where(rng.random((2000, 64)) < 0.97, 0, rng.standard_normal((2000, 64))).astype(np.float32)
+    sparse[:, 0] = 1
+    np.savez_compressed(tmp_path / "e.npz", image=sparse, text=sparse[::-1])
+    assert (tmp_path / "e.npz").stat().st_size < 2 * sparse.nbytes / 10
+    assert np.count_nonzero(Embeddings.load(tmp_path / "e.npz").modalities["image"]) == np.count_nonzero(sparse)
+
+
+def test_small_files_may_unpack_to_any_size_below_the_floor(tmp_path):
+    same = np.zeros((500, 1024), np.float32)
+    same[:, 0] = 1
+    np.savez_compressed(tmp_path / "e.npz", image=same, text=same)
+    assert 200 * (tmp_path / "e.npz").stat().st_size < 2 * same.nbytes
+    assert len(Embeddings.load(tmp_path / "e.npz").modalities["image"]) == 500
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -153,6 +177,11 @@ def truncated(path):
     path.write_bytes(whole.read_bytes()[:-40])
 
 
+def truncated_in_capitals(path):
+    np.save(path.with_suffix(".npy"), np.stack([ROWS, ROWS]))
+    path.write_bytes(path.with_suffix(".npy").read_bytes()[:-40])
+
+
 def corrupt(path):
     truncated(path)
     data = bytearray(path.with_name(f"whole{path.suffix}").read_bytes())
@@ -203,6 +232,16 @@ def archive_named_npy(path):
         np.savez(file, image=ROWS, text=ROWS)
 
 
+def folder(path):
+    path.mkdir()
+
+
+def bomb(path):
+    """A member that says rightly that it unpacks to 65 MiB, of 66 kB."""
+    for name in ("image.npy", "text.npy"):
+        member(path, name, (2**14 + 2**8, 2**9), bytes(2**25 + 2**19), zipfile.ZIP_DEFLATED)
+
+
 def odd_metadata(path):
     save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"source": "[1]"})
 
@@ -212,6 +251,11 @@ def odd_metadata(path):
     [
         (".npz", absurd_npz, "claims shape"),
         (".npy", absurd_npy, "not readable"),
+        (
+            ".npz",
+            bomb,
+            r"\d{2},\d{3} bytes that unpack to 68,\d{3},\d{3}, more than 200 times as many; if",
+        ),
         (".npz", twice, "there twice"),
         (".npz", corrupt_deflate, "not readable"),
         (".npy", archive_named_npy, "an archive"),
@@ -229,7 +273,10 @@ def odd_metadata(path):
         (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\); this one has \(4, 4\)"),
         (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 2 rows"),
         (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
-        (".npy", lambda path: None, "no such file"),
+        (".npy", lambda path: None, "no such file; expected a file of embeddings as .npy"),
+        (".npy", folder, r"bad.npy: a folder; expected a file of embeddings as .npy, .npz, .safetensors"),
+        ("", folder, "bad: a folder; expected"),
+        (".NPY", truncated_in_capitals, "not readable as .npy"),
     ],
 )
 def test_damaged_files_are_refused_with_their_name(tmp_path, suffix, damage, words):

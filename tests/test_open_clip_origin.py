@@ -162,6 +162,72 @@ def test_the_settings_tell_another_vocabulary(medical):
     assert len(before) == 64 and len(LETTERS) == 26
 
 
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    """A function that writes names of code, and what else is given, into a file of json, and puts the code beside it.
+
+    Gives the questions that were asked; each is answered with yes.
+    """
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+    def put(file, **changes):
+        (file.parent / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+        names = {"AutoConfig": "theirs.A", "AutoModel": "theirs.B", "AutoTokenizer": ["theirs.C", None]}
+        file.write_text(json.dumps({**json.loads(file.read_text()), "auto_map": names, **changes}))
+        return asked
+
+    return put
+
+
+@pytest.mark.parametrize("kind", ["theirs", "encoder-decoder"])
+def test_code_of_a_text_tower_is_neither_run_nor_asked_about(medical, theirs, tmp_path, kind):
+    asked = theirs(tmp_path / "bert" / "config.json", model_type=kind)
+    refusal(f"local-dir:{medical}", "medical: ")
+    refusal(f"local-dir:{medical}", "medical: ", None)
+    assert not asked
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_text_tower_that_needs_code_is_refused_in_words(medical, theirs, tmp_path):
+    theirs(tmp_path / "bert" / "config.json", model_type="theirs")
+    refusal(f"local-dir:{medical}", "its text tower needs code that comes with it, which is not run; choose one that")
+
+
+def test_a_text_tower_that_transformers_has_itself_is_taken_from_there(medical, theirs, tmp_path):
+    rows = load(f"local-dir:{medical}").encode_texts(CAPTIONS)
+    asked = theirs(tmp_path / "bert" / "config.json", attn_implementation="someone/kernels")
+    pair = load(f"local-dir:{medical}")
+    assert np.array_equal(pair.encode_texts(CAPTIONS), rows)
+    assert pair.model.text.transformer.config._attn_implementation == "sdpa"
+    assert not asked and not (tmp_path / "ran").exists()
+
+
+def test_a_configuration_cannot_say_that_code_of_its_tokenizer_may_run(medical, theirs, tmp_path):
+    file = medical / "open_clip_config.json"
+    about = json.loads(file.read_text())
+    about["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = {"trust_remote_code": True}
+    file.write_text(json.dumps(about))
+    asked = theirs(medical / "tokenizer_config.json", tokenizer_class="theirs")
+    try:
+        load(f"local-dir:{medical}")
+    except UserError as error:
+        assert "\n" not in str(error)
+    assert not asked and not (tmp_path / "ran").exists()
+
+
+def test_what_transformers_may_ask_elsewhere_is_left_as_it_was(medical):
+    from open_clip import hf_model
+    from transformers import AutoConfig, dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    load(f"local-dir:{medical}")
+    refusal(f"local-dir:{medical.parent / 'none'}", "there is no open_clip_config.json")
+    assert hf_model.AutoConfig is AutoConfig
+    assert dynamic_module_utils.TIME_OUT_REMOTE_CODE == before > 0
+
+
 def test_a_repository_in_the_cache_is_found_without_a_network(folder, hub, photographs):
     snapshot = hub(folder)
     pair = load("hf-hub:org/name")

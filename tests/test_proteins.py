@@ -107,6 +107,17 @@ def test_the_source_tells_contents_apart(tmp_path):
             "name\tsequence\n1\tMA\n",
             "with the columns sequence, text, each once; found name",
         ),
+        (
+            "a.fa",
+            ">1\nMA\n>2\nMC\n",
+            "a.fa: none of the 2 sequences taken has a text; write '>id text' above each,",
+        ),
+        (
+            "a.fa.gz",
+            ">1 \nMA\n",
+            "a.fa.gz: none of the 1 sequences taken has a text; .* sequence and text$",
+        ),
+        ("a.tsv", "sequence\ttext\nMA\t\nMC\t \n", "a.tsv: none of the 2 sequences taken has a text"),
         ("a.gb", "LOCUS", r"a.gb: expected a FASTA file or a table, its name ending in one of .fasta, .*\.txt"),
     ],
 )
@@ -114,6 +125,13 @@ def test_what_is_no_protein_is_one_line_that_says_where(tmp_path, name, content,
     with pytest.raises(UserError, match=message) as caught:
         proteins.load(write(tmp_path / name, content))
     assert "\n" not in str(caught.value)
+
+
+def test_sequences_of_which_the_first_have_no_text_are_refused_when_only_those_are_taken(tmp_path):
+    path = write(tmp_path / "a.fa", ">1\nMA\n>2 text\nMC\n")
+    assert list(proteins.load(path).ids) == ["2"]
+    with pytest.raises(UserError, match="none of the 1 sequences taken has a text"):
+        proteins.load(path, n=1)
 
 
 def test_a_missing_file_a_damaged_one_and_a_count_of_none_are_refused(tmp_path):

@@ -1,19 +1,24 @@
 """The shipped small CLIP: it reads its words, refuses others, and meets every bar when measured again."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
+from safetensors.torch import save_file
 
 from util.corpora import pictures
 from util.encoders import small_clip, small_clip_evaluation
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
 from util.errors import UserError
+from util.extraction import cache_path
+from util.files import sha256
 from util.training import TrainingSettings
 
 CHECKED_CALLS = """
@@ -176,6 +181,42 @@ def test_a_random_twin_is_fixed_by_its_seed_and_leaves_the_global_generator_alon
     trained = clip.model.state_dict()
     assert {n: t.shape for n, t in a.items()} == {n: t.shape for n, t in trained.items()}
     assert isinstance(one.model, CLIP) and not one.model.training
+
+
+def test_the_settings_of_a_pair_are_plain_and_say_all_that_its_embeddings_depend_on(clip):
+    pair = clip.pair("trained")
+    settings = pair.describe()
+    assert json.loads(json.dumps(settings)) == settings == dict(pair.other.settings) == dict(pair.text.settings)
+    assert (settings["checkpoint"], settings["seed"]) == (sha256(small_clip.CHECKPOINT), None)
+    assert (settings["open_clip"], settings["dtype"], settings["device"]) == (open_clip.__version__, "float32", "cpu")
+    assert (settings["encoder"], settings["weights"]) == ("small CLIP", "trained")
+    random = small_clip.random(7).pair("random").settings
+    assert (random["checkpoint"], random["seed"]) == (None, 7)
+    assert random["configuration"] == settings["configuration"]
+    assert small_clip.random(7).pair("random").settings == random
+
+
+def test_the_settings_tell_other_weights_and_other_pixels_apart(clip, tmp_path):
+    path, twin = tmp_path / "other.safetensors", small_clip.random(1)
+    save_file(twin.model.state_dict(), path)
+    unknown = replace(twin, origin=small_clip.Origin())
+    several = [clip, twin, small_clip.random(2), small_clip.load(path), unknown, replace(twin, mean=0.25)]
+    found = [each.pair("one word for all").settings for each in several]
+    with torch.no_grad():
+        unknown.model.logit_scale.add_(1)
+    found.append(unknown.pair("one word for all").settings)
+    assert len({json.dumps(settings) for settings in found}) == len(found)
+    assert len({cache_path(settings) for settings in found}) == len(found)
+
+
+def test_the_digest_of_weights_is_that_of_their_bytes_and_names():
+    model = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 2.0]]))
+        model.bias.fill_(3)
+    names = b'[["weight", "torch.float32", [1, 2]], ["bias", "torch.float32", [1]]]'
+    expected = hashlib.sha256(names + np.array([1, 2, 3], "<f4").tobytes()).hexdigest()
+    assert small_clip.weights_digest(model) == expected
 
 
 def test_the_checkpoint_is_small_and_its_record_says_how_it_was_made(record):

@@ -1,6 +1,8 @@
 """Videos of one's own: which frames are taken, in which order, and what becomes of files that are not whole."""
 
 import json
+import socket
+import threading
 
 import av
 import numpy as np
@@ -182,9 +184,33 @@ def unknown_codec(path):
     path.write_bytes(write_video(path, 10).read_bytes().replace(b"avc1", b"zzzz"))
 
 
+def playlist(path, address):
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:3", "#EXTINF:2.0,", str(address), "#EXT-X-ENDLIST", ""]
+    path.write_text("\n".join(lines))
+
+
+def playlist_of_a_file(path):
+    write_video(path.with_name("part.ts"))
+    playlist(path, "part.ts")
+
+
+def concatenation(path):
+    write_video(path.with_name("part.mkv"))
+    path.write_text("ffconcat version 1.0\nfile 'part.mkv'\n")
+
+
+def pattern(path):
+    write_frames(path.with_name("still"), ["1.png"])
+    (path.with_name("still") / "1.png").rename(path.with_name("frame1.png"))
+    path.write_bytes(path.with_name("frame1.png").read_bytes()[:60])
+
+
 @pytest.mark.parametrize(
     ("name", "make", "reason"),
     [
+        ("list.m3u8", playlist_of_a_file, "not a whole video"),
+        ("cat.mp4", concatenation, "not a whole video"),
+        ("frame%d.png", pattern, "not a whole video"),
         ("empty.mp4", lambda path: path.write_bytes(b""), "not a whole video .Invalid data"),
         ("text.mp4", lambda path: path.write_text("no video\n" * 99), "not a whole video .Invalid data"),
         ("sound.mp4", with_sound_only, "no video stream in it"),
@@ -210,6 +236,20 @@ def test_a_video_that_is_not_whole_is_left_out_and_named(tmp_path, name, make, r
         videos.frames_of(tmp_path / name)
     assert kept.source["skipped"][0].startswith(f"{name}: ")
     assert "\n" not in kept.source["skipped"][0]
+
+
+def test_a_playlist_opens_no_connection(tmp_path, monkeypatch):
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        hangs_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()))
+        monkeypatch.setattr(threading, "excepthook", lambda _: None)  # nobody came
+        hangs_up.start()
+        playlist(tmp_path / "list.m3u8", f"http://127.0.0.1:{server.getsockname()[1]}/part.ts")
+        with pytest.raises(Unreadable, match="not a whole video"):
+            videos.frames_of(tmp_path / "list.m3u8")
+        hangs_up.join()
+    assert not asked
 
 
 def test_missing_videos_and_a_count_of_no_frames_are_refused(tmp_path):

@@ -47,8 +47,8 @@ def load(path: str | Path, n: int | None = None) -> Captioned:
         items are strings of ``ALPHABET``; ``source["letters_read_as_x"]`` counts B, J and Z.
 
     Raises:
-        UserError: a file that cannot be read or of another kind, no records, an id that is lacking or there twice, an
-            empty sequence, a letter that is no amino acid (file, id, position from 1, letter).
+        UserError: a file that cannot be read or of another kind, no records, an id that is lacking or there twice, no
+            text at all, an empty sequence, a letter that is no amino acid (file, id, position from 1, letter).
     """
     checked_count(n, "sequences")
     records, digest = _records(Path(path))
@@ -60,6 +60,11 @@ def load(path: str | Path, n: int | None = None) -> Captioned:
             raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
         seen.add(name)
     records = records[:n]
+    if not any(text for _, text, _ in records):
+        raise UserError(
+            f"{path}: none of the {len(records)} sequences taken has a text; write '>id text' above each, or a table "
+            "with the columns sequence and text"
+        )
     written = [_cleaned(sequence, f"{path}, {name}") for name, _, sequence in records]
     sequences = [sequence.translate(str.maketrans(dict.fromkeys(AMBIGUOUS, "X"))) for sequence in written]
     about = {"dataset": "proteins, local file", "revision": f"sha256:{digest}"}

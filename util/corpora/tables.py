@@ -22,12 +22,18 @@ CAPTION_COLUMNS = ("file", "text")
 LONGEST_FIELD = 2**24
 """Characters; csv's own limit of 131,072 would refuse a long sequence."""
 
+LARGEST_UNPACKED = 512 * 2**20
+"""Bytes that a .gz may hold: a small file may unpack to a thousand times its size, and tables are read whole."""
+
+CHUNK = 2**20
+"""Bytes unpacked at a time."""
+
 
 def text_of(path: str | Path) -> tuple[str, str]:
     """A text file's content, unpacked if its name ends in .gz, and the sha256 of the file.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is not UTF-8.
+        UserError: it cannot be read, is damaged, unpacks to more than ``LARGEST_UNPACKED``, or is not UTF-8.
     """
     path = Path(path)
     try:
@@ -35,12 +41,25 @@ def text_of(path: str | Path) -> tuple[str, str]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
     try:
-        content = gzip.decompress(packed) if path.suffix.lower() == ".gz" else packed
+        content = _unpacked(packed, path) if path.suffix.lower() == ".gz" else packed
         return content.decode("utf-8-sig"), hashlib.sha256(packed).hexdigest()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x})") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); pack it again") from error
+
+
+def _unpacked(packed: bytes, path: Path) -> bytearray:
+    content = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        while part := file.read(CHUNK):
+            content += part
+            if len(content) > LARGEST_UNPACKED:
+                raise UserError(
+                    f"{path}: {len(packed):,} bytes that unpack to more than {LARGEST_UNPACKED // 2**20} MB; "
+                    "if that is meant, unpack it yourself and give the file without .gz"
+                )
+    return content
 
 
 def suffix_of(path: str | Path) -> str:

@@ -6,13 +6,15 @@ whatever FFmpeg reads) or a sub-folder whose pictures are the frames, frame2 bef
 A video gives k frames, the middle one of each of k equal segments: of ``count`` frames, number
 floor((i + 1/2) count / k) for i = 0 ... k - 1. A video of fewer than k frames repeats some by the same rule. Segments
 count frames, not seconds, which differs where the frame rate varies. Files are decoded from the first frame to the
-last: seeking would be faster, but lands on the wrong frame in some containers.
+last: seeking would be faster, but lands on the wrong frame in some containers. Only the file itself is opened: one that
+names others, such as a playlist, is no video here.
 
 A video that is not whole is left out, counted and named, like a picture: one that FFmpeg cannot decode to its end, that
 holds a frame marked corrupt, or that ends more than a tenth before the length which its container states.
 """
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Collection
@@ -33,6 +35,9 @@ FRAME_RULE = "the middle frame of each of {frames} equal segments"
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """Ends of the names of files that count as frames of a folder; hidden files do not."""
+
+ALONE = {"protocol_whitelist": "none"}
+"""Options under which FFmpeg opens nothing by name, neither a file nor an address: no protocol is called "none"."""
 
 CUT_OFF = 0.1
 """Share of the stated length that may be missing: last frames of unstated duration, not of a file cut short."""
@@ -140,11 +145,24 @@ def _frames_of_file(path: Path, frames: int) -> list[Image.Image]:
     return [decoded.kept[i] for i in middle_frames(decoded.count, frames)]
 
 
+class _File(io.FileIO):
+    """A file as FFmpeg has it: it tries places that are not there, and goes on when it is told so."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
 def _decode(path: Path, frames: int, count: int | None = None) -> _Decoded:
-    """Decodes a file from beginning to end and keeps the middle frames of ``count``, or of what the container says."""
+    """Decodes a file from beginning to end and keeps the middle frames of ``count``, or of what the container says.
+
+    FFmpeg is given the open file, not its name, and may open nothing else.
+    """
     import av
 
-    with av.open(str(path)) as container:
+    with _File(path) as file, av.open(file, options=ALONE) as container:
         stream = container.streams.best("video")
         if stream is None:
             raise Unreadable("no video stream in it")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import open_clip
 import torch
+from open_clip import hf_model
+from transformers import AutoConfig, PreTrainedConfig, dynamic_module_utils
 
 from util.cli import Device
 from util.corpora.coco import hub_or_cache
@@ -125,7 +127,7 @@ def _built(model: str, pretrained: str | None, seed: int, pixels: Pixels) -> tup
     asks = _may_ask_hub(model, pretrained)
     found = None if model.startswith(open_clip_origin.HUB) else open_clip_origin.find(model, pretrained)
     try:
-        with hub_or_cache() if asks else nullcontext(), _quiet():
+        with hub_or_cache() if asks else nullcontext(), _quiet(), _no_code():
             origin = found or open_clip_origin.find(model, pretrained)
             quick_gelu = _quick_gelu(origin.config, model, pretrained)
             return origin, quick_gelu, *_build(origin, pretrained, seed, quick_gelu, pixels)
@@ -155,6 +157,10 @@ def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, 
 def _not_loaded(model: str, pretrained: str | None, error: Exception) -> str:
     """What went wrong, where, and what to do, in one line."""
     reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        return (
+            f"{model}: its text tower needs code that comes with it, which is not run; choose one that transformers has"
+        )
     reason = reason if len(reason) <= 240 else f"{reason[:240]}..."
     if model.startswith(open_clip_origin.FOLDER):
         return f"{model}: open_clip could not load it ({reason})"
@@ -183,6 +189,28 @@ def _may_ask_hub(model: str, pretrained: str | None) -> bool:
 
 def _is_file(pretrained: str) -> bool:
     return Path(pretrained).is_file()
+
+
+class _ConfigOnly:
+    """What open_clip reads the configuration of a text tower by, in place of transformers' AutoConfig."""
+
+    @staticmethod
+    def from_pretrained(name: str) -> PreTrainedConfig:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
+        return config
+
+
+@contextmanager
+def _no_code() -> Iterator[None]:
+    """No code of a repository is run, nor is anybody asked whether it may be, where open_clip does not say so."""
+    seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
+    hf_model.AutoConfig = _ConfigOnly
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = seconds
+        hf_model.AutoConfig = AutoConfig
 
 
 @contextmanager

@@ -4,13 +4,15 @@
 turn pictures and captions into unit rows. ``python -m util train-small-clip`` makes the shipped files again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
 from open_clip.model import CLIP
@@ -22,6 +24,7 @@ from util.encoders import true_length
 from util.encoders.pair import EncoderPair
 from util.encoders.tower import Tower, normal_pixels, uniform_tokens
 from util.errors import UserError
+from util.files import sha256
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CONFIG = DATA / "small_clip.json"
@@ -78,6 +81,19 @@ class Tokenizer:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where weights come from; of weights that neither ``load`` nor ``random`` made, nothing is known.
+
+    Attributes:
+        checkpoint: sha256 of the file that they were read from.
+        seed: what they were drawn from.
+    """
+
+    checkpoint: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class SmallClip:
     """A small CLIP with what it needs to read pictures and captions.
 
@@ -86,6 +102,7 @@ class SmallClip:
         tokenizer: captions to tokens.
         mean, std: pixel values in [0, 1] are moved by ``-mean`` and divided by ``std``.
         device: where the model is.
+        origin: where its weights come from.
     """
 
     model: CLIP
@@ -93,6 +110,7 @@ class SmallClip:
     mean: float
     std: float
     device: torch.device
+    origin: Origin = Origin()
 
     def pair(self, weights: str) -> EncoderPair:
         """The towers behind the interface of every encoder; images are uint8 arrays (32, 32, 3) in a list.
@@ -102,7 +120,7 @@ class SmallClip:
         """
         text, side = self.model, self.model.visual.image_size[0]
         shared = {"name": "small CLIP", "weights": weights, "width": self.model.text_projection.shape[1]}
-        shared |= {"device": self.device, "settings": {"encoder": "small CLIP", "weights": weights}}
+        shared |= {"device": self.device, "settings": self._settings(weights)}
         image = Tower(
             modality="image",
             prepare=lambda images: self.prepare(channels_first(np.stack(images))),
@@ -119,6 +137,22 @@ class SmallClip:
             shared["settings"],
             self.model,
         )
+
+    def _settings(self, weights: str) -> dict:
+        """All that the embeddings depend on; a digest of the weights tells even those of unknown origin apart."""
+        reading = {"words": self.tokenizer.words, "length": self.tokenizer.length, "mean": self.mean, "std": self.std}
+        configuration = json.dumps({"model": config()["model"], **reading}, sort_keys=True)
+        return {
+            "encoder": "small CLIP",
+            "weights": weights,
+            "open_clip": open_clip.__version__,
+            "configuration": hashlib.sha256(configuration.encode()).hexdigest(),
+            "checkpoint": self.origin.checkpoint,
+            "seed": self.origin.seed,
+            "weights_sha256": weights_digest(self.model),
+            "dtype": str(self.model.text_projection.dtype).removeprefix("torch."),
+            "device": self.device.type,
+        }
 
     def prepare(self, pixels: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 3 s s"]:
         """uint8 pictures with channels first as the model wants them: float32, centred and scaled."""
@@ -172,6 +206,15 @@ def channels_first(images: UInt8[np.ndarray, "n s s 3"]) -> UInt8[Tensor, "n 3 s
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
+def weights_digest(model: torch.nn.Module) -> str:
+    """sha256 of a model's weights as they are now: their names, dtypes and shapes, then their bytes."""
+    state = model.state_dict()
+    digest = hashlib.sha256(json.dumps([[n, str(t.dtype), list(t.shape)] for n, t in state.items()]).encode())
+    for tensor in state.values():
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 @lru_cache(maxsize=4)
 def _config_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
@@ -190,7 +233,7 @@ def random(seed: int, device: str | torch.device = "cpu") -> SmallClip:
         model = CLIP(**settings["model"])
     device = torch.device(device)
     tokenizer = Tokenizer(settings["words"], settings["model"]["text_cfg"]["context_length"])
-    return SmallClip(model.eval().to(device), tokenizer, **settings["pixels"], device=device)
+    return SmallClip(model.eval().to(device), tokenizer, **settings["pixels"], device=device, origin=Origin(seed=seed))
 
 
 def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu") -> SmallClip:
@@ -206,9 +249,9 @@ def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu"
     clip = random(seed=0, device=device)
     try:
         clip.model.load_state_dict(load_file(checkpoint, device=str(device)))
+        return replace(clip, origin=Origin(checkpoint=sha256(checkpoint)))
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {checkpoint}; `python -m util train-small-clip` makes it") from None
     except (SafetensorError, RuntimeError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"{checkpoint} does not hold the small CLIP's weights in safetensors: {line}") from None
-    return clip
