@@ -74,10 +74,13 @@ def batches(
 
     if first >= settings.steps:
         return
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        coming = worker.submit(make, first)
+    # one thread in the worker: a team of its own would wait for work by spinning, on the cores of the training step
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as worker:
+        threads, coming = torch.get_num_threads(), worker.submit(make, first)
         for step in range(first, settings.steps):
             ready = coming.result()
+            if step == first:
+                torch.set_num_threads(threads)  # what threads that start later inherit
             if step + 1 < settings.steps:
                 coming = worker.submit(make, step + 1)
             yield ready
