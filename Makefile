@@ -5,6 +5,7 @@ OUTPUTS := outputs
 PRESET ?= embedded
 COCO ?=
 REAL := $(if $(COCO),--coco $(COCO))
+PAPER_REAL := $(if $(filter paper,$(PRESET)),$(REAL))
 SHORT := $(if $(filter embedded,$(PRESET)),--steps 20 --seeds 2 --evaluations 2 --held-out 300)
 UV := $(BIN)/uv
 
@@ -39,11 +40,12 @@ figures: env ## regenerate every figure into outputs/ (COCO=DIR: real photograph
 	@echo "[figures] Theorems 1 and 2"
 	@$(BIN)/python Figure_2_Cone_Effect/theorems.py --preset $(PRESET)
 	@echo "[figures] Figure 3 (a-d): the loss landscape"
-	@$(BIN)/python Figure_3_Contrastive_Learning/loss_landscape.py --preset $(PRESET)
+	@$(BIN)/python Figure_3_Contrastive_Learning/loss_landscape.py --preset $(PRESET) $(PAPER_REAL)
 	@echo "[figures] Figure 3 (e-g): mismatched pairs"
 	@$(BIN)/python Figure_3_Contrastive_Learning/simulation.py --preset $(PRESET)
 	@echo "[figures] Section 4: training, a short version in the embedded preset"
-	@$(BIN)/python Figure_3_Contrastive_Learning/training.py --preset $(PRESET) $(SHORT)
+	@if [ "$(PRESET)" = paper ] && [ -z "$(COCO)" ]; then echo "[figures] left out: training at the paper's settings needs COCO=DIR"; \
+	else $(BIN)/python Figure_3_Contrastive_Learning/training.py --preset $(PRESET) $(PAPER_REAL) $(SHORT); fi
 	@$(BIN)/python -m util notebooks
 	@$(BIN)/python -m util report
 	@echo "[figures] done: open $(OUTPUTS)/report.html"

@@ -307,3 +307,31 @@ def test_what_holds_no_pictures_is_refused(content, tmp_path):
         np.save(path, np.zeros(shape, dtype), allow_pickle=True)
     with pytest.raises(UserError, match=str(path)):
         pictures_on_disk(path)
+
+
+def test_a_learned_logit_scale_is_clipped_as_clip_was_and_not_as_released():
+    scales = {}
+    for clip in (True, False):
+        model = tiny.model()
+        settings = TrainingSettings(
+            steps=3, batch=16, temperature=0.0101, learn_temperature=True, clip_logit_scale=clip, optimizer="sgd",
+            learning_rate=50.0, schedule="constant", gradient_clip=0.1, first_temperature=0.0101,
+        )  # fmt: skip
+        with torch.no_grad():
+            model.logit_scale.fill_(-math.log(0.0101))
+        train(
+            model,
+            tiny.pairs(),
+            settings,
+            tiny.prepare,
+            loss=lambda x, y, scale: (x * 0).sum() - scale.log(),
+            progress=False,
+        )
+        scales[clip] = model.logit_scale.exp().item()
+    assert scales[True] == pytest.approx(100, rel=1e-5) and scales[False] > 120
+
+
+def test_a_learned_temperature_above_one_is_refused_where_it_is_clipped():
+    with pytest.raises(UserError, match="must start below it, not at 2"):
+        TrainingSettings(steps=1, temperature=2.0, first_temperature=2.0, learn_temperature=True)
+    TrainingSettings(steps=1, temperature=2.0, first_temperature=2.0, learn_temperature=True, clip_logit_scale=False)

@@ -50,6 +50,8 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
         raise UserError(f"{outputs}: {', '.join(own)} ran on data of your own; run make figures first")
     lines = []
     for folder, record in found:
+        _check_settings(record, Path(root) / folder / "results" / f"{record.name}.json")
+    for folder, record in found:
         target = Path(root) / folder / "results"
         target.mkdir(parents=True, exist_ok=True)
         files = [f"{record.name}.json", *record.about["tables"], *(f"{stem}.png" for stem in record.about["captions"])]
@@ -57,6 +59,28 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
             shutil.copyfile(record.folder / file, target / file)
         lines.append(f"{folder}/results: {', '.join(files)}")
     return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
+
+
+def _check_settings(record: records.Record, committed: Path) -> None:
+    """Refuses a record of other settings than the committed one, such as the short run of ``make figures``.
+
+    Raises:
+        UserError: naming the settings that differ, and what to do.
+    """
+    if not committed.is_file():
+        return
+    before, now = (about["settings"] for about in (json.loads(committed.read_text()), record.about))
+    free = {"output", "coco", "device"}
+    other = [
+        f"{name} {before[name]} -> {now[name]}"
+        for name in before
+        if name in now and name not in free and before[name] != now[name]
+    ]
+    if other:
+        raise UserError(
+            f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "
+            "with those, or remove that file if the change is meant"
+        )
 
 
 def readmes(root: Path = records.REPOSITORY) -> list[Path]:

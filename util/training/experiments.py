@@ -21,14 +21,14 @@ from util import figures, files, geometry, records
 from util.corpora.training_pairs import TrainingPairs
 from util.encoders.trainable import Trainable
 from util.training import Pairs, TrainingSettings, distributed, procrustes, train
-from util.training.checkpoints import Checkpoints
+from util.training.checkpoints import Checkpoints, data_digest, digest_of
 from util.training.measures import MEASURED, SHIFTS, Meter, Rows, embeddings, landscape
 
 Initialization = Literal["trained", "original", "amended", "absorbed"]
 """First weights: trained ones; random ones; random ones with the texts mapped onto the images, the map beside the model
 throughout training, as released, or absorbed into the text projection."""
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when what a run measures changes, so that nothing kept before is taken for the new."""
 
 
@@ -191,6 +191,7 @@ def _outcome(run: Run, bench: Bench, meter: Meter, log: Sequence[Mapping]) -> Ou
         "gap_after": last["gap_distance"],
         "training_gap_before": log[0]["training_gap"],
         "training_gap_after": _training_gap(bench, meter),
+        "chance_loss": math.log(meter.batch),
         "gap_at_minimum": landscape(*rows, [last["tau"]], meter.batch)[0]["gap_at_minimum"],
         **{name: value for name, value in last.items() if name != "gap_distance"},
         "seconds": log[-1].get("seconds", 0.0),
@@ -203,8 +204,13 @@ def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
     about = {"model": dict(trainable.about), "corpus": dict(bench.corpus.about), "initialization": run.initialization}
     about["device"] = trainable.device.type
     measured = {"temperatures": list(bench.temperatures), "shifts": SHIFTS, "format": FORMAT}
-    versions = {name: found for name, found in records.versions().items() if name in ("torch", "open_clip_torch")}
-    processes = {"processes": distributed.size()}
+    versions = {
+        name: found for name, found in records.versions().items() if name in ("torch", "open_clip_torch", "numpy")
+    }
+    about["first_weights"] = digest_of(trainable.model.state_dict())
+    sides = {"training": bench.corpus.training, "held_out": bench.corpus.held_out.pairs}
+    content = {name: data_digest(pairs.images, pairs.tokens) for name, pairs in sides.items()}
+    processes = {"processes": distributed.size(), "content": content}
     return {"run": asdict(run), "about": about, "measured": measured, "versions": versions, **processes}
 
 

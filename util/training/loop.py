@@ -187,7 +187,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(settings, step)
         self.optimizer.step()
-        if settings.learn_temperature:
+        if settings.learn_temperature and settings.clip_logit_scale:
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
         gap = torch.linalg.vector_norm(image_rows.detach().mean(0) - text_rows.detach().mean(0))

@@ -65,8 +65,8 @@ def within_modality_negatives(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], 
 def without_hard_pairs(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], logit_scale: Tensor) -> Tensor:
     """InfoNCE over the pairs that are already matched right: each way, rows whose nearest is another are left out.
 
-    The mean is over the rows that remain, each way; 0, without a gradient, where none does (so that a model that
-    ranks nothing right is not trained at all).
+    The mean is over the rows that remain, each way; 0, without a gradient, where none does (a model that ranks
+    nothing right then moves by weight decay and momentum alone).
 
     Source: ``simple_ce_loss`` of the released code (``RELEASED``), which adds 1e-6 to the number of rows.
     """

@@ -42,6 +42,7 @@ class TrainingSettings:
         optimizer: "adamw"; "adam", as in the released code; "sgd", without momentum.
         schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
         learn_temperature: the logit scale is a parameter, clipped at 100 as CLIP does; else tau is fixed or scheduled.
+        clip_logit_scale: keep a learned 1/tau from 1 to 100, as CLIP was trained; the authors' code does not.
 
     Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
     Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",
@@ -69,6 +70,7 @@ class TrainingSettings:
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "one_cycle"
     learn_temperature: bool = False
+    clip_logit_scale: bool = True
 
     def __post_init__(self):
         for name in ("steps", "batch", "log_every", "validate_every"):
@@ -93,7 +95,13 @@ class TrainingSettings:
     def _check_learned_temperature(self) -> None:
         if self.learn_temperature and self.fixed_share < 1:
             raise UserError("a temperature is learned or scheduled, not both; leave fixed_share at 1")
-        if self.learn_temperature and self.temperature < 1 / LARGEST_LOGIT_SCALE:
+        if not self.learn_temperature or not self.clip_logit_scale:
+            return
+        if self.temperature > 1:
+            raise UserError(
+                f"a learned temperature, clipped to 1 from above, must start below it, not at {self.temperature}"
+            )
+        if self.temperature < 1 / LARGEST_LOGIT_SCALE:
             least = f"at least {1 / LARGEST_LOGIT_SCALE:g}, for its logit scale is clipped at {LARGEST_LOGIT_SCALE:g}"
             raise UserError(f"a learned temperature must start at {least}, not {self.temperature}")
 
