@@ -144,8 +144,21 @@ def test_a_run_on_ones_own_embeddings_never_becomes_a_result(tmp_path):
         embeddings: tuple = ("mine.npz",)
 
     outputs = outputs_with_record(tmp_path, settings=Own())
-    with pytest.raises(UserError, match="embeddings of your own"):
+    with pytest.raises(UserError, match="data of your own"):
         readme.publish_results(outputs, tmp_path)
+
+
+def test_a_run_of_other_settings_than_the_committed_one_is_named_and_not_taken(tmp_path):
+    outputs = outputs_with_record(tmp_path)
+    readme.publish_results(outputs, tmp_path)
+    committed = tmp_path / "Figure_1_Modality_Gap/results/modality_gap.json"
+    about = json.loads(committed.read_text())
+    about["settings"]["seed"] = 7
+    committed.write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"other settings than .*modality_gap.json \(seed 7 -> 3\)"):
+        readme.publish_results(outputs, tmp_path)
+    committed.unlink()
+    assert readme.publish_results(outputs, tmp_path)
 
 
 def test_names_that_look_like_numbers_stay_names(tmp_path):
