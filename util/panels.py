@@ -106,7 +106,7 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
         else:
             yield Panel(KINDS[system], title, weights, PUBLISHED, found, (found.names[0], found.names[-1]))
     if absent:
-        place = f"get them from {published.address('')} and put them into {cache_folder()} ({CACHE_VARIABLE})"
+        place = f"get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE} names"
         left_out.append(
             f"published embeddings that are not in the cache: {', '.join(absent)}; `make published` brings them; "
             f"by hand, {place}"
