@@ -132,6 +132,11 @@ def test_readme_tables_are_generated_from_committed_records(tmp_path):
     assert json.loads((tmp_path / "Figure_1_Modality_Gap/results/modality_gap.json").read_text())["schema_version"] == 1
 
 
+def test_a_bar_in_a_cell_does_not_end_it():
+    table = pd.DataFrame({"what": ["|gap|"], "value": [0.5]})
+    assert readme._markdown(table).splitlines()[-1] == r"| \|gap\| | 0.5000 |"
+
+
 def test_smoke_records_never_become_results(tmp_path):
     outputs = outputs_with_record(tmp_path, settings=Settings(preset="smoke"))
     with pytest.raises(UserError, match="smoke preset"):

@@ -156,5 +156,6 @@ def _small_clip(record: Mapping) -> str:
 
 def _markdown(table: pd.DataFrame) -> str:
     rows = [[str(column) for column in table.columns], ["---"] * table.shape[1]]
-    rows += [[number(None if pd.isna(value) else value) for value in row] for row in table.itertuples(index=False)]
+    for row in table.itertuples(index=False):  # a bar would end the cell
+        rows.append([number(None if pd.isna(value) else value).replace("|", r"\|") for value in row])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
