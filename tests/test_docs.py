@@ -70,7 +70,7 @@ def test_every_option_named_in_the_readmes_exists():
     options = {name.replace("_", "-") for script in folders for name in script.Settings.__dataclass_fields__}
     for span in ALL_SPANS:
         for option in re.findall(r"--([a-z][a-z-]+)", span):
-            assert option in options | {"help", "amount", "keep-going"}, span
+            assert option in options | {"help", "amount", "keep-going", "nproc-per-node"}, span
 
 
 def test_the_python_lines_of_the_readme_run_as_pasted(tmp_path):
