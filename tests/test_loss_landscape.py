@@ -14,7 +14,7 @@ import reference
 import scripts
 from test_coco import write_folder
 from test_open_clip_pair import TINY
-from util import Embeddings, UserError, notebooks, records, report
+from util import Embeddings, UserError, cli, notebooks, records, report
 
 SCRIPT = "Figure_3_Contrastive_Learning/loss_landscape.py"
 script = scripts.load(SCRIPT)
@@ -130,15 +130,18 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
         (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
     ],
 )
-def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, words, said):
+def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
     good = np.stack(reference.pairs(rng, 60, 5))
     np.save(tmp_path / "good.npy", good)
     good[0, 1, 2] = np.nan
     np.save(tmp_path / "nan.npy", good)
-    done = run(*[word.format(tmp=tmp_path) for word in words], "--output", tmp_path / "out")
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert done.returncode == 2 and len(lines) == 1 and said in lines[0]
-    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+    options = [word.format(tmp=tmp_path) for word in words]
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: script.main(cli.parse(script.PRESETS, "", [*options, "--output", str(tmp_path / "out")])))
+    told = capsys.readouterr().err
+    lines = [line for line in told.splitlines() if line.startswith("error:")]
+    assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
+    assert "Traceback" not in told and not (tmp_path / "out").exists()
 
 
 def test_an_unknown_option_exits_with_2():

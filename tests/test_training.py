@@ -315,7 +315,7 @@ def test_a_learned_logit_scale_is_clipped_as_clip_was_and_not_as_released():
         model = tiny.model()
         settings = TrainingSettings(
             steps=3, batch=16, temperature=0.0101, learn_temperature=True, clip_logit_scale=clip, optimizer="sgd",
-            learning_rate=50.0, schedule="constant", gradient_clip=0.1, first_temperature=0.0101,
+            learning_rate=5.0, weight_decay=0.0, schedule="constant", gradient_clip=0.1, first_temperature=0.0101,
         )  # fmt: skip
         with torch.no_grad():
             model.logit_scale.fill_(-math.log(0.0101))
