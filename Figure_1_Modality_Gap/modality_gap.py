@@ -265,7 +265,7 @@ def main(settings: Settings) -> None:
     start, device = time.perf_counter(), cli.resolve_device(settings.device)
     check(settings)
     rows, views, data, left_out = [], [], [], []
-    for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False):
+    for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False, delay=1):
         try:
             row, about = numbers(panel, settings)
             views.append(view(panel, settings))
