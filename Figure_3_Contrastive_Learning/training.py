@@ -5,7 +5,7 @@ every model is measured at every temperature, which tells where training took th
 *initialization*: random weights are trained as they are (original) and with the texts mapped onto the images by the
 orthogonal Procrustes map fitted before the first step (amended; absorbed: the map inside the text projection).
 
-    python Figure_3_Contrastive_Learning/training.py                                   (about 7 minutes on 2 cores)
+    python Figure_3_Contrastive_Learning/training.py                                   (13 minutes beside other work)
     python Figure_3_Contrastive_Learning/training.py --steps 20 --seeds 2 --held-out 300   (about 2 minutes)
     python Figure_3_Contrastive_Learning/training.py --preset smoke
     python Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR         (a GPU; hours)

@@ -152,6 +152,8 @@ def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(script.figures, "save", lambda figure, *_: plt.close(figure))
     for share in (0.0, 0.5):
         script.main(small(tmp_path / f"{share}", mismatch=(share,), temperatures=(0.07,), pairs=4, dim=3, seeds=1))
+        dial = records.load(tmp_path / f"{share}", "simulation").tables[""].query("simulation == 'dial'")
+        assert dial["mismatch_fraction"].unique() == [share] and dial["temperature"].unique() == [0.07]
 
 
 @pytest.mark.parametrize(
