@@ -10,11 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from safetensors.torch import save_file
 
 from util import files, records
@@ -26,15 +23,6 @@ from util.errors import UserError
 from util.training import Pairs, TrainingSettings, train
 
 COMMAND = "python -m util train-small-clip"
-
-Balance = Literal["unequal", "equal", "reversed"]
-BALANCES = {
-    "unequal": pictures.GROUP_WEIGHTS,
-    "equal": np.full(len(pictures.GROUPS), 1 / len(pictures.GROUPS)),
-    "reversed": pictures.GROUP_WEIGHTS[::-1].copy(),
-}
-"""Shares of the badges' groups in the training corpus. The shipped model saw them unequal; the others are controls,
-which tell what a group's frequency does from what its emblem looks like."""
 
 VALIDATION_SEED = 10_001
 """Seed of the fresh pictures whose loss chooses among the weights of a run; never that of training or test."""
@@ -49,23 +37,19 @@ class SmallClipSettings:
         validation_pictures: number of fresh scenes whose loss chooses among the weights.
         threads: CPU threads of the run; another number changes the last bits, and so the path.
         training: the schedule; its seed is also that of the corpus and of the first weights.
-        badge_groups: a key of ``BALANCES``.
 
     Raises:
-        UserError: the seed is that of the validation or the test pictures, or no such balance.
+        UserError: the seed is that of the validation or the test pictures.
     """
 
     pictures: int = 60_000
     validation_pictures: int = 2_000
     threads: int = 2
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=850, validate_every=50))
-    badge_groups: Balance = "unequal"
 
     def __post_init__(self):
         if self.training.seed in (VALIDATION_SEED, small_clip_evaluation.TEST_SEED):
             raise UserError(f"seed {self.training.seed} is that of the validation or test pictures; choose another")
-        if self.badge_groups not in BALANCES:
-            raise UserError(f"badge_groups must be one of {', '.join(get_args(Balance))}, not {self.badge_groups!r}")
 
 
 def train_small_clip(
@@ -106,7 +90,7 @@ def trained(settings: SmallClipSettings, progress: bool = True) -> tuple[SmallCl
     seed = settings.training.seed
     with _threads(settings.threads):
         clip = small_clip.random(seed)
-        pairs = corpus_pairs(clip, settings.pictures, seed, BALANCES[settings.badge_groups])
+        pairs = corpus_pairs(clip, settings.pictures, seed)
         best = LowestLoss(clip, settings)
         log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
         clip.model.load_state_dict(best.weights)
@@ -119,11 +103,9 @@ def save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
     path.chmod(0o644)  # save_file lets nobody else read it
 
 
-def corpus_pairs(
-    clip: SmallClip, n: int, seed: int, group_weights: Float[np.ndarray, "7"] = pictures.GROUP_WEIGHTS
-) -> Pairs:
+def corpus_pairs(clip: SmallClip, n: int, seed: int) -> Pairs:
     """The training corpus as tensors: pictures channels first, captions as the small CLIP's tokens."""
-    corpus = pictures.training_corpus(n, seed, group_weights)
+    corpus = pictures.training_corpus(n, seed)
     return Pairs(channels_first(corpus.images), clip.tokenizer(corpus.captions))
 
 
