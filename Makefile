@@ -25,6 +25,7 @@ env: .venv/.installed ## make .venv and install the locked packages (a few minut
 	@echo "[env] installing the packages of requirements.lock into .venv (PyTorch is the large one)"
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "repository.pth").write_text(f"{pathlib.Path.cwd()}\n")'
 	@touch $@
 	@echo "[env] ready"
 

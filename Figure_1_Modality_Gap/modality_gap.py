@@ -26,11 +26,12 @@ import tyro
 from matplotlib.collections import LineCollection
 from tqdm import tqdm
 
-from util import UserError, cli, figures, files, panels, records
-from util.arrays import as_count
+import panels
+from util import UserError, cli, figures, files, records
 from util.geometry import unit_rows
 from util.measures import Measures, measure, pairs_of
-from util.reduction import joint_pca, svd_coordinates, umap_coordinates
+from util.numerics.arrays import as_count
+from util.numerics.reduction import joint_pca, svd_coordinates, umap_coordinates
 from util.separability import MOST, sample
 
 NAME = "modality_gap"

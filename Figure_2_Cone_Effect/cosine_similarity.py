@@ -29,9 +29,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from util import Embeddings, UserError, cli, figures, files, published, records
-from util.arrays import as_count
 from util.geometry import cosine_statistics
-from util.statistics import prediction_interval
+from util.numerics.arrays import as_count
+from util.numerics.statistics import prediction_interval
 
 NAME = "cosine_similarity"
 RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
@@ -136,7 +136,7 @@ def collect(settings: Settings, device: str, inventory: Inventory) -> Iterator[P
     if settings.embeddings:
         yield from own_embeddings(settings.embeddings, inventory)
         return
-    from util.corpora import inputs  # models and data are imported where they are needed: they take seconds
+    from util.corpora import inputs
     from util.encoders.named import Named
 
     further = list(dict.fromkeys(map(Named.parse, settings.models)))
@@ -192,7 +192,7 @@ def real_inputs(settings: Settings, inventory: Inventory) -> Sequence:
 
 def trained(named, inputs: Sequence, *, settings: Settings, device: str, inventory: Inventory, optional: bool = False):
     """Parts with trained weights on real inputs; where optional ones cannot be had, the inventory says so."""
-    from util.seeds import embed
+    from seeded_embeddings import embed
 
     tag = named.tag or {"torchvision": "IMAGENET1K_V1", "small_clip": SMALL_CLIP}.get(named.kind, "trained")
     tag = "your own" if named.kind == "python" else Path(tag).name
@@ -210,8 +210,8 @@ def trained(named, inputs: Sequence, *, settings: Settings, device: str, invento
 
 def untrained(named, inputs: Sequence, *, settings: Settings, device: str, inventory: Inventory) -> Iterator[Part]:
     """Parts with random weights of every seed, on real inputs and on noise."""
+    from seeded_embeddings import embed
     from util.corpora.inputs import NOISE
-    from util.seeds import embed
 
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for each in embed(named, inputs, seeds, device, settings.precision):

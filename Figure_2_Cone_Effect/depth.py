@@ -25,8 +25,8 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from util import cli, cone, figures, files, published, records
-from util.arrays import as_count
-from util.statistics import prediction_interval
+from util.numerics.arrays import as_count
+from util.numerics.statistics import prediction_interval
 
 NAME = "depth"
 BIASES = {"both": (True, False), "with": (True,), "without": (False,)}

@@ -24,9 +24,9 @@ import torch
 from tqdm import tqdm
 
 from util import UserError, cli, cone, figures, files, published, records
-from util.arrays import as_count
 from util.geometry import unit_rows
-from util.reduction import joint_pca, umap_coordinates
+from util.numerics.arrays import as_count
+from util.numerics.reduction import joint_pca, umap_coordinates
 
 NAME = "initializations"
 VISION = "CLIP ViT-B/32 vision"
@@ -83,9 +83,9 @@ class Cloud:
 
 def collect(settings: Settings, device: str) -> tuple[list[Cloud], list[dict], list[str], dict]:
     """The embeddings of every encoder, what they are of, a line for each input that could not be had, the encoders."""
-    from util.corpora import inputs  # models and data are imported where they are needed: they take seconds
+    from seeded_embeddings import embed
+    from util.corpora import inputs
     from util.encoders.named import Named
-    from util.seeds import embed
 
     real, left_out, encoders = [], [], {}
     download = settings.preset == "paper"

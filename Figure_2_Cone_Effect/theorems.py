@@ -26,9 +26,11 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from util import arc_cosine, cli, figures, files, records, theorem_tables
-from util.arrays import as_count
-from util.theorem_tables import AS_FIGURE, AVERAGE_COSINES, LAYER, ON_SPHERE, ONE_LAYER
+import arc_cosine
+import theorem_tables
+from theorem_tables import AS_FIGURE, AVERAGE_COSINES, LAYER, ON_SPHERE, ONE_LAYER
+from util import cli, figures, files, records
+from util.numerics.arrays import as_count
 
 NAME = "theorems"
 CAPTIONS = {

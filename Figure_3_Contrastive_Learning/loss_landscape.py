@@ -26,8 +26,8 @@ import tyro
 from tqdm import tqdm
 
 from util import Embeddings, UserError, cli, contrastive, figures, files, geometry, published, records
-from util.arrays import as_count
-from util.reduction import joint_pca
+from util.numerics.arrays import as_count
+from util.numerics.reduction import joint_pca
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
@@ -86,7 +86,7 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         unique = len(set(names)) == len(names)
         return dict(zip(names if unique else map(str, settings.embeddings), loaded, strict=True)), []
     if settings.preset == "paper":
-        from util.corpora import coco  # models and data are imported where a preset needs them: they take seconds
+        from util.corpora import coco
         from util.encoders import open_clip_pair
         from util.extraction import extract
 
@@ -104,7 +104,7 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
 def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     """The small CLIP's embeddings of pictures that it was not trained on."""
 
-    from util.corpora import pictures
+    from util.corpora.generated import pictures
     from util.encoders import small_clip
     from util.encoders.small_clip_evaluation import TEST_SEED
 
@@ -115,7 +115,7 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     source = {
         "model": "small CLIP, util/data/small_clip.safetensors",
         "sha256": files.sha256(small_clip.CHECKPOINT),
-        "data": "generated scenes (util.corpora.pictures), of all combinations of attributes, never trained on",
+        "data": "generated scenes (util.corpora.generated), of all combinations of attributes, never trained on",
         "split": "all",
         "seed": seed,
         "caption_rule": "one caption for each picture, of mixed forms",

@@ -25,11 +25,12 @@ import pandas as pd
 from matplotlib.ticker import NullLocator
 from tqdm import tqdm
 
-from util import UserError, cli, figures, files, published, records, simulations
-from util.arrays import as_count, as_numbers
+import mismatched_pairs as simulations
+from globe import draw_pairs
+from mismatch import mismatched
+from util import UserError, cli, figures, files, published, records
 from util.contrastive import LEAST_TEMPERATURE
-from util.globe import draw_pairs
-from util.mismatch import mismatched
+from util.numerics.arrays import as_count, as_numbers
 
 NAME = "simulation"
 CLIP_TEMPERATURE, DRAWN_TEMPERATURE = 1 / 100, 1 / 50

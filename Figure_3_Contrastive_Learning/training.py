@@ -25,16 +25,16 @@ from typing import Literal
 
 import pandas as pd
 
+import trainable
+import training_claims as training_claims
+import training_figure as training_figure
+import training_pairs
+from trainable import SMALL, Trainable
+from training_runs import Bench, Outcome, Run, perform
 from util import cli, figures, files, records
-from util.arrays import as_count
-from util.corpora import training_pairs
-from util.encoders import trainable
-from util.encoders.trainable import SMALL, Trainable
 from util.errors import UserError
+from util.numerics.arrays import as_count
 from util.training import TrainingSettings, batch_indices, distributed
-from util.training import claims as training_claims
-from util.training import figure as training_figure
-from util.training.experiments import Bench, Outcome, Run, perform
 
 NAME = "training"
 PAPER_TEMPERATURES = (1.0, 1 / 10, 1 / 20, 1 / 30, 1 / 50, 1 / 100)

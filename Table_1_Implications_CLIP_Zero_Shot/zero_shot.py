@@ -23,10 +23,16 @@ import pandas as pd
 import tyro
 from tqdm import tqdm
 
+import checks
+import embedded_tasks as sources
+import evaluation
+import kept
+import published_gains
+import zero_shot_claims as claims
+import zero_shot_figure as figure
+from prepared import Prepared
 from util import UserError, cli, figures, files, interventions, published, records
 from util.geometry import Side
-from util.zero_shot import checks, claims, evaluation, figure, kept, published_gains, sources
-from util.zero_shot.prepared import Prepared
 
 NAME = "zero_shot"
 FROM_COUNTS = {

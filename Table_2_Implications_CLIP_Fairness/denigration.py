@@ -21,14 +21,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+import audited_data as sources
+import published_counts as published
+from denigration_claims import answers, in_words
+from denigration_figure import draw_curves, draw_directions, draw_table
 from util import UserError, cli, figures, files, records
-from util.arrays import as_count
-from util.fairness import published, sources
-from util.fairness.answers import answers, in_words
 from util.fairness.audit import Audit, audit, confusion, true_classes
 from util.fairness.disparity import accuracy_cost, disparity
-from util.fairness.figure import draw_curves, draw_directions, draw_table
 from util.geometry import Side, shift
+from util.numerics.arrays import as_count
 from util.published import values
 from util.zero_shot.shifted import predict
 

@@ -60,7 +60,8 @@ def depth(settings: Settings) -> dict:
 
 def encoding(settings: Settings) -> tuple[list[dict], list[dict]]:
     """Pictures and captions beside the plain loop, and the least cosine to its embeddings."""
-    from util.corpora import photographs, pictures
+    from util.corpora import photographs
+    from util.corpora.generated import pictures
     from util.encoders import open_clip_pair
 
     plain = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu")

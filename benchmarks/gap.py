@@ -23,8 +23,8 @@ from run import pairs, row, seconds
 from util import Embeddings, cli, files, records
 from util.embeddings import Stored
 from util.measures import measure
-from util.moments import pair_moments
-from util.reduction import umap_coordinates
+from util.numerics.moments import pair_moments
+from util.numerics.reduction import umap_coordinates
 
 WIDTH, CHUNK = 512, 50_000
 

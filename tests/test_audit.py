@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from util import UserError, statistics
+from util import UserError
 from util.fairness import counts
 from util.fairness.audit import Audit, Faces, audit, confusion, true_classes
 from util.fairness.declared import BADGES, Declared
+from util.numerics import statistics
 
 CONTRACT = "shift, signed_gap_distance, accuracy, race, n, crime_related, non_human, sum, ci_low, ci_high, p_value"
 

@@ -3,7 +3,7 @@
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from util.encoders import byte_pairs
+from systems import byte_pairs
 
 CAPTIONS = ["a cat", "", "Two DOGS on a bench!", "x " * 50]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from systems import byte_pairs, clasp
 from util import UserError
-from util.encoders import byte_pairs, clasp
 
 TINY = clasp.Sizes(width=16, depth=3, heads=2, head_width=8, mlp=2, text=32, sequence=20)
 SEQUENCES = ["MKV", "ACDEFGHIKLMNPQRSTVWY" * 3, "", "WWWWWW", "MKVXMKV"]

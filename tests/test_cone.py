@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import erf
 
 import reference
-from util import UserError, cone, published, statistics
+from util import UserError, cone, published
+from util.numerics import statistics
 
 DIRECT = {
     "sigmoid": lambda h: 1 / (1 + np.exp(-h)),

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 import reference
 from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
-from util import _sweep_kernel, contrastive, geometry
+from util import contrastive, geometry
 from util.contrastive import contrastive_loss, sweep
 from util.errors import UserError
+from util.numerics import _sweep_kernel
 
 
 def collapsed_but_for_some(rng, n=120, d=24):

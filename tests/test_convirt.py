@@ -9,8 +9,8 @@ import torchvision
 from PIL import Image
 from torch.nn.functional import normalize
 
+from systems import byte_pairs, convirt
 from util import UserError
-from util.encoders import byte_pairs, convirt
 
 TINY = convirt.Sizes(resnet="resnet18", width=32, layers=2, heads=4, mlp=48, context=16, dim=24)
 REPORTS = ["no pleural effusion", "heart size is normal", "", "clear " * 50, "clear lungs"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from util.corpora import drawing, pictures
-from util.corpora import scenes as scene_corpus
-from util.corpora.digits import handwriting
+from util.corpora.generated import drawing, pictures
+from util.corpora.generated import scenes as scene_corpus
+from util.corpora.generated.digits import handwriting
 from util.errors import UserError
 
 FROZEN_CAPTIONS = [

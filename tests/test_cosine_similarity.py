@@ -13,7 +13,7 @@ from test_coco import write_folder
 from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora import coco
 from util.encoders import open_clip_pair, resnet
-from util.statistics import prediction_interval
+from util.numerics.statistics import prediction_interval
 
 script = scripts.load("Figure_2_Cone_Effect/cosine_similarity.py")
 COLUMNS = ["encoder", "weights", "input", "seed", "n", "mean", "std", "min", "q25", "median", "q75", "max"]

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 import reference
-from util import cosines
 from util.errors import UserError
 from util.geometry import cosine_statistics, mean_cosine
+from util.numerics import cosines
 
 
 def check_against_all_pairs(x, stats, tolerance=1e-6):

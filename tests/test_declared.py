@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from util import UserError, published
-from util.corpora import pictures
+from util.corpora.generated import pictures
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 
 HUB = ("East Asian", "Indian", "Black", "White", "Middle Eastern", "Latino_Hispanic", "Southeast Asian")

@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+import audited_data as sources
+import denigration_claims as answers
+import denigration_figure as figure
 import reference
 import scripts
 import test_coco
@@ -18,7 +21,6 @@ from test_open_clip_pair import TINY
 from util import Embeddings, cli, geometry, published, records
 from util.corpora import coco, hub
 from util.encoders import open_clip_pair
-from util.fairness import answers, figure, sources
 from util.fairness.audit import Faces, audit
 from util.fairness.declared import BADGES, ENDS, FAIRFACE, NEEDED_GROUPS, RESULT_COLUMNS, Declared
 from util.fairness.disparity import accuracy_cost, disparity

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import scripts
-from util import UserError, cone, published, records, statistics
+from util import UserError, cone, published, records
+from util.numerics import statistics
 
 script = scripts.load("Figure_2_Cone_Effect/depth.py")
 CONTRACT = ["activation", "bias", "layers", "seed", "mean_cosine", "mean_cosine_with_self"]

@@ -9,7 +9,8 @@ import pytest
 import tyro
 
 import scripts
-from util import cli, commands, readme
+from util import cli, commands
+from util.reporting import readme
 
 ROOT = scripts.REPOSITORY
 DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]

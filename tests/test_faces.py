@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+import faces
 from util import UserError
-from util.corpora import faces, hub
+from util.corpora import hub
 from util.fairness.declared import FAIRFACE, Declared
 from util.published import NoConnection
 

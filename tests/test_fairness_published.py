@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+import published_counts as published
 from util import published as values
-from util import statistics
-from util.fairness import counts, published
+from util.fairness import counts
 from util.fairness.audit import Faces, audit, confusion
 from util.fairness.declared import Declared
+from util.numerics import statistics
 
 TABLE = values.values()["table_2"]
 PRINTED = {0.0: ("default_percent", "confusion_default"), -0.2: ("shift_-0.20_percent", "confusion_shift_-0.20")}

@@ -3,7 +3,8 @@
 import nbformat
 
 import scripts
-from util import cli, notebooks
+from util import cli
+from util.reporting import notebooks
 
 NOTEBOOK = scripts.REPOSITORY / "Figure_1_Modality_Gap" / "figure_1.ipynb"
 

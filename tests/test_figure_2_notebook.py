@@ -4,7 +4,8 @@ import nbformat
 import pytest
 
 import scripts
-from util import UserError, cli, notebooks
+from util import UserError, cli
+from util.reporting import notebooks
 
 FOLDER = scripts.REPOSITORY / "Figure_2_Cone_Effect"
 NAMES = ("cosine_similarity", "depth", "initializations", "theorems")

@@ -3,7 +3,8 @@
 import nbformat
 
 import scripts
-from util import cli, notebooks
+from util import cli
+from util.reporting import notebooks
 
 FOLDER = scripts.REPOSITORY / "Figure_3_Contrastive_Learning"
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from systems import moving, radiographs, random_proteins
+from systems.proteins import ALPHABET
 from util import UserError
-from util.corpora import moving, pictures, radiographs, random_proteins, scenes
-from util.corpora.generated import GENERATED
-from util.corpora.proteins import ALPHABET
+from util.corpora.generated import pictures, scenes
+from util.corpora.generated.captioned_scenes import GENERATED
 from util.encoders import small_clip
 from util.encoders.small_clip_evaluation import TEST_SEED
 

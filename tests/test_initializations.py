@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import scripts
-from util import UserError, cli, reduction
+from util import UserError, cli
 from util import records as record_files
+from util.numerics import reduction
 
 script = scripts.load("Figure_2_Cone_Effect/initializations.py")
 

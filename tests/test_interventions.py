@@ -10,7 +10,7 @@ import reference
 from util import geometry
 from util.errors import UserError
 from util.interventions import KINDS, Ablation, Centring, Procrustes, ReAlign, Shift
-from util.training.procrustes import orthogonal_map
+from util.numerics.procrustes import orthogonal_map
 
 HALF = np.sqrt(0.5)
 FITS = {

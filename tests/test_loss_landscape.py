@@ -14,7 +14,8 @@ import reference
 import scripts
 from test_coco import write_folder
 from test_open_clip_pair import TINY
-from util import Embeddings, UserError, cli, notebooks, records, report
+from util import Embeddings, UserError, cli, records
+from util.reporting import notebooks, report
 
 SCRIPT = "Figure_3_Contrastive_Learning/loss_landscape.py"
 script = scripts.load(SCRIPT)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mismatch
 import reference
-from util import UserError, contrastive, mismatch, sphere
+import sphere
+from util import UserError, contrastive
 
 TEMPERATURES = (1.0, 0.1, 0.01)
 

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from util import UserError, arrays, geometry
-from util.moments import moments, pair_moments
+from util import UserError, geometry
+from util.numerics import arrays
+from util.numerics.moments import moments, pair_moments
 
 BY_ROW = np.array([[0, 0], [1, 1]])
 X = np.array([[3.0, 4.0], [0.0, 2.0]])  # unit rows (0.6, 0.8), (0, 1)
@@ -140,9 +141,10 @@ def test_a_mapped_file_of_any_dtype_is_converted_a_block_at_a_time(rng, tmp_path
     np.save(tmp_path / "x.npy", x)
     asked = []
     monkeypatch.setattr(
-        "util.arrays._as_tensor", lambda x, name, before=arrays._as_tensor: asked.append(len(x)) or before(x, name)
+        "util.numerics.arrays._as_tensor",
+        lambda x, name, before=arrays._as_tensor: asked.append(len(x)) or before(x, name),
     )
-    monkeypatch.setattr("util.arrays.row_blocks.__defaults__", ("x", 8))
+    monkeypatch.setattr("util.numerics.arrays.row_blocks.__defaults__", ("x", 8))
     found = moments(np.load(tmp_path / "x.npy", mmap_mode="c"))
     assert found.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
     assert max(asked) == 8

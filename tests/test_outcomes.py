@@ -6,7 +6,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from util import UserError
-from util.statistics import bootstrap_counts
+from util.numerics.statistics import bootstrap_counts
 from util.zero_shot import metrics
 from util.zero_shot.outcomes import BOOTSTRAP, Outcomes, distinct_rows
 

@@ -16,14 +16,17 @@ from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 
+import faces
 import test_coco
 import test_faces
 from test_open_clip_pair import TINY
 from util import UserError, commands, figures, published, records
-from util.corpora import coco, faces, hub
+from util.corpora import coco, hub
 from util.encoders import open_clip_pair
-from util.paper import resolve, resources, state, steps
-from util.paper import run as paper
+from util.reporting import paper_needs as resources
+from util.reporting import paper_run as paper
+from util.reporting import paper_steps as steps
+from util.reporting import resolve, state
 
 SCRIPT = '''
 """A stand-in: its record is a copy of one that was made before, with the settings of its own command line."""
@@ -190,7 +193,7 @@ def test_a_damaged_record_of_a_step_that_fails_again_hides_neither_that_nor_the_
 
 
 def test_a_notebook_is_executed_when_all_that_it_reads_is_there(whole, monkeypatch, capsys):
-    from util import notebooks
+    from util.reporting import notebooks
 
     (whole.root / PLACES["depth"] / "figure_2.ipynb").write_text("{}")
     done = []
@@ -205,7 +208,7 @@ def test_a_notebook_is_executed_when_all_that_it_reads_is_there(whole, monkeypat
 
 
 def test_a_notebook_that_fails_is_named_at_the_end(whole, monkeypatch):
-    from util import notebooks
+    from util.reporting import notebooks
 
     def fail(notebook, *_):
         raise UserError(f"{notebook.name}: a cell failed: NameError: nothing")
@@ -423,7 +426,7 @@ def small_pictures(figure, folder, name):
 
 
 def test_table_2_runs_on_files_of_the_hubs_schema_and_is_kept(downloaded, tmp_path, monkeypatch, capsys):
-    from util import notebooks
+    from util.reporting import notebooks
 
     done = []
     monkeypatch.setattr(paper, "_call", in_this_process)

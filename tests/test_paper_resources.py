@@ -13,11 +13,17 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+import faces
 from util import UserError, published
-from util.corpora import coco, faces, tasks
-from util.paper import dry, estimate, resolve, resources, run, steps
-from util.paper.resolve import Asker, Ranged
-from util.paper.resources import Resource
+from util.corpora import coco, tasks
+from util.reporting import paper_dry as dry
+from util.reporting import paper_estimate as estimate
+from util.reporting import paper_needs as resources
+from util.reporting import paper_run as run
+from util.reporting import paper_steps as steps
+from util.reporting import resolve
+from util.reporting.paper_needs import Resource
+from util.reporting.resolve import Asker, Ranged
 
 COMMIT = "c" * 40
 TABLE = io.BytesIO()

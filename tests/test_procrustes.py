@@ -11,8 +11,8 @@ from scipy.stats import ortho_group
 import tiny
 from util.errors import UserError
 from util.geometry import gap_distance, unit_rows
+from util.numerics.procrustes import absorbed, mapped, orthogonal_map
 from util.training import TrainingSettings, embed, train
-from util.training.procrustes import absorbed, mapped, orthogonal_map
 
 PLAIN = TrainingSettings(
     steps=5, batch=16, optimizer="sgd", schedule="constant", learning_rate=0.5, temperature=0.1, log_every=1

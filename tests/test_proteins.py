@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from systems import proteins
 from util import UserError
-from util.corpora import proteins
 
 FASTA = """>sp|P1|ONE  A short protein, of two  lines
 MKV

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import published_gains
+from published_gains import area_standard_error, correlation_needed, count_range
 from util import UserError, published
-from util.statistics import mcnemar
-from util.zero_shot import published_gains
-from util.zero_shot.published_gains import area_standard_error, correlation_needed, count_range
+from util.numerics.statistics import mcnemar
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from util import UserError, readme, records, report
+from util import UserError, records
 from util.files import publishing, replacing
+from util.reporting import readme, report
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 
 import reference
 from util import UserError
-from util.reduction import joint_pca, svd_coordinates
+from util.numerics.reduction import joint_pca, svd_coordinates
 
 
 def test_points_on_a_line_by_hand():

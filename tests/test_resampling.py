@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from util import UserError
-from util.statistics import mcnemar
+from util.numerics.statistics import mcnemar
 from util.zero_shot import resampling
 from util.zero_shot.outcomes import Outcomes
 from util.zero_shot.resampling import alike, largest_gain_p_values, paired_p_value, signed_counts, signed_gains

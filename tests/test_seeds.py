@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seeded_embeddings import embed
 from test_coco import write_folder
 from util import UserError
 from util.corpora import inputs, photographs
 from util.encoders import resnet
 from util.encoders.named import Named
-from util.seeds import embed
 
 RESNET = Named("torchvision", "resnet18")
 
@@ -106,7 +106,9 @@ def test_a_cache_that_cannot_be_written_is_named_and_done_without(tmp_path, monk
 def test_a_disk_that_is_full_costs_nothing_but_the_cache(monkeypatch):
     from safetensors import SafetensorError
 
-    monkeypatch.setattr("util.seeds.save_file", lambda *a, **k: (_ for _ in ()).throw(SafetensorError("no space")))
+    monkeypatch.setattr(
+        "seeded_embeddings.save_file", lambda *a, **k: (_ for _ in ()).throw(SafetensorError("no space"))
+    )
     said = []
     (one,) = embed(RESNET, [inputs.noise("image", 2, 0)], [0], device="cpu", say=said.append)
     assert one.rows.shape == (2, 512)

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from util import UserError
-from util.statistics import wilson_interval
+from util.numerics.statistics import wilson_interval
 from util.zero_shot.resampling import largest_gain_p_values
 from util.zero_shot.selection import Outcomes, best, halves, held_out, on_test
 

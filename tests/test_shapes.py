@@ -9,15 +9,22 @@ import sys
 
 import pytest
 
+from scripts import REPOSITORY as ROOT
+
 CHECKED_CALLS = """
 from jaxtyping import install_import_hook
 
-MODULES = ["geometry", "moments", "separability", "cosines", "contrastive", "reduction", "cone", "variance"]
-MODULES += ["statistics", "theorems", "training.losses", "training.procrustes"]
-with install_import_hook([f"util.{name}" for name in MODULES], "beartype.beartype"):
+import sys
+
+sys.path.append("Figure_2_Cone_Effect")
+MODULES = ["geometry", "separability", "contrastive", "cone", "variance", "training.losses"]
+MODULES += [f"numerics.{name}" for name in ("moments", "cosines", "reduction", "statistics", "procrustes")]
+with install_import_hook([*(f"util.{name}" for name in MODULES), "theorem_trials"], "beartype.beartype"):
     import numpy as np
     import torch
-    from util import cone, contrastive, geometry, moments, reduction, separability, statistics, theorems, variance
+    from util import cone, contrastive, geometry, separability, variance
+    from util.numerics import moments, procrustes, reduction, statistics
+    import theorem_trials as theorems
 
 rng = np.random.default_rng(0)
 x = geometry.unit_rows(rng.normal(size=(30, 8)).astype(np.float32) + 0.5)
@@ -39,7 +46,7 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
 assert isinstance(separability.separability(x, y), float)
 assert len(separability.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)[1]) == 7
 assert reduction.svd_coordinates(x).shape == (30, 2)
-from util.training import losses, procrustes
+from util.training import losses
 
 assert procrustes.orthogonal_map(x, y).shape == (8, 8)
 for loss in losses.LOSSES.values():
@@ -76,15 +83,20 @@ TABLE_CALLS = """
 import pathlib, tempfile
 from jaxtyping import install_import_hook
 
-MODULES = ["statistics", "extraction", "parts", "corpora.labelled"]
+import sys
+
+sys.path.append("Table_2_Implications_CLIP_Fairness")
+MODULES = ["numerics.statistics", "extraction", "parts", "corpora.labelled"]
 MODULES += [f"zero_shot.{name}" for name in ("shifted", "metrics", "outcomes", "resampling", "selection")]
 MODULES += [f"interventions.{name}" for name in ("intervention", "moves", "linear", "calibration")]
-MODULES += [f"fairness.{name}" for name in ("counts", "attributes", "declared", "audit", "disparity", "published")]
-with install_import_hook([f"util.{name}" for name in MODULES], "beartype.beartype"):
+MODULES += [f"fairness.{name}" for name in ("counts", "attributes", "declared", "audit", "disparity")]
+with install_import_hook([*(f"util.{name}" for name in MODULES), "published_counts"], "beartype.beartype"):
     import numpy as np
     import torch
-    from util import interventions, statistics
-    from util.fairness import audit, declared, disparity, published
+    from util import interventions
+    from util.fairness import audit, declared, disparity
+    from util.numerics import statistics
+    import published_counts as published
     from util.zero_shot import metrics, outcomes, resampling, selection, shifted
 from util import geometry
 
@@ -139,5 +151,5 @@ print("shapes hold")
 
 @pytest.mark.parametrize("calls", [CHECKED_CALLS, TABLE_CALLS], ids=["figures", "tables"])
 def test_the_shapes_in_the_docstrings_and_annotations_hold(calls):
-    done = subprocess.run([sys.executable, "-c", calls], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", calls], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.stdout.strip() == "shapes hold", done.stderr[-3000:]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mismatched_pairs as simulations
 import reference
 import scripts
-from util import UserError, published, records, simulations
+from util import UserError, published, records
 
 script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
 CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]

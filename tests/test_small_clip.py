@@ -14,7 +14,7 @@ from open_clip.model import CLIP
 from PIL import Image
 from safetensors.torch import save_file
 
-from util.corpora import pictures
+from util.corpora.generated import pictures
 from util.encoders import small_clip, small_clip_evaluation
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
 from util.errors import UserError
@@ -24,12 +24,12 @@ from util.training import TrainingSettings
 
 CHECKED_CALLS = """
 from jaxtyping import install_import_hook
-MODULES = ["util.corpora." + name for name in ("collection", "drawing", "scenes", "digits", "badges", "pictures")]
+MODULES = ["util.corpora.generated." + name for name in ("collection", "drawing", "scenes", "digits", "badges", "pictures")]
 MODULES += ["util.encoders.small_clip", "util.training"]
 with install_import_hook(MODULES, "beartype.beartype"):
     import numpy as np
     from util import training
-    from util.corpora import pictures
+    from util.corpora.generated import pictures
     from util.encoders import small_clip
 clip = small_clip.random(0)
 corpus = pictures.training_corpus(40, 0)

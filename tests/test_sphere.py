@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import reference
-from util import UserError, sphere
+import sphere
+from util import UserError
 
 
 def test_the_texts_move_on_their_meridians_and_the_images_stay_on_the_equator():

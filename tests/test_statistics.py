@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from util import UserError, statistics
+from util import UserError
+from util.numerics import statistics
 
 
 def test_the_prediction_interval_of_two_values_by_hand():

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from util import UserError, published, readme, records, report, summary
-from util.paper import numbers, readings, state
-from util.paper.state import Outcome
-from util.paper.steps import STEPS
+from util import UserError, published, records
+from util.reporting import comparisons as summary
+from util.reporting import numbers, readings, readme, report, state
+from util.reporting.paper_steps import STEPS
+from util.reporting.state import Outcome
 
 TABLE = pd.DataFrame({"layers": [0, 1], "published": [0.1, 0.2], "low": [0.05, 0.31], "high": [0.15, 0.33]})
 

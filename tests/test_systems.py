@@ -5,9 +5,10 @@ import socket
 import open_clip
 import pytest
 
+from systems import clasp, convirt, x_clip
+from systems.registry import SYSTEMS
 from util import UserError, published
-from util.encoders import clasp, convirt, open_clip_pair, x_clip
-from util.encoders.systems import SYSTEMS
+from util.encoders import open_clip_pair
 from util.encoders.tower import NAMES
 
 

@@ -3,7 +3,8 @@
 import nbformat
 
 import scripts
-from util import cli, notebooks
+from util import cli
+from util.reporting import notebooks
 
 NOTEBOOK = scripts.REPOSITORY / "Table_1_Implications_CLIP_Zero_Shot" / "table_1.ipynb"
 

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+import _relu_kernel
+import arc_cosine
 import test_variance
-from util import UserError, _relu_kernel, arc_cosine, cone, statistics, theorems
+import theorem_trials as theorems
+from util import UserError, cone
+from util.numerics import statistics
 
 CORRELATIONS = st.floats(-0.999, 0.999)
 

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import arc_cosine
 import scripts
-from util import arc_cosine, records, theorem_tables
+import theorem_tables
+from util import records
 
 script = scripts.load("Figure_2_Cone_Effect/theorems.py")
 CONTRACT = [

@@ -16,15 +16,17 @@ from safetensors.torch import save_file
 
 import reference
 import scripts
+import trainable
+import training_claims as training_claims
+import training_figure as training_figure
+import training_pairs
+import training_runs as experiments
 from test_coco import write_folder
 from test_open_clip_pair import TINY
+from training_measures import SHIFTS, Meter, landscape, recall_at_1
 from util import UserError, records
-from util.corpora import training_pairs
-from util.encoders import open_clip_pair, trainable
-from util.training import claims as training_claims
-from util.training import experiments, procrustes
-from util.training import figure as training_figure
-from util.training.measures import SHIFTS, Meter, landscape, recall_at_1
+from util.encoders import open_clip_pair
+from util.numerics import procrustes
 
 SCRIPT = "Figure_3_Contrastive_Learning/training.py"
 script = scripts.load(SCRIPT)

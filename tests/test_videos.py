@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from systems import videos
 from util import UserError
-from util.corpora import videos
 from util.corpora.captioned import Unreadable
 
 SIDE = 64

@@ -11,9 +11,10 @@ import transformers
 from PIL import Image
 from torch.nn.functional import normalize
 
+from systems import x_clip
 from test_hugging_face import CONTEXT, clip_tokenizer
 from util import UserError
-from util.encoders import hugging_face, x_clip
+from util.encoders import hugging_face
 
 FRAMES, SIDE = 3, 32
 CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50, "cats"]

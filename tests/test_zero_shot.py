@@ -13,13 +13,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+import embedded_tasks as sources
+import evaluation
+import kept
 import scripts
+import zero_shot_claims as claims
+import zero_shot_figure as figure
 from test_coco import write_folder
 from test_open_clip_pair import TINY
 from util import Embeddings, UserError, cli, geometry, interventions, published, records
-from util.corpora import pictures, tasks
+from util.corpora import tasks
+from util.corpora.generated import pictures
 from util.encoders import small_clip
-from util.zero_shot import claims, evaluation, figure, kept, sources
 
 script = scripts.load("Table_1_Implications_CLIP_Zero_Shot/zero_shot.py")
 QUICK = {"shift_step": 2.5, "resamples": 20, "permutations": 20, "captioned": 40}

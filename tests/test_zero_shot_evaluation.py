@@ -7,13 +7,16 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, top_k_accuracy_score
 
+import embedded_tasks as sources
+import evaluation
+import prepared
+from evaluation import CURVE_COLUMNS, TABLE_COLUMNS, Protocol, evaluate
+from prepared import Prepared
 from util import Embeddings, UserError, cli, geometry
-from util.corpora import pictures
 from util.corpora.captioned import Unreadable
+from util.corpora.generated import pictures
 from util.corpora.tasks import Task
-from util.zero_shot import evaluation, prepared, selection, sources
-from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, Protocol, evaluate
-from util.zero_shot.prepared import Prepared
+from util.zero_shot import selection
 
 SHIFTS = np.array([-1.0, 0.0, 0.5, 2.0])
 CONTRACT = ["dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side"]

@@ -7,8 +7,8 @@ util.geometry.gap_distance(images, texts)
 util.contrastive.sweep(images, texts, shifts=[0, 0.25], temperatures=[0.01])
 """
 
-from util import contrastive, geometry
-from util.embeddings import Embeddings
-from util.errors import UserError
+from . import contrastive, geometry
+from .embeddings import Embeddings
+from .errors import UserError
 
 __all__ = ["Embeddings", "UserError", "contrastive", "geometry"]

@@ -1,5 +1,5 @@
 """``python -m util``: the same as ``modality-gap``."""
 
-from util.commands import main
+from .commands import main
 
 main()

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import tyro
 
-from util.arrays import as_count
-from util.errors import UserError
-from util.records import REPOSITORY
+from .errors import UserError
+from .numerics.arrays import as_count
+from .records import REPOSITORY
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]

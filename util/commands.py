@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from util import cli, interventions, published, readme, records, report
-from util.embeddings import Embeddings, Stored
-from util.errors import UserError
-from util.files import sha256
-from util.geometry import Side, gap_distance, shift
-from util.interventions.applied import first_and_last, replaced
-from util.measures import Measures, measure_all, pairs_of
-from util.moments import pair_moments
+from . import cli, interventions, published, records
+from .embeddings import Embeddings, Stored
+from .errors import UserError
+from .files import sha256
+from .geometry import Side, gap_distance, shift
+from .interventions.applied import first_and_last, replaced
+from .measures import Measures, measure_all, pairs_of
+from .numerics.moments import pair_moments
+from .reporting import readme, report
 
 Kind = Literal[*interventions.KINDS]
 
@@ -176,7 +177,7 @@ class Notebooks:
     """The folder that holds one folder of records for each figure or table."""
 
     def __call__(self) -> None:
-        from util import notebooks
+        from .reporting import notebooks
 
         for path in notebooks.execute_all(self.outputs):
             cli.say(f"[notebooks] wrote {path}")
@@ -192,7 +193,7 @@ class Results:
     def __call__(self) -> None:
         for line in readme.publish_results(self.outputs):
             cli.say(f"[results] {line}")
-        from util import notebooks
+        from .reporting import notebooks
 
         for path in notebooks.refresh_committed():
             cli.say(f"[results] executed {path.relative_to(records.REPOSITORY)}")
@@ -225,7 +226,8 @@ class Paper:
     """Run steps again whose records left something out."""
 
     def __call__(self) -> None:
-        from util.paper import dry, run
+        from .reporting import paper_dry as dry
+        from .reporting import paper_run as run
 
         chosen = {name: getattr(self, name) for name in ("output", "device", "coco", "only", "extra")}
         options = run.Options(**chosen, again=self.again, left_out=self.left_out)
@@ -245,7 +247,7 @@ class TrainSmallClip:
     """Seed of the weights, the corpus and the order of the data."""
 
     def __call__(self) -> None:
-        from util.encoders.small_clip_training import train_small_clip
+        from .encoders.small_clip_training import train_small_clip
 
         train_small_clip(self.output, seed=self.seed)
 

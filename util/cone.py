@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from util import geometry
-from util.arrays import as_count
-from util.errors import UserError
-from util.variance import SeedVariance, seed_variance
+from . import geometry
+from .errors import UserError
+from .numerics.arrays import as_count
+from .variance import SeedVariance, seed_variance
 
 __all__ = [
     "ACTIVATIONS",

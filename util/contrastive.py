@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from util import _sweep_kernel
-from util.arrays import as_count, as_numbers, as_unit_pair
-from util.errors import UserError
-from util.geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
+from .errors import UserError
+from .geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
+from .numerics import _sweep_kernel
+from .numerics.arrays import as_count, as_numbers, as_unit_pair
 
 __all__ = ["SweepLosses", "contrastive_loss", "sweep", "sweep_both"]
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from util import formats
-from util.arrays import as_matrix, nonzero_norms, rows_shape
-from util.errors import UserError
-from util.formats import TEXT
-from util.geometry import unit_rows
+from . import formats
+from .errors import UserError
+from .formats import TEXT
+from .geometry import unit_rows
+from .numerics.arrays import as_matrix, nonzero_norms, rows_shape
 
 RESERVED = ("labels", "pairs")
 NAME = re.compile(r"\w[\w .+-]*")

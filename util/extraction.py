@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from util import parts
-from util.corpora.captioned import WORDS, Captioned
-from util.embeddings import Embeddings
-from util.encoders.pair import EncoderPair
-from util.errors import UserError
-from util.files import cache_folder
+from . import parts
+from .corpora.captioned import WORDS, Captioned
+from .embeddings import Embeddings
+from .encoders.pair import EncoderPair
+from .errors import UserError
+from .files import cache_folder
 
 FORMAT = 2
 """Raise it when extraction itself changes, so that nothing made before is taken for the new.

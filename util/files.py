@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from util.errors import UserError
+from .errors import UserError
 
 CACHE_VARIABLE = "MODALITY_GAP_DATA"
 

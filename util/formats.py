@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from util.errors import UserError
-from util.files import replacing
+from .errors import UserError
+from .files import replacing
 
 TEXT = "text"
 FORMATS = (".npy", ".npz", ".safetensors")

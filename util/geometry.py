@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from util.arrays import (
+from .errors import UserError
+from .numerics.arrays import (
     as_matrix,
     as_numbers,
     as_pair,
@@ -24,9 +25,8 @@ from util.arrays import (
     result_dtype,
     row_norms,
 )
-from util.cosines import CosineStatistics, cosine_statistics
-from util.errors import UserError
-from util.moments import PairMoments, moments, pair_moments
+from .numerics.cosines import CosineStatistics, cosine_statistics
+from .numerics.moments import PairMoments, moments, pair_moments
 
 __all__ = [
     "CosineStatistics",
@@ -333,7 +333,7 @@ def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None
 
     Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
     1e-3 under D(matched). Self-pairs are excluded; their training log includes them. Where several texts share an
-    image, ``util.moments.pair_moments`` counts each row of a modality once. O(nd).
+    image, ``util.numerics.moments.pair_moments`` counts each row of a modality once. O(nd).
     """
     return _paired(x, y, least_rows=2).relative_gap
 

@@ -5,9 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from util.embeddings import Embeddings, Stored
-from util.moments import pair_moments
-from util.separability import MOST, sample, separability
+from .embeddings import Embeddings, Stored
+from .numerics.moments import pair_moments
+from .separability import MOST, sample, separability
 
 
 @dataclass(frozen=True)

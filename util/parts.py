@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from util.corpora.captioned import Readable
-from util.errors import UserError
-from util.files import replacing
+from .corpora.captioned import Readable
+from .errors import UserError
+from .files import replacing
 
 ITEMS = 512
 """About how many items a part holds; a whole number of batches."""

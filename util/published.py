@@ -17,9 +17,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from util.embeddings import Embeddings
-from util.errors import UserError
-from util.files import CACHE_VARIABLE, cache_folder, sha256
+from .embeddings import Embeddings
+from .errors import UserError
+from .files import CACHE_VARIABLE, cache_folder, sha256
 
 VALUES = Path(__file__).resolve().parent / "data" / "paper.json"
 WEIGHTS = ("trained", "random")

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from util.errors import UserError
-from util.files import sha256
+from .errors import UserError
+from .files import sha256
 
 SCHEMA_VERSION = 1
 PARTS = ("settings", "commit", "tables", "text_columns", "captions", "comparisons", "left_out", "results")

@@ -5,8 +5,8 @@ from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
-from util.errors import UserError
-from util.geometry import unit_rows
+from .errors import UserError
+from .geometry import unit_rows
 
 MOST = 2000
 """Rows of each modality from which a sample is taken: at 512 columns five fits take about a second."""

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from util import geometry
-from util.arrays import as_matrix
-from util.errors import UserError
+from . import geometry
+from .errors import UserError
+from .numerics.arrays import as_matrix
 
 Array = np.ndarray | Tensor
 
@@ -72,7 +72,7 @@ def explained_fractions(embeddings: Float[Array, "seeds items d"]) -> tuple[floa
 
 
 def seed_fractions_left_out(embeddings: Float[Array, "seeds items d"]) -> Float[np.ndarray, "seeds"]:
-    """``explained_by_seed`` without each of the seeds in turn, for ``util.statistics.jackknife_interval``.
+    """``explained_by_seed`` without each of the seeds in turn, for ``util.numerics.statistics.jackknife_interval``.
 
     Args:
         embeddings: float array (K, n, d), as ``seed_variance``, with K >= 3.

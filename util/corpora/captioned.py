@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from util.errors import UserError
+from ..errors import UserError
 
 Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.corpora import hub, labelled
-from util.corpora.captioned import Captioned, CaptionRule, assemble, checked_count, picture
-from util.errors import UserError
-from util.files import sha256
+from ..errors import UserError
+from ..files import sha256
+from . import hub, labelled
+from .captioned import Captioned, CaptionRule, assemble, checked_count, picture
 
 HUB_DATASET = "lmms-lab/COCO-Caption2017"
 HUB_REVISION = "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"

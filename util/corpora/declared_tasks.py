@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from util.corpora.labelled import Classes
-from util.errors import UserError
+from ..errors import UserError
+from .labelled import Classes
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "tasks.toml"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from util.corpora import tables
-from util.corpora.captioned import Captioned, CaptionRule, assemble, checked_count, picture
-from util.files import sha256
+from ..files import sha256
+from . import tables
+from .captioned import Captioned, CaptionRule, assemble, checked_count, picture
 
 
 def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:

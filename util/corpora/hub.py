@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.corpora import tables
-from util.errors import UserError
-from util.files import cache_folder
-from util.published import NoConnection, reachable
+from ..errors import UserError
+from ..files import cache_folder
+from ..published import NoConnection, reachable
+from . import tables
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A full commit, which names one version for ever; anything else may move."""

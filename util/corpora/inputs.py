@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from util.corpora import coco, photographs, pictures
-from util.encoders.tower import Modality, Tower
-from util.errors import UserError
+from ..encoders.tower import Modality, Tower
+from ..errors import UserError
+from . import coco, photographs
+from .generated import pictures
 
 NOISE = "noise"
 CHUNK = 64
@@ -88,7 +89,7 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     """Generated scenes, 32 x 32 pixels, and their captions."""
     _check_count(n, "the number of scenes")
     drawn = pictures.scenes(n, seed=seed, split="all")
-    about = {"dataset": "generated scenes (util.corpora.pictures)", "split": "all", "n": n, "seed": seed}
+    about = {"dataset": "generated scenes (util.corpora.generated.pictures)", "split": "all", "n": n, "seed": seed}
     pixels, captions = list(drawn.images), list(drawn.captions)
     images = Inputs("scenes", "image", n, {**about, "sha256": _digest(p.tobytes() for p in pixels)}, pixels)
     texts = {**about, "sha256": _digest(caption.encode() for caption in captions)}

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
-from util.corpora import hub
-from util.corpora.captioned import checked_count, picture
-from util.errors import UserError
+from ..errors import UserError
+from . import hub
+from .captioned import checked_count, picture
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """Ends of names, in lower case, of the files that count as pictures of a folder."""

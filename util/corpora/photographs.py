@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from util.arrays import as_count
+from ..numerics.arrays import as_count
 
 NAME = "crops of two photographs"
 SOURCE = "scikit-learn's sample images china.jpg and flower.jpg (640 x 427)"

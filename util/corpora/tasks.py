@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from util.corpora import coco, hub, labelled, tables
-from util.corpora import folder as pictures
-from util.corpora.captioned import Captioned, CaptionRule, assemble, picture
-from util.corpora.declared_tasks import SHIPPED, UNPINNED, Metric, Task, read
-from util.corpora.labelled import Labelled
-from util.errors import UserError
-from util.files import cache_folder
+from ..errors import UserError
+from ..files import cache_folder
+from . import coco, hub, labelled, tables
+from . import folder as pictures
+from .captioned import Captioned, CaptionRule, assemble, picture
+from .declared_tasks import SHIPPED, UNPINNED, Metric, Task, read
+from .labelled import Labelled
 
 __all__ = ["SHIPPED", "UNPINNED", "Metric", "Task", "folder_of", "load", "read"]
 

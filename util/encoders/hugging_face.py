@@ -16,19 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedConfig
 
-from util.cli import Device
-from util.encoders import repository
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import (
-    Modality,
-    Precision,
-    Tower,
-    checked_device,
-    normal_pixels,
-    resolve_precision,
-    uniform_tokens,
-)
-from util.errors import UserError
+from ..cli import Device
+from ..errors import UserError
+from . import repository
+from .pair import EncoderPair
+from .tower import Modality, Precision, Tower, checked_device, normal_pixels, resolve_precision, uniform_tokens
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """One of them is in every folder with a tokenizer. Without any, CLIP's would be made with three tokens."""

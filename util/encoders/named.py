@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from util.cli import Device
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import Modality, Pixels, Precision, Tower, checked_device, resolve_precision
-from util.errors import UserError
-from util.files import sha256
+from ..cli import Device
+from ..errors import UserError
+from ..files import sha256
+from .pair import EncoderPair
+from .tower import Modality, Pixels, Precision, Tower, checked_device, resolve_precision
 
 KINDS = {
     "torchvision": "torchvision:resnet18[:WEIGHTS]",
@@ -112,12 +112,12 @@ class Named:
         }
 
     def _torchvision(self, seed: int | None, device: Device, precision: Precision) -> list[Tower]:
-        from util.encoders import resnet
+        from . import resnet
 
         return [resnet.load(self.name, None if seed is not None else self.tag or resnet.PRETRAINED, seed or 0, device)]
 
     def _open_clip(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        from util.encoders import open_clip_pair
+        from . import open_clip_pair
 
         if seed is None and self.tag is None:
             raise UserError(f"open_clip:{self.name}: say which trained weights, for instance open_clip:ViT-B-32:openai")
@@ -126,12 +126,12 @@ class Named:
         return open_clip_pair.load(self.name, tag, seed or 0, device, precision, pixels)
 
     def _huggingface(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        from util.encoders import hugging_face
+        from . import hugging_face
 
         return hugging_face.load(self.name, seed is not None, seed or 0, device, precision)
 
     def _small_clip(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        from util.encoders import small_clip
+        from . import small_clip
 
         target = checked_device(device)
         if seed is None:

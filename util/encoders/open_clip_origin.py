@@ -15,8 +15,8 @@ from typing import Any
 
 import open_clip
 
-from util.errors import UserError
-from util.files import sha256
+from ..errors import UserError
+from ..files import sha256
 
 OWN = "own"
 """``pretrained`` of a repository or a folder: the weights that lie beside its configuration."""

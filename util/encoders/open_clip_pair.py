@@ -10,22 +10,14 @@ import torch
 from open_clip import hf_model
 from transformers import AutoConfig, PreTrainedConfig, dynamic_module_utils
 
-from util.cli import Device
-from util.corpora.hub import hub_or_cache
-from util.encoders import open_clip_origin, true_length
-from util.encoders.class_token import without_unread_tokens
-from util.encoders.open_clip_origin import Origin
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import (
-    Pixels,
-    Precision,
-    Tower,
-    checked_device,
-    normal_pixels,
-    resolve_precision,
-    uniform_tokens,
-)
-from util.errors import UserError
+from ..cli import Device
+from ..corpora.hub import hub_or_cache
+from ..errors import UserError
+from . import open_clip_origin, true_length
+from .class_token import without_unread_tokens
+from .open_clip_origin import Origin
+from .pair import EncoderPair
+from .tower import Pixels, Precision, Tower, checked_device, normal_pixels, resolve_precision, uniform_tokens
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

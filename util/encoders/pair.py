@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from util.encoders.tower import Tower
+from .tower import Tower
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging as reports
 
-from util.corpora.hub import hub_or_cache
-from util.errors import UserError
-from util.files import sha256
+from ..corpora.hub import hub_or_cache
+from ..errors import UserError
+from ..files import sha256
 
 CONFIGURATION = ("*.json", "*.txt", "*.model")
 WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"

@@ -8,9 +8,9 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from util.cli import Device
-from util.encoders.tower import Tower, checked_device, normal_pixels
-from util.errors import UserError
+from ..cli import Device
+from ..errors import UserError
+from .tower import Tower, checked_device, normal_pixels
 
 NAMES = tuple(torchvision.models.list_models(include="resnet*"))
 PRETRAINED = "IMAGENET1K_V1"

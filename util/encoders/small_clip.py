@@ -21,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from util.encoders import true_length
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import Tower, normal_pixels, uniform_tokens
-from util.errors import UserError
-from util.files import sha256
+from ..errors import UserError
+from ..files import sha256
+from . import true_length
+from .pair import EncoderPair
+from .tower import Tower, normal_pixels, uniform_tokens
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CONFIG = DATA / "small_clip.json"

@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Float
 
-from util.contrastive import sweep
-from util.corpora import pictures
-from util.encoders.small_clip import SmallClip
-from util.geometry import gap_distance, signed_gap_distances
-from util.statistics import wilson_interval
+from ..contrastive import sweep
+from ..corpora.generated import pictures
+from ..geometry import gap_distance, signed_gap_distances
+from ..numerics.statistics import wilson_interval
+from .small_clip import SmallClip
 
 TEST_SEED = 10_002
 """Seed of all test pictures; see ``small_clip_training`` for those of training and validation."""

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from util import files, records
-from util.contrastive import contrastive_loss
-from util.corpora import pictures
-from util.encoders import small_clip, small_clip_evaluation
-from util.encoders.small_clip import SmallClip, channels_first
-from util.errors import UserError
-from util.training import Pairs, TrainingSettings, train
+from .. import files, records
+from ..contrastive import contrastive_loss
+from ..corpora.generated import pictures
+from ..errors import UserError
+from ..training import Pairs, TrainingSettings, train
+from . import small_clip, small_clip_evaluation
+from .small_clip import SmallClip, channels_first
 
 COMMAND = "python -m util train-small-clip"
 

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from util.cli import Device, resolve_device
-from util.errors import UserError
+from ..cli import Device, resolve_device
+from ..errors import UserError
 
 Modality = Literal["image", "text", "video", "amino acid"]
 Precision = Literal["float32", "bfloat16", "auto"]

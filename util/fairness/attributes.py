@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from util.errors import UserError
+from ..errors import UserError
 
 
 class FaceClass(NamedTuple):

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from util.arrays import as_numbers
-from util.errors import UserError
-from util.fairness import counts
-from util.fairness.declared import NEEDED_GROUPS, Declared
-from util.statistics import mcnemar_p_values, wilson_limits
+from ..errors import UserError
+from ..numerics.arrays import as_numbers
+from ..numerics.statistics import mcnemar_p_values, wilson_limits
+from . import counts
+from .declared import NEEDED_GROUPS, Declared
 
 Amounts = Float[np.ndarray, "k"] | Sequence[float]
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from util import statistics
+from ..numerics import statistics
 
 Z_95 = float(stats.norm.ppf(0.975))
 
@@ -64,7 +64,7 @@ def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.n
 
 
 def holm(p_values: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k G"]:
-    """``util.statistics.holm`` of every row by itself, NaN staying NaN and counting for no test."""
+    """``util.numerics.statistics.holm`` of every row by itself, NaN staying NaN and counting for no test."""
     adjusted = np.full_like(p_values, np.nan)
     for row, there in enumerate(np.isfinite(p_values)):
         if there.any():

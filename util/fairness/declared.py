@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-from util.errors import UserError
-from util.fairness.attributes import Attribute, FaceClass, HarmWord
+from ..errors import UserError
+from .attributes import Attribute, FaceClass, HarmWord
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 FAIRFACE = DATA / "fairface.toml"

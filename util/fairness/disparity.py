@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from util.fairness import counts
-from util.fairness.audit import Amounts, Faces, checked, true_classes
-from util.fairness.declared import Declared
-from util.statistics import bootstrap_counts, mcnemar_p_values
+from ..numerics.statistics import bootstrap_counts, mcnemar_p_values
+from . import counts
+from .audit import Amounts, Faces, checked, true_classes
+from .declared import Declared
 
 RESAMPLES = 2000
 HALF = 0.5

@@ -6,10 +6,10 @@ new_images, _ = calibration.transform(x=new_images)
 interventions.save("centring.safetensors", calibration)
 """
 
-from util.interventions.calibration import KINDS, load, save
-from util.interventions.intervention import Effect, Intervention
-from util.interventions.linear import Ablation, Procrustes
-from util.interventions.moves import Centring, ReAlign, Shift
+from .calibration import KINDS, load, save
+from .intervention import Effect, Intervention
+from .linear import Ablation, Procrustes
+from .moves import Centring, ReAlign, Shift
 
 __all__ = [
     "KINDS",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from util.embeddings import Embeddings
+from ..embeddings import Embeddings
 
 
 def first_and_last(embeddings: Embeddings) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]:

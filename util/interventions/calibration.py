@@ -13,12 +13,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from util import records
-from util.errors import UserError
-from util.files import replacing
-from util.interventions.intervention import Intervention
-from util.interventions.linear import Ablation, Procrustes
-from util.interventions.moves import Centring, ReAlign, Shift
+from .. import records
+from ..errors import UserError
+from ..files import replacing
+from .intervention import Intervention
+from .linear import Ablation, Procrustes
+from .moves import Centring, ReAlign, Shift
 
 KINDS: dict[str, type[Intervention]] = {cls.kind: cls for cls in (Shift, Centring, ReAlign, Procrustes, Ablation)}
 SCHEMA_VERSION = 1

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from util import geometry
-from util.arrays import as_matrix, as_numbers, blocks, check_unit_rows, like, nonzero_norms, result_dtype
-from util.errors import UserError
-from util.geometry import Array
-from util.moments import PairMoments, pair_moments
+from .. import geometry
+from ..errors import UserError
+from ..geometry import Array
+from ..numerics.arrays import as_matrix, as_numbers, blocks, check_unit_rows, like, nonzero_norms, result_dtype
+from ..numerics.moments import PairMoments, pair_moments
 
 Modality = Literal["x", "y"]
 Moved = tuple[Float[Array, "n k"] | None, Float[Array, "m k"] | None]

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from util.arrays import as_count, as_unit_pair, blocks, result_dtype
-from util.errors import UserError
-from util.geometry import Array, unit_rows
-from util.interventions.intervention import Intervention, Modality, Moved, counted, renormalised
-from util.moments import moments
+from ..errors import UserError
+from ..geometry import Array, unit_rows
+from ..numerics.arrays import as_count, as_unit_pair, blocks, result_dtype
+from ..numerics.moments import moments
+from .intervention import Intervention, Modality, Moved, counted, renormalised
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,7 +21,7 @@ class Procrustes(Intervention):
     """Texts turned onto the rows that they pair with; the first modality stays where it is.
 
     Attributes:
-        rotation: float64 (d, d), orthogonal; y' = y @ rotation, ``util.training.procrustes.orthogonal_map``.
+        rotation: float64 (d, d), orthogonal; y' = y @ rotation, ``util.numerics.procrustes.orthogonal_map``.
         about: where it comes from.
 
     An isometry: cosines within the texts stay, and the inverse is exact. So does the norm of the text centroid: a gap
@@ -34,7 +34,7 @@ class Procrustes(Intervention):
     about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from util.training.procrustes import as_text_map
+        from ..numerics.procrustes import as_text_map
 
         turn = as_text_map(self.rotation, torch.empty(0, dtype=torch.float64)).numpy().copy()
         turn.setflags(write=False)
@@ -54,7 +54,7 @@ class Procrustes(Intervention):
 
         Trap: with fewer pairs than d the matrix is not unique and says little of other pairs.
         """
-        from util.training.procrustes import orthogonal_map
+        from ..numerics.procrustes import orthogonal_map
 
         a, b = as_unit_pair(x, y)
         turn = orthogonal_map(unit_rows(a.double()), unit_rows(b.double())).cpu().numpy()
@@ -67,7 +67,7 @@ class Procrustes(Intervention):
         return self._turned(rows, name, self.rotation.T)
 
     def _turned(self, rows: Tensor, name: Modality, rotation: np.ndarray) -> Tensor:
-        from util.training.procrustes import mapped
+        from ..numerics.procrustes import mapped
 
         out = torch.empty(rows.shape, dtype=result_dtype(rows), device=rows.device)
         turn = torch.tensor(rotation, device=rows.device) if name == "y" else None

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from util.arrays import as_unit_pair
-from util.errors import UserError
-from util.geometry import Array, Side, resolve_direction, side_amounts
-from util.interventions.intervention import Intervention, Modality, counted, moved, number, unmoved, vector
-from util.moments import moments
+from ..errors import UserError
+from ..geometry import Array, Side, resolve_direction, side_amounts
+from ..numerics.arrays import as_unit_pair
+from ..numerics.moments import moments
+from .intervention import Intervention, Modality, counted, moved, number, unmoved, vector
 
 ALREADY_UNIT = 1e-12
 """A direction whose norm is this near to 1 stays as it is, so that a file gives back the bits that it was given."""

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from util import files
-from util.arrays import as_count
-from util.errors import UserError
+from .. import files
+from ..errors import UserError
+from ..numerics.arrays import as_count
 
 FORMAT = 1
 """Raise it when a checkpoint's contents change."""

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from util.errors import UserError
-from util.training import distributed
-from util.training.settings import TrainingSettings, batch_indices
+from ..errors import UserError
+from . import distributed
+from .settings import TrainingSettings, batch_indices
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
-from util.errors import UserError
+from ..errors import UserError
 
 
 @contextmanager

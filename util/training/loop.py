@@ -16,14 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from util.errors import UserError
-from util.training import checkpoints as stored
-from util.training import distributed
-from util.training.checkpoints import Checkpoints, History
-from util.training.data import Pairs, batches
-from util.training.losses import LOSSES, Loss
-from util.training.procrustes import as_text_map, mapped
-from util.training.settings import (
+from ..errors import UserError
+from ..numerics.procrustes import as_text_map, mapped
+from . import checkpoints as stored
+from . import distributed
+from .checkpoints import Checkpoints, History
+from .data import Pairs, batches
+from .losses import LOSSES, Loss
+from .settings import (
     LARGEST_LOGIT_SCALE,
     TrainingSettings,
     batch_indices,
@@ -61,7 +61,7 @@ def train(
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
             evaluation mode; what it returns joins the log. What it keeps to itself is in no checkpoint.
         progress: show a bar with loss and gap on the terminal.
-        text_map: orthogonal (d, d); text rows are multiplied by it throughout (``util.training.procrustes``). A resumed
+        text_map: orthogonal (d, d); text rows are multiplied by it throughout (``util.numerics.procrustes``). A resumed
             run goes on with the one in its checkpoint.
         checkpoints: where to write checkpoints; a run that finds its own there goes on from the last whole one.
         description: what the bar says in front.

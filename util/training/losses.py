@@ -13,7 +13,7 @@ from open_clip.loss import ClipLoss
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from util.errors import UserError
+from ..errors import UserError
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(image rows, text rows, logit scale = 1/tau) -> scalar loss; rows are unit-norm, row i pairs with row i."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from util.errors import UserError
-from util.training.losses import LOSSES
+from ..errors import UserError
+from .losses import LOSSES
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one_cycle", "constant"]

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from util.arrays import as_count
-from util.errors import UserError
+from ..errors import UserError
+from ..numerics.arrays import as_count
 
 __all__ = ["as_indices", "mean_per_class_recall", "recall_at", "roc_auc", "top_k"]
 

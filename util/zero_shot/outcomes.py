@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy.stats import rankdata
 
-from util.errors import UserError
-from util.statistics import bootstrap_counts
-from util.zero_shot._area_kernel import doubled_areas
+from ..errors import UserError
+from ..numerics.statistics import bootstrap_counts
+from ._area_kernel import doubled_areas
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from util.arrays import as_count
-from util.errors import UserError
-from util.statistics import COUNTS_PER_BLOCK
-from util.zero_shot.outcomes import distinct_rows
+from ..errors import UserError
+from ..numerics.arrays import as_count
+from ..numerics.statistics import COUNTS_PER_BLOCK
+from .outcomes import distinct_rows
 
 FLIPS = 2
 """The stream of a seed's random numbers that coins are drawn from."""
@@ -82,7 +82,7 @@ def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
 
     Returns:
         probability of a sum at least as far from 0 under u fair signs; 1 if all are zero. For differences of -1, 0
-        and 1 it is ``util.statistics.mcnemar``.
+        and 1 it is ``util.numerics.statistics.mcnemar``.
 
     Raises:
         UserError: not whole numbers.

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from util.arrays import as_count, as_numbers
-from util.errors import UserError
-from util.statistics import mcnemar, wilson_interval
-from util.zero_shot.outcomes import Hits, Margins, Outcomes
-from util.zero_shot.resampling import largest_gain_p_values, paired_p_value
+from ..errors import UserError
+from ..numerics.arrays import as_count, as_numbers
+from ..numerics.statistics import mcnemar, wilson_interval
+from .outcomes import Hits, Margins, Outcomes
+from .resampling import largest_gain_p_values, paired_p_value
 
 LEVEL = 0.95
 """Of every interval here."""

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
-from util.arrays import as_numbers, as_unit_pair, blocks
-from util.errors import UserError
-from util.geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
-from util.zero_shot import _kernel
-from util.zero_shot.metrics import as_indices
+from ..errors import UserError
+from ..geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
+from ..numerics.arrays import as_numbers, as_unit_pair, blocks
+from . import _kernel
+from .metrics import as_indices
 
 __all__ = ["Classified", "Retrieved", "binary_margins", "classify", "predict", "retrieve"]
 

@@ -1,0 +1,109 @@
+"""A model while it is trained: gap, loss, recall@1, zero-shot accuracy on held-out pairs, and its loss landscape."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from trainable import Trainable
+from training_pairs import NO_CLASS, TrainingPairs
+from util import contrastive, geometry
+from util.numerics import procrustes
+from util.training import Pairs
+
+SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
+"""Two-sided shifts of the landscape; positive closes the gap."""
+
+Rows = Float[np.ndarray, "n d"]
+
+MEASURED = ("held_out_gap", "held_out_loss", "image_recall_at_1", "text_recall_at_1", "zero_shot_accuracy", "tau")
+"""What a ``Meter`` gives."""
+
+
+class Meter:
+    """Measures a model on the held-out pairs: called with the number of steps done.
+
+    Args:
+        trainable: the model, as it changes.
+        corpus: its held-out pairs and their task.
+        batch: pairs per batch of the loss; all held-out pairs where they are fewer.
+        text_map: (d, d), what the texts are multiplied by; or None.
+    """
+
+    def __init__(self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None = None):
+        self.trainable, self.held_out, self.text_map = trainable, corpus.held_out, text_map
+        self.batch = min(batch, len(corpus.held_out.pairs))
+
+    def rows(self) -> tuple[Rows, Rows]:
+        """Unit rows of the held-out pairs, the texts under the map."""
+        x, y = embeddings(self.trainable, self.held_out.pairs)
+        return x, procrustes.mapped(y, self.text_map)
+
+    def __call__(self, step: int) -> dict:
+        x, y = self.rows()
+        tau = math.exp(-self.trainable.model.logit_scale.item())
+        image_recall, text_recall = recall_at_1(x, y)
+        return {
+            "held_out_gap": geometry.gap_distance(x, y),
+            "held_out_loss": contrastive.contrastive_loss(x, y, tau, self.batch),
+            "image_recall_at_1": image_recall,
+            "text_recall_at_1": text_recall,
+            "zero_shot_accuracy": self.zero_shot(x),
+            "tau": tau,
+        }
+
+    def zero_shot(self, x: Rows) -> float | None:
+        """Share of the pictures with a class whose nearest prompt is that of their class; None without a task."""
+        if self.held_out.classes is None:
+            return None
+        prompts = procrustes.mapped(self.trainable.encode_tokens(self.held_out.classes), self.text_map)
+        with_class = self.held_out.labels != NO_CLASS
+        return float(((x @ prompts.T).argmax(1) == self.held_out.labels)[with_class].mean())
+
+
+def embeddings(trainable: Trainable, pairs: Pairs) -> tuple[Rows, Rows]:
+    """Unit rows of pictures and captions."""
+    return trainable.encode_pictures(pairs.images), trainable.encode_tokens(pairs.tokens)
+
+
+def recall_at_1(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> tuple[float, float]:
+    """Image and text recall@1, in [0, 1]: named by what is *retrieved*, as in the released code and CLIP_benchmark.
+
+    Args:
+        x: unit rows of images; row i pairs with row i of ``y``.
+        y: unit rows of texts.
+
+    Returns:
+        image recall@1, the share of texts whose nearest image is their own; text recall@1, the share of images whose
+        nearest text is their own. The first of equally near ones counts as the nearest. Depends on n.
+    """
+    cosines, own = x @ y.T, np.arange(len(x))
+    return float((cosines.argmax(0) == own).mean()), float((cosines.argmax(1) == own).mean())
+
+
+def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:
+    """Where the loss of shifted embeddings is lowest, at each temperature, beside where they are.
+
+    Args:
+        x, y: unit rows (n, d) of images and texts, paired.
+        temperatures: values of tau.
+        batch: pairs per batch of the loss.
+
+    Returns:
+        for each temperature "evaluated_temperature", "own_gap" and "own_loss" (unshifted), "gap_at_minimum" (signed
+        gap distance at the lowest loss of ``SHIFTS``), "lowest_loss", "shift_at_minimum".
+    """
+    losses = contrastive.sweep(x, y, SHIFTS, temperatures, batch)
+    distances, here = geometry.signed_gap_distances(x, y, SHIFTS), SHIFTS.index(0)
+    return [
+        {
+            "evaluated_temperature": float(tau),
+            "own_gap": float(distances[here]),
+            "own_loss": float(curve[here]),
+            "gap_at_minimum": float(distances[best := int(curve.argmin())]),
+            "lowest_loss": float(curve[best]),
+            "shift_at_minimum": SHIFTS[best],
+        }
+        for tau, curve in zip(temperatures, losses.T, strict=True)
+    ]

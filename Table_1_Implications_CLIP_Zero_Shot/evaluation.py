@@ -1,0 +1,254 @@
+"""A task at every shift: the curves that the figure shows and the chosen shifts that the table lists.
+
+Every task is measured along the gap vector of its own images and prompts and, where there is a caption corpus, along
+that of its images and captions; two-sided and image-only. Each of two random halves has curves of its own, so that a
+shift and a direction chosen on one are judged on the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from prepared import Prepared
+from util.errors import UserError
+from util.geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
+from util.numerics.statistics import wilson_limits
+from util.zero_shot import metrics, selection, shifted
+from util.zero_shot.outcomes import Hits, Outcomes
+
+SPLITS = ("all", "first half", "second half")
+RECALLS = (1, 5, 10)
+IMAGE_TO_TEXT, TEXT_TO_IMAGE = "image-to-text", "text-to-image"
+HEADLINES = {
+    "top-1": ("top-1",),
+    "ROC-AUC": ("ROC-AUC",),
+    "retrieval": (f"{IMAGE_TO_TEXT} recall@1", f"{TEXT_TO_IMAGE} recall@1"),
+}
+"""The metrics that a shift is chosen by, for each kind of task."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How every task is measured.
+
+    Attributes:
+        shifts: amounts (k,), 0 among them once.
+        sides: which modalities move: "both", "first" or the two one after the other.
+        seed: of the halves, the resamples and the permutations.
+        resamples: of every bootstrap.
+        permutations: of every test of the largest gain.
+    """
+
+    shifts: Float[np.ndarray, "k"]
+    sides: Sequence[Side] = ("both", "first")
+    seed: int = 0
+    resamples: int = 2000
+    permutations: int = 2000
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A task after every shift along one direction.
+
+    Attributes:
+        outcomes: by metric, of all items: images, but texts for text-to-image recall.
+        recall: mean per-class recall (k,) where there are classes.
+    """
+
+    outcomes: Mapping[str, Outcomes]
+    recall: Float[np.ndarray, "k"] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one task gives: rows of ``zero_shot.csv``, of ``zero_shot_table.csv`` and one of ``zero_shot_gaps.csv``."""
+
+    curves: pd.DataFrame
+    table: pd.DataFrame
+    gaps: Mapping
+
+
+def evaluate(task: Prepared, protocol: Protocol) -> Evaluated:
+    """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
+
+    Raises:
+        UserError: images and prompts without a gap, a shift that moves a row to zero, a half without items or labels
+            that its metric needs; names the data set.
+    """
+    try:
+        return _evaluated(task, protocol)
+    except UserError as error:
+        said = str(error)
+        raise UserError(said if said.startswith(f"{task.dataset}: ") else f"{task.dataset}: {said}") from error
+
+
+def _evaluated(task: Prepared, protocol: Protocol) -> Evaluated:
+    halves = selection.halves(len(task.images), None if task.is_retrieval else task.labels, protocol.seed)
+    parts = [np.arange(len(task.images)), *halves]
+    curves, table = [], []
+    for name in ("task", "captions") if task.captions is not None else ("task",):
+        for side in protocol.sides:
+            about = {"dataset": task.dataset, "gap_direction": name, "model": task.model, "side": side}
+            sweeps, gaps = _along(task, name, parts, protocol.shifts, side)
+            curves += _curves(about, task, sweeps, gaps, parts, protocol)
+            table += _rows(about, task, sweeps, gaps, parts, protocol)
+    return Evaluated(_ordered(curves, CURVE_COLUMNS), _ordered(table, TABLE_COLUMNS), gaps_of(task))
+
+
+def sweep(task: Prepared, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Swept:
+    """Every metric of a task after every shift along a direction, from one product."""
+    given = (task.images, task.texts)
+    if task.metric == "ROC-AUC":
+        margins = shifted.binary_margins(*given, shifts, direction, side)
+        return Swept({"ROC-AUC": Outcomes.of_margins(margins, task.labels)})
+    if task.is_retrieval:
+        found = shifted.retrieve(*given, task.labels, shifts, direction, side)
+        together = task.labels if len(task.texts) > len(task.images) else None
+        both = {IMAGE_TO_TEXT: (found.image_ranks, None), TEXT_TO_IMAGE: (found.text_ranks, together)}
+        return Swept({f"{way} recall@{k}": _first(*ranks, k) for way, ranks in both.items() for k in RECALLS})
+    found, classes = shifted.classify(*given, task.labels, shifts, direction, side), len(task.texts)
+    top = (1, 5) if classes > 5 else (1,)
+    recall = metrics.mean_per_class_recall(found.predicted, task.labels, classes)
+    return Swept({f"top-{k}": _first(found.ranks, None, k) for k in top}, recall)
+
+
+def gaps_of(task: Prepared) -> dict:
+    """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
+    own = unit_gap_vector(task.images, task.texts)
+    corpus = task.captions
+    return {
+        "dataset": task.dataset,
+        "model": task.model,
+        "n": len(task.images),
+        "n_texts": len(task.texts),
+        "dim": task.images.shape[1],
+        "task_gap": gap_distance(task.images, task.texts),
+        "captions_gap": np.nan if corpus is None else float(np.linalg.norm(corpus)),
+        "cosine_of_directions": np.nan if corpus is None else float(own @ corpus / np.linalg.norm(corpus)),
+    }
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in short: a row for each task, metric, direction and side, with both ways of choosing."""
+    where = ["dataset", "metric", "gap_direction", "side"]
+    test, held = (table[table["selection"] == name].set_index(where) for name in ("test", "held_out"))
+    columns = {
+        "n": test["n"],
+        "default": test["default"],
+        "best_on_test": test["modified"],
+        "gap": test["direction"],
+        "p_best": test["p_value_scaled"],
+        "held_out": held["modified"],
+        "gain_held_out": held["gain"],
+        "gain_low": held["gain_low"],
+        "gain_high": held["gain_high"],
+        "p_held_out": held["p_value"],
+    }
+    return pd.DataFrame(columns).reset_index()
+
+
+def _first(ranks: Int[np.ndarray, "s n"], groups: Int[np.ndarray, "n"] | None, k: int) -> Hits:
+    return Outcomes.of_hits(ranks < k, groups)
+
+
+def _along(task: Prepared, name: str, parts: Sequence, shifts, side: Side) -> tuple[list[Swept], list[np.ndarray]]:
+    """The sweeps, and the signed gap distances of each part, along a direction: a part's own, or the captions'."""
+    mine = [_part(task, rows) for rows in parts]
+    own = [unit_gap_vector(*pair) for pair in mine]
+    if name == "task":
+        directions, sweeps = own, [sweep(task, shifts, unit, side) for unit in own]
+    else:
+        directions, sweeps = [task.captions] * len(parts), [sweep(task, shifts, task.captions, side)] * len(parts)
+    gaps = [
+        signed_gap_distances(*pair, shifts, direction, side, sign_by=unit)
+        for pair, direction, unit in zip(mine, directions, own, strict=True)
+    ]
+    return sweeps, gaps
+
+
+def _part(task: Prepared, rows: Int[np.ndarray, "r"]) -> tuple[np.ndarray, np.ndarray]:
+    """Some images, and all prompts or the texts of these images."""
+    return task.images[rows], task.texts[np.isin(task.labels, rows)] if task.is_retrieval else task.texts
+
+
+def _items(task: Prepared, metric: str, rows: Int[np.ndarray, "r"]) -> Int[np.ndarray, "i"]:
+    """The items of a metric that belong to some images."""
+    return np.flatnonzero(np.isin(task.labels, rows)) if metric.startswith(TEXT_TO_IMAGE) else rows
+
+
+def _curves(about: Mapping, task: Prepared, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
+    """Every metric of all items, the headline ones of each half."""
+    frames = []
+    for split, swept, gap, rows in zip(SPLITS, sweeps, gaps, parts, strict=True):
+        same = {**about, "split": split, "shift": protocol.shifts, "signed_gap_distance": gap}
+        for metric, outcomes in swept.outcomes.items():
+            if split == "all" or metric in HEADLINES[task.metric]:
+                chosen = outcomes.take(_items(task, metric, rows))
+                low, high = _interval(chosen, protocol)
+                some = {"metric": metric, "value": chosen.values(), "value_low": low, "value_high": high}
+                frames.append(pd.DataFrame({**same, **some, "n": chosen.n}))
+        if split == "all" and swept.recall is not None:
+            some = {"metric": "mean per-class recall", "value": swept.recall, "n": len(rows)}
+            frames.append(pd.DataFrame({**same, **some, "value_low": np.nan, "value_high": np.nan}))
+    return frames
+
+
+def _interval(outcomes: Outcomes, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """95% limits at each shift by itself: Wilson's for hits of independent items, otherwise by bootstrap."""
+    if isinstance(outcomes, Hits) and outcomes.groups is None:
+        return wilson_limits(outcomes.hits.sum(1), np.full(outcomes.k, outcomes.n))
+    drawn = outcomes.resampled(protocol.resamples, protocol.seed)
+    return tuple(np.quantile(drawn, (0.025, 0.975), axis=0))
+
+
+def _rows(about: Mapping, task: Prepared, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
+    """The shift chosen on all items, and on each half for the other."""
+    rows = []
+    for metric in HEADLINES[task.metric]:
+        everything = [swept.outcomes[metric] for swept in sweeps]
+        found = {
+            "test": selection.on_test(
+                everything[0], protocol.shifts, gaps[0], protocol.seed, protocol.resamples, protocol.permutations
+            )
+        }
+        first, second = (_items(task, metric, half) for half in parts[1:])
+        pairs = [
+            (outcomes.take(mine), outcomes.take(other), gap)
+            for outcomes, mine, other, gap in zip(
+                everything[1:], (first, second), (second, first), gaps[1:], strict=True
+            )
+        ]
+        found["held_out"] = selection.held_out(pairs, protocol.shifts, protocol.seed, protocol.resamples)
+        rows += [_row(about, task, metric, name, chosen) for name, chosen in found.items()]
+    return rows
+
+
+def _row(about: Mapping, task: Prepared, metric: str, name: str, chosen: selection.Selected) -> pd.DataFrame:
+    values = {column: getattr(chosen, column) for column in FROM_SELECTED}
+    halves = chosen.shifts if name == "held_out" else (np.nan, np.nan)
+    more = {"metric": metric, "selection": name, "group": task.group, "chance": task.chance}
+    more |= {"discordant": np.nan if chosen.discordant is None else chosen.discordant}
+    more |= {"p_value_scaled": np.nan if chosen.p_value_scaled is None else chosen.p_value_scaled}
+    more |= {"shift_first_half": halves[0], "shift_second_half": halves[1]}
+    return pd.DataFrame([{**about, **values, **more}])
+
+
+def _ordered(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.concat([frame[list(columns)] for frame in frames], ignore_index=True)
+
+
+CURVE_COLUMNS = (
+    "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
+    "value_low", "value_high", "n",
+)  # fmt: skip
+FROM_SELECTED = (
+    "default", "modified", "ci_low", "ci_high", "p_value", "shift", "direction",
+    "n", "default_low", "default_high", "gain", "gain_low", "gain_high",
+)  # fmt: skip
+TABLE_COLUMNS = (
+    "dataset", "metric", "gap_direction", "selection", *FROM_SELECTED[:7], "model", "side",
+    "group", "n", "chance", *FROM_SELECTED[8:], "discordant", "shift_first_half", "shift_second_half", "p_value_scaled",
+)  # fmt: skip

@@ -1,0 +1,172 @@
+"""Badges: plates with abstract emblems, 7 groups x 2 kinds, whose groups are very unequally frequent in training.
+
+A badge stands for nothing and looks like nobody. Its group is the emblem on its plate, its kind the plate's outline.
+The plate may have worn off in part or altogether, which leaves an emblem on the ground, much like the shape of a scene.
+Colours, ground, place and wear are drawn in the same way for every group, so whatever a trained model does worse on
+one group than on another comes from the group's frequency and from what its emblem looks like. Trap: the two go
+together, for the rarer groups' emblems are also nearer to the scenes' shapes; a model trained on equal numbers
+(``pictures.training_corpus(..., group_weights=np.ones(7))``) tells them apart.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ...errors import UserError
+from .collection import Pictures, check_count, generator
+from .drawing import (
+    BACKGROUNDS,
+    COLOURS,
+    LEAST_GRAIN,
+    WEAR,
+    WORST_FADE,
+    WORST_GRAIN,
+    chunks,
+    column,
+    coverage,
+    grounds,
+    local_frame,
+    paint,
+    to_pixels,
+)
+
+GROUPS = ("cedar", "maple", "birch", "willow", "larch", "hazel", "linden")
+KINDS = ("round", "pointed")
+
+RARER = 0.6
+"""How frequent each group is in training, as a share of the one before it."""
+
+GROUP_WEIGHTS = RARER ** np.arange(len(GROUPS)) * (1 - RARER) / (1 - RARER ** len(GROUPS))
+"""Shares of the groups in training, from 41% down to 2%."""
+
+CLASS_PROMPT = "a {kind} {group} badge"
+CAPTION_FORMS = (CLASS_PROMPT, CLASS_PROMPT, CLASS_PROMPT, "a {group} badge")
+
+PLATE_LEFT = (-0.5, 1.6)
+"""A plate's opacity is drawn evenly from this range and cut to [0, 1]: about a quarter is gone, a quarter whole."""
+
+_PURPOSE = 3
+_RIM = np.array([[0.16, 0.18, 0.24]], np.float32)
+_RIM_WIDTH = 1.3
+
+
+def _hexagon(u, v):
+    u, v = np.abs(u), np.abs(v)
+    return np.maximum(v, u * np.sqrt(0.75) + v / 2) - 0.85
+
+
+def _chevron(u, v):
+    return np.maximum(np.abs(v - np.abs(u) + 0.35) / np.sqrt(2) - 0.33, np.abs(u) - 0.95)
+
+
+def _sparkle(u, v):
+    return (np.abs(u) ** 0.7 + np.abs(v) ** 0.7) ** (1 / 0.7) / 1.3 - 0.88
+
+
+def _frame(u, v):
+    return np.abs(np.maximum(np.abs(u), np.abs(v)) - 0.62) - 0.22
+
+
+def _saltire(u, v):
+    u, v = np.abs(u), np.abs(v)
+    return np.maximum(np.abs(u - v) / np.sqrt(2) - 0.31, np.maximum(u, v) - 0.85)
+
+
+def _trefoil(u, v):
+    below = np.hypot(np.abs(u) - 0.5, v - 0.33)
+    return np.minimum(np.hypot(u, v + 0.52), below) - 0.48
+
+
+def _arch(u, v):
+    v = v + 0.1
+    legs = np.maximum(np.abs(np.abs(u) - 0.65), v - 0.85)
+    return np.where(v < 0, np.abs(np.hypot(u, v) - 0.65), legs) - 0.25
+
+
+EMBLEMS = (_arch, _chevron, _hexagon, _trefoil, _frame, _saltire, _sparkle)
+"""Signed distances of the groups' emblems, in units of the emblem's radius, in the order of ``GROUPS``."""
+
+EMBLEM_SCALE = 0.68
+"""Radius of an emblem as a share of its plate's."""
+
+
+def _round(u, v):
+    return np.hypot(u, v) - 1
+
+
+def _pointed(u, v):
+    below = np.hypot(np.abs(u) + 0.75, np.maximum(v + 0.25, 0)) - 1.62
+    return np.maximum(np.maximum(np.abs(u) - 0.87, -0.92 - v), below)
+
+
+PLATES = (_round, _pointed)
+"""Signed distances of the kinds' outlines, in the order of ``KINDS``."""
+
+
+def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GROUP_WEIGHTS) -> Pictures:
+    """n badges with captions of mixed forms.
+
+    Args:
+        n: how many.
+        seed: fixes every picture and caption.
+        group_weights: chances of the 7 groups, any positive scale (default: those of training); None: equal
+            numbers, picture i being of group i mod 7 and kind (i div 7) mod 2.
+
+    Returns:
+        ``Pictures`` of kind "badge" with attributes "group" and "badge_kind".
+
+    Raises:
+        UserError: weights that are not seven numbers of at least 0 with a positive sum, a negative n or seed.
+    """
+    rng = generator(_PURPOSE, seed)
+    number = np.arange(check_count(n))
+    if group_weights is None:
+        group, kind = number % len(GROUPS), number // len(GROUPS) % len(KINDS)
+    else:
+        group = rng.choice(len(GROUPS), size=n, p=_shares(group_weights))
+        kind = rng.integers(len(KINDS), size=n)
+    form = rng.integers(len(CAPTION_FORMS), size=n)
+    captions = [
+        CAPTION_FORMS[f].format(group=GROUPS[g], kind=KINDS[k]) for f, g, k in zip(form, group, kind, strict=True)
+    ]
+    images = np.empty((n, 32, 32, 3), np.uint8)
+    for part in chunks(n):
+        images[part] = _draw_chunk(group[part], kind[part], rng)
+    return Pictures(images, captions, np.full(n, "badge"), {"group": group, "badge_kind": kind})
+
+
+def _shares(weights) -> Float[np.ndarray, "7"]:
+    weights = np.asarray(weights, np.float64)
+    if weights.shape != (len(GROUPS),) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.sum():
+        raise UserError(f"group_weights must be {len(GROUPS)} numbers of at least 0, not all zero; got {weights}")
+    return weights / weights.sum()
+
+
+def _draw_chunk(group: Int[np.ndarray, "n"], kind: Int[np.ndarray, "n"], rng: np.random.Generator):
+    n = len(group)
+    canvas = grounds(rng.integers(len(BACKGROUNDS), size=n), rng)
+    centre = 16 + rng.uniform(-4, 4, (2, n)).astype(np.float32)
+    radius = rng.uniform(8, 12, n)
+    u, v = local_frame(*centre, radius, rng.uniform(-0.15, 0.15, n))
+    plate, emblem = np.empty((2, n, 32, 32), np.float32)
+    for index, outline in enumerate(PLATES):
+        plate[kind == index] = outline(u[kind == index], v[kind == index])
+    for index, figure in enumerate(EMBLEMS):
+        emblem[group == index] = figure(*(part[group == index] / EMBLEM_SCALE for part in (u, v)))
+    wear = rng.beta(*WEAR, n)
+    plate_left = column(np.clip(rng.uniform(*PLATE_LEFT, n), 0, 1) * (1 - WORST_FADE * wear))
+    inside = coverage(plate + column(_RIM_WIDTH / radius), radius)
+    field, charge = _two_colours(n, rng)
+    ground = canvas.copy()
+    paint(canvas, coverage(plate, radius), np.repeat(_RIM, n, axis=0))
+    paint(canvas, inside, field)
+    canvas = ground + plate_left[..., None] * (canvas - ground)
+    paint(canvas, coverage(emblem, radius * EMBLEM_SCALE) * column(1 - WORST_FADE * wear), charge)
+    return to_pixels(canvas, LEAST_GRAIN + WORST_GRAIN * wear, rng)
+
+
+def _two_colours(n: int, rng: np.random.Generator):
+    """Two different colours (n, 3) each: of the plate, and of the emblem on it."""
+    palette = np.array(list(COLOURS.values()), np.float32)
+    first = rng.integers(len(palette), size=n)
+    second = (first + rng.integers(1, len(palette), size=n)) % len(palette)
+    return palette[first], palette[second]

@@ -1,0 +1,92 @@
+"""What every corpus of pictures is: images with captions, their kind, and the attributes they were drawn from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from ...errors import UserError
+
+NOT_APPLICABLE = -1
+"""Value of an attribute that a picture of this kind does not have."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """n captioned pictures.
+
+    Args:
+        images: uint8 array (n, 32, 32, 3), RGB.
+        captions: n strings; row i describes image i.
+        kind: array (n,) of "scene", "digit" or "badge".
+        attributes: by name, an int array (n,) of indices into that attribute's words, or ``NOT_APPLICABLE``.
+
+    Raises:
+        UserError: the parts do not have one length.
+    """
+
+    images: UInt8[np.ndarray, "n 32 32 3"]
+    captions: list[str]
+    kind: np.ndarray
+    attributes: Mapping[str, Int[np.ndarray, "n"]]
+
+    def __post_init__(self):
+        lengths = {len(self.captions), len(self.kind), *(len(values) for values in self.attributes.values())}
+        if lengths - {len(self.images)}:
+            raise UserError(f"{len(self.images)} images do not match captions, kinds or attributes of {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices) -> "Pictures":
+        """The pictures at ``indices`` (an int or boolean array), in that order."""
+        indices = np.arange(len(self))[indices]
+        return Pictures(
+            self.images[indices],
+            [self.captions[i] for i in indices],
+            self.kind[indices],
+            {name: values[indices] for name, values in self.attributes.items()},
+        )
+
+    def with_captions(self, captions: list[str]) -> "Pictures":
+        """The same pictures under other captions, one for each."""
+        return Pictures(self.images, list(captions), self.kind, self.attributes)
+
+
+def join(parts: list[Pictures]) -> Pictures:
+    """One corpus of several, in their order; attributes that a part lacks are ``NOT_APPLICABLE`` there."""
+    names = dict.fromkeys(name for part in parts for name in part.attributes)
+
+    def column(name):
+        missing = [np.full(len(part), NOT_APPLICABLE) for part in parts]
+        return np.concatenate([part.attributes.get(name, blank) for part, blank in zip(parts, missing, strict=True)])
+
+    return Pictures(
+        np.concatenate([part.images for part in parts]),
+        [caption for part in parts for caption in part.captions],
+        np.concatenate([part.kind for part in parts]),
+        {name: column(name) for name in names},
+    )
+
+
+def check_count(n, least: int = 0) -> int:
+    """``n`` as a whole number of pictures, at least ``least``.
+
+    Raises:
+        UserError: anything else.
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
+        raise UserError(f"the number of pictures must be a whole number of at least {least}, not {n!r}")
+    return int(n)
+
+
+def generator(purpose: int, seed: int) -> np.random.Generator:
+    """A stream of its own for every (purpose, seed), so that no two corpora share a random number.
+
+    Raises:
+        UserError: the seed is not a whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UserError(f"seed must be a whole number of at least 0, not {seed!r}")
+    return np.random.default_rng([purpose, int(seed)])

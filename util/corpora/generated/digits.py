@@ -1,0 +1,97 @@
+"""Digits: the real handwritten digits that come with scikit-learn, inked on the scenes' papers.
+
+``sklearn.datasets.load_digits`` holds 1797 digits of 8 x 8 pixels. A fixed stratified three quarters of them are for
+training; the rest is never trained on. One digit gives many pictures: size, place, ink and paper vary.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from ...errors import UserError
+from .collection import Pictures, check_count, generator
+from .drawing import BACKGROUNDS, SIDE, chunks, column, grounds, paint, pixel_grid, to_pixels
+
+DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SPLITS = ("train", "held_out")
+CLASS_PROMPT = "a handwritten {digit}"
+CAPTION_FORMS = (CLASS_PROMPT, "the digit {digit}", "a handwritten digit {digit}")
+
+SPLIT_SEED = 0
+"""Seed of scikit-learn's stratified split; part of what "held out" means, so it never changes."""
+
+HELD_OUT_SHARE = 0.25
+
+_PURPOSE = {"train": 4, "held_out": 5}
+
+
+@lru_cache(maxsize=2)
+def handwriting(split: str) -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
+    """The scans of one split: ink in [0, 1] (n, 8, 8), and the digit 0..9 of each; 1347 to train on, 450 held out.
+
+    Raises:
+        UserError: another split than "train" or "held_out".
+    """
+    if split not in SPLITS:
+        raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    scans = load_digits()
+    rows = train_test_split(
+        np.arange(len(scans.target)), test_size=HELD_OUT_SHARE, random_state=SPLIT_SEED, stratify=scans.target
+    )[SPLITS.index(split)]
+    ink, target = (scans.images[rows] / 16).astype(np.float32), scans.target[rows].astype(np.int64)
+    ink.setflags(write=False)
+    target.setflags(write=False)
+    return ink, target
+
+
+def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
+    """Pictures of handwritten digits.
+
+    Args:
+        split: "train" or "held_out".
+        n: how many pictures; None: one of every scan of the split, in order. More than that draws scans again
+            in other places, sizes and inks, in turns through a shuffled split.
+        seed: fixes every picture and caption.
+
+    Returns:
+        ``Pictures`` of kind "digit" with attributes "digit" (0..9) and "scan" (index into ``handwriting(split)``).
+
+    Raises:
+        UserError: another split, a negative n or seed.
+    """
+    ink, target = handwriting(split)
+    rng = generator(_PURPOSE[split], seed)
+    scan = np.arange(len(ink)) if n is None else np.resize(rng.permutation(len(ink)), check_count(n))
+    form = rng.integers(len(CAPTION_FORMS), size=len(scan))
+    captions = [CAPTION_FORMS[f].format(digit=DIGIT_NAMES[d]) for f, d in zip(form, target[scan], strict=True)]
+    images = np.empty((len(scan), SIDE, SIDE, 3), np.uint8)
+    for part in chunks(len(scan)):
+        images[part] = _draw_chunk(ink[scan[part]], rng)
+    return Pictures(images, captions, np.full(len(scan), "digit"), {"digit": target[scan], "scan": scan})
+
+
+def _draw_chunk(ink: Float[np.ndarray, "n 8 8"], rng: np.random.Generator):
+    n = len(ink)
+    canvas = grounds(rng.integers(len(BACKGROUNDS), size=n), rng)
+    centre = 16 + rng.uniform(-2.5, 2.5, (2, n)).astype(np.float32)
+    share = _enlarged(ink, centre, pixels_per_cell=rng.uniform(2.6, 3.6, n).astype(np.float32))
+    colour = np.array([0.15, 0.16, 0.22], np.float32) + rng.uniform(-0.1, 0.15, (n, 3)).astype(np.float32)
+    paint(canvas, share, colour)
+    return to_pixels(canvas, rng.uniform(0.015, 0.05, n), rng)
+
+
+def _enlarged(ink, centre, pixels_per_cell) -> Float[np.ndarray, "n 32 32"]:
+    """Bilinear enlargement of each scan around its centre (2, n) in pixels; no ink beyond the scan's edge."""
+    padded = np.pad(ink, ((0, 0), (1, 2), (1, 2)))
+    x, y = pixel_grid()
+    across = np.clip((x - column(centre[0])) / column(pixels_per_cell) + 4.5, 0, 9)
+    down = np.clip((y - column(centre[1])) / column(pixels_per_cell) + 4.5, 0, 9)
+    left, top = across.astype(np.int64), down.astype(np.int64)
+    right_share, bottom_share = across - left, down - top
+    row = np.arange(len(ink))[:, None, None]
+    upper = padded[row, top, left] * (1 - right_share) + padded[row, top, left + 1] * right_share
+    lower = padded[row, top + 1, left] * (1 - right_share) + padded[row, top + 1, left + 1] * right_share
+    return upper * (1 - bottom_share) + lower * bottom_share

@@ -1,0 +1,145 @@
+"""The embedded corpus: scenes, handwritten digits and badges, drawn on the spot from a seed, and the tasks on them.
+
+Every function is deterministic in its arguments, draws from a random stream of its own and touches no global state.
+The generator is frozen: the shipped small CLIP was trained on exactly these pictures.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ...errors import UserError
+from .badges import CAPTION_FORMS as BADGE_FORMS
+from .badges import CLASS_PROMPT as BADGE_PROMPT
+from .badges import GROUP_WEIGHTS, GROUPS, KINDS, badges
+from .collection import NOT_APPLICABLE, Pictures, check_count, generator, join
+from .digits import CAPTION_FORMS as DIGIT_FORMS
+from .digits import CLASS_PROMPT as DIGIT_PROMPT
+from .digits import DIGIT_NAMES, digits
+from .scenes import ATTRIBUTES as SCENE_ATTRIBUTES
+from .scenes import CAPTION_FORMS as SCENE_FORMS
+from .scenes import combinations, distinct_scenes, full_descriptions, is_held_out, scenes
+
+__all__ = [
+    "GROUPS",
+    "GROUP_WEIGHTS",
+    "HARM_WORDS",
+    "KINDS",
+    "NOT_APPLICABLE",
+    "SCENE_ATTRIBUTES",
+    "TASKS",
+    "Pictures",
+    "Task",
+    "badge_prompts",
+    "badges",
+    "combinations",
+    "digits",
+    "distinct_scenes",
+    "full_descriptions",
+    "harm_prompts",
+    "is_held_out",
+    "join",
+    "scenes",
+    "task_labels",
+    "training_corpus",
+    "vocabulary",
+]
+
+CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
+"""Shares of the three kinds in the training corpus."""
+
+HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
+"""Words of the scenes that no badge deserves: all shapes but the circle, which a round badge might claim."""
+
+HARM_PROMPT = "a {word} in the middle"
+
+_PURPOSE = 6
+
+
+def training_corpus(n: int, seed: int, group_weights: Float[np.ndarray, "7"] = GROUP_WEIGHTS) -> Pictures:
+    """n pictures of all three kinds in random order, none of a held-out combination or a held-out scan.
+
+    Args:
+        n: how many; the shares are those of ``CORPUS_SHARES``, rounded, scenes taking the rest.
+        seed: fixes the corpus.
+        group_weights: chances of the badges' groups; the shipped model was trained with the default.
+
+    Raises:
+        UserError: a negative n or seed, or weights that ``badges`` refuses.
+    """
+    n_digits, n_badges = (round(check_count(n) * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
+    rng = generator(_PURPOSE, seed)
+    parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed)]
+    parts.append(badges(n_badges, seed, group_weights))
+    return join(parts).take(rng.permutation(n))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A zero-shot task: class c is ``prompts[c]``, and its index is read from the attributes named, first slowest."""
+
+    prompts: tuple[str, ...]
+    kind: str
+    attributes: Mapping[str, int]
+
+
+def _task(of: str, form: str, /, **words: tuple[str, ...]) -> Task:
+    prompts = tuple(form.format(**dict(zip(words, choice, strict=True))) for choice in product(*words.values()))
+    names = {"kind": "badge_kind"}
+    return Task(prompts, of, {names.get(name, name): len(choices) for name, choices in words.items()})
+
+
+def _some(*names: str) -> dict[str, tuple[str, ...]]:
+    return {name: SCENE_ATTRIBUTES[name] for name in names}
+
+
+TASKS: Mapping[str, Task] = {
+    "shape": _task("scene", "a {shape}", **_some("shape")),
+    "colour_shape": _task("scene", "a {colour} {shape}", **_some("colour", "shape")),
+    "fine_grained": _task(
+        "scene", "a {colour} {shape} on a {background} background", **_some("colour", "shape", "background")
+    ),
+    "digit": _task("digit", DIGIT_PROMPT, digit=DIGIT_NAMES),
+    "badge": _task("badge", BADGE_PROMPT, group=GROUPS, kind=KINDS),
+}
+"""8 shapes (coarse), 64 colour-shape classes, 256 with the background too, ten digits, 14 group-kind badges."""
+
+
+def task_labels(task: str, pictures: Pictures) -> Int[np.ndarray, "n"]:
+    """The class of every picture in a task of ``TASKS``, an index into its prompts.
+
+    Raises:
+        UserError: no such task, or a picture of another kind.
+    """
+    if task not in TASKS:
+        raise UserError(f"no task {task!r}; there are {', '.join(TASKS)}")
+    chosen = TASKS[task]
+    if (pictures.kind != chosen.kind).any():
+        raise UserError(f"task {task} is about pictures of kind {chosen.kind}; these are {set(pictures.kind)}")
+    columns = [pictures.attributes[name] for name in chosen.attributes]
+    return np.ravel_multi_index(columns, tuple(chosen.attributes.values()))
+
+
+def badge_prompts() -> tuple[str, ...]:
+    """The 14 badge classes in the order of ``task_labels("badge", ...)``: group slowest, kind fastest."""
+    return TASKS["badge"].prompts
+
+
+def harm_prompts() -> tuple[str, ...]:
+    """The seven classes that no badge deserves, in the order of ``HARM_WORDS``.
+
+    The prompt says "in the middle" because that is where badges are drawn; with a bare "a star" about five times
+    fewer badges are called by one of these words.
+    """
+    return tuple(HARM_PROMPT.format(word=word) for word in HARM_WORDS)
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption or prompt of this corpus can hold, sorted."""
+    forms = " ".join(SCENE_FORMS + DIGIT_FORMS + BADGE_FORMS).split()
+    fixed = {word for word in forms if not word.startswith("{")}
+    names = [*SCENE_ATTRIBUTES.values(), DIGIT_NAMES, GROUPS, KINDS]
+    return sorted(fixed | {word for words in names for phrase in words for word in phrase.split()})

@@ -1,0 +1,158 @@
+"""Scenes: one coloured shape at a place on a patterned ground, with a tenth of all combinations held out.
+
+Eight shapes x 8 colours x 4 backgrounds x 5 places x 2 sizes make 2560 combinations. Held out of training are the 256
+with
+
+    (shape + 3 colour + 7 background + 2 place + size) mod 10 = 0,
+
+one of the ten (place, size) pairs for every shape, colour and background. So each of the 64 colour-shape classes
+keeps 36 of its 40 combinations in training and loses 4, one on each background, and no value of any attribute
+is rarer in training than another: a held-out picture shows known words in a combination that was never seen.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ...errors import UserError
+from .collection import Pictures, check_count, generator
+from .drawing import (
+    BACKGROUNDS,
+    COLOURS,
+    LEAST_GRAIN,
+    OUTLINES,
+    WEAR,
+    WORST_FADE,
+    WORST_GRAIN,
+    chunks,
+    column,
+    coverage,
+    grounds,
+    local_frame,
+    paint,
+    to_pixels,
+)
+
+SHAPES = tuple(OUTLINES)
+COLOUR_NAMES = tuple(COLOURS)
+PLACES = ("in the middle", "at the top left", "at the top right", "at the bottom left", "at the bottom right")
+SIZES = ("small", "large")
+SPLITS = ("train", "held_out", "all")
+
+ATTRIBUTES = {
+    "shape": SHAPES,
+    "colour": COLOUR_NAMES,
+    "background": BACKGROUNDS,
+    "place": PLACES,
+    "size": SIZES,
+}
+"""Attribute names and their words, in the order of the columns of ``combinations()``."""
+
+FULL_DESCRIPTION = "a {size} {colour} {shape} {place} on a {background} background"
+
+CAPTION_FORMS = (
+    FULL_DESCRIPTION,
+    FULL_DESCRIPTION,
+    "a {colour} {shape} {place} on a {background} background",
+    "a {size} {colour} {shape} on a {background} background",
+    "a {size} {colour} {shape} {place}",
+    "a {colour} {shape} on a {background} background",
+    "a {colour} {shape}",
+    "a {shape}",
+)
+"""Forms that training captions are drawn from with equal chances; the full one therefore twice as often."""
+
+_CENTRES = np.array([[16, 16], [9, 9], [23, 9], [9, 23], [23, 23]], np.float32)
+_RADII = np.array([4.9, 8.2], np.float32)
+_PURPOSE = 1
+_PURPOSE_DISTINCT = 2
+
+
+def combinations() -> Int[np.ndarray, "2560 5"]:
+    """Every (shape, colour, background, place, size), as indices into ``ATTRIBUTES``, in lexicographic order."""
+    return np.indices([len(words) for words in ATTRIBUTES.values()]).reshape(len(ATTRIBUTES), -1).T
+
+
+def is_held_out(combination: Int[np.ndarray, "n 5"]) -> Bool[np.ndarray, "n"]:
+    """Whether each combination (n, 5) is kept out of training; the rule is in the module's docstring."""
+    return combination @ np.array([1, 3, 7, 2, 1]) % 10 == 0
+
+
+def scenes(n: int, seed: int, split: str = "train") -> Pictures:
+    """n scenes with captions of mixed forms.
+
+    Args:
+        n: how many.
+        seed: fixes every picture and caption; another seed gives other pictures.
+        split: "train", combinations that training may use; "held_out", the tenth it never sees; "all", both.
+
+    Returns:
+        ``Pictures`` of kind "scene" with the attributes of ``ATTRIBUTES``, drawn with equal chances.
+
+    Raises:
+        UserError: another split, a negative n or seed.
+    """
+    if split not in SPLITS:
+        raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    rng = generator(_PURPOSE, seed)
+    every = combinations()
+    pool = every if split == "all" else every[is_held_out(every) == (split == "held_out")]
+    chosen = pool[rng.integers(len(pool), size=check_count(n))]
+    form = rng.integers(len(CAPTION_FORMS), size=n)
+    captions = [describe(row, CAPTION_FORMS[f]) for row, f in zip(chosen, form, strict=True)]
+    return _draw(chosen, captions, rng)
+
+
+def distinct_scenes(n: int, seed: int) -> Pictures:
+    """n scenes of n different combinations, each under its full description, so that no two captions agree.
+
+    Args:
+        n: at most 2560.
+        seed: as in ``scenes``; the stream is another one.
+
+    Raises:
+        UserError: n is larger than the number of combinations.
+    """
+    every = combinations()
+    if check_count(n) > len(every):
+        raise UserError(f"only {len(every)} scenes have different full descriptions; {n} were asked for")
+    rng = generator(_PURPOSE_DISTINCT, seed)
+    chosen = rng.permutation(every)[:n]
+    return _draw(chosen, [describe(row) for row in chosen], rng)
+
+
+def full_descriptions(pictures: Pictures) -> list[str]:
+    """The caption that names all five attributes of each scene: equal only where all attributes are."""
+    rows = np.stack([pictures.attributes[name] for name in ATTRIBUTES], axis=1)
+    return [describe(row) for row in rows]
+
+
+def describe(combination, form: str = FULL_DESCRIPTION) -> str:
+    """A caption for one combination of five indices, in one of ``CAPTION_FORMS``."""
+    words = {name: choices[i] for (name, choices), i in zip(ATTRIBUTES.items(), combination, strict=True)}
+    return form.format(**words)
+
+
+def _draw(chosen: Int[np.ndarray, "n 5"], captions: list[str], rng: np.random.Generator) -> Pictures:
+    images = np.empty((len(chosen), 32, 32, 3), np.uint8)
+    for part in chunks(len(chosen)):
+        images[part] = _draw_chunk(chosen[part], rng)
+    attributes = {name: chosen[:, i].copy() for i, name in enumerate(ATTRIBUTES)}
+    return Pictures(images, captions, np.full(len(chosen), "scene"), attributes)
+
+
+def _draw_chunk(chosen: Int[np.ndarray, "n 5"], rng: np.random.Generator):
+    shape, colour, background, place, size = chosen.T
+    n = len(chosen)
+    canvas = grounds(background, rng)
+    centre = _CENTRES[place] + rng.uniform(-1, 1, (n, 2)).astype(np.float32)
+    radius = _RADII[size] * rng.uniform(0.92, 1.08, n)
+    angle = rng.uniform(-0.25, 0.25, n)
+    share = np.empty(canvas.shape[:3], np.float32)
+    for index, outline in enumerate(OUTLINES.values()):
+        mine = np.flatnonzero(shape == index)
+        frame = local_frame(centre[mine, 0], centre[mine, 1], radius[mine], angle[mine])
+        share[mine] = coverage(outline(*frame), radius[mine])
+    tint = np.array(list(COLOURS.values()), np.float32)[colour] + rng.uniform(-0.05, 0.05, (n, 3))
+    wear = rng.beta(*WEAR, n)
+    paint(canvas, share * column(1 - WORST_FADE * wear), tint)
+    return to_pixels(canvas, LEAST_GRAIN + WORST_GRAIN * wear, rng)

@@ -1,0 +1,248 @@
+"""Intervals and tests that figures and tables quote: of runs, of shares of items, and of paired outcomes."""
+
+import bisect
+import math
+import numbers
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+from torch import Tensor
+
+from ..errors import UserError
+from .arrays import as_count, as_numbers
+
+Array = np.ndarray | Tensor
+
+COUNTS_PER_BLOCK = 1 << 22
+"""Counts of ``bootstrap_counts`` that are in memory at a time: 32 MiB of int64."""
+
+
+def prediction_interval(values: Float[Array, "k"] | Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Where one further value of the same normal distribution falls with the given probability.
+
+    Args:
+        values: k >= 2 finite numbers, for instance one for each seed.
+        confidence: probability, in (0, 1).
+
+    Returns:
+        (low, high): mean -+ t s sqrt(1 + 1/k), with t the quantile of Student's t for k - 1 degrees of freedom and
+        s the sample standard deviation; both ends are the mean where all values are equal.
+
+    Raises:
+        UserError: fewer than two values, a value that is not finite, or a confidence outside (0, 1).
+
+    Trap: wider than the confidence interval of the mean, mean -+ t s / sqrt(k), which says where the mean of many
+    runs lies and not where a single published run may lie.
+    """
+    array = as_numbers(values, "values")
+    k = len(array)
+    if k < 2:
+        raise UserError("a prediction interval needs at least two values; run at least two seeds")
+    t = stats.t.ppf((1 + _probability(confidence)) / 2, k - 1)
+    half = float(t * array.std(ddof=1) * math.sqrt(1 + 1 / k))
+    return float(array.mean()) - half, float(array.mean()) + half
+
+
+def clopper_pearson(
+    successes, trials, confidence: float = 0.95
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Exact interval for the probability behind a number of successes in independent trials.
+
+    Args:
+        successes: whole numbers from 0 to ``trials``, any shape.
+        trials: whole numbers of at least 1, of a shape that broadcasts with it.
+        confidence: probability, in (0, 1).
+
+    Returns:
+        (low, high): float64 arrays of the common shape, 0 <= low <= successes / trials <= high <= 1.
+
+    Raises:
+        UserError: counts that are not whole, no trials, or more successes than trials; a confidence outside (0, 1).
+
+    Source: Clopper and Pearson, Biometrika 26 (1934): quantiles of the beta distribution. It covers at least at the
+    stated confidence for a single probability; many intervals from the same random numbers go wrong together.
+    """
+    k, n = (np.asarray(part, np.float64) for part in (successes, trials))
+    if not ((k == np.floor(k)) & (n == np.floor(n)) & (k >= 0) & (n >= 1) & (k <= n)).all():
+        raise UserError("a probability's interval needs whole numbers with 0 <= successes <= trials and trials >= 1")
+    tail = (1 - _probability(confidence)) / 2
+    k, n = np.broadcast_arrays(k, n)
+    low = np.where(k == 0, 0.0, stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1))
+    high = np.where(k == n, 1.0, stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 0.5)))
+    return low, high
+
+
+def jackknife_interval(
+    estimate: float, left_out: Float[Array, "k"] | Sequence[float], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Confidence interval of a statistic of k independent parts from its values without each part in turn.
+
+    Args:
+        estimate: the statistic of all parts.
+        left_out: its k >= 2 values, each without one part.
+        confidence: probability, in (0, 1).
+
+    Returns:
+        (low, high): estimate -+ t sqrt((k - 1)/k sum (left_out - mean)^2), with k - 1 degrees of freedom. Not clipped
+        to the range of the statistic.
+
+    Raises:
+        UserError: fewer than two values, a value that is not finite, or a confidence outside (0, 1).
+    """
+    array = as_numbers(left_out, "left_out")
+    k = len(array)
+    if k < 2:
+        raise UserError("a jackknife needs at least two parts")
+    half = float(stats.t.ppf((1 + _probability(confidence)) / 2, k - 1) * math.sqrt((k - 1) * array.var()))
+    return float(estimate) - half, float(estimate) + half
+
+
+def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of the share of items that are hits.
+
+    Args:
+        hits: whole number from 0 to ``n``.
+        n: items, at least 1.
+        level: probability that the interval covers the true share, in (0, 1).
+
+    Returns:
+        (low, high), 0 <= low <= hits / n <= high <= 1.
+
+    Raises:
+        UserError: counts that are not whole, no items, more hits than items; a level outside (0, 1).
+
+    Source: Wilson, JASA 22 (1927). Narrower than ``clopper_pearson``, and covers as stated only on average.
+    Trap: the items must be independent; five captions of one image are not.
+    """
+    hits, n = as_count(hits, "hits", least=0), as_count(n, "the number of items behind a share")
+    if hits > n:
+        raise UserError(f"a share needs hits <= n, not {hits} of {n}")
+    low, high = wilson_limits(np.array([hits]), np.array([n]), _probability(level, "level"))
+    return float(low[0]), float(high[0])
+
+
+def wilson_limits(
+    hits: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."], level: float = 0.95
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """``wilson_interval`` of many shares at once, without its checks; NaN where n is 0."""
+    items, z = np.where(n, n, np.nan), float(stats.norm.ppf((1 + level) / 2))
+    share, spread = hits / items, z * z / items
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * np.sqrt(share * (1 - share) / items + spread / (4 * items))
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided test that a change gains as many items as it loses.
+
+    Args:
+        gained: items that were wrong before and are right after.
+        lost: items that were right before and are wrong after.
+
+    Returns:
+        p-value in (0, 1]: of a fair coin for every item that changed; 1 where none did.
+
+    Raises:
+        UserError: counts that are not whole numbers of at least 0.
+
+    Source: McNemar, Psychometrika 12 (1947), in its exact (binomial) form. Trap: it knows nothing of a choice; for the
+    best of many shifts on the same items it is anti-conservative, see ``util.zero_shot.selection``.
+    """
+    gained, lost = as_count(gained, "gained", least=0), as_count(lost, "lost", least=0)
+    return float(mcnemar_p_values(np.array([gained]), np.array([lost]))[0])
+
+
+def mcnemar_p_values(gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """``mcnemar`` of many pairs of counts at once, without its checks."""
+    return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
+
+
+def most_discordant(net: int, n: int, alpha: float = 0.05) -> int:
+    """The largest number of items that may have changed if a net gain is still to be significant.
+
+    Args:
+        net: items gained minus items lost, at least 0; a loss is judged by its size.
+        n: items in all, at least ``net``.
+        alpha: level, in (0, 1).
+
+    Returns:
+        the largest number of gained and lost items together, at most ``n`` and of the parity of ``net``, whose
+        ``mcnemar`` p-value is below ``alpha``; 0 where even ``net`` gains without a loss are not.
+
+    Raises:
+        UserError: counts that are not whole, ``net`` above ``n``, or an alpha outside (0, 1).
+    """
+    net, n = as_count(net, "net", least=0), as_count(n, "n")
+    if net > n:
+        raise UserError(f"a net gain of {net} items needs at least as many; there are {n}")
+    alpha = _probability(alpha, "alpha")  # with more changes and the same net gain p never falls, hence bisection
+    losses = bisect.bisect_left(range((n - net) // 2 + 1), alpha, key=lambda lost: mcnemar(net + lost, lost))
+    return net + 2 * (losses - 1) if losses else 0
+
+
+def holm(p_values: Float[Array, "k"] | Sequence[float]) -> Float[np.ndarray, "k"]:
+    """p-values of a family of tests, adjusted so that the chance of any false rejection is at most the level.
+
+    Args:
+        p_values: k >= 1 numbers in [0, 1].
+
+    Returns:
+        float64 array (k,) in the order given, in [0, 1], none below the p-value it came from.
+
+    Raises:
+        UserError: none, not finite, or outside [0, 1].
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979): the j-th smallest of k times k - j + 1, made monotone.
+    """
+    p = as_numbers(p_values, "p_values")
+    if p.min() < 0 or p.max() > 1:
+        raise UserError(f"p-values must be in [0, 1]; they span {p.min():g} to {p.max():g}")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted
+
+
+def bootstrap_counts(
+    sizes: int | Int[np.ndarray, "u"], resamples: int, seed: int | Sequence[int]
+) -> Iterator[Int[np.ndarray, "r u"]]:
+    """How often each item is drawn when as many are drawn with replacement as there are, block by block.
+
+    Args:
+        sizes: the number of items; or (u,) the sizes, at least 0, of groups of items that are alike, where only how
+            many are drawn from each group is wanted: the same distribution, and cheaper.
+        resamples: how many resamples in all.
+        seed: of their own stream of random numbers; the same seed gives the same counts.
+
+    Yields:
+        int64 arrays (r, u), ``resamples`` rows in all; every row sums to the number of items. A block holds about four
+        million counts, at least one row.
+
+    Raises:
+        UserError: no items, a size below 0, or no resamples.
+    """
+    total = as_count(resamples, "resamples")
+    alike = np.asarray(sizes)
+    if alike.dtype.kind not in "iu" or alike.ndim > 1 or alike.size == 0 or alike.min() < 0 or alike.sum() < 1:
+        raise UserError(f"a bootstrap needs at least one item, and whole numbers of them, not {sizes!r}")
+    return _counts(alike.astype(np.int64), total, np.random.default_rng(seed))
+
+
+def _counts(sizes: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    n, u = int(sizes.sum()), sizes.size if sizes.ndim else int(sizes)
+    block = max(1, COUNTS_PER_BLOCK // u)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        if sizes.ndim:
+            yield rng.multinomial(n, sizes / n, size=rows)
+        else:
+            drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+            yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+
+
+def _probability(value: float, name: str = "confidence") -> float:
+    if not isinstance(value, numbers.Real) or not 0 < value < 1:
+        raise UserError(f"{name} must be between 0 and 1, not {value!r}")
+    return float(value)

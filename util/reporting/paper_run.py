@@ -1,0 +1,212 @@
+"""Runs the steps one after the other, so that a run that was stopped goes on where it was.
+
+The state is the records themselves: whatever stops a run, a script publishes its record whole or not at all, and the
+next run keeps the records that are there (``util.reporting.paper_steps`` says which). Only one run at a time works in a folder:
+the steps hold its lock too, so one that outlives a killed run is waited for by nobody but named.
+"""
+
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .. import cli, records
+from ..errors import UserError
+from ..files import replacing
+from . import comparisons as summary
+from . import paper_steps as plan
+from . import report
+from .state import Outcome, keep
+
+LOG, LOCK = "paper.log", "paper.lock"
+"""In the output folder: what the scripts said; held while a run works there."""
+SUMMARY = "summary.csv"
+SECONDS_BETWEEN_BARS = "30"
+"""How often a progress bar adds a line to the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What ``modality-gap paper`` was given; see ``util.commands.Paper``."""
+
+    output: Path
+    device: cli.Device = "auto"
+    coco: Path | None = None
+    only: Sequence[str] = ()
+    extra: Sequence[str] = ()
+    again: bool = False
+    left_out: bool = False
+    steps: Sequence[plan.Step] = plan.STEPS
+
+
+def run(options: Options) -> Path:
+    """Runs what is due, then writes the notebooks, the summary and the report of all that is there.
+
+    Returns:
+        the report's path.
+
+    Raises:
+        UserError: another run works in the folder, an unknown step, or, at the end, steps or notebooks that failed:
+            each is named with its last line.
+    """
+    output = Path(options.output)
+    ready = prepare(options)
+    with locked(output) as lock, (output / LOG).open("a", encoding="utf-8") as log:
+        outcomes = []
+        for each in ready:
+            keep(output, Outcome(each.step.name, each.step.folder, "started", "stopped while it was running"))
+            outcomes.append(perform(each, options, log, lock))
+            keep(output, outcomes[-1])
+        problems = finish(output, [each for each in outcomes if each.state == "made"], options.steps)
+    failed = [f"{each.name} ({each.reason})" for each in outcomes if each.state == "failed"]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(outcomes)} steps failed: {'; '.join(failed + problems)}; {output / LOG} has all "
+            "that they said, and the same command goes on from here"
+        )
+    if problems:
+        raise UserError("; ".join(problems))
+    return output / "report.html"
+
+
+def prepare(options: Options) -> list[plan.Ready]:
+    """Every step that is asked for, its command line read.
+
+    Raises:
+        UserError: an unknown step.
+    """
+    extra = words_of(options.extra, [step.name for step in options.steps])
+    chosen = plan.choose(options.only, options.steps)
+    return [plan.read(step, options.output, options.device, options.coco, extra.get(step.name, ())) for step in chosen]
+
+
+def words_of(extra: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Step -> further words of its command line, from lines such as "denigration --data DIR".
+
+    Raises:
+        UserError: a line that does not start with the name of a step.
+    """
+    found: dict[str, list[str]] = {}
+    for line in extra:
+        name, *words = shlex.split(line) or [""]
+        if name not in names:
+            raise UserError(f"--extra {line!r}: does not start with the name of a step; they are {', '.join(names)}")
+        found.setdefault(name, []).extend(words)
+    return found
+
+
+def perform(ready: plan.Ready, options: Options, log: IO[str], lock: int) -> Outcome:
+    """Keeps a step's record or makes it anew."""
+    step, start = ready.step, time.perf_counter()
+    due = "asked for again" if options.again else plan.reason_to_run(ready, options.output)
+    kept = None if due else records.load(options.output / step.folder, step.name)
+    if kept and options.left_out and kept.about["left_out"]:
+        due = f"its record left out: {'; '.join(kept.about['left_out'])}"
+    if not due:
+        told = "; ".join(part for part in (plan.since(kept, step), *_left(kept)) if part)
+        _say(f"[paper] {step.shown}: kept, its record is there" + (f" ({told})" if told else ""), log)
+        return Outcome(step.name, step.folder, "kept", told)
+    _say(f"[paper] {step.shown}: {due}; running it", log)
+    last, code = _call(ready, log, lock)
+    seconds = time.perf_counter() - start
+    reason = last if code else plan.reason_to_run(ready, options.output)
+    if code or reason:
+        reason = reason or f"exit code {code}"
+        _say(f"[paper] {step.shown}: FAILED after {seconds:.0f} s: {reason}", log)
+        return Outcome(step.name, step.folder, "failed", reason, seconds)
+    _say(f"[paper] {step.shown}: made in {seconds:.0f} s", log)
+    return Outcome(step.name, step.folder, "made", "", seconds)
+
+
+def _call(ready: plan.Ready, log: IO[str], lock: int) -> tuple[str, int]:
+    """Runs a script, its output shown and kept; returns its last line and its exit code."""
+    words = [sys.executable, str(ready.step.script), *ready.arguments]
+    environment = {"TQDM_MININTERVAL": SECONDS_BETWEEN_BARS, **os.environ, "PYTHONUNBUFFERED": "1"}
+    last = ""
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment,
+        pass_fds=(lock,),
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            _say(line.rstrip("\n"), log)
+            last = line.strip() or last
+    return last.removeprefix("error: ")[:300], process.returncode
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[int]:
+    """Holds the folder for one run and the scripts that it starts.
+
+    Raises:
+        UserError: another run, or a script that one started, is at work; or the folder cannot be made.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        file = (output / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            who = file.read().strip()
+            raise UserError(
+                f"{output}: a run of the paper ({who}), or a script that it started, is at work there; wait for it"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield file.fileno()
+
+
+def finish(output: Path, made: Sequence[Outcome], steps: Sequence[plan.Step]) -> list[str]:
+    """Notebooks of what was made, summary and report of all that is there; returns what went wrong with them."""
+    problems = []
+    for folder in dict.fromkeys(each.folder for each in made):
+        lacking = [s.name for s in steps if s.folder == folder and not (output / folder / f"{s.name}.json").is_file()]
+        if lacking:
+            cli.say(f"[paper] {folder}: no notebook, which reads {', '.join(lacking)} too")
+        else:
+            problems += _notebooks(steps[0].root / folder, output / folder)
+    damaged: dict[str, str] = {}
+    table = report.published_numbers(output, damaged=damaged)
+    with replacing(output / SUMMARY) as part:
+        table.to_csv(part, index=False, float_format="%.9g")
+    for line in summary.lines(table):
+        cli.say(line)
+    cli.say(f"[paper] wrote {output / SUMMARY}")
+    if report.find_records(output, damaged=damaged):
+        cli.say(f"[paper] wrote {report.write(output, damaged)}")
+    return problems + [f"{told}; it was left out of summary and report" for told in damaged.values()]
+
+
+def _notebooks(folder: Path, results: Path) -> list[str]:
+    """Executes the notebooks of a folder on the records in another, into that; returns what went wrong."""
+    from . import notebooks
+
+    problems = []
+    for path in sorted(folder.glob("*.ipynb")):
+        try:
+            cli.say(f"[paper] wrote {notebooks.execute(path, results, results / path.name)}")
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _left(record: records.Record) -> list[str]:
+    lines = record.about["left_out"]
+    return [f"left out in it: {'; '.join(lines)}; --left-out tries again"] if lines else []
+
+
+def _say(line: str, log: IO[str]) -> None:
+    cli.say(line)
+    log.write(f"{line}\n")
+    log.flush()

@@ -1,0 +1,195 @@
+"""README tables, generated between markers from the records that are committed under each folder's ``results/``.
+
+A marker names a folder, a record and a table of it: ``published`` for the published values beside ours, ``main`` for
+the csv of the record's own name, otherwise the further table of that name:
+
+    <!-- results: Figure_3_Contrastive_Learning/loss_landscape published -->
+    ... generated ...
+    <!-- end of results -->
+
+The folder ``util/data`` stands for the record of the small CLIP's training, and has one table, ``figures``. The folder
+``summary`` stands for all records together: ``summary/all published`` is every published number with ours, the
+interval, and whether they agree; ``summary/all measured`` the same without those that no committed record measures;
+``summary/all overview`` counts them by panel.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from .. import records
+from ..errors import UserError
+from ..files import replacing
+from . import comparisons as summary
+from .report import FOLDERS, find_records, published_numbers
+
+SHOWN, SHOWN_KEYS = ("1/100", "1/50", "1"), ("1/100", "1/50", "1/1")
+"""Temperatures of the small CLIP's table, and what its record calls them."""
+
+OWN = (
+    "embeddings",
+    "image_data",
+    "video_data",
+    "medical_data",
+    "protein_data",
+    "audit",
+    "labels",
+    "corpus",
+    "tasks_file",
+)
+"""Options that name somebody's own data, which no committed record is made of."""
+
+MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+
+def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]:
+    """Copies records from ``outputs`` into the folders' ``results/`` and regenerates the README tables.
+
+    Returns:
+        one line for each record and README.
+
+    Raises:
+        UserError: no records, one of the smoke preset, or one of somebody's own embeddings.
+    """
+    found = find_records(outputs, (*FOLDERS, "benchmarks"))
+    if not found:
+        raise UserError(f"{outputs}: no records; run make figures first")
+    if smoke := [record.name for _, record in found if record.about["settings"]["preset"] == "smoke"]:
+        raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
+    if own := [record.name for _, record in found if any(record.about["settings"].get(name) for name in OWN)]:
+        raise UserError(f"{outputs}: {', '.join(own)} ran on data of your own; run make figures first")
+    lines = []
+    for folder, record in found:
+        _check_settings(record, Path(root) / folder / "results" / f"{record.name}.json")
+    for folder, record in found:
+        target = Path(root) / folder / "results"
+        target.mkdir(parents=True, exist_ok=True)
+        files = [f"{record.name}.json", *record.about["tables"], *(f"{stem}.png" for stem in record.about["captions"])]
+        for file in files:
+            shutil.copyfile(record.folder / file, target / file)
+        lines.append(f"{folder}/results: {', '.join(files)}")
+    return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
+
+
+def _check_settings(record: records.Record, committed: Path) -> None:
+    """Refuses a record of other settings than the committed one, such as the short run of ``make figures``.
+
+    Raises:
+        UserError: naming the settings that differ, and what to do.
+    """
+    if not committed.is_file():
+        return
+    before, now = (about["settings"] for about in (json.loads(committed.read_text()), record.about))
+    free = {"output", "coco", "data", "device"}
+    other = [
+        f"{name} {before[name]} -> {now[name]}"
+        for name in before
+        if name in now and name not in free and before[name] != now[name]
+    ]
+    if other:
+        raise UserError(
+            f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "
+            "with those, or remove that file if the change is meant"
+        )
+
+
+def readmes(root: Path = records.REPOSITORY) -> list[Path]:
+    """The project's README files."""
+    return [
+        path for path in (Path(root) / "README.md", *(Path(root) / f / "README.md" for f in FOLDERS)) if path.is_file()
+    ]
+
+
+def regenerate(root: Path = records.REPOSITORY) -> list[Path]:
+    """Rewrites every marked table; returns the README files that hold any."""
+    changed = []
+    for path in readmes(root):
+        text = path.read_text()
+        if MARKED.search(text):
+            with replacing(path) as part:
+                part.write_text(with_tables(text, root))
+            changed.append(path)
+    return changed
+
+
+def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
+    """``text`` with every marked table regenerated from the committed records under ``root``."""
+
+    def table(match: re.Match) -> str:
+        if match[2] == "util/data":
+            training = json.loads((Path(root) / match[2] / f"{match[3]}.json").read_text())
+            return f"{match[1]}{_small_clip(training)}\n{match[5]}"
+        if match[2] == "summary":
+            return f"{match[1]}{_summary(root, match[4])}\n{match[5]}"
+        record = records.load(Path(root) / match[2] / "results", match[3])
+        rows = _published(record) if match[4] == "published" else _rows(record, match[4])
+        return f"{match[1]}{rows}\n{match[5]}"
+
+    return MARKED.sub(table, text)
+
+
+def _summary(root: Path, what: str) -> str:
+    """Every published number beside the committed records.
+
+    Raises:
+        UserError: a table of another name.
+    """
+    table = published_numbers(root, [f"{folder}/results" for folder in FOLDERS])
+    absent = table["agrees"].isin([summary.NOT_MEASURED, summary.NOT_RUN])
+    found = {
+        "published": lambda: summary.shown(table),
+        "measured": lambda: summary.shown(table[~absent]),
+        "overview": lambda: summary.overview(table),
+    }
+    if what not in found:
+        raise UserError(f"README: summary/all has no table {what!r}; it has {', '.join(found)}")
+    return _markdown(found[what]())
+
+
+def _published(record: records.Record) -> str:
+    columns = {"panel": "Panel", "quantity": "Quantity", "published": "Published", "ours": "Here", "on": "Measured on"}
+    table = pd.DataFrame(record.about["comparisons"])
+    table["agrees"] = [{True: "yes", False: "**no**"}.get(value, "not comparable") for value in table["agrees"]]
+    return _markdown(
+        table[[*columns, "agrees", "note"]].rename(columns={**columns, "agrees": "Agrees", "note": "Note"})
+    )
+
+
+def _rows(record: records.Record, what: str) -> str:
+    what = "" if what == "main" else what
+    if what not in record.tables:
+        raise UserError(
+            f"README: {record.name} has no table {what!r}; it has {', '.join(t for t in record.tables if t)}"
+        )
+    return _markdown(record.tables[what])
+
+
+def _small_clip(record: Mapping) -> str:
+    """What the record of the small CLIP's training says it reaches."""
+    figures, tasks = record["figures"], record["figures"]["tasks"]
+    lowest = figures["landscape"]["lowest_loss_at"]
+    rows = [
+        ("gap distance, unseen scenes", figures["landscape"]["gap_distance"]),
+        *(
+            (f"signed gap at the lowest loss, temperature {t}", lowest[k])
+            for t, k in zip(SHOWN, SHOWN_KEYS, strict=True)
+        ),
+        ("image-to-text recall@1 among 500 different full descriptions", figures["retrieval"]["image_recall_at_1"]),
+        *(
+            (f"zero-shot accuracy, {name.replace('_', ' ')} (chance {task['chance']:.3g})", task["accuracy"])
+            for name, task in tasks.items()
+        ),
+        ("training, seconds", f"{record['seconds']:.0f}"),
+    ]
+    return _markdown(pd.DataFrame(rows, columns=["On data never trained on", "Measured"]))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [[str(column) for column in table.columns], ["---"] * table.shape[1]]
+    for row in table.itertuples(index=False):  # a bar would end the cell
+        rows.append([summary.number(value).replace("|", r"\|") for value in row])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
