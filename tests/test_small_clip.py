@@ -24,7 +24,8 @@ from util.training import TrainingSettings
 
 CHECKED_CALLS = """
 from jaxtyping import install_import_hook
-MODULES = ["util.corpora.generated." + name for name in ("collection", "drawing", "scenes", "digits", "badges", "pictures")]
+NAMES = ("collection", "drawing", "scenes", "digits", "badges", "pictures")
+MODULES = ["util.corpora.generated." + name for name in NAMES]
 MODULES += ["util.encoders.small_clip", "util.training"]
 with install_import_hook(MODULES, "beartype.beartype"):
     import numpy as np

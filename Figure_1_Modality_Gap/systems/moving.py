@@ -1,7 +1,8 @@
 """Scenes in motion: clips in which the subject of a generated scene crosses the picture in one of four directions.
 
 Shapes, colours, grounds and wear are those of ``util.corpora.generated.scenes``, whose pictures do not
-change by this; the stream of random numbers is another. A clip is drawn at 32 pixels and enlarged sevenfold, without its ground moving.
+change by this; the stream of random numbers is another. A clip is drawn at 32 pixels and enlarged sevenfold,
+without its ground moving.
 """
 
 from collections.abc import Sequence

@@ -28,7 +28,7 @@ def collect(found: Iterable[tuple[str, records.Record]], reasons: Mapping[str, s
     """The table, in the paper's order.
 
     Args:
-        found: (folder, record) as ``util.reporting.report.find_records`` gives them; records of other scripts add nothing.
+        found: (folder, record) as ``report.find_records`` gives them; records of other scripts add nothing.
         reasons: script -> why it did not finish, for those whose record is not there.
 
     Returns:

@@ -1,7 +1,7 @@
 """Runs the steps one after the other, so that a run that was stopped goes on where it was.
 
 The state is the records themselves: whatever stops a run, a script publishes its record whole or not at all, and the
-next run keeps the records that are there (``util.reporting.paper_steps`` says which). Only one run at a time works in a folder:
+next run keeps the records that are there (``paper_steps`` says which). Only one run at a time works in a folder:
 the steps hold its lock too, so one that outlives a killed run is waited for by nobody but named.
 """
 

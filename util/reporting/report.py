@@ -50,7 +50,7 @@ def find_records(
 def published_numbers(
     outputs: Path, folders: Sequence[str] = FOLDERS, damaged: dict[str, str] | None = None
 ) -> pd.DataFrame:
-    """Every published number beside what the records under ``outputs`` say, as ``util.reporting.comparisons.collect`` gives it.
+    """Every published number beside what the records under ``outputs`` say, as ``comparisons.collect`` gives it.
 
     Args:
         damaged: as for ``find_records``; numbers of a record that is left out are not run, for that reason.
