@@ -3,10 +3,11 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -17,6 +18,12 @@ import tyro
 from .errors import UserError
 from .numerics.arrays import as_count
 from .records import REPOSITORY
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from . import records
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -78,6 +85,92 @@ def run(work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped: no result was written", file=sys.stderr)
         sys.exit(130)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a script has measured, before it is recorded and drawn; the fields are those of ``util.records.save``.
+
+    Attributes:
+        tables: "" for ``<script>.csv``, "what" for ``<script>_what.csv``.
+        data: a mapping for each input.
+        dtype: precision of the arrays that were measured.
+        said: lines for the terminal, shown when the files are in place.
+        also: writes further files into the folder that is published.
+    """
+
+    tables: Mapping[str, "pd.DataFrame"]
+    data: Sequence[Mapping]
+    dtype: str
+    comparisons: Sequence["records.Comparison"] = ()
+    left_out: Sequence[str] = ()
+    results: Mapping | None = None
+    said: Sequence[str] = ()
+    also: Callable[[Path], None] | None = None
+
+
+def publish_run(
+    name: str,
+    settings: Settings,
+    measure: Callable[[Settings, str], Measured],
+    draw: Mapping[str, Callable[["records.Record"], "Figure"]],
+    *,
+    title: str,
+    captions: Mapping[str, str],
+    reuse: bool = False,
+) -> "records.Record":
+    """Measures, records, draws, and puts all files of a run into ``settings.output`` together.
+
+    Args:
+        name: the script's name, stem of its files.
+        settings: those of the command line.
+        measure: takes the settings and "cpu" or "cuda".
+        draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
+        title, captions: as in ``util.records.save``.
+        reuse: take the record that is already in the folder, where the same code made it with the same settings.
+
+    Raises:
+        UserError: whatever ``measure`` refuses, or a folder that cannot be written.
+    """
+    from . import figures, files, records
+
+    if reuse and (kept := records.matching(settings.output, name, settings)):
+        say(f"[{name}] {settings.output}/{name}.json has these settings; it is used")
+        return kept
+    start, device = time.perf_counter(), resolve_device(settings.device)
+    found = measure(settings, device)
+    for line in found.left_out:
+        say(f"[{name}] left out: {line}")
+    with files.publishing(settings.output) as folder:
+        record = records.save(
+            folder,
+            name,
+            found.tables,
+            settings=settings,
+            seconds=time.perf_counter() - start,
+            device=device,
+            dtype=found.dtype,
+            data=found.data,
+            comparisons=found.comparisons,
+            left_out=found.left_out,
+            results=found.results,
+            title=title,
+            captions=captions,
+        )
+        figures.use_style()
+        for suffix, picture in draw.items():
+            figures.save(picture(record), folder, f"{name}{suffix}")
+        if found.also is not None:
+            found.also(folder)
+    for line in found.said:
+        say(f"[{name}] {line}")
+    say(f"[{name}] wrote {settings.output}/{name}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+    return records.load(settings.output, name)
+
+
+def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
+    """What a script does when it is run: reads its command line and works; a UserError is one line and exit code 2."""
+    run(lambda: work(parse(presets, description)))
 
 
 def resolve_device(device: Device) -> str:

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from .embeddings import Embeddings
 from .errors import UserError
 from .files import CACHE_VARIABLE, cache_folder, sha256
+from .records import Comparison
 
 VALUES = Path(__file__).resolve().parent / "data" / "paper.json"
 WEIGHTS = ("trained", "random")
@@ -53,9 +55,53 @@ class NoConnection(UserError):
     """The server could not be reached at all: asking it for the next file would be no use."""
 
 
+@cache
 def values() -> dict:
-    """The published numbers; every section says what was measured and, under "where", where it stands."""
+    """Contents of ``paper.json``: "numbers" by key, and a section a figure with its settings and where they stand."""
     return json.loads(VALUES.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Number:
+    """One published number or claim.
+
+    Attributes:
+        key: its name in ``util/data/paper.json``.
+        panel: where the paper states it, for instance "Figure 3 (b)".
+        quantity: what it is, with its unit.
+        value: as published, in the paper's words where it is a claim; None where we measure what the paper does not.
+        script: name of the script that measures it.
+    """
+
+    key: str
+    panel: str
+    quantity: str
+    value: float | str | None
+    script: str
+
+
+def numbers(prefix: str = "") -> dict[str, Number]:
+    """Published numbers and claims whose key begins with ``prefix``, by key, in the paper's order."""
+    found = values()["numbers"].items()
+    return {key: Number(key, **about) for key, about in found if key.startswith(prefix)}
+
+
+def compare(
+    key: str,
+    ours: float | str,
+    on: str,
+    agrees: bool | None = None,
+    note: str = "",
+    low: float | None = None,
+    high: float | None = None,
+) -> Comparison:
+    """The published number of ``key`` beside ours; the arguments are those of ``util.records.Comparison``.
+
+    Raises:
+        KeyError: ``paper.json`` has no such key.
+    """
+    number = Number(key, **values()["numbers"][key])
+    return Comparison(key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high)
 
 
 def file_name(system: str, weights: str = "trained") -> str:

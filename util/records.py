@@ -3,6 +3,7 @@
 Figures, notebooks, the report and the README tables read records and nothing else.
 """
 
+import hashlib
 import json
 import platform
 import shlex
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +26,8 @@ from .files import sha256
 SCHEMA_VERSION = 1
 PARTS = ("settings", "commit", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
 """What is read of every record."""
-_ABOVE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+_ABOVE = PACKAGE.parent
 REPOSITORY = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
 """The checkout that this package lies in; the working directory where it is installed without one."""
 
@@ -36,9 +39,10 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published number or claim beside ours.
+    """One published number or claim beside ours; ``util.published.compare`` makes it from its key.
 
     Attributes:
+        key: its name in ``util/data/paper.json``.
         panel: where the paper or its notebooks state it, for instance "Figure 3 (b)".
         quantity: what it is, with its unit or settings.
         published: the published value, as a number or in the paper's words; None where nothing is published.
@@ -50,6 +54,7 @@ class Comparison:
             none.
     """
 
+    key: str
     panel: str
     quantity: str
     published: float | str | None
@@ -120,6 +125,7 @@ def save(
         "command": command(),
         "settings": plain(settings),
         "commit": commit(),
+        "code": code(name),
         "versions": versions(),
         "machine": machine(device, dtype),
         "seconds": round(seconds, 3),
@@ -171,6 +177,47 @@ def load(folder: Path, name: str) -> Record:
         if list(table.columns) != about["tables"][file]:
             raise UserError(f"{folder / file}: columns differ from the record's; run {name}.py again")
     return Record(name, folder, about, {_what(name, file): table for file, table in tables.items()})
+
+
+PLACES = ("output", "device")
+"""Settings that say where a run works, and not what it gives."""
+
+
+def matching(folder: Path, name: str, settings) -> Record | None:
+    """The record in a folder, where the same code made it with the same settings; None where there is none.
+
+    A file that the settings name must still have the hash that the record holds, if it holds one.
+    """
+    try:
+        record = load(folder, name)
+    except UserError:
+        return None
+    wanted, there = plain(settings), dict(record.about["settings"])
+    same = {key: value for key, value in wanted.items() if key not in PLACES} == {
+        key: value for key, value in there.items() if key not in PLACES
+    }
+    if not same or record.about.get("code") != code(name) or not all(map(_unchanged, record.about["data"])):
+        return None
+    return record
+
+
+def _unchanged(part: Mapping) -> bool:
+    path, digest = part.get("path"), part.get("sha256")
+    if not isinstance(path, str) or not isinstance(digest, str) or not Path(path).is_file():
+        return True
+    return sha256(Path(path)) == digest
+
+
+@cache
+def code(name: str) -> str:
+    """Hash of the package's sources and data, and of the script's folder where there is one: what made a record."""
+    own = [path.parent for path in REPOSITORY.glob(f"*/{name}.py")]
+    files = [
+        *PACKAGE.rglob("*.py"),
+        *PACKAGE.glob("data/*"),
+        *(path for folder in own for path in folder.rglob("*.py")),
+    ]
+    return hashlib.sha256("".join(sha256(path) for path in sorted(files)).encode()).hexdigest()
 
 
 def is_record(path: Path) -> bool:
