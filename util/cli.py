@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -171,6 +171,19 @@ def publish_run(
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
     """What a script does when it is run: reads its command line and works; a UserError is one line and exit code 2."""
     run(lambda: work(parse(presets, description)))
+
+
+def own_output(settings: Settings, *own: Path | None) -> Settings:
+    """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
+
+    Args:
+        settings: those of a script, whose class says the default folder.
+        own: paths of your own data, None where none are given; the first names the folder, by its stem.
+    """
+    given = [Path(path) for path in own if path is not None]
+    if not given or settings.output != type(settings).output:
+        return settings
+    return replace(settings, output=OUTPUTS / "own" / given[0].stem)
 
 
 def resolve_device(device: Device) -> str:
