@@ -1,14 +1,17 @@
-"""One look for every figure: style, colours, and how a figure is saved."""
+"""One look for every figure: style, colours, and how a figure or table is saved."""
 
+import html
 import io
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from PIL import Image
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas.io.formats.style import Styler
 
-OTHER = "#0072B2"
+NON_TEXT = OTHER = "#0072B2"
 """Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
 
 TEXT = "#D55E00"
@@ -51,10 +54,12 @@ STYLE = {
 
 def use_style() -> None:
     """Sets the style for this process."""
-    plt.rcParams.update(STYLE)
+    import matplotlib
+
+    matplotlib.rcParams.update(STYLE)
 
 
-def panel_title(axes: Axes, letter: str, title: str) -> None:
+def panel_title(axes: "Axes", letter: str, title: str) -> None:
     """A bold panel letter and its title, flush left, as in the paper."""
     axes.set_title(f"$\\bf{{({letter})}}$ {title}", loc="left")
 
@@ -72,9 +77,11 @@ def plain(name: str) -> str:
     return f" {name}".replace("$", r"\$") if name.startswith("_") else name.replace("$", r"\$")
 
 
-def shown(figure: Figure):
+def shown(figure: "Figure"):
     """A figure for a notebook's output: a PNG of 128 colours, a third of the usual size; closes the figure."""
+    import matplotlib.pyplot as plt
     from IPython.display import Image as Shown
+    from PIL import Image
 
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", dpi=110)
@@ -83,10 +90,33 @@ def shown(figure: Figure):
     return Shown(small.getvalue())
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Writes ``name.png`` and ``name.pdf`` without dates, so that the same figure is the same file; closes it."""
-    files = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.pdf"]
-    figure.savefig(files[0], metadata={"Software": None})
-    figure.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    plt.close(figure)
+def save(picture: "Figure | Styler", folder: Path, name: str) -> list[Path]:
+    """Writes a figure or a table without dates, so that the same content is the same file.
+
+    Args:
+        picture: a matplotlib figure, which is closed, or a pandas Styler whose cells and headers are escaped for html
+            (``format(escape="html")``, ``format_index(escape="html", axis=1)``).
+        folder: where to write.
+        name: stem of the files.
+
+    Returns:
+        the files: ``name.png`` and ``name.pdf`` of a figure, ``name.html`` (a fragment) and ``name.tex`` of a table.
+    """
+    kinds = (".png", ".pdf") if hasattr(picture, "savefig") else (".html", ".tex")
+    first, second = files = [Path(folder) / f"{name}{kind}" for kind in kinds]
+    if first.suffix == ".png":
+        import matplotlib.pyplot as plt
+
+        picture.savefig(first, metadata={"Software": None})
+        picture.savefig(second, metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        plt.close(picture)
+    else:
+        first.write_text(picture.to_html(table_uuid=name), encoding="utf-8")
+        second.write_text(_from_html(picture.to_latex(hrules=True, convert_css=True)), encoding="utf-8")
     return files
+
+
+def _from_html(latex: str) -> str:
+    """LaTeX of a table whose cells were escaped for html: html's escapes become LaTeX's."""
+    whole = html.unescape(latex.replace("&amp;", r"\&"))
+    return re.sub(r"(?<!\\)[%_#]", r"\\\g<0>", whole)

@@ -6,8 +6,8 @@ import numbers
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy import stats
 from torch import Tensor
 
 from ..errors import UserError
@@ -40,7 +40,7 @@ def prediction_interval(values: Float[Array, "k"] | Sequence[float], confidence:
     k = len(array)
     if k < 2:
         raise UserError("a prediction interval needs at least two values; run at least two seeds")
-    t = stats.t.ppf((1 + _probability(confidence)) / 2, k - 1)
+    t = scipy.stats.t.ppf((1 + _probability(confidence)) / 2, k - 1)
     half = float(t * array.std(ddof=1) * math.sqrt(1 + 1 / k))
     return float(array.mean()) - half, float(array.mean()) + half
 
@@ -69,8 +69,8 @@ def clopper_pearson(
         raise UserError("a probability's interval needs whole numbers with 0 <= successes <= trials and trials >= 1")
     tail = (1 - _probability(confidence)) / 2
     k, n = np.broadcast_arrays(k, n)
-    low = np.where(k == 0, 0.0, stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1))
-    high = np.where(k == n, 1.0, stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 0.5)))
+    low = np.where(k == 0, 0.0, scipy.stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1))
+    high = np.where(k == n, 1.0, scipy.stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 0.5)))
     return low, high
 
 
@@ -95,7 +95,7 @@ def jackknife_interval(
     k = len(array)
     if k < 2:
         raise UserError("a jackknife needs at least two parts")
-    half = float(stats.t.ppf((1 + _probability(confidence)) / 2, k - 1) * math.sqrt((k - 1) * array.var()))
+    half = float(scipy.stats.t.ppf((1 + _probability(confidence)) / 2, k - 1) * math.sqrt((k - 1) * array.var()))
     return float(estimate) - half, float(estimate) + half
 
 
@@ -119,15 +119,15 @@ def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, floa
     hits, n = as_count(hits, "hits", least=0), as_count(n, "the number of items behind a share")
     if hits > n:
         raise UserError(f"a share needs hits <= n, not {hits} of {n}")
-    low, high = wilson_limits(np.array([hits]), np.array([n]), _probability(level, "level"))
-    return float(low[0]), float(high[0])
+    found = scipy.stats.binomtest(hits, n).proportion_ci(_probability(level, "level"), method="wilson")
+    return float(found.low), float(found.high)
 
 
 def wilson_limits(
     hits: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."], level: float = 0.95
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
     """``wilson_interval`` of many shares at once, without its checks; NaN where n is 0."""
-    items, z = np.where(n, n, np.nan), float(stats.norm.ppf((1 + level) / 2))
+    items, z = np.where(n, n, np.nan), float(scipy.stats.norm.ppf((1 + level) / 2))
     share, spread = hits / items, z * z / items
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / items + spread / (4 * items))
@@ -156,7 +156,7 @@ def mcnemar(gained: int, lost: int) -> float:
 
 def mcnemar_p_values(gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """``mcnemar`` of many pairs of counts at once, without its checks."""
-    return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
+    return np.minimum(1.0, 2 * scipy.stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
 
 
 def most_discordant(net: int, n: int, alpha: float = 0.05) -> int:
@@ -199,10 +199,9 @@ def holm(p_values: Float[Array, "k"] | Sequence[float]) -> Float[np.ndarray, "k"
     p = as_numbers(p_values, "p_values")
     if p.min() < 0 or p.max() > 1:
         raise UserError(f"p-values must be in [0, 1]; they span {p.min():g} to {p.max():g}")
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return adjusted
+    from statsmodels.stats.multitest import multipletests  # takes over a second
+
+    return multipletests(p, method="holm")[1]
 
 
 def bootstrap_counts(
