@@ -29,7 +29,9 @@ Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
 Settings = TypeVar("Settings", bound="Common")
 
-OUTPUTS = REPOSITORY / "outputs"
+OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
+OUTPUTS = Path(os.environ.get(OUTPUTS_VARIABLE) or REPOSITORY / "outputs")
+"""Folder of all results; ``MODALITY_GAP_OUTPUTS`` names another."""
 
 MOST_SEED = 2**31
 """numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""

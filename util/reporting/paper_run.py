@@ -192,10 +192,10 @@ def _notebooks(folder: Path, results: Path) -> list[str]:
     """Executes the notebooks of a folder on the records in another, into that; returns what went wrong."""
     from . import notebooks
 
-    problems = []
+    problems, known = [], notebooks.records_of(results.parent)
     for path in sorted(folder.glob("*.ipynb")):
         try:
-            cli.say(f"[paper] wrote {notebooks.execute(path, results, results / path.name)}")
+            cli.say(f"[paper] wrote {notebooks.execute(path, results / path.name, preset='paper', environment=known)}")
         except UserError as error:
             problems.append(str(error))
     return problems
