@@ -94,14 +94,18 @@ def compare(
     note: str = "",
     low: float | None = None,
     high: float | None = None,
+    own: bool = False,
 ) -> Comparison:
     """The published number of ``key`` beside ours; the arguments are those of ``util.records.Comparison``.
+
+    The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
+    counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown".
 
     Raises:
         KeyError: ``paper.json`` has no such key.
     """
     number = Number(key, **values()["numbers"][key])
-    return Comparison(key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high)
+    return Comparison(key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high, own)
 
 
 def file_name(system: str, weights: str = "trained") -> str:

@@ -53,6 +53,7 @@ class Comparison:
         note: how far apart, or why they may differ.
         low, high: ends of the interval that belongs to ours, 95% unless the note says otherwise; None where there is
             none.
+        own: whether the paper's own model and data were measured, or its own embeddings or counts.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Comparison:
     note: str = ""
     low: float | None = None
     high: float | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True)
