@@ -8,12 +8,11 @@ from typing import Protocol
 import open_clip
 
 from panels import KINDS, Panel
-from systems import proteins, videos, x_clip
+from systems import generated_inputs, proteins, videos, x_clip
 from systems.registry import SYSTEMS
 from util import cli
 from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
-from util.corpora.generated import captioned_scenes as generated
 from util.encoders import open_clip_pair, small_clip
 from util.encoders.named import Named
 from util.encoders.pair import EncoderPair
@@ -135,7 +134,7 @@ def data(key: str, options: Options) -> Captioned:
         return coco.load(options.coco, split, options.caption, n)
     if key == "clip" and options.preset == "paper":
         return coco.load(None, "val2017", options.caption, n)
-    return generated.GENERATED[key](n, options.seed)
+    return generated_inputs.GENERATED[key](n, options.seed)
 
 
 def encoder(key: str, weights: str, captioned: Captioned, options: Options) -> EncoderPair:

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from util.corpora import hub, tables
-from util.corpora.captioned import checked_count, picture
+from util.corpora.captioned import checked_count, is_picture, picture
 from util.errors import UserError
 from util.fairness.audit import Faces
 from util.fairness.declared import Declared
@@ -35,7 +35,6 @@ LONGEST_NAME = 160
 
 AXES = ("race", "gender")
 TABLES = ("fairface_label_val.csv", "labels.csv")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def _match(names: Sequence[str], folder: Path, table: Path) -> None:
         for place in places
         if _is(Path.is_dir, folder / place)
         for path in (folder / place).iterdir()
-        if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+        if is_picture(path)
     }
     missing = [name for name in names if name not in there and not _is(Path.is_file, folder / name)]
     extra = sorted(there - labelled)

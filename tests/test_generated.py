@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import chisquare
 
 from systems import moving, radiographs, random_proteins
+from systems.generated_inputs import GENERATED
 from systems.proteins import ALPHABET
 from util import UserError
 from util.corpora.generated import pictures, scenes
-from util.corpora.generated.captioned_scenes import GENERATED
+from util.corpora.generated.pictures import TEST_SEED
 from util.encoders import small_clip
-from util.encoders.small_clip_evaluation import TEST_SEED
 
 MODALITIES = {"clip": "image", "videoclip": "video", "convirt": "image", "clasp": "amino acid"}
 

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 import live
 import scripts
 from systems import clasp, convirt, x_clip
+from systems import generated_inputs as generated
 from test_clasp import TINY as TINY_CLASP
 from test_convirt import TINY as TINY_CONVIRT
 from test_x_clip import FRAMES, sizes
 from util import UserError, cli, records
-from util.corpora.generated import captioned_scenes as generated
 from util.encoders import open_clip_pair
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")

@@ -4,7 +4,6 @@ Images are encoded in parts of some 512, each kept as it is done (``util.parts``
 there, to the same bits. Videos and sequences, whose batches the tower makes, are one part.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
 from .encoders.pair import EncoderPair
 from .errors import UserError
-from .files import cache_folder
+from .files import cached_path
 
 FORMAT = 2
 """Raise it when extraction itself changes, so that nothing made before is taken for the new.
@@ -171,17 +170,12 @@ def _settings(encoder: EncoderPair, source: Mapping, batch_size: int | None) -> 
 
 def cache_path(settings: dict) -> Path:
     """Where the embeddings of these settings are kept."""
-    return cache_folder() / "embeddings" / f"{_key(settings)}.safetensors"
+    return cached_path("embeddings", settings, ".safetensors")
 
 
 def parts_folder(settings: dict) -> Path:
     """Where the parts of an extraction of these settings are kept."""
-    return cache_folder() / "parts" / _key(settings)
-
-
-def _key(settings: dict) -> str:
-    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return cached_path("parts", settings)
 
 
 def _cached(path: Path, settings: dict, say: Callable[[str], None]) -> Embeddings | None:

@@ -1,10 +1,11 @@
 """Files that appear complete or not at all, and the one folder for files that the project fetches or caches."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,33 @@ CACHE_VARIABLE = "MODALITY_GAP_DATA"
 def cache_folder() -> Path:
     """The folder that ``MODALITY_GAP_DATA`` names, by default one in the user's cache directory."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("modality-gap")).expanduser()
+
+
+def cached_path(kind: str, settings: Mapping, suffix: str = "") -> Path:
+    """Place in the cache folder of something expensive, by all that it depends on.
+
+    Every cache of the project goes through here. The file or folder need not exist, and nothing is made.
+
+    Args:
+        kind: name of the cache, a folder of its own: "embeddings", "training".
+        settings: json-able settings. Name everything the content depends on: a format number, versions, content
+            hashes, seeds, the device.
+        suffix: ".safetensors", ".json", or "" for a folder.
+
+    Returns:
+        ``cache_folder()/kind/<sha256 of the settings><suffix>``. Equal settings give equal paths, whatever the order
+        of their keys; tuples and lists count as equal.
+
+    Raises:
+        TypeError: a setting that JSON cannot hold.
+    """
+    return cache_folder() / kind / f"{digest(settings)}{suffix}"
+
+
+def digest(value: object) -> str:
+    """sha256 of a json-able value in canonical form, as 64 hexadecimal digits."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -25,16 +25,23 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from util.corpora import tables
-from util.corpora.captioned import Captioned, CaptionRule, Unreadable, assemble, checked_count, one_line, picture
+from util.corpora.captioned import (
+    PICTURE_SUFFIXES,
+    Captioned,
+    CaptionRule,
+    Unreadable,
+    assemble,
+    checked_count,
+    is_picture,
+    one_line,
+    picture,
+)
 from util.files import sha256
 
 FRAMES = 8
 """Frames of a video unless told otherwise: what X-CLIP takes."""
 
 FRAME_RULE = "the middle frame of each of {frames} equal segments"
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""Ends of the names of files that count as frames of a folder; hidden files do not."""
 
 ALONE = {"protocol_whitelist": "none"}
 """Options under which FFmpeg opens nothing by name, neither a file nor an address: no protocol is called "none"."""
@@ -90,7 +97,7 @@ def frames_of(path: Path, frames: int = FRAMES) -> list[Image.Image]:
         return _frames_of_file(path, frames)
     files = _frame_files(path)
     if not files:
-        raise Unreadable(f"no frames in this folder ({', '.join(PICTURES)})")
+        raise Unreadable(f"no frames in this folder ({', '.join(PICTURE_SUFFIXES)})")
     taken = [files[i] for i in middle_frames(len(files), frames)]
     return [_frame(file) for file in taken]
 
@@ -103,7 +110,7 @@ def _frame(file: Path) -> Image.Image:
 
 
 def _frame_files(folder: Path) -> list[Path]:
-    found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
+    found = [file for file in folder.iterdir() if is_picture(file)]
     return sorted((file for file in found if file.is_file()), key=lambda file: (_natural(file.name), file.name))
 
 

@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,6 +23,9 @@ RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
 WORDS = {"image": "photographs", "video": "videos", "amino acid": "sequences"}
 """What the items of a modality are called in messages."""
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+"""Ends of the names of picture files, in lower case; what else lies in a folder is not looked at."""
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What PIL raises for files that are not, or not whole, pictures."""
@@ -174,6 +178,11 @@ def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
             raise Unreadable(one_line(error)) from error
 
     return opened
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture; hidden files are none."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
 def one_line(error: Exception) -> str:

@@ -19,10 +19,7 @@ from PIL import Image, ImageOps
 
 from ..errors import UserError
 from . import hub
-from .captioned import checked_count, picture
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""Ends of names, in lower case, of the files that count as pictures of a folder."""
+from .captioned import PICTURE_SUFFIXES, checked_count, is_picture, picture
 
 
 @dataclass(frozen=True)
@@ -225,9 +222,9 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
         names = _subfolders(root)
         numbers = classes.numbers(names, str(root))
         for name, number in zip(names, numbers, strict=True):
-            found += [(path, number) for path in sorted((root / name).rglob("*")) if _is_picture(path)]
+            found += [(path, number) for path in sorted((root / name).rglob("*")) if is_picture(path)]
     if not found:
-        raise UserError(f"{folder}: no pictures in the folders of its classes ({', '.join(PICTURES)})")
+        raise UserError(f"{folder}: no pictures in the folders of its classes ({', '.join(PICTURE_SUFFIXES)})")
     chosen = [found[row] for row in spread(len(found), n)]
     paths, labels = [path for path, _ in chosen], [number for _, number in chosen]
     ids = [path.relative_to(folder).as_posix() for path in paths]
@@ -266,7 +263,3 @@ def _roots(folder: Path, split: str, splits: list[str]) -> list[Path]:
 
 def _subfolders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".")

@@ -5,12 +5,10 @@ from jaxtyping import Float
 
 from ..contrastive import sweep
 from ..corpora.generated import pictures
+from ..corpora.generated.pictures import TEST_SEED
 from ..geometry import gap_distance, signed_gap_distances
 from ..numerics.statistics import wilson_interval
 from .small_clip import SmallClip
-
-TEST_SEED = 10_002
-"""Seed of all test pictures; see ``small_clip_training`` for those of training and validation."""
 
 SCENES = 4000
 BADGES_PER_GROUP = 1000

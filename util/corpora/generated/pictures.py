@@ -31,6 +31,7 @@ __all__ = [
     "NOT_APPLICABLE",
     "SCENE_ATTRIBUTES",
     "TASKS",
+    "TEST_SEED",
     "Pictures",
     "Task",
     "badge_prompts",
@@ -47,6 +48,9 @@ __all__ = [
     "training_corpus",
     "vocabulary",
 ]
+
+TEST_SEED = 10_002
+"""Seed of all test pictures of the small CLIP; its training and validation pictures have others."""
 
 CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
 """Shares of the three kinds in the training corpus."""
