@@ -1,4 +1,4 @@
-"""The one error that a person who runs a command is meant to read."""
+"""The errors that a person who runs a command is meant to read."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     It is a ``ValueError``, so library callers catch it as such; a command prints its line and exits with 2.
     """
+
+
+class NoConnection(UserError):
+    """The server could not be reached at all: asking it for the next file would be no use."""

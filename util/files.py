@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ import platformdirs
 from .errors import UserError
 
 CACHE_VARIABLE = "MODALITY_GAP_DATA"
+
+CONNECT_SECONDS = 4.0
+"""How long a server may take to answer at all, looking up its name included."""
 
 
 def cache_folder() -> Path:
@@ -52,6 +56,29 @@ def sha256(path: Path) -> str:
     """Hash of a file's content, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def reachable(url: str) -> bool:
+    """Whether a server answers anything at all within ``CONNECT_SECONDS``.
+
+    One deadline covers the look-up of its name and all of its addresses. The timeout of a connection does not: it
+    counts anew for each address, and leaves the look-up out.
+    """
+    import requests
+
+    answers = []
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=CONNECT_SECONDS)
+            answers.append(True)
+        except requests.RequestException:
+            pass
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(CONNECT_SECONDS)
+    return bool(answers)
 
 
 @contextmanager

@@ -1,38 +1,30 @@
 """What the authors published: their numbers, and the eight embedding files behind Figure 1.
 
 The numbers are the project's own data file, ``util/data/paper.json``. The embedding files come from the authors'
-repository at a fixed commit into the one cache folder (``MODALITY_GAP_DATA``), each checked against its sha256. A
-download goes to a temporary name and gets its own only once its hash is right, so a file under its own name that
-was cut short can only have been put there by something else; it is found by its hash, named, and fetched again.
+repository at a fixed commit into the cache folder (``MODALITY_GAP_DATA``). Each is checked against its sha256 whenever
+it is used: one that is wrong is named, and fetched again.
 """
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import pooch
-import requests
 from tqdm import tqdm
 
 from .embeddings import Embeddings
-from .errors import UserError
-from .files import CACHE_VARIABLE, cache_folder, sha256
+from .errors import NoConnection, UserError
+from .files import CONNECT_SECONDS, cache_folder, reachable, sha256
 from .records import Comparison
 
 VALUES = Path(__file__).resolve().parent / "data" / "paper.json"
 WEIGHTS = ("trained", "random")
 
-CONNECT_SECONDS = 4.0
-"""How long a server may take to answer at all, looking up its name included."""
 STALL_SECONDS = 15.0
 """How long a download may stand still."""
-CHUNK_BYTES = 1 << 16
 
-WRONG = "the file that is there has a wrong sha256 and is not used"
+WRONG = "wrong sha256, not used"
 
 
 @dataclass(frozen=True)
@@ -49,10 +41,6 @@ SYSTEMS = {
     "videoclip": System("VideoCLIP", "video"),
     "clasp": System("CLASP", "amino acid"),
 }
-
-
-class NoConnection(UserError):
-    """The server could not be reached at all: asking it for the next file would be no use."""
 
 
 @cache
@@ -127,75 +115,88 @@ def files() -> dict[str, tuple[str, str]]:
 
 def available() -> list[tuple[str, str]]:
     """(system, weights) of the files in the cache folder whose hashes are right; asks no network."""
-    return [key for name, key in files().items() if _hash(cache_folder() / name) == _expected(name)]
+    return [key for name, key in files().items() if _is_whole(name)]
+
+
+def address(name: str) -> str:
+    """Where a published file comes from."""
+    return values()["published_embeddings"]["base_url"] + name
 
 
 def fetch(name: str, say: Callable[[str], None] = print) -> Path:
-    """The path of one published file in the cache folder, downloaded when it is not there or not the right one.
+    """The path of one published file in the cache folder, downloaded unless the right one is there.
 
     Args:
         name: one of ``files()``.
         say: takes the line that names a file with a wrong hash.
 
     Raises:
-        UserError: an unknown name; no connection, a broken download, a wrong hash or a folder that cannot be
-            written: one line with the file, where it comes from, the reason and where to put it by hand.
+        NoConnection: the server cannot be reached, or stands still.
+        UserError: an unknown name, a broken download, a wrong hash or a folder that cannot be written.
     """
     if name not in files():
         raise UserError(f"{name}: not one of the published files: {', '.join(files())}")
-    path, expected = cache_folder() / name, _expected(name)
-    found = _hash(path)
-    if found == expected:
+    path = cache_folder() / name
+    if _is_whole(name):
         return path
-    if found:
-        say(
-            f"{path}: not the published file (its sha256 is {found[:12]}..., not {expected[:12]}...); fetching it again"
-        )
-    url = address(name)
-    if not reachable(url):
-        raise NoConnection(_missing(name, _offline(url), found))
-    try:
-        _download(name, url, expected)
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise NoConnection(_missing(name, f"the connection broke off ({_first_line(error)})", found)) from error
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise UserError(_missing(name, _first_line(error), found)) from error
+    if path.exists():
+        say(f"[published] {path}: {WRONG}; fetching it again")
+    if not reachable(address(name)):
+        raise NoConnection(f"{name}: no network; {_by_hand()}")
+    _download(name)
     return path
 
 
 _fetch = fetch  # ``load`` has an argument of that name
 
 
-def fetch_all(say: Callable[[str], None] = print) -> dict[str, str]:
-    """Brings all eight files into the cache folder; stops asking after the first connection that fails.
+def _download(name: str) -> None:
+    """To a temporary name in the cache folder, renamed once the hash is right."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        pooch.retrieve(
+            address(name),
+            known_hash=f"sha256:{_expected(name)}",
+            fname=name,
+            path=cache_folder(),
+            downloader=pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS)),
+        )
+        (cache_folder() / name).chmod(0o644)
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise NoConnection(f"{name}: the connection broke off ({_first_line(error)}); {_by_hand()}") from error
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise UserError(f"{name}: {_first_line(error)}; {_by_hand()}") from error
+
+
+def fetch_all(say: Callable[[str], None] = print) -> list[str]:
+    """Brings all eight files into the cache folder; stops at the first connection that fails.
 
     Args:
-        say: takes a line for each file that went wrong, one that names those not asked for, and one at the end.
+        say: takes a line for each file that went wrong, and one at the end.
 
     Returns:
-        the files that are missing, each with the reason; ``available()`` lists those that are there.
+        the names of the files that are missing.
     """
-    missing: dict[str, str] = {}
-    unasked: list[str] = []
     offline = ""
-    with tqdm(files(), desc="published embeddings", unit="file", leave=False, disable=None) as bar:
-        for name in bar:
-            bar.set_postfix_str(name)
-            found = _hash(cache_folder() / name)
-            if offline and found != _expected(name):
-                missing[name] = _missing(name, offline, found)
-                unasked.append(f"{name} ({WRONG})" if found else name)
-                continue
-            try:
-                fetch(name, say)
-            except UserError as error:
-                missing[name] = str(error)
-                say(f"[published] {error}")
-                if isinstance(error, NoConnection):
-                    offline = "not asked for after a connection failed"
-    if unasked:
-        say(f"[published] {offline}: {', '.join(unasked)}")
-    say(f"[published] {len(files()) - len(missing)} of {len(files())} files are in {cache_folder()}")
+    for name in tqdm(files(), desc="published embeddings", unit="file", leave=False, disable=None):
+        try:
+            fetch(name, say)
+        except NoConnection:
+            offline = "no network: "
+            break
+        except UserError as error:
+            say(f"[published] {error}")
+    missing = [name for name in files() if not _is_whole(name)]
+    if missing:
+        wrong = [name for name in missing if (cache_folder() / name).exists()]
+        named = f" ({', '.join(wrong)}: {WRONG})" if wrong else ""
+        count = f"{len(missing)} of the {len(files())} published files are not here"
+        say(f"[published] {offline}{count}{named}; {_by_hand()}")
+    else:
+        say(f"[published] all {len(files())} published files are in {cache_folder()}")
     return missing
 
 
@@ -217,72 +218,31 @@ def load(system: str, weights: str = "trained", fetch: bool = True) -> Embedding
     path = cache_folder() / name
     if fetch:
         path = _fetch(name)
-    elif (found := _hash(path)) != _expected(name):
-        raise UserError(_missing(name, "not in the cache, `make published` brings it", found))
+    elif not _is_whole(name):
+        reason = WRONG if path.exists() else "not in the cache"
+        raise UserError(f"{name}: {reason}; {_by_hand()}")
     about = values()["published_embeddings"]
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
+    facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
     loaded = Embeddings.load(path, first=SYSTEMS[system].modality)
-    return replace(
-        loaded, source={**loaded.source, **facts, "path": name, "url": address(name), "sha256": _expected(name)}
-    )
-
-
-def address(name: str) -> str:
-    """Where a published file comes from."""
-    return values()["published_embeddings"]["base_url"] + name
-
-
-def reachable(url: str) -> bool:
-    """Whether a server answers anything at all within ``CONNECT_SECONDS``.
-
-    One deadline for the look-up of its name and all of its addresses together, which a connection's own timeout
-    is not: that one counts from anew for each address.
-    """
-    answers = []
-
-    def ask() -> None:
-        try:
-            requests.head(url, timeout=CONNECT_SECONDS)
-            answers.append(True)
-        except requests.RequestException:
-            pass
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(CONNECT_SECONDS)
-    return bool(answers)
-
-
-def _download(name: str, url: str, expected: str) -> None:
-    """Through pooch: to a temporary name in the cache folder, renamed once the hash is right."""
-    folder = cache_folder()
-    fetcher = pooch.create(path=folder, base_url="", registry={name: f"sha256:{expected}"}, urls={name: url})
-    timeout = (CONNECT_SECONDS, STALL_SECONDS)
-    fetcher.fetch(name, downloader=pooch.HTTPDownloader(timeout=timeout, chunk_size=CHUNK_BYTES))
-    (folder / name).chmod(0o644)
+    return replace(loaded, source={**loaded.source, **facts})
 
 
 def _expected(name: str) -> str:
     return values()["published_embeddings"]["sha256"][name]
 
 
-def _hash(path: Path) -> str | None:
-    """sha256 of a file, None where there is none that can be read."""
+def _is_whole(name: str) -> bool:
+    """Whether a file is in the cache folder, can be read, and has its published hash."""
     try:
-        return sha256(path)
+        return sha256(cache_folder() / name) == _expected(name)
     except OSError:
-        return None
+        return False
 
 
-def _missing(name: str, reason: str, found: str | None) -> str:
-    path = cache_folder() / name
-    wrong = f" ({WRONG})" if found else ""
-    where = f"from {address(name)}, put it at {path} ({CACHE_VARIABLE} names the folder)"
-    return f"{name}: {reason}{wrong}; to place it by hand, get it {where}"
-
-
-def _offline(url: str) -> str:
-    return f"no connection to {urlsplit(url).netloc}"
+def _by_hand() -> str:
+    place = f"put what is missing into {cache_folder()} by hand (`modality-gap published --help` says from where)"
+    return f"run `make published` again, or {place}"
 
 
 def _first_line(error: Exception) -> str:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import UserError
-from ..files import cache_folder
-from ..published import NoConnection, reachable
+from ..errors import NoConnection, UserError
+from ..files import cache_folder, reachable
 from . import tables
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
