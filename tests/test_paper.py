@@ -26,7 +26,7 @@ from util.encoders import open_clip_pair
 from util.reporting import paper_needs as resources
 from util.reporting import paper_run as paper
 from util.reporting import paper_steps as steps
-from util.reporting import resolve, state
+from util.reporting import resolve
 
 SCRIPT = '''
 """A stand-in: its record is a copy of one that was made before, with the settings of its own command line."""
@@ -141,6 +141,12 @@ def whole(stage, monkeypatch):
     return stage
 
 
+def of_depth(stage):
+    """Rows of the summary that depth.py measures."""
+    table = pd.read_csv(stage.output / "summary.csv")
+    return table[table["key"].str.startswith("figure_2b.")]
+
+
 def test_every_step_runs_once_and_is_kept_the_next_time(whole, capsys):
     assert whole.run() == ["depth", "theorems", "simulation"]
     before = {path: path.stat().st_mtime_ns for path in whole.output.glob("*/*.json")}
@@ -149,7 +155,7 @@ def test_every_step_runs_once_and_is_kept_the_next_time(whole, capsys):
     assert {path: path.stat().st_mtime_ns for path in whole.output.glob("*/*.json")} == before
     assert capsys.readouterr().out.count("kept, its record is there") == 3
     assert (whole.output / "report.html").is_file()
-    assert set(pd.read_csv(whole.output / "summary.csv")["script"]) >= {"depth", "zero_shot"}
+    assert set(of_depth(whole)["verdict"]) == {"not run"}
 
 
 def test_what_the_scripts_say_is_kept_in_a_log_of_its_own(stage):
@@ -166,9 +172,7 @@ def test_a_failing_step_is_named_with_its_last_line_and_the_others_go_on(whole):
     with pytest.raises(UserError, match=r"1 of 3 steps failed: depth \(no such data; give --coco\); .*paper.log"):
         whole.run()
     assert whole.ran() == ["depth", "theorems", "simulation"]
-    summary = pd.read_csv(whole.output / "summary.csv").set_index("script")
-    assert set(summary.loc["depth", "agrees"]) == {"not run"}
-    assert set(summary.loc["depth", "why"]) == {"no such data; give --coco"}
+    assert set(of_depth(whole)["note"]) == {"no such data; give --coco"}
     whole.behave()
     assert whole.run() == ["depth"]
     assert "no such data" not in (whole.output / "summary.csv").read_text()
@@ -183,13 +187,12 @@ def test_a_damaged_record_of_a_step_that_fails_again_hides_neither_that_nor_the_
     words = r"1 of 3 steps failed: depth \(no such data; .*depth\.json: damaged .* left out of summary and report"
     with pytest.raises(UserError, match=words):
         whole.run()
-    summary = pd.read_csv(whole.output / "summary.csv").set_index("script")
-    assert set(summary.loc["depth", "why"]) == {"no such data; give --coco"}
+    assert set(of_depth(whole)["note"]) == {"no such data; give --coco"}
     page = (whole.output / "report.html").read_text()
     assert 'id="Figure_2_Cone_Effect-theorems"' in page and 'id="Figure_2_Cone_Effect-depth"' not in page
     with pytest.raises(UserError, match=r"^[^;]*depth\.json: damaged"):
         whole.run(only=["theorems"])
-    assert set(pd.read_csv(whole.output / "summary.csv").set_index("script").loc["depth", "agrees"]) == {"not run"}
+    assert set(of_depth(whole)["verdict"]) == {"not run"}
 
 
 def test_a_notebook_is_executed_when_all_that_it_reads_is_there(whole, monkeypatch, capsys):
@@ -197,12 +200,12 @@ def test_a_notebook_is_executed_when_all_that_it_reads_is_there(whole, monkeypat
 
     (whole.root / PLACES["depth"] / "figure_2.ipynb").write_text("{}")
     done = []
-    monkeypatch.setattr(notebooks, "execute", lambda *paths: done.append(paths))
+    monkeypatch.setattr(notebooks, "execute", lambda *paths, **values: done.append((*paths, values["preset"])))
     whole.run(only=["depth"])
     assert done == [] and "no notebook, which reads theorems too" in capsys.readouterr().out
     whole.run(only=["theorems"])
     folder = whole.output / PLACES["depth"]
-    assert done == [(whole.root / PLACES["depth"] / "figure_2.ipynb", folder, folder / "figure_2.ipynb")]
+    assert done == [(whole.root / PLACES["depth"] / "figure_2.ipynb", folder / "figure_2.ipynb", "paper")]
     whole.run()
     assert len(done) == 1
 
@@ -210,7 +213,7 @@ def test_a_notebook_is_executed_when_all_that_it_reads_is_there(whole, monkeypat
 def test_a_notebook_that_fails_is_named_at_the_end(whole, monkeypatch):
     from util.reporting import notebooks
 
-    def fail(notebook, *_):
+    def fail(notebook, *_, **__):
         raise UserError(f"{notebook.name}: a cell failed: NameError: nothing")
 
     monkeypatch.setattr(notebooks, "execute", fail)
@@ -238,9 +241,9 @@ def test_a_run_that_is_killed_goes_on_where_it_was(stage):
         os.kill(runner.pid, signal.SIGKILL)
         runner.join(30)
         assert runner.exitcode == -signal.SIGKILL
-        with pytest.raises(UserError, match=f"process {runner.pid}.*is at work there"):
+        with pytest.raises(UserError, match="or a script that it started, is at work there"):
             paper.run(stage.options())
-        assert state.reasons(stage.output) == {"theorems": "stopped while it was running"}
+        assert steps.reasons(stage.output) == {"theorems": "stopped while it was running"}
     finally:
         os.kill(int(sleeper.read_text()), signal.SIGKILL)
     deadline = time.monotonic() + 30
@@ -252,7 +255,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(stage):
         except UserError as error:  # the system lets go of a killed process's lock when it gets to it
             assert "is at work there" in str(error) and time.monotonic() < deadline
             time.sleep(0.1)
-    assert state.reasons(stage.output) == {}
+    assert steps.reasons(stage.output) == {}
 
 
 def test_a_record_of_other_settings_is_made_again(stage, capsys):
@@ -369,10 +372,10 @@ def test_a_folder_that_cannot_be_written_is_named(stage):
 
 
 def test_a_damaged_file_of_states_is_as_none(tmp_path):
-    (tmp_path / state.STEPS).write_text('{"depth": {"state": "failed"}}')
-    assert state.reasons(tmp_path) == {}
-    (tmp_path / state.STEPS).write_text("{")
-    assert state.reasons(tmp_path) == {}
+    (tmp_path / steps.OUTCOMES).write_text('{"depth": {"end": "failed"}}')
+    assert steps.reasons(tmp_path) == {}
+    (tmp_path / steps.OUTCOMES).write_text("{")
+    assert steps.reasons(tmp_path) == {}
 
 
 def test_the_steps_are_the_papers_scripts_and_each_command_line_is_read():
@@ -383,9 +386,7 @@ def test_the_steps_are_the_papers_scripts_and_each_command_line_is_read():
     assert ready[0].settings["fetch"] is True
     takes = {each.step.name for each in ready if each.settings.get("coco") == "/photographs"}
     assert takes == {each.step.name for each in ready} - {"depth", "theorems", "simulation"}
-    folders = {step.folder for step in steps.STEPS}
-    there = {path.stem for folder in folders for path in (records.REPOSITORY / folder).glob("*.py")}
-    assert there - {step.name for step in steps.STEPS} <= {"balance"}  # a control, which is not the paper's
+    assert all(step.script.is_file() for step in steps.STEPS)
 
 
 @pytest.fixture
@@ -415,7 +416,7 @@ def downloaded(tmp_path, monkeypatch):
 
 def in_this_process(ready, log, lock):
     """In the place of a process of its own, whose imports take longer than its work."""
-    sys.modules[type(ready.parsed).__module__].main(ready.parsed)
+    sys.modules[type(ready.parsed).__module__].run(ready.parsed)
     return "", 0
 
 
@@ -431,7 +432,7 @@ def test_table_2_runs_on_files_of_the_hubs_schema_and_is_kept(downloaded, tmp_pa
     done = []
     monkeypatch.setattr(paper, "_call", in_this_process)
     monkeypatch.setattr(figures, "save", small_pictures)
-    monkeypatch.setattr(notebooks, "execute", lambda *paths: done.append(paths[1]))
+    monkeypatch.setattr(notebooks, "execute", lambda *paths, **values: done.append(paths[1].parent))
     words = f"denigration --model {downloaded} --resamples 20 --shifts -0.2 0"
     options = paper.Options(output=tmp_path / "out", device="cpu", only=["denigration"], extra=[words])
     ready = paper.prepare(options)
@@ -442,15 +443,10 @@ def test_table_2_runs_on_files_of_the_hubs_schema_and_is_kept(downloaded, tmp_pa
     about = {part["what"]: part for part in record.about["data"]}
     assert (about["faces"]["revision"], about["faces"]["n"]) == (faces.HUB_REVISION, 28)
     assert about["captions"]["data"]["revision"] == coco.HUB_REVISION and done == [record.folder]
-    summary = pd.read_csv(tmp_path / "out" / "summary.csv").query("script == 'denigration'").set_index("quantity")
-    cell = summary.loc["White, sum, shift -0.20"]
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv").set_index("key")
+    cell = summary.loc["table_2.shift_-0.20_percent.sum.1"]
     mine = record.tables[""].query("race == 'White' and shift == -0.2").iloc[0]
-    assert float(cell["ours"]) == pytest.approx(mine["sum"]) and cell["agrees"] == "not comparable"
-    table_2 = summary[summary["panel"] == "Table 2"]
-    assert not (table_2["agrees"] == "not measured").any() and len(table_2) > 42 + 4
-    changes = table_2[table_2.index.str.startswith("change of the ") & (table_2["measured_on"] == cell["measured_on"])]
-    assert len(changes) == 2 and (changes["low"] <= changes["high"]).all()
-    assert not table_2.reset_index().duplicated(["quantity", "measured_on"]).any()
+    assert float(cell["here"]) == pytest.approx(mine["sum"]) and cell["verdict"] == "not run"
     capsys.readouterr()
     assert paper.run(options) == tmp_path / "out" / "report.html" and len(done) == 1
     assert "denigration.py: kept, its record is there" in capsys.readouterr().out

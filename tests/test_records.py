@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from util import UserError, records
+from util import UserError, published, records
 from util.files import publishing, replacing
 from util.reporting import readme, report
 
@@ -28,9 +28,8 @@ def save(folder, name="modality_gap", **more):
 
 
 COMPARISONS = [
-    records.Comparison("Figure 3", "gap distance", 0.8221, 0.8219, "MSCOCO", True),
-    records.Comparison("Figure 3 (d)", "minimum", "near zero", 0.5, "scenes <b>", False, "far away"),
-    records.Comparison("Figure 3 (d)", "minimum", None, 0.5, "scenes", None),
+    published.compare("figure_3.gap_distance", 0.8219, "MSCOCO", True, own=True),
+    published.compare("figure_3.claims.2", 0.5, "scenes <b>", False, "far away"),
 ]
 
 
@@ -135,13 +134,12 @@ def test_the_report_refuses_an_empty_folder(tmp_path):
 def test_readme_tables_are_generated_from_committed_records(tmp_path):
     outputs = outputs_with_record(tmp_path)
     marked = "# T\n<!-- results: Figure_1_Modality_Gap/modality_gap {} -->\nold\n<!-- end of results -->\nrest\n"
-    (tmp_path / "README.md").write_text(marked.format("published") + marked.format("points"))
+    (tmp_path / "README.md").write_text(marked.format("main") + marked.format("points"))
     lines = readme.publish_results(outputs, tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "| Figure 3 (d) | minimum | near zero | 0.5000 | scenes <b> | **no** | far away |" in text
-    assert "| b | 0.2500 |" in text and "old" not in text and text.count("rest") == 2
+    assert text.count("| b | 0.2500 |") == 2 and "old" not in text and text.count("rest") == 2
     assert readme.with_tables(text, tmp_path) == text
-    assert len(lines) == 2
+    assert len(lines) == 3 and "published.csv" in lines[1]
     assert json.loads((tmp_path / "Figure_1_Modality_Gap/results/modality_gap.json").read_text())["schema_version"] == 1
 
 
@@ -154,7 +152,7 @@ def test_a_readme_and_the_report_keep_the_digits_of_small_numbers(tmp_path):
     assert readme._markdown(pd.DataFrame({"p_value": [9.56e-05, float("nan")]})).splitlines()[2:] == [
         "| 9.56e-05 |", "| - |",
     ]  # fmt: skip
-    comparison = records.Comparison("Table 1", "p-value", 0.05, 9.56e-05, "CIFAR-10")
+    comparison = published.compare("table_1.rows.0.default", 9.56e-05, "CIFAR-10")
     save(tmp_path / "Figure_1_Modality_Gap", comparisons=[comparison])
     assert '<td class="n">9.56e-05</td>' in report.write(tmp_path).read_text()
 
@@ -208,7 +206,7 @@ def test_the_projects_readme_tables_are_up_to_date():
 
 
 def test_a_comparison_keeps_its_interval_and_an_older_one_without_is_read(tmp_path):
-    comparison = records.Comparison("Figure 3", "gap distance", 0.8221, 0.82, "MSCOCO", low=np.float64(0.81), high=0.83)
+    comparison = published.compare("figure_3.gap_distance", 0.82, "MSCOCO", low=np.float64(0.81), high=0.83)
     path = tmp_path / "modality_gap.json"
     about = save(tmp_path, comparisons=[comparison]).about
     assert [about["comparisons"][0][end] for end in ("low", "high")] == [0.81, 0.83]

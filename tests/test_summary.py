@@ -1,285 +1,175 @@
-"""The table of every published number: none is forgotten, and each says what was measured or why nothing was."""
+"""The table of every published number: a join by key, with a verdict by one rule."""
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from util import UserError, published, records
-from util.reporting import comparisons as summary
-from util.reporting import numbers, readings, readme, report, state
-from util.reporting.paper_steps import STEPS
-from util.reporting.state import Outcome
+from util.reporting import comparisons, paper_steps, readme, report
+from util.reporting.paper_steps import FOLDERS, STEPS, Outcome
 
-TABLE = pd.DataFrame({"layers": [0, 1], "published": [0.1, 0.2], "low": [0.05, 0.31], "high": [0.15, 0.33]})
+LAYERS = "figure_2b.relu_bias.1"
+PLACE = {step.name: step.folder for step in STEPS}
 
 
 @dataclass(frozen=True)
 class Settings:
     preset: str = "paper"
     seed: int = 0
+    embeddings: tuple = ()
 
 
-def depth(folder, *comparisons, preset="paper", left_out=(), name="depth", tables=None, **results):
+def record(folder, name, *rows, captions=None, left_out=(), **settings):
     folder.mkdir(parents=True, exist_ok=True)
     return records.save(
-        folder, name, tables or {"": TABLE, "published": TABLE}, settings=Settings(preset), seconds=1.0, device="cpu",
-        dtype="", data=[], comparisons=comparisons, left_out=left_out, results=results,
+        folder, name, {"": pd.DataFrame({"layers": [0, 1]})}, settings=Settings(**settings), seconds=1.0, device="cpu",
+        dtype="", data=[], comparisons=rows, left_out=left_out, captions=captions or {},
     )  # fmt: skip
 
 
-def layers(k, published_, ours=0.3207, agrees=True, on="10 seeds", **more):
-    quantity = f"mean cosine, ReLU with biases, {k} layers, self-pairs included"
-    return records.Comparison("Figure 2 (b)", quantity, published_, ours, on, agrees, **more)
-
-
 def collected(*found, reasons=None):
-    return summary.collect([("folder", record) for record in found], reasons)
+    return comparisons.collect([(PLACE[each.name], each) for each in found], reasons)
 
 
-def row(table, quantity):
-    chosen = table[table["quantity"].str.startswith(quantity)]
+def row(table, key):
+    chosen = table[table["key"] == key]
     assert len(chosen) == 1
     return chosen.iloc[0]
 
 
-PAPER = published.values()["figure_2b"]["relu_bias"]
+def test_every_published_number_stands_once_where_nothing_was_measured():
+    table = collected(reasons={"training": "needs COCO=DIR"})
+    stated = [key for key, number in published.numbers().items() if number.value is not None]
+    assert list(table["key"]) == stated and len(stated) > 150
+    assert tuple(table.columns) == comparisons.COLUMNS
+    assert set(table["verdict"]) == {"not run"} and table["here"].isna().all()
+    assert row(table, LAYERS)["note"] == "no record of depth.py here"
+    assert row(table, "section_4_training.claims.grows")["note"] == "needs COCO=DIR"
 
 
-def test_every_number_of_the_paper_is_a_result_or_said_to_be_none():
-    keys = [key for number in numbers.all_numbers() for key in number.keys]
-    assert len(set(keys)) == len(keys)
-    known = [*keys, *numbers.GIVEN]
-    found = [key for key, _ in numbers.leaves(published.values())]
-    forgotten = [key for key in found if not any(key == at or key.startswith(f"{at}.") for at in known)]
-    assert len(found) > 300 and forgotten == []
-    unknown = [at for at in known if not any(key == at or key.startswith(f"{at}.") for key in found)]
-    assert unknown and all("claims" in at or at.endswith("direction") for at in unknown)  # words
-    assert all(numbers.GIVEN.values())
+def test_every_number_is_measured_by_a_step_of_the_paper():
+    assert {number.script for number in published.numbers().values()} <= set(PLACE)
 
 
-def test_every_number_is_measured_by_a_step_of_the_paper_and_stands_once():
-    every = numbers.all_numbers()
-    assert {number.step for number in every} <= {step.name for step in STEPS}
-    assert len({(number.panel, number.quantity) for number in every}) == len(every)
-    assert [number.value for number in every if number.step == "depth"] == list(PAPER.values())
-
-
-def test_without_records_every_number_is_there_as_not_run_with_the_reason():
-    table = collected(reasons={"training": "error: no GPU"})
-    assert len(table) == len(numbers.all_numbers()) and set(table["agrees"]) == {summary.NOT_RUN}
-    assert set(table["why"][table["script"] == "training"]) == {"error: no GPU"}
-    assert set(table["why"][table["script"] == "depth"]) == {"no record of depth.py here"}
-
-
-def test_a_number_that_was_measured_stands_beside_ours_with_its_interval(tmp_path):
-    table = collected(depth(tmp_path, layers(1, PAPER["1"], note="why", low=0.3, high=0.35)))
-    one = row(table, "mean cosine, ReLU with biases, 1 layers")
-    assert (one["published"], one["ours"], one["low"], one["high"]) == (PAPER["1"], 0.3207, 0.3, 0.35)
-    assert (one["agrees"], one["why"], one["measured_on"], one["preset"]) == ("yes", "why", "10 seeds", "paper")
-
-
-def test_the_interval_of_an_older_record_is_read_from_its_table(tmp_path):
-    one = row(collected(depth(tmp_path, layers(1, PAPER["1"]))), "mean cosine, ReLU with biases, 1 layers")
-    assert (one["low"], one["high"]) == (0.31, 0.33)
-
-
-@pytest.mark.parametrize("agrees, state_", [(True, "yes"), (False, "no"), (None, "not comparable")])
-def test_whether_it_agrees_is_what_the_script_said(tmp_path, agrees, state_):
-    table = collected(depth(tmp_path, layers(2, PAPER["2"], agrees=agrees)))
-    assert row(table, "mean cosine, ReLU with biases, 2 layers")["agrees"] == state_
-
-
-def test_a_number_measured_on_two_data_sets_has_two_rows(tmp_path):
-    table = collected(depth(tmp_path, layers(3, PAPER["3"], on="a"), layers(3, PAPER["3"], on="b")))
-    assert list(table[table["quantity"].str.contains(", 3 layers")]["measured_on"]) == ["a", "b"]
-
-
-def test_another_published_value_is_not_taken_for_this_number(tmp_path):
-    table = collected(depth(tmp_path, layers(3, PAPER["3"] + 1e-6)))
-    assert list(table[table["quantity"].str.contains(", 3 layers")]["agrees"]) == ["not measured", "yes"]
+def test_a_measured_number_has_a_row_for_each_data_set_with_value_interval_and_note(tmp_path):
+    rows = [published.compare(LAYERS, 0.32, on, True, "10 seeds", 0.31, 0.33) for on in ("here", "there")]
+    table = collected(record(tmp_path, "depth", *rows))
+    found = table[table["key"] == LAYERS]
+    assert list(found["measured_on"]) == ["here", "there"]
+    first = found.iloc[0]
+    assert (first["published"], first["here"], first["low"], first["high"]) == (0.319475, 0.32, 0.31, 0.33)
+    assert (first["interval"], first["verdict"], first["note"]) == ("95%", "yes", "10 seeds")
+    assert row(table, "figure_2b.relu_bias.2")["note"] == "the record lacks it"
 
 
 @pytest.mark.parametrize(
-    "preset, left_out, why",
+    "key, agrees, own, verdict",
     [
-        ("embedded", (), "the embedded preset measures other things"),
-        ("paper", ("ReLU with biases: no time", "another"), "ReLU with biases: no time"),
-        ("paper", ("no network",), "no network"),
-        ("paper", (), "the record lacks it"),
+        ("figure_3.gap_distance", True, True, "yes"),
+        ("figure_3.gap_distance", False, True, "no"),
+        ("figure_3.claims.0", True, False, "shown"),
+        ("figure_3.claims.0", False, False, "not shown"),
+        ("figure_3.gap_distance", None, False, "not run"),
+        (LAYERS, False, False, "no"),
+        ("theorem_1.bounded", True, False, "yes"),
+        ("mismatched_pairs.ring.matched", True, False, "yes"),
+        ("table_2.as_the_paper_prints.accuracy_drop", False, True, "paper is wrong"),
+        ("table_2.as_the_paper_prints.accuracy_drop", True, True, "yes"),
     ],
 )
-def test_a_number_that_a_record_lacks_says_why(tmp_path, preset, left_out, why):
-    table = collected(depth(tmp_path, preset=preset, left_out=left_out))
-    chosen = table[table["script"] == "depth"]
-    assert set(chosen["agrees"]) == {"not measured"} and all(text.startswith(why) for text in chosen["why"])
+def test_yes_and_no_need_the_papers_own_model_and_data(key, agrees, own, verdict):
+    part = records.plain(published.compare(key, 0.5, "data", agrees, own=own))
+    assert comparisons.verdict(part) == verdict
 
 
-def test_claims_that_are_no_numbers_of_the_paper_follow_and_findings_of_ours_do_not(tmp_path):
-    claims = [("a claim", "bounded", "on"), ("ours", None, "on"), ("ours too", "-", "on"), ("absent", "0.9", "-")]
-    rows = [records.Comparison("Theorem 1", name, theirs, 1.0, on, True) for name, theirs, on in claims]
-    table = collected(depth(tmp_path, *rows, name="theorems"))
-    assert list(table[table["script"] == "theorems"]["quantity"]) == ["a claim"]
+def test_a_number_on_other_data_stands_beside_the_published_one_and_is_not_run(tmp_path):
+    measured = published.compare("figure_3.gap_distance", 0.6, "scenes", None, "small CLIP")
+    found = row(collected(record(tmp_path, "loss_landscape", measured)), "figure_3.gap_distance")
+    assert (found["here"], found["measured_on"], found["verdict"]) == (0.6, "scenes", "not run")
+    assert found["note"] == "measured on another model or data: not comparable; small CLIP"
 
 
-def test_the_rows_stand_in_the_order_of_the_paper(tmp_path):
-    claim = records.Comparison("Theorem 1", "a claim", "bounded", 1.0, "on", True)
-    scripts = list(dict.fromkeys(collected(depth(tmp_path, claim, name="theorems"))["script"]))
-    order = [step.name for step in STEPS]
-    assert scripts == sorted(scripts, key=order.index) and "theorems" in scripts
+def test_what_a_small_preset_lacks_needs_the_paper_preset_and_what_a_paper_run_left_out_is_said(tmp_path):
+    small = collected(record(tmp_path / "a", "depth", preset="embedded"))
+    assert row(small, LAYERS)["note"] == "needs --preset paper"
+    lacking = collected(record(tmp_path / "b", "depth", left_out=["no memory"]))
+    assert row(lacking, LAYERS)["note"] == "no memory"
 
 
-def test_the_overview_counts_every_row_once(tmp_path):
-    table = collected(depth(tmp_path, layers(1, PAPER["1"]), layers(2, PAPER["2"], agrees=False)))
-    counts = summary.overview(table).set_index("Panel")
-    assert counts.to_numpy().sum() == len(table)
-    assert list(counts.loc["Figure 2 (b)"]) == [1, 1, 0, len(PAPER) - 2, 0]
-    assert summary.lines(table)[-1].startswith("1 yes, 1 no, 0 not comparable, 8 not measured")
+def test_comparisons_of_older_records_without_keys_are_passed_over(tmp_path):
+    old = record(tmp_path, "depth", published.compare(LAYERS, 0.3, "10 seeds", True))
+    del old.about["comparisons"][0]["key"]
+    assert row(collected(old), LAYERS)["verdict"] == "not run"
 
 
-def test_small_numbers_keep_their_digits():
-    assert [summary.number(v) for v in (0.5, 9.56e-05, 0.0, None, float("nan"), "near zero", 3)] == [
-        "0.5000", "9.56e-05", "0.0000", "-", "-", "near zero", "3",
-    ]  # fmt: skip
-    assert summary.interval(None, None) == "-" and summary.interval(0.1, np.float64(0.2)) == "0.1000 to 0.2000"
+def test_your_own_data_say_nothing_about_the_paper(tmp_path):
+    own = record(tmp_path, "loss_landscape", published.compare("figure_3.gap_distance", 0.6, "mine", False),
+                 embeddings=("mine.npz",))  # fmt: skip
+    assert row(collected(own), "figure_3.gap_distance")["here"] is None
 
 
-def committed():
-    return {record.name: record for _, record in report.find_records(records.REPOSITORY, RESULTS)}
+def test_a_number_counts_once_by_its_most_decided_verdict(tmp_path):
+    key = "figure_3.gap_distance"
+    rows = [published.compare(key, 0.6, "scenes"), published.compare(key, 0.82, "MSCOCO", True, own=True)]
+    overview = comparisons.overview(collected(record(tmp_path, "loss_landscape", *rows))).set_index("folder")
+    figure_3 = overview.loc[PLACE["loss_landscape"]]
+    assert (figure_3["figure"], figure_3["yes"], figure_3["no"]) == ("Figure 3", 1, 0)
+    stated = [number for number in published.numbers().values() if number.value is not None]
+    assert overview[list(comparisons.VERDICTS)].to_numpy().sum() == len(stated)
 
 
-RESULTS = [f"{folder}/results" for folder in report.FOLDERS]
+def test_committed_records_become_a_csv_for_each_folder_and_a_row_of_the_readme(tmp_path):
+    for folder in FOLDERS:
+        (tmp_path / folder / "results").mkdir(parents=True)
+    record(tmp_path / PLACE["depth"] / "results", "depth", published.compare(LAYERS, 0.32, "10 seeds", True))
+    written = readme.write_published(tmp_path)
+    assert [path.parent.parent.name for path in written] == list(FOLDERS)
+    tables = [pd.read_csv(path) for path in written]
+    assert tuple(tables[1].columns) == comparisons.COLUMNS
+    assert row(tables[1], LAYERS)["verdict"] == "yes"
+    assert pd.concat(tables)["key"].is_unique
+    text = "<!-- results: summary/all overview -->\n<!-- end of results -->"
+    line = next(line for line in readme.with_tables(text, tmp_path).splitlines() if line.startswith("| Figure 2 "))
+    assert line.startswith("| Figure 2 | 1 | 0 |") and line.endswith(f"({FOLDERS[1]}/results/published.csv) |")
+    with pytest.raises(UserError, match="summary/all has no table 'measured'; it has overview"):
+        readme.with_tables(text.replace("overview", "measured"), tmp_path)
 
 
-def test_what_the_committed_records_hold_is_found():
-    table = summary.collect(report.find_records(records.REPOSITORY, RESULTS))
-    assert not table.duplicated(["panel", "quantity", "measured_on"]).any()  # a number stands once
-    percentages = row(table, "percentages printed by the paper that its counts give to the digit")
-    assert (percentages["agrees"], percentages["script"]) == ("no", "denigration")
-    measured = table[~table["agrees"].isin([summary.NOT_RUN, summary.NOT_MEASURED])]
-    assert not (measured["ours"].isna()).any()
-    for quantity, panel in (
-        ("standard deviation of the cosine, ResNet-18, random weights, noise", "Figure 2 (a)"),
-        ("share of the variance of principal component 7", "Figure 2 (c)"),
-        ("share of the variance of joint principal component 6", "Figure 3 (a)"),
-        ("gap distance after a shift of -0.50, two-sided", "Figure 3"),
-        ("text recall@1 after fine-tuning at temperature 1/50", "section 4"),
-    ):
-        assert ((measured["panel"] == panel) & measured["quantity"].str.startswith(quantity)).any(), quantity
-    figure_2b = measured[measured["panel"] == "Figure 2 (b)"]
-    assert len(figure_2b) == len(PAPER) and (figure_2b["low"] < figure_2b["high"]).all()
+def test_results_are_the_files_that_a_record_names_and_no_others(tmp_path):
+    outputs, root = tmp_path / "outputs", tmp_path / "root"
+    made = record(outputs / PLACE["depth"], "depth", captions={"depth": "A.", "depth_table": "B."}, preset="embedded")
+    for name in ("depth.png", "depth.pdf", "depth_table.html", "depth_older.csv"):
+        (made.folder / name).write_text("x")
+    readme.publish_results(outputs, root)
+    copied = {path.name for path in (root / PLACE["depth"] / "results").iterdir()}
+    assert copied == {"depth.json", "depth.csv", "depth.png", "depth_table.html", readme.PUBLISHED}
 
 
-def test_what_the_tables_say_is_judged_only_where_the_record_judges():
-    for record in committed().values():
-        if record.about["settings"]["preset"] == "embedded":
-            noise = [part for part in readings.further(record) if not part.on.startswith("noise")]
-            assert all(part.agrees is None and part.note for part in noise)
-
-
-def test_a_spread_over_seeds_judges_a_deviation(tmp_path):
-    theirs = published.values()["figure_2a_mean_cosine"]["std"]["random_noise"][0]
-    spread = theirs * np.array([0.9, 1.0, 1.1])
-    table = pd.DataFrame({"seed": [0, 1, 2], "std": spread}).assign(
-        encoder="ResNet-18", input="noise", row="random_noise", n=8, mean=[0.9, 0.91, 0.92]
-    )
-    quantity = "mean cosine, ResNet-18, random weights, noise"
-    mean = records.Comparison("Figure 2 (a)", quantity, 0.9992827, 0.91, "noise, n = 8", True)
-    found = readings.further(depth(tmp_path, mean, name="cosine_similarity", tables={"": table}))
-    assert [part.agrees for part in found] == [True] and found[0].low < theirs < found[0].high
-    table["std"] *= 3
-    found = readings.further(depth(tmp_path, mean, name="cosine_similarity", tables={"": table}))
-    assert [part.agrees for part in found] == [False]
-
-
-def harms(folder, agrees, moved=0):
-    paper = published.values()["table_2"]
-    rows = []
-    for key, shift in (("confusion_default", 0.0), ("confusion_shift_-0.20", -0.2)):
-        counts = pd.DataFrame(paper[key]["counts"], paper[key]["rows"], paper[key]["columns"])
-        counts.loc["Black", "Black"] -= moved
-        counts.loc["Black", "White"] += moved
-        for race in counts.index:
-            rows += [(shift, race, word, counts.loc[race, word], "race") for word in counts.columns]
-    confusion = pd.DataFrame(rows, columns=["shift", "true", "predicted", "count", "by"])
-    gaps = published.values()["figure_3"]["image_only_shift_to_distance"]
-    overall = pd.DataFrame({"shift": [float(s) for s in gaps], "caption_gap_distance": list(gaps.values())})
-    overall["accuracy_low"], overall["accuracy_high"] = 0.5, 0.6
-    quantity, on = "gap distance of the captions, default gap", "CLIP, FairFace"
-    gap = records.Comparison("Table 2", quantity, paper["default_percent"]["gap_distance"], 0.82, on, agrees)
-
-    @dataclass(frozen=True)
-    class Options(Settings):
-        side: str = "first"
-        gap_direction: str = "captions"
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {"": overall.assign(race="Black"), "overall": overall, "confusion": confusion}
-    return records.save(
-        folder, "denigration", tables, settings=Options(), seconds=1.0, device="cpu", dtype="", data=[],
-        comparisons=[gap], results={"title": on},
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("moved, said", [(0, True), (10, True), (30, False)])
-def test_confusion_matrices_and_shifted_gaps_of_table_2_are_read(tmp_path, moved, said):
-    table = collected(harms(tmp_path, True, moved))
-    matrix = row(table, "confusion by race, default gap")
-    assert matrix["published"] == "84 counts of 10,954 faces"
-    assert matrix["ours"] == f"{84 - 2 * bool(moved)} of 84 equal, {moved} faces elsewhere"
-    assert matrix["agrees"] == ("yes" if said else "no")
-    shifted = table[table["quantity"].str.contains("of the images alone")]
-    assert len(shifted) == 8 and set(shifted["agrees"]) == {"yes"}
-    assert row(collected(harms(tmp_path, None)), "confusion by race, default gap")["agrees"] == "not comparable"
-
-
-def test_the_direction_and_the_intervals_of_table_1_are_read(tmp_path):
-    theirs = published.values()["table_1"]["rows"][0]
-    held = {"gap_direction": "task", "side": "both", "shift": -0.5, "p_value": 0.2, "direction": "down"}
-    held |= {
-        "default": 0.9,
-        "modified": 0.91,
-        "default_low": 0.89,
-        "default_high": 0.92,
-        "ci_low": 0.9,
-        "ci_high": 0.93,
-    }
-    rows = [{**held, "dataset": "CIFAR-10", "selection": name} for name in ("held_out", "test")]
-    on = "CIFAR-10, ViT-B-16, n = 10,000"
-    compared = [
-        records.Comparison("Table 1", f"CIFAR10, top-1, {name}", theirs[name], held[name], on, True)
-        for name in ("default", "modified")
-    ]
-    tables = {"": pd.DataFrame(rows), "table": pd.DataFrame(rows)}
-    record = depth(
-        tmp_path, *compared, name="zero_shot", tables=tables, published_as={"CIFAR-10": "CIFAR10", "x": None}
-    )
-    table = collected(record)
-    assert list(row(table, "CIFAR10, top-1, default")[["low", "high"]]) == [0.89, 0.92]
-    assert list(row(table, "CIFAR10, top-1, modified")[["low", "high"]]) == [0.9, 0.93]
-    way = row(table, "CIFAR10, top-1, direction")
-    assert (way["published"], way["ours"], way["agrees"]) == ("up", "down", "no")
-
-
-def test_the_report_shows_the_same_table_and_why_a_step_failed(tmp_path):
-    depth(tmp_path / "Figure_2_Cone_Effect", layers(1, PAPER["1"], note="so <close>"))
-    state.keep(tmp_path, Outcome("training", "Figure_3_Contrastive_Learning", "failed", "no GPU here"))
+def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
+    captions = {"depth": "A picture.", "depth_table": "A table."}
+    rows = [published.compare(LAYERS, 0.32, "10 seeds", True, low=0.31, high=0.33)]
+    made = record(tmp_path / PLACE["depth"], "depth", *rows, captions=captions, left_out=["a panel: no file"])
+    (made.folder / "depth.png").write_bytes(b"x")
+    (made.folder / "depth_table.html").write_text("<table id='styled'></table>")
     page = report.write(tmp_path).read_text()
-    assert "Every published number, and ours" in page and "so &lt;close&gt;" in page and "no GPU here" in page
-    assert page.count("<tr>") > len(numbers.all_numbers())
-    assert '<span class="yes">yes</span>' in page
+    assert page.index('<table id="overview">') < page.index("<section") < page.index("Left out")
+    assert f'href="#{PLACE["depth"]}-depth"' in page and f'<section id="{PLACE["depth"]}-depth">' in page
+    assert "<table id='styled'></table>" in page and "0.3200 <span" in page
+    assert "no record" in page
 
 
-MARK = "# T\n<!-- results: summary/all {} -->\nold\n<!-- end of results -->\nrest\n"
+def test_the_report_takes_your_own_data_without_the_papers_claims(tmp_path):
+    claim = published.compare("figure_3.claims.0", -1.2, "mine", False)
+    record(tmp_path / "own" / "mine", "loss_landscape", claim, embeddings=("mine.npz",))
+    page = report.write(tmp_path).read_text()
+    section = page[page.index('<section id="own-mine-loss_landscape">') : page.index('<section id="published">')]
+    assert "-1.2000" in section and "not shown" not in section and "the default gap" not in section
 
 
-def test_a_readme_shows_the_same_table_of_the_committed_records(tmp_path):
-    depth(tmp_path / "Figure_2_Cone_Effect" / "results", layers(1, PAPER["1"], low=0.3, high=0.35))
-    text = readme.with_tables(MARK.format("published"), tmp_path)
-    assert f"1 layers, self-pairs included | {PAPER['1']:.4f} | 0.3207 | 0.3000 to 0.3500 | 10 seeds | yes |" in text
-    assert text.count("\n|") == len(numbers.all_numbers()) + 2 and "old" not in text and text.endswith("rest\n")
-    assert "| Figure 2 (b) | 1 | 0 | 0 | 9 | 0 |" in readme.with_tables(MARK.format("overview"), tmp_path)
-    assert readme.with_tables(MARK.format("measured"), tmp_path).count("\n|") == 3
-    with pytest.raises(UserError, match="no table 'other'; it has published, measured, overview"):
-        readme.with_tables(MARK.format("other"), tmp_path)
+def test_steps_that_did_not_finish_give_their_reason(tmp_path):
+    record(tmp_path / PLACE["theorems"], "theorems")
+    paper_steps.write_down(tmp_path, Outcome("depth", PLACE["depth"], "failed", "no memory", 3.0))
+    paper_steps.write_down(tmp_path, Outcome("theorems", PLACE["theorems"], "made"))
+    assert paper_steps.reasons(tmp_path) == {"depth": "no memory"}
+    assert row(report.published_numbers(tmp_path), LAYERS)["note"] == "no memory"

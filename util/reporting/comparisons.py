@@ -1,171 +1,129 @@
-"""One table of every published number: published, ours, the interval, whether they agree, and if not why.
+"""Published numbers joined by key with what the records measured; the one table of report, README and results."""
 
-The numbers are those of ``paper.json`` and whatever else the records compare with what the paper claims. Ours come
-from the records that are there; a number that none of them measures stands in the table as not run or not measured,
-with the reason. ``make paper``, the report and the README show the same table.
-"""
-
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
-from .. import records
-from . import intervals, numbers, readings
+from .. import published
+from ..records import Record
+from .paper_steps import FOLDERS, STEPS
 
 COLUMNS = (
-    "panel", "quantity", "published", "ours", "low", "high", "measured_on", "agrees", "why", "script", "preset",
+    "key", "panel", "quantity", "published", "here", "low", "high", "interval", "measured_on", "verdict", "note",
 )  # fmt: skip
-AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED, NOT_RUN = "yes", "no", "not comparable", "not measured", "not run"
-STATES = (AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED, NOT_RUN)
-"""What the column agrees says. Not comparable: another model, other data; not measured: the script's record is there
-and lacks the number; not run: there is no record."""
-NOTHING = ("", "-")
-"""What stands for "nothing is published", beside None, or for "nothing was measured" in a comparison."""
+VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
+"""One number measured on several data sets counts once, with the first of these that it got."""
+
+NO_DATA = ("figure_2b.", "theorem_", "mismatched_pairs.")
+"""Experiments without data: whoever runs them measures what the paper measured."""
+AS_PRINTED = "table_2.as_the_paper_prints."
+"""Statements of the paper's text that its own published counts decide."""
+OTHER_DATA = "measured on another model or data: not comparable"
+NEEDS_PAPER = "needs --preset paper"
+
+OWN_DATA = (
+    "embeddings", "image_data", "video_data", "medical_data", "protein_data", "audit", "labels", "corpus", "tasks_file",
+)  # fmt: skip
+"""Options that name your own data, about which the paper says nothing."""
 
 
-def collect(found: Iterable[tuple[str, records.Record]], reasons: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The table, in the paper's order.
+def is_own(record: Record) -> bool:
+    """Whether a record was made from your own data."""
+    return any(record.about["settings"].get(name) for name in OWN_DATA)
+
+
+def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Table of every published number with the columns ``COLUMNS``, in the paper's order.
 
     Args:
-        found: (folder, record) as ``report.find_records`` gives them; records of other scripts add nothing.
-        reasons: script -> why it did not finish, for those whose record is not there.
+        found: (folder, record) as ``report.find_records`` gives them.
+        reasons: script -> why it did not finish.
 
     Returns:
-        a row for each number and each data set that it was measured on, with the columns ``COLUMNS``; then the claims
-        in words that are not in paper.json.
+        a row for each number and each data set that it was measured on.
     """
-    kept = {record.name: record for _, record in found}
-    also = {name: [records.plain(part) for part in readings.further(record)] for name, record in kept.items()}
-    rows, used = [], set()
-    for number in numbers.all_numbers():
-        record = kept.get(number.step)
-        measured = _measured(number, record, also[number.step], used) if record else []
-        rows += [_row(part, record) for part in measured] or [_missing(number, record, (reasons or {}))]
-    for record in kept.values():
-        for k, part in enumerate(record.about["comparisons"]):
-            nothing = part["published"] is None or part["published"] in NOTHING or part["on"] in NOTHING
-            if (record.name, k) not in used and not nothing:
-                rows.append(_row(part, record))
-    return _in_order(pd.DataFrame(rows, columns=list(COLUMNS)))
+    known = {record.name: record for _, record in found if not is_own(record)}
+    rows = []
+    for number in published.numbers().values():
+        if number.value is None:
+            continue
+        record = known.get(number.script)
+        measured = [part for part in record.about["comparisons"] if part.get("key") == number.key] if record else []
+        rows += [_measured(number, part) for part in measured]
+        if not measured:
+            rows.append(_row(number, verdict="not run", note=_why_not(number, record, reasons or {})))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _measured(number: numbers.Number, record: records.Record, also: Sequence[Mapping], used: set) -> list[Mapping]:
-    """The comparisons of a record that are of this number; else what its tables say, ``also``."""
-    own = [(k, part) for k, part in enumerate(record.about["comparisons"]) if _is(number, part)]
-    used |= {(record.name, k) for k, _ in own}
-    if own:
-        return [part for _, part in own]
-    return [part for part in also if _is(number, part)]
+def verdict(part: Mapping) -> str:
+    """Verdict on one comparison of a record.
+
+    "yes" and "no" need the paper's own model and data: comparisons with ``own``, and experiments without data. A
+    comparison that is judged on something else is "shown" or "not shown". One that is not judged is "not run": its
+    value stands beside the published one, measured on another model or data. "paper is wrong" is said of a sentence
+    that the authors' own published counts contradict.
+    """
+    if part["agrees"] is None:
+        return "not run"
+    if part["key"].startswith(AS_PRINTED) and not part["agrees"]:
+        return "paper is wrong"
+    if part.get("own") or part["key"].startswith(NO_DATA):
+        return "yes" if part["agrees"] else "no"
+    return "shown" if part["agrees"] else "not shown"
 
 
-def _is(number: numbers.Number, part: Mapping) -> bool:
-    """Whether a comparison is of a number: its quantity, perhaps with more words after a comma, and its value."""
-    quantity = part["quantity"]
-    if part["panel"] != number.panel or not (quantity == number.quantity or quantity.startswith(f"{number.quantity},")):
-        return False
-    if isinstance(number.value, str) or not isinstance(part["published"], int | float):
-        return str(number.value) == str(part["published"])
-    return math.isclose(number.value, part["published"], rel_tol=1e-9)
-
-
-def _row(part: Mapping, record: records.Record) -> dict:
-    agrees = {True: AGREES, False: DIFFERS, None: NOT_COMPARABLE}[part["agrees"]]
-    low, high = intervals.of(record, part)
-    return {
-        "panel": part["panel"],
-        "quantity": part["quantity"],
-        "published": part["published"],
-        "ours": part["ours"],
-        "low": low,
-        "high": high,
-        "measured_on": part["on"],
-        "agrees": agrees,
-        "why": part["note"],
-        "script": record.name,
-        "preset": record.about["settings"]["preset"],
-    }
-
-
-def _missing(number: numbers.Number, record: records.Record | None, reasons: Mapping[str, str]) -> dict:
-    if record is None:
-        state, preset = NOT_RUN, None
-        why = reasons.get(number.step, f"no record of {number.step}.py here")
-    else:
-        state, preset = NOT_MEASURED, record.about["settings"]["preset"]
-        why = _why(number, record)
-    row = dict.fromkeys(COLUMNS)
-    about = {"panel": number.panel, "quantity": number.quantity, "published": number.value, "measured_on": ""}
-    return {**row, **about, "agrees": state, "why": why, "script": number.step, "preset": preset}
-
-
-def _why(number: numbers.Number, record: records.Record) -> str:
-    """What the record left out, where that names what the number is of; else that the preset measures other things."""
-    parts = [part.strip() for part in number.quantity.split(",")]
-    subject = [part for part in parts if part != part.lower()]  # names: of a network, of a data set, of a race
-    lines = [line for line in record.about["left_out"] if any(part in line for part in subject)]
-    preset = record.about["settings"]["preset"]
-    if lines or preset == "paper":
-        return "; ".join(lines or record.about["left_out"]) or "the record lacks it"
-    return f"the {preset} preset measures other things in its place; the paper preset is of this"
-
-
-def _in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """The scripts in the order of the paper, the numbers of each before its claims in words."""
-    from .paper_steps import STEPS
-
-    order = {step.name: place for place, step in enumerate(STEPS)}
-    places = table["script"].map(order).fillna(len(order))
-    return table.loc[places.sort_values(kind="stable").index].reset_index(drop=True)
-
-
-def overview(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each panel: how many numbers agree, differ, are not comparable, not measured, not run."""
-    counts = table.groupby("panel", sort=False)["agrees"].value_counts().unstack(fill_value=0)
-    counts = counts.reindex(columns=list(STATES), fill_value=0)
-    panels = list(dict.fromkeys(table["panel"]))
-    return counts.loc[panels].reset_index().rename_axis(columns=None).rename(columns={"panel": "Panel"})
-
-
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The table in words, for a README or a page: values to four decimals, intervals as "low to high"."""
-    return pd.DataFrame(
-        {
-            "Panel": table["panel"],
-            "Quantity": table["quantity"],
-            "Published": [number(value) for value in table["published"]],
-            "Here": [number(value) for value in table["ours"]],
-            "Interval": [interval(low, high) for low, high in zip(table["low"], table["high"], strict=True)],
-            "Measured on": table["measured_on"],
-            "Agrees": table["agrees"],
-            "Note, or why not": table["why"],
-        }
+def _measured(number: published.Number, part: Mapping) -> dict[str, Any]:
+    notes = [OTHER_DATA] if part["agrees"] is None else []
+    notes += [part["note"]] if part["note"] else []
+    return _row(
+        number,
+        here=part["ours"],
+        low=part.get("low"),
+        high=part.get("high"),
+        interval="" if part.get("low") is None else "95%",
+        measured_on=part["on"],
+        verdict=verdict(part),
+        note="; ".join(notes),
     )
 
 
-def number(value) -> str:
-    """A value for a table: four decimals for a float, fewer than three of them zeros; a dash for nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+def _why_not(number: published.Number, record: Record | None, reasons: Mapping[str, str]) -> str:
+    if record is None:
+        return reasons.get(number.script, f"no record of {number.script}.py here")
+    if record.about["settings"]["preset"] != "paper":
+        return NEEDS_PAPER
+    return "; ".join(record.about["left_out"]) or "the record lacks it"
+
+
+def _row(number: published.Number, **cells: object) -> dict[str, Any]:
+    stated = {"key": number.key, "panel": number.panel, "quantity": number.quantity, "published": number.value}
+    return {**dict.fromkeys(COLUMNS), "interval": "", "measured_on": "", **stated, **cells}
+
+
+def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
+    """Rows whose script lies in one folder."""
+    scripts = [step.name for step in STEPS if step.folder == folder]
+    keys = [key for key, number in published.numbers().items() if number.script in scripts]
+    return table[table["key"].isin(keys)]
+
+
+def overview(table: pd.DataFrame) -> pd.DataFrame:
+    """Counts of numbers by verdict, a row for each figure or table of the paper: folder, figure, and a column each."""
+    order = {word: place for place, word in enumerate(VERDICTS)}
+    rows = []
+    for folder in FOLDERS:
+        part = of_folder(table, folder)
+        first = part["verdict"].map(order).groupby(part["key"]).min()
+        counts = {word: int((first == place).sum()) for word, place in order.items()}
+        rows.append({"folder": folder, "figure": " ".join(folder.split("_")[:2]), **counts})
+    return pd.DataFrame(rows)
+
+
+def number(value: object) -> str:
+    """A value for a table: four decimals for a float, scientific below a thousandth, a dash for nothing."""
+    if value is None or (isinstance(value, float) and value != value):
         return "-"
     if not isinstance(value, float):
         return str(value)
     return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Both ends of an interval, or a dash."""
-    return "-" if pd.isna(low) or pd.isna(high) else f"{number(float(low))} to {number(float(high))}"
-
-
-def lines(table: pd.DataFrame) -> Sequence[str]:
-    """The table for a terminal: a line for each number, and a last one that counts them."""
-    told = []
-    for row in shown(table).itertuples(index=False):
-        panel, quantity, theirs, ours, span, on, agrees, why = row
-        where = f" on {on}" if on else ""
-        told.append(
-            f"[{agrees}] {panel}: {quantity}: published {theirs}, here {ours} ({span}){where}; {why}".strip("; ")
-        )
-    counts = table["agrees"].value_counts()
-    told.append(", ".join(f"{counts.get(state, 0)} {state}" for state in STATES) + f", of {len(table)} rows")
-    return told

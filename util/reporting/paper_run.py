@@ -1,11 +1,9 @@
-"""Runs the steps one after the other, so that a run that was stopped goes on where it was.
+"""Runs the steps one after the other; a run that was stopped goes on where it was.
 
-The state is the records themselves: whatever stops a run, a script publishes its record whole or not at all, and the
-next run keeps the records that are there (``paper_steps`` says which). Only one run at a time works in a folder:
-the steps hold its lock too, so one that outlives a killed run is waited for by nobody but named.
+A script publishes its record whole or not at all, and the next run keeps the records that are there (``paper_steps``
+says which). Only one run at a time works in a folder. Its scripts hold the lock too, also when their run was killed.
 """
 
-import fcntl
 import os
 import shlex
 import subprocess
@@ -17,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from .. import cli, records
 from ..errors import UserError
 from ..files import replacing
-from . import comparisons as summary
+from . import comparisons, report
 from . import paper_steps as plan
-from . import report
-from .state import Outcome, keep
+from .paper_steps import Outcome
 
 LOG, LOCK = "paper.log", "paper.lock"
 """In the output folder: what the scripts said; held while a run works there."""
@@ -61,11 +60,13 @@ def run(options: Options) -> Path:
     with locked(output) as lock, (output / LOG).open("a", encoding="utf-8") as log:
         outcomes = []
         for each in ready:
-            keep(output, Outcome(each.step.name, each.step.folder, "started", "stopped while it was running"))
+            plan.write_down(
+                output, Outcome(each.step.name, each.step.folder, "started", "stopped while it was running")
+            )
             outcomes.append(perform(each, options, log, lock))
-            keep(output, outcomes[-1])
-        problems = finish(output, [each for each in outcomes if each.state == "made"], options.steps)
-    failed = [f"{each.name} ({each.reason})" for each in outcomes if each.state == "failed"]
+            plan.write_down(output, outcomes[-1])
+        problems = finish(output, [each for each in outcomes if each.end == "made"], options.steps)
+    failed = [f"{each.name} ({each.reason})" for each in outcomes if each.end == "failed"]
     if failed:
         raise UserError(
             f"{len(failed)} of {len(outcomes)} steps failed: {'; '.join(failed + problems)}; {output / LOG} has all "
@@ -142,29 +143,23 @@ def _call(ready: plan.Ready, log: IO[str], lock: int) -> tuple[str, int]:
 
 @contextmanager
 def locked(output: Path) -> Iterator[int]:
-    """Holds the folder for one run and the scripts that it starts.
+    """Holds the folder for one run; gives the open lock file for the scripts that it starts.
 
     Raises:
         UserError: another run, or a script that one started, is at work; or the folder cannot be made.
     """
+    lock = FileLock(output / LOCK, timeout=0)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        file = (output / LOCK).open("a+", encoding="utf-8")
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"{output}: a run of the paper, or a script that it started, is at work there; wait for it"
+        ) from error
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            who = file.read().strip()
-            raise UserError(
-                f"{output}: a run of the paper ({who}), or a script that it started, is at work there; wait for it"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield file.fileno()
+    with lock:
+        yield lock._context.lock_file_fd
 
 
 def finish(output: Path, made: Sequence[Outcome], steps: Sequence[plan.Step]) -> list[str]:
@@ -180,8 +175,9 @@ def finish(output: Path, made: Sequence[Outcome], steps: Sequence[plan.Step]) ->
     table = report.published_numbers(output, damaged=damaged)
     with replacing(output / SUMMARY) as part:
         table.to_csv(part, index=False, float_format="%.9g")
-    for line in summary.lines(table):
-        cli.say(line)
+    for row in comparisons.overview(table).to_dict("records"):
+        told = [f"{row[verdict]} {verdict}" for verdict in comparisons.VERDICTS if row[verdict]]
+        cli.say(f"[paper] {row['figure']}: {', '.join(told)}")
     cli.say(f"[paper] wrote {output / SUMMARY}")
     if report.find_records(output, damaged=damaged):
         cli.say(f"[paper] wrote {report.write(output, damaged)}")

@@ -7,20 +7,35 @@ another commit is said, and is no reason to run it again.
 """
 
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from PIL import Image
 
 from .. import cli, records
 from ..errors import UserError
+from ..files import replacing
+
+FOLDERS = (
+    "Figure_1_Modality_Gap",
+    "Figure_2_Cone_Effect",
+    "Figure_3_Contrastive_Learning",
+    "Table_1_Implications_CLIP_Zero_Shot",
+    "Table_2_Implications_CLIP_Fairness",
+)
+"""The paper's figures and tables, in its order."""
 
 FREE = ("output",)
 """Settings that leave the result what it is."""
+
+OUTCOMES = "steps.json"
+"""File beside the records that says what became of each step when it was last run."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +64,47 @@ class Step:
 
 
 STEPS = (
-    Step("Figure_1_Modality_Gap", "modality_gap", ("--fetch",)),
-    Step("Figure_2_Cone_Effect", "cosine_similarity"),
-    Step("Figure_2_Cone_Effect", "depth"),
-    Step("Figure_2_Cone_Effect", "initializations"),
-    Step("Figure_2_Cone_Effect", "theorems"),
-    Step("Figure_3_Contrastive_Learning", "loss_landscape"),
-    Step("Figure_3_Contrastive_Learning", "simulation"),
-    Step("Figure_3_Contrastive_Learning", "training"),
-    Step("Table_1_Implications_CLIP_Zero_Shot", "zero_shot"),
-    Step("Table_2_Implications_CLIP_Fairness", "denigration"),
+    Step(FOLDERS[0], "modality_gap", ("--fetch",)),
+    *(Step(FOLDERS[1], name) for name in ("cosine_similarity", "depth", "initializations", "theorems")),
+    *(Step(FOLDERS[2], name) for name in ("loss_landscape", "simulation", "training")),
+    Step(FOLDERS[3], "zero_shot"),
+    Step(FOLDERS[4], "denigration"),
 )
 """In the paper's order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """End of a step: kept (its record was there), made, or failed.
+
+    One that is still "started" when it is read back was stopped with its run.
+    """
+
+    name: str
+    folder: str
+    end: Literal["started", "kept", "made", "failed"]
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def write_down(output: Path, outcome: Outcome) -> None:
+    """Adds what became of a step to ``steps.json``."""
+    known = {**_outcomes(output), outcome.name: asdict(outcome)}
+    with replacing(output / OUTCOMES) as part:
+        part.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def reasons(output: Path) -> dict[str, str]:
+    """Step -> why it was not finished when it was last run; empty where nothing is known."""
+    return {name: each["reason"] for name, each in _outcomes(output).items() if each["end"] in ("started", "failed")}
+
+
+def _outcomes(output: Path) -> dict[str, Mapping]:
+    try:
+        known = json.loads((Path(output) / OUTCOMES).read_text())
+        return {name: asdict(Outcome(**each)) for name, each in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # another file of this name
+        return {}
 
 
 @dataclass(frozen=True)
@@ -188,7 +232,10 @@ def _nothing(settings: object) -> None:
 
 
 def _load(step: Step) -> ModuleType:
-    name = f"_paper_{step.name}"
+    """The script as a module; its folder joins the path, for the modules beside it."""
+    name, folder = f"_paper_{step.name}", str(step.script.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(name, step.script)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,16 +1,14 @@
-"""README tables, generated between markers from the records that are committed under each folder's ``results/``.
+"""``make results``: small records copied to the folders, ``published.csv``, and the marked tables of the READMEs.
 
-A marker names a folder, a record and a table of it: ``published`` for the published values beside ours, ``main`` for
-the csv of the record's own name, otherwise the further table of that name:
+A marker names a folder, a record and a table of it: ``main`` for the csv of the record's own name, otherwise the
+further table of that name:
 
-    <!-- results: Figure_3_Contrastive_Learning/loss_landscape published -->
+    <!-- results: Figure_3_Contrastive_Learning/loss_landscape minima -->
     ... generated ...
     <!-- end of results -->
 
-The folder ``util/data`` stands for the record of the small CLIP's training, and has one table, ``figures``. The folder
-``summary`` stands for all records together: ``summary/all published`` is every published number with ours, the
-interval, and whether they agree; ``summary/all measured`` the same without those that no committed record measures;
-``summary/all overview`` counts them by panel.
+``summary/all overview`` counts the published numbers of each figure or table by verdict. ``util/data/small_clip_record
+figures`` is what the small CLIP reaches.
 """
 
 import json
@@ -24,24 +22,16 @@ import pandas as pd
 from .. import records
 from ..errors import UserError
 from ..files import replacing
-from . import comparisons as summary
-from .report import FOLDERS, find_records, published_numbers
+from . import comparisons
+from .paper_steps import FOLDERS
+from .report import find_records, published_numbers
 
 SHOWN, SHOWN_KEYS = ("1/100", "1/50", "1"), ("1/100", "1/50", "1/1")
 """Temperatures of the small CLIP's table, and what its record calls them."""
 
-OWN = (
-    "embeddings",
-    "image_data",
-    "video_data",
-    "medical_data",
-    "protein_data",
-    "audit",
-    "labels",
-    "corpus",
-    "tasks_file",
-)
-"""Options that name somebody's own data, which no committed record is made of."""
+PUBLISHED = "published.csv"
+SUFFIXES = (".png", ".html")
+"""Pictures and tables to read that are committed."""
 
 MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -60,19 +50,42 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
         raise UserError(f"{outputs}: no records; run make figures first")
     if smoke := [record.name for _, record in found if record.about["settings"]["preset"] == "smoke"]:
         raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
-    if own := [record.name for _, record in found if any(record.about["settings"].get(name) for name in OWN)]:
+    if own := [record.name for _, record in found if comparisons.is_own(record)]:
         raise UserError(f"{outputs}: {', '.join(own)} ran on data of your own; run make figures first")
     lines = []
     for folder, record in found:
         _check_settings(record, Path(root) / folder / "results" / f"{record.name}.json")
     for folder, record in found:
-        target = Path(root) / folder / "results"
-        target.mkdir(parents=True, exist_ok=True)
-        files = [f"{record.name}.json", *record.about["tables"], *(f"{stem}.png" for stem in record.about["captions"])]
-        for file in files:
-            shutil.copyfile(record.folder / file, target / file)
-        lines.append(f"{folder}/results: {', '.join(files)}")
+        lines.append(f"{folder}/results: {', '.join(_copy(record, Path(root) / folder / 'results'))}")
+    lines += [f"{path.relative_to(root)}: every published number" for path in write_published(root)]
     return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
+
+
+def _copy(record: records.Record, target: Path) -> list[str]:
+    """Copies the files that a record names, pictures but not their pdf files; returns their names."""
+    target.mkdir(parents=True, exist_ok=True)
+    drawn = [f"{stem}{suffix}" for stem in record.about["captions"] for suffix in SUFFIXES]
+    drawn = [file for file in drawn if (record.folder / file).is_file()]
+    files = [f"{record.name}.json", *record.about["tables"], *drawn]
+    for file in files:
+        shutil.copyfile(record.folder / file, target / file)
+    return files
+
+
+def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
+    """Every published number beside the committed records."""
+    return published_numbers(root, [f"{folder}/results" for folder in FOLDERS])
+
+
+def write_published(root: Path = records.REPOSITORY) -> list[Path]:
+    """Writes ``<Folder>/results/published.csv`` from the committed records."""
+    table, written = committed_numbers(root), []
+    for folder in FOLDERS:
+        if (Path(root) / folder).is_dir():
+            with replacing(Path(root) / folder / "results" / PUBLISHED) as part:
+                comparisons.of_folder(table, folder).to_csv(part, index=False, float_format="%.9g")
+            written.append(Path(root) / folder / "results" / PUBLISHED)
+    return written
 
 
 def _check_settings(record: records.Record, committed: Path) -> None:
@@ -98,10 +111,9 @@ def _check_settings(record: records.Record, committed: Path) -> None:
 
 
 def readmes(root: Path = records.REPOSITORY) -> list[Path]:
-    """The project's README files."""
-    return [
-        path for path in (Path(root) / "README.md", *(Path(root) / f / "README.md" for f in FOLDERS)) if path.is_file()
-    ]
+    """The project's README files, the small CLIP's model card among them."""
+    places = (".", *FOLDERS, "util/data", "benchmarks")
+    return [path for place in places if (path := Path(root) / place / "README.md").is_file()]
 
 
 def regenerate(root: Path = records.REPOSITORY) -> list[Path]:
@@ -126,37 +138,26 @@ def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
         if match[2] == "summary":
             return f"{match[1]}{_summary(root, match[4])}\n{match[5]}"
         record = records.load(Path(root) / match[2] / "results", match[3])
-        rows = _published(record) if match[4] == "published" else _rows(record, match[4])
-        return f"{match[1]}{rows}\n{match[5]}"
+        return f"{match[1]}{_rows(record, match[4])}\n{match[5]}"
 
     return MARKED.sub(table, text)
 
 
 def _summary(root: Path, what: str) -> str:
-    """Every published number beside the committed records.
+    """Counts of the published numbers by figure, each with a link to its csv.
 
     Raises:
         UserError: a table of another name.
     """
-    table = published_numbers(root, [f"{folder}/results" for folder in FOLDERS])
-    absent = table["agrees"].isin([summary.NOT_MEASURED, summary.NOT_RUN])
-    found = {
-        "published": lambda: summary.shown(table),
-        "measured": lambda: summary.shown(table[~absent]),
-        "overview": lambda: summary.overview(table),
-    }
-    if what not in found:
-        raise UserError(f"README: summary/all has no table {what!r}; it has {', '.join(found)}")
-    return _markdown(found[what]())
-
-
-def _published(record: records.Record) -> str:
-    columns = {"panel": "Panel", "quantity": "Quantity", "published": "Published", "ours": "Here", "on": "Measured on"}
-    table = pd.DataFrame(record.about["comparisons"])
-    table["agrees"] = [{True: "yes", False: "**no**"}.get(value, "not comparable") for value in table["agrees"]]
-    return _markdown(
-        table[[*columns, "agrees", "note"]].rename(columns={**columns, "agrees": "Agrees", "note": "Note"})
-    )
+    if what != "overview":
+        raise UserError(f"README: summary/all has no table {what!r}; it has overview")
+    table = comparisons.overview(committed_numbers(root))
+    columns = {
+        "figure": "Paper", "yes": "Agree", "no": "Differ", "paper is wrong": "Paper is wrong", "shown": "Shown",
+        "not shown": "Not shown", "not run": "Need `--preset paper`",
+    }  # fmt: skip
+    links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table["folder"]]
+    return _markdown(table[list(columns)].rename(columns=columns).assign(**{"Every number": links}))
 
 
 def _rows(record: records.Record, what: str) -> str:
@@ -191,5 +192,5 @@ def _small_clip(record: Mapping) -> str:
 def _markdown(table: pd.DataFrame) -> str:
     rows = [[str(column) for column in table.columns], ["---"] * table.shape[1]]
     for row in table.itertuples(index=False):  # a bar would end the cell
-        rows.append([summary.number(value).replace("|", r"\|") for value in row])
+        rows.append([comparisons.number(value).replace("|", r"\|") for value in row])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -10,17 +10,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .. import records
 from ..errors import UserError
 from ..files import replacing
-from . import comparisons as summary
-from . import state
+from . import comparisons
+from .paper_steps import FOLDERS, reasons
 
-FOLDERS = (
-    "Figure_1_Modality_Gap",
-    "Figure_2_Cone_Effect",
-    "Figure_3_Contrastive_Learning",
-    "Table_1_Implications_CLIP_Zero_Shot",
-    "Table_2_Implications_CLIP_Fairness",
-)
-"""The paper's figures and tables, in its order."""
+OWN = "own"
+"""Folder of results on your own data, one folder each inside."""
 
 
 def find_records(
@@ -56,11 +50,11 @@ def published_numbers(
         damaged: as for ``find_records``; numbers of a record that is left out are not run, for that reason.
     """
     found = find_records(outputs, folders, damaged)
-    return summary.collect(found, {**(damaged or {}), **state.reasons(outputs)})
+    return comparisons.collect(found, {**(damaged or {}), **reasons(outputs)})
 
 
 def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
-    """Builds ``outputs/report.html`` from the records there.
+    """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data.
 
     Args:
         damaged: as for ``find_records``; a record that is left out has no section.
@@ -68,31 +62,56 @@ def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
     Raises:
         UserError: no record under ``outputs``, or a damaged one where ``damaged`` is None.
     """
-    found = find_records(outputs, damaged=damaged)
+    outputs = Path(outputs)
+    mine = [path.relative_to(outputs).as_posix() for path in sorted((outputs / OWN).glob("*/"))]
+    found = find_records(outputs, (*FOLDERS, *mine, "."), damaged)
     if not found:
         raise UserError(f"{outputs}: no records to report; run make figures, or a script, first")
+    table = published_numbers(outputs, damaged=damaged)
+    page = _template().render(
+        parts=[_part(folder, record) for folder, record in found],
+        commit=records.commit(),
+        numbers=table.to_dict("records"),
+        overview=comparisons.overview(table).to_dict("records"),
+        verdicts=comparisons.VERDICTS,
+    )
+    path = outputs / "report.html"
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _template():
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).resolve().parent.parent / "data"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters.update(number=summary.number)
-    parts = [{"folder": folder, "about": record.about, "figures": _figures(record)} for folder, record in found]
-    table = published_numbers(outputs, damaged=damaged)
-    page = environment.get_template("report.html.j2").render(
-        parts=parts, commit=records.commit(), numbers=summary.shown(table), overview=summary.overview(table)
-    )
-    path = Path(outputs) / "report.html"
-    with replacing(path) as part:
-        part.write_text(page, encoding="utf-8")
-    return path
+    environment.filters.update(number=comparisons.number)
+    return environment.get_template("report.html.j2")
+
+
+def _part(folder: str, record: records.Record) -> Mapping:
+    """One section of the page."""
+    rows = [{**row, "verdict": comparisons.verdict(row)} for row in record.about["comparisons"] if row.get("key")]
+    return {
+        "folder": folder,
+        "id": f"{folder}-{record.name}".replace("/", "-"),
+        "about": record.about,
+        "own": comparisons.is_own(record),
+        "rows": rows,
+        "figures": _figures(record),
+    }
 
 
 def _figures(record: records.Record) -> list[Mapping]:
-    """The pictures of a record, in the page itself, with their captions."""
-    return [
-        {"caption": caption, "data": base64.b64encode((record.folder / f"{stem}.png").read_bytes()).decode()}
-        for stem, caption in record.about["captions"].items()
-        if (record.folder / f"{stem}.png").is_file()
-    ]
+    """Pictures and tables of a record with their captions; a table is a fragment of HTML that pandas wrote."""
+    found = []
+    for stem, caption in record.about["captions"].items():
+        picture, fragment = (record.folder / f"{stem}{suffix}" for suffix in (".png", ".html"))
+        if picture.is_file():
+            found.append({"caption": caption, "picture": base64.b64encode(picture.read_bytes()).decode()})
+        elif fragment.is_file():
+            found.append({"caption": caption, "fragment": fragment.read_text(encoding="utf-8")})
+    return found
