@@ -1,192 +1,234 @@
-"""The simulations of Figure 3 and its appendix, and a dial beyond them: their pairs, their curves, and the minima.
+"""Pairs on a sphere whose modalities move apart, some of them mismatched, and the gap that lowers their loss.
 
-``sphere`` is the six pairs of panel e, ``ring`` the appendix' nine pairs, ``dial`` any number of random pairs of which
-any fraction up to one half is mismatched.
+At position zero image j and text j are one point. Moved apart, every cosine c becomes a c + b, with the same a (the
+*contrast*) and b for all of them:
+
+    ``Meridians``  a = cos(position), b = 0;       ``Caps``  a = 1 - z^2, b = -z^2.
+
+A softmax does not see b. So pairs that lie apart have the loss of the same pairs without a gap at logit scale a/tau: a
+gap does what a higher temperature would do, and nothing else.
+
+"Mismatched" is the paper's word: the text that belongs to an image is not the one that lies beside it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+from jaxtyping import Float, Int
+from scipy.optimize import brentq
+from scipy.special import logsumexp, softmax
 
-from mismatch import Matches, best_logit_scale, losses, mismatched
-from sphere import RIGHT_ANGLE, Caps, Meridians, on_circle, random_points
-from util import published
 from util.errors import UserError
 
-RING_AZIMUTHS = (0.0, 180.0, 90.0, 270.0, 45.0, 135.0, 315.0, 225.0, 1.53 * 180)
-"""Degrees, in the released order; the last is a near neighbour of 270."""
-RING_SWAPPED = (3, 8)
-"""The two neighbours whose labels are swapped."""
-DRAWN_ANGLES, DRAWN_HEIGHT = np.arange(-30.0, 30.5, 5.0), 0.6
-"""Degrees: the part of the movement that panel e shows, as the released picture does; and the height of the rings'."""
-KEYS = ["simulation", "mismatched", "mismatch_fraction"]
-COLUMNS = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
-COLUMNS += ["mismatch_fraction", "loss_as_released", "loss_low", "loss_high"]
+RIGHT_ANGLE = 90.0
+"""Degrees; the polar angle of the equator, and the furthest that the texts may move from it."""
+
+MOST_FRACTION = 0.5
+"""Largest fraction of mismatched pairs."""
+
 TIE = 1e-12
-"""Losses this close, relative to them, are equal; of equal ones the one with the smaller gap counts as the lowest."""
+"""Largest difference between mean cosines that is rounding."""
+
+
+class Moved(NamedTuple):
+    """Both modalities at p positions, unit rows: images (p, n, d) and texts (p, n, d)."""
+
+    images: Float[np.ndarray, "p n d"]
+    texts: Float[np.ndarray, "p n d"]
+
+    def gap_distances(self) -> Float[np.ndarray, "p"]:
+        """Euclidean distance between the centroids at every position, in [0, 2]."""
+        return np.linalg.norm(self.images.mean(1) - self.texts.mean(1), axis=1)
 
 
 @dataclass(frozen=True)
-class Case:
-    """One set of pairs with one matching: what a curve is drawn for.
+class Meridians:
+    """Images fixed on the equator of the sphere in three dimensions; the texts move together, each on its meridian.
 
     Attributes:
-        simulation: sphere, ring or dial.
-        pairs: the points and how they move.
-        matches: which of them belong together.
-        released: the same with the labels of the released notebook; None where there is no notebook.
+        azimuths: n >= 2 angles in degrees.
+
+    A position is the angle from the equator in degrees, in [-90, 90]. Text j has polar angle 90 + position, so it lies
+    north of the equator where the position is negative. At -90 and 90 all texts are one pole.
+
+    Paper: Figure 3 (e-g).
     """
 
-    simulation: str
-    pairs: Meridians | Caps
-    matches: Matches
-    released: Matches | None
+    azimuths: Float[np.ndarray, "n"]
 
     @property
-    def labels(self) -> dict:
-        fraction, swapped = self.matches.fraction, self.matches.fraction > 0
-        return {"simulation": self.simulation, "mismatched": swapped, "mismatch_fraction": fraction}
+    def cosines(self) -> Float[np.ndarray, "n n"]:
+        """Cosines of the points, images in rows and texts in columns, at position zero."""
+        angles = np.radians(self.azimuths)
+        return np.cos(angles[:, None] - angles)
+
+    def move(self, positions) -> Moved:
+        """The pairs at p positions."""
+        theta = np.atleast_1d(np.asarray(positions, dtype=np.float64))
+        images = on_sphere(self.azimuths, RIGHT_ANGLE)
+        texts = on_sphere(self.azimuths, RIGHT_ANGLE + theta[:, None])
+        return Moved(np.broadcast_to(images, texts.shape), texts)
+
+    def position(self, contrast: float) -> float:
+        """The position >= 0 in degrees with this contrast in [0, 1]."""
+        return float(np.degrees(np.arccos(contrast)))
 
 
-def sphere_cases() -> list[Case]:
-    """The six pairs as published, and the same pairs matched right."""
-    paper = published.values()["figure_3"]["sphere_simulation"]
-    azimuths = paper["azimuth_degrees_images"]
-    pairs = Meridians(np.array(azimuths, dtype=np.float64))
-    swapped = Matches.of([azimuths.index(angle) for angle in paper["azimuth_degrees_texts"]])
-    return [Case("sphere", pairs, each, each) for each in (swapped, Matches.of(range(len(azimuths))))]
+@dataclass(frozen=True)
+class Caps:
+    """The same n points as images at height z and as texts at height -z: both modalities move, along a new dimension.
 
+    Attributes:
+        points: (n, d - 1), n >= 2 unit rows.
 
-def ring_cases() -> list[Case]:
-    """The nine pairs with the labels of two neighbours swapped, and without.
+    A position is z, in [-1, 1]: image j is (sqrt(1 - z^2) p_j, z), text j is (sqrt(1 - z^2) p_j, -z). The gap is 2z
+    exactly, whatever the points and their matches. At -1 and 1 each modality is one point.
 
-    The released swap assigns one tensor element from another in place, so both labels become the second one's: images
-    3 and 8 both belong to text 8, and texts 3 and 8 to image 8. ``Case.released`` has those labels.
+    Paper: the nine-point simulation of the appendix, where the points lie on a circle and d = 3.
     """
-    pairs = Caps(on_circle(RING_AZIMUTHS))
-    right, (first, second) = np.arange(len(RING_AZIMUTHS)), RING_SWAPPED
-    swapped, slip = right.copy(), right.copy()
-    swapped[[first, second]] = second, first
-    slip[first] = second
-    both = Matches.of(right)
-    return [Case("ring", pairs, Matches.of(swapped), Matches(slip, slip)), Case("ring", pairs, both, both)]
+
+    points: Float[np.ndarray, "n k"]
+
+    @property
+    def cosines(self) -> Float[np.ndarray, "n n"]:
+        """Cosines of the points, images in rows and texts in columns, at position zero."""
+        return self.points @ self.points.T
+
+    def move(self, positions) -> Moved:
+        """The pairs at p positions."""
+        z = np.atleast_1d(np.asarray(positions, dtype=np.float64))[:, None, None]
+        flat = np.sqrt(1 - z**2) * self.points
+        height = np.broadcast_to(z, (*flat.shape[:2], 1))
+        return Moved(np.concatenate([flat, height], 2), np.concatenate([flat, -height], 2))
+
+    def position(self, contrast: float) -> float:
+        """The position z >= 0 with this contrast in [0, 1]."""
+        return float(np.sqrt(1 - contrast))
 
 
-def dial_cases(n: int, dim: int, fractions: Sequence[float], seed: int) -> list[Case]:
-    """n random pairs in R^dim with every fraction of them mismatched; the larger mismatched sets hold the smaller.
+def on_sphere(azimuths, polar) -> Float[np.ndarray, "... 3"]:
+    """Points of the unit sphere from azimuth and polar angle in degrees (0: the north pole), broadcast together."""
+    u, v = np.broadcast_arrays(np.radians(azimuths), np.radians(polar))
+    return np.stack([np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)], axis=-1)
 
-    The points are uniform on the unit sphere of R^(dim - 1), and the modalities move apart along the last dimension.
+
+def on_circle(azimuths) -> Float[np.ndarray, "n 2"]:
+    """Points of the unit circle from azimuths in degrees."""
+    angles = np.radians(azimuths)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def random_points(n: int, dim: int, generator: np.random.Generator) -> Float[np.ndarray, "n dim"]:
+    """n points, uniform on the unit sphere of R^dim."""
+    points = generator.normal(size=(n, dim))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+class Matches(NamedTuple):
+    """The text that belongs to each image (n,), and the image that belongs to each text (n,), as row numbers."""
+
+    text_of: Int[np.ndarray, "n"]
+    image_of: Int[np.ndarray, "n"]
+
+    @classmethod
+    def of(cls, text_of) -> "Matches":
+        """Matches from the text of each image, a permutation of 0 to n - 1."""
+        return cls(np.asarray(text_of), np.argsort(text_of))
+
+    @property
+    def fraction(self) -> float:
+        """Fraction of images whose text does not lie beside them at position zero."""
+        return float((self.text_of != np.arange(len(self.text_of))).mean())
+
+
+def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Matches:
+    """Matches in which a fraction of n pairs is mismatched: the first round(fraction n) of an order, in a cycle.
+
+    Args:
+        n: number of pairs, at least 2.
+        fraction: in [0, 0.5].
+        order: (n,) the pairs in the order in which they become mismatched, usually a random permutation. One order
+            for several fractions gives nested sets.
+
+    Returns:
+        a derangement of the chosen pairs: image ``order[k]`` belongs to text ``order[k + 1]``, the last to the first.
 
     Raises:
-        UserError: n below 2, dim below 3, or as ``mismatch.mismatched``.
+        UserError: a fraction outside [0, 0.5], or one that is not 0 but below two pairs (a single pair has no other
+            to be exchanged with).
     """
-    generator = np.random.default_rng(seed)
-    pairs = Caps(random_points(n, dim - 1, generator))
-    order = generator.permutation(n)
-    return [Case("dial", pairs, mismatched(n, fraction, order), None) for fraction in fractions]
+    if not 0 <= fraction <= MOST_FRACTION:
+        raise UserError(f"a mismatch fraction must be from 0 to {MOST_FRACTION}, not {fraction}")
+    count = math.floor(fraction * n + 0.5)
+    if fraction > 0 and count < 2:
+        raise UserError(
+            f"a mismatch fraction of {fraction:g} is {count} of {n} pairs, and a mismatch takes two; "
+            f"choose 0, or at least {2 / n:.2g}, or more pairs"
+        )
+    text_of, moved = np.arange(n), np.asarray(order)[:count]
+    text_of[moved] = np.roll(moved, -1)
+    return Matches.of(text_of)
 
 
-def curves(cases: Sequence[Case], positions: np.ndarray, temperatures: Sequence[float]) -> pd.DataFrame:
-    """The loss at every position and temperature, for cases of the same pairs: rows of ``simulation.csv``.
+def losses(moved: Moved, temperatures: Sequence[float], matches: Sequence[Matches]) -> Float[np.ndarray, "m p t"]:
+    """The symmetric contrastive loss of n pairs as one batch, for every matching, position and temperature, exactly.
 
-    ``loss_as_released`` is empty where there is no notebook; ``loss_low`` and ``loss_high`` are for means over seeds.
+    Args:
+        moved: the pairs at p positions.
+        temperatures: t values of tau > 0.
+        matches: m matchings. The sums over the batch do not depend on them and are computed once.
+
+    Returns:
+        float64 losses (m, p, t) in nats, each equal to ``contrastive.contrastive_loss`` of the matched rows.
+
+    Paper: equation 1, Figure 3 (e-g).
     """
-    moved = cases[0].pairs.move(positions)
-    every = losses(*moved, temperatures, [case.matches for case in cases] + [c.released for c in cases if c.released])
-    released = iter(every.symmetric[len(cases) :])
-    columns = {"temperature": temperatures, "position": positions}
-    grid = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
-    grid["signed_gap_distance"] = np.tile(np.sign(positions) * moved.gap_distances(), len(temperatures))
-    frames = []
-    for case, loss in zip(cases, every.symmetric, strict=False):
-        frame = grid.assign(**case.labels, n_pairs=moved.images.shape[1], dim=moved.images.shape[2])
-        frame["loss"] = loss.T.ravel()
-        frame["loss_as_released"] = next(released).T.ravel() if case.released else np.nan
-        frames.append(frame.assign(loss_low=np.nan, loss_high=np.nan))
-    return pd.concat(frames, ignore_index=True)[COLUMNS]
+    scales = 1 / np.asarray(temperatures, dtype=np.float64)
+    found = np.empty((len(matches), len(moved.images), len(scales)))
+    for position, (images, texts) in enumerate(zip(*moved, strict=True)):
+        cosines = images @ texts.T
+        sums = [sum(logsumexp(scale * cosines, axis).mean() for axis in (0, 1)) / 2 for scale in scales]
+        for k, each in enumerate(matches):
+            found[k, position] = sums - matched_cosine(cosines, each) * scales
+    return found
 
 
-def lowest(cases: Sequence[Case], temperatures: Sequence[float]) -> pd.DataFrame:
-    """Where the loss of each case is lowest, exactly and not on a grid: one row for each case and temperature."""
-    rows = []
-    for case in cases:
-        best = best_logit_scale(case.pairs.cosines, case.matches)
-        slip = best_logit_scale(case.pairs.cosines, case.released) if case.released else math.nan
-        for tau in temperatures:
-            row = {**case.labels, "temperature": tau, "critical_temperature": 1 / best if best else math.inf}
-            row["position"], row["gap"] = lowest_at(case.pairs, best * tau)
-            row["gap_as_released"] = lowest_at(case.pairs, slip * tau)[1] if case.released else math.nan
-            rows.append(row)
-    return pd.DataFrame(rows)
+def best_logit_scale(cosines: Float[np.ndarray, "n n"], matches: Matches) -> float:
+    """The logit scale at which the symmetric loss of pairs with these cosines is lowest.
 
+    Args:
+        cosines: (n, n), images in rows and texts in columns, without a gap.
+        matches: the text that belongs to each image.
 
-def lowest_at(pairs: Meridians | Caps, contrast: float) -> tuple[float, float]:
-    """|position| and |gap| at which the loss is lowest, from the contrast that the best logit scale asks for."""
-    position = pairs.position(min(1.0, contrast))
-    return position, float(pairs.move(position).gap_distances()[0])
+    Returns:
+        s in [0, inf]: infinite where every matched pair is the most similar one of its row and column, as without a
+        mismatch; 0 where matched pairs are no more similar than any others on average.
 
-
-def angles(step: float) -> np.ndarray:
-    """Angles from 90 down to -90 degrees, with 0 among them.
-
-    Raises:
-        UserError: a step that is not in [0.01, 90], or does not divide 90.
+    The loss is convex in s, being a mean of logsumexp(s c) less s times the mean matched cosine, so there is one such
+    s, where its slope changes sign. A gap of contrast a has the loss of logit scale a/tau. So along positions the loss
+    is lowest without a gap while 1/tau <= s, and at contrast s tau where 1/tau > s: 1/s is the critical temperature,
+    below which the lowest loss has a gap.
     """
-    if (
-        not 0.01 <= step <= RIGHT_ANGLE
-        or abs(RIGHT_ANGLE / step - round(RIGHT_ANGLE / step)) > TIE * RIGHT_ANGLE / step
-    ):
-        raise UserError(f"--angle-step must be from 0.01 to 90 degrees and divide 90, not {step}")
-    count = round(RIGHT_ANGLE / step)
-    return np.arange(count, -count - 1, -1) * (RIGHT_ANGLE / count)
+    matched = matched_cosine(cosines, matches)
+
+    def slope(scale: float) -> float:
+        rows, columns = (softmax(scale * cosines, axis) * cosines for axis in (1, 0))
+        return (rows.sum() + columns.sum()) / (2 * len(cosines)) - matched
+
+    if (cosines.max(1).mean() + cosines.max(0).mean()) / 2 - matched <= TIE:
+        return math.inf
+    if slope(0.0) >= -TIE:
+        return 0.0
+    upper = 1.0
+    while slope(upper) <= 0:
+        upper *= 2
+    return float(brentq(slope, 0.0, upper, xtol=1e-12))
 
 
-def heights(count: int) -> np.ndarray:
-    """Heights from -1 to 1; 0 is among them, exactly, where the count is odd."""
-    return np.arange(1 - count, count, 2) / (count - 1)
-
-
-def summarise(table: pd.DataFrame, minima: pd.DataFrame) -> pd.DataFrame:
-    """One row for each curve: |gap| at the lowest loss, exactly, over seeds, and on the grid of the curve."""
-    groups = minima.groupby([*KEYS, "temperature"], sort=False)
-    found = groups[["position", "gap", "gap_as_released"]].mean()
-    found = found.rename(columns={"position": "position_at_minimum", "gap": "gap_at_minimum"})
-    found["gap_low"], found["gap_high"] = groups["gap"].min(), groups["gap"].max()
-    best = pd.DataFrame({keys: on_grid(curve) for keys, curve in table.groupby([*KEYS, "temperature"], sort=False)}).T
-    found["gap_on_grid"], found["lowest_loss"] = best["signed_gap_distance"].abs(), best["loss"]
-    return found.reset_index()
-
-
-def on_grid(curve: pd.DataFrame) -> pd.Series:
-    """Gap and loss of a curve's lowest row; of several, as minima come in pairs, of the one with the least |gap|."""
-    least = curve["loss"].min()
-    ties = curve.loc[curve["loss"] <= least + TIE * max(1.0, abs(least)), ["signed_gap_distance", "loss"]]
-    return ties.loc[ties["signed_gap_distance"].abs().idxmin()]
-
-
-def critical(table: pd.DataFrame, minima: pd.DataFrame) -> pd.DataFrame:
-    """One row for each simulation and mismatch: the temperature below which the lowest loss has a gap; 0 for none."""
-    sizes = table.groupby(KEYS, sort=False)[["n_pairs", "dim"]].first()
-    groups = minima.groupby(KEYS, sort=False)["critical_temperature"]
-    sizes["seeds"] = groups.size() // minima.groupby(KEYS, sort=False)["temperature"].nunique()
-    sizes["critical_temperature"] = groups.mean()
-    sizes["critical_low"], sizes["critical_high"] = groups.min(), groups.max()
-    return sizes.reset_index()
-
-
-def scene() -> pd.DataFrame:
-    """Rows of ``simulation_points.csv``: the pairs that panel e and the ring's picture show, in three dimensions."""
-    rows = []
-    for case, positions in ((sphere_cases()[0], DRAWN_ANGLES), (ring_cases()[0], [DRAWN_HEIGHT])):
-        moved = case.pairs.move(positions)
-        for k, position in enumerate(np.atleast_1d(positions)):
-            for modality, points, belongs in zip(("image", "text"), moved, case.matches, strict=True):
-                part = pd.DataFrame(points[k], columns=["x", "y", "z"])
-                part.insert(0, "belongs_to", belongs)
-                part.insert(0, "point", range(len(part)))
-                rows.append(part.assign(simulation=case.simulation, position=position, modality=modality))
-    columns = ["simulation", "position", "modality", "point", "belongs_to", "x", "y", "z"]
-    return pd.concat(rows, ignore_index=True)[columns]
+def matched_cosine(cosines: Float[np.ndarray, "n n"], matches: Matches) -> float:
+    """Mean cosine of the pairs that belong together, both ways averaged."""
+    every = np.arange(len(cosines))
+    return float(cosines[every, matches.text_of].mean() + cosines[matches.image_of, every].mean()) / 2

@@ -1,4 +1,4 @@
-"""Figure 3 (a-d), end to end: the script, its files, its faults, its notebook."""
+"""Figure 3 (a-d), end to end: the script, its files, its faults."""
 
 import json
 import subprocess
@@ -14,8 +14,8 @@ import reference
 import scripts
 from test_coco import write_folder
 from test_open_clip_pair import TINY
-from util import Embeddings, UserError, cli, records
-from util.reporting import notebooks, report
+from util import Embeddings, UserError, cli, published, records
+from util.reporting import report
 
 SCRIPT = "Figure_3_Contrastive_Learning/loss_landscape.py"
 script = scripts.load(SCRIPT)
@@ -28,7 +28,7 @@ def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs") / "Figure_3_Contrastive_Learning"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODALITY_GAP_DATA", str(folder.parent / "empty"))
-        script.main(replace(script.PRESETS["smoke"], output=folder))
+        script.run(replace(script.PRESETS["smoke"], output=folder))
     return folder
 
 
@@ -61,8 +61,7 @@ def test_the_script_writes_table_record_and_pictures(smoke):
 
 def test_the_table_holds_the_losses_of_the_definition(mine, tmp_path):
     settings = replace(script.PRESETS["embedded"], embeddings=(mine,), shift_step=0.5, output=tmp_path / "out")
-    script.main(settings)
-    table = pd.read_csv(tmp_path / "out" / "loss_landscape.csv")
+    table = script.run(settings).tables[""]
     x, y = Embeddings.load(mine).paired()
     for row in table.sample(40, random_state=0).itertuples():
         moved = reference.shifted(x, y, row.shift)
@@ -80,17 +79,42 @@ def test_what_is_left_out_is_said_in_the_record(smoke):
 
 def test_the_same_seed_gives_the_same_files(smoke, tmp_path, monkeypatch):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "empty"))
-    script.main(replace(script.PRESETS["smoke"], output=tmp_path / "again"))
+    script.run(replace(script.PRESETS["smoke"], output=tmp_path / "again"))
     for name in ("loss_landscape.csv", "loss_landscape_points.csv", "loss_landscape.png", "loss_landscape.pdf"):
         assert (tmp_path / "again" / name).read_bytes() == (smoke / name).read_bytes(), name
 
 
-def test_several_files_of_ones_own_in_one_call(mine, tmp_path, rng):
+def test_your_own_embeddings_go_to_a_folder_of_their_own(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
+    record = script.run(replace(script.PRESETS["smoke"], embeddings=(mine,)))
+    assert record.folder == tmp_path / "outputs" / "own" / "mine"
+
+
+def test_every_published_number_is_compared_by_its_key(smoke):
+    rows = records.load(smoke, "loss_landscape").about["comparisons"]
+    keys = {row["key"] for row in rows}
+    wanted = published.numbers("figure_3.").values()
+    on_grid = {n.key for n in wanted if n.script == "loss_landscape" and not n.key.endswith(("25", "75"))}
+    assert keys == on_grid, "shifts of the smoke preset are multiples of 0.5"
+    numbers = [row for row in rows if isinstance(row["published"], float)]
+    assert all(row["agrees"] is None and row["note"] == "another model or other data" for row in numbers)
+
+
+def test_the_papers_own_model_and_data_are_judged(smoke):
+    record, name = records.load(smoke, "loss_landscape"), "ViT-B-32 openai, MSCOCO val2017"
+    table = record.tables[""].assign(embeddings=name)
+    numbers = published.numbers("figure_3.pca")
+    facts = {"gap_distance": 0.83, "explained_variance_ratio": [number.value + 0.004 for number in numbers.values()]}
+    rows = script.compare(table, script.minima(table), {name: facts}, script.PRESETS["paper"])
+    judged = {row.key: row.agrees for row in rows}
+    assert judged["figure_3.gap_distance"] is False and all(judged[key] for key in numbers)
+
+
+def test_several_files_of_your_own_in_one_call(mine, tmp_path, rng):
     x, y = reference.pairs(rng, 60, 5)
     np.save(tmp_path / "other.npy", np.stack([x, y]))
     paths = (mine, tmp_path / "other.npy")
-    script.main(replace(script.PRESETS["embedded"], embeddings=paths, shift_step=1.0, output=tmp_path / "out"))
-    record = records.load(tmp_path / "out", "loss_landscape")
+    record = script.run(replace(script.PRESETS["embedded"], embeddings=paths, shift_step=1.0, output=tmp_path / "out"))
     assert record.tables[""]["embeddings"].unique().tolist() == ["mine", "other"]
     assert {name: facts["n_pairs"] for name, facts in record.about["results"].items()} == {"mine": 120, "other": 60}
 
@@ -99,8 +123,8 @@ def test_odd_names_are_shown_and_not_interpreted(tmp_path, rng):
     paths = tuple(tmp_path / f"{stem}.npy" for stem in (r"$\\foo$", "_hidden", "123"))
     for path in paths:
         np.save(path, np.stack(reference.pairs(rng, 60, 5)))
-    script.main(replace(script.PRESETS["smoke"], embeddings=paths, output=tmp_path / "out"))
-    names = records.load(tmp_path / "out", "loss_landscape").tables[""]["embeddings"].unique().tolist()
+    record = script.run(replace(script.PRESETS["smoke"], embeddings=paths, output=tmp_path / "out"))
+    names = record.tables[""]["embeddings"].unique().tolist()
     assert names == [path.stem for path in paths]
 
 
@@ -111,11 +135,10 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
     (tmp_path / "configs" / "tiny3.json").write_text(json.dumps(TINY))
     open_clip.add_model_config(tmp_path / "configs")
     paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model="tiny3", pretrained=None)
-    script.main(replace(paper, batch=None, output=tmp_path / "out"))
-    record = records.load(tmp_path / "out", "loss_landscape")
+    record = script.run(replace(paper, batch=None, output=tmp_path / "out"))
     assert record.tables[""]["batch"].eq(3).all() and len(record.tables[""]) == 40 * 6
     assert record.about["data"][0]["data"]["caption_rule"] == "first"
-    gap = next(row for row in record.about["comparisons"] if row["quantity"] == "gap distance")
+    gap = next(row for row in record.about["comparisons"] if row["key"] == "figure_3.gap_distance")
     assert gap["published"] == 0.8221026 and gap["agrees"] is None
 
 
@@ -129,6 +152,8 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
         (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
         (["--embeddings", "{tmp}/good.npy", "--seed", "-1"], "--seed must be"),
         (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
+        (["--preset", "smoke", "--model", "ViT-L-14"], "--model only applies to --preset paper"),
+        (["--caption", "last"], "--caption only applies to --preset paper; this run is --preset embedded"),
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
@@ -138,7 +163,7 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
     np.save(tmp_path / "nan.npy", good)
     options = [word.format(tmp=tmp_path) for word in words]
     with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: script.main(cli.parse(script.PRESETS, "", [*options, "--output", str(tmp_path / "out")])))
+        cli.run(lambda: script.run(cli.parse(script.PRESETS, "", [*options, "--output", str(tmp_path / "out")])))
     told = capsys.readouterr().err
     lines = [line for line in told.splitlines() if line.startswith("error:")]
     assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
@@ -152,7 +177,7 @@ def test_an_unknown_option_exits_with_2():
 
 def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, monkeypatch):
     settings = replace(script.PRESETS["smoke"], embeddings=(mine,), output=tmp_path / "out")
-    script.main(settings)
+    script.run(settings)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
     def full_disk(*_, **__):
@@ -160,15 +185,8 @@ def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, 
 
     monkeypatch.setattr(script.figures, "save", full_disk)
     with pytest.raises(UserError, match="No space left"):
-        script.main(replace(settings, seed=9))
+        script.run(replace(settings, seed=9))
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-
-
-def test_a_notebook_that_fails_is_named(tmp_path):
-    path = scripts.REPOSITORY / "Figure_3_Contrastive_Learning" / "figure_3.ipynb"
-    with pytest.raises(UserError, match=r"figure_3.ipynb: a cell failed: .*no record here"):
-        notebooks.execute(path, tmp_path, tmp_path / "out.ipynb")
-    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_the_report_shows_the_figure(smoke):

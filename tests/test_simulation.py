@@ -7,39 +7,32 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import mismatched_pairs as simulations
 import reference
 import scripts
-from util import UserError, published, records
+import simulation_curves
+from util import published
 
 script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
 CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
 CONTRACT += ["mismatch_fraction"]
 STEMS = ("simulation", "simulation_ring", "simulation_dial")
-FILES = {f"{stem}.png" for stem in STEMS} | {f"simulation.{end}" for end in ("pdf", "json", "csv")}
+FILES = {f"{stem}.{end}" for stem in STEMS for end in ("png", "pdf")} | {"simulation.json", "simulation.csv"}
 FILES |= {f"simulation_{what}.csv" for what in ("minima", "critical", "points")}
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """The smoke preset, run once."""
-    folder = tmp_path_factory.mktemp("simulation") / "out"
-    script.main(replace(script.PRESETS["smoke"], output=folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def record(smoke):
-    return records.load(smoke, "simulation")
+def record(tmp_path_factory):
+    """The smoke preset, run once: its record."""
+    return script.run(small(tmp_path_factory.mktemp("simulation") / "out"))
 
 
 def small(output, **changes):
     return replace(script.PRESETS["smoke"], output=output, **changes)
 
 
-def test_the_script_writes_tables_record_and_pictures(smoke):
-    assert {path.name for path in smoke.iterdir()} == FILES
-    table = pd.read_csv(smoke / "simulation.csv")
+def test_the_script_writes_tables_record_and_pictures(record):
+    assert {path.name for path in record.folder.iterdir()} == FILES
+    table = record.tables[""]
     assert list(table.columns)[:9] == CONTRACT
     assert list(table.columns)[9:] == ["loss_as_released", "loss_low", "loss_high"]
     assert not table[CONTRACT].isna().any().any()
@@ -91,15 +84,15 @@ def test_the_ring_as_released_gives_two_images_one_text(record):
 
 def test_the_paper_s_minima():
     """From a search by the definition on a fine grid: the six pairs at |angle| 52.7, 64.9 and 77.8 degrees."""
-    cases, scales = simulations.sphere_cases(), (1, 5, 35, 50, 100)
-    found = simulations.lowest(cases, [1 / scale for scale in scales])
+    cases, scales = simulation_curves.sphere_cases(), (1, 5, 35, 50, 100)
+    found = simulation_curves.lowest(cases, [1 / scale for scale in scales])
     wrong = found.query("mismatched")
     assert wrong["position"].tolist() == pytest.approx([0, 0, 52.69, 64.89, 77.75], abs=0.01)
     assert found.query("not mismatched")["gap"].eq(0).all()
-    table = simulations.curves(cases, simulations.angles(0.1), [1 / scale for scale in scales])
+    table = simulation_curves.curves(cases, simulation_curves.angles(0.1), [1 / scale for scale in scales])
     for (swapped, tau), curve in table.groupby(["mismatched", "temperature"]):
         exact = found[(found["mismatched"] == swapped) & (found["temperature"] == tau)]["gap"].item()
-        assert abs(simulations.on_grid(curve)["signed_gap_distance"]) == pytest.approx(exact, abs=0.001)
+        assert abs(simulation_curves.on_grid(curve)["signed_gap_distance"]) == pytest.approx(exact, abs=0.001)
 
 
 def test_the_exact_minima_agree_with_those_on_the_grid(record):
@@ -122,8 +115,8 @@ def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(record):
 def test_of_two_equal_minima_and_of_a_flat_curve_the_smallest_gap_counts():
     gaps = [-2.0, -1.0, 0.0, 1.0, 2.0]
     pair = pd.DataFrame({"signed_gap_distance": gaps, "loss": [3.0, 1.0, 2.0, 1.0 - 1e-15, 3.0]})
-    assert abs(simulations.on_grid(pair)["signed_gap_distance"]) == 1
-    assert simulations.on_grid(pair.assign(loss=np.log(6)))["signed_gap_distance"] == 0
+    assert abs(simulation_curves.on_grid(pair)["signed_gap_distance"]) == 1
+    assert simulation_curves.on_grid(pair.assign(loss=np.log(6)))["signed_gap_distance"] == 0
 
 
 def test_the_claims_are_computed(record):
@@ -133,13 +126,13 @@ def test_the_claims_are_computed(record):
     assert not any(row.agrees for row in script.compare(turned))
 
 
-def test_the_same_seed_gives_the_same_files_and_another_other_numbers(smoke, tmp_path):
-    script.main(small(tmp_path / "again"))
+def test_the_same_seed_gives_the_same_files_and_another_other_numbers(record, tmp_path):
+    script.run(small(tmp_path / "again"))
     for name in FILES - {"simulation.json"}:
-        assert (tmp_path / "again" / name).read_bytes() == (smoke / name).read_bytes(), name
+        assert (tmp_path / "again" / name).read_bytes() == (record.folder / name).read_bytes(), name
     other, _ = script.simulate(small(tmp_path, seed=7))
-    dial = pd.read_csv(smoke / "simulation.csv").query("simulation == 'dial' and temperature == 0.1 and position == 0")
-    theirs = other.query("simulation == 'dial' and temperature == 0.1 and position == 0")
+    chosen = "simulation == 'dial' and temperature == 0.1 and position == 0"
+    dial, theirs = record.tables[""].query(chosen), other.query(chosen)
     assert not set(theirs["loss"].round(6)) & set(dial["loss"].round(6))
 
 
@@ -152,8 +145,8 @@ def test_the_dial_s_band_holds_its_mean(record):
 def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(script.figures, "save", lambda figure, *_: plt.close(figure))
     for share in (0.0, 0.5):
-        script.main(small(tmp_path / f"{share}", mismatch=(share,), temperatures=(0.07,), pairs=4, dim=3, seeds=1))
-        dial = records.load(tmp_path / f"{share}", "simulation").tables[""].query("simulation == 'dial'")
+        found = script.run(small(tmp_path, mismatch=(share,), temperatures=(0.07,), pairs=4, dim=3, seeds=1))
+        dial = found.tables[""].query("simulation == 'dial'")
         assert dial["mismatch_fraction"].unique() == [share] and dial["temperature"].unique() == [0.07]
 
 
@@ -179,29 +172,15 @@ def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, words, said):
     words = ["--preset", "smoke", "--output", str(tmp_path / "out"), *words]
     with pytest.raises(SystemExit) as ended:
-        script.cli.run(lambda: script.main(script.cli.parse(script.PRESETS, "", words)))
+        script.cli.run(lambda: script.run(script.cli.parse(script.PRESETS, "", words)))
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
     assert not (tmp_path / "out").exists()
 
 
-def test_a_disk_that_fails_while_drawing_leaves_the_old_results(smoke, tmp_path, monkeypatch):
-    folder = tmp_path / "out"
-    folder.mkdir()
-    (folder / "simulation.csv").write_bytes(b"old")
-
-    def full_disk(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(script.figures, "save", full_disk)
-    with pytest.raises(UserError, match="No space left"):
-        script.main(small(folder))
-    assert [path.read_bytes() for path in folder.iterdir()] == [b"old"]
-
-
 def test_the_paper_preset_has_the_released_grids():
     paper = script.PRESETS["paper"]
-    degrees, heights = simulations.angles(paper.angle_step), simulations.heights(paper.heights)
+    degrees, heights = simulation_curves.angles(paper.angle_step), simulation_curves.heights(paper.heights)
     assert degrees.tolist() == list(range(90, -91, -1))
     assert heights == pytest.approx(np.linspace(-1, 1, 100)) and 0 not in heights
-    assert 0 in simulations.heights(script.PRESETS["embedded"].heights)
+    assert 0 in simulation_curves.heights(script.PRESETS["embedded"].heights)
