@@ -184,19 +184,21 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
 def compare(table: pd.DataFrame, lowest: pd.DataFrame, about: Mapping, settings: Settings) -> list[Comparison]:
     """The paper's numbers and claims beside ours; numbers are judged for the paper's own model and data alone."""
     rows, near = [], max(NEAR, settings.shift_step / 2)
+    papers = {name: settings.preset == "paper" and name.startswith("ViT-B-32 openai") for name in about}
     for name, facts in about.items():
-        same = settings.preset == "paper" and name.startswith("ViT-B-32 openai")
+        same = papers[name]
         for key, ours in measured_numbers(facts, table[table["embeddings"] == name]).items():
             agrees = bool(abs(ours - published.numbers()[key].value) <= CLOSE) if same else None
             note = f"{CLOSE:g} apart at most asked for" if same else "another model or other data"
-            rows.append(published.compare(key, ours, name, agrees, note))
+            rows.append(published.compare(key, ours, name, agrees, note, own=same))
     for row in lowest.itertuples():
         gap, default = row.gap_at_minimum, row.default_gap
         holds = {1 / 100: abs(gap - default) <= near, 1 / 50: 0 <= gap < default, 1.0: abs(gap) <= near}
         for k, (tau, agrees) in enumerate(holds.items()):
             if np.isclose(row.temperature, tau):
                 note = f"default gap {default:.3f}, batches of {row.batch}, shifts in steps of {settings.shift_step:g}"
-                rows.append(published.compare(f"figure_3.claims.{k}", gap, row.embeddings, bool(agrees), note))
+                name, key = row.embeddings, f"figure_3.claims.{k}"
+                rows.append(published.compare(key, gap, name, bool(agrees), note, own=papers[name]))
     return rows
 
 
