@@ -230,13 +230,13 @@ class Paper:
     """Run steps again whose records left something out."""
 
     def __call__(self) -> None:
-        from .reporting import paper_dry as dry
+        from .reporting import paper_forecast as forecast
         from .reporting import paper_run as run
 
         chosen = {name: getattr(self, name) for name in ("output", "device", "coco", "only", "extra")}
         options = run.Options(**chosen, again=self.again, left_out=self.left_out)
         if self.dry_run:
-            dry.run(options)
+            forecast.describe(options)
         else:
             run.run(options)
 

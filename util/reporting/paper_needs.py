@@ -1,281 +1,169 @@
-"""What the steps download or need beside themselves, read from the modules that load it."""
+"""What each step of the paper downloads or reads: data sets, models, files and folders."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from ..errors import UserError
+from .. import published
 from ..files import CACHE_VARIABLE
 from .paper_steps import Ready
 
-if TYPE_CHECKING:
-    from ..corpora.tasks import Task
-
-Kind = Literal["dataset", "model", "file", "folder"]
 HUB_CACHE = "the Hugging Face cache (HF_HOME)"
-COCO_LICENCE = "captions CC BY 4.0; photographs under the terms of Flickr"
-FACES_SIZES = {"0.25": 63_000_000, "1.25": 237_000_000}
-"""Bytes of FairFace's validation split, by padding."""
-MODEL_SIZES = dict.fromkeys(
-    ("timm/vit_base_patch32_clip_224.openai", "timm/vit_base_patch16_clip_224.openai"), 600_000_000
-)
-"""Bytes of the paper's models, about, by their repository."""
+MODEL_MEGABYTES, RESNET_MEGABYTES, PUBLISHED_MEGABYTES = 600, 45, 11 / 8
+"""Size of one CLIP checkpoint, of torchvision's ResNet-18 and of one published file, for when nobody can be asked."""
+FAIRFACE = ("HuggingFaceM4/FairFace", "54d573cdb8b5af490ba8da9da2799628f6e5c496", ("image", "race", "gender", "age"))
+"""Data set of Table 2 with its revision and the columns that are read; ``faces.py`` beside the script loads it."""
+FACES_MEGABYTES = {"0.25": 63, "1.25": 237}
+WEIGHTS = (("open_clip_model.safetensors",), ("open_clip_pytorch_model.bin",), ("*.safetensors",), ("*.bin",))
 
 
 @dataclass(frozen=True)
-class Resource:
-    """One thing to be had.
+class Need:
+    """One thing that steps download or read.
 
     Attributes:
         kind: a data set or a model on the Hugging Face hub, a file by its address, or a local folder.
         id: repository, address or path.
         revision: commit of the repository; None: whatever is there.
-        choices: for each of one or more alternatives, the preferred first, the names of the files that are fetched
-            (shell patterns); a folder's: what it must hold.
+        choices: alternatives, the preferred first, each the files that are read (shell patterns).
         columns: columns that are read.
-        split: of a data set, for the number of its rows.
-        licence: where it is known.
+        megabytes: size of its files, for when nobody can be asked.
         place: where to put a local copy.
-        size: bytes of its files as declared here, for when nobody can be asked.
-        problem: why it cannot be used, where that is known without asking; else "".
         steps: which steps use it.
     """
 
-    kind: Kind
+    kind: Literal["dataset", "model", "file", "folder"]
     id: str
     revision: str | None = None
-    choices: tuple[tuple[str, ...], ...] = ((),)
+    choices: tuple[tuple[str, ...], ...] = (("*",),)
     columns: tuple[str, ...] = ()
-    split: str = ""
-    licence: str = ""
-    place: str = ""
-    size: int | None = None
-    problem: str = ""
+    megabytes: float | None = None
+    place: str = HUB_CACHE
     steps: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """Its id, of an address the last part."""
-        return self.id.rsplit("/", 1)[-1] if self.kind == "file" else self.id
+        return self.id.rpartition("/")[2] if self.kind == "file" else self.id
 
 
-def declared(ready: Sequence[Ready]) -> list[Resource]:
-    """Every resource of some steps, each once, with the steps that use it.
-
-    A step whose command line could not be read declares nothing.
-
-    Raises:
-        UserError: a file that declares some of them is damaged.
-    """
-    found: dict[tuple, Resource] = {}
+def needs(ready: Sequence[Ready]) -> list[Need]:
+    """Everything that some steps need, each once; a step whose command line was refused needs nothing."""
+    found: dict[tuple, Need] = {}
     for each in ready:
-        for resource in NEEDS.get(each.step.name, _nothing)(each.parsed) if each.parsed is not None else ():
-            key = (resource.kind, resource.id, resource.revision, resource.choices)
+        for need in NEEDS[each.step.name](each.parsed) if each.parsed and each.step.name in NEEDS else ():
+            key = (need.kind, need.id, need.choices)
             steps = found[key].steps if key in found else ()
-            found[key] = replace(resource, steps=tuple(dict.fromkeys((*steps, each.step.name))))
+            found[key] = replace(need, steps=(*steps, each.step.name) if each.step.name not in steps else steps)
     return list(found.values())
 
 
-def coco_val(folder: Path | None) -> Resource:
+def _captions(settings: Any) -> Iterator[Need]:
     """MSCOCO val2017 with its captions: the hub's, or a local folder."""
-    from ..corpora import coco, tasks
+    from ..corpora import coco
 
-    if folder is not None:
-        inside = ("annotations/captions_val2017.json", "val2017/*.jpg")
-        return Resource("folder", str(folder), choices=(inside,), split="val2017", licence=COCO_LICENCE)
-    split = coco.HUB_SPLITS["val2017"]
-    sizes = [megabytes(task) for task in tasks.read().values() if task.dataset == coco.HUB_DATASET]
+    if settings.coco is not None:
+        yield Need("folder", str(settings.coco), choices=(("annotations/captions_val2017.json", "val2017/*.jpg"),))
+        return
+    files = ((f"data/{coco.HUB_SPLITS['val2017']}-*.parquet",),)
     place = f"{HUB_CACHE}, or COCO=DIR with annotations/captions_val2017.json and val2017/"
-    return Resource(
-        "dataset", coco.HUB_DATASET, coco.HUB_REVISION, ((f"data/{split}-*.parquet",),), coco.HUB_COLUMNS, split,
-        COCO_LICENCE, place, sizes[0],
-    )  # fmt: skip
+    yield Need("dataset", coco.HUB_DATASET, coco.HUB_REVISION, files, coco.HUB_COLUMNS, 800, place)
 
 
-def megabytes(task: "Task") -> int | None:
-    """Bytes of a task's files as it declares them."""
-    return 1_000_000 * task.megabytes if task.megabytes else None
+def _model(name: str, tag: str | None = None) -> Iterator[Need]:
+    """Trained weights by open_clip's name and tag, "MODEL:TAG", "hf-hub:ID" or "huggingface:ID"."""
+    import open_clip
+
+    name = name.removeprefix("open_clip:")
+    for prefix in ("hf-hub:", "huggingface:"):
+        if name.startswith(prefix) and not Path(name.removeprefix(prefix)).exists():
+            yield Need("model", name.removeprefix(prefix), choices=WEIGHTS)
+            return
+    if tag is None:
+        name, _, tag = name.rpartition(":")
+    config = open_clip.get_pretrained_cfg(name.replace("/", "-"), tag) or {}
+    place = f"{HUB_CACHE}, or a checkpoint file for the tag"
+    if config.get("hf_hub"):
+        yield Need("model", config["hf_hub"].rstrip("/"), None, WEIGHTS, megabytes=MODEL_MEGABYTES, place=place)
+    elif config.get("url"):
+        yield Need("file", config["url"], megabytes=MODEL_MEGABYTES, place=place)
 
 
-def coco_train(folder: Path | None) -> Resource:
+def _figure_1(settings: Any) -> Iterator[Need]:
+    place = f"the folder that {CACHE_VARIABLE} names"
+    for name in published.files():
+        yield Need("file", published.address(name), megabytes=PUBLISHED_MEGABYTES, place=place)
+    yield from _captions(settings)
+    yield from _model(settings.model)
+
+
+def _figure_2a(settings: Any) -> Iterator[Need]:
+    from torchvision.models import ResNet18_Weights
+
+    yield from _captions(settings)
+    yield from _model(settings.model, settings.pretrained)
+    place = "torch's cache (TORCH_HOME)/hub/checkpoints"
+    yield Need("file", ResNet18_Weights.IMAGENET1K_V1.url, megabytes=RESNET_MEGABYTES, place=place)
+    for model in settings.models:
+        yield from _model(model)
+
+
+def _figure_3(settings: Any) -> Iterator[Need]:
+    if not settings.embeddings:
+        yield from _captions(settings)
+        yield from _model(settings.model, settings.pretrained)
+
+
+def _training(settings: Any) -> Iterator[Need]:
     """MSCOCO train2017, which only a local folder has."""
     splits = ("train2017", "val2017")
     inside = tuple(part for split in splits for part in (f"annotations/captions_{split}.json", f"{split}/*.jpg"))
     place = "COCO=DIR, unpacked from https://cocodataset.org/#download"
-    return Resource(
-        "folder", str(folder or "MSCOCO train2017"), choices=(inside,), split="train2017", licence=COCO_LICENCE,
-        place=place,
-    )  # fmt: skip
+    yield Need("folder", str(settings.coco or "MSCOCO train2017"), choices=(inside,), place=place)
+    yield from _model(settings.model, settings.pretrained)
 
 
-def open_clip_model(model: str, tag: str | None) -> Iterator[Resource]:
-    """Trained weights by open_clip's name; nothing for a checkpoint file or random weights."""
-    import open_clip
-
-    from ..encoders.open_clip_origin import CONFIGURATION, FOLDER, HUB, WEIGHTS, check, is_elsewhere
-
-    if tag is None:
-        return
-    try:
-        check(model if is_elsewhere(model) else model.replace("/", "-"), tag)
-    except UserError as error:
-        yield Resource("model", f"{model}:{tag}", problem=str(error))
-        return
-    if model.startswith(HUB):
-        choices = tuple((CONFIGURATION, "*token*", "vocab*", weights) for weights in WEIGHTS)
-        yield Resource(
-            "model", model.removeprefix(HUB), None, choices, place=f"{HUB_CACHE}, or --extra with local-dir:"
-        )
-        return
-    if model.startswith(FOLDER) or Path(tag).is_file():
-        return
-    config = open_clip.get_pretrained_cfg(model.replace("/", "-"), tag) or {}
-    if "hf_hub" in config:
-        place, (repository, file) = f"{HUB_CACHE}, or a checkpoint file for the tag", config["hf_hub"].rsplit("/", 1)
-        choices = ((file,),) if file else tuple((weights,) for weights in WEIGHTS)
-        yield Resource("model", repository, None, choices, place=place, size=MODEL_SIZES.get(repository))
-    elif "url" in config:
-        yield Resource("file", config["url"], place="a checkpoint file for the tag")
-
-
-def _named(text: str) -> Iterator[Resource]:
-    """ "MODEL:TAG" of open_clip, or "huggingface:NAME"."""
-    from ..encoders.named import Named
-
-    kind = text.partition(":")[0]
-    named = Named.parse(text if kind in ("huggingface", "python", "torchvision", "open_clip") else f"open_clip:{text}")
-    if named.kind == "open_clip":
-        yield from open_clip_model(named.name, named.tag)
-    elif named.kind == "huggingface" and not Path(named.name).exists():
-        yield transformers_model(named.name)
-
-
-def transformers_model(name: str) -> Resource:
-    """A model of transformers' own layout: configuration, tokenizer, preprocessing and one file of weights."""
-    shared = ("*config.json", "*token*", "vocab*", "merges.txt")
-    choices = ((*shared, "model.safetensors"), (*shared, "pytorch_model.bin"))
-    return Resource("model", name, None, choices, place=f"{HUB_CACHE}, or a folder by option")
-
-
-def _figure_1(settings: Any) -> Iterator[Resource]:
-    from .. import published
-
-    if settings.fetch:
-        licence = "MIT, of the authors' repository"
-        for name in published.files():
-            place = f"the folder that {CACHE_VARIABLE} names"
-            yield Resource("file", published.address(name), licence=licence, place=place)
-    if "clip" in settings.systems and settings.image_data is None:
-        yield coco_val(settings.coco)
-    if "clip" in settings.systems:
-        yield from _named(settings.model)
-    if "videoclip" in settings.systems and settings.video_data is not None and not Path(settings.video_model).exists():
-        yield transformers_model(settings.video_model)
-    if "convirt" in settings.systems and settings.medical_data is not None:
-        yield from open_clip_model(settings.medical_model, "own")
-
-
-def _figure_2a(settings: Any) -> Iterator[Resource]:
-    from torchvision.models import get_model_weights
-
-    from ..encoders import resnet
-
-    yield coco_val(settings.coco)
-    yield from open_clip_model(settings.model, settings.pretrained)
-    url = get_model_weights("resnet18")[resnet.PRETRAINED].url
-    yield Resource(
-        "file", url, licence="BSD-3-Clause, of torchvision", place="torch's cache (TORCH_HOME)/hub/checkpoints"
-    )
-    for model in settings.models:
-        yield from _named(model)
-
-
-def _figure_2c(settings: Any) -> Iterator[Resource]:
-    yield coco_val(settings.coco)
-
-
-def _figure_3(settings: Any) -> Iterator[Resource]:
-    if not settings.embeddings:
-        yield coco_val(settings.coco)
-        yield from open_clip_model(settings.model, settings.pretrained)
-
-
-def _training(settings: Any) -> Iterator[Resource]:
-    yield coco_train(settings.coco)
-    yield from open_clip_model(settings.model, settings.pretrained)
-
-
-def _table_1(settings: Any) -> Iterator[Resource]:
-    from ..corpora import tasks
+def _table_1(settings: Any) -> Iterator[Need]:
+    from ..corpora import coco, tasks
 
     if settings.embeddings:
         return
-    yield coco_val(settings.coco)
-    yield from _named(settings.model)
-    known = tasks.read(settings.tasks_file)
-    for key in settings.tasks or known:
-        if key in known:
-            yield of_task(known[key], settings.data, settings.coco)
+    yield from _captions(settings)
+    yield from _model(settings.model)
+    for task in tasks.read(settings.tasks_file).values():
+        if (settings.tasks and task.key not in settings.tasks) or task.dataset == coco.HUB_DATASET:
+            continue
+        if (folder := tasks.folder_of(task, settings.data)) is not None:
+            yield Need("folder", str(folder))
+            continue
+        names = ["all"] if task.split_column else task.split.split("+")
+        files = tuple(task.files[name] for name in names if name in task.files) or ("*.parquet",)
+        read = (task.image_column, task.label_column) if not task.is_retrieval else (
+            task.image_column, task.caption_column, task.id_column, task.split_column,
+        )  # fmt: skip
+        columns = tuple(column for column in read if column)
+        place = f'{HUB_CACHE}, or parquet files in {task.key}/ of --extra "zero_shot --data DIR"'
+        yield Need("dataset", task.dataset, task.commit, (files,), columns, task.megabytes, place)
 
 
-def _table_2(settings: Any) -> Iterator[Resource]:
-    import faces
-
+def _table_2(settings: Any) -> Iterator[Need]:
     if settings.embeddings is not None:
         return
-    yield coco_val(settings.coco)
-    yield from _named(settings.model)
+    yield from _captions(settings)
+    yield from _model(settings.model)
     if settings.data is not None:
-        yield Resource("folder", str(settings.data), choices=(("*",),), problem=_unusable(settings))
+        yield Need("folder", str(settings.data))
         return
-    place = f'{HUB_CACHE}, or --extra "denigration --data DIR" ({faces.ORIGIN})'
-    yield Resource(
-        "dataset", faces.HUB_DATASET, faces.HUB_REVISION, ((faces.HUB_FILES[settings.padding],),),
-        ("image", *faces.HUB_LABELS), "validation", faces.LICENCE, place, FACES_SIZES[settings.padding],
-    )  # fmt: skip
+    dataset, revision, columns = FAIRFACE
+    files = ((f"{settings.padding}/validation-*.parquet",),)
+    place = f'{HUB_CACHE}, or --extra "denigration --data DIR"'
+    yield Need("dataset", dataset, revision, files, columns, FACES_MEGABYTES[settings.padding], place)
 
 
-def _unusable(settings: Any) -> str:
-    """Why a folder of faces cannot be used: its table and the names of its pictures are read; "" where it can."""
-    import faces
-
-    from ..fairness.declared import FAIRFACE, Declared
-
-    try:
-        faces.load(settings.data, Declared.read(settings.audit or FAIRFACE), n=1)
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-def of_task(task: "Task", data: Path | None, coco_folder: Path | None = None) -> Resource:
-    """A data set of Table 1: the hub's, or a local folder of the task's name."""
-    from ..corpora import coco, tasks
-
-    if (folder := tasks.folder_of(task, data)) is not None:
-        return Resource("folder", str(folder), choices=(("*",),), split=task.split)
-    if task.dataset == coco.HUB_DATASET:
-        return coco_val(coco_folder)
-    names = ["all"] if task.split_column else task.split.split("+")
-    files = tuple(task.files[name] for name in names if name in task.files) or ("*.parquet",)
-    read = (task.caption_column, task.id_column, task.split_column) if task.is_retrieval else (task.label_column,)
-    columns = (task.image_column, *(column for column in read if column))
-    place = f'{HUB_CACHE}, or its parquet files in {task.key}/ of --extra "zero_shot --data DIR"'
-    licence = task.sources.get("licence", "")
-    return Resource(
-        "dataset", task.dataset, task.commit, (files,), columns, task.split, licence, place, megabytes(task)
-    )
-
-
-def _nothing(settings: Any) -> Iterator[Resource]:
-    yield from ()
-
-
-NEEDS: dict[str, Callable[[Any], Iterator[Resource]]] = {
+NEEDS: dict[str, Callable[[Any], Iterator[Need]]] = {
     "modality_gap": _figure_1,
     "cosine_similarity": _figure_2a,
-    "initializations": _figure_2c,
+    "initializations": _captions,
     "loss_landscape": _figure_3,
     "training": _training,
     "zero_shot": _table_1,
