@@ -9,7 +9,7 @@ from util.errors import UserError
 from util.numerics.arrays import as_count
 
 NOT_OF_OWN = (
-    "tasks", "tasks_file", "data", "streaming", "n", "model", "ensemble", "class_names", "coco",
+    "tasks", "tasks_file", "data", "streaming", "n", "model", "class_names", "coco",
 )  # fmt: skip
 """Options that say how to embed, or what: not for files of embeddings."""
 WITH_SHIFT = ("save_task", "save_direction")

@@ -40,7 +40,6 @@ class Options(Protocol):
     streaming: bool
     n: int | None
     model: str
-    ensemble: bool
     class_names: str | None
     coco: Path | None
     caption: Sequence[CaptionRule]
@@ -197,7 +196,7 @@ def load(task: Task, pair: EncoderPair, cache: bool, options: Options) -> Prepar
     data = tasks.load(task, folder, options.n, options.streaming, caption="all")
     if task.is_retrieval:
         return prepared.of_captioned(task, data, pair, cache)
-    return prepared.of_labelled(task, data, pair, options.ensemble, cache)
+    return prepared.of_labelled(task, data, pair, cache)
 
 
 def by_caption(task: Prepared, rules: Sequence[CaptionRule]) -> list[Prepared]:

@@ -138,20 +138,19 @@ def own(path: Path) -> Prepared:
     return Prepared(**shared, metric="retrieval", images=images[kept], texts=texts[last], labels=labels, source=source)
 
 
-def of_labelled(task: Task, data: Labelled, pair: EncoderPair, ensemble: bool = False, cache: bool = True) -> Prepared:
+def of_labelled(task: Task, data: Labelled, pair: EncoderPair, cache: bool = True) -> Prepared:
     """A declared classification task with its images and the prompts of its classes embedded.
 
     Args:
         task: says what the classes are called and asked for.
         data: its images.
         pair: the encoders.
-        ensemble: take the published ensemble of prompts where there is one.
         cache: whether to keep the images' embeddings.
 
     Raises:
         UserError: as ``util.extraction.embed_images`` and ``class_embeddings``.
     """
-    prompts = task.texts(ensemble)
+    prompts = task.texts()
     texts = class_embeddings(pair, prompts)  # first: what is wrong with prompts shows before hours of images
     rows, kept, skipped = embed_images(pair, data.openers, data.ids, data.source, cache=cache)
     source = {**data.source, "n": len(kept), "skipped": skipped, "class_names": task.class_names, "prompts": prompts}

@@ -72,8 +72,6 @@ class Settings(cli.Common):
     """Take only n images of each task that is embedded here, and of MSCOCO where it is the caption corpus."""
     model: str = "small-clip"
     """small-clip; an open_clip model and its weights (ViT-B-16:openai); huggingface:NAME; python:FILE.py:FUNCTION."""
-    ensemble: bool = False
-    """CLIP's published prompts of each class, averaged, in place of the paper's single one."""
     class_names: str | None = None
     """Other class names, in those tasks that declare some under this word (clip, mteb, torchvision, words)."""
     coco: Path | None = None

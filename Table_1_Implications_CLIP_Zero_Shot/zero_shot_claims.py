@@ -10,7 +10,7 @@ import published_gains
 import zero_shot_figure as figure
 from prepared import Prepared
 from util import cli, published
-from util.corpora import declared_tasks
+from util.corpora import tasks as declared_tasks
 from util.numerics.statistics import holm
 from util.records import Comparison
 
@@ -26,7 +26,6 @@ class Options(Protocol):
     model: str
     tasks_file: object
     n: int | None
-    ensemble: bool
     class_names: str | None
     shift_step: float
 
@@ -89,7 +88,7 @@ def difference(task: Prepared, found: Mapping, options: Options, what: str) -> s
     reasons = {
         "another model": options.model != PAPER_MODEL,
         "a task of one's own": options.tasks_file is not None or shipped is None,
-        "other prompts": options.ensemble or options.class_names is not None,
+        "other prompts": options.class_names is not None,
         "part of the data": options.n is not None or (shipped is not None and found["n"] != shipped.items),
         "other shifts": what == "modified" and not np.array_equal(shifts, published_gains.SHIFTS),
         "images moved alone": what == "modified" and found["side"] != "both",

@@ -38,14 +38,14 @@ def test_lists_become_tuples_and_what_is_left_out_has_its_default(tmp_path):
         (b"\xff", "not UTF-8 text (byte 0)"),
         (b"[a", "not TOML ("),
         (b"", "title: missing"),
-        (GOOD.replace('"Zoo"', "3").encode(), "title: input should be a valid string, found 3"),
+        (GOOD.replace('"Zoo"', "3").encode(), "title: expected a text, found 3"),
         (GOOD.replace('"Zoo"', '" "').encode(), "title: must not be empty"),
-        (GOOD.replace('"Tom"', "3").encode(), "[animals.cat] names[0]: input should be a valid string, found 3"),
+        (GOOD.replace('"Tom"', "3").encode(), "[animals.cat] names[0]: expected a text, found 3"),
         (GOOD.replace("names", "name").encode(), "[animals.cat] names: missing"),
         ((GOOD + "tail = 1").encode(), "[animals.cat] tail: not a known key"),
         ((GOOD + "legs = true").encode(), "[animals.cat] legs: input should be a valid integer, found True"),
         ((GOOD + "legs = 1000").encode(), "[animals.cat] legs: too many"),
-        (b'title = "Zoo"\n[animals]\ncat = 1', "[animals] cat: input should be a valid dictionary or instance"),
+        (b'title = "Zoo"\n[animals]\ncat = 1', "[animals] cat: expected a table"),
     ],
 )
 def test_a_refusal_names_file_table_and_key_in_one_line(tmp_path, content, line):

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from util import UserError
-from util.corpora.captioned import Readable, picture
-from util.corpora.labelled import Classes, Labelled, from_folder, in_range, splits_of, spread
+from util.corpora.captioned import Readable
+from util.corpora.labelled import Classes, from_folder, in_range, splits_of, spread
 
 COLOURS = {"Annual Crop": (250, 10, 10), "forest": (10, 250, 10), "SeaLake": (10, 10, 250)}
 DECLARED = Classes(("red fields", "green woods", "blue water"), ("AnnualCrop", "Forest", "sea_lake"))
@@ -195,14 +195,3 @@ def test_labels_outside_the_classes_are_counted_and_the_first_is_named():
     with pytest.raises(UserError, match="labels must be whole numbers, one an image; found float64"):
         in_range([0.0, 1.0], "abc", "here")
     assert in_range(np.array([2, 0], np.uint8), "abc", "here").tolist() == [2, 0]
-
-
-def test_parts_that_do_not_fit_together_are_refused_and_rows_can_be_taken():
-    openers = [picture(lambda: Image.new("RGB", (2, 2)))] * 3
-    labelled = Labelled(openers, ["a", "b", "c"], np.array([0, 1, 1]), ("x", "y"), {"dataset": "d"})
-    assert labelled.take([2, 0]).ids == ["c", "a"]
-    assert labelled.take(np.array([2, 0])).labels.tolist() == [1, 0]
-    with pytest.raises(UserError, match="d: 3 openers, 2 ids, 3 labels do not fit together"):
-        Labelled(openers, ["a", "b"], np.array([0, 1, 1]), ("x", "y"), {"dataset": "d"})
-    with pytest.raises(UserError, match=r"d: 1 of 3 labels are outside 0\.\.1"):
-        Labelled(openers, ["a", "b", "c"], np.array([0, 1, 2]), ("x", "y"), {"dataset": "d"})

@@ -5,14 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 
 from util import UserError
 from util.numerics.statistics import mcnemar
-from util.zero_shot import resampling
 from util.zero_shot.outcomes import Outcomes
-from util.zero_shot.resampling import alike, largest_gain_p_values, paired_p_value, signed_counts, signed_gains
+from util.zero_shot.resampling import largest_gain_p_values, paired_p_value
 
 
 def p_values(contributions, permutations=2000, seed=0):
@@ -56,60 +53,6 @@ def test_a_wild_shift_hides_a_sure_gain_from_the_plain_test_and_not_from_the_sca
     hits[2, np.flatnonzero(~hits[0])[:12]] = True
     plain, scaled = p_values(Outcomes.of_hits(hits).contributions(0), 999)
     assert plain > 0.2 and scaled < 0.01
-
-
-def test_items_counted_together_give_the_gains_of_a_loop_over_items_with_the_same_coins(rng):
-    """Each group's sum of coins is dealt out to its items; then float64 means of exchanged hits, shift by shift."""
-    hits = rng.normal(size=80) + 0.15 * np.arange(6)[:, None] > 0.3
-    outcomes = Outcomes.of_hits(hits)
-    contributions = outcomes.contributions(2)
-    moves, sizes = alike(contributions)
-    assert 5 <= len(sizes) < 20 and sizes.sum() == contributions.any(1).sum()
-    (sums,) = signed_counts(sizes, 30, [4])
-    fast = signed_gains(moves, sums) / 80
-    for row, found in zip(sums, fast, strict=True):
-        signs = np.ones(80)
-        for move, size, total in zip(moves, sizes, row, strict=True):
-            for sign in (1, -1):
-                members = np.flatnonzero((contributions == sign * move).all(1))
-                heads = (size + total) // 2
-                signs[members[: max(0, heads)]] = sign
-                signs[members[max(0, heads) :]] = -sign
-                size, total = size - len(members), total - signs[members].sum().astype(int) * sign
-            assert size == total == 0
-        gains = [np.mean(signs * (hits[k].astype(float) - hits[2])) for k in range(6)]
-        assert found == pytest.approx(np.array(gains), abs=1e-12)
-
-
-def test_ranks_exchanged_one_by_one_give_the_same_gains(rng):
-    labels = np.arange(25) % 3 == 0
-    outcomes = Outcomes.of_margins(np.round(rng.normal(size=(3, 25)) + labels, 1), labels)
-    ranks, signs = rankdata(outcomes.margins, axis=1), rng.choice((-1, 1), (12, 25))
-    fast = signed_gains(outcomes.contributions(1), signs) / (4 * outcomes.pairs)
-    for row, found in zip(signs, fast, strict=True):
-        exchanged = [[np.where(row == s, own, ranks[1]) for s in (1, -1)] for own in ranks]
-        gains = [roc_auc_score(labels, shifted) - roc_auc_score(labels, default) for shifted, default in exchanged]
-        assert found == pytest.approx(np.array(gains), abs=1e-12)
-
-
-def test_what_is_the_opposite_of_another_is_counted_with_it():
-    contributions = np.array([[0, 1, -1], [0, -1, 1], [0, 0, 0], [0, 0, -1]])
-    moves, sizes = alike(contributions)
-    found = dict(zip(map(tuple, moves.tolist()), sizes.tolist(), strict=True))
-    assert found == {(0, 1, -1): 2, (0, 0, 1): 1}
-
-
-def test_sums_of_coins_have_the_right_range_mean_and_spread(monkeypatch):
-    """One item, some that share a byte, a full byte, and more: sums have mean 0, variance m, and the parity of m."""
-    monkeypatch.setattr(resampling, "COUNTS_PER_BLOCK", 4000)
-    sizes = np.array([1, 3, 8, 9, 400])
-    blocks = list(signed_counts(sizes, 20_000, [3]))
-    sums = np.concatenate(blocks)
-    assert sums.shape == (20_000, 5) and len(blocks) == 25 and ((sums - sizes) % 2 == 0).all()
-    assert (np.abs(sums.mean(0)) < 5 * np.sqrt(sizes / 20_000)).all()
-    assert sums.var(0) == pytest.approx(sizes, rel=0.06)
-    assert (np.abs(sums).max(0)[:4] == sizes[:4]).all() and np.abs(sums).max() <= 400
-    assert np.abs(np.corrcoef(sums.T) - np.eye(5)).max() < 0.04
 
 
 def test_the_test_of_one_shift_is_the_one_sided_mcnemar_test(rng):

@@ -68,7 +68,7 @@ def test_the_shipped_tasks_are_those_of_table_1_and_two_of_retrieval():
     by_row = {row["dataset"]: row for row in published.values()["table_1"]["rows"]}
     for task in found.values():
         assert hub.COMMIT.fullmatch(task.commit)
-        assert task.sources["dataset"] and json.loads(json.dumps(task.settings)) == task.settings
+        assert task.sources["dataset"]
         if task.published:
             assert (task.group, task.metric) == (by_row[task.published]["group"], by_row[task.published]["metric"])
 
@@ -84,32 +84,12 @@ def test_the_papers_single_prompts_are_the_default():
     assert found["cifar100"].with_names("clip").texts()[1] == ["a photo of a aquarium fish."]
 
 
-def test_ensembles_are_an_option_that_falls_back_on_the_prompts():
-    found = tasks.read()
-    assert [len(found[key].texts(ensemble=True)[0]) for key in ("cifar10", "cifar100", "eurosat", "svhn")] == [
-        18,
-        18,
-        3,
-        1,
-    ]
-    assert found["eurosat"].texts(ensemble=True)[9][2] == "a centered satellite photo of the lake or sea."
-    assert {key: len(task.class_names) for key, task in found.items() if task.class_names} == {
-        "cifar10": 10,
-        "cifar100": 100,
-        "eurosat": 10,
-        "svhn": 10,
-        "hateful_memes": 2,
-    }
-
-
 def test_other_class_names_keep_the_order_of_the_data():
     eurosat = tasks.read()["eurosat"]
     pairs = list(zip(eurosat.own_names, eurosat.class_names, eurosat.with_names("mteb").class_names, strict=True))
     assert pairs[8] == ("River", "river", "river")
     assert pairs[2] == ("HerbaceousVegetation", "brushland or shrubland", "brushland or shrubland")
     assert eurosat.with_names("torchvision").classes.numbers(eurosat.own_names, "here") == list(range(10))
-    with pytest.raises(UserError, match="eurosat: no class names 'ours'; there are mteb, torchvision"):
-        eurosat.with_names("ours")
 
 
 OWN = """
@@ -126,38 +106,37 @@ prompts = ["a {}."]
 def test_a_file_of_ones_own_is_read_in_the_same_way(tmp_path):
     (tmp_path / "own.toml").write_text(OWN)
     mine = tasks.read(tmp_path / "own.toml")["mine"]
-    assert (mine.key, mine.split, mine.commit, mine.own_names) == ("mine", "test", None, ("cat", "dog"))
+    assert (mine.key, mine.split, mine.commit, mine.classes.own) == ("mine", "test", None, ("cat", "dog"))
     assert mine.texts() == [["a cat."], ["a dog."]]
 
 
 @pytest.mark.parametrize(
     ("change", "to", "reason"),
     [
-        ('["a {}."]', '["a picture."]', r"prompts: 'a picture.' has no \{\}, the place of the class name"),
-        ('["a {}."]', "[]", "prompts: there are none"),
-        ('["a {}."]', '"a {}."', "prompts: expected a list of texts, found 'a {}.'"),
-        ('["a {}."]', '["a {}.", 3]', "prompts: expected text, found 3"),
-        ('["cat", "dog"]', '["cat", "cat"]', "class_names: 'cat' stands there twice"),
+        ('["a {}."]', '["a picture."]', "prompts: at least one is needed, each with {}, the place"),
+        ('["a {}."]', "[]", "prompts: at least one is needed"),
+        ('["a {}."]', '"a {}."', "prompts: expected a list, found 'a {}.'"),
+        ('["a {}."]', '["a {}.", 3]', "prompts[1]: expected a text, found 3"),
+        ('["cat", "dog"]', '["cat", "cat"]', "class_names: every class needs a name of its own"),
         ('["cat", "dog"]', '["cat"]', "class_names: at least two are needed, found 1"),
-        ('"top-1"', '"accuracy"', "metric: unknown 'accuracy'; choose from top-1, ROC-AUC, retrieval"),
+        ('"top-1"', '"accuracy"', "metric: input should be 'top-1', 'ROC-AUC' or 'retrieval', found 'accuracy'"),
         ('"dog"]', '"dog", "cow"]\nown_names = ["a", "b"]', "own_names: 2 names, but class_names has 3"),
-        ('metric = "top-1"', "", "metric: missing; a task needs title, group, metric, dataset"),
-        ('title = "Mine"', 'title = "Mine"\nprompt = "a"', "prompt: not a known field; there are title, group, metric"),
-        ('title = "Mine"', 'title = ""', "title: expected text, found ''"),
-        ('title = "Mine"', 'title = "Mine"\nitems = 0', "items: expected a whole number of at least 1, found 0"),
+        ('metric = "top-1"', "", "metric: missing"),
+        ('title = "Mine"', 'title = "Mine"\nprompt = "a"', "prompt: not a known key"),
+        ('title = "Mine"', 'title = "Mine"\nkey = "a"', "key: not a known key"),
+        ('title = "Mine"', 'title = ""', "title: must not be empty"),
+        ('title = "Mine"', 'title = "Mine"\nitems = 0', "items: input should be greater than 0, found 0"),
         ('title = "Mine"', 'title = "Mine"\nfiles = "x"', "files: expected a table, found 'x'"),
-        ('title = "Mine"', 'title = "M"\nensemble = ["a"]', "ensemble: 'a' has no {}"),
-        ('title = "Mine"', 'title = "M"\nspellings = {kitten = "cats"}', "'kitten' stands for 'cats', which own_names"),
+        ('title = "Mine"', 'title = "M"\nspellings = {kitten = "cats"}', "spellings: 'cats' is not a name of the data"),
         ('title = "Mine"', 'title = "M"\nalternatives = {b = ["x"]}', "alternatives.b: 1 names, but class_names has 2"),
     ],
 )
 def test_a_wrong_field_is_one_line_with_file_task_and_field(tmp_path, change, to, reason):
     path = tmp_path / "own.toml"
     path.write_text(OWN.replace(change, to))
-    with pytest.raises(UserError, match=reason.replace("{}", r"\{\}")) as caught:
+    with pytest.raises(UserError) as caught:
         tasks.read(path)
-    assert str(caught.value).startswith(f"{path}: [mine] ")
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: [mine] {reason}")
 
 
 def test_roc_auc_is_of_two_classes(tmp_path):
@@ -169,22 +148,16 @@ def test_roc_auc_is_of_two_classes(tmp_path):
         tasks.read(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (None, "cannot be read"),
-        (b"\xff", "not UTF-8"),
-        (b"[a", "not TOML"),
-        (b"", "no task"),
-        (b"a = 1", "must be a table"),
-    ],
-)
-def test_a_file_that_is_no_toml_of_tasks_is_refused(tmp_path, content, reason):
+def test_a_file_needs_a_table_for_each_task_and_a_title_of_its_own(tmp_path):
     path = tmp_path / "own.toml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=f"^{path}: .*{reason}"):
-        tasks.read(path)
+    for content, reason in (
+        ("", "it declares no task"),
+        ("a = 1", "a: expected a table"),
+        (OWN + OWN.replace("[mine]", "[other]"), r"\[other\] title: 'Mine' is that of \[mine\]"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=f"^{path}: {reason}"):
+            tasks.read(path)
 
 
 def test_parquet_of_the_hubs_schema_is_read_by_the_declared_columns(tmp_path):
@@ -457,8 +430,9 @@ def test_a_task_of_mscocos_data_set_keeps_its_own_revision_files_and_columns(tmp
         "huggingface_hub.snapshot_download", lambda dataset, **options: asked.append((dataset, options)) or str(folder)
     )
     own = {"revision": "5" * 40, "files": {"dev": "mine/dev-*.parquet"}, "split": "dev"}
+    declared = {"key": "own", "title": "Own", "group": "retrieval", "metric": "retrieval", "dataset": coco.HUB_DATASET}
     columns = {"image_column": "photo", "caption_column": "said", "id_column": "name"}
-    found = tasks.load(Task("own", "Own", "retrieval", "retrieval", coco.HUB_DATASET, **own, **columns))
+    found = tasks.load(Task(**declared, **own, **columns))
     assert (asked[0][0], asked[0][1]["revision"]) == (coco.HUB_DATASET, "5" * 40)
     assert asked[0][1]["allow_patterns"] == "mine/dev-*.parquet"
     assert (list(found.ids), found.captions, shown(found)) == (["r"], ["red"], ["red"])

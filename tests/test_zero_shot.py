@@ -223,7 +223,10 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
         tmp_path, capsys, "--tasks-file", tasks_file, *data
     )
     declare(tasks_file, "mine", prompt="a shape")
-    assert "[mine]" in (said := refused(tmp_path, capsys, "--tasks-file", tasks_file, *data)) and "has no {}" in said
+    assert (
+        "[mine]" in (said := refused(tmp_path, capsys, "--tasks-file", tasks_file, *data))
+        and "prompts: at least one is needed, each with {}" in said
+    )
     write_set(tmp_path / "data" / "other", scenes, file="train-00000-of-00001.parquet")
     declare(tasks_file, "other")
     assert "it has train" in refused(tmp_path, capsys, "--tasks-file", tasks_file, *data)
@@ -323,7 +326,7 @@ def test_our_default_agrees_with_the_published_one_only_for_the_papers_model_and
     assert (default.low, default.high, modified.low, modified.high) == (0.89, 0.91, 0.90, 0.92)
     assert (default.agrees, modified.agrees) == (True, False) and default.note == "+0.0040"
     assert "gap up (published: up)" in modified.note
-    others = {"model": "ViT-B-32:openai"}, {"n": 100}, {"ensemble": True}, {"class_names": "clip"}
+    others = {"model": "ViT-B-32:openai"}, {"n": 100}, {"class_names": "clip"}
     for other in (*others, {"tasks_file": script.Path("mine.toml")}):
         assert claims.beside(row, task, table, replace(settings, **other))[0].agrees is None
     assert claims.beside(row, task, table.assign(n=9_999), settings)[0].note == "part of the data"
@@ -442,10 +445,3 @@ def test_a_saved_shift_is_along_the_direction_asked_for(rng, direction):
     assert kept.calibration([task], table, settings, left_out).direction == pytest.approx(along, abs=1e-6)
     without = kept.calibration([replace(task, captions=None)], table, settings, left_out)
     assert (without is None) == (direction == "captions") == (len(left_out) == 1)
-
-
-def test_tasks_of_one_title_are_refused(tmp_path):
-    text = declare(tmp_path / "tasks.toml", "mine").read_text()
-    (tmp_path / "tasks.toml").write_text(f"{text}\n{text.replace('[mine]', '[other]')}")
-    with pytest.raises(UserError, match=r"\[other\] title: 'Scenes' is that of \[mine\]; a task has one of its own"):
-        tasks.read(tmp_path / "tasks.toml")

@@ -265,21 +265,18 @@ class OneUnreadable:
 
 def test_an_image_that_does_not_decode_takes_its_own_label_with_it(clip):
     data = OneUnreadable(101, bad=50)
-    declared = Task("t", "T", "any", "top-1", class_names=("ring", "star"), prompts=("one {}", "the {}"))
+    declared = Task(
+        key="t",
+        title="T",
+        group="any",
+        metric="top-1",
+        dataset="d",
+        class_names=("ring", "star"),
+        prompts=("one {}", "the {}"),
+    )
     found = prepared.of_labelled(declared, data, clip, cache=False)
     assert found.labels.tolist() == np.delete(data.labels, 50).tolist() and len(found.source["skipped"]) == 1
     assert found.images == pytest.approx(clip.encode_other(list(np.delete(data.scenes.images, 50, 0))), abs=1e-5)
-
-
-def test_the_ensemble_is_what_images_are_held_against_where_it_is_asked_for(clip):
-    data = OneUnreadable(2, bad=None)
-    more = {"class_names": ("ring", "star"), "prompts": ("one {}",), "ensemble": ("the {}", "red {}")}
-    declared = Task("t", "T", "any", "top-1", **more)
-    single, several = (prepared.of_labelled(declared, data, clip, ensemble, cache=False) for ensemble in (False, True))
-    assert single.source["prompts"] == [["one ring"], ["one star"]]
-    assert several.source["prompts"] == [["the ring", "red ring"], ["the star", "red star"]]
-    means = clip.encode_texts(["the ring", "the star"]) + clip.encode_texts(["red ring", "red star"])
-    assert several.texts == pytest.approx(unit(means), abs=1e-6)
 
 
 class Cancelling:
@@ -293,6 +290,8 @@ class Cancelling:
 
 def test_prompts_are_embedded_before_images():
     data = OneUnreadable(2, bad=None)
-    declared = Task("t", "T", "any", "top-1", class_names=("a", "b"), prompts=("{}", "not {}"))
+    declared = Task(
+        key="t", title="T", group="any", metric="top-1", dataset="d", class_names=("a", "b"), prompts=("{}", "not {}")
+    )
     with pytest.raises(UserError, match="cancel out"):
         prepared.of_labelled(declared, data, Cancelling())

@@ -29,7 +29,8 @@ Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 Model = TypeVar("Model", bound=BaseModel)
 
 REASONS = {"missing": "missing", "extra_forbidden": "not a known key"}
-"""Plainer words for two of pydantic's errors."""
+KINDS = {"string_type": "a text", "tuple_type": "a list", "dict_type": "a table", "model_type": "a table"}
+"""Plainer words for pydantic's errors, by their types."""
 
 
 def read_toml(path: str | Path, model: type[Model]) -> Model:
@@ -73,4 +74,6 @@ def _reason(error: Mapping) -> str:
         return REASONS[error["type"]]
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] in KINDS:
+        return f"expected {KINDS[error['type']]}, found {error['input']!r}"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}, found {error['input']!r}"

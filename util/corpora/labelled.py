@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,6 @@ class Labelled:
         class_names: C words, as prompts have them.
         source: dataset, revision, split, split_sha256 (of names, labels and encoded images in order) and n; plain
             values that json can hold.
-
-    Raises:
-        UserError: parts that do not fit together, or a label outside the classes.
     """
 
     openers: Sequence[Callable[[], Any]] = field(repr=False)
@@ -44,24 +41,8 @@ class Labelled:
     class_names: tuple[str, ...]
     source: Mapping
 
-    def __post_init__(self):
-        if not len(self.openers) == len(self.ids) == len(self.labels):
-            counts = f"{len(self.openers)} openers, {len(self.ids)} ids, {len(self.labels)} labels"
-            raise UserError(f"{self.source.get('dataset', 'labelled images')}: {counts} do not fit together")
-        labels = in_range(self.labels, self.class_names, str(self.source.get("dataset", "labelled images")))
-        object.__setattr__(self, "labels", labels)
-
     def __len__(self) -> int:
         return len(self.ids)
-
-    def take(self, rows: Sequence[int] | Int[np.ndarray, "k"]) -> "Labelled":
-        """The images of these row numbers, in that order; ``source`` stays that of what was read."""
-        return replace(
-            self,
-            openers=[self.openers[row] for row in rows],
-            ids=[self.ids[row] for row in rows],
-            labels=self.labels[list(rows)],
-        )
 
 
 @dataclass(frozen=True)
@@ -83,11 +64,8 @@ class Classes:
 
         Args:
             found: the data's names.
-            where: what an error begins with.
+            where: how an error begins.
             whole: whether every class must be among them.
-
-        Raises:
-            UserError: a name of no class, two names of one class, or a class without a name; shows both lists.
         """
         numbers = self.matched(found)
         wrong = -1 in numbers or len(set(numbers)) < len(numbers) or (whole and len(numbers) < len(self.names))
@@ -123,11 +101,7 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 
 
 def in_range(labels: Any, class_names: Sequence[str], where: str) -> Int[np.ndarray, "n"]:
-    """Labels as int64 (n,), each the number of a class.
-
-    Raises:
-        UserError: labels that are no whole numbers, or outside the classes: how many, and the first.
-    """
+    """Labels as int64 (n,), each the number of a class."""
     values = np.asarray(labels)
     if values.dtype.kind not in "iub" or values.ndim != 1:
         raise UserError(f"{where}: labels must be whole numbers, one an image; found {values.dtype} {values.shape}")
@@ -150,23 +124,24 @@ def from_rows(
         image_ids: a name for each row.
         label_column: numbers in the declared order; numbers with the data's own names, in any order; or names.
         classes: the declared classes.
-        about: what ``source`` says besides n and the hash.
+        about: for ``source``, besides n and the hash.
         folder: where the paths of pictures begin that are not in the table.
-
-    Raises:
-        UserError: a row without a label; names that do not match; labels outside the classes.
     """
     where = f"{about['dataset']}, column {label_column!r}"
     labels = _labels(rows.columns[label_column], rows.names.get(label_column), classes, where)
-    openers = [picture(lambda cell=cell: hub.decode(cell(), folder)) for cell in rows.cells]
-    content = (lambda cell=cell: hub.encoded(cell(), folder) for cell in rows.cells)
+    openers, content = opened(rows, folder)
     source = {**about, "split_sha256": split_hash(image_ids, labels.tolist(), content), "n": len(rows)}
     return Labelled(openers, image_ids, labels, classes.names, source)
 
 
+def opened(rows: hub.Rows, folder: Path | None) -> tuple[list[Callable], Iterator[Callable[[], bytes]]]:
+    """Functions that open the pictures of a table's rows, and such that give their encoded bytes."""
+    openers = [picture(lambda cell=cell: hub.decode(cell(), folder)) for cell in rows.cells]
+    return openers, (lambda cell=cell: hub.encoded(cell(), folder) for cell in rows.cells)
+
+
 def _labels(values: Sequence, names: tuple[str, ...] | None, classes: Classes, where: str) -> np.ndarray:
-    missing = [row for row, value in enumerate(values) if value is None]
-    if missing:
+    if missing := [row for row, value in enumerate(values) if value is None]:
         raise UserError(f"{where}: {len(missing)} of {len(values)} rows have no label, first row {missing[0]}")
     if names is not None:
         order = classes.numbers(names, where)
@@ -209,11 +184,8 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
         folder: holds the classes, or the splits that hold them.
         split: which, "train+test" for several one after the other. Not asked for where the folder has no splits.
         classes: the declared classes.
-        about: what ``source`` says besides split, n and the hash.
+        about: for ``source``, besides split, n and the hash.
         n: take only so many pictures, evenly spaced.
-
-    Raises:
-        UserError: no such split (names those that are there), subfolders that do not match the classes, no pictures.
     """
     splits = splits_of(folder, classes)
     roots = _roots(folder, split, splits)
@@ -252,14 +224,35 @@ def splits_of(folder: Path, classes: Classes) -> list[str]:
 def _roots(folder: Path, split: str, splits: list[str]) -> list[Path]:
     if not _subfolders(folder):
         raise UserError(f"{folder}: expected a subfolder of pictures for each class, or parquet files; found neither")
-    if not splits:
-        return [folder]
-    wanted = split.split("+")
-    missing = [name for name in wanted if name not in splits]
-    if missing:
+    wanted = split.split("+") if splits else []
+    if missing := [name for name in wanted if name not in splits]:
         raise UserError(f"{folder}: no split {missing[0]!r} there; it has {', '.join(splits)}")
-    return [folder / name for name in wanted]
+    return [folder / name for name in wanted] or [folder]
 
 
 def _subfolders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """All parquet files of a folder and its subfolders, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*.parquet") if not path.name.startswith("."))
+
+
+def parquet_of_split(folder: Path, split: str, declared: str) -> list[Path]:
+    """The parquet files of a folder that belong to a split, by their names: test-*.parquet, test/*, test.parquet.
+
+    Where none bears the split's name, those do that are named as the task declares the hub's: val-*.parquet of val2017.
+    """
+    of = {file: _split_of(file.relative_to(folder)) for file in parquet_files(folder)}
+    for name in (split, _split_of(Path(declared))):
+        if chosen := [file for file in of if of[file] == name]:
+            return chosen
+    there = ", ".join(sorted(set(of.values())))
+    raise UserError(f"{folder}: no parquet files of split {split!r} there; it has {there}")
+
+
+def _split_of(path: Path) -> str:
+    """The split that a parquet file's name says; of "0000.parquet" the folder says it."""
+    stem = path.stem.split("-")[0]
+    return path.parent.name if stem.isdigit() and path.parent.name else stem

@@ -111,17 +111,7 @@ def _above(cosines, least):
 
 @numba.njit(parallel=True, cache=True)
 def _count(
-    products,
-    row_offsets,
-    column_offsets,
-    row_inverse,
-    column_inverse,
-    best,
-    first,
-    own,
-    own_rows,
-    by_row,
-    by_column,
+    products, row_offsets, column_offsets, row_inverse, column_inverse, best, first, own, own_rows, by_row, by_column
 ):
     shifts, columns = column_offsets.shape
     for turn in numba.prange(shifts * len(by_row)):

@@ -10,8 +10,6 @@ from scipy.stats import rankdata
 from ..errors import UserError
 from ..numerics.arrays import as_count
 
-__all__ = ["as_indices", "mean_per_class_recall", "recall_at", "roc_auc", "top_k"]
-
 
 def top_k(ranks: Int[np.ndarray, "s n"], k: int = 1) -> Float[np.ndarray, "s"]:
     """Share of items whose true class is among the k highest.
@@ -23,9 +21,6 @@ def top_k(ranks: Int[np.ndarray, "s n"], k: int = 1) -> Float[np.ndarray, "s"]:
     Returns:
         float64 (s,) in [0, 1].
 
-    Raises:
-        UserError: ranks that are not whole numbers with two axes, or k below 1.
-
     Paper: Table 1, accuracy. Trap: where the true class ties with others at the border, the order of the
     classes decides.
     """
@@ -33,13 +28,7 @@ def top_k(ranks: Int[np.ndarray, "s n"], k: int = 1) -> Float[np.ndarray, "s"]:
 
 
 def recall_at(ranks: Int[np.ndarray, "s n"], k: int) -> Float[np.ndarray, "s"]:
-    """Recall@k of retrieval: share of queries with an item of their own among the k first; ``top_k`` of such ranks.
-
-    Args:
-        ranks: whole numbers (s, n), how many others come before the best own item
-            (``util.zero_shot.shifted.retrieve``).
-        k: 1, 5 and 10 are usual.
-    """
+    """Recall@k of retrieval: ``top_k`` of the ranks of ``util.zero_shot.shifted.retrieve``; k of 1, 5, 10 is usual."""
     return top_k(ranks, k)
 
 
@@ -56,9 +45,6 @@ def mean_per_class_recall(
 
     Returns:
         float64 (s,) in [0, 1].
-
-    Raises:
-        UserError: labels or predictions that are not whole numbers in that range, or of unequal number.
     """
     given, classes = _over_shifts(predicted, "predicted", "iu"), as_count(n_classes, "n_classes")
     true = as_indices(labels, "labels", given.shape[1], "item of predicted", classes, "classes")
@@ -77,9 +63,6 @@ def roc_auc(margins: Float[np.ndarray, "s n"], labels: Int[np.ndarray, "n"]) -> 
 
     Returns:
         float64 (s,) in [0, 1]; 1/2 is chance.
-
-    Raises:
-        UserError: margins that are not finite with two axes, labels other than 0 and 1 or of one class only.
 
     Paper: Table 1, Hateful Memes. The area under the ROC curve is the Mann-Whitney statistic over n1 n0.
     """
@@ -104,9 +87,6 @@ def as_indices(values, name: str, n: int, each: str, limit: int, what: str) -> I
         each: what there must be one for, in the singular.
         limit: how many ``what`` there are.
         what: what the numbers point at, in the plural.
-
-    Raises:
-        UserError: not whole numbers, another count than n, or numbers outside the range: how many, and the first.
     """
     array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     if array.ndim != 1 or array.dtype.kind not in "iub":

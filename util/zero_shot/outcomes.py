@@ -9,19 +9,20 @@ what an item did at the shift with what it did without changes the sign of its o
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import rankdata
 
 from ..errors import UserError
 from ..numerics.statistics import bootstrap_counts
-from ._area_kernel import doubled_areas
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""
+
+ROWS = 250
+"""Resamples of areas that are computed at a time."""
 
 
 class Outcomes(ABC):
@@ -43,9 +44,6 @@ class Outcomes(ABC):
             hits: at least one shift and one item.
             groups: which items belong together, for instance the image that each text describes: such items are
                 resampled and exchanged together, because they are not independent. None: every item is.
-
-        Raises:
-            UserError: not a bool array (k, n), no items, or not one whole number for the group of each.
         """
         hits = np.asarray(hits)
         if hits.dtype != bool or hits.ndim != 2 or not hits.size:
@@ -58,11 +56,7 @@ class Outcomes(ABC):
 
     @staticmethod
     def of_margins(margins: Float[np.ndarray, "k n"], labels: Shaped[np.ndarray, "n"]) -> "Margins":
-        """Outcomes whose metric is ROC-AUC: the margins of class 1 over class 0, and labels 0 and 1.
-
-        Raises:
-            UserError: not finite margins (k, n), labels other than n zeros and ones, or only one of the two.
-        """
+        """Outcomes whose metric is ROC-AUC: the margins of class 1 over class 0, and labels 0 and 1."""
         margins, labels = np.asarray(margins, np.float64), np.asarray(labels)
         if margins.ndim != 2 or not margins.size or not np.isfinite(margins).all():
             raise UserError(f"margins must be finite numbers (shifts, items); their shape is {margins.shape}")
@@ -73,15 +67,8 @@ class Outcomes(ABC):
         return Margins(margins, labels.astype(bool))
 
     @abstractmethod
-    def values(self, weights: Num[np.ndarray, "*r n"] | None = None) -> Float[np.ndarray, "*r k"]:
-        """The metric at every shift, in [0, 1].
-
-        Args:
-            weights: how often each item counts, whole numbers (n,) or (r, n); None: once.
-
-        Returns:
-            (k,) or (r, k); not a number where the weights leave nothing to measure.
-        """
+    def values(self) -> Float[np.ndarray, "k"]:
+        """The metric at every shift, in [0, 1]."""
 
     @abstractmethod
     def take(self, rows: Int[np.ndarray, "m"]) -> "Outcomes":
@@ -126,12 +113,8 @@ class Hits(Outcomes):
     def n(self) -> int:
         return self.hits.shape[1]
 
-    def values(self, weights: Num[np.ndarray, "*r n"] | None = None) -> Float[np.ndarray, "*r k"]:
-        if weights is None:
-            return self.hits.sum(1) / self.n
-        weights = np.asarray(weights, np.float64)
-        with np.errstate(invalid="ignore"):
-            return weights @ self.hits.T.astype(np.float64) / weights.sum(-1, keepdims=True)
+    def values(self) -> Float[np.ndarray, "k"]:
+        return self.hits.sum(1) / self.n
 
     def take(self, rows: Int[np.ndarray, "m"]) -> "Hits":
         return Outcomes.of_hits(self.hits[:, rows], None if self.groups is None else self.groups[rows])
@@ -188,12 +171,8 @@ class Margins(Outcomes):
         positives = int(self.positive.sum())
         return positives * (self.n - positives)
 
-    def values(self, weights: Num[np.ndarray, "*r n"] | None = None) -> Float[np.ndarray, "*r k"]:
-        counts = np.ones(self.n, np.int64) if weights is None else np.asarray(weights).astype(np.int64)
-        areas = self._areas(np.atleast_2d(counts)).reshape(*counts.shape[:-1], self.k)
-        pairs = counts[..., self.positive].sum(-1) * counts[..., ~self.positive].sum(-1)
-        with np.errstate(invalid="ignore"):
-            return areas / (2.0 * pairs[..., None])
+    def values(self) -> Float[np.ndarray, "k"]:
+        return self._areas(np.ones((1, self.n), np.int64))[0]
 
     def take(self, rows: Int[np.ndarray, "m"]) -> "Margins":
         return Outcomes.of_margins(self.margins[:, rows], self.positive[rows])
@@ -233,18 +212,22 @@ class Margins(Outcomes):
             chain.from_iterable(bootstrap_counts(size, resamples, [seed, BOOTSTRAP, stream, label]))
             for label, size in enumerate((negatives, self.n - negatives))
         ]
-        return np.stack([same.values(np.concatenate(counts)) for counts in zip(*draws, strict=True)])
+        rows, drawn = zip(*draws, strict=True), []
+        while some := list(islice(rows, ROWS)):
+            drawn.append(same._areas(np.stack([np.concatenate(counts) for counts in some])))
+        return np.concatenate(drawn)
 
-    def _areas(self, counts: Int[np.ndarray, "r n"]) -> Int[np.ndarray, "r k"]:
-        return doubled_areas(*self._order, self.positive, counts)
-
-    @cached_property
-    def _order(self) -> tuple[np.ndarray, np.ndarray]:
-        order = np.argsort(self.margins, axis=1, kind="stable").astype(np.int32)
-        ascending = np.take_along_axis(self.margins, order, axis=1)
-        last = np.ones(order.shape, bool)
-        last[:, :-1] = ascending[:, 1:] != ascending[:, :-1]
-        return order, last
+    def _areas(self, counts: Int[np.ndarray, "r n"]) -> Float[np.ndarray, "r k"]:
+        """The areas of items that are there so often: pairs in the right order, those of equal margins half."""
+        positives, negatives = counts[:, self.positive], counts[:, ~self.positive]
+        doubled = np.empty((len(counts), self.k), np.int64)
+        for k, margins in enumerate(self.margins):
+            order = np.argsort(margins[~self.positive])
+            others = margins[~self.positive][order]
+            below = np.pad(np.cumsum(negatives[:, order], axis=1), ((0, 0), (1, 0)))
+            lower, not_higher = (np.searchsorted(others, margins[self.positive], end) for end in ("left", "right"))
+            doubled[:, k] = (positives * (below[:, lower] + below[:, not_higher])).sum(1)
+        return doubled / (2.0 * positives.sum(1) * negatives.sum(1))[:, None]
 
 
 def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:

@@ -17,7 +17,7 @@ from .outcomes import Hits, Margins, Outcomes
 from .resampling import largest_gain_p_values, paired_p_value
 
 LEVEL = 0.95
-"""Of every interval here."""
+"""Confidence of every interval here."""
 HALVES = 3
 """The stream of a seed's random numbers that halves are drawn from."""
 
@@ -63,11 +63,7 @@ class Selected:
 
 
 def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"] | Sequence[float]) -> int:
-    """Index of the highest value; of equal ones that of the smallest shift, then the negative one.
-
-    Raises:
-        UserError: not as many finite values as shifts.
-    """
+    """Index of the highest value; of equal ones that of the smallest shift, then the negative one."""
     values, shifts = as_numbers(values, "values"), as_numbers(shifts, "shifts")
     if len(values) != len(shifts):
         raise UserError(f"every shift needs one value; there are {len(shifts)} and {len(values)}")
@@ -96,9 +92,6 @@ def on_test(
         ``p_value`` and ``p_value_scaled`` are those of the largest gain over all shifts (``largest_gain_p_values``; the
         former may miss a small gain where other shifts change most predictions). Every resample chooses its own best
         shift; ``ci_*`` and ``gain_*`` are quantiles of its value there and of its gain.
-
-    Raises:
-        UserError: lengths that differ, no shift of 0 or several, no resamples or permutations.
 
     Trap: a chosen maximum is biased upwards, and so are its intervals: ``gain_low`` is never below 0, which is not
     evidence of a gain. ``p_value`` is the evidence, and ``held_out`` the unbiased gain. All of them are of further
@@ -153,9 +146,6 @@ def held_out(
     Trap: each half's shift was chosen on the other, so the two tested halves are not quite independent of each other,
     and the test over all items is exact only given the shifts. Where no shift does anything and many compete, p falls
     below 0.05 in somewhat more than 5% of the cases (7.5% with 40 shifts, each changing 300 of 2,000 items at random).
-
-    Raises:
-        UserError: no halves, hits and margins mixed, and as ``on_test``.
     """
     if not halves or len({type(part) for train, test, _ in halves for part in (train, test)}) != 1:
         raise UserError("held-out selection needs halves whose outcomes are all hits or all margins")
@@ -186,9 +176,6 @@ def halves(
 
     Returns:
         (rows_a, rows_b): no row in both; their numbers, in all and within a stratum, differ by at most 1.
-
-    Raises:
-        UserError: fewer than two items, or not one stratum for each.
     """
     n = as_count(n, "n", least=2)
     if strata is not None and np.shape(strata) != (n,):

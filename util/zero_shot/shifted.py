@@ -25,8 +25,6 @@ from ..numerics.arrays import as_numbers, as_unit_pair, blocks
 from . import _kernel
 from .metrics import as_indices
 
-__all__ = ["Classified", "Retrieved", "binary_margins", "classify", "predict", "retrieve"]
-
 BLOCK_ROWS, BLOCK_ENTRIES = 1024, 2**20
 """Most rows, and most products, of a block of classification on a CPU: 8 MB of float64."""
 
@@ -115,9 +113,6 @@ def predict(
 
     Returns:
         int32 numpy array (k, n), the row of ``y`` with the highest shifted cosine; of equal ones the lowest.
-
-    Raises:
-        UserError: as ``util.geometry.shift``.
     """
     a, b = as_unit_pair(x, y)
     unknown = torch.zeros(len(a), dtype=torch.int64, device=a.device)
@@ -147,10 +142,6 @@ def classify(
         predicted: int32 (k, n), in 0 to c - 1.
         ranks: int32 (k, n), in 0 to c - 1: how many classes come before the true one, so top-k accuracy is the share
             of ranks below k (``util.zero_shot.metrics.top_k``).
-
-    Raises:
-        UserError: as ``util.geometry.shift``; labels that are not one whole number for each row of ``x``, or outside
-            the range of the classes.
 
     Paper: Table 1. Time: one product, and k comparisons for each of its entries; memory: a block of rows times c.
     """
@@ -193,9 +184,6 @@ def binary_margins(
         float64 numpy array (k, n) in [-2, 2], the cosine with class 1 minus that with class 0. The probability
         softmax(cosines / temperature) of class 1 rises with it at every temperature, so ROC-AUC is the same.
 
-    Raises:
-        UserError: as ``util.geometry.shift``, or ``y`` has not two rows.
-
     Paper: Table 1, Hateful Memes.
     """
     a, b = as_unit_pair(x, y)
@@ -229,10 +217,6 @@ def retrieve(
         image_ranks: int32 (k, n), in 0 to m - 1: how many texts of other images come before the best of the image's
             own, so recall@k is the share of ranks below k (``util.zero_shot.metrics.recall_at``).
         text_ranks: int32 (k, m), in 0 to n - 1: how many other images come before the text's own.
-
-    Raises:
-        UserError: as ``util.geometry.shift``; ``item_of`` that is not one row of ``x`` for each text; an image
-            without a text.
 
     Time: one product, and k comparisons both ways for each of its entries; memory: one tile of the product and
     O(k (n + m)). Trap: the default direction counts an image once, whatever its texts.
