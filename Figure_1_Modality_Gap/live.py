@@ -15,7 +15,7 @@ from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
 from util.encoders import open_clip_pair, small_clip
 from util.encoders.named import Named
-from util.encoders.pair import EncoderPair
+from util.encoders.tower import EncoderPair
 from util.errors import UserError
 from util.extraction import extract
 

@@ -14,7 +14,7 @@ from util.corpora import tasks
 from util.corpora.captioned import CaptionRule
 from util.corpora.generated import captioned_scenes as generated
 from util.corpora.tasks import Task
-from util.encoders.pair import EncoderPair
+from util.encoders.tower import EncoderPair
 from util.errors import UserError
 from util.extraction import extract
 from util.geometry import gap_vector
@@ -153,7 +153,7 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
 
         pair = small_clip.load(device=device).pair("small CLIP")
         return replace(
-            pair, name="small CLIP", other=replace(pair.other, prepare=_of_its_size(pair.other.prepare))
+            pair, name="small CLIP", non_text=replace(pair.non_text, prepare=_of_its_size(pair.non_text.prepare))
         ), True
     from util.encoders.named import KINDS, Named
 

@@ -12,7 +12,7 @@ from util.corpora.captioned import Captioned, CaptionRule
 from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.embeddings import Embeddings
-from util.encoders.pair import EncoderPair
+from util.encoders.tower import EncoderPair
 from util.errors import UserError
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
 from util.files import sha256
@@ -184,7 +184,7 @@ def generated(names: Sequence[str], pair: EncoderPair, seed: int = 0, n: int | N
         kind = name if name == "retrieval" else pictures.TASKS[name].kind
         if kind not in drawn:
             drawn[kind] = _draw(kind, seed, n)
-            rows[kind] = pair.encode_other(list(drawn[kind].images), BATCH)
+            rows[kind] = pair.encode_non_text(list(drawn[kind].images), BATCH)
         source = {**_about(kind, drawn[kind], seed), "encoder": pair.describe()}
         if name == "retrieval":
             texts, labels = pair.encode_texts(drawn[kind].captions), np.arange(len(drawn[kind]))

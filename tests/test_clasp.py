@@ -98,10 +98,10 @@ def test_rows_are_those_of_a_slow_reference_without_padding(tiny):
     with torch.no_grad():
         wanted = [reference(tiny.model.sequence, row[row >= 0].tolist()) for row in sequences]
         written = [reference(tiny.model.text, row[row >= 0].tolist()) for row in texts]
-    for rows, theirs in ((tiny.encode_other(SEQUENCES), wanted), (tiny.encode_texts(TEXTS), written)):
+    for rows, theirs in ((tiny.encode_non_text(SEQUENCES), wanted), (tiny.encode_texts(TEXTS), written)):
         assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), TINY.width))
         assert np.allclose(rows, unit(torch.stack(theirs)), atol=2e-6)
-    assert np.ptp(tiny.encode_other(SEQUENCES), axis=0).max() > 0.05
+    assert np.ptp(tiny.encode_non_text(SEQUENCES), axis=0).max() > 0.05
 
 
 def test_sinusoids_by_hand():
@@ -150,7 +150,7 @@ def test_the_class_token_is_what_is_read():
 
 
 def test_neither_padding_nor_batches_nor_order_change_a_row(tiny):
-    for encode, items in ((tiny.encode_other, SEQUENCES), (tiny.encode_texts, TEXTS)):
+    for encode, items in ((tiny.encode_non_text, SEQUENCES), (tiny.encode_texts, TEXTS)):
         whole = encode(items)
         assert np.allclose(np.concatenate([encode([item]) for item in items]), whole, atol=1e-6)
         for size in (1, 2, 64):
@@ -163,7 +163,7 @@ def test_batches_are_of_like_length_and_cut(tiny):
     seen, forward = [], tiny.model.sequence._embedded
     tiny.model.sequence._embedded = lambda tokens: (seen.append(tuple(tokens.shape)), forward(tokens))[1]
     try:
-        tiny.encode_other(SEQUENCES, batch_size=2)
+        tiny.encode_non_text(SEQUENCES, batch_size=2)
     finally:
         del tiny.model.sequence._embedded
     assert seen == [(2, 20), (2, 6), (1, 1)]
@@ -175,11 +175,11 @@ def test_residues_are_numbered_as_in_clasp_and_cut():
 
 
 def test_noise_is_of_the_whole_length_and_any_symbol(tiny):
-    noise = tiny.other.noise(40, 0)
+    noise = tiny.non_text.noise(40, 0)
     assert noise.shape == (40, TINY.sequence) and set(noise.unique().tolist()) == set(range(23))
     assert tiny.text.noise(3, 0).shape == (3, TINY.text)
-    assert torch.equal(tiny.other.noise(40, 0)[:2], tiny.other.noise(2, 0))
-    for tower in (tiny.other, tiny.text):
+    assert torch.equal(tiny.non_text.noise(40, 0)[:2], tiny.non_text.noise(2, 0))
+    for tower in (tiny.non_text, tiny.text):
         assert np.allclose(np.linalg.norm(tower.encode(tower.noise(3, 0)), axis=1), 1, atol=1e-6)
 
 
@@ -190,7 +190,7 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing():
     first = load(seed=3)
     assert torch.equal(torch.rand(3), expected)
     again, other = load(seed=3), load(seed=4)
-    for name in ("encode_other", "encode_texts"):
+    for name in ("encode_non_text", "encode_texts"):
         rows = getattr(first, name)(["MKV", "ACD"])
         assert np.array_equal(getattr(again, name)(["MKV", "ACD"]), rows)
         assert not np.allclose(getattr(other, name)(["MKV", "ACD"]), rows, atol=0.1)
@@ -198,13 +198,13 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing():
 
 def test_the_description_is_plain_and_bfloat16_changes_little():
     exact, coarse = load(), load(precision="bfloat16")
-    for about in (exact.describe(), dict(exact.other.settings)):
+    for about in (exact.describe(), dict(exact.non_text.settings)):
         assert json.loads(json.dumps(about)) == about
         assert (about["seed"], about["dim"], about["pretrained"]) == (0, 16, None)
         assert about["sizes"]["depth"] == 3
-    assert (exact.other.modality, exact.text.modality, exact.dim) == ("amino acid", "text", 16)
+    assert (exact.non_text.modality, exact.text.modality, exact.dim) == ("amino acid", "text", 16)
     assert coarse.settings["dtype"] == "bfloat16"
-    cosines = (exact.encode_other(SEQUENCES) * coarse.encode_other(SEQUENCES)).sum(1)
+    cosines = (exact.encode_non_text(SEQUENCES) * coarse.encode_non_text(SEQUENCES)).sum(1)
     assert cosines.min() > 0.999 and cosines.max() < 1 - 1e-7
 
 
@@ -218,8 +218,8 @@ def test_at_full_size_it_has_the_parameters_of_the_released_one():
 
 def test_one_string_and_nothing_are_refused(tiny):
     with pytest.raises(UserError, match="sequences must be given in a list, not as one string: 'MKV'"):
-        tiny.encode_other("MKV")
+        tiny.encode_non_text("MKV")
     with pytest.raises(UserError, match="there are no sequences to encode"):
-        tiny.encode_other([])
+        tiny.encode_non_text([])
     with pytest.raises(UserError, match="unknown device 'tpu'"):
         clasp.load(device="tpu")

@@ -79,9 +79,9 @@ def test_images_are_the_pooled_activations_then_the_head(tiny, radiographs):
     transform = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
     pooled = network.image(torch.stack([transform(picture) for picture in radiographs]))
     assert pooled.shape == (3, 512)
-    rows = tiny.encode_other(radiographs)
+    rows = tiny.encode_non_text(radiographs)
     assert np.allclose(rows, unit(network.image_head(pooled)), atol=2e-6)
-    assert np.allclose(tiny.encode_other(iter(radiographs), 1), rows, atol=2e-6)
+    assert np.allclose(tiny.encode_non_text(iter(radiographs), 1), rows, atol=2e-6)
     assert rows.shape == (3, TINY.dim)
 
 
@@ -108,16 +108,16 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(radiographs
     first = convirt.load(seed=3, device="cpu", sizes=TINY)
     assert torch.equal(torch.rand(3), expected)
     again, other = (convirt.load(seed=seed, device="cpu", sizes=TINY) for seed in (3, 4))
-    assert np.array_equal(again.encode_other(radiographs), first.encode_other(radiographs))
+    assert np.array_equal(again.encode_non_text(radiographs), first.encode_non_text(radiographs))
     assert np.array_equal(again.encode_texts(REPORTS), first.encode_texts(REPORTS))
-    assert not np.allclose(other.encode_other(radiographs), first.encode_other(radiographs), atol=0.1)
+    assert not np.allclose(other.encode_non_text(radiographs), first.encode_non_text(radiographs), atol=0.1)
     assert not np.allclose(other.encode_texts(REPORTS), first.encode_texts(REPORTS), atol=0.1)
 
 
 def test_noise_goes_through_both_towers(tiny):
-    assert tiny.other.noise(2, 0).shape == (2, 3, 224, 224)
+    assert tiny.non_text.noise(2, 0).shape == (2, 3, 224, 224)
     assert tiny.text.noise(2, 0).shape == (2, 16)
-    for tower in (tiny.other, tiny.text):
+    for tower in (tiny.non_text, tiny.text):
         assert np.allclose(np.linalg.norm(tower.encode(tower.noise(2, 0)), axis=1), 1, atol=1e-6)
 
 
@@ -127,9 +127,9 @@ def test_the_description_is_plain_and_bfloat16_is_for_text_alone(radiographs):
     assert json.loads(json.dumps(about)) == about
     assert (about["seed"], about["dim"], about["pretrained"], about["dtype"]) == (0, 24, None, "float32")
     assert about["pixels"]["mean"] == [0.485, 0.456, 0.406]
-    assert (exact.other.modality, exact.text.modality, exact.other.weights) == ("image", "text", "random")
+    assert (exact.non_text.modality, exact.text.modality, exact.non_text.weights) == ("image", "text", "random")
     assert (coarse.settings["dtype"], coarse.settings["dtype_image"]) == ("bfloat16", "float32")
-    assert np.array_equal(coarse.encode_other(radiographs), exact.encode_other(radiographs))
+    assert np.array_equal(coarse.encode_non_text(radiographs), exact.encode_non_text(radiographs))
     cosines = (coarse.encode_texts(REPORTS) * exact.encode_texts(REPORTS)).sum(1)
     assert cosines.min() > 0.999 and cosines.max() < 1 - 1e-7
 

@@ -49,7 +49,7 @@ def ten_seeds():
     means = {"resnet": [], "vision_transformer": [], "text_transformer": [], "captions": []}
     for seed in range(10):
         clip, network = open_clip_pair.load("ViT-B-32-quickgelu", seed=seed, device="cpu"), resnet.load(seed=seed)
-        noise = {"vision_transformer": clip.other, "text_transformer": clip.text, "resnet": network}
+        noise = {"vision_transformer": clip.non_text, "text_transformer": clip.text, "resnet": network}
         for name, tower in noise.items():
             n = 12 if tower.modality == "text" else 5
             means[name].append(geometry.mean_cosine(tower.encode(tower.noise(n, 0))))

@@ -28,12 +28,12 @@ class Encoder:
 
     def __init__(self, seed=0, modality="image"):
         self.seed, self.calls = seed, 0
-        self.other = SimpleNamespace(modality=modality)
+        self.non_text = SimpleNamespace(modality=modality)
 
     def describe(self):
         return {"encoder": self.name, "seed": self.seed, "widths": (self.dim,)}
 
-    def encode_other(self, images, batch_size=64):
+    def encode_non_text(self, images, batch_size=64):
         self.calls += 1
         levels = [int(np.asarray(image).mean() / 10) for image in images]
         if not levels:
@@ -114,8 +114,8 @@ def test_an_unreadable_photograph_drops_its_pairs_and_shifts_no_other(damaged, p
 @pytest.mark.parametrize(("modality", "words"), [("video", "videos"), ("amino acid", "sequences")])
 def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(modality, words):
     encoder, lines, batches = Encoder(modality=modality), [], []
-    encode = encoder.encode_other
-    encoder.encode_other = lambda items, batch_size: batches.append(batch_size) or encode(items)
+    encode = encoder.encode_non_text
+    encoder.encode_non_text = lambda items, batch_size: batches.append(batch_size) or encode(items)
     captioned = replace(pictures(damaged=(3,)), modality=modality)
     embeddings = extract(encoder, captioned, say=lines.append)
     assert embeddings.names == (modality, "text")
@@ -145,7 +145,7 @@ def test_no_readable_photograph_at_all_is_one_line(cache):
 
 def test_an_encoder_that_loses_an_image_is_refused():
     encoder = Encoder()
-    encoder.encode_other = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
+    encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
     with pytest.raises(UserError, match="8 photographs were read, but the encoder gave 7 rows"):
         extract(encoder, pictures(), say=silent)
 
@@ -240,7 +240,7 @@ class ByPlace(Encoder):
         super().__init__(modality=modality)
         self.dies_at, self.encoded = dies_at, 0
 
-    def encode_other(self, images, batch_size=64):
+    def encode_non_text(self, images, batch_size=64):
         self.calls += 1
         if self.calls == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -385,14 +385,14 @@ def test_images_of_another_modality_or_none_at_all_are_refused():
 
 def test_an_error_of_a_later_part_says_where_its_count_begins(small_parts):
     encoder = ByPlace()
-    encode = encoder.encode_other
+    encode = encoder.encode_non_text
 
     def wrong_later(images, batch_size):
         if encoder.calls:
             raise UserError("the embedding of image 1 is zero")
         return encode(images, batch_size)
 
-    encoder.encode_other = wrong_later
+    encoder.encode_non_text = wrong_later
     with pytest.raises(UserError, match=r"image 1 is zero \(counted from number 4 of the images\)"):
         embed(encoder, pictures(), say=silent)
 

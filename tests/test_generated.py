@@ -62,7 +62,7 @@ def test_scenes_are_the_small_clips_test_pictures_and_its_tower_takes_them():
     assert captioned.captions == drawn.captions
     clip = small_clip.load()
     assert np.allclose(
-        clip.pair("small CLIP").encode_other(captioned.readable({})), clip.encode_images(drawn.images), atol=1e-5
+        clip.pair("small CLIP").encode_non_text(captioned.readable({})), clip.encode_images(drawn.images), atol=1e-5
     )
 
 

@@ -182,7 +182,7 @@ def test_rows_are_those_of_the_model_itself(saved, photographs, name):
     with torch.no_grad():
         images = vectors(model.get_image_features(**pixels))
     texts = own_texts(model, transformers.AutoTokenizer.from_pretrained(folder), CAPTIONS, mask=name != "siglip")
-    for rows, theirs in ((pair.encode_other(iter(photographs)), images), (pair.encode_texts(CAPTIONS), texts)):
+    for rows, theirs in ((pair.encode_non_text(iter(photographs)), images), (pair.encode_texts(CAPTIONS), texts)):
         assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), pair.dim))
         assert np.allclose(rows, theirs, atol=1e-6)
     assert np.ptp(texts, axis=0).max() > 0.05
@@ -244,7 +244,7 @@ def test_the_second_siglip_reads_lower_case(own):
 def test_the_batch_size_changes_nothing_but_rounding(saved, photographs, name):
     pair = load(saved(name)[0])
     for size in (1, 3, 64):
-        assert np.allclose(pair.encode_other(photographs, size), pair.encode_other(photographs), atol=1e-6)
+        assert np.allclose(pair.encode_non_text(photographs, size), pair.encode_non_text(photographs), atol=1e-6)
         assert np.allclose(pair.encode_texts(CAPTIONS, size), pair.encode_texts(CAPTIONS), atol=1e-6)
 
 
@@ -260,11 +260,11 @@ def test_pictures_have_the_pixels_of_the_released_preprocessing(own, rng):
         transforms.ToTensor(),
         transforms.Normalize(about["image_mean"], about["image_std"]),
     ]
-    prepare = load(folder).other.prepare
+    prepare = load(folder).non_text.prepare
     assert torch.allclose(prepare([square])[0], transforms.Compose(scaled)(square), atol=1e-6)
     assert torch.allclose(prepare([picture])[0], transforms.Compose(scaled)(picture)[:, 6 : 6 + SIDE], atol=1e-6)
     (folder / "preprocessor_config.json").write_text(json.dumps({**about, "do_convert_rgb": False}))
-    prepare = load(folder).other.prepare
+    prepare = load(folder).non_text.prepare
     assert torch.equal(prepare([square.convert("L")]), prepare([square.convert("L").convert("RGB")]))
 
 
@@ -278,11 +278,11 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(own, photog
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(99)
     again = load(folder, random=True, seed=3)
-    assert np.array_equal(again.encode_other(photographs), first.encode_other(photographs))
+    assert np.array_equal(again.encode_non_text(photographs), first.encode_non_text(photographs))
     assert np.array_equal(again.encode_texts(CAPTIONS), first.encode_texts(CAPTIONS))
     other = load(folder, random=True, seed=4)
-    assert not np.allclose(other.encode_other(photographs), first.encode_other(photographs), atol=0.1)
-    assert (first.other.weights, first.name) == ("random", "copy random weights, seed 3")
+    assert not np.allclose(other.encode_non_text(photographs), first.encode_non_text(photographs), atol=0.1)
+    assert (first.non_text.weights, first.name) == ("random", "copy random weights, seed 3")
     assert (first.settings["seed"], first.settings["checkpoint"], first.settings["pretrained"]) == (3, None, None)
 
 
@@ -298,7 +298,7 @@ def test_loading_trained_weights_disturbs_nothing(saved):
 def test_the_settings_are_plain_and_name_no_place(saved, name):
     folder, _ = saved(name)
     pair = load(folder)
-    for about in (pair.describe(), dict(pair.other.settings), dict(pair.text.settings)):
+    for about in (pair.describe(), dict(pair.non_text.settings), dict(pair.text.settings)):
         assert json.loads(json.dumps(about)) == about
         assert str(folder.parent) not in json.dumps(about)
         assert (about["model"], about["pretrained"], about["revision"], about["seed"]) == (name, name, None, None)
@@ -308,9 +308,9 @@ def test_the_settings_are_plain_and_name_no_place(saved, name):
         assert len(about["checkpoint"]) == len(about["configuration"]) == 64
         assert {"size", "image_mean", "image_std", "resample"} <= set(about["pixels"])
         assert about["pixels"]["image_processor_type"].endswith("ImageProcessorPil")
-    assert (pair.other.settings["modality"], pair.text.settings["modality"]) == ("image", "text")
-    assert (pair.other.modality, pair.text.modality) == ("image", "text")
-    assert (pair.other.name, pair.other.weights) == (name, name)
+    assert (pair.non_text.settings["modality"], pair.text.settings["modality"]) == ("image", "text")
+    assert (pair.non_text.modality, pair.text.modality) == ("image", "text")
+    assert (pair.non_text.name, pair.non_text.weights) == (name, name)
 
 
 def test_the_settings_tell_other_weights_and_other_tokenizers(own):
@@ -334,18 +334,18 @@ def test_weights_in_several_files_are_one_model(own, photographs):
     whole.model.save_pretrained(folder, max_shard_size="40KB")
     assert len(list(folder.glob("model-*.safetensors"))) > 1
     parts = load(folder)
-    assert np.array_equal(parts.encode_other(photographs), whole.encode_other(photographs))
+    assert np.array_equal(parts.encode_non_text(photographs), whole.encode_non_text(photographs))
     assert len(parts.settings["checkpoint"]) == 64
 
 
 def test_noise_has_the_shape_of_the_inputs_and_gives_unit_rows(saved):
     for name in ("clip", "siglip"):
         pair = load(saved(name)[0])
-        assert pair.other.noise(3, 0).shape == (3, 3, SIDE, SIDE)
+        assert pair.non_text.noise(3, 0).shape == (3, 3, SIDE, SIDE)
         assert pair.text.noise(3, 0).shape == (3, CONTEXT)
         vocabulary = pair.model.config.text_config.vocab_size
         assert pair.text.noise(500, 0).max() == vocabulary - 1
-        for tower in (pair.other, pair.text):
+        for tower in (pair.non_text, pair.text):
             assert np.allclose(np.linalg.norm(tower.encode(tower.noise(3, 0)), axis=1), 1, atol=1e-6)
 
 
@@ -353,7 +353,7 @@ def test_bfloat16_changes_little(saved, photographs):
     exact, coarse = (load(saved("clip")[0], precision=precision) for precision in ("float32", "bfloat16"))
     assert coarse.settings["dtype"] == "bfloat16"
     for ours, theirs in (
-        (coarse.encode_other(photographs), exact.encode_other(photographs)),
+        (coarse.encode_non_text(photographs), exact.encode_non_text(photographs)),
         (coarse.encode_texts(CAPTIONS), exact.encode_texts(CAPTIONS)),
     ):
         assert 0.999 < (ours * theirs).sum(1).min() < 1 - 1e-7
@@ -402,11 +402,11 @@ def test_a_repository_in_the_cache_is_found_without_a_network(saved, tmp_path, m
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     pair = load("someone/something")
-    assert pair.settings["model"] == pair.settings["pretrained"] == pair.other.name == "someone/something"
+    assert pair.settings["model"] == pair.settings["pretrained"] == pair.non_text.name == "someone/something"
     assert pair.settings["revision"] == commit
-    assert (pair.other.weights, pair.settings["checkpoint"]) == ("something", None)
-    assert np.array_equal(pair.encode_other(photographs), load(saved("clip")[0]).encode_other(photographs))
-    assert load("someone/something", revision=commit).other.weights == commit
+    assert (pair.non_text.weights, pair.settings["checkpoint"]) == ("something", None)
+    assert np.array_equal(pair.encode_non_text(photographs), load(saved("clip")[0]).encode_non_text(photographs))
+    assert load("someone/something", revision=commit).non_text.weights == commit
 
 
 def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):

@@ -111,10 +111,10 @@ def refusal(model, match, pretrained="own"):
 
 def test_a_folder_gives_its_own_weights_and_pixels(folder, photographs):
     pair, twin = load(f"local-dir:{folder}"), load(f"local-dir:{folder}", None, seed=8)
-    assert np.array_equal(pair.encode_other(photographs), twin.encode_other(photographs))
+    assert np.array_equal(pair.encode_non_text(photographs), twin.encode_non_text(photographs))
     assert np.array_equal(pair.encode_texts(CAPTIONS), twin.encode_texts(CAPTIONS))
     other = load(f"local-dir:{folder}", None, seed=9)
-    assert not np.allclose(other.encode_other(photographs), pair.encode_other(photographs), atol=0.1)
+    assert not np.allclose(other.encode_non_text(photographs), pair.encode_non_text(photographs), atol=0.1)
     assert pair.settings["pixels"]["mean"] == [0.5, 0.5, 0.5]
     assert (pair.name, pair.dim) == ("local-dir:folder own", 24)
     assert twin.name == "local-dir:folder random weights, seed 8"
@@ -140,9 +140,9 @@ def test_a_text_tower_of_transformers_is_read_at_its_true_length(medical, photog
     assert tokens.shape == (4, 16)
     assert pair.text.lengths(tokens).tolist() == [6, 16, 2, 16]
     texts = normalize(pair.model.encode_text(tokens), dim=1)
-    images = normalize(pair.model.encode_image(pair.other.prepare(photographs)), dim=1)
+    images = normalize(pair.model.encode_image(pair.non_text.prepare(photographs)), dim=1)
     assert np.allclose(pair.encode_texts(CAPTIONS), texts, atol=2e-6)
-    assert np.allclose(pair.encode_other(photographs), images, atol=2e-6)
+    assert np.allclose(pair.encode_non_text(photographs), images, atol=2e-6)
     assert np.ptp(pair.encode_texts(CAPTIONS), axis=0).max() > 0.02
     seen, handle = [], None
     handle = pair.model.text.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
@@ -231,7 +231,7 @@ def test_what_transformers_may_ask_elsewhere_is_left_as_it_was(medical):
 def test_a_repository_in_the_cache_is_found_without_a_network(folder, hub, photographs):
     snapshot = hub(folder)
     pair = load("hf-hub:org/name")
-    assert np.array_equal(pair.encode_other(photographs), load(f"local-dir:{folder}").encode_other(photographs))
+    assert np.array_equal(pair.encode_non_text(photographs), load(f"local-dir:{folder}").encode_non_text(photographs))
     assert (pair.settings["revision"], pair.settings["model"]) == (COMMIT, "hf-hub:org/name")
     (snapshot / "open_clip_model.safetensors").unlink()
     assert load("hf-hub:org/name", None).encode_texts(CAPTIONS).shape == (4, 24), "random weights need none"
@@ -269,12 +269,12 @@ def test_only_what_is_read_is_asked_of_the_hub(folder, monkeypatch):
 
 
 def test_pickled_weights_are_read_as_weights_only_and_after_safetensors(folder, photographs, tmp_path):
-    rows = load(f"local-dir:{folder}").encode_other(photographs)
+    rows = load(f"local-dir:{folder}").encode_non_text(photographs)
     pickled = folder / "open_clip_pytorch_model.bin"
     torch.save(load(f"local-dir:{folder}", None, seed=9).model.state_dict(), pickled)
-    assert np.array_equal(load(f"local-dir:{folder}").encode_other(photographs), rows)
+    assert np.array_equal(load(f"local-dir:{folder}").encode_non_text(photographs), rows)
     (folder / "open_clip_model.safetensors").unlink()
-    assert not np.allclose(load(f"local-dir:{folder}").encode_other(photographs), rows, atol=0.1)
+    assert not np.allclose(load(f"local-dir:{folder}").encode_non_text(photographs), rows, atol=0.1)
 
     class Runs:
         def __reduce__(self):

@@ -46,7 +46,7 @@ CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50]
 
 
 def test_images_and_captions_become_float32_unit_rows(tiny, photographs):
-    for rows, n in ((tiny.encode_other(iter(photographs)), 7), (tiny.encode_texts(CAPTIONS), 4)):
+    for rows, n in ((tiny.encode_non_text(iter(photographs)), 7), (tiny.encode_texts(CAPTIONS), 4)):
         assert (rows.dtype, rows.shape) == (np.float32, (n, tiny.dim))
         assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
         assert np.ptp(rows, axis=0).max() > 0.01
@@ -54,15 +54,15 @@ def test_images_and_captions_become_float32_unit_rows(tiny, photographs):
 
 def test_rows_are_those_of_the_model_itself(tiny, photographs):
     with torch.no_grad():
-        images = tiny.model.encode_image(tiny.other.prepare(photographs))
+        images = tiny.model.encode_image(tiny.non_text.prepare(photographs))
         texts = tiny.model.encode_text(open_clip.get_tokenizer("tiny")(CAPTIONS))
-    for ours, theirs in ((tiny.encode_other(photographs), images), (tiny.encode_texts(CAPTIONS), texts)):
+    for ours, theirs in ((tiny.encode_non_text(photographs), images), (tiny.encode_texts(CAPTIONS), texts)):
         assert np.allclose(ours, torch.nn.functional.normalize(theirs, dim=1), atol=1e-6)
 
 
 def test_the_batch_size_changes_nothing_but_rounding(tiny, photographs):
     for size in (1, 3, 64):
-        assert np.allclose(tiny.encode_other(photographs, size), tiny.encode_other(photographs), atol=1e-6)
+        assert np.allclose(tiny.encode_non_text(photographs, size), tiny.encode_non_text(photographs), atol=1e-6)
         assert np.allclose(tiny.encode_texts(CAPTIONS, size), tiny.encode_texts(CAPTIONS), atol=1e-6)
 
 
@@ -71,10 +71,10 @@ def test_images_are_read_one_batch_at_a_time(tiny, photographs):
 
     def watched(images):
         most.append(len(taken))
-        return tiny.other.prepare(images)
+        return tiny.non_text.prepare(images)
 
     images = (taken.append(image) or image for image in photographs)
-    replace(tiny.other, prepare=watched).encode(images, 2)
+    replace(tiny.non_text, prepare=watched).encode(images, 2)
     assert most == [2, 4, 6, 7]
 
 
@@ -82,11 +82,11 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(photographs
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = open_clip_pair.load("tiny", seed=3, device="cpu").encode_other(photographs)
+    first = open_clip_pair.load("tiny", seed=3, device="cpu").encode_non_text(photographs)
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(99)
-    assert np.array_equal(open_clip_pair.load("tiny", seed=3, device="cpu").encode_other(photographs), first)
-    other = open_clip_pair.load("tiny", seed=4, device="cpu").encode_other(photographs)
+    assert np.array_equal(open_clip_pair.load("tiny", seed=3, device="cpu").encode_non_text(photographs), first)
+    other = open_clip_pair.load("tiny", seed=4, device="cpu").encode_non_text(photographs)
     assert not np.allclose(other, first, atol=0.1)
 
 
@@ -123,8 +123,8 @@ def test_a_checkpoint_file_gives_its_own_weights(tiny, photographs, tmp_path):
     trained = open_clip_pair.load("tiny", seed=8, device="cpu")
     save_file(trained.model.state_dict(), path)
     loaded = open_clip_pair.load("tiny", str(path), device="cpu")
-    assert np.array_equal(loaded.encode_other(photographs), trained.encode_other(photographs))
-    assert not np.allclose(loaded.encode_other(photographs), tiny.encode_other(photographs), atol=0.1)
+    assert np.array_equal(loaded.encode_non_text(photographs), trained.encode_non_text(photographs))
+    assert not np.allclose(loaded.encode_non_text(photographs), tiny.encode_non_text(photographs), atol=0.1)
     assert loaded.describe()["seed"] is None
     assert len(loaded.describe()["checkpoint"]) == 64
 
@@ -159,7 +159,7 @@ def test_unknown_and_absent_devices_are_refused():
 
 def test_nothing_to_encode_and_one_string_for_many_are_refused(tiny):
     with pytest.raises(UserError, match="no images"):
-        tiny.encode_other([])
+        tiny.encode_non_text([])
     with pytest.raises(UserError, match="no captions"):
         tiny.encode_texts([])
     with pytest.raises(UserError, match="captions must be given in a list, not as one string"):

@@ -188,7 +188,7 @@ def test_a_random_twin_is_fixed_by_its_seed_and_leaves_the_global_generator_alon
 def test_the_settings_of_a_pair_are_plain_and_say_all_that_its_embeddings_depend_on(clip):
     pair = clip.pair("trained")
     settings = pair.describe()
-    assert json.loads(json.dumps(settings)) == settings == dict(pair.other.settings) == dict(pair.text.settings)
+    assert json.loads(json.dumps(settings)) == settings == dict(pair.non_text.settings) == dict(pair.text.settings)
     assert (settings["checkpoint"], settings["seed"]) == (sha256(small_clip.CHECKPOINT), None)
     assert (settings["open_clip"], settings["dtype"], settings["device"]) == (open_clip.__version__, "float32", "cpu")
     assert (settings["encoder"], settings["weights"]) == ("small CLIP", "trained")
@@ -306,7 +306,7 @@ def test_a_training_seed_that_belongs_to_the_test_pictures_is_refused():
 
 
 def test_the_pair_takes_pil_pictures_of_any_size_and_arrays_as_they_are(clip, scenes):
-    encode = clip.pair("small CLIP").encode_other
+    encode = clip.pair("small CLIP").encode_non_text
     arrays = list(scenes.images[:4])
     pictures_of = [Image.fromarray(array) for array in arrays]
     assert np.array_equal(encode(pictures_of), encode(arrays))

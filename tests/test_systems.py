@@ -101,5 +101,5 @@ def test_without_a_network_trained_weights_are_one_line(no_network, key):
 
 def test_random_weights_at_full_size_need_no_network(no_network):
     pair = SYSTEMS["clasp"].random(seed=1, device="cpu")
-    assert (pair.dim, pair.other.modality) == (768, "amino acid")
-    assert pair.encode_other(["MKVLA"]).shape == pair.encode_texts(["binds iron"]).shape == (1, 768)
+    assert (pair.dim, pair.non_text.modality) == (768, "amino acid")
+    assert pair.encode_non_text(["MKVLA"]).shape == pair.encode_texts(["binds iron"]).shape == (1, 768)

@@ -76,9 +76,9 @@ def test_towers_that_are_not_causal_are_left_at_full_length():
 
 
 def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
-    pixels = clip.other.noise(3, 1)
+    pixels = clip.non_text.noise(3, 1)
     with torch.inference_mode():
-        assert np.allclose(clip.other.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
+        assert np.allclose(clip.non_text.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
     blocks = clip.model.visual.transformer.resblocks
     assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
     assert isinstance(without_unread_tokens(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
@@ -92,10 +92,10 @@ def test_towers_that_read_every_token_are_left_alone(change):
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
     half = open_clip_pair.load("ViT-B-32-quickgelu", seed=3, device="cpu", precision="bfloat16")
-    assert (half.settings["dtype"], half.other.width) == ("bfloat16", 512)
-    pixels, captions = clip.other.noise(2, 0), CAPTIONS[:3]
+    assert (half.settings["dtype"], half.non_text.width) == ("bfloat16", 512)
+    pixels, captions = clip.non_text.noise(2, 0), CAPTIONS[:3]
     for one, other in (
-        (clip.other.encode(pixels), half.other.encode(pixels)),
+        (clip.non_text.encode(pixels), half.non_text.encode(pixels)),
         (clip.text.encode(captions), half.text.encode(captions)),
     ):
         cosines = (one * other).sum(1)
@@ -134,8 +134,8 @@ def test_batches_and_their_order_change_nothing_but_rounding(clip, photographs):
     whole = clip.text.encode(CAPTIONS)
     assert np.allclose(clip.text.encode(CAPTIONS, 4), whole, atol=2e-6)
     assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], whole, atol=2e-6)
-    images = clip.other.encode(photographs[:3])
-    assert np.allclose(clip.other.encode(clip.other.prepare(photographs[:3]), 2), images, atol=2e-6)
+    images = clip.non_text.encode(photographs[:3])
+    assert np.allclose(clip.non_text.encode(clip.non_text.prepare(photographs[:3]), 2), images, atol=2e-6)
 
 
 def test_the_same_seed_gives_the_same_bits_and_disturbs_nothing():
@@ -206,9 +206,9 @@ def test_the_first_noise_inputs_are_those_that_fewer_would_give():
 
 def test_embeddings_that_are_not_finite_or_zero_are_refused(clip):
     for value in (float("nan"), 0.0):
-        broken = replace(clip.other, forward=lambda pixels, value=value: torch.full((len(pixels), 512), value))
+        broken = replace(clip.non_text, forward=lambda pixels, value=value: torch.full((len(pixels), 512), value))
         with pytest.raises(UserError, match="embedding of image 0 is zero or not finite"):
-            broken.encode(clip.other.noise(2, 0))
+            broken.encode(clip.non_text.noise(2, 0))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_pixels_are_normalised_as_asked(photographs):
     own, theirs = (open_clip_pair.load("tiny", device="cpu", pixels=pixels) for pixels in ("own", "imagenet"))
     assert own.settings["pixels"]["mean"] == list(open_clip.OPENAI_DATASET_MEAN)
     assert theirs.settings["pixels"]["mean"] == [0.485, 0.456, 0.406]
-    assert not torch.allclose(own.other.prepare(photographs), theirs.other.prepare(photographs), atol=0.01)
+    assert not torch.allclose(own.non_text.prepare(photographs), theirs.non_text.prepare(photographs), atol=0.01)
 
 
 def test_imagenet_statistics_are_torchvisions():

@@ -399,7 +399,7 @@ def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
     picture = Image.fromarray(rng.integers(0, 256, (40, 57, 3), dtype=np.uint8))
     pixels = torch.from_numpy(model.pixels(picture).copy())[None]
     assert pixels.dtype == torch.uint8
-    assert torch.allclose(model.prepare(pixels), pair.other.prepare([picture]), atol=1e-6)
+    assert torch.allclose(model.prepare(pixels), pair.non_text.prepare([picture]), atol=1e-6)
     assert all(p.requires_grad for p in model.model.parameters())
 
 

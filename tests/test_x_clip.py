@@ -89,12 +89,12 @@ def unit(given):
 
 
 def test_rows_are_those_of_the_model_itself(tiny, videos):
-    pixels = tiny.other.prepare(videos)
+    pixels = tiny.non_text.prepare(videos)
     tokens = tiny.text.prepare(CAPTIONS)
     assert pixels.shape == (5, FRAMES, 3, SIDE, SIDE) and tokens.shape == (5, 77)
     with torch.no_grad():
         wanted = unit(tiny.model.get_video_features(pixels)), unit(tiny.model.get_text_features(tokens))
-    for rows, theirs in zip((tiny.encode_other(iter(videos)), tiny.encode_texts(CAPTIONS)), wanted, strict=True):
+    for rows, theirs in zip((tiny.encode_non_text(iter(videos)), tiny.encode_texts(CAPTIONS)), wanted, strict=True):
         assert (rows.dtype, rows.shape) == (np.float32, (5, 24))
         assert np.allclose(rows, theirs, atol=2e-6)
         assert np.ptp(rows, axis=0).max() > 0.02
@@ -102,7 +102,7 @@ def test_rows_are_those_of_the_model_itself(tiny, videos):
 
 def test_texts_are_embedded_without_the_prompts_of_a_video(tiny, videos):
     with torch.no_grad():
-        prompted = tiny.model(input_ids=tiny.text.prepare(CAPTIONS), pixel_values=tiny.other.prepare(videos[:2]))
+        prompted = tiny.model(input_ids=tiny.text.prepare(CAPTIONS), pixel_values=tiny.non_text.prepare(videos[:2]))
     rows = tiny.encode_texts(CAPTIONS)
     assert prompted.text_embeds.shape == (2, 5, 24), "one row for each video and text"
     assert not np.allclose(prompted.text_embeds[0], rows, atol=1e-3)
@@ -121,20 +121,20 @@ def test_texts_are_encoded_at_their_true_length(tiny):
 
 
 def test_frames_and_their_order_matter_and_batches_do_not(tiny, videos):
-    rows = tiny.encode_other(videos)
+    rows = tiny.encode_non_text(videos)
     for size in (1, 2, 64):
-        assert np.allclose(tiny.encode_other(videos, size), rows, atol=1e-6)
-    assert not np.allclose(tiny.encode_other([video[::-1] for video in videos]), rows, atol=1e-3)
-    assert not np.allclose(tiny.encode_other([[*video[:2], video[0]] for video in videos]), rows, atol=1e-3)
+        assert np.allclose(tiny.encode_non_text(videos, size), rows, atol=1e-6)
+    assert not np.allclose(tiny.encode_non_text([video[::-1] for video in videos]), rows, atol=1e-3)
+    assert not np.allclose(tiny.encode_non_text([[*video[:2], video[0]] for video in videos]), rows, atol=1e-3)
 
 
 def test_a_video_counts_as_its_frames_in_a_batch(tiny, videos):
-    assert tiny.other.frames == FRAMES
+    assert tiny.non_text.frames == FRAMES
     seen = []
     handle = tiny.model.vision_model.register_forward_pre_hook(
         lambda module, args, given: seen.append(given["pixel_values"].shape[0]), with_kwargs=True
     )
-    tiny.encode_other(videos * 2)
+    tiny.encode_non_text(videos * 2)
     handle.remove()
     assert seen == [15, 15]  # 5 videos of 3 frames: 16 pictures at a time
 
@@ -142,23 +142,23 @@ def test_a_video_counts_as_its_frames_in_a_batch(tiny, videos):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_another_number_of_frames_is_refused_in_words(tiny, videos, count):
     with pytest.raises(UserError, match=rf"a video of {count} frames was given to a model that takes 3; sample 3"):
-        tiny.encode_other([videos[0], (videos[0] * 2)[:count]])
+        tiny.encode_non_text([videos[0], (videos[0] * 2)[:count]])
 
 
 def test_a_picture_is_no_video(tiny, videos):
     with pytest.raises(UserError, match="Image, not a list of frames, was given to a model that takes 3"):
-        tiny.encode_other(videos[0])
+        tiny.encode_non_text(videos[0])
     with pytest.raises(UserError, match="there are no videos to encode"):
-        tiny.encode_other([])
+        tiny.encode_non_text([])
 
 
 def test_frames_are_prepared_as_x_clips_own(tiny):
     white = [Image.new("RGB", (64, 48), "white")] * FRAMES
     expected = [(1 - mean) / std for mean, std in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
-    assert np.allclose(tiny.other.prepare([white])[0, 0, :, 5, 5], expected, atol=1e-5)
+    assert np.allclose(tiny.non_text.prepare([white])[0, 0, :, 5, 5], expected, atol=1e-5)
     assert tiny.settings["pixels"]["size"] == {"shortest_edge": SIDE}
     grey = [frame.convert("L") for frame in white]
-    assert torch.equal(tiny.other.prepare([grey]), tiny.other.prepare([white]))
+    assert torch.equal(tiny.non_text.prepare([grey]), tiny.non_text.prepare([white]))
 
 
 def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(videos):
@@ -168,18 +168,18 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(videos):
     first = load(seed=3)
     assert torch.equal(torch.rand(3), expected)
     again, other = load(seed=3), load(seed=4)
-    assert np.array_equal(again.encode_other(videos), first.encode_other(videos))
+    assert np.array_equal(again.encode_non_text(videos), first.encode_non_text(videos))
     assert np.array_equal(again.encode_texts(CAPTIONS), first.encode_texts(CAPTIONS))
-    assert not np.allclose(other.encode_other(videos), first.encode_other(videos), atol=0.1)
+    assert not np.allclose(other.encode_non_text(videos), first.encode_non_text(videos), atol=0.1)
     assert first.name == "microsoft/xclip-base-patch32 random weights, seed 3"
 
 
 def test_noise_is_of_whole_videos(tiny):
-    noise = tiny.other.noise(3, 0)
+    noise = tiny.non_text.noise(3, 0)
     assert noise.shape == (3, FRAMES, 3, SIDE, SIDE)
-    assert torch.equal(noise[:2], tiny.other.noise(2, 0))
+    assert torch.equal(noise[:2], tiny.non_text.noise(2, 0))
     assert tiny.text.noise(3, 0).shape == (3, 77)
-    for tower in (tiny.other, tiny.text):
+    for tower in (tiny.non_text, tiny.text):
         assert np.allclose(np.linalg.norm(tower.encode(tower.noise(3, 0)), axis=1), 1, atol=1e-6)
 
 
@@ -191,24 +191,24 @@ def test_the_description_is_plain_and_bfloat16_changes_little(tiny, videos):
     assert load(config=sizes(context=70)).settings["configuration"] != about["configuration"]
     coarse = load(precision="bfloat16")
     assert coarse.settings["dtype"] == "bfloat16"
-    cosines = (coarse.encode_other(videos) * tiny.encode_other(videos)).sum(1)
+    cosines = (coarse.encode_non_text(videos) * tiny.encode_non_text(videos)).sum(1)
     assert cosines.min() > 0.999 and cosines.max() < 1 - 1e-7
 
 
 def test_trained_weights_are_read_from_a_folder(folder, videos):
     pair, model = x_clip.load(str(folder), device="cpu"), transformers.XCLIPModel.from_pretrained(folder).eval()
     with torch.no_grad():
-        wanted = unit(model.get_video_features(pair.other.prepare(videos)))
+        wanted = unit(model.get_video_features(pair.non_text.prepare(videos)))
         texts = unit(model.get_text_features(pair.text.prepare(CAPTIONS)))
-    assert np.allclose(pair.encode_other(videos), wanted, atol=2e-6)
+    assert np.allclose(pair.encode_non_text(videos), wanted, atol=2e-6)
     assert np.allclose(pair.encode_texts(CAPTIONS), texts, atol=2e-6)
-    assert (pair.other.modality, pair.other.frames, pair.other.weights) == ("video", FRAMES, "copy")
+    assert (pair.non_text.modality, pair.non_text.frames, pair.non_text.weights) == ("video", FRAMES, "copy")
     assert pair.settings["tokenizer"]["reading"] == "true length, causal"
     assert pair.settings["pixels"]["image_mean"] == [0.5, 0.5, 0.5], "the folder's own"
     assert len(pair.settings["checkpoint"]) == len(pair.settings["configuration"]) == 64
     assert str(folder.parent) not in json.dumps(pair.describe())
     random = x_clip.load(str(folder), random=True, seed=2, device="cpu")
-    assert not np.allclose(random.encode_other(videos), wanted, atol=0.1)
+    assert not np.allclose(random.encode_non_text(videos), wanted, atol=0.1)
     assert (random.settings["seed"], random.settings["checkpoint"]) == (2, None)
 
 

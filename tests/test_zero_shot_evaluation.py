@@ -276,7 +276,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it(clip):
     )
     found = prepared.of_labelled(declared, data, clip, cache=False)
     assert found.labels.tolist() == np.delete(data.labels, 50).tolist() and len(found.source["skipped"]) == 1
-    assert found.images == pytest.approx(clip.encode_other(list(np.delete(data.scenes.images, 50, 0))), abs=1e-5)
+    assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(data.scenes.images, 50, 0))), abs=1e-5)
 
 
 class Cancelling:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from . import parts
 from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
-from .encoders.pair import EncoderPair
+from .encoders.tower import EncoderPair
 from .errors import UserError
 from .files import cached_path
 
@@ -49,7 +49,7 @@ def extract(
     ``source["data"]["skipped"]``; no other pair moves.
 
     Args:
-        encoder: what ``other.modality``, ``describe``, ``encode_other`` and ``encode_texts`` are asked of.
+        encoder: what ``non_text.modality``, ``describe``, ``encode_non_text`` and ``encode_texts`` are asked of.
         captioned: the items, their captions and where both come from.
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.
         cache: whether to read and write the cache folder; one that cannot be written is named and done without.
@@ -64,10 +64,10 @@ def extract(
         UserError: an encoder of another modality, no item that can be read, fewer than two, or more unreadable ones
             than ``most_skipped`` allows.
     """
-    if encoder.other.modality != captioned.modality:
+    if encoder.non_text.modality != captioned.modality:
         raise UserError(
-            f"{encoder.name} embeds {_words(encoder.other.modality)}, but the data are {_words(captioned.modality)}; "
-            "choose an encoder of the same modality"
+            f"{encoder.name} embeds {_words(encoder.non_text.modality)}, "
+            f"but the data are {_words(captioned.modality)}; choose an encoder of the same modality"
         )
     if batch_size is None:
         batch_size = BATCH.get(captioned.modality)
@@ -120,8 +120,8 @@ def embed_images(
         UserError: a tower of another modality, no images, or more unreadable ones than ``most_skipped`` of them,
             with their number and the first.
     """
-    if pair.other.modality != "image":
-        raise UserError(f"{pair.name} embeds {_words(pair.other.modality)}, not images; choose another encoder")
+    if pair.non_text.modality != "image":
+        raise UserError(f"{pair.name} embeds {_words(pair.non_text.modality)}, not images; choose another encoder")
     if batch_size is None:
         batch_size = BATCH["image"]
     settings = _settings(pair, source, batch_size)
@@ -222,7 +222,7 @@ def _encode(
 def _work(encoder, openers, ids, modality: str, batch_size: int | None, most_skipped, words: str) -> parts.Work:
     whole_batches = modality in BATCH and batch_size is not None
     items = parts.part_items(batch_size) if whole_batches else None
-    return parts.Work(openers, ids, lambda some: encoder.encode_other(some, batch_size), words, items, most_skipped)
+    return parts.Work(openers, ids, lambda some: encoder.encode_non_text(some, batch_size), words, items, most_skipped)
 
 
 def _words(modality: str) -> str:

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from util.cli import Device
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import Precision, Tower, checked_device, resolve_precision, uniform_tokens
+from util.encoders.tower import EncoderPair, Precision, Tower, checked_device, resolve_precision, uniform_tokens
 
 from . import byte_pairs
 from .proteins import ALPHABET

@@ -18,8 +18,15 @@ from torch import Tensor, nn
 
 from util.cli import Device
 from util.encoders import repository, resnet
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import Precision, Tower, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from util.encoders.tower import (
+    EncoderPair,
+    Precision,
+    Tower,
+    checked_device,
+    normal_pixels,
+    resolve_precision,
+    uniform_tokens,
+)
 
 from . import byte_pairs
 

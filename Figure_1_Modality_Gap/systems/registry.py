@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from util.cli import Device
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import Modality, Precision
+from util.encoders.tower import EncoderPair, Modality, Precision
 from util.errors import UserError
 
 

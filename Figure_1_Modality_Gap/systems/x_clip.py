@@ -17,8 +17,7 @@ from transformers import AutoImageProcessor, VideoMAEImageProcessorPil, XCLIPCon
 from util.cli import Device
 from util.encoders import hugging_face, repository
 from util.encoders.open_clip_pair import IMAGENET_MEAN, IMAGENET_STD
-from util.encoders.pair import EncoderPair
-from util.encoders.tower import Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from util.encoders.tower import EncoderPair, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
 from util.errors import UserError
 
 from . import byte_pairs
@@ -55,7 +54,7 @@ def load(
         config: architecture of random weights in place of that of ``NAME``, with CLIP's 49,408 tokens.
 
     Raises:
-        UserError: as ``util.encoders.hugging_face.load``; from ``encode_other``, a video of another number of frames.
+        UserError: as ``util.encoders.hugging_face.load``; a video of another number of frames.
     """
     if random and name == NAME and revision is None and not Path(name).is_dir():
         return _untrained(config or XCLIPConfig(), seed, device, precision)
@@ -131,7 +130,7 @@ def _bundled_text_parts(network: nn.Module) -> dict:
     }
 
 
-VIDEO = hugging_face.Other(
+VIDEO = hugging_face.NonText(
     modality="video",
     method="get_video_features",
     towers="a video and a text tower, as xclip has",

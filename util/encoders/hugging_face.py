@@ -19,8 +19,16 @@ from transformers import AutoImageProcessor, AutoTokenizer, BaseImageProcessor, 
 from ..cli import Device
 from ..errors import UserError
 from . import repository
-from .pair import EncoderPair
-from .tower import Modality, Precision, Tower, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from .tower import (
+    EncoderPair,
+    Modality,
+    Precision,
+    Tower,
+    checked_device,
+    normal_pixels,
+    resolve_precision,
+    uniform_tokens,
+)
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """One of them is in every folder with a tokenizer. Without any, CLIP's would be made with three tokens."""
@@ -40,8 +48,8 @@ AGREEMENT = 1e-3
 
 
 @dataclass(frozen=True)
-class Other:
-    """What differs with the modality beside text.
+class NonText:
+    """The modality beside text, and how transformers embeds it.
 
     Attributes:
         modality: what the tower takes.
@@ -94,7 +102,7 @@ def load(
 
 
 def assemble(
-    other: Other, name: str, random: bool, seed: int, device: Device, precision: Precision, revision: str | None
+    non_text: NonText, name: str, random: bool, seed: int, device: Device, precision: Precision, revision: str | None
 ) -> EncoderPair:
     """The text tower of a model of transformers and the tower beside it; arguments and errors as ``load``."""
     target = checked_device(device)
@@ -102,11 +110,11 @@ def assemble(
     folder, commit = repository.find(name, revision, random)
     shown = folder.resolve().name if commit is None else name
     with repository.one_line(shown), repository.quiet():
-        config = repository.configuration(folder, other.method, other.towers)
+        config = repository.configuration(folder, non_text.method, non_text.towers)
         weights = [] if random else repository.weight_files(folder)
         network = repository.build(folder, config, seed if random else None)
-        beside, text = other.parts(folder, network), text_parts(folder, network)
-        width = tried(network, other, beside, text)
+        beside, text = non_text.parts(folder, network), text_parts(folder, network)
+        width = tried(network, non_text, beside, text)
         network.to(target, dtype)
     origin = {
         "model": shown,
@@ -118,15 +126,15 @@ def assemble(
         "dim": width,
         "device": target.type,
     }
-    return pair(network, other, beside, text, origin)
+    return pair(network, non_text, beside, text, origin)
 
 
-def pair(network: nn.Module, other: Other, beside: dict, text: dict, origin: dict) -> EncoderPair:
+def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin: dict) -> EncoderPair:
     """The towers of a model on its device, with all that they depend on in their settings.
 
     Args:
         network: the model, in its place and precision.
-        other: what the tower beside text takes.
+        non_text: what the tower beside text takes.
         beside, text: the parts of both towers, and ``about`` them for the settings.
         origin: where architecture and weights come from, as ``assemble`` says it.
     """
@@ -144,7 +152,7 @@ def pair(network: nn.Module, other: Other, beside: dict, text: dict, origin: dic
     shared = {"name": origin["model"], "weights": weights, "width": origin["dim"], "device": device}
     towers = [
         Tower(modality=modality, settings={**settings, "modality": modality}, **shared, **parts)
-        for modality, parts in ((other.modality, beside), ("text", text))
+        for modality, parts in ((non_text.modality, beside), ("text", text))
     ]
     return EncoderPair(f"{origin['model']} {words}", *towers, settings=settings, model=network)
 
@@ -242,16 +250,16 @@ def vectors(given) -> Tensor:
 
 
 @torch.inference_mode()
-def tried(network: nn.Module, other: Other, beside: dict, text: dict) -> int:
+def tried(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
     """The width of both embeddings, by trial on an empty input and a caption, on the CPU in float32.
 
     Refuses a model that gives not one vector each, of one width, or whose text depends on its padding.
     """
-    tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([other.blank(network)])
+    tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([non_text.blank(network)])
     first, caption = beside["forward"](blank), text["forward"](tokens)
     if first.shape != caption.shape or first.ndim != 2:
         shapes = f"gives {list(first.shape)}, a text {list(caption.shape)}"
-        raise UserError(f"{other.one} {shapes}, not [1, d] both")
+        raise UserError(f"{non_text.one} {shapes}, not [1, d] both")
     if text["lengths"] is not None:
         mask = torch.arange(tokens.shape[1])[None] < text["lengths"](tokens)[:, None]
         padded = vectors(network.get_text_features(input_ids=tokens, attention_mask=mask.long()))
@@ -260,7 +268,7 @@ def tried(network: nn.Module, other: Other, beside: dict, text: dict) -> int:
     return first.shape[1]
 
 
-IMAGE = Other(
+IMAGE = NonText(
     modality="image",
     method="get_image_features",
     towers="an image and a text tower, as clip and siglip have",

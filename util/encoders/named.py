@@ -14,8 +14,7 @@ from PIL import Image
 from ..cli import Device
 from ..errors import UserError
 from ..files import sha256
-from .pair import EncoderPair
-from .tower import Modality, Pixels, Precision, Tower, checked_device, resolve_precision
+from .tower import EncoderPair, Modality, Pixels, Precision, Tower, checked_device, resolve_precision
 
 KINDS = {
     "torchvision": "torchvision:resnet18[:WEIGHTS]",
@@ -88,7 +87,7 @@ class Named:
             UserError: weights that are unknown or cannot be had; callables with a seed.
         """
         loaded = getattr(self, f"_{self.kind}")(seed, device, precision)
-        return [loaded.other, loaded.text] if isinstance(loaded, EncoderPair) else loaded
+        return [loaded.non_text, loaded.text] if isinstance(loaded, EncoderPair) else loaded
 
     def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
         """What its embeddings depend on, without building it; None where that cannot be known."""

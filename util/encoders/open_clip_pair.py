@@ -16,8 +16,16 @@ from ..errors import UserError
 from . import open_clip_origin, true_length
 from .class_token import without_unread_tokens
 from .open_clip_origin import Origin
-from .pair import EncoderPair
-from .tower import Pixels, Precision, Tower, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from .tower import (
+    EncoderPair,
+    Pixels,
+    Precision,
+    Tower,
+    checked_device,
+    normal_pixels,
+    resolve_precision,
+    uniform_tokens,
+)
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -24,8 +24,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import sha256
 from . import true_length
-from .pair import EncoderPair
-from .tower import Tower, normal_pixels, uniform_tokens
+from .tower import EncoderPair, Tower, normal_pixels, uniform_tokens
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CONFIG = DATA / "small_clip.json"

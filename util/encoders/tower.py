@@ -1,9 +1,6 @@
-"""One tower: photographs, videos, captions, sequences or ready tensors in, unit rows out.
+"""Towers: photographs, videos, captions, sequences or ready tensors in, unit rows out; alone or in a pair."""
 
-An encoder is one tower or a pair of them.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -13,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..cli import Device, resolve_device
@@ -137,6 +134,42 @@ class Tower:
 
     def _rows(self, batch: Tensor) -> np.ndarray:
         return self.forward(batch.to(self.device)).float().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class EncoderPair:
+    """Two towers that share a space: one of text, and one of images, videos or amino-acid sequences.
+
+    Attributes:
+        name: model and weights in words.
+        non_text: the tower of the other modality; its ``modality`` says what it takes.
+        text: the text tower, embeddings of the same width.
+        settings: all that the embeddings depend on, as plain values for records and cache keys.
+        model: the whole model where there is one; the towers share its weights.
+    """
+
+    name: str
+    non_text: Tower
+    text: Tower
+    settings: Mapping[str, Any]
+    model: nn.Module | None = field(repr=False, default=None)
+
+    @property
+    def dim(self) -> int:
+        """The width d of both modalities."""
+        return self.non_text.width
+
+    def describe(self) -> dict:
+        """What the embeddings depend on, as plain values."""
+        return dict(self.settings)
+
+    def encode_non_text(self, items: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
+        """Embeddings of PIL images, lists of frames or sequences, as ``Tower.encode``."""
+        return self.non_text.encode(items, batch_size)
+
+    def encode_texts(self, captions: Sequence[str], batch_size: int | None = None) -> Float[np.ndarray, "m d"]:
+        """Embeddings of captions, as ``Tower.encode``; what is longer than the context is cut there, as CLIP does."""
+        return self.text.encode(captions, batch_size)
 
 
 def normal_pixels(side: int | tuple[int, int], frames: int | None = None) -> Callable[[int, int], Tensor]:
