@@ -29,10 +29,9 @@ from tqdm import tqdm
 import panels
 from util import UserError, cli, figures, files, records
 from util.geometry import unit_rows
-from util.measures import Measures, measure, pairs_of
+from util.measures import MOST, Measures, measure, pairs_of, sample
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, svd_coordinates, umap_coordinates
-from util.separability import MOST, sample
 
 NAME = "modality_gap"
 Method = Literal["umap", "pca", "svd"]

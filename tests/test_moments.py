@@ -141,10 +141,10 @@ def test_a_mapped_file_of_any_dtype_is_converted_a_block_at_a_time(rng, tmp_path
     np.save(tmp_path / "x.npy", x)
     asked = []
     monkeypatch.setattr(
-        "util.numerics.arrays._as_tensor",
-        lambda x, name, before=arrays._as_tensor: asked.append(len(x)) or before(x, name),
+        "util.numerics.arrays._as_floats",
+        lambda x, name, before=arrays._as_floats: asked.append(len(x)) or before(x, name),
     )
-    monkeypatch.setattr("util.numerics.arrays.row_blocks.__defaults__", ("x", 8))
+    monkeypatch.setattr("util.numerics.arrays.blocks.__defaults__", (8,))
     found = moments(np.load(tmp_path / "x.npy", mmap_mode="c"))
     assert found.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
     assert max(asked) == 8

@@ -3,7 +3,7 @@ import pytest
 
 import reference
 from util import UserError
-from util.separability import sample, separability
+from util.measures import sample, separability
 
 
 def test_modalities_on_two_sides_of_a_plane_are_separable(rng):

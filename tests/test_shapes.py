@@ -17,12 +17,12 @@ from jaxtyping import install_import_hook
 import sys
 
 sys.path.append("Figure_2_Cone_Effect")
-MODULES = ["geometry", "separability", "contrastive", "cone", "variance", "training.losses"]
+MODULES = ["geometry", "measures", "contrastive", "cone", "variance", "training.losses"]
 MODULES += [f"numerics.{name}" for name in ("moments", "cosines", "reduction", "statistics", "procrustes")]
 with install_import_hook([*(f"util.{name}" for name in MODULES), "theorem_trials"], "beartype.beartype"):
     import numpy as np
     import torch
-    from util import cone, contrastive, geometry, separability, variance
+    from util import cone, contrastive, geometry, measures, variance
     from util.numerics import moments, procrustes, reduction, statistics
     import theorem_trials as theorems
 
@@ -43,8 +43,8 @@ for a, b in ((x, y), (torch.from_numpy(x), torch.from_numpy(y))):
     assert isinstance(contrastive.contrastive_loss(a, b, 0.1, 10), float)
     assert contrastive.sweep(a, b, [0.0, 0.5, 1.0], [0.1, 1.0], 10, direction=geometry.gap_vector(a, b)).shape == (3, 2)
     assert contrastive.sweep_both(a, b, [0.5], [0.1]).symmetric.shape == (1, 1)
-assert isinstance(separability.separability(x, y), float)
-assert len(separability.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)[1]) == 7
+assert isinstance(measures.separability(x, y), float)
+assert len(measures.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)[1]) == 7
 assert reduction.svd_coordinates(x).shape == (30, 2)
 from util.training import losses
 

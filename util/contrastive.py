@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import UserError
-from .geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
+from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import _sweep_kernel
-from .numerics.arrays import as_count, as_numbers, as_unit_pair
+from .numerics.arrays import Array, as_count, as_numbers, as_unit_tensors
 
 __all__ = ["SweepLosses", "contrastive_loss", "sweep", "sweep_both"]
 
@@ -146,7 +146,7 @@ def sweep_both(
 
 
 def _pairs(x, y) -> tuple[Tensor, Tensor]:
-    a, b = as_unit_pair(x, y)
+    a, b = as_unit_tensors(x, y)
     if len(a) != len(b):
         raise UserError(f"the loss needs pairs; x has {len(a)} rows and y {len(b)}")
     return a, b

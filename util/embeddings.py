@@ -21,7 +21,7 @@ from . import formats
 from .errors import UserError
 from .formats import TEXT
 from .geometry import unit_rows
-from .numerics.arrays import as_matrix, nonzero_norms, rows_shape
+from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
 
 RESERVED = ("labels", "pairs")
 NAME = re.compile(r"\w[\w .+-]*")
@@ -184,10 +184,11 @@ class Embeddings:
 
 
 def _normalised(stored: Stored) -> Embeddings:
-    tensors = {name: as_matrix(array, f"{stored.prefix}{name}") for name, array in stored.modalities.items()}
-    norms = {name: nonzero_norms(tensor, f"{stored.prefix}{name}") for name, tensor in tensors.items()}
-    spans = {name: [float(some.min()), float(some.max())] for name, some in norms.items()}
-    unit = {name: unit_rows(tensor).float().cpu().numpy() for name, tensor in tensors.items()}
+    unit, spans = {}, {}
+    for name, array in stored.modalities.items():
+        norms = nonzero_norms(as_matrix(array, f"{stored.prefix}{name}"), f"{stored.prefix}{name}")
+        spans[name] = [float(norms.min()), float(norms.max())]
+        unit[name] = to_numpy(unit_rows(array)).astype(np.float32, copy=False)
     about = {**stored.source, "normalised_here": True, "row_norms_before": spans}
     return Embeddings(unit, stored.pairs, stored.labels, about)
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -17,6 +16,12 @@ from .files import replacing
 TEXT = "text"
 FORMATS = (".npy", ".npz", ".safetensors")
 """Ends of the names of files; those that are read may be in capitals."""
+
+SAFETENSORS_DTYPES = {
+    "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "?",
+    "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8",
+}  # fmt: skip
+"""What numpy calls the dtypes of a .safetensors file; bfloat16 is read as its bits."""
 
 UNPACKED_RATIO, UNPACKED_FLOOR = 200, 64 * 2**20
 """How many times its own size, and at least how many bytes, a .npz may unpack to.
@@ -101,14 +106,30 @@ def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
 
 
 def _read_safetensors(path: Path, first: str) -> tuple[dict, dict]:
-    with safe_open(path, framework="pt") as file:
+    """Mapped; bfloat16, which numpy lacks, becomes float32 in memory."""
+    with safe_open(path, framework="np") as file:  # checks the header
         told = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in ("source", "order")}
-        order, source = told.get("order", []), told.get("source", {})
-        if not isinstance(order, list) or not isinstance(source, dict):
-            raise UserError(f"{path}: its metadata hold no list as order or no mapping as source")
-        names = sorted(file.keys(), key=lambda name: (order.index(name) if name in order else len(order), name))
-        tensors = {name: file.get_tensor(name) for name in names}
-    return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}, source
+    order, source = told.get("order", []), told.get("source", {})
+    if not isinstance(order, list) or not isinstance(source, dict):
+        raise UserError(f"{path}: its metadata hold no list as order or no mapping as source")
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    names = sorted(header, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return {name: _mapped(path, header[name], 8 + length) for name in names}, source
+
+
+def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
+    """One tensor of a .safetensors file."""
+    kind, shape = entry["dtype"], tuple(entry["shape"])
+    if kind not in SAFETENSORS_DTYPES:
+        raise UserError(f"{path}: holds {kind}; expected one of {', '.join(SAFETENSORS_DTYPES)}")
+    dtype, offset = SAFETENSORS_DTYPES[kind], start + entry["data_offsets"][0]
+    if math.prod(shape) == 0:
+        return np.empty(shape, dtype)
+    array = np.memmap(path, dtype, "c", offset, shape)
+    return (array.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else array
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:

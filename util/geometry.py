@@ -8,30 +8,32 @@ float32 where that is half precision.
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from .errors import UserError
 from .numerics.arrays import (
+    Array,
     as_matrix,
     as_numbers,
     as_pair,
+    as_result,
     as_rows,
     as_unit_pair,
     blocks,
+    first_true,
+    library,
     like,
+    new_result,
     nonzero_norms,
-    result_dtype,
+    on,
     row_norms,
+    to_numpy,
+    wide,
 )
-from .numerics.cosines import CosineStatistics, cosine_statistics
 from .numerics.moments import PairMoments, moments, pair_moments
 
 __all__ = [
-    "CosineStatistics",
     "centroid",
-    "cosine_statistics",
     "gap_distance",
     "gap_vector",
     "matched_cosine",
@@ -43,8 +45,17 @@ __all__ = [
     "unit_rows",
 ]
 
-Array = np.ndarray | Tensor
-Side = Literal["both", "first"]
+Side = Literal["both", "first", "second"]
+
+
+def __getattr__(name: str):
+    """``cosine_statistics`` and its class, which need torch and numba, imported when they are asked for."""
+    if name in ("CosineStatistics", "cosine_statistics"):
+        from .numerics import cosines
+
+        return getattr(cosines, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 NEAREST_TO_ZERO = 1e-7
 """A row that a shift brings closer to zero than this is refused: its direction would be rounding."""
@@ -69,28 +80,27 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         UserError: a row is zero, or ``x`` is not a finite matrix.
     """
     matrix = as_matrix(x)
-    out = torch.empty(matrix.shape, dtype=result_dtype(matrix), device=matrix.device)
-    norms = nonzero_norms(matrix)
+    norms, out = nonzero_norms(matrix), new_result(matrix)
     for start, block in blocks(matrix):
-        out[start : start + len(block)] = block.double() / norms[start : start + len(block), None]
+        out[start : start + len(block)] = wide(block) / norms[start : start + len(block), None]
     return like(out, x)
 
 
 def centroid(x: Float[Array, "n d"]) -> Float[Array, "d"]:
     """Mean of the rows, itself not normalised: for unit rows its norm lies in [0, 1], 1 for a single direction."""
-    return like(_centroid(as_matrix(x)).to(result_dtype(as_matrix(x))), x)
+    matrix = as_matrix(x)
+    return like(as_result(_centroid(matrix), matrix), x)
 
 
-def _centroid(x: Tensor, weights: Tensor | None = None) -> Tensor:
+def _centroid(x: Array, weights: Array | None = None) -> Array:
     """Mean of the rows in float64 (d,), or with weights (n, k) the k weighted means (k, d)."""
-    columns = 1 if weights is None else weights.shape[1]
-    total = torch.zeros(columns, x.shape[1], dtype=torch.float64, device=x.device)
-    for start, block in blocks(x):
-        if weights is None:
-            total += block.double().sum(0)
-        else:
-            total += weights[start : start + len(block)].T @ block.double()
-    return total[0] / len(x) if weights is None else total / len(x)
+    if weights is None:
+        return sum(wide(block).sum(0) for _, block in blocks(x)) / len(x)
+    return sum(weights[start : start + len(block)].T @ wide(block) for start, block in blocks(x)) / len(x)
+
+
+def _length(vector: Array) -> float:
+    return float(library(vector).linalg.vector_norm(vector))
 
 
 def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
@@ -109,7 +119,7 @@ def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "
     Paper: section 4.2, the definition of Delta_gap.
     """
     a, b = as_unit_pair(x, y)
-    return like((_centroid(a) - _centroid(b)).to(result_dtype(a)), x)
+    return like(as_result(_centroid(a) - _centroid(b), a), x)
 
 
 def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
@@ -126,7 +136,7 @@ def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
     on the same pairs.
     """
     a, b = as_unit_pair(x, y)
-    return float(torch.linalg.vector_norm(_centroid(a) - _centroid(b)))
+    return _length(_centroid(a) - _centroid(b))
 
 
 def unit_gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
@@ -136,18 +146,18 @@ def unit_gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Arr
         UserError: as ``gap_vector``, or the gap is zero and has no direction.
     """
     a, b = as_unit_pair(x, y)
-    return like(_unit_gap(a, b).to(result_dtype(a)), x)
+    return like(as_result(_unit_gap(a, b), a), x)
 
 
-def _unit_gap(x: Tensor, y: Tensor) -> Tensor:
+def _unit_gap(x: Array, y: Array) -> Array:
     gap = _centroid(x) - _centroid(y)
-    length = float(torch.linalg.vector_norm(gap))
+    length = _length(gap)
     if length < ZERO_GAP:
         raise UserError(f"the gap is zero (distance {length:.1e}), so it gives no direction to shift along; pass one")
     return gap / length
 
 
-def resolve_direction(x: Tensor, y: Tensor, direction) -> Tensor:
+def resolve_direction(x: Array, y: Array, direction) -> Array:
     """The unit vector (d,) in float64 that a shift follows: that of the gap, or the one given, made unit.
 
     Raises:
@@ -158,25 +168,27 @@ def resolve_direction(x: Tensor, y: Tensor, direction) -> Tensor:
     return _made_unit(x, direction, "direction")
 
 
-def _made_unit(x: Tensor, vector, name: str) -> Tensor:
-    given = torch.as_tensor(as_numbers(vector, name), device=x.device)
-    length = torch.linalg.vector_norm(given)
+def _made_unit(x: Array, vector, name: str) -> Array:
+    given = on(as_numbers(vector, name), x)
+    length = _length(given)
     if len(given) != x.shape[1] or length == 0:
         raise UserError(f"{name} must be {x.shape[1]} numbers, not all zero; it has {len(given)}, norm {length:.3g}")
     return given / length
 
 
 def side_amounts(amounts, side: Side):
-    """How far x moves against the direction and y along it: half each, or x all of it.
+    """How far x moves against the direction and y along it: half each, or one of them all of it.
 
     Raises:
-        UserError: ``side`` is neither "both" nor "first".
+        UserError: ``side`` is none of "both", "first" and "second".
     """
     if side == "both":
         return amounts / 2, amounts / 2
     if side == "first":
         return amounts, amounts * 0
-    raise UserError(f'side must be "both" or "first", not {side!r}')
+    if side == "second":
+        return amounts * 0, amounts
+    raise UserError(f'side must be "both", "first" or "second", not {side!r}')
 
 
 def shift(
@@ -194,7 +206,7 @@ def shift(
         amount: the paper's delta, in units of the *unit* direction: positive closes the gap, negative widens it.
         direction: float array (d,), made unit here; by default the unit gap vector of ``x`` and ``y``.
         side: "both" moves x by -amount/2 and y by +amount/2 (paper, Figure 3 and Table 1); "first" moves x by
-            -amount and leaves y as it is (paper, Table 2).
+            -amount and leaves y as it is (paper, Table 2); "second" moves y by +amount alone.
 
     Returns:
         (x', y'): new arrays, unit-norm rows.
@@ -214,15 +226,15 @@ def shift(
     return like(_moved(a, -move_x * unit), x), like(_moved(b, move_y * unit), y)
 
 
-def _moved(x: Tensor, step: Tensor) -> Tensor:
-    out = torch.empty(x.shape, dtype=result_dtype(x), device=x.device)
+def _moved(x: Array, step: Array) -> Array:
+    out = new_result(x)
     for start, block in blocks(x):
-        moved = block.double() + step
-        norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+        moved = wide(block) + step
+        norms = row_norms(moved)
         if (norms < NEAREST_TO_ZERO).any():
-            row = start + int((norms < NEAREST_TO_ZERO).nonzero()[0, 0])
+            row = start + first_true(norms < NEAREST_TO_ZERO)
             raise UserError(f"the shift moves row {row} to zero; change amount")
-        out[start : start + len(block)] = moved / norms
+        out[start : start + len(block)] = moved / norms[:, None]
     return out
 
 
@@ -257,38 +269,38 @@ def signed_gap_distances(
     """
     a, b = as_unit_pair(x, y)
     unit = resolve_direction(a, b, direction)
-    move_x, move_y = side_amounts(torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device), side)
+    move_x, move_y = side_amounts(on(as_numbers(shifts, "shifts"), a), side)
     gaps = _shifted_centroids(a, unit, -move_x) - _shifted_centroids(b, unit, move_y)
     side_of = unit if sign_by is None else _made_unit(a, sign_by, "sign_by")
-    sign = torch.where(gaps @ side_of < 0, -1.0, 1.0)
-    return (sign * torch.linalg.vector_norm(gaps, dim=1)).cpu().numpy()
+    distances = row_norms(gaps)
+    return to_numpy(library(gaps).where(gaps @ side_of < 0, -distances, distances))
 
 
-def _shifted_centroids(x: Tensor, unit: Tensor, steps: Tensor) -> Tensor:
+def _shifted_centroids(x: Array, unit: Array, steps: Array) -> Array:
     """Centroids (k, d) of the renormalised rows of x + step * unit, for k steps."""
     inverse = 1 / shifted_norms(x, unit, project(x, unit), steps)
     return _centroid(x, inverse.T) + (inverse.mean(1) * steps)[:, None] * unit
 
 
-def project(x: Tensor, unit: Tensor) -> Tensor:
+def project(x: Array, unit: Array) -> Array:
     """Inner product of every row (n, d) with a float64 vector (d,), in float64 (n,)."""
-    return torch.cat([block.double() @ unit for _, block in blocks(x)])
+    return library(x).concatenate([wide(block) @ unit for _, block in blocks(x)])
 
 
-def shifted_norms(x: Tensor, unit: Tensor, projections: Tensor, steps: Tensor) -> Tensor:
+def shifted_norms(x: Array, unit: Array, projections: Array, steps: Array) -> Array:
     """Norms (k, n) of x_i + step_k u for a unit vector u, from ||x_i||^2 and <x_i, u> (n,) where that keeps digits.
 
     Raises:
         UserError: a row comes to zero.
     """
-    squares = row_norms(x).square() + 2 * steps[:, None] * projections + steps[:, None] ** 2
-    for _, part in blocks((squares < CANCELLING).nonzero()):
+    squares = row_norms(x) ** 2 + 2 * steps[:, None] * projections + steps[:, None] ** 2
+    for _, part in blocks(library(x).argwhere(squares < CANCELLING)):
         k, i = part.T
-        squares[k, i] = (x[i].double() + steps[k, None] * unit).square().sum(1)
+        squares[k, i] = ((wide(x[i]) + steps[k, None] * unit) ** 2).sum(1)
     if (squares < NEAREST_TO_ZERO**2).any():
-        row = int((squares < NEAREST_TO_ZERO**2).nonzero()[0, 1])
+        row = int(library(x).argwhere(squares < NEAREST_TO_ZERO**2)[0, 1])
         raise UserError(f"a shift moves row {row} to zero; change the shifts")
-    return squares.sqrt()
+    return squares**0.5
 
 
 def mean_cosine(x: Float[Array, "n d"]) -> float:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from . import geometry
 from .errors import UserError
-from .numerics.arrays import as_matrix
-
-Array = np.ndarray | Tensor
+from .numerics.arrays import Array, as_matrix, as_tensor
 
 ALIKE = 1e-30
 """Mean square of centred entries, the largest entry being 1, that is the rounding of float64: nothing to divide up."""
@@ -103,7 +101,7 @@ def _checked(embeddings, least_seeds: int = 2) -> list[Tensor]:
     shape = tuple(getattr(embeddings, "shape", ()))
     if len(shape) != 3 or shape[0] < least_seeds:
         raise UserError(f"embeddings must be (seeds, items, width) with at least {least_seeds} seeds, not {shape}")
-    return [as_matrix(part, f"embeddings of seed {i}", least_rows=2) for i, part in enumerate(embeddings)]
+    return [as_tensor(as_matrix(part, f"embeddings of seed {i}", 2)) for i, part in enumerate(embeddings)]
 
 
 @dataclass(frozen=True)

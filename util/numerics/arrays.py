@@ -1,10 +1,12 @@
-"""What every measure asks of its arrays, said once: kind in, kind out, and refusals in words."""
+"""Arrays of numpy or torch under one roof: kind in, kind out, and every refusal said once.
+
+numpy arrays never need torch here. Functions that name no kind work on both.
+"""
 
 import numbers
+import sys
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import UserError
 
@@ -23,8 +25,53 @@ BFLOAT16_UNIT_TOLERANCE = 2.0**-8
 """The same for bfloat16, whose 8 significant bits can move the norm of a rounded unit row by 2**-9."""
 
 
-def as_matrix(x, name: str = "x", least_rows: int = 1) -> Tensor:
-    """The array as a tensor that shares its memory, after the checks that every measure needs.
+def is_tensor(x) -> bool:
+    """Whether this is a torch tensor; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+class _ArrayKinds(type):
+    def __instancecheck__(cls, x) -> bool:
+        return isinstance(x, np.ndarray) or is_tensor(x)
+
+
+class Array(metaclass=_ArrayKinds):
+    """A numpy array or a torch tensor, in annotations and for isinstance."""
+
+
+def library(x):
+    """numpy or torch, whichever ``x`` is of, for the functions that both call the same."""
+    return sys.modules["torch"] if is_tensor(x) else np
+
+
+def wide(x: Array) -> Array:
+    """The array in float64; itself where it is."""
+    return x.double() if is_tensor(x) else x.astype(np.float64, copy=False)
+
+
+def on(values, x: Array) -> Array:
+    """A numpy array or number as an array of the kind and device of ``x``."""
+    return sys.modules["torch"].as_tensor(values, device=x.device) if is_tensor(x) else np.asarray(values)
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """The array as numpy's, on the CPU."""
+    return x.cpu().numpy() if is_tensor(x) else x
+
+
+def as_tensor(x: Array):
+    """The array as a torch tensor; it shares memory with a writable numpy array."""
+    if is_tensor(x):
+        return x
+    import torch
+
+    shareable = x.flags.writeable and x.flags.aligned and min(x.strides, default=1) >= 0
+    return torch.from_numpy(x if shareable else x.copy())
+
+
+def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
+    """The array in its own memory, after the checks that every measure needs.
 
     Args:
         x: numpy array or torch tensor (n, d) of real numbers, any scale.
@@ -32,32 +79,32 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Tensor:
         least_rows: the smallest n that makes sense.
 
     Returns:
-        floating-point tensor (n, d) on the device of ``x``; integers become float32.
+        floating-point array (n, d) of the kind and device of ``x``; integers become float32.
 
     Raises:
         UserError: not an array of real numbers, not 2-D, too few rows, no columns, or a value that is not finite.
     """
-    tensor = as_rows(x, name, least_rows)
-    for start, block in blocks(tensor):
-        finite = torch.isfinite(block.abs().amax(dim=1))  # NaN and infinity both survive amax
+    rows = as_rows(x, name, least_rows)
+    for start, block in blocks(rows):
+        finite = library(rows).isfinite(library(rows).amax(abs(block), 1))  # NaN and infinity both survive amax
         if not finite.all():
-            row = start + int((~finite).nonzero()[0])
+            row = start + first_true(~finite)
             raise UserError(f"{name} holds a value that is not finite, first in row {row}; remove or mend that row")
-    return tensor
+    return rows
 
 
-def as_rows(x, name: str = "x", least_rows: int = 1) -> Tensor:
+def as_rows(x, name: str = "x", least_rows: int = 1) -> Array:
     """``as_matrix`` without a look at the values: for arrays that are mapped from a file and read once, in blocks.
 
     Raises:
         UserError: as ``as_matrix``, but for values that are not finite.
     """
-    tensor = _as_tensor(x, name)
-    if tensor.ndim != 2:
-        raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(tensor.shape)}")
-    if tensor.shape[0] < least_rows or tensor.shape[1] < 1:
-        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(tensor.shape)}")
-    return tensor
+    rows = _as_floats(x, name)
+    if rows.ndim != 2:
+        raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(rows.shape)}")
+    if rows.shape[0] < least_rows or rows.shape[1] < 1:
+        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(rows.shape)}")
+    return rows
 
 
 def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
@@ -66,37 +113,33 @@ def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
     Raises:
         UserError: as ``as_rows``.
     """
-    if not isinstance(x, np.ndarray | Tensor) or x.ndim != 2 or len(x) < least_rows:
+    if not isinstance(x, Array) or x.ndim != 2 or len(x) < least_rows:
         as_rows(x, name, least_rows)  # says what is wrong
     as_rows(x[:1], name)
     return tuple(x.shape)
 
 
-def row_blocks(x, name: str = "x", rows: int = ROWS_PER_BLOCK):
-    """Yields (first row, tensor of up to ``rows`` rows) of an array of any dtype, converting a block at a time."""
-    for start in range(0, len(x), rows):
-        yield start, as_rows(x[start : start + rows], name)
+def row_blocks(x, name: str = "x"):
+    """Yields (first row, checked array of up to 1024 rows) of any dtype, converting a block at a time."""
+    for start, block in blocks(x):
+        yield start, as_rows(block, name)
 
 
-def _as_tensor(x, name: str) -> Tensor:
-    if isinstance(x, Tensor):
-        tensor = x.detach()
-    elif isinstance(x, np.ndarray) and x.dtype.kind in "fiu":
-        wide = x.dtype.itemsize > 8  # long doubles, which torch lacks
-        native = np.float32 if x.dtype.kind in "iu" else np.float64 if wide else x.dtype.newbyteorder("=")
-        x = np.asarray(x, dtype=native)
-        x = x if x.flags.writeable and min(x.strides, default=1) >= 0 else x.copy()
-        tensor = torch.from_numpy(x)
-    else:
+def _as_floats(x, name: str) -> Array:
+    if is_tensor(x):
+        if x.is_complex() or str(x.dtype) == "torch.bool":
+            raise UserError(f"{name} must hold real numbers, not {x.dtype}")
+        return x.detach() if x.is_floating_point() else x.detach().float()
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
         kind = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise UserError(f"{name} must be a numpy array or torch tensor of real numbers, not {kind}")
-    if tensor.is_complex() or tensor.dtype == torch.bool:
-        raise UserError(f"{name} must hold real numbers, not {tensor.dtype}")
-    return tensor if tensor.is_floating_point() else tensor.float()
+    if x.dtype.kind in "iu":
+        return np.asarray(x, np.float32)
+    return np.asarray(x, np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="))  # torch has no long doubles
 
 
-def as_pair(x, y, least_rows: int = 1) -> tuple[Tensor, Tensor]:
-    """Two checked matrices of one width on one device; their row counts may differ.
+def as_pair(x, y, least_rows: int = 1) -> tuple[Array, Array]:
+    """Two checked matrices of one width, kind and device; their row counts may differ.
 
     Raises:
         UserError: as ``as_matrix``, or widths or devices differ.
@@ -104,12 +147,14 @@ def as_pair(x, y, least_rows: int = 1) -> tuple[Tensor, Tensor]:
     x, y = as_matrix(x, "x", least_rows), as_matrix(y, "y", least_rows)
     if x.shape[1] != y.shape[1]:
         raise UserError(f"x and y must be of one width; x is {tuple(x.shape)}, y is {tuple(y.shape)}")
-    if x.device != y.device:
-        raise UserError(f"x and y must be on one device; x is on {x.device}, y on {y.device}")
+    if is_tensor(x) or is_tensor(y):
+        x, y = as_tensor(x), as_tensor(y)
+        if x.device != y.device:
+            raise UserError(f"x and y must be on one device; x is on {x.device}, y on {y.device}")
     return x, y
 
 
-def as_unit_pair(x, y) -> tuple[Tensor, Tensor]:
+def as_unit_pair(x, y) -> tuple[Array, Array]:
     """``as_pair`` that also refuses rows that are not unit-norm."""
     x, y = as_pair(x, y)
     check_unit_rows(x, "x")
@@ -117,61 +162,90 @@ def as_unit_pair(x, y) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def check_unit_rows(x: Tensor, name: str = "x") -> None:
+def as_unit_tensors(x, y) -> tuple:
+    """``as_unit_pair`` as torch tensors."""
+    x, y = as_unit_pair(x, y)
+    return as_tensor(x), as_tensor(y)
+
+
+def check_unit_rows(x: Array, name: str = "x") -> None:
     """Refuses a matrix (n, d) with a row whose norm is further than 1e-3 from 1 (2**-8 in bfloat16).
 
     Raises:
         UserError: naming the first such row and its norm.
     """
-    tolerance = BFLOAT16_UNIT_TOLERANCE if x.dtype == torch.bfloat16 else UNIT_TOLERANCE
+    tolerance = BFLOAT16_UNIT_TOLERANCE if str(x.dtype) == "torch.bfloat16" else UNIT_TOLERANCE
     norms = row_norms(x)
-    off = (norms - 1).abs() > tolerance
+    off = abs(norms - 1) > tolerance
     if off.any():
-        row = int(off.nonzero()[0])
+        row = first_true(off)
         raise UserError(
             f"{name} must have unit-norm rows; row {row} has norm {norms[row]:.6g}"
             " (util.geometry.unit_rows divides every row by its norm)"
         )
 
 
-def row_norms(x: Tensor) -> Tensor:
+def row_norms(x: Array) -> Array:
     """Euclidean norm of every row of (n, d), in float64 (n,)."""
-    norms = torch.empty(len(x), dtype=torch.float64, device=x.device)
-    for start, block in blocks(x):
-        norms[start : start + len(block)] = torch.linalg.vector_norm(block.double(), dim=1)
-    return norms
+    if is_tensor(x):
+        torch = library(x)
+        parts = [torch.linalg.vector_norm(block.double(), dim=1) for _, block in blocks(x)]
+        return torch.cat(parts)
+    return np.concatenate([np.sqrt(np.einsum("ij,ij->i", part, part)) for part in (wide(b) for _, b in blocks(x))])
 
 
-def nonzero_norms(x: Tensor, name: str = "x") -> Tensor:
+def norms_in_range(norms: Array) -> Array:
+    """Whether each norm has a square and an inverse that are normal float64 numbers; NaN has not."""
+    return (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)
+
+
+def nonzero_norms(x: Array, name: str = "x") -> Array:
     """``row_norms`` of a checked matrix, all of them such that their squares are normal float64 numbers.
 
     Raises:
         UserError: a row is zero, or its norm is outside [1e-150, 1e150]; names the first.
     """
     norms = row_norms(x)
-    off = ~((norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM))
-    if off.any():
-        row = int(off.nonzero()[0])
+    usable = norms_in_range(norms)
+    if not usable.all():
+        row = first_true(~usable)
         if not x[row].any():
             raise UserError(f"{name}: row {row} is zero and has no direction; remove it")
         raise UserError(f"{name}: row {row} has a norm outside [1e-150, 1e150]; bring the rows to a common scale first")
     return norms
 
 
-def blocks(x: Tensor, rows: int = ROWS_PER_BLOCK):
+def first_true(mask: Array) -> int:
+    """The row of the first true entry."""
+    return int(library(mask).argwhere(mask)[0, 0])
+
+
+def blocks(x: Array, rows: int = ROWS_PER_BLOCK):
     """Yields (first row, view of up to ``rows`` rows) over the first axis."""
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows]
 
 
-def result_dtype(x: Tensor) -> torch.dtype:
+def result_dtype(x: Array):
     """The dtype of an array computed from ``x``: its own, but float32 for half precision."""
-    return x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+    kinds = library(x)
+    return x.dtype if x.dtype in (kinds.float32, kinds.float64) else kinds.float32
 
 
-def like(result: Tensor, original):
+def new_result(x: Array, shape: tuple[int, ...] | None = None) -> Array:
+    """An array to fill, of the kind and device of ``x`` and in its ``result_dtype``; by default of its shape."""
+    place = {"device": x.device} if is_tensor(x) else {}
+    return library(x).empty(tuple(shape or x.shape), dtype=result_dtype(x), **place)
+
+
+def as_result(values: Array, x: Array) -> Array:
+    """float64 values in the ``result_dtype`` of ``x``."""
+    return values.to(result_dtype(x)) if is_tensor(values) else values.astype(result_dtype(x), copy=False)
+
+
+def like(result: Array, original) -> Array:
     """``result`` as the kind of array that the caller gave: numpy for numpy, a tensor for a tensor."""
-    return result if isinstance(original, Tensor) else result.cpu().numpy()
+    return result if is_tensor(original) else to_numpy(result)
 
 
 def as_numbers(values, name: str) -> np.ndarray:
@@ -181,7 +255,7 @@ def as_numbers(values, name: str) -> np.ndarray:
         UserError: empty, not numbers, or not finite.
     """
     try:
-        array = np.atleast_1d(np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, np.float64))
+        array = np.atleast_1d(np.asarray(values.detach().cpu() if is_tensor(values) else values, np.float64))
     except (TypeError, ValueError):
         raise UserError(f"{name} must be numbers, not {values!r}") from None
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():

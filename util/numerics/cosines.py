@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from . import _cosine_kernel
-from .arrays import as_count, as_matrix, nonzero_norms, result_dtype
+from .arrays import Array, as_count, as_matrix, as_tensor, nonzero_norms, result_dtype
 
 FINE_BINS, FINE_PER_BIN = 2**16, 64
 """Least number of fine bins, in all and for each bin of the caller: what quartiles and edges are known to."""
@@ -59,7 +59,7 @@ class CosineStatistics:
     n_pairs: int
 
 
-def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineStatistics:
+def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
     """Mean, spread, quartiles and histogram of the cosines of all pairs of different rows.
 
     Args:
@@ -77,7 +77,7 @@ def cosine_statistics(x: Float[np.ndarray | Tensor, "n d"], bins=100) -> CosineS
     Paper: Figure 2 (a). Trap: self-pairs are excluded. Time O(n^2 d), memory O(nd) up to 32 MB of rows and O(1)
     beyond that.
     """
-    matrix = as_matrix(x, least_rows=2)
+    matrix = as_tensor(as_matrix(x, least_rows=2))
     n_bins, edges = _bins(bins)
     unit = _UnitRows(matrix)
     n_pairs = len(matrix) * (len(matrix) - 1) // 2

@@ -8,14 +8,24 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from ..errors import UserError
-from .arrays import ROWS_PER_BLOCK, SMALLEST_NORM, as_rows, row_blocks, rows_shape
-
-Array = np.ndarray | Tensor
+from .arrays import (
+    Array,
+    as_rows,
+    as_tensor,
+    blocks,
+    first_true,
+    is_tensor,
+    library,
+    norms_in_range,
+    row_blocks,
+    row_norms,
+    rows_shape,
+    to_numpy,
+    wide,
+)
 
 ALL_ONE = 1e-12
 """Sum of distances (1 - cosine)/2 below which all rows count as one: what is left is rounding."""
@@ -23,7 +33,7 @@ ALL_ONE = 1e-12
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the unit rows of one modality.
+    """Sums over one modality's unit-norm rows.
 
     Attributes:
         n: how many rows.
@@ -37,7 +47,7 @@ class Moments:
     longest: float
 
     def __add__(self, other: "Moments") -> "Moments":
-        """Of both sets of rows together."""
+        """Moments of both sets of rows together."""
         span = min(self.shortest, other.shortest), max(self.longest, other.longest)
         return Moments(self.n + other.n, self.total + other.total, *span)
 
@@ -48,7 +58,7 @@ class Moments:
 
     @property
     def mean_cosine(self) -> float:
-        """Over all pairs of different rows, in [-1/(n-1), 1]: (||total||^2 - n) / (n (n - 1)).
+        """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: (||total||^2 - n) / (n (n - 1)).
 
         Raises:
             UserError: fewer than two rows.
@@ -60,10 +70,10 @@ class Moments:
 
 @dataclass(frozen=True)
 class PairMoments:
-    """Of two modalities and the pairs between them.
+    """Sums over two modalities and the pairs between them.
 
     Attributes:
-        first, last: of each modality, rows counted once however many pairs they are in.
+        first, last: moments of each modality, rows counted once however many pairs they are in.
         pairs: how many pairs.
         matched: the sum of the cosines of the pairs; 0 where there are none.
     """
@@ -74,7 +84,7 @@ class PairMoments:
     matched: float
 
     def __add__(self, other: "PairMoments") -> "PairMoments":
-        """Of both parts together."""
+        """Moments of both parts together."""
         sums = self.pairs + other.pairs, self.matched + other.matched
         return PairMoments(self.first + other.first, self.last + other.last, *sums)
 
@@ -135,14 +145,19 @@ def pair_moments(
     (n, d), (m, width) = (rows_shape(part, name) for part, name in zip((x, y), names, strict=True))
     if d != width:
         raise UserError(f"{names[0]} and {names[1]} must be of one width; they are {(n, d)} and {(m, width)}")
+    if is_tensor(x) != is_tensor(y):
+        x, y = as_tensor(as_rows(x)), as_tensor(as_rows(y))
     if pairs is None or not _row_by_row(pairs, n, m):
         first, last = moments(x, names[0]), moments(y, names[1])  # refuses bad rows by their own numbers
         matched = 0.0 if pairs is None else _matched(x, y, pairs)
         return PairMoments(first, last, 0 if pairs is None else len(pairs), matched)
     firsts, lasts, sums = [], [], []
     for (start, block), (_, other) in zip(row_blocks(x, names[0]), row_blocks(y, names[1]), strict=True):
-        (first, rows), (last, others) = _block(block, names[0], start), _block(other, names[1], start)
-        firsts.append(first), lasts.append(last), sums.append(float((rows * others).sum()))
+        first, rows = _block(block, names[0], start)
+        last, others = _block(other, names[1], start)
+        firsts.append(first)
+        lasts.append(last)
+        sums.append(_dot(rows, others))
     return PairMoments(_merged(firsts), _merged(lasts), n, math.fsum(sums))
 
 
@@ -153,25 +168,33 @@ def _row_by_row(pairs: np.ndarray, n: int, m: int) -> bool:
 def _matched(x: Array, y: Array, pairs: Array) -> float:
     """Sum of the cosines of the pairs, a block of pairs at a time."""
     sums = []
-    for start in range(0, len(pairs), ROWS_PER_BLOCK):
-        first, last = pairs[start : start + ROWS_PER_BLOCK].T
-        sums.append(float((_block(as_rows(x[first]), "x", 0)[1] * _block(as_rows(y[last]), "y", 0)[1]).sum()))
+    for _, some in blocks(pairs):
+        first, last = some.T
+        sums.append(_dot(_block(as_rows(x[first]), "x", 0)[1], _block(as_rows(y[last]), "y", 0)[1]))
     return math.fsum(sums)
 
 
-def _block(rows: Tensor, name: str, start: int) -> tuple[Moments, Tensor]:
+def _dot(x: Array, y: Array) -> float:
+    return float((x * y).sum()) if is_tensor(x) else float(np.einsum("ij,ij->", x, y))
+
+
+def _block(rows: Array, name: str, start: int) -> tuple[Moments, Array]:
     """Moments of some rows, and the rows made unit, in float64."""
-    wide = rows.double()
-    norms = torch.linalg.vector_norm(wide, dim=1)
-    off = ~((norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM))  # NaN too
-    if off.any():
-        row = int(off.nonzero()[0])
-        reason = "is zero and has no direction" if not rows[row].any() else "holds a value that is not finite"
-        if torch.isfinite(rows[row]).all() and rows[row].any():
-            reason = "has a norm outside [1e-150, 1e150]"
-        raise UserError(f"{name}: row {start + row} {reason}; remove or mend it")
-    unit = wide.div_(norms[:, None]) if wide is not rows else wide / norms[:, None]
-    return Moments(len(rows), unit.sum(0).cpu().numpy(), float(norms.min()), float(norms.max())), unit
+    unit = wide(rows)
+    norms = row_norms(unit)
+    usable = norms_in_range(norms)
+    if not usable.all():
+        row = first_true(~usable)
+        finite = bool(library(rows).isfinite(rows[row]).all())
+        reason = "is zero and has no direction" if not rows[row].any() else "has a norm outside [1e-150, 1e150]"
+        raise UserError(
+            f"{name}: row {start + row} {reason if finite else 'holds a value that is not finite'}; remove or mend it"
+        )
+    if unit is rows:
+        unit = unit / norms[:, None]
+    else:
+        unit /= norms[:, None]  # a copy already
+    return Moments(len(rows), to_numpy(unit.sum(0)), float(norms.min()), float(norms.max())), unit
 
 
 def _merged(parts: list[Moments]) -> Moments:

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UserError
-from ..geometry import Array
-from .arrays import as_matrix, as_unit_pair, like, result_dtype
+from .arrays import Array, as_matrix, as_tensor, as_unit_tensors, like, result_dtype
 
 ORTHOGONAL_TOLERANCE = 1e-4
 """How far an entry of R^T R may be from the identity's; float32 leaves about 1e-6."""
@@ -35,7 +34,7 @@ def orthogonal_map(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Float[Arra
     centred. Traps: a rotation keeps the norm of the text centroid, so a gap of at least the difference of the
     centroids' norms remains; with fewer pairs than d, R is not unique and says little of other pairs.
     """
-    a, b = as_unit_pair(x, y)
+    a, b = as_unit_tensors(x, y)
     if len(a) != len(b):
         raise UserError(f"a Procrustes map needs pairs; x has {len(a)} rows and y {len(b)}")
     turn = scipy.linalg.orthogonal_procrustes(b.double().cpu().numpy(), a.double().cpu().numpy())[0]
@@ -65,7 +64,7 @@ def as_text_map(text_map, like_rows: Tensor) -> Float[Tensor, "d d"]:
     Raises:
         UserError: not a finite square matrix, or not orthogonal.
     """
-    matrix = as_matrix(text_map, "text_map").double()
+    matrix = as_tensor(as_matrix(text_map, "text_map")).double()
     if matrix.shape[0] != matrix.shape[1]:
         raise UserError(f"text_map must be square; its shape is {tuple(matrix.shape)}")
     off = (matrix.T @ matrix - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)).abs().max()

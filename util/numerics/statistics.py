@@ -8,12 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from ..errors import UserError
-from .arrays import as_count, as_numbers
-
-Array = np.ndarray | Tensor
+from .arrays import Array, as_count, as_numbers
 
 COUNTS_PER_BLOCK = 1 << 22
 """Counts of ``bootstrap_counts`` that are in memory at a time: 32 MiB of int64."""

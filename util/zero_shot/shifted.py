@@ -20,8 +20,8 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from ..errors import UserError
-from ..geometry import Array, Side, project, resolve_direction, shifted_norms, side_amounts
-from ..numerics.arrays import as_numbers, as_unit_pair, blocks
+from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
+from ..numerics.arrays import Array, as_numbers, as_unit_tensors, blocks
 from . import _kernel
 from .metrics import as_indices
 
@@ -114,7 +114,7 @@ def predict(
     Returns:
         int32 numpy array (k, n), the row of ``y`` with the highest shifted cosine; of equal ones the lowest.
     """
-    a, b = as_unit_pair(x, y)
+    a, b = as_unit_tensors(x, y)
     unknown = torch.zeros(len(a), dtype=torch.int64, device=a.device)
     return _classified(_Shifted.of(a, b, shifts, direction, side), unknown).predicted
 
@@ -145,7 +145,7 @@ def classify(
 
     Paper: Table 1. Time: one product, and k comparisons for each of its entries; memory: a block of rows times c.
     """
-    a, b = as_unit_pair(x, y)
+    a, b = as_unit_tensors(x, y)
     true = as_indices(labels, "labels", len(a), "row of x", len(b), "classes")
     return _classified(_Shifted.of(a, b, shifts, direction, side), torch.as_tensor(true, device=a.device))
 
@@ -186,7 +186,7 @@ def binary_margins(
 
     Paper: Table 1, Hateful Memes.
     """
-    a, b = as_unit_pair(x, y)
+    a, b = as_unit_tensors(x, y)
     if len(b) != 2:
         raise UserError(f"y must have two rows, the classes 0 and 1; it has {len(b)}")
     moved = _Shifted.of(a, b, shifts, direction, side)
@@ -221,7 +221,7 @@ def retrieve(
     Time: one product, and k comparisons both ways for each of its entries; memory: one tile of the product and
     O(k (n + m)). Trap: the default direction counts an image once, whatever its texts.
     """
-    a, b = as_unit_pair(x, y)
+    a, b = as_unit_tensors(x, y)
     items = as_indices(item_of, "item_of", len(b), "row of y", len(a), "rows of x")
     texts = np.bincount(items, minlength=len(a))
     if not texts.all():
