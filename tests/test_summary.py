@@ -73,7 +73,7 @@ def test_a_measured_number_has_a_row_for_each_data_set_with_value_interval_and_n
         ("figure_3.gap_distance", None, False, "not run"),
         (LAYERS, False, False, "no"),
         ("theorem_1.bounded", True, False, "yes"),
-        ("mismatched_pairs.ring.matched", True, False, "yes"),
+        ("mismatched_pairs.dial.matched", True, False, "shown"),
         ("table_2.as_the_paper_prints.accuracy_drop", False, True, "paper is wrong"),
         ("table_2.as_the_paper_prints.accuracy_drop", True, True, "yes"),
     ],
