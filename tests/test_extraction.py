@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from util import UserError, parts
+from util import UserError, extraction_parts
 from util.corpora.captioned import Captioned, picture
 from util.extraction import MOST_SKIPPED, cache_path, class_embeddings, embed_images, extract
 from util.files import cache_folder
@@ -261,7 +261,7 @@ def same(one, other):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of four images."""
-    monkeypatch.setattr(parts, "ITEMS", 4)
+    monkeypatch.setattr(extraction_parts, "ITEMS", 4)
 
 
 def part_files(tmp_path):
@@ -315,7 +315,7 @@ def test_parts_make_the_rows_of_one_long_run_whatever_cannot_be_read(monkeypatch
     captioned = pictures(range(1, 18), damaged)
     made = []
     for about in (items, 1000):
-        monkeypatch.setattr(parts, "ITEMS", about)
+        monkeypatch.setattr(extraction_parts, "ITEMS", about)
         made.append(embed(ByPlace(), captioned, batch, cache=False, most_skipped=1, say=lambda line: None))
     assert same(*made)
     assert made[0][1].tolist() == [level - 1 for level in range(1, 18) if level not in damaged]

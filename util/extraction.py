@@ -1,10 +1,11 @@
-"""From items to embeddings, once: the result is kept under a key made of all its settings.
+"""From items to embeddings, once: the result is cached under a key made of all its settings.
 
-Images are encoded in parts of some 512, each kept as it is done (``util.parts``): a run that was killed goes on from
-there, to the same bits. Videos and sequences, whose batches the tower makes, are one part.
+Images are encoded in parts of about 512, each stored as it is done: a run that was killed goes on from there, to the
+same bits. Videos and sequences, whose batches the tower makes, are one part.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from . import parts
 from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
 from .errors import UserError
+from .extraction_parts import Part, Work, refuse_many, run
 from .files import cached_path
 
 FORMAT = 2
@@ -69,23 +70,24 @@ def extract(
             f"{encoder.name} embeds {_words(encoder.non_text.modality)}, "
             f"but the data are {_words(captioned.modality)}; choose an encoder of the same modality"
         )
-    if batch_size is None:
-        batch_size = BATCH.get(captioned.modality)
-    settings = _settings(encoder, captioned.source, batch_size)
-    path, folder = cache_path(settings), parts_folder(settings) if cache else None
+    words = _words(captioned.modality)
+    work, settings = _work(encoder, captioned, batch_size, words, most_skipped)
+    path, folder = cache_path(settings), cached_path("parts", settings)
     if cache and (found := _cached(path, settings, say)):
-        _refuse_many(found, captioned, most_skipped)
-        parts.drop(folder)  # of a run that was killed between storing the whole and this
+        skipped = found.source["data"]["skipped"][len(captioned.source.get("skipped", ())) :]
+        refuse_many(skipped, len(captioned), words, most_skipped, len(captioned))
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed between storing the whole and this
         return found
-    embeddings, folder = _encode(encoder, captioned, batch_size, settings, folder, say, most_skipped)
-    if folder is None:
+    part, written = run(work, folder if cache else None, say)
+    embeddings = _with_captions(encoder, captioned, work, part, settings, say)
+    if written is None:
         return embeddings
     try:
         embeddings.save(path)
     except UserError as error:
         say(f"[extraction] not kept for the next time: {error}")
         return embeddings
-    parts.drop(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     return _cached(path, settings, say) or embeddings  # read back: the first run gives what the next ones will
 
 
@@ -99,14 +101,13 @@ def embed_images(
     say: Callable[[str], None] = print,
     most_skipped: float = MOST_SKIPPED,
 ) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "k"], list[str]]:
-    """Embeddings of images without captions, in parts that are kept in the cache as each is done.
+    """Embeddings of images without captions, in parts that are cached as each is done.
 
     Args:
         pair: its image tower is used.
         openers: n functions without arguments, each of which gives an image or raises ``Unreadable``.
         ids: n names.
-        source: what the images are, a hash of them included: with the encoder's settings and the batch size this is
-            the key under which the parts are kept.
+        source: what the images are, a hash of them included; part of the key of the cache.
         batch_size: how many go through the tower at a time; None: 64.
         cache: whether to read and write the cache folder; one that cannot be written is named and done without.
         say: takes one line about skipped images or the cache.
@@ -122,15 +123,13 @@ def embed_images(
     """
     if pair.non_text.modality != "image":
         raise UserError(f"{pair.name} embeds {_words(pair.non_text.modality)}, not images; choose another encoder")
-    if batch_size is None:
-        batch_size = BATCH["image"]
-    settings = _settings(pair, source, batch_size)
-    work = _work(pair, openers, ids, "image", batch_size, most_skipped, "images")
-    done, _ = parts.run(work, parts_folder(settings) if cache else None, say)
-    skipped = work.named(done.skipped)
+    images = Captioned("image", openers, ids, [], np.empty(0, np.int64), source)
+    work, settings = _work(pair, images, batch_size, "images", most_skipped)
+    part, _ = run(work, cached_path("parts", settings) if cache else None, say)
+    skipped = work.lines(part.skipped)
     if skipped:
         say(f"[extraction] {len(skipped)} of {len(ids)} images left out, first {skipped[0]}")
-    return done.rows, done.kept, skipped
+    return part.rows, part.item_of, skipped
 
 
 def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float[np.ndarray, "c d"]:
@@ -163,19 +162,39 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
     return (means / norms).astype(np.float32)
 
 
-def _settings(encoder: EncoderPair, source: Mapping, batch_size: int | None) -> dict:
-    settings = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(source), "batch": batch_size}
-    return json.loads(json.dumps(settings))
-
-
 def cache_path(settings: dict) -> Path:
-    """Where the embeddings of these settings are kept."""
+    """Where the embeddings of these settings are cached."""
     return cached_path("embeddings", settings, ".safetensors")
 
 
-def parts_folder(settings: dict) -> Path:
-    """Where the parts of an extraction of these settings are kept."""
-    return cached_path("parts", settings)
+def _work(
+    encoder: EncoderPair, items: Captioned, batch_size: int | None, words: str, most_skipped: float | None
+) -> tuple[Work, dict]:
+    """How the items are encoded, and everything that the result depends on."""
+    if batch_size is None:
+        batch_size = BATCH.get(items.modality)
+    settings = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
+    whole_batches = batch_size if items.modality in BATCH else None
+
+    def encode(some) -> np.ndarray:
+        return encoder.encode_non_text(some, batch_size)
+
+    work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped)
+    return work, json.loads(json.dumps(settings))
+
+
+def _with_captions(
+    encoder: EncoderPair, captioned: Captioned, work: Work, part: Part, settings: dict, say: Callable[[str], None]
+) -> Embeddings:
+    """The rows of the items beside those of their captions."""
+    readable = captioned.without(part.skipped)
+    if part.skipped:
+        count = f"{len(part.skipped)} of {len(captioned)} {work.words}"
+        say(f"[extraction] {count} left out with their captions, first {work.lines(part.skipped)[0]}")
+    texts = encoder.encode_texts(readable.captions, settings["batch"])
+    pairs = np.stack([readable.item_of, np.arange(len(readable.captions))], axis=1)
+    source = {"settings": settings, "data": dict(readable.source)}
+    return Embeddings.of({captioned.modality: part.rows, "text": texts}, pairs, source=source)
 
 
 def _cached(path: Path, settings: dict, say: Callable[[str], None]) -> Embeddings | None:
@@ -188,41 +207,6 @@ def _cached(path: Path, settings: dict, say: Callable[[str], None]) -> Embedding
         say(f"[extraction] not used, made again: {error}")
         return None
     return found if found.source.get("settings") == settings else None
-
-
-def _refuse_many(found: Embeddings, captioned: Captioned, most_skipped: float | None) -> None:
-    """Stops where more items were left out of stored embeddings than are accepted now."""
-    named = found.source["data"]["skipped"][len(captioned.source.get("skipped", ())) :]
-    parts.refuse_many(named, len(captioned), _words(captioned.modality), most_skipped, len(captioned))
-
-
-def _encode(
-    encoder: EncoderPair,
-    captioned: Captioned,
-    batch_size: int | None,
-    settings: dict,
-    folder: Path | None,
-    say: Callable[[str], None],
-    most_skipped: float | None,
-) -> tuple[Embeddings, Path | None]:
-    """The embeddings, and the folder of their parts where those could be kept."""
-    words = _words(captioned.modality)
-    work = _work(encoder, captioned.openers, captioned.ids, captioned.modality, batch_size, most_skipped, words)
-    done, folder = parts.run(work, folder, say)
-    kept = captioned.without(done.skipped)
-    if done.skipped:
-        first = work.named(done.skipped)[0]
-        say(f"[extraction] {len(done.skipped)} of {len(captioned)} {words} left out with their captions, first {first}")
-    texts = encoder.encode_texts(kept.captions, batch_size)
-    pairs = np.stack([kept.item_of, np.arange(len(kept.captions))], axis=1)
-    source = {"settings": settings, "data": dict(kept.source)}
-    return Embeddings.of({captioned.modality: done.rows, "text": texts}, pairs, source=source), folder
-
-
-def _work(encoder, openers, ids, modality: str, batch_size: int | None, most_skipped, words: str) -> parts.Work:
-    whole_batches = modality in BATCH and batch_size is not None
-    items = parts.part_items(batch_size) if whole_batches else None
-    return parts.Work(openers, ids, lambda some: encoder.encode_non_text(some, batch_size), words, items, most_skipped)
 
 
 def _words(modality: str) -> str:

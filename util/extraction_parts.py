@@ -1,0 +1,193 @@
+"""Rows of many items, encoded part by part, so that a run that was killed resumes at the next part.
+
+A part holds the next so many items that can be read, wherever those are. Batches are therefore those of one long run,
+and the rows are the same to the bit.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from .corpora.captioned import Unreadable
+from .errors import UserError
+from .files import replacing
+
+ITEMS = 512
+"""About how many items a part holds; a whole number of batches."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of some of n items.
+
+    Attributes:
+        rows: float32 (k, d).
+        item_of: int64 (k,), ascending: the number of the item that each row belongs to.
+        skipped: numbers of the items that could not be read, and why.
+        end: the first item that was not looked at.
+    """
+
+    rows: Float[np.ndarray, "k d"]
+    item_of: Int[np.ndarray, "k"]
+    skipped: dict[int, str]
+    end: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """The items to encode, and how.
+
+    Attributes:
+        openers: n functions without arguments, each of which gives one item or raises ``Unreadable``.
+        ids: n names.
+        encode: an iterable of items to rows (k, d), one for each.
+        words: what the items are called in messages, in the plural.
+        batch_size: a part is a whole number of such batches; None: all items are one part.
+        most_skipped: share of the items that may be unreadable; None: any.
+    """
+
+    openers: Sequence[Callable[[], Any]]
+    ids: Sequence[str]
+    encode: Callable[[Iterator], np.ndarray]
+    words: str
+    batch_size: int | None = None
+    most_skipped: float | None = None
+
+    def lines(self, skipped: Mapping[int, str]) -> list[str]:
+        """A line "name: reason" for each of these items, in their order."""
+        return [f"{self.ids[number]}: {reason}" for number, reason in sorted(skipped.items())]
+
+
+def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> tuple[Part, Path | None]:
+    """The rows of all items that can be read, as one part; parts found in the folder are not made again.
+
+    Args:
+        work: the items and how they are encoded.
+        folder: where the parts of exactly this work are stored; None: nowhere.
+        say: takes a line about a part that is damaged, and one where the folder cannot be written.
+
+    Returns:
+        the rows, and the folder; None in its place where it could not be written.
+
+    Raises:
+        UserError: no items, none that can be read, more unreadable ones than are accepted, or as ``work.encode``.
+    """
+    total, start = len(work.openers), 0
+    if not total:
+        raise UserError(f"there are no {work.words} to encode")
+    parts: list[Part] = []
+    skipped: dict[int, str] = {}
+    with tqdm(total=total, desc=f"{work.words}, in parts", leave=False, delay=2) as bar:
+        while start < total:
+            path = None if folder is None else folder / f"{len(parts):06d}.safetensors"
+            part = _stored(path, start, total, say) if path else None
+            if part is None:
+                part = _encoded(work, start)
+                folder = folder if path and _is_saved(part, start, path, say) else None
+            parts.append(part)
+            skipped |= part.skipped
+            refuse_many(work.lines(skipped), total, work.words, work.most_skipped, part.end)
+            bar.update(part.end - start)
+            start = part.end
+    rows = np.concatenate([part.rows for part in parts if len(part.rows)])
+    return Part(rows, np.concatenate([part.item_of for part in parts]), skipped, total), folder
+
+
+def refuse_many(lines: Sequence[str], total: int, words: str, most_skipped: float | None, seen: int) -> None:
+    """Stops where more items are unreadable than are accepted.
+
+    Args:
+        lines: one for each unreadable item, in their order.
+        total: all items.
+        words: what they are called.
+        most_skipped: the share of them that may be unreadable; None: any but all.
+        seen: how many were looked at.
+
+    Raises:
+        UserError: more than that, or all; says how many, and the first.
+    """
+    if lines and len(lines) == total:
+        raise UserError(f"none of the {total} {words} can be read, first {lines[0]}")
+    if most_skipped is not None and len(lines) > most_skipped * total:
+        so_far = f", of {seen} looked at," if seen < total else ""
+        raise UserError(
+            f"{len(lines)} of {total} {words}{so_far} cannot be read, more than {most_skipped:.0%}: first {lines[0]}; "
+            "fetch them again, or leave them out of the data"
+        )
+
+
+def _encoded(work: Work, start: int) -> Part:
+    """The part that begins at an item."""
+    most = None if work.batch_size is None else work.batch_size * max(1, ITEMS // work.batch_size)
+    skipped: dict[int, str] = {}
+    taken: list[int] = []
+
+    def readable() -> Iterator:
+        for number in range(start, len(work.openers)):
+            if len(taken) == most:
+                return
+            try:
+                item = work.openers[number]()
+            except Unreadable as error:
+                skipped[number] = str(error)
+            else:
+                taken.append(number)
+                yield item
+
+    items, rows = readable(), np.empty((0, 0), np.float32)
+    try:
+        if (first := next(items, None)) is not None:
+            rows = np.asarray(work.encode(chain([first], items)), np.float32)
+    except UserError as error:
+        where = f" (counted from number {start} of the {work.words})" if start else ""
+        raise UserError(f"{error}{where}") from error
+    if len(rows) != len(taken):
+        raise UserError(f"{len(taken)} {work.words} were read, but the encoder gave {len(rows)} rows")
+    return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
+
+
+def _is_saved(part: Part, start: int, path: Path, say: Callable[[str], None]) -> bool:
+    """Stores a part; says so where it cannot be."""
+    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
+    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _digest(arrays)}
+    try:
+        with replacing(path) as temporary:
+            save_file(arrays, temporary, metadata={"part": json.dumps(about)})
+    except UserError as error:
+        say(f"[extraction] not kept for the next time: {error}")
+        return False
+    return True
+
+
+def _stored(path: Path, start: int, total: int, say: Callable[[str], None]) -> Part | None:
+    """The part of a file, if it is whole and begins where it should."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["part"])
+            arrays = {name: file.get_tensor(name) for name in ("rows", "item_of")}
+        if about["sha256"] != _digest(arrays) or not start == about["start"] < about["end"] <= total:
+            raise ValueError("its content is not what was stored")
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        say(f"[extraction] {path}: not a whole part, made again ({str(error).splitlines()[0]})")
+        return None
+    return Part(**arrays, skipped={int(number): why for number, why in about["skipped"].items()}, end=about["end"])
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    found = hashlib.sha256()
+    for name, array in arrays.items():
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
