@@ -8,14 +8,23 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from .. import geometry
 from ..errors import UserError
-from ..geometry import Array
-from ..numerics.arrays import as_matrix, as_numbers, blocks, check_unit_rows, like, nonzero_norms, result_dtype
+from ..numerics.arrays import (
+    Array,
+    as_matrix,
+    as_numbers,
+    blocks,
+    check_unit_rows,
+    like,
+    new_result,
+    nonzero_norms,
+    on,
+    row_norms,
+    wide,
+)
 from ..numerics.moments import PairMoments, pair_moments
 
 Modality = Literal["x", "y"]
@@ -79,7 +88,7 @@ class Intervention(ABC):
         Raises:
             UserError: neither is given, rows of another width or not unit-norm, a row that comes to zero.
         """
-        return self._each(x, y, self._there)
+        return self._each(x, y, self._apply)
 
     def inverse(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
         """The unit rows that ``transform`` brings to these; arguments and answer as there.
@@ -87,7 +96,7 @@ class Intervention(ABC):
         Raises:
             UserError: as ``transform``, or there is no inverse; says why.
         """
-        return self._each(x, y, self._back)
+        return self._each(x, y, self._invert)
 
     def effect(
         self, x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarray, "p 2"] | None = None
@@ -112,7 +121,7 @@ class Intervention(ABC):
         others = {*self.array_names, "about"}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
 
-    def _each(self, x, y, work: Callable[[Tensor, Modality], Tensor]) -> Moved:
+    def _each(self, x, y, work: Callable[[Array, Modality], Array]) -> Moved:
         if x is None and y is None:
             raise UserError("give rows of the first modality (x), of text (y), or both")
         return tuple(
@@ -120,7 +129,7 @@ class Intervention(ABC):
             for name, rows in (("x", x), ("y", y))
         )
 
-    def _checked(self, rows, name: Modality) -> Tensor:
+    def _checked(self, rows, name: Modality) -> Array:
         matrix = as_matrix(rows, name)
         if matrix.shape[1] != self.width:
             raise UserError(f"{name}: the calibration is for d = {self.width}, these rows have {matrix.shape[1]}")
@@ -128,15 +137,15 @@ class Intervention(ABC):
         return matrix
 
     @abstractmethod
-    def _there(self, rows: Tensor, name: Modality) -> Tensor:
+    def _apply(self, rows: Array, name: Modality) -> Array:
         """Checked rows of one modality, moved."""
 
     @abstractmethod
-    def _back(self, rows: Tensor, name: Modality) -> Tensor:
+    def _invert(self, rows: Array, name: Modality) -> Array:
         """Checked rows of one modality as they were before."""
 
 
-def moved(x: Tensor, step: Float[np.ndarray, "d"], name: str) -> Tensor:
+def moved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
     """Every row plus ``step``, put back on the sphere: one side of ``util.geometry.shift``.
 
     Raises:
@@ -148,11 +157,11 @@ def moved(x: Tensor, step: Float[np.ndarray, "d"], name: str) -> Tensor:
     try:
         return geometry.shift(x, x[:1], length, -step, side="first")[0]
     except UserError:
-        row = int(torch.linalg.vector_norm(x.double() + torch.tensor(step, device=x.device), dim=1).argmin())
+        row = int(row_norms(wide(x) + on(step, x)).argmin())
         raise UserError(f"{name}: row {row} comes to zero, where it has no direction; remove it") from None
 
 
-def unmoved(x: Tensor, step: Float[np.ndarray, "d"], name: str) -> Tensor:
+def unmoved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
     """The unit rows that ``moved`` brings to these.
 
     The row before lies on the ray of the row after: x = t x' - step with |x| = 1 and t > 0, a quadratic in t with the
@@ -168,17 +177,16 @@ def unmoved(x: Tensor, step: Float[np.ndarray, "d"], name: str) -> Tensor:
             f"{name}: a step of {np.linalg.norm(step):.4g} has no inverse: from 1 on, two rows may come to one"
             " direction; keep the rows as they were"
         )
-    out = torch.empty(x.shape, dtype=result_dtype(x), device=x.device)
-    along = torch.tensor(step, device=x.device)
+    out, along = new_result(x), on(step.copy(), x)
     for start, block in blocks(x):
-        rows = geometry.unit_rows(block.double())
+        rows = geometry.unit_rows(wide(block))
         p = rows @ along
-        t = p + (p.square() + left).sqrt()
+        t = p + (p**2 + left) ** 0.5
         out[start : start + len(block)] = geometry.unit_rows(t[:, None] * rows - along)
     return out
 
 
-def renormalised(rows: Tensor, name: str) -> Tensor:
+def renormalised(rows: Array, name: str) -> Array:
     """``util.geometry.unit_rows``, which does not know what its rows are called."""
     nonzero_norms(rows, name)
     return geometry.unit_rows(rows)

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from ..errors import UserError
-from ..geometry import Array, unit_rows
-from ..numerics.arrays import as_count, as_unit_pair, blocks, result_dtype
+from ..geometry import unit_rows
+from ..numerics.arrays import Array, as_count, as_unit_pair, blocks, new_result, to_numpy, wide
 from ..numerics.moments import moments
 from .intervention import Intervention, Modality, Moved, counted, renormalised
 
@@ -36,7 +34,7 @@ class Procrustes(Intervention):
     def __post_init__(self) -> None:
         from ..numerics.procrustes import as_text_map
 
-        turn = as_text_map(self.rotation, torch.empty(0, dtype=torch.float64)).numpy().copy()
+        turn = to_numpy(as_text_map(self.rotation)).copy()
         turn.setflags(write=False)
         object.__setattr__(self, "rotation", turn)
 
@@ -57,22 +55,21 @@ class Procrustes(Intervention):
         from ..numerics.procrustes import orthogonal_map
 
         a, b = as_unit_pair(x, y)
-        turn = orthogonal_map(unit_rows(a.double()), unit_rows(b.double())).cpu().numpy()
+        turn = to_numpy(orthogonal_map(unit_rows(wide(a)), unit_rows(wide(b))))
         return cls(rotation=turn, about=counted(a, b, about))
 
-    def _there(self, rows: Tensor, name: Modality) -> Tensor:
+    def _apply(self, rows: Array, name: Modality) -> Array:
         return self._turned(rows, name, self.rotation)
 
-    def _back(self, rows: Tensor, name: Modality) -> Tensor:
+    def _invert(self, rows: Array, name: Modality) -> Array:
         return self._turned(rows, name, self.rotation.T)
 
-    def _turned(self, rows: Tensor, name: Modality, rotation: np.ndarray) -> Tensor:
+    def _turned(self, rows: Array, name: Modality, rotation: np.ndarray) -> Array:
         from ..numerics.procrustes import mapped
 
-        out = torch.empty(rows.shape, dtype=result_dtype(rows), device=rows.device)
-        turn = torch.tensor(rotation, device=rows.device) if name == "y" else None
+        out, turn = new_result(rows), rotation if name == "y" else None
         for start, block in blocks(rows):
-            out[start : start + len(block)] = renormalised(mapped(block.double(), turn), name)
+            out[start : start + len(block)] = renormalised(mapped(wide(block), turn), name)
         return out
 
 
@@ -101,9 +98,9 @@ class Ablation(Intervention):
         fits = given.ndim == 1 and given.dtype.kind in "iu" and 1 <= given.size < d
         if not fits or given.min() < 0 or given.max() >= d or len(np.unique(given)) < given.size:
             raise UserError(f"dimensions must be 1 to {d - 1} different whole numbers from 0 to {d - 1}")
-        kept = given.astype(np.int64)
-        kept.setflags(write=False)
-        object.__setattr__(self, "dimensions", kept)
+        deleted = given.astype(np.int64)
+        deleted.setflags(write=False)
+        object.__setattr__(self, "dimensions", deleted)
         object.__setattr__(self, "dim", d)
 
     @property
@@ -134,13 +131,12 @@ class Ablation(Intervention):
         order = np.argsort(-np.abs(gap), kind="stable")
         return cls(dimensions=order[:dimensions], dim=d, about=counted(a, b, about))
 
-    def _there(self, rows: Tensor, name: Modality) -> Tensor:
-        kept = np.setdiff1d(np.arange(self.dim), self.dimensions)
-        return renormalised(rows[:, torch.tensor(kept, device=rows.device)], name)
+    def _apply(self, rows: Array, name: Modality) -> Array:
+        return renormalised(rows[:, np.setdiff1d(np.arange(self.dim), self.dimensions)], name)
 
     def inverse(self, x=None, y=None) -> Moved:
         """Raises a UserError: what was deleted is gone."""
-        return self._back(x, "x")
+        return self._invert(x, "x")
 
-    def _back(self, rows: Tensor, name: Modality) -> Tensor:
+    def _invert(self, rows: Array, name: Modality) -> Array:
         raise UserError(f"an ablation has no inverse: the {len(self.dimensions)} dimensions that it deleted are gone")

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from ..errors import UserError
-from ..geometry import Array, Side, resolve_direction, side_amounts
-from ..numerics.arrays import as_unit_pair
+from ..geometry import Side, resolve_direction, side_amounts
+from ..numerics.arrays import Array, as_unit_pair, to_numpy
 from ..numerics.moments import moments
 from .intervention import Intervention, Modality, counted, moved, number, unmoved, vector
 
@@ -29,12 +28,12 @@ class _Move(Intervention):
     def _steps(self, name: Modality) -> tuple[np.ndarray, ...]:
         """What is added to the rows of a modality, in order; they are renormalised after each."""
 
-    def _there(self, rows: Tensor, name: Modality) -> Tensor:
+    def _apply(self, rows: Array, name: Modality) -> Array:
         for step in self._steps(name):
             rows = moved(rows, step, name)
         return rows
 
-    def _back(self, rows: Tensor, name: Modality) -> Tensor:
+    def _invert(self, rows: Array, name: Modality) -> Array:
         for step in reversed(self._steps(name)):
             rows = unmoved(rows, step, name)
         return rows
@@ -47,11 +46,12 @@ class Shift(_Move):
     Attributes:
         direction: float64 (d,), unit norm; one that is given longer or shorter is made unit.
         amount: the paper's delta, in units of the direction: positive closes the gap along it.
-        side: "both" moves x by -amount/2 and y by +amount/2, "first" x by -amount alone.
+        side: "both" moves x by -amount/2 and y by +amount/2, "first" x by -amount alone, "second" y by
+            +amount alone.
         gap_vector: float64 (d,), that of the rows it was fitted on; None where it was not fitted.
         about: where they come from.
 
-    The inverse is exact while no modality moves by 1 or more: |amount| < 2 for "both", < 1 for "first". Paper: section
+    The inverse is exact while no modality moves by 1 or more: |amount| < 2 for "both", < 1 for one side. Paper: section
     4.2, Figure 3 and Table 1 ("both"), Table 2 ("first").
     """
 
@@ -100,7 +100,7 @@ class Shift(_Move):
             UserError: rows that are not unit-norm, unequal widths, a zero gap without a direction.
         """
         a, b = as_unit_pair(x, y)
-        unit = resolve_direction(a, b, direction).cpu().numpy()
+        unit = to_numpy(resolve_direction(a, b, direction))
         gap = moments(a).centroid - moments(b).centroid
         amount = float(gap @ unit) if amount is None else amount
         return cls(direction=unit, amount=amount, side=side, gap_vector=gap, about=counted(a, b, about))

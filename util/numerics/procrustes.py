@@ -1,15 +1,17 @@
 """The orthogonal Procrustes map that amends the gap at initialisation: texts turned onto the images they pair with."""
 
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.linalg
-import torch
+import scipy
 from jaxtyping import Float
-from torch import Tensor
 
 from ..errors import UserError
-from .arrays import Array, as_matrix, as_tensor, as_unit_tensors, like, result_dtype
+from .arrays import Array, as_matrix, as_result, as_tensor, as_unit_pair, is_tensor, like, on, to_numpy, wide
+
+if TYPE_CHECKING:
+    import torch
 
 ORTHOGONAL_TOLERANCE = 1e-4
 """How far an entry of R^T R may be from the identity's; float32 leaves about 1e-6."""
@@ -34,11 +36,11 @@ def orthogonal_map(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Float[Arra
     centred. Traps: a rotation keeps the norm of the text centroid, so a gap of at least the difference of the
     centroids' norms remains; with fewer pairs than d, R is not unique and says little of other pairs.
     """
-    a, b = as_unit_tensors(x, y)
+    a, b = as_unit_pair(x, y)
     if len(a) != len(b):
         raise UserError(f"a Procrustes map needs pairs; x has {len(a)} rows and y {len(b)}")
-    turn = scipy.linalg.orthogonal_procrustes(b.double().cpu().numpy(), a.double().cpu().numpy())[0]
-    return like(torch.from_numpy(turn).to(result_dtype(a)).to(a.device), x)
+    turn = scipy.linalg.orthogonal_procrustes(to_numpy(wide(b)), to_numpy(wide(a)))[0]
+    return like(as_result(on(turn, a), a), x)
 
 
 def mapped(rows: Float[Array, "n d"], text_map: Float[Array, "d d"] | None) -> Float[Array, "n d"]:
@@ -53,27 +55,27 @@ def mapped(rows: Float[Array, "n d"], text_map: Float[Array, "d d"] | None) -> F
         return rows
     if len(text_map) != rows.shape[1]:
         raise UserError(f"text_map is {tuple(text_map.shape)}, but the texts have {rows.shape[1]} numbers")
-    if isinstance(rows, Tensor):
-        return rows @ torch.as_tensor(text_map).to(rows)
+    if is_tensor(rows):
+        return rows @ as_tensor(text_map).to(rows)
     return rows @ np.asarray(text_map, dtype=rows.dtype)
 
 
-def as_text_map(text_map, like_rows: Tensor) -> Float[Tensor, "d d"]:
-    """A checked map with the dtype and device of a tensor.
+def as_text_map(text_map, like_rows=None) -> Float[Array, "d d"]:
+    """A checked map in float64, or a tensor with the dtype and device of ``like_rows``.
 
     Raises:
         UserError: not a finite square matrix, or not orthogonal.
     """
-    matrix = as_tensor(as_matrix(text_map, "text_map")).double()
+    matrix = wide(as_matrix(text_map, "text_map"))
     if matrix.shape[0] != matrix.shape[1]:
         raise UserError(f"text_map must be square; its shape is {tuple(matrix.shape)}")
-    off = (matrix.T @ matrix - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)).abs().max()
+    off = abs(matrix.T @ matrix - on(np.eye(len(matrix)), matrix)).max()
     if off > ORTHOGONAL_TOLERANCE:
         raise UserError(f"text_map must be orthogonal; an entry of R^T R is {off:.2g} from the identity's")
-    return matrix.to(like_rows.device, like_rows.dtype)
+    return matrix if like_rows is None else as_tensor(matrix).to(like_rows.device, like_rows.dtype)
 
 
-def absorbed(model: torch.nn.Module, text_map: Float[Array, "d d"]) -> torch.nn.Module:
+def absorbed(model: "torch.nn.Module", text_map: Float[Array, "d d"]) -> "torch.nn.Module":
     """A copy of an open_clip model with the map in its text projection: the same function without the map beside it.
 
     Args:
@@ -88,6 +90,8 @@ def absorbed(model: torch.nn.Module, text_map: Float[Array, "d d"]) -> torch.nn.
     Raises:
         UserError: no such projection, or a map of another width.
     """
+    import torch
+
     copy = deepcopy(model)
     owner = copy if hasattr(copy, "text_projection") else getattr(copy, "text", None)
     projection = getattr(owner, "text_projection", None)
@@ -102,5 +106,5 @@ def absorbed(model: torch.nn.Module, text_map: Float[Array, "d d"]) -> torch.nn.
     return copy
 
 
-def _turn(weights: Tensor, text_map) -> None:
+def _turn(weights: "torch.Tensor", text_map) -> None:
     weights.copy_(mapped(weights.double(), as_text_map(text_map, weights.double())))
