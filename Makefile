@@ -6,8 +6,6 @@ PRESET ?= embedded
 COCO ?=
 DRY ?=
 REAL := $(if $(COCO),--coco $(COCO))
-PAPER_REAL := $(if $(filter paper,$(PRESET)),$(REAL))
-SHORT := $(if $(filter embedded,$(PRESET)),--steps 20 --seeds 2 --evaluations 2 --held-out 300)
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
@@ -21,7 +19,7 @@ env: .venv/.installed ## make .venv and install the locked packages (a few minut
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; try make PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || { echo "[env] making .venv"; $(PYTHON) -m venv .venv; }
-	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv
 	@echo "[env] installing the packages of requirements.lock into .venv (PyTorch is the large one)"
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
@@ -30,31 +28,7 @@ env: .venv/.installed ## make .venv and install the locked packages (a few minut
 	@echo "[env] ready"
 
 figures: env ## regenerate every figure into outputs/ (COCO=DIR: real photographs and captions), and report.html
-	@$(BIN)/python -m util published --keep-going
-	@echo "[figures] Figure 1: the gap of four systems, trained and random"
-	@$(BIN)/python Figure_1_Modality_Gap/modality_gap.py --preset $(PRESET)
-	@echo "[figures] Figure 2 (a): cosines of ResNet-18 and CLIP's towers; full-size networks, ten seeds"
-	@$(BIN)/python Figure_2_Cone_Effect/cosine_similarity.py --preset $(PRESET) $(REAL)
-	@echo "[figures] Figure 2 (b): mean cosine by depth"
-	@$(BIN)/python Figure_2_Cone_Effect/depth.py --preset $(PRESET)
-	@echo "[figures] Figure 2 (c): 25 random initializations of each encoder"
-	@$(BIN)/python Figure_2_Cone_Effect/initializations.py --preset $(PRESET) $(REAL)
-	@echo "[figures] Theorems 1 and 2"
-	@$(BIN)/python Figure_2_Cone_Effect/theorems.py --preset $(PRESET)
-	@echo "[figures] Figure 3 (a-d): the loss landscape"
-	@$(BIN)/python Figure_3_Contrastive_Learning/loss_landscape.py --preset $(PRESET) $(PAPER_REAL)
-	@echo "[figures] Figure 3 (e-g): mismatched pairs"
-	@$(BIN)/python Figure_3_Contrastive_Learning/simulation.py --preset $(PRESET)
-	@echo "[figures] Section 4: training, a short version in the embedded preset"
-	@if [ "$(PRESET)" = paper ] && [ -z "$(COCO)" ]; then echo "[figures] left out: training at the paper's settings needs COCO=DIR"; \
-	else $(BIN)/python Figure_3_Contrastive_Learning/training.py --preset $(PRESET) $(PAPER_REAL) $(SHORT); fi
-	@echo "[figures] Table 1: the gap moved, zero-shot classification and retrieval measured"
-	@$(BIN)/python Table_1_Implications_CLIP_Zero_Shot/zero_shot.py --preset $(PRESET) $(PAPER_REAL)
-	@echo "[figures] Table 2: the gap moved, denigration harms measured"
-	@$(BIN)/python Table_2_Implications_CLIP_Fairness/denigration.py --preset $(PRESET) $(PAPER_REAL)
-	@$(BIN)/python -m util notebooks
-	@$(BIN)/python -m util report
-	@echo "[figures] done: open $(OUTPUTS)/report.html"
+	@$(BIN)/python -m util figures --preset $(PRESET) $(REAL)
 
 paper: env ## run everything at the paper's settings into outputs/paper/, resumable (DRY=1: only say what it takes; COCO=DIR)
 	@$(BIN)/python -m util paper $(if $(filter-out 0 no,$(DRY)),--dry-run) $(REAL)

@@ -19,14 +19,16 @@ AT_A_TIME = 2
 SECONDS_PER_CELL = 3600
 
 
-def execute_all(outputs: Path, root: Path = records.REPOSITORY) -> list[Path]:
+def execute_all(outputs: Path, root: Path = records.REPOSITORY, preset: str | None = None) -> list[Path]:
     """Runs every notebook, two at a time, and writes each to its folder under ``outputs``.
+
+    Records that are there are taken as they are.
 
     Raises:
         UserError: a cell fails; names the notebook and the error.
     """
     due = [(path, Path(outputs) / path.parent.name / path.name) for path in _notebooks(root)]
-    return _in_pairs(due, records_of(outputs))
+    return _in_pairs(due, records_of(outputs), preset)
 
 
 def records_of(outputs: Path) -> dict[str, str]:
@@ -108,12 +110,14 @@ def _environment() -> dict[str, str]:
     return {**variables, "PYTHONPATH": os.pathsep.join(path)}
 
 
-def _in_pairs(due: Sequence[tuple[Path, Path]], environment: Mapping[str, str]) -> list[Path]:
+def _in_pairs(
+    due: Sequence[tuple[Path, Path]], environment: Mapping[str, str], preset: str | None = None
+) -> list[Path]:
     """Runs (notebook, output) two at a time; each kernel takes its share of the cores."""
     threads = str(max(1, (os.cpu_count() or 1) // AT_A_TIME))
     variables = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, **environment}
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        work = [pool.submit(execute, notebook, output, environment=variables) for notebook, output in due]
+        work = [pool.submit(execute, notebook, output, preset, environment=variables) for notebook, output in due]
         return [each.result() for each in tqdm(work, desc="notebooks", unit="notebook", disable=None)]
 
 

@@ -151,7 +151,7 @@ def read(step: Step, output: Path, device: str, coco: Path | None, extra: Sequen
     words = ["--preset", "paper", *step.options, "--output", str(Path(output).resolve() / step.folder)]
     words += ["--device", device]
     try:
-        module = _load(step)
+        module = load_script(step)
         if coco is not None and hasattr(module.PRESETS["paper"], "coco"):
             words += ["--coco", str(Path(coco).resolve())]
         words += extra
@@ -231,7 +231,7 @@ def _nothing(settings: object) -> None:
     """What a script without options that exclude each other checks."""
 
 
-def _load(step: Step) -> ModuleType:
+def load_script(step: Step) -> ModuleType:
     """The script as a module; its folder joins the path, for the modules beside it."""
     name, folder = f"_paper_{step.name}", str(step.script.parent)
     if folder not in sys.path:
