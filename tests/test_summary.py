@@ -103,6 +103,13 @@ def test_comparisons_of_older_records_without_keys_are_passed_over(tmp_path):
     assert row(collected(old), LAYERS)["verdict"] == "not run"
 
 
+@pytest.mark.parametrize("corpus, own", [("scenes", False), ("coco", False), ("mine.npz", True), (None, False)])
+def test_a_corpus_of_the_project_is_not_your_own(tmp_path, corpus, own):
+    made = record(tmp_path, "training")
+    made.about["settings"]["corpus"] = corpus
+    assert comparisons.is_own(made) == own
+
+
 def test_your_own_data_say_nothing_about_the_paper(tmp_path):
     own = record(tmp_path, "loss_landscape", published.compare("figure_3.gap_distance", 0.6, "mine", False),
                  embeddings=("mine.npz",))  # fmt: skip

@@ -26,11 +26,14 @@ OWN_DATA = (
     "embeddings", "image_data", "video_data", "medical_data", "protein_data", "audit", "labels", "corpus", "tasks_file",
 )  # fmt: skip
 """Options that name your own data, about which the paper says nothing."""
+CORPORA = ("scenes", "coco")
+"""Values of an option in ``OWN_DATA`` that name a corpus of the project."""
 
 
 def is_own(record: Record) -> bool:
     """Whether a record was made from your own data."""
-    return any(record.about["settings"].get(name) for name in OWN_DATA)
+    values = [record.about["settings"].get(name) for name in OWN_DATA]
+    return any(value and value not in CORPORA for value in values)
 
 
 def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | None = None) -> pd.DataFrame:
