@@ -1,29 +1,28 @@
 """The authors' own counts, put through the audit's counting: what their percentages stand for, and what they can show.
 
 The notebook of Table 2 prints, at two shifts, which race or harm word the faces of each race are given. Percentages,
-intervals and net changes follow from those counts by the same functions that count our faces. What does not follow:
-the accuracy, which is exact in race and gender (a matrix by race only bounds it), and which faces changed.
+intervals and net changes follow from those counts by the functions that count our faces. Two things do not follow:
+which faces changed, and the accuracy, which is exact in race and gender (a matrix by race only bounds it).
 """
 
-import math
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cache
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from util import published
-from util.fairness import counts
-from util.fairness.counts import LEVEL
-from util.fairness.declared import FAIRFACE, Declared
+from util.fairness.audit import LEVEL, harm_counts
+from util.fairness.declared import Declared
 from util.numerics.statistics import holm, mcnemar, mcnemar_p_values, most_discordant, wilson_limits
+from util.published import numbers, values
 
-SHIFTS = {0.0: "default", -0.20: "shift_-0.20"}
-"""The two shifts whose counts are published, and what their keys in the published values begin or end with."""
+KEYS = {0.0: "default", -0.20: "shift_-0.20"}
+"""The two shifts whose counts are published, and what names them in the published values."""
 
-MODIFIED = min(SHIFTS)
+MODIFIED = min(KEYS)
 """The shift of the published modified gap."""
+
+QUANTITIES = ("crime_related", "non_human", "sum")
 
 DIGITS = 1
 """Digits after the point of a printed percentage."""
@@ -31,6 +30,29 @@ DIGITS = 1
 NEVER = "cannot be told from chance, whichever faces changed"
 ALWAYS = "larger than chance, whichever faces changed"
 DEPENDS = "depends on which faces changed, which is not published"
+
+
+def races() -> list[str]:
+    """The races in the order of the paper's table."""
+    return values()["table_2"]["races"]
+
+
+def matrix(shift: float) -> pd.DataFrame:
+    """Faces by race (row, in the order of the paper) and by the race or harm word that they are given (column)."""
+    printed = values()["table_2"][f"confusion_{KEYS[shift]}"]
+    return pd.DataFrame(printed["counts"], printed["rows"], printed["columns"]).loc[races()]
+
+
+def harmed(shift: float) -> dict[str, Int[np.ndarray, "R"]]:
+    """How many faces of each race are given a word of each harm group, and of any ("sum")."""
+    declared, counts = Declared.read(), matrix(shift)
+    group = dict(zip(declared.harm_words, declared.harms, strict=True))
+    return harm_counts(counts.to_numpy(), [group.get(column) for column in counts])
+
+
+def n_faces() -> int:
+    """How many faces the published matrices count."""
+    return int(matrix(0.0).to_numpy().sum())
 
 
 def agreement() -> pd.DataFrame:
@@ -42,21 +64,33 @@ def agreement() -> pd.DataFrame:
         known), agrees (the computed one, rounded to their digit, is both), note (why not, else empty).
     """
     rows = []
-    for shift in SHIFTS:
-        harmed, n = _harmed(shift), _matrix(shift).sum(1)
-        for place, race in enumerate(_table()["races"]):
-            row = _row(race)
-            for quantity in ("crime_related", "non_human", "sum"):
-                printed = _table()[f"{SHIFTS[shift]}_percent"][quantity][place]
-                rows.append((race, shift, quantity, int(harmed[quantity][row]), int(n[row]), printed))
-    table = pd.DataFrame(rows, columns=["race", "shift", "quantity", "count", "n", "notebook_percent"])
-    table.insert(5, "computed_percent", 100 * counts.rate(table["count"].to_numpy(), table["n"].to_numpy()))
-    table["paper_percent"] = [_in_the_paper(row) for row in table.itertuples()]
+    for shift, key in KEYS.items():
+        counts, n = harmed(shift), matrix(shift).sum(axis=1)
+        for place, race in enumerate(races()):
+            for quantity in QUANTITIES:
+                count, printed = int(counts[quantity][place]), numbers()[f"table_2.{key}_percent.{quantity}.{place}"]
+                percent = round(100 * printed.value, DIGITS)
+                rows.append((race, shift, quantity, count, int(n[race]), 100 * count / n[race], percent))
+    columns = ["race", "shift", "quantity", "count", "n", "computed_percent", "notebook_percent"]
+    table = pd.DataFrame(rows, columns=columns)
+    differently = values()["table_2"]["as_the_paper_prints"]["default_sum_percent"]
+    other = table["race"].isin(list(differently)) & (table["shift"] == 0)  # of their two parts nothing is known
+    table["paper_percent"] = table["notebook_percent"].mask(other)
+    table.loc[other & (table["quantity"] == "sum"), "paper_percent"] = table["race"].map(differently)
     rounded = table["computed_percent"].round(DIGITS)
     in_paper = table["paper_percent"].isna() | (rounded == table["paper_percent"])
     table["agrees"] = (rounded == table["notebook_percent"]) & in_paper
-    table["note"] = [_note(row) for row in table.itertuples()]
+    table["note"] = ["" if row.agrees else _note(row) for row in table.itertuples()]
     return table
+
+
+def _note(row) -> str:
+    exact = Decimal(row.count) * 100 / Decimal(row.n)
+    twice = exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    again = twice.quantize(Decimal("0.1"), ROUND_HALF_UP)
+    said = f"the notebook has {row.notebook_percent}, the paper {row.paper_percent}"
+    why = f" (rounded twice, to {twice} and then to {again})" if float(again) == row.paper_percent else ""
+    return f"{row.count} of {row.n} is {exact:.3f}%: {said}{why}"
 
 
 def net_changes(quantity: str = "sum") -> pd.DataFrame:
@@ -68,11 +102,9 @@ def net_changes(quantity: str = "sum") -> pd.DataFrame:
     Returns:
         a row for each race, in the order of the paper: race, n, then the columns of ``bounds``.
     """
-    rows = [_row(race) for race in _table()["races"]]
-    before, after = (_harmed(shift)[quantity][rows] for shift in SHIFTS)
-    n = _matrix(0.0).sum(1)[rows]
-    table = bounds(before, after, n)
-    table.insert(0, "race", _table()["races"])
+    before, after = (harmed(shift)[quantity] for shift in KEYS)
+    table = bounds(before, after, matrix(0.0).sum(axis=1).to_numpy())
+    table.insert(0, "race", races())
     return table
 
 
@@ -92,8 +124,8 @@ def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.
     """
     net = after - before
     columns = {"n": n, "before": before, "after": after, "net": net}
-    for name, harmed in (("before", before), ("after", after)):
-        columns |= dict(zip((f"{name}_low", f"{name}_high"), wilson_limits(harmed, n), strict=True))
+    for name, counts in (("before", before), ("after", after)):
+        columns |= dict(zip((f"{name}_low", f"{name}_high"), wilson_limits(counts, n), strict=True))
     columns["least_p"] = mcnemar_p_values(np.maximum(net, 0), np.maximum(-net, 0))
     columns["most_p"] = mcnemar_p_values(after, before)
     columns["least_p_holm"] = holm(columns["least_p"])
@@ -102,11 +134,6 @@ def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.
     columns["possible_discordant"] = before + after
     never, always = columns["least_p"] >= LEVEL, columns["most_p"] < LEVEL
     return pd.DataFrame(columns | {"verdict": np.select([never, always], [NEVER, ALWAYS], DEPENDS)})
-
-
-def n_faces() -> int:
-    """How many faces the published matrices count."""
-    return int(_matrix(0.0).sum())
 
 
 def accuracy() -> pd.DataFrame:
@@ -118,10 +145,9 @@ def accuracy() -> pd.DataFrame:
         race_accuracy.
     """
     rows = []
-    for shift, key in SHIFTS.items():
-        matrix, printed = _matrix(shift), _table()[f"{key}_percent"]["accuracy"]
-        own = [_columns(shift).index(race) for race in _rows(shift)]
-        right, n = int(matrix[np.arange(len(own)), own].sum()), int(matrix.sum())
+    for shift, key in KEYS.items():
+        printed, n = numbers()[f"table_2.{key}_percent.accuracy"].value, n_faces()
+        right = int(np.diag(matrix(shift)[races()]).sum())
         rows.append((shift, n, printed, round(printed * n), right, right / n))
     return pd.DataFrame(rows, columns=["shift", "n", "accuracy", "right", "race_right", "race_accuracy"])
 
@@ -130,74 +156,13 @@ def accuracy_drop() -> dict:
     """What the shift costs in accuracy: the notebook's printed accuracies against the sentence of the paper.
 
     Returns:
-        "faces" (fewer that are right), "n", "notebook" (faces / n), "paper" (what its text says), "paper_faces" (the
-        same in faces), "agrees" (to the paper's digits), "least_p", "most_p" and "most_discordant" as in
-        ``net_changes``, for all faces and of being right.
+        "faces" (fewer that are right), "n", "notebook" (faces / n), "paper" (what its text says), "agrees" (to the
+        paper's digits), "least_p", "most_p" and "most_discordant" as in ``bounds``, for all faces and being right.
     """
     before, after = accuracy().itertuples()
-    lost, n, said = before.right - after.right, before.n, _table()["as_the_paper_prints"]["accuracy_drop"]
+    lost, n, said = before.right - after.right, before.n, -numbers()["table_2.as_the_paper_prints.accuracy_drop"].value
     digits = -Decimal(str(said)).as_tuple().exponent
-    least, most = mcnemar(0, lost), mcnemar(*_most_changed(before.right, after.right, n))
-    found = {"faces": lost, "n": n, "notebook": lost / n, "paper": said, "paper_faces": said * n}
-    found |= {"agrees": round(lost / n, digits) == said, "least_p": least, "most_p": most}
+    both = max(0, before.right + after.right - n)  # right twice, when as few faces as possible stay as they were
+    found = {"faces": lost, "n": n, "notebook": lost / n, "paper": said, "agrees": round(lost / n, digits) == said}
+    found |= {"least_p": mcnemar(0, lost), "most_p": mcnemar(after.right - both, before.right - both)}
     return found | {"most_discordant": most_discordant(lost, n)}
-
-
-def _most_changed(before: int, after: int, n: int) -> tuple[int, int]:
-    """(gained, lost) when as few faces as possible stay as they were: none right twice, or none wrong twice."""
-    both = max(0, before + after - n)
-    return after - both, before - both
-
-
-@cache
-def _table() -> dict:
-    return published.values()["table_2"]
-
-
-def _confusion(shift: float) -> dict:
-    return _table()[f"confusion_{SHIFTS[shift]}"]
-
-
-def _rows(shift: float) -> list[str]:
-    return _confusion(shift)["rows"]
-
-
-def _columns(shift: float) -> list[str]:
-    return _confusion(shift)["columns"]
-
-
-def _row(race: str) -> int:
-    return _rows(0.0).index(race)
-
-
-def _matrix(shift: float) -> Int[np.ndarray, "R C"]:
-    """Faces by race (row) and by the race or harm word that they are given (column)."""
-    return np.array(_confusion(shift)["counts"], np.int64)
-
-
-def _harmed(shift: float) -> dict[str, Int[np.ndarray, "R"]]:
-    """``counts.harm_counts`` of a published matrix: the harm groups are those that the audit of FairFace declares."""
-    groups = {each.word: group for group, words in Declared.read(FAIRFACE).harm_groups.items() for each in words}
-    return counts.harm_counts(_matrix(shift), [groups.get(column) for column in _columns(shift)])
-
-
-def _in_the_paper(row) -> float:
-    """What the paper's table prints: the notebook's number but for the sums that it prints differently.
-
-    Of such a race's parts at the same shift it is not known: NaN.
-    """
-    differently = _table()["as_the_paper_prints"]["default_sum_percent"]
-    if row.shift != 0.0 or row.race not in differently:
-        return row.notebook_percent
-    return differently[row.race] if row.quantity == "sum" else math.nan
-
-
-def _note(row) -> str:
-    if row.agrees:
-        return ""
-    exact = Decimal(row.count) * 100 / Decimal(row.n)
-    twice = exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
-    again = twice.quantize(Decimal("0.1"), ROUND_HALF_UP)
-    said = f"the notebook has {row.notebook_percent}, the paper {row.paper_percent}"
-    why = f" (rounded twice, to {twice} and then to {again})" if float(again) == row.paper_percent else ""
-    return f"{row.count} of {row.n} is {exact:.3f}%: {said}{why}"

@@ -15,7 +15,7 @@ from util.fairness.declared import BADGES, FAIRFACE, Declared
 HUB = ("East Asian", "Indian", "Black", "White", "Middle Eastern", "Latino_Hispanic", "Southeast Asian")
 """Races of the hub's labels 0 to 6, as the table of labels writes them."""
 
-RACE = Declared.read().race
+FACES = Declared.read()
 
 
 def article(words):
@@ -28,69 +28,59 @@ def test_the_prompts_of_fairface_are_those_that_were_released():
     faces = [article(f"{race} {gender}") for race in races for gender in genders]
     assert faces[6] == "a photo of an east asian man" and len(faces) == 14
     harms = [article(word) for key in ("non_human", "crime_related") for word in released[key]]
-    assert Declared.read().prompts == (*faces, *harms)
+    assert FACES.prompts == (*faces, *harms)
 
 
 def test_the_harm_groups_of_fairface_are_those_that_were_released():
-    released, declared = published.values()["table_2"]["prompts"], Declared.read(FAIRFACE)
-    assert {name: [each.word for each in words] for name, words in declared.harm_groups.items()} == {
-        name: released[name] for name in ("non_human", "crime_related")
-    }
-    assert declared.harms == ("non_human",) * 4 + ("crime_related",) * 3
-    assert set(declared.race.levels) == set(published.values()["table_2"]["races"])
+    released = published.values()["table_2"]["prompts"]
+    assert FACES.harm_words == (*released["non_human"], *released["crime_related"])
+    assert FACES.harms == ("non_human",) * 4 + ("crime_related",) * 3
+    assert set(FACES.race.levels) == set(published.values()["table_2"]["races"])
 
 
 def test_class_numbers_have_race_slowest():
-    declared = Declared.read()
-    for number, each in enumerate(declared.classes):
-        assert each.race == declared.race.levels[number // 2]
-        assert each.gender == declared.gender.levels[number % 2]
+    for number, name in enumerate(FACES.classes):
+        assert name == f"{FACES.race.levels[number // 2]} {FACES.gender.levels[number % 2]}"
 
 
 def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
     declared = Declared.read(BADGES)
     assert declared.prompts == pictures.badge_prompts() + pictures.harm_prompts()
     assert (declared.race.levels, declared.gender.levels) == (pictures.GROUPS, pictures.KINDS)
-    assert (declared.race.name, declared.gender.name, declared.age) == ("group", "kind", None)
-    assert tuple(each.word for each in declared.harm_words) == pictures.HARM_WORDS
-    assert [len(declared.harm_groups[name]) for name in ("non_human", "crime_related")] == [4, 3]
+    assert (declared.axes["race"], declared.axes["gender"], declared.age) == ("group", "kind", None)
+    assert declared.harm_words == pictures.HARM_WORDS
+    assert [len(declared.harm.groups[name]) for name in ("non_human", "crime_related")] == [4, 3]
     assert "stands for nothing else" in declared.caution
     numbers = np.arange(len(pictures.GROUPS))
-    assert (declared.race.codes(numbers) == numbers).all()
+    assert (declared.codes("race", numbers) == numbers).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1))
 def test_labels_in_words_and_in_numbers_mean_the_same(drawn):
     mixed = [HUB[number] if word else np.int64(number) for number, word in drawn]
-    codes = RACE.codes(mixed)
-    assert [RACE.levels[code] for code in codes] == [HUB[number].split("_")[0] for number, _ in drawn]
+    codes = FACES.codes("race", mixed)
+    assert [FACES.race.levels[code] for code in codes] == [HUB[number].split("_")[0] for number, _ in drawn]
 
 
 def test_genders_and_ages_are_those_of_the_hub():
-    declared = Declared.read()
-    assert [declared.gender.levels[code] for code in declared.gender.codes([1, 0, "Male"])] == [
-        "Female",
-        "Male",
-        "Male",
-    ]
-    ages = declared.age.codes([0, 8, "3-9"])
-    assert [declared.age.levels[code] for code in ages] == ["0-2", "more than 70", "3-9"]
+    genders, ages = FACES.codes("gender", [1, 0, "Male"]), FACES.codes("age", [0, 8, "3-9"])
+    assert [FACES.gender.levels[code] for code in genders] == ["Female", "Male", "Male"]
+    assert [FACES.age.levels[code] for code in ages] == ["0-2", "more than 70", "3-9"]
 
 
 @pytest.mark.parametrize("label", ["Martian", "latino", "0", 7, -1])
 def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     with pytest.raises(UserError) as caught:
-        Declared.read().race.codes(["White", label, label], "labels.csv")
+        FACES.codes("race", ["White", label, label], "labels.csv")
     line = str(caught.value)
     assert line.startswith("labels.csv: 2 of 3 have a race that is not declared")
     assert repr(label) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
 
 
 def test_settings_hold_all_that_a_result_depends_on():
-    declared = Declared.read()
-    settings = json.loads(json.dumps(declared.settings))
-    assert settings["prompts"] == list(declared.prompts) and len(settings["harms"]) == 7
-    assert settings["licence"] == declared.licence and re.fullmatch("[0-9a-f]{64}", settings["sha256"])
+    settings = json.loads(json.dumps(FACES.settings))
+    assert settings["prompts"] == list(FACES.prompts) and len(settings["harms"]) == 7
+    assert settings["licence"] == FACES.licence and re.fullmatch("[0-9a-f]{64}", settings["sha256"])
     assert settings["race"]["spellings"] == {"Latino_Hispanic": "Latino"}
 
 
@@ -120,70 +110,61 @@ def test_a_file_of_ones_own_may_have_other_axes_and_more_harm_groups(tmp_path):
     declared = Declared.read(path)
     assert declared.prompts[:2] == ("a photo of a plain white person", "a photo of an eyeglassed white person")
     assert declared.harms[0] == "illness" and declared.prompts[14] == "a photo of an ill person"
-    assert declared.sha256 != Declared.read().sha256
+    assert declared.settings["sha256"] != FACES.settings["sha256"]
 
 
+TWO_WORDS = 'words = ["man", "woman"]'
+TWO_LEVELS = 'levels = ["Male", "Female"]'
+AXES = 'axes = ["race", "gender"]'
+GROUPS = "[harm.groups]"
 REFUSALS = {
     "in two groups": (
-        [('"thief"', '"gorilla"')],
-        "harm.groups.crime_related has 'gorilla', which is in harm.groups.non_human too",
+        ['"thief"', '"gorilla"'],
+        "[harm] groups.crime_related has 'gorilla', which is in groups.non_human",
     ),
-    "twice in one": ([('"thief"', '"criminal"')], "harm.groups.crime_related has 'criminal' more than once"),
-    "empty group": ([('["thief", "criminal", "suspicious person"]', "[]")], "harm.groups.crime_related is empty"),
-    "group missing": ([("crime_related =", "crimes =")], "harm.groups.crime_related is missing"),
-    "group is a column": ([("[harm.groups]", "[harm.groups]\nsum = ['x']")], "harm.groups.sum cannot name"),
+    "twice in one": (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
+    "empty group": (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
+    "group missing": (["crime_related =", "crimes ="], "[harm] groups.crime_related is missing"),
+    "group is a column": ([GROUPS, f"{GROUPS}\nsum = ['x']"], "[harm] groups.sum cannot name"),
     "equal prompts": (
-        [('"white", "black"', '"old", "old man"'), ('["man", "woman"]', '["man", "man man"]')],
+        ['"white", "black"', '"old", "old man"', '["man", "woman"]', '["man", "man man"]'],
         "classes gives the prompt 'a photo of an old man man' more than once",
     ),
     "prompt of both": (
-        [('"thief"', '"white man"')],
+        ['"thief"', '"white man"'],
         "harm.groups.crime_related gives the prompt 'a photo of a white man'",
     ),
-    "word is a level": (
-        [('"thief"', '"White"')],
-        "harm.groups.crime_related has 'White', which is the name of a class",
-    ),
-    "number outside": (
-        [('numbers = ["Male", "Female"]', 'numbers = ["Male", "X"]')],
-        "attributes.gender.numbers says 'X'",
-    ),
-    "spelling outside": (
-        [('= "Latino" }', '= "Martian" }')],
-        "attributes.race.spellings.Latino_Hispanic says 'Martian'",
-    ),
-    "spelling is a level": ([("Latino_Hispanic =", "White =")], "attributes.race.spellings.White is a level itself"),
-    "words too few": ([('words = ["man", "woman"]', 'words = ["man"]')], "attributes.gender.words has 1 words for 2"),
-    "level twice": (
-        [('levels = ["Male", "Female"]', 'levels = ["Male", "Male"]')],
-        "attributes.gender.levels has 'Male'",
-    ),
-    "unknown key": ([("title =", "titel =")], "titel is not a known key; there are title"),
-    "unknown key inside": ([("[harm]\n", "[harm]\nwords = []\n")], "harm.words is not a known key"),
-    "unknown attribute": ([("[attributes.age]", "[attributes.height]")], "attributes.height is not a known key"),
-    "missing": ([("caution =", "# ")], "caution is missing; expected a text"),
-    "blank": ([('title = "FairFace"', 'title = " "')], "title must not be empty"),
-    "of another type": ([('title = "FairFace"', "title = 3")], "title must be a text, not 3"),
-    "not texts": ([('an_before = ["a"', "an_before = [1")], "an_before must hold texts that are not empty, not 1"),
-    "not a table": ([("spellings = { Latino_Hispanic", "spellings = [] # {")], "spellings must be a table, not []"),
-    "no race place": ([("{race} {gender}", "{gender}")], "classes.template lacks the place {race}"),
-    "no word place": ([("{a} {word}", "harm")], "harm.template lacks the place {word}"),
-    "unknown place": ([("{a} {word}", "{a} {word} {b}")], "harm.template has an unknown place {b}"),
-    "place with a form": ([("{a} {word}", "{a:>9} {word}")], "harm.template has an unknown place {a:>9}"),
-    "broken template": ([("{a} {word}", "{a} {word")], "harm.template is no template"),
-    "one axis": (
-        [('axes = ["race", "gender"]', 'axes = ["race"]')],
-        "classes.axes must be the names of two attributes",
-    ),
-    "age as axis": ([('axes = ["race", "gender"]', 'axes = ["race", "age"]')], "classes.axes must be the names of two"),
-    "not TOML": ([("[classes]", "[classes")], "not TOML"),
+    "word is a level": (['"thief"', '"White"'], "harm.groups.crime_related has 'White', which is the name of a class"),
+    "number outside": (['numbers = ["Male", "Female"]', 'numbers = ["X"]'], "[attributes.gender] numbers says 'X'"),
+    "spelling outside": (['= "Latino" }', '= "Elf" }'], "[attributes.race] spellings.Latino_Hispanic says 'Elf'"),
+    "spelling is a level": (["Latino_Hispanic =", "White ="], "[attributes.race] spellings.White is a level itself"),
+    "words too few": ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
+    "level twice": ([TWO_LEVELS, 'levels = ["Male", "Male"]'], "[attributes.gender] levels: has 'Male' more than once"),
+    "unknown key": (["title =", "titel ="], "title: missing"),
+    "unknown key beside": (["title =", "titel = 1\ntitle ="], "titel: not a known key"),
+    "unknown key inside": (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
+    "unknown attribute": (["[attributes.age]", "[attributes.height]"], "attributes.height: not a known key"),
+    "missing": (["caution =", "# "], "caution: missing"),
+    "blank": (['title = "FairFace"', 'title = " "'], "title: must not be empty"),
+    "of another type": (['title = "FairFace"', "title = 3"], "title: input should be a valid string, found 3"),
+    "not texts": (['an_before = ["a"', "an_before = [1"], "an_before[0]: input should be a valid string, found 1"),
+    "not a table": (["spellings = { Latino_Hispanic", "spellings = [] # {"], "[attributes.race] spellings: "),
+    "no race place": (["{race} {gender}", "{gender}"], "[classes] template lacks the place {race}"),
+    "no word place": (["{a} {word}", "harm"], "[harm] template lacks the place {word}"),
+    "unknown place": (["{a} {word}", "{a} {word} {b}"], "[harm] template has an unknown place {b}"),
+    "place with a form": (["{a} {word}", "{a:>9} {word}"], "[harm] template has an unknown place {a:>9}"),
+    "broken template": (["{a} {word}", "{a} {word"], "[harm] template is no template"),
+    "one axis": ([AXES, 'axes = ["race"]'], "[classes] axes must be the names of two attributes"),
+    "age as axis": ([AXES, 'axes = ["race", "age"]'], "[classes] axes must be the names of two"),
+    "axis without levels": (["[attributes.race]", "[attributes.Race]"], "attributes.race is missing"),
+    "not TOML": (["[classes]", "[classes"], "not TOML"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path, case):
     edits, said = REFUSALS[case]
-    path = changed(tmp_path, *edits)
+    path = changed(tmp_path, *zip(edits[::2], edits[1::2], strict=True))
     with pytest.raises(UserError) as caught:
         Declared.read(path)
     line = str(caught.value)
@@ -193,7 +174,7 @@ def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path
 @pytest.mark.parametrize("name", ["non_human_low", "ci", "own_accuracy", "difference_change_high", "p_value", "1st"])
 def test_a_harm_group_may_not_take_a_column_of_the_results_or_of_another_group(tmp_path, name):
     path = changed(tmp_path, ("[harm.groups]", f"[harm.groups]\n{name} = ['x']"))
-    with pytest.raises(UserError, match=r"harm\.groups\.\w+ cannot name a harm group"):
+    with pytest.raises(UserError, match=r"\[harm\] groups\.\w+ cannot name a harm group"):
         Declared.read(path)
 
 

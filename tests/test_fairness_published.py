@@ -5,8 +5,7 @@ import pytest
 
 import published_counts as published
 from util import published as values
-from util.fairness import counts
-from util.fairness.audit import Faces, audit, confusion
+from util.fairness.audit import Faces, audit, confusion, harm_counts
 from util.fairness.declared import Declared
 from util.numerics import statistics
 
@@ -48,7 +47,7 @@ def test_what_the_paper_prints_is_unknown_beside_its_different_sum_and_known_els
 def test_the_published_matrix_and_the_audit_of_the_same_faces_are_one_definition():
     """10,954 made-up faces that are given just what the matrix says, every one a woman, as men would be."""
     declared = Declared.read()
-    races, words = list(declared.race.levels), [each.word for each in declared.harm_words]
+    races, words = list(declared.race.levels), list(declared.harm_words)
     race, rows = [], {}
     for shift, (_, key) in PRINTED.items():
         matrix, race, rows[shift] = TABLE[key], [], []
@@ -129,7 +128,7 @@ def test_the_accuracy_drop_is_the_notebooks_and_ten_times_that_of_the_text():
     drop = published.accuracy_drop()
     assert drop["faces"] == 85 and round(drop["notebook"], 4) == 0.0078
     assert drop["paper"] == TABLE["as_the_paper_prints"]["accuracy_drop"] and not drop["agrees"]
-    assert 9 < drop["notebook"] / drop["paper"] < 11 and 8 < drop["paper_faces"] < 9
+    assert 9 < drop["notebook"] / drop["paper"] < 11
     assert drop["least_p"] < 1e-20 and drop["most_p"] > 0.05
     assert statistics.mcnemar((drop["most_discordant"] - 85) // 2, (drop["most_discordant"] + 85) // 2) < 0.05
 
@@ -137,7 +136,7 @@ def test_the_accuracy_drop_is_the_notebooks_and_ten_times_that_of_the_text():
 def test_harm_counts_do_not_depend_on_the_order_of_the_columns(rng):
     matrix, harms = rng.integers(0, 9, (3, 5)), [None, "a", None, "b", "a"]
     order = rng.permutation(5)
-    found, other = counts.harm_counts(matrix, harms), counts.harm_counts(matrix[:, order], [harms[i] for i in order])
+    found, other = harm_counts(matrix, harms), harm_counts(matrix[:, order], [harms[i] for i in order])
     assert list(found) == ["a", "b", "sum"]
     assert all((found[name] == other[name]).all() for name in found)
     assert (found["sum"] == found["a"] + found["b"]).all() and (found["a"] == matrix[:, 1] + matrix[:, 4]).all()

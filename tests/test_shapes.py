@@ -89,7 +89,7 @@ sys.path.append("Table_2_Implications_CLIP_Fairness")
 MODULES = ["numerics.statistics", "extraction", "parts", "corpora.labelled"]
 MODULES += [f"zero_shot.{name}" for name in ("shifted", "metrics", "outcomes", "resampling", "selection")]
 MODULES += [f"interventions.{name}" for name in ("intervention", "moves", "linear", "calibration")]
-MODULES += [f"fairness.{name}" for name in ("counts", "attributes", "declared", "audit", "disparity")]
+MODULES += [f"fairness.{name}" for name in ("declared", "audit", "disparity")]
 with install_import_hook([*(f"util.{name}" for name in MODULES), "published_counts"], "beartype.beartype"):
     import numpy as np
     import torch

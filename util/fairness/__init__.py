@@ -1,5 +1,5 @@
-"""Denigration harms of zero-shot classifiers: what is declared, counted by group, and compared between groups.
+"""Denigration harms of zero-shot classifiers.
 
-``declared`` reads prompts, classes and harm groups from a file; ``counts`` has the one definition of each count and
-rate; ``audit`` and ``disparity`` make tables of them; ``published`` proves them on the authors' own counts.
+``declared`` reads prompts, classes and harm groups from a file. ``audit`` counts harms by group, ``disparity`` compares
+the groups.
 """

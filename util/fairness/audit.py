@@ -1,7 +1,8 @@
 """The audit: how often faces of each group are given a class that no face deserves, at every shift.
 
-All tables are tidy, hold fractions, and name the shift as the contract does: positive closes the gap. ``harmed`` is
-a face whose highest cosine is with a harm word; ``sum`` is the share of them.
+All tables are tidy, hold fractions, and name the shift as the contract does: positive closes the gap. A face is harmed
+where its highest cosine is with a harm word. ``sum`` is the share of harmed faces. A group without faces has n = 0,
+and everything that would divide by it is NaN.
 """
 
 from collections.abc import Sequence
@@ -9,15 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from ..errors import UserError
+from ..numerics import statistics
 from ..numerics.arrays import as_numbers
 from ..numerics.statistics import mcnemar_p_values, wilson_limits
-from . import counts
 from .declared import NEEDED_GROUPS, Declared
 
 Amounts = Float[np.ndarray, "k"] | Sequence[float]
+
+Z_95 = float(stats.norm.ppf(0.975))
+
+LEVEL = 0.05
+"""Below it a p-value counts as larger than chance."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +36,6 @@ class Faces:
         races, genders: names of the levels, those that are declared.
         age: (n,) in [0, len(ages)), or None where it is not known.
         ages: names of its levels.
-
-    Raises:
-        UserError: arrays of different lengths, or a number that is no level.
     """
 
     race: Int[np.ndarray, "n"]
@@ -42,17 +46,15 @@ class Faces:
     ages: tuple[str, ...] = ()
 
     def __post_init__(self):
-        parts = [("race", self.race, self.races), ("gender", self.gender, self.genders)]
-        parts += [("age", self.age, self.ages)] if self.age is not None else []
-        for name, codes, levels in parts:
-            if not isinstance(codes, np.ndarray) or codes.ndim != 1 or codes.dtype.kind not in "iu":
-                raise UserError(f"{name} must be whole numbers (n,), one for each face")
-            if len(codes) != len(self.race):
-                raise UserError(f"race has {len(self.race)} faces and {name} {len(codes)}; they must be as many")
-            outside = np.flatnonzero((codes < 0) | (codes >= len(levels)))
-            if len(outside):
-                row = outside[0]
-                raise UserError(f"{name} of face {row} is {codes[row]}; there are {len(levels)} levels, from 0")
+        axes = [("race", self.race, self.races), ("gender", self.gender, self.genders)]
+        axes += [("age", self.age, self.ages)] if self.age is not None else []
+        for name, codes, levels in axes:
+            if np.shape(codes) != (len(self.race),) or codes.dtype.kind not in "iu":
+                raise UserError(f"{name} must be whole numbers, one for each of the {len(self.race)} faces of race")
+            if len(codes) and not 0 <= codes.min() <= codes.max() < len(levels):
+                raise UserError(
+                    f"{name} has numbers {codes.min()} to {codes.max()}; its {len(levels)} levels count from 0"
+                )
 
     def __len__(self) -> int:
         return len(self.race)
@@ -69,24 +71,19 @@ class Faces:
         race: Sequence,
         gender: Sequence,
         age: Sequence | None = None,
-        where: str = "",
-        lines: Sequence[int] | None = None,
+        **said,
     ) -> "Faces":
-        """Faces from labels as the data have them, words or whole numbers.
+        """Faces from labels as the data have them, words or whole numbers; refuses as ``Declared.codes``.
 
         Args:
             declared: says which level a label means; its ages are used where ``age`` is given.
-            where: what to call the labels in an error.
-            lines: the line of a file that each face stands in, for an error.
-
-        Raises:
-            UserError: a label that is not declared, or labels of different lengths.
+            said: ``where`` and ``lines`` of ``Declared.codes``.
         """
-        said = where or "the labels", lines
-        codes = declared.race.codes(race, *said), declared.gender.codes(gender, *said)
-        known = age is not None and declared.age is not None
-        aged = (declared.age.codes(age, *said), declared.age.levels) if known else ()
-        return cls(*codes, declared.race.levels, declared.gender.levels, *aged)
+        codes = [declared.codes("race", race, **said), declared.codes("gender", gender, **said)]
+        levels = [declared.race.levels, declared.gender.levels]
+        if age is None or declared.age is None:
+            return cls(*codes, *levels)
+        return cls(*codes, *levels, declared.codes("age", age, **said), declared.age.levels)
 
 
 @dataclass(frozen=True)
@@ -128,73 +125,61 @@ def audit(
         groups at the same shift), gained, lost, net (faces newly harmed, no longer harmed, and their difference),
         change, change_low, change_high (net / n with its paired interval), the Wilson interval of each harm group (of
         a further one the rate before it), own_accuracy (of the group; ``accuracy`` is of all faces) with its interval,
-        accuracy_low, accuracy_high, and empty (no faces: all rates of the group are NaN). Accuracy is top-1 and exact
-        in race and gender, over all classes, harm words included.
+        accuracy_low, accuracy_high, and empty (no faces). Accuracy is top-1 and exact in race and gender, over all
+        classes, harm words included.
 
     Raises:
         UserError: arrays that do not fit together, a class number that is not declared, or no shift of 0.
 
-    Trap: p_holm answers for the groups at one shift; whoever looks for the best of many shifts has to answer for
-    those as well.
+    Trap: p_holm answers for the groups at one shift. The best of many shifts needs a correction for those as well.
     """
     shifts, baseline = checked(predicted, faces, declared, shifts)
     gaps = as_numbers(signed_gap_distances, "signed_gap_distances")
     if len(gaps) != len(shifts):
         raise UserError(f"there are {len(shifts)} shifts and {len(gaps)} signed gap distances; they must be as many")
-    tally = _Tally(predicted, faces, declared, np.asarray(shifts), gaps, baseline)
-    n_genders = len(faces.genders)
-    pairs = [(race, gender) for race in faces.races for gender in faces.genders]
-    ages = None if faces.age is None else tally.table(faces.age, {"age": faces.ages})
+    outcomes = _Outcomes(predicted, true_classes(faces), declared, np.array(shifts), gaps, baseline)
+    both = pd.MultiIndex.from_product([faces.races, faces.genders], names=["race", "gender"])
     return Audit(
-        tally.table(faces.race, {"race": faces.races}),
-        tally.table(
-            faces.race * n_genders + faces.gender, dict(zip(("race", "gender"), zip(*pairs, strict=True), strict=True))
-        ),
-        ages,
-        tally.table(np.zeros(len(faces), np.int64), {"": ("",)}),
+        outcomes.table(faces.race, pd.Index(faces.races, name="race")),
+        outcomes.table(true_classes(faces), both),
+        None if faces.age is None else outcomes.table(faces.age, pd.Index(faces.ages, name="age")),
+        outcomes.table(np.zeros(len(faces), np.int64), pd.RangeIndex(1)),
     )
 
 
 @dataclass(frozen=True)
-class _Tally:
+class _Outcomes:
     predicted: Int[np.ndarray, "k n"]
-    faces: Faces
+    true: Int[np.ndarray, "n"]
     declared: Declared
     shifts: Float[np.ndarray, "k"]
     gaps: Float[np.ndarray, "k"]
     baseline: int
 
-    def table(self, codes: Int[np.ndarray, "n"], names: dict[str, Sequence[str]]) -> pd.DataFrame:
-        """One row for each shift and group; ``names`` has the names of the groups by column."""
-        size = len(next(iter(names.values())))
-        n_classes, n_all = len(self.declared.classes), len(self.faces)
-        confusion = counts.confusion_counts(self.predicted, codes, size, len(self.declared.prompts))
-        n = np.bincount(codes, minlength=size)
-        harmed = counts.harm_counts(confusion, (*[None] * n_classes, *self.declared.harms))
-        gained, lost = counts.changes(self.predicted >= n_classes, self.baseline, codes, size)
-        hits = counts.tally(self.predicted == true_classes(self.faces), codes, size)
-        all_hits, everyone = hits.sum(1, keepdims=True), np.array(n_all)
+    def table(self, codes: Int[np.ndarray, "n"], groups: pd.Index) -> pd.DataFrame:
+        """A row for each shift and group; a face is of group ``groups[code]``."""
+        size, n_classes, harms = len(groups), len(self.declared.classes), self.declared.harms
+        n, everyone = np.bincount(codes, minlength=size), np.array(len(codes))
+        given = confusion_counts(self.predicted, codes, size, n_classes + len(harms))
+        harmed = harm_counts(given, (*[None] * n_classes, *harms))
+        gained, lost = changes(self.predicted >= n_classes, self.baseline, codes, size)
+        hits = tally(self.predicted == self.true, codes, size)
+        all_hits = hits.sum(1, keepdims=True)
         p_values = np.where(n, mcnemar_p_values(gained, lost), np.nan)
-        change = counts.paired_change(gained, lost, n)
         columns = {"shift": self.shifts[:, None], "signed_gap_distance": self.gaps[:, None]}
-        columns |= {"accuracy": counts.rate(all_hits, everyone)}
-        columns |= {name: np.array(levels, object) for name, levels in names.items() if name}
-        columns |= {"n": n} | {name: counts.rate(harmed[name], n) for name in (*NEEDED_GROUPS, "sum")}
+        columns |= {"accuracy": rate(all_hits, everyone)}
+        columns |= {name: groups.get_level_values(name).to_numpy(object) for name in groups.names if name}
+        columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*NEEDED_GROUPS, "sum")}
         columns |= dict(zip(("ci_low", "ci_high"), wilson_limits(harmed["sum"], n), strict=True))
-        columns |= {"p_value": p_values, "p_holm": counts.holm(p_values)}
+        columns |= {"p_value": p_values, "p_holm": holm(p_values)}
         columns |= {"gained": gained, "lost": lost, "net": gained - lost}
-        columns |= dict(zip(("change", "change_low", "change_high"), change, strict=True))
-        for name in self.groups:
-            columns |= {name: counts.rate(harmed[name], n)} | _interval(name, harmed[name], n)
-        columns |= {"own_accuracy": counts.rate(hits, n)} | _interval("own_accuracy", hits, n)
+        columns |= dict(zip(("change", "change_low", "change_high"), paired_change(gained, lost, n), strict=True))
+        for name in dict.fromkeys((*NEEDED_GROUPS, *harms)):
+            columns |= {name: rate(harmed[name], n)} | _interval(name, harmed[name], n)
+        columns |= {"own_accuracy": rate(hits, n)} | _interval("own_accuracy", hits, n)
         columns |= _interval("accuracy", all_hits, everyone) | {"empty": n == 0}
         shape = (len(self.shifts), size)
         return pd.DataFrame({name: np.broadcast_to(value, shape).ravel() for name, value in columns.items()})
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Harm groups in the order of the result's columns: those of the contract first."""
-        return NEEDED_GROUPS + tuple(name for name in self.declared.harm_groups if name not in NEEDED_GROUPS)
 
 
 def _interval(name: str, count, n) -> dict[str, np.ndarray]:
@@ -228,36 +213,25 @@ def confusion(
         UserError: as ``audit``; a shift that is not there; another ``by``.
     """
     shifts, _ = checked(predicted, faces, declared, shifts)
-    rows = [_row_of(shift, shifts) for shift in at]
+    rows = [int(np.abs(np.subtract(shifts, shift)).argmin()) for shift in at]
+    for row, shift in zip(rows, at, strict=True):
+        if abs(shifts[row] - shift) > 1e-9:
+            raise UserError(f"{shift} is not one of the shifts, which are {', '.join(f'{s:g}' for s in shifts)}")
     if by not in ("race", "race x gender"):
         raise UserError(f"no confusion matrix by {by!r}; choose from race, race x gender")
-    n_classes, genders = len(declared.classes), len(faces.genders)
-    codes = true_classes(faces)
-    table = counts.confusion_counts(predicted[rows], codes, n_classes, len(declared.prompts))
-    true = [f"{each.race} {each.gender}" for each in declared.classes]
+    n_classes, genders, true = len(declared.classes), len(faces.genders), declared.classes
+    table = confusion_counts(predicted[rows], true_classes(faces), n_classes, len(declared.prompts))
     if by == "race":
         table = table.reshape(len(rows), -1, genders, table.shape[-1]).sum(2)
         right = table[..., :n_classes].reshape(len(rows), len(faces.races), -1, genders).sum(-1)
-        table, true = np.concatenate([right, table[..., n_classes:]], axis=-1), list(faces.races)
-    columns = [*true, *(each.word for each in declared.harm_words)]
-    index = pd.MultiIndex.from_product([[shifts[row] for row in rows], true, columns])
+        table, true = np.concatenate([right, table[..., n_classes:]], axis=-1), faces.races
+    index = pd.MultiIndex.from_product([[shifts[row] for row in rows], true, [*true, *declared.harm_words]])
     tidy = pd.Series(table.ravel(), index, name="count").reset_index()
     return tidy.set_axis(["shift", "true", "predicted", "count"], axis=1)
 
 
-def _row_of(shift: float, shifts: Amounts) -> int:
-    row = int(np.argmin(np.abs(np.asarray(shifts) - shift)))
-    if abs(shifts[row] - shift) > 1e-9:
-        raise UserError(f"{shift} is not one of the shifts, which are {', '.join(f'{s:g}' for s in shifts)}")
-    return row
-
-
 def checked(predicted, faces: Faces, declared: Declared, shifts: Amounts) -> tuple[list[float], int]:
-    """The shifts and the row of shift 0, after a look at what every table needs.
-
-    Raises:
-        UserError: as ``audit``.
-    """
+    """The shifts and the row of shift 0, after a look at what every table needs; refuses as ``audit``."""
     amounts = as_numbers(shifts, "shifts")
     if not isinstance(predicted, np.ndarray) or predicted.dtype.kind not in "iu":
         raise UserError("predicted must be an array of class numbers (shifts, faces)")
@@ -275,3 +249,68 @@ def checked(predicted, faces: Faces, declared: Declared, shifts: Amounts) -> tup
     if not len(zero):
         raise UserError("shifts must hold 0: everything is compared with the embeddings as they are")
     return [float(amount) for amount in amounts], int(zero[0])
+
+
+def confusion_counts(
+    predicted: Int[np.ndarray, "k n"], groups: Int[np.ndarray, "n"], n_groups: int, n_classes: int
+) -> Int[np.ndarray, "k G C"]:
+    """How many faces of each group are given each class, at each shift."""
+    start = groups.astype(np.int64) * n_classes
+    flat = [np.bincount(start + row, minlength=n_groups * n_classes) for row in predicted]
+    return np.array(flat, np.int64).reshape(len(predicted), n_groups, n_classes)
+
+
+def harm_counts(
+    confusion: Int[np.ndarray, "*k G C"], harms: Sequence[str | None]
+) -> dict[str, Int[np.ndarray, "*k G"]]:
+    """How many faces of each group are given a class of each harm group, and of any: the key "sum".
+
+    Args:
+        confusion: counts whose last axis is the class.
+        harms: the harm group of each class, None for one that a face may rightly be given.
+    """
+    names = dict.fromkeys(harm for harm in harms if harm is not None)
+    counts = {name: confusion[..., [harm == name for harm in harms]].sum(-1) for name in names}
+    return counts | {"sum": confusion[..., [harm is not None for harm in harms]].sum(-1)}
+
+
+def tally(flags: Bool[np.ndarray, "k n"], groups: Int[np.ndarray, "n"], n_groups: int) -> Int[np.ndarray, "k G"]:
+    """How many faces of each group are flagged, at each shift."""
+    return np.array([np.bincount(groups[row], minlength=n_groups) for row in flags], np.int64).reshape(-1, n_groups)
+
+
+def changes(
+    flags: Bool[np.ndarray, "k n"], baseline: int, groups: Int[np.ndarray, "n"], n_groups: int
+) -> tuple[Int[np.ndarray, "k G"], Int[np.ndarray, "k G"]]:
+    """(gained, lost): faces flagged at a shift and not at the shift of row ``baseline``, and the other way round."""
+    before = flags[baseline]
+    return tally(flags & ~before, groups, n_groups), tally(before & ~flags, groups, n_groups)
+
+
+def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """count / n, in [0, 1]; NaN where n is 0."""
+    return count / np.where(n, n, np.nan)
+
+
+def holm(p_values: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k G"]:
+    """``util.numerics.statistics.holm`` of every row by itself, NaN staying NaN and counting for no test."""
+    adjusted = np.full_like(p_values, np.nan)
+    for row, there in enumerate(np.isfinite(p_values)):
+        if there.any():
+            adjusted[row, there] = statistics.holm(p_values[row, there])
+    return adjusted
+
+
+def paired_change(
+    gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """(change, low, high): change of a rate of the same n faces, (gained - lost) / n in [-1, 1], with its 95% interval.
+
+    Source: Bonett and Price, British Journal of Mathematical and Statistical Psychology 65 (2012): the Wald interval
+    with one face added to those gained and one to those lost.
+    Trap: its middle is (gained - lost) / (n + 2), and where none is gained or lost it still has a width.
+    """
+    up, down, total = (gained + 1) / (n + 2), (lost + 1) / (n + 2), n + 2
+    half = Z_95 * np.sqrt((up + down - (up - down) ** 2) / total)
+    low, high = np.maximum(up - down - half, -1.0), np.minimum(up - down + half, 1.0)
+    return rate(gained - lost, n), np.where(n, low, np.nan), np.where(n, high, np.nan)

@@ -1,7 +1,6 @@
-"""What an audit declares before it looks: the attributes of a face, the prompt of each class, and the words of harm.
+"""Audits are TOML files: the attributes of a face, the prompt of each class, and the words of harm.
 
-It stands in a TOML file that anybody can replace, and is checked as it is read: every refusal is one line that names
-the file and the key. The file's keys::
+Anybody can replace the file. A refusal is one line with the file and the key. The keys::
 
     title, about, source, licence, caution   what the data are, whose, under what terms, and what they do not show
     an_before                                beginnings of words before which {a} is "an" (may be left out)
@@ -14,17 +13,22 @@ the file and the key. The file's keys::
     [harm.groups] NAME = [words]             non_human and crime_related at least
 """
 
-import hashlib
+import numbers
 import string
-import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Annotated, Literal
 
+import numpy as np
+from jaxtyping import Int
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+
+from ..corpora.declared import Declared as Table
+from ..corpora.declared import Text, Texts, read_toml
 from ..errors import UserError
-from .attributes import Attribute, FaceClass, HarmWord
+from ..files import sha256
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 FAIRFACE = DATA / "fairface.toml"
@@ -48,250 +52,228 @@ RESULT_COLUMNS = frozenset(
 ) | {name + end for name in WITH_INTERVAL for end in ENDS}  # fmt: skip
 """The columns that results have beside those of the harm groups."""
 
-TEXTS = ("title", "about", "source", "licence", "caution")
+Axis = Literal["race", "gender", "age"]
 
 
-@dataclass(frozen=True)
-class Declared:
-    """The classes, prompts and harm groups of an audit, as one file declares them.
+def _different(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        raise ValueError("is empty; it needs at least one text")
+    if twice := [text for text, times in Counter(texts).items() if times > 1]:
+        raise ValueError(f"has {twice[0]!r} more than once")
+    return texts
 
-    Attributes:
-        title, about, source, licence, caution: what the data are, whose, and what the audit does not show.
-        race, gender: the two axes, whatever they are called; class c is of race c // len(gender.levels) and of
-            gender c % len(gender.levels).
-        age: what else is known of a face, or None.
-        classes: R * G of them, race slowest.
-        harm_groups: the words of each harm group; classes number R * G and up, in this order.
-        sha256: of the file.
-    """
 
-    title: str
-    about: str
-    source: str
-    licence: str
-    caution: str
-    race: Attribute
-    gender: Attribute
-    age: Attribute | None
-    classes: tuple[FaceClass, ...]
-    harm_groups: Mapping[str, tuple[HarmWord, ...]]
-    sha256: str
+Different = Annotated[Texts, AfterValidator(_different)]
+"""At least one text, no two alike."""
+
+
+def _refuse_places(template: str, needed: Sequence[str]) -> None:
+    try:
+        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"template is no template ({error}): {template!r}") from error
+    found = [place if not form and how is None else f"{place}:{form}" for place, form, how in parts]
+    for place in needed:
+        if place not in found:
+            raise ValueError(f"template lacks the place {{{place}}}: {template!r}")
+    for place in found:
+        if place not in (*needed, "a"):
+            raise ValueError(f"template has an unknown place {{{place}}}; there are {', '.join((*needed, 'a'))}")
+
+
+class Attribute(Table):
+    """Something that the data say of every face; the fields are the file's keys."""
+
+    levels: Different
+    words: Different = Field(default_factory=lambda earlier: earlier["levels"])
+    numbers: Texts = ()
+    spellings: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Attribute":
+        if len(self.words) != len(self.levels):
+            raise ValueError(f"words has {len(self.words)} words for {len(self.levels)} levels")
+        said = [("numbers", level) for level in self.numbers]
+        said += [(f"spellings.{spelling}", level) for spelling, level in self.spellings.items()]
+        for key, level in said:
+            if level not in self.levels:
+                raise ValueError(f"{key} says {level!r}, which is not one of the levels: {', '.join(self.levels)}")
+        for spelling in self.spellings:
+            if spelling in self.levels:
+                raise ValueError(f"spellings.{spelling} is a level itself")
+        return self
+
+
+class Classes(Table):
+    """The prompt of a class, and the two attributes that it names; the first varies slowest."""
+
+    template: Text
+    axes: Texts
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Classes":
+        if len(self.axes) != 2 or not all(map(str.isidentifier, self.axes)) or {"age", "a", "word"} & {*self.axes}:
+            raise ValueError(f"axes must be the names of two attributes, not {', '.join(self.axes)}")
+        _refuse_places(self.template, self.axes)
+        return self
+
+
+class Harm(Table):
+    """The prompt of a harm word, and the words by harm group."""
+
+    template: Text
+    groups: dict[str, Different]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Harm":
+        _refuse_places(self.template, ["word"])
+        for name in NEEDED_GROUPS:
+            if name not in self.groups:
+                raise ValueError(f"groups.{name} is missing")
+        home: dict[str, str] = {}
+        for name, words in self.groups.items():
+            self._refuse_column(name)
+            for word in words:
+                if home.setdefault(word, name) != name:
+                    raise ValueError(f"groups.{name} has {word!r}, which is in groups.{home[word]} too; keep it in one")
+        return self
+
+    def _refuse_column(self, name: str) -> None:
+        """Refuses a name of a harm group that a table cannot hold beside its other columns."""
+        if not name.isidentifier():
+            raise ValueError(f"groups.{name} cannot name a harm group; use letters, digits and _, no digit first")
+        others = {other + end for other in self.groups if other != name for end in ENDS}
+        if taken := [name + end for end in ENDS if name + end in RESULT_COLUMNS | others]:
+            raise ValueError(f"groups.{name} cannot name a harm group, for results have another column {taken[0]}")
+
+
+class Declared(Table):
+    """The classes, prompts and harm groups of an audit, as one file declares them."""
+
+    title: Text
+    about: Text
+    source: Text
+    licence: Text
+    caution: Text
+    an_before: Texts = ()
+    asked: Classes = Field(alias="classes")
+    attributes: dict[str, Attribute]
+    harm: Harm
+    _sha256: str = PrivateAttr("")
+
+    @classmethod
+    def read(cls, path: str | Path = FAIRFACE) -> "Declared":
+        """The audit of a TOML file. Raises ``UserError`` with the file and the key of what it refuses."""
+        found = read_toml(path, cls)
+        found._sha256 = sha256(Path(path))
+        return found
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Declared":
+        for name in self.axes.values():
+            if name not in self.attributes and name != "age":
+                raise ValueError(f"attributes.{name} is missing")
+        for name in self.attributes:
+            if name not in self.axes.values():
+                raise ValueError(f"attributes.{name}: not a known key; there are {', '.join(self.axes.values())}")
+        self._refuse_equal()
+        return self
+
+    def _refuse_equal(self) -> None:
+        keys = ["classes"] * len(self.classes) + [f"harm.groups.{group}" for group in self.harms]
+        first: dict[str, str] = {}
+        for prompt, key in zip(self.prompts, keys, strict=True):
+            if prompt in first:
+                raise ValueError(f"{key} gives the prompt {prompt!r} more than once (first from {first[prompt]})")
+            first[prompt] = key
+        for name, words in self.harm.groups.items():
+            if taken := {*self.race.levels, *self.classes} & {*words}:
+                raise ValueError(f"harm.groups.{name} has {min(taken)!r}, which is the name of a class too")
 
     @property
-    def harm_words(self) -> tuple[HarmWord, ...]:
-        """All of them, in the order of their class numbers."""
-        return tuple(word for words in self.harm_groups.values() for word in words)
+    def axes(self) -> dict[Axis, str]:
+        """The names that the file gives race, gender and age."""
+        return dict(zip(("race", "gender", "age"), (*self.asked.axes, "age"), strict=True))
+
+    @property
+    def race(self) -> Attribute:
+        """The first axis, whatever it is called: class c is of race c // len(gender.levels)."""
+        return self.attributes[self.axes["race"]]
+
+    @property
+    def gender(self) -> Attribute:
+        """The second axis: class c is of gender c % len(gender.levels)."""
+        return self.attributes[self.axes["gender"]]
+
+    @property
+    def age(self) -> Attribute | None:
+        """A further attribute, if there is one."""
+        return self.attributes.get("age")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The R * G classes that a face may rightly be given, race slowest: "White Male" and so on."""
+        return tuple(map(" ".join, product(self.race.levels, self.gender.levels)))
+
+    @property
+    def harm_words(self) -> tuple[str, ...]:
+        """The classes that no face deserves; they number R * G and up, group after group."""
+        return tuple(word for words in self.harm.groups.values() for word in words)
 
     @property
     def harms(self) -> tuple[str, ...]:
         """The harm group of each harm word, in the same order."""
-        return tuple(group for group, words in self.harm_groups.items() for _ in words)
+        return tuple(group for group, words in self.harm.groups.items() for _ in words)
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Of every class: those a face may rightly be given, then the harm words."""
-        return tuple(each.prompt for each in (*self.classes, *self.harm_words))
+        """The prompt of every class, then of every harm word."""
+        said = product(self.race.words, self.gender.words)
+        asked = [self._filled(self.asked.template, dict(zip(self.asked.axes, words, strict=True))) for words in said]
+        return (*asked, *(self._filled(self.harm.template, {"word": word}) for word in self.harm_words))
 
     @property
     def settings(self) -> dict:
         """All that a result depends on, as plain values for a record."""
-        about = {key: getattr(self, key) for key in (*TEXTS, "sha256")}
-        axes = {axis: asdict(getattr(self, axis)) for axis in ("race", "gender", "age") if getattr(self, axis)}
-        return about | axes | {"prompts": list(self.prompts), "harms": list(self.harms)}
+        about = self.model_dump(include={"title", "about", "source", "licence", "caution"}) | {"sha256": self._sha256}
+        axes = {axis: name for axis, name in self.axes.items() if name in self.attributes}
+        about |= {axis: {"name": name, **self.attributes[name].model_dump()} for axis, name in axes.items()}
+        return about | {"prompts": list(self.prompts), "harms": list(self.harms)}
 
-    @classmethod
-    def read(cls, path: str | Path = FAIRFACE) -> "Declared":
-        """The declared classes of a TOML file; see the module for its keys.
-
-        Raises:
-            UserError: the file cannot be read or is no TOML; a key that is unknown, missing or of another type; a
-                template without its places; a level that is not among the declared; two equal prompts; a harm group
-                that is empty or missing; a word in two harm groups.
-        """
-        content, digest = _content(Path(path))
-        top = _Table(Path(path), "", content)
-        top.refuse_others(*TEXTS, "an_before", "classes", "attributes", "harm")
-        race, gender, age = _attributes(top)
-        vowels = tuple(top.texts("an_before", default=()))
-        classes = _classes(top.table("classes"), race, gender, vowels)
-        groups = _harm_groups(top.table("harm"), vowels)
-        _refuse_equal(top, classes, groups)
-        about = {key: top.text(key) for key in TEXTS}
-        return cls(**about, race=race, gender=gender, age=age, classes=classes, harm_groups=groups, sha256=digest)
-
-
-def _content(path: Path) -> tuple[dict, str]:
-    try:
-        raw = path.read_bytes()
-        return tomllib.loads(raw.decode("utf-8")), hashlib.sha256(raw).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a TOML file of classes") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not TOML ({error})") from error
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of the file: gives values of the type asked for, or refuses in a line with the file and the key."""
-
-    path: Path
-    name: str
-    content: Mapping
-
-    def key(self, key: str) -> str:
-        return f"{self.name}.{key}" if self.name else key
-
-    def refuse(self, key: str, reason: str):
-        raise UserError(f"{self.path}: {self.key(key)} {reason}")
-
-    def refuse_others(self, *known: str) -> None:
-        for key in self.content:
-            if key not in known:
-                self.refuse(key, f"is not a known key; there are {', '.join(known)}")
-
-    def _get(self, key: str, kind: type, what: str):
-        if key not in self.content:
-            self.refuse(key, f"is missing; expected {what}")
-        if not isinstance(self.content[key], kind):
-            self.refuse(key, f"must be {what}, not {self.content[key]!r}")
-        return self.content[key]
-
-    def text(self, key: str) -> str:
-        text = self._get(key, str, "a text")
-        if not text.strip():
-            self.refuse(key, "must not be empty")
+    def _filled(self, template: str, places: Mapping[str, str]) -> str:
+        """The template with its words; {a} is "an" before the beginnings ``an_before`` and "a" elsewhere."""
+        parts = template.split("{a}")
+        text = parts[-1].format(**places)
+        for part in reversed(parts[:-1]):
+            article = "an" if text.lstrip().lower().startswith(self.an_before) else "a"
+            text = part.format(**places) + article + text
         return text
 
-    def texts(self, key: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
-        """One or more texts, no two alike."""
-        if default is not None and key not in self.content:
-            return tuple(default)
-        found = self._get(key, list, "a list of texts")
-        for item in found:
-            if not isinstance(item, str) or not item.strip():
-                self.refuse(key, f"must hold texts that are not empty, not {item!r}")
-        twice = [item for item, times in Counter(found).items() if times > 1]
-        if twice or not found:
-            self.refuse(key, f"has {twice[0]!r} more than once" if twice else "is empty; it needs at least one")
-        return tuple(found)
+    def codes(
+        self, axis: Axis, labels: Iterable[str | int], where: str = "the labels", lines: Sequence[int] | None = None
+    ) -> Int[np.ndarray, "n"]:
+        """Labels as numbers of levels.
 
-    def table(self, key: str) -> "_Table":
-        return _Table(self.path, self.key(key), self._get(key, dict, "a table"))
+        Args:
+            labels: n levels, other spellings of them, or whole numbers as the data have them.
+            where: what to call the labels in an error.
+            lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
 
-    def template(self, *places: str) -> str:
-        """The key "template", with every place in it and no other but {a}."""
-        template = self.text("template")
-        try:
-            parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
-        except ValueError as error:
-            self.refuse("template", f"is no template ({error}): {template!r}")
-        found = [place if not form and how is None else f"{place}:{form}" for place, form, how in parts]
-        for place in places:
-            if place not in found:
-                self.refuse("template", f"lacks the place {{{place}}}: {template!r}")
-        for place in found:
-            if place not in (*places, "a"):
-                self.refuse("template", f"has an unknown place {{{place}}}; there are {', '.join((*places, 'a'))}")
-        return template
-
-
-def _attributes(top: _Table) -> tuple[Attribute, Attribute, Attribute | None]:
-    axes = top.table("classes").texts("axes")
-    if len(axes) != 2 or not all(axis.isidentifier() for axis in axes) or {"age", "a", "word"} & set(axes):
-        top.table("classes").refuse("axes", f"must be the names of two attributes, not {', '.join(axes)}")
-    table = top.table("attributes")
-    table.refuse_others(*axes, "age")
-    found = [_attribute(table.table(name), name) for name in axes]
-    age = _attribute(table.table("age"), "age") if "age" in table.content else None
-    return *found, age
-
-
-def _attribute(table: _Table, name: str) -> Attribute:
-    table.refuse_others("levels", "words", "numbers", "spellings")
-    levels = table.texts("levels")
-    words = table.texts("words", default=levels)
-    if len(words) != len(levels):
-        table.refuse("words", f"has {len(words)} words for {len(levels)} levels")
-    numbered = table.texts("numbers", default=())
-    spellings = table.table("spellings").content if "spellings" in table.content else {}
-    said = [("numbers", level) for level in numbered] + [(f"spellings.{key}", spellings[key]) for key in spellings]
-    for key, level in said:
-        if level not in levels:
-            table.refuse(key, f"says {level!r}, which is not one of the levels: {', '.join(levels)}")
-    for spelling in spellings:
-        if spelling in levels:
-            table.refuse(f"spellings.{spelling}", "is a level itself")
-    return Attribute(name, levels, words, numbered, dict(spellings))
-
-
-def _classes(table: _Table, race: Attribute, gender: Attribute, vowels: tuple[str, ...]) -> tuple[FaceClass, ...]:
-    table.refuse_others("template", "axes")
-    template = table.template(race.name, gender.name)
-    choices = product(zip(race.levels, race.words, strict=True), zip(gender.levels, gender.words, strict=True))
-    return tuple(
-        FaceClass(_filled(template, vowels, {race.name: first[1], gender.name: second[1]}), first[0], second[0])
-        for first, second in choices
-    )
-
-
-def _harm_groups(table: _Table, vowels: tuple[str, ...]) -> dict[str, tuple[HarmWord, ...]]:
-    table.refuse_others("template", "groups")
-    template, groups = table.template("word"), table.table("groups")
-    for name in NEEDED_GROUPS:
-        groups.texts(name)
-    home: dict[str, str] = {}
-    for name in groups.content:
-        _refuse_column(groups, name)
-        for word in groups.texts(name):
-            if word in home:
-                groups.refuse(
-                    name, f"has {word!r}, which is in {groups.key(home[word])} too; a class has one harm group"
-                )
-            home[word] = name
-    return {
-        name: tuple(HarmWord(word, _filled(template, vowels, {"word": word})) for word in groups.texts(name))
-        for name in groups.content
-    }
-
-
-def _refuse_column(groups: _Table, name: str) -> None:
-    """
-    Raises:
-        UserError: the name of a harm group that a table cannot hold beside its other columns.
-    """
-    if not name.isidentifier():
-        groups.refuse(name, "cannot name a harm group; use letters, digits and _, no digit first")
-    others = {other + end for other in groups.content if other != name for end in ENDS}
-    taken = [name + end for end in ENDS if name + end in RESULT_COLUMNS | others]
-    if taken:
-        groups.refuse(name, f"cannot name a harm group, for results have another column {taken[0]}")
-
-
-def _filled(template: str, vowels: tuple[str, ...], places: Mapping[str, str]) -> str:
-    """The template with its words; {a} is "an" before the beginnings ``vowels`` and "a" elsewhere."""
-    parts = template.split("{a}")
-    text = parts[-1].format(**places)
-    for part in reversed(parts[:-1]):
-        text = part.format(**places) + ("an" if text.lstrip().lower().startswith(vowels) else "a") + text
-    return text
-
-
-def _refuse_equal(top: _Table, classes: Sequence[FaceClass], groups: Mapping[str, Sequence[HarmWord]]) -> None:
-    """
-    Raises:
-        UserError: two equal prompts, or a harm word that is the name of a level too.
-    """
-    made = [(each.prompt, "classes") for each in classes]
-    made += [(each.prompt, f"harm.groups.{name}") for name, words in groups.items() for each in words]
-    seen: dict[str, str] = {}
-    for prompt, key in made:
-        if prompt in seen:
-            top.refuse(key, f"gives the prompt {prompt!r} more than once (first from {seen[prompt]})")
-        seen[prompt] = key
-    names = {each.race for each in classes} | {f"{each.race} {each.gender}" for each in classes}
-    for name, words in groups.items():
-        for each in words:
-            if each.word in names:
-                top.refuse(f"harm.groups.{name}", f"has {each.word!r}, which is the name of a class too")
+        Raises:
+            UserError: a label that is not declared.
+        """
+        name = self.axes[axis]
+        levels = self.attributes[name].levels
+        known = {level: code for code, level in enumerate(levels)}
+        known |= {spelling: known[level] for spelling, level in self.attributes[name].spellings.items()}
+        known |= {number: known[level] for number, level in enumerate(self.attributes[name].numbers)}
+        keys = [int(label) if isinstance(label, numbers.Integral) else str(label) for label in labels]
+        unknown = [row for row, key in enumerate(keys) if key not in known]
+        if unknown:
+            first, a = unknown[0], "an" if name[0] in "aeiou" else "a"
+            place = f"row {first}" if lines is None else f"line {lines[first]}"
+            raise UserError(
+                f"{where}: {len(unknown)} of {len(keys)} have {a} {name} that is not declared, first "
+                f"{keys[first]!r} in {place}; declared are {', '.join(levels)}"
+            )
+        return np.array([known[key] for key in keys], np.int64)

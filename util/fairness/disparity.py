@@ -7,8 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from ..numerics.statistics import bootstrap_counts, mcnemar_p_values
-from . import counts
-from .audit import Amounts, Faces, checked, true_classes
+from .audit import Amounts, Faces, changes, checked, paired_change, tally, true_classes
 from .declared import Declared
 
 RESAMPLES = 2000
@@ -53,7 +52,7 @@ def disparity(
     n = np.bincount(faces.race, minlength=len(faces.races))
     there = np.flatnonzero(n)
     table = pd.DataFrame({"shift": shifts, "n_races": len(there), "highest": "", "lowest": ""})
-    observed, sizes = counts.tally(harmed, faces.race, len(n))[:, there], n[there]
+    observed, sizes = tally(harmed, faces.race, len(n))[:, there], n[there]
     by_race = [_resampled(harmed[:, faces.race == race], (seed, int(race)), resamples) for race in there]
     found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
     if len(there) < 2:
@@ -126,8 +125,8 @@ def accuracy_cost(predicted: Int[np.ndarray, "k n"], faces: Faces, declared: Dec
     shifts, baseline = checked(predicted, faces, declared, shifts)
     right = predicted == true_classes(faces)
     all_faces = np.zeros(len(faces), np.int64)
-    gained, lost = (part[:, 0] for part in counts.changes(right, baseline, all_faces, 1))
-    change, low, high = counts.paired_change(gained, lost, np.array(len(faces)))
+    gained, lost = (part[:, 0] for part in changes(right, baseline, all_faces, 1))
+    change, low, high = paired_change(gained, lost, np.array(len(faces)))
     columns = {"shift": shifts, "n": len(faces), "accuracy": right.mean(1)}
     columns |= {"change": change, "change_low": low, "change_high": high}
     columns |= {"gained": gained, "lost": lost, "net": gained - lost, "p_value": mcnemar_p_values(gained, lost)}
