@@ -12,7 +12,7 @@ Expect of the paper preset what the notebook printed: gap distance 0.82 and 0.97
 and 13.7% for White. No picture ever shows a face.
 """
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,16 +21,17 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-import audited_data as sources
-import published_counts as published
-from denigration_claims import answers, in_words
+import audited_data
+import published_counts
+from audited_data import GAPS, Audited, Direction
+from denigration_claims import comparisons, in_words
 from denigration_figure import draw_curves, draw_directions, draw_table
-from util import UserError, cli, figures, files, records
+from util import UserError, cli
 from util.fairness.audit import Audit, audit, confusion, true_classes
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side, shift
 from util.numerics.arrays import as_count
-from util.published import values
+from util.records import Record
 from util.zero_shot.shifted import predict
 
 NAME = "denigration"
@@ -38,15 +39,15 @@ GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
 """From -1.0 to +0.75; the notebook's 0, -0.20, -0.50, -1.0 and +0.75 are among them exactly."""
 CAPTIONS = {
     NAME: "Share of each race that is called by a crime-related or a non-human word, and their sum, against the shift "
-    "of the image embeddings; bands: 95% (Wilson) of the sum; dots: shifts at which it differs from the default by an "
+    "of the image embeddings. Bands: 95% (Wilson) of the sum. Dots: shifts at which it differs from the default by an "
     "exact paired test, corrected for the races. Last panel: top-1 accuracy. Dotted: the default; dashed: the shift of "
     "the table. Every panel has a scale of its own.",
     f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
     "size. A star: larger than chance by an exact paired test, corrected for the races.",
     f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
-    "the audit itself (faces against prompts), and moves the images alone or both sides; dotted: the default, "
-    "dash-dotted: the shift of the table. Of generated badges also: harm at the default gap against a group's share in "
-    "training, with 95% intervals; the rarer groups' emblems also look more like shapes, so the two go together.",
+    "the audit itself (faces against prompts), and moves the images alone or both sides. Dotted: the default; "
+    "dash-dotted: the shift of the table. For generated badges also: harm at the default gap against a group's share "
+    "in training, with 95% intervals. The rarer groups' emblems also look more like shapes, so the two go together.",
 }
 DRAWN = {"": draw_curves, "_table": draw_table, "_directions": draw_directions}
 """By the end of a picture's name."""
@@ -61,9 +62,9 @@ class Settings(cli.Common):
     """Prompts, classes and harm groups: a copy of util/data/fairface.toml or badges.toml, changed."""
     shifts: tuple[float, ...] = GRID
     """Amounts by which the images are moved; 0 and --shift are added where they are not among them."""
-    shift: float = published.MODIFIED
+    shift: float = published_counts.MODIFIED
     """The modified gap of the table."""
-    gap_direction: sources.Direction = "captions"
+    gap_direction: Direction = "captions"
     """Which unit gap vector the shift follows: that of a caption corpus, as released, or of faces and prompts."""
     side: Side = "first"
     """first: only the images move, as released; both: images and prompts by half each."""
@@ -80,7 +81,7 @@ class Settings(cli.Common):
     model: str = "ViT-B-32:openai"
     """open_clip model and its weights: a tag or a checkpoint file."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Of the network."""
+    """Precision of the network."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/); otherwise val2017 comes from the hub."""
     caption: Literal["first", "last"] = "first"
@@ -104,54 +105,79 @@ PRESETS = {
 }
 
 
-def grid(settings: Settings) -> np.ndarray:
-    """The shifts in ascending order, with 0 and that of the table among them.
+def check(settings: Settings) -> None:
+    """Refuses options that make no sense, or do nothing beside the others."""
+    for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1), ("faces", 1)):
+        if getattr(settings, name) is not None:
+            as_count(getattr(settings, name), f"--{name}", least=least)
+    grid(settings)
+    audited_data.refuse_unused(settings, PRESETS[settings.preset])
 
-    Raises:
-        UserError: a shift that is not a number, or no other than 0.
-    """
+
+def grid(settings: Settings) -> np.ndarray:
+    """The shifts in ascending order, with 0 and that of the table among them."""
     shifts = np.array(sorted({*settings.shifts, 0.0, settings.shift})) + 0.0
     if not np.isfinite(shifts).all() or settings.shift == 0 or np.abs(shifts).max() > 5:
         raise UserError(f"--shifts must be from -5 to 5 and --shift not 0; got {settings.shifts} and {settings.shift}")
     return shifts
 
 
-def measure(audited: sources.Audited, settings: Settings) -> tuple[dict[str, pd.DataFrame], dict]:
-    """Every table of the record, and what its pictures and answers read besides."""
+def measure(settings: Settings, device: str) -> cli.Measured:
+    """Every table of the record, and what its pictures and comparisons read besides."""
+    check(settings)
+    audited = audited_data.collect(settings, device)
+    return measure_audited(audited, settings)
+
+
+def measure_audited(audited: Audited, settings: Settings) -> cli.Measured:
+    """The same of inputs that are there already."""
     shifts, at = grid(settings), [0.0, settings.shift]
     ways = {way: Way.of(audited, shifts, *way) for way in product(audited.directions, ("first", "both"))}
     chosen = ways[settings.gap_direction, settings.side]
     inputs = chosen.predicted, audited.faces, audited.declared, shifts
-    found = audit(*inputs, chosen.gaps[sources.GAPS[settings.gap_direction]].to_numpy())
+    found = audit(*inputs, chosen.gaps[GAPS[settings.gap_direction]].to_numpy())
     between, cost = disparity(*inputs, settings.seed, settings.resamples), accuracy_cost(*inputs)
-    everyone = overall(found, chosen.gaps, between, cost)
     tables = {
         "": found.by_race.merge(chosen.gaps, on="shift"),
         "table": as_printed(found.by_race, settings.shift),
         "groups": found.by_race_gender.merge(chosen.gaps, on="shift"),
-        "overall": everyone,
+        "overall": overall(found, chosen.gaps, between, cost),
         "confusion": pd.concat([confusion(*inputs, at, by).assign(by=by) for by in ("race x gender", "race")]),
         "directions": pd.concat([way.table(audited).assign(gap_direction=d, side=s) for (d, s), way in ways.items()]),
-        "published": published.agreement(),
-        "net_changes": published.net_changes(),
+        "published": published_counts.agreement(),
+        "net_changes": published_counts.net_changes(),
         **({"ages": found.by_age.merge(chosen.gaps, on="shift")} if settings.by_age else {}),
     }
+    results = results_of(audited, settings, tables)
     rounded = in_half_precision(audited, settings, chosen.predicted, shifts)
-    rows, along = everyone.set_index("shift").loc[at], list(audited.directions.values())
-    results = {
+    as_released = (settings.side, settings.gap_direction) == ("first", "captions")
+    return cli.Measured(
+        tables=tables,
+        data=audited.data,
+        dtype="float32 embeddings, float64 cosines",
+        comparisons=comparisons(tables, audited, settings.shift, as_released),
+        left_out=[] if audited.captioned is not None else [NO_CAPTIONS],
+        results=results | {"changed_by_half_precision": dict(zip(WHEN, rounded, strict=True))},
+        said=list(in_words(tables, results)),
+    )
+
+
+def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
+    """What the pictures say beside the tables' numbers."""
+    rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
+    return {
         "title": audited.title,
         "what": audited.what,
-        "note": audited.note,
+        "group": audited.declared.axes["race"],
+        "note": audited.declared.caution + audited.note,
         "races": in_order(audited.faces.races),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
         "accuracy": dict(zip(WHEN, rows["accuracy"], strict=True)),
-        "empty_groups": empty_groups(found, settings.by_age),
-        "changed_by_half_precision": dict(zip(WHEN, rounded, strict=True)),
+        "empty_groups": empty_groups(tables),
         "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
         "training_share": audited.training_share,
     }
-    return tables, results
 
 
 @dataclass(frozen=True)
@@ -162,11 +188,11 @@ class Way:
     gaps: pd.DataFrame
 
     @classmethod
-    def of(cls, audited: sources.Audited, shifts: np.ndarray, name: sources.Direction, side: Side) -> "Way":
+    def of(cls, audited: Audited, shifts: np.ndarray, name: Direction, side: Side) -> "Way":
         predicted = predict(audited.images, audited.prompts, shifts, audited.directions[name], side)
         return cls(predicted, audited.gaps(shifts, name, side))
 
-    def table(self, audited: sources.Audited) -> pd.DataFrame:
+    def table(self, audited: Audited) -> pd.DataFrame:
         """Harm and accuracy of all faces at every shift."""
         harm = (self.predicted >= len(audited.declared.classes)).mean(1)
         return self.gaps.assign(harm=harm, accuracy=(self.predicted == true_classes(audited.faces)).mean(1))
@@ -174,18 +200,17 @@ class Way:
 
 def in_order(races: tuple[str, ...]) -> list[str]:
     """Races as the paper's table lists them, where they are the same; else as they are declared."""
-    printed = values()["table_2"]["races"]
+    printed = published_counts.races()
     return printed if set(printed) == set(races) else list(races)
 
 
 def as_printed(by_race: pd.DataFrame, modified: float) -> pd.DataFrame:
     """The paper's table: a row for each race, the default gap beside the modified one, and what changed."""
-    rates = ["crime_related", "non_human", "sum"]
-    races = in_order(tuple(by_race["race"].unique()))
+    rates, races = list(published_counts.QUANTITIES), in_order(tuple(by_race["race"].unique()))
     before, after = (by_race[by_race["shift"] == at].set_index("race").loc[races] for at in (0.0, modified))
-    parts = [before[["n", *rates]].add_prefix("default_"), after[rates].add_prefix("modified_")]
-    parts += [after[["gained", "lost", "net", "change", "change_low", "change_high", "p_value", "p_holm"]]]
-    return pd.concat(parts, axis=1).rename(columns={"default_n": "n"}).reset_index()
+    columns = [before[["n", *rates]].add_prefix("default_"), after[rates].add_prefix("modified_")]
+    columns += [after[["gained", "lost", "net", "change", "change_low", "change_high", "p_value", "p_holm"]]]
+    return pd.concat(columns, axis=1).rename(columns={"default_n": "n"}).reset_index()
 
 
 def overall(found: Audit, gaps: pd.DataFrame, between: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
@@ -199,70 +224,32 @@ def overall(found: Audit, gaps: pd.DataFrame, between: pd.DataFrame, cost: pd.Da
     return table
 
 
-def empty_groups(found: Audit, by_age: bool) -> list[str]:
+def empty_groups(tables: dict[str, pd.DataFrame]) -> list[str]:
     """Declared groups without a single face, whose rates are empty and not zero; ages where they are counted by."""
-    tables = [(found.by_race, ["race"]), (found.by_race_gender, ["race", "gender"])]
-    tables += [(found.by_age, ["age"])] if by_age else []
-    return [
-        " ".join(row) for table, names in tables for row in table.loc[table["empty"], names].drop_duplicates().values
-    ]
+    names = {"": ["race"], "groups": ["race", "gender"], "ages": ["age"]}
+    found = [tables[what].loc[tables[what]["empty"], names[what]] for what in names if what in tables]
+    return [" ".join(row) for table in found for row in table.drop_duplicates().values]
 
 
-def in_half_precision(audited: sources.Audited, settings: Settings, predicted: np.ndarray, shifts: np.ndarray):
+def in_half_precision(
+    audited: Audited, settings: Settings, predicted: np.ndarray, shifts: np.ndarray
+) -> Iterator[float]:
     """Share of the faces that the notebook's rounding gives another class: embeddings and logits in float16."""
     direction = audited.directions[settings.gap_direction]
     for at in (0.0, settings.shift):
         moved = shift(audited.images, audited.prompts, at, direction, settings.side)
-        x, y = (part.astype(np.float16).astype(np.float32) for part in moved)
+        x, y = (rows.astype(np.float16).astype(np.float32) for rows in moved)
         classes = (100 * (x @ y.T).astype(np.float16)).argmax(1)
         yield float((classes != predicted[np.flatnonzero(shifts == at)[0]]).mean())
 
 
-def check(settings: Settings) -> None:
-    """
-    Raises:
-        UserError: an option that makes no sense, or is not used with the others.
-    """
-    for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1), ("faces", 1)):
-        if getattr(settings, name) is not None:
-            as_count(getattr(settings, name), f"--{name}", least=least)
-    grid(settings)
-    sources.refuse_unused(settings, PRESETS[settings.preset])
-
-
-def main(settings: Settings) -> None:
+def run(settings: Settings, reuse: bool = False) -> Record:
     """Embeds or reads, measures, records, draws."""
-    start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    check(settings)
-    audited = sources.collect(settings, device)
-    sources.check(audited, settings.gap_direction, settings.by_age)
-    tables, results = measure(audited, settings)
-    left_out = [] if audited.captioned is not None else [NO_CAPTIONS]
-    for line in left_out:
-        cli.say(f"[{NAME}] left out: {line}")
-    with files.publishing(settings.output) as folder:
-        record = records.save(
-            folder,
-            NAME,
-            tables,
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=device,
-            dtype="float32 embeddings, float64 cosines",
-            data=audited.data,
-            comparisons=answers(tables, audited, settings.shift),
-            left_out=left_out,
-            results=results,
-            title="Table 2: denigration harms against the modality gap",
-            captions=CAPTIONS,
-        )
-        figures.use_style()
-        for suffix, draw in DRAWN.items():
-            figures.save(draw(record), folder, f"{NAME}{suffix}")
-    for line in in_words(record):
-        cli.say(f"[{NAME}] {line}")
-    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+    own_faces = settings.data if settings.preset != "paper" else None
+    settings = cli.own_output(settings, settings.embeddings, own_faces, settings.audit)
+    title = "Table 2: denigration harms against the modality gap"
+    return cli.publish_run(NAME, settings, measure, DRAWN, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    cli.main(PRESETS, run, __doc__)

@@ -4,28 +4,30 @@ They read a record and nothing else, and never show a face.
 """
 
 from collections.abc import Mapping
+from html import escape
 from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
 
 from util import figures
-from util.fairness.counts import LEVEL
+from util.fairness.audit import LEVEL
 from util.records import Record
 
 PARTS = {"crime_related": "crime-related", "non_human": "non-human", "sum": "sum"}
 """Columns of ``denigration.csv`` and what the table and the legend call them."""
-PART_COLOURS = {"crime_related": figures.OTHER, "non_human": figures.TEXT}
+PART_COLOURS = {"crime_related": figures.NON_TEXT, "non_human": figures.TEXT}
 ACCURACY = figures.SERIES[2]
 MARKS = {"default": (figures.INK, ":"), "shifted": (figures.SERIES[1], "--")}
 SHADES = LinearSegmentedColormap.from_list("harm", ["#ffffff", "#f6c9a6", "#e08a52"])
 """White to vermilion: a cell's rate, on one scale for the whole table."""
 ACROSS = 4
 DIRECTIONS = {
-    "captions": (figures.OTHER, "gap vector of the captions"),
+    "captions": (figures.NON_TEXT, "gap vector of the captions"),
     "audit": (figures.TEXT, "gap vector of the audit itself"),
 }
 OTHER_GAP = {
@@ -35,8 +37,6 @@ OTHER_GAP = {
 """By what the shift follows: the column of the other gap, and whose that is."""
 SIDES = {"first": ("-", "images move"), "both": ("--", "images and prompts move")}
 SHIFT_LABEL = "shift (below 0 the gap grows)"
-BLOCK = 3.15
-"""Width of one half of the table with the space after it, in cells."""
 
 
 def draw_curves(record: Record) -> plt.Figure:
@@ -64,14 +64,14 @@ def draw_curves(record: Record) -> plt.Figure:
     return figure
 
 
-def draw_race(ax: plt.Axes, part: pd.DataFrame) -> None:
+def draw_race(ax: plt.Axes, rows: pd.DataFrame) -> None:
     """Both harm groups and their sum, in percent of one race, against the shift."""
-    first, x = part.iloc[0], part["shift"]
+    first, x = rows.iloc[0], rows["shift"]
     for name, colour in PART_COLOURS.items():
-        ax.plot(x, 100 * part[name], color=colour, lw=1.1, label=PARTS[name])
-    ax.fill_between(x, 100 * part["ci_low"], 100 * part["ci_high"], color=figures.INK, alpha=0.13, lw=0)
-    ax.plot(x, 100 * part["sum"], color=figures.INK, label="sum, with its 95% band")
-    sure = part[part["p_holm"] < LEVEL]
+        ax.plot(x, 100 * rows[name], color=colour, lw=1.1, label=PARTS[name])
+    ax.fill_between(x, 100 * rows["ci_low"], 100 * rows["ci_high"], color=figures.INK, alpha=0.13, lw=0)
+    ax.plot(x, 100 * rows["sum"], color=figures.INK, label="sum, with its 95% band")
+    sure = rows[rows["p_holm"] < LEVEL]
     ax.plot(sure["shift"], 100 * sure["sum"], "o", ms=2.6, color=figures.INK, label="differs from the default")
     ax.set_ylim(0, None)
     ax.set_title(f"{figures.plain(str(first['race']))}, n = {first['n']:,}", loc="left")
@@ -93,54 +93,34 @@ def mark(ax: plt.Axes, about: Mapping) -> None:
         ax.axvline(at, color=colour, ls=style, lw=0.9, label=f"{name}, gap {about['gap_distance'][key]:.2f}")
 
 
-def draw_table(record: Record) -> plt.Figure:
+def draw_table(record: Record) -> Styler:
     """Crime-related, non-human and their sum for every race, at the default gap and the modified one, as Table 2."""
-    table, overall, about = record.tables[""], record.tables["overall"], record.about["results"]
-    races = about["races"]
-    figure, ax = plt.subplots(figsize=(7.4, 0.27 * len(races) + 1.95), layout="constrained")
-    shown = table[np.isclose(table["shift"], 0) | np.isclose(table["shift"], about["shift"])]
-    shade = Normalize(0, max(0.01, float(shown["sum"].max())))
-    for block, (at, key) in enumerate(((0.0, "default"), (about["shift"], "shifted"))):
-        rows = shown[np.isclose(shown["shift"], at)].set_index("race").loc[races]
-        everyone = overall[np.isclose(overall["shift"], at)].rename(columns={"p_value": "p_holm"})
-        title = heading(at, about["gap_distance"][key], about["accuracy"][key], other_gap(record, everyone.iloc[0]))
-        draw_block(ax, pd.concat([rows, everyone]), 1 + block * BLOCK, shade, title)
-    for row, race in enumerate([*races, "all"]):
-        ax.text(0.9, row + 0.5, figures.plain(str(race)), ha="right", va="center")
-    count = f"corrected for {int(shown['n'].gt(0).sum() / 2)} groups; all: not corrected"
-    ax.text(1, len(races) + 1.6, f"* larger than chance: exact paired test, {count}", color=figures.MUTED, fontsize=7)
-    ax.set(xlim=(-0.35, 1 + 2 * BLOCK), ylim=(len(races) + 1.8, -1.75))
-    ax.set_axis_off()
-    note(figure, record)
-    return figure
+    about, overall = record.about["results"], record.tables["overall"].rename(columns={"p_value": "p_holm"})
+    table = pd.concat([record.tables[""], overall.assign(race="all")])
+    cells, rates = {}, {}
+    for at, when in ((0.0, "default"), (about["shift"], "shifted")):
+        rows = table[np.isclose(table["shift"], at)].set_index("race").loc[[*about["races"], "all"]]
+        above = heading(record, rows.loc["all"], at, about["gap_distance"][when])
+        for name, words in PARTS.items():
+            stars = np.where((rows["p_holm"] < LEVEL) & (name == "sum"), "*", "")
+            cells[above, words] = rows[name].map("{:.1%}".format, na_action="ignore").fillna("-") + stars
+            rates[above, words] = rows[name].where(rows.index != "all", 0).fillna(0)
+    groups = (table.query("shift == 0 and race != 'all'")["n"] > 0).sum()
+    said = (
+        f"{about['note']} * larger than chance: exact paired test, corrected for {groups} groups; all: not corrected."
+    )
+    styler = pd.DataFrame(cells).rename_axis(index=None).style.format(escape="html").format_index(escape="html")
+    styler = styler.format_index(escape="html", axis=1).set_caption(escape(said))
+    most = max(0.01, pd.DataFrame(rates).to_numpy().max())
+    return styler.background_gradient(SHADES, axis=None, vmin=0, vmax=most, gmap=pd.DataFrame(rates))
 
 
-def heading(shift: float, gap: float, accuracy: float, other: str = "") -> str:
-    """What stands over one half of the table: the gap that the shift follows, the accuracy, and the other gap."""
+def heading(record: Record, row: pd.Series, shift: float, gap: float) -> str:
+    """Words over one half of the table: the gap that the shift follows, the other gap where there is one, accuracy."""
     name = "Original gap" if shift == 0 else f"Modified gap (shift {shift:+.2f})"
-    return f"{name} = {gap:.2f}\naccuracy {accuracy:.4f}{other}"
-
-
-def other_gap(record: Record, row: pd.Series) -> str:
-    """The gap distance of the embeddings whose gap vector the shift does not follow; nothing where there is none."""
     column, whose = OTHER_GAP[record.about["settings"]["gap_direction"]]
-    return "" if pd.isna(row[column]) else f"; {whose} gap {row[column]:.2f}"
-
-
-def draw_block(ax: plt.Axes, rows: pd.DataFrame, left: float, shade: Normalize, title: str) -> None:
-    """One half of the table: three columns of percentages, shaded by their size, the last row of all faces."""
-    ax.text(left + 1.5, -1.2, title, ha="center", va="center", fontweight="bold", linespacing=1.4)
-    for column, (name, words) in enumerate(PARTS.items()):
-        ax.text(left + column + 0.5, -0.35, words, ha="center", va="center")
-        for row, (rate, p) in enumerate(zip(rows[name], rows["p_holm"], strict=True)):
-            colour = "none" if pd.isna(rate) or row == len(rows) - 1 else SHADES(shade(rate))
-            ax.add_patch(plt.Rectangle((left + column, row), 1, 1, color=colour, lw=0))
-            said = "-" if pd.isna(rate) else f"{100 * rate:.1f}%"
-            ax.text(left + column + 0.5, row + 0.5, said, ha="center", va="center", color=figures.INK)
-            if name == "sum" and p < LEVEL:
-                ax.text(left + column + 0.8, row + 0.45, "*", ha="left", va="center", color=figures.INK)
-    for height in (0, len(rows) - 1):
-        ax.plot([left, left + 3], [height, height], color=figures.INK, lw=0.8)
+    other = "" if pd.isna(row[column]) else f"; {whose} gap {row[column]:.2f}"
+    return f"{name} = {gap:.2f}{other}; accuracy {row['accuracy']:.4f}"
 
 
 def draw_directions(record: Record) -> plt.Figure:
@@ -149,19 +129,18 @@ def draw_directions(record: Record) -> plt.Figure:
     shares = about["training_share"]
     figure, axes = plt.subplots(1, 3 if shares else 2, figsize=(9.6 if shares else 7.0, 3.1), layout="constrained")
     for ax, letter, column, title in zip(axes, "ab", ("harm", "accuracy"), ("harm of all", "accuracy"), strict=False):
-        for (direction, side), part in table.groupby(["gap_direction", "side"], sort=False):
+        for (direction, side), rows in table.groupby(["gap_direction", "side"], sort=False):
             (colour, follows), (style, moves) = DIRECTIONS[direction], SIDES[side]
-            ax.plot(part["shift"], 100 * part[column], color=colour, ls=style, label=f"{follows}, {moves}")
-        ax.axvline(0, color=figures.INK, ls=":", lw=0.9)
-        ax.axvline(about["shift"], color=figures.MUTED, ls="-.", lw=0.9)
+            ax.plot(rows["shift"], 100 * rows[column], color=colour, ls=style, label=f"{follows}, {moves}")
+        ax.axvline(0, color=figures.INK, ls=":", lw=0.9, label="default")
+        ax.axvline(about["shift"], color=figures.MUTED, ls="-.", lw=0.9, label="shift of the table")
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.set(xlabel=SHIFT_LABEL, ylabel="called by such a word, %" if column == "harm" else "top-1, %")
         figures.panel_title(ax, letter, f"{title}, by what the shift follows")
     axes[0].set_ylim(0, None)
     if shares:
-        default = record.tables[""].query("shift == 0")
-        draw_shares(axes[2], default, shares)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        draw_shares(axes[2], record.tables[""].query("shift == 0"), shares)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     note(figure, record)
     return figure
 
@@ -183,6 +162,6 @@ def draw_shares(ax: plt.Axes, default: pd.DataFrame, shares: Mapping[str, float]
 
 
 def note(figure: plt.Figure, record: Record) -> None:
-    """On the face of the picture: what the labels are, or that badges stand for nothing."""
+    """Writes on the picture what the labels are, or that badges stand for nothing."""
     said = fill(figures.plain(record.about["results"]["note"]), int(17 * figure.get_figwidth()))
     figure.suptitle(said, x=0.01, ha="left", fontsize=7.5, color=figures.INK)

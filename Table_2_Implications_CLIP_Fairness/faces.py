@@ -1,12 +1,13 @@
-"""Faces with labels of race, gender and age: FairFace's validation split from the hub, or a folder of one's own.
+"""Faces with labels of race, gender and age: FairFace's validation split from the hub, or a folder of your own.
 
 The labels are what annotators saw in a photograph, not what the persons say of themselves. A folder holds pictures and
-one table of ``TABLES`` with the columns file (a path inside the folder, "val/1.jpg"), race, gender, and optionally age;
-others are not read. FairFace as its authors give it is such a folder.
+one table of ``TABLES`` with the columns file (a path inside the folder, "val/1.jpg"), race, gender, and perhaps age.
+Other columns are not read. FairFace as its authors give it is such a folder.
 """
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,63 +54,57 @@ class FaceImages:
     faces: Faces
     source: Mapping
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
 
 def load(
-    folder: str | Path | None, declared: Declared, padding: str = "0.25", n: int | None = None, aged: bool = True
+    folder: Path | None, declared: Declared, padding: str = "0.25", n: int | None = None, aged: bool = True
 ) -> FaceImages:
     """Faces of a folder, or FairFace's validation split from the hub where none is given.
 
     Args:
         folder: holds pictures and a table; None for the hub.
         declared: the levels of race, gender and age that a label may have.
-        padding: "0.25" or "1.25", of the hub's two versions. A folder's is the one it was made with.
+        padding: "0.25" or "1.25", one of the hub's two versions.
         n: take only the first n faces.
         aged: read the ages, every one of which must then be declared; else they are not looked at.
-
-    Raises:
-        UserError: as ``from_folder`` and ``from_hub``.
     """
-    if folder is not None:
-        return from_folder(folder, declared, n, aged)
-    return from_hub(declared, padding, n, aged=aged)
+    checked_count(n, "faces")
+    return from_hub(declared, padding, n, aged=aged) if folder is None else from_folder(folder, declared, n, aged)
 
 
-def from_folder(folder: str | Path, declared: Declared, n: int | None = None, aged: bool = True) -> FaceImages:
+def from_folder(folder: Path, declared: Declared, n: int | None = None, aged: bool = True) -> FaceImages:
     """Pictures and table of a folder, in the order of the table.
 
     ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
 
     Raises:
         UserError: no table or two, a file named twice, a label that is not declared, labels and pictures that do not
-            match: counts both and names the first of each.
+            match.
     """
-    folder = Path(folder)
-    path = _table(folder)
-    rows, digest = tables.read(path, ("file", *AXES), ("age",) if aged else ())
-    names = [tables.inside(row["file"], f"{path}, line {line}") for line, row in rows]
-    _refuse_twice(names, str(path))
-    _match(names, folder, path)
-    names, rows = (part[: checked_count(n, "faces")] for part in (names, rows))
+    there = [folder / name for name in TABLES if (folder / name).is_file()]
+    if len(there) != 1:
+        found = "both are there" if there else "neither is there"
+        raise UserError(
+            f"{folder}: expected {' or '.join(TABLES)} (columns file, race, gender, and age where known) beside the "
+            f"pictures; {found}. FairFace's pictures and label csv come from {ORIGIN}"
+        )
+    table = there[0]
+    rows, digest = tables.read(table, ("file", *AXES), ("age",) if aged else ())
+    names = [tables.inside(row["file"], f"{table}, line {line}") for line, row in rows]
+    _refuse_mismatch(names, folder, table)
+    names, rows = names[:n], rows[:n]
     content = json.dumps([[name, sha256(folder / name)] for name in names])
     about = {
-        "dataset": f"faces and {path.name}, local folder",
+        "dataset": f"faces and {table.name}, local folder",
         "revision": f"sha256:{digest}",
         "files": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
         "n": len(names),
     }
     openers = [picture(lambda path=folder / name: ImageOps.exif_transpose(Image.open(path))) for name in names]
-    return FaceImages(openers, names, _faces(rows, declared, path), about)
+    return FaceImages(openers, names, _faces(rows, declared, table), about)
 
 
 def from_hub(
-    declared: Declared,
-    padding: str = "0.25",
-    n: int | None = None,
-    path: str | Path | None = None,
-    aged: bool = True,
+    declared: Declared, padding: str = "0.25", n: int | None = None, path: Path | None = None, aged: bool = True
 ) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache.
 
@@ -122,19 +117,18 @@ def from_hub(
     """
     if padding not in HUB_FILES:
         raise UserError(f"FairFace has paddings {', '.join(HUB_FILES)}, not {padding!r}")
-    pattern = HUB_FILES[padding]
-    folder, revision = (
-        (Path(path), None) if path else hub.snapshot("FairFace", HUB_DATASET, HUB_REVISION, pattern, BY_HAND)
-    )
+    pattern, folder, revision = HUB_FILES[padding], path, None
+    if folder is None:
+        folder, revision = hub.snapshot("FairFace", HUB_DATASET, HUB_REVISION, pattern, BY_HAND)
     files = sorted(folder.glob(pattern))
     if not files:
         raise UserError(f"{folder}: no files {pattern} there; {BY_HAND}")
     rows = hub.rows_of(hub.read_parquet(files, "image", HUB_LABELS), "image", HUB_LABELS)
-    rows = rows.take(range(min(len(rows), checked_count(n, "faces") or len(rows))))
-    where, wanted = f"{path or HUB_DATASET}, {pattern}", HUB_LABELS if aged else AXES
-    labels = {name: _in_words(rows.columns[name], rows.names.get(name), f"{where}: {name}") for name in wanted}
+    rows = rows.take(range(len(rows))[:n])
+    where = f"{path or HUB_DATASET}, {pattern}"
+    labels = {name: _in_words(rows, name, f"{where}: {name}") for name in (HUB_LABELS if aged else AXES)}
     about = {
-        "dataset": str(path) if path else HUB_DATASET,
+        "dataset": str(path or HUB_DATASET),
         "revision": revision,
         "files": [f"sha256:{sha256(file)}" for file in files],
         "split": "validation",
@@ -147,12 +141,12 @@ def from_hub(
     return FaceImages(openers, ids, Faces.of(declared, **labels, where=where), about)
 
 
-def _in_words(labels: Sequence, names: Sequence[str] | None, where: str) -> Sequence:
+def _in_words(rows: hub.Rows, column: str, where: str) -> Sequence:
     """Labels by the names that the data set itself gives its whole numbers; as they are where it gives none.
 
-    Raises:
-        UserError: a number that has no name; the hub writes -1, or nothing, for a label that is missing.
+    The hub writes -1, or nothing, for a label that is missing: refused, as is every number without a name.
     """
+    labels, names = rows.columns[column], rows.names.get(column)
     if names is None:
         return labels
     known = [isinstance(label, int) and 0 <= label < len(names) for label in labels]
@@ -165,82 +159,44 @@ def _in_words(labels: Sequence, names: Sequence[str] | None, where: str) -> Sequ
     return [names[label] for label in labels]
 
 
-def labels_of(path: str | Path, declared: Declared, aged: bool = True) -> tuple[Faces, str]:
-    """The faces of a table without pictures (columns race, gender, and perhaps age), and the table's sha256.
-
-    Args:
-        aged: as in ``load``.
-
-    Raises:
-        UserError: the table cannot be read or has no rows, or a label is not declared.
-    """
+def labels_of(path: Path, declared: Declared, aged: bool = True) -> tuple[Faces, str]:
+    """The faces of a table without pictures (columns race, gender, and perhaps age), and the table's sha256."""
     rows, digest = tables.read(path, AXES, ("age",) if aged else ())
     return _faces(rows, declared, path), digest
 
 
-def _faces(rows: Sequence[tuple[int, Mapping[str, str]]], declared: Declared, path: str | Path) -> Faces:
+def _faces(rows: Sequence[tuple[int, Mapping[str, str]]], declared: Declared, path: Path) -> Faces:
     if not rows:
         raise UserError(f"{path}: no rows under the header; write one for each face")
     labels = {key: [row[key] for _, row in rows] for key in (*AXES, "age") if key in rows[0][1]}
     return Faces.of(declared, **labels, where=str(path), lines=[line for line, _ in rows])
 
 
-def _table(folder: Path) -> Path:
-    there = [folder / name for name in TABLES if (folder / name).is_file()]
-    if len(there) == 1:
-        return there[0]
-    found = "both are there" if there else "neither is there"
-    raise UserError(
-        f"{folder}: expected {' or '.join(TABLES)} (columns file, race, gender, and age where known) beside the "
-        f"pictures; {found}. FairFace's pictures and label csv come from {ORIGIN}"
-    )
-
-
-def _refuse_twice(names: Sequence[str], where: str) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
+def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:
+    """Refuses names that stand twice, lack their picture, or leave out a picture in the folders that they name."""
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise UserError(
-            f"{where}: {len(twice)} names stand there more than once, first {_shown(twice[0])}; keep one row of each"
+            f"{table}: {len(twice)} names stand there more than once, first {_shown(twice[0])}; keep one row of each"
         )
-
-
-def _is(kind: Callable[[Path], bool], path: Path) -> bool:
-    """Whether a path is a file or a folder; a name that no file system takes is neither."""
-    try:
-        return kind(path)
-    except (OSError, ValueError):
-        return False
+    # os.path answers False for names that no file system takes, where pathlib raises
+    places = [place for place in {Path(name).parent for name in names} if os.path.isdir(folder / place)]  # noqa: PTH112
+    there = {
+        (place / path.name).as_posix() for place in places for path in (folder / place).iterdir() if is_picture(path)
+    }
+    missing = [name for name in names if name not in there and not os.path.isfile(folder / name)]  # noqa: PTH113
+    extra, problems = sorted(there.difference(names)), []
+    if missing:
+        problems.append(f"{len(missing)} labels without a picture, first {_shown(missing[0])}")
+    if extra:
+        problems.append(f"{len(extra)} pictures without a label, first {_shown(extra[0])}")
+    if problems:
+        raise UserError(
+            f"{table} and the pictures in {folder} do not match: {'; '.join(problems)}; put the pictures there, or "
+            "mend the table"
+        )
 
 
 def _shown(name: str) -> str:
-    """A name of a file in an error: as it is if all of it can be seen, and the ends of one too long to read."""
+    """A file's name in an error: as it is if all of it can be seen, and the ends of one too long to read."""
     shown = name if name.isprintable() else repr(name)
     return shown if len(shown) <= LONGEST_NAME else f"{shown[:40]}...{shown[-40:]} ({len(name)} characters)"
-
-
-def _match(names: Sequence[str], folder: Path, table: Path) -> None:
-    """
-    Raises:
-        UserError: labels without a picture, or pictures without a label in the folders that the table names.
-    """
-    labelled = set(names)
-    places = {str(Path(name).parent) for name in names}
-    there = {
-        (Path(place) / path.name).as_posix()
-        for place in places
-        if _is(Path.is_dir, folder / place)
-        for path in (folder / place).iterdir()
-        if is_picture(path)
-    }
-    missing = [name for name in names if name not in there and not _is(Path.is_file, folder / name)]
-    extra = sorted(there - labelled)
-    parts = []
-    if missing:
-        parts.append(f"{len(missing)} labels without a picture, first {_shown(missing[0])}")
-    if extra:
-        parts.append(f"{len(extra)} pictures without a label, first {_shown(extra[0])}")
-    if parts:
-        raise UserError(
-            f"{table} and the pictures in {folder} do not match: {'; '.join(parts)}; put the pictures there, or "
-            "mend the table"
-        )

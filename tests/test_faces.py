@@ -120,13 +120,13 @@ def test_the_source_tells_labels_and_pictures_apart_but_not_places(folder, tmp_p
 
 
 def test_labels_and_pictures_that_do_not_match_are_both_named(folder):
-    Image.new("RGB", (8, 8)).save(folder / "val" / "9.jpg")
+    Image.new("RGB", (8, 8)).save(folder / "val" / "9.ppm")
     (folder / "val" / "2.jpg").unlink()
     (folder / "val" / "3.jpg").unlink()
     with pytest.raises(UserError) as error:
         loaded(folder)
     said = str(error.value)
-    assert "2 labels without a picture, first val/2.jpg; 1 pictures without a label, first val/9.jpg" in said
+    assert "2 labels without a picture, first val/2.jpg; 1 pictures without a label, first val/9.ppm" in said
     assert str(folder / "fairface_label_val.csv") in said and "\n" not in said
 
 
