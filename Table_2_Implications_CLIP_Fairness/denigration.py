@@ -126,11 +126,6 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     """Every table of the record, and what its pictures and comparisons read besides."""
     check(settings)
     audited = audited_data.collect(settings, device)
-    return measure_audited(audited, settings)
-
-
-def measure_audited(audited: Audited, settings: Settings) -> cli.Measured:
-    """The same of inputs that are there already."""
     shifts, at = grid(settings), [0.0, settings.shift]
     ways = {way: Way.of(audited, shifts, *way) for way in product(audited.directions, ("first", "both"))}
     chosen = ways[settings.gap_direction, settings.side]

@@ -133,7 +133,7 @@ def confusions(tables: Tables, audited: Audited) -> Iterator[Comparison]:
             theirs, ours = theirs.align(here.pivot(index="true", columns="predicted", values="count"), fill_value=0)
             moved = int((ours - theirs).abs().to_numpy().sum() / 2)
             said = f"{int((ours == theirs).to_numpy().sum())} of {ours.size} equal, {moved} faces elsewhere"
-            agrees = moved <= NEAR["accuracy"] * theirs.to_numpy().sum() if audited.as_published else None
+            agrees = bool(moved <= NEAR["accuracy"] * theirs.to_numpy().sum()) if audited.as_published else None
             key = f"table_2.confusion_{when}.counts"
             yield compare(key, said, audited.title, agrees, own=audited.as_published)
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import open_clip
@@ -10,15 +11,16 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-import audited_data as sources
-import denigration_claims as answers
+import audited_data
+import denigration_claims as claims
 import denigration_figure as figure
+import face_files
+import published_counts
 import reference
 import scripts
-import test_coco
-import test_faces
+from test_coco import write_folder as write_coco
 from test_open_clip_pair import TINY
-from util import Embeddings, cli, geometry, published, records
+from util import Embeddings, cli, geometry, records
 from util.corpora import coco, hub
 from util.encoders import open_clip_pair
 from util.fairness.audit import Faces, audit
@@ -35,8 +37,7 @@ C, H = len(FACES.classes), len(FACES.harm_words)
 
 
 def run(folder, *words):
-    script.main(cli.parse(script.PRESETS, "", ("--output", str(folder), *map(str, words))))
-    return records.load(folder, "denigration")
+    return script.run(cli.parse(script.PRESETS, "", ("--output", str(folder), *map(str, words))))
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +72,15 @@ def settings_of(*words):
 
 def measured(*words):
     settings = settings_of(*words)
-    audited = sources.collect(settings, "cpu")
-    return (audited, *script.measure(audited, settings))
+    found = script.measure(settings, "cpu")
+    return audited_data.collect(settings, "cpu"), found.tables, found.results
 
 
 def test_the_script_writes_tables_record_and_pictures(smoke):
     tables = ("", "_table", "_groups", "_overall", "_confusion", "_directions", "_published", "_net_changes")
-    pictures = ("", "_table", "_directions")
     names = {f"denigration{table}.csv" for table in tables} | {"denigration.json"}
-    names |= {f"denigration{stem}.{suffix}" for stem in pictures for suffix in ("png", "pdf")}
+    names |= {f"denigration{stem}.{suffix}" for stem in ("", "_directions") for suffix in ("png", "pdf")}
+    names |= {"denigration_table.html", "denigration_table.tex"}
     assert {path.name for path in smoke.folder.iterdir()} == names
     table = smoke.tables[""]
     assert list(table.columns[: len(CONTRACT)]) == CONTRACT
@@ -87,9 +88,8 @@ def test_the_script_writes_tables_record_and_pictures(smoke):
     assert np.allclose(table["sum"], table["crime_related"] + table["non_human"])
     for what in ("groups", "overall", "directions"):
         assert {"caption_gap_distance", "audit_gap_distance"} <= set(smoke.tables[what])
-    assert len(smoke.tables["groups"]) == 5 * 14 and set(smoke.about["captions"]) == {
-        f"denigration{s}" for s in pictures
-    }
+    assert len(smoke.tables["groups"]) == 5 * 14
+    assert set(smoke.about["captions"]) == {f"denigration{stem}" for stem in script.DRAWN}
 
 
 def test_the_default_shifts_hold_the_released_ones_exactly():
@@ -128,7 +128,7 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
         for name, pair in (("caption", captions), ("audit", (x, y))):
             gap = np.linalg.norm(reference.gap(*geometry.shift(*pair, amount, u, side)))
             assert abs(row[f"{name}_gap_distance"]) == pytest.approx(gap, abs=1e-6)
-        assert row["signed_gap_distance"] == row[sources.GAPS[direction]]
+        assert row["signed_gap_distance"] == row[audited_data.GAPS[direction]]
         cells = tables[""][tables[""]["shift"] == amount].set_index("race")
         for number, race in enumerate(FACES.race.levels):
             mine, cell = classes[audited.faces.race == number], cells.loc[race]
@@ -145,7 +145,7 @@ def test_half_precision_is_told_from_double(tmp_path):
     d = 8
     prompts = np.vstack([np.eye(d)[1] + 1e-5 * np.eye(d)[2], np.eye(d)[1] + 2e-5 * np.eye(d)[2], np.eye(d)[3:7]])
     images = geometry.unit_rows(np.eye(d)[[1, 1, 1, 3]] + np.outer([1, 1, 1, 0], np.eye(d)[2]))
-    audited = sources.Audited("t", "n", images, geometry.unit_rows(prompts), None, None, None, ())
+    audited = audited_data.Audited("t", images, geometry.unit_rows(prompts), None, None, None)
     settings = replace(script.PRESETS["smoke"], gap_direction="audit", shift=-0.2)
     predicted = np.array([[1, 1, 1, 2]] * 2)
     assert list(script.in_half_precision(audited, settings, predicted, np.array([-0.2, 0.0]))) == [0.75, 0.75]
@@ -162,18 +162,20 @@ def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, m
         table["audit_gap_distance"]
     )
     assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
-    assert not any("captions" in row["quantity"] for row in record.about["comparisons"])
+    assert not any("gap_distance" in row["key"] for row in record.about["comparisons"])
     ages = record.tables["ages"].query("shift == 0").set_index("age")["n"]
     labels = pd.read_csv(words[3])["age"].value_counts()
     assert ages[ages > 0].to_dict() == labels.to_dict() and {"audit_gap_distance"} <= set(record.tables["ages"])
     empty = [age for age in FACES.age.levels if age not in labels]
     assert empty and set(empty) <= set(record.about["results"]["empty_groups"])
-    assert "the captions" not in next(iter(answers.in_words(record)))
+    assert "the captions" not in next(iter(claims.in_words(record.tables, record.about["results"])))
     assert record.about["results"]["cosine_of_directions"] is None
     drawn = figure.draw_directions(record)
-    assert len(drawn.axes[0].lines) == 2 + 2 and drawn.get_suptitle().replace("\n", " ") == FACES.caution
+    assert len(drawn.axes[0].lines) == 2 + 2
+    assert drawn.get_suptitle().replace("\n", " ") == FACES.caution
     legend = [text.get_text() for text in drawn.legends[0].get_texts()]
-    assert legend == [f"gap vector of the audit itself, {what}" for what in ("images move", "images and prompts move")]
+    ways = [f"gap vector of the audit itself, {what}" for what in ("images move", "images and prompts move")]
+    assert legend == [*ways, "default", "shift of the table"]
 
 
 @pytest.fixture(scope="module")
@@ -195,22 +197,22 @@ def colours(rng, n):
 def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, tiny, monkeypatch, rng):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     labels = [(race, gender, int(rng.integers(9))) for race in range(7) for gender in range(2) for _ in range(2)]
-    data = test_faces.write_parquet(tmp_path / "hub", labels, colours(rng, 28), padding="1.25")
+    data = face_files.write_parquet(tmp_path / "hub", labels, colours(rng, 28), padding="1.25")
     monkeypatch.setattr(hub, "snapshot", lambda *_: (data, "0" * 40))
-    coco = test_coco.write_folder(tmp_path / "coco")
+    coco = write_coco(tmp_path / "coco")
     words = ("--preset", "paper", "--coco", coco, "--model", tiny, "--padding", "1.25", "--by-age", "--resamples", "50")
     monkeypatch.setattr(script, "DRAWN", {})  # drawn by the smoke run already
     record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "0.5")
     about = {part["what"]: part for part in record.about["data"]}
     assert about["faces"]["revision"] == "0" * 40 and about["faces"]["padding"] == "1.25" and about["faces"]["n"] == 28
     assert record.tables[""]["n"].eq(4).all() and record.tables["ages"].groupby("shift")["n"].sum().eq(28).all()
-    assert record.about["results"]["races"] == published.values()["table_2"]["races"]
-    rows = pd.DataFrame(record.about["comparisons"]).query("on != 'the published counts'")
-    assert rows["agrees"].isna().all() and len(rows) == 42 + 4 + 5
-    white = rows.query("quantity == 'White, sum, shift -0.20'").iloc[0]
-    mine = record.tables[""].query("race == 'White' and shift == -0.2").iloc[0]
+    assert record.about["results"]["races"] == published_counts.races()
+    rows = pd.DataFrame(record.about["comparisons"]).query("on != @claims.COUNTS").set_index("key")
+    assert rows["agrees"].isna().all() and not rows["own"].any() and len(rows) == 42 + 4 + 2 + 5 + 2
+    white, mine = rows.loc["table_2.shift_-0.20_percent.sum.1"], record.tables[""].query("race == 'White'")
+    mine = mine.set_index("shift").loc[-0.2]
     assert white["published"] == pytest.approx(0.137) and white["ours"] == pytest.approx(mine["sum"])
-    assert f"{mine['ci_low']:.4f} to {mine['ci_high']:.4f}" in white["note"]
+    assert (white["low"], white["high"]) == pytest.approx((mine["ci_low"], mine["ci_high"]))
 
 
 def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_path, tiny, monkeypatch, rng):
@@ -218,11 +220,11 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
     names = [f"val/{i}.jpg" for i in range(101)]
     races = ["Black", *["White"] * 100]
     rows = [(name, "3-9", "Male", race, "True") for name, race in zip(names, races, strict=True)]
-    folder = test_faces.write_folder(tmp_path / "faces", rows, dict(zip(names, colours(rng, 101), strict=True)))
+    folder = face_files.write_folder(tmp_path / "faces", rows, dict(zip(names, colours(rng, 101), strict=True)))
     (folder / "val" / "0.jpg").write_bytes(b"not a picture")
-    coco = test_coco.write_folder(tmp_path / "coco")
+    coco = write_coco(tmp_path / "coco")
     settings = settings_of("--data", folder, "--coco", coco, "--model", tiny)
-    audited = sources.collect(settings, "cpu")
+    audited = audited_data.collect(settings, "cpu")
     assert len(audited.images) == len(audited.faces) == 100
     assert set(audited.faces.race) == {FACES.race.levels.index("White")}
     assert audited.data[0]["skipped"][0].startswith("val/0.jpg: ")
@@ -255,18 +257,24 @@ def refused(words, tmp_path):
         (["--embeddings", "{corpus}", "--labels", "{labels}"], "text has 40 rows, but 21 prompts are declared"),
         (
             ["--embeddings", "{own}", "--labels", "{labels}", "--data", "x"],
-            "--data is read of photographed faces only, and this run is of embeddings of your own; leave it out",
+            "--data only applies to photographed faces; this run uses embeddings of your own; leave it out",
         ),
-        (["--embeddings", "{own}", "--labels", "{labels}", "--faces", "3"], "--faces is read of photographed faces"),
-        (["--embeddings", "{own}", "--labels", "{labels}", "--badges", "9"], "--badges is read of generated badges"),
-        (["--labels", "{labels}"], "--labels is read of embeddings of your own only, and this run is of generated"),
-        (["--preset", "smoke", "--model", "ViT-B-16:openai"], "--model is read of photographed faces only"),
-        (["--preset", "smoke", "--coco", "x"], "--coco is read of photographed faces only"),
-        (["--preset", "smoke", "--precision", "bfloat16"], "--precision is read of photographed faces only"),
-        (["--preset", "paper", "--scenes", "3"], "--scenes is read of generated badges only"),
+        (
+            ["--embeddings", "{own}", "--labels", "{labels}", "--faces", "3"],
+            "--faces only applies to photographed",
+        ),
+        (
+            ["--embeddings", "{own}", "--labels", "{labels}", "--badges", "9"],
+            "--badges only applies to generated",
+        ),
+        (["--labels", "{labels}"], "--labels only applies to embeddings of your own; this run uses generated"),
+        (["--preset", "smoke", "--model", "ViT-B-16:openai"], "--model only applies to photographed faces"),
+        (["--preset", "smoke", "--coco", "x"], "--coco only applies to photographed faces"),
+        (["--preset", "smoke", "--precision", "bfloat16"], "--precision only applies to photographed faces"),
+        (["--preset", "paper", "--scenes", "3"], "--scenes only applies to generated badges"),
         (
             ["--data", "{tmp}", "--padding", "1.25"],
-            "--padding is read of the hub's FairFace only, and this run",
+            "--padding only applies to the hub's FairFace; this run",
         ),
         (["--data", "{tmp}"], "expected fairface_label_val.csv or labels.csv"),
         (["--data", "{tmp}", "--model", "ViT-B-32"], "say which weights, for instance ViT-B-32:openai"),
@@ -299,87 +307,99 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, words
 def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng):
     folder = write_own(tmp_path, rng, races=FACES.race.levels[1:])
     with np.errstate(divide="raise", invalid="raise"):
-        audited, tables, results = measured(*words_of(folder), "--shifts", "-0.2", "0")
-        found = answers.answers(tables, audited, -0.2)
+        record = run(tmp_path / "out", *words_of(folder), "--shifts", "-0.2", "0", "--resamples", "50")
+    tables, results = record.tables, record.about["results"]
     white = tables[""].query("race == 'White'")
     assert white["n"].eq(0).all() and white[["sum", "ci_low", "p_value"]].isna().all(axis=None)
     assert tables["overall"][["sum", "difference", "ratio_low"]].notna().all(axis=None)
-    settings = {"gap_direction": "captions"}
-    about = {"settings": settings, "results": results, "comparisons": [vars(each) for each in found]}
-    record = records.Record("denigration", tmp_path, about, tables)
-    assert "groups without a face, left empty: White, White Male, White Female" in list(answers.in_words(record))
-    for draw in script.DRAWN.values():
-        draw(record)
-    assert "-" in [text.get_text() for text in figure.draw_table(record).axes[0].texts]
-    cell = next(each for each in found if each.quantity == "White, sum, default gap")
-    assert cell.agrees is None and cell.note.startswith("nobody")
+    said = "groups without a face, left empty: White, White Male, White Female"
+    assert said in list(claims.in_words(tables, results))
+    assert figure.draw_table(record).data.loc["White"].eq("-").all()
+    found = {each["key"]: each for each in record.about["comparisons"]}
+    cell = found["table_2.default_percent.sum.1"]
+    assert (cell["quantity"], cell["agrees"], cell["note"]) == ("White, sum, default gap", None, "nobody")
 
 
 def test_the_table_prints_the_percentages_of_the_record_and_no_picture_shows_an_image(smoke):
-    table = figure.draw_table(smoke)
-    printed = [text.get_text() for text in table.axes[0].texts]
-    rows = [smoke.tables[what].query("shift == 0 or shift == -0.2") for what in ("", "overall")]
-    assert printed.count("*") == sum(
-        (part[p] < 0.05).sum() for part, p in zip(rows, ("p_holm", "p_value"), strict=True)
-    )
-    for row in pd.concat(rows).itertuples():
-        for name in ("crime_related", "non_human", "sum"):
-            assert f"{100 * getattr(row, name):.1f}%" in printed
+    table = figure.draw_table(smoke).data
+    for half, shift in enumerate((0, -0.2)):
+        overall = smoke.tables["overall"].assign(race="all", p_holm=smoke.tables["overall"]["p_value"])
+        both = pd.concat([smoke.tables[""], overall])
+        for row in both[both["shift"] == shift].itertuples():
+            printed = [f"{rate:.1%}" for rate in (row.crime_related, row.non_human, row.sum)]
+            printed[2] += "*" * (row.p_holm < 0.05)
+            assert table.loc[row.race].tolist()[3 * half : 3 * half + 3] == printed
     default = smoke.tables["overall"].set_index("shift").loc[0]
-    heading = f"Original gap = {default['caption_gap_distance']:.2f}\naccuracy {default['accuracy']:.4f}"
-    assert f"{heading}; the audit's own gap {default['audit_gap_distance']:.2f}" in printed
+    gaps = default["caption_gap_distance"], default["audit_gap_distance"]
+    heading = "Original gap = {:.2f}; the audit's own gap {:.2f}; accuracy {:.4f}".format(*gaps, default["accuracy"])
+    assert table.columns[0] == (heading, "crime-related")
     other = replace(smoke, about={**smoke.about, "settings": {"gap_direction": "audit"}})
-    said = " ".join(text.get_text() for text in figure.draw_table(other).axes[0].texts)
-    assert f"the captions' gap {default['caption_gap_distance']:.2f}" in said
-    said = next(iter(answers.in_words(smoke)))
+    assert f"the captions' gap {gaps[0]:.2f}" in figure.draw_table(other).data.columns[0][0]
+    page = (smoke.folder / "denigration_table.html").read_text()
+    assert heading.replace("'", "&#x27;") in page.replace("&#39;", "&#x27;") and "stands for nothing else" in page
+    said = next(iter(claims.in_words(smoke.tables, smoke.about["results"])))
     assert said.startswith("small CLIP, generated badges, 140 badges, ")
     for name, column in (("captions", "caption_gap_distance"), ("audit itself", "audit_gap_distance")):
         moved = smoke.tables["overall"].set_index("shift").loc[-0.2]
         assert f"gap distance of the {name} {default[column]:.3f} -> {moved[column]:.3f}" in said
-    for drawn in (table, figure.draw_curves(smoke), figure.draw_directions(smoke)):
+    for drawn in (figure.draw_curves(smoke), figure.draw_directions(smoke)):
         assert not any(ax.images for ax in drawn.axes)
         assert "stands for nothing else" in drawn.get_suptitle().replace("\n", " ")
 
 
 def as_published():
-    """Predictions that give the published counts of every race, and the tables of an audit of them."""
-    table = published.values()["table_2"]
-    words = {each.word: C + place for place, each in enumerate(FACES.harm_words)}
-    races, predicted = [], []
-    for key in ("confusion_default", "confusion_shift_-0.20"):
-        matrix = table[key]
-        known = {race: 2 * place for place, race in enumerate(FACES.race.levels)} | words
-        classes = [known[column] for column in matrix["columns"]]
-        predicted.append(np.concatenate([np.repeat(classes, counts) for counts in matrix["counts"]]))
-        races = np.repeat([FACES.race.levels.index(race) for race in matrix["rows"]], np.sum(matrix["counts"], axis=1))
-    faces = Faces.of(FACES, [FACES.race.levels[race] for race in races], ["Male"] * len(races))
+    """Tables of an audit of predictions that give the published counts of every race, free to be changed."""
+    tables, audited = of_published_counts()
+    return {name: table.copy() for name, table in tables.items()}, audited
+
+
+@cache
+def of_published_counts():
+    words = {word: C + place for place, word in enumerate(FACES.harm_words)}
+    known = {race: 2 * place for place, race in enumerate(FACES.race.levels)} | words
+    predicted = []
+    for shift in published_counts.KEYS:
+        matrix = published_counts.matrix(shift)
+        classes = [known[column] for column in matrix]
+        predicted.append(np.concatenate([np.repeat(classes, counts) for counts in matrix.to_numpy()]))
+    races = np.repeat(matrix.index, matrix.sum(axis=1))
+    faces = Faces.of(FACES, list(races), ["Male"] * len(races))
     inputs = np.array(predicted, np.int32), faces, FACES, [0.0, -0.2]
     gaps = pd.DataFrame({"shift": [0.0, -0.2], "caption_gap_distance": [0.8221, 0.9694], "audit_gap_distance": 1.0})
     found = audit(*inputs, gaps["caption_gap_distance"].to_numpy())
     overall = script.overall(found, gaps, disparity(*inputs, 0, 20), accuracy_cost(*inputs))
     tables = {"": found.by_race, "overall": overall}
-    tables |= {"published": script.published.agreement(), "net_changes": script.published.net_changes()}
-    return tables, sources.Audited("t", "n", None, None, faces, FACES, None, (), as_published=True)
+    tables["confusion"] = script.confusion(*inputs, [0.0, -0.2], "race").assign(by="race")
+    tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
+    return tables, audited_data.Audited("t", None, None, faces, FACES, None, as_published=True)
+
+
+def judged(tables, audited, shift=-0.2, as_released=True):
+    rows = pd.DataFrame(claims.comparisons(tables, audited, shift, as_released))
+    assert rows.loc[rows["agrees"].notna(), "own"].all()
+    return rows.set_index(["on", "key"])
 
 
 def test_the_published_counts_agree_with_what_was_published_of_them():
-    rows = pd.DataFrame(answers.answers(*as_published(), -0.2)).set_index(["on", "quantity"])
+    rows = judged(*as_published())
     ours = rows.loc["t"]
-    cells = ours[ours.index.str.contains("crime-related|non-human|sum")]
+    cells = ours[ours.index.str.contains("crime_related|non_human|sum")]
     assert len(cells) == 42 and cells["agrees"].all()
-    assert ours.loc["gap distance of the captions, default gap", "agrees"]
-    assert ours.loc["gap distance of the captions, shift -0.20", "agrees"]
-    assert not ours.loc["accuracy, default gap", "agrees"]  # of race alone, which is higher
-    assert ours.loc["change of the harm of all at shift -0.20", "agrees"]
-    claim = ours.loc["races whose harm falls at shift -0.20"]
+    for key in ("default", "shift_-0.20"):
+        assert ours.loc[f"table_2.{key}_percent.gap_distance", "agrees"]
+        matrix = ours.loc[f"table_2.confusion_{key}.counts"]
+        assert matrix["agrees"] and matrix["ours"] == "98 of 98 equal, 0 faces elsewhere"
+    assert not ours.loc["table_2.default_percent.accuracy", "agrees"]  # of race alone, which is higher
+    assert ours.loc["table_2.claims.harm_change", "agrees"]
+    claim = ours.loc["table_2.claims.groups_fall"]
     assert (claim["published"], claim["agrees"]) == ("all", False)  # the same counts, judged as those of the notebook
     assert claim["ours"] == "7 of 7, 3 of them by more than chance"
-    counts = rows.loc[answers.COUNTS]
-    digits = counts[counts.index.str.startswith("percentages")]
+    counts = rows.loc[claims.COUNTS]
+    digits = counts.loc[["table_2.claims.notebook_percentages", "table_2.as_the_paper_prints.default_sum_percent"]]
     assert digits["ours"].tolist() == ["42 of 42", "39 of 40"] and digits["agrees"].tolist() == [True, False]
-    claim = counts.loc["races whose harm falls at shift -0.20"]
+    claim = counts.loc["table_2.claims.races_fall"]
     assert claim["ours"] == "7 of 7 by count, 4 of them by too few faces to be told from chance" and not claim["agrees"]
-    cost = counts.loc["change of the accuracy at shift -0.20"]
+    cost = counts.loc["table_2.as_the_paper_prints.accuracy_drop"]
     assert (cost["published"], cost["agrees"]) == (-0.0008, False) and cost["ours"] == pytest.approx(-85 / 10954)
     assert cost["note"].startswith("85 fewer of 10954 faces right in race and gender, against 78 fewer harmed; ")
 
@@ -387,33 +407,42 @@ def test_the_published_counts_agree_with_what_was_published_of_them():
 def test_a_claim_holds_where_every_race_falls_by_more_than_chance():
     tables, audited = as_published()
     tables[""]["p_holm"] = 0.01
-    found = {each.quantity: each for each in answers.claims(tables, audited, -0.2)}
-    assert found["races whose harm falls at shift -0.20"].agrees is True
+    assert judged(tables, audited).loc[("t", "table_2.claims.groups_fall"), "agrees"] is True
 
 
 def test_nothing_published_stands_beside_another_shift():
     tables, audited = as_published()
-    elsewhere = {name: table.replace({"shift": {-0.2: -0.5}}) for name, table in tables.items()}
-    found = list(answers.claims(elsewhere, audited, -0.5))
-    assert len(found) == 5 and all("-0.50" in each.quantity for each in found[:4])
-    assert all(each.published is None and each.agrees is None for each in found)
-    at_papers = [each for each in answers.claims(tables, audited, -0.2) if each.published is not None]
-    assert len(at_papers) == 3 and all(each.agrees is not None for each in at_papers)
+    found = judged({name: table.replace({"shift": {-0.2: -0.5}}) for name, table in tables.items()}, audited, -0.5)
+    own = found.loc["t"].index
+    assert not any(key.startswith(("table_2.claims", "table_2.as_the", "table_2.shift_")) for key in own)
+    assert "figure_3.image_only_shift_to_distance.-0.50" in own
 
 
-def test_every_measured_rate_and_change_carries_the_interval_of_its_note(smoke):
-    rows = pd.DataFrame(smoke.about["comparisons"]).query("on == @smoke.about['results']['title']")
-    shares = rows[rows["note"].str.contains("95%: ")]
-    said = shares["note"].str.extract(r"95%: (\S+) to (\S+?)[,;]?(?: |$)").astype(float)
-    assert np.allclose(said[[0, 1]], shares[["low", "high"]].astype(float), atol=5.1e-5)
-    assert {row.split(" at shift")[0] for row in shares["quantity"]} == {
-        "accuracy, default gap",
-        "accuracy, shift -0.20",
-        "change of the accuracy",
-        "change of the harm of all",
-        "change of the highest minus the lowest harm of a group",
-    }
-    assert rows.loc[~rows.index.isin(shares.index), ["low", "high"]].isna().all(axis=None)
+def test_gaps_after_shifts_are_compared_where_the_images_alone_move_along_the_captions_vector():
+    tables, audited = as_published()
+    key = ("t", "figure_3.image_only_shift_to_distance.0.00")
+    assert judged(tables, audited).loc[key, "agrees"] is True
+    tables["overall"].loc[0, "caption_gap_distance"] += 0.01
+    assert judged(tables, audited).loc[key, "agrees"] is False
+    assert key not in judged(tables, audited, as_released=False).index
+
+
+def test_confusion_matrices_count_the_faces_that_lie_elsewhere():
+    tables, audited = as_published()
+    table = tables["confusion"].query("shift == 0 and true == 'White'")
+    for predicted, moved in (("White", -30), ("Black", 30)):
+        tables["confusion"].loc[table.index[table["predicted"] == predicted], "count"] += moved
+    row = judged(tables, audited).loc[("t", "table_2.confusion_default.counts")]
+    assert row["ours"] == "96 of 98 equal, 30 faces elsewhere" and row["agrees"] is False
+
+
+def test_every_measured_rate_and_change_carries_an_interval(smoke):
+    rows = pd.DataFrame(smoke.about["comparisons"]).query("on == @smoke.about['results']['title']").set_index("key")
+    spans = rows.dropna(subset=["low", "high"])
+    assert spans["ours"].astype(float).between(spans["low"], spans["high"]).all()
+    named = [f"table_2.{key}" for key in ("default_percent.accuracy", "shift_-0.20_percent.accuracy")]
+    named += [f"table_2.claims.{key}" for key in ("harm_change", "spread_change")]
+    assert {*spans.index} == {*named, "table_2.as_the_paper_prints.accuracy_drop"}
 
 
 def test_no_harm_group_may_have_the_name_of_a_column_that_the_tables_have(tmp_path, rng):
@@ -438,53 +467,49 @@ def test_a_further_harm_group_is_counted_to_the_end(tmp_path, rng):
 def test_a_run_is_the_papers_only_where_it_shifts_as_the_paper_does(tmp_path, tiny, monkeypatch):
     """Padding and caption, which the paper does not say, are free."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    data = test_faces.write_parquet(tmp_path / "hub", [(3, 0, 1), (2, 1, 8)], ("red", "lime"), padding="1.25")
+    data = face_files.write_parquet(tmp_path / "hub", [(3, 0, 1), (2, 1, 8)], ("red", "lime"), padding="1.25")
     monkeypatch.setattr(hub, "snapshot", lambda *_: (data, "0" * 40))
-    folder = test_coco.write_folder(tmp_path / "coco")
+    folder = write_coco(tmp_path / "coco")
     pairs = len(coco.load(folder, "val2017", "last"))
     for name, value in (("PAPER_MODEL", tiny), ("PAPER_FACES", 2), ("PAPER_PAIRS", pairs)):
-        monkeypatch.setattr(sources, name, value)
+        monkeypatch.setattr(audited_data, name, value)
     words = ("--preset", "paper", "--coco", folder, "--model", tiny, "--padding", "1.25", "--caption", "last")
-    found = sources.collect(settings_of(*words), "cpu")
-    assert found.as_published and found.note == FACES.caution and found.faces.age is None
+    found = audited_data.collect(settings_of(*words), "cpu")
+    assert found.as_published and found.note == "" and found.faces.age is None
     for other in (("--side", "both"), ("--gap-direction", "audit")):
-        assert not sources.collect(settings_of(*words, *other), "cpu").as_published
+        assert not audited_data.collect(settings_of(*words, *other), "cpu").as_published
 
 
 def test_what_the_paper_measured_with_is_read_from_its_numbers():
-    assert (sources.PAPER_FACES, sources.PAPER_PAIRS, script.published.MODIFIED) == (10954, 5000, -0.2)
-    assert script.PRESETS["paper"].shift == script.published.MODIFIED
+    assert (audited_data.PAPER_FACES, audited_data.PAPER_PAIRS, published_counts.MODIFIED) == (10954, 5000, -0.2)
+    assert script.PRESETS["paper"].shift == published_counts.MODIFIED
 
 
 def test_a_star_stands_where_a_change_is_larger_than_chance(tmp_path):
-    """Of the published counts, had no face changed against the trend: three races, and all together."""
-    tables, audited = as_published()
-    results = {"shift": -0.2, "races": script.in_order(audited.faces.races), "note": ""}
-    results |= {name: {"default": 0.1, "shifted": 0.2} for name in ("gap_distance", "accuracy")}
+    """In the published counts, had no face changed against the trend: three races, and all together."""
+    tables, _ = as_published()
+    results = {"shift": -0.2, "races": published_counts.races(), "note": ""}
+    results["gap_distance"] = {"default": 0.1, "shifted": 0.2}
     about = {"results": results, "settings": {"gap_direction": "captions"}}
-    drawn = figure.draw_table(records.Record("denigration", tmp_path, about, tables))
-    texts = drawn.axes[0].texts
-    heights = [text.get_position()[1] for text in texts if text.get_text() == "*"]
-    starred = [
-        t.get_text() for h in heights for t in texts if abs(t.get_position()[1] - h) < 0.1 and t.get_ha() == "right"
-    ]
-    assert starred == ["White", "Latino", "Middle Eastern", "all"]
+    drawn = figure.draw_table(records.Record("denigration", tmp_path, about, tables)).data
+    starred = drawn.map(lambda cell: cell.endswith("*"))
+    assert drawn.index[starred.any(axis=1)].tolist() == ["White", "Latino", "Middle Eastern", "all"]
+    assert starred.any().tolist() == [False] * 5 + [True]
 
 
 @pytest.mark.parametrize(("ours", "agrees"), [(-0.0009, True), (-0.0011, False), (0.0, False), (-0.0027, False)])
 def test_the_cost_of_accuracy_agrees_within_a_printed_digit(ours, agrees):
     tables, audited = as_published()
     tables["overall"]["accuracy_change"] = ours
-    found = {each.quantity: each for each in answers.claims(tables, audited, -0.2)}
-    assert found["change of the accuracy at shift -0.20"].agrees is agrees
+    assert judged(tables, audited).loc[("t", "table_2.as_the_paper_prints.accuracy_drop"), "agrees"] is agrees
 
 
 @pytest.mark.parametrize(("ours", "agrees"), [(0.1575, True), (0.1591, False)])
 def test_numbers_agree_within_a_printed_digit_and_only_with_the_papers_model(ours, agrees):
-    with_paper = sources.Audited("t", "n", None, None, None, None, None, (), as_published=True)
-    assert answers.compared(with_paper, "q", 0.157, ours, "sum").agrees is agrees
-    other = answers.compared(replace(with_paper, as_published=False), "q", 0.157, ours, "sum")
-    assert other.agrees is None and answers.OTHER in other.note
+    with_paper = audited_data.Audited("t", None, None, None, None, None, as_published=True)
+    key = "table_2.default_percent.sum.1"
+    assert claims.compared(with_paper, key, ours, "harm").agrees is agrees
+    assert claims.compared(replace(with_paper, as_published=False), key, ours, "harm").agrees is None
 
 
 def test_the_committed_badges_leave_room_to_fall_and_to_rise():
@@ -498,8 +523,8 @@ def test_pictures_of_unusual_shape_and_mode_are_audited(tmp_path, tiny, monkeypa
     """A greyscale and a transparent picture, one of them very wide, are faces like the others."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     rows = [("a.png", "3-9", "Male", "White", "True"), ("b.png", "3-9", "Female", "Black", "True")]
-    folder = test_faces.write_folder(tmp_path / "faces", rows, {}, table="labels.csv")
+    folder = face_files.write_folder(tmp_path / "faces", rows, {}, table="labels.csv")
     Image.new("L", (90, 10), 130).save(folder / "a.png")
     Image.new("RGBA", (8, 40), (9, 200, 9, 60)).save(folder / "b.png")
-    settings = settings_of("--data", folder, "--coco", test_coco.write_folder(tmp_path / "coco"), "--model", tiny)
-    assert sources.collect(settings, "cpu").images.shape == (2, TINY["embed_dim"])
+    settings = settings_of("--data", folder, "--coco", write_coco(tmp_path / "coco"), "--model", tiny)
+    assert audited_data.collect(settings, "cpu").images.shape == (2, TINY["embed_dim"])

@@ -1,6 +1,5 @@
 """Faces with labels: a folder laid out as FairFace's, and parquet files laid out as the hub's."""
 
-import io
 import json
 
 import datasets
@@ -11,52 +10,15 @@ from PIL import Image
 from pyarrow import parquet
 
 import faces
+from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder, write_parquet
 from util import UserError
 from util.corpora import hub
-from util.fairness.declared import FAIRFACE, Declared
 from util.published import NoConnection
-
-DECLARED = Declared.read(FAIRFACE)
-HUB_NAMES = {name: getattr(DECLARED, name).numbers for name in faces.HUB_LABELS}
-ROWS = (
-    ("val/1.jpg", "3-9", "Male", "White", "True"),
-    ("val/2.jpg", "more than 70", "Female", "Black", "False"),
-    ("val/3.jpg", "3-9", "Female", "Latino_Hispanic", "True"),
-)
-COLOURS = {"val/1.jpg": "red", "val/2.jpg": "lime", "val/3.jpg": "blue"}
-
-
-def write_folder(folder, rows=ROWS, pictures=COLOURS, table="fairface_label_val.csv"):
-    """Plain coloured squares and a label csv."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, colour in pictures.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (16, 16), colour).save(folder / name)
-    lines = ["file,age,gender,race,service_test", *(",".join(row) for row in rows)]
-    (folder / table).write_text("\n".join(lines) + "\n")
-    return folder
 
 
 @pytest.fixture
 def folder(tmp_path):
     return write_folder(tmp_path / "fairface")
-
-
-def write_parquet(folder, labels, colours=("red", "lime", "blue"), padding="0.25", damaged=(), **columns):
-    """Rows as the hub has them: whole numbers, their names in the file's metadata, pictures in the table."""
-    cells = []
-    for row, colour in enumerate(colours):
-        content = io.BytesIO()
-        Image.new("RGB", (16, 16), colour).save(content, "JPEG")
-        cells.append({"bytes": content.getvalue()[: 60 if row in damaged else None], "path": f"{row}.jpg"})
-    features = {"image": datasets.Image(decode=False)} | {
-        name: datasets.ClassLabel(names=list(columns.get(name) or names)) for name, names in HUB_NAMES.items()
-    }
-    table = {"image": cells} | dict(zip(("race", "gender", "age"), zip(*labels, strict=True), strict=True))
-    file = folder / padding / "validation-00000-of-00001-0123456789abcdef.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    datasets.Dataset.from_dict(table, datasets.Features(features)).to_parquet(str(file))
-    return folder
 
 
 @pytest.fixture
