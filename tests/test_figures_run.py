@@ -50,12 +50,12 @@ def test_each_script_runs_under_its_own_command_line_and_progress_is_told(steps,
     figures_run.run(figures_run.Options(steps=steps))
     assert sys.argv == before
     assert capsys.readouterr().out.splitlines() == [
-        "[1/3] Figure 2 (b): mean cosine by depth, about 10 s, 2 min left",
+        "[1/3] Figure 2 (b): mean cosine by depth, about 10 s, 2.3 minutes left",
         "depth.py --preset embedded 80",
-        "[2/3] section 4: training, about 70 s, 2 min left",
+        "[2/3] section 4: training, about 70 s, 2.2 minutes left",
         "training.py --preset embedded --steps 20 --seeds 2 --evaluations 2 --held-out 300 20",
-        "[3/3] the notebooks and the report, about 60 s, 30 s left",
-        f"[figures] done in 0 s: open {cli.OUTPUTS / 'report.html'}",
+        "[3/3] the notebooks and the report, about 60 s, 30 seconds left",
+        f"[figures] done in 0 seconds: open {cli.OUTPUTS / 'report.html'}",
     ]
 
 

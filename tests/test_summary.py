@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from util import UserError, published, records
-from util.reporting import comparisons, paper_steps, readme, report
-from util.reporting.paper_steps import FOLDERS, STEPS, Outcome
+from util.reporting import comparisons, readme, report
+from util.reporting.paper_steps import FOLDERS, STEPS
 
 LAYERS = "figure_2b.relu_bias.1"
 PLACE = {step.name: step.folder for step in STEPS}
@@ -172,11 +172,3 @@ def test_the_report_takes_your_own_data_without_the_papers_claims(tmp_path):
     page = report.write(tmp_path).read_text()
     section = page[page.index('<section id="own-mine-loss_landscape">') : page.index('<section id="published">')]
     assert "-1.2000" in section and "not shown" not in section and "the default gap" not in section
-
-
-def test_steps_that_did_not_finish_give_their_reason(tmp_path):
-    record(tmp_path / PLACE["theorems"], "theorems")
-    paper_steps.write_down(tmp_path, Outcome("depth", PLACE["depth"], "failed", "no memory", 3.0))
-    paper_steps.write_down(tmp_path, Outcome("theorems", PLACE["theorems"], "made"))
-    assert paper_steps.reasons(tmp_path) == {"depth": "no memory"}
-    assert row(report.published_numbers(tmp_path), LAYERS)["note"] == "no memory"

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import cli, published
 from ..errors import UserError
 from . import report
-from .paper_steps import STEPS, Step, load_script
+from .paper_steps import STEPS, Step, in_words, load_script
 
 SHORT = ("--steps", "20", "--seeds", "2", "--evaluations", "2", "--held-out", "300")
 """Settings of a short training in the embedded preset; without them it takes several minutes."""
@@ -68,7 +68,7 @@ def run(options: Options) -> Path:
     _announce(names, len(names) - 1, time.perf_counter() - start, options.preset)
     notebooks.execute_all(cli.OUTPUTS, preset=options.preset)
     path = report.write(cli.OUTPUTS)
-    cli.say(f"[figures] done in {_minutes(time.perf_counter() - start)}: open {path}")
+    cli.say(f"[figures] done in {in_words(time.perf_counter() - start)}: open {path}")
     return path
 
 
@@ -98,9 +98,5 @@ def _announce(names: Sequence[str], place: int, elapsed: float, preset: str) -> 
     if preset == "embedded":
         past, left = (sum(PLAN[name][1] for name in part) for part in (names[:place], names[place:]))
         pace = max(0.5, elapsed / past) if past > 30 else 1.0
-        line += f", about {seconds} s, {_minutes(left * pace)} left"
+        line += f", about {seconds} s, {in_words(left * pace)} left"
     cli.say(line)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+from tqdm import tqdm
 
 from .. import cli, published
 from ..errors import UserError
@@ -22,6 +23,7 @@ from ..files import cache_folder, reachable
 from . import paper_steps as plan
 from .paper_needs import Need, needs
 from .paper_run import Options, prepare
+from .paper_steps import in_words
 
 WIDTH = 96
 TIMEOUT_SECONDS = 20.0
@@ -73,17 +75,16 @@ def describe(options: Options) -> None:
     due = {each.step.name: "asked for" if options.again else plan.reason_to_run(each, options.output) for each in ready}
     missing = [each for each in found if each.problem]
     refused = [each for each in ready if each.problem]
-    used = disk(found, options.output)
-    short = [place for place, (needed, free) in used.items() if needed > free]
+    needed, free = disk(found, options.output)
     cli.say(f"[paper] missing: {_counted(missing, found, refused)}")
-    cli.say("[paper] disk: " + "; ".join(f"{size(n)} needed and {size(f)} free in {at}" for at, (n, f) in used.items()))
+    cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free")
     cli.say(f"[paper] time: {_hours([name for name, reason in due.items() if reason])}")
     tell([("found", "size", "here", "id")] + [_resource(each) for each in found])
     tell([("step", "2 cores", "GPU", "runs because")] + [_step(each, due[each.step.name]) for each in ready])
     for line in explained(missing):
         cli.say(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False))
     problems = [*(each.need.name for each in missing), *(each.step.name for each in refused)]
-    problems += [f"space in {place}" for place in short]
+    problems += ["disk space"] * (needed > free)
     if problems:
         raise UserError(f"dry run: {len(problems)} things are missing or would fail: {', '.join(problems)}")
     cli.say("[paper] everything is there or can be fetched")
@@ -197,23 +198,19 @@ def _wanted(need: Need, names: Sequence[str]) -> list[str]:
     return []
 
 
-def disk(found: Sequence[Found], output: Path) -> dict[str, tuple[int, int]]:
-    """Place -> bytes needed and free, a place for each file system that downloads go to.
+def disk(found: Sequence[Found], output: Path) -> tuple[int, int]:
+    """Bytes needed, and bytes free where downloads and results go, the least of these places.
 
     A data set takes its size twice: as files in the hub's cache, and as the table made of them in the project's own.
     """
     import torch
     from huggingface_hub import constants
 
-    homes = {"dataset": constants.HF_HUB_CACHE, "model": constants.HF_HUB_CACHE, "file": torch.hub.get_dir()}
-    needed = [(Path(homes[each.need.kind]), max(0, each.size - each.here)) for each in found if each.need.kind in homes]
-    needed += [(cache_folder(), each.size) for each in found if each.need.kind == "dataset"] + [(Path(output), 0)]
-    used: dict[int, tuple[Path, int]] = {}
-    for folder, amount in needed:
-        there = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
-        first, so_far = used.get(there.stat().st_dev, (there, 0))
-        used[there.stat().st_dev] = (first, so_far + amount)
-    return {str(place): (amount, shutil.disk_usage(place).free) for place, amount in used.values()}
+    needed = sum(max(0, each.size - each.here) for each in found)
+    needed += sum(each.size for each in found if each.need.kind == "dataset")
+    places = [Path(place).resolve() for place in (constants.HF_HUB_CACHE, torch.hub.get_dir(), cache_folder(), output)]
+    there = [next(parent for parent in (place, *place.parents) if parent.exists()) for place in places]
+    return needed, min(shutil.disk_usage(place).free for place in there)
 
 
 def _counted(missing: Sequence[Found], found: Sequence[Found], refused: Sequence[plan.Ready]) -> str:
@@ -233,20 +230,9 @@ def _hours(names: Sequence[str]) -> str:
     return "; ".join(told) or "nothing is to be run"
 
 
-def in_words(seconds: float) -> str:
-    """Seconds, minutes, hours or days, with as many digits as an estimate has."""
-    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds:.0f} seconds"
-
-
 def size(amount: int) -> str:
     """Bytes in words."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if amount >= unit:
-            return f"{amount / unit:.1f} {name}"
-    return f"{amount} B"
+    return f"{tqdm.format_sizeof(amount)}B"
 
 
 def _resource(each: Found) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from filelock import FileLock, Timeout
 
@@ -22,18 +22,16 @@ from ..errors import UserError
 from ..files import replacing
 from . import comparisons, report
 from . import paper_steps as plan
-from .paper_steps import Outcome
 
-LOG, LOCK = "paper.log", "paper.lock"
-"""In the output folder: what the scripts said; held while a run works there."""
-SUMMARY = "summary.csv"
+LOG, LOCK, SUMMARY = "paper.log", "paper.lock", "summary.csv"
+"""In the output folder: what the scripts said; held while a run works there; every published number."""
 SECONDS_BETWEEN_BARS = "30"
 """How often a progress bar adds a line to the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What ``modality-gap paper`` was given; see ``util.commands.Paper``."""
+    """Options of ``modality-gap paper``; see ``util.commands.Paper``."""
 
     output: Path
     device: cli.Device = "auto"
@@ -43,6 +41,15 @@ class Options:
     again: bool = False
     left_out: bool = False
     steps: Sequence[plan.Step] = plan.STEPS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """End of a step: kept (its record was there), made, or failed."""
+
+    step: plan.Step
+    end: Literal["kept", "made", "failed"]
+    reason: str = ""
 
 
 def run(options: Options) -> Path:
@@ -58,15 +65,9 @@ def run(options: Options) -> Path:
     output = Path(options.output)
     ready = prepare(options)
     with locked(output) as lock, (output / LOG).open("a", encoding="utf-8") as log:
-        outcomes = []
-        for each in ready:
-            plan.write_down(
-                output, Outcome(each.step.name, each.step.folder, "started", "stopped while it was running")
-            )
-            outcomes.append(perform(each, options, log, lock))
-            plan.write_down(output, outcomes[-1])
-        problems = finish(output, [each for each in outcomes if each.end == "made"], options.steps)
-    failed = [f"{each.name} ({each.reason})" for each in outcomes if each.end == "failed"]
+        outcomes = [perform(each, options, log, lock) for each in ready]
+        problems = finish(output, outcomes, options.steps)
+    failed = [f"{each.step.name} ({each.reason})" for each in outcomes if each.end == "failed"]
     if failed:
         raise UserError(
             f"{len(failed)} of {len(outcomes)} steps failed: {'; '.join(failed + problems)}; {output / LOG} has all "
@@ -111,19 +112,26 @@ def perform(ready: plan.Ready, options: Options, log: IO[str], lock: int) -> Out
     if kept and options.left_out and kept.about["left_out"]:
         due = f"its record left out: {'; '.join(kept.about['left_out'])}"
     if not due:
-        told = "; ".join(part for part in (plan.since(kept, step), *_left(kept)) if part)
-        _say(f"[paper] {step.shown}: kept, its record is there" + (f" ({told})" if told else ""), log)
-        return Outcome(step.name, step.folder, "kept", told)
+        _say(f"[paper] {step.shown}: kept, its record is there{_about(kept)}", log)
+        return Outcome(step, "kept")
     _say(f"[paper] {step.shown}: {due}; running it", log)
     last, code = _call(ready, log, lock)
-    seconds = time.perf_counter() - start
     reason = last if code else plan.reason_to_run(ready, options.output)
+    seconds = time.perf_counter() - start
     if code or reason:
         reason = reason or f"exit code {code}"
         _say(f"[paper] {step.shown}: FAILED after {seconds:.0f} s: {reason}", log)
-        return Outcome(step.name, step.folder, "failed", reason, seconds)
+        return Outcome(step, "failed", reason)
     _say(f"[paper] {step.shown}: made in {seconds:.0f} s", log)
-    return Outcome(step.name, step.folder, "made", "", seconds)
+    return Outcome(step, "made")
+
+
+def _about(kept: records.Record) -> str:
+    """Other code and panels left out, of a record that is kept."""
+    told = ["made by other code"] if kept.about.get("code") != records.code(kept.name) else []
+    if lines := kept.about["left_out"]:
+        told.append(f"left out in it: {'; '.join(lines)}; --left-out tries again")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _call(ready: plan.Ready, log: IO[str], lock: int) -> tuple[str, int]:
@@ -162,44 +170,42 @@ def locked(output: Path) -> Iterator[int]:
         yield lock._context.lock_file_fd
 
 
-def finish(output: Path, made: Sequence[Outcome], steps: Sequence[plan.Step]) -> list[str]:
+def finish(output: Path, outcomes: Sequence[Outcome], steps: Sequence[plan.Step]) -> list[str]:
     """Notebooks of what was made, summary and report of all that is there; returns what went wrong with them."""
     problems = []
-    for folder in dict.fromkeys(each.folder for each in made):
+    for folder in dict.fromkeys(each.step.folder for each in outcomes if each.end == "made"):
         lacking = [s.name for s in steps if s.folder == folder and not (output / folder / f"{s.name}.json").is_file()]
         if lacking:
             cli.say(f"[paper] {folder}: no notebook, which reads {', '.join(lacking)} too")
         else:
-            problems += _notebooks(steps[0].root / folder, output / folder)
+            problems += _notebooks(steps[0].root / folder, output)
+    failed = {each.step.name: each.reason for each in outcomes if each.end == "failed"}
     damaged: dict[str, str] = {}
-    table = report.published_numbers(output, damaged=damaged)
+    found = report.find_records(output, damaged=damaged)
+    table = comparisons.collect(found, {**damaged, **failed})
     with replacing(output / SUMMARY) as part:
         table.to_csv(part, index=False, float_format="%.9g")
     for row in comparisons.overview(table).to_dict("records"):
         told = [f"{row[verdict]} {verdict}" for verdict in comparisons.VERDICTS if row[verdict]]
         cli.say(f"[paper] {row['figure']}: {', '.join(told)}")
     cli.say(f"[paper] wrote {output / SUMMARY}")
-    if report.find_records(output, damaged=damaged):
+    if found:
         cli.say(f"[paper] wrote {report.write(output, damaged)}")
     return problems + [f"{told}; it was left out of summary and report" for told in damaged.values()]
 
 
-def _notebooks(folder: Path, results: Path) -> list[str]:
-    """Executes the notebooks of a folder on the records in another, into that; returns what went wrong."""
+def _notebooks(folder: Path, output: Path) -> list[str]:
+    """Executes the notebooks of a folder on the records under ``output``; returns what went wrong."""
     from . import notebooks
 
-    problems, known = [], notebooks.records_of(results.parent)
+    problems, known = [], notebooks.records_of(output)
     for path in sorted(folder.glob("*.ipynb")):
         try:
-            cli.say(f"[paper] wrote {notebooks.execute(path, results / path.name, preset='paper', environment=known)}")
+            done = notebooks.execute(path, output / folder.name / path.name, preset="paper", environment=known)
+            cli.say(f"[paper] wrote {done}")
         except UserError as error:
             problems.append(str(error))
     return problems
-
-
-def _left(record: records.Record) -> list[str]:
-    lines = record.about["left_out"]
-    return [f"left out in it: {'; '.join(lines)}; --left-out tries again"] if lines else []
 
 
 def _say(line: str, log: IO[str]) -> None:

@@ -23,8 +23,8 @@ from .. import records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons
-from .paper_steps import FOLDERS
-from .report import find_records, published_numbers
+from .paper_steps import FOLDERS, differences
+from .report import find_records
 
 SHOWN, SHOWN_KEYS = ("1/100", "1/50", "1"), ("1/100", "1/50", "1/1")
 """Temperatures of the small CLIP's table, and what its record calls them."""
@@ -74,7 +74,7 @@ def _copy(record: records.Record, target: Path) -> list[str]:
 
 def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
     """Every published number beside the committed records."""
-    return published_numbers(root, [f"{folder}/results" for folder in FOLDERS])
+    return comparisons.collect(find_records(root, [f"{folder}/results" for folder in FOLDERS]))
 
 
 def write_published(root: Path = records.REPOSITORY) -> list[Path]:
@@ -98,11 +98,8 @@ def _check_settings(record: records.Record, committed: Path) -> None:
         return
     before, now = (about["settings"] for about in (json.loads(committed.read_text()), record.about))
     free = {"output", "coco", "data", "device"}
-    other = [
-        f"{name} {before[name]} -> {now[name]}"
-        for name in before
-        if name in now and name not in free and before[name] != now[name]
-    ]
+    shared = [name for name in before if name in now and name not in free]
+    other = differences({name: before[name] for name in shared}, {name: now[name] for name in shared})
     if other:
         raise UserError(
             f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "

@@ -4,14 +4,13 @@ import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons
-from .paper_steps import FOLDERS, reasons
+from .paper_steps import FOLDERS
 
 OWN = "own"
 """Folder of results on your own data, one folder each inside."""
@@ -41,18 +40,6 @@ def find_records(
     return found
 
 
-def published_numbers(
-    outputs: Path, folders: Sequence[str] = FOLDERS, damaged: dict[str, str] | None = None
-) -> pd.DataFrame:
-    """Every published number beside what the records under ``outputs`` say, as ``comparisons.collect`` gives it.
-
-    Args:
-        damaged: as for ``find_records``; numbers of a record that is left out are not run, for that reason.
-    """
-    found = find_records(outputs, folders, damaged)
-    return comparisons.collect(found, {**(damaged or {}), **reasons(outputs)})
-
-
 def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
     """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data.
 
@@ -67,7 +54,7 @@ def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
     found = find_records(outputs, (*FOLDERS, *mine, "."), damaged)
     if not found:
         raise UserError(f"{outputs}: no records to report; run make figures, or a script, first")
-    table = published_numbers(outputs, damaged=damaged)
+    table = comparisons.collect([(folder, record) for folder, record in found if folder in FOLDERS], damaged)
     page = _template().render(
         parts=[_part(folder, record) for folder, record in found],
         commit=records.commit(),
