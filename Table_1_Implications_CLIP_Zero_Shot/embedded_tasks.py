@@ -1,238 +1,221 @@
-"""Where the tasks of Table 1 come from: declared data sets, generated pictures, and published embeddings."""
+"""Tasks whose images and prompts, or captions, are embedded: declared, generated, published, and your own files."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
+from jaxtyping import Float, Int
 
-import prepared
-from prepared import Prepared
-from util import published
-from util.corpora import tasks
-from util.corpora.captioned import CaptionRule
-from util.corpora.generated import captioned_scenes as generated
+from util import Embeddings, UserError, published
+from util.corpora.captioned import Captioned, CaptionRule
+from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.tower import EncoderPair
-from util.errors import UserError
-from util.extraction import extract
-from util.geometry import gap_vector
+from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
+from util.files import sha256
+from util.zero_shot.metrics import as_indices
 
-SMALL_CLIP = "small-clip"
-DIRECTION_RULE: CaptionRule = "last"
-"""Which caption of an image the captions' gap vector is of, as released."""
+OWN = "your own embeddings"
+RULES_IN_WORDS = {"all": "all captions", "first": "first caption", "last": "last caption"}
+
+GENERATED = {
+    "shape": ("shapes", "coarse-grained"),
+    "colour_shape": ("coloured shapes", "coarse-grained"),
+    "fine_grained": ("shapes on backgrounds", "fine-grained"),
+    "digit": ("handwritten digits", "optical character recognition"),
+    "retrieval": ("described scenes", "retrieval"),
+}
+"""Titles and groups of the tasks that need no download."""
+
+SCENES, DESCRIPTIONS = 4000, 500
+"""Pictures of a generated task: scenes of held-out combinations, and scenes of different descriptions."""
+
+DATA = {
+    "scene": "generated scenes of held-out combinations of attributes",
+    "digit": "scikit-learn's handwritten digits, the scans that are held out",
+    "retrieval": "generated scenes of different full descriptions",
+}
+
+BATCH = 250
+"""Pictures that go through the small CLIP at a time."""
+
 PUBLISHED_KEY, PUBLISHED_CLIP = "published_clip", "MSCOCO, published CLIP"
-"""The task made of the authors' embeddings of 500 photographs and captions."""
-COCO = "mscoco"
-"""Key of the declared task that is also the caption corpus."""
-NO_CORPUS = "the captions' gap vector"
+"""Key and title of retrieval among the authors' embeddings of 500 photographs and captions."""
 
 
-class Options(Protocol):
-    """What is read of a script's settings."""
+@dataclass(frozen=True)
+class EmbeddedTask:
+    """A task whose images and prompts are embedded, by one model.
 
-    preset: str
-    embeddings: Sequence[Path]
-    tasks: Sequence[str]
-    tasks_file: Path | None
-    data: Path | None
-    streaming: bool
-    n: int | None
+    Attributes:
+        key: its name on a command line.
+        dataset: its name in tables and figures.
+        metric: "top-1", "ROC-AUC" or "retrieval".
+        group: "coarse-grained", "fine-grained", "optical character recognition", "retrieval", or another.
+        model: the model's name.
+        images: float32 (n, d), unit-norm rows.
+        texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
+        labels: int64: (n,) the class of each image, or (m,) the image of each caption.
+        source: what it is made of, as json can hold it.
+        caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
+        published: the name of the paper's row that it is, None for none.
+    """
+
+    key: str
+    dataset: str
+    metric: str
+    group: str
     model: str
-    class_names: str | None
-    coco: Path | None
-    caption: Sequence[CaptionRule]
-    captioned: int
-    seed: int
+    images: Float[np.ndarray, "n d"] = field(repr=False)
+    texts: Float[np.ndarray, "m d"] = field(repr=False)
+    labels: Int[np.ndarray, "l"] = field(repr=False)
+    source: Mapping = field(repr=False)
+    caption_gap: Float[np.ndarray, "d"] | None = field(repr=False, default=None)
+    published: str | None = None
 
-
-def collect(options: Options, device: str, left_out: list[str]) -> Iterator[Prepared]:
-    """Every task that can be had, one after the other, each with the captions' gap vector where there is one.
-
-    Args:
-        options: which tasks, by which model, of which data; or which files of embeddings in place of all that.
-        device: "cpu" or "cuda".
-        left_out: receives a line for each task that could not be had for want of a network, with the reason.
-
-    Raises:
-        UserError: an unknown task or model, or data that are there and cannot be used.
-    """
-    if options.embeddings:
-        yield from own(options)
-        return
-    drawn, declared = chosen(options)
-    if drawn and options.model != SMALL_CLIP:
-        raise UserError(f"--model {options.model}: the generated tasks ({', '.join(drawn)}) are for {SMALL_CLIP}")
-    pair, cache = encoder(options.model, device)
-    captions = caption_gap(pair, cache, options, left_out)
-    for task in prepared.generated(drawn, pair, options.seed, options.n):
-        yield replace(task, captions=captions)
-    for declaration in declared:
-        try:
-            task = load(declaration, pair, cache, options)
-        except published.NoConnection as error:
-            left_out.append(str(error))
+    def __post_init__(self):
+        where = f"{self.source.get('path', self.dataset)}: labels"
+        counts = len(self.images), len(self.texts)
+        if self.is_retrieval:
+            labels = as_indices(self.labels, where, counts[1], "text", counts[0], "images")
         else:
-            for part in by_caption(task, options.caption):
-                yield replace(part, captions=captions)
-    if with_published(options):
-        yield from published_clip(left_out)
+            labels = as_indices(self.labels, where, counts[0], "image", counts[1], "classes")
+        object.__setattr__(self, "labels", labels)
+
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether images are held against captions, not classes."""
+        return self.metric == "retrieval"
+
+    @property
+    def chance(self) -> float:
+        """The metric of guessing, in (0, 1]: every class, image or caption alike; 1/2 for ROC-AUC."""
+        return 0.5 if self.metric == "ROC-AUC" else 1 / len(self.images if self.is_retrieval else self.texts)
+
+    def by_caption(self, rules: Sequence[CaptionRule]) -> "list[EmbeddedTask]":
+        """Retrieval under each caption rule, where images have several captions; any other task as it is."""
+        several = self.is_retrieval and len(self.texts) > len(self.images)
+        return [self.with_captions(rule) for rule in rules] if several else [self]
+
+    def with_captions(self, rule: CaptionRule) -> "EmbeddedTask":
+        """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
+        order = np.argsort(self.labels, kind="stable")
+        ends = np.flatnonzero(np.diff(self.labels[order], append=-1))
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        rows = {"all": order, "first": order[starts], "last": order[ends]}[rule]
+        source = {**self.source, "caption_rule": rule, "n_captions": len(rows)}
+        name = f"{self.dataset}, {RULES_IN_WORDS[rule]}"
+        return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
 
 
-def own(options: Options) -> Iterator[Prepared]:
-    """The tasks of one's own files of embeddings."""
-    for key, path in zip(keys(options), options.embeddings, strict=True):
-        yield from by_caption(replace(prepared.own(path), key=key, dataset=key), options.caption)
-
-
-def keys(options: Options) -> list[str]:
-    """The names of all tasks that ``collect`` tries to give.
-
-    Raises:
-        UserError: as ``chosen``.
-    """
-    if options.embeddings:
-        stems = [path.stem for path in options.embeddings]
-        return stems if len(set(stems)) == len(stems) else [str(path) for path in options.embeddings]
-    drawn, declared = chosen(options)
-    return [*drawn, *(task.key for task in declared), *([PUBLISHED_KEY] if with_published(options) else [])]
-
-
-def with_published(options: Options) -> bool:
-    """Whether the task of published embeddings is asked for: with all generated ones."""
-    return options.preset == "embedded" and not options.tasks and options.tasks_file is None
-
-
-def with_captions(options: Options, key: str) -> bool:
-    """Whether a task can have the gap vector of a caption corpus beside its own."""
-    if options.embeddings or key == PUBLISHED_KEY:
-        return False
-    return options.model == SMALL_CLIP or options.coco is not None or options.preset == "paper"
-
-
-def chosen(options: Options) -> tuple[list[str], list[Task]]:
-    """The names of generated tasks and the declared tasks to run.
-
-    Raises:
-        UserError: a name that is neither, or names of both.
-    """
-    if options.preset != "paper" and options.tasks_file is None and set(options.tasks) <= set(prepared.GENERATED):
-        return list(options.tasks or prepared.GENERATED), []
-    known = tasks.read(options.tasks_file)
-    unknown = [name for name in options.tasks if name not in known]
-    if unknown:
-        raise UserError(f"--tasks: {_unknown(options, unknown, known)}")
-    return [], [known[name] for name in options.tasks or known]
-
-
-def _unknown(options: Options, unknown: Sequence[str], known: Sequence[str]) -> str:
-    """Why names that are not declared cannot be run."""
-    drawn, there = list(prepared.GENERATED), ", ".join(known)
-    if options.tasks_file is not None or not set(unknown) <= set(drawn):
-        wrong = [name for name in unknown if options.tasks_file is not None or name not in drawn]
-        also = "" if options.tasks_file is not None else f"{', '.join(drawn)}, "
-        return f"no task {', '.join(map(repr, wrong))}; there are {also}{there}"
-    if options.preset == "paper":
-        return f"{', '.join(unknown)}: generated tasks are not for --preset paper, which has {there}"
-    both = f"generated tasks ({', '.join(drawn)}) and declared ones ({there})"
-    return f"{both} cannot be mixed; run them apart"
-
-
-def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
-    """An encoder pair by its name on the command line, in float32, and whether its embeddings may be kept.
+def of_file(path: Path, key: str | None = None) -> EmbeddedTask:
+    """A task from a file of embeddings: images with ``labels`` and one text for each class, or pairs for retrieval.
 
     Args:
-        model: "small-clip"; an open_clip "MODEL:TAG"; or any name of ``util.encoders.named`` that has both towers.
-
-    Raises:
-        UserError: an unknown model, weights that cannot be had, or no tower of images and one of texts.
+        path: a file that ``Embeddings.load`` reads. With ``labels`` (n,), whole numbers from 0, row c of "text" is the
+            embedding of class c. Without labels, images and texts are pairs.
+        key: its name; by default the file's.
     """
-    if model == SMALL_CLIP:
-        from util.encoders import small_clip
-
-        pair = small_clip.load(device=device).pair("small CLIP")
-        return replace(
-            pair, name="small CLIP", non_text=replace(pair.non_text, prepare=_of_its_size(pair.non_text.prepare))
-        ), True
-    from util.encoders.named import KINDS, Named
-
-    named = Named.parse(model if model.partition(":")[0] in KINDS else f"open_clip:{model}")
-    towers = named.load(device=device, precision="float32")
-    if [tower.modality for tower in towers] != ["image", "text"]:
-        raise UserError(f"--model {model}: zero-shot needs a tower of images and one of texts")
-    image, text = towers
-    settings = {"image": dict(image.settings), "text": dict(text.settings)}
-    name = model.removeprefix("open_clip:").replace(":", " ") if named.kind == "open_clip" else image.name
-    return EncoderPair(name, image, text, settings), named.kind != "python"
-
-
-def _of_its_size(prepare):
-    """The small CLIP's ``prepare`` that says what is wrong with pictures of another size."""
-    from util.corpora.generated.drawing import SIDE
-
-    def checked(images: list):
-        arrays = [np.asarray(image) for image in images]
-        if wrong := [array.shape for array in arrays if array.shape != (SIDE, SIDE, 3)]:
-            size = "x".join(map(str, wrong[0][1::-1]))
+    given, key = Embeddings.load(path), key or Path(path).stem
+    images, texts = given.modalities[given.names[0]], given.modalities[given.names[-1]]
+    source = {**given.source, "sha256": sha256(path), "generated": False}
+    about = {"key": key, "dataset": key, "group": OWN, "model": str(source.get("model", "not said")), "source": source}
+    if given.labels is not None:
+        task = EmbeddedTask(**about, metric="top-1", images=images, texts=texts, labels=given.labels)
+        named = int(task.labels.max()) + 1
+        if len(texts) == len(images) and named < len(texts):
             raise UserError(
-                f"the small CLIP takes pictures of {SIDE}x{SIDE} pixels, not {size}; choose another --model"
+                f"{path}: text has {len(texts)} rows, one for each image, while labels name {named} classes; give one "
+                "text for each class, or leave the labels out for retrieval"
             )
-        return prepare(arrays)
+        return task
+    if given.pairs is None:
+        raise UserError(
+            f"{path}: needs labels (n,), the row of text that is each image's class, or pairs for retrieval"
+        )
+    rows, labels = np.unique(given.pairs[:, 0], return_inverse=True)
+    return EmbeddedTask(
+        **about, metric="retrieval", images=images[rows], texts=texts[given.pairs[:, -1]], labels=labels
+    )
 
-    return checked
 
+def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair, cache: bool = True) -> EmbeddedTask:
+    """A declared task with its images, and the prompts of its classes or its captions, embedded.
 
-def load(task: Task, pair: EncoderPair, cache: bool, options: Options) -> Prepared:
-    """A declared task, embedded: from --coco or --data where that has it, otherwise from the hub.
-
-    Raises:
-        NoConnection: the hub does not answer, and there is no local copy.
-        UserError: data that cannot be used.
+    Args:
+        task: says what the classes are called and asked for.
+        data: its images.
+        pair: the encoders.
+        cache: whether to keep the embeddings.
     """
-    if options.class_names in task.alternatives:
-        task = task.with_names(options.class_names)
-    folder = options.coco if task.key == COCO and options.coco else tasks.folder_of(task, options.data)
-    data = tasks.load(task, folder, options.n, options.streaming, caption="all")
+    about = {"declared_by": dict(task.sources), "encoder": pair.describe()}
     if task.is_retrieval:
-        return prepared.of_captioned(task, data, pair, cache)
-    return prepared.of_labelled(task, data, pair, cache)
+        found = extract(pair, data, cache=cache, most_skipped=MOST_SKIPPED)
+        images, texts = (found.modalities[name] for name in (data.modality, "text"))
+        labels, source = found.pairs[:, 0], {**found.source["data"], **about}
+    else:
+        prompts = task.texts()
+        texts = class_embeddings(pair, prompts)  # first: what is wrong with prompts shows before hours of images
+        images, rows, skipped = embed_images(pair, data.openers, data.ids, data.source, cache=cache)
+        labels, source = data.labels[rows], {**data.source, "n": len(rows), "skipped": skipped}
+        source |= {"class_names": list(task.class_names), "prompts": prompts, **about}
+    embedded = images, texts, labels, source
+    return EmbeddedTask(task.key, task.title, task.metric, task.group, pair.name, *embedded, published=task.published)
 
 
-def by_caption(task: Prepared, rules: Sequence[CaptionRule]) -> list[Prepared]:
-    """A retrieval task under each caption rule, where its images have several captions; any other as it is."""
-    several = task.is_retrieval and len(task.texts) > len(task.images)
-    return [task.with_captions(rule) for rule in rules] if several else [task]
+def of_generated(
+    names: Sequence[str], pair: EncoderPair, seed: int = 0, n: int | None = None
+) -> Iterator[EmbeddedTask]:
+    """Tasks of ``GENERATED`` on pictures that the small CLIP was never trained on, one after the other.
 
-
-def caption_gap(pair: EncoderPair, cache: bool, options: Options, left_out: list[str]) -> np.ndarray | None:
-    """The gap vector of captioned images: generated scenes for the small CLIP, MSCOCO for any other model.
-
-    Without a network and a folder, or where the hub was not asked for, None and a line in ``left_out``.
+    Args:
+        names: keys of ``GENERATED``.
+        pair: the small CLIP.
+        seed: 0 gives the pictures that the small CLIP's own record was measured on, others further ones.
+        n: take only the first n pictures of each.
     """
-    if options.model == SMALL_CLIP:
-        corpus = extract(pair, generated.scenes(options.captioned, options.seed + 1), prepared.BATCH, cache=False)
-        return gap_vector(*corpus.paired())
-    if options.coco is None and options.preset != "paper":
-        left_out.append(f"{NO_CORPUS}: --coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
-        return None
-    try:
-        task = load(tasks.read()[COCO], pair, cache, options)
-    except published.NoConnection as error:
-        left_out.append(f"{NO_CORPUS}: {error}")
-        return None
-    corpus = by_caption(task, [DIRECTION_RULE])[0]
-    return gap_vector(corpus.images[corpus.labels], corpus.texts)
+    from util.corpora.generated import pictures
+
+    drawn, rows = {}, {}
+    for name in names:
+        kind = name if name == "retrieval" else pictures.TASKS[name].kind
+        if kind not in drawn:
+            drawn[kind] = _draw(kind, seed, n)
+            rows[kind] = pair.encode_non_text(list(drawn[kind].images), BATCH)
+        source = {**_about(kind, drawn[kind], seed), "encoder": pair.describe()}
+        if name == "retrieval":
+            texts, labels = pair.encode_texts(drawn[kind].captions), np.arange(len(drawn[kind]))
+            metric, source["caption_rule"] = name, "one caption for each image"
+        else:
+            prompts = [[prompt] for prompt in pictures.TASKS[name].prompts]
+            texts, labels = class_embeddings(pair, prompts), pictures.task_labels(name, drawn[kind])
+            metric, source["prompts"] = "top-1", prompts
+        title, group = GENERATED[name]
+        yield EmbeddedTask(name, title, metric, group, pair.name, rows[kind], texts, labels, source)
 
 
-def published_clip(left_out: list[str]) -> Iterator[Prepared]:
-    """Retrieval among the authors' 500 pairs, where the file is in the cache."""
-    try:
-        found = published.load("clip", "trained", fetch=False)
-    except UserError as error:
-        left_out.append(f"{PUBLISHED_CLIP}: {error}")
-        return
+def _draw(kind: str, seed: int, n: int | None):
+    from util.corpora.generated import pictures
+    from util.encoders.small_clip_evaluation import TEST_SEED
+
+    if kind == "digit":
+        return pictures.digits("held_out", seed=seed).take(slice(n))
+    if kind == "retrieval":
+        return pictures.distinct_scenes(DESCRIPTIONS if n is None else n, TEST_SEED + seed)
+    return pictures.scenes(SCENES if n is None else n, TEST_SEED + seed, "held_out")
+
+
+def _about(kind: str, drawn, seed: int) -> dict:
+    content = hashlib.sha256(drawn.images.tobytes() + "\n".join(drawn.captions).encode())
+    about = {"dataset": DATA[kind], "generated": kind != "digit", "split": "held_out" if kind != "retrieval" else "all"}
+    return {**about, "seed": seed, "n": len(drawn), "split_sha256": content.hexdigest(), "skipped": []}
+
+
+def of_published() -> EmbeddedTask:
+    """Retrieval among the authors' 500 pairs; refused where the file is not in the cache."""
+    found = published.load("clip", "trained", fetch=False)
     images, texts = found.paired()
-    retrieval = {"metric": "retrieval", "group": "retrieval", "images": images, "texts": texts}
-    shared = {"model": found.source["model"], "labels": np.arange(len(images)), "source": found.source}
-    yield Prepared(key=PUBLISHED_KEY, dataset=PUBLISHED_CLIP, **retrieval, **shared)
+    about = PUBLISHED_KEY, PUBLISHED_CLIP, "retrieval", "retrieval", found.source["model"]
+    return EmbeddedTask(*about, images, texts, np.arange(len(images)), found.source)

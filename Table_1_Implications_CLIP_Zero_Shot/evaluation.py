@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from prepared import Prepared
-from util.errors import UserError
+from embedded_tasks import EmbeddedTask
+from util import UserError, cli, interventions
 from util.geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
 from util.numerics.statistics import wilson_limits
 from util.zero_shot import metrics, selection, shifted
@@ -64,19 +64,17 @@ class Swept:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What one task gives: rows of ``zero_shot.csv``, of ``zero_shot_table.csv`` and one of ``zero_shot_gaps.csv``."""
+    """Rows of ``zero_shot.csv``, of ``zero_shot_table.csv`` and one of ``zero_shot_gaps.csv``, of one task."""
 
     curves: pd.DataFrame
     table: pd.DataFrame
     gaps: Mapping
 
 
-def evaluate(task: Prepared, protocol: Protocol) -> Evaluated:
+def evaluate(task: EmbeddedTask, protocol: Protocol) -> Evaluated:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
-    Raises:
-        UserError: images and prompts without a gap, a shift that moves a row to zero, a half without items or labels
-            that its metric needs; names the data set.
+    An error names the data set.
     """
     try:
         return _evaluated(task, protocol)
@@ -85,11 +83,11 @@ def evaluate(task: Prepared, protocol: Protocol) -> Evaluated:
         raise UserError(said if said.startswith(f"{task.dataset}: ") else f"{task.dataset}: {said}") from error
 
 
-def _evaluated(task: Prepared, protocol: Protocol) -> Evaluated:
+def _evaluated(task: EmbeddedTask, protocol: Protocol) -> Evaluated:
     halves = selection.halves(len(task.images), None if task.is_retrieval else task.labels, protocol.seed)
     parts = [np.arange(len(task.images)), *halves]
     curves, table = [], []
-    for name in ("task", "captions") if task.captions is not None else ("task",):
+    for name in ("task", "captions") if task.caption_gap is not None else ("task",):
         for side in protocol.sides:
             about = {"dataset": task.dataset, "gap_direction": name, "model": task.model, "side": side}
             sweeps, gaps = _along(task, name, parts, protocol.shifts, side)
@@ -98,7 +96,7 @@ def _evaluated(task: Prepared, protocol: Protocol) -> Evaluated:
     return Evaluated(_ordered(curves, CURVE_COLUMNS), _ordered(table, TABLE_COLUMNS), gaps_of(task))
 
 
-def sweep(task: Prepared, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Swept:
+def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Swept:
     """Every metric of a task after every shift along a direction, from one product."""
     given = (task.images, task.texts)
     if task.metric == "ROC-AUC":
@@ -115,10 +113,10 @@ def sweep(task: Prepared, shifts: Float[np.ndarray, "k"], direction: Float[np.nd
     return Swept({f"top-{k}": _first(found.ranks, None, k) for k in top}, recall)
 
 
-def gaps_of(task: Prepared) -> dict:
+def gaps_of(task: EmbeddedTask) -> dict:
     """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
     own = unit_gap_vector(task.images, task.texts)
-    corpus = task.captions
+    corpus = task.caption_gap
     return {
         "dataset": task.dataset,
         "model": task.model,
@@ -131,10 +129,20 @@ def gaps_of(task: Prepared) -> dict:
     }
 
 
+def main_side(table: pd.DataFrame) -> str:
+    """The side that pictures and comparisons show: both modalities moved where that was measured, or the only one."""
+    return "both" if (table["side"] == "both").any() else table["side"].iloc[0]
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the paper's protocol: along the task's own gap vector, from ``main_side``."""
+    return table[(table["side"] == main_side(table)) & (table["gap_direction"] == "task")]
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """The table in short: a row for each task, metric, direction and side, with both ways of choosing."""
-    where = ["dataset", "metric", "gap_direction", "side"]
-    test, held = (table[table["selection"] == name].set_index(where) for name in ("test", "held_out"))
+    """A row for each task and metric by the paper's protocol, with both ways of choosing."""
+    where, mine = ["dataset", "metric"], shown(table)
+    test, held = (mine[mine["selection"] == name].set_index(where) for name in ("test", "held_out"))
     columns = {
         "n": test["n"],
         "default": test["default"],
@@ -150,18 +158,48 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index()
 
 
+def best_shift(task: EmbeddedTask, table: pd.DataFrame, settings: cli.Common) -> interventions.Shift:
+    """The shift that is best on all items of a task, fitted on them, with what it came from and what it is worth.
+
+    Args:
+        task: with a caption corpus' gap vector where ``--save-direction captions`` asks for it.
+        table: rows of ``zero_shot_table.csv``.
+        settings: those of the script.
+    """
+    side, direction = settings.side[0], settings.save_direction
+    rows = table[(table["dataset"] == task.dataset) & (table["metric"] == HEADLINES[task.metric][0])]
+    rows = rows[(rows["side"] == side) & (rows["gap_direction"] == direction)].set_index("selection")
+    test, held = rows.loc["test"], rows.loc["held_out"]
+    shifts = len(cli.shift_grid(settings.shift_step))
+    about = {
+        "model": task.model,
+        "data": {key: value for key, value in task.source.items() if key != "prompts"},
+        "caption_rule": task.source.get("caption_rule", "one text for each class, from its prompts"),
+        "selection": f"best of {shifts} shifts for {test['metric']} on all {test['n']} items",
+        "gap_direction": direction,
+        "default": test["default"],
+        "modified": test["modified"],
+        "p_value": test["p_value"],
+        "p_value_scaled": test["p_value_scaled"],
+        "held_out": {key: held[key] for key in ("modified", "gain", "gain_low", "gain_high", "p_value")},
+        "seed": settings.seed,
+    }
+    along = task.caption_gap if direction == "captions" else None
+    return interventions.Shift.fit(task.images, task.texts, float(test["shift"]), along, side, about)
+
+
 def _first(ranks: Int[np.ndarray, "s n"], groups: Int[np.ndarray, "n"] | None, k: int) -> Hits:
     return Outcomes.of_hits(ranks < k, groups)
 
 
-def _along(task: Prepared, name: str, parts: Sequence, shifts, side: Side) -> tuple[list[Swept], list[np.ndarray]]:
+def _along(task: EmbeddedTask, name: str, parts: Sequence, shifts, side: Side) -> tuple[list[Swept], list[np.ndarray]]:
     """The sweeps, and the signed gap distances of each part, along a direction: a part's own, or the captions'."""
     mine = [_part(task, rows) for rows in parts]
     own = [unit_gap_vector(*pair) for pair in mine]
     if name == "task":
         directions, sweeps = own, [sweep(task, shifts, unit, side) for unit in own]
     else:
-        directions, sweeps = [task.captions] * len(parts), [sweep(task, shifts, task.captions, side)] * len(parts)
+        directions, sweeps = [task.caption_gap] * len(parts), [sweep(task, shifts, task.caption_gap, side)] * len(parts)
     gaps = [
         signed_gap_distances(*pair, shifts, direction, side, sign_by=unit)
         for pair, direction, unit in zip(mine, directions, own, strict=True)
@@ -169,17 +207,17 @@ def _along(task: Prepared, name: str, parts: Sequence, shifts, side: Side) -> tu
     return sweeps, gaps
 
 
-def _part(task: Prepared, rows: Int[np.ndarray, "r"]) -> tuple[np.ndarray, np.ndarray]:
+def _part(task: EmbeddedTask, rows: Int[np.ndarray, "r"]) -> tuple[np.ndarray, np.ndarray]:
     """Some images, and all prompts or the texts of these images."""
     return task.images[rows], task.texts[np.isin(task.labels, rows)] if task.is_retrieval else task.texts
 
 
-def _items(task: Prepared, metric: str, rows: Int[np.ndarray, "r"]) -> Int[np.ndarray, "i"]:
+def _items(task: EmbeddedTask, metric: str, rows: Int[np.ndarray, "r"]) -> Int[np.ndarray, "i"]:
     """The items of a metric that belong to some images."""
     return np.flatnonzero(np.isin(task.labels, rows)) if metric.startswith(TEXT_TO_IMAGE) else rows
 
 
-def _curves(about: Mapping, task: Prepared, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
+def _curves(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
     """Every metric of all items, the headline ones of each half."""
     frames = []
     for split, swept, gap, rows in zip(SPLITS, sweeps, gaps, parts, strict=True):
@@ -204,29 +242,24 @@ def _interval(outcomes: Outcomes, protocol: Protocol) -> tuple[np.ndarray, np.nd
     return tuple(np.quantile(drawn, (0.025, 0.975), axis=0))
 
 
-def _rows(about: Mapping, task: Prepared, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
+def _rows(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
     """The shift chosen on all items, and on each half for the other."""
     rows = []
     for metric in HEADLINES[task.metric]:
         everything = [swept.outcomes[metric] for swept in sweeps]
-        found = {
-            "test": selection.on_test(
-                everything[0], protocol.shifts, gaps[0], protocol.seed, protocol.resamples, protocol.permutations
-            )
-        }
-        first, second = (_items(task, metric, half) for half in parts[1:])
+        draws = protocol.seed, protocol.resamples, protocol.permutations
+        found = {"test": selection.on_test(everything[0], protocol.shifts, gaps[0], *draws)}
+        halves = [_items(task, metric, half) for half in parts[1:]]
         pairs = [
             (outcomes.take(mine), outcomes.take(other), gap)
-            for outcomes, mine, other, gap in zip(
-                everything[1:], (first, second), (second, first), gaps[1:], strict=True
-            )
+            for outcomes, mine, other, gap in zip(everything[1:], halves, halves[::-1], gaps[1:], strict=True)
         ]
         found["held_out"] = selection.held_out(pairs, protocol.shifts, protocol.seed, protocol.resamples)
         rows += [_row(about, task, metric, name, chosen) for name, chosen in found.items()]
     return rows
 
 
-def _row(about: Mapping, task: Prepared, metric: str, name: str, chosen: selection.Selected) -> pd.DataFrame:
+def _row(about: Mapping, task: EmbeddedTask, metric: str, name: str, chosen: selection.Selected) -> pd.DataFrame:
     values = {column: getattr(chosen, column) for column in FROM_SELECTED}
     halves = chosen.shifts if name == "held_out" else (np.nan, np.nan)
     more = {"metric": metric, "selection": name, "group": task.group, "chance": task.chance}

@@ -1,4 +1,4 @@
-"""What follows for the five published gains of Table 1 from their counts alone, without a single prediction.
+"""Table 1 beside the paper: its rows beside ours, and what follows for its gains from their counts alone.
 
 A gain in accuracy is a net number of items. Whether it is more than chance depends on how many predictions the shift
 changed, which is not published; but for every net gain there is a largest number of changed predictions with which
@@ -6,15 +6,22 @@ it is still significant.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from util import published
-from util.errors import UserError
-from util.numerics.arrays import as_count
-from util.numerics.statistics import mcnemar, most_discordant
+from embedded_tasks import EmbeddedTask
+from evaluation import shown
+from util import UserError, cli, published
+from util.corpora import tasks as declared
+from util.numerics.statistics import holm, mcnemar, most_discordant
+from util.records import Comparison
+
+PAPER_MODEL = "ViT-B-16:openai"
+AGREES = 0.005
+"""How far our metric may be from the published one and still agree."""
 
 TEST_ITEMS = {"CIFAR10": 10_000, "CIFAR100": 10_000, "EuroSAT": 27_000, "SVHN": 26_032}
 """Items that Table 1 was measured on. CIFAR: test images (Krizhevsky 2009). SVHN: test digits (Netzer et al. 2011).
@@ -41,6 +48,93 @@ COLUMNS += ["most_discordant_corrected", "share_corrected", "most_possible", "po
 COLUMNS += ["correlation", "correlation_corrected"]
 
 
+def published_rows() -> list[dict]:
+    """The rows of the paper's table: dataset, group, metric, default, modified, direction."""
+    named, numbers = published.values()["table_1"]["rows"], published.numbers("table_1.rows.")
+    return [
+        {name: row[name] for name in ("dataset", "group", "metric")}
+        | {name: numbers[f"table_1.rows.{k}.{name}"].value for name in ("default", "modified", "direction")}
+        for k, row in enumerate(named)
+    ]
+
+
+def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cli.Common) -> list[Comparison]:
+    """The published rows that were measured, and the claim that a shift helps beside what held-out data say.
+
+    Args:
+        table: rows of ``zero_shot_table.csv``.
+        tasks: what they were measured on.
+        settings: of the run.
+    """
+    mine, rows = shown(table), []
+    ran = {task.published: task for task in tasks if task.published}
+    for k, row in enumerate(published_rows()):
+        if row["dataset"] in ran:
+            task = ran[row["dataset"]]
+            found = mine[(mine["dataset"] == task.dataset) & (mine["selection"] == "test")].iloc[0]
+            rows += beside(k, row, task, found, settings)
+    papers = {ours.on.split(", ")[0] for ours in rows if ours.own and ours.key.endswith("modified")}
+    held, test = (mine[mine["selection"] == name] for name in ("held_out", "test"))
+    adjusted = holm(held["p_value"].to_numpy())
+    for one, other, p in zip(held.itertuples(), test.itertuples(), adjusted, strict=True):
+        rows.append(claim(one, other, p, one.dataset in papers))
+    return rows
+
+
+def beside(k: int, row: Mapping, task: EmbeddedTask, found: Mapping, settings: cli.Common) -> list[Comparison]:
+    """A published row beside ours: without a shift, at the best one on the test data, and which way that moves the gap.
+
+    Args:
+        k: the row's number.
+        row: as published.
+        task: what was measured.
+        found: its row of ``zero_shot_table.csv``.
+        settings: of the run.
+    """
+    on, result = f"{task.dataset}, {task.model}, n = {found['n']:,}", []
+    best = f"at the best shift {found['shift']:+.2f}, p = {found['p_value']:.2g}"
+    for name, limits in (("default", "default"), ("modified", "ci")):
+        differs, off = difference(task, found, settings, name), found[name] - row[name]
+        note = (differs or f"{off:+.4f}") + (f"; {best}" if name == "modified" else "")
+        low, high = (float(found[f"{limits}_{end}"]) for end in ("low", "high"))
+        agrees = None if differs else bool(abs(off) < AGREES)
+        key = f"table_1.rows.{k}.{name}"
+        result.append(published.compare(key, float(found[name]), on, agrees, note, low, high, own=not differs))
+    agrees = None if differs else found["direction"] == row["direction"]
+    key, note = f"table_1.rows.{k}.direction", differs or best
+    return [*result, published.compare(key, found["direction"], on, agrees, note, own=not differs)]
+
+
+def difference(task: EmbeddedTask, found: Mapping, settings: cli.Common, what: str) -> str:
+    """In which ways a measured row differs from the published one, so that the two need not agree; "" where in none.
+
+    Args:
+        task: what was measured.
+        found: its row of ``zero_shot_table.csv``.
+        settings: of the run.
+        what: "default", or "modified", which the shifts and the sides shape as well.
+    """
+    shipped = declared.read().get(task.key)
+    reasons = {
+        "another model": settings.model != PAPER_MODEL,
+        "your own task": settings.tasks_file is not None or shipped is None,
+        "other prompts": settings.class_names is not None,
+        "part of the data": settings.n is not None or (shipped is not None and found["n"] != shipped.items),
+        "other shifts": what == "modified" and not np.array_equal(cli.shift_grid(settings.shift_step), SHIFTS),
+        "images moved alone": what == "modified" and found["side"] != "both",
+    }
+    return ", ".join(reason for reason, holds in reasons.items() if holds)
+
+
+def claim(held, test, adjusted: float, own: bool) -> Comparison:
+    """Whether a shift chosen on other data improves a metric; the p-value is adjusted for the number of claims."""
+    note = f"p = {held.p_value:.3g}, adjusted for all rows (Holm) {adjusted:.3g}; "
+    note += f"chosen on the test data {test.gain:+.4f}, p = {test.p_value_scaled:.3g}"
+    on = f"{held.dataset}, {held.metric}, {held.model}, n = {held.n:,}"
+    agrees, limits = bool(held.gain > 0 and adjusted < ALPHA), (float(held.gain_low), float(held.gain_high))
+    return published.compare("table_1.claims.held_out", float(held.gain), on, agrees, note, *limits, own=own)
+
+
 def table() -> pd.DataFrame:
     """One row for each published accuracy, and one for each split that the published ROC-AUC may be of.
 
@@ -62,7 +156,7 @@ def table() -> pd.DataFrame:
     Paper: Table 1. Trap: a significant gain at 0.05 is not yet one that survives the choice among 40 shifts.
     """
     rows = []
-    for row in published.values()["table_1"]["rows"]:
+    for row in published_rows():
         if row["metric"] == "ROC-AUC":
             rows += [_area_row(row, split, n) for split, n in MEMES.items()]
         else:
@@ -71,11 +165,7 @@ def table() -> pd.DataFrame:
 
 
 def count_range(value: float, n: int) -> tuple[int, int]:
-    """The smallest and the largest number of hits among n items that a share, rounded to four digits, can stand for.
-
-    Raises:
-        UserError: no number of hits among n gives it.
-    """
+    """The smallest and the largest number of hits among n items that a share, rounded to four digits, can stand for."""
     low = math.ceil(round(n * (value - HALF_A_DIGIT), 6))
     high = math.floor(round(n * (value + HALF_A_DIGIT), 6))
     if low > high:
@@ -90,16 +180,11 @@ def area_standard_error(area: float, positives: int, negatives: int) -> float:
         area: in (0, 1).
         positives, negatives: items of either class, at least 1.
 
-    Raises:
-        UserError: an area outside (0, 1), or no items of a class.
-
     Source: Hanley and McNeil, Radiology 143 (1982), whose margins are exponentially distributed in either class.
     """
-    p, n = as_count(positives, "positives"), as_count(negatives, "negatives")
-    if not 0 < area < 1:
-        raise UserError(f"an area must be between 0 and 1, not {area!r}")
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    return math.sqrt((area * (1 - area) + (p - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)) / (p * n))
+    q1, q2, pairs = area / (2 - area), 2 * area**2 / (1 + area), positives * negatives
+    spread = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return math.sqrt(spread / pairs)
 
 
 def correlation_needed(default: float, modified: float, positives: int, negatives: int, alpha: float = ALPHA) -> float:
@@ -113,9 +198,6 @@ def correlation_needed(default: float, modified: float, positives: int, negative
     Returns:
         r with |difference| = z sqrt(s1^2 + s2^2 - 2 r s1 s2), s the ``area_standard_error``; the difference is
         significant where the areas correlate more. Above 1: never; -1 or less: always.
-
-    Raises:
-        UserError: as ``area_standard_error``.
 
     Source: Hanley and McNeil, Radiology 148 (1983).
     """

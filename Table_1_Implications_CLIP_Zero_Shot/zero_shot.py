@@ -1,9 +1,9 @@
-"""Table 1: what moving the modality gap does to zero-shot classification and retrieval.
+"""Table 1: zero-shot classification and retrieval while the modality gap is moved.
 
 Images and class prompts are moved along the gap vector, towards each other and past each other, and the zero-shot
 metric is measured at every shift. The paper reports the best of 40 shifts on the test data that it was chosen on. Here
-stand beside it the probability that choice alone makes such a gain, and what a shift chosen on one half of the data
-gives on the other.
+stand beside it the probability that choice alone makes such a gain, and the gain of a shift chosen on one half of the
+data and tested on the other.
 
     python Table_1_Implications_CLIP_Zero_Shot/zero_shot.py                   (embedded: under a minute on 2 cores)
     python Table_1_Implications_CLIP_Zero_Shot/zero_shot.py --embeddings mine.npz        (with labels, or pairs)
@@ -13,8 +13,6 @@ Expect, embedded: the small CLIP names 94% of the shapes, and no shift does reli
 CIFAR10 0.9013 and 0.9081 at the best shift.
 """
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,34 +21,23 @@ import pandas as pd
 import tyro
 from tqdm import tqdm
 
-import checks
-import embedded_tasks as sources
 import evaluation
-import kept
 import published_gains
-import zero_shot_claims as claims
+import requested_tasks
 import zero_shot_figure as figure
-from prepared import Prepared
-from util import UserError, cli, figures, files, interventions, published, records
+from embedded_tasks import EmbeddedTask
+from util import UserError, cli, interventions, records
 from util.geometry import Side
 
 NAME = "zero_shot"
-FROM_COUNTS = {
-    "counts": [
-        "dataset", "n", "gain", "net_items", "most_discordant", "most_discordant_corrected", "note",
-        "most_discordant_low", "most_discordant_high",
-    ],
-    "areas": ["dataset", "n", "gain", "se_default", "correlation", "correlation_corrected", "note"],
-}  # fmt: skip
-"""What the README shows of the published gains: of accuracies, and of ROC-AUC."""
 CAPTIONS = {
     NAME: "Each panel: a zero-shot metric of one task against the signed gap distance after the shift (below zero: the "
     "modalities have moved past each other), with the 95% interval of each point. Dashed: the default gap. Ring: the "
-    "shift that is best on the data themselves, as the paper chooses it; triangles: those chosen on each half, where "
-    "that half's own gap and metric are, along its own gap vector. Thin: the same along the gap vector of a caption "
-    "corpus; a break in it is where the gap changes its sign without having been small.",
-    f"{NAME}_table": "Table 1 as the paper prints it, published values beside ours where the data set is the same, "
-    "ours below. The interval of every number stands in zero_shot_table.csv.",
+    "shift that is best on the data themselves, as the paper chooses it. Triangles: those chosen on each half, at that "
+    "half's own gap and metric, along its own gap vector. Thin: the same along the gap vector of a caption corpus, "
+    "broken where the gap changes its sign without having been small.",
+    f"{NAME}_table": "Table 1 as the paper prints it, published values beside ours where the data set is the same. "
+    "The interval of every number stands in zero_shot_table.csv.",
 }
 
 
@@ -70,7 +57,7 @@ class Settings(cli.Common):
     """Read data sets of the hub as a stream, without keeping them."""
     n: int | None = None
     """Take only n images of each task that is embedded here, and of MSCOCO where it is the caption corpus."""
-    model: str = "small-clip"
+    model: str = requested_tasks.SMALL_CLIP
     """small-clip; an open_clip model and its weights (ViT-B-16:openai); huggingface:NAME; python:FILE.py:FUNCTION."""
     class_names: str | None = None
     """Other class names, in those tasks that declare some under this word (clip, mteb, torchvision, words)."""
@@ -86,9 +73,9 @@ class Settings(cli.Common):
     shift_step: float = 0.25
     """Distance between shifts, which run from -5 up to 5."""
     resamples: int = 2000
-    """Of every bootstrap."""
+    """Resamples per bootstrap."""
     permutations: int = 2000
-    """Of every test of the largest gain."""
+    """Permutations per max-gain test."""
     save_shift: Path | None = None
     """A .safetensors file for the gap vector and the shift that is best on all items of --save-task."""
     save_task: str | None = None
@@ -99,94 +86,78 @@ class Settings(cli.Common):
 
 PRESETS = {
     "embedded": Settings(),
-    "paper": Settings(preset="paper", model=claims.PAPER_MODEL),
+    "paper": Settings(preset="paper", model=published_gains.PAPER_MODEL),
     "smoke": Settings(preset="smoke", n=80, captioned=100, resamples=100, permutations=100, shift_step=0.5),
 }
 
 
-def draw(record: records.Record):
-    """Every metric against the gap."""
-    return figure.draw(record)
-
-
-def draw_table(record: records.Record):
-    """The table as the paper prints it."""
-    return figure.draw_table(record, published.values()["table_1"])
-
-
-def main(settings: Settings) -> None:
+def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Embeds or reads, measures, records, draws."""
-    start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    checks.check(settings, PRESETS[settings.preset])
-    left_out: list[str] = []
-    tasks, found = measure(settings, device, left_out)
-    table = pd.concat([part.table for part in found], ignore_index=True)
-    calibration = kept.calibration(tasks, table, settings, left_out)
-    for line in left_out:
-        cli.say(f"[{NAME}] left out: {line}")
-    with files.publishing(settings.output) as folder:
-        record = records.save(
-            folder,
-            NAME,
-            tables(found, table),
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=device,
-            dtype="float32 embeddings, float64 cosines",
-            data=[{"name": task.dataset, **task.source} for task in tasks],
-            comparisons=claims.compare(table, tasks, settings),
-            left_out=left_out,
-            results={"published_as": {task.dataset: task.published for task in tasks}},
-            title="Table 1: zero-shot classification and retrieval against the modality gap",
-            captions=CAPTIONS,
-        )
-        figures.use_style()
-        figures.save(draw(record), folder, NAME)
-        figures.save(draw_table(record), folder, f"{NAME}_table")
-        if calibration is not None:
-            interventions.save(settings.save_shift, calibration)
-    report(table)
-    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+    requested_tasks.check(settings, PRESETS[settings.preset])
+    return cli.publish_run(
+        NAME,
+        cli.own_output(settings, *settings.embeddings),
+        measure,
+        {"": figure.draw, "_table": figure.draw_table},
+        title="Table 1: zero-shot classification and retrieval against the modality gap",
+        captions=CAPTIONS,
+        reuse=reuse,
+    )
 
 
-def measure(settings: Settings, device: str, left_out: list[str]) -> tuple[list[Prepared], list[evaluation.Evaluated]]:
-    """The tasks and what each gives; what cannot be had is named in ``left_out``.
-
-    Raises:
-        UserError: none could be had, or data that cannot be used.
-    """
+def measure(settings: Settings, device: str) -> cli.Measured:
+    """Every task at every shift, and the shifts chosen; what cannot be had is named and left out."""
     shifts = cli.shift_grid(settings.shift_step)
     protocol = evaluation.Protocol(shifts, settings.side, settings.seed, settings.resamples, settings.permutations)
-    tasks, found = [], []
-    collected = sources.collect(settings, device, left_out)
+    tasks, found, left_out = [], [], []
+    collected = requested_tasks.collect(settings, device, left_out)
     for task in tqdm(collected, desc=NAME, unit="task", leave=False, delay=1):
         found.append(evaluation.evaluate(task, protocol))
         tasks.append(task)
     if not found:
         raise UserError(f"no task could be had: {left_out[0]}")
-    return tasks, found
+    curves, table = (
+        pd.concat([getattr(part, name) for part in found], ignore_index=True) for name in ("curves", "table")
+    )
+    ours = {"": curves, "table": table, "summary": evaluation.summary(table)}
+    ours["gaps"] = pd.DataFrame([part.gaps for part in found])
+    return cli.Measured(
+        tables=ours | {"published": published_gains.table()},
+        data=[{"name": task.dataset, **task.source} for task in tasks],
+        dtype="float32 embeddings, float64 cosines",
+        comparisons=published_gains.comparisons(table, tasks, settings),
+        also=save_shift(tasks, table, settings, left_out),
+        left_out=left_out,
+        results={"published_as": {task.dataset: task.published for task in tasks}},
+        said=summary_lines(table),
+    )
 
 
-def tables(found: Sequence[evaluation.Evaluated], table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of the record; ``table`` is that of all tasks."""
-    curves = pd.concat([part.curves for part in found], ignore_index=True)
-    gaps = pd.DataFrame([part.gaps for part in found])
-    counted = published_gains.table()
-    kinds = {"counts": counted["metric"] != "ROC-AUC", "areas": counted["metric"] == "ROC-AUC"}
-    of_counts = {what: counted.loc[rows, FROM_COUNTS[what]] for what, rows in kinds.items()}
-    ours = {"": curves, "table": table, "summary": evaluation.summary(table), "gaps": gaps}
-    return ours | {"published": counted, **of_counts}
+def save_shift(tasks: list[EmbeddedTask], table: pd.DataFrame, settings: Settings, left_out: list[str]):
+    """A function that writes the file of ``--save-shift``; None where it is not asked for, or cannot be had."""
+    if settings.save_shift is None:
+        return None
+    wanted = [task for task in tasks if task.key == (settings.save_task or tasks[0].key)]
+    if not wanted:
+        left_out.append(f"--save-shift: task {settings.save_task} could not be had")
+        return None
+    if settings.save_direction == "captions" and wanted[0].caption_gap is None:
+        left_out.append("--save-shift: the caption corpus of --save-direction captions could not be had")
+        return None
+    calibration = evaluation.best_shift(wanted[0], table, settings)
+    return lambda folder: interventions.save(settings.save_shift, calibration)
 
 
-def report(table: pd.DataFrame) -> None:
+def summary_lines(table: pd.DataFrame) -> list[str]:
     """One line for each task and metric on the terminal."""
-    mine = table[(table["side"] == figure.main_side(table)) & (table["gap_direction"] == "task")]
-    for (dataset, metric), rows in mine.groupby(["dataset", "metric"], sort=False):
+    lines = []
+    for (dataset, metric), rows in evaluation.shown(table).groupby(["dataset", "metric"], sort=False):
         test, held = (rows[rows["selection"] == name].iloc[0] for name in ("test", "held_out"))
         best = f"best shift {test['shift']:+g}: {test['modified']:.4f} (p = {test['p_value_scaled']:.2g})"
         other = f"held out {held['modified']:.4f} (p = {held['p_value']:.2g})"
-        cli.say(f"[{NAME}] {dataset}, {metric}: {test['default']:.4f}; {best}; {other}")
+        lines.append(f"{dataset}, {metric}: {test['default']:.4f}; {best}; {other}")
+    return lines
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    cli.main(PRESETS, run, __doc__)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from test_coco import write_folder
 from test_coco import write_parquet as write_coco_parquet
-from util import UserError, published
+from util import UserError, errors, published
 from util.corpora import coco, hub, tasks
 from util.corpora.captioned import Readable
 from util.corpora.tasks import Task
@@ -103,7 +103,7 @@ prompts = ["a {}."]
 """
 
 
-def test_a_file_of_ones_own_is_read_in_the_same_way(tmp_path):
+def test_a_file_of_your_own_is_read_in_the_same_way(tmp_path):
     (tmp_path / "own.toml").write_text(OWN)
     mine = tasks.read(tmp_path / "own.toml")["mine"]
     assert (mine.key, mine.split, mine.commit, mine.classes.own) == ("mine", "test", None, ("cat", "dog"))
@@ -321,7 +321,7 @@ def test_without_a_network_one_line_says_what_to_fetch_and_where_to_put_it(tmp_p
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
-    with pytest.raises(published.NoConnection) as caught:
+    with pytest.raises(errors.NoConnection) as caught:
         tasks.load(colours({"files": files, "megabytes": 24}), streaming=streaming)
     line = str(caught.value)
     assert "\n" not in line
@@ -406,7 +406,7 @@ def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet(tmp_path):
     assert tasks.load(task, tmp_path / "deep", caption="last", n=2).captions == table.captions
 
 
-def test_mscocos_parquet_of_ones_own_is_known_by_its_content(tmp_path):
+def test_mscocos_parquet_of_your_own_is_known_by_its_content(tmp_path):
     task = tasks.read()["mscoco"]
     found = tasks.load(task, write_coco_parquet(tmp_path / "hub"))
     alone = coco.from_hub(caption="all", path=tmp_path / "hub")

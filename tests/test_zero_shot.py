@@ -1,4 +1,4 @@
-"""Table 1, end to end: the script on generated tasks, on data sets stored as parquet, on one's own embeddings."""
+"""Table 1, end to end: the script on generated tasks, on data sets stored as parquet, on your own embeddings."""
 
 import io
 import json
@@ -13,15 +13,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-import embedded_tasks as sources
 import evaluation
-import kept
+import published_gains
+import requested_tasks
 import scripts
-import zero_shot_claims as claims
 import zero_shot_figure as figure
+from embedded_tasks import EmbeddedTask
 from test_coco import write_folder
 from test_open_clip_pair import TINY
-from util import Embeddings, UserError, cli, geometry, interventions, published, records
+from util import Embeddings, UserError, cli, errors, geometry, interventions
 from util.corpora import tasks
 from util.corpora.generated import pictures
 from util.encoders import small_clip
@@ -45,8 +45,7 @@ def smoke(tmp_path_factory):
     """The record of the smoke preset, run once."""
     folder = tmp_path_factory.mktemp("outputs")
     calibration = folder / "shift.safetensors"
-    script.main(replace(script.PRESETS["smoke"], output=folder / "t", save_shift=calibration, save_task="digit"))
-    return records.load(folder / "t", "zero_shot")
+    return script.run(replace(script.PRESETS["smoke"], output=folder / "t", save_shift=calibration, save_task="digit"))
 
 
 def write_set(folder, scenes, names=SHAPES, labels=None, file="test-00000-of-00001.parquet"):
@@ -64,23 +63,17 @@ def write_set(folder, scenes, names=SHAPES, labels=None, file="test-00000-of-000
 
 
 def declare(path, key, names=SHAPES, prompt="a {}", metric="top-1"):
-    """One's own task in TOML."""
+    """Your own task in TOML."""
     words = json.dumps(list(names))
-    lines = [
-        f"[{key}]",
-        'title = "Scenes"',
-        'group = "coarse-grained"',
-        f'metric = "{metric}"',
-        'dataset = "nobody/scenes"',
-    ]
-    lines += ['image_column = "img"', 'label_column = "shape"', f"class_names = {words}", f'prompts = ["{prompt}"]']
+    lines = [f"[{key}]", 'title = "Scenes"', 'group = "coarse-grained"', f'metric = "{metric}"']
+    lines += ['dataset = "nobody/scenes"', 'image_column = "img"', 'label_column = "shape"']
+    lines += [f"class_names = {words}", f'prompts = ["{prompt}"]']
     path.write_text("\n".join(lines))
     return path
 
 
 def run(tmp_path, **settings):
-    script.main(replace(script.PRESETS["embedded"], **{**QUICK, "output": tmp_path / "out", **settings}))
-    return records.load(tmp_path / "out", "zero_shot")
+    return script.run(replace(script.PRESETS["embedded"], **{**QUICK, "output": tmp_path / "out", **settings}))
 
 
 def refused(tmp_path, capsys, *words):
@@ -88,7 +81,7 @@ def refused(tmp_path, capsys, *words):
     quick = ("--shift-step", 2.5, "--resamples", 20, "--permutations", 20, "--captioned", 40)
     options = [str(word) for word in (*quick, *words, "--output", tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: script.main(cli.parse(script.PRESETS, "", options)))
+        cli.run(lambda: script.run(cli.parse(script.PRESETS, "", options)))
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert ended.value.code == 2 and len(lines) == 1 and not (tmp_path / "out").exists()
     return lines[0]
@@ -97,9 +90,9 @@ def refused(tmp_path, capsys, *words):
 def test_the_script_writes_its_tables_record_and_pictures(smoke):
     tables = {
         "zero_shot.csv",
-        *(f"zero_shot_{what}.csv" for what in ("table", "summary", "gaps", "published", "counts", "areas")),
+        *(f"zero_shot_{what}.csv" for what in ("table", "summary", "gaps", "published")),
     }
-    drawn = {f"{stem}.{suffix}" for stem in ("zero_shot", "zero_shot_table") for suffix in ("png", "pdf")}
+    drawn = {"zero_shot.png", "zero_shot.pdf", "zero_shot_table.html", "zero_shot_table.tex"}
     assert {path.name for path in smoke.folder.iterdir()} == {*tables, *drawn, "zero_shot.json"}
     curves, table = smoke.tables[""], smoke.tables["table"]
     assert curves.groupby(["dataset", "metric", "gap_direction", "split", "side"]).size().eq(20).all()
@@ -123,15 +116,13 @@ def test_the_record_says_what_every_task_was_made_of(smoke):
     assert cosines["described scenes"] > 0.9 and cosines.between(-1, 1).all()
 
 
-def test_the_published_rows_that_were_not_run_are_said_not_to_be(smoke):
+def test_what_was_not_run_is_not_compared_and_the_claim_is_of_every_held_out_gain(smoke):
     rows = smoke.about["comparisons"]
-    theirs, claims = rows[:5], rows[5:]
-    for row, printed in zip(theirs, published.values()["table_1"]["rows"], strict=True):
-        assert row["ours"] == "not run here" and row["agrees"] is None
-        assert str(printed["default"]) in row["published"] and str(printed["modified"]) in row["published"]
-    assert len(claims) == 6 and all(row["published"] == "a shift improves it" for row in claims)
+    assert {row["key"] for row in rows} == {"table_1.claims.held_out"}
+    assert len(rows) == 6 and not any(row["own"] for row in rows)
     held = smoke.tables["table"].query("selection == 'held_out' and gap_direction == 'task' and side == 'both'")
-    assert [row["ours"] for row in claims] == pytest.approx(held["gain"].tolist())
+    assert [row["ours"] for row in rows] == pytest.approx(held["gain"].tolist())
+    assert [row["low"] for row in rows] == pytest.approx(held["gain_low"].tolist())
 
 
 def test_a_saved_shift_gives_the_value_that_the_table_says(smoke):
@@ -148,9 +139,8 @@ def test_a_saved_shift_gives_the_value_that_the_table_says(smoke):
     assert accuracy_score(pictures.task_labels("digit", digits), (x @ y.T).argmax(1)) == pytest.approx(row["modified"])
 
 
-def test_both_pictures_show_every_task_and_keep_within_the_page(smoke):
-    script.figures.use_style()
-    drawn, table = script.draw(smoke), script.draw_table(smoke)
+def test_the_picture_shows_every_task_and_keeps_within_the_page(smoke):
+    drawn = script.figure.draw(smoke)
     titles = [ax.get_title(loc="left") for ax in drawn.axes if ax.get_visible()]
     assert len(titles) == 6 and "handwritten digits" in titles[3]
     for half, style in (("first half", "<"), ("second half", ">")):
@@ -161,15 +151,13 @@ def test_both_pictures_show_every_task_and_keep_within_the_page(smoke):
         triangle = next(line for line in drawn.axes[3].lines if line.get_marker() == style).get_xydata()[0]
         there = curve.loc[held[f"shift_{half.replace(' ', '_')}"], ["signed_gap_distance", "value"]]
         assert triangle == pytest.approx(there.to_numpy(float))
-    words = [text.get_text() for text in table.axes[0].texts]
-    assert {"CIFAR10", "0.9013", "HatefulMemes", "shapes", "described scenes"} <= set(words)
-    for picture in (drawn, table):
-        picture.canvas.draw()
-        width, height = picture.canvas.get_width_height()
-        shown = [ax for ax in picture.axes if ax.get_visible()]
-        for text in [text for ax in shown for text in (*ax.texts, ax._left_title) if text.get_text()]:
-            box = text.get_window_extent()
-            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
+    drawn.canvas.draw()
+    width, height = drawn.canvas.get_width_height()
+    shown = [ax for ax in drawn.axes if ax.get_visible()]
+    for text in [text for ax in shown for text in (*ax.texts, ax._left_title) if text.get_text()]:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
+    figure.plt.close(drawn)
 
 
 def test_a_data_set_stored_as_parquet_is_measured_as_declared(tmp_path):
@@ -197,7 +185,7 @@ def test_a_data_set_stored_as_parquet_is_measured_as_declared(tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leaves the pictures out, which take seconds."""
-    monkeypatch.setattr(script.figures, "save", lambda figure, *_: script.figure.plt.close(figure))
+    monkeypatch.setattr(script.figure, "draw", lambda record: figure.plt.figure())
 
 
 def test_a_roc_auc_task_stored_as_parquet(tmp_path, undrawn):
@@ -236,9 +224,9 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
 
 def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
     def offline(task, *_, **__):
-        raise published.NoConnection(f"{task.title}: no connection to the hub")
+        raise errors.NoConnection(f"{task.title}: no connection to the hub")
 
-    monkeypatch.setattr(sources.tasks, "load", offline)
+    monkeypatch.setattr(requested_tasks.tasks, "load", offline)
     declare(tmp_path / "tasks.toml", "mine")
     with pytest.raises(UserError, match="no task could be had: Scenes: no connection to the hub"):
         run(tmp_path, tasks_file=tmp_path / "tasks.toml")
@@ -267,7 +255,9 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
         (["--preset", "smoke", "--embeddings", "a.npz", "--n", "9"], "--n: the files of --embeddings are"),
         (["--save-task", "digit"], "--save-task: it says what --save-shift FILE is to hold"),
         (["--save-direction", "captions"], "--save-direction: it says what --save-shift FILE is to hold"),
-        (["--data", "/no/such/folder"], "--data /no/such/folder: no such folder"),
+        (["--tasks", "svhn", "--data", "/no/such/folder"], "--data /no/such/folder: no such folder"),
+        (["--data", "/tmp"], "--data: no task of a data set is asked for"),
+        (["--tasks", "digit", "--streaming"], "--streaming: no task of a data set is asked for"),
         (["--class-names", "clip"], "no chosen task has class names 'clip'; they declare none"),
         (
             ["--tasks", "eurosat", "svhn", "--class-names", "clip"],
@@ -291,7 +281,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, capsys, words, said):
     assert said in refused(tmp_path, capsys, *words)
 
 
-def test_ones_own_embeddings_are_a_task_each(tmp_path, rng, undrawn):
+def test_your_own_embeddings_are_a_task_each(tmp_path, rng, undrawn):
     classes = rng.normal(size=(6, 16))
     labels = rng.integers(6, size=80)
     image = classes[labels] + rng.normal(size=(80, 16)) - 0.5
@@ -312,28 +302,50 @@ def test_ones_own_embeddings_are_a_task_each(tmp_path, rng, undrawn):
     assert accuracy_score(labels, (x @ y.T).argmax(1)) == pytest.approx(row["modified"])
 
 
-def test_our_default_agrees_with_the_published_one_only_for_the_papers_model_and_data(rng):
-    settings = replace(script.PRESETS["paper"])
-    task = _published_task(rng, "CIFAR10")
-    row = published.values()["table_1"]["rows"][0]
-    table = pd.DataFrame(
-        {"dataset": ["CIFAR-10"], "selection": ["test"], "n": [10_000], "shift": [-0.5], "direction": ["up"]}
-    )
-    table["default"], table["modified"] = row["default"] + 0.004, row["modified"] - 0.006
-    table[["default_low", "default_high", "ci_low", "ci_high"]] = 0.89, 0.91, 0.90, 0.92
-    table["side"] = "both"
-    default, modified = claims.beside(row, task, table, settings)
+def test_labels_beside_a_text_for_each_image_are_refused(tmp_path, rng, capsys):
+    rows = rng.normal(size=(40, 8))
+    Embeddings.of({"image": rows, "text": rows + 1}, labels=np.arange(40) % 10).save(tmp_path / "both.npz")
+    said = refused(tmp_path, capsys, "--embeddings", tmp_path / "both.npz")
+    assert "text has 40 rows, one for each image, while labels name 10 classes" in said
+
+
+def test_results_of_your_own_embeddings_go_to_a_folder_of_their_own():
+    settings = cli.own_output(replace(script.PRESETS["smoke"]), script.Path("a/mine.npz"))
+    assert settings.output == cli.OUTPUTS / "own" / "mine"
+
+
+def published_task():
+    """A task that counts as the paper's CIFAR10, and its row of the table."""
+    rows = np.eye(4, dtype=np.float32)
+    about = "cifar10", "CIFAR-10", "top-1", "any", "m", rows, rows, np.arange(4), {}
+    found = {"n": 10_000, "shift": -0.5, "direction": "up", "side": "both", "p_value": 0.04}
+    found |= {"default": 0.9013 + 0.004, "modified": 0.9081 - 0.006}
+    return EmbeddedTask(*about, published="CIFAR10"), found | dict(zip(LIMITS, (0.89, 0.91, 0.90, 0.92), strict=True))
+
+
+LIMITS = ("default_low", "default_high", "ci_low", "ci_high")
+
+
+def test_our_default_agrees_with_the_published_one_only_for_the_papers_model_and_data():
+    settings, (task, found) = script.PRESETS["paper"], published_task()
+    row = published_gains.published_rows()[0]
+
+    def compared(task=task, found=found, **options):
+        return published_gains.beside(0, row, task, found, replace(settings, **options))
+
+    default, modified, direction = compared()
+    assert [each.key for each in compared()] == [
+        f"table_1.rows.0.{name}" for name in ("default", "modified", "direction")
+    ]
     assert (default.low, default.high, modified.low, modified.high) == (0.89, 0.91, 0.90, 0.92)
-    assert (default.agrees, modified.agrees) == (True, False) and default.note == "+0.0040"
-    assert "gap up (published: up)" in modified.note
-    others = {"model": "ViT-B-32:openai"}, {"n": 100}, {"class_names": "clip"}
-    for other in (*others, {"tasks_file": script.Path("mine.toml")}):
-        assert claims.beside(row, task, table, replace(settings, **other))[0].agrees is None
-    assert claims.beside(row, task, table.assign(n=9_999), settings)[0].note == "part of the data"
-    assert claims.beside(row, replace(task, key="mine"), table, settings)[0].agrees is None
-    for found, options in ((table, replace(settings, shift_step=0.5)), (table.assign(side="first"), settings)):
-        default, modified = claims.beside(row, task, found, options)
-        assert default.agrees is True and modified.agrees is None
+    assert (default.agrees, modified.agrees, direction.agrees) == (True, False, True) and default.note == "+0.0040"
+    assert direction.ours == direction.published == "up" and default.own and direction.own
+    for other in ({"model": "ViT-B-32:openai"}, {"n": 100}, {"class_names": "clip"}, {"tasks_file": "mine.toml"}):
+        assert [(each.agrees, each.own) for each in compared(**other)] == [(None, False)] * 3
+    assert compared(found={**found, "n": 9_999})[0].note == "part of the data"
+    assert compared(replace(task, key="mine"))[0].agrees is None
+    for changed in (compared(shift_step=0.5), compared(found={**found, "side": "first"})):
+        assert [each.agrees for each in changed] == [True, None, None]
 
 
 def test_the_claim_holds_only_for_a_held_out_gain_that_outlasts_the_number_of_rows():
@@ -345,41 +357,42 @@ def test_the_claim_holds_only_for_a_held_out_gain_that_outlasts_the_number_of_ro
         for name, (gain, p) in gains.items()
         for way in ("test", "held_out")
     ]
-    found = claims.compare(pd.DataFrame(rows), [], script.PRESETS["embedded"])[5:]
-    assert [claim.agrees for claim in found] == [True, True, False]
+
+    def claims():
+        return published_gains.comparisons(pd.DataFrame(rows), [], script.PRESETS["embedded"])
+
+    assert [claim.agrees for claim in claims()] == [True, True, False]
+    said = "p = 0.01, adjusted for all rows (Holm) 0.02; chosen on the test data +0.2000, p = 0.5"
+    assert claims()[0].note == said
     rows[3]["p_value"] = 0.06
-    assert [c.agrees for c in claims.compare(pd.DataFrame(rows), [], script.PRESETS["embedded"])[5:]] == [
-        True,
-        False,
-        False,
-    ]
-    assert found[0].note == "p = 0.01, adjusted for all rows (Holm) 0.02; chosen on the test data +0.2000, p = 0.5"
-
-
-def _published_task(rng, name):
-    rows = np.eye(4, dtype=np.float32)
-    return script.Prepared("cifar10", "CIFAR-10", "top-1", "any", "m", rows, rows, np.arange(4), {}, published=name)
+    assert [claim.agrees for claim in claims()] == [True, False, False]
 
 
 def test_the_printed_table_puts_our_row_beside_the_published_one(smoke):
-    theirs = published.values()["table_1"]
     tables = {**smoke.tables, "table": smoke.tables["table"].replace({"shapes": "CIFAR-10"})}
     names = {**dict.fromkeys(tables["table"]["dataset"]), "CIFAR-10": "CIFAR10"}
-    lines = figure.layout(
-        replace(smoke, tables=tables, about={**smoke.about, "results": {"published_as": names}}), theirs
-    )
-    assert lines[0] == ("group", "coarse-grained")
-    _, row = lines[1]
-    assert row[:2] == ["CIFAR10", "top-1"] and row[2:4] == ["0.9013", "0.9081 ↑"] and row[4] == "80"
-    assert [line for kind, line in lines if kind == "row" and line[0] == "CIFAR-10"] == []
-    assert [line[0] for kind, line in lines if kind == "row"].count("described scenes") == 2
+    record = replace(smoke, tables=tables, about={**smoke.about, "results": {"published_as": names}})
+    lines = figure.table_lines(record)
+    assert lines[0][:7] == ["coarse-grained", "CIFAR10", "top-1", "small CLIP", "0.9013", "0.9081 ↑", "80"]
+    assert [line[1] for line in lines].count("described scenes") == 2
+    assert "CIFAR-10" not in [line[1] for line in lines]
+    assert figure.draw_table(smoke).columns.nlevels == 2
+
+
+def test_a_table_of_your_own_embeddings_has_your_rows_only_and_is_escaped(smoke):
+    tables = {**smoke.tables, "table": smoke.tables["table"].query("dataset == 'shapes'").replace("shapes", "<b>&")}
+    about = {**smoke.about, "settings": {**smoke.about["settings"], "embeddings": ["a.npz"]}}
+    about["results"] = {"published_as": {"<b>&": None}}
+    drawn = figure.draw_table(replace(smoke, tables=tables, about=about))
+    assert len(drawn.data) == 1 and "Modified" not in drawn.data.columns.get_level_values(1)
+    assert "&lt;b&gt;&amp;" in drawn.to_html() and "<b>" not in drawn.to_html()
 
 
 def test_a_disk_that_fails_while_drawing_leaves_no_files(tmp_path, monkeypatch):
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(script.figures, "save", full_disk)
+    monkeypatch.setattr("util.figures.save", full_disk)
     with pytest.raises(UserError, match="No space left"):
         run(tmp_path, tasks=("digit",), n=20)
     assert not (tmp_path / "out").exists()
@@ -402,17 +415,15 @@ def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn):
         "coco": write_folder(tmp_path / "coco"),
         "model": f"tiny4:{tmp_path / 'weights.safetensors'}",
     }
-    script.main(
-        replace(script.PRESETS["paper"], **QUICK, **where, tasks=("cifar10", "mscoco"), output=tmp_path / "out")
-    )
-    record = records.load(tmp_path / "out", "zero_shot")
+    chosen = {"tasks": ("cifar10", "mscoco"), "output": tmp_path / "out"}
+    record = script.run(replace(script.PRESETS["paper"], **QUICK, **where, **chosen))
     names = ["CIFAR-10", "MSCOCO, all captions", "MSCOCO, last caption"]
     assert record.tables["table"]["dataset"].unique().tolist() == names and record.about["left_out"] == []
     assert set(record.tables["table"]["gap_direction"]) == {"task", "captions"}
     last = record.tables["gaps"].set_index("dataset").loc["MSCOCO, last caption"]
     assert last["task_gap"] == pytest.approx(last["captions_gap"]) and last["cosine_of_directions"] == pytest.approx(1)
     ours = record.about["comparisons"][0]
-    assert ours["quantity"] == "CIFAR10, top-1, default" and ours["published"] == 0.9013 and ours["agrees"] is None
+    assert ours["key"] == "table_1.rows.0.default" and ours["published"] == 0.9013 and ours["agrees"] is None
     assert record.about["data"][0]["prompts"][1] == ["a photo of a automobile."]
 
 
@@ -425,9 +436,8 @@ def test_the_face_says_of_which_data_sets_the_numbers_are_a_small_models(smoke):
     table = smoke.tables["table"].copy()
     table.loc[table["dataset"] == "shapes", "model"] = "CLIP"
     mixed = replace(smoke, tables={**smoke.tables, "table": table})
-    names = [line[0] for kind, line in figure.layout(mixed, published.values()["table_1"]) if kind == "row"]
-    assert "handwritten digits *" in names and "shapes" in names
-    assert figure.here_heading(mixed) == "here (CLIP, *small CLIP)"
+    models = {line[1]: line[3] for line in figure.table_lines(mixed)}
+    assert (models["handwritten digits"], models["shapes"]) == ("small CLIP", "CLIP")
     assert figure.heading(table[table["dataset"] == "shapes"], ["CLIP", "small CLIP"]).endswith(", CLIP")
     assert figure.heading(table[table["dataset"] == "shapes"], ["CLIP"]).endswith("n = 80")
 
@@ -437,11 +447,11 @@ def test_a_saved_shift_is_along_the_direction_asked_for(rng, direction):
     images = geometry.unit_rows(rng.normal(size=(20, 5)) + 1)
     texts = geometry.unit_rows(rng.normal(size=(4, 5)) - 1)
     labels, corpus = np.arange(20) % 4, rng.normal(size=5)
-    task = script.Prepared("t", "T", "top-1", "any", "m", images, texts, labels, {}, captions=corpus)
+    task = EmbeddedTask("t", "T", "top-1", "any", "m", images, texts, labels, {}, caption_gap=corpus)
     settings = replace(script.PRESETS["embedded"], shift_step=1, save_direction=direction, save_shift="x")
     protocol = evaluation.Protocol(cli.shift_grid(1), resamples=20, permutations=20)
     table, left_out = evaluation.evaluate(task, protocol).table, []
     along = corpus / np.linalg.norm(corpus) if direction == "captions" else geometry.unit_gap_vector(images, texts)
-    assert kept.calibration([task], table, settings, left_out).direction == pytest.approx(along, abs=1e-6)
-    without = kept.calibration([replace(task, captions=None)], table, settings, left_out)
+    assert evaluation.best_shift(task, table, settings).direction == pytest.approx(along, abs=1e-6)
+    without = script.save_shift([replace(task, caption_gap=None)], table, settings, left_out)
     assert (without is None) == (direction == "captions") == (len(left_out) == 1)

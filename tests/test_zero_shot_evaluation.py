@@ -1,17 +1,15 @@
 """What the tables of Table 1 hold, against direct computations with one shift at a time and scikit-learn."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, top_k_accuracy_score
 
-import embedded_tasks as sources
+import embedded_tasks
 import evaluation
-import prepared
+import requested_tasks
+from embedded_tasks import EmbeddedTask
 from evaluation import CURVE_COLUMNS, TABLE_COLUMNS, Protocol, evaluate
-from prepared import Prepared
 from util import Embeddings, UserError, cli, geometry
 from util.corpora.captioned import Unreadable
 from util.corpora.generated import pictures
@@ -33,8 +31,8 @@ def task(rng, n=90, classes=7, dim=6, **more):
     texts = unit(rng.normal(size=(classes, dim)) + 1)
     labels = rng.integers(classes, size=n)
     images = unit(texts[labels] + 0.9 * rng.normal(size=(n, dim)) - 0.7)
-    given = {"metric": "top-1", "images": images, "texts": texts, "labels": labels, "captions": rng.normal(size=dim)}
-    return Prepared(key="t", dataset="task", group="any", model="none", source={}, **{**given, **more})
+    given = {"metric": "top-1", "images": images, "texts": texts, "labels": labels, "caption_gap": rng.normal(size=dim)}
+    return EmbeddedTask(key="t", dataset="task", group="any", model="none", source={}, **{**given, **more})
 
 
 def pairs(rng, n=40, captions=2, dim=6):
@@ -56,7 +54,7 @@ def test_classification_agrees_with_scikit_learn_at_every_shift(rng, side, direc
     given = task(rng)
     curves = evaluate(given, QUICK).curves
     own = geometry.unit_gap_vector(given.images, given.texts)
-    along = own if direction == "task" else given.captions / np.linalg.norm(given.captions)
+    along = own if direction == "task" else given.caption_gap / np.linalg.norm(given.captions)
     for shift in SHIFTS:
         x, y = geometry.shift(given.images, given.texts, shift, along, side)
         cosines, labels = x.astype(np.float64) @ y.T.astype(np.float64), np.arange(len(y))
@@ -133,9 +131,9 @@ def test_the_table_holds_what_selection_says_of_both_ways(rng):
     for name, key in (("first half", "shift_first_half"), ("second half", "shift_second_half")):
         half = curves[curves["split"] == name].set_index("shift")["value"]
         assert half[held[key]] == half.max()
-    short = evaluation.summary(found.table).query("side == 'both' and gap_direction == 'task'").iloc[0]
-    assert (short["best_on_test"], short["held_out"]) == (test["modified"], held["modified"])
-    assert (short["p_best"], short["p_held_out"]) == (test["p_value_scaled"], held["p_value"])
+    (short,) = evaluation.summary(found.table).itertuples()
+    assert (short.best_on_test, short.held_out) == (test["modified"], held["modified"])
+    assert (short.p_best, short.p_held_out) == (test["p_value_scaled"], held["p_value"])
     assert np.isnan(test["shift_first_half"]) and test["chance"] == 1 / 7
 
 
@@ -147,7 +145,7 @@ def test_a_shift_that_truly_helps_is_found_on_both_halves(rng):
     images = unit(
         np.stack([np.full(n, -1.0), labels * angle, np.where(labels, 0.4, 0.5)], 1) + 1e-3 * rng.normal(size=(n, 3))
     )
-    given = task(rng, images=images, texts=texts, labels=labels, captions=None)
+    given = task(rng, images=images, texts=texts, labels=labels, caption_gap=None)
     table = evaluate(given, Protocol(cli.shift_grid(0.5), ("both",), resamples=200, permutations=200)).table
     held = table.set_index("selection").loc["held_out"]
     assert held["gain"] == pytest.approx(0.5, abs=0.02) and held["p_value"] < 1e-6 and held["gain_low"] > 0.3
@@ -163,7 +161,7 @@ def test_captions_of_one_image_are_judged_together(rng):
 
 def test_gaps_and_the_cosine_of_their_directions_by_hand(rng):
     x, y = np.array([[1.0, 0], [1, 0]]), np.array([[0.0, 1], [0, 1]])
-    given = task(rng, images=unit(x), texts=unit(y), labels=[0, 1], captions=np.array([3.0, 0.0]))
+    given = task(rng, images=unit(x), texts=unit(y), labels=[0, 1], caption_gap=np.array([3.0, 0.0]))
     gaps = evaluation.gaps_of(given)
     assert gaps["task_gap"] == pytest.approx(2**0.5) and gaps["captions_gap"] == 3
     assert gaps["cosine_of_directions"] == pytest.approx(0.5**0.5)
@@ -192,18 +190,18 @@ def test_labels_outside_the_classes_are_refused(rng):
         task(rng, images=unit(rng.normal(size=(3, 6))), labels=np.array([0.5, 1, 2]))
 
 
-def test_a_file_of_ones_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
+def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
     image, text = unit(rng.normal(size=(5, 3))), unit(rng.normal(size=(4, 3)))
     Embeddings.of({"image": image, "text": text}, labels=np.array([0, 3, 1, 1, 2])).save(tmp_path / "a.npz")
-    mine = prepared.own(tmp_path / "a.npz")
+    mine = embedded_tasks.of_file(tmp_path / "a.npz")
     assert (mine.metric, mine.labels.tolist(), mine.chance) == ("top-1", [0, 3, 1, 1, 2], 0.25)
     Embeddings.of({"image": image, "text": text}, pairs=np.array([[4, 0], [4, 3], [1, 2]])).save(tmp_path / "b.npz")
-    found = prepared.own(tmp_path / "b.npz")
+    found = embedded_tasks.of_file(tmp_path / "b.npz")
     assert found.is_retrieval and found.labels.tolist() == [1, 1, 0]
     assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 3, 2]])
     Embeddings.of({"image": image, "text": text}).save(tmp_path / "c.npz")
     with pytest.raises(UserError, match=r"c.npz: needs labels \(n,\)"):
-        prepared.own(tmp_path / "c.npz")
+        embedded_tasks.of_file(tmp_path / "c.npz")
 
 
 def test_held_out_means_chosen_on_one_half_and_counted_on_the_other(rng):
@@ -226,16 +224,16 @@ def test_an_error_in_a_tasks_data_names_the_task(rng):
         ({"images": image, "labels": [0] * 9, "metric": "ROC-AUC"}, "^task: ROC-AUC"),
     ):
         with pytest.raises(UserError, match=said):
-            evaluate(task(rng, texts=text, captions=None, **given), QUICK)
+            evaluate(task(rng, texts=text, caption_gap=None, **given), QUICK)
 
 
-def test_ones_own_pairs_follow_the_caption_rules(tmp_path, rng):
+def test_your_own_pairs_follow_the_caption_rules(tmp_path, rng):
     image, text = unit(rng.normal(size=(3, 4))), unit(rng.normal(size=(6, 4)))
     for name, rows in {"several": [0, 0, 1, 1, 2, 2], "one": [0, 1, 2]}.items():
         pairs_of = np.stack([rows, np.arange(len(rows))], 1)
         Embeddings.of({"image": image, "text": text[: len(rows)]}, pairs=pairs_of).save(tmp_path / f"{name}.npz")
-    options = SimpleNamespace(embeddings=[tmp_path / "several.npz", tmp_path / "one.npz"], caption=("last", "all"))
-    last, everything, one = sources.collect(options, "cpu", [])
+    tasks = [embedded_tasks.of_file(tmp_path / f"{name}.npz") for name in ("several", "one")]
+    last, everything, one = (part for each in tasks for part in each.by_caption(("last", "all")))
     assert (last.dataset, everything.dataset, one.dataset) == ("several, last caption", "several, all captions", "one")
     assert (last.texts == text[1::2]).all() and len(everything.texts) == 6 and last.key == "several"
 
@@ -243,7 +241,7 @@ def test_ones_own_pairs_follow_the_caption_rules(tmp_path, rng):
 @pytest.fixture(scope="module")
 def clip():
     """The small CLIP, which takes a second."""
-    return sources.encoder("small-clip", "cpu")[0]
+    return requested_tasks.encoder("small-clip", "cpu")[0]
 
 
 class OneUnreadable:
@@ -274,7 +272,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it(clip):
         class_names=("ring", "star"),
         prompts=("one {}", "the {}"),
     )
-    found = prepared.of_labelled(declared, data, clip, cache=False)
+    found = embedded_tasks.of_declared(declared, data, clip, cache=False)
     assert found.labels.tolist() == np.delete(data.labels, 50).tolist() and len(found.source["skipped"]) == 1
     assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(data.scenes.images, 50, 0))), abs=1e-5)
 
@@ -294,4 +292,4 @@ def test_prompts_are_embedded_before_images():
         key="t", title="T", group="any", metric="top-1", dataset="d", class_names=("a", "b"), prompts=("{}", "not {}")
     )
     with pytest.raises(UserError, match="cancel out"):
-        prepared.of_labelled(declared, data, Cancelling())
+        embedded_tasks.of_declared(declared, data, Cancelling())
