@@ -54,7 +54,7 @@ def test_classification_agrees_with_scikit_learn_at_every_shift(rng, side, direc
     given = task(rng)
     curves = evaluate(given, QUICK).curves
     own = geometry.unit_gap_vector(given.images, given.texts)
-    along = own if direction == "task" else given.caption_gap / np.linalg.norm(given.captions)
+    along = own if direction == "task" else given.caption_gap / np.linalg.norm(given.caption_gap)
     for shift in SHIFTS:
         x, y = geometry.shift(given.images, given.texts, shift, along, side)
         cosines, labels = x.astype(np.float64) @ y.T.astype(np.float64), np.arange(len(y))
@@ -281,6 +281,7 @@ class Cancelling:
     """An encoder pair whose prompts of a class point away from each other, and which takes no image."""
 
     name = "cancelling"
+    describe = dict
 
     def encode_texts(self, texts):
         return np.array([[-1.0, 0] if text.startswith("not") else [1.0, 0] for text in texts])
