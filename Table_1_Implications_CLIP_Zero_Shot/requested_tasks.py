@@ -201,7 +201,8 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
         from util.encoders import small_clip
 
         pair = small_clip.load(device=device).pair("small CLIP")
-        return replace(pair, non_text=replace(pair.non_text, prepare=_of_its_size(pair.non_text.prepare))), True
+        non_text = replace(pair.non_text, prepare=_of_its_size(pair.non_text.prepare))
+        return replace(pair, name="small CLIP", non_text=non_text), True
     from util.encoders.named import KINDS, Named
 
     named = Named.parse(model if model.partition(":")[0] in KINDS else f"open_clip:{model}")

@@ -140,9 +140,8 @@ def draw_table(record: records.Record) -> "Styler":
     frame = pd.DataFrame([line[3:] for line in lines], index, pd.MultiIndex.from_tuples(columns))
     if (frame[there] == NOTHING).all(axis=None):
         frame = frame.drop(columns=there, level=0)
-    style = frame.style.format(escape="html").set_properties(**{"text-align": "right"})
-    style = style.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
-    return style.set_caption(escape(note(record)))
+    style = frame.style.format(escape="html").set_caption(escape(note(record)))
+    return style.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
 
 
 def table_lines(record: records.Record) -> list[list[str]]:
