@@ -127,7 +127,7 @@ def test_a_files_size_comes_from_its_head(monkeypatch):
 
 
 def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
-    given = next(paper_needs._captions(SimpleNamespace(coco=tmp_path)))
+    given = next(paper_needs._coco(tmp_path, ("val2017",)))
     assert look_up(given).problem == "not in it: annotations/captions_val2017.json, val2017/*.jpg"
     for name in given.choices[0]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
