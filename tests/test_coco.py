@@ -1,7 +1,6 @@
 """Captioned photographs from a folder laid out as MSCOCO's, and from parquet files laid out as the hub's."""
 
 import hashlib
-import io
 import json
 import os
 
@@ -9,56 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coco_files import CAPTIONS, COLOURS, picture, write_folder, write_parquet
 from util import UserError
 from util.corpora import coco
 from util.corpora.captioned import Readable
-
-COLOURS = {"000000000009.jpg": (250, 10, 10), "000000000003.jpg": (10, 250, 10), "000000000007.jpg": (10, 10, 250)}
-CAPTIONS = {
-    "000000000009.jpg": ["red, first", "red, second", "red, third"],
-    "000000000003.jpg": ["green, only"],
-    "000000000007.jpg": ["blue, first", "blue, second"],
-}
-
-
-def picture(name, size=16):
-    file = io.BytesIO()
-    Image.new("RGB", (size, size), COLOURS[name]).save(file, "jpeg", quality=95)
-    return file.getvalue()
-
-
-def write_folder(folder, split="val2017"):
-    """Three photographs of one colour each, listed by descending usefulness; captions of an image not together."""
-    ids = {name: int(name[:12]) for name in COLOURS}
-    texts = [(name, text) for turn in range(3) for name in COLOURS for text in CAPTIONS[name][turn : turn + 1]]
-    annotations = {
-        "images": [{"id": ids[name], "file_name": name} for name in COLOURS],
-        "annotations": [{"id": 90 - i, "image_id": ids[n], "caption": text} for i, (n, text) in enumerate(texts)],
-    }
-    (folder / "annotations").mkdir(parents=True)
-    (folder / "annotations" / f"captions_{split}.json").write_text(json.dumps(annotations))
-    (folder / split).mkdir()
-    for name in COLOURS:
-        (folder / split / name).write_bytes(picture(name))
-    return folder
-
-
-def write_parquet(folder, captions=CAPTIONS, columns=("question_id", "image", "answer"), damaged=()):
-    """Two files of the hub's schema: a photograph's bytes, its file name, a list of captions."""
-    import datasets
-
-    folder.mkdir()
-    kinds = {"question_id": datasets.Value("string"), "image": datasets.Image(), "answer": [datasets.Value("string")]}
-    for part, names in enumerate((list(captions)[:2], list(captions)[2:])):
-        rows = {
-            "question_id": names,
-            "image": [{"bytes": picture(n)[: 300 if n in damaged else None], "path": n} for n in names],
-            "answer": [captions[n] for n in names],
-        }
-        features = datasets.Features({name: kinds[name] for name in columns})
-        table = datasets.Dataset.from_dict({name: rows[name] for name in columns}, features=features)
-        table.to_parquet(str(folder / f"val-0000{part}-of-00002.parquet"))
-    return folder
 
 
 @pytest.fixture(autouse=True)

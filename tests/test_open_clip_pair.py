@@ -10,14 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from tiny_open_clip import TINY
 from util import UserError
 from util.encoders import open_clip_origin, open_clip_pair
-
-TINY = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from test_coco import write_folder
-from test_coco import write_parquet as write_coco_parquet
+from coco_files import write_folder, write_parquet
 from util import UserError, errors, published
 from util.corpora import coco, hub, tasks
 from util.corpora.captioned import Readable
@@ -398,7 +397,7 @@ def test_a_split_that_the_column_does_not_have_lists_those_it_has(tmp_path):
 def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet(tmp_path):
     task = tasks.read()["mscoco"]
     folder = tasks.load(task, write_folder(tmp_path / "coco"))
-    table = tasks.load(task, write_coco_parquet(tmp_path / "hub"), caption="last", n=2)
+    table = tasks.load(task, write_parquet(tmp_path / "hub"), caption="last", n=2)
     (tmp_path / "deep").mkdir()
     (tmp_path / "hub").rename(tmp_path / "deep" / "data")
     assert len(folder.captions) == 6
@@ -408,11 +407,11 @@ def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet(tmp_path):
 
 def test_mscocos_parquet_of_your_own_is_known_by_its_content(tmp_path):
     task = tasks.read()["mscoco"]
-    found = tasks.load(task, write_coco_parquet(tmp_path / "hub"))
+    found = tasks.load(task, write_parquet(tmp_path / "hub"))
     alone = coco.from_hub(caption="all", path=tmp_path / "hub")
     assert found.source["split_sha256"] == alone.source["split_sha256"]
     assert (found.source["dataset"], found.source["split"]) == ("MSCOCO, local parquet files", "val2017")
-    other = write_coco_parquet(tmp_path / "other", {name: ["mended"] for name in found.ids})
+    other = write_parquet(tmp_path / "other", {name: ["mended"] for name in found.ids})
     assert tasks.load(task, other).source["split_sha256"] != found.source["split_sha256"]
     (tmp_path / "other" / "val2017-0.parquet").write_bytes((other / "val-00000-of-00002.parquet").read_bytes())
     assert list(tasks.load(task, other).ids) == list(found.ids)[:2]

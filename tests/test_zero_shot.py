@@ -18,9 +18,9 @@ import published_gains
 import requested_tasks
 import scripts
 import zero_shot_figure as figure
+from coco_files import write_folder
 from embedded_tasks import EmbeddedTask
-from test_coco import write_folder
-from test_open_clip_pair import TINY
+from tiny_open_clip import TINY
 from util import Embeddings, UserError, cli, errors, geometry, interventions
 from util.corpora import tasks
 from util.corpora.generated import pictures
