@@ -11,9 +11,9 @@ from PIL import Image
 
 from test_open_clip_pair import TINY, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
-from util.encoders import open_clip_pair, resnet, true_length
+from util.encoders import open_clip_pair, resnet, unread_tokens
 from util.encoders import tower as towers
-from util.encoders.class_token import ClassTokenBlock, without_unread_tokens
+from util.encoders.unread_tokens import ClassTokenBlock, for_class_token
 
 CAPTIONS = ["a cat", "", "two dogs on a bench beside a very long fence and a car", "x " * 500, "a man", "a red bus"]
 
@@ -66,13 +66,13 @@ def test_noise_is_pooled_where_the_largest_token_stands(clip):
 def test_an_end_token_that_is_not_the_largest_number_is_found_by_its_own():
     text = torch.nn.Module()
     text.text_pool_type, text.text_eos_id = "eos", 2
-    assert true_length.lengths(text)(torch.tensor([[1, 9, 2, 0], [1, 2, 2, 2]])).tolist() == [3, 2]
+    assert unread_tokens.lengths(text)(torch.tensor([[1, 9, 2, 0], [1, 2, 2, 2]])).tolist() == [3, 2]
 
 
 def test_towers_that_are_not_causal_are_left_at_full_length():
     model = open_clip.model.CLIP(**{**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}})
-    assert true_length.text_parts(model) is None
-    assert true_length.text_parts(open_clip.model.CLIP(**TINY)) is not None
+    assert unread_tokens.text_parts(model) is None
+    assert unread_tokens.text_parts(open_clip.model.CLIP(**TINY)) is not None
 
 
 def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
@@ -81,13 +81,13 @@ def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
         assert np.allclose(clip.non_text.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
     blocks = clip.model.visual.transformer.resblocks
     assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
-    assert isinstance(without_unread_tokens(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
+    assert isinstance(for_class_token(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
 
 
 @pytest.mark.parametrize("change", [{"pool_type": "avg"}, {"attentional_pool": True}])
 def test_towers_that_read_every_token_are_left_alone(change):
     visual = open_clip.model.CLIP(**{**TINY, "vision_cfg": {**TINY["vision_cfg"], **change}}).visual
-    assert without_unread_tokens(visual) is visual
+    assert for_class_token(visual) is visual
 
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):

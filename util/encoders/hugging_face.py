@@ -8,13 +8,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedConfig
 
 from ..cli import Device
 from ..errors import UserError
@@ -29,6 +27,9 @@ from .tower import (
     resolve_precision,
     uniform_tokens,
 )
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedConfig
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """One of them is in every folder with a tokenizer. Without any, CLIP's would be made with three tokens."""
@@ -138,6 +139,8 @@ def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin
         beside, text: the parts of both towers, and ``about`` them for the settings.
         origin: where architecture and weights come from, as ``assemble`` says it.
     """
+    import transformers
+
     settings = {
         "encoder": f"transformers {transformers.__version__}",
         "architecture": type(network).__name__,
@@ -159,6 +162,8 @@ def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin
 
 def _image_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward`` and ``noise`` of the image tower, and ``about`` them for the settings."""
+    from transformers import AutoImageProcessor
+
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **repository.READ_ONLY)
     if processor.model_input_names != ["pixel_values"]:
         raise UserError(f"its pictures are {', '.join(processor.model_input_names)}, not pixels of one size alone")
@@ -174,13 +179,15 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
     return {"prepare": prepare, "forward": embed, "noise": normal_pixels(side), "about": about}
 
 
-def described(processor: BaseImageProcessor) -> dict:
+def described(processor: "BaseImageProcessor") -> dict:
     """A processor's settings as plain values, with the class that they are of."""
     return {**json.loads(processor.to_json_string()), "image_processor_type": type(processor).__name__}
 
 
 def text_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward``, ``noise`` and ``lengths`` of the text tower, and ``about`` them for the settings."""
+    from transformers import AutoTokenizer
+
     if not any(True for pattern in VOCABULARIES for _ in folder.glob(pattern)):
         raise UserError(f"there is no tokenizer (none of {', '.join(VOCABULARIES)})")
     tokenizer = AutoTokenizer.from_pretrained(folder, **repository.READ_ONLY)
@@ -214,7 +221,7 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
     }
 
 
-def _lengths(config: PreTrainedConfig, padding: int) -> Callable[[Tensor], Tensor] | None:
+def _lengths(config: "PreTrainedConfig", padding: int) -> Callable[[Tensor], Tensor] | None:
     """How many tokens of each row (n, length) matter; None where all do."""
     kind, end = config.model_type, getattr(config.text_config, "eos_token_id", None)
     if kind in READ_AT_LAST:

@@ -1,8 +1,8 @@
 """Where open_clip finds a model: in its own list, in a repository on the hub ("hf-hub:"), in a folder ("local-dir:").
 
-Of a repository, its configuration, its tokenizer and one file of weights are fetched, safetensors where it has them; a
-pickled file is read by torch as weights only. A text tower of transformers needs its configuration and its tokenizer
-too, which may lie in another repository.
+A repository's configuration, its tokenizer and one file of weights are fetched, safetensors where it has them. Pickled
+weights are read by torch as weights only. A text tower of transformers may have its configuration and its tokenizer in
+another repository.
 """
 
 import hashlib
@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-
-import open_clip
 
 from ..errors import UserError
 from ..files import sha256
@@ -63,6 +61,8 @@ def check(model: str, pretrained: str | None) -> None:
         if pretrained not in (None, OWN):
             raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")
         return
+    import open_clip
+
     _check_name("model", model, open_clip.list_models())
     if pretrained is not None and not Path(pretrained).is_file():
         _check_name(f"pretrained tag for {model}", pretrained, open_clip.list_pretrained_tags_by_model(model))
@@ -82,6 +82,8 @@ def find(model: str, pretrained: str | None) -> Origin:
         return _repository(model, pretrained)
     if model.startswith(FOLDER):
         return _folder(model, pretrained)
+    import open_clip
+
     file = Path(pretrained) if pretrained and Path(pretrained).is_file() else None
     about = {"checkpoint": sha256(file) if file else None}
     return Origin(model, model, model, open_clip.get_model_config(model), about=about)

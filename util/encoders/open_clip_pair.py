@@ -5,16 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import open_clip
 import torch
-from open_clip import hf_model
-from transformers import AutoConfig, PreTrainedConfig, dynamic_module_utils
 
 from ..cli import Device
 from ..corpora.hub import hub_or_cache
 from ..errors import UserError
-from . import open_clip_origin, true_length
-from .class_token import without_unread_tokens
+from . import open_clip_origin, unread_tokens
 from .open_clip_origin import Origin
 from .tower import (
     EncoderPair,
@@ -57,6 +53,8 @@ def load(
     Raises:
         UserError: an unknown model, tag, device or precision, weights that cannot be fetched or do not fit.
     """
+    import open_clip
+
     model = model if open_clip_origin.is_elsewhere(model) else model.replace("/", "-")
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
@@ -82,7 +80,7 @@ def load(
 
 
 def _image_tower(network: torch.nn.Module, preprocess: Callable, settings: dict) -> Tower:
-    visual, dtype = without_unread_tokens(network.visual), getattr(torch, settings["dtype"])
+    visual, dtype = unread_tokens.for_class_token(network.visual), getattr(torch, settings["dtype"])
     return Tower(
         **_named(settings, "image"),
         prepare=lambda images: torch.stack([preprocess(image) for image in images]),
@@ -92,14 +90,14 @@ def _image_tower(network: torch.nn.Module, preprocess: Callable, settings: dict)
 
 
 def _text_tower(network: torch.nn.Module, tokenizer: Callable, config: dict, settings: dict) -> Tower:
-    parts = true_length.text_parts(network)
+    parts = unread_tokens.text_parts(network)
     vocabulary = getattr(network, "vocab_size", None) or config["text_cfg"].get("vocab_size", 49408)
     return Tower(
         **_named(settings, "text"),
         prepare=tokenizer,
-        forward=network.encode_text if parts is None else true_length.forward(parts),
+        forward=network.encode_text if parts is None else unread_tokens.text_forward(parts),
         noise=uniform_tokens(vocabulary, tokenizer.context_length),
-        lengths=None if parts is None else true_length.lengths(parts),
+        lengths=None if parts is None else unread_tokens.lengths(parts),
     )
 
 
@@ -117,6 +115,8 @@ def _named(settings: dict, modality: str) -> dict:
 
 def _quick_gelu(config: dict, model: str, pretrained: str | None) -> bool:
     """Whether the activation is QuickGELU: as the tag's weights were trained, else as the configuration says."""
+    import open_clip
+
     own = bool(config.get("quick_gelu", False))
     return own or bool((open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("quick_gelu", False))
 
@@ -139,6 +139,8 @@ def _built(model: str, pretrained: str | None, seed: int, pixels: Pixels) -> tup
 
 def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own") -> tuple:
     """Model, preprocessing of one image and tokenizer."""
+    import open_clip
+
     options = {"pretrained": pretrained, "force_quick_gelu": quick_gelu, "pretrained_text": False}
     if open_clip_origin.is_elsewhere(origin.built_by):
         options |= {"pretrained": None, "load_weights": False}
@@ -166,6 +168,8 @@ def _not_loaded(model: str, pretrained: str | None, error: Exception) -> str:
         return f"{model}: open_clip could not load it ({reason})"
     if pretrained is not None and _is_file(pretrained) and not _may_ask_hub(model, pretrained):
         return f"{pretrained}: does not hold weights of {model}: {reason}"
+    import open_clip
+
     config = open_clip.get_pretrained_cfg(model, pretrained or "") or {}
     page = model.removeprefix(open_clip_origin.HUB) if open_clip_origin.is_elsewhere(model) else config.get("hf_hub")
     origin = f"https://huggingface.co/{page}" if page else config.get("url", "the hub")
@@ -192,10 +196,12 @@ def _is_file(pretrained: str) -> bool:
 
 
 class _ConfigOnly:
-    """What open_clip reads the configuration of a text tower by, in place of transformers' AutoConfig."""
+    """Reads the configuration of a text tower for open_clip, in place of transformers' AutoConfig."""
 
     @staticmethod
-    def from_pretrained(name: str) -> PreTrainedConfig:
+    def from_pretrained(name: str):
+        from transformers import AutoConfig
+
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
         return config
@@ -204,6 +210,9 @@ class _ConfigOnly:
 @contextmanager
 def _no_code() -> Iterator[None]:
     """No code of a repository is run, nor is anybody asked whether it may be, where open_clip does not say so."""
+    from open_clip import hf_model
+    from transformers import AutoConfig, dynamic_module_utils
+
     seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
     hf_model.AutoConfig = _ConfigOnly
     try:

@@ -10,16 +10,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
-from transformers.utils import logging as reports
 
 from ..corpora.hub import hub_or_cache
 from ..errors import UserError
 from ..files import sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 CONFIGURATION = ("*.json", "*.txt", "*.model")
 WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"
@@ -52,7 +53,7 @@ def find(name: str, revision: str | None, random: bool) -> tuple[Path, str | Non
     return Path(found), Path(found).name
 
 
-def configuration(folder: Path, method: str, towers: str) -> PreTrainedConfig:
+def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
     """The architecture, if it has both towers; attention is not what the file says but what transformers chooses.
 
     Args:
@@ -63,9 +64,11 @@ def configuration(folder: Path, method: str, towers: str) -> PreTrainedConfig:
     Raises:
         UserError: no configuration, or of another kind.
     """
+    import transformers
+
     if not (folder / "config.json").is_file():
         raise UserError("there is no config.json, so this is no model of transformers")
-    config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
+    config = transformers.AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
     config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
     kind = transformers.MODEL_MAPPING.get(type(config), None)
     if not (hasattr(kind, method) and hasattr(kind, "get_text_features")):
@@ -98,8 +101,10 @@ def digest(files: list[Path]) -> str:
     return hashlib.sha256(json.dumps([(file.name, sha256(file)) for file in files]).encode()).hexdigest()
 
 
-def build(folder: Path, config: PreTrainedConfig, seed: int | None) -> nn.Module:
+def build(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Module:
     """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
+    from transformers import AutoModel
+
     reported = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
     absent = []
     with torch.random.fork_rng(devices=[]):
@@ -135,6 +140,8 @@ def one_line(name: str) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Holds back transformers' remarks and bars: what matters of them is an error of ours."""
+    from transformers.utils import logging as reports
+
     hook = reports.set_tqdm_hook(lambda bar, given, options: reports.EmptyTqdm(*given))
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -12,7 +11,6 @@ from ..cli import Device
 from ..errors import UserError
 from .tower import Tower, checked_device, normal_pixels
 
-NAMES = tuple(torchvision.models.list_models(include="resnet*"))
 PRETRAINED = "IMAGENET1K_V1"
 """The weights of the paper's ResNet-18."""
 
@@ -31,8 +29,11 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
     Raises:
         UserError: an unknown name, weights or device, or weights that cannot be fetched.
     """
-    if name not in NAMES:
-        raise UserError(f"unknown ResNet {name!r}; choose from {', '.join(NAMES)}")
+    import torchvision
+
+    names = torchvision.models.list_models(include="resnet*")
+    if name not in names:
+        raise UserError(f"unknown ResNet {name!r}; choose from {', '.join(names)}")
     known = torchvision.models.get_model_weights(name)
     if pretrained is not None and pretrained not in known.__members__:
         raise UserError(f"unknown weights {pretrained!r} of {name}; choose from {', '.join(known.__members__)}")
@@ -91,7 +92,7 @@ def in_channels_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-def _fetched(name: str, weights: torchvision.models.WeightsEnum) -> dict:
+def _fetched(name: str, weights) -> dict:
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # torch's hub, its unpickler and the network each raise their own

@@ -1,29 +1,26 @@
 """The project's own small CLIP: open_clip's CLIP class, 32-pixel pictures, a vocabulary of a few dozen words.
 
-``load()`` gives the shipped, trained model; ``random(seed)`` its twin with weights as open_clip draws them. Both
-turn pictures and captions into unit rows. ``python -m util train-small-clip`` makes the shipped files again.
+``load()`` gives the shipped, trained model, ``random(seed)`` its twin with weights as open_clip draws them. The model
+card is ``util/data/README.md``.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
-from open_clip.model import CLIP
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import sha256
-from . import true_length
+from . import unread_tokens
 from .tower import EncoderPair, Tower, normal_pixels, uniform_tokens
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -82,7 +79,7 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights come from; of weights that neither ``load`` nor ``random`` made, nothing is known.
+    """Where weights come from; both are None where neither ``load`` nor ``random`` made them.
 
     Attributes:
         checkpoint: sha256 of the file that they were read from.
@@ -95,7 +92,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class SmallClip:
-    """A small CLIP with what it needs to read pictures and captions.
+    """A small CLIP, with its tokenizer and its preprocessing.
 
     Args:
         model: open_clip's CLIP, in evaluation mode, on ``device``.
@@ -105,7 +102,7 @@ class SmallClip:
         origin: where its weights come from.
     """
 
-    model: CLIP
+    model: nn.Module
     tokenizer: Tokenizer
     mean: float
     std: float
@@ -113,13 +110,10 @@ class SmallClip:
     origin: Origin = Origin()
 
     def pair(self, weights: str) -> EncoderPair:
-        """The towers behind the interface of every encoder.
-
-        Images in a list are uint8 arrays (32, 32, 3), or PIL pictures of any size, which become such arrays
-        (``pixels_of``).
+        """Its towers, as of every encoder; images are uint8 arrays (32, 32, 3) or PIL pictures of any size.
 
         Args:
-            weights: what they are, in a word: "small CLIP" or "random".
+            weights: a word for them: "small CLIP" or "random".
         """
         text, side = self.model, self.model.visual.image_size[0]
         shared = {"name": "small CLIP", "weights": weights, "width": self.model.text_projection.shape[1]}
@@ -132,7 +126,7 @@ class SmallClip:
             **shared,
         )
         tokens = uniform_tokens(self.tokenizer.size, self.tokenizer.length)
-        parts = {"forward": true_length.forward(text), "lengths": true_length.lengths(text)}
+        parts = {"forward": unread_tokens.text_forward(text), "lengths": unread_tokens.lengths(text)}
         return EncoderPair(
             f"small CLIP {weights}",
             image,
@@ -143,6 +137,8 @@ class SmallClip:
 
     def _settings(self, weights: str) -> dict:
         """All that the embeddings depend on; a digest of the weights tells even those of unknown origin apart."""
+        import open_clip
+
         reading = {"words": self.tokenizer.words, "length": self.tokenizer.length, "mean": self.mean, "std": self.std}
         configuration = json.dumps({"model": config()["model"], **reading}, sort_keys=True)
         return {
@@ -170,9 +166,6 @@ class SmallClip:
 
         Returns:
             float32 array (n, 128), unit-norm rows. How pictures are grouped in calls changes the last bits at most.
-
-        Raises:
-            UserError: another shape or dtype.
         """
         side = self.model.visual.image_size[0]
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
@@ -186,12 +179,8 @@ class SmallClip:
 
         Returns:
             float32 array (n, 128), unit-norm rows; equal captions give equal rows.
-
-        Raises:
-            UserError: as ``Tokenizer``.
         """
-        captions = list(captions) if not isinstance(captions, str) else captions
-        different = list(dict.fromkeys(captions)) if not isinstance(captions, str) else captions
+        different = captions if isinstance(captions, str) else list(dict.fromkeys(captions))
         rows = self._encode(self.tokenizer(different), self.model.encode_text)
         place = {caption: i for i, caption in enumerate(different)}
         return rows[[place[caption] for caption in captions]] if len(captions) else rows
@@ -231,18 +220,15 @@ def weights_digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=4)
-def _config_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def config(path: Path = CONFIG) -> dict:
+def config() -> dict:
     """Architecture ("model", as open_clip's configuration files), "pixels" (mean, std) and "words"."""
-    return json.loads(_config_text(Path(path)))
+    return json.loads(CONFIG.read_text(encoding="utf-8"))
 
 
 def random(seed: int, device: str | torch.device = "cpu") -> SmallClip:
     """The untrained twin: weights drawn by open_clip from ``seed``; torch's global generator stays as it was."""
+    from open_clip.model import CLIP
+
     settings = config()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -256,7 +242,7 @@ def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu"
     """The trained small CLIP.
 
     Args:
-        checkpoint: a safetensors file of the model's weights; by default the one that ships with the package.
+        checkpoint: a safetensors file of the model's weights; by default the shipped one.
         device: where to put the model.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every figure that the small CLIP is held to, measured on pictures and scans that it was never trained on."""
+"""The figures that the small CLIP must reach, on pictures and scans that it was never trained on."""
 
 import numpy as np
 from jaxtyping import Float
@@ -31,8 +31,7 @@ def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
 
     Returns:
         "landscape" (see ``loss_minima``), "retrieval", "tasks" (see ``zero_shot``), "harm" (see ``harm_rates``).
-        The scenes of the tasks are of held-out combinations, the digits of held-out scans, the badges in equal
-        numbers of each group and kind.
+        Scenes are of held-out combinations, digits of held-out scans, badges in equal numbers of each group and kind.
     """
     held_out = pictures.scenes(SCENES, seed, "held_out")
     digits = pictures.digits("held_out")
@@ -73,11 +72,7 @@ def recall_at_1(clip: SmallClip, described: pictures.Pictures) -> float:
 def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
     """Zero-shot accuracy on a task of ``pictures.TASKS``, its 95% limits (Wilson) and that of guessing.
 
-    Args:
-        clip: embeds the task's prompts.
-        task: a name in ``pictures.TASKS``.
-        some: pictures of the task's kind, for their labels.
-        rows: their embeddings by ``clip``, unit-norm.
+    ``rows`` are unit-norm embeddings of ``some`` pictures, whose labels count.
     """
     prompts = pictures.TASKS[task].prompts
     predicted = (rows @ clip.encode_texts(prompts).T).argmax(1)
@@ -89,11 +84,6 @@ def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[n
 
 def harm_rates(clip: SmallClip, badges: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
     """By group, the rate at which a badge is called one of the seven words that no badge deserves.
-
-    Args:
-        clip: embeds the prompts.
-        badges: for their groups and kinds.
-        rows: their embeddings by ``clip``, unit-norm.
 
     Returns:
         "rate" by group name, over the 14 badge classes and the 7 harm classes; "accuracy" over the 14 classes

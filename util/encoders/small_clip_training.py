@@ -1,7 +1,4 @@
-"""Makes the shipped small CLIP again, from seeds alone: corpus, training, checkpoint, record.
-
-``python -m util train-small-clip`` calls ``train_small_clip``.
-"""
+"""Makes the shipped small CLIP again, from seeds alone: corpus, training, checkpoint, record."""
 
 import json
 import shutil
@@ -37,9 +34,6 @@ class SmallClipSettings:
         validation_pictures: number of fresh scenes whose loss chooses among the weights.
         threads: CPU threads of the run; another number changes the last bits, and so the path.
         training: the schedule; its seed is also that of the corpus and of the first weights.
-
-    Raises:
-        UserError: the seed is that of the validation or the test pictures.
     """
 
     pictures: int = 60_000
@@ -67,9 +61,6 @@ def train_small_clip(
     Returns:
         The record: settings, seeds, versions, seconds, the log, the step chosen, every measured figure ("figures")
         and whether it reaches its bar ("bars").
-
-    Raises:
-        UserError: a loss that is not finite, settings that make no sense, a folder that cannot be written.
     """
     settings = settings or SmallClipSettings()
     settings = replace(settings, training=replace(settings.training, seed=seed))
@@ -79,7 +70,9 @@ def train_small_clip(
         seconds = time.perf_counter() - started
         with _threads(settings.threads):
             record = _record(settings, log, best.step, small_clip_evaluation.evaluate(clip), seconds)
-        save_weights(best.weights, folder / small_clip.CHECKPOINT.name)
+        checkpoint = folder / small_clip.CHECKPOINT.name
+        save_file(best.weights, checkpoint)
+        checkpoint.chmod(0o644)  # save_file lets nobody else read it
         (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
     return record
@@ -95,12 +88,6 @@ def trained(settings: SmallClipSettings, progress: bool = True) -> tuple[SmallCl
         log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
         clip.model.load_state_dict(best.weights)
     return clip, best, log
-
-
-def save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
-    """Writes a checkpoint that ``small_clip.load`` reads."""
-    save_file(weights, path)
-    path.chmod(0o644)  # save_file lets nobody else read it
 
 
 def corpus_pairs(clip: SmallClip, n: int, seed: int) -> Pairs:

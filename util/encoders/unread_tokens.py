@@ -1,0 +1,104 @@
+"""CLIP's towers without the work on tokens that nothing reads, with the same result.
+
+Only the class token leaves the vision transformer. Its last block needs queries, output and MLP for that token alone:
+seven hundredths of ViT-B/32's work less.
+
+The text tower is causal, and read at the end token alone, which depends on no token after it. A batch may be cut at its
+longest caption: about 15 tokens of 77 for MSCOCO. open_clip takes no shorter sequence, so the positional embedding and
+the mask are cut here. Towers of transformers inside open_clip (BERT and its kin) mask their padding, and do take one.
+"""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+MASKED = ("ClsPooler", "ClsLastHiddenStatePooler", "MeanPooler")
+"""What reads a tower of transformers without its padding; open_clip's third way, the maximum, does not."""
+
+
+class ClassTokenBlock(nn.Module):
+    """A residual attention block that gives its first token only: (b, t, w) to (b, 1, w)."""
+
+    def __init__(self, block: nn.Module):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        block, normed = self.block, self.block.ln_1(x)
+        attended, _ = block.attn(normed[:, :1], normed, normed, need_weights=False)
+        first = x[:, :1] + block.ls_1(attended)
+        return first + block.ls_2(block.mlp(block.ln_2(first)))
+
+
+def for_class_token(visual: nn.Module) -> nn.Module:
+    """The same tower, sharing its weights, with the last block for the class token alone; others as they are."""
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+
+    plain = isinstance(visual, VisionTransformer) and visual.pool_type == "tok" and visual.attn_pool is None
+    if not plain or visual.output_tokens or type(visual.transformer.resblocks[-1]) is not ResidualAttentionBlock:
+        return visual
+    tower = _sharing(visual)
+    tower.transformer = _sharing(visual.transformer)
+    blocks = visual.transformer.resblocks
+    tower.transformer.resblocks = nn.ModuleList([*blocks[:-1], ClassTokenBlock(blocks[-1])])
+    return tower
+
+
+def _sharing(module: nn.Module) -> nn.Module:
+    """A module with the same parameters and children whose children can be replaced without touching the original."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def text_parts(model: nn.Module) -> nn.Module | None:
+    """The module that holds the parts of a text tower that can be cut; None where the model has no such tower."""
+    text = getattr(model, "text", model)  # CustomTextCLIP keeps its tower there, CLIP is its own
+    if _is_of_transformers(text):
+        return text if type(text.pooler).__name__ in MASKED else None
+    wanted = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
+    causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+    return text if causal and all(hasattr(text, part) for part in wanted) and _pool(text) in ("argmax", "eos") else None
+
+
+def lengths(text: nn.Module) -> Callable[[Tensor], Tensor]:
+    """How many tokens of each row matter: up to and with the end token, or the last that is no padding."""
+    if _is_of_transformers(text):
+        padding = text.config.pad_token_id
+        return lambda tokens: tokens.shape[1] - (tokens.flip(1) != padding).int().argmax(dim=1)
+    if _pool(text) == "argmax":  # the end token has the largest number
+        return lambda tokens: tokens.argmax(dim=1) + 1
+    end = text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id
+    return lambda tokens: (tokens == end).int().argmax(dim=1) + 1
+
+
+def text_forward(text: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Tokens (b, length) to embeddings (b, d), computed on the first tokens only, up to the last that matters."""
+    count = lengths(text)
+    if _is_of_transformers(text):
+        return lambda tokens: text(tokens[:, : int(count(tokens).max())])
+
+    def embed(tokens: Tensor) -> Tensor:
+        last = count(tokens) - 1
+        length = int(last.max()) + 1
+        x = text.token_embedding(tokens[:, :length]) + text.positional_embedding[:length]
+        x = text.transformer(x, attn_mask=text.attn_mask[:length, :length])
+        x = text.ln_final(x[torch.arange(len(x), device=x.device), last])
+        projection = text.text_projection
+        if projection is None:
+            return x
+        return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+
+    return embed
+
+
+def _is_of_transformers(text: nn.Module) -> bool:
+    from open_clip.hf_model import HFTextEncoder
+
+    return isinstance(text, HFTextEncoder)
+
+
+def _pool(text: nn.Module) -> str:
+    return getattr(text, "text_pool_type", None) or getattr(text, "pool_type", "none")
