@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import scripts
-from test_coco import write_folder
+from coco_files import write_folder
 from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora import coco
 from util.encoders import open_clip_pair, resnet

@@ -18,8 +18,8 @@ import face_files
 import published_counts
 import reference
 import scripts
-from test_coco import write_folder as write_coco
-from test_open_clip_pair import TINY
+from coco_files import write_folder as write_coco
+from tiny_open_clip import TINY
 from util import Embeddings, cli, geometry, records
 from util.corpora import coco, hub
 from util.encoders import open_clip_pair

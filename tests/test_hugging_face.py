@@ -13,27 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
+from tiny_transformers import CONTEXT, LAYERS, LETTERS, SIDE, STARK, bert_tokenizer, clip_tokenizer
 from util import UserError
 from util.encoders import hugging_face
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-CONTEXT, SIDE = 16, 32
 CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 20, "cats"]
-LAYERS = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-STARK = {**LAYERS, "initializer_range": 0.3}
-"""With BERT's usual weights every caption has almost the same embedding."""
-
-
-def clip_tokenizer():
-    """Letters and one word; the end token is the last of 57 and pads, as in OpenAI's."""
-    tokens = [*LETTERS, *[f"{c}</w>" for c in LETTERS], "ca", "cat</w>", "!", "<|startoftext|>", "<|endoftext|>"]
-    merges = [("c", "a"), ("ca", "t</w>")]
-    return transformers.CLIPTokenizer({t: i for i, t in enumerate(tokens)}, merges, model_max_length=CONTEXT)
-
-
-def bert_tokenizer():
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *[f"##{c}" for c in LETTERS]]
-    return transformers.BertTokenizer({t: i for i, t in enumerate(tokens)}, model_max_length=CONTEXT)
 
 
 def gemma_tokenizer():

@@ -12,8 +12,8 @@ import pytest
 
 import reference
 import scripts
-from test_coco import write_folder
-from test_open_clip_pair import TINY
+from coco_files import write_folder
+from tiny_open_clip import TINY
 from util import Embeddings, UserError, cli, published, records
 from util.reporting import report
 

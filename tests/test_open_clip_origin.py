@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch.nn.functional import normalize
 from transformers import BertConfig
 
-from test_hugging_face import LETTERS, STARK, bert_tokenizer
-from test_open_clip_pair import TINY
+from tiny_open_clip import TINY
+from tiny_transformers import LETTERS, STARK, bert_tokenizer
 from util import UserError
 from util.encoders import open_clip_pair
 

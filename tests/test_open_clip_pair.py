@@ -10,21 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tiny_open_clip import TINY
+from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
 from util.encoders import open_clip_origin, open_clip_pair
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("configs")
-    (folder / "tiny.json").write_text(json.dumps(TINY))
-    (folder / "tiny-quickgelu.json").write_text(json.dumps({**TINY, "quick_gelu": True}))
-    open_clip.add_model_config(folder)
-    yield
-    open_clip.factory._MODEL_CONFIG_PATHS.remove(folder)
-    for name in ("tiny", "tiny-quickgelu"):
-        del open_clip.factory._MODEL_CONFIGS[name]
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coco_files import write_folder
 from seeded_embeddings import embed
-from test_coco import write_folder
 from util import UserError
 from util.corpora import inputs, photographs
 from util.encoders import resnet

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from test_open_clip_pair import TINY, tiny_models  # noqa: F401  (registers the tiny models)
+from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
 from util.encoders import open_clip_pair, resnet, unread_tokens
 from util.encoders import tower as towers

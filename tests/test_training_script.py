@@ -21,8 +21,8 @@ import training_claims as training_claims
 import training_figure as training_figure
 import training_pairs
 import training_runs as experiments
-from test_coco import write_folder
-from test_open_clip_pair import TINY
+from coco_files import write_folder
+from tiny_open_clip import TINY
 from training_measures import SHIFTS, Meter, landscape, recall_at_1
 from util import UserError, records
 from util.encoders import open_clip_pair

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from systems import x_clip
-from test_hugging_face import CONTEXT, clip_tokenizer
+from tiny_transformers import CONTEXT, clip_tokenizer
 from util import UserError
 from util.encoders import hugging_face
 

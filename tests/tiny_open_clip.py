@@ -1,7 +1,25 @@
-"""An open_clip model so small that it takes no time, as its configuration has it."""
+"""open_clip models so small that they take no time."""
+
+import json
+
+import open_clip
+import pytest
 
 TINY = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_models(tmp_path_factory):
+    """Lets open_clip know "tiny" and "tiny-quickgelu"."""
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "tiny.json").write_text(json.dumps(TINY))
+    (folder / "tiny-quickgelu.json").write_text(json.dumps({**TINY, "quick_gelu": True}))
+    open_clip.add_model_config(folder)
+    yield
+    open_clip.factory._MODEL_CONFIG_PATHS.remove(folder)
+    for name in ("tiny", "tiny-quickgelu"):
+        del open_clip.factory._MODEL_CONFIGS[name]
