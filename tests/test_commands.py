@@ -90,7 +90,7 @@ def test_presets_are_defaults_that_options_override(tmp_path):
 
 
 def test_a_negative_seed_is_refused(tmp_path):
-    with pytest.raises(UserError, match="--seed must be a whole number of at least 0"):
+    with pytest.raises(UserError, match="--seed must be a whole number from 0 to"):
         cli.parse({"embedded": cli.Common(output=tmp_path)}, "", ["--seed", "-1"])
 
 

@@ -5,10 +5,10 @@ embeddings = util.Embeddings.load("mine.npz")
 images, texts = embeddings.paired()
 util.geometry.gap_distance(images, texts)
 util.contrastive.sweep(images, texts, shifts=[0, 0.25], temperatures=[0.01])
+
+Every module is there after ``import util``, and is imported when it is first used.
 """
 
-from . import contrastive, geometry
-from .embeddings import Embeddings
-from .errors import UserError
+from ._lazy import attributes
 
-__all__ = ["Embeddings", "UserError", "contrastive", "geometry"]
+__getattr__, __dir__ = attributes(__name__, Embeddings="embeddings", UserError="errors")

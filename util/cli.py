@@ -1,4 +1,4 @@
-"""What every script's command line shares: presets, the common options, one-line errors."""
+"""The command line that all scripts share: presets, the common options, one-line errors."""
 
 import argparse
 import os
@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import numpy as np
-import torch
 import tyro
 
 from .errors import UserError
-from .numerics.arrays import as_count
 from .records import REPOSITORY
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -33,6 +31,9 @@ OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
 OUTPUTS = Path(os.environ.get(OUTPUTS_VARIABLE) or REPOSITORY / "outputs")
 """Folder of all results; ``MODALITY_GAP_OUTPUTS`` names another."""
 
+BROKEN_PIPE = 141
+"""The exit code of a process that a closed pipe ends, in a shell."""
+
 MOST_SEED = 2**31
 """numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""
 
@@ -44,7 +45,7 @@ class Common:
     preset: Preset = "embedded"
     """embedded: no download, a CPU, minutes. paper: the paper's model, data and settings. smoke: seconds."""
     output: Path
-    """Folder for the csv, json, png and pdf files."""
+    """Folder for the csv, json, png and pdf files; -o is the same option."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     seed: int = 0
@@ -62,7 +63,7 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     Returns:
         the settings. An unknown option or value ends the process with exit code 2.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = spelled_out(sys.argv[1:] if arguments is None else arguments)
     finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     finder.add_argument("--preset", default="embedded")
     try:
@@ -72,26 +73,37 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     default = presets.get(named, presets["embedded"])
     config = (tyro.conf.OmitArgPrefixes,)
     settings = tyro.cli(type(default), default=default, args=words, description=description, config=config)
-    if as_count(settings.seed, "--seed", least=0) > MOST_SEED:
-        raise UserError(f"--seed must be at most {MOST_SEED}, not {settings.seed}")
+    if not 0 <= settings.seed <= MOST_SEED:
+        raise UserError(f"--seed must be a whole number from 0 to {MOST_SEED}, not {settings.seed}")
     return settings
 
 
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """A command line with ``--output`` for each ``-o``."""
+    return [f"--output{word[2:]}" if word == "-o" or word.startswith("-o=") else word for word in words]
+
+
 def run(work: Callable[[], None]) -> None:
-    """Runs a command: a UserError becomes one line and exit code 2, Ctrl-C exit code 130."""
+    """Runs a command: a UserError becomes one line and exit code 2, Ctrl-C exit code 130.
+
+    A reader of the output that has seen enough, such as ``head``, ends it without a word.
+    """
     try:
         work()
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped: no result was written", file=sys.stderr)
+        print("stopped: results that are whole stay, nothing half-written is left", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says so once more at its end
+        sys.exit(BROKEN_PIPE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a script has measured, before it is recorded and drawn; the fields are those of ``util.records.save``.
+    """Results of a script, before they are recorded and drawn; the fields are those of ``util.records.save``.
 
     Attributes:
         tables: "" for ``<script>.csv``, "what" for ``<script>_what.csv``.
@@ -171,7 +183,7 @@ def publish_run(
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
-    """What a script does when it is run: reads its command line and works; a UserError is one line and exit code 2."""
+    """Reads a script's command line and works; a UserError is one line and exit code 2."""
     run(lambda: work(parse(presets, description)))
 
 
@@ -194,19 +206,23 @@ def resolve_device(device: Device) -> str:
     Raises:
         UserError: cuda is asked for and there is none.
     """
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def shift_grid(step: float) -> np.ndarray:
-    """What --shift-step asks for: multiples of the step from -5 up to, but without, 5, with 0 among them exactly.
+def shift_grid(step: float) -> "np.ndarray":
+    """Shifts of --shift-step: multiples of the step from -5 up to, but without, 5, with 0 among them exactly.
 
     The paper's step is 0.25.
 
     Raises:
         UserError: the step is not in [0.001, 5].
     """
+    import numpy as np
+
     if not 0.001 <= step <= 5:
         raise UserError(f"--shift-step must be from 0.001 to 5, not {step}")
     return np.arange(-np.floor(5 / step + 1e-9), np.ceil(5 / step - 1e-9)) * step

@@ -1,29 +1,30 @@
 """The console command: ``modality-gap`` or ``python -m util``."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 
-from . import cli, interventions, published, records
+from . import cli, interventions
 from .embeddings import Embeddings, Stored
 from .errors import UserError
 from .files import sha256
 from .geometry import Side, gap_distance, shift
-from .interventions.applied import first_and_last, replaced
+from .interventions.calibration import first_and_last, replaced
 from .measures import Measures, measure_all, pairs_of
 from .numerics.moments import pair_moments
-from .reporting import readme, report
 
 Kind = Literal[*interventions.KINDS]
+FileIn = Annotated[Path, tyro.conf.Positional]
+FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Gap distance, cosines, relative gap and separability of your own embeddings, on the terminal."""
+    """Print the numbers of your embeddings: gap distance, cosines, relative gap, separability."""
 
     embeddings: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """.npy, .npz or .safetensors files."""
@@ -43,16 +44,16 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """Move the first modality and the last along their gap vector and save the result."""
+    """Move the first modality and the last along their gap vector, and save the result."""
 
-    embeddings: Annotated[Path, tyro.conf.Positional]
+    embeddings: FileIn
     """A .npy, .npz or .safetensors file."""
     amount: float
     """The paper's delta: positive closes the gap, negative widens it."""
-    output: Path
+    output: FileOut
     """Where to write; the suffix names the format."""
     side: Side = "both"
-    """both: half each, as in Figure 3; first: the first modality all of it, as in Table 2."""
+    """both: half each, as in Figure 3. first: the first modality alone, as in Table 2. second: the last alone."""
 
     def __call__(self) -> None:
         before = Embeddings.load(self.embeddings)
@@ -65,42 +66,49 @@ class Shift:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Fit an intervention to the first modality and the last, and keep it as a calibration file."""
+    """Fit an intervention to the first modality and the last, and save it as a calibration file."""
 
-    embeddings: Annotated[Path, tyro.conf.Positional]
+    embeddings: FileIn
     """A .npy, .npz or .safetensors file."""
     kind: Kind
     """shift: along the gap vector. centring: each modality minus its mean. realign: texts to mean and variance of the
     first modality. procrustes: texts turned onto their pairs. ablation: the widest dimensions of the gap deleted."""
-    output: Path
+    output: FileOut
     """The calibration to write, a .safetensors file."""
     amount: float | None = None
     """shift: the paper's delta; by default the gap distance, so that the centroids meet before renormalising."""
     side: Side | None = None
-    """shift: both (the default): half each; first: the first modality all of it."""
+    """shift: both (the default): half each; first or second: one modality all of it."""
     dimensions: int | None = None
     """ablation: how many dimensions to delete."""
     model: str | None = None
-    """Which model made the embeddings, for the record."""
+    """Model that made the embeddings, for the record."""
     data: str | None = None
-    """Which data they are of, with revision and split, for the record."""
+    """Data that was embedded, with revision and split, for the record."""
     caption_rule: str | None = None
-    """Which of several captions of an item was taken, for the record."""
+    """Rule by which one of several captions was taken, for the record."""
 
     def __call__(self) -> None:
         options = self._options()
         given = Embeddings.load(self.embeddings)
         rows = given.paired() if self.kind == "procrustes" else first_and_last(given)
         modalities = given.names[0], given.names[-1]
-        fitted = interventions.KINDS[self.kind].fit(*rows, **options, about=self._about(given, modalities, rows))
+        counts = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
+        about = {
+            "model": self.model,
+            "data": {"id": self.data, "sha256": sha256(self.embeddings), "source": dict(given.source)},
+            "n": counts,
+            "caption_rule": self.caption_rule,
+        }
+        fitted = interventions.fit(self.kind, *rows, **options, about=about)
         effect = fitted.effect(*first_and_last(given), pairs_of(given, modalities))
         interventions.save(self.output, fitted)
         if self.kind == "procrustes" and len(rows[0]) < given.dim:
             cli.say(f"note: {len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
-        cli.say(f"{self.kind}: {effect} on what it was fitted on; wrote {self.output}")
+        cli.say(f"{self.kind}: {effect} on its own rows; wrote {self.output}")
 
     def _options(self) -> dict:
-        """What this kind is fitted with; an option of another kind is refused."""
+        """Options of this kind; an option of another kind is refused."""
         options = {"shift": ("amount", "side"), "ablation": ("dimensions",)}
         given = {name: getattr(self, name) for names in options.values() for name in names}
         given = {name: value for name, value in given.items() if value is not None}
@@ -110,25 +118,17 @@ class Fit:
             raise UserError("--kind ablation needs --dimensions: how many to delete")
         return given
 
-    def _about(self, given: Embeddings, modalities: tuple[str, str], rows: tuple[np.ndarray, np.ndarray]) -> dict:
-        return {
-            "model": self.model,
-            "data": {"id": self.data, "sha256": sha256(self.embeddings), "source": dict(given.source)},
-            "n": {name: len(part) for name, part in zip(modalities, rows, strict=True)},
-            "caption_rule": self.caption_rule,
-        }
-
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Apply a calibration to the first modality and the last of new embeddings and save the result."""
+    """Apply a calibration to the first modality and the last of new embeddings, and save the result."""
 
-    embeddings: Annotated[Path, tyro.conf.Positional]
+    embeddings: FileIn
     """A .npy, .npz or .safetensors file."""
     calibration: Path
-    """What ``modality-gap fit`` or ``zero_shot.py --save-shift`` wrote."""
-    output: Path
-    """Where to write; the suffix names the format, of which .safetensors keeps a note of the calibration."""
+    """A file of ``modality-gap fit`` or ``zero_shot.py --save-shift``."""
+    output: FileOut
+    """Where to write; the suffix names the format. A .safetensors file also says which calibration moved it."""
     inverse: bool = False
     """Undo it instead."""
 
@@ -157,46 +157,32 @@ class Published:
     """Exit with 0 although files are missing."""
 
     def __call__(self) -> None:
+        from . import published
+
         missing = published.fetch_all(say=cli.say)
         if missing and not self.keep_going:
             raise UserError(f"the published files {', '.join(missing)} are missing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Regenerate every figure and table, the notebooks and report.html into outputs/.
-
-    The embedded preset takes about seven minutes on two cores and trains a short version of section 4.
-    """
-
-    preset: cli.Preset = "embedded"
-    """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
-    coco: Path | None = None
-    """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
-
-    def __call__(self) -> None:
-        from .reporting import figures_run
-
-        figures_run.run(figures_run.Options(preset=self.preset, coco=self.coco))
+class _OfRecords:
+    outputs: Path = cli.OUTPUTS
+    """Folder that holds a folder of records for each figure or table."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(_OfRecords):
     """Build report.html from the records in a folder."""
 
-    outputs: Path = cli.OUTPUTS
-    """The folder that holds one folder of records for each figure or table."""
-
     def __call__(self) -> None:
+        from .reporting import report
+
         cli.say(f"[report] wrote {report.write(self.outputs)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notebooks:
+class Notebooks(_OfRecords):
     """Execute the notebooks on the records in a folder."""
-
-    outputs: Path = cli.OUTPUTS
-    """The folder that holds one folder of records for each figure or table."""
 
     def __call__(self) -> None:
         from .reporting import notebooks
@@ -206,27 +192,25 @@ class Notebooks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class Results(_OfRecords):
     """Copy the small records into the folders' results/; regenerate the README tables and the committed notebooks."""
 
-    outputs: Path = cli.OUTPUTS
-    """The folder that holds one folder of records for each figure or table."""
-
     def __call__(self) -> None:
+        from . import records
+        from .reporting import notebooks, readme
+
         for line in readme.publish_results(self.outputs):
             cli.say(f"[results] {line}")
-        from .reporting import notebooks
-
         for path in notebooks.refresh_committed():
             cli.say(f"[results] executed {path.relative_to(records.REPOSITORY)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """Run every figure and table with the paper preset, one after the other; what is already there is kept.
+    """Run every figure and table with the paper preset, one after the other; whole results are not made again.
 
-    A step is kept whose record is whole and has the settings of its command line. A step that fails is named with its
-    last line, and the others go on; the exit code is then 2, and the same command goes on from there.
+    A step is done when its record is whole and has the settings of its command line. A step that fails is named with
+    its last line, and the others go on. The exit code is then 2, and the same command goes on from there.
     """
 
     dry_run: bool = False
@@ -234,7 +218,7 @@ class Paper:
     2 where something is missing."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, train2017/, val2017/); training needs one."""
-    output: Path = cli.OUTPUTS / "paper"
+    output: FileOut = cli.OUTPUTS / "paper"
     """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
     device: cli.Device = "auto"
     """auto takes a GPU where there is one."""
@@ -263,7 +247,7 @@ class Paper:
 class TrainSmallClip:
     """Train the embedded model again, from the seeds that made the one that ships."""
 
-    output: Path = cli.OUTPUTS / "small_clip"
+    output: FileOut = cli.OUTPUTS / "small_clip"
     """Folder for the checkpoint and its record."""
     seed: int = 0
     """Seed of the weights, the corpus and the order of the data."""
@@ -280,7 +264,6 @@ COMMANDS = {
     "fit": Fit,
     "transform": Transform,
     "published": Published,
-    "figures": Figures,
     "report": Report,
     "notebooks": Notebooks,
     "results": Results,
@@ -310,7 +293,7 @@ def main(arguments: list[str] | None = None) -> None:
             COMMANDS,
             prog="modality-gap",
             description="Measure, explain and shift the modality gap.",
-            args=arguments,
+            args=sys.argv[1:] if arguments is None else arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )
         chosen()

@@ -15,14 +15,15 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
-import pandas as pd
-import torch
 
 from .errors import UserError
 from .files import sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 PARTS = ("settings", "commit", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
@@ -83,13 +84,13 @@ class Record:
     name: str
     folder: Path
     about: Mapping
-    tables: Mapping[str, pd.DataFrame] = field(repr=False)
+    tables: "Mapping[str, pd.DataFrame]" = field(repr=False)
 
 
 def save(
     folder: Path,
     name: str,
-    tables: Mapping[str, pd.DataFrame],
+    tables: "Mapping[str, pd.DataFrame]",
     *,
     settings,
     seconds: float,
@@ -153,6 +154,8 @@ def load(folder: Path, name: str) -> Record:
     Raises:
         UserError: no record, a damaged one, or one of another schema; names the file and how to make it.
     """
+    import pandas as pd
+
     folder = Path(folder)
     path = folder / f"{name}.json"
     if not path.is_file():
@@ -246,7 +249,9 @@ def _table_file(name: str, what: str) -> str:
     return f"{name}_{what}.csv" if what else f"{name}.csv"
 
 
-def _text_columns(tables: Iterable[pd.DataFrame]) -> list[str]:
+def _text_columns(tables: "Iterable[pd.DataFrame]") -> list[str]:
+    import pandas as pd
+
     return sorted({name for table in tables for name in table if not pd.api.types.is_numeric_dtype(table[name])})
 
 
@@ -289,6 +294,9 @@ def versions() -> dict[str, str | None]:
 
 def machine(device: str, dtype: str) -> dict:
     """What a run ran on, in general terms."""
+    import numba
+    import torch
+
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     return {
         "device": device,

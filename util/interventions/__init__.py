@@ -1,25 +1,23 @@
 """Interventions on the gap: fitted on some embeddings, applied to others, undone where that can be, kept in a file.
 
-from util import interventions
-calibration = interventions.Centring.fit(images, texts)
+calibration = util.interventions.fit("centring", images, texts)
 new_images, _ = calibration.transform(x=new_images)
-interventions.save("centring.safetensors", calibration)
+util.interventions.save("centring.safetensors", calibration)
 """
 
-from .calibration import KINDS, load, save
-from .intervention import Effect, Intervention
-from .linear import Ablation, Procrustes
-from .moves import Centring, ReAlign, Shift
+from .._lazy import attributes
 
-__all__ = [
-    "KINDS",
-    "Ablation",
-    "Centring",
-    "Effect",
-    "Intervention",
-    "Procrustes",
-    "ReAlign",
-    "Shift",
-    "load",
-    "save",
-]
+__getattr__, __dir__ = attributes(
+    __name__,
+    KINDS="calibration",
+    Ablation="linear",
+    Centring="moves",
+    Effect="intervention",
+    Intervention="intervention",
+    Procrustes="linear",
+    ReAlign="moves",
+    Shift="moves",
+    fit="calibration",
+    load="calibration",
+    save="calibration",
+)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .. import records
+from ..embeddings import Embeddings
 from ..errors import UserError
 from ..files import replacing
 from .intervention import Intervention
@@ -26,6 +27,44 @@ SUFFIX, METADATA = ".safetensors", "calibration"
 
 SAID = ("model", "data", "n", "caption_rule", "selection")
 """What ``about`` of a file always holds, None where nobody said."""
+
+
+def fit(kind: str, *rows, **options) -> Intervention:
+    """Fits an intervention by the name of its kind.
+
+    Args:
+        kind: shift, centring, realign, procrustes or ablation.
+        rows: float arrays (n, d) and (m, d), unit-norm rows of the first modality and of text.
+        options: those of the kind's ``fit``, ``about`` among them.
+
+    Raises:
+        UserError: an unknown kind, or what the kind refuses.
+    """
+    if kind not in KINDS:
+        raise UserError(f"kind {kind!r} is unknown; known are {', '.join(KINDS)}")
+    return KINDS[kind].fit(*rows, **options)
+
+
+def first_and_last(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
+    """All rows of the first modality and of the last, which is text: the two that an intervention sees."""
+    return embeddings.modalities[embeddings.names[0]], embeddings.modalities[embeddings.names[-1]]
+
+
+def replaced(before: Embeddings, moved: tuple[np.ndarray, np.ndarray], told: Mapping) -> Embeddings:
+    """The embeddings with other rows for the first modality and the last.
+
+    Args:
+        before: modalities in between, pairs, labels and source are taken over.
+        moved: the new rows, as many as before.
+        told: what to add to the source.
+
+    Raises:
+        UserError: the width changed and a modality in between has the old one.
+    """
+    modalities = {**before.modalities, **dict(zip((before.names[0], before.names[-1]), moved, strict=True))}
+    unpaired = np.empty((0, len(before.names)), np.int64)
+    pairs = unpaired if before.pairs is None else before.pairs
+    return Embeddings.of(modalities, pairs, before.labels, {**before.source, **told})
 
 
 def save(path: str | Path, intervention: Intervention) -> Path:

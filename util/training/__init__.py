@@ -1,20 +1,18 @@
-"""Contrastive training: the loop and what it is made of, and the experiments of section 4 on top of it."""
+"""Contrastive training: the loop and what it is made of."""
 
-from .data import Pairs, batches, pictures_on_disk
-from .loop import embed, train
-from .losses import Loss
-from .settings import TrainingSettings, batch_indices, learning_rate_at, optimizer_for, temperature_at
+from .._lazy import attributes
 
-__all__ = [
-    "Loss",
-    "Pairs",
-    "TrainingSettings",
-    "batch_indices",
-    "batches",
-    "embed",
-    "learning_rate_at",
-    "optimizer_for",
-    "pictures_on_disk",
-    "temperature_at",
-    "train",
-]
+__getattr__, __dir__ = attributes(
+    __name__,
+    Loss="losses",
+    Pairs="data",
+    TrainingSettings="settings",
+    batch_indices="settings",
+    batches="data",
+    embed="loop",
+    learning_rate_at="settings",
+    optimizer_for="settings",
+    pictures_on_disk="data",
+    temperature_at="settings",
+    train="loop",
+)

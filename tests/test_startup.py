@@ -1,0 +1,74 @@
+"""What is imported, and when: everything is there after ``import util``, and nothing heavy before it is used."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scripts import REPOSITORY
+
+HEAVY = ("torch", "sklearn", "pandas", "numba", "matplotlib", "requests", "IPython")
+
+
+def run(code: str, *words: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+def public_names() -> list[str]:
+    """Every dotted ``util...`` name in the README's tables."""
+    names: list[str] = []
+    for row in re.findall(r"^\|.*\|$", (REPOSITORY / "README.md").read_text(), re.M):
+        names += re.findall(r"`(util(?:\.\w+)+)(?![\w/]*\.py)", row)
+    return names
+
+
+def test_every_call_of_the_readme_is_there_after_import_util():
+    names = public_names()
+    assert len(names) >= 8 and "util.geometry.gap_vector" in names
+    contract = ["util.Embeddings.load", "util.UserError", "util.contrastive.sweep", "util.contrastive.contrastive_loss"]
+    contract += [f"util.interventions.{name}" for name in ("fit", "save", "load", "Shift.fit")]
+    contract += [f"util.zero_shot.{name}" for name in ("shifted.classify", "metrics.top_k", "selection.on_test")]
+    contract += ["util.fairness.audit.audit", "util.fairness.disparity.disparity", "util.encoders.named", "util.cone"]
+    contract += ["util.geometry.cosine_statistics", "util.numerics.moments.pair_moments", "util.training.train"]
+    for names_of_one_process in (names + contract, contract[::-1]):
+        run("import sys, util\nfor name in sys.argv[1:]: eval(name)", *names_of_one_process)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import util
+
+    with pytest.raises(AttributeError, match="'util' has no attribute 'nowhere'"):
+        util.nowhere  # noqa: B018
+    assert not hasattr(util.zero_shot, "nowhere") and "Embeddings" in dir(util)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import util",
+        "from util import commands",
+        "from util import commands; commands.main(['measure', sys.argv[1]])",
+        "from util import commands; commands.main(['shift', sys.argv[1], '--amount', '1', '-o', sys.argv[1]])",
+    ],
+)
+def test_what_needs_no_heavy_package_imports_none(code, tmp_path, rng):
+    x = rng.normal(size=(30, 8)) + 0.5
+    np.savez(tmp_path / "x.npz", image=x, text=x - 0.7)
+    listed = f"import sys\n{code}\nprint(sorted(set({HEAVY}) & set(sys.modules)))"
+    assert run(listed, str(tmp_path / "x.npz")).stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_stops_early_ends_the_command_without_a_traceback(tmp_path, rng):
+    x = rng.normal(size=(30, 8)) + 0.5
+    np.savez(tmp_path / "x.npz", image=x, text=x - 0.7)
+    words = [sys.executable, "-m", "util", "measure", *[str(tmp_path / "x.npz")] * 40]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 141
