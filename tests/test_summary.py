@@ -48,6 +48,21 @@ def test_every_published_number_stands_once_where_nothing_was_measured():
     assert row(table, "section_4_training.claims.grows")["note"] == "needs COCO=DIR"
 
 
+def leaves(part, at):
+    """Places of the values in a mapping as read from json: names and positions, joined by dots."""
+    if not isinstance(part, dict | list):
+        return [at]
+    items = part.items() if isinstance(part, dict) else enumerate(part)
+    return [leaf for key, value in items for leaf in leaves(value, f"{at}.{key}")]
+
+
+def test_no_published_value_stands_twice():
+    sections = {name: part for name, part in published.values().items() if name != "numbers"}
+    places = {leaf for name, part in sections.items() for leaf in leaves(part, name)}
+    twice = places & set(published.numbers())
+    assert len(places) > 250 and not [key for key in twice if not key.startswith(("figure_2", "section_4"))]
+
+
 def test_every_number_is_measured_by_a_step_of_the_paper():
     assert {number.script for number in published.numbers().values()} <= set(PLACE)
 
