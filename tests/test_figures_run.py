@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from util import UserError, cli
+from util import UserError, cli, commands
 from util.reporting import figures_run, notebooks, paper_steps, report
 
 SCRIPT = """
 from dataclasses import dataclass
 import sys
 from pathlib import Path
-from util import UserError, cli
+from util import UserError, cli, commands
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(cli.Common):
@@ -87,3 +87,10 @@ def test_photographs_go_to_the_scripts_that_take_them():
 
 def test_every_step_has_a_title_and_seconds():
     assert set(figures_run.PLAN) == {step.name for step in paper_steps.STEPS} | {figures_run.NOTEBOOKS}
+
+
+def test_the_command_hands_its_options_on(monkeypatch):
+    given = []
+    monkeypatch.setattr(figures_run, "run", given.append)
+    commands.main(["figures", "--preset", "smoke", "--coco", "c"])
+    assert given == [figures_run.Options(preset="smoke", coco=Path("c"))]
