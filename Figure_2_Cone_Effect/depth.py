@@ -13,22 +13,22 @@ with biases at mean cosine 0.32 after 1 layer, 0.75 after 5, and above 0.9999 af
 authors published (one seed, self-pairs included) inside the 95% prediction interval of our seeds.
 """
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from util import cli, cone, figures, files, published, records
+from util import cli, cone, figures, published, records
 from util.numerics.arrays import as_count
 from util.numerics.statistics import prediction_interval
 
 NAME = "depth"
+KEY = "figure_2b.relu_bias."
 BIASES = {"both": (True, False), "with": (True,), "without": (False,)}
 PAPER_WIDTH, PAPER_BATCH = 512, 1024
 CAPTIONS = {
@@ -85,75 +85,77 @@ PRESETS = {
 }
 
 
-def measure(settings: Settings, device: str) -> pd.DataFrame:
+def measure(settings: Settings, device: str) -> cli.Measured:
+    """Mean cosines by depth, their summary, and the published curve beside them."""
+    table = curves(settings, device)
+    comparable = (settings.width, settings.batch) == (PAPER_WIDTH, PAPER_BATCH)
+    beside = against_published(table if comparable else table[:0])
+    summary = summarise(table)
+    said = [
+        f"{row.activation} {'with' if row.bias else 'without'} biases: mean cosine {row.mean_cosine:.4f} "
+        f"({row.lowest:.4f} to {row.highest:.4f})"
+        for row in summary.itertuples()
+    ]
+    if len(beside):
+        said.append(f"{beside['inside'].sum()} of {len(beside)} published values inside the prediction interval")
+    needs = f"ReLU with biases, width {PAPER_WIDTH}, {PAPER_BATCH} inputs"
+    return cli.Measured(
+        tables={"": table, "summary": summary, "published": beside},
+        data=[source(settings)],
+        dtype="float32 layers, float64 sums",
+        comparisons=compare(beside, settings),
+        left_out=[] if len(beside) else [f"the published curve beside ours: it is for {needs}"],
+        said=said,
+    )
+
+
+def curves(settings: Settings, device: str) -> pd.DataFrame:
     """The rows of ``depth.csv``: mean cosine for every activation, bias, number of layers and seed."""
-    rows = []
+    frames = []
+    sizes = {name: getattr(settings, name) for name in ("layers", "width", "batch")}
     for seed in tqdm(range(settings.seed, settings.seed + settings.seeds), desc=NAME, unit="seed"):
-        means = cone.mean_cosine_by_depth(
-            settings.activations,
-            BIASES[settings.bias],
-            layers=settings.layers,
-            width=settings.width,
-            batch=settings.batch,
-            seed=seed,
-            device=device,
-        )
+        biases = BIASES[settings.bias]
+        means = cone.mean_cosine_by_depth(settings.activations, biases, **sizes, seed=seed, device=device)
         for (activation, bias), values in means.items():
-            layers = pd.RangeIndex(len(values))
-            frame = pd.DataFrame({"activation": activation, "bias": bias, "layers": layers, "seed": seed})
+            frame = pd.DataFrame({"activation": activation, "bias": bias, "layers": range(len(values)), "seed": seed})
             frame["mean_cosine"] = values
             frame["mean_cosine_with_self"] = cone.with_self_pairs(values, settings.batch)
-            rows.append(frame)
-    table = pd.concat(rows, ignore_index=True)
-    order = {name: place for place, name in enumerate(settings.activations)}
-    places = pd.DataFrame({"a": table["activation"].map(order), "b": ~table["bias"], "c": table["layers"]})
-    return table.loc[places.sort_values(["a", "b", "c"], kind="stable").index]
+            frames.append(frame)
+    order = [(activation, bias) for activation in settings.activations for bias in BIASES[settings.bias]]
+    table = pd.concat(frames, ignore_index=True)
+    place = [order.index(pair) for pair in zip(table["activation"], table["bias"], strict=True)]
+    return table.assign(place=place).sort_values(["place", "layers", "seed"]).drop(columns="place")
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each activation and bias: the mean cosine after one layer and after the last, with its range."""
-    rows = []
-    for (activation, bias), part in table.groupby(["activation", "bias"], sort=False):
-        last = part[part["layers"] == part["layers"].max()]["mean_cosine"]
-        rows.append(
-            {
-                "activation": activation,
-                "bias": bias,
-                "seeds": part["seed"].nunique(),
-                "layers": part["layers"].max(),
-                "after_one_layer": part[part["layers"] == 1]["mean_cosine"].mean(),
-                "mean_cosine": last.mean(),
-                "lowest": last.min(),
-                "highest": last.max(),
-            }
-        )
-    return pd.DataFrame(rows)
+    keys, last = ["activation", "bias"], table["layers"].max()
+    first = table[table["layers"] == 1].groupby(keys, sort=False)["mean_cosine"].mean()
+    final = table[table["layers"] == last].groupby(keys, sort=False)["mean_cosine"]
+    summary = pd.DataFrame({"seeds": final.size(), "layers": last, "after_one_layer": first})
+    summary = summary.assign(mean_cosine=final.mean(), lowest=final.min(), highest=final.max())
+    return summary.reset_index()
 
 
 def against_published(table: pd.DataFrame) -> pd.DataFrame:
     """The published ReLU curve beside our mean and prediction interval, self-pairs included; empty without ReLU."""
     ours = table[(table["activation"] == "relu") & table["bias"]].groupby("layers")["mean_cosine_with_self"]
     rows = []
-    for layers, value in published.values()["figure_2b"]["relu_bias"].items():
-        if int(layers) in ours.groups:
-            seeds = ours.get_group(int(layers))
+    for key, number in published.numbers(KEY).items():
+        if (layers := int(key.removeprefix(KEY))) in ours.groups:
+            seeds = ours.get_group(layers)
             low, high = prediction_interval(seeds)
-            rows.append((int(layers), value, seeds.mean(), low, high, low <= value <= high))
+            rows.append((layers, number.value, seeds.mean(), low, high, low <= number.value <= high))
     return pd.DataFrame(rows, columns=["layers", "published", "mean_cosine_with_self", "low", "high", "inside"])
 
 
 def compare(beside: pd.DataFrame, settings: Settings) -> list[records.Comparison]:
     """Each published value and whether it lies where one further seed would."""
     on = f"{settings.seeds} seeds, width {settings.width}, {settings.batch} inputs"
+    note = "95% prediction interval for one seed"
     return [
-        records.Comparison(
-            "Figure 2 (b)",
-            f"mean cosine, ReLU with biases, {row.layers} layers, self-pairs included",
-            row.published,
-            row.mean_cosine_with_self,
-            on,
-            bool(row.inside),
-            f"95% prediction interval for one seed {row.low:.4f} to {row.high:.4f}",
+        published.compare(
+            f"{KEY}{row.layers}", row.mean_cosine_with_self, on, bool(row.inside), note, row.low, row.high
         )
         for row in beside.itertuples()
     ]
@@ -173,8 +175,9 @@ def draw(record: records.Record) -> plt.Figure:
         axes[0].plot(beside["layers"], beside["published"], **PUBLISHED)
         draw_published(axes[-1], beside)
     axes[0].set_ylabel("mean cosine")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 * count)
+    band = Patch(color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")
+    handles = [*axes[0].get_legend_handles_labels()[0], band]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2 * count)
     return figure
 
 
@@ -205,19 +208,8 @@ def draw_published(ax: plt.Axes, beside: pd.DataFrame) -> None:
     figures.panel_title(ax, "b", "ReLU with biases: published")
 
 
-def prepare(settings: Settings) -> Settings:
-    """The settings with the activations' names resolved.
-
-    Raises:
-        UserError: an unknown activation or a count that is too small, named as the option.
-    """
-    for name, least in (("seeds", 2), ("layers", 1), ("width", 1), ("batch", 2)):
-        as_count(getattr(settings, name), f"--{name}", least)
-    return replace(settings, activations=cone.activation_names(settings.activations))
-
-
-def source(settings: Settings) -> Mapping:
-    """What stands in the record in place of a data set."""
+def source(settings: Settings) -> dict:
+    """The entry of the record in place of a data set."""
     return {
         "name": "random inputs, weights and biases",
         "data": f"drawn: {settings.batch} inputs N(0, I) of width {settings.width} for each seed",
@@ -227,43 +219,14 @@ def source(settings: Settings) -> Mapping:
     }
 
 
-def main(settings: Settings) -> None:
-    """Measures, records, draws."""
-    start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    settings = prepare(settings)
-    table = measure(settings, device)
-    comparable = (settings.width, settings.batch) == (PAPER_WIDTH, PAPER_BATCH)
-    beside = against_published(table if comparable else table[:0])
-    left_out = []
-    if beside.empty:
-        needs = f"ReLU with biases, width {PAPER_WIDTH}, {PAPER_BATCH} inputs"
-        left_out.append(f"the published curve beside ours: it is for {needs}")
-        cli.say(f"[{NAME}] left out: {left_out[0]}")
-    lowest = summarise(table)
-    with files.publishing(settings.output) as folder:
-        record = records.save(
-            folder,
-            NAME,
-            {"": table, "summary": lowest, "published": beside},
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=device,
-            dtype="float32 layers, float64 sums",
-            data=[source(settings)],
-            comparisons=compare(beside, settings),
-            left_out=left_out,
-            title="Figure 2 (b): the mean cosine against depth in random networks",
-            captions=CAPTIONS,
-        )
-        figures.use_style()
-        figures.save(draw(record), folder, NAME)
-    for row in lowest.itertuples():
-        what = f"{row.activation} {'with' if row.bias else 'without'} biases"
-        cli.say(f"[{NAME}] {what}: mean cosine {row.mean_cosine:.4f} ({row.lowest:.4f} to {row.highest:.4f})")
-    if len(beside):
-        cli.say(f"[{NAME}] {beside['inside'].sum()} of {len(beside)} published values inside the prediction interval")
-    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+def run(settings: Settings, reuse: bool = False) -> records.Record:
+    """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
+    for name, least in (("seeds", 2), ("layers", 1), ("width", 1), ("batch", 2)):
+        as_count(getattr(settings, name), f"--{name}", least)
+    settings = replace(settings, activations=cone.activation_names(settings.activations))
+    title = "Figure 2 (b): the mean cosine against depth in random networks"
+    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    cli.main(PRESETS, run, __doc__)

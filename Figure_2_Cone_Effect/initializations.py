@@ -11,11 +11,8 @@ share of the embeddings' variance that the seed explains, corrected for the bias
 Expect on noise: cosines of 0.93 (vision) and 0.4 (text) within a seed and 0.00 between seeds.
 """
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,16 +20,22 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from util import UserError, cli, cone, figures, files, published, records
+from encoder_options import ENOUGH, PAPER_SIZES, SMOKE_SIZES, VISION, EncoderOptions, Gathered
+from util import cli, cone, figures, published, records
+from util.corpora.inputs import NOISE, Inputs
+from util.encoders.named import Named
 from util.geometry import unit_rows
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 
 NAME = "initializations"
-VISION = "CLIP ViT-B/32 vision"
+KEY = "figure_2c.pca_explained_variance_ratio_vision."
 MLP_LAYERS, MLP_SIDE = 5, 16
 """Layers of the MLP, each Linear + ReLU with bias as in Figure 2 (b); side in pixels of the pictures it is given."""
 COMPONENTS = 10
+PAPER_SEEDS = 25
+NEAR = 0.005
+"""How far a share of the same encoder on the same data may lie from the published one."""
 CAPTIONS = {
     NAME: "UMAP of the embeddings of the same inputs by random initializations of each encoder, one colour for each "
     "seed. Above: real inputs; below: noise. Above each panel the mean cosine within a seed and between seeds, and the "
@@ -43,32 +46,17 @@ CAPTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
-    output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
-    seeds: int = 25
+class Settings(EncoderOptions):
+    seeds: int = PAPER_SEEDS
     """Random initializations of each encoder: seed, seed + 1, ..."""
-    images: int = 8
-    """Real pictures for each seed."""
-    captions: int = 16
-    """Real captions for each seed."""
-    noise: tuple[int, int] = (8, 16)
-    """Noise inputs for each seed: pictures, token sequences."""
     points: int = 200
     """Most points of each seed in the pictures, a random subset by the seed; the numbers use all."""
-    coco: Path | None = None
-    """A local MSCOCO folder (annotations/, val2017/ or train2017/) for the real pictures and captions."""
-    model: str = "ViT-B-32-quickgelu"
-    """open_clip model of the vision and text columns; CLIP as released has QuickGELU."""
-    pixels: Literal["own", "imagenet"] = "own"
-    """Pixel statistics for CLIP: its own, or ImageNet's as the released notebooks have it."""
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Of the transformers; auto takes bfloat16 where the hardware has it. ResNet-18 is always float32."""
 
 
 PRESETS = {
     "embedded": Settings(),
-    "paper": Settings(preset="paper", images=5000, captions=5000, noise=(5000, 5000)),
-    "smoke": Settings(preset="smoke", seeds=3, images=2, captions=3, noise=(2, 3)),
+    "paper": Settings(preset="paper", **PAPER_SIZES),
+    "smoke": Settings(preset="smoke", seeds=3, **SMOKE_SIZES),
 }
 
 
@@ -81,42 +69,55 @@ class Cloud:
     rows: np.ndarray
 
 
-def collect(settings: Settings, device: str) -> tuple[list[Cloud], list[dict], list[str], dict]:
-    """The embeddings of every encoder, what they are of, a line for each input that could not be had, the encoders."""
-    from seeded_embeddings import embed
-    from util.corpora import inputs
-    from util.encoders.named import Named
+def measure(settings: Settings, device: str) -> cli.Measured:
+    """Cosines, shares of the variance, and coordinates of every encoder on real inputs and noise."""
+    as_count(settings.seeds, "--seeds", least=2)
+    as_count(settings.points, "--points", least=2)
+    gathered = Gathered(settings, device)
+    clouds = collect(gathered)
+    table = numbers(clouds)
+    points, spectrum = views(clouds, settings)
+    return cli.Measured(
+        tables={"": table, "points": points, "spectrum": spectrum},
+        data=gathered.data(),
+        dtype=f"{gathered.dtypes()} networks, float64 sums",
+        comparisons=compare(spectrum, table),
+        left_out=gathered.left_out,
+        results={
+            "least_within_minus_between": float((table["within_cosine"] - table["between_cosine"]).min()),
+            "encoders": gathered.encoders,
+        },
+        said=[
+            f"{row.encoder}, {row.input}: cosine {row.within_cosine:.3f} within a seed, {row.between_cosine:.3f} "
+            f"between; {row.explained_by_seed:.0%} explained by the seed"
+            for row in table.itertuples()
+        ],
+    )
 
-    real, left_out, encoders = [], [], {}
-    download = settings.preset == "paper"
-    try:
-        real = inputs.real(settings.coco, settings.images, settings.captions, settings.seed, download)
-    except UserError as error:
-        if settings.coco is not None or not download:
-            raise
-        left_out.append(f"real data: {error}")
-        cli.say(f"[{NAME}] left out: {left_out[0]}")
-    noise = [inputs.noise(m, n, settings.seed) for m, n in zip(("image", "text"), settings.noise, strict=True)]
-    seeds = range(settings.seed, settings.seed + settings.seeds)
+
+def collect(gathered: Gathered) -> list[Cloud]:
+    """The embeddings of every encoder by every seed."""
+    real, noise = gathered.real(), gathered.noise()
     rows: dict[tuple[str, str], list] = {}
-    for named in (Named("torchvision", "resnet18"), Named("open_clip", settings.model, None, settings.pixels)):
-        for each in embed(named, [*real, *noise], seeds, device, settings.precision):
+    for named in (Named("torchvision", "resnet18"), gathered.clip()):
+        for each in gathered.random(named, [*real, *noise]):
             rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
-            encoders.setdefault(each.encoder, each.settings)
     clouds = [Cloud(encoder, name, np.stack(parts)) for (encoder, name), parts in rows.items()]
+    about = {"layers": MLP_LAYERS, "side": MLP_SIDE, "activation": "relu", "bias": True, "dtype": "float32"}
+    gathered.encoders["MLP, random"] = about
     pictures = [each for each in real if each.modality == "image"]
-    encoders["MLP"] = {"layers": MLP_LAYERS, "side": MLP_SIDE, "activation": "relu", "bias": True, "dtype": "float32"}
-    clouds += mlp(pictures, settings, seeds, device)
-    return clouds, [each.describe() for each in (*real, *noise)], left_out, encoders
+    return [*clouds, *mlp(pictures, gathered.settings, gathered.device)]
 
 
-def mlp(pictures: Sequence, settings: Settings, seeds: Sequence[int], device: str) -> list[Cloud]:
+def mlp(pictures: Sequence[Inputs], settings: Settings, device: str) -> list[Cloud]:
     """The MLP's clouds: on the real pictures, at a few pixels a side, and on inputs N(0, I)."""
-    given = {"noise": cone.draw_inputs(settings.noise[0], 3 * MLP_SIDE**2, settings.seed)}
+    given = {}
     for each in pictures:
         small = [picture.resize((MLP_SIDE, MLP_SIDE)) for picture in each.items]
         pixels = np.stack([np.asarray(picture, np.float32).ravel() / 127.5 - 1 for picture in small])
-        given = {each.name: torch.from_numpy(pixels), **given}
+        given[each.name] = torch.from_numpy(pixels)
+    given[NOISE] = cone.draw_inputs(settings.noise[0], 3 * MLP_SIDE**2, settings.seed)
+    seeds = range(settings.seed, settings.seed + settings.seeds)
     # the inputs' seed plays no part in the weights: layers are numbered from 1, the inputs are layer 0
     return [
         Cloud("MLP", name, np.stack([unit_rows(relu_network(x.to(device), seed)).cpu().numpy() for seed in seeds]))
@@ -136,20 +137,10 @@ def numbers(clouds: Sequence[Cloud]) -> pd.DataFrame:
     """The rows of ``initializations.csv``."""
     table = []
     for cloud in clouds:
-        variance = cone.seed_variance(cloud.rows)
-        table.append(
-            {
-                "encoder": cloud.encoder,
-                "input": cloud.input,
-                "n_seeds": cloud.rows.shape[0],
-                "n": cloud.rows.shape[1],
-                "within_cosine": variance.within_cosine,
-                "between_cosine": variance.between_cosine,
-                "explained_by_seed": variance.explained_by_seed,
-                "explained_by_input": variance.explained_by_item,
-            }
-        )
-    return pd.DataFrame(table)
+        about = {"encoder": cloud.encoder, "input": cloud.input}
+        about |= {"n_seeds": cloud.rows.shape[0], "n": cloud.rows.shape[1]}
+        table.append(about | asdict(cone.seed_variance(cloud.rows)))
+    return pd.DataFrame(table).rename(columns={"explained_by_item": "explained_by_input"})
 
 
 def views(clouds: Sequence[Cloud], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -172,24 +163,24 @@ def views(clouds: Sequence[Cloud], settings: Settings) -> tuple[pd.DataFrame, pd
     return pd.concat(points), pd.concat(spectrum)
 
 
-def compare(spectrum: pd.DataFrame, seeds: int) -> list[records.Comparison]:
+def compare(spectrum: pd.DataFrame, table: pd.DataFrame) -> list[records.Comparison]:
     """The authors' spectrum of the vision tower beside ours."""
-    theirs, rows = published.values()["figure_2c"]["pca_explained_variance_ratio_vision"], []
-    for name, part in spectrum[spectrum["encoder"] == VISION].groupby("input", sort=False):
-        ours = part.set_index("component")["explained_variance_ratio"]
-        same = name.startswith("MSCOCO val2017") and seeds == published.values()["figure_2c"]["n_seeds"]
-        for k in ours.index.intersection([1, COMPONENTS]):
-            agrees = bool(abs(ours[k] - theirs[k - 1]) < 0.005) if same else None
-            quantity = f"share of the variance of principal component {k}, {VISION}, {seeds} seeds"
-            note = "" if same else "other inputs, or another number of seeds"
-            rows.append(records.Comparison("Figure 2 (c)", quantity, theirs[k - 1], ours[k], name, agrees, note))
-    return rows
+    found = []
+    for row in spectrum[spectrum["encoder"] == VISION].itertuples():
+        facts = table[(table["encoder"] == VISION) & (table["input"] == row.input)].iloc[0]
+        key, ours = f"{KEY}{row.component - 1}", row.explained_variance_ratio
+        agrees, note = None, "other inputs, or fewer, or another number of seeds"
+        if row.input.startswith("MSCOCO val2017") and facts["n"] >= ENOUGH and facts["n_seeds"] == PAPER_SEEDS:
+            agrees, note = bool(abs(ours - published.numbers()[key].value) < NEAR), f"{NEAR:g} apart at most asked for"
+        on = f"{row.input}, n = {facts['n']}, {facts['n_seeds']} seeds"
+        found.append(published.compare(key, ours, on, agrees, note))
+    return found
 
 
 def grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Encoders as columns; the inputs of each row, real ones and noise."""
-    encoders, real = list(dict.fromkeys(table["encoder"])), [i for i in dict.fromkeys(table["input"]) if i != "noise"]
-    return encoders, [inputs for inputs in (real, ["noise"]) if inputs]
+    encoders, real = list(dict.fromkeys(table["encoder"])), [i for i in dict.fromkeys(table["input"]) if i != NOISE]
+    return encoders, [inputs for inputs in (real, [NOISE]) if inputs]
 
 
 def draw(record: records.Record) -> plt.Figure:
@@ -232,13 +223,12 @@ def draw_pca(record: records.Record) -> plt.Figure:
             ax.set_title(figures.plain(f"{encoder}\n{name}"), fontsize=7, loc="left")
             ax.set(xlabel=f"component 1 ({ratio[0]:.1%})", ylabel=f"component 2 ({ratio[1]:.1%})", xticks=[], yticks=[])
             line[-1].plot(part["component"], ratio, "o-", ms=2.5, lw=0.9, color=figures.SERIES[k], label=encoder)
-        seeds, theirs = record.tables[""]["n_seeds"].iloc[0], published.values()["figure_2c"]
-        if inputs == ["noise"] or seeds != theirs["n_seeds"]:
-            theirs = {"pca_explained_variance_ratio_vision": []}
-        theirs = theirs["pca_explained_variance_ratio_vision"]
-        about = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
-        line[-1].plot(range(1, len(theirs) + 1), theirs, "x", **about)
-        line[-1].axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8)
+        seeds = record.tables[""]["n_seeds"].iloc[0]
+        if inputs != [NOISE] and seeds == PAPER_SEEDS:
+            theirs = [number.value for number in published.numbers(KEY).values()]
+            about = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
+            line[-1].plot(range(1, len(theirs) + 1), theirs, "x", **about)
+        line[-1].axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8, label="each seed one point")
         line[-1].set(xlabel="principal component", ylabel="share of variance", ylim=(0, None), xticks=[1, 5, 10])
         line[-1].legend(fontsize=5.5, handlelength=1)
     say_what_it_is(figure, record)
@@ -247,10 +237,9 @@ def draw_pca(record: records.Record) -> plt.Figure:
 
 def say_what_it_is(figure: plt.Figure, record: records.Record) -> None:
     """On the face of a picture that is not of the paper's inputs."""
-    if record.about["settings"]["preset"] != "paper":
-        note = "embedded preset: the paper's architectures at full size, on few inputs; it shows the phenomenon, "
-        note += "not the paper's numbers"
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=figures.MUTED)
+    if (preset := record.about["settings"]["preset"]) != "paper":
+        note = f"{preset} preset: architectures at full size, on few inputs; it shows the phenomenon, "
+        figure.supxlabel(f"{note}not the paper's numbers", x=0.01, ha="left", fontsize=7, color=figures.MUTED)
 
 
 def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
@@ -267,43 +256,12 @@ def signed(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.005 else "0.00"
 
 
-def main(settings: Settings) -> None:
-    """Embeds, measures, records, draws."""
-    start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    as_count(settings.seeds, "--seeds", least=2)
-    as_count(settings.points, "--points", least=2)
-    clouds, data, left_out, encoders = collect(settings, device)
-    table = numbers(clouds)
-    points, spectrum = views(clouds, settings)
-    with files.publishing(settings.output) as folder:
-        record = records.save(
-            folder,
-            NAME,
-            {"": table, "points": points, "spectrum": spectrum},
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=device,
-            dtype=f"{' and '.join(sorted({e['dtype'] for e in encoders.values()}))} networks, float64 sums",
-            data=data,
-            comparisons=compare(spectrum, settings.seeds),
-            left_out=left_out,
-            results={**summary(table), "encoders": encoders},
-            title="Figure 2 (c): random initializations have different cones",
-            captions=CAPTIONS,
-        )
-        figures.use_style()
-        figures.save(draw(record), folder, NAME)
-        figures.save(draw_pca(record), folder, f"{NAME}_pca")
-    for row in table.itertuples():
-        cosines = f"cosine {row.within_cosine:.3f} within a seed, {row.between_cosine:.3f} between"
-        cli.say(f"[{NAME}] {row.encoder}, {row.input}: {cosines}; {row.explained_by_seed:.0%} explained by the seed")
-    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
-
-
-def summary(table: pd.DataFrame) -> Mapping:
-    """The claim as one number: the least difference between the cosine within a seed and that between seeds."""
-    return {"least_within_minus_between": float((table["within_cosine"] - table["between_cosine"]).min())}
+def run(settings: Settings, reuse: bool = False) -> records.Record:
+    """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
+    title = "Figure 2 (c): random initializations have different cones"
+    pictures = {"": draw, "_pca": draw_pca}
+    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    cli.main(PRESETS, run, __doc__)

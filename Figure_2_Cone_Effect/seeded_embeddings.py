@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from util.cli import Device
+from util import cli
 from util.corpora.inputs import Inputs
 from util.encoders.named import Named
 from util.encoders.tower import Precision, Tower
@@ -21,8 +21,6 @@ from util.files import cache_folder, replacing
 
 FORMAT = 1
 """Raise it when encoding itself changes, so that nothing made before is taken for the new."""
-
-Say = Callable[[str], None]
 
 MANY = 500
 """Inputs from which each encoding shows a bar of its own."""
@@ -51,10 +49,8 @@ def embed(
     named: Named,
     inputs: Sequence[Inputs],
     seeds: Sequence[int | None],
-    device: Device = "auto",
+    device: cli.Device = "auto",
     precision: Precision = "auto",
-    cache: bool = True,
-    say: Say = print,
 ) -> Iterator[Rows]:
     """Embeddings of every set of inputs for every seed, seed by seed; inputs are prepared once for all of them.
 
@@ -63,48 +59,45 @@ def embed(
         inputs: what to embed; those that the encoder has no tower for are passed over.
         seeds: of random weights; None among them stands for the trained ones.
         device, precision: as ``util.encoders.open_clip_pair.load``.
-        cache: whether to read and write the cache folder. What is there is used if all its settings are the same;
-            one seed is written at a time, so that a run that was stopped goes on where it was.
-        say: takes one line if the cache cannot be written.
 
-    Raises:
-        UserError: as the encoder's ``load`` and ``encode``, or fewer than two inputs.
+    The cache folder keeps one file a seed and set of inputs, found by all its settings: a run that was stopped goes
+    on where it was.
     """
-    inputs, prepared = [each for each in inputs if each.modality in named.modalities], {}
+    inputs, tensors, keeping = [each for each in inputs if each.modality in named.modalities], {}, True
     for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=len(seeds) < 2):
         towers: dict[str, Tower] = {}
         tower = None  # so that one network is gone before the next is made: its memory is used again
-        identity = named.identity(seed, device, precision) if cache else None
+        identity = named.identity(seed, device, precision)
         for k, each in enumerate(inputs):
             path = _path(identity, each)
-            found = _cached(path, each) if path else None
-            if found is None and not towers:
-                towers = {tower.modality: tower for tower in named.load(seed, device, precision)}
-            if found is None and each.modality in towers:
-                tower = towers[each.modality]
-                if cache and identity is None and named.kind == "huggingface":  # known now: commit and digests
-                    path = _path(dict(tower.settings), each)
+            found = _cached(path, each)
+            if found is None:
+                towers = towers or {tower.modality: tower for tower in named.load(seed, device, precision)}
+                tower = towers.get(each.modality)
+                if tower is None:
+                    continue
+                if named.kind == "huggingface":  # its identity is known now: commit and digests
+                    path = _path(tower.settings, each)
                     found = _cached(path, each)
-            if found is None and each.modality in towers:
-                if k not in prepared:
-                    prepared[k] = each.tensor(tower)
-                found = tower.encode(prepared[k], progress=len(prepared[k]) > MANY), dict(tower.settings)
-                say = _keep(path, *found, each, say)
-            if found is not None:
-                yield Rows(named.label(each.modality), each, seed, *found)
+            if found is None:
+                if k not in tensors:
+                    tensors[k] = each.tensor(tower)
+                found = tower.encode(tensors[k], progress=len(tensors[k]) > MANY), dict(tower.settings)
+                keeping = keeping and _keep(path, *found, each)
+            yield Rows(named.label(each.modality), each, seed, *found)
 
 
-def _path(identity: dict | None, inputs: Inputs) -> Path | None:
+def _path(identity: Mapping | None, inputs: Inputs) -> Path | None:
     if identity is None:
         return None
-    key = {"format": FORMAT, "encoder": identity, "modality": inputs.modality, "inputs": dict(inputs.about)}
+    key = {"format": FORMAT, "encoder": dict(identity), "modality": inputs.modality, "inputs": dict(inputs.about)}
     canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
     return cache_folder() / "rows" / f"{hashlib.sha256(canonical.encode()).hexdigest()}.safetensors"
 
 
-def _cached(path: Path, inputs: Inputs) -> tuple[np.ndarray, dict] | None:
-    """Rows kept before and their tower's settings, if whole; which inputs were left out comes back with them."""
-    if not path.is_file():
+def _cached(path: Path | None, inputs: Inputs) -> tuple[np.ndarray, dict] | None:
+    """Rows of an earlier run and their tower's settings; which inputs were left out comes back with them."""
+    if path is None or not path.is_file():
         return None
     try:
         with safe_open(path, framework="np") as file:
@@ -112,23 +105,21 @@ def _cached(path: Path, inputs: Inputs) -> tuple[np.ndarray, dict] | None:
         skipped, counts, settings = (dict(told[key]) for key in ("skipped", "counts", "settings"))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
-    if rows.ndim != 2 or rows.dtype != np.float32 or not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
-        return None
     inputs.skipped.update({int(row): reason for row, reason in skipped.items()})
     inputs.counts.update(counts)
     return rows, settings
 
 
-def _keep(path: Path | None, rows: np.ndarray, settings: dict, inputs: Inputs, say: Say) -> Say:
-    """Writes rows into the cache; where that fails it says so, and gives a ``say`` that is silent from then on."""
+def _keep(path: Path | None, rows: np.ndarray, settings: dict, inputs: Inputs) -> bool:
+    """Writes rows into the cache; False, and a line on the terminal, where it cannot be written."""
     if path is None:
-        return say
+        return True
     told = json.dumps({"skipped": inputs.skipped, "counts": inputs.counts, "settings": settings})
     try:
         with replacing(path) as part:
             save_file({"rows": rows}, part, metadata={"told": told})
     except (UserError, SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[-120:]
-        say(f"[cache] {path.parent}: embeddings are not kept for the next time ({reason})")
-        return lambda line: None
-    return say
+        cli.say(f"[cache] {path.parent}: embeddings are not kept for the next time ({reason})")
+        return False
+    return True

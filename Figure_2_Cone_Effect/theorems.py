@@ -15,7 +15,6 @@ the norm too; the mean cosine to approach its limit as 1/d_out (slope -1.0). The
 cosine c, but 0.43 at c = 0.5 after ReLU without biases.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,10 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-import arc_cosine
-import theorem_tables
-from theorem_tables import AS_FIGURE, AVERAGE_COSINES, LAYER, ON_SPHERE, ONE_LAYER
-from util import cli, figures, files, records
+import theorem_1
+import theorem_2
+from theorem_2 import AS_FIGURE, ON_SPHERE, ONE_LAYER
+from util import cli, figures, records
 from util.numerics.arrays import as_count
 
 NAME = "theorems"
@@ -45,6 +44,10 @@ CAPTIONS = {
     "biases by depth, beside the average cosine of the layer's inputs, the bound. Bars, where they can be seen: 95% "
     "intervals, jackknife over the initializations.",
 }
+COLUMNS = (
+    *("theorem", "cosine", "norm_ratio", "norm", "d_out", "layers", "in_condition", "n_trials", "estimate"),
+    *("ci_low", "ci_high", "predicted", "case"),
+)
 LEAST_SHOWN = 0.32
 """Smallest cosine in panel d; those below all grow."""
 CLOSE = {"handletextpad": 0, "columnspacing": 0.6, "alignment": "left"}
@@ -122,10 +125,8 @@ def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
     present = sorted(cells["cosine"].unique())
     colours = dict(zip(present, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(present))), strict=True))
     for part in lines(cells):
-        part, cosine = part[part["estimate"] < 1], part["cosine"].iloc[0]
-        ax.plot(
-            part["d_out"], part["d_out"] * (1 - part["estimate"]), color=colours[cosine], lw=0.8, marker=".", ms=2.5
-        )
+        part, colour = part[part["estimate"] < 1], colours[part["cosine"].iloc[0]]
+        ax.plot(part["d_out"], part["d_out"] * (1 - part["estimate"]), ".-", color=colour, lw=0.8, ms=2.5)
     for cosine, colour in colours.items():
         ax.plot([], [], color=colour, label=f"{cosine:g}")
     width_axis(ax)
@@ -143,13 +144,8 @@ def draw_convergence(ax: plt.Axes, convergence: pd.DataFrame, slope: list | None
         ax.plot(part["d_out"], part["excess"].abs(), color=figures.MUTED, lw=0.6, alpha=0.5)
     widths = np.array([convergence["d_out"].min(), convergence["d_out"].max()])
     ax.plot(widths, 0.7 / widths, color=figures.TEXT, ls="--", label="slope $-1$")
-    ax.plot(
-        [],
-        [],
-        color=figures.MUTED,
-        lw=0.8,
-        label="one cell" if slope is None else f"cells: slope ${slope[0]:.2f}$ (s.e. {slope[1]:.2f})",
-    )
+    label = "one cell" if slope is None else f"cells: slope ${slope[0]:.2f}$ (s.e. {slope[1]:.2f})"
+    ax.plot([], [], color=figures.MUTED, lw=0.8, label=label)
     width_axis(ax)
     ax.set_yscale("log")
     ax.set_ylabel("|mean cosine after the layer $-$ limit|")
@@ -169,10 +165,10 @@ def draw_map(ax: plt.Axes, cells: pd.DataFrame) -> None:
     last, norms = cells[cells["d_out"] == cells["d_out"].max()], sorted(cells["norm"].unique())
     largest = cells["norm_ratio"].max() * 1.25
     r, c = np.meshgrid(np.geomspace(0.85, largest, 300), np.linspace(LEAST_SHOWN, 1, 400))
-    ax.fill_between(r[0], LEAST_SHOWN, arc_cosine.largest_cosine(r[0]), color=INSIDE, alpha=0.12, linewidth=0)
+    ax.fill_between(r[0], LEAST_SHOWN, theorem_1.largest_cosine(r[0]), color=INSIDE, alpha=0.12, linewidth=0)
     for place, norm in enumerate(norms):
         colour, part = figures.SERIES[1 + place % 5], last[last["norm"] == norm]
-        difference = arc_cosine.arc_cosine_kernel(arc_cosine.preactivation_correlation(c, r, norm)) - c
+        difference = theorem_1.arc_cosine_kernel(theorem_1.preactivation_correlation(c, r, norm)) - c
         ax.contour(r, c, difference, levels=[0], colors=[colour], linewidths=1)
         at = part["norm_ratio"] * 1.045 ** (place - (len(norms) - 1) / 2)
         fill = np.where(part["estimate"] > 0.5, colour, "white")
@@ -194,7 +190,7 @@ def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
     ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: the average cosine")
     for (case, (relu, bias)), colour in zip(ONE_LAYER.items(), figures.SERIES, strict=False):
         part = table[table["case"] == case]
-        ax.plot(grid, arc_cosine.seed_share(grid, relu=relu, bias=bias), color=colour, lw=1)
+        ax.plot(grid, theorem_2.seed_share(grid, relu=relu, bias=bias), color=colour, lw=1)
         draw_shares(ax, part["cosine"], part, colour, case)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="average cosine of the inputs")
     ax.set_ylabel("share of the initialization in the variance")
@@ -223,58 +219,52 @@ def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, la
     ax.errorbar(at, part["estimate"], bars, **style)
 
 
+def measure(settings: Settings, device: str) -> cli.Measured:
+    """Both theorems' tables and comparisons, and the slope of theorem 1's mean cosine."""
+    for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("width", 16), ("layers", 1)):
+        as_count(getattr(settings, name), f"--{name}", least)
+    grid = (settings.cosines, settings.norm_ratios, settings.norms)
+    with tqdm(total=1 + theorem_2.CASES, desc=NAME, unit="case", leave=False) as bar:
+        options = {name: getattr(settings, name) for name in ("widest", "trials", "seed")}
+        first, convergence, slope = theorem_1.measure(grid, **options)
+        bar.update()
+        counts = {name: getattr(settings, name) for name in ("seeds", "items", "width", "layers", "seed")}
+        second = theorem_2.measure(**counts, device=device, say=bar.update)
+    found = theorem_1.comparisons(first, convergence, slope) + theorem_2.comparisons(second)
+    return cli.Measured(
+        tables={
+            "": pd.concat([first, second], ignore_index=True)[list(COLUMNS)],
+            "convergence": convergence,
+        },
+        data=source(settings),
+        dtype="float32 normals, float64 sums",
+        comparisons=found,
+        results={"slope": slope},
+        said=[f"{c.panel}, {c.on}: {c.quantity}: {said(c.ours)}" for c in found],
+    )
+
+
+def said(value: float | str) -> str:
+    """A number to four digits, or the words."""
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def source(settings: Settings) -> list[Mapping]:
-    """What stands in the record in place of data sets."""
+    """The entries of the record in place of data sets."""
     joint = "pairs of pre-activations drawn from their exact joint normal distribution; cells share the normals"
     inputs = f"drawn: one layer, inputs of equal cosines; by depth, {settings.items} inputs N(0, I)"
     seeds = list(range(settings.seed, settings.seed + settings.seeds))
     return [
-        {"name": f"theorem 1, {LAYER}", "data": joint, "seed": settings.seed},
+        {"name": "theorem 1, ReLU layer, bias", "data": joint, "seed": settings.seed},
         {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": seeds},
     ]
 
 
-def measure(settings: Settings, device: str):
-    """Tables and comparisons, and the slope of theorem 1's mean cosine."""
-    for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("width", 16), ("layers", 1)):
-        as_count(getattr(settings, name), f"--{name}", least)
-    grid = (settings.cosines, settings.norm_ratios, settings.norms)
-    options = {"widest": settings.widest, "trials": settings.trials, "seed": settings.seed}
-    with tqdm(total=2 + len(ONE_LAYER) * len(AVERAGE_COSINES), desc=NAME, unit="case", leave=False) as bar:
-        first, convergence, slope = theorem_tables.theorem_1(*grid, **options)
-        bar.update()
-        counts = {name: getattr(settings, name) for name in ("seeds", "items", "width", "layers", "seed")}
-        second = theorem_tables.theorem_2(**counts, device=device, say=bar.update)
-    comparisons = theorem_tables.compare_1(first, convergence, slope) + theorem_tables.compare_2(second)
-    return {"": pd.concat([first, second], ignore_index=True), "convergence": convergence}, comparisons, slope
-
-
-def main(settings: Settings) -> None:
-    """Measures, records, draws."""
-    start, device = time.perf_counter(), cli.resolve_device(settings.device)
-    tables, comparisons, slope = measure(settings, device)
-    with files.publishing(settings.output) as folder:
-        record = records.save(
-            folder,
-            NAME,
-            tables,
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=device,
-            dtype="float32 normals, float64 sums",
-            data=source(settings),
-            comparisons=comparisons,
-            results={"slope": slope},
-            title="Theorems 1 and 2: one random layer, and the share of the initialization",
-            captions=CAPTIONS,
-        )
-        figures.use_style()
-        figures.save(draw(record), folder, NAME)
-    for row in comparisons:
-        ours = f"{row.ours:.4g}" if isinstance(row.ours, float) else row.ours
-        cli.say(f"[{NAME}] {row.panel}, {row.on}: {row.quantity}: {ours}")
-    cli.say(f"[{NAME}] wrote {settings.output}/{NAME}.png, .pdf, .csv, .json in {time.perf_counter() - start:.1f} s")
+def run(settings: Settings, reuse: bool = False) -> records.Record:
+    """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
+    title = "Theorems 1 and 2: one random layer, and the share of the initialization"
+    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    cli.main(PRESETS, run, __doc__)

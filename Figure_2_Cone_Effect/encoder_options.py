@@ -1,0 +1,111 @@
+"""Options and embeddings that panels (a) and (c) share: real inputs and noise through encoders, over seeds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from seeded_embeddings import Rows, embed
+from util import UserError, cli
+from util.corpora import inputs
+from util.corpora.inputs import Inputs
+from util.encoders.named import Named
+
+RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
+"""The paper's three encoders."""
+ENOUGH = 2500
+"""Inputs from which a number on real data is judged by the published one: few are one sample, shared by all seeds."""
+PAPER_SIZES = {"images": 5000, "captions": 5000, "noise": (5000, 5000)}
+SMOKE_SIZES = {"images": 2, "captions": 3, "noise": (2, 3), "model": "ViT-S-32-alt"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions(cli.Common):
+    """Options of both scripts; each adds its own."""
+
+    output: Path = cli.OUTPUTS / "Figure_2_Cone_Effect"
+    seeds: int = 10
+    """Random initializations of each encoder: seed, seed + 1, ..."""
+    images: int = 8
+    """Real pictures for each seed."""
+    captions: int = 16
+    """Real captions for each seed."""
+    noise: tuple[int, int] = (8, 16)
+    """Noise inputs for each seed: pictures, token sequences."""
+    coco: Path | None = None
+    """A local MSCOCO folder (annotations/, val2017/ or train2017/) for the real pictures and captions."""
+    model: str = "ViT-B-32-quickgelu"
+    """open_clip model of the vision and text columns; CLIP as released has QuickGELU."""
+    pixels: Literal["own", "imagenet"] = "own"
+    """Pixel statistics for CLIP with random weights: its own, or ImageNet's as the released notebooks have it."""
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Of the transformers; auto takes bfloat16 where the hardware has it. ResNet-18 is always float32."""
+
+
+@dataclass
+class Gathered:
+    """A run's embeddings as they are asked for, and what its record says of them.
+
+    Attributes:
+        settings: the run's.
+        device: "cpu" or "cuda".
+        inputs: all that was embedded.
+        encoders: name -> settings of the tower.
+        left_out: a line for each thing that could not be had.
+    """
+
+    settings: EncoderOptions
+    device: str
+    inputs: list[Inputs] = field(default_factory=list)
+    encoders: dict[str, dict] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def real(self) -> list[Inputs]:
+        """Real pictures and captions; none where the paper's cannot be had."""
+        chosen, download = self.settings, self.settings.preset == "paper"
+        try:
+            found = inputs.real(chosen.coco, chosen.images, chosen.captions, chosen.seed, download)
+        except UserError as error:
+            if chosen.coco is not None or not download:
+                raise
+            self.left_out.append(f"real data: {error}")
+            return []
+        if len(found) == 1:
+            self.left_out.append(f"photographs: {chosen.coco} has none in val2017/ or train2017/")
+        self.inputs += found
+        return found
+
+    def noise(self) -> list[Inputs]:
+        """Noise pictures and noise texts."""
+        counts = zip(("image", "text"), self.settings.noise, strict=True)
+        found = [inputs.noise(modality, n, self.settings.seed) for modality, n in counts]
+        self.inputs += found
+        return found
+
+    def random(self, named: Named, what: Sequence[Inputs]) -> Iterator[Rows]:
+        """Rows with random weights, for every seed."""
+        seeds = range(self.settings.seed, self.settings.seed + self.settings.seeds)
+        for each in embed(named, what, seeds, self.device, self.settings.precision):
+            self.encoders.setdefault(f"{each.encoder}, random", each.settings)
+            yield each
+
+    def trained(self, named: Named, what: Sequence[Inputs], tag: str) -> Iterator[tuple[str, Rows]]:
+        """Rows with trained weights, each with its encoder's name; a second tag of a model becomes part of the name."""
+        for each in embed(named, what, [None], self.device, self.settings.precision):
+            about = {**each.settings, "tag": tag}
+            first = self.encoders.setdefault(f"{each.encoder}, trained", about)
+            name = each.encoder if first["tag"] == tag else f"{each.encoder} ({tag})"
+            self.encoders[f"{name}, trained"] = about
+            yield name, each
+
+    def clip(self) -> Named:
+        """The CLIP of the vision and text columns, with random weights."""
+        return Named("open_clip", self.settings.model, None, self.settings.pixels)
+
+    def data(self) -> list[dict]:
+        """Inputs as the record describes them, once they have been read."""
+        return [each.describe() for each in self.inputs]
+
+    def dtypes(self) -> str:
+        """Precisions of the networks."""
+        return " and ".join(sorted({about.get("dtype", "float32") for about in self.encoders.values()})) or "no"

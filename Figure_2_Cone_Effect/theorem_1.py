@@ -1,0 +1,267 @@
+"""Theorem 1 by experiment: how often a random ReLU layer raises the cosine of two vectors.
+
+Notation: vectors u and v of cosine c and norms |u| = r |v|, with the norm ratio r; "norm" is |v|. A layer is
+relu(W x + b) with independent entries of W and b from N(0, 1/d_out).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+import _relu_kernel
+from util.errors import UserError
+from util.numerics.arrays import as_count, as_numbers
+from util.numerics.statistics import clopper_pearson
+from util.published import compare
+from util.records import Comparison
+
+CELL = ["cosine", "norm_ratio", "norm"]
+UNITS_AT_ONCE = 2**17
+"""Units, with two normals each, that are in memory at a time: 1 MB in float32, the size of a second-level cache."""
+BATCHES = 20
+"""Independent parts that the trials are divided into, for the standard error of a slope."""
+LEAST_FITTED = 64
+"""Smallest d_out in the fit of the rate: below it, terms beyond 1/d_out still bend the curve by some per cent."""
+ABOVE_NOISE = 10.0
+"""A point is fitted where it is this many standard errors away from zero."""
+SLOPE_NEAR = 0.05
+"""Distance from -1 allowed to the slope, beyond two standard errors: the next order, 1/d_out^2, bends the curve."""
+PEAK = 1.19
+"""Where x^2 Phi(-x) is largest, Phi the normal distribution: d_out times the failure rate of theorem 1 has its peak
+where the limit of the cosine is this many standard deviations (``cosine_spread`` / sqrt(d_out)) above the cosine."""
+
+
+def largest_cosine(norm_ratio):
+    """The condition of theorem 1: the cosine must be below 2/(r + 1/r), in (0, 1]; number or array in and out."""
+    return 2 / (norm_ratio + 1 / norm_ratio)
+
+
+def preactivation_correlation(cosine, norm_ratio, norm):
+    """Correlation of the two pre-activations W u + b and W v + b of one unit, in [-1, 1].
+
+    Args:
+        cosine: of u and v, in [-1, 1].
+        norm_ratio: r = |u| / |v|, above 0.
+        norm: |v|, so that |u| is r times it.
+
+    Given u and v, the d_out pairs of coordinates are independent and Gaussian with covariance
+    [[|u|^2 + 1, u.v + 1], [u.v + 1, |v|^2 + 1]] / d_out. ReLU keeps a scale and a cosine knows none, so the cosine
+    after the layer depends on this correlation alone. The width of the inputs drops out.
+    """
+    square = norm**2
+    return (cosine * norm_ratio * square + 1) / np.sqrt((norm_ratio**2 * square + 1) * (square + 1))
+
+
+def arc_cosine_kernel(correlation):
+    """Limit of the cosine after a ReLU layer as d_out grows: 2 E[relu(x) relu(y)] for standard normal x, y.
+
+    Args:
+        correlation: of the two pre-activations, in [-1, 1]; number or array.
+
+    Returns:
+        (sqrt(1 - rho^2) + (pi - arccos rho) rho) / pi, in [0, 1].
+
+    Source: Cho and Saul, Kernel methods for deep learning (2009), degree 1.
+    """
+    rho = np.clip(correlation, -1.0, 1.0)
+    return (np.sqrt(1 - rho**2) + (np.pi - np.arccos(rho)) * rho) / np.pi
+
+
+def cosine_spread(correlation):
+    """sqrt(d_out) times the standard deviation of the cosine after a wide ReLU layer.
+
+    Args:
+        correlation: of the two pre-activations, in [-1, 1]; number or array (k,).
+
+    The cosine is to first order its limit kappa plus the mean over units of 2 x y - kappa (x^2 + y^2), x and y the
+    outputs. Their fourth moments are integrals over the angle at which both are positive. The square of the radius of
+    a Gaussian pair contributes E[R^4] = 8. Gauss-Legendre integrates the trigonometric polynomial exactly.
+    """
+    theta = np.arccos(np.clip(np.asarray(correlation, np.float64), -1.0, 1.0))
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    half = (np.pi - theta)[..., None] / 2  # both positive for angles from theta - pi/2 to pi/2
+    angle = theta[..., None] / 2 + half * nodes
+    x, y = np.cos(angle), np.cos(angle - theta[..., None])
+    kappa = arc_cosine_kernel(correlation)
+
+    def moment(i: int, j: int):
+        return 8 / (2 * np.pi) * (half * weights * x**i * y**j).sum(-1)
+
+    fourth = 1.5  # E[x^4] of a rectified standard normal
+    variance = (4 + 2 * kappa**2) * moment(2, 2) - 4 * kappa * (moment(3, 1) + moment(1, 3)) + 2 * kappa**2 * fourth
+    return np.sqrt(np.maximum(variance, 0))
+
+
+@dataclass(frozen=True)
+class Raised:
+    """How often a ReLU layer raised the cosine, for k cells (cosine, norm ratio, norm) and w widths.
+
+    Attributes:
+        d_out: (w,) widths 8, 16, ...
+        n_trials: (w,) number of independent layers of each width; all cells see the same ones.
+        raised: (k, w) in how many of them the cosine grew; an all-zero output does not count as grown.
+        limit: (k,) the cosine after an infinitely wide layer.
+        excess: (k, w) mean cosine after the layer minus ``limit``; a cosine with an all-zero output counts as 0.
+        excess_error: (k, w) its standard error.
+        excess_by_batch: (batches, k, w) the same means over independent parts of the trials.
+    """
+
+    d_out: Int[np.ndarray, "w"]
+    n_trials: Int[np.ndarray, "w"]
+    raised: Int[np.ndarray, "k w"]
+    limit: Float[np.ndarray, "k"]
+    excess: Float[np.ndarray, "k w"]
+    excess_error: Float[np.ndarray, "k w"]
+    excess_by_batch: Float[np.ndarray, "batches k w"]
+
+
+def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0) -> Raised:
+    """Sends pairs of vectors through random ReLU layers of d_out 8, 16, ... widest.
+
+    Args:
+        cosine: k numbers in [-1, 1], one for each cell.
+        norm_ratio: k numbers above 0, r = |u| / |v|.
+        norm: k numbers of at least 0, |v|.
+        widest: the largest d_out, a power of two from 8 to 65536.
+        trials: layers of the widest kind. Their units, divided up, are widest/d_out times as many of a narrower kind.
+        seed: of the normals.
+
+    Paper: theorem 1. The pairs of pre-activations are drawn from their exact joint distribution
+    (``preactivation_correlation``). Trap: all cells, and all widths, are made of the same normals. The trials of one
+    cell at one width are independent, the cells are not. The means are corrected by the part of the cosine that is
+    linear in the units' products, whose expectation is zero. Uncorrected, noise hides the excess from d_out 100 on.
+    """
+    c, r, m = _cells(cosine, norm_ratio, norm)
+    if widest not in {8 * 2**level for level in range(14)}:
+        raise UserError(f"the widest d_out must be a power of two from 8 to 65536, not {widest}")
+    parts = np.array_split(np.empty(as_count(trials, "trials")), min(BATCHES, trials))
+    rho = np.clip(preactivation_correlation(c, r, m), -1.0, 1.0)
+    limit, levels = arc_cosine_kernel(rho), int(math.log2(widest // 8)) + 1
+    raised = np.zeros((len(c), levels), np.int64)
+    sums, squares = np.zeros((2, len(parts), len(c), levels))
+    streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(len(parts))
+    for part, stream, total, square in zip(parts, streams, sums, squares, strict=True):
+        generator = np.random.default_rng(stream)
+        for start in range(0, len(part), UNITS_AT_ONCE // widest):
+            shape = (2, min(UNITS_AT_ONCE // widest, len(part) - start), _relu_kernel.SMALLEST, widest // 8)
+            first, second = generator.standard_normal(shape, dtype=np.float32)
+            _relu_kernel.add_outcomes(first, second, rho, c, limit, raised, total, square)
+    d_out = 8 * 2 ** np.arange(levels)
+    n_trials = trials * widest // d_out
+    excess = sums.sum(0) / n_trials
+    error = np.sqrt(np.maximum(squares.sum(0) / n_trials - excess**2, 0) / n_trials)
+    sizes = np.array([len(part) for part in parts])[:, None, None] * (widest // d_out)
+    return Raised(d_out, n_trials, raised, limit, excess, error, sums / sizes)
+
+
+def _cells(cosine, norm_ratio, norm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    c, r, m = as_numbers(cosine, "cosine"), as_numbers(norm_ratio, "norm ratio"), as_numbers(norm, "norm")
+    for values, name, low, high in ((c, "cosine", -1, 1), (r, "norm ratio", 1e-6, 1e6), (m, "norm", 0, 1e6)):
+        off = values[(values < low) | (values > high)]
+        if len(off):
+            raise UserError(f"{name} must be from {low:g} to {high:g}, not {off[0]:g}")
+    return c, r, m
+
+
+def decay_slope(result: Raised) -> tuple[float, float] | None:
+    """Slope of log |excess| against log d_out, one slope for all cells, and its standard error.
+
+    Cells and widths (of at least ``LEAST_FITTED``) count where the excess stands well above its noise. The error is
+    the jackknife's over the batches, because the widths and the cells share their normals. A rate of 1/d_out is -1.
+    None where no cell has two such points, or the trials are too few for two batches.
+    """
+    usable = (np.abs(result.excess) > ABOVE_NOISE * result.excess_error) & (result.d_out >= LEAST_FITTED)
+    usable &= usable.sum(1, keepdims=True) > 1
+    batches = len(result.excess_by_batch)
+    if not usable.any() or batches < 2:
+        return None
+    x = np.where(usable, np.log2(result.d_out), 0.0)
+    x = np.where(usable, x - x.sum(1, keepdims=True) / np.maximum(usable.sum(1, keepdims=True), 1), 0.0)
+
+    def slope(excess: np.ndarray) -> float:
+        return float((x * np.log2(np.where(usable, np.abs(excess), 1.0))).sum() / (x**2).sum())
+
+    total = result.excess_by_batch.sum(0)
+    left_out = np.array([slope((total - part) / (batches - 1)) for part in result.excess_by_batch])
+    error = math.sqrt((batches - 1) * left_out.var())
+    return slope(result.excess), error
+
+
+def measure(grid: Sequence[Sequence[float]], **options) -> tuple[pd.DataFrame, pd.DataFrame, tuple | None]:
+    """How often the cosine grows in every cell of a grid at every d_out, and its mean.
+
+    Args:
+        grid: cosines, norm ratios r and norms |v|.
+        options: widest, trials and seed of ``raise_cosines``.
+
+    Returns:
+        (rows of ``theorems.csv``, of ``theorems_convergence.csv``, ``decay_slope``). Estimates are probabilities,
+        predictions 1 or 0. "spread" is that of ``cosine_spread``.
+    """
+    cells = pd.MultiIndex.from_product([sorted(set(part)) for part in grid], names=CELL).to_frame(index=False)
+    result = raise_cosines(*(cells[name].to_numpy(float) for name in CELL), **options)
+    cells["correlation"] = preactivation_correlation(cells["cosine"], cells["norm_ratio"], cells["norm"])
+    cells["limit"], cells["spread"] = result.limit, cosine_spread(cells["correlation"])
+    rows = cells.loc[cells.index.repeat(len(result.d_out))].reset_index(drop=True)
+    rows["d_out"], rows["n_trials"] = (np.tile(part, len(cells)) for part in (result.d_out, result.n_trials))
+    raised, excess = result.raised.ravel(), result.excess.ravel()
+    low, high = clopper_pearson(raised, rows["n_trials"])
+    table = rows.drop(columns=["correlation", "limit", "spread"]).assign(
+        theorem=1,
+        layers=1,
+        case="ReLU layer, bias",
+        in_condition=rows["cosine"] < largest_cosine(rows["norm_ratio"]),
+        estimate=raised / rows["n_trials"],
+        ci_low=low,
+        ci_high=high,
+        predicted=(rows["limit"] > rows["cosine"]).astype(float),
+    )
+    error = result.excess_error.ravel()
+    convergence = rows.assign(mean_cosine=rows["limit"] + excess, excess=excess, standard_error=error)
+    return table, convergence, decay_slope(result)
+
+
+def comparisons(table: pd.DataFrame, convergence: pd.DataFrame, slope: tuple[float, float] | None) -> list[Comparison]:
+    """Theorem 1 beside what was counted: inside the condition, outside it, and the mean cosine."""
+    margin = (convergence["limit"] - convergence["cosine"]) / convergence["spread"]
+    table = table.assign(failures=table["d_out"] * (1 - table["estimate"]), margin=margin)
+    inside, outside = table[table["in_condition"]], table[~table["in_condition"]]
+    found = [_inside(inside)] if len(inside) else []
+    found += [_outside(outside.groupby(CELL).last())] if len(outside) else []
+    if slope:
+        note = f"standard error {slope[1]:.3f}; d_out from {LEAST_FITTED}"
+        agrees = abs(slope[0] + 1) < SLOPE_NEAR + 2 * slope[1]
+        found.append(compare("theorem_1.slope", slope[0], "all cells", agrees, note))
+    return found
+
+
+def _inside(table: pd.DataFrame) -> Comparison:
+    """d_out x failure rate: settled cells, whose peak is expected at half of the largest d_out or before, must fall."""
+    at = table.loc[table.groupby(CELL)["failures"].idxmax()]
+    first, widest = table["d_out"].min(), table["d_out"].max()
+    settled = 2 * (PEAK / at["margin"].to_numpy()) ** 2 <= widest
+    note = (
+        f"falls from d_out {first} on in {(at['d_out'] == first).sum()}; elsewhere it rises first, the longer the "
+        f"nearer the limit is to the cosine, and is largest at d_out {at['d_out'].max()} at the latest"
+    )
+    agrees = bool((at["d_out"].to_numpy() < widest)[settled].all())
+    on = f"{len(at)} cells, d_out {first} to {widest}"
+    return compare("theorem_1.bounded", at["failures"].max(), on, agrees, note)
+
+
+def _outside(cells: pd.DataFrame) -> Comparison:
+    """The majority at the largest d_out against the sign of limit - cosine."""
+    widest, grown = cells["d_out"].max(), cells["predicted"] == 1
+    right = (cells["estimate"] > 0.5) == grown
+    decided = cells["margin"].abs() * np.sqrt(widest) >= 1
+    note = (
+        f"by the closed form the cosine grows in {grown.sum()} cells and falls in {(~grown).sum()}; in "
+        f"{(~decided).sum()} the limit is within one standard deviation of the cosine ({(right & ~decided).sum()} of "
+        "these agree)"
+    )
+    ours = f"{(right & decided).sum()} of {decided.sum()}"
+    return compare("theorem_1.outside", ours, f"{len(cells)} cells, d_out {widest}", bool(right[decided].all()), note)

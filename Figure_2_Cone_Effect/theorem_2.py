@@ -1,0 +1,209 @@
+"""Theorem 2 by experiment: the share of a layer's variance that is due to its random initialization."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theorem_1 import arc_cosine_kernel
+from util import cone, geometry, variance
+from util.errors import UserError
+from util.numerics.arrays import as_count
+from util.numerics.statistics import jackknife_interval
+from util.published import compare
+from util.records import Comparison
+
+ONE_LAYER = {
+    "pre-activation, bias": (False, True),
+    "pre-activation, no bias": (False, False),
+    "after ReLU, bias": (True, True),
+    "after ReLU, no bias": (True, False),
+}
+"""Cases with one layer: whether after ReLU, whether with a bias."""
+ON_SPHERE, AS_FIGURE = "by depth, every layer's inputs on the unit sphere", "by depth, network as in Figure 2 (b)"
+AVERAGE_COSINES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Of the inputs of one layer."""
+CASES = len(ONE_LAYER) * len(AVERAGE_COSINES) + 1
+"""Measurements of ``measure``, the networks by depth being one."""
+
+
+def seed_share(cosine, *, relu: bool, bias: bool):
+    """Var[E[h|Theta]] / Var[h] for one random layer on unit inputs, all pairs of them of the same cosine.
+
+    Args:
+        cosine: of the inputs, in [-1, 1]; number or array.
+        relu: whether h is the output of ReLU, or the pre-activation.
+        bias: whether the layer has one, of the same variance as a pre-activation without it.
+
+    Returns:
+        for pre-activations their correlation rho, which is the cosine c without a bias and (1 + c)/2 with one; after
+        ReLU (E[relu(x) relu(y)] - E[relu]^2) / (E[relu^2] - E[relu]^2) = (pi kappa(rho) - 1) / (pi - 1).
+
+    Paper: theorem 2, which bounds the share from below by the average cosine. Trap: after ReLU without a bias the
+    share is smaller than the cosine (0.43 at 0.5): the theorem is about pre-activations.
+    """
+    rho = (1 + np.asarray(cosine)) / 2 if bias else np.asarray(cosine)
+    return (np.pi * arc_cosine_kernel(rho) - 1) / (np.pi - 1) if relu else rho
+
+
+@dataclass(frozen=True)
+class Share:
+    """The measured share of the initialization in the variance.
+
+    Attributes:
+        share: Var[E[h|Theta]] / Var[h], bias-corrected.
+        left_out: (seeds,) the same without each seed in turn.
+        cosine: average cosine of the layer's inputs, the theorem's lower bound.
+        expected: closed form, given those inputs.
+    """
+
+    share: float
+    left_out: Float[np.ndarray, "seeds"]
+    cosine: float
+    expected: float
+
+
+def _share(h: Tensor, cosine: float, expected: float) -> Share:
+    return Share(variance.explained_fractions(h)[0], variance.seed_fractions_left_out(h), cosine, expected)
+
+
+def equal_cosines(items: int, cosine: float) -> Float[Tensor, "items d"]:
+    """Unit rows (items, items + 1), float64, every two of them of the same cosine, from 0 to 1."""
+    if not 0 <= cosine <= 1:
+        raise UserError(f"the average cosine must be from 0 to 1, not {cosine}")
+    shared = torch.full((as_count(items, "items", least=2), 1), math.sqrt(cosine), dtype=torch.float64)
+    return torch.cat([shared, math.sqrt(1 - cosine) * torch.eye(items, dtype=torch.float64)], dim=1)
+
+
+def one_layer(
+    cosine: float, *, relu: bool, bias: bool, seeds: int = 64, items: int = 64, width: int = 128, seed: int = 0
+) -> Share:
+    """One random layer on unit inputs of equal cosines: the measured share of the initialization.
+
+    Args:
+        cosine: of every two inputs, from 0 to 1.
+        relu: whether after ReLU, or of the pre-activation.
+        bias: whether the layer has one.
+        seeds: initializations, at least 3.
+        items: inputs, the same for every seed.
+        width: of the layer, d_out.
+        seed: of the weights; calls with the same one share them (common random numbers).
+    """
+    inputs, generator = equal_cosines(items, cosine), np.random.default_rng(seed)
+    weights = torch.from_numpy(generator.standard_normal((seeds, inputs.shape[1], width)))
+    h = inputs @ weights
+    if bias:
+        h += torch.from_numpy(generator.standard_normal((seeds, 1, width)))
+    return _share(torch.relu(h) if relu else h, cosine, float(seed_share(cosine, relu=relu, bias=bias)))
+
+
+def by_depth(
+    *, layers: int = 25, seeds: int = 64, items: int = 64, width: int = 256, seed: int = 0, device: str = "cpu"
+) -> dict[bool, list[Share]]:
+    """The share of the initialization in the pre-activations of every layer of random ReLU networks with biases.
+
+    Args:
+        layers: number of layers.
+        seeds: networks, at least 3; the weights of the k-th are those of ``cone.draw_layer`` for ``seed + k``.
+        items: inputs N(0, I), the same for every network.
+        width: of inputs and layers.
+        seed: of the inputs, and the first of the networks' seeds.
+        device: where the products run.
+
+    Returns:
+        True -> one ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the
+        theorem assumes; False -> the same weights without that, as in Figure 2 (b). Theta is the weights of all
+        layers up to the one measured. The cosine is the average over the networks. ``expected`` is
+        (E[x.x'] + 1) / (E|x|^2 + 1) over the layer's different inputs x, x' as measured: (1 + cosine)/2 on the sphere.
+    """
+    inputs = cone.draw_inputs(items, width, seed).to(device).expand(seeds, -1, -1)
+    rows, shares = {True: inputs, False: inputs}, {True: [], False: []}
+    for layer in range(1, layers + 1):
+        drawn = [cone.draw_layer(width, seed + k, layer) for k in range(seeds)]
+        weights, biases = (torch.stack(part).to(device) for part in zip(*drawn, strict=True))
+        for on_sphere, x in rows.items():
+            x = geometry.unit_rows(x.reshape(-1, width)).view(x.shape) if on_sphere else x
+            h = torch.baddbmm(biases[:, None], x, weights.transpose(1, 2))
+            cosine = math.fsum(geometry.mean_cosine(part) for part in x) / seeds
+            shares[on_sphere].append(_share(h, cosine, _expected_share(x)))
+            rows[on_sphere] = torch.relu(h)
+    return shares
+
+
+def _expected_share(x: Tensor) -> float:
+    """(E[x.x'] + 1) / (E|x|^2 + 1) over the seeds' pairs of different rows, for x (seeds, items, d)."""
+    items, rows = x.shape[1], x.double()
+    squares = float(rows.square().sum((1, 2)).mean())
+    products = (float(rows.sum(1).square().sum(1).mean()) - squares) / (items - 1)
+    return (products + items) / (squares + items)
+
+
+def measure(
+    *, seeds: int, items: int, width: int, layers: int, seed: int, device: str, say: Callable[[], None] = lambda: None
+) -> pd.DataFrame:
+    """The share of the initialization after one layer, for all cases and average cosines, and by depth.
+
+    Args:
+        seeds, items: initializations and inputs, as in ``one_layer``.
+        width: of the networks by depth; the single layers have half of it.
+        layers: depth of the networks.
+        seed: of everything random.
+        device: where the networks by depth run.
+        say: called once for each measurement.
+
+    Returns:
+        rows of ``theorems.csv``: the cosine is the average cosine of the layer's inputs, the theorem's bound. Trials
+        are initializations, predictions closed forms. There is no norm where inputs are not unit vectors.
+    """
+    rows = []
+    for case, (relu, bias) in ONE_LAYER.items():
+        for cosine in AVERAGE_COSINES:
+            counts = {"seeds": seeds, "items": items, "width": width // 2, "seed": seed}
+            rows.append(_row(case, one_layer(cosine, relu=relu, bias=bias, **counts), 1, width // 2, bias and not relu))
+            say()
+    found = by_depth(layers=layers, seeds=seeds, items=items, width=width, seed=seed, device=device)
+    for on_sphere, shares in found.items():
+        case = ON_SPHERE if on_sphere else AS_FIGURE
+        rows += [_row(case, share, layer, width, on_sphere) for layer, share in enumerate(shares, 1)]
+    say()
+    return pd.DataFrame(rows)
+
+
+def _row(case: str, share: Share, layers: int, width: int, in_condition: bool) -> dict:
+    low, high = jackknife_interval(share.share, share.left_out)
+    norm = np.nan if case == AS_FIGURE else 1.0
+    return {
+        "theorem": 2,
+        "cosine": share.cosine,
+        "norm_ratio": norm,
+        "norm": norm,
+        "d_out": width,
+        "layers": layers,
+        "in_condition": in_condition,
+        "n_trials": len(share.left_out),
+        "estimate": share.share,
+        "ci_low": low,
+        "ci_high": high,
+        "predicted": share.expected,
+        "case": case,
+    }
+
+
+def comparisons(table: pd.DataFrame) -> list[Comparison]:
+    """Theorem 2 where its assumptions hold, where they do not, and where its bound fails."""
+    found = []
+    for case in ("pre-activation, bias", ON_SPHERE, AS_FIGURE):
+        part = table[table["case"] == case]
+        difference, held = (part["estimate"] - part["cosine"]).min(), part["in_condition"].all()
+        note = "" if held else "its inputs are not unit vectors, which the theorem assumes"
+        found.append(compare("theorem_2.share", difference, case, bool(difference >= 0) if held else None, note))
+    row = table[(table["case"] == "after ReLU, no bias") & np.isclose(table["cosine"], 0.5)].iloc[0]
+    note = f"the theorem is about pre-activations; closed form {row['predicted']:.4f}"
+    agrees = bool(row["ci_high"] < 0.5)
+    interval = (row["ci_low"], row["ci_high"])
+    return [*found, compare("theorem_2.share_at_half", row["estimate"], row["case"], agrees, note, *interval)]
