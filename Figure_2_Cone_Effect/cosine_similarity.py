@@ -214,7 +214,8 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
                 agrees = bool(interval[0] <= theirs <= interval[1])
                 note = f"95% interval for one further seed, {len(values)} seeds"
             on = f"{name}, n = {part['n'].iloc[0]}"
-            found.append(published.compare(f"{KEY}.{key}", values.mean(), on, agrees, note, *interval))
+            own = same_data and same_weights
+            found.append(published.compare(f"{KEY}.{key}", values.mean(), on, agrees, note, *interval, own=own))
     return found
 
 
@@ -237,7 +238,7 @@ def draw(record: records.Record) -> plt.Figure:
             ax.annotate(figures.plain(title), (0.5, 1.5), fontsize=9.5, weight="bold", **heading)
         if k == 0:
             label = row_label(table[table["row"] == row])
-            ax.annotate(label, (-0.1, 0.5), fontsize=8.5, rotation=90, **heading)
+            ax.annotate(label, (-0.1, 0.5), fontsize=8, rotation=90, **heading)
     for ax in axes[-1]:
         ax.set_xlabel("cosine of two embeddings")
     note = None
@@ -287,7 +288,7 @@ def row_label(table: pd.DataFrame) -> str:
     kinds = {"trained weights" if weights != OWN_WEIGHTS else "your own weights" for weights in table["weights"]}
     weights = " and ".join(sorted(kinds)) if row == TRAINED_REAL else "random weights"
     data = sorted({KINDS.get(name, "real data") for name in table["input"]}, reverse=True)
-    return f"{weights},\n{' and '.join(data)}"
+    return f"{weights},\n{', '.join(data)}"
 
 
 def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, title: str) -> None:
@@ -335,6 +336,7 @@ def draw_place(ax: plt.Axes, low: float, high: float, colour: str) -> None:
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Figure 2 (a): the cosine between any two embeddings of one encoder"
+    settings = cli.own_output(settings, *settings.embeddings)
     return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
 
 

@@ -155,7 +155,7 @@ def compare(beside: pd.DataFrame, settings: Settings) -> list[records.Comparison
     note = "95% prediction interval for one seed"
     return [
         published.compare(
-            f"{KEY}{row.layers}", row.mean_cosine_with_self, on, bool(row.inside), note, row.low, row.high
+            f"{KEY}{row.layers}", row.mean_cosine_with_self, on, bool(row.inside), note, row.low, row.high, own=True
         )
         for row in beside.itertuples()
     ]
@@ -177,7 +177,7 @@ def draw(record: records.Record) -> plt.Figure:
     axes[0].set_ylabel("mean cosine")
     band = Patch(color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")
     handles = [*axes[0].get_legend_handles_labels()[0], band]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2 * count)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2 * count + 1)
     return figure
 
 

@@ -15,6 +15,8 @@ RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
 """The paper's three encoders."""
 ENOUGH = 2500
 """Inputs from which a number on real data is judged by the published one: few are one sample, shared by all seeds."""
+PAPER_SEEDS = 25
+"""Of panel (c); panel (a) has one."""
 PAPER_SIZES = {"images": 5000, "captions": 5000, "noise": (5000, 5000)}
 SMOKE_SIZES = {"images": 2, "captions": 3, "noise": (2, 3), "model": "ViT-S-32-alt"}
 

@@ -235,7 +235,7 @@ def comparisons(table: pd.DataFrame, convergence: pd.DataFrame, slope: tuple[flo
     if slope:
         note = f"standard error {slope[1]:.3f}; d_out from {LEAST_FITTED}"
         agrees = abs(slope[0] + 1) < SLOPE_NEAR + 2 * slope[1]
-        found.append(compare("theorem_1.slope", slope[0], "all cells", agrees, note))
+        found.append(compare("theorem_1.slope", slope[0], "all cells", agrees, note, own=True))
     return found
 
 
@@ -250,7 +250,7 @@ def _inside(table: pd.DataFrame) -> Comparison:
     )
     agrees = bool((at["d_out"].to_numpy() < widest)[settled].all())
     on = f"{len(at)} cells, d_out {first} to {widest}"
-    return compare("theorem_1.bounded", at["failures"].max(), on, agrees, note)
+    return compare("theorem_1.bounded", at["failures"].max(), on, agrees, note, own=True)
 
 
 def _outside(cells: pd.DataFrame) -> Comparison:
@@ -264,4 +264,6 @@ def _outside(cells: pd.DataFrame) -> Comparison:
         "these agree)"
     )
     ours = f"{(right & decided).sum()} of {decided.sum()}"
-    return compare("theorem_1.outside", ours, f"{len(cells)} cells, d_out {widest}", bool(right[decided].all()), note)
+    return compare(
+        "theorem_1.outside", ours, f"{len(cells)} cells, d_out {widest}", bool(right[decided].all()), note, own=True
+    )

@@ -201,9 +201,11 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
         part = table[table["case"] == case]
         difference, held = (part["estimate"] - part["cosine"]).min(), part["in_condition"].all()
         note = "" if held else "its inputs are not unit vectors, which the theorem assumes"
-        found.append(compare("theorem_2.share", difference, case, bool(difference >= 0) if held else None, note))
+        found.append(
+            compare("theorem_2.share", difference, case, bool(difference >= 0) if held else None, note, own=True)
+        )
     row = table[(table["case"] == "after ReLU, no bias") & np.isclose(table["cosine"], 0.5)].iloc[0]
     note = f"the theorem is about pre-activations; closed form {row['predicted']:.4f}"
     agrees = bool(row["ci_high"] < 0.5)
     interval = (row["ci_low"], row["ci_high"])
-    return [*found, compare("theorem_2.share_at_half", row["estimate"], row["case"], agrees, note, *interval)]
+    return [*found, compare("theorem_2.share_at_half", row["estimate"], row["case"], agrees, note, *interval, own=True)]

@@ -1,23 +1,26 @@
-"""Figure 2 (a): the script, its record, and the published values inside the spread over ten seeds."""
+"""Figure 2 (a): the script, its record, and the published values inside the spread over seeds."""
 
-import json
 import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+import encoder_options
 import scripts
 from coco_files import write_folder
-from util import Embeddings, UserError, cli, geometry, published, records
+from util import Embeddings, UserError, cli, geometry, published
 from util.corpora import coco
-from util.encoders import open_clip_pair, resnet
+from util.encoders import resnet
+from util.encoders.named import Named
 from util.numerics.statistics import prediction_interval
 
 script = scripts.load("Figure_2_Cone_Effect/cosine_similarity.py")
 COLUMNS = ["encoder", "weights", "input", "seed", "n", "mean", "std", "min", "q25", "median", "q75", "max"]
-FOLDER = "Figure_2_Cone_Effect"
+SMALL = "ViT-S-32-alt"
+SEEDS = 6
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +29,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 
 def run(*words):
-    script.main(cli.parse(script.PRESETS, "", words))
+    return script.run(cli.parse(script.PRESETS, "", words))
 
 
 @pytest.fixture(scope="module")
@@ -34,42 +37,43 @@ def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODALITY_GAP_DATA", str(tmp_path_factory.getbasetemp() / "cone_cache"))
-        run("--preset", "smoke", "--output", str(folder))
-    return records.load(folder, "cosine_similarity")
+        return run("--preset", "smoke", "--output", str(folder))
 
 
 @pytest.fixture(scope="module")
-def ten_seeds():
-    """Mean cosines of ten seeds: the third row of the panel, and texts on captions where there are some."""
+def means_by_seed():
+    """Mean cosines of the paper's encoders by seed: on noise, and texts on captions where there are some."""
     folder = os.environ.get("MODALITY_GAP_COCO")
     captions = None
     if folder and (Path(folder) / "annotations" / "captions_val2017.json").is_file():
         first = [texts[0] for _, _, texts in coco.read_captions(folder)[0]]
         captions = first[::100]  # fifty, spread over the first captions of all 5000 photographs
     means = {"resnet": [], "vision_transformer": [], "text_transformer": [], "captions": []}
-    for seed in range(10):
-        clip, network = open_clip_pair.load("ViT-B-32-quickgelu", seed=seed, device="cpu"), resnet.load(seed=seed)
-        noise = {"vision_transformer": clip.non_text, "text_transformer": clip.text, "resnet": network}
-        for name, tower in noise.items():
-            n = 12 if tower.modality == "text" else 5
+    clip = Named("open_clip", script.PRESETS["paper"].model)
+    for seed in range(SEEDS):
+        vision, text = clip.load(seed, "cpu")
+        assert vision.settings["quick_gelu"] is True, "CLIP as released"
+        towers = {"resnet": resnet.load(seed=seed), "vision_transformer": vision, "text_transformer": text}
+        for name, tower in towers.items():
+            n = 12 if tower.modality == "text" else 4
             means[name].append(geometry.mean_cosine(tower.encode(tower.noise(n, 0))))
         if captions:
-            means["captions"].append(geometry.mean_cosine(clip.text.encode(captions)))
+            means["captions"].append(geometry.mean_cosine(text.encode(captions)))
     return means
 
 
 @pytest.mark.parametrize("name", ["resnet", "vision_transformer", "text_transformer"])
-def test_the_published_mean_of_random_weights_on_noise_lies_where_an_eleventh_seed_would(ten_seeds, name):
-    low, high = prediction_interval(ten_seeds[name])
-    assert low <= published.values()["figure_2a_mean_cosine"]["random_noise"][name] <= high
+def test_the_published_mean_of_random_weights_on_noise_lies_where_a_further_seed_would(means_by_seed, name):
+    low, high = prediction_interval(means_by_seed[name])
+    assert low <= published.numbers()[f"figure_2a_mean_cosine.random_noise.{name}"].value <= high
     assert high - low < {"resnet": 0.002, "vision_transformer": 0.05, "text_transformer": 0.4}[name], "says something"
 
 
-def test_the_published_mean_of_random_text_weights_on_captions_lies_there_too(ten_seeds):
-    if not ten_seeds["captions"]:
+def test_the_published_mean_of_random_text_weights_on_captions_lies_there_too(means_by_seed):
+    if not means_by_seed["captions"]:
         pytest.skip("MODALITY_GAP_COCO names no folder with captions_val2017.json")
-    low, high = prediction_interval(ten_seeds["captions"])
-    assert low <= published.values()["figure_2a_mean_cosine"]["random_real"]["text_transformer"] <= high
+    low, high = prediction_interval(means_by_seed["captions"])
+    assert low <= published.numbers()["figure_2a_mean_cosine.random_real.text_transformer"].value <= high
     assert high - low < 0.4
 
 
@@ -78,7 +82,7 @@ def test_the_table_has_the_contracts_columns_and_a_row_for_every_seed(smoke):
     assert list(table.columns)[:12] == COLUMNS
     random = table[table["weights"] == "random"]
     assert random.groupby(["encoder", "input"])["seed"].apply(list).map(lambda s: s == [0, 1]).all()
-    assert set(random["encoder"]) == {"ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"}
+    assert set(random["encoder"]) == {"ResNet-18", f"{SMALL} vision", f"{SMALL} text"}
     assert set(random["input"]) == {"noise", "crops of two photographs", "captions of scenes"}
     trained = table[table["weights"] == "small CLIP"]
     assert list(trained["encoder"]) == ["small CLIP vision", "small CLIP text"]
@@ -88,12 +92,11 @@ def test_the_table_has_the_contracts_columns_and_a_row_for_every_seed(smoke):
 
 def test_histograms_share_edges_within_a_panel_and_integrate_to_one(smoke):
     for _, panel in smoke.tables["histograms"].groupby(["encoder", "weights", "input"]):
-        edges = [tuple(part["left"]) for _, part in panel.groupby(panel["seed"].fillna(-1))]
-        assert len(set(edges)) == 1
-        for _, part in panel.groupby(panel["seed"].fillna(-1)):
-            assert np.isclose(
-                (part["density"] * (part["right"] - part["left"])).sum(), 1, atol=0.01
-            )  # nine digits in the csv
+        seeds = [part for _, part in panel.groupby(panel["seed"].fillna(-1))]
+        assert len({tuple(part["left"]) for part in seeds}) == 1
+        for part in seeds:
+            area = (part["density"] * (part["right"] - part["left"])).sum()
+            assert np.isclose(area, 1, atol=0.01), "nine digits in the csv"
 
 
 def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
@@ -101,42 +104,49 @@ def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
     assert len(about["left_out"]) == 1
     assert "ResNet-18 with trained weights" in about["left_out"][0]
     names = [part["name"] for part in about["data"]]
-    assert names == ["scenes", "captions of scenes", "crops of two photographs", "captions of scenes", "noise", "noise"]
-    assert "scikit-learn" in about["data"][2]["source"]
-    assert len(about["comparisons"]) == 6
-    noise = [c for c in about["comparisons"] if c["on"].startswith("noise")]
-    assert all(isinstance(c["agrees"], bool) and "interval" in c["note"] for c in noise)
-    assert all(c["agrees"] is None for c in about["comparisons"] if c not in noise)
+    assert names == ["crops of two photographs", "captions of scenes", "noise", "noise", "scenes", "captions of scenes"]
+    assert "scikit-learn" in about["data"][0]["source"]
+    keys = [c["key"].removeprefix("figure_2a_mean_cosine.") for c in about["comparisons"]]
+    assert keys == ["random_real.resnet", "std.random_real.0", "random_noise.resnet", "std.random_noise.0"]
+    assert [c["agrees"] is None for c in about["comparisons"]] == [True, True, False, False]
+    assert [c["own"] for c in about["comparisons"]] == [False, False, True, True]
+    assert all(c["low"] <= c["ours"] <= c["high"] for c in about["comparisons"])
     assert (smoke.folder / "cosine_similarity.png").stat().st_size > 10_000
     assert (smoke.folder / "cosine_similarity.pdf").is_file()
 
 
-def test_ones_own_embeddings_make_a_column_each(tmp_path, rng):
+def test_rows_of_the_figure_say_what_they_hold(smoke):
+    figure = script.draw(smoke)
+    said = {text.get_text() for ax in figure.axes for text in ax.texts}
+    assert {"trained weights,\ngenerated scenes", "random weights,\nnoise"} <= said
+    assert "random weights,\nreal data, generated scenes" in said
+    plt.close(figure)
+
+
+def test_your_own_embeddings_make_a_column_each(tmp_path, rng):
     rows = rng.normal(size=(30, 8)) + 1
     Embeddings.of({"image": rows, "text": rows + rng.normal(size=rows.shape)}).save(tmp_path / "mine.npz")
-    run("--embeddings", str(tmp_path / "mine.npz"), "--output", str(tmp_path / "out"))
-    table = pd.read_csv(tmp_path / "out" / "cosine_similarity.csv")
-    assert list(table["encoder"]) == ["mine image", "mine text"]
-    assert np.isclose(table["mean"][0], geometry.mean_cosine(rows.astype(np.float32)), atol=1e-5)
-    about = json.loads((tmp_path / "out" / "cosine_similarity.json").read_text())
-    assert about["comparisons"] == []
-    assert about["data"][0]["path"] == "mine.npz"
+    record = run("--embeddings", str(tmp_path / "mine.npz"), "--output", str(tmp_path / "out"))
+    assert list(record.tables[""]["encoder"]) == ["mine image", "mine text"]
+    assert np.isclose(record.tables[""]["mean"][0], geometry.mean_cosine(rows.astype(np.float32)), atol=1e-5)
+    assert record.about["comparisons"] == []
+    assert record.about["data"][0]["path"] == str(tmp_path / "mine.npz")
 
 
-def test_functions_of_ones_own_join_the_figure(tmp_path, smoke):
+def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_counted_twice(tmp_path, smoke):
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
         "def towers():\n"
         "    images = lambda pictures: np.array([[p.width, 1.0, p.height % 7] for p in pictures])\n"
         "    return images, lambda texts: np.array([[len(t), 1.0] for t in texts])\n"
     )
-    run("--preset", "smoke", "--models", f"python:{tmp_path / 'mine.py'}:towers", "--output", str(tmp_path / "out"))
-    table = pd.read_csv(tmp_path / "out" / "cosine_similarity.csv")
+    models = (f"python:{tmp_path / 'mine.py'}:towers", "torchvision:resnet18", f"open_clip:{SMALL}")
+    table = run("--preset", "smoke", "--models", *models, "--output", str(tmp_path / "out")).tables[""]
     mine = table[table["encoder"].str.startswith("mine")]
     assert list(mine["encoder"]) == ["mine vision", "mine text"]
     assert list(mine["input"]) == ["crops of two photographs", "captions of scenes"]
     others = table[~table["encoder"].str.startswith("mine")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(others, pd.read_csv(smoke.folder / "cosine_similarity.csv"), rtol=1e-6)
+    pd.testing.assert_frame_equal(others, smoke.tables[""], rtol=1e-6, check_dtype=False)
 
 
 def test_photographs_and_captions_of_a_local_folder_replace_the_crops(tmp_path, smoke):
@@ -144,60 +154,38 @@ def test_photographs_and_captions_of_a_local_folder_replace_the_crops(tmp_path, 
     bad = folder / "val2017" / "000000000003.jpg"
     bad.write_bytes(bad.read_bytes()[:200])
     words = ("--preset", "smoke", "--images", "3", "--coco", str(folder), "--output", str(tmp_path / "out"))
-    run(*words)
-    record = records.load(tmp_path / "out", "cosine_similarity")
+    record = run(*words)
     real = record.tables[""].query("weights == 'random' and input != 'noise'")
     assert set(real["input"]) == {"MSCOCO val2017", "MSCOCO val2017 captions"}
     assert set(real.query("encoder == 'ResNet-18'")["n"]) == {2}
     (photographs,) = [part for part in record.about["data"] if part["name"] == "MSCOCO val2017"]
     assert len(photographs["skipped"]) == 1
     judged = [c["agrees"] for c in record.about["comparisons"] if c["on"].startswith("MSCOCO")]
-    assert judged == [None, None, None], "three photographs say nothing of five thousand"
+    assert judged == [None, None], "three photographs say nothing of five thousand"
 
 
-def test_means_on_the_papers_data_are_judged_from_thousands_of_inputs_on():
-    means = [0.66, 0.7, 0.68]
-    rows = {"row": "random_real", "encoder": script.TEXT, "input": "MSCOCO val2017 captions", "weights": "random"}
+def test_numbers_on_the_papers_data_are_judged_from_thousands_of_inputs_on():
+    about = {"row": "random_real", "encoder": script.TEXT, "input": "MSCOCO val2017 captions", "weights": "random"}
     for n, agrees in ((5000, True), (50, None)):
-        (one,) = script.compare(pd.DataFrame([{**rows, "mean": mean, "n": n} for mean in means]))
-        assert one.agrees is agrees
-    trained = {**rows, "row": "pretrained_real", "weights": "openai", "n": 5000}
+        rows = [{**about, "mean": mean, "std": mean / 9, "n": n} for mean in (0.66, 0.7, 0.68)]
+        mean, std = script.compare(pd.DataFrame(rows))
+        assert mean.agrees is std.agrees is agrees
+        assert (mean.key, std.key) == tuple(f"{script.KEY}.{key}" for key in
+                                            ("random_real.text_transformer", "std.random_real.2"))  # fmt: skip
+    trained = {**about, "row": "pretrained_real", "weights": "openai", "n": 5000, "std": 0.1}
     assert [script.compare(pd.DataFrame([{**trained, "mean": m}]))[0].agrees for m in (0.509, 0.6)] == [True, False]
 
 
-def test_the_default_columns_are_clip_as_released():
-    clip = open_clip_pair.load(script.PRESETS["paper"].model, seed=0, device="cpu")
-    assert clip.settings["quick_gelu"] is True
-
-
-def test_a_model_that_is_in_the_figure_already_is_not_counted_twice(tmp_path, smoke):
-    run(
-        "--preset",
-        "smoke",
-        "--models",
-        "torchvision:resnet18",
-        "open_clip:ViT-B-32-quickgelu",
-        "--output",
-        str(tmp_path),
-    )
-    again = pd.read_csv(tmp_path / "cosine_similarity.csv")
-    pd.testing.assert_frame_equal(again, pd.read_csv(smoke.folder / "cosine_similarity.csv"), rtol=1e-6)
-
-
 def test_two_trained_tags_of_one_model_are_two_columns(tmp_path, smoke, monkeypatch):
-    from util.encoders import resnet
-
     untrained = resnet.load
     monkeypatch.setattr(
         resnet, "load", lambda name, tag, seed, device: untrained(name, None, len(tag or "") or seed, device)
     )
     names = ("torchvision:resnet18:ONE", "torchvision:resnet18:OTHER")
-    run("--preset", "smoke", "--models", *names, "--output", str(tmp_path))
-    table = pd.read_csv(tmp_path / "cosine_similarity.csv")
-    trained = table[table["weights"].isin(("ONE", "OTHER"))]
+    record = run("--preset", "smoke", "--models", *names, "--output", str(tmp_path))
+    trained = record.tables[""][record.tables[""]["weights"].isin(("ONE", "OTHER"))]
     assert list(trained["encoder"]) == ["ResNet-18", "ResNet-18 (OTHER)"]
     assert trained["mean"].nunique() == 2
-    record = records.load(tmp_path, "cosine_similarity")
     assert record.about["left_out"] == []
     assert record.about["results"]["encoders"]["ResNet-18 (OTHER), trained"]["tag"] == "OTHER"
 
@@ -228,7 +216,15 @@ def test_without_a_network_the_paper_preset_names_what_it_lacks(tmp_path, monkey
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))
-    run("--preset", "paper", "--seeds", "2", "--noise", "2", "3", "--output", str(tmp_path / "out"))
-    record = records.load(tmp_path / "out", "cosine_similarity")
+    words = ("--preset", "paper", "--model", SMALL, "--seeds", "2", "--noise", "2", "3")
+    record = run(*words, "--output", str(tmp_path / "out"))
     assert set(record.tables[""]["input"]) == {"noise"}
     assert "real data" in " ".join(record.about["left_out"])
+
+
+def test_panels_a_and_c_share_inputs_and_take_the_papers_seeds():
+    other = scripts.load("Figure_2_Cone_Effect/initializations.py").PRESETS
+    for preset in script.PRESETS:
+        for option in ("images", "captions", "noise", "model", "pixels", "precision", "seed"):
+            assert getattr(script.PRESETS[preset], option) == getattr(other[preset], option)
+    assert other["embedded"].seeds == other["paper"].seeds == encoder_options.PAPER_SEEDS == 25

@@ -19,7 +19,7 @@ FILES = {f"depth{end}" for end in (".csv", ".json", ".png", ".pdf", "_summary.cs
 def smoke(tmp_path_factory):
     """The smoke preset, run once: the paper's width and batch, three layers, three seeds."""
     folder = tmp_path_factory.mktemp("depth") / "out"
-    script.main(replace(script.PRESETS["smoke"], output=folder))
+    script.run(replace(script.PRESETS["smoke"], output=folder))
     return folder
 
 
@@ -45,13 +45,14 @@ def test_the_table_holds_what_the_networks_give(smoke):
 
 
 def test_the_published_values_stand_beside_ours(smoke):
-    record, theirs = records.load(smoke, "depth"), published.values()["figure_2b"]["relu_bias"]
+    record, theirs = records.load(smoke, "depth"), published.numbers("figure_2b.relu_bias.")
     table = record.tables[""].query("activation == 'relu' and bias")
     for layers, row in enumerate(record.about["comparisons"]):
         ours = table.query("layers == @layers")["mean_cosine_with_self"]
         low, high = statistics.prediction_interval(ours)
-        assert row["published"] == theirs[str(layers)] and row["ours"] == pytest.approx(ours.mean())
-        assert row["agrees"] is (low <= row["published"] <= high) and f"{low:.4f} to {high:.4f}" in row["note"]
+        assert row["key"] == f"figure_2b.relu_bias.{layers}" and row["published"] == theirs[row["key"]].value
+        assert (row["ours"], row["low"], row["high"]) == pytest.approx((ours.mean(), low, high))
+        assert row["agrees"] is (low <= row["published"] <= high)
     assert len(record.about["comparisons"]) == 4
 
 
@@ -79,19 +80,19 @@ def test_the_summary_is_the_mean_and_range_after_the_last_layer(smoke):
 
 
 def test_the_same_seed_gives_the_same_files_and_another_other_numbers(tmp_path):
-    script.main(small(tmp_path))
+    script.run(small(tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"}
-    script.main(small(tmp_path))
+    script.run(small(tmp_path))
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    other = script.measure(small(tmp_path, seed=5), "cpu")
+    other = script.measure(small(tmp_path, seed=5), "cpu").tables[""]
     assert other["seed"].unique().tolist() == [5, 6, 7]
     first = pd.read_csv(tmp_path / "depth.csv").query("layers == 1")["mean_cosine"]
     assert not set(other.query("layers == 1")["mean_cosine"].round(7)) & set(first.round(7))
 
 
 def test_all_activations_without_biases_leave_the_published_curve_out(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(script.figures, "save", lambda figure, *_: plt.close(figure))
-    script.main(small(tmp_path, activations=("all",), bias="without", layers=2))
+    monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
+    script.run(small(tmp_path, activations=("all",), bias="without", layers=2))
     record = records.load(tmp_path, "depth")
     assert record.tables[""]["activation"].unique().tolist() == list(cone.ACTIVATIONS)
     assert not record.tables[""]["bias"].any() and record.tables["published"].empty
@@ -113,22 +114,22 @@ def test_all_activations_without_biases_leave_the_published_curve_out(tmp_path, 
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, words, said):
     words = ["--preset", "smoke", "--output", str(tmp_path / "out"), *words]
     with pytest.raises(SystemExit) as ended:
-        script.cli.run(lambda: script.main(script.cli.parse(script.PRESETS, "", words)))
+        script.cli.run(lambda: script.run(script.cli.parse(script.PRESETS, "", words)))
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
     assert not (tmp_path / "out").exists()
 
 
 def test_a_disk_that_fails_while_drawing_leaves_the_old_results(tmp_path, monkeypatch):
-    script.main(small(tmp_path / "out"))
+    script.run(small(tmp_path / "out"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(script.figures, "save", full_disk)
+    monkeypatch.setattr("util.figures.save", full_disk)
     with pytest.raises(UserError, match="No space left"):
-        script.main(small(tmp_path / "out", seed=9))
+        script.run(small(tmp_path / "out", seed=9))
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 import scripts
-from util import UserError, cli
-from util import records as record_files
+from util import UserError, cli, published
 from util.numerics import reduction
 
 script = scripts.load("Figure_2_Cone_Effect/initializations.py")
+VISION = "ViT-S-32-alt vision"
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 
 def run(*words):
-    script.main(cli.parse(script.PRESETS, "", words))
+    return script.run(cli.parse(script.PRESETS, "", words))
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,7 @@ def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODALITY_GAP_DATA", str(tmp_path_factory.getbasetemp() / "cone_cache"))
-        run("--preset", "smoke", "--output", str(folder))
-    return record_files.load(folder, "initializations")
+        return run("--preset", "smoke", "--output", str(folder))
 
 
 def test_tables_have_the_contracts_columns_and_every_encoder_on_both_inputs(smoke):
@@ -36,7 +35,7 @@ def test_tables_have_the_contracts_columns_and_every_encoder_on_both_inputs(smok
     assert list(table.columns)[:7] == wanted
     assert list(points.columns) == ["encoder", "input", "seed", "item", "method", "x", "y"]
     assert table.groupby("encoder")["input"].nunique().eq(2).all()
-    assert set(table["encoder"]) == {"ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text", "MLP"}
+    assert set(table["encoder"]) == {"ResNet-18", VISION, VISION.replace("vision", "text"), "MLP"}
     counts = points.groupby(["encoder", "input", "method"]).size().unstack()
     assert (counts["umap"] == counts["pca"]).all()
     expected = table.set_index(["encoder", "input"])[["n_seeds", "n"]].prod(axis=1)
@@ -47,34 +46,41 @@ def test_seeds_have_different_cones(smoke):
     table = smoke.tables[""]
     assert (table["within_cosine"] > table["between_cosine"] + 0.1).all()
     noise = table[table["input"] == "noise"].set_index("encoder")
-    assert noise["within_cosine"]["CLIP ViT-B/32 vision"] > 0.9
-    assert abs(noise["between_cosine"]["CLIP ViT-B/32 vision"]) < 0.1
+    assert noise["within_cosine"][VISION] > 0.9
+    assert abs(noise["between_cosine"][VISION]) < 0.1
     assert noise["explained_by_seed"]["ResNet-18"] > 0.99
     assert smoke.about["results"]["least_within_minus_between"] > 0.1
 
 
 def test_the_same_run_gives_the_same_pictures_and_numbers(smoke, tmp_path):
-    run("--preset", "smoke", "--output", str(tmp_path))
-    for what in ("", "_points", "_spectrum"):
-        first, again = (pd.read_csv(f / f"initializations{what}.csv") for f in (smoke.folder, tmp_path))
-        pd.testing.assert_frame_equal(first, again, check_exact=True)
+    """With fewer points in the pictures than the numbers use, which move no number."""
+    first, again = (run("--preset", "smoke", "--points", "2", "--output", str(tmp_path / name)) for name in "ab")
+    for what, table in first.tables.items():
+        pd.testing.assert_frame_equal(table, again.tables[what], check_exact=True)
     for picture in ("initializations.png", "initializations_pca.png"):
-        assert (tmp_path / picture).read_bytes() == (smoke.folder / picture).read_bytes()
+        assert (first.folder / picture).read_bytes() == (again.folder / picture).read_bytes()
+    assert first.tables["points"].groupby(["encoder", "input", "method", "seed"]).size().eq(2).all()
+    pd.testing.assert_frame_equal(first.tables[""], smoke.tables[""], rtol=1e-6)
 
 
-def test_the_pictures_may_show_fewer_points_than_the_numbers_use(smoke, tmp_path):
-    run("--preset", "smoke", "--points", "2", "--output", str(tmp_path))
-    points = pd.read_csv(tmp_path / "initializations_points.csv")
-    assert points.groupby(["encoder", "input", "method", "seed"]).size().eq(2).all()
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "initializations.csv"), smoke.tables[""], rtol=1e-6)
-
-
-def test_the_embedded_presets_share_inputs_with_the_cosines_and_keep_25_seeds():
-    cosines = scripts.load("Figure_2_Cone_Effect/cosine_similarity.py").PRESETS
-    for preset in ("embedded", "paper", "smoke"):
-        for option in ("images", "captions", "noise", "model", "pixels", "precision", "seed"):
-            assert getattr(script.PRESETS[preset], option) == getattr(cosines[preset], option)
-    assert script.PRESETS["embedded"].seeds == script.PRESETS["paper"].seeds == 25
+@pytest.mark.parametrize(
+    ("name", "n", "seeds", "judged"),
+    [
+        ("MSCOCO val2017", 5000, 25, True),
+        ("MSCOCO val2017", 8, 25, False),
+        ("MSCOCO val2017", 5000, 10, False),
+        ("noise", 5000, 25, False),
+    ],
+)
+def test_every_component_stands_beside_the_published_one_and_is_judged_on_the_papers_data_alone(name, n, seeds, judged):
+    theirs = list(published.numbers(script.KEY).values())
+    about = {"encoder": script.VISION, "input": name}
+    ours = [number.value + (0.002 if k else 0.02) for k, number in enumerate(theirs)]
+    spectrum = pd.DataFrame({**about, "component": range(1, 11), "explained_variance_ratio": ours})
+    found = script.compare(spectrum, pd.DataFrame([{**about, "n": n, "n_seeds": seeds}]))
+    assert [c.key for c in found] == [number.key for number in theirs]
+    assert [c.agrees for c in found] == ([False] + [True] * 9 if judged else [None] * 10)
+    assert all(c.own is judged for c in found)
 
 
 def test_the_spectrum_is_of_all_rows_and_sums_to_at_most_one(smoke):

@@ -19,12 +19,13 @@ import sys
 sys.path.append("Figure_2_Cone_Effect")
 MODULES = ["geometry", "measures", "contrastive", "cone", "variance", "training.losses"]
 MODULES += [f"numerics.{name}" for name in ("moments", "cosines", "reduction", "statistics", "procrustes")]
-with install_import_hook([*(f"util.{name}" for name in MODULES), "theorem_trials"], "beartype.beartype"):
+with install_import_hook([*(f"util.{name}" for name in MODULES), "theorem_1", "theorem_2"], "beartype.beartype"):
     import numpy as np
     import torch
     from util import cone, contrastive, geometry, measures, variance
     from util.numerics import moments, procrustes, reduction, statistics
-    import theorem_trials as theorems
+    import theorem_1
+    import theorem_2
 
 rng = np.random.default_rng(0)
 x = geometry.unit_rows(rng.normal(size=(30, 8)).astype(np.float32) + 0.5)
@@ -61,12 +62,12 @@ for h in (rng.normal(size=(3, 4, 5)), torch.ones(3, 4, 5).cumsum(0) + torch.eye(
     assert variance.seed_fractions_left_out(h).shape == (3,)
 assert statistics.clopper_pearson(np.array([[1, 2]]), 5)[0].shape == (1, 2)
 assert len(statistics.prediction_interval([1.0, 2.0])) == len(statistics.jackknife_interval(0.5, rng.normal(size=4)))
-raised = theorems.raise_cosines([0.5, 0.9], [1.0, 2.0], [1.0, 1.0], widest=128, trials=3)
+raised = theorem_1.raise_cosines([0.5, 0.9], [1.0, 2.0], [1.0, 1.0], widest=128, trials=3)
 assert raised.raised.shape == raised.excess_error.shape == (2, 5) and raised.excess_by_batch.shape == (3, 2, 5)
-theorems.decay_slope(raised)
-assert theorems.equal_cosines(4, 0.5).shape == (4, 5)
-assert theorems.one_layer(0.5, relu=True, bias=False, seeds=3, items=4, width=8).left_out.shape == (3,)
-assert len(theorems.by_depth(layers=2, seeds=3, items=4, width=16)[True]) == 2
+theorem_1.decay_slope(raised)
+assert theorem_2.equal_cosines(4, 0.5).shape == (4, 5)
+assert theorem_2.one_layer(0.5, relu=True, bias=False, seeds=3, items=4, width=8).left_out.shape == (3,)
+assert len(theorem_2.by_depth(layers=2, seeds=3, items=4, width=16)[True]) == 2
 
 try:
     contrastive.SweepLosses  # the hook is at work: a shape that contradicts an annotation is an error

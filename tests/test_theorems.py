@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import _relu_kernel
-import arc_cosine
-import test_variance
-import theorem_trials as theorems
+import theorem_1
+import theorem_2
 from util import UserError, cone
 from util.numerics import statistics
 
@@ -52,14 +51,30 @@ def after_relu(rng, u, v, d_out, trials):
         return (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
 
 
+def seed_share(h):
+    """Share of the seeds (s, i, d) by two-way analysis of variance, written out."""
+    seeds, items, _ = h.shape
+    grand, by_seed, by_item = h.mean((0, 1)), h.mean(1), h.mean(0)
+    rest = ((h - by_seed[:, None] - by_item + grand) ** 2).sum() / ((seeds - 1) * (items - 1))
+    first = ((by_seed - grand) ** 2).sum() / (seeds - 1) - rest / items
+    second = ((by_item - grand) ** 2).sum() / (items - 1) - rest / seeds
+    return first / (first + second + rest)
+
+
+def mean_cosine(rows):
+    """Mean over the seeds of the mean cosine of different rows (s, i, d)."""
+    unit = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.einsum("sid,sjd->sij", unit, unit)[:, ~np.eye(rows.shape[1], dtype=bool)].mean()
+
+
 def vectors(cosine, ratio, norm):
     """u and v in three dimensions."""
     return np.array([cosine, math.sqrt(1 - cosine**2), 0]) * ratio * norm, np.array([norm, 0.0, 0])
 
 
 def test_the_arc_cosine_kernel_by_hand():
-    assert arc_cosine.arc_cosine_kernel(np.array([1.0, 0.0, -1.0])) == pytest.approx([1, 1 / math.pi, 0])
-    assert arc_cosine.arc_cosine_kernel(0.5) == pytest.approx((math.sqrt(0.75) + math.pi / 3) / math.pi)
+    assert theorem_1.arc_cosine_kernel(np.array([1.0, 0.0, -1.0])) == pytest.approx([1, 1 / math.pi, 0])
+    assert theorem_1.arc_cosine_kernel(0.5) == pytest.approx((math.sqrt(0.75) + math.pi / 3) / math.pi)
 
 
 @pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.5, 0.95, 0.999])
@@ -67,31 +82,31 @@ def test_the_kernel_and_the_spread_are_the_moments(rho):
     kappa = 2 * expectation(lambda x, y: x * y, rho)
     both = expectation(lambda x, y: (2 * x * y - kappa * (x**2 + y**2)) ** 2, rho)
     one = kappa**2 * (1.5 - expectation(lambda x, y: x**4, rho))  # where only one of the two is positive, twice
-    assert arc_cosine.arc_cosine_kernel(rho) == pytest.approx(kappa, abs=1e-8)
-    assert arc_cosine.cosine_spread(rho) ** 2 == pytest.approx(both + 2 * one, abs=1e-7)
+    assert theorem_1.arc_cosine_kernel(rho) == pytest.approx(kappa, abs=1e-8)
+    assert theorem_1.cosine_spread(rho) ** 2 == pytest.approx(both + 2 * one, abs=1e-7)
 
 
 @given(CORRELATIONS, st.floats(0.05, 20), st.floats(0, 20))
 def test_the_kernel_lies_above_and_a_swap_of_the_vectors_changes_nothing(cosine, ratio, norm):
-    rho = arc_cosine.preactivation_correlation(cosine, ratio, norm)
-    assert rho == pytest.approx(arc_cosine.preactivation_correlation(cosine, 1 / ratio, ratio * norm))
-    assert -1 <= rho <= 1 and (arc_cosine.arc_cosine_kernel(rho) > rho or rho > 1 - 1e-9)
-    if cosine < arc_cosine.largest_cosine(ratio):
+    rho = theorem_1.preactivation_correlation(cosine, ratio, norm)
+    assert rho == pytest.approx(theorem_1.preactivation_correlation(cosine, 1 / ratio, ratio * norm))
+    assert -1 <= rho <= 1 and (theorem_1.arc_cosine_kernel(rho) > rho or rho > 1 - 1e-9)
+    if cosine < theorem_1.largest_cosine(ratio):
         assert rho >= cosine - 1e-12  # why the condition suffices
 
 
 def test_the_condition_and_the_correlation_by_hand():
-    assert arc_cosine.largest_cosine(1.0) == 1 and arc_cosine.largest_cosine(2.0) == pytest.approx(0.8)
+    assert theorem_1.largest_cosine(1.0) == 1 and theorem_1.largest_cosine(2.0) == pytest.approx(0.8)
     u, v = vectors(0.6, 2.0, 1.5)
     expected = (u @ v + 1) / math.sqrt((u @ u + 1) * (v @ v + 1))
-    assert arc_cosine.preactivation_correlation(0.6, 2.0, 1.5) == pytest.approx(expected)
+    assert theorem_1.preactivation_correlation(0.6, 2.0, 1.5) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     "relu_, bias, at_half", [(False, False, 0.5), (False, True, 0.75), (True, False, 0.4264), (True, True, 0.6890)]
 )
 def test_the_share_of_one_layer_by_hand(relu_, bias, at_half):
-    share = arc_cosine.seed_share(np.array([0.0, 0.5, 1.0]), relu=relu_, bias=bias)
+    share = theorem_2.seed_share(np.array([0.0, 0.5, 1.0]), relu=relu_, bias=bias)
     assert share[1:] == pytest.approx([at_half, 1], abs=5e-5)
     if not bias:
         assert share[0] == pytest.approx(0)
@@ -102,7 +117,7 @@ def test_the_kernel_counts_as_the_definition_does(rng):
     first, second = rng.normal(size=(2, 3, 8, 4)).astype(np.float32)
     first[0, :, 2] = -1  # the third layer of width 8 in the first trial gives zero for u
     rho, cosine = np.array([0.3, 0.8]), np.array([-0.5, 0.6])
-    limit = arc_cosine.arc_cosine_kernel(rho)
+    limit = theorem_1.arc_cosine_kernel(rho)
     raised, sums, squares = np.zeros((2, 3), np.int64), np.zeros((2, 3)), np.zeros((2, 3))
     _relu_kernel.add_outcomes(first, second, rho, cosine, limit, raised, sums, squares)
     for cell in range(2):
@@ -121,7 +136,7 @@ def test_the_kernel_counts_as_the_definition_does(rng):
 def test_the_exact_joint_distribution_is_that_of_real_layers(rng, cell):
     after = after_relu(rng, *vectors(*cell), d_out=16, trials=20_000)
     direct = (after > cell[0]).sum()  # NaN, an all-zero output, is not raised
-    result = theorems.raise_cosines(*([value] for value in cell), widest=16, trials=20_000)
+    result = theorem_1.raise_cosines(*([value] for value in cell), widest=16, trials=20_000)
     assert stats.fisher_exact([[direct, 20_000 - direct], [n := result.raised[0, 1], 20_000 - n]]).pvalue > 1e-3
     mean, error = np.nan_to_num(after).mean(), np.nan_to_num(after).std() / math.sqrt(20_000)
     assert result.limit[0] + result.excess[0, 1] == pytest.approx(mean, abs=4 * (error + result.excess_error[0, 1]))
@@ -129,8 +144,8 @@ def test_the_exact_joint_distribution_is_that_of_real_layers(rng, cell):
 
 def test_the_mean_cosine_approaches_its_limit_as_one_over_the_width():
     cells = np.array([(0.5, 1.0, 4.0), (0.9, 1.5, 1.0), (0.75, 4.0, 1.0), (-0.5, 2.0, 16.0)]).T
-    result = theorems.raise_cosines(*cells, widest=2048, trials=600, seed=4)
-    slope, error = theorems.decay_slope(result)
+    result = theorem_1.raise_cosines(*cells, widest=2048, trials=600, seed=4)
+    slope, error = theorem_1.decay_slope(result)
     assert slope == pytest.approx(-1, abs=max(0.04, 4 * error)) and 0 < error < 0.05
     assert result.excess_by_batch.mean(0) == pytest.approx(result.excess, abs=1e-12)
     assert result.n_trials.tolist() == [600 * 256 >> level for level in range(9)]
@@ -138,10 +153,10 @@ def test_the_mean_cosine_approaches_its_limit_as_one_over_the_width():
 
 def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
     """Outside the condition, at r = 4: raised at |v| = 1/4 and 4, but not at 1, at cosine 0.75."""
-    result = theorems.raise_cosines([0.75] * 3, [4.0] * 3, [0.25, 1.0, 4.0], widest=4096, trials=200)
+    result = theorem_1.raise_cosines([0.75] * 3, [4.0] * 3, [0.25, 1.0, 4.0], widest=4096, trials=200)
     assert (result.limit > 0.75).tolist() == [True, False, True]
     assert (result.raised[:, -1] > 100).tolist() == [True, False, True]
-    spread = arc_cosine.cosine_spread(arc_cosine.preactivation_correlation(0.75, 4.0, 1.0))
+    spread = theorem_1.cosine_spread(theorem_1.preactivation_correlation(0.75, 4.0, 1.0))
     normal = stats.norm.cdf(math.sqrt(4096) * (result.limit[1] - 0.75) / spread)
     low, high = statistics.clopper_pearson(result.raised[1, -1], 200, 0.999)
     assert low <= normal <= high
@@ -149,38 +164,38 @@ def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
 
 def test_experiments_repeat_by_seed_and_touch_no_global_generator():
     numpy_before, torch_before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
-    runs = [theorems.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=50, seed=s) for s in (0, 0, 1)]
+    runs = [theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=50, seed=s) for s in (0, 0, 1)]
     assert np.array_equal(runs[0].excess, runs[1].excess) and not np.array_equal(runs[0].excess, runs[2].excess)
-    shares = [theorems.one_layer(0.5, relu=True, bias=True, seeds=4, items=5, width=8, seed=s) for s in (0, 0, 1)]
+    shares = [theorem_2.one_layer(0.5, relu=True, bias=True, seeds=4, items=5, width=8, seed=s) for s in (0, 0, 1)]
     assert shares[0].share == shares[1].share != shares[2].share
-    theorems.by_depth(layers=2, seeds=3, items=4, width=16)
+    theorem_2.by_depth(layers=2, seeds=3, items=4, width=16)
     assert np.random.get_state()[1].tolist() == numpy_before  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
 
 
 @given(st.floats(0, 1), st.integers(2, 9))
 def test_inputs_of_equal_cosines_have_them(cosine, items):
-    x = theorems.equal_cosines(items, cosine).numpy()
+    x = theorem_2.equal_cosines(items, cosine).numpy()
     assert x @ x.T == pytest.approx(cosine + (1 - cosine) * np.eye(items), abs=1e-12)
 
 
 @pytest.mark.parametrize("relu_, bias", [(False, True), (False, False), (True, True), (True, False)])
 @pytest.mark.parametrize("cosine", [0.0, 0.5, 0.9])
 def test_one_layer_has_the_share_of_the_closed_form(relu_, bias, cosine):
-    found = theorems.one_layer(cosine, relu=relu_, bias=bias, seeds=40, items=30, width=128, seed=7)
+    found = theorem_2.one_layer(cosine, relu=relu_, bias=bias, seeds=40, items=30, width=128, seed=7)
     low, high = statistics.jackknife_interval(found.share, found.left_out, confidence=0.9999)
     assert low <= found.expected <= high and high - low < 0.12
-    assert found.expected == arc_cosine.seed_share(cosine, relu=relu_, bias=bias)
+    assert found.expected == theorem_2.seed_share(cosine, relu=relu_, bias=bias)
 
 
 def test_after_relu_without_a_bias_the_share_is_below_the_cosine():
-    found = theorems.one_layer(0.5, relu=True, bias=False, seeds=60, items=40, width=256)
+    found = theorem_2.one_layer(0.5, relu=True, bias=False, seeds=60, items=40, width=256)
     assert found.share == pytest.approx(0.43, abs=0.015)
     assert statistics.jackknife_interval(found.share, found.left_out, confidence=0.999)[1] < 0.5
 
 
 def test_the_share_by_depth_is_that_of_networks_written_out():
-    found = theorems.by_depth(layers=3, seeds=4, items=6, width=32, seed=2)
+    found = theorem_2.by_depth(layers=3, seeds=4, items=6, width=32, seed=2)
     x = {key: np.repeat(cone.draw_inputs(6, 32, 2).double().numpy()[None], 4, 0) for key in (True, False)}
     for layer in range(3):
         drawn = [cone.draw_layer(32, 2 + k, layer + 1) for k in range(4)]
@@ -190,14 +205,14 @@ def test_the_share_by_depth_is_that_of_networks_written_out():
             h, share = rows @ w.transpose(0, 2, 1) + b[:, None], found[unit][layer]
             gram = np.einsum("sid,sjd->sij", rows, rows)
             pairs, own = gram[:, ~np.eye(6, dtype=bool)].mean(), np.einsum("sii->si", gram).mean()
-            assert share.share == pytest.approx(test_variance.by_definition(h)[2], abs=1e-5)
+            assert share.share == pytest.approx(seed_share(h), abs=1e-5)
             assert share.expected == pytest.approx((pairs + 1) / (own + 1), abs=1e-5)
-            assert share.cosine == pytest.approx(test_variance.by_definition(rows)[0], abs=1e-5)
+            assert share.cosine == pytest.approx(mean_cosine(rows), abs=1e-5)
             x[unit] = relu(h)
 
 
 def test_by_depth_the_share_is_above_the_average_cosine_and_near_its_closed_form():
-    found = theorems.by_depth(layers=6, seeds=30, items=24, width=128, seed=0)
+    found = theorem_2.by_depth(layers=6, seeds=30, items=24, width=128, seed=0)
     for share in found[True]:
         low, high = statistics.jackknife_interval(share.share, share.left_out, confidence=0.9999)
         assert low <= share.expected <= high and share.share >= share.cosine
@@ -207,19 +222,16 @@ def test_by_depth_the_share_is_above_the_average_cosine_and_near_its_closed_form
 @pytest.mark.parametrize(
     "call, said",
     [
-        (lambda: theorems.raise_cosines([1.5], [1.0], [1.0]), "cosine must be from -1 to 1, not 1.5"),
-        (lambda: theorems.raise_cosines([0.5], [0.0], [1.0]), "norm ratio must be"),
-        (lambda: theorems.raise_cosines([0.5], [1.0], [-1.0]), "norm must be"),
-        (lambda: theorems.raise_cosines([0.5, 0.6], [1.0], [1.0]), "there are 2, 1, 1"),
-        (lambda: theorems.raise_cosines([math.nan], [1.0], [1.0]), "finite"),
-        (lambda: theorems.raise_cosines([0.5], [1.0], [1.0], widest=100), "power of two"),
-        (lambda: theorems.raise_cosines([0.5], [1.0], [1.0], trials=0), "trials must be"),
-        (lambda: theorems.equal_cosines(3, -0.1), "from 0 to 1"),
-        (lambda: theorems.one_layer(0.5, relu=True, bias=True, seeds=2), "seeds must be"),
-        (lambda: theorems.one_layer(0.5, relu=True, bias=True, items=1), "items must be"),
-        (lambda: theorems.by_depth(layers=0), "layers must be"),
-        (lambda: theorems.by_depth(seeds=2), "seeds must be"),
-        (lambda: theorems.by_depth(seeds=3, items=9, width=1, layers=3), "row . is zero"),
+        (lambda: theorem_1.raise_cosines([1.5], [1.0], [1.0]), "cosine must be from -1 to 1, not 1.5"),
+        (lambda: theorem_1.raise_cosines([0.5], [0.0], [1.0]), "norm ratio must be"),
+        (lambda: theorem_1.raise_cosines([0.5], [1.0], [-1.0]), "norm must be"),
+        (lambda: theorem_1.raise_cosines([math.nan], [1.0], [1.0]), "finite"),
+        (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=100), "power of two"),
+        (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], trials=0), "trials must be"),
+        (lambda: theorem_2.equal_cosines(3, -0.1), "from 0 to 1"),
+        (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, seeds=2), "at least 3 seeds"),
+        (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, items=1), "items must be"),
+        (lambda: theorem_2.by_depth(seeds=3, items=9, width=1, layers=3), "row . is zero"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, said):
@@ -228,4 +240,4 @@ def test_what_makes_no_sense_is_refused(call, said):
 
 
 def test_too_few_trials_give_no_slope():
-    assert theorems.decay_slope(theorems.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=1)) is None
+    assert theorem_1.decay_slope(theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=1)) is None
