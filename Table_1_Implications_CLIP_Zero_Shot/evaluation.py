@@ -72,28 +72,21 @@ class Evaluated:
 
 
 def evaluate(task: EmbeddedTask, protocol: Protocol) -> Evaluated:
-    """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
-
-    An error names the data set.
-    """
-    try:
-        return _evaluated(task, protocol)
-    except UserError as error:
-        said = str(error)
-        raise UserError(said if said.startswith(f"{task.dataset}: ") else f"{task.dataset}: {said}") from error
-
-
-def _evaluated(task: EmbeddedTask, protocol: Protocol) -> Evaluated:
-    halves = selection.halves(len(task.images), None if task.is_retrieval else task.labels, protocol.seed)
-    parts = [np.arange(len(task.images)), *halves]
+    """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen."""
     curves, table = [], []
-    for name in ("task", "captions") if task.caption_gap is not None else ("task",):
-        for side in protocol.sides:
-            about = {"dataset": task.dataset, "gap_direction": name, "model": task.model, "side": side}
-            sweeps, gaps = _along(task, name, parts, protocol.shifts, side)
-            curves += _curves(about, task, sweeps, gaps, parts, protocol)
-            table += _rows(about, task, sweeps, gaps, parts, protocol)
-    return Evaluated(_ordered(curves, CURVE_COLUMNS), _ordered(table, TABLE_COLUMNS), gaps_of(task))
+    try:
+        halves = selection.halves(len(task.images), None if task.is_retrieval else task.labels, protocol.seed)
+        parts = [np.arange(len(task.images)), *halves]
+        for name in ("task", "captions") if task.caption_gap is not None else ("task",):
+            for side in protocol.sides:
+                about = {"dataset": task.dataset, "gap_direction": name, "model": task.model, "side": side}
+                sweeps, gaps = _along(task, name, parts, protocol.shifts, side)
+                curves += _curves(about, task, sweeps, gaps, parts, protocol)
+                table += _rows(about, task, sweeps, gaps, parts, protocol)
+    except UserError as error:
+        raise UserError(f"{task.dataset}: {str(error).removeprefix(f'{task.dataset}: ')}") from error
+    curves = pd.concat([frame[list(CURVE_COLUMNS)] for frame in curves], ignore_index=True)
+    return Evaluated(curves, pd.DataFrame(table)[list(TABLE_COLUMNS)], gaps_of(task))
 
 
 def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Swept:
@@ -105,12 +98,15 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
     if task.is_retrieval:
         found = shifted.retrieve(*given, task.labels, shifts, direction, side)
         together = task.labels if len(task.texts) > len(task.images) else None
-        both = {IMAGE_TO_TEXT: (found.image_ranks, None), TEXT_TO_IMAGE: (found.text_ranks, together)}
-        return Swept({f"{way} recall@{k}": _first(*ranks, k) for way, ranks in both.items() for k in RECALLS})
+        ways = ((IMAGE_TO_TEXT, found.image_ranks, None), (TEXT_TO_IMAGE, found.text_ranks, together))
+        hits = {
+            f"{way} recall@{k}": Outcomes.of_hits(ranks < k, groups) for way, ranks, groups in ways for k in RECALLS
+        }
+        return Swept(hits)
     found, classes = shifted.classify(*given, task.labels, shifts, direction, side), len(task.texts)
     top = (1, 5) if classes > 5 else (1,)
     recall = metrics.mean_per_class_recall(found.predicted, task.labels, classes)
-    return Swept({f"top-{k}": _first(found.ranks, None, k) for k in top}, recall)
+    return Swept({f"top-{k}": Outcomes.of_hits(found.ranks < k) for k in top}, recall)
 
 
 def gaps_of(task: EmbeddedTask) -> dict:
@@ -188,10 +184,6 @@ def best_shift(task: EmbeddedTask, table: pd.DataFrame, settings: cli.Common) ->
     return interventions.Shift.fit(task.images, task.texts, float(test["shift"]), along, side, about)
 
 
-def _first(ranks: Int[np.ndarray, "s n"], groups: Int[np.ndarray, "n"] | None, k: int) -> Hits:
-    return Outcomes.of_hits(ranks < k, groups)
-
-
 def _along(task: EmbeddedTask, name: str, parts: Sequence, shifts, side: Side) -> tuple[list[Swept], list[np.ndarray]]:
     """The sweeps, and the signed gap distances of each part, along a direction: a part's own, or the captions'."""
     mine = [_part(task, rows) for rows in parts]
@@ -242,7 +234,7 @@ def _interval(outcomes: Outcomes, protocol: Protocol) -> tuple[np.ndarray, np.nd
     return tuple(np.quantile(drawn, (0.025, 0.975), axis=0))
 
 
-def _rows(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
+def _rows(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Protocol) -> list[dict]:
     """The shift chosen on all items, and on each half for the other."""
     rows = []
     for metric in HEADLINES[task.metric]:
@@ -259,29 +251,19 @@ def _rows(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Pro
     return rows
 
 
-def _row(about: Mapping, task: EmbeddedTask, metric: str, name: str, chosen: selection.Selected) -> pd.DataFrame:
-    values = {column: getattr(chosen, column) for column in FROM_SELECTED}
+def _row(about: Mapping, task: EmbeddedTask, metric: str, name: str, chosen: selection.Selected) -> dict:
     halves = chosen.shifts if name == "held_out" else (np.nan, np.nan)
     more = {"metric": metric, "selection": name, "group": task.group, "chance": task.chance}
-    more |= {"discordant": np.nan if chosen.discordant is None else chosen.discordant}
-    more |= {"p_value_scaled": np.nan if chosen.p_value_scaled is None else chosen.p_value_scaled}
     more |= {"shift_first_half": halves[0], "shift_second_half": halves[1]}
-    return pd.DataFrame([{**about, **values, **more}])
-
-
-def _ordered(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    return pd.concat([frame[list(columns)] for frame in frames], ignore_index=True)
+    return {**about, **{key: np.nan if value is None else value for key, value in vars(chosen).items()}, **more}
 
 
 CURVE_COLUMNS = (
     "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
     "value_low", "value_high", "n",
 )  # fmt: skip
-FROM_SELECTED = (
-    "default", "modified", "ci_low", "ci_high", "p_value", "shift", "direction",
-    "n", "default_low", "default_high", "gain", "gain_low", "gain_high",
-)  # fmt: skip
 TABLE_COLUMNS = (
-    "dataset", "metric", "gap_direction", "selection", *FROM_SELECTED[:7], "model", "side",
-    "group", "n", "chance", *FROM_SELECTED[8:], "discordant", "shift_first_half", "shift_second_half", "p_value_scaled",
+    "dataset", "metric", "gap_direction", "selection", "default", "modified", "ci_low", "ci_high", "p_value", "shift",
+    "direction", "model", "side", "group", "n", "chance", "default_low", "default_high", "gain", "gain_low",
+    "gain_high", "discordant", "shift_first_half", "shift_second_half", "p_value_scaled",
 )  # fmt: skip

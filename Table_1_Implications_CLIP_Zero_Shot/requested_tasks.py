@@ -106,22 +106,16 @@ def _with_published(settings: cli.Common) -> bool:
 
 
 def chosen(settings: cli.Common) -> tuple[list[str], list[Task]]:
-    """The names of generated tasks, or the declared tasks, to run; a name that is neither is refused, and a mixture."""
+    """The names of generated tasks, or the declared tasks, to run; other names are refused, and a mixture."""
     own, drawn = settings.tasks_file is not None, list(GENERATED)
     if settings.preset != "paper" and not own and set(settings.tasks) <= set(drawn):
         return list(settings.tasks or drawn), []
     known = tasks.read(settings.tasks_file)
-    unknown = [name for name in settings.tasks if name not in known]
-    wrong = [name for name in unknown if own or name not in drawn]
-    if wrong:
-        there = ", ".join(known if own else [*drawn, *known])
-        raise UserError(f"--tasks: no task {', '.join(map(repr, wrong))}; there are {there}")
-    if unknown and settings.preset == "paper":
-        said = f"generated tasks are not for --preset paper, which has {', '.join(known)}"
-        raise UserError(f"--tasks: {', '.join(unknown)}: {said}")
-    if unknown:
-        both = f"generated tasks ({', '.join(drawn)}) and declared ones ({', '.join(known)})"
-        raise UserError(f"--tasks: {both} cannot be mixed; run them apart")
+    if unknown := [name for name in settings.tasks if name not in known]:
+        there = f"there are {', '.join(known)}"
+        if not own:
+            there += f"; generated ones ({', '.join(drawn)}) run apart from these, and not with --preset paper"
+        raise UserError(f"--tasks: no task {', '.join(map(repr, unknown))} here; {there}")
     return [], [known[name] for name in settings.tasks or known]
 
 
