@@ -1,10 +1,12 @@
 """Fixtures: every test owns its generator; the cache folder of the user is never written to."""
 
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -22,3 +24,28 @@ def published_clip():
     if not path.is_file():
         pytest.skip("MODALITY_GAP_DATA names no folder with features_clip.npy")
     return np.load(path, allow_pickle=False)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """Nothing but this machine may be asked; the Hugging Face hub is a port of it where nobody answers."""
+    from huggingface_hub import constants
+
+    connect = socket.socket.connect
+
+    def refused(self, address):
+        assert address[0] == "127.0.0.1", f"asked {address}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -9,21 +9,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from systems import byte_pairs, clasp
+from systems import clasp, untrained
+from systems.proteins import residues
+from tiny_systems import CLASP as TINY
 from util import UserError
 
-TINY = clasp.Sizes(width=16, depth=3, heads=2, head_width=8, mlp=2, text=32, sequence=20)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEQUENCES = ["MKV", "ACDEFGHIKLMNPQRSTVWY" * 3, "", "WWWWWW", "MKVXMKV"]
 TEXTS = ["binds iron", "", "a membrane protein of the inner mitochondrial membrane", "binds"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def load(**options):
@@ -93,8 +87,8 @@ def reference(transformer, numbers):
 
 
 def test_rows_are_those_of_a_slow_reference_without_padding(tiny):
-    sequences = [clasp.residues([sequence], TINY.sequence)[0] for sequence in SEQUENCES]
-    texts = [byte_pairs.tokens([text], TINY.text, ends=False)[0] for text in TEXTS]
+    sequences = [untrained.padded(residues([sequence]), TINY.sequence)[0] for sequence in SEQUENCES]
+    texts = [untrained.tokens([text], TINY.text, ends=False)[0] for text in TEXTS]
     with torch.no_grad():
         wanted = [reference(tiny.model.sequence, row[row >= 0].tolist()) for row in sequences]
         written = [reference(tiny.model.text, row[row >= 0].tolist()) for row in texts]
@@ -133,10 +127,9 @@ def test_the_gate_is_the_gelu_of_the_second_half():
 
 
 def test_scales_begin_smaller_in_deeper_layers():
-    assert [clasp.first_scale(depth) for depth in (1, 18, 19, 24, 25)] == [0.1, 0.1, 1e-5, 1e-5, 1e-6]
-    network = clasp.Transformer(5, 4, replace(TINY, depth=19))
+    network = clasp.Transformer(5, 4, replace(TINY, depth=25))
     scales = [[layer.scale.max().item() for layer in layers] for layers in (network.attention, network.feed_forward)]
-    assert np.allclose(scales, [[0.1] * 18 + [1e-5]] * 2)
+    assert np.allclose(scales, [[0.1] * 18 + [1e-5] * 6 + [1e-6]] * 2)
     scaled = clasp.Scaled(torch.nn.Identity(), 2, 1)
     assert np.allclose(scaled(torch.tensor([3.0, 1.0])).detach(), [0.1, -0.1], atol=1e-4)
 
@@ -155,23 +148,21 @@ def test_neither_padding_nor_batches_nor_order_change_a_row(tiny):
         assert np.allclose(np.concatenate([encode([item]) for item in items]), whole, atol=1e-6)
         for size in (1, 2, 64):
             assert np.allclose(encode(items[::-1], size)[::-1], whole, atol=1e-6)
-    tokens = clasp.residues(["MKV"], TINY.sequence)
+    tokens = untrained.padded(residues(["MKV"]), TINY.sequence)
     assert torch.equal(tiny.model.sequence(tokens), tiny.model.sequence(tokens[:, :3]))
 
 
 def test_batches_are_of_like_length_and_cut(tiny):
-    seen, forward = [], tiny.model.sequence._embedded
-    tiny.model.sequence._embedded = lambda tokens: (seen.append(tuple(tokens.shape)), forward(tokens))[1]
-    try:
-        tiny.encode_non_text(SEQUENCES, batch_size=2)
-    finally:
-        del tiny.model.sequence._embedded
+    seen = []
+    handle = tiny.model.sequence.tokens.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    tiny.encode_non_text(SEQUENCES, batch_size=2)
+    handle.remove()
     assert seen == [(2, 20), (2, 6), (1, 1)]
 
 
 def test_residues_are_numbered_as_in_clasp_and_cut():
-    assert clasp.residues(["ACY", "xbO*"], 5).tolist() == [[0, 1, 21, -1, -1], [22, 22, 12, 22, -1]]
-    assert clasp.residues(["W" * 9], 5).tolist() == [[20] * 5]
+    assert residues(["ACY", "xbO*"]) == [[0, 1, 21], [22, 22, 12, 22]]
+    assert load().non_text.prepare(["W" * 30, "A"])[:, [0, -1]].tolist() == [[20, 20], [0, untrained.PADDING]]
 
 
 def test_noise_is_of_the_whole_length_and_any_symbol(tiny):

@@ -9,20 +9,13 @@ import torchvision
 from PIL import Image
 from torch.nn.functional import normalize
 
-from systems import byte_pairs, convirt
+from systems import convirt, untrained
+from tiny_systems import CONVIRT as TINY
 from util import UserError
 
-TINY = convirt.Sizes(resnet="resnet18", width=32, layers=2, heads=4, mlp=48, context=16, dim=24)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REPORTS = ["no pleural effusion", "heart size is normal", "", "clear " * 50, "clear lungs"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +54,7 @@ def test_a_head_is_linear_relu_linear():
 def test_texts_are_bert_then_the_maximum_then_the_head(tiny):
     rows = []
     for report in REPORTS:
-        tokens = byte_pairs.tokens([report], TINY.context, ends=True)
+        tokens = untrained.tokens([report], TINY.context, ends=True)
         outputs = tiny.model.text(input_ids=tokens[tokens >= 0][None]).last_hidden_state
         rows.append(tiny.model.text_head(outputs.max(dim=1).values))
     texts = tiny.encode_texts(REPORTS)

@@ -1,21 +1,32 @@
-"""The notebook of Figure 1 runs on the record of any run of its script."""
+"""The notebook of Figure 1 regenerates its figure, of the project's systems or of your own embeddings."""
 
 import nbformat
+import pytest
 
+import reference
 import scripts
-from util import cli
+from util import Embeddings
 from util.reporting import notebooks
 
 NOTEBOOK = scripts.REPOSITORY / "Figure_1_Modality_Gap" / "figure_1.ipynb"
 
 
-def test_the_notebook_draws_the_record_of_a_smoke_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
-    script.main(cli.parse(script.PRESETS, "", ("--preset", "smoke", "--output", str(tmp_path / "records"))))
-    done = notebooks.execute(NOTEBOOK, tmp_path / "records", tmp_path / "figure_1.ipynb")
-    cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
-    pictures = [o for cell in cells for o in cell.outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) == 1
-    said = "".join(o.get("text", "") for cell in cells for o in cell.outputs)
-    assert "features_clip.npy" in said and "small CLIP" in said
+@pytest.mark.parametrize("is_own", [False, True])
+def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, is_own):
+    own = tmp_path / "mine.npz" if is_own else None
+    if is_own:
+        both = {"image": reference.cone(rng, 30, 6), "text": reference.cone(rng, 20, 6)}
+        Embeddings.of(both).save(own)
+    folders = {"MODALITY_GAP_DATA": str(tmp_path / "cache"), "MODALITY_GAP_OUTPUTS": str(tmp_path / "outputs")}
+    done = notebooks.execute(NOTEBOOK, tmp_path / "figure_1.ipynb", preset="smoke", embeddings=own, environment=folders)
+    outputs = [o for cell in nbformat.read(done, as_version=4).cells for o in cell.get("outputs", ())]
+    assert len([o for o in outputs if "image/png" in o.get("data", {})]) == 2
+    shown = "".join(o.get("text", "") + o.get("data", {}).get("text/html", "") for o in outputs)
+    said = (
+        ("mine.npz", "no matched cosine", "does not apply")
+        if is_own
+        else ("small CLIP", "features_clip.npy", ">shown<")
+    )
+    assert all(words in shown for words in said)
+    place = "own/mine" if is_own else "Figure_1_Modality_Gap"
+    assert (tmp_path / "outputs" / place / "modality_gap.csv").is_file()

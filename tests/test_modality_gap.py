@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gap_figure
 import reference
 import scripts
-from util import Embeddings, UserError, cli, geometry, published, records
+from util import Embeddings, UserError, cli, figures, geometry, published, records
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 
@@ -34,9 +35,8 @@ def cache(tmp_path, monkeypatch):
 
 
 def run(tmp_path, *words, name="out"):
-    folder = tmp_path / name
-    script.main(cli.parse(script.PRESETS, "", ("--output", str(folder), *map(str, words))))
-    return records.load(folder, "modality_gap")
+    words = ("--output", tmp_path / name, *words)
+    return script.run(cli.parse(script.PRESETS, "", list(map(str, words))))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def own(tmp_path, rng):
 
 
 def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
-    record = run(tmp_path, "--preset", "smoke", *(word for path in own for word in ("--embeddings", path)))
+    record = run(tmp_path, *(word for path in own for word in ("--embeddings", path)))
     table, points = record.tables[""], record.tables["points"]
     assert list(table.columns)[: len(CONTRACT)] == CONTRACT and list(points.columns)[: len(POINTS)] == POINTS
     assert list(table["system"]) == ["a", "b", "c: image, audio", "c: image, text", "c: audio, text"]
@@ -67,8 +67,16 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     assert [part["path"] for part in record.about["data"]][:2] == [str(path) for path in own[:2]]
 
 
+def test_own_embeddings_go_to_a_folder_of_their_own_and_are_reused(tmp_path, own, monkeypatch):
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
+    settings = cli.parse(script.PRESETS, "", ["--preset", "smoke", "--embeddings", str(own[0])])
+    assert script.run(settings).folder == tmp_path / "outputs" / "own" / "a"
+    monkeypatch.setattr(script, "numbers", lambda *a: pytest.fail("measured again"))
+    assert script.run(settings, reuse=True).tables[""]["system"].tolist() == ["a"]
+
+
 def test_points_are_a_stated_subset_of_pairs_in_three_views(tmp_path, own):
-    record = run(tmp_path, "--preset", "smoke", "--embeddings", own[0], "--points", 10)
+    record = run(tmp_path, "--embeddings", own[0], "--points", 10)
     points = record.tables["points"]
     assert set(points["method"]) == {"umap", "pca", "svd"}
     for _, part in points.groupby("method"):
@@ -84,14 +92,14 @@ def test_points_are_a_stated_subset_of_pairs_in_three_views(tmp_path, own):
 
 
 def test_unpaired_points_have_no_pair(tmp_path, own):
-    points = run(tmp_path, "--preset", "smoke", "--embeddings", own[1]).tables["points"]
+    points = run(tmp_path, "--embeddings", own[1]).tables["points"]
     assert points["pair"].isna().all()
     assert points.groupby(["method", "modality"]).size().unique().tolist() == [12]
 
 
 def test_the_same_seed_gives_the_same_coordinates_and_another_one_others(tmp_path, own):
     first, again, other = (
-        run(tmp_path, "--preset", "smoke", "--embeddings", own[0], "--seed", seed, name=name).tables["points"]
+        run(tmp_path, "--embeddings", own[0], "--seed", seed, name=name).tables["points"]
         for seed, name in ((3, "first"), (3, "again"), (4, "other"))
     )
     assert first.equals(again)
@@ -103,21 +111,21 @@ def test_two_files_of_one_name_are_told_apart(tmp_path, own):
     (tmp_path / "d").mkdir()
     shutil.copy(own[0], tmp_path / "d" / "a.npy")
     words = ("--embeddings", own[0], "--embeddings", tmp_path / "d" / "a.npy")
-    assert list(run(tmp_path, "--preset", "smoke", *words).tables[""]["system"]) == [str(words[1]), str(words[3])]
+    assert list(run(tmp_path, *words).tables[""]["system"]) == [str(words[1]), str(words[3])]
 
 
 @pytest.mark.parametrize("method", ["pca", "svd"])
 def test_the_other_views_are_drawn_by_option(tmp_path, own, method):
-    record = run(tmp_path, "--preset", "smoke", "--embeddings", own[0], "--method", method)
-    assert record.about["settings"]["method"] == method
-    axes = script.draw(record).axes[0]
-    drawn = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections[1:]])
+    record = run(tmp_path, "--embeddings", own[0], "--method", method)
+    figure = gap_figure.draw(record)
+    assert figure.legends[0].get_title().get_text().startswith(gap_figure.METHODS[method])
+    drawn = np.concatenate([np.asarray(part.get_offsets()) for part in figure.axes[0].collections[1:]])
     points = record.tables["points"]
     assert drawn == pytest.approx(points[points["method"] == method][["x", "y"]].to_numpy())
 
 
 def test_what_is_not_in_the_cache_is_named_and_the_rest_drawn(tmp_path, capsys):
-    record = run(tmp_path, "--preset", "smoke")
+    record = run(tmp_path)
     table = record.tables[""]
     assert list(table["weights"]) == ["trained", "random"]
     assert list(table["system"]) == ["small CLIP"] * 2 and list(table["source"]) == ["generated scenes"] * 2
@@ -125,7 +133,12 @@ def test_what_is_not_in_the_cache_is_named_and_the_rest_drawn(tmp_path, capsys):
     for name in published.files():
         assert name in said and name in " ".join(record.about["left_out"])
     assert table["separability"].min() > 0.95 and table["gap_distance"].min() > 0.5
-    assert [c["agrees"] for c in record.about["comparisons"]] == [True, True]
+    told = [(c["key"], c["agrees"], c["own"], c["on"]) for c in record.about["comparisons"]]
+    assert told == [
+        (f"figure_1.separate.{weights}", True, False, f"small CLIP, {weights} weights, generated scenes")
+        for weights in ("trained", "random")
+    ]
+    assert len(gap_figure.draw(record).axes) == 2, "no empty panels for what is left out"
 
 
 def test_the_published_files_of_clip(tmp_path, cache):
@@ -133,17 +146,18 @@ def test_the_published_files_of_clip(tmp_path, cache):
         pytest.skip("MODALITY_GAP_DATA names no folder with the published CLIP embeddings")
     for name in ("features_clip.npy", "features_clip_random.npy"):
         shutil.copy(cache / name, tmp_path / "cache")
-    record = run(tmp_path, "--preset", "smoke", "--systems")
+    record = run(tmp_path, "--systems")
     table = record.tables[""].set_index("weights")
     assert table.loc["trained", "gap_distance"] == pytest.approx(0.851, abs=5e-4)
     assert table.loc["random", "gap_distance"] == pytest.approx(1.136, abs=5e-4)
     assert list(table["n_pairs"]) == [500, 500] and list(table["separability"]) == [1, 1]
     assert "features_clip.npy" not in " ".join(record.about["left_out"])
+    assert [(c["agrees"], c["own"]) for c in record.about["comparisons"]] == [(True, True)] * 2
 
 
 def test_a_published_file_that_is_not_the_right_one_is_named(tmp_path):
     np.save(tmp_path / "cache" / "features_clip.npy", np.ones((2, 4, 3), np.float32))
-    left_out = run(tmp_path, "--preset", "smoke").about["left_out"]
+    left_out = run(tmp_path).about["left_out"]
     assert any("features_clip.npy" in line and "wrong sha256" in line for line in left_out)
 
 
@@ -174,13 +188,13 @@ def written(folder, what):
 def test_bad_files_are_refused_by_name_and_leave_nothing(tmp_path, what):
     path, said = written(tmp_path, what)
     with pytest.raises(UserError, match=f"bad.npy.*{said}"):
-        run(tmp_path, "--preset", "smoke", "--embeddings", path)
+        run(tmp_path, "--embeddings", path)
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_to_draw_is_an_error(tmp_path):
     with pytest.raises(UserError, match="there is nothing to draw"):
-        run(tmp_path, "--preset", "smoke", "--systems")
+        run(tmp_path, "--systems")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +209,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, words, said):
 
 
 def test_a_file_given_twice_and_a_bad_one_at_the_end_are_refused_before_any_is_measured(tmp_path, own, monkeypatch):
-    monkeypatch.setattr(script, "measure", lambda *a: pytest.fail("measured"))
+    monkeypatch.setattr(script, "numbers", lambda *a: pytest.fail("measured"))
     with pytest.raises(UserError, match="--embeddings names a file twice"):
         run(tmp_path, "--embeddings", own[0], "--embeddings", own[1], "--embeddings", own[0])
     with pytest.raises(UserError, match=r"none\.npy: no such file"):
@@ -205,13 +219,13 @@ def test_a_file_given_twice_and_a_bad_one_at_the_end_are_refused_before_any_is_m
 def test_what_cannot_be_drawn_is_said_with_its_file(tmp_path, rng):
     np.save(tmp_path / "flat.npy", np.sign(rng.normal(size=(2, 6, 1))))
     with pytest.raises(UserError, match=r"flat.npy: components must be from 1 to 1"):
-        run(tmp_path, "--preset", "smoke", "--embeddings", tmp_path / "flat.npy")
+        run(tmp_path, "--embeddings", tmp_path / "flat.npy")
 
 
 def test_the_panel_states_its_subsets_and_the_record_the_file(tmp_path, own):
     words = ("--points", 10, "--separability-rows", 12, "--embeddings", own[0])
-    record = run(tmp_path, "--preset", "smoke", *words)
-    title = script.draw(record).axes[0].get_title(loc="left")
+    record = run(tmp_path, *words)
+    title = gap_figure.draw(record).axes[0].get_title(loc="left")
     assert "30 pairs, 10 of each shown" in title and "(12 of each)" in title
     data = record.about["data"][0]
     assert data["sha256"] == hashlib.sha256(own[0].read_bytes()).hexdigest() and data["dtype"] == ["float32"]
@@ -219,9 +233,9 @@ def test_the_panel_states_its_subsets_and_the_record_the_file(tmp_path, own):
 
 
 def test_nothing_on_the_figure_leaves_it(tmp_path):
-    record = run(tmp_path, "--preset", "smoke")
-    script.figures.use_style()
-    figure = script.draw(record)
+    record = run(tmp_path)
+    figures.use_style()
+    figure = gap_figure.draw(record)
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()
     note = figure._suptitle.get_window_extent()
@@ -233,11 +247,11 @@ def test_nothing_on_the_figure_leaves_it(tmp_path):
 
 
 def test_the_record_holds_all_that_the_figure_is_drawn_from(tmp_path, own):
-    run(tmp_path, "--preset", "smoke", "--embeddings", own[0])
+    run(tmp_path, "--embeddings", own[0])
     moved = tmp_path / "elsewhere"
     shutil.move(tmp_path / "out", moved)
     own[0].unlink()
-    figure = script.draw(records.load(moved, "modality_gap"))
+    figure = gap_figure.draw(records.load(moved, "modality_gap"))
     assert len(figure.axes) == 1
     about = json.loads((moved / "modality_gap.json").read_text())
     assert pd.read_csv(moved / "modality_gap.csv").columns.tolist() == about["tables"]["modality_gap.csv"]

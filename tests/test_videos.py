@@ -221,7 +221,7 @@ def pattern(path):
         ("cut.avi", lambda path: cut(path, 0.6, codec="mpeg4"), "not a whole video"),
         ("cut.webm", lambda path: cut(path, 0.7, codec="libvpx"), r"ends after \d.* s of the 6.00 s that it states"),
         ("cut.mkv", lambda path: cut(path, 0.7), r"ends after \d.* s of the 6.00 s that it states"),
-        ("no_frames", lambda path: path.mkdir(), r"no frames in this folder \(.png, .jpg"),
+        ("no_frames", lambda path: path.mkdir(), r"no frames in this folder \(.jpg, .jpeg"),
         ("bad_frame", lambda path: (write_frames(path, ["1.png"]) / "1.png").write_bytes(b"?"), "1.png: cannot ident"),
     ],
 )

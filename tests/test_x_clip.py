@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -12,45 +11,18 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from systems import x_clip
+from tiny_systems import FRAMES, SIDE, x_clip_config
 from tiny_transformers import CONTEXT, clip_tokenizer
 from util import UserError
 from util.encoders import hugging_face
 
-FRAMES, SIDE = 3, 32
+pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
+
 CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50, "cats"]
-LAYERS = {"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-
-
-def sizes(vocabulary=49408, context=77):
-    text = {"vocab_size": vocabulary, "max_position_embeddings": context, "hidden_size": 16, **LAYERS}
-    mit = {"mit_hidden_size": 24, "mit_intermediate_size": 48, "mit_num_attention_heads": 4}
-    vision = {"image_size": SIDE, "patch_size": 16, "num_frames": FRAMES, "hidden_size": 32, **mit, **LAYERS}
-    prompts = {"prompt_num_attention_heads": 4, "prompt_alpha": 0.5}
-    return transformers.XCLIPConfig(text_config=text, vision_config=vision, projection_dim=24, **prompts)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    connect = socket.socket.connect
-
-    def refused(self, address):
-        assert address[0] == "127.0.0.1", f"asked {address}"
-        return connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", refused)
 
 
 def load(**options):
-    return x_clip.load(**{"random": True, "device": "cpu", "config": sizes(), **options})
+    return x_clip.load(**{"random": True, "device": "cpu", "config": x_clip_config(), **options})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +43,7 @@ def folder(tmp_path):
     """An X-CLIP as the hub has it: weights, CLIP's tokenizer, VideoMAE's frames."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        model = transformers.XCLIPModel(sizes(57, CONTEXT))
+        model = transformers.XCLIPModel(x_clip_config(57, CONTEXT))
     processor = transformers.VideoMAEImageProcessorPil(
         size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
     )
@@ -188,7 +160,7 @@ def test_the_description_is_plain_and_bfloat16_changes_little(tiny, videos):
     assert json.loads(json.dumps(about)) == about
     assert (about["model"], about["seed"], about["frames"], about["dim"]) == (x_clip.NAME, 0, FRAMES, 24)
     assert about["pretrained"] is about["revision"] is about["checkpoint"] is None
-    assert load(config=sizes(context=70)).settings["configuration"] != about["configuration"]
+    assert load(config=x_clip_config(context=70)).settings["configuration"] != about["configuration"]
     coarse = load(precision="bfloat16")
     assert coarse.settings["dtype"] == "bfloat16"
     cosines = (coarse.encode_non_text(videos) * tiny.encode_non_text(videos)).sum(1)
@@ -228,15 +200,11 @@ def test_other_kinds_of_model_are_refused(folder, tmp_path):
     transformers.CLIPConfig().save_pretrained(tmp_path / "clip")
     with pytest.raises(UserError, match="kind, clip, has not both a video and a text tower, as xclip has"):
         x_clip.load(str(tmp_path / "clip"), random=True, device="cpu")
-    with pytest.raises(UserError, match="a configuration of one's own is for random weights"):
-        x_clip.load(str(folder), device="cpu", config=sizes())
+    with pytest.raises(UserError, match="a configuration of your own is for random weights"):
+        x_clip.load(str(folder), device="cpu", config=x_clip_config())
 
 
-def test_without_a_network_trained_weights_are_one_line_and_random_ones_need_none(tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+def test_without_a_network_trained_weights_are_one_line_and_random_ones_need_none():
     with pytest.raises(UserError, match=r"xclip-base-patch32 could not be fetched .*no connection.*HF_HOME") as caught:
         x_clip.load(device="cpu")
     assert "\n" not in str(caught.value)

@@ -1,11 +1,11 @@
-"""ConVIRT, radiographs and reports (Zhang et al. 2020): the architecture, with random weights.
+"""ConVIRT, radiographs and reports: the architecture, with random weights. Source: Zhang et al. 2020.
 
 A ResNet-50 whose pooled activations, and a BERT whose outputs' largest values, each go through a linear map, a ReLU and
-a second linear map into a shared space of 512 dimensions. The trained weights were not published in a form that can
-be had: ``systems.registry`` has BiomedCLIP in their place, said so wherever it appears.
+a second linear map into a shared space of 512 dimensions. Its trained weights cannot be had: ``SYSTEMS`` has BiomedCLIP
+in their place and says so.
 
-Two things are not the authors': the tokenizer is CLIP's byte pairs with their 49,408 tokens in place of ClinicalBERT's
-word pieces, which lie on a hub, and the hidden layer of each head is as wide as its input, which the paper leaves open.
+Two things are not the authors'. The tokenizer is CLIP's byte pairs in place of ClinicalBERT's word pieces, which lie on
+a hub. The hidden layer of each head is as wide as its input, which the paper leaves open.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,30 +17,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from util.cli import Device
-from util.encoders import repository, resnet
-from util.encoders.tower import (
-    EncoderPair,
-    Precision,
-    Tower,
-    checked_device,
-    normal_pixels,
-    resolve_precision,
-    uniform_tokens,
-)
+from util.encoders import resnet
+from util.encoders.tower import EncoderPair, Precision, normal_pixels
 
-from . import byte_pairs
+from . import untrained
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """ConVIRT's own unless said otherwise.
-
-    Attributes:
-        resnet: torchvision's name of the image network.
-        width, layers, heads, mlp: of BERT, base size.
-        context: tokens of a text, start and end included, as many as BERT has positions.
-        dim: of the shared space.
-    """
+    """Sizes of the ResNet (torchvision's name), of BERT, and of the shared space; tests take smaller ones."""
 
     resnet: str = "resnet50"
     width: int = 768
@@ -52,18 +37,14 @@ class Sizes:
 
 
 class ConVirt(nn.Module):
-    """Both encoders and their projection heads; pixels and tokens to rows (b, dim), not normalised.
-
-    Args:
-        sizes: of its parts; weights are drawn as torchvision, transformers and torch draw them.
-    """
+    """Both encoders and their projection heads: pixels and tokens to rows (b, dim), not normalised."""
 
     def __init__(self, sizes: Sizes):
         super().__init__()
         self.image = torchvision.models.get_model(sizes.resnet, weights=None)
         pooled, self.image.fc = self.image.fc.in_features, nn.Identity()
         config = transformers.BertConfig(
-            vocab_size=byte_pairs.VOCABULARY,
+            vocab_size=untrained.VOCABULARY,
             hidden_size=sizes.width,
             num_hidden_layers=sizes.layers,
             num_attention_heads=sizes.heads,
@@ -74,12 +55,10 @@ class ConVirt(nn.Module):
         self.image_head, self.text_head = head(pooled, sizes.dim), head(sizes.width, sizes.dim)
 
     def encode_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Pooled activations through the image's head."""
         return self.image_head(resnet.in_channels_last(self.image)(pixels))
 
     def encode_text(self, tokens: Int[Tensor, "b length"]) -> Float[Tensor, "b d"]:
-        """The largest value of each of BERT's outputs over all tokens that are no padding, through the text's head."""
-        tokens, real = byte_pairs.cut(tokens)
+        tokens, real = untrained.cut(tokens)
         outputs = self.text(input_ids=tokens, attention_mask=real.long()).last_hidden_state
         return self.text_head(largest(outputs, real))
 
@@ -99,64 +78,33 @@ def load(
 ) -> EncoderPair:
     """ConVIRT with random weights; needs no download.
 
-    The image tower is in float32 whatever the precision, as ``util.encoders.resnet`` says why. Pictures are prepared as
-    torchvision prepares them for its trained ResNets: 224 pixels a side, ImageNet's mean and standard deviation.
-
-    Args:
-        seed: the same seed gives the same weights whatever was drawn before, and nothing else is disturbed.
-        device: "auto" takes a GPU where there is one.
-        precision: of the text tower; "auto": bfloat16 where the hardware has it.
-        sizes: smaller ones for tests; None: ConVIRT's.
-
-    Raises:
-        UserError: an unknown device or precision.
+    Pictures are prepared as torchvision prepares them for its trained ResNets. The image tower is in float32 whatever
+    the precision (``util.encoders.resnet`` says why).
     """
-    sizes, target = sizes or Sizes(), checked_device(device)
-    dtype = resolve_precision(precision, target)
-    with repository.quiet(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = ConVirt(sizes).eval().requires_grad_(False)
+    sizes = sizes or Sizes()
+    network, target, dtype = untrained.seeded(lambda: ConVirt(sizes), seed, device, precision)
     network.image = resnet.fused(network.image).to(memory_format=torch.channels_last)
     network.to(target)
-    network.text.to(dtype), network.text_head.to(dtype)
+    network.text.to(dtype)
+    network.text_head.to(dtype)
+    transform = torchvision.models.get_model_weights(sizes.resnet)[resnet.PRETRAINED].transforms()
+    side = transform.crop_size[0]
+    versions = f"torchvision {torchvision.__version__.split('+')[0]}, transformers {transformers.__version__}"
     settings = {
-        "encoder": f"ConVIRT's architecture, torchvision {torchvision.__version__.split('+')[0]}, "
-        f"transformers {transformers.__version__}",
+        "encoder": f"ConVIRT's architecture, {versions}",
         "model": "ConVIRT",
-        "pretrained": None,
         "seed": seed,
         "sizes": asdict(sizes),
         "dim": sizes.dim,
-        "tokenizer": {**byte_pairs.ABOUT, "reading": "true length, masked"},
+        "pixels": {"size": side, "mean": list(transform.mean), "std": list(transform.std)},
         "dtype": str(dtype).removeprefix("torch."),
         "dtype_image": "float32",
         "device": target.type,
     }
-    return EncoderPair(f"ConVIRT random weights, seed {seed}", *_towers(network, sizes, settings), settings, network)
-
-
-def _towers(network: ConVirt, sizes: Sizes, settings: dict) -> tuple[Tower, Tower]:
-    """Of images and of text; adds to the settings how pictures are prepared."""
-    transform = torchvision.models.get_model_weights(sizes.resnet)[resnet.PRETRAINED].transforms()
-    side, mean, std = transform.crop_size[0], list(transform.mean), list(transform.std)
-    settings["pixels"] = {"size": side, "mean": mean, "std": std}
-    shared = {"name": "ConVIRT", "weights": "random", "width": sizes.dim}
-    shared["device"] = network.text_head[0].weight.device
-    image = Tower(
-        modality="image",
-        prepare=lambda images: torch.stack([transform(image) for image in images]),
-        forward=network.encode_image,
-        noise=normal_pixels(side),
-        settings={**settings, "modality": "image"},
-        **shared,
-    )
-    text = Tower(
-        modality="text",
-        prepare=lambda texts: byte_pairs.tokens(texts, sizes.context, ends=True),
-        forward=network.encode_text,
-        noise=uniform_tokens(byte_pairs.VOCABULARY, sizes.context),
-        lengths=byte_pairs.lengths,
-        settings={**settings, "modality": "text"},
-        **shared,
-    )
-    return image, text
+    image = {
+        "modality": "image",
+        "prepare": lambda images: torch.stack([transform(image) for image in images]),
+        "forward": network.encode_image,
+        "noise": normal_pixels(side),
+    }
+    return untrained.pair(network, image, network.encode_text, sizes.context, True, settings)

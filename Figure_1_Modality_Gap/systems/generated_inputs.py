@@ -1,42 +1,166 @@
-"""The generated inputs of Figure 1's four systems: no download, the same for the same (n, seed), and nobody's data."""
+"""Generated inputs of the three systems beside CLIP: no download, the same for the same (n, seed), and nobody's data.
 
-from collections.abc import Callable, Mapping
+Videos are scenes in motion, radiographs are noise, proteins are random letters. Only the captions of the videos
+describe what they stand beside: the other texts are drawn at random and come from no patient and no database.
+"""
 
+import numpy as np
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from systems import moving, radiographs, random_proteins
 from util.corpora.captioned import Captioned, checked_count
-from util.corpora.generated.captioned_scenes import captioned, scenes
+from util.corpora.generated import drawing
+from util.corpora.generated.captioned_scenes import captioned
+from util.corpora.generated.collection import generator
+from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, OUTLINES, SIDE, column
+from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
+
+MOTION, NOISE, PROTEINS = 7, 8, 9
+"""Streams of random numbers."""
+
+FRAMES, PIXELS = 8, 224
+"""Frames of a video; width and height of its frames and of a radiograph."""
+
+DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+"""Words and steps (x, y), y downwards."""
+
+ATTRIBUTES = {
+    "size": SIZES,
+    "colour": COLOUR_NAMES,
+    "shape": SHAPES,
+    "direction": tuple(DIRECTIONS),
+    "background": BACKGROUNDS,
+}
+CAPTION = "a {size} {colour} {shape} moving {direction} on a {background} background"
+
+RADII, REACH = np.array([4.9, 8.2], np.float32), 8.0
+"""Small and large subjects, as in the scenes; where a video begins and ends, from the middle: pixels of the drawing."""
+
+MEAN, DEVIATION = 127.5, 40.0
+"""Grey values of every radiograph, before what leaves 0..255 is clipped."""
+
+FINDINGS = (
+    "The lungs are clear.",
+    "The heart is of normal size.",
+    "The heart is mildly enlarged.",
+    "There is no pleural effusion.",
+    "There is a small effusion on the left.",
+    "There is a small effusion on the right.",
+    "No pneumothorax is seen.",
+    "There is an opacity at the left base.",
+    "There is an opacity at the right base.",
+    "The mediastinum is not widened.",
+    "No acute fracture is seen.",
+    "The diaphragm is flattened on both sides.",
+)
+"""Sentences of our own; a caption joins two different ones."""
+
+PERCENT = {
+    "A": 8.25, "R": 5.53, "N": 4.06, "D": 5.46, "C": 1.38, "Q": 3.93, "E": 6.72, "G": 7.07, "H": 2.27, "I": 5.91,
+    "L": 9.65, "K": 5.80, "M": 2.41, "F": 3.86, "P": 4.74, "S": 6.64, "T": 5.36, "W": 1.10, "Y": 2.92, "V": 6.86,
+}  # fmt: skip
+"""Amino-acid composition of UniProtKB/Swiss-Prot, percent. They sum to 99.92 and are normalised before use.
+
+Source: its release statistics, https://web.expasy.org/docs/relnotes/relstat.html.
+"""
+
+LENGTHS = (60, 160)
+"""Shortest and longest sequence; all lengths between are equally likely."""
+
+KINDS = ("kinase", "protease", "transporter", "receptor", "ligase", "chaperone", "structural protein")
+WORDS = {
+    "kind": KINDS,
+    "place": ("in the cytoplasm", "in the nucleus", "in the membrane", "in mitochondria", "outside the cell"),
+    "partner": ("zinc", "calcium", "ATP", "DNA", "RNA", "haem", "other copies of itself"),
+}
+TEXT = "a {kind} found {place} that binds {partner}"
 
 
 def clips(n: int, seed: int) -> Captioned:
-    """Scenes in motion: items are lists of 8 RGB pictures of 224 pixels a side."""
-    drawn, captions = moving.clips(checked_count(n, "clips"), seed)
-    openers = [lambda frames=frames: moving.enlarged(frames) for frames in drawn]
+    """Generated scenes whose subject crosses the picture: items are lists of 8 RGB pictures of 224 pixels a side.
+
+    A clip is drawn at 32 pixels and enlarged by bicubic interpolation. Every attribute has equal chances.
+    """
+    rng = generator(MOTION, seed)
+    chosen = _choices(ATTRIBUTES, checked_count(n, "clips"), rng)
+    drawn = np.empty((n, FRAMES, SIDE, SIDE, 3), np.uint8)
+    for start in range(0, n, drawing.CHUNK // FRAMES):
+        part = slice(start, start + drawing.CHUNK // FRAMES)
+        drawn[part] = _draw(chosen[part], rng)
+    captions = [_filled(CAPTION, ATTRIBUTES, row) for row in chosen]
+    openers = [lambda frames=frames: [_enlarged(frame) for frame in frames] for frames in drawn]
     content = (frames.tobytes() for frames in drawn)
     return captioned("video", "generated scenes in motion", openers, content, captions, seed)
 
 
 def noise_radiographs(n: int, seed: int) -> Captioned:
-    """Grey noise beside sentences that have nothing to do with it: RGB pictures of 224 pixels a side."""
-    drawn, captions = radiographs.radiographs(checked_count(n, "radiographs"), seed)
+    """Grey noise beside sentences as in reports: RGB pictures of 224 pixels a side, which show nothing.
+
+    The amplitude of each spatial frequency f falls as 1/f, as in photographs (Field 1987, J. Opt. Soc. Am. A 4, 2379).
+    """
+    rng = generator(NOISE, seed)
+    drawn = [_noise(rng) for _ in range(checked_count(n, "radiographs"))]
+    chosen = [rng.choice(len(FINDINGS), 2, replace=False) for _ in drawn]
+    captions = [" ".join(FINDINGS[i] for i in row) for row in chosen]
     openers = [lambda grey=grey: Image.fromarray(grey).convert("RGB") for grey in drawn]
     content = (grey.tobytes() for grey in drawn)
     return captioned("image", "generated noise radiographs, random sentences", openers, content, captions, seed)
 
 
 def random_sequences(n: int, seed: int) -> Captioned:
-    """Random amino-acid sequences beside texts that have nothing to do with them: items are strings."""
-    drawn, texts = random_proteins.sequences(checked_count(n, "sequences"), seed)
+    """Amino acids drawn one by one at natural frequencies, beside texts about what a protein might do."""
+    rng = generator(PROTEINS, seed)
+    letters, share = np.array(list(PERCENT)), np.array(list(PERCENT.values()))
+    lengths = rng.integers(LENGTHS[0], LENGTHS[1] + 1, size=checked_count(n, "sequences"))
+    drawn = ["".join(rng.choice(letters, size=length, p=share / share.sum())) for length in lengths]
+    texts = [_filled(TEXT, WORDS, row) for row in _choices(WORDS, n, rng)]
     openers = [lambda sequence=sequence: sequence for sequence in drawn]
     name = "generated amino-acid sequences at natural frequencies, random texts"
     return captioned("amino acid", name, openers, (sequence.encode() for sequence in drawn), texts, seed)
 
 
-GENERATED: Mapping[str, Callable[[int, int], Captioned]] = {
-    "clip": scenes,
-    "videoclip": clips,
-    "convirt": noise_radiographs,
-    "clasp": random_sequences,
-}
-"""By the system of Figure 1: (n, seed) to n captioned items, one caption each."""
+def _choices(words: dict[str, tuple], n: int, rng: np.random.Generator) -> Int[np.ndarray, "n k"]:
+    return np.stack([rng.integers(len(choices), size=n) for choices in words.values()], axis=1)
+
+
+def _filled(form: str, words: dict[str, tuple], row: Int[np.ndarray, "k"]) -> str:
+    return form.format(**{name: choices[i] for (name, choices), i in zip(words.items(), row, strict=True)})
+
+
+def _enlarged(frame: UInt8[np.ndarray, "32 32 3"]) -> Image.Image:
+    return Image.fromarray(frame).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
+
+
+def _draw(chosen: Int[np.ndarray, "n 5"], rng: np.random.Generator) -> UInt8[np.ndarray, "n 8 32 32 3"]:
+    size, colour, shape, direction, background = chosen.T
+    n = len(chosen)
+    ground = drawing.grounds(background, rng)
+    middle = SIDE / 2 + rng.uniform(-2, 2, (n, 2))
+    step = np.array(list(DIRECTIONS.values()))[direction]
+    radius, angle = RADII[size] * rng.uniform(0.92, 1.08, n), rng.uniform(-0.25, 0.25, n)
+    tint = np.array(list(COLOURS.values()), np.float32)[colour] + rng.uniform(-0.05, 0.05, (n, 3))
+    wear = rng.beta(*drawing.WEAR, n)
+    frames = np.empty((n, FRAMES, SIDE, SIDE, 3), np.uint8)
+    for t, way in enumerate(np.linspace(-REACH, REACH, FRAMES)):
+        share = _share(shape, middle + way * step, radius, angle)
+        canvas = ground.copy()
+        drawing.paint(canvas, share * column(1 - drawing.WORST_FADE * wear), tint)
+        frames[:, t] = drawing.to_pixels(canvas, drawing.LEAST_GRAIN + drawing.WORST_GRAIN * wear, rng)
+    return frames
+
+
+def _share(shape, centre: Float[np.ndarray, "n 2"], radius, angle) -> Float[np.ndarray, "n 32 32"]:
+    share = np.empty((len(shape), SIDE, SIDE), np.float32)
+    for index, outline in enumerate(OUTLINES.values()):
+        mine = np.flatnonzero(shape == index)
+        frame = drawing.local_frame(centre[mine, 0], centre[mine, 1], radius[mine], angle[mine])
+        share[mine] = drawing.coverage(outline(*frame), radius[mine])
+    return share
+
+
+def _noise(rng: np.random.Generator) -> UInt8[np.ndarray, "224 224"]:
+    """White noise whose Fourier amplitudes are divided by the frequency, scaled to ``MEAN`` and ``DEVIATION``."""
+    frequency = np.hypot(np.fft.fftfreq(PIXELS)[:, None], np.fft.rfftfreq(PIXELS)[None])
+    frequency[0, 0] = np.inf
+    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((PIXELS, PIXELS))) / frequency, s=(PIXELS, PIXELS))
+    return np.clip(np.rint(MEAN + DEVIATION * noise / noise.std()), 0, 255).astype(np.uint8)

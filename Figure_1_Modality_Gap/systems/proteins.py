@@ -1,15 +1,15 @@
 """Proteins of your own with texts: FASTA files and tables of amino-acid sequences.
 
 - FASTA (.fasta, .fa, .faa, .fas): a line ">id text", then the sequence on any number of lines.
-- A table (.tsv, .tab, .txt, .csv; ``util.corpora.tables``) with the columns ``sequence`` and ``text`` and, where it has
-  one, ``id``; otherwise the number of the line is the id.
+- A table (.tsv, .tab, .txt, .csv; ``util.corpora.tables``) with the columns ``sequence`` and ``text``. Its column
+  ``id``, where it has one, names the sequences, otherwise the number of the line does.
 
-Both may be packed (.gz). Letters may be small; white space inside a sequence and one "*" (stop) at its end are dropped.
+Both may be packed (.gz). Letters may be small. White space inside a sequence and one "*" (stop) at its end are dropped.
 B, J and Z stand for either of two amino acids and are read as X, any amino acid.
 """
 
-import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from util.corpora import tables
@@ -18,18 +18,12 @@ from util.errors import UserError
 
 ALPHABET = "ACDEFGHIKLMNOPQRSTUVWYX"
 """The 23 symbols of CLASP by number: the 22 amino acids that proteins are made of (O pyrrolysine, U selenocysteine) in
-alphabetical order, and X, any of them.
-
-Source: MicPie/clasp, clasp/utils.py at 03f551f: the vocabulary, and 22 for whatever is not in it.
-"""
+alphabetical order, and X, any of them. Source: MicPie/clasp, clasp/utils.py at 03f551f."""
 
 AMBIGUOUS = "BJZ"
 """Asparagine or aspartate, leucine or isoleucine, glutamine or glutamate (IUPAC-IUB 1983)."""
 
-LETTERS = frozenset((ALPHABET + AMBIGUOUS) + (ALPHABET + AMBIGUOUS).lower())
-"""What a sequence may be written with."""
-
-STOP = "*"
+STRANGE = re.compile(f"[^{ALPHABET}{AMBIGUOUS}{ALPHABET.lower()}{AMBIGUOUS.lower()}]")
 FASTA = (".fasta", ".fa", ".faa", ".fas")
 
 Record = tuple[str, str, str]
@@ -37,7 +31,7 @@ Record = tuple[str, str, str]
 
 
 def load(path: str | Path, n: int | None = None) -> Captioned:
-    """Sequences and texts of a file, in its order; a sequence without a text is left out and named.
+    """Sequences and texts of a file, in its order. A sequence without a text is left out and named.
 
     Args:
         path: a FASTA file or a table, by the end of its name.
@@ -45,20 +39,15 @@ def load(path: str | Path, n: int | None = None) -> Captioned:
 
     Returns:
         items are strings of ``ALPHABET``; ``source["letters_read_as_x"]`` counts B, J and Z.
-
-    Raises:
-        UserError: a file that cannot be read or of another kind, no records, an id that is lacking or there twice, no
-            text at all, an empty sequence, a letter that is no amino acid (file, id, position from 1, letter).
     """
     checked_count(n, "sequences")
     records, digest = _records(Path(path))
     if not records:
         raise UserError(f"{path}: no sequences in it")
-    seen = set()
-    for name, _, _ in records:
-        if name in seen:
-            raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
-        seen.add(name)
+    names = [name for name, _, _ in records]
+    if len(set(names)) < len(names):
+        name = next(name for k, name in enumerate(names) if name in names[:k])
+        raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
     records = records[:n]
     if not any(text for _, text, _ in records):
         raise UserError(
@@ -66,11 +55,17 @@ def load(path: str | Path, n: int | None = None) -> Captioned:
             "with the columns sequence and text"
         )
     written = [_cleaned(sequence, f"{path}, {name}") for name, _, sequence in records]
-    sequences = [sequence.translate(str.maketrans(dict.fromkeys(AMBIGUOUS, "X"))) for sequence in written]
+    sequences = [re.sub(f"[{AMBIGUOUS}]", "X", sequence) for sequence in written]
     about = {"dataset": "proteins, local file", "revision": f"sha256:{digest}"}
     about["letters_read_as_x"] = sum(sequence.count(letter) for sequence in written for letter in AMBIGUOUS)
     openers = [lambda sequence=sequence: sequence for sequence in sequences]
-    return assemble("amino acid", openers, [r[0] for r in records], [[r[1]] for r in records], "first", about)
+    return assemble("amino acid", openers, names[:n], [[text] for _, text, _ in records], "first", about)
+
+
+def residues(sequences: Sequence[str]) -> list[list[int]]:
+    """Amino-acid letters as their places in ``ALPHABET``, a letter that is not there as the last."""
+    place = {letter: i for i, letter in enumerate(ALPHABET)}
+    return [[place.get(letter, len(ALPHABET) - 1) for letter in sequence.upper()] for sequence in sequences]
 
 
 def _records(path: Path) -> tuple[list[Record], str]:
@@ -89,35 +84,30 @@ def _records(path: Path) -> tuple[list[Record], str]:
 
 
 def _fasta(content: str, path: Path) -> Iterator[Record]:
-    name, text, parts = None, "", []
-    for number, line in enumerate(io.StringIO(content, newline=None), start=1):
+    name, text, lines = None, "", []
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", content), start=1):
         line = line.strip()
-        if line.startswith(">"):
-            if name is not None:
-                yield name, text, "".join(parts)
-            words, parts = line[1:].split(maxsplit=1), []
-            if not words:
-                raise UserError(f"{path}, line {number}: no id after '>'")
-            name, text = words[0], " ".join(words[1:])
-        elif line and name is None:
-            raise UserError(f"{path}, line {number}: expected '>id text' before any sequence, found {line[:20]!r}")
-        else:
-            parts.append(line)
+        if not line.startswith(">"):
+            if line and name is None:
+                raise UserError(f"{path}, line {number}: expected '>id text' before any sequence, found {line[:20]!r}")
+            lines.append(line)
+            continue
+        if name is not None:
+            yield name, text, "".join(lines)
+        words = line[1:].split(maxsplit=1)
+        if not words:
+            raise UserError(f"{path}, line {number}: no id after '>'")
+        name, text, lines = words[0], " ".join(words[1:]), []
     if name is not None:
-        yield name, text, "".join(parts)
+        yield name, text, "".join(lines)
 
 
 def _cleaned(sequence: str, where: str) -> str:
-    """In capitals, without white space and the stop at the end.
-
-    Raises:
-        UserError: nothing is left, or a letter that is no amino acid is.
-    """
-    letters = "".join(sequence.split()).removesuffix(STOP)
+    """In capitals, without white space and the stop at the end; refuses what is empty or no amino acid."""
+    letters = "".join(sequence.split()).removesuffix("*")
     if not letters:
         raise UserError(f"{where}: the sequence is empty")
-    if set(letters) - LETTERS:
-        at = next(i for i, letter in enumerate(letters) if letter not in LETTERS)
-        known = f"{ALPHABET}{AMBIGUOUS}"
-        raise UserError(f"{where}: {letters[at]!r} at position {at + 1} is no amino acid; they are {known}")
+    if strange := STRANGE.search(letters):
+        place, known = strange.start() + 1, f"{ALPHABET}{AMBIGUOUS}"
+        raise UserError(f"{where}: {strange[0]!r} at position {place} is no amino acid; they are {known}")
     return letters.upper()

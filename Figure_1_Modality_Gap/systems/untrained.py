@@ -1,0 +1,101 @@
+"""Encoder pairs with random weights whose texts are CLIP's byte pairs, which open_clip bundles.
+
+Captions become rows of token numbers that end in ``PADDING``, a number that no token has: CLIP's own padding, 0, is the
+token of an exclamation mark too.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+
+from util.cli import Device
+from util.encoders import repository
+from util.encoders.tower import EncoderPair, Precision, Tower, checked_device, resolve_precision, uniform_tokens
+
+_tokenizer = cache(SimpleTokenizer)
+VOCABULARY = 49408
+PADDING = -1
+ABOUT = {"class": "SimpleTokenizer of open_clip", "lower_case": True}
+"""For the settings of a tower."""
+
+
+def tokens(captions: Sequence[str], length: int, ends: bool) -> Int[Tensor, "n length"]:
+    """Captions as int64 numbers below ``VOCABULARY``, then ``PADDING``.
+
+    Args:
+        captions: strings; case is not kept, and what is longer is cut.
+        length: tokens per caption.
+        ends: whether a start and an end token stand around every caption; the end token is kept where it is cut.
+    """
+    tokenizer = _tokenizer()
+    rows = [tokenizer.encode(caption) for caption in captions]
+    if ends:
+        rows = [[tokenizer.sot_token_id, *row[: length - 2], tokenizer.eot_token_id] for row in rows]
+    return padded(rows, length)
+
+
+def padded(rows: Sequence[Sequence[int]], length: int) -> Int[Tensor, "n length"]:
+    """Rows of token numbers, cut at ``length`` or filled up with ``PADDING``."""
+    return torch.tensor([[*row[:length], *[PADDING] * (length - len(row))] for row in rows], dtype=torch.int64)
+
+
+def lengths(tokens: Int[Tensor, "n length"]) -> Int[Tensor, " n"]:
+    """How many tokens of each row matter; at least 1, the first of an empty row being padding."""
+    return (tokens != PADDING).sum(dim=1).clamp(min=1)
+
+
+def cut(tokens: Int[Tensor, "n length"]) -> tuple[Int[Tensor, "n longest"], Bool[Tensor, "n longest"]]:
+    """The columns up to the longest row's end, padding as token 0, and which of them are no padding."""
+    tokens = tokens[:, : int(lengths(tokens).max())]
+    return tokens.clamp(min=0), tokens != PADDING
+
+
+def seeded(
+    make: Callable[[], nn.Module], seed: int, device: Device, precision: Precision
+) -> tuple[nn.Module, torch.device, torch.dtype]:
+    """A network in evaluation mode, still on the CPU in float32, and where and how it is to compute.
+
+    The same seed gives the same weights whatever was drawn before, and nothing else is disturbed.
+    """
+    target = checked_device(device)
+    dtype = resolve_precision(precision, target)
+    with repository.quiet(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make().eval().requires_grad_(False), target, dtype
+
+
+def pair(
+    network: nn.Module,
+    beside: dict[str, Any],
+    encode_text: Callable[[Tensor], Tensor],
+    length: int,
+    ends: bool,
+    settings: dict[str, Any],
+) -> EncoderPair:
+    """Both towers of a network.
+
+    Args:
+        network: in its place and precision.
+        beside: ``modality``, ``prepare``, ``forward`` and ``noise`` of the tower beside text, perhaps ``lengths``.
+        encode_text: tokens (b, at most ``length``), then ``PADDING``, to rows.
+        length, ends: as in ``tokens``.
+        settings: all that the embeddings depend on, with "model", "seed", "dim" and "device".
+    """
+    tokenizer = {**ABOUT, "reading": "true length, masked"}
+    settings = {"pretrained": None, "tokenizer": tokenizer, **settings}
+    name, device = settings["model"], torch.device(settings["device"])
+    text = {
+        "modality": "text",
+        "prepare": lambda texts: tokens(texts, length, ends),
+        "forward": encode_text,
+        "noise": uniform_tokens(VOCABULARY, length),
+        "lengths": lengths,
+    }
+    shared = {"name": name, "weights": "random", "width": settings["dim"], "device": device}
+    towers = [Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (beside, text)]
+    return EncoderPair(f"{name} random weights, seed {settings['seed']}", *towers, settings=settings, model=network)
