@@ -13,7 +13,7 @@ and 1.136 with random weights.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,10 @@ from util.numerics.reduction import joint_pca, svd_coordinates, umap_coordinates
 
 NAME = "modality_gap"
 KEYS = {weights: f"figure_1.separate.{weights}" for weights in ("trained", "random")}
+MEASURED = (
+    "n_pairs", "dim", "gap_distance", "matched_cosine", "mean_cosine_other", "mean_cosine_text", "relative_gap",
+    "separability", "n_other", "n_text", "separability_rows",
+)  # fmt: skip
 APART = 0.95
 """Separability from which the modalities count as lying in different regions."""
 
@@ -67,16 +71,13 @@ PRESETS = {
 
 def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
     """A row of ``modality_gap.csv``, and what the record says of the embeddings."""
-    row = asdict(measures.measure(panel.embeddings, panel.modalities, settings.seed, settings.separability_rows))
-    names, norms = row.pop("modalities"), (row.pop("norms_other"), row.pop("norms_text"))
-    order = ["n_pairs", "dim", "gap_distance", "matched_cosine", "mean_cosine_other", "mean_cosine_text"]
-    order += ["relative_gap", "separability", "n_other", "n_text", "separability_rows"]
-    row = {key: row[key] for key in order}
+    found = measures.measure(panel.embeddings, panel.modalities, settings.seed, settings.separability_rows)
+    norms = dict(zip(found.modalities, (found.norms_other, found.norms_text), strict=True))
     about = {"system": panel.system, "weights": panel.weights, "kind": panel.kind, **panel.about}
-    read = {"normalised_here": True, "row_norms_before": dict(zip(names, norms, strict=True))}
     first = {"system": panel.system, "weights": panel.weights, "source": panel.source}
-    last = {"other": names[0], "text": names[1], "kind": panel.kind}
-    return {**first, **row, **last}, {**read, **panel.embeddings.source, **about}
+    last = {"other": found.modalities[0], "text": found.modalities[1], "kind": panel.kind}
+    row = {**first, **{name: getattr(found, name) for name in MEASURED}, **last}
+    return row, {"normalised_here": True, "row_norms_before": norms, **panel.embeddings.source, **about}
 
 
 def view(panel: panels.Panel, settings: Settings) -> pd.DataFrame:

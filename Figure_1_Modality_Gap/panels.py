@@ -74,7 +74,7 @@ class Inputs(cli.Common):
                 as_count(getattr(self, system.count), f"--{system.count}", least=2)
             if self.own_data(key) is not None and key not in self.systems:
                 raise UserError(f"{self.own_data(key)}: data for {key}, which --systems does not name")
-        if self.coco is not None and self.image_data is not None:
+        if self.coco and self.image_data:
             raise UserError("--coco and --image-data are both images for CLIP; give one of them")
         if self.model != SYSTEMS["clip"].default and self.own_data("clip") is None and self.preset != "paper":
             raise UserError("--model only applies to --image-data, --coco or --preset paper; give one of them")
@@ -186,10 +186,9 @@ def read(key: str, inputs: Inputs) -> Captioned:
 
 
 def encoder(key: str, weights: str, generated: bool, inputs: Inputs) -> tuple[str, str, EncoderPair]:
-    """A system's name in print, what it stands in the place of, and its encoder pair.
+    """Name in print of what is run, what it stands in the place of, and the encoder pair.
 
-    On generated scenes, of 32 pixels, the project's small CLIP is run in CLIP's place. No other trained model is run
-    on generated inputs.
+    On generated scenes that is the project's small CLIP. No other trained model is run on generated inputs.
     """
     system, random = SYSTEMS[key], weights == "random"
     if key == "clip" and generated:

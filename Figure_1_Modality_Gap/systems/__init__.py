@@ -25,13 +25,12 @@ class System:
     Attributes:
         kind: both modalities in words, the column ``kind`` of the tables.
         random_name, trained_name: the networks that are run, in print.
-        note: what stands in for what, for captions and records.
+        note: what stands in for what.
         count, data, model: names of the options for the number of items, your own data and the trained model.
-        items: how many generated items, or MSCOCO pairs, unless ``count`` says otherwise.
+        items, default: the number of generated items, and the trained model, unless an option says otherwise.
         read: (path, caption rule, n or None for all) to your own items with captions.
         generate: (n, seed) to n generated items, one caption each.
         load: (model, random, seed, device, precision) to the encoder pair.
-        default: the trained model unless ``model`` names another.
     """
 
     kind: str

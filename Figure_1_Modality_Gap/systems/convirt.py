@@ -1,11 +1,9 @@
 """ConVIRT, radiographs and reports: the architecture, with random weights. Source: Zhang et al. 2020.
 
 A ResNet-50 whose pooled activations, and a BERT whose outputs' largest values, each go through a linear map, a ReLU and
-a second linear map into a shared space of 512 dimensions. Its trained weights cannot be had: ``SYSTEMS`` has BiomedCLIP
-in their place and says so.
-
-Two things are not the authors'. The tokenizer is CLIP's byte pairs in place of ClinicalBERT's word pieces, which lie on
-a hub. The hidden layer of each head is as wide as its input, which the paper leaves open.
+a second linear map into a shared space of 512 dimensions. Two things are not the authors'. CLIP's byte pairs stand in
+the place of ClinicalBERT's word pieces, which lie on a hub. The hidden layer of each head is as wide as its input,
+which the paper leaves open.
 """
 
 from dataclasses import asdict, dataclass

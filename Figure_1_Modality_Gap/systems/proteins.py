@@ -1,11 +1,9 @@
 """Proteins of your own with texts: FASTA files and tables of amino-acid sequences.
 
-- FASTA (.fasta, .fa, .faa, .fas): a line ">id text", then the sequence on any number of lines.
-- A table (.tsv, .tab, .txt, .csv; ``util.corpora.tables``) with the columns ``sequence`` and ``text``. Its column
-  ``id``, where it has one, names the sequences, otherwise the number of the line does.
-
-Both may be packed (.gz). Letters may be small. White space inside a sequence and one "*" (stop) at its end are dropped.
-B, J and Z stand for either of two amino acids and are read as X, any amino acid.
+FASTA (.fasta, .fa, .faa, .fas) is a line ">id text", then the sequence on any number of lines. A table (.tsv, .tab,
+.txt, .csv) has the columns ``sequence`` and ``text``, perhaps ``id``. Both may be packed (.gz). Letters may be small.
+White space inside a sequence and one "*" (stop) at its end are dropped. B, J and Z stand for either of two amino acids
+and are read as X, any amino acid.
 """
 
 import re
@@ -31,14 +29,9 @@ Record = tuple[str, str, str]
 
 
 def load(path: str | Path, n: int | None = None) -> Captioned:
-    """Sequences and texts of a file, in its order. A sequence without a text is left out and named.
+    """The first n sequences of a file (None: all), strings of ``ALPHABET``, with their texts.
 
-    Args:
-        path: a FASTA file or a table, by the end of its name.
-        n: take only the first n records.
-
-    Returns:
-        items are strings of ``ALPHABET``; ``source["letters_read_as_x"]`` counts B, J and Z.
+    A sequence without a text is left out and named. ``source["letters_read_as_x"]`` counts B, J and Z.
     """
     checked_count(n, "sequences")
     records, digest = _records(Path(path))

@@ -25,12 +25,9 @@ ABOUT = {"class": "SimpleTokenizer of open_clip", "lower_case": True}
 
 
 def tokens(captions: Sequence[str], length: int, ends: bool) -> Int[Tensor, "n length"]:
-    """Captions as int64 numbers below ``VOCABULARY``, then ``PADDING``.
+    """Captions as ``length`` int64 numbers below ``VOCABULARY``, then ``PADDING``; what is longer is cut.
 
-    Args:
-        captions: strings; case is not kept, and what is longer is cut.
-        length: tokens per caption.
-        ends: whether a start and an end token stand around every caption; the end token is kept where it is cut.
+    With ``ends``, a start and an end token stand around every caption, the end token also where it is cut.
     """
     tokenizer = _tokenizer()
     rows = [tokenizer.encode(caption) for caption in captions]
@@ -77,13 +74,11 @@ def pair(
     ends: bool,
     settings: dict[str, Any],
 ) -> EncoderPair:
-    """Both towers of a network.
+    """Both towers of a network that is in its place and precision.
 
     Args:
-        network: in its place and precision.
         beside: ``modality``, ``prepare``, ``forward`` and ``noise`` of the tower beside text, perhaps ``lengths``.
-        encode_text: tokens (b, at most ``length``), then ``PADDING``, to rows.
-        length, ends: as in ``tokens``.
+        encode_text: what ``tokens`` gives to rows; ``length`` and ``ends`` are those of ``tokens``.
         settings: all that the embeddings depend on, with "model", "seed", "dim" and "device".
     """
     tokenizer = {**ABOUT, "reading": "true length, masked"}

@@ -34,15 +34,8 @@ def load(
 ) -> EncoderPair:
     """An X-CLIP with trained or random weights; a video is a list of as many RGB PIL frames as its ``frames`` says.
 
-    Random weights of ``NAME`` need no download: transformers has the architecture and open_clip the tokenizer.
-
-    Args:
-        name: of a repository on the hub, or a folder, which goes before the hub.
-        random: the architecture alone, with weights from ``seed``. Of another ``name`` its configuration and tokenizer
-            are fetched.
-        seed: of random weights: the same seed gives the same weights, and nothing else is disturbed.
-        device, precision: as ``util.encoders.hugging_face.load``.
-        config: architecture of random weights in place of that of ``NAME``, with CLIP's 49,408 tokens.
+    Arguments as ``util.encoders.hugging_face.load``. Random weights of ``NAME`` need no download: transformers has the
+    architecture and open_clip the tokenizer. ``config`` takes the place of its architecture.
     """
     if random and name == NAME and not Path(name).is_dir():
         return _untrained(config or XCLIPConfig(), seed, device, precision)
@@ -58,25 +51,20 @@ def _untrained(config: XCLIPConfig, seed: int, device: Device, precision: Precis
     pixels = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
     processor = VideoMAEImageProcessorPil(**pixels, image_mean=list(IMAGENET_MEAN), image_std=list(IMAGENET_STD))
     origin = {
+        **dict.fromkeys(["pretrained", "revision", "checkpoint"]),
         "model": NAME,
-        "pretrained": None,
-        "revision": None,
-        "checkpoint": None,
         "configuration": hashlib.sha256(config.to_json_string().encode()).hexdigest(),
         "seed": seed,
         "dim": config.projection_dim,
         "device": target.type,
     }
-    video, text = _video(processor, network), _bundled_text(network)
+    video, text = _video(Path(), network, processor), _bundled_text(network)
     return hugging_face.pair(network.to(target, dtype), VIDEO, video, text, origin)
 
 
-def _fetched_video(folder: Path, network: XCLIPModel) -> dict:
-    return _video(AutoImageProcessor.from_pretrained(folder, backend="pil", **repository.READ_ONLY), network)
-
-
-def _video(processor: BaseImageProcessor, network: XCLIPModel) -> dict:
-    """Fields of the video tower, and what its settings say of them."""
+def _video(folder: Path, network: XCLIPModel, processor: BaseImageProcessor | None = None) -> dict:
+    """Fields of the video tower, and what its settings say of them; frames are prepared as ``folder`` says."""
+    processor = processor or AutoImageProcessor.from_pretrained(folder, backend="pil", **repository.READ_ONLY)
     count, side = network.config.vision_config.num_frames, network.config.vision_config.image_size
 
     def prepare(videos: list) -> Tensor:
@@ -121,6 +109,6 @@ VIDEO = hugging_face.NonText(
     method="get_video_features",
     towers="a video and a text tower, as xclip has",
     one="a video",
-    parts=_fetched_video,
+    parts=_video,
     blank=lambda network: [Image.new("RGB", (64, 64))] * network.config.vision_config.num_frames,
 )
