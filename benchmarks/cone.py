@@ -60,19 +60,19 @@ def depth(settings: Settings) -> dict:
 
 def encoding(settings: Settings) -> tuple[list[dict], list[dict]]:
     """Pictures and captions beside the plain loop, and the least cosine to its embeddings."""
-    from util.corpora import photographs
     from util.corpora.generated import pictures
+    from util.corpora.inputs import crops
     from util.encoders import open_clip_pair
 
     plain = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu")
     ours = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu", precision="auto")
     work = {
-        "image": (2, photographs.crops(settings.images, settings.seed), plain.model.encode_image),
+        "image": (2, crops(settings.images, settings.seed), plain.model.encode_image),
         "text": (4, list(pictures.scenes(settings.captions, settings.seed).captions), plain.model.encode_text),
     }
     rows, cosines = [], []
     for modality, (wanted, inputs, whole) in work.items():
-        side = "other" if modality == "image" else "text"
+        side = "non_text" if modality == "image" else "text"
         tower, prepare = getattr(ours, side), getattr(plain, side).prepare
         mine = seconds(lambda tower=tower, inputs=inputs: tower.encode(inputs, progress=False), settings.repeats)
         dtype = tower.settings["dtype"]

@@ -9,7 +9,7 @@ from PIL import Image
 from coco_files import write_folder
 from seeded_embeddings import embed
 from util import UserError
-from util.corpora import inputs, photographs
+from util.corpora import inputs
 from util.encoders import resnet
 from util.encoders.named import Named
 
@@ -37,7 +37,7 @@ def rows(seeds, *what):
 def test_every_input_is_embedded_for_every_seed_and_once_only(loads):
     what = inputs.noise("image", 2, 0), inputs.photograph_crops(3, 0), inputs.noise("text", 4, 0)
     first = rows([0, 1], *what)
-    assert list(first) == [(n, s) for s in (0, 1) for n in ("noise", photographs.NAME)]
+    assert list(first) == [(n, s) for s in (0, 1) for n in ("noise", inputs.CROPS)]
     assert [len(r) for r in first.values()] == [2, 3, 2, 3]
     again = rows([0, 1, 2], *what)
     assert loads == [0, 1, 2]
@@ -190,7 +190,7 @@ def test_one_input_has_no_pairs(make):
 
 
 def test_crops_are_those_of_the_seed_however_many():
-    five, two, other = photographs.crops(5, 3), photographs.crops(2, 3), photographs.crops(2, 4)
+    five, two, other = inputs.crops(5, 3), inputs.crops(2, 3), inputs.crops(2, 4)
     assert all(np.array_equal(a, b) for a, b in zip(five, two, strict=False))
     assert not np.array_equal(two[0], other[0])
     assert all(96 <= crop.width == crop.height <= 400 for crop in five)

@@ -6,16 +6,23 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from ..encoders.tower import Modality, Tower
 from ..errors import UserError
-from . import coco, photographs
+from . import coco
+from .captioned import Captioned
 from .generated import pictures
 
 NOISE = "noise"
 CHUNK = 64
+
+CROPS = "crops of two photographs"
+CROPS_OF = "scikit-learn's sample images china.jpg and flower.jpg (640 x 427)"
+SMALLEST, LARGEST = 96, 400
+"""Sides of a crop in pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Inputs:
 
     Attributes:
         name: what they are, in words.
-        modality: which towers take them.
+        modality: which towers take them: "image" or "text".
         n: how many there are (photographs that cannot be read are found, and left out, on reading).
         about: all that they depend on, as plain values for records and cache keys.
         items: raw inputs, iterable more than once; None for noise.
@@ -33,15 +40,15 @@ class Inputs:
     """
 
     name: str
-    modality: Modality
+    modality: str
     n: int
     about: Mapping
     items: Iterable | None = field(repr=False, default=None)
     skipped: dict[int, str] = field(repr=False, default_factory=dict)
     counts: dict[str, int] = field(repr=False, default_factory=dict)
 
-    def tensor(self, tower: Tower) -> Tensor:
-        """The inputs as the tower's network takes them (n, ...), prepared once for any number of its seeds.
+    def tensor(self, tower) -> Tensor:
+        """The inputs as the network of a ``util.encoders.tower.Tower`` takes them, (n, ...), for any number of seeds.
 
         Raises:
             UserError: fewer than two are left: one has no pairs.
@@ -66,7 +73,7 @@ class Inputs:
         return {"name": self.name, "modality": self.modality, **self.about, **self.counts, "skipped": left_out}
 
 
-def noise(modality: Modality, n: int, seed: int) -> Inputs:
+def noise(modality: str, n: int, seed: int) -> Inputs:
     """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them.
 
     Raises:
@@ -79,10 +86,32 @@ def noise(modality: Modality, n: int, seed: int) -> Inputs:
 def photograph_crops(n: int, seed: int) -> Inputs:
     """Crops of the two photographs that ship inside scikit-learn."""
     _check_count(n, "--images")
-    crops = photographs.crops(n, seed)
-    about = {"dataset": photographs.NAME, "source": photographs.SOURCE, "n": n, "seed": seed}
-    about["sha256"] = _digest(crop.tobytes() for crop in crops)
-    return Inputs(photographs.NAME, "image", n, about, crops)
+    drawn = crops(n, seed)
+    about = {"dataset": CROPS, "source": CROPS_OF, "n": n, "seed": seed}
+    about["sha256"] = _digest(crop.tobytes() for crop in drawn)
+    return Inputs(CROPS, "image", n, about, drawn)
+
+
+def crops(n: int, seed: int = 0) -> list[Image.Image]:
+    """Square crops, of the one photograph and the other in turn, their side and place drawn at random.
+
+    Args:
+        n: how many.
+        seed: crop i depends on the seed and on i alone, so that the first k of n are those that k alone would give.
+
+    Returns:
+        n RGB images of 96 to 400 pixels a side. Trap: two photographs only, so crops of one of them are alike.
+    """
+    from sklearn.datasets import load_sample_images
+
+    photographs = [Image.fromarray(array) for array in load_sample_images().images]
+    return [_crop(photographs[i % len(photographs)], np.random.default_rng([seed, i])) for i in range(n)]
+
+
+def _crop(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    side = int(rng.integers(SMALLEST, LARGEST + 1))
+    left, top = (int(rng.integers(0, length - side + 1)) for length in photograph.size)
+    return photograph.crop((left, top, left + side, top + side))
 
 
 def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
@@ -116,23 +145,24 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int) -> list[Inputs]:
     Raises:
         UserError: as ``util.corpora.coco.load``.
     """
-    _check_count(n_images, "--images"), _check_count(n_captions, "--captions")
+    _check_count(n_images, "--images")
+    _check_count(n_captions, "--captions")
     if folder is None:
-        captioned, said, skipped = *(coco.load(None, caption="first", n=n) for n in (n_images, n_captions)), {}
-        about = {"what": "photographs", **captioned.source}
-        images = Inputs("MSCOCO val2017", "image", len(captioned), about, captioned.readable(skipped), skipped)
+        said = coco.load(None, caption="first", n=n_captions)
         about = {"what": "captions", **said.source}
-        return [images, Inputs("MSCOCO val2017 captions", "text", len(said.captions), about, list(said.captions))]
+        captions = Inputs("MSCOCO val2017 captions", "text", len(said.captions), about, list(said.captions))
+        return [_photographs(coco.load(None, caption="first", n=n_images), "val2017"), captions]
     splits = [split for split in ("val2017", "train2017") if (Path(folder) / split).is_dir()]
     captions = _captions(folder, splits[0] if splits else "val2017", n_captions)
     if not splits:
         return [captions]
-    captioned, skipped = coco.from_folder(folder, splits[0], "first", n_images), {}
+    return [_photographs(coco.from_folder(folder, splits[0], "first", n_images), splits[0]), captions]
+
+
+def _photographs(captioned: Captioned, split: str) -> Inputs:
+    skipped: dict[int, str] = {}
     about = {**captioned.source, "what": "photographs"}
-    return [
-        Inputs(f"MSCOCO {splits[0]}", "image", len(captioned), about, captioned.readable(skipped), skipped),
-        captions,
-    ]
+    return Inputs(f"MSCOCO {split}", "image", len(captioned), about, captioned.readable(skipped), skipped)
 
 
 def _captions(folder: Path, split: str, n: int) -> Inputs:
