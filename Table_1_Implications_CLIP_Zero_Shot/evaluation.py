@@ -1,8 +1,8 @@
 """A task at every shift: the curves that the figure shows and the chosen shifts that the table lists.
 
-Every task is measured along the gap vector of its own images and prompts and, where there is a caption corpus, along
-that of its images and captions; two-sided and image-only. Each of two random halves has curves of its own, so that a
-shift and a direction chosen on one are judged on the other.
+Every task is measured along the gap vector of its own images and prompts, two-sided and image-only. Where there is a
+caption corpus, it is also measured along that of the corpus. Each of two random halves has curves of its own, so that
+a shift and a direction chosen on one are judged on the other.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """Table 1 beside the paper: its rows beside ours, and what follows for its gains from their counts alone.
 
 A gain in accuracy is a net number of items. Whether it is more than chance depends on how many predictions the shift
-changed, which is not published; but for every net gain there is a largest number of changed predictions with which
-it is still significant.
+changed, which is not published. Yet every net gain has a largest number of changed predictions with which it is
+still significant.
 """
 
 import math

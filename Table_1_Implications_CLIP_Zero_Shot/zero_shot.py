@@ -1,9 +1,9 @@
 """Table 1: zero-shot classification and retrieval while the modality gap is moved.
 
 Images and class prompts are moved along the gap vector, towards each other and past each other, and the zero-shot
-metric is measured at every shift. The paper reports the best of 40 shifts on the test data that it was chosen on. Here
-stand beside it the probability that choice alone makes such a gain, and the gain of a shift chosen on one half of the
-data and tested on the other.
+metric is measured at every shift. The paper reports the best of 40 shifts on the test data that it was chosen on. Two
+numbers stand beside it here: the probability that choice alone makes such a gain, and the gain of a shift that is
+chosen on one half of the data and tested on the other.
 
     python Table_1_Implications_CLIP_Zero_Shot/zero_shot.py                   (embedded: under a minute on 2 cores)
     python Table_1_Implications_CLIP_Zero_Shot/zero_shot.py --embeddings mine.npz        (with labels, or pairs)

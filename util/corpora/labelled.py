@@ -1,8 +1,8 @@
 """Images with labels: rows of a table, or a folder that has a subfolder for each class.
 
-An image is opened only when it is needed. Classes are numbered as declared, whatever order the data have them in:
-the data's own class names are matched with the declared ones by their letters and digits ("Annual Crop",
-"annual_crop" and "AnnualCrop" are one name).
+An image is opened only when it is needed. Classes are numbered as declared, whatever order the data have them in.
+The data's own class names are matched with the declared ones by their letters and digits: "Annual Crop",
+"annual_crop" and "AnnualCrop" are one name.
 """
 
 import hashlib
@@ -211,8 +211,8 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
 def splits_of(folder: Path, classes: Classes) -> list[str]:
     """Names of a folder's splits: its subfolders that hold folders in their turn; none where it holds classes itself.
 
-    It does where every class has a subfolder, or one that holds no folders is named as a class: a class may hold
-    folders too, and a split may be named as a class ("train" is one of CIFAR-100).
+    It holds classes where every class has a subfolder, or a subfolder without folders is named as a class. A class may
+    hold folders too, and a split may be named as a class ("train" is one of CIFAR-100).
     """
     names = _subfolders(folder)
     holding = [name for name in names if _subfolders(folder / name)]

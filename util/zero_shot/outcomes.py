@@ -1,9 +1,9 @@
 """Outcomes of the same items at every shift: their metric, its bootstrap, and what each item adds to a gain.
 
 The gain of a shift over no shift is a sum of one whole number for each item, whatever the metric. For a share of hits
-it is the difference of the item's two hits, for the area under the ROC curve a difference of placements. Exchanging
-what an item did at the shift with what it did without changes the sign of its own number and no other; see
-``contributions``, and ``util.zero_shot.resampling`` for what that is good for.
+it is the difference of the item's two hits, for the area under the ROC curve a difference of placements. Exchanging an
+item's outcomes with and without shift changes the sign of its own number and no other. The permutation tests of
+``util.zero_shot.resampling`` rest on that.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ ROWS = 250
 
 
 class Outcomes(ABC):
-    """What every item did at every shift, and the metric that sums it up: ``of_hits`` or ``of_margins``.
+    """The outcome of every item at every shift, and the metric that sums it up: ``of_hits`` or ``of_margins``.
 
     Attributes:
         n: items.
@@ -181,15 +181,16 @@ class Margins(Outcomes):
         return Outcomes.of_margins(self.margins[list(shifts)], self.positive)
 
     def contributions(self, baseline: int) -> Int[np.ndarray, "n k"]:
-        """What exchanging one item's ranks does to the area, in units of 1/(4 pairs); sums are the gains.
+        """Change of the area when one item's ranks are exchanged, in units of 1/(4 pairs); sums are the gains.
 
-        The null is that of Venkatraman and Begg, Biometrika 83 (1996), and the statistic, the difference of areas,
-        that of Bandos, Rockette and Gur, Statistics in Medicine 24 (2005): within each shift the margins become
-        mid-ranks, an item's two ranks (at the shift, without) are exchanged or not, and both areas are computed anew.
-        With psi = 1, 1/2, 0 for larger, equal, smaller, the area after exchanges compares for each pair (p, q) either
-        two ranks of one kind or, where one of the two was exchanged, ranks of both kinds; so it is linear in the
-        signs: item p of class 1 adds sum_q psi(p', q') - psi(p, q) + psi(p', q) - psi(p, q'), primed ranks those at
-        the shift, and item q of class 0 adds sum_p psi(p', q') - psi(p, q) - psi(p', q) + psi(p, q').
+        Within each shift the margins become mid-ranks. An item's two ranks (at the shift, without) are exchanged or
+        not, and both areas are computed anew. Let psi be 1, 1/2, 0 for larger, equal, smaller, and primed ranks those
+        at the shift. The difference of areas is linear in the signs of the exchanges. Item p of class 1 adds
+        sum_q psi(p', q') - psi(p, q) + psi(p', q) - psi(p, q'). Item q of class 0 adds
+        sum_p psi(p', q') - psi(p, q) - psi(p', q) + psi(p, q').
+
+        Source: Venkatraman and Begg, Biometrika 83 (1996), for the null. Bandos, Rockette and Gur, Statistics in
+        Medicine 24 (2005), for the statistic.
         """
         doubled = np.rint(2 * rankdata(self.margins, axis=1)).astype(np.int64)
         without = doubled[baseline]

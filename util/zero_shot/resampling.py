@@ -1,13 +1,13 @@
 """Permutation tests: of the largest gain over all shifts, and of one gain.
 
 Choosing the best of many shifts on the items that it is then reported on makes a gain even where no shift changes
-anything. The test puts the same choice into its null distribution. If shifts changed nothing, what an item did at the
-shifts and what it did without could be exchanged, and the largest gain after random exchanges would be like the one
-seen. One coin for each item, the same for all shifts, keeps how the shifts depend on each other.
+anything. The test puts the same choice into its null distribution. If shifts changed nothing, an item's outcomes with
+and without shift could be exchanged. The largest gain after random exchanges would be like the one seen. One coin for
+each item, the same for all shifts, keeps how the shifts depend on each other.
 
-The test is exact where an item's changes at all shifts together are as likely as their opposite. Where they are so only
-at each shift by itself, the gains still have mean 0 and the covariance that the exchanges give them: the test then
-holds for many changed items.
+The test is exact where an item's changes at all shifts together are as likely as their opposite. Where only each single
+change is as likely as its opposite, the gains still have mean 0 and the same covariance. The test then holds for many
+changed items.
 """
 
 import numpy as np

@@ -136,16 +136,16 @@ def held_out(
         resamples: of the bootstrap.
 
     Returns:
-        for hits: shares of all tested items, Wilson's intervals, and McNemar's exact test over all items (where items
-        belong together in groups: bootstrap intervals, and ``paired_p_value`` of the groups). For ROC-AUC: the mean of
-        the halves' areas weighted by their pairs (margins of different directions and shifts are on different scales,
-        so that they are not pooled), bootstrap intervals, and twice the smaller share of resamples whose gain is at
-        most, or at least, 0, with 1 added to both counts. The gain's interval is that of a paired bootstrap. All of
-        these take the chosen shifts as given. ``shift`` is NaN where the halves chose different ones.
+        for hits: shares of all tested items, Wilson's intervals, and McNemar's exact test over all items. Items that
+        belong together in groups: bootstrap intervals, and ``paired_p_value`` of the groups. For ROC-AUC: the mean of
+        the halves' areas weighted by their pairs, as margins of different shifts are on different scales. Its p-value
+        is twice the smaller share of resamples whose gain is at most, or at least, 0, with 1 added to both counts. The
+        gain's interval is that of a paired bootstrap. All of these take the chosen shifts as given. ``shift`` is NaN
+        where the halves chose different ones.
 
-    Trap: each half's shift was chosen on the other, so the two tested halves are not quite independent of each other,
-    and the test over all items is exact only given the shifts. Where no shift does anything and many compete, p falls
-    below 0.05 in somewhat more than 5% of the cases (7.5% with 40 shifts, each changing 300 of 2,000 items at random).
+    Trap: each half's shift was chosen on the other, so the two tested halves are not quite independent. The test over
+    all items is exact only given the shifts. Where no shift does anything and many compete, p falls below 0.05 a little
+    too often: 7.5% with 40 shifts, each changing 300 of 2,000 items at random.
     """
     if not halves or len({type(part) for train, test, _ in halves for part in (train, test)}) != 1:
         raise UserError("held-out selection needs halves whose outcomes are all hits or all margins")
@@ -208,7 +208,7 @@ def _quantiles(values: np.ndarray) -> tuple[float, float]:
 
 
 def _interval(outcomes: Outcomes, drawn: np.ndarray) -> tuple[float, float]:
-    """Of the metric at the only shift of these outcomes, whose resampled values are ``drawn``."""
+    """Interval of the metric at the only shift of these outcomes, whose resampled values are ``drawn``."""
     if isinstance(outcomes, Hits) and outcomes.groups is None:
         return wilson_interval(int(outcomes.hits.sum()), outcomes.n, LEVEL)
     return _quantiles(drawn)
