@@ -14,7 +14,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 from util.cli import Device
-from util.encoders import repository
+from util.encoders import hugging_face_files
 from util.encoders.tower import EncoderPair, Precision, Tower, checked_device, resolve_precision, uniform_tokens
 
 _tokenizer = cache(SimpleTokenizer)
@@ -61,7 +61,7 @@ def seeded(
     """
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
-    with repository.quiet(), torch.random.fork_rng(devices=[]):
+    with hugging_face_files.quiet(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return make().eval().requires_grad_(False), target, dtype
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, BaseImageProcessor, VideoMAEImageProcessorPil, XCLIPConfig, XCLIPModel
 
 from util.cli import Device
-from util.encoders import hugging_face, repository
+from util.encoders import hugging_face, hugging_face_files
 from util.encoders.open_clip_pair import IMAGENET_MEAN, IMAGENET_STD
 from util.encoders.tower import EncoderPair, Precision, normal_pixels, uniform_tokens
 from util.errors import UserError
@@ -64,7 +64,7 @@ def _untrained(config: XCLIPConfig, seed: int, device: Device, precision: Precis
 
 def _video(folder: Path, network: XCLIPModel, processor: BaseImageProcessor | None = None) -> dict:
     """Fields of the video tower, and what its settings say of them; frames are prepared as ``folder`` says."""
-    processor = processor or AutoImageProcessor.from_pretrained(folder, backend="pil", **repository.READ_ONLY)
+    processor = processor or AutoImageProcessor.from_pretrained(folder, backend="pil", **hugging_face_files.READ_ONLY)
     count, side = network.config.vision_config.num_frames, network.config.vision_config.image_size
 
     def prepare(videos: list) -> Tensor:

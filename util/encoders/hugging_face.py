@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..cli import Device
 from ..errors import UserError
-from . import repository
+from . import hugging_face_files as files
 from .tower import (
     EncoderPair,
     Modality,
@@ -108,12 +108,12 @@ def assemble(
     """The text tower of a model of transformers and the tower beside it; arguments and errors as ``load``."""
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
-    folder, commit = repository.find(name, revision, random)
+    folder, commit = files.find(name, revision, random)
     shown = folder.resolve().name if commit is None else name
-    with repository.one_line(shown), repository.quiet():
-        config = repository.configuration(folder, non_text.method, non_text.towers)
-        weights = [] if random else repository.weight_files(folder)
-        network = repository.build(folder, config, seed if random else None)
+    with files.one_line(shown), files.quiet():
+        config = files.configuration(folder, non_text.method, non_text.towers)
+        weights = [] if random else files.weight_files(folder)
+        network = files.build(folder, config, seed if random else None)
         beside, text = non_text.parts(folder, network), text_parts(folder, network)
         width = tried(network, non_text, beside, text)
         network.to(target, dtype)
@@ -121,8 +121,8 @@ def assemble(
         "model": shown,
         "pretrained": None if random else revision or shown,
         "revision": commit,
-        "checkpoint": repository.digest(weights) if commit is None and weights else None,
-        "configuration": repository.digest(repository.configuration_files(folder)) if commit is None else None,
+        "checkpoint": files.digest(weights) if commit is None and weights else None,
+        "configuration": files.digest(files.configuration_files(folder)) if commit is None else None,
         "seed": seed if random else None,
         "dim": width,
         "device": target.type,
@@ -164,7 +164,7 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward`` and ``noise`` of the image tower, and ``about`` them for the settings."""
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **repository.READ_ONLY)
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **files.READ_ONLY)
     if processor.model_input_names != ["pixel_values"]:
         raise UserError(f"its pictures are {', '.join(processor.model_input_names)}, not pixels of one size alone")
 
@@ -190,7 +190,7 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
 
     if not any(True for pattern in VOCABULARIES for _ in folder.glob(pattern)):
         raise UserError(f"there is no tokenizer (none of {', '.join(VOCABULARIES)})")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **repository.READ_ONLY)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **files.READ_ONLY)
     kind, text = network.config.model_type, network.config.text_config
     context = min(text.max_position_embeddings, tokenizer.model_max_length)
     lower = kind in READ_AT_LAST and type(tokenizer).__name__.startswith("Gemma")
