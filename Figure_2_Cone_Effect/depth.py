@@ -113,7 +113,9 @@ def curves(settings: Settings, device: str) -> pd.DataFrame:
     """The rows of ``depth.csv``: mean cosine for every activation, bias, number of layers and seed."""
     frames = []
     sizes = {name: getattr(settings, name) for name in ("layers", "width", "batch")}
-    for seed in tqdm(range(settings.seed, settings.seed + settings.seeds), desc=NAME, unit="seed"):
+    for seed in tqdm(
+        range(settings.seed, settings.seed + settings.seeds), desc=NAME, unit="seed", leave=False, disable=None
+    ):
         biases = BIASES[settings.bias]
         means = cone.mean_cosine_by_depth(settings.activations, biases, **sizes, seed=seed, device=device)
         for (activation, bias), values in means.items():

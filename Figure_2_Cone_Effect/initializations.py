@@ -145,7 +145,7 @@ def numbers(clouds: Sequence[Cloud]) -> pd.DataFrame:
 def views(clouds: Sequence[Cloud], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """UMAP and PCA coordinates of every point shown, and the spectrum of the principal components of all rows."""
     points, spectrum = [], []
-    for cloud in tqdm(clouds, desc="views", unit="panel", leave=False):
+    for cloud in tqdm(clouds, desc="views", unit="panel", leave=False, disable=None):
         k, n, d = cloud.rows.shape
         every = cloud.rows.reshape(k * n, d)
         pca = joint_pca([every], components=min(COMPONENTS, k * n, d))

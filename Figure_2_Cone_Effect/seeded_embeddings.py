@@ -64,7 +64,9 @@ def embed(
     on where it was.
     """
     inputs, tensors, keeping = [each for each in inputs if each.modality in named.modalities], {}, True
-    for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=len(seeds) < 2):
+    for seed in tqdm(
+        seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=None if len(seeds) > 1 else True
+    ):
         towers: dict[str, Tower] = {}
         tower = None  # so that one network is gone before the next is made: its memory is used again
         identity = named.identity(seed, device, precision)

@@ -224,7 +224,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("width", 16), ("layers", 1)):
         as_count(getattr(settings, name), f"--{name}", least)
     grid = (settings.cosines, settings.norm_ratios, settings.norms)
-    with tqdm(total=1 + theorem_2.CASES, desc=NAME, unit="case", leave=False) as bar:
+    with tqdm(total=1 + theorem_2.CASES, desc=NAME, unit="case", leave=False, disable=None) as bar:
         options = {name: getattr(settings, name) for name in ("widest", "trials", "seed")}
         first, convergence, slope = theorem_1.measure(grid, **options)
         bar.update()

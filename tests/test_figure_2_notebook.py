@@ -1,33 +1,50 @@
-"""The notebook of Figure 2 runs on the records of any run of its four scripts."""
+"""The notebook of Figure 2 regenerates its figures from nothing, and measures a file of your own."""
 
 import nbformat
 import pytest
 
 import scripts
-from util import UserError, cli
+from util import Embeddings
 from util.reporting import notebooks
 
-FOLDER = scripts.REPOSITORY / "Figure_2_Cone_Effect"
+NOTEBOOK = scripts.REPOSITORY / "Figure_2_Cone_Effect" / "figure_2.ipynb"
 NAMES = ("cosine_similarity", "depth", "initializations", "theorems")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path_factory.getbasetemp() / "cone_cache"))
+@pytest.fixture
+def execute(tmp_path, tmp_path_factory):
+    """Runs the notebook with the smoke preset in an empty folder; gives its text and the number of its pictures."""
+    variables = {
+        "MODALITY_GAP_OUTPUTS": str(tmp_path / "outputs"),
+        "MODALITY_GAP_DATA": str(tmp_path_factory.getbasetemp() / "cone_cache"),
+        "MODALITY_GAP_REUSE": "",
+    }
+
+    def work(**given):
+        done = notebooks.execute(NOTEBOOK, tmp_path / "done.ipynb", preset="smoke", environment=variables, **given)
+        assert done.stat().st_size < 500_000
+        cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
+        assert len(cells) <= 15
+        outputs = [output for cell in cells for output in cell.outputs]
+        text = "".join(output.get("text", "") for output in outputs)
+        return text, sum("image/png" in output.get("data", {}) for output in outputs)
+
+    return work
 
 
-def test_the_notebook_draws_the_records_of_four_smoke_runs(tmp_path):
-    for name in NAMES:
-        script = scripts.load(f"Figure_2_Cone_Effect/{name}.py")
-        script.main(cli.parse(script.PRESETS, "", ("--preset", "smoke", "--output", str(tmp_path / "records"))))
-    done = notebooks.execute(FOLDER / "figure_2.ipynb", tmp_path / "records", tmp_path / "figure_2.ipynb")
-    cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
-    pictures = [o for cell in cells for o in cell.outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) == 5
-    assert done.stat().st_size < 500_000
+def test_the_notebook_makes_every_record_and_figure_from_an_empty_folder(execute, tmp_path):
+    text, pictures = execute()
+    folder = tmp_path / "outputs" / "Figure_2_Cone_Effect"
+    assert all((folder / f"{name}.{suffix}").is_file() for name in NAMES for suffix in ("json", "csv", "png", "pdf"))
+    assert pictures == 8
+    assert "the seed explains" in text and "ResNet-18 with trained weights" in text
 
 
-def test_the_notebook_names_the_record_that_is_missing(tmp_path):
-    wanted = r"figure_2.ipynb: a cell failed: .*no record here; run cosine_similarity.py first"
-    with pytest.raises(UserError, match=wanted):
-        notebooks.execute(FOLDER / "figure_2.ipynb", tmp_path, tmp_path / "out.ipynb")
+def test_the_notebook_measures_your_own_file_and_says_what_is_not_about_it(execute, tmp_path, rng):
+    rows = rng.normal(size=(2, 20, 8)) + 1
+    Embeddings.of({"image": rows[0], "text": rows[1]}).save(tmp_path / "mine.npz")
+    text, pictures = execute(embeddings=tmp_path / "mine.npz")
+    assert (tmp_path / "outputs" / "own" / "mine" / "cosine_similarity.csv").is_file()
+    assert not (tmp_path / "outputs" / "Figure_2_Cone_Effect").exists()
+    assert pictures == 3
+    assert "image: 20 rows" in text and text.count("skipped.") == 3
