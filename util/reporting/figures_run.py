@@ -66,7 +66,7 @@ def run(options: Options) -> Path:
         except UserError as error:
             raise UserError(f"{step.shown}: {error}") from error
     _announce(names, len(names) - 1, time.perf_counter() - start, options.preset)
-    notebooks.execute_all(cli.OUTPUTS, preset=options.preset)
+    notebooks.execute_all(cli.OUTPUTS, preset=None if options.preset == "embedded" else options.preset)
     path = report.write(cli.OUTPUTS)
     cli.say(f"[figures] done in {in_words(time.perf_counter() - start)}: open {path}")
     return path
