@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, SMOKE_SIZES, VISION, EncoderOptions, Gathered
+from seed_variance import seed_variance
 from util import cli, cone, figures, published, records
 from util.corpora.inputs import NOISE, Inputs
 from util.encoders.named import Named
@@ -138,7 +139,7 @@ def numbers(clouds: Sequence[Cloud]) -> pd.DataFrame:
     for cloud in clouds:
         about = {"encoder": cloud.encoder, "input": cloud.input}
         about |= {"n_seeds": cloud.rows.shape[0], "n": cloud.rows.shape[1]}
-        table.append(about | asdict(cone.seed_variance(cloud.rows)))
+        table.append(about | asdict(seed_variance(cloud.rows)))
     return pd.DataFrame(table).rename(columns={"explained_by_item": "explained_by_input"})
 
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+import seed_variance
 from theorem_1 import arc_cosine_kernel
-from util import cone, geometry, variance
+from util import cone, geometry
 from util.errors import UserError
 from util.numerics.arrays import as_count
 from util.numerics.statistics import jackknife_interval
@@ -69,7 +70,7 @@ class Share:
 
 
 def _share(h: Tensor, cosine: float, expected: float) -> Share:
-    return Share(variance.explained_fractions(h)[0], variance.seed_fractions_left_out(h), cosine, expected)
+    return Share(seed_variance.explained_fractions(h)[0], seed_variance.seed_fractions_left_out(h), cosine, expected)
 
 
 def equal_cosines(items: int, cosine: float) -> Float[Tensor, "items d"]:

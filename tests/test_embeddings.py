@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 import reference
-from util import Embeddings, UserError, formats
+from util import Embeddings, UserError
+from util.readers import arrays as formats
 
 
 @pytest.fixture

@@ -17,13 +17,15 @@ from jaxtyping import install_import_hook
 import sys
 
 sys.path.append("Figure_2_Cone_Effect")
-MODULES = ["geometry", "measures", "contrastive", "cone", "variance", "training.losses"]
+MODULES = ["geometry", "measures", "contrastive", "cone", "training.losses"]
 MODULES += [f"numerics.{name}" for name in ("moments", "cosines", "reduction", "statistics", "procrustes")]
-with install_import_hook([*(f"util.{name}" for name in MODULES), "theorem_1", "theorem_2"], "beartype.beartype"):
+MODULES = [*(f"util.{name}" for name in MODULES), "seed_variance", "theorem_1", "theorem_2"]
+with install_import_hook(MODULES, "beartype.beartype"):
     import numpy as np
     import torch
-    from util import cone, contrastive, geometry, measures, variance
+    from util import cone, contrastive, geometry, measures
     from util.numerics import moments, procrustes, reduction, statistics
+    import seed_variance
     import theorem_1
     import theorem_2
 
@@ -58,8 +60,9 @@ assert pca.coordinates(x).shape == (30, 3) and pca.direction(x[0].astype(float))
 assert cone.draw_inputs(3, 4, seed=0).shape == (3, 4) and cone.draw_layer(4, 0, 1)[1].shape == (4,)
 assert {v.shape for v in cone.mean_cosine_by_depth("all", layers=2, width=8, batch=5).values()} == {(3,)}
 for h in (rng.normal(size=(3, 4, 5)), torch.ones(3, 4, 5).cumsum(0) + torch.eye(4, 5)):
-    assert isinstance(cone.seed_variance(h).within_cosine, float) and len(variance.explained_fractions(h)) == 2
-    assert variance.seed_fractions_left_out(h).shape == (3,)
+    assert isinstance(seed_variance.seed_variance(h).within_cosine, float)
+    assert len(seed_variance.explained_fractions(h)) == 2
+    assert seed_variance.seed_fractions_left_out(h).shape == (3,)
 assert statistics.clopper_pearson(np.array([[1, 2]]), 5)[0].shape == (1, 2)
 assert len(statistics.prediction_interval([1.0, 2.0])) == len(statistics.jackknife_interval(0.5, rng.normal(size=4)))
 raised = theorem_1.raise_cosines([0.5, 0.9], [1.0, 2.0], [1.0, 1.0], widest=128, trials=3)

@@ -1,4 +1,4 @@
-"""The cone in random networks: mean cosine by depth. (``seed_variance``, of cones by seed, is that of util.variance.)
+"""The cone in random networks: mean cosine by depth.
 
 Everything random comes from generators of its own, by seed; the global state of numpy and torch stays as it is.
 """
@@ -15,18 +15,15 @@ from torch import Tensor
 from . import geometry
 from .errors import UserError
 from .numerics.arrays import as_count
-from .variance import SeedVariance, seed_variance
 
 __all__ = [
     "ACTIVATIONS",
     "PAPER_ACTIVATIONS",
     "Activation",
-    "SeedVariance",
     "activation_names",
     "draw_inputs",
     "draw_layer",
     "mean_cosine_by_depth",
-    "seed_variance",
     "with_self_pairs",
 ]
 

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import formats
 from .errors import UserError
-from .formats import TEXT
 from .geometry import unit_rows
 from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
+from .readers.arrays import TEXT, read, write
 
 RESERVED = ("labels", "pairs")
 NAME = re.compile(r"\w[\w .+-]*")
@@ -67,7 +66,7 @@ class Stored:
     def open(cls, path, first: str = "image") -> "Stored":
         """Embeddings in any format above; arguments and errors as ``Embeddings.load``, but for the values."""
         path = Path(path)
-        arrays, source = formats.read(path, first)
+        arrays, source = read(path, first)
         parts = {name: arrays.pop(name, None) for name in RESERVED}
         return cls.of(arrays, **parts, source={**source, "path": str(path)})
 
@@ -147,7 +146,7 @@ class Embeddings:
         arrays = {**self.modalities, **{k: v for k in RESERVED if (v := getattr(self, k)) is not None}}
         if self.pairs is None:
             arrays["pairs"] = np.empty((0, len(self.modalities)), np.int64)  # else equal counts would read as paired
-        formats.write(path, arrays, self.names, dict(self.source))
+        write(path, arrays, self.names, dict(self.source))
         return path
 
     @property

@@ -1,4 +1,4 @@
-"""The files that embeddings are kept in: how each format is read, checked and written. Nothing is unpickled."""
+"""Arrays in .npy, .npz and .safetensors files: read, checked and written. Nothing is unpickled."""
 
 import json
 import math
@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from .errors import UserError
-from .files import replacing
+from ..errors import UserError
+from ..files import replacing
 
 TEXT = "text"
 FORMATS = (".npy", ".npz", ".safetensors")
@@ -32,7 +32,7 @@ ninety-nine in a hundred are zero to 56 times (measured, float32).
 
 
 def read(path: Path, first: str) -> tuple[dict, dict]:
-    """The named arrays of a file, and what it says of their source.
+    """Reads the named arrays of a file and its own account of their source.
 
     Args:
         path: .npy (mapped, not read), .safetensors (mapped where the dtype is one of numpy's) or .npz (read).
@@ -77,8 +77,8 @@ def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
 def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
     """Every member once, none that claims more than it unpacks to, and all together within ``UNPACKED_RATIO``.
 
-    What a member unpacks to is its own claim, but zipfile gives no byte beyond it; its packed size is a claim too, so
-    that the size of the file is what counts.
+    A member's unpacked size is its own claim, but zipfile gives no byte beyond it. Its packed size is a claim too, so
+    the size of the file counts.
     """
     arrays, packed = {}, path.stat().st_size
     with zipfile.ZipFile(path) as archive:

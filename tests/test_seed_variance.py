@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from util import UserError, cone, variance
+import seed_variance as variance
+from util import UserError
 
 
 def by_definition(h):
@@ -32,12 +33,12 @@ def values(result):
 
 def test_a_two_by_two_table_by_hand():
     """Seed means 1.5 and 4.5, item means 2 and 4, residuals 1/2: MS 9, 4, 1; components 4, 1.5, 1 of 6.5."""
-    result = cone.seed_variance(np.array([[[1.0], [2.0]], [[3.0], [6.0]]]))
+    result = variance.seed_variance(np.array([[[1.0], [2.0]], [[3.0], [6.0]]]))
     assert values(result) == pytest.approx([1, 1, 4 / 6.5, 1.5 / 6.5])
 
 
 def test_seeds_with_a_direction_each_have_cosine_1_within_and_0_between():
-    result = cone.seed_variance(np.array([[[1.0, 0], [2, 0]], [[0, 1], [0, 2]], [[0, -3], [0, -4]]]))
+    result = variance.seed_variance(np.array([[[1.0, 0], [2, 0]], [[0, 1], [0, 2]], [[0, -3], [0, -4]]]))
     assert result.within_cosine == pytest.approx(1) and result.between_cosine == pytest.approx(-1 / 3)
 
 
@@ -46,8 +47,8 @@ def test_seeds_with_a_direction_each_have_cosine_1_within_and_0_between():
 def test_the_closed_forms_are_the_definitions(rng, shape, dtype):
     h = (rng.normal(size=shape) + 2 * rng.normal(size=(shape[0], 1, shape[2])) + 3).astype(dtype)
     expected = by_definition(h)
-    assert values(cone.seed_variance(h)) == pytest.approx(expected, abs=1e-9)
-    assert values(cone.seed_variance(torch.from_numpy(h))) == pytest.approx(expected, abs=1e-9)
+    assert values(variance.seed_variance(h)) == pytest.approx(expected, abs=1e-9)
+    assert values(variance.seed_variance(torch.from_numpy(h))) == pytest.approx(expected, abs=1e-9)
     assert variance.explained_fractions(h) == pytest.approx(expected[2:], abs=1e-9)
 
 
@@ -87,7 +88,7 @@ def test_leaving_out_a_seed_is_leaving_out_a_seed(rng):
 def test_the_input_is_left_as_it_was(rng):
     h = rng.normal(size=(3, 4, 5))
     before = h.copy()
-    cone.seed_variance(h), variance.seed_fractions_left_out(h)
+    variance.seed_variance(h), variance.seed_fractions_left_out(h)
     assert np.array_equal(h, before)
 
 
@@ -112,7 +113,7 @@ def changed(h, at, value):
 )
 def test_what_cannot_be_measured_is_refused(rng, change, said):
     with pytest.raises(UserError, match=said):
-        cone.seed_variance(change(rng.normal(size=(3, 4, 5))))
+        variance.seed_variance(change(rng.normal(size=(3, 4, 5))))
 
 
 def test_zero_rows_and_two_seeds_are_refused_only_where_they_matter(rng):

@@ -1,4 +1,4 @@
-"""How much of the variance of embeddings the initialization explains, and how close the cones of several seeds lie."""
+"""Variance of embeddings that the initialization explains, and how close the cones of several seeds lie."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import geometry
-from .errors import UserError
-from .numerics.arrays import Array, as_matrix, as_tensor
+from util import UserError, geometry
+from util.numerics.arrays import Array, as_matrix, as_tensor
 
 ALIKE = 1e-30
 """Mean square of centred entries, the largest entry being 1, that is the rounding of float64: nothing to divide up."""
