@@ -45,14 +45,11 @@ class Audited:
 
     Attributes:
         title: model and faces in words.
-        images: (n, d), unit-norm rows, one for each face.
-        prompts: (C, d), unit-norm rows, in the order of ``declared.prompts``.
-        faces: n labels.
-        declared: classes and harm groups.
+        images, prompts: unit-norm rows (n, d), and (C, d) in the order of ``declared.prompts``.
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
-        as_published: whether model, faces, prompts and what is shifted are the paper's. Free are the padding and the
-            caption of a photograph, which the paper does not say.
+        as_published: whether model, faces, prompts and what is shifted are the paper's. The padding and the caption of
+            a photograph are free, because the paper does not say them.
         training_share: for generated badges, each group's share of the training badges.
         what: that which has a race and a gender: faces or badges.
         note: further words for the face of its pictures, after the caution of what is declared.

@@ -36,7 +36,7 @@ from util.zero_shot.shifted import predict
 
 NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
-"""From -1.0 to +0.75; the notebook's 0, -0.20, -0.50, -1.0 and +0.75 are among them exactly."""
+"""From -1.0 to +0.75, with the notebook's 0, -0.20, -0.50, -1.0 and +0.75 exactly."""
 CAPTIONS = {
     NAME: "Share of each race that is called by a crime-related or a non-human word, and their sum, against the shift "
     "of the image embeddings. Bands: 95% (Wilson) of the sum. Dots: shifts at which it differs from the default by an "
@@ -127,24 +127,24 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     check(settings)
     audited = audited_data.collect(settings, device)
     shifts, at = grid(settings), [0.0, settings.shift]
-    ways = {way: Way.of(audited, shifts, *way) for way in product(audited.directions, ("first", "both"))}
-    chosen = ways[settings.gap_direction, settings.side]
-    inputs = chosen.predicted, audited.faces, audited.declared, shifts
-    found = audit(*inputs, chosen.gaps[GAPS[settings.gap_direction]].to_numpy())
+    ways = {way: along(audited, shifts, *way) for way in product(audited.directions, ("first", "both"))}
+    predicted, chosen = ways[settings.gap_direction, settings.side]
+    gaps, inputs = chosen[["shift", *GAPS.values()]], (predicted, audited.faces, audited.declared, shifts)
+    found = audit(*inputs, gaps[GAPS[settings.gap_direction]].to_numpy())
     between, cost = disparity(*inputs, settings.seed, settings.resamples), accuracy_cost(*inputs)
     tables = {
-        "": found.by_race.merge(chosen.gaps, on="shift"),
+        "": found.by_race.merge(gaps, on="shift"),
         "table": as_printed(found.by_race, settings.shift),
-        "groups": found.by_race_gender.merge(chosen.gaps, on="shift"),
-        "overall": overall(found, chosen.gaps, between, cost),
+        "groups": found.by_race_gender.merge(gaps, on="shift"),
+        "overall": overall(found, gaps, between, cost),
         "confusion": pd.concat([confusion(*inputs, at, by).assign(by=by) for by in ("race x gender", "race")]),
-        "directions": pd.concat([way.table(audited).assign(gap_direction=d, side=s) for (d, s), way in ways.items()]),
+        "directions": pd.concat([table.assign(gap_direction=d, side=s) for (d, s), (_, table) in ways.items()]),
         "published": published_counts.agreement(),
         "net_changes": published_counts.net_changes(),
-        **({"ages": found.by_age.merge(chosen.gaps, on="shift")} if settings.by_age else {}),
+        **({"ages": found.by_age.merge(gaps, on="shift")} if settings.by_age else {}),
     }
     results = results_of(audited, settings, tables)
-    rounded = in_half_precision(audited, settings, chosen.predicted, shifts)
+    rounded = in_half_precision(audited, settings, predicted, shifts)
     as_released = (settings.side, settings.gap_direction) == ("first", "captions")
     return cli.Measured(
         tables=tables,
@@ -168,29 +168,18 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "races": in_order(audited.faces.races),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
-        "accuracy": dict(zip(WHEN, rows["accuracy"], strict=True)),
         "empty_groups": empty_groups(tables),
         "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
         "training_share": audited.training_share,
     }
 
 
-@dataclass(frozen=True)
-class Way:
-    """Classes (k, n) and both gap distances at every shift, along one direction, one side or both moved."""
-
-    predicted: np.ndarray
-    gaps: pd.DataFrame
-
-    @classmethod
-    def of(cls, audited: Audited, shifts: np.ndarray, name: Direction, side: Side) -> "Way":
-        predicted = predict(audited.images, audited.prompts, shifts, audited.directions[name], side)
-        return cls(predicted, audited.gaps(shifts, name, side))
-
-    def table(self, audited: Audited) -> pd.DataFrame:
-        """Harm and accuracy of all faces at every shift."""
-        harm = (self.predicted >= len(audited.declared.classes)).mean(1)
-        return self.gaps.assign(harm=harm, accuracy=(self.predicted == true_classes(audited.faces)).mean(1))
+def along(audited: Audited, shifts: np.ndarray, name: Direction, side: Side) -> tuple[np.ndarray, pd.DataFrame]:
+    """Classes (k, n) after shifts along one direction; and both gaps, harm and accuracy of all faces at every shift."""
+    predicted = predict(audited.images, audited.prompts, shifts, audited.directions[name], side)
+    harm = (predicted >= len(audited.declared.classes)).mean(1)
+    accuracy = (predicted == true_classes(audited.faces)).mean(1)
+    return predicted, audited.gaps(shifts, name, side).assign(harm=harm, accuracy=accuracy)
 
 
 def in_order(races: tuple[str, ...]) -> list[str]:

@@ -40,14 +40,7 @@ TABLES = ("fairface_label_val.csv", "labels.csv")
 
 @dataclass(frozen=True)
 class FaceImages:
-    """n pictures of faces and what annotators said of each.
-
-    Attributes:
-        openers: n functions without arguments, each of which gives an RGB picture or raises ``Unreadable``.
-        ids: n file names, unique.
-        faces: race, gender and age of each, as numbers of the declared levels.
-        source: dataset, revision or hash, padding, licence, n; plain values that json can hold.
-    """
+    """n pictures of faces: functions that open each, its unique id, its labels, and where all of them come from."""
 
     openers: Sequence[Callable[[], Image.Image]]
     ids: Sequence[str]
@@ -72,13 +65,9 @@ def load(
 
 
 def from_folder(folder: Path, declared: Declared, n: int | None = None, aged: bool = True) -> FaceImages:
-    """Pictures and table of a folder, in the order of the table.
+    """Pictures and table of a folder, in the order of the table; labels and pictures must match.
 
     ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
-
-    Raises:
-        UserError: no table or two, a file named twice, a label that is not declared, labels and pictures that do not
-            match.
     """
     there = [folder / name for name in TABLES if (folder / name).is_file()]
     if len(there) != 1:
@@ -110,10 +99,6 @@ def from_hub(
 
     Args:
         path: a folder with the parquet files of ``HUB_FILES``, in place of the hub's.
-
-    Raises:
-        NoConnection: the hub does not answer, and the files are not in the cache.
-        UserError: another padding, files that lack a column, a label that is missing or not declared.
     """
     if padding not in HUB_FILES:
         raise UserError(f"FairFace has paddings {', '.join(HUB_FILES)}, not {padding!r}")
@@ -142,10 +127,7 @@ def from_hub(
 
 
 def _in_words(rows: hub.Rows, column: str, where: str) -> Sequence:
-    """Labels by the names that the data set itself gives its whole numbers; as they are where it gives none.
-
-    The hub writes -1, or nothing, for a label that is missing: refused, as is every number without a name.
-    """
+    """Labels by the names that the data set gives its whole numbers; -1, or nothing, stands for a missing one."""
     labels, names = rows.columns[column], rows.names.get(column)
     if names is None:
         return labels

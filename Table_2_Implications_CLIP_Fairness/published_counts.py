@@ -1,8 +1,7 @@
 """The authors' own counts, put through the audit's counting: what their percentages stand for, and what they can show.
 
 The notebook of Table 2 prints, at two shifts, which race or harm word the faces of each race are given. Percentages,
-intervals and net changes follow from those counts by the functions that count our faces. Two things do not follow:
-which faces changed, and the accuracy, which is exact in race and gender (a matrix by race only bounds it).
+intervals and net changes follow from those counts. Which faces changed does not follow.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
@@ -13,7 +12,7 @@ from jaxtyping import Int
 
 from util.fairness.audit import LEVEL, harm_counts
 from util.fairness.declared import Declared
-from util.numerics.statistics import holm, mcnemar, mcnemar_p_values, most_discordant, wilson_limits
+from util.numerics.statistics import holm, mcnemar_p_values, most_discordant, wilson_limits
 from util.published import numbers, values
 
 KEYS = {0.0: "default", -0.20: "shift_-0.20"}
@@ -116,11 +115,10 @@ def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.
         n: faces of each group, at least 1.
 
     Returns:
-        n, before, after, net (after - before), before_low, before_high, after_low, after_high (Wilson, 95%, of the
-        shares), least_p (exact McNemar if no face changed against the trend), most_p (if no face was harmed both
-        times), least_p_holm (least_p corrected for all groups), most_discordant (how many faces may have changed if p
-        is to be below 0.05; 0: no number will do), possible_discordant (before + after: how many can have changed), and
-        verdict (``NEVER``, ``ALWAYS`` or ``DEPENDS``; each group by itself).
+        n, before, after, net, the 95% Wilson intervals of both shares, least_p (exact McNemar if no face changed
+        against the trend), most_p (if no face was harmed both times), least_p_holm (least_p corrected for all groups),
+        most_discordant (how many faces may have changed if p is to be below 0.05; 0: no number will do),
+        possible_discordant (how many can have changed), and verdict (``NEVER``, ``ALWAYS`` or ``DEPENDS``).
     """
     net = after - before
     columns = {"n": n, "before": before, "after": after, "net": net}
@@ -136,33 +134,14 @@ def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.
     return pd.DataFrame(columns | {"verdict": np.select([never, always], [NEVER, ALWAYS], DEPENDS)})
 
 
-def accuracy() -> pd.DataFrame:
-    """The printed accuracies as faces, beside what the matrices by race say.
-
-    Returns:
-        a row for each shift: shift, n, accuracy (printed by the notebook; exact in race and gender), right (the faces
-        that it stands for, a whole number), race_right (faces given their race, of whichever gender: at least as many),
-        race_accuracy.
-    """
-    rows = []
-    for shift, key in KEYS.items():
-        printed, n = numbers()[f"table_2.{key}_percent.accuracy"].value, n_faces()
-        right = int(np.diag(matrix(shift)[races()]).sum())
-        rows.append((shift, n, printed, round(printed * n), right, right / n))
-    return pd.DataFrame(rows, columns=["shift", "n", "accuracy", "right", "race_right", "race_accuracy"])
-
-
 def accuracy_drop() -> dict:
-    """What the shift costs in accuracy: the notebook's printed accuracies against the sentence of the paper.
+    """The cost of the shift in accuracy: the notebook's printed accuracies against the sentence of the paper.
 
     Returns:
-        "faces" (fewer that are right), "n", "notebook" (faces / n), "paper" (what its text says), "agrees" (to the
-        paper's digits), "least_p", "most_p" and "most_discordant" as in ``bounds``, for all faces and being right.
+        "faces" (fewer that are right in race and gender), "n", "notebook" (faces / n), "paper" (what its text says) and
+        "agrees" (to the paper's digits).
     """
-    before, after = accuracy().itertuples()
-    lost, n, said = before.right - after.right, before.n, -numbers()["table_2.as_the_paper_prints.accuracy_drop"].value
-    digits = -Decimal(str(said)).as_tuple().exponent
-    both = max(0, before.right + after.right - n)  # right twice, when as few faces as possible stay as they were
-    found = {"faces": lost, "n": n, "notebook": lost / n, "paper": said, "agrees": round(lost / n, digits) == said}
-    found |= {"least_p": mcnemar(0, lost), "most_p": mcnemar(after.right - both, before.right - both)}
-    return found | {"most_discordant": most_discordant(lost, n)}
+    n, said = n_faces(), -numbers()["table_2.as_the_paper_prints.accuracy_drop"].value
+    before, after = (round(numbers()[f"table_2.{key}_percent.accuracy"].value * n) for key in KEYS.values())
+    drop, digits = (before - after) / n, -Decimal(str(said)).as_tuple().exponent
+    return {"faces": before - after, "n": n, "notebook": drop, "paper": said, "agrees": round(drop, digits) == said}

@@ -7,11 +7,11 @@ and everything that would divide by it is NaN.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from ..errors import UserError
 from ..numerics import statistics
@@ -21,7 +21,7 @@ from .declared import NEEDED_GROUPS, Declared
 
 Amounts = Float[np.ndarray, "k"] | Sequence[float]
 
-Z_95 = float(stats.norm.ppf(0.975))
+Z_95 = NormalDist().inv_cdf(0.975)
 
 LEVEL = 0.05
 """Below it a p-value counts as larger than chance."""
@@ -33,9 +33,8 @@ class Faces:
 
     Attributes:
         race, gender: (n,) in [0, len(races)) and [0, len(genders)).
-        races, genders: names of the levels, those that are declared.
-        age: (n,) in [0, len(ages)), or None where it is not known.
-        ages: names of its levels.
+        races, genders: names of the declared levels.
+        age, ages: the same of ages; None where they are not known.
     """
 
     race: Int[np.ndarray, "n"]
@@ -88,13 +87,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class Audit:
-    """Tables of one audit; a row for each shift and group, shifts in the order given.
-
-    Attributes:
-        by_race: the columns of ``denigration.csv``, then those that ``audit`` adds.
-        by_race_gender, by_age: the same of finer or other groups; by_age is None where ages are not known.
-        overall: the same of all faces.
-    """
+    """Tables of one audit; a row for each shift and group. ``by_age`` is None where ages are not known."""
 
     by_race: pd.DataFrame
     by_race_gender: pd.DataFrame
@@ -208,9 +201,6 @@ def confusion(
 
     Returns:
         columns shift, true, predicted, count: every pair, those with count 0 too.
-
-    Raises:
-        UserError: as ``audit``; a shift that is not there; another ``by``.
     """
     shifts, _ = checked(predicted, faces, declared, shifts)
     rows = [int(np.abs(np.subtract(shifts, shift)).argmin()) for shift in at]
@@ -219,13 +209,12 @@ def confusion(
             raise UserError(f"{shift} is not one of the shifts, which are {', '.join(f'{s:g}' for s in shifts)}")
     if by not in ("race", "race x gender"):
         raise UserError(f"no confusion matrix by {by!r}; choose from race, race x gender")
-    n_classes, genders, true = len(declared.classes), len(faces.genders), declared.classes
-    table = confusion_counts(predicted[rows], true_classes(faces), n_classes, len(declared.prompts))
-    if by == "race":
-        table = table.reshape(len(rows), -1, genders, table.shape[-1]).sum(2)
-        right = table[..., :n_classes].reshape(len(rows), len(faces.races), -1, genders).sum(-1)
-        table, true = np.concatenate([right, table[..., n_classes:]], axis=-1), faces.races
-    index = pd.MultiIndex.from_product([[shifts[row] for row in rows], true, [*true, *declared.harm_words]])
+    genders, true = (len(faces.genders), faces.races) if by == "race" else (1, declared.classes)
+    beyond = len(true) - len(declared.classes)
+    given = np.where(predicted < len(declared.classes), predicted // genders, predicted + beyond)[rows]
+    answers = [*true, *declared.harm_words]
+    table = confusion_counts(given, true_classes(faces) // genders, len(true), len(answers))
+    index = pd.MultiIndex.from_product([[shifts[row] for row in rows], true, answers])
     tidy = pd.Series(table.ravel(), index, name="count").reset_index()
     return tidy.set_axis(["shift", "true", "predicted", "count"], axis=1)
 
@@ -233,12 +222,9 @@ def confusion(
 def checked(predicted, faces: Faces, declared: Declared, shifts: Amounts) -> tuple[list[float], int]:
     """The shifts and the row of shift 0, after a look at what every table needs; refuses as ``audit``."""
     amounts = as_numbers(shifts, "shifts")
-    if not isinstance(predicted, np.ndarray) or predicted.dtype.kind not in "iu":
-        raise UserError("predicted must be an array of class numbers (shifts, faces)")
-    if predicted.shape != (len(amounts), len(faces)):
-        raise UserError(
-            f"predicted must be of shape (shifts, faces) = ({len(amounts)}, {len(faces)}), not {predicted.shape}"
-        )
+    shape = len(amounts), len(faces)
+    if not isinstance(predicted, np.ndarray) or predicted.dtype.kind not in "iu" or predicted.shape != shape:
+        raise UserError(f"predicted must be an array of class numbers, of shape (shifts, faces) = {shape}")
     if not len(faces):
         raise UserError("there are no faces to audit")
     if (faces.races, faces.genders) != (declared.race.levels, declared.gender.levels):
@@ -265,9 +251,7 @@ def harm_counts(
 ) -> dict[str, Int[np.ndarray, "*k G"]]:
     """How many faces of each group are given a class of each harm group, and of any: the key "sum".
 
-    Args:
-        confusion: counts whose last axis is the class.
-        harms: the harm group of each class, None for one that a face may rightly be given.
+    ``harms`` names the harm group of each class, None for one that a face may rightly be given.
     """
     names = dict.fromkeys(harm for harm in harms if harm is not None)
     counts = {name: confusion[..., [harm == name for harm in harms]].sum(-1) for name in names}

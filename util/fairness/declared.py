@@ -1,16 +1,14 @@
-"""Audits are TOML files: the attributes of a face, the prompt of each class, and the words of harm.
+"""Audits are TOML files: the attributes of a face, the prompt of each class, and the words of harm. The keys::
 
-Anybody can replace the file. A refusal is one line with the file and the key. The keys::
-
-    title, about, source, licence, caution   what the data are, whose, under what terms, and what they do not show
-    an_before                                beginnings of words before which {a} is "an" (may be left out)
-    [classes] template, axes                 the prompt of a class, with a place for each of the two axes; their names
-    [attributes.NAME] levels                 of both axes, and of "age" where it is known
-                      words                  how a prompt says each level (default: the level itself)
-                      numbers                which level the whole numbers 0, 1, ... in the data stand for
-                      spellings              other ways in which the data write a level
-    [harm] template                          the prompt of a harm word, with the place {word}
-    [harm.groups] NAME = [words]             non_human and crime_related at least
+title, about, source, licence, caution   what the data are, whose, under what terms, and what they do not show
+an_before                                beginnings of words before which {a} is "an" (may be left out)
+[classes] template, axes                 the prompt of a class, with a place for each of the two axes; their names
+[attributes.NAME] levels                 of both axes, and of "age" where it is known
+                  words                  how a prompt says each level (default: the level itself)
+                  numbers                which level the whole numbers 0, 1, ... in the data stand for
+                  spellings              other ways in which the data write a level
+[harm] template                          the prompt of a harm word, with the place {word}
+[harm.groups] NAME = [words]             non_human and crime_related at least
 """
 
 import numbers
@@ -197,12 +195,12 @@ class Declared(Table):
 
     @property
     def race(self) -> Attribute:
-        """The first axis, whatever it is called: class c is of race c // len(gender.levels)."""
+        """The first axis, whatever it is called."""
         return self.attributes[self.axes["race"]]
 
     @property
     def gender(self) -> Attribute:
-        """The second axis: class c is of gender c % len(gender.levels)."""
+        """The second axis."""
         return self.attributes[self.axes["gender"]]
 
     @property

@@ -41,9 +41,6 @@ def disparity(
         (h + 1/2) / (n + 1), for h harmed of n faces. The races of highest and lowest are chosen again in every
         resample. All is NaN, and highest and lowest are empty, where fewer than two races have faces.
 
-    Raises:
-        UserError: as ``audit``, or no resamples.
-
     Trap: a highest minus a lowest rate is never negative, by chance alone rarely 0, and larger in resamples than in the
     faces: its interval tells its size, and p_value whether races differ at all.
     """
@@ -118,9 +115,6 @@ def accuracy_cost(predicted: Int[np.ndarray, "k n"], faces: Faces, declared: Dec
     Returns:
         a row for each shift: shift, n, accuracy, change (of the accuracy, in [-1, 1]; negative: it costs), change_low,
         change_high (paired, 95%), gained, lost (faces that became right, and wrong), net, and p_value (exact McNemar).
-
-    Raises:
-        UserError: as ``audit``.
     """
     shifts, baseline = checked(predicted, faces, declared, shifts)
     right = predicted == true_classes(faces)
