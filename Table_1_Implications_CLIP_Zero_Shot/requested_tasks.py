@@ -197,9 +197,9 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
         pair = small_clip.load(device=device).pair("small CLIP")
         non_text = replace(pair.non_text, prepare=_of_its_size(pair.non_text.prepare))
         return replace(pair, name="small CLIP", non_text=non_text), True
-    from util.encoders.named import KINDS, Named
+    from util.encoders.named import Named
 
-    named = Named.parse(model if model.partition(":")[0] in KINDS else f"open_clip:{model}")
+    named = Named.parse(model)
     towers = named.load(device=device, precision="float32")
     if [tower.modality for tower in towers] != ["image", "text"]:
         raise UserError(f"--model {model}: zero-shot needs a tower of images and one of texts")

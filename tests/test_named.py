@@ -38,6 +38,8 @@ def own(tmp_path):
     [
         ("open_clip:ViT-B-16:openai", ("open_clip", "ViT-B-16", "openai")),
         ("open_clip:RN50", ("open_clip", "RN50", None)),
+        ("ViT-B-32:openai", ("open_clip", "ViT-B-32", "openai")),
+        ("local-dir:a/b", ("open_clip", "local-dir:a/b", "own")),
         ("open_clip:hf-hub:org/name", ("open_clip", "hf-hub:org/name", "own")),
         ("open_clip:local-dir:a/b", ("open_clip", "local-dir:a/b", "own")),
         ("torchvision:resnet50:IMAGENET1K_V2", ("torchvision", "resnet50", "IMAGENET1K_V2")),
@@ -51,7 +53,7 @@ def test_a_name_is_kind_name_and_tag(text, parts):
 
 
 @pytest.mark.parametrize(
-    "text", ["ViT-B-32", "open_clip", "open_clip:", "timm:resnet18", "python:mine.py", "", "small_clip"]
+    "text", ["open_clip", "open_clip:", "python:mine.py", "python::towers", "huggingface:", "", "ViT-B-32:"]
 )
 def test_other_names_are_refused_with_the_ways_to_write_one(text):
     with pytest.raises(UserError, match=r"unknown encoder .*open_clip:MODEL.*python:FILE.py:FUNCTION"):

@@ -1,4 +1,7 @@
-"""Encoders by name: "open_clip:ViT-B-16:laion2b_s34b_b88k" and the like, with trained or random weights."""
+"""Encoders by name, with trained or random weights: "open_clip:ViT-B-16:laion2b_s34b_b88k".
+
+Every option that names a model is spelled so. Without a kind before the first colon it is open_clip's.
+"""
 
 import importlib.util
 import sys
@@ -22,11 +25,10 @@ KINDS = {
     "huggingface": "huggingface:NAME or folder",
     "python": "python:FILE.py:FUNCTION",
 }
-"""How each kind is written on a command line. The project's own "small_clip" is there from Python: its pictures have 32
-pixels a side and its captions few words."""
+"""How each kind is written on a command line. The project's own "small_clip" is there from Python alone."""
 
 ELSEWHERE = ("hf-hub:", "local-dir:")
-"""How open_clip's names of a repository and of a folder begin; their trained weights are their own."""
+"""How open_clip names a repository and a folder; their trained weights are their own."""
 
 PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch", "huggingface": "transformers"}
 
@@ -50,15 +52,18 @@ class Named:
 
     @classmethod
     def parse(cls, text: str) -> "Named":
-        """
+        """The encoder that an option spells.
+
         Raises:
-            UserError: an unknown kind, or too few or too many parts; lists the kinds.
+            UserError: a kind without its parts; lists the kinds.
         """
         kind, _, rest = text.partition(":")
+        if kind not in KINDS:
+            kind, rest = "open_clip", text
         if kind == "open_clip" and rest.startswith(ELSEWHERE):
             return cls(kind, rest, "own")
-        parts = [rest] if kind == "huggingface" else [part for part in rest.split(":", 1) if part]
-        if kind not in KINDS or len(parts) < (2 if kind == "python" else 1) or "" in parts:
+        parts = [rest] if kind == "huggingface" else rest.split(":", 1)
+        if "" in parts or (kind == "python" and len(parts) < 2):
             raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
         return cls(kind, *parts)
 
@@ -77,15 +82,7 @@ class Named:
         return name if self.kind == "torchvision" else f"{name} {'vision' if modality == 'image' else 'text'}"
 
     def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
-        """Its towers, one or two.
-
-        Args:
-            seed: of random weights; None for the trained ones.
-            device, precision: as ``util.encoders.open_clip_pair.load``.
-
-        Raises:
-            UserError: weights that are unknown or cannot be had; callables with a seed.
-        """
+        """Its towers, one or two; with trained weights where ``seed`` is None, else with random ones."""
         loaded = getattr(self, f"_{self.kind}")(seed, device, precision)
         return [loaded.non_text, loaded.text] if isinstance(loaded, EncoderPair) else loaded
 
@@ -160,7 +157,7 @@ class Named:
 def from_callables(
     name: str, encode_images: Callable | None = None, encode_texts: Callable | None = None
 ) -> list[Tower]:
-    """Towers of functions of one's own.
+    """Towers of your own functions.
 
     Args:
         name: for figures and records.
