@@ -220,7 +220,7 @@ def test_bad_files_are_refused_by_name_and_leave_nothing(tmp_path, what, said):
     ("words", "said"),
     [(("--points", 1), "--points must be a whole number of at least 2"),
      (("--min-dist", 2), "--min-dist must be from 0 to 1, not 2.0"),
-     (("--seed", 2**40), "--seed must be at most 2147483648")],
+     (("--seed", 2**40), "--seed must be a whole number from 0 to 2147483648")],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(tmp_path, words, said):
     with pytest.raises(UserError, match=said):
