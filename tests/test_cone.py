@@ -147,9 +147,9 @@ def test_each_published_value_is_where_one_further_seed_would_be():
     """The ten published values of Figure 2 (b), ReLU with biases, self-pairs included, at the paper's size."""
     seeds = [cone.mean_cosine_by_depth("relu", (True,), layers=9, seed=seed)["relu", True] for seed in range(10)]
     ours = cone.with_self_pairs(np.array(seeds), 1024)
-    for layers, value in published.values()["figure_2b"]["relu_bias"].items():
-        low, high = statistics.prediction_interval(ours[:, int(layers)])
-        assert low <= value <= high, layers
+    for layers, number in enumerate(published.numbers("figure_2b.relu_bias.").values()):
+        low, high = statistics.prediction_interval(ours[:, layers])
+        assert low <= number.value <= high, layers
 
 
 @pytest.mark.parametrize(

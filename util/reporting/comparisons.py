@@ -15,8 +15,6 @@ COLUMNS = (
 VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 """One number measured on several data sets counts once, with the first of these that it got."""
 
-NO_DATA = ("figure_2b.", "theorem_")
-"""Experiments without data: whoever runs them measures what the paper measured."""
 AS_PRINTED = "table_2.as_the_paper_prints."
 """Statements of the paper's text that its own published counts decide."""
 OTHER_DATA = "measured on another model or data: not comparable"
@@ -62,7 +60,7 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
 def verdict(part: Mapping) -> str:
     """Verdict on one comparison of a record.
 
-    "yes" and "no" need the paper's own model and data: comparisons with ``own``, and experiments without data. A
+    "yes" and "no" need the paper's own model and data, or an experiment without data: comparisons with ``own``. A
     comparison that is judged on something else is "shown" or "not shown". One that is not judged is "not run": its
     value stands beside the published one, measured on another model or data. "paper is wrong" is said of a sentence
     that the authors' own published counts contradict.
@@ -71,7 +69,7 @@ def verdict(part: Mapping) -> str:
         return "not run"
     if part["key"].startswith(AS_PRINTED) and not part["agrees"]:
         return "paper is wrong"
-    if part.get("own") or part["key"].startswith(NO_DATA):
+    if part.get("own"):
         return "yes" if part["agrees"] else "no"
     return "shown" if part["agrees"] else "not shown"
 
