@@ -106,7 +106,7 @@ def draw_panel(ax: plt.Axes, curves: pd.DataFrame, rows: pd.DataFrame) -> None:
         point = mine.loc[chosen.loc["held_out", f"shift_{half.replace(' ', '_')}"]]
         ax.plot(
             *point[["signed_gap_distance", "value"]], style, ms=5.5, color=HELD_OUT, mec="white", mew=0.5, zorder=4,
-            label="chosen on one half, at its gap and value" if style == "<" else None,
+            label=f"chosen on the {half}, at its gap and value",
         )  # fmt: skip
     point = at.loc[chosen.loc["test", "shift"]]
     ax.plot(
