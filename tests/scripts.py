@@ -1,16 +1,18 @@
-"""Loads a script of a paper folder as a module, as its notebook does, under a name of its own."""
+"""Scripts of the paper folders as modules, as their notebooks import them."""
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDERS = sorted(path for path in REPOSITORY.glob("[FT]*_*") if path.is_dir())
 
 
 def load(path: str):
-    name = Path(path).stem
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, REPOSITORY / path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+    """The module of a script, by its path from the repository."""
+    return importlib.import_module(Path(path).stem)
+
+
+def all_scripts() -> list[Path]:
+    """Every script: the modules of the folders that read a command line."""
+    found = [path for folder in FOLDERS for path in sorted(folder.glob("*.py"))]
+    return [path for path in found if "cli.main(" in path.read_text()]

@@ -13,7 +13,8 @@ from util import cli, commands
 from util.reporting import readme
 
 ROOT = scripts.REPOSITORY
-DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [*readme.readmes(), *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
+DOCUMENTS = list(dict.fromkeys(DOCUMENTS))
 MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/", "train2017/")
 
 
@@ -67,8 +68,8 @@ def test_every_picture_in_a_readme_exists():
 
 
 def test_every_option_named_in_the_readmes_exists():
-    folders = [scripts.load(str(path.relative_to(ROOT))) for path in sorted(ROOT.glob("[FT]*_*/*.py"))]
-    options = {name.replace("_", "-") for script in folders for name in script.Settings.__dataclass_fields__}
+    modules = [scripts.load(path) for path in scripts.all_scripts()]
+    options = {name.replace("_", "-") for script in modules for name in script.Settings.__dataclass_fields__}
     for command in commands.COMMANDS.values():
         options |= {name.replace("_", "-") for name in command.__dataclass_fields__}
     for span in ALL_SPANS:
@@ -101,13 +102,19 @@ def test_every_package_that_is_imported_is_declared():
     other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch"}
     other_names |= {"IPython": "jupyter", "umap": "umap-learn", "mpl_toolkits": "matplotlib"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    everything = project["dependencies"] + project["optional-dependencies"]["dev"]
+    everything = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
     declared = {re.match(r"[\w-]+", line)[0] for line in everything}
-    own = {"util", "released", "run", *(path.stem for path in ROOT.glob("[FT]*_*/*.py"))}
-    for path in [*ROOT.glob("util/**/*.py"), *ROOT.glob("[FT]*_*/*.py"), *ROOT.glob("benchmarks/*.py")]:
+    places = ("util/**/*.py", "[FT]*_*/**/*.py", "benchmarks/*.py")
+    files = [path for place in places for path in ROOT.glob(place)]
+    own = {"util", *(path.stem for path in files), *(path.parent.name for path in files)}
+    for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
+            relative = isinstance(node, ast.ImportFrom) and node.level
             names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
-            if isinstance(node, ast.Import | ast.ImportFrom):
+            if isinstance(node, ast.Import | ast.ImportFrom) and not relative:
                 for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - own:
                     assert other_names.get(top, top) in declared, f"{path.relative_to(ROOT)} imports {top}"
 

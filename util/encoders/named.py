@@ -55,16 +55,15 @@ class Named:
         """The encoder that an option spells.
 
         Raises:
-            UserError: an unknown kind or model, or a kind without its parts; lists the kinds.
+            UserError: a kind without its parts; lists the kinds.
         """
         kind, _, rest = text.partition(":")
-        is_known = kind in KINDS or _is_of_open_clip(kind, text)
         if kind not in KINDS:
             kind, rest = "open_clip", text
         if kind == "open_clip" and rest.startswith(ELSEWHERE):
             return cls(kind, rest, "own")
         parts = [rest] if kind == "huggingface" else rest.split(":", 1)
-        if not is_known or "" in parts or (kind == "python" and len(parts) < 2):
+        if "" in parts or (kind == "python" and len(parts) < 2):
             raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
         return cls(kind, *parts)
 
@@ -153,13 +152,6 @@ class Named:
         if not isinstance(pair, Sequence) or len(pair) != 2 or not all(p is None or callable(p) for p in pair):
             raise UserError(f"{file}: {self.tag}() must give (encode_images, encode_texts), either may be None")
         return from_callables(file.stem, *pair)
-
-
-def _is_of_open_clip(model: str, text: str) -> bool:
-    """Whether a name without a kind is one of open_clip's, a repository or a folder."""
-    import open_clip
-
-    return text.startswith(ELSEWHERE) or model.replace("/", "-") in open_clip.list_models()
 
 
 def from_callables(
