@@ -60,10 +60,6 @@ def extract(
     Returns:
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
-
-    Raises:
-        UserError: an encoder of another modality, no item that can be read, fewer than two, or more unreadable ones
-            than ``most_skipped`` allows.
     """
     if encoder.non_text.modality != captioned.modality:
         raise UserError(
@@ -116,10 +112,6 @@ def embed_images(
     Returns:
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
-
-    Raises:
-        UserError: a tower of another modality, no images, or more unreadable ones than ``most_skipped`` of them,
-            with their number and the first.
     """
     if pair.non_text.modality != "image":
         raise UserError(f"{pair.name} embeds {_words(pair.non_text.modality)}, not images; choose another encoder")
@@ -141,9 +133,6 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
 
     Returns:
         float32 (c, d), unit-norm rows.
-
-    Raises:
-        UserError: no classes, a class without prompts, or one whose prompts' embeddings cancel out.
 
     Source: the ensembles of CLIP (Radford et al. 2021, section 3.1.4).
     """

@@ -78,9 +78,6 @@ def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> 
 
     Returns:
         the rows, and the folder; None in its place where it could not be written.
-
-    Raises:
-        UserError: no items, none that can be read, more unreadable ones than are accepted, or as ``work.encode``.
     """
     total, start = len(work.openers), 0
     if not total:
@@ -112,9 +109,6 @@ def refuse_many(lines: Sequence[str], total: int, words: str, most_skipped: floa
         words: what they are called.
         most_skipped: the share of them that may be unreadable; None: any but all.
         seen: how many were looked at.
-
-    Raises:
-        UserError: more than that, or all; says how many, and the first.
     """
     if lines and len(lines) == total:
         raise UserError(f"none of the {total} {words} can be read, first {lines[0]}")

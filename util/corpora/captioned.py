@@ -1,9 +1,11 @@
-"""Items of one modality with their captions: what every reader gives, and what extraction takes.
+"""Items of one modality with their captions, as every reader gives them and extraction takes them.
 
 An item is opened only when it is needed and comes ready for a tower's ``prepare``: a photograph as an RGB picture, a
 video as a list of RGB pictures, a protein as a string of amino-acid letters.
 """
 
+import hashlib
+import json
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from jaxtyping import Int
 from PIL import Image
 
 from ..errors import UserError
+from ..files import sha256
 
 Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
@@ -35,7 +38,7 @@ DEEP_GREYS = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
 ADDRESS = re.compile(r" object at 0x[0-9a-fA-F]+")
-"""Where in memory a thing was that a message names: of this run only, so no part of a record."""
+"""Places in memory that a message names: they differ from run to run, so they are no part of a record."""
 
 
 class Unreadable(ValueError):
@@ -54,9 +57,6 @@ class Captioned:
         item_of: int array (m,), the row number of the item that a caption describes, ascending.
         source: dataset, revision or hash of the content, n, n_captions, caption_rule and skipped (items that could
             not be read or have no caption, with the reason); plain values that json can hold.
-
-    Raises:
-        UserError: another modality, or parts that do not fit together.
     """
 
     modality: Modality
@@ -140,10 +140,7 @@ def assemble(
     Args:
         texts: the captions of each item, in their order.
         caption: which of them: "first", "last" or "all".
-        about: what ``source`` says besides the counts.
-
-    Raises:
-        UserError: another rule.
+        about: the rest of ``source``, besides the counts.
     """
     if caption not in RULES:
         raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
@@ -164,10 +161,10 @@ def assemble(
 def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
     """An opener of one photograph in RGB, from one that opens it in any mode.
 
-    Greyscale of 16 bits and more is scaled so that the darkest value of the picture becomes 0 and the brightest 255
-    (PIL would clip at 255): what a radiograph shows is kept, the absolute level is not, and a picture of one value
-    becomes black. Transparency is dropped. Whether EXIF data turn it is the opener's: folders of one's own pictures do
-    turn it, data sets as published (MSCOCO, parquet) do not.
+    Greyscale of 16 bits and more is scaled so that the darkest value becomes 0 and the brightest 255 (PIL would clip
+    at 255). A radiograph keeps what it shows and loses its absolute level; a picture of one value becomes black.
+    Transparency is dropped. The opener decides whether EXIF data turn the picture: in your own folders they do, in data
+    sets as published (MSCOCO, parquet) they do not.
     """
 
     def opened() -> Image.Image:
@@ -178,6 +175,12 @@ def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
             raise Unreadable(one_line(error)) from error
 
     return opened
+
+
+def content_digest(paths: Mapping[str, Path]) -> str:
+    """One sha256 of the names and the contents of files, so that a file mended since counts as other data."""
+    content = json.dumps([[name, sha256(path)] for name, path in paths.items()])
+    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def is_picture(path: Path) -> bool:
@@ -191,11 +194,7 @@ def one_line(error: Exception) -> str:
 
 
 def checked_count(n: int | None, what: str = "images") -> int | None:
-    """``n`` if it asks for at least one item, or for all (None).
-
-    Raises:
-        UserError: it does not.
-    """
+    """``n`` if it asks for at least one item, or for all (None); refuses less."""
     if n is not None and n < 1:
         raise UserError(f"the number of {what} must be at least 1, not {n}")
     return n

@@ -2,9 +2,8 @@
 
 Images keep the order of the annotation file's "images" (on the hub: of the rows); captions of an image keep the
 order in which the annotation file lists them. "First" and "last" caption mean that order: the released extraction
-takes the first, Figure 1 and Table 1 the last. A photograph is shown as it is stored, whatever its EXIF data say of
-turning it: so CLIP's own preprocessing takes it, with which published numbers were made. (Pictures of one's own are
-turned upright, ``util.corpora.folder``.)
+takes the first, Figure 1 and Table 1 the last. A photograph is shown as it is stored, whatever its EXIF data say, as
+CLIP's own preprocessing takes it. (Your own pictures are turned upright, ``util.corpora.folder``.)
 """
 
 import hashlib
@@ -14,9 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import UserError
-from ..files import sha256
 from . import hub, labelled
-from .captioned import Captioned, CaptionRule, assemble, checked_count, picture
+from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, picture
 
 HUB_DATASET = "lmms-lab/COCO-Caption2017"
 HUB_REVISION = "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
@@ -37,9 +35,6 @@ def load(
         split: val2017 or train2017 (the hub: val2017).
         caption: which captions of an image: "first", "last" or "all".
         n: take only the first n images.
-
-    Raises:
-        UserError: as ``from_folder`` and ``from_hub``.
     """
     return from_folder(folder, split, caption, n) if folder else from_hub(split, caption, n)
 
@@ -50,10 +45,7 @@ def from_folder(
     """A folder laid out as MSCOCO's archives unpack.
 
     ``source["revision"]`` is the sha256 of the annotation file and ``source["photographs"]`` one of the names and
-    contents of the photographs, so that another folder, or a photograph mended since, counts as other data.
-
-    Raises:
-        UserError: no such folder, an unknown split, a damaged annotation file, missing photographs.
+    contents of the photographs.
     """
     folder = Path(folder)
     rows, revision = read_captions(folder, split)
@@ -65,9 +57,8 @@ def from_folder(
             f"{folder / split}: {len(missing)} of the {len(paths)} captioned photographs are missing, "
             f"first {missing[0].name}; get {split}.zip from https://cocodataset.org/#download"
         )
-    content = json.dumps([[path.name, sha256(path)] for path in paths])
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
-    about["photographs"] = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+    about["photographs"] = content_digest({path.name: path for path in paths})
     openers = [picture(lambda path=path: Image.open(path)) for path in paths]
     return assemble("image", openers, [name for _, name, _ in rows], [texts for _, _, texts in rows], caption, about)
 
@@ -78,9 +69,6 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
     Returns:
         for each image that has captions its id, file name and captions, in the annotation file's order; and the
         sha256 of that file.
-
-    Raises:
-        UserError: no such folder or split, or a damaged annotation file.
     """
     path = Path(folder) / "annotations" / f"captions_{split}.json"
     if not path.is_file():
@@ -110,9 +98,6 @@ def from_hub(
     Args:
         path: a folder of parquet files of the same columns, in place of the hub's. ``source["split_sha256"]`` is then
             that of the names, captions and photographs taken, for there is no revision that names them.
-
-    Raises:
-        UserError: an unknown split, no connection, or files that lack the columns image, answer, question_id.
     """
     if split not in HUB_SPLITS:
         raise UserError(f"{HUB_DATASET} has captions of {', '.join(HUB_SPLITS)}, not of {split!r}; use a COCO folder")

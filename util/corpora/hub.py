@@ -27,9 +27,9 @@ LONGEST_REASON = 160
 
 @contextmanager
 def hub_or_cache() -> Iterator[None]:
-    """Inside the block the Hugging Face hub is asked if it answers; if not, only its cache on disk is.
+    """Asks the Hugging Face hub only if it answers, else its cache on disk alone.
 
-    Without it every file is asked for again and again, half a minute and a screen of warnings for each.
+    Without this block every file is asked for again and again, half a minute and a screen of warnings for each.
     """
     import datasets
     from huggingface_hub import constants
@@ -80,15 +80,14 @@ def snapshot(
     Only these files are fetched; they are found there again without a network.
 
     Args:
-        title: what the data are called in an error.
+        title: a name of the data, for the error.
         dataset: its id on the hub.
         revision: commit or branch; None: the newest.
         patterns: which files, for instance "data/test-*.parquet".
-        otherwise: what an error says that one can do.
+        otherwise: what to do instead, for the error.
 
     Raises:
         NoConnection: the hub does not answer, and the files are not in the cache.
-        UserError: no such data set or revision, or whatever else the hub refuses.
     """
     from huggingface_hub import snapshot_download
 

@@ -68,17 +68,13 @@ class Inputs:
         return tensor
 
     def describe(self) -> dict:
-        """For a record: all that they depend on, and what reading them found."""
+        """All that they depend on, and what reading them found, for a record."""
         left_out = [f"{row}: {reason}" for row, reason in sorted(self.skipped.items())]
         return {"name": self.name, "modality": self.modality, **self.about, **self.counts, "skipped": left_out}
 
 
 def noise(modality: str, n: int, seed: int) -> Inputs:
-    """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them.
-
-    Raises:
-        UserError: fewer than two.
-    """
+    """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them."""
     _check_count(n, "--noise")
     return Inputs(NOISE, modality, n, {"dataset": "standard normal pixels, uniform tokens", "n": n, "seed": seed})
 
@@ -126,11 +122,7 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
 
 
 def real(folder: Path | None, n_images: int, n_captions: int, seed: int, download: bool) -> list[Inputs]:
-    """Real pictures and captions: MSCOCO's where a folder is given or may be downloaded, else what the package has.
-
-    Raises:
-        UserError: as ``mscoco``, or fewer than two of each.
-    """
+    """Real pictures and captions: MSCOCO's where a folder is given or may be downloaded, else what the package has."""
     if folder is not None or download:
         return mscoco(folder, n_images, n_captions)
     return [photograph_crops(n_images, seed), scenes(n_captions, seed)[1]]
@@ -141,9 +133,6 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int) -> list[Inputs]:
 
     Photographs are those of val2017 if the folder has them, else of train2017; a folder without either gives captions
     alone. Captions are the first that is not empty of each image of val2017, else of the photographs' split.
-
-    Raises:
-        UserError: as ``util.corpora.coco.load``.
     """
     _check_count(n_images, "--images")
     _check_count(n_captions, "--captions")

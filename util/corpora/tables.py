@@ -30,11 +30,7 @@ CHUNK = 2**20
 
 
 def text_of(path: str | Path) -> tuple[str, str]:
-    """A text file's content, unpacked if its name ends in .gz, and the sha256 of the file.
-
-    Raises:
-        UserError: it cannot be read, is damaged, unpacks to more than ``LARGEST_UNPACKED``, or is not UTF-8.
-    """
+    """A text file's content, unpacked if its name ends in .gz, and the sha256 of the file."""
     path = Path(path)
     try:
         packed = path.read_bytes()
@@ -79,10 +75,6 @@ def read(
 
     Returns:
         rows and the sha256 of the file; fields without the white space around them.
-
-    Raises:
-        UserError: as ``text_of``; a column that is lacking or there twice, a row of another length, a quotation mark
-            that is not closed.
     """
     content, digest = text_of(path)
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=SEPARATORS[suffix_of(path)], strict=True)
@@ -113,14 +105,11 @@ def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Itera
 
 
 def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], str, str]:
-    """What captions.csv or captions.tsv in a folder (columns file, text) says of its files.
+    """Captions of a folder's files, from its captions.csv or captions.tsv (columns file, text).
 
     Returns:
         for each file its path inside the folder ("/" between parts) and its captions, both in the order of the
         table; the table's name; its sha256.
-
-    Raises:
-        UserError: no such table or two of them, as ``read``, no rows, a path that leads out of the folder.
     """
     folder = Path(folder)
     there = [name for name in CAPTION_TABLES if (folder / name).is_file()]
@@ -138,10 +127,7 @@ def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], 
 
 
 def require(folder: Path, names: Sequence[str], exists, what: str) -> None:
-    """
-    Raises:
-        UserError: some of the files that a table names are not there; counts them and names the first.
-    """
+    """Refuses a table that names files which are not there; counts them and names the first."""
     missing = [name for name in names if not exists(folder / name)]
     if missing:
         raise UserError(

@@ -88,16 +88,10 @@ def load(
         name: of a repository on the hub, for instance "openai/clip-vit-base-patch32", or a folder. A folder of that
             name goes before the hub.
         random: the architecture alone, with weights from ``seed``; none are fetched.
-        seed: of random weights: the same seed gives the same weights whatever was drawn before, and nothing else
-            is disturbed.
+        seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
         precision: of weights and activations; "auto": bfloat16 where the hardware has it.
         revision: branch, tag or commit on the hub; None: its main branch, whose commit the settings say.
-
-    Raises:
-        UserError: an unknown name, device or precision, no network and not in the cache, a folder that holds no
-            model, no tokenizer or no safetensors, weights that are damaged or do not fit, a model that does not
-            give one vector for one picture and one for one text.
     """
     return assemble(IMAGE, name, random, seed, device, precision, revision)
 
@@ -105,7 +99,7 @@ def load(
 def assemble(
     non_text: NonText, name: str, random: bool, seed: int, device: Device, precision: Precision, revision: str | None
 ) -> EncoderPair:
-    """The text tower of a model of transformers and the tower beside it; arguments and errors as ``load``."""
+    """The text tower of a model of transformers and the tower beside it; arguments as ``load``."""
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
     folder, commit = files.find(name, revision, random)

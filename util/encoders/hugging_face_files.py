@@ -58,11 +58,8 @@ def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
 
     Args:
         folder: where config.json is.
-        method: what the model must have beside ``get_text_features``, for instance "get_image_features".
+        method: the model must have it beside ``get_text_features``, for instance "get_image_features".
         towers: both towers in words, and which kinds have them.
-
-    Raises:
-        UserError: no configuration, or of another kind.
     """
     import transformers
 

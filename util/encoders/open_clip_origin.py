@@ -52,11 +52,7 @@ def is_elsewhere(model: str) -> bool:
 
 
 def check(model: str, pretrained: str | None) -> None:
-    """Refuses what can be refused without opening a file or asking the hub.
-
-    Raises:
-        UserError: an unknown name or tag, or other weights than ``OWN`` of a repository or a folder.
-    """
+    """Refuses what can be refused without opening a file or asking the hub."""
     if is_elsewhere(model):
         if pretrained not in (None, OWN):
             raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")
@@ -74,9 +70,6 @@ def find(model: str, pretrained: str | None) -> Origin:
     Args:
         model: as ``open_clip_pair.load``, "/" as "-" in names of open_clip's own list.
         pretrained: a tag or a file for those; ``OWN`` or None (random weights) for a repository or a folder.
-
-    Raises:
-        UserError: no such folder, or no configuration or weights there. The hub's client raises its own.
     """
     if model.startswith(HUB):
         return _repository(model, pretrained)

@@ -44,14 +44,10 @@ def load(
             instance BiomedCLIP's, or "local-dir:FOLDER" with the files of one.
         pretrained: tag of trained weights, a checkpoint file, or None for random ones; of a repository or a folder,
             "own" or None.
-        seed: of random weights: the same seed gives the same weights whatever was drawn before, and nothing else
-            is disturbed.
+        seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
         precision: of weights and activations; "auto": bfloat16 where the hardware has it (cosine to float32 > 0.9999).
         pixels: mean and standard deviation that images are normalised with: the model's "own", or "imagenet".
-
-    Raises:
-        UserError: an unknown model, tag, device or precision, weights that cannot be fetched or do not fit.
     """
     import open_clip
 

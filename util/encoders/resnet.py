@@ -25,9 +25,6 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
         pretrained: one of torchvision's weights, for instance "IMAGENET1K_V1"; None for random ones.
         seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
-
-    Raises:
-        UserError: an unknown name, weights or device, or weights that cannot be fetched.
     """
     import torchvision
 

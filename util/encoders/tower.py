@@ -21,7 +21,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 Pixels = Literal["own", "imagenet"]
 
 NAMES = {"image": "images", "text": "captions", "video": "videos", "amino acid": "sequences"}
-"""What the inputs of a tower are called in messages and beside its bar."""
+"""Words for the inputs of a tower, in messages and beside its bar."""
 
 CPU_BATCH, GPU_BATCH = 16, 256
 """Pictures per batch: on a CPU as many as keep the activations near its caches (measured: 16 beats 8 and 64)."""
@@ -75,9 +75,6 @@ class Tower:
 
         Returns:
             float32 array (n, d), unit-norm rows, in the order of the inputs.
-
-        Raises:
-            UserError: nothing to encode, one string for many, a row that is zero or not finite.
         """
         what = NAMES[self.modality]
         if isinstance(inputs, str):
@@ -196,22 +193,14 @@ def uniform_tokens(vocabulary: int, length: int) -> Callable[[int, int], Tensor]
 
 
 def checked_device(device: Device) -> torch.device:
-    """A torch device for an option.
-
-    Raises:
-        UserError: an unknown word, or cuda where there is none.
-    """
+    """A torch device for an option; refuses unknown words, and cuda where there is none."""
     if device not in get_args(Device):
         raise UserError(f"unknown device {device!r}; choose from {', '.join(get_args(Device))}")
     return torch.device(resolve_device(device))
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of weights and activations: "auto" is bfloat16 where the hardware computes in it, else float32.
-
-    Raises:
-        UserError: an unknown word.
-    """
+    """The dtype of weights and activations: "auto" is bfloat16 where the hardware computes in it, else float32."""
     if precision not in get_args(Precision):
         raise UserError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
     if precision == "auto":
