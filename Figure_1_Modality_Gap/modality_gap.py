@@ -121,7 +121,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     """Embeds or reads every panel, and measures it."""
     settings.check()
     rows, views, data, left_out = [], [], [], []
-    for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False, delay=1):
+    for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False, delay=1, disable=None):
         try:
             row, about = numbers(panel, settings)
             views.append(view(panel, settings))

@@ -219,7 +219,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     check(settings)
     everything, left_out = collect(settings, device)
     tables, points, about = [], [], {}
-    for name, embeddings in tqdm(everything.items(), desc=NAME, unit="set"):
+    for name, embeddings in tqdm(everything.items(), desc=NAME, unit="set", disable=None):
         tables.append(landscape(name, embeddings, settings, device))
         part, about[name] = view(name, embeddings, settings)
         points.append(part)

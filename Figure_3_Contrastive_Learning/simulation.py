@@ -95,7 +95,7 @@ def simulate(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
         tables.append(simulation_curves.curves(cases, positions, temperatures))
         minima.append(simulation_curves.lowest(cases, temperatures))
     dials = []
-    for seed in tqdm(seeds(settings), desc=NAME, unit="seed"):
+    for seed in tqdm(seeds(settings), desc=NAME, unit="seed", disable=None):
         cases = simulation_curves.dial_cases(settings.pairs, settings.dim, settings.mismatch, seed)
         positions = simulation_curves.heights(settings.positions)
         dials.append(simulation_curves.curves(cases, positions, settings.temperatures))

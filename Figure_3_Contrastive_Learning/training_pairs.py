@@ -182,7 +182,9 @@ def _path(trainable: Trainable, captioned: Captioned) -> Path:
 def _decode(trainable: Trainable, captioned: Captioned, path: Path) -> None:
     """Writes the pictures one by one, those left out at the end as zeros, then which ones those are."""
     skipped: dict[int, str] = {}
-    bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph")
+    bar = tqdm(
+        captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph", disable=None
+    )
     rows: Iterator[UInt8[np.ndarray, "3 s s"]] = (trainable.pixels(picture) for picture in bar)
     with files.replacing(path) as part:
         target = None

@@ -84,7 +84,7 @@ def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> 
         raise UserError(f"there are no {work.words} to encode")
     parts: list[Part] = []
     skipped: dict[int, str] = {}
-    with tqdm(total=total, desc=f"{work.words}, in parts", leave=False, delay=2) as bar:
+    with tqdm(total=total, desc=f"{work.words}, in parts", leave=False, delay=2, disable=None) as bar:
         while start < total:
             path = None if folder is None else folder / f"{len(parts):06d}.safetensors"
             part = _stored(path, start, total, say) if path else None
