@@ -20,6 +20,7 @@ from util.numerics.arrays import as_count
 
 PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
+ON_A_HUB = ("hf-hub:", "open_clip:hf-hub:", "huggingface:")
 SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
 
@@ -54,11 +55,12 @@ class Inputs(cli.Common):
     caption: Literal["first", "last"] = "last"
     """Which caption of an item that has several; last, as released for this figure."""
     model: str = SYSTEMS["clip"].default
-    """open_clip model and its trained weights (a tag or a checkpoint file), in paper or with --image-data or --coco."""
+    """open_clip model and its trained weights (a tag or a checkpoint file), or huggingface:NAME; in paper, or with
+    --image-data or --coco."""
     video_model: str = SYSTEMS["videoclip"].default
     """X-CLIP on the hub, or a folder."""
     medical_model: str = SYSTEMS["convirt"].default
-    """open_clip's name of the trained medical model."""
+    """The trained medical model, named as in --model."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Precision of the networks; auto takes bfloat16 where the hardware has it."""
 
@@ -212,6 +214,8 @@ def encoder(key: str, weights: str, generated: bool, inputs: Inputs) -> tuple[st
 
 def downloads(key: str, model: str | None, random: bool) -> bool:
     """Whether a model is neither a folder or checkpoint file here nor, with random weights, of a library."""
-    if model is None or any(Path(part).exists() for part in (model, model.partition(":")[2]) if part):
+    if model is None:
         return False
-    return not random or (model != SYSTEMS[key].default and (key == "videoclip" or model.startswith("hf-hub:")))
+    if any(Path(part).exists() for part in (model, model.partition(":")[2], model.rpartition(":")[2]) if part):
+        return False
+    return not random or (model != SYSTEMS[key].default and (key == "videoclip" or model.startswith(ON_A_HUB)))

@@ -14,7 +14,7 @@ import scripts
 import tiny_systems
 from systems import SYSTEMS, clasp, convirt, videos, x_clip
 from util import UserError, cli, published
-from util.encoders import open_clip_pair
+from util.encoders import hugging_face, open_clip_pair
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 
@@ -23,7 +23,7 @@ script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 def called(monkeypatch):
     """The loaders replaced by notes of how they were called."""
     calls = []
-    for module in (open_clip_pair, convirt, x_clip, clasp):
+    for module in (open_clip_pair, hugging_face, convirt, x_clip, clasp):
         name = module.__name__.rpartition(".")[2]
         monkeypatch.setattr(module, "load", lambda *arguments, name=name: calls.append((name, *arguments)) or name)
     return calls
@@ -60,6 +60,8 @@ def test_every_entry_leads_to_the_encoder_pair_that_it_names(called):
      ("clip", "ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", None, 4)),
      ("convirt", "local-dir:mine/medical", False, ("local-dir:mine/medical", "own", 0)),
      ("convirt", "ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", None, 4)),
+     ("clip", "open_clip:RN50:yfcc15m", False, ("RN50", "yfcc15m", 0)),
+     ("clip", "huggingface:mine/siglip", True, ("mine/siglip", True, 4)),
      ("videoclip", "mine/xclip", False, ("mine/xclip", False, 4))],
 )  # fmt: skip
 def test_another_model_is_taken_as_it_is_named(called, key, model, random, expected):
@@ -70,6 +72,8 @@ def test_another_model_is_taken_as_it_is_named(called, key, model, random, expec
 def test_trained_weights_that_do_not_exist_are_refused():
     with pytest.raises(UserError, match="RN50: say which trained weights, for instance RN50:openai"):
         SYSTEMS["clip"].load("RN50", False, 0, "cpu", "float32")
+    with pytest.raises(UserError, match="torchvision:resnet18: Figure 1 takes models of open_clip"):
+        SYSTEMS["clip"].load("torchvision:resnet18", True, 0, "cpu", "float32")
     with pytest.raises(UserError, match="no trained weights can be had; its published embeddings are its trained"):
         SYSTEMS["clasp"].load(None, False, 0, "cpu", "float32")
 

@@ -47,14 +47,18 @@ class System:
     default: str | None = None
 
 
-def _open_clip(model: str, random: bool, seed: int, device: Device, precision: Precision) -> EncoderPair:
+def _image_text(model: str, random: bool, seed: int, device: Device, precision: Precision) -> EncoderPair:
     """Random weights are of the architecture with the activation that the tag's weights were trained with."""
     import open_clip
 
-    from util.encoders import open_clip_pair
+    from util.encoders import hugging_face, open_clip_pair
     from util.encoders.named import Named
 
-    named = Named.parse(f"open_clip:{model}")
+    named = Named.parse(model)
+    if named.kind == "huggingface":
+        return hugging_face.load(named.name, random, seed, device, precision)
+    if named.kind != "open_clip":
+        raise UserError(f"{model}: Figure 1 takes models of open_clip (MODEL:TAG) and huggingface:NAME alone")
     if random:
         quick, trained = f"{named.name}-quickgelu", open_clip.get_pretrained_cfg(named.name, named.tag or "") or {}
         name = quick if trained.get("quick_gelu") and quick in open_clip.list_models() else named.name
@@ -75,7 +79,7 @@ def _convirt(model: str, random: bool, seed: int, device: Device, precision: Pre
 
     if random and model == SYSTEMS["convirt"].default:
         return convirt.load(seed, device, precision)
-    return _open_clip(model, random, seed, device, precision)
+    return _image_text(model, random, seed, device, precision)
 
 
 def _clasp(model: None, random: bool, seed: int, device: Device, precision: Precision) -> EncoderPair:
@@ -98,7 +102,7 @@ SYSTEMS = {
         items=500,
         read=folder.load,
         generate=scenes,
-        load=_open_clip,
+        load=_image_text,
         default="ViT-B-16:openai",
     ),
     "videoclip": System(
