@@ -4,22 +4,17 @@
     python benchmarks/cone.py --preset smoke      (small, to try it out)
 
 Encoding is compared with the plain float32 loop twice, one input at a time and in batches of 64, on ViT-B/32 with
-random weights; ours takes bfloat16 only where the CPU computes in it. Results go to outputs/benchmarks/.
+random weights; ours takes bfloat16 only where the CPU computes in it.
 """
 
-import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+import frame
 import released
-from run import peak_growth, row, seconds
-from util import cli, cone, files, records
+from frame import WIDTH, fact, pairs, row, seconds
+from util import cone, geometry
 
 PLAIN = {
     "sigmoid": torch.sigmoid,
@@ -31,8 +26,7 @@ PLAIN = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
-    output: Path = cli.OUTPUTS / "benchmarks"
+class Settings(frame.Settings):
     repeats: int = 3
     """Runs of ours and of the loops; the released depth curve runs once."""
     images: int = 64
@@ -60,62 +54,60 @@ def depth(settings: Settings) -> dict:
 
 def encoding(settings: Settings) -> tuple[list[dict], list[dict]]:
     """Pictures and captions beside the plain loop, and the least cosine to its embeddings."""
+    from util.corpora import photographs
     from util.corpora.generated import pictures
-    from util.corpora.inputs import crops
     from util.encoders import open_clip_pair
 
     plain = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu")
     ours = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu", precision="auto")
+    captions = list(pictures.scenes(settings.captions, settings.seed).captions)
     work = {
-        "image": (2, crops(settings.images, settings.seed), plain.model.encode_image),
-        "text": (4, list(pictures.scenes(settings.captions, settings.seed).captions), plain.model.encode_text),
+        "image": (
+            2,
+            photographs.crops(settings.images, settings.seed),
+            plain.model.encode_image,
+            ours.other,
+            plain.other,
+        ),
+        "text": (4, captions, plain.model.encode_text, ours.text, plain.text),
     }
-    rows, cosines = [], []
-    for modality, (wanted, inputs, whole) in work.items():
-        side = "non_text" if modality == "image" else "text"
-        tower, prepare = getattr(ours, side), getattr(plain, side).prepare
-        mine = seconds(lambda tower=tower, inputs=inputs: tower.encode(inputs, progress=False), settings.repeats)
+    rows, facts = [], []
+    for modality, (wanted, inputs, whole, tower, plain_tower) in work.items():
+        mine = seconds(lambda t=tower, i=inputs: t.encode(i, progress=False), settings.repeats)
         dtype = tower.settings["dtype"]
         for batch in (1, 64):
-            loop = lambda b=batch, w=whole, i=inputs, p=prepare: released.encode_loop(w, i, p, b)  # noqa: E731
-            theirs = seconds(loop, settings.repeats)
+            loop = (whole, inputs, plain_tower.prepare, batch)
+            theirs = seconds(lambda loop=loop: released.encode_loop(*loop), settings.repeats)
             what = f"ViT-B/32, {len(inputs)} {modality}s, {dtype}, against the float32 loop in batches of {batch}"
             rows.append(row(what, wanted, mine, theirs))
-        least = float((tower.encode(inputs) * released.encode_loop(whole, inputs, prepare, 64)).sum(1).min())
-        cosines.append({"what": f"least cosine to the loop's embeddings, {modality}s, {dtype}", "value": least})
-        if modality == "text":
-            length = float(tower.lengths(tower.prepare(inputs)).float().mean())
-            cosines.append({"what": "mean length of a caption in tokens, of 77", "value": length})
-    return rows, cosines
+        least = (tower.encode(inputs) * released.encode_loop(whole, inputs, plain_tower.prepare, 64)).sum(1).min()
+        facts.append(fact(f"least cosine to the loop's embeddings, {modality}s, {dtype}", float(least)))
+    length = float(ours.text.lengths(ours.text.prepare(captions)).float().mean())
+    return rows, [*facts, fact("mean length of a caption in tokens, of 77", length)]
 
 
-def main(settings: Settings) -> None:
-    """Runs everything, prints a table, writes the record."""
-    start = time.perf_counter()
+def _statistics(n: int, seed: int):
+    x = pairs(n, WIDTH, seed)[0]
+    geometry.cosine_statistics(x[:200], 1000)
+    return lambda: geometry.cosine_statistics(x, 1000) and None
+
+
+def _mean(n: int, seed: int):
+    x = pairs(n, WIDTH, seed)[0]
+    geometry.mean_cosine(x[:200])
+    return lambda: geometry.mean_cosine(x) and None
+
+
+def measure(settings: Settings, device: str) -> dict[str, list[dict]]:
+    """All rows and facts."""
     cone.mean_cosine_by_depth("paper", [True], layers=1)
     rows = [depth(settings)]
     encoded, facts = encoding(settings)
-    for each in (rows := rows + encoded):
-        print("{what}: {ours_seconds:.2f} s against {released_seconds:.2f} s: {ratio:.2f} times".format(**each))
-    for task, what in (("ours", "all statistics"), ("mean", "mean cosine alone")):
-        grown = peak_growth(task, settings.rows, settings.seed)
-        facts.append({"what": f"memory, {what} of {settings.rows} x 512, MB (bar 100)", "value": grown})
-    for fact in facts:
-        print("{what}: {value:.6g}".format(**fact), flush=True)
-    with files.publishing(settings.output) as folder:
-        records.save(
-            folder,
-            "cone",
-            {"": pd.DataFrame(rows), "facts": pd.DataFrame(facts)},
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device="cpu",
-            dtype=str(np.float32.__name__),
-            data=[{"data": "crops of two photographs, captions of scenes, random rows", "seed": settings.seed}],
-            title="Figure 2: speed and memory",
-        )
-    print(f"wrote {settings.output}/cone.csv")
+    for task, what in ((_statistics, "all statistics"), (_mean, "mean cosine alone")):
+        grown = frame.in_fresh_process(task, settings.rows, settings.seed)[0]
+        facts.append(fact(f"memory, {what} of {settings.rows} x {WIDTH}, MB (bar 100)", grown))
+    return {"": rows + encoded, "facts": facts}
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    frame.main("cone", "Figure 2: speed and memory", PRESETS, measure, __doc__)

@@ -3,43 +3,37 @@
     python benchmarks/gap.py                     (about 4 minutes on 2 cores, 4.1 GB of disk for the arrays)
     python benchmarks/gap.py --preset smoke      (small, to try it out)
 
-The numbers are also compared with the direct way, one matrix of all cosines, where that fits into memory. Results go to
-outputs/benchmarks/.
+The numbers are also compared with the direct way, one matrix of all cosines, where that fits into memory.
 """
 
 import multiprocessing
-import sys
 import tempfile
 import threading
-import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from run import pairs, row, seconds
-from util import Embeddings, cli, files, records
+import frame
+from frame import WIDTH, fact, memory_kb, pairs, row, seconds
+from util import Embeddings
 from util.embeddings import Stored
-from util.measures import measure
+from util.measures import measure as measure_pair
 from util.numerics.moments import pair_moments
 from util.numerics.reduction import umap_coordinates
 
-WIDTH, CHUNK = 512, 50_000
+CHUNK = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
-    output: Path = cli.OUTPUTS / "benchmarks"
+class Settings(frame.Settings):
     rows: int = 1_000_000
     """Rows of each modality in the large file."""
     direct: int = 5000
     """Rows of each modality for the direct way."""
     panels: int = 8
     """Panels of 500 pairs."""
-    repeats: int = 5
-    """Runs of ours beside the direct way."""
 
 
 PRESETS = {
@@ -61,29 +55,26 @@ def write(path: Path, rows: int, seed: int) -> None:
     array.flush()
 
 
-def anonymous_mb() -> float:
-    """Memory of this process that no file stands behind, as Linux counts it."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in status if line.startswith("RssAnon")).split()[1]) / 1024
+def embeddings(count: int, seed: int) -> Embeddings:
+    """Random pairs with a gap."""
+    return Embeddings.of(dict(zip(("image", "text"), pairs(count, WIDTH, seed), strict=True)))
 
 
-def large(path: Path, found) -> None:
-    """In a process of its own: seconds, and the growth of memory beyond the mapped file."""
-    measure(Embeddings.of(dict(zip(("image", "text"), pairs(100, WIDTH, 0), strict=True))))  # imports and first calls
-    before, most, done = anonymous_mb(), [0.0], threading.Event()
+def large(path: Path) -> tuple[float, float]:
+    """Seconds, and the growth in MB of memory beyond the mapped file, of this process."""
+    measure_pair(embeddings(100, 0))  # imports and first calls
+    before, most, done = memory_kb("RssAnon"), [0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.01):
-            most[0] = max(most[0], anonymous_mb())
+            most[0] = max(most[0], memory_kb("RssAnon"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    start = time.perf_counter()
-    measure(Stored.open(path))
-    took = time.perf_counter() - start
+    took = seconds(lambda: measure_pair(Stored.open(path)), 1)[0]
     done.set()
     watcher.join()
-    found.put((took, most[0] - before))
+    return took, (most[0] - before) / 1024
 
 
 def direct(x: np.ndarray, y: np.ndarray) -> tuple[float, ...]:
@@ -95,56 +86,37 @@ def direct(x: np.ndarray, y: np.ndarray) -> tuple[float, ...]:
 
 def panels(count: int, seed: int) -> float:
     """Seconds for numbers and UMAP of some panels of 500 pairs, the first call done before."""
-    every = [dict(zip(("image", "text"), pairs(500, WIDTH, seed + k), strict=True)) for k in range(count)]
+    every = [embeddings(500, seed + k) for k in range(count)]
     umap_coordinates(pairs(30, 8, 0)[0])
-    start = time.perf_counter()
-    for arrays in every:
-        measure(Embeddings.of(arrays))
-        umap_coordinates(np.concatenate(list(arrays.values())), seed)
-    return time.perf_counter() - start
+
+    def work() -> None:
+        for each in every:
+            measure_pair(each)
+            umap_coordinates(np.concatenate(list(each.modalities.values())), seed)
+
+    return seconds(work, 1)[0]
 
 
-def main(settings: Settings) -> None:
-    """Runs everything, prints a table, writes the record."""
-    start = time.perf_counter()
+def measure(settings: Settings, device: str) -> dict[str, list[dict]]:
+    """The comparison with the direct way, and facts."""
     x, y = pairs(settings.direct, WIDTH, settings.seed)
     rows = np.tile(np.arange(len(x))[:, None], 2)
-    mine = seconds(lambda: pair_moments(x, y, rows), settings.repeats)
-    theirs = seconds(lambda: direct(x, y), 1)
     what = f"gap, matched and mean cosines of {settings.direct} x {WIDTH} pairs, beside a matrix of all cosines"
-    table = pd.DataFrame([row(what, 1, mine, theirs)])
+    ours = seconds(lambda: pair_moments(x, y, rows), settings.repeats)
+    table = [row(what, 1, ours, seconds(lambda: direct(x, y), 1))]
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / "large.npy", settings.rows, settings.seed)
-        context = multiprocessing.get_context("spawn")
-        found = context.Queue()
-        process = context.Process(target=large, args=(Path(folder) / "large.npy", found))
-        process.start()
-        took, grown = found.get()
-        process.join()
+        path = Path(folder) / "large.npy"
+        write(path, settings.rows, settings.seed)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            took, grown = pool.submit(large, path).result()
+    what = f"{settings.panels} panels of 500 pairs, numbers and UMAP, seconds (bar 60 for 8)"
     facts = [
-        (f"all numbers of {settings.rows} x {WIDTH} pairs, seconds (bar 30)", took),
-        ("the same, memory beyond the mapped file, MB (bar 1000)", grown),
-        (
-            f"{settings.panels} panels of 500 pairs, numbers and UMAP, seconds (bar 60 for 8)",
-            panels(settings.panels, 0),
-        ),
+        fact(f"all numbers of {settings.rows} x {WIDTH} pairs, seconds (bar 30)", took),
+        fact("the same, memory beyond the mapped file, MB (bar 1000)", grown),
+        fact(what, panels(settings.panels, 0)),
     ]
-    facts = pd.DataFrame(facts, columns=["what", "value"])
-    print(table[["what", "ratio"]].to_string(index=False), facts.to_string(index=False), sep="\n")
-    with files.publishing(settings.output) as folder:
-        records.save(
-            folder,
-            "gap",
-            {"": table, "facts": facts},
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device="cpu",
-            dtype="float32 rows, float64 sums",
-            data=[{"data": "random rows with a gap", "seed": settings.seed}],
-            title="Figure 1: speed and memory",
-        )
-    print(f"wrote {settings.output}/gap.csv")
+    return {"": table, "facts": facts}
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    frame.main("gap", "Figure 1: speed and memory", PRESETS, measure, __doc__)

@@ -3,67 +3,18 @@
     make bench                                 (about 6 minutes on 2 cores)
     python benchmarks/run.py --preset smoke    (a tenth of the size, to try it out)
 
-Times are medians of several runs after one that compiles; memory is the growth of the resident set of a fresh
-process at its peak, as Linux counts it. Inputs are random unit rows with a gap, seeded; results go to
-outputs/benchmarks/.
+Inputs are random unit rows with a gap. The direct way over one batch is timed on single (shift, temperature) points.
 """
 
-import multiprocessing
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+import frame
 import released
-from util import cli, contrastive, files, geometry, records
+from frame import LOGIT_SCALES, SHIFTS, TEMPERATURES, WIDTH, fact, pairs, row, seconds
+from util import contrastive, geometry
 
-SHIFTS, LOGIT_SCALES = np.arange(-5, 5, 0.25), (100, 50, 30, 20, 10, 1)
-TEMPERATURES = tuple(1 / k for k in LOGIT_SCALES)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
-    output: Path = cli.OUTPUTS / "benchmarks"
-    repeats: int = 5
-    """Runs of ours; the released procedures run once, or on single points, as each row says."""
-
-
+Settings = frame.Settings
 PRESETS = {"embedded": Settings(), "paper": Settings(preset="paper"), "smoke": Settings(preset="smoke", repeats=1)}
-
-
-def pairs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """n matched pairs of float32 unit rows with a gap of about 0.8."""
-    rng = np.random.default_rng(seed)
-    shared, offset = rng.normal(size=(n, d)), rng.normal(size=d)
-    x, y = (shared + 0.7 * rng.normal(size=(n, d)) + side * 0.65 * offset for side in (1, -1))
-    return geometry.unit_rows(x.astype(np.float32)), geometry.unit_rows(y.astype(np.float32))
-
-
-def seconds(work: Callable, repeats: int) -> tuple[float, list[float]]:
-    """Median of several runs, and all of them."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times)), times
-
-
-def row(what: str, wanted: float, ours: tuple, theirs: tuple, times: int = 1) -> dict:
-    """One comparison; ``times`` is how often the released step that was timed would have run."""
-    return {
-        "what": what,
-        "ours_seconds": ours[0],
-        "ours_spread": max(ours[1]) - min(ours[1]),
-        "released_seconds": theirs[0] * times,
-        "ratio": theirs[0] * times / ours[0],
-        "wanted_ratio": wanted,
-    }
 
 
 def batched_sweep(x, y, repeats: int) -> dict:
@@ -75,95 +26,62 @@ def batched_sweep(x, y, repeats: int) -> dict:
     exact = released.loss_landscape(x, y, SHIFTS[::13], LOGIT_SCALES)[0]
     check = contrastive.sweep(x, y, SHIFTS[::13], TEMPERATURES, 50, released=True)
     assert np.allclose(check, exact, rtol=1e-3), "the two procedures disagree"
-    what = f"40 shifts x 6 temperatures, {len(x)} x {x.shape[1]} pairs, batches of 50"
-    return row(
-        what, 80, seconds(ours, repeats), seconds(lambda: released.loss_landscape(x, y, SHIFTS, LOGIT_SCALES), 1)
-    )
+    what = f"40 shifts x 6 temperatures, {len(x)} x {WIDTH} pairs, batches of 50"
+    theirs = seconds(lambda: released.loss_landscape(x, y, SHIFTS, LOGIT_SCALES), 1)
+    return row(what, 80, seconds(ours, repeats), theirs)
 
 
 def whole_sweep(x, y, repeats: int) -> dict:
-    """The same over all pairs as one batch; the direct way is timed on single (shift, temperature) points."""
+    """The same over all pairs as one batch."""
     ours = seconds(lambda: contrastive.sweep(x, y, SHIFTS, TEMPERATURES), max(1, repeats - 2))
     points = [(shift, scale) for shift in SHIFTS[::8] for scale in LOGIT_SCALES[::2]]
     each = [seconds(lambda p=point: released.full_batch_loss(x, y, *p), 1)[0] for point in points]
     what = f"the same over one batch of {len(x)} (direct way: {len(points)} points timed, times 240 / {len(points)})"
-    return row(what, 15, ours, (float(np.mean(each)), each), times=240)
+    return row(what, 15, ours, [float(np.mean(each))], times=240)
 
 
 def statistics(x, repeats: int) -> dict:
     """All pair cosines of one modality."""
     ours = seconds(lambda: geometry.cosine_statistics(x, 1000), repeats)
-    return row(
-        f"cosine statistics of {len(x)} x {x.shape[1]}", 60, ours, seconds(lambda: released.cosine_statistics(x), 1)
-    )
+    theirs = seconds(lambda: released.cosine_statistics(x), 1)
+    return row(f"cosine statistics of {len(x)} x {WIDTH}", 60, ours, theirs)
 
 
-def peak_growth(task: str, n: int, seed: int) -> float:
-    """Growth of the resident memory at its peak, in MB, of a fresh process that runs one task after a small one."""
-    queue = multiprocessing.get_context("spawn").Queue()
-    process = multiprocessing.get_context("spawn").Process(target=_grow, args=(task, n, seed, queue))
-    process.start()
-    grown = queue.get(timeout=900)
-    process.join()
-    return grown
+def _ours(n: int, seed: int):
+    x, few = pairs(n, WIDTH, seed)[0], pairs(200, WIDTH, seed)[0]
+    geometry.cosine_statistics(few, 1000)
+    return lambda: geometry.cosine_statistics(x, 1000) and None
 
 
-def _grow(task: str, n: int, seed: int, queue) -> None:
-    work = {
-        "ours": lambda x, y: geometry.cosine_statistics(x, 1000),
-        "released": lambda x, y: released.cosine_statistics(x),
-        "sweep": lambda x, y: contrastive.sweep(x, y, SHIFTS, TEMPERATURES),
-        "mean": lambda x, y: geometry.mean_cosine(x),
-    }[task]
-    x, y = pairs(n, 512, seed)
-    work(*pairs(200, 512, seed))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = resident("VmRSS")
-    work(x, y)
-    queue.put((resident("VmHWM") - before) / 1024)
+def _released(n: int, seed: int):
+    x, few = pairs(n, WIDTH, seed)[0], pairs(200, WIDTH, seed)[0]
+    released.cosine_statistics(few)
+    return lambda: released.cosine_statistics(x) and None
 
 
-def resident(line: str) -> int:
-    """Resident memory in kB as the Linux kernel counts it: VmRSS now, VmHWM at the peak."""
-    status = Path("/proc/self/status").read_text().split()
-    return int(status[status.index(f"{line}:") + 1])
+def _sweep(n: int, seed: int):
+    both = pairs(n, WIDTH, seed)
+    contrastive.sweep(*pairs(200, WIDTH, seed), SHIFTS, TEMPERATURES)
+    return lambda: contrastive.sweep(*both, SHIFTS, TEMPERATURES).nbytes
 
 
-def main(settings: Settings) -> None:
-    """Runs everything, prints a table, writes the record."""
-    start = time.perf_counter()
+def measure(settings: Settings, device: str) -> dict[str, list[dict]]:
+    """All rows and memory facts."""
     n, large = (500, 2000) if settings.preset == "smoke" else (5000, 20_000)
-    x, y = pairs(n, 512, settings.seed)
-    contrastive.sweep(x[:100], y[:100], SHIFTS, TEMPERATURES, 50), contrastive.sweep(x, y, SHIFTS[:2], TEMPERATURES)
+    x, y = pairs(n, WIDTH, settings.seed)
+    contrastive.sweep(x[:100], y[:100], SHIFTS, TEMPERATURES, 50)  # compiles
     geometry.cosine_statistics(x[:100])
-    rows = []
-    for measure in (batched_sweep, whole_sweep, lambda x, y, repeats: statistics(x, repeats)):
-        rows.append(measure(x, y, settings.repeats))
-        print(
-            "{what}: {ours_seconds:.3f} s against {released_seconds:.1f} s: {ratio:.0f} times".format(**rows[-1]),
-            flush=True,
-        )
-    memory = [
-        {"what": f"cosine statistics of {n} x 512", "growth_mb": peak_growth("ours", n, settings.seed)},
-        {"what": "the same, as released", "growth_mb": peak_growth("released", n, settings.seed)},
-        {"what": f"the sweep over one batch of {large}", "growth_mb": peak_growth("sweep", large, settings.seed)},
-    ]
-    for row in memory:
-        print("memory, {what}: {growth_mb:.0f} MB".format(**row), flush=True)
-    with files.publishing(settings.output) as folder:
-        records.save(
-            folder,
-            "benchmarks",
-            {"": pd.DataFrame(rows), "memory": pd.DataFrame(memory)},
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device="cpu",
-            dtype="float32",
-            data=[{"data": "random unit rows with a gap", "n": n, "dim": 512, "seed": settings.seed}],
-            title="Speed and memory beside the procedures as released",
-        )
-    print(f"wrote {settings.output}/benchmarks.csv")
+    rows = [batched_sweep(x, y, settings.repeats), whole_sweep(x, y, settings.repeats), statistics(x, settings.repeats)]
+    tasks = {
+        f"cosine statistics of {n} x {WIDTH}": (_ours, n),
+        "the same, as released": (_released, n),
+        f"the sweep over one batch of {large}": (_sweep, large),
+    }
+    memory = []
+    for what, (task, size) in tasks.items():
+        memory.append(fact(what, frame.in_fresh_process(task, size, settings.seed)[0], "growth_mb"))
+    return {"": rows, "memory": memory}
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    frame.main("benchmarks", "Speed and memory beside the procedures as released", PRESETS, measure, __doc__)

@@ -6,34 +6,30 @@
 Turns of a few steps alternate: ``util.training.train`` as it is used (batches made beside it, loss, clipping, AdamW,
 log), and on batches made before, first the bare forward pass of both towers with InfoNCE and its backward pass, then
 the same with an optimiser step. Ratios are medians over the turns, with one CPU thread and with all. Several threads
-wait for one another by spinning, so on a machine that is shared only the row of one thread says anything. Results go
-to outputs/benchmarks/.
+wait for one another by spinning, so on a machine that is shared only the row of one thread says anything.
 """
 
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from open_clip.loss import ClipLoss
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from util import cli, files, records
+import frame
+from frame import fact, seconds
+from util import cli
 from util.encoders import small_clip
 from util.encoders.small_clip_training import corpus_pairs
-from util.training import TrainingSettings, embed, optimizer_for, train
-from util.training.data import batches
+from util.training import TrainingSettings, batches, embed, optimizer_for, train
 
 WANTED_RATIO = 1.3
 """Most that a step may cost, in bare forward and backward passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
-    output: Path = cli.OUTPUTS / "benchmarks"
+class Settings(frame.Settings):
     turns: int = 7
     """Turns of each kind, alternating; one more of each is done first and not counted."""
     steps: int = 5
@@ -70,7 +66,7 @@ def seconds_waited(coming) -> list[float]:
         time.sleep(0.1)
 
 
-def measure(settings: Settings, threads: int) -> tuple[pd.DataFrame, list[float]]:
+def turns_of(settings: Settings, threads: int) -> tuple[pd.DataFrame, list[float]]:
     """Milliseconds a step in every turn, a column for each kind; and the seconds that batches were waited for."""
     torch.set_num_threads(threads)
     training = TrainingSettings(steps=settings.steps, batch=settings.batch, log_every=settings.steps)
@@ -88,9 +84,7 @@ def measure(settings: Settings, threads: int) -> tuple[pd.DataFrame, list[float]
     for _ in range(settings.turns + 1):
         row = {"threads": threads}
         for kind, work in kinds.items():
-            start = time.perf_counter()
-            work()
-            row[kind] = (time.perf_counter() - start) / settings.steps * 1000
+            row[kind] = seconds(work, 1)[0] / settings.steps * 1000
         rows.append(row)
     waited = seconds_waited(batches(pairs, training, clip.prepare, clip.device))
     return pd.DataFrame(rows[1:]), waited[1:]
@@ -111,35 +105,20 @@ def compared(times: pd.DataFrame, kind: str, settings: Settings) -> dict:
     }
 
 
-def main(settings: Settings) -> None:
-    """Measures, prints a table, writes the record."""
-    start = time.perf_counter()
+def measure(settings: Settings, device: str) -> dict[str, list[dict]]:
+    """Ratios, milliseconds of every turn, and how long batches were waited for."""
     rows, turns, facts = [], [], []
     for threads in sorted({1, torch.get_num_threads()}):
-        times, waited = measure(settings, threads)
+        times, waited = turns_of(settings, threads)
         turns.append(times)
         for kind in ("forward_backward", "forward_backward_optimizer"):
             rows.append(compared(times, kind, settings))
             line = "{what}, {threads} threads: {step_ms:.1f} ms against {bare_ms:.1f} ms: {ratio:.3f} times"
-            print(line.format(**rows[-1]), flush=True)
+            cli.say(line.format(**rows[-1]))
         what = f"longest wait for a batch beside steps of 100 ms, {threads} threads, ms"
-        facts.append({"what": what, "value": 1000 * max(waited, default=0.0)})
-        print("{what}: {value:.3f}".format(**facts[-1]), flush=True)
-    tables = {"": pd.DataFrame(rows), "turns": pd.concat(turns), "facts": pd.DataFrame(facts)}
-    with files.publishing(settings.output) as folder:
-        records.save(
-            folder,
-            "training_step",
-            tables,
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device="cpu",
-            dtype="float32",
-            data=[{"data": "generated pictures and captions", "seed": settings.seed}],
-            title="Figure 3: speed of a training step",
-        )
-    print(f"wrote {settings.output}/training_step.csv")
+        facts.append(fact(what, 1000 * max(waited, default=0.0)))
+    return {"": rows, "turns": pd.concat(turns).to_dict("records"), "facts": facts}
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    frame.main("training_step", "Figure 3: speed of a training step", PRESETS, measure, __doc__)

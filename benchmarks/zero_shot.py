@@ -5,36 +5,28 @@
     python benchmarks/zero_shot.py --device cuda       (ours on the GPU; the released procedures stay on the CPU)
 
 Ours gives, for all 40 shifts, top-1, top-5 and per-class accuracies, or recall@1, 5 and 10 both ways. The released
-procedures, which give less, run at a few shifts, and count as often as 40 shifts need. Results go to
-outputs/benchmarks/.
+procedures, which give less, run at a few shifts, and count as often as 40 shifts need.
 """
 
-import multiprocessing
-import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+import frame
 import released
-from run import SHIFTS, pairs, resident, row, seconds
-from util import cli, files, records
+from frame import SHIFTS, WIDTH, fact, pairs, row, seconds
 from util.fairness.audit import Faces, audit
 from util.fairness.declared import Declared
 from util.geometry import unit_rows
 from util.zero_shot import metrics
 from util.zero_shot.shifted import classify, predict, retrieve
 
-WIDTH, KS = 512, (1, 5, 10)
+KS = (1, 5, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
-    output: Path = cli.OUTPUTS / "benchmarks"
+class Settings(frame.Settings):
     images: int = 10_000
     """Images to classify."""
     classes: int = 100
@@ -45,8 +37,6 @@ class Settings(cli.Common):
     """Faces of Table 2."""
     texts: int = 50_000
     """Texts, two for each image, of the retrieval whose memory is measured."""
-    repeats: int = 5
-    """Runs of ours; the released procedures run once."""
     timed: int = 4
     """Shifts at which the released procedures are timed."""
 
@@ -58,7 +48,7 @@ PRESETS = {
 }
 
 
-def classification(settings: Settings) -> dict:
+def classification(settings: Settings, device: str) -> dict:
     """Accuracies of all shifts; both procedures must find the same."""
     x, y = pairs(settings.images, WIDTH, settings.seed)
     y, labels = y[: settings.classes].copy(), np.arange(settings.images) % settings.classes
@@ -69,14 +59,15 @@ def classification(settings: Settings) -> dict:
         accuracies = [metrics.top_k(found.ranks, k) for k in KS[:2]]
         return np.stack(accuracies), metrics.mean_per_class_recall(found.predicted, labels, len(y))
 
-    theirs, spread = _timed(lambda: released.classification(x, y, labels, some, KS[:2]))
-    x, y = _on(settings.device, x, y)
-    assert np.allclose(ours(some)[0], theirs, atol=2e-3), "the two procedures disagree"
+    theirs = []
+    took = seconds(lambda: theirs.append(released.classification(x, y, labels, some, KS[:2])), 1)
+    x, y = _on(device, x, y)
+    assert np.allclose(ours(some)[0], theirs[0], atol=2e-3), "the two procedures disagree"
     what = f"classification, {len(x)} images x {len(y)} classes x {len(SHIFTS)} shifts"
-    return _compared(what, settings, ours, spread, len(some))
+    return _compared(what, settings, ours, took, len(some))
 
 
-def retrieval(settings: Settings) -> dict:
+def retrieval(settings: Settings, device: str) -> dict:
     """Recalls both ways of all shifts; both procedures must find the same."""
     x, y = pairs(settings.queries, WIDTH, settings.seed)
     some = SHIFTS[:: len(SHIFTS) // settings.timed]
@@ -85,104 +76,68 @@ def retrieval(settings: Settings) -> dict:
         found = retrieve(x, y, np.arange(len(x)), shifts)
         return np.stack([[metrics.recall_at(ranks, k) for k in KS] for ranks in found])
 
-    theirs, spread = _timed(lambda: released.retrieval(x, y, some, KS))
-    x, y = _on(settings.device, x, y)
-    assert np.allclose(ours(some), theirs, atol=2e-3), "the two procedures disagree"
+    theirs = []
+    took = seconds(lambda: theirs.append(released.retrieval(x, y, some, KS)), 1)
+    x, y = _on(device, x, y)
+    assert np.allclose(ours(some), theirs[0], atol=2e-3), "the two procedures disagree"
     what = f"retrieval both ways, {len(x)} x {len(y)} x {len(SHIFTS)} shifts"
-    return _compared(what, settings, ours, spread, len(some))
+    return _compared(what, settings, ours, took, len(some))
 
 
-def _on(device: cli.Device, *arrays: np.ndarray) -> tuple:
+def _on(device: str, *arrays: np.ndarray) -> tuple:
     """Arrays as they are for the CPU's kernel, or on the GPU; results come back as numpy, which waits for it."""
-    if cli.resolve_device(device) == "cpu":
-        return arrays
-    return tuple(torch.from_numpy(array).cuda() for array in arrays)
+    return arrays if device == "cpu" else tuple(torch.from_numpy(array).cuda() for array in arrays)
 
 
-def _timed(work):
-    start = time.perf_counter()
-    result = work()
-    took = time.perf_counter() - start
-    return result, (took, [took])
-
-
-def _compared(what: str, settings: Settings, ours, theirs: tuple, timed: int) -> dict:
+def _compared(what: str, settings: Settings, ours, theirs: list[float], timed: int) -> dict:
     what += f" (released: {timed} shifts timed, times {len(SHIFTS)} / {timed})"
     return row(what, 40, seconds(ours, settings.repeats), theirs, times=len(SHIFTS) // timed)
 
 
-def table_2(settings: Settings) -> list[dict]:
+def table_2(settings: Settings, device: str) -> dict:
     """Table 2 from embeddings of FairFace's size: the classes, harm rates and tests at all shifts."""
     declared = Declared.read()
     rng, n = np.random.default_rng(settings.seed), settings.faces
     x, y = pairs(max(n, len(declared.prompts)), WIDTH, settings.seed)
-    x, y = _on(settings.device, x[:n], y[: len(declared.prompts)].copy())
+    x, y = _on(device, x[:n], y[: len(declared.prompts)].copy())
     faces = Faces(rng.integers(0, 7, n), rng.integers(0, 2, n), declared.race.levels, declared.gender.levels)
     shifts = np.round(np.arange(-20, 16) * 0.05, 2)
 
     def ours():
         return audit(predict(x, y, shifts, side="first"), faces, declared, shifts, shifts)
 
-    took = seconds(ours, settings.repeats)[0]
     what = f"Table 2 from embeddings, {n} faces x {len(y)} prompts x {len(shifts)} shifts"
-    return [{"what": f"{what}, seconds (bar 0.5)", "value": took}]
+    return fact(f"{what}, seconds (bar 0.5)", float(np.median(seconds(ours, settings.repeats))))
 
 
-def memory(settings: Settings, shifts: int = 2) -> list[dict]:
-    """Of a large retrieval on the CPU, in a process of its own: growth beyond inputs and results, and seconds."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_grow, args=(settings.texts, settings.seed, shifts, queue))
-    process.start()
-    grown, took = queue.get(timeout=900)
-    process.join()
-    size = f"{settings.texts} x {settings.texts // 2}"
-    what = f"retrieval both ways, {size} x {shifts} shifts"
-    return [
-        {"what": f"{what}: memory beyond inputs and results, MB", "value": grown},
-        {"what": f"an array of all {size} cosines in float32, MB", "value": settings.texts**2 // 2 * 4 / 2**20},
-        {"what": f"{what}: seconds", "value": took},
-    ]
-
-
-def _grow(texts: int, seed: int, shifts: int, queue) -> None:
+def _retrieval(texts: int, seed: int, shifts: int):
     rng, items = np.random.default_rng(seed), np.arange(texts) % (texts // 2)
     x = unit_rows(rng.standard_normal((texts // 2, WIDTH), np.float32) + 0.5)
     y = unit_rows(rng.standard_normal((texts, WIDTH), np.float32) - 0.5)
     retrieve(x[:300], y[:300], np.arange(300), SHIFTS[:shifts])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before, start = resident("VmRSS"), time.perf_counter()
-    found = retrieve(x, y, items, SHIFTS[19 : 19 + shifts])
-    took, results = time.perf_counter() - start, sum(part.nbytes for part in found)
-    queue.put(((resident("VmHWM") - before) / 1024 - results / 2**20, took))
+    return lambda: sum(part.nbytes for part in retrieve(x, y, items, SHIFTS[19 : 19 + shifts]))
 
 
-def main(settings: Settings) -> None:
-    """Runs everything, prints a table, writes the record."""
-    start = time.perf_counter()
-    x, y = _on(settings.device, *pairs(300, WIDTH, settings.seed))
-    classify(x, y, np.arange(300), SHIFTS), retrieve(x, y, np.arange(300), SHIFTS)  # the first calls compile
-    rows = []
-    for measure in (classification, retrieval):
-        rows.append(measure(settings))
-        print("{what}: {ours_seconds:.3f} s against {released_seconds:.1f} s: {ratio:.0f} times".format(**rows[-1]))
-    facts = table_2(settings) + memory(settings)
-    for fact in facts:
-        print("{what}: {value:.6g}".format(**fact), flush=True)
-    with files.publishing(settings.output) as folder:
-        records.save(
-            folder,
-            "zero_shot",
-            {"": pd.DataFrame(rows), "facts": pd.DataFrame(facts)},
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=cli.resolve_device(settings.device),
-            dtype="float32 rows, float64 products",
-            data=[{"data": "random unit rows with a gap", "seed": settings.seed}],
-            title="Tables 1 and 2: speed and memory",
-        )
-    print(f"wrote {settings.output}/zero_shot.csv")
+def memory(settings: Settings, shifts: int = 2) -> list[dict]:
+    """Memory of a large retrieval on the CPU beyond inputs and results, and its seconds."""
+    grown, took = frame.in_fresh_process(_retrieval, settings.texts, settings.seed, shifts)
+    size = f"{settings.texts} x {settings.texts // 2}"
+    what = f"retrieval both ways, {size} x {shifts} shifts"
+    return [
+        fact(f"{what}: memory beyond inputs and results, MB", grown),
+        fact(f"an array of all {size} cosines in float32, MB", settings.texts**2 // 2 * 4 / 2**20),
+        fact(f"{what}: seconds", took),
+    ]
+
+
+def measure(settings: Settings, device: str) -> dict[str, list[dict]]:
+    """All rows and facts."""
+    x, y = _on(device, *pairs(300, WIDTH, settings.seed))
+    classify(x, y, np.arange(300), SHIFTS)  # the first calls compile
+    retrieve(x, y, np.arange(300), SHIFTS)
+    rows = [classification(settings, device), retrieval(settings, device)]
+    return {"": rows, "facts": [table_2(settings, device), *memory(settings)]}
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(cli.parse(PRESETS, __doc__)))
+    frame.main("zero_shot", "Tables 1 and 2: speed and memory", PRESETS, measure, __doc__)
