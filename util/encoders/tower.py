@@ -86,7 +86,7 @@ class Tower:
             inputs = self.prepare(texts) if texts else texts
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2}
-        about["disable"] = None if progress else True
+        about["disable"] = not progress or None  # None: silent where the errors go to a file
         with tqdm(total=total, **about) as bar:
             rows = self._encode(inputs, batch_size, bar)
         if not len(rows):

@@ -84,7 +84,7 @@ def train(
     model.train()
     hidden = not (progress and distributed.is_first())
     coming = batches(pairs, settings, prepare, trainer.device, history.step)
-    bar = tqdm(coming, desc=description or None, total=settings.steps, initial=history.step, disable=hidden)
+    bar = tqdm(coming, desc=description or None, total=settings.steps, initial=history.step, disable=hidden or None)
     with torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else []):
         for images, tokens in bar:
             entry = trainer.advance(history, images, tokens, validate)
