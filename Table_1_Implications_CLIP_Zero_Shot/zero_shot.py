@@ -111,9 +111,10 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     protocol = evaluation.Protocol(shifts, settings.side, settings.seed, settings.resamples, settings.permutations)
     tasks, found, left_out = [], [], []
     collected = requested_tasks.collect(settings, device, left_out)
-    for task in tqdm(collected, desc=NAME, unit="task", leave=False, delay=1, disable=None):
-        found.append(evaluation.evaluate(task, protocol))
-        tasks.append(task)
+    with tqdm(collected, desc=NAME, unit="task", leave=False, delay=1, disable=None) as bar:  # closed on errors
+        for task in bar:
+            found.append(evaluation.evaluate(task, protocol))
+            tasks.append(task)
     if not found:
         raise UserError(f"no task could be had: {left_out[0]}")
     curves, table = (
