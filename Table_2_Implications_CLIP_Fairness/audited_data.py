@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from jaxtyping import Float
 import faces as face_images
 import published_counts
 from util import geometry
+from util.cli import Common
 from util.embeddings import Embeddings
 from util.errors import UserError
 from util.fairness.audit import Faces
@@ -19,9 +20,6 @@ from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
 from util.geometry import Side
 from util.published import values
-
-if TYPE_CHECKING:
-    from denigration import Settings
 
 Direction = Literal["captions", "audit"]
 GAPS = {"captions": "caption_gap_distance", "audit": "audit_gap_distance"}
@@ -90,14 +88,14 @@ class Audited:
         return pd.DataFrame(found)
 
 
-def kind_of(settings: "Settings") -> Kind:
+def kind_of(settings: Common) -> Kind:
     """What the settings have audited."""
     if settings.embeddings is not None:
         return "embeddings of your own"
     return "photographed faces" if settings.preset == "paper" or settings.data is not None else "generated badges"
 
 
-def refuse_unused(settings: "Settings", default: "Settings") -> None:
+def refuse_unused(settings: Common, default: Common) -> None:
     """Refuses an option that is not as in ``default`` and does nothing beside the others."""
     chosen = kind_of(settings)
     unused = [(kind, name) for kind, names in OPTIONS.items() if kind != chosen for name in names]
@@ -109,7 +107,7 @@ def refuse_unused(settings: "Settings", default: "Settings") -> None:
             raise UserError(f"--{name} only applies to {kind}; this run uses {chosen}; leave it out")
 
 
-def collect(settings: "Settings", device: str) -> Audited:
+def collect(settings: Common, device: str) -> Audited:
     """The inputs that the settings name: your own embeddings, generated badges, or faces."""
     makers = {"embeddings of your own": own, "generated badges": generated, "photographed faces": photographed}
     audited = makers[kind_of(settings)](settings, device)
@@ -123,7 +121,7 @@ def collect(settings: "Settings", device: str) -> Audited:
     return audited
 
 
-def generated(settings: "Settings", device: str) -> Audited:
+def generated(settings: Common, device: str) -> Audited:
     """Badges that stand for nobody, and the small CLIP; the captions are those of generated scenes."""
     from util.corpora.generated import pictures
     from util.encoders import small_clip
@@ -159,7 +157,7 @@ def generated(settings: "Settings", device: str) -> Audited:
     )
 
 
-def photographed(settings: "Settings", device: str) -> Audited:
+def photographed(settings: Common, device: str) -> Audited:
     """Faces of a folder or of FairFace, an open_clip model, and the captions of MSCOCO val2017."""
     from util.corpora import coco
     from util.encoders import open_clip_pair
@@ -196,7 +194,7 @@ def photographed(settings: "Settings", device: str) -> Audited:
     )
 
 
-def own(settings: "Settings", device: str) -> Audited:
+def own(settings: Common, device: str) -> Audited:
     """Embeddings that you have: faces and prompts in one file, labels in a table, captions in another file."""
     if settings.labels is None:
         raise UserError("--embeddings needs --labels FILE.csv: a row for each face, columns race, gender, perhaps age")

@@ -14,7 +14,6 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from ..errors import UserError
-from ..numerics import statistics
 from ..numerics.arrays import as_numbers
 from ..numerics.statistics import mcnemar_p_values, wilson_limits
 from .declared import NEEDED_GROUPS, Declared
@@ -105,11 +104,8 @@ def audit(
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
     Args:
-        predicted: class numbers: those of ``declared.classes``, then the harm words.
-        faces: in the order of the columns of ``predicted``.
-        declared: the classes and harm groups.
-        shifts: k amounts, 0 among them.
-        signed_gap_distances: k of them, a column of the tables.
+        predicted: class numbers: those of ``declared.classes``, then the harm words; columns in the order of ``faces``.
+        shifts, signed_gap_distances: k amounts, 0 among them, and the gap distance after each.
 
     Returns:
         tables with the columns shift, signed_gap_distance, accuracy, the group (race; race and gender; age), n, the
@@ -277,11 +273,15 @@ def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.n
 
 
 def holm(p_values: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k G"]:
-    """``util.numerics.statistics.holm`` of every row by itself, NaN staying NaN and counting for no test."""
-    adjusted = np.full_like(p_values, np.nan)
-    for row, there in enumerate(np.isfinite(p_values)):
-        if there.any():
-            adjusted[row, there] = statistics.holm(p_values[row, there])
+    """Holm's correction of every row, NaN staying NaN and counting for no test.
+
+    It agrees with ``util.numerics.statistics.holm``, which takes a third of a second for each row.
+    """
+    order = np.argsort(p_values, axis=1, kind="stable")  # NaN last
+    steps = np.isfinite(p_values).sum(1, keepdims=True) - np.arange(p_values.shape[1])
+    sorted_p = np.take_along_axis(p_values, order, axis=1)
+    adjusted = np.empty_like(p_values)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(sorted_p * steps, axis=1), 1), axis=1)
     return adjusted
 
 
