@@ -1,8 +1,6 @@
 """`make paper DRY=1`: what is missing, disk and hours, from the hub's own client, a server, and folders."""
 
 import io
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -100,30 +98,15 @@ def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path, monkeypa
     assert look_up(Need("model", "some/model")).problem == "HF_HUB_OFFLINE is set, and it is not in the cache"
 
 
-def test_a_files_size_comes_from_its_head(monkeypatch):
-    asked = []
-
-    class Server(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            asked.append(self.command)
-            self.send_response(200 if self.path == "/weights.bin" else 404)
-            self.send_header("Content-Length", "300")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    serving = HTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=serving.serve_forever, args=(0.05,), daemon=True).start()
-    address = f"http://127.0.0.1:{serving.server_port}"
-    assert look_up(Need("file", f"{address}/weights.bin")).problem == f"no connection to {address[7:]}"
-    monkeypatch.setattr(forecast, "_answers", lambda address: True)
-    assert look_up(Need("file", f"{address}/weights.bin")).total == 300
-    assert "404" in look_up(Need("file", f"{address}/nothing.bin")).problem
-    assert set(asked) == {"HEAD"}
-    serving.shutdown()
-    serving.server_close()
+def test_a_file_is_looked_for_in_its_cache_and_then_on_its_server(monkeypatch, tmp_path):
+    weights = Need("file", "https://here.org/weights.pth", megabytes=45)
+    assert look_up(weights).problem == "no connection to here.org"
+    monkeypatch.setattr(forecast, "_answers", lambda address: address == "https://here.org/")
+    assert (look_up(weights).problem, look_up(weights).size, look_up(weights).here) == ("", 45_000_000, 0)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "weights.pth").write_bytes(b"x" * 30)
+    assert (look_up(weights).size, look_up(weights).here) == (30, 30)
 
 
 def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):

@@ -157,6 +157,16 @@ def test_a_readme_and_the_report_keep_the_digits_of_small_numbers(tmp_path):
     assert '<td class="n">9.56e-05</td>' in report.write(tmp_path).read_text()
 
 
+def test_a_record_is_reused_for_its_own_settings_or_as_it_is(tmp_path, monkeypatch):
+    save(tmp_path)
+    other = Settings(seed=4)
+    assert records.matching(tmp_path, "modality_gap", Settings(output=Path("elsewhere")))
+    assert records.matching(tmp_path, "modality_gap", other) is None
+    monkeypatch.setenv(records.REUSE_VARIABLE, records.AS_THEY_ARE)
+    assert records.matching(tmp_path, "modality_gap", other)
+    assert records.matching(tmp_path, "modality_gap", Settings(preset="paper")) is None
+
+
 def test_smoke_records_never_become_results(tmp_path):
     outputs = outputs_with_record(tmp_path, settings=Settings(preset="smoke"))
     with pytest.raises(UserError, match="smoke preset"):
