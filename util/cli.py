@@ -172,14 +172,13 @@ def publish_run(
             captions=captions,
         )
         figures.use_style()
-        made = [
-            path for suffix, draws in draw.items() for path in figures.save(draws(record), folder, f"{name}{suffix}")
-        ]
+        for suffix, picture in draw.items():
+            figures.save(picture(record), folder, f"{name}{suffix}")
         if found.also is not None:
             found.also(folder)
+        kinds = ", ".join(sorted({path.suffix for path in folder.iterdir()}))
     for line in found.said:
         say(f"[{name}] {line}")
-    kinds = ", ".join(dict.fromkeys([*(path.suffix for path in made), ".csv", ".json"]))
     say(f"[{name}] wrote {settings.output}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
 
