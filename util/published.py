@@ -1,4 +1,4 @@
-"""What the authors published: their numbers, and the eight embedding files behind Figure 1.
+"""The authors' published numbers, and the eight embedding files behind Figure 1.
 
 The numbers are the project's own data file, ``util/data/paper.json``. The embedding files come from the authors'
 repository at a fixed commit into the cache folder (``MODALITY_GAP_DATA``). Each is checked against its sha256 whenever
@@ -119,7 +119,7 @@ def available() -> list[tuple[str, str]]:
 
 
 def address(name: str) -> str:
-    """Where a published file comes from."""
+    """The address of a published file."""
     return values()["published_embeddings"]["base_url"] + name
 
 

@@ -25,13 +25,13 @@ CaptionRule = Literal["first", "last", "all"]
 RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
 WORDS = {"image": "photographs", "video": "videos", "amino acid": "sequences"}
-"""What the items of a modality are called in messages."""
+"""Words for the items of a modality, in messages."""
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """Ends of the names of picture files, in lower case; what else lies in a folder is not looked at."""
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What PIL raises for files that are not, or not whole, pictures."""
+"""Errors of PIL for files that are not, or not whole, pictures."""
 
 DEEP_GREYS = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """PIL's modes of greyscale pictures with more than 8 bits."""
@@ -89,17 +89,17 @@ class Captioned:
 
     def without(self, skipped: Mapping[int, str]) -> "Captioned":
         """The same without the items of these row numbers and their captions; ``source`` counts them."""
-        kept = np.array([row for row in range(len(self)) if row not in skipped], dtype=np.int64)
-        stays = np.isin(self.item_of, kept)
+        rows = np.array([row for row in range(len(self)) if row not in skipped], dtype=np.int64)
+        stays = np.isin(self.item_of, rows)
         captions = [caption for caption, stay in zip(self.captions, stays, strict=True) if stay]
         named = [f"{self.ids[row]}: {reason}" for row, reason in sorted(skipped.items())]
-        counts = {"n": len(kept), "n_captions": len(captions), "skipped": [*self.source.get("skipped", []), *named]}
+        counts = {"n": len(rows), "n_captions": len(captions), "skipped": [*self.source.get("skipped", []), *named]}
         return replace(
             self,
-            openers=[self.openers[row] for row in kept],
-            ids=[self.ids[row] for row in kept],
+            openers=[self.openers[row] for row in rows],
+            ids=[self.ids[row] for row in rows],
             captions=captions,
-            item_of=np.searchsorted(kept, self.item_of[stays]),
+            item_of=np.searchsorted(rows, self.item_of[stays]),
             source={**self.source, **counts},
         )
 

@@ -110,7 +110,7 @@ def not_fetched(title: str, dataset: str, patterns: str | Sequence[str], error: 
 
 
 def reason(error: Exception) -> str:
-    """What a foreign error says, in one line of bounded length."""
+    """The message of a foreign error, in one line of bounded length."""
     return (" ".join(str(error).split()) or type(error).__name__)[:LONGEST_REASON]
 
 

@@ -159,11 +159,11 @@ def _captions(folder: Path, split: str, n: int) -> Inputs:
     rows, revision = coco.read_captions(folder, split)
     said = [[text for text in texts if text.strip()] for _, _, texts in rows[:n]]
     empty = sum(len(texts) for _, _, texts in rows[:n]) - sum(map(len, said))
-    kept = [texts[0] for texts in said if texts]
-    _check_count(len(kept), f"the number of captions in {folder}")
+    first = [texts[0] for texts in said if texts]
+    _check_count(len(first), f"the number of captions in {folder}")
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
-    about |= {"caption_rule": "first", "n": len(kept), "empty_captions": empty}
-    return Inputs(f"MSCOCO {split} captions", "text", len(kept), about, kept)
+    about |= {"caption_rule": "first", "n": len(first), "empty_captions": empty}
+    return Inputs(f"MSCOCO {split} captions", "text", len(first), about, first)
 
 
 def _digest(parts: Iterable[bytes]) -> str:

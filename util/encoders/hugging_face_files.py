@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 CONFIGURATION = ("*.json", "*.txt", "*.model")
 WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"
-"""What is fetched of a repository: its top folder only, and weights only when they are wanted."""
+"""Patterns of the files fetched from a repository: its top folder only, and weights only when they are wanted."""
 
 READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
 
 
 def find(name: str, revision: str | None, random: bool) -> tuple[Path, str | None]:
-    """Where the model's files are, and the commit that they are of; None for a folder of one's own."""
+    """The folder of the model's files, and their commit; None for a folder of your own."""
     from huggingface_hub import snapshot_download
 
     folder = Path(name).expanduser()

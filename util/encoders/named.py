@@ -87,7 +87,7 @@ class Named:
         return [loaded.non_text, loaded.text] if isinstance(loaded, EncoderPair) else loaded
 
     def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
-        """What its embeddings depend on, without building it; None where that cannot be known."""
+        """All that its embeddings depend on, without building it; None where that cannot be known."""
         if self.kind in ("python", "small_clip", "huggingface"):  # known only once loaded, or not worth keeping
             return None
         if self.name.startswith(ELSEWHERE):

@@ -153,7 +153,7 @@ def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, 
 
 
 def _not_loaded(model: str, pretrained: str | None, error: Exception) -> str:
-    """What went wrong, where, and what to do, in one line."""
+    """The error of a model that could not be loaded, in one line."""
     reason = " ".join(str(error).split())
     if "trust_remote_code" in reason:
         return (

@@ -158,7 +158,7 @@ class EncoderPair:
         return self.non_text.width
 
     def describe(self) -> dict:
-        """What the embeddings depend on, as plain values."""
+        """All that the embeddings depend on, as plain values."""
         return dict(self.settings)
 
     def encode_non_text(self, items: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 MASKED = ("ClsPooler", "ClsLastHiddenStatePooler", "MeanPooler")
-"""What reads a tower of transformers without its padding; open_clip's third way, the maximum, does not."""
+"""open_clip's poolers that leave the padding of a transformers tower out; its third, the maximum, does not."""
 
 
 class ClassTokenBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""What every corpus of pictures is: images with captions, their kind, and the attributes they were drawn from."""
+"""A corpus of pictures: images with captions, their kind, and the attributes they were drawn from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
