@@ -14,20 +14,29 @@ one seed: 0.9993, 0.937, 0.411.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import tyro
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from encoder_options import ENOUGH, PAPER_SIZES, RESNET, SMOKE_SIZES, TEXT, VISION, EncoderOptions, Gathered
-from util import Embeddings, UserError, cli, figures, files, published, records
+from cosine_figure import (
+    KEY,
+    OWN,
+    OWN_WEIGHTS,
+    PUBLISHED,
+    RANDOM_NOISE,
+    RANDOM_REAL,
+    ROWS,
+    SMALL_CLIP,
+    TRAINED_REAL,
+    draw,
+    titles,
+)  # fmt: skip
+from encoder_options import ENOUGH, PAPER_SIZES, RESNET, SMOKE_SIZES, EncoderOptions, Gathered
+from util import Embeddings, UserError, cli, files, published, records
 from util.corpora import inputs
 from util.encoders.named import Named
 from util.geometry import cosine_statistics
@@ -35,15 +44,6 @@ from util.numerics.arrays import as_count
 from util.numerics.statistics import prediction_interval
 
 NAME = "cosine_similarity"
-TITLES = ("ResNet-18", "Vision Transformer", "Text Transformer")
-PUBLISHED = {RESNET: "resnet", VISION: "vision_transformer", TEXT: "text_transformer"}
-KEY = "figure_2a_mean_cosine"
-SMALL_CLIP = "small CLIP"
-TRAINED_REAL, RANDOM_REAL, RANDOM_NOISE, OWN = "pretrained_real", "random_real", "random_noise", "own"
-ROWS = (TRAINED_REAL, RANDOM_REAL, RANDOM_NOISE, OWN)
-OWN_WEIGHTS = "your own"
-KINDS = {inputs.NOISE: "noise", "scenes": "generated scenes", "captions of scenes": "generated scenes"}
-"""Inputs that are not real data."""
 PAPER_WEIGHTS = ("openai", "IMAGENET1K_V1")
 NEAR = {"mean": 0.01, "std": 0.005}
 """How far a number of the same weights on the same data may lie from the published one."""
@@ -77,25 +77,15 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Part:
-    """Rows that one histogram is made of.
-
-    Attributes:
-        encoder: the column that it stands in.
-        weights: "random", or which trained ones.
-        input: what was embedded.
-        row: one of ``ROWS``.
-        seed: of random weights.
-        rows: unit rows (n, d).
-    """
+class Part(NamedTuple):
+    """Unit rows (n, d) of one histogram: its column, weights, inputs, place in ``ROWS`` and seed."""
 
     encoder: str
     weights: str
     input: str
     row: str
     seed: int | None
-    rows: np.ndarray = field(repr=False)
+    rows: np.ndarray
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
@@ -217,120 +207,6 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
             own = same_data and same_weights
             found.append(published.compare(f"{KEY}.{key}", values.mean(), on, agrees, note, *interval, own=own))
     return found
-
-
-def draw(record: records.Record) -> plt.Figure:
-    """The paper's grid: a column for each encoder, a row for each kind of weights and input."""
-    table, histograms = record.tables[""], record.tables["histograms"]
-    columns, rows = layout(table, record.about["settings"]["model"]), [r for r in ROWS if r in set(table["row"])]
-    size = (min(3.2 * len(columns), 16), 2.0 * len(rows) + 0.7)
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained", squeeze=False)
-    heading = {"xycoords": "axes fraction", "ha": "center", "va": "center"}
-    for (i, row), (k, (title, encoders)) in product(enumerate(rows), enumerate(columns.items())):
-        ax, here = axes[i, k], f"row == {row!r} and encoder in {encoders!r}"
-        if len(part := table.query(here)):
-            draw_panel(ax, part, histograms.query(here), title)
-        else:
-            ax.set_axis_off()
-            reason = "trained weights are a download\n(--preset paper)" if row == TRAINED_REAL else "see the record"
-            ax.text(0.5, 0.5, f"left out: {reason}", ha="center", va="center", color=figures.MUTED, fontsize=7.5)
-        if i == 0:
-            ax.annotate(figures.plain(title), (0.5, 1.5), fontsize=9.5, weight="bold", **heading)
-        if k == 0:
-            label = row_label(table[table["row"] == row])
-            ax.annotate(label, (-0.1, 0.5), fontsize=8, rotation=90, **heading)
-    for ax in axes[-1]:
-        ax.set_xlabel("cosine of two embeddings")
-    note = None
-    if any(encoder.startswith(SMALL_CLIP) for encoder in table["encoder"]):
-        note = f"First row: {SMALL_CLIP}; {figures.EMBEDDED_NOTE}.\n"
-        note += "Other rows: architectures at full size, random weights, on few inputs."
-    about = {"loc": "outside lower center", "ncols": 5, "title_fontsize": 7, "alignment": "left"}
-    figure.legend(handles=legend(), title=note, **about)
-    return figure
-
-
-def legend() -> list:
-    """Handles for the lines of every panel."""
-    return [
-        Line2D([], [], color=figures.INK, lw=1.2, label="mean over all pairs (and seeds)"),
-        Line2D([], [], color=figures.INK, lw=1, ls="--", label="published mean"),
-        Patch(color=figures.INK, alpha=0.1, lw=0, label="range of the seeds' means"),
-        Line2D([], [], color=figures.MUTED, lw=0.5, label="one seed"),
-        Patch(facecolor=figures.MUTED, label="bar above: the panel's range from 0 to 1"),
-    ]
-
-
-def titles(model: str) -> dict[str, str]:
-    """The paper's encoders and the titles of their columns; CLIP's towers are those of the model."""
-    clip = Named("open_clip", model)
-    return dict(zip((RESNET, clip.label("image"), clip.label("text")), TITLES, strict=True))
-
-
-def layout(table: pd.DataFrame, model: str) -> dict[str, list[str]]:
-    """Columns, title -> encoders: the paper's first; the small CLIP's towers stand in them where they have room."""
-    papers, trained_ones = titles(model), set(table.loc[table["row"] == TRAINED_REAL, "encoder"])
-    free = {title: name for name, title in papers.items() if name not in trained_ones}
-    for tower, title in (("vision", TITLES[1]), ("text", TITLES[2])):
-        if title in free:
-            papers[f"{SMALL_CLIP} {tower}"] = title
-    columns = {title: [] for title in TITLES}
-    for name in dict.fromkeys(table["encoder"]):
-        columns.setdefault(papers.get(name, name), []).append(name)
-    return {title: names for title, names in columns.items() if names}
-
-
-def row_label(table: pd.DataFrame) -> str:
-    """The weights and the inputs that a row holds."""
-    row = table["row"].iloc[0]
-    if row == OWN:
-        return "your own embeddings"
-    kinds = {"trained weights" if weights != OWN_WEIGHTS else "your own weights" for weights in table["weights"]}
-    weights = " and ".join(sorted(kinds)) if row == TRAINED_REAL else "random weights"
-    data = sorted({KINDS.get(name, "real data") for name in table["input"]}, reverse=True)
-    return f"{weights},\n{', '.join(data)}"
-
-
-def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, title: str) -> None:
-    """Histograms of every seed, their mean, our mean cosine and the published one."""
-    encoder, row, means = table["encoder"].iloc[0], table["row"].iloc[0], table["mean"].to_numpy()
-    vision = figures.SERIES[1] if "esnet" in encoder.lower() else figures.SERIES[0]
-    colour = figures.TEXT if encoder.lower().endswith("text") else vision
-    bins = histograms.groupby(["left", "right"], sort=True)["density"].mean().reset_index()
-    edges = np.append(bins["left"], bins["right"].iloc[-1])
-    ax.stairs(bins["density"], edges, color=colour, fill=True, alpha=0.3)
-    if len(means) > 1:
-        for _, part in histograms.groupby("seed"):
-            ax.stairs(part["density"], edges, color=colour, lw=0.5, alpha=0.4)
-        ax.axvspan(means.min(), means.max(), color=figures.INK, alpha=0.1, lw=0)
-    ax.axvline(means.mean(), color=figures.INK, lw=1.2)
-    who = "" if encoder in (title, *PUBLISHED) else f"{encoder}, "
-    digits = 3 if means.min() < 0.99 else 5
-    seeds = f" ({means.min():.{digits}f} to {means.max():.{digits}f}, {len(means)} seeds)" if len(means) > 1 else ""
-    lines = [figures.plain(f"{who}{table['input'].iloc[0]}, n = {table['n'].iloc[0]}")]
-    lines.append(f"mean {means.mean():.{digits}f}{seeds}")
-    paper = encoder.replace(SMALL_CLIP, "CLIP ViT-B/32")
-    if paper in PUBLISHED:
-        theirs = published.numbers()[f"{KEY}.{row}.{PUBLISHED[paper]}"].value
-        lines.append(f"published{'' if paper == encoder else f', {paper}'}: {theirs:.{digits}f}")
-        if row == RANDOM_NOISE or edges[0] < theirs < edges[-1]:
-            ax.axvline(theirs, color=figures.INK, lw=1, ls="--")
-    ax.set_title("\n".join(lines), loc="left", fontsize=7, pad=9)
-    ax.set(yticks=[], ylim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.get_major_formatter().set_useOffset(False)
-    ax.spines["left"].set_visible(False)
-    draw_place(ax, edges[0], edges[-1], colour)
-
-
-def draw_place(ax: plt.Axes, low: float, high: float, colour: str) -> None:
-    """A bar above a panel: where its range lies between 0 and 1."""
-    strip = ax.inset_axes((0, 1.02, 1, 0.035))
-    strip.barh(0, max(high - low, 0.008), left=min(low, 0.992), color=colour, height=1)
-    strip.set(xlim=(min(0, low), 1), ylim=(-0.5, 0.5), xticks=[], yticks=[])
-    strip.grid(False)
-    for spine in strip.spines.values():
-        spine.set(visible=True, color=figures.GRID)
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:

@@ -38,16 +38,7 @@ CAPTIONS = {
     "further seed of ours, as differences from our mean. The published values include self-pairs, and so do ours in "
     "the right panel alone: that adds (1 - mean)/n, 0.001 for n = 1024 unrelated inputs, less than a line's width.",
 }
-PUBLISHED = {
-    "marker": "D",
-    "ls": "none",
-    "ms": 3.5,
-    "mfc": "white",
-    "mec": figures.INK,
-    "mew": 0.8,
-    "zorder": 5,
-    "label": "published (ReLU, one seed)",
-}
+PUBLISHED = {"marker": "D", "ls": "none", "ms": 3.5, "mfc": "white", "mec": figures.INK, "mew": 0.8, "zorder": 5}
 LABELS = {
     "sigmoid": ("sigmoid", figures.SERIES[1], "-"),
     "relu": ("ReLU", figures.SERIES[0], "-"),
@@ -174,7 +165,7 @@ def draw(record: records.Record) -> plt.Figure:
         draw_curves(ax, table[table["bias"] == bias])
         figures.panel_title(ax, "b", "with biases" if bias else "without biases")
     if len(beside):
-        axes[0].plot(beside["layers"], beside["published"], **PUBLISHED)
+        axes[0].plot(beside["layers"], beside["published"], label="published (ReLU, one seed)", **PUBLISHED)
         draw_published(axes[-1], beside)
     axes[0].set_ylabel("mean cosine")
     band = Patch(color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")
@@ -201,7 +192,7 @@ def draw_published(ax: plt.Axes, beside: pd.DataFrame) -> None:
     interval = (beside["low"] - ours, beside["high"] - ours)
     ax.fill_between(layers, *interval, color=colour, alpha=0.2, linewidth=0, label="95% prediction, one seed")
     ax.axhline(0, color=colour, label="our mean")
-    ax.plot(layers, beside["published"] - ours, **PUBLISHED)
+    ax.plot(layers, beside["published"] - ours, label="published (ReLU, one seed)", **PUBLISHED)
     ax.set_ylim(1.2 * interval[0].min(), 1.75 * interval[1].max())
     ax.set_xlabel("layers")
     ax.set_ylabel("difference from our mean cosine")

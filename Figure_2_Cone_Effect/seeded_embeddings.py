@@ -1,6 +1,5 @@
 """Embeddings of the same inputs by an encoder with trained weights, or with random ones of many seeds, made once."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from util.corpora.inputs import Inputs
 from util.encoders.named import Named
 from util.encoders.tower import Precision, Tower
 from util.errors import UserError
-from util.files import cache_folder, replacing
+from util.files import cached_path, replacing
 
 FORMAT = 1
 """Raise it when encoding itself changes, so that nothing made before is taken for the new."""
@@ -64,9 +63,7 @@ def embed(
     on where it was.
     """
     inputs, tensors, keeping = [each for each in inputs if each.modality in named.modalities], {}, True
-    for seed in tqdm(
-        seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=None if len(seeds) > 1 else True
-    ):
+    for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=None):
         towers: dict[str, Tower] = {}
         tower = None  # so that one network is gone before the next is made: its memory is used again
         identity = named.identity(seed, device, precision)
@@ -93,8 +90,7 @@ def _path(identity: Mapping | None, inputs: Inputs) -> Path | None:
     if identity is None:
         return None
     key = {"format": FORMAT, "encoder": dict(identity), "modality": inputs.modality, "inputs": dict(inputs.about)}
-    canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
-    return cache_folder() / "rows" / f"{hashlib.sha256(canonical.encode()).hexdigest()}.safetensors"
+    return cached_path("rows", key, ".safetensors")
 
 
 def _cached(path: Path | None, inputs: Inputs) -> tuple[np.ndarray, dict] | None:

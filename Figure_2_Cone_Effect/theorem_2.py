@@ -178,21 +178,9 @@ def measure(
 def _row(case: str, share: Share, layers: int, width: int, in_condition: bool) -> dict:
     low, high = jackknife_interval(share.share, share.left_out)
     norm = np.nan if case == AS_FIGURE else 1.0
-    return {
-        "theorem": 2,
-        "cosine": share.cosine,
-        "norm_ratio": norm,
-        "norm": norm,
-        "d_out": width,
-        "layers": layers,
-        "in_condition": in_condition,
-        "n_trials": len(share.left_out),
-        "estimate": share.share,
-        "ci_low": low,
-        "ci_high": high,
-        "predicted": share.expected,
-        "case": case,
-    }
+    about = {"theorem": 2, "cosine": share.cosine, "norm_ratio": norm, "norm": norm, "d_out": width, "layers": layers}
+    about |= {"in_condition": in_condition, "n_trials": len(share.left_out), "case": case}
+    return about | {"estimate": share.share, "ci_low": low, "ci_high": high, "predicted": share.expected}
 
 
 def comparisons(table: pd.DataFrame) -> list[Comparison]:

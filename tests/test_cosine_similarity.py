@@ -165,7 +165,12 @@ def test_photographs_and_captions_of_a_local_folder_replace_the_crops(tmp_path, 
 
 
 def test_numbers_on_the_papers_data_are_judged_from_thousands_of_inputs_on():
-    about = {"row": "random_real", "encoder": script.TEXT, "input": "MSCOCO val2017 captions", "weights": "random"}
+    about = {
+        "row": "random_real",
+        "encoder": encoder_options.TEXT,
+        "input": "MSCOCO val2017 captions",
+        "weights": "random",
+    }
     for n, agrees in ((5000, True), (50, None)):
         rows = [{**about, "mean": mean, "std": mean / 9, "n": n} for mean in (0.66, 0.7, 0.68)]
         mean, std = script.compare(pd.DataFrame(rows))
