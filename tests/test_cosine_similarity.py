@@ -199,7 +199,7 @@ def test_two_trained_tags_of_one_model_are_two_columns(tmp_path, smoke, monkeypa
     ("words", "message"),
     [
         (("--models", "open_clip:ViT-B-31"), "unknown model: 'ViT-B-31'"),
-        (("--models", "nonsense"), "unknown encoder 'nonsense'"),
+        (("--models", "nonsense"), "unknown model: 'nonsense'"),
         (("--images", "1"), "--images must be at least 2"),
         (("--seeds", "0"), "--seeds"),
         (("--coco", "{tmp}"), "no captions of split"),
