@@ -45,10 +45,10 @@ def in_order(table: pd.DataFrame) -> pd.DataFrame:
     """The panels in the paper's order; your own in the order of the files."""
     weights, kinds = ["given", *LETTERS], [*(system.kind for system in SYSTEMS.values()), *table["kind"]]
     return table.assign(
-        live=table["source"] != PUBLISHED,
+        run_here=table["source"] != PUBLISHED,
         place=[weights.index(value) for value in table["weights"]],
         order=[kinds.index(kind) for kind in table["kind"]],
-    ).sort_values(["live", "place", "order"], kind="stable")
+    ).sort_values(["run_here", "place", "order"], kind="stable")
 
 
 def draw_panel(ax: plt.Axes, facts: dict, points: pd.DataFrame) -> None:

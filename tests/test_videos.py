@@ -1,4 +1,4 @@
-"""Videos of one's own: which frames are taken, in which order, and what becomes of files that are not whole."""
+"""Videos of your own: the frames that are taken, their order, and files that are not whole."""
 
 import json
 import socket
@@ -57,16 +57,10 @@ def numbers(frames):
 
 @pytest.mark.parametrize(
     ("count", "frames", "expected"),
-    [
-        (10, 8, [0, 1, 3, 4, 5, 6, 8, 9]),  # segments of 1.25 frames, middles 0.625, 1.875, 3.125, ...
-        (3, 8, [0, 0, 0, 1, 1, 2, 2, 2]),
-        (1, 8, [0] * 8),
-        (8, 8, list(range(8))),
-        (80, 8, [5, 15, 25, 35, 45, 55, 65, 75]),
-        (9, 1, [4]),
-        (4, 2, [1, 3]),
-    ],
-)
+    [(10, 8, [0, 1, 3, 4, 5, 6, 8, 9]),  # segments of 1.25 frames, middles 0.625, 1.875, 3.125, ...
+     (3, 8, [0, 0, 0, 1, 1, 2, 2, 2]), (1, 8, [0] * 8), (8, 8, list(range(8))),
+     (80, 8, [5, 15, 25, 35, 45, 55, 65, 75]), (9, 1, [4]), (4, 2, [1, 3])],
+)  # fmt: skip
 def test_the_middle_frame_of_each_segment_is_taken(count, frames, expected):
     assert videos.middle_frames(count, frames) == expected
 
@@ -189,11 +183,6 @@ def playlist(path, address):
     path.write_text("\n".join(lines))
 
 
-def playlist_of_a_file(path):
-    write_video(path.with_name("part.ts"))
-    playlist(path, "part.ts")
-
-
 def concatenation(path):
     write_video(path.with_name("part.mkv"))
     path.write_text("ffconcat version 1.0\nfile 'part.mkv'\n")
@@ -208,7 +197,7 @@ def pattern(path):
 @pytest.mark.parametrize(
     ("name", "make", "reason"),
     [
-        ("list.m3u8", playlist_of_a_file, "not a whole video"),
+        ("list.m3u8", lambda path: playlist(path, write_video(path.with_name("part.ts")).name), "not a whole video"),
         ("cat.mp4", concatenation, "not a whole video"),
         ("frame%d.png", pattern, "not a whole video"),
         ("empty.mp4", lambda path: path.write_bytes(b""), "not a whole video .Invalid data"),
