@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from encoder_options import RESNET, TEXT, VISION
+from tower_inputs import NOISE
 from util import figures, published, records
-from util.corpora.inputs import NOISE
 from util.encoders.named import Named
 
 TITLES = ("ResNet-18", "Vision Transformer", "Text Transformer")

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+import tower_inputs as inputs
 from cosine_figure import (
     KEY,
     OWN,
@@ -37,7 +38,6 @@ from cosine_figure import (
 )  # fmt: skip
 from encoder_options import ENOUGH, PAPER_SIZES, RESNET, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, files, published, records
-from util.corpora import inputs
 from util.encoders.named import Named
 from util.geometry import cosine_statistics
 from util.numerics.arrays import as_count

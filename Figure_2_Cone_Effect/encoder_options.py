@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import tower_inputs as inputs
 from seeded_embeddings import Rows, embed
+from tower_inputs import Inputs
 from util import UserError, cli
-from util.corpora import inputs
-from util.corpora.inputs import Inputs
 from util.encoders.named import Named
 
 RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"

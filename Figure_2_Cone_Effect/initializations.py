@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, SMOKE_SIZES, VISION, EncoderOptions, Gathered
 from seed_variance import seed_variance
+from tower_inputs import NOISE, Inputs
 from util import cli, cone, figures, published, records
-from util.corpora.inputs import NOISE, Inputs
 from util.encoders.named import Named
 from util.geometry import unit_rows
 from util.numerics.arrays import as_count

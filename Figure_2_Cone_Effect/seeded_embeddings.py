@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from tower_inputs import Inputs
 from util import cli
-from util.corpora.inputs import Inputs
 from util.encoders.named import Named
 from util.encoders.tower import Precision, Tower
 from util.errors import UserError

@@ -571,8 +571,8 @@ def test_unknown_devices_and_precisions_are_refused(saved):
 
 
 def test_embeddings_over_seeds_are_kept_by_what_the_folder_holds(own, tmp_path, monkeypatch):
+    import tower_inputs as inputs
     from seeded_embeddings import embed
-    from util.corpora import inputs
     from util.encoders.named import Named
     from util.encoders.tower import Tower
 

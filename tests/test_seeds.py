@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tower_inputs as inputs
 from coco_files import write_folder
 from seeded_embeddings import embed
 from util import UserError
-from util.corpora import inputs
 from util.encoders import resnet
 from util.encoders.named import Named
 

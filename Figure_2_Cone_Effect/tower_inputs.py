@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import UserError
-from . import coco
-from .captioned import Captioned
-from .generated import pictures
+from util.corpora import coco
+from util.corpora.captioned import Captioned
+from util.corpora.generated import pictures
+from util.errors import UserError
 
 NOISE = "noise"
 CHUNK = 64
