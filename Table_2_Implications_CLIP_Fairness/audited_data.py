@@ -50,7 +50,6 @@ class Audited:
             a photograph are free, because the paper does not say them.
         training_share: for generated badges, each group's share of the training badges.
         what: that which has a race and a gender: faces or badges.
-        note: further words for the face of its pictures, after the caution of what is declared.
     """
 
     title: str
@@ -63,7 +62,6 @@ class Audited:
     as_published: bool = False
     training_share: Mapping[str, float] | None = None
     what: str = "faces"
-    note: str = ""
 
     @cached_property
     def pairs(self) -> Mapping[Direction, tuple[np.ndarray, np.ndarray]]:
@@ -141,8 +139,6 @@ def generated(settings: Common, device: str) -> Audited:
         {"what": "captions", "dataset": corpus.format("scenes"), "split": "all", "n": settings.scenes},
         {"what": "classes", **declared.settings},
     )
-    groups = declared.harm.groups.items()
-    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in groups)
     return Audited(
         "small CLIP, generated badges",
         clip.encode_images(badges.images),
@@ -153,7 +149,6 @@ def generated(settings: Common, device: str) -> Audited:
         tuple({**part, **model, "seed": seed} for part in data),
         training_share=dict(zip(pictures.GROUPS, map(float, pictures.GROUP_WEIGHTS), strict=True)),
         what="badges",
-        note=f" The words: {words}.",
     )
 
 

@@ -38,8 +38,8 @@ NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
 """From -1.0 to +0.75, with the notebook's 0, -0.20, -0.50, -1.0 and +0.75 exactly."""
 CAPTIONS = {
-    NAME: "Share of each race that is called by a crime-related or a non-human word, and their sum, against the shift "
-    "of the image embeddings. Bands: 95% (Wilson) of the sum. Dots: shifts at which it differs from the default by an "
+    NAME: "Share of each race that is called by a crime-related or a non-human word, and their sum, against the "
+    "shift. Bands: 95% (Wilson) of the sum. Dots: shifts at which it differs from the default by an "
     "exact paired test, corrected for the races. Last panel: top-1 accuracy. Dotted: the default; dashed: the shift of "
     "the table. Every panel has a scale of its own.",
     f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
@@ -160,11 +160,13 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
     """What the pictures say beside the tables' numbers."""
     rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
+    groups = audited.declared.harm.groups.items()
+    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in groups)
     return {
         "title": audited.title,
         "what": audited.what,
         "group": audited.declared.axes["race"],
-        "note": audited.declared.caution + audited.note,
+        "note": f"{audited.declared.caution} The words: {words}.",
         "races": in_order(audited.faces.races),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
