@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 import faces as face_images
 import published_counts
@@ -15,11 +15,12 @@ from util import geometry
 from util.cli import Common
 from util.embeddings import Embeddings
 from util.errors import UserError
-from util.fairness.audit import Faces
+from util.fairness.audit import Faces, true_classes
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
 from util.geometry import Side
 from util.published import values
+from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]
 GAPS = {"captions": "caption_gap_distance", "audit": "audit_gap_distance"}
@@ -74,16 +75,23 @@ class Audited:
         """Their unit gap vectors."""
         return {name: geometry.unit_gap_vector(*pair) for name, pair in self.pairs.items()}
 
-    def gaps(self, shifts: Float[np.ndarray, "k"], name: Direction, side: Side) -> pd.DataFrame:
-        """Both signed gap distances after each shift along one direction; of captions NaN where there are none.
+    def shifted(
+        self, shifts: Float[np.ndarray, "k"], name: Direction, side: Side
+    ) -> tuple[Int[np.ndarray, "k n"], pd.DataFrame]:
+        """Classes after shifts along one direction; and both signed gap distances, harm and accuracy at every shift.
 
-        Each has the sign of its projection on its own unit gap vector before the shift.
+        A gap distance has the sign of its projection on its own unit gap vector before the shift. That of captions is
+        NaN where there are none.
         """
-        found, along = {"shift": shifts, **dict.fromkeys(GAPS.values(), np.nan)}, self.directions[name]
+        along = self.directions[name]
+        table = pd.DataFrame({"shift": shifts, **dict.fromkeys(GAPS.values(), np.nan)})
         for key, pair in self.pairs.items():
-            own = self.directions[key]
-            found[GAPS[key]] = geometry.signed_gap_distances(*pair, shifts, along, side, sign_by=own)
-        return pd.DataFrame(found)
+            sign_by = self.directions[key]
+            table[GAPS[key]] = geometry.signed_gap_distances(*pair, shifts, along, side, sign_by=sign_by)
+        predicted = predict(self.images, self.prompts, shifts, along, side)
+        table["harm"] = (predicted >= len(self.declared.classes)).mean(1)
+        table["accuracy"] = (predicted == true_classes(self.faces)).mean(1)
+        return predicted, table
 
 
 def kind_of(settings: Common) -> Kind:

@@ -27,12 +27,11 @@ from audited_data import GAPS, Audited, Direction
 from denigration_claims import comparisons, in_words
 from denigration_figure import draw_curves, draw_directions, draw_table
 from util import UserError, cli
-from util.fairness.audit import Audit, audit, confusion, true_classes
+from util.fairness.audit import Audit, audit, confusion
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side, shift
 from util.numerics.arrays import as_count
 from util.records import Record
-from util.zero_shot.shifted import predict
 
 NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
@@ -41,7 +40,7 @@ CAPTIONS = {
     NAME: "Share of each race that is called by a crime-related or a non-human word, and their sum, against the "
     "shift. Bands: 95% (Wilson) of the sum. Dots: shifts at which it differs from the default by an "
     "exact paired test, corrected for the races. Last panel: top-1 accuracy. Dotted: the default; dashed: the shift of "
-    "the table. Every panel has a scale of its own.",
+    "the table. Every panel has its own scale.",
     f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
     "size. A star: larger than chance by an exact paired test, corrected for the races.",
     f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
@@ -127,7 +126,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     check(settings)
     audited = audited_data.collect(settings, device)
     shifts, at = grid(settings), [0.0, settings.shift]
-    ways = {way: along(audited, shifts, *way) for way in product(audited.directions, ("first", "both"))}
+    ways = {way: audited.shifted(shifts, *way) for way in product(audited.directions, ("first", "both"))}
     predicted, chosen = ways[settings.gap_direction, settings.side]
     gaps, inputs = chosen[["shift", *GAPS.values()]], (predicted, audited.faces, audited.declared, shifts)
     found = audit(*inputs, gaps[GAPS[settings.gap_direction]].to_numpy())
@@ -167,7 +166,7 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "what": audited.what,
         "group": audited.declared.axes["race"],
         "note": f"{audited.declared.caution} The words: {words}.",
-        "races": in_order(audited.faces.races),
+        "races": published_counts.in_order(audited.faces.races),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
         "empty_groups": empty_groups(tables),
@@ -176,23 +175,9 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
     }
 
 
-def along(audited: Audited, shifts: np.ndarray, name: Direction, side: Side) -> tuple[np.ndarray, pd.DataFrame]:
-    """Classes (k, n) after shifts along one direction; and both gaps, harm and accuracy of all faces at every shift."""
-    predicted = predict(audited.images, audited.prompts, shifts, audited.directions[name], side)
-    harm = (predicted >= len(audited.declared.classes)).mean(1)
-    accuracy = (predicted == true_classes(audited.faces)).mean(1)
-    return predicted, audited.gaps(shifts, name, side).assign(harm=harm, accuracy=accuracy)
-
-
-def in_order(races: tuple[str, ...]) -> list[str]:
-    """Races as the paper's table lists them, where they are the same; else as they are declared."""
-    printed = published_counts.races()
-    return printed if set(printed) == set(races) else list(races)
-
-
 def as_printed(by_race: pd.DataFrame, modified: float) -> pd.DataFrame:
     """The paper's table: a row for each race, the default gap beside the modified one, and what changed."""
-    rates, races = list(published_counts.QUANTITIES), in_order(tuple(by_race["race"].unique()))
+    rates, races = list(published_counts.QUANTITIES), published_counts.in_order(by_race["race"].unique())
     before, after = (by_race[by_race["shift"] == at].set_index("race").loc[races] for at in (0.0, modified))
     columns = [before[["n", *rates]].add_prefix("default_"), after[rates].add_prefix("modified_")]
     columns += [after[["gained", "lost", "net", "change", "change_low", "change_high", "p_value", "p_holm"]]]

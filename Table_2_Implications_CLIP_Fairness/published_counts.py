@@ -4,6 +4,7 @@ The notebook of Table 2 prints, at two shifts, which race or harm word the faces
 intervals and net changes follow from those counts. Which faces changed does not follow.
 """
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
@@ -34,6 +35,11 @@ DEPENDS = "depends on which faces changed, which is not published"
 def races() -> list[str]:
     """The races in the order of the paper's table."""
     return values()["table_2"]["races"]
+
+
+def in_order(found: Iterable[str]) -> list[str]:
+    """Races as the paper's table lists them, where they are the same; else as they are."""
+    return races() if set(races()) == set(found) else list(found)
 
 
 def matrix(shift: float) -> pd.DataFrame:
