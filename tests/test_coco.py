@@ -198,11 +198,9 @@ def test_damaged_or_missing_parquet_files_are_one_line(tmp_path, parquet):
     assert "\n" not in str(caught.value)
 
 
-def test_without_a_network_the_hub_is_one_line_soon_and_its_settings_are_put_back(tmp_path, monkeypatch):
+def test_without_a_network_the_hub_is_one_line_soon_and_its_settings_are_put_back(no_network):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
     before = constants.HF_HUB_OFFLINE
     with pytest.raises(
         UserError, match=r"COCO-Caption2017.*no connection to http://127.0.0.1:9.*COCO folder"

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -16,6 +15,8 @@ from torch.nn.functional import normalize
 from tiny_transformers import CONTEXT, LAYERS, LETTERS, SIDE, STARK, bert_tokenizer, clip_tokenizer
 from util import UserError
 from util.encoders import hugging_face
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
 CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 20, "cats"]
 
@@ -119,27 +120,6 @@ def own(saved, tmp_path):
 @pytest.fixture
 def photographs(rng):
     return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(7)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Only this machine may be asked, and only by tests that name an address of it."""
-    connect = socket.socket.connect
-
-    def refused(self, address):
-        assert address[0] == "127.0.0.1", f"asked {address}"
-        return connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", refused)
 
 
 def load(path, **options):
@@ -363,11 +343,7 @@ def test_nothing_is_said_while_a_model_loads(own, capfd, caplog, recwarn):
     ],
 )
 @pytest.mark.parametrize("random", [False, True])
-def test_a_model_that_cannot_be_fetched_is_one_line_soon(tmp_path, monkeypatch, caplog, capfd, name, words, random):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+def test_a_model_that_cannot_be_fetched_is_one_line_soon(caplog, capfd, name, words, random):
     with pytest.raises(UserError, match=words) as caught:
         load(name, random=random)
     assert "\n" not in str(caught.value)
@@ -375,16 +351,12 @@ def test_a_model_that_cannot_be_fetched_is_one_line_soon(tmp_path, monkeypatch, 
     assert capfd.readouterr().err == ""
 
 
-def test_a_repository_in_the_cache_is_found_without_a_network(saved, tmp_path, monkeypatch, photographs):
-    from huggingface_hub import constants
-
+def test_a_repository_in_the_cache_is_found_without_a_network(saved, tmp_path, photographs):
     commit = "0123456789abcdef0123456789abcdef01234567"
-    stored = tmp_path / "models--someone--something"
+    stored = tmp_path / "hub" / "models--someone--something"
     shutil.copytree(saved("clip")[0], stored / "snapshots" / commit)
     (stored / "refs").mkdir()
     (stored / "refs" / "main").write_text(commit)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     pair = load("someone/something")
     assert pair.settings["model"] == pair.settings["pretrained"] == pair.non_text.name == "someone/something"
     assert pair.settings["revision"] == commit
@@ -560,14 +532,6 @@ def test_folders_without_tokenizer_or_preprocessing_are_refused(own):
         file.unlink()
     clip_processor().save_pretrained(folder)
     refusal(folder, "there is no tokenizer")
-
-
-def test_unknown_devices_and_precisions_are_refused(saved):
-    folder = str(saved("clip")[0])
-    with pytest.raises(UserError, match="unknown device 'tpu'; choose from auto, cpu, cuda"):
-        hugging_face.load(folder, device="tpu")
-    with pytest.raises(UserError, match="unknown precision 'float8'"):
-        hugging_face.load(folder, precision="float8")
 
 
 def test_embeddings_over_seeds_are_kept_by_what_the_folder_holds(own, tmp_path, monkeypatch):

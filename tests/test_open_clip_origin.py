@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -18,34 +17,11 @@ from tiny_transformers import LETTERS, STARK, bert_tokenizer
 from util import UserError
 from util.encoders import open_clip_pair
 
+pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
+
 CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 20]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch, tmp_path):
-    """The hub is an address of this machine where nobody listens, its cache an empty folder."""
-    from huggingface_hub import constants
-
-    connect = socket.socket.connect
-
-    def refused(self, address):
-        assert address[0] == "127.0.0.1", f"asked {address}"
-        return connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", refused)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def load(model, pretrained="own", **options):

@@ -151,11 +151,7 @@ def test_nothing_to_encode_and_one_string_for_many_are_refused(tiny):
         tiny.encode_texts(["a cat"], 0)
 
 
-def test_weights_that_cannot_be_fetched_are_one_line_soon(tmp_path, monkeypatch, caplog):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+def test_weights_that_cannot_be_fetched_are_one_line_soon(no_network, caplog):
     with pytest.raises(
         UserError, match=r"'openai' could not be loaded from .*vit_base_patch32_clip.*HF_HOME"
     ) as caught:
