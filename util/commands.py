@@ -14,7 +14,7 @@ from .errors import UserError
 from .files import sha256
 from .geometry import Side, gap_distance, shift
 from .interventions.calibration import first_and_last, replaced
-from .measures import Measures, measure_all, pairs_of
+from .measures import measure_all, pairs_of
 from .numerics.moments import pair_moments
 
 Kind = Literal[*interventions.KINDS]
@@ -39,7 +39,7 @@ class Measure:
         for path in self.embeddings:
             for found in measure_all(Stored.open(path), self.seed):
                 told = {"embeddings": str(path), **asdict(found)}
-                cli.say(json.dumps(told) if self.as_json else _as_text(path, found))
+                cli.say(json.dumps(told) if self.as_json else f"{path}: {found}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,31 +277,9 @@ class TrainSmallClip:
 
 
 COMMANDS = {
-    "measure": Measure,
-    "shift": Shift,
-    "fit": Fit,
-    "transform": Transform,
-    "published": Published,
-    "figures": Figures,
-    "report": Report,
-    "notebooks": Notebooks,
-    "results": Results,
-    "paper": Paper,
-    "train-small-clip": TrainSmallClip,
-}
-
-
-def _as_text(path: Path, found: Measures) -> str:
-    other, text = found.modalities
-    matched, relative = ("not paired" if v is None else f"{v:.4f}" for v in (found.matched_cosine, found.relative_gap))
-    return (
-        f"{path}: {other} ({found.n_other} x {found.dim}) and {text} ({found.n_text} x {found.dim})\n"
-        f"  gap distance           {found.gap_distance:.4f}\n"
-        f"  matched cosine         {matched}\n"
-        f"  mean cosine            {other} {found.mean_cosine_other:.4f}, {text} {found.mean_cosine_text:.4f}\n"
-        f"  relative gap (RMG)     {relative}\n"
-        f"  linear separability    {found.separability:.4f} (held out, {found.separability_rows} rows of each)"
-    )
+    "measure": Measure, "shift": Shift, "fit": Fit, "transform": Transform, "published": Published, "report": Report,
+    "notebooks": Notebooks, "results": Results, "paper": Paper, "train-small-clip": TrainSmallClip,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:

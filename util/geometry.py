@@ -1,8 +1,7 @@
 """The gap and the cone: centroids, the gap vector, the shift along it, and cosines within one modality.
 
-Every function takes numpy arrays or torch tensors (CPU or CUDA), leaves them as they are and answers in kind.
-Sums run in float64 whatever the dtype of the input; arrays come back in the dtype of the first argument, in
-float32 where that is half precision.
+Every function takes numpy arrays or torch tensors (CPU or CUDA), leaves them unchanged and answers in kind. Sums run
+in float64. Arrays come back in the dtype of the first argument, or in float32 where that is half precision.
 """
 
 from typing import Literal
@@ -20,7 +19,6 @@ from .numerics.arrays import (
     as_rows,
     as_unit_pair,
     blocks,
-    first_true,
     library,
     like,
     new_result,
@@ -31,6 +29,7 @@ from .numerics.arrays import (
     wide,
 )
 from .numerics.moments import PairMoments, moments, pair_moments
+from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
 __all__ = [
     "centroid",
@@ -57,12 +56,6 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-NEAREST_TO_ZERO = 1e-7
-"""A row that a shift brings closer to zero than this is refused: its direction would be rounding."""
-
-CANCELLING = 1e-6
-"""Squared norms below this are computed from the row itself: the closed form has lost their digits."""
-
 ZERO_GAP = 1e-7
 """Below this length, about the rounding of a float32 mean, a gap vector has no direction to speak of."""
 
@@ -87,7 +80,7 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
 
 def centroid(x: Float[Array, "n d"]) -> Float[Array, "d"]:
-    """Mean of the rows, itself not normalised: for unit rows its norm lies in [0, 1], 1 for a single direction."""
+    """Mean of the rows, not normalised: for unit rows its norm lies in [0, 1], 1 for a single direction."""
     matrix = as_matrix(x)
     return like(as_result(_centroid(matrix), matrix), x)
 
@@ -132,8 +125,7 @@ def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
     Raises:
         UserError: as ``gap_vector``.
 
-    Paper: section 4.2, ||Delta_gap||. Trap: depends on the data as well as on the model, so compare two models
-    on the same pairs.
+    Paper: section 4.2, ||Delta_gap||. Trap: it depends on the data too; compare models on the same pairs.
     """
     a, b = as_unit_pair(x, y)
     return _length(_centroid(a) - _centroid(b))
@@ -176,21 +168,6 @@ def _made_unit(x: Array, vector, name: str) -> Array:
     return given / length
 
 
-def side_amounts(amounts, side: Side):
-    """How far x moves against the direction and y along it: half each, or one of them all of it.
-
-    Raises:
-        UserError: ``side`` is none of "both", "first" and "second".
-    """
-    if side == "both":
-        return amounts / 2, amounts / 2
-    if side == "first":
-        return amounts, amounts * 0
-    if side == "second":
-        return amounts * 0, amounts
-    raise UserError(f'side must be "both", "first" or "second", not {side!r}')
-
-
 def shift(
     x: Float[Array, "n d"],
     y: Float[Array, "m d"],
@@ -223,19 +200,7 @@ def shift(
         raise UserError(f"amount must be one number, not {delta.size}; util.contrastive.sweep takes many")
     unit = resolve_direction(a, b, direction)
     move_x, move_y = side_amounts(float(delta[0]), side)
-    return like(_moved(a, -move_x * unit), x), like(_moved(b, move_y * unit), y)
-
-
-def _moved(x: Array, step: Array) -> Array:
-    out = new_result(x)
-    for start, block in blocks(x):
-        moved = wide(block) + step
-        norms = row_norms(moved)
-        if (norms < NEAREST_TO_ZERO).any():
-            row = start + first_true(norms < NEAREST_TO_ZERO)
-            raise UserError(f"the shift moves row {row} to zero; change amount")
-        out[start : start + len(block)] = moved / norms[:, None]
-    return out
+    return like(moved(a, -move_x * unit), x), like(moved(b, move_y * unit), y)
 
 
 def signed_gap_distances(
@@ -258,14 +223,14 @@ def signed_gap_distances(
             direction that comes from other data, the gap vector of ``x`` and ``y`` keeps the sign of their own gap.
 
     Returns:
-        float64 numpy array (k,) in [-2, 2]: the distance between the centroids of the shifted, renormalised rows,
-        negative where the shifted gap vector points against ``sign_by`` (the modalities have moved past each other).
+        float64 numpy array (k,) in [-2, 2]: distances between the centroids of the shifted, renormalised rows, negative
+        where the modalities have moved past each other (the shifted gap vector points against ``sign_by``).
 
     Raises:
         UserError: as ``shift``, or ``sign_by`` is zero or not (d,) finite numbers.
 
-    Paper: the horizontal axis of Figure 3 (b-d). All shifts come from two (k, n) x (n, d) products, because a
-    shifted centroid is a weighted mean of the unshifted rows plus a multiple of the direction.
+    Paper: the horizontal axis of Figure 3 (b-d). All shifts come from two (k, n) x (n, d) products: a shifted centroid
+    is a weighted mean of the unshifted rows plus a multiple of the direction.
     """
     a, b = as_unit_pair(x, y)
     unit = resolve_direction(a, b, direction)
@@ -280,27 +245,6 @@ def _shifted_centroids(x: Array, unit: Array, steps: Array) -> Array:
     """Centroids (k, d) of the renormalised rows of x + step * unit, for k steps."""
     inverse = 1 / shifted_norms(x, unit, project(x, unit), steps)
     return _centroid(x, inverse.T) + (inverse.mean(1) * steps)[:, None] * unit
-
-
-def project(x: Array, unit: Array) -> Array:
-    """Inner product of every row (n, d) with a float64 vector (d,), in float64 (n,)."""
-    return library(x).concatenate([wide(block) @ unit for _, block in blocks(x)])
-
-
-def shifted_norms(x: Array, unit: Array, projections: Array, steps: Array) -> Array:
-    """Norms (k, n) of x_i + step_k u for a unit vector u, from ||x_i||^2 and <x_i, u> (n,) where that keeps digits.
-
-    Raises:
-        UserError: a row comes to zero.
-    """
-    squares = row_norms(x) ** 2 + 2 * steps[:, None] * projections + steps[:, None] ** 2
-    for _, part in blocks(library(x).argwhere(squares < CANCELLING)):
-        k, i = part.T
-        squares[k, i] = ((wide(x[i]) + steps[k, None] * unit) ** 2).sum(1)
-    if (squares < NEAREST_TO_ZERO**2).any():
-        row = int(library(x).argwhere(squares < NEAREST_TO_ZERO**2)[0, 1])
-        raise UserError(f"a shift moves row {row} to zero; change the shifts")
-    return squares**0.5
 
 
 def mean_cosine(x: Float[Array, "n d"]) -> float:
@@ -328,7 +272,7 @@ def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
 
 
 def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None:
-    """How far matched pairs are apart, beside how far rows of one modality are: the relative modality gap (RMG).
+    """Relative modality gap (RMG): the distance of matched pairs beside that of any two rows of one modality.
 
     With the distance D(c) = (1 - c)/2 of a cosine c: D(matched) / (D(matched) + (D(within x) + D(within y)) / 2), where
     matched is the mean cosine of row i with row i, and within the mean over all pairs of different rows.
@@ -337,15 +281,15 @@ def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None
         x, y: float arrays (n, d), row i of one paired with row i of the other; rows are normalised here.
 
     Returns:
-        in [0, 1]: 0 where matched pairs coincide, 1/2 where they are as far apart as any two of one modality, towards
-        1 beyond. None where all rows of both are one.
+        in [0, 1]: 0 where matched pairs coincide, 1/2 where they are as far apart as any two of one modality; None
+        where all rows are one.
 
     Raises:
         UserError: as ``matched_cosine``, or fewer than two rows.
 
     Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
-    1e-3 under D(matched). Self-pairs are excluded; their training log includes them. Where several texts share an
-    image, ``util.numerics.moments.pair_moments`` counts each row of a modality once. O(nd).
+    1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image,
+    ``util.numerics.moments.pair_moments`` counts each row of a modality once.
     """
     return _paired(x, y, least_rows=2).relative_gap
 

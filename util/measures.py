@@ -51,6 +51,20 @@ class Measures:
     norms_other: tuple[float, float]
     norms_text: tuple[float, float]
 
+    def __str__(self) -> str:
+        other, text = self.modalities
+        matched, relative = (
+            "not paired" if v is None else f"{v:.4f}" for v in (self.matched_cosine, self.relative_gap)
+        )
+        return (
+            f"{other} ({self.n_other} x {self.dim}) and {text} ({self.n_text} x {self.dim})\n"
+            f"  gap distance           {self.gap_distance:.4f}\n"
+            f"  matched cosine         {matched}\n"
+            f"  mean cosine            {other} {self.mean_cosine_other:.4f}, {text} {self.mean_cosine_text:.4f}\n"
+            f"  relative gap (RMG)     {relative}\n"
+            f"  linear separability    {self.separability:.4f} (held out, {self.separability_rows} rows of each)"
+        )
+
 
 def measure(
     embeddings: Embeddings | Stored, modalities: tuple[str, str] | None = None, seed: int = 0, most: int = MOST

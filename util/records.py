@@ -75,8 +75,7 @@ class Record:
     """A run as read back from its files.
 
     Attributes:
-        name: the script's name, and the stem of its files.
-        folder: where they lie.
+        name, folder: the script's name, stem of its files, and where they lie.
         about: the contents of <name>.json.
         tables: "" -> <name>.csv, "what" -> <name>_what.csv.
     """
@@ -103,18 +102,13 @@ def save(
     title: str = "",
     captions: Mapping[str, str] | None = None,
 ) -> Record:
-    """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into a folder and reads them back.
+    """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into an existing folder and reads them back.
 
     Args:
-        folder: an existing folder, usually that of ``util.files.publishing``.
-        name: the script's name.
         tables: "" for the main table, "what" for each further one.
         settings: a dataclass with everything that shapes the result, the seed included.
-        seconds: how long the run took.
-        device: what it ran on.
-        dtype: the precision of the arrays it measured.
+        seconds, device, dtype: duration and place of the run, and the precision of the arrays it measured.
         data: one mapping for each input: what it is, revision or hash, split, count, caption rule.
-        comparisons: published values beside ours.
         left_out: one line for each panel that lacks its data, with the reason.
         results: further numbers for the figure, the notebook and the report.
         title: what the run regenerates, as a heading.
@@ -202,12 +196,10 @@ def matching(folder: Path, name: str, settings) -> Record | None:
         record = load(folder, name)
     except UserError:
         return None
-    wanted, there = plain(settings), dict(record.about["settings"])
+    wanted, there = plain(settings), record.about["settings"]
     if os.environ.get(REUSE_VARIABLE) == AS_THEY_ARE:
         return record if wanted["preset"] == there["preset"] else None
-    same = {key: value for key, value in wanted.items() if key not in PLACES} == {
-        key: value for key, value in there.items() if key not in PLACES
-    }
+    same = all(wanted.get(key) == there.get(key) for key in {*wanted, *there} - set(PLACES))
     if not same or record.about.get("code") != code(name) or not all(map(_unchanged, record.about["data"])):
         return None
     return record
@@ -223,12 +215,9 @@ def _unchanged(part: Mapping) -> bool:
 @cache
 def code(name: str) -> str:
     """Hash of the package's sources and data, and of the script's folder where there is one: what made a record."""
-    own = [path.parent for path in REPOSITORY.glob(f"*/{name}.py")]
-    files = [
-        *PACKAGE.rglob("*.py"),
-        *PACKAGE.glob("data/*"),
-        *(path for folder in own for path in folder.rglob("*.py")),
-    ]
+    files = [*PACKAGE.rglob("*.py"), *PACKAGE.glob("data/*")]
+    for script in REPOSITORY.glob(f"*/{name}.py"):
+        files += script.parent.rglob("*.py")
     return hashlib.sha256("".join(sha256(path) for path in sorted(files)).encode()).hexdigest()
 
 

@@ -1,0 +1,63 @@
+"""The steps of a shift, on rows of numpy or torch: how far each side moves, and the norms of the rows after it."""
+
+from ..errors import UserError
+from .arrays import Array, blocks, first_true, library, new_result, row_norms, wide
+
+NEAREST_TO_ZERO = 1e-7
+"""A row that a shift brings closer to zero than this is refused: its direction would be rounding."""
+
+CANCELLING = 1e-6
+"""Squared norms below this are computed from the row itself: the closed form has lost their digits."""
+
+
+def side_amounts(amounts, side: str):
+    """How far x moves against the direction and y along it: half each, or one of them all of it.
+
+    Raises:
+        UserError: ``side`` is none of "both", "first" and "second".
+    """
+    if side == "both":
+        return amounts / 2, amounts / 2
+    if side == "first":
+        return amounts, amounts * 0
+    if side == "second":
+        return amounts * 0, amounts
+    raise UserError(f'side must be "both", "first" or "second", not {side!r}')
+
+
+def moved(x: Array, step: Array) -> Array:
+    """Every row (n, d) plus a float64 step (d,), put back on the sphere.
+
+    Raises:
+        UserError: a row comes to zero.
+    """
+    out = new_result(x)
+    for start, block in blocks(x):
+        rows = wide(block) + step
+        norms = row_norms(rows)
+        if (norms < NEAREST_TO_ZERO).any():
+            row = start + first_true(norms < NEAREST_TO_ZERO)
+            raise UserError(f"the shift moves row {row} to zero; change amount")
+        out[start : start + len(block)] = rows / norms[:, None]
+    return out
+
+
+def project(x: Array, unit: Array) -> Array:
+    """Inner product of every row (n, d) with a float64 vector (d,), in float64 (n,)."""
+    return library(x).concatenate([wide(block) @ unit for _, block in blocks(x)])
+
+
+def shifted_norms(x: Array, unit: Array, projections: Array, steps: Array) -> Array:
+    """Norms (k, n) of x_i + step_k u for a unit vector u, from ||x_i||^2 and <x_i, u> (n,) where that keeps digits.
+
+    Raises:
+        UserError: a row comes to zero.
+    """
+    squares = row_norms(x) ** 2 + 2 * steps[:, None] * projections + steps[:, None] ** 2
+    for _, part in blocks(library(x).argwhere(squares < CANCELLING)):
+        k, i = part.T
+        squares[k, i] = ((wide(x[i]) + steps[k, None] * unit) ** 2).sum(1)
+    if (squares < NEAREST_TO_ZERO**2).any():
+        row = int(library(x).argwhere(squares < NEAREST_TO_ZERO**2)[0, 1])
+        raise UserError(f"a shift moves row {row} to zero; change the shifts")
+    return squares**0.5
