@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -217,7 +218,7 @@ def own(settings: Common, device: str) -> Audited:
             f"{settings.labels} has {len(faces)} rows, but image of {path} has {len(images)}; write a row for each"
         )
     data = [
-        {"what": "faces", **given.source, "sha256": sha256(path), "n": len(images)},
+        {"what": "faces", **given.source, "sha256": hash_of(path), "n": len(images)},
         {"what": "labels", "path": str(settings.labels), "sha256": digest},
         {"what": "classes", **declared.settings},
     ]
@@ -225,5 +226,10 @@ def own(settings: Common, device: str) -> Audited:
     if settings.corpus is not None:
         captioned = Embeddings.load(settings.corpus)
         pair = captioned.paired()
-        data.append({"what": "captions", **captioned.source, "sha256": sha256(settings.corpus)})
+        data.append({"what": "captions", **captioned.source, "sha256": hash_of(settings.corpus)})
     return Audited(path.stem, images, prompts, faces, declared, pair, tuple(data))
+
+
+def hash_of(path: Path) -> str | None:
+    """Hash of a file of embeddings; a folder of them has none."""
+    return sha256(path) if path.is_file() else None

@@ -5,8 +5,6 @@ one table of ``TABLES`` with the columns file (a path inside the folder, "val/1.
 Other columns are not read. FairFace as its authors give it is such a folder.
 """
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from util.corpora import hub, tables
-from util.corpora.captioned import checked_count, is_picture, picture
+from util.corpora.captioned import checked_count, content_digest, is_picture, picture
 from util.errors import UserError
 from util.fairness.audit import Faces
 from util.fairness.declared import Declared
@@ -81,11 +79,10 @@ def from_folder(folder: Path, declared: Declared, n: int | None = None, aged: bo
     names = [tables.inside(row["file"], f"{table}, line {line}") for line, row in rows]
     _refuse_mismatch(names, folder, table)
     names, rows = names[:n], rows[:n]
-    content = json.dumps([[name, sha256(folder / name)] for name in names])
     about = {
         "dataset": f"faces and {table.name}, local folder",
         "revision": f"sha256:{digest}",
-        "files": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
+        "files": content_digest({name: folder / name for name in names}),
         "n": len(names),
     }
     openers = [picture(lambda path=folder / name: ImageOps.exif_transpose(Image.open(path))) for name in names]
