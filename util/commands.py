@@ -277,8 +277,8 @@ class TrainSmallClip:
 
 
 COMMANDS = {
-    "measure": Measure, "shift": Shift, "fit": Fit, "transform": Transform, "published": Published, "report": Report,
-    "notebooks": Notebooks, "results": Results, "paper": Paper, "train-small-clip": TrainSmallClip,
+    "measure": Measure, "shift": Shift, "fit": Fit, "transform": Transform, "published": Published, "figures": Figures,
+    "report": Report, "notebooks": Notebooks, "results": Results, "paper": Paper, "train-small-clip": TrainSmallClip,
 }  # fmt: skip
 
 
