@@ -179,7 +179,13 @@ def draw_map(ax: plt.Axes, cells: pd.DataFrame) -> None:
     ax.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     ax.minorticks_off()
     ax.set(xlim=(0.85, largest), ylim=(LEAST_SHOWN, 1), xlabel="norm ratio r", ylabel="cosine before the layer")
-    ax.legend(title="norm |v|; filled: the cosine grew", title_fontsize=7, loc="lower left", ncols=4, **CLOSE)
+    ax.legend(
+        title="norm |v|: filled where it grew, curve the closed form",
+        title_fontsize=6.5,
+        loc="lower left",
+        ncols=4,
+        **CLOSE,
+    )
     figures.panel_title(ax, "d", f"Theorem 1: outcomes at $d_{{out}}$ {last['d_out'].max()}")
 
 
@@ -187,7 +193,7 @@ def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
     """Share of the initialization after one layer against the average cosine, with closed forms and the bound."""
     grid = np.linspace(0, 1, 200)
     ax.fill_between([0, 1], [0, 1], color=figures.MUTED, alpha=0.12, linewidth=0)
-    ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: the average cosine")
+    ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: average cosine (grey: below)")
     for (case, (relu, bias)), colour in zip(ONE_LAYER.items(), figures.SERIES, strict=False):
         part = table[table["case"] == case]
         ax.plot(grid, theorem_2.seed_share(grid, relu=relu, bias=bias), color=colour, lw=1)
