@@ -33,8 +33,8 @@ def shifted(x, y, amount, direction=None, side="both"):
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     u = gap(x, y) if direction is None else np.asarray(direction, dtype=np.float64)
     u = u / np.linalg.norm(u)
-    half = amount / 2 if side == "both" else amount
-    return unit(x - half * u), unit(y + half * u) if side == "both" else unit(y)
+    move_x, move_y = {"both": (0.5, 0.5), "first": (1, 0), "second": (0, 1)}[side]
+    return unit(x - move_x * amount * u), unit(y + move_y * amount * u)
 
 
 def log_sum_exp(z, axis):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +85,8 @@ def test_presets_are_defaults_that_options_override(tmp_path):
     presets = {name: cli.Common(preset=name, output=tmp_path, seed=i) for i, name in enumerate(("embedded", "smoke"))}
     assert cli.parse(presets, "", []).seed == 0
     assert cli.parse(presets, "", ["--preset", "smoke"]).seed == 1
+    for words in (["-o", "there"], ["-o=there"], ["--output", "there"]):
+        assert cli.parse(presets, "", words).output == Path("there")
     assert cli.parse(presets, "", ["--preset=smoke", "--seed", "7"]) == cli.Common(
         preset="smoke", output=tmp_path, seed=7
     )

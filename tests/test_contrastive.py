@@ -127,7 +127,7 @@ def test_cuda_gives_the_numbers_of_the_cpu(rng, batch):
     assert on_gpu.cpu().numpy() == pytest.approx(sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch).numpy(), rel=1e-7)
 
 
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 def test_sweep_follows_a_given_direction_and_side(rng, side):
     x, y = reference.pairs(rng, 60, 16)
     direction, shifts = rng.normal(size=16), np.array([-0.7, 0.0, 0.4])

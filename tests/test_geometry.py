@@ -45,7 +45,7 @@ def test_halving_the_gap_on_each_side_makes_the_centroids_meet_before_renormalis
 
 
 @pytest.mark.parametrize("amount", [-1.0, -0.25, 0.0, 0.3, 2.0])
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 def test_shift_agrees_with_the_definition(rng, amount, side):
     x, y = reference.pairs(rng, 30, 16)
     direction = rng.normal(size=16)
@@ -64,7 +64,7 @@ def test_positive_shift_closes_the_gap_and_negative_widens_it(rng):
     )
 
 
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 def test_signed_gap_distances_agree_with_shifting_one_by_one(rng, side):
     x, y = reference.pairs(rng, 60, 12)
     shifts = np.arange(-3, 3.1, 0.5)

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import reference
-from util import geometry
+from util import geometry, interventions
 from util.errors import UserError
 from util.interventions import KINDS, Ablation, Centring, Procrustes, ReAlign, Shift
 from util.numerics.procrustes import orthogonal_map
@@ -95,7 +95,7 @@ def test_the_sign_of_the_gap_does_not_decide_what_is_deleted():
 # Against the formulas
 
 
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("amount", [-1.5, 0.0, 0.3, 2.0])
 def test_a_shift_of_the_fitted_rows_is_that_of_geometry(rng, amount, side):
     x, y = reference.pairs(rng, 30, 8)
@@ -159,13 +159,17 @@ def test_an_ablation_deletes_the_largest_entries_of_the_gap(rng):
 
 
 @given(
-    st.integers(2, 30), st.integers(2, 8), st.floats(-1.9, 1.9), st.sampled_from(["both", "first"]), st.integers(0, 999)
+    st.integers(2, 30),
+    st.integers(2, 8),
+    st.floats(-1.9, 1.9),
+    st.sampled_from(["both", "first", "second"]),
+    st.integers(0, 999),
 )
 @settings(max_examples=40, deadline=None)
 def test_what_a_shift_did_is_undone(n, d, amount, side, seed):
     rng = np.random.default_rng(seed)
     x, y, (direction,) = (reference.unit(rng.normal(size=(rows, d))) for rows in (n, 3, 1))
-    shift = Shift(direction=direction, amount=amount / (2 if side == "first" else 1), side=side)
+    shift = Shift(direction=direction, amount=amount / (1 if side == "both" else 2), side=side)
     back = shift.inverse(*shift.transform(x, y))
     assert back[0] == near(x, 1e-13) and back[1] == near(y, 1e-13)
 
@@ -299,6 +303,13 @@ def test_how_many_rows_were_fitted_on_stands_beside_what_the_caller_said(kind, r
     x, y = reference.pairs(rng, 30, 8)
     assert FITS[kind](x, y).about == {"n": {"x": 30, "y": 30}}
     assert Centring.fit(x, y[:9], about={"model": "mine"}).about == {"n": {"x": 30, "y": 9}, "model": "mine"}
+
+
+def test_a_kind_is_fitted_by_its_name(rng):
+    x, y = reference.pairs(rng, 30, 8)
+    assert interventions.fit("shift", x, y, amount=0.4).arrays()["direction"] == near(FITS["shift"](x, y).direction)
+    with pytest.raises(UserError, match="kind 'nothing' is unknown; known are shift, centring"):
+        interventions.fit("nothing", x, y)
 
 
 # Refusals

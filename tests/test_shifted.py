@@ -91,7 +91,7 @@ def test_margins_by_hand():
     assert moved == pytest.approx([-2 * zero, (zero - 1 - zero) / length])
 
 
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("given_direction", [False, True])
 @pytest.mark.parametrize("change", [None, smaller, plain])
 def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(
@@ -110,7 +110,7 @@ def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(
     assert (found.predicted != found.predicted[0]).any() and (found.ranks != found.ranks[0]).any()
 
 
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("given_direction", [False, True])
 @pytest.mark.parametrize("change", [None, smaller, plain])
 def test_retrieval_with_five_captions_agrees_with_shifting_at_every_one_of_the_shifts(
@@ -138,7 +138,7 @@ def test_retrieval_among_more_texts_than_one_tile_holds(rng):
         assert found.image_ranks[s].tolist() == image.tolist() and found.text_ranks[s].tolist() == text.tolist()
 
 
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("side", ["both", "first", "second"])
 def test_margins_and_results_agree_with_the_projects_own_shift(rng, side):
     (x, _), (_, y) = reference.pairs(rng, 50, 8), reference.pairs(rng, 2, 8)
     shifts = PAPER_SHIFTS[::4]

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from .. import geometry
 from ..errors import UserError
+from ..numerics import shifts
 from ..numerics.arrays import (
     Array,
     as_matrix,
@@ -151,13 +152,11 @@ def moved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
     Raises:
         UserError: a row that comes to zero.
     """
-    length = float(np.linalg.norm(step))
-    if length == 0:
-        return geometry.unit_rows(x)
+    along = on(step.copy(), x)
     try:
-        return geometry.shift(x, x[:1], length, -step, side="first")[0]
+        return shifts.moved(x, along)
     except UserError:
-        row = int(row_norms(wide(x) + on(step, x)).argmin())
+        row = int(row_norms(wide(x) + along).argmin())
         raise UserError(f"{name}: row {row} comes to zero, where it has no direction; remove it") from None
 
 
