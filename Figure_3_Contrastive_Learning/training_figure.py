@@ -83,8 +83,8 @@ def draw_gaps(ax: plt.Axes, summary: pd.DataFrame) -> None:
     fixed, learned = summary[~summary["learned"]], summary[summary["learned"]]
     if len(fixed):
         mean = fixed.groupby("temperature")["gap_after"].mean()
-        ax.plot(1 / mean.index, mean, color=figures.OTHER, lw=1)
-        ax.plot(1 / fixed["temperature"], fixed["gap_after"], **OPEN, color=figures.OTHER, label="here, fixed")
+        ax.plot(1 / mean.index, mean, color=figures.NON_TEXT, lw=1)
+        ax.plot(1 / fixed["temperature"], fixed["gap_after"], **OPEN, color=figures.NON_TEXT, label="here, fixed")
     if len(learned):
         ax.plot(1 / learned["tau"], learned["gap_after"], **OPEN, color=LEARNED, label="here, learned")
     at, gaps = zip(*published_values("gap_distance"), strict=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas.io.formats.style import Styler
 
-NON_TEXT = OTHER = "#0072B2"
+NON_TEXT = "#0072B2"
 """Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
 
 TEXT = "#D55E00"
