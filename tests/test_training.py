@@ -170,7 +170,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(pairs):
         ({"optimizer": "lion"}, "optimizer must be one of adamw, adam, sgd, not 'lion'"),
         ({"schedule": "cosine"}, "schedule must be one of one_cycle, constant, not 'cosine'"),
         ({"learn_temperature": True, "fixed_share": 0.5}, "learned or scheduled, not both"),
-        ({"learn_temperature": True, "temperature": 0.005}, "learned temperature must start at at least 0.01"),
+        ({"learn_temperature": True, "temperature": 0.005}, "learned temperature must start at 0.01 to 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(changes, named):
@@ -332,6 +332,6 @@ def test_a_learned_logit_scale_is_clipped_as_clip_was_and_not_as_released():
 
 
 def test_a_learned_temperature_above_one_is_refused_where_it_is_clipped():
-    with pytest.raises(UserError, match="must start below it, not at 2"):
+    with pytest.raises(UserError, match="must start at 0.01 to 1, .* not at 2"):
         TrainingSettings(steps=1, temperature=2.0, first_temperature=2.0, learn_temperature=True)
     TrainingSettings(steps=1, temperature=2.0, first_temperature=2.0, learn_temperature=True, clip_logit_scale=False)

@@ -34,13 +34,12 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often to write checkpoints, and what else the run depends on.
+    """Where and how often to write checkpoints, and all else that the run depends on.
 
     Args:
         folder: for this run alone; made where it is missing. Several processes must see the same one.
         every: steps between checkpoints; one more is written at the end.
-        about: json-able: whatever the numbers depend on that the settings do not say (model, corpus, preprocessing);
-            compared when a run is resumed.
+        about: json-able: model, corpus, preprocessing; compared when a run is resumed.
         say: takes one line about a resumed run or a damaged checkpoint.
     """
 
@@ -65,15 +64,7 @@ class History:
 
 
 def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors: Tensors) -> Path:
-    """Writes a checkpoint and removes all but the last two.
-
-    Args:
-        identity: all that the run depends on, json-able.
-        history: how far it is.
-        tensors: by name; moved to the CPU one after the other.
-
-    Returns:
-        the path of its json.
+    """Writes a checkpoint, removes all but the last two, and returns the path of its json.
 
     Raises:
         UserError: it could not be written, or a number is not finite; names the checkpoint to go on from.
@@ -83,8 +74,12 @@ def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors:
         _refuse_infinite(path, tensors)
         with files.replacing(path.with_suffix(".safetensors")) as part:
             save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part)
-        record = {"format": FORMAT, "tensors_sha256": files.sha256(path.with_suffix(".safetensors"))}
-        record |= {"identity": dict(identity), **asdict(history)}
+        record = {
+            "format": FORMAT,
+            "tensors_sha256": files.sha256(path.with_suffix(".safetensors")),
+            "identity": dict(identity),
+            **asdict(history),
+        }
         record["sha256"] = _digest(record)
         with files.replacing(path) as part:
             part.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
@@ -207,12 +202,7 @@ def _refuse_infinite(path: Path, tensors: Tensors) -> None:
 
 def _prune(folder: Path, step: int) -> None:
     """Keeps the last two checkpoints up to ``step``; later ones are what a damaged future left behind."""
-    paths = _paths(folder)
-    past = [path for path in paths if path.stem <= f"step-{step:08d}"]
-    for path in set(paths) - set(past[-KEPT:]):
-        path.unlink(missing_ok=True)  # first, so that what is left of a removal is no checkpoint
-        path.with_suffix(".safetensors").unlink(missing_ok=True)
-    kept = {path.stem for path in past[-KEPT:]}
-    for tensors in Path(folder).glob("step-????????.safetensors"):
-        if tensors.stem not in kept:
-            tensors.unlink(missing_ok=True)
+    past = [path.stem for path in _paths(folder) if path.stem <= f"step-{step:08d}"]
+    for path in sorted(folder.glob("step-????????.*")):  # the json first, so that what is left of a removal is none
+        if path.stem not in past[-KEPT:]:
+            path.unlink(missing_ok=True)

@@ -52,8 +52,7 @@ def pictures_on_disk(path: str | Path) -> UInt8[Tensor, "n 3 s s"]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no pictures can be mapped from it ({error})") from error
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] != 3:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise UserError(f"{path}: pictures must be a uint8 array (n, 3, s, s), not {found}")
+        raise UserError(f"{path}: pictures must be a uint8 array (n, 3, s, s)")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)

@@ -1,18 +1,20 @@
-"""One process or many under torchrun: the rows of all processes gathered with their gradients, gradients averaged.
+"""One process, or many under torchrun, each with a share of every batch.
 
-    torchrun --nproc-per-node=2 SCRIPT      runs SCRIPT in two processes, each with a share of every batch
+    torchrun --nproc-per-node=2 SCRIPT
 
-Every loss sees the rows of the global batch, in the order that one process would have them. Without a process group
-every function here is that of one process and costs nothing.
+Every loss sees the rows of the whole batch, in the order that one process would have them: open_clip gathers them with
+their gradients, and ``DistributedDataParallel`` averages the gradients of the weights. Without a process group every
+function here is that of one process and costs nothing.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
 
@@ -20,9 +22,6 @@ from ..errors import UserError
 @contextmanager
 def group(device: str = "cpu") -> Iterator[torch.device]:
     """Joins the processes that torchrun started, for the length of a block: gloo on a CPU, NCCL on GPUs.
-
-    Args:
-        device: "cpu" or "cuda".
 
     Yields:
         the device of this process: on CUDA the GPU with its local rank. Outside torchrun, ``device`` alone.
@@ -68,57 +67,33 @@ def share(batch: int) -> slice:
     return slice(rank() * each, (rank() + 1) * each)
 
 
-def gather(rows: Float[Tensor, "b d"]) -> Float[Tensor, "n d"]:
-    """The rows of all processes, in the order of their ranks; gradients flow back to the process a row came from.
+def gather(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+    """The rows of all processes, by rank; gradients flow back to the process that a row came from, summed over all."""
+    if size() == 1:
+        return x, y
+    from open_clip.loss import gather_features  # open_clip takes seconds to import
 
-    The gradient that a row gets is summed over the processes. Where each computes the same loss of all rows, that is
-    ``size()`` times the gradient, which ``average_gradients`` divides again.
-    """
-    return rows if size() == 1 else _Gather.apply(rows)
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows) for _ in range(size())]
-        distributed.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(gradient)
-        return gradient[share(len(gradient))]
+    return gather_features(x, y, gather_with_grad=True, rank=rank(), world_size=size())
 
 
-def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replaces every gradient by its mean over the processes, in one exchange; what has no gradient is passed over."""
-    gradients = [p.grad for p in parameters if p.grad is not None] if size() > 1 else []
-    if not gradients:
-        return
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+def parallel(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with the first process's weights in all, its gradients averaged over them.
 
-
-def same_weights(model: torch.nn.Module) -> None:
-    """Gives every process the first one's weights and buffers.
+    Its forward pass must give the loss of all rows: each process then has the same one, and the mean of their summed
+    gradients is that of one process. Parameters that a loss does not use are left without a gradient.
 
     Raises:
         UserError: in several processes, a model with batch normalisation, whose statistics would be each share's.
     """
     if size() == 1:
-        return
+        return module
     kinds = torch.nn.modules.batchnorm._BatchNorm
-    if any(isinstance(m, kinds) and not isinstance(m, torch.nn.SyncBatchNorm) for m in model.modules()):
+    if any(isinstance(m, kinds) and not isinstance(m, torch.nn.SyncBatchNorm) for m in module.modules()):
         raise UserError(
             "a model with batch normalisation sees only a share of the batch in each of several processes; train it in"
             " one, or on GPUs after torch.nn.SyncBatchNorm.convert_sync_batchnorm"
         )
-    for tensor in model.state_dict().values():
-        distributed.broadcast(tensor, 0)
+    return DistributedDataParallel(module, find_unused_parameters=True)
 
 
 def agreed(number: int, device: torch.device, what: str) -> int:

@@ -49,34 +49,35 @@ def train(
     """Trains a model *in place*.
 
     In a torch.distributed process group (``util.training.distributed.group``) each process takes its share of every
-    batch, the loss is that of the whole batch, and only the first process validates, shows the bar and writes.
+    batch. The loss is that of the whole batch, and only the first process validates, shows the bar and writes.
 
     Args:
-        model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its
-            logit scale is set to that of the temperature schedule and not learned, unless the settings say so.
+        model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its logit
+            scale follows the temperature schedule and is not learned, unless the settings say so.
         pairs: the corpus.
         settings: all else.
-        prepare: uint8 pictures (b, 3, s, s) to what the image tower wants; runs beside the training step.
+        prepare: uint8 pictures (b, 3, s, s) to the image tower's input; runs beside the training step.
         loss: in place of the one that the settings name.
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
-            evaluation mode; what it returns joins the log. What it keeps to itself is in no checkpoint.
+            evaluation mode. Its numbers join the log, and are in no checkpoint otherwise.
         progress: show a bar with loss and gap on the terminal.
-        text_map: orthogonal (d, d); text rows are multiplied by it throughout (``util.numerics.procrustes``). A resumed
-            run goes on with the one in its checkpoint.
-        checkpoints: where to write checkpoints; a run that finds its own there goes on from the last whole one.
-        description: what the bar says in front.
+        text_map: orthogonal (d, d), multiplied onto text rows throughout (``util.numerics.procrustes``). A resumed run
+            goes on with the one in its checkpoint.
+        checkpoints: where to write checkpoints. A run that finds its own there goes on from the last whole one.
+        description: text in front of the bar.
 
     Returns:
-        The log, json-able: entries with step (done), loss (nats, the mean since the last entry), gap_distance
-        (of the last training batch), temperature, learning_rate, seconds, and what ``validate`` returned. Empty in
-        all processes but the first.
+        The log, json-able, empty in all processes but the first. An entry has step (done), loss (nats, the mean since
+        the last entry), gap_distance (of the last training batch), temperature, learning_rate, seconds, and the
+        numbers of ``validate``.
 
     Raises:
         UserError: the batch is larger than the corpus or cannot be shared by the processes; the loss or the gradient
             is not finite, naming the step and the last good checkpoint (the model then holds the weights from before
             that step); a checkpoint of another run, or one that cannot be written.
     """
-    batch_indices(len(pairs), settings.batch, settings.seed, 0), distributed.share(settings.batch)
+    batch_indices(len(pairs), settings.batch, settings.seed, 0)
+    distributed.share(settings.batch)
     trainer = _Trainer(model, settings, loss or LOSSES[settings.loss], text_map, checkpoints)
     identity = trainer.identity(pairs) if checkpoints else {}
     history = trainer.resume(identity)
@@ -102,28 +103,46 @@ def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], 
     return model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)
 
 
+class _Objective(torch.nn.Module):
+    """The loss of the whole batch as one forward pass, which ``distributed.parallel`` can wrap."""
+
+    def __init__(self, model: torch.nn.Module, loss: Loss, learn_temperature: bool, text_map):
+        super().__init__()
+        self.model, self.loss, self.learn_temperature = model, loss, learn_temperature
+        parameter = next(model.parameters())
+        self.register_buffer("text_map", None if text_map is None else as_text_map(text_map, parameter))
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and the gap distance of the batch; the texts are under the map."""
+        x, y = embed(self.model, images, tokens)
+        x, y = distributed.gather(x, mapped(y, self.text_map))
+        scale = self.model.logit_scale if self.learn_temperature else self.model.logit_scale.detach()
+        gap = torch.linalg.vector_norm(x.detach().mean(0) - y.detach().mean(0))
+        return self.loss(x, y, scale.exp()), gap
+
+
 class _Trainer:
-    """A model with its optimiser: what changes from step to step, besides the history."""
+    """A model with its optimiser: all that changes from step to step, besides the history."""
 
     def __init__(self, model, settings: TrainingSettings, loss: Loss, text_map, checkpoints: Checkpoints | None):
-        self.model, self.settings, self.loss = model, settings, loss
+        self.model, self.settings = model, settings
         quiet = checkpoints is None or distributed.is_first()
         self.checkpoints = checkpoints if quiet else replace(checkpoints, say=lambda line: None)
-        self.parameter = next(model.parameters())
-        self.device = self.parameter.device
-        self.text_map = None if text_map is None else as_text_map(text_map, self.parameter)
-        distributed.same_weights(model)
+        self.device = next(model.parameters()).device
+        self.objective = _Objective(model, loss, settings.learn_temperature, text_map)
+        self.forward = distributed.parallel(self.objective)
         self.optimizer = optimizer_for(model, settings)
 
     def identity(self, pairs: Pairs) -> dict:
         """All that the run's numbers depend on, compared before a checkpoint is taken up."""
+        loss, text_map = self.objective.loss, self.objective.text_map
         return {
             "settings": asdict(self.settings),
             "about": dict(self.checkpoints.about),
-            "loss": getattr(self.loss, "__qualname__", type(self.loss).__qualname__),
+            "loss": getattr(loss, "__qualname__", type(loss).__qualname__),
             "first_weights": stored.digest_of(self.model.state_dict()),
             "data": stored.data_digest(pairs.images, pairs.tokens),
-            "text_map": None if self.text_map is None else list(self.text_map.shape),
+            "text_map": None if text_map is None else list(text_map.shape),
             "processes": distributed.size(),
         }
 
@@ -173,15 +192,14 @@ class _Trainer:
         _seed(self.device, settings.seed, step)
         if not settings.learn_temperature:
             self._set_temperature(step)
-        scale = model.logit_scale if settings.learn_temperature else model.logit_scale.detach()
-        temperature = math.exp(-scale.item()) if settings.learn_temperature else temperature_at(settings, step)
-        image_rows, text_rows = self._rows(images, tokens)
-        value = self.loss(image_rows, text_rows, scale.exp())
+        temperature = (
+            math.exp(-model.logit_scale.item()) if settings.learn_temperature else temperature_at(settings, step)
+        )
+        value, gap = self.forward(images, tokens)
         number = value.item()
         self._refuse_infinite(number, "loss", step)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
-        distributed.average_gradients(model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip or math.inf)
         self._refuse_infinite(norm.item(), "norm of the gradient", step)
         for group in self.optimizer.param_groups:
@@ -190,13 +208,7 @@ class _Trainer:
         if settings.learn_temperature and settings.clip_logit_scale:
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
-        gap = torch.linalg.vector_norm(image_rows.detach().mean(0) - text_rows.detach().mean(0))
         return number, gap.item(), temperature
-
-    def _rows(self, images, tokens) -> tuple[Tensor, Tensor]:
-        """Unit rows of the whole batch, the texts under the map."""
-        image_rows, text_rows = embed(self.model, images, tokens)
-        return distributed.gather(image_rows), distributed.gather(mapped(text_rows, self.text_map))
 
     def _set_temperature(self, step: int) -> None:
         with torch.no_grad():
@@ -217,23 +229,20 @@ class _Trainer:
         return dict(found)
 
     def _tensors(self) -> stored.Tensors:
-        """Weights, moments and the text map by name."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        """Weights, the text map and moments, by name."""
+        tensors = self.objective.state_dict()
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items() if value is not None}
-        return tensors if self.text_map is None else tensors | {"text_map": self.text_map}
+        return tensors
 
     def _restore(self, tensors: stored.Tensors) -> None:
-        parts = {name: value.to(self.device) for name, value in tensors.items() if name.startswith("model.")}
-        self.model.load_state_dict({name.removeprefix("model."): value for name, value in parts.items()})
+        moments = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+        self.objective.load_state_dict({name: value for name, value in tensors.items() if name not in moments})
         state: dict[int, dict] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, moment = name.split(".")
-                state.setdefault(int(number), {})[moment] = value
+        for name, value in moments.items():
+            _, number, moment = name.split(".")
+            state.setdefault(int(number), {})[moment] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        if "text_map" in tensors:
-            self.text_map = tensors["text_map"].to(self.device)
 
 
 def _seed(device: torch.device, seed: int, step: int) -> None:

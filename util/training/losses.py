@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from open_clip.loss import ClipLoss
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -33,6 +32,8 @@ def info_nce(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], logit_scale: Tens
 
     Paper: equation 1. Source: open_clip's ``ClipLoss``; ``ce_loss`` in the released code (``RELEASED``).
     """
+    from open_clip.loss import ClipLoss  # open_clip takes seconds to import
+
     return ClipLoss()(x, y, logit_scale)
 
 
@@ -150,16 +151,6 @@ def _log_mean_kernel(squared: Tensor) -> Tensor:
     return torch.logsumexp(-UNIFORMITY_SHARPNESS * squared, 0) - math.log(len(squared))
 
 
-LOSSES: dict[str, Loss] = {
-    loss.__name__: loss
-    for loss in (
-        info_nce,
-        info_nce_uniformity,
-        within_modality_negatives,
-        without_hard_pairs,
-        alignment_uniformity,
-        cua,
-        cuaxu,
-    )
-}
+_CONTRASTIVE = (info_nce, info_nce_uniformity, within_modality_negatives, without_hard_pairs)
+LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (*_CONTRASTIVE, alignment_uniformity, cua, cuaxu)}
 """Every loss by its name, as ``TrainingSettings.loss`` gives it."""

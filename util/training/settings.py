@@ -1,6 +1,7 @@
 """What happens at each step of a training run: a function of the settings and the step alone."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -18,35 +19,46 @@ Schedule = Literal["one_cycle", "constant"]
 LARGEST_LOGIT_SCALE = 100.0
 """Where CLIP clips a learned logit scale (Radford et al. 2021, section 2.5)."""
 
+RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("steps", "batch", "log_every", "validate_every"), lambda value: value >= 1, "be at least 1"),
+    (
+        ("temperature", "first_temperature", "learning_rate", "gradient_clip"),
+        lambda value: 0 < value < math.inf,
+        "be above 0 and finite",
+    ),
+    (("warmup_share", "fixed_share"), lambda value: 0 <= value <= 1, "lie in [0, 1]"),
+    (("weight_decay",), lambda value: 0 <= value < math.inf, "be 0 or above and finite"),
+)
+"""Settings, the values that they may have, and the same in words."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a training run depends on, besides its data and its first weights.
+    """All that a training run depends on, besides its data and its first weights.
 
     Args:
         steps: optimiser steps.
         batch: pairs per step, at most the size of the corpus; of all processes together.
-        seed: of the order of the data, and of what is random in a model in training mode.
+        seed: of the order of the data, and of randomness in a model in training mode.
         learning_rate: at the top of the one-cycle schedule, or at every step.
         warmup_share: share of the steps that climb to it in the one-cycle schedule, in [0, 1].
         weight_decay: AdamW's, on matrices only; gains, biases and embeddings of position or class are spared. With
             "adam" and "sgd" it is added to the gradient (coupled L2), on all parameters.
         betas, epsilon: AdamW's and Adam's.
         gradient_clip: largest norm of the gradient; None: any, as in the released code.
-        temperature: tau > 0 at the end, 1/100 for CLIP; where it starts if it is learned.
+        temperature: tau > 0 at the end, 1/100 for CLIP; its start if it is learned.
         first_temperature: tau at step 0, approached geometrically from here.
         fixed_share: share of the steps, the last ones, at ``temperature``; 1: all.
-        log_every: steps between entries of the log.
-        validate_every: steps between calls of ``validate``.
+        log_every, validate_every: steps between entries of the log, and between calls of ``validate``.
         loss: a name in ``util.training.losses.LOSSES``.
         optimizer: "adamw"; "adam", as in the released code; "sgd", without momentum.
         schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
-        learn_temperature: the logit scale is a parameter, clipped at 100 as CLIP does; else tau is fixed or scheduled.
-        clip_logit_scale: keep a learned 1/tau from 1 to 100, as CLIP was trained; the authors' code does not.
+        learn_temperature: the logit scale is a parameter; else tau is fixed or scheduled.
+        clip_logit_scale: keep a learned 1/tau from 1 to 100, as CLIP was trained; the released code does not.
 
     Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
     Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",
-    learn_temperature=True, gradient_clip=None`` (where the released code does not clip the logit scale).
+    learn_temperature=True, gradient_clip=None, clip_logit_scale=False``.
 
     Raises:
         UserError: a value out of its range or an unknown choice, by name.
@@ -73,37 +85,23 @@ class TrainingSettings:
     clip_logit_scale: bool = True
 
     def __post_init__(self):
-        for name in ("steps", "batch", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("temperature", "first_temperature", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
-        for name in ("warmup_share", "fixed_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"weight_decay must be 0 or above and finite, not {self.weight_decay}")
-        if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
-            raise UserError(f"gradient_clip must be above 0 and finite, or None, not {self.gradient_clip}")
+        for names, fits, said in RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not fits(value):
+                    raise UserError(f"{name} must {said}, not {value}")
         choices = {"loss": tuple(LOSSES), "optimizer": get_args(Optimizer), "schedule": get_args(Schedule)}
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
                 raise UserError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")
-        self._check_learned_temperature()
-
-    def _check_learned_temperature(self) -> None:
         if self.learn_temperature and self.fixed_share < 1:
             raise UserError("a temperature is learned or scheduled, not both; leave fixed_share at 1")
-        if not self.learn_temperature or not self.clip_logit_scale:
-            return
-        if self.temperature > 1:
+        least = 1 / LARGEST_LOGIT_SCALE
+        if self.learn_temperature and self.clip_logit_scale and not least <= self.temperature <= 1:
             raise UserError(
-                f"a learned temperature, clipped to 1 from above, must start below it, not at {self.temperature}"
+                f"a learned temperature must start at {least:g} to 1, where its logit scale is clipped, "
+                f"not at {self.temperature}"
             )
-        if self.temperature < 1 / LARGEST_LOGIT_SCALE:
-            least = f"at least {1 / LARGEST_LOGIT_SCALE:g}, for its logit scale is clipped at {LARGEST_LOGIT_SCALE:g}"
-            raise UserError(f"a learned temperature must start at {least}, not {self.temperature}")
 
 
 def temperature_at(settings: TrainingSettings, step: int) -> float:
