@@ -1,11 +1,12 @@
 """The figure of section 4's training runs, drawn from their record."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from training_claims import PAPER_TEMPERATURES
 from util import figures, published
 from util.records import Record
 
@@ -22,6 +23,7 @@ CAPTION = (
 )
 INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT, "absorbed": figures.SERIES[1]}
 LEARNED = figures.INK
+STARTED = "section_4_training.initialisation_and_optimisation."
 OPEN = {"marker": "o", "ls": "", "ms": 4, "mfc": "none"}
 QUALITY = {
     "image_recall_at_1": "image recall@1",
@@ -30,7 +32,7 @@ QUALITY = {
 }
 
 
-def draw(record: Record) -> plt.Figure:
+def draw(record: Record) -> Figure:
     """Two rows of three panels: temperature, and what it holds; initialization."""
     table, summary = record.tables[""], record.tables["summary"]
     figure, axes = plt.subplots(2, 3, figsize=(9.8, 6.2), layout="constrained")
@@ -58,7 +60,7 @@ def temperature_colours(table: pd.DataFrame) -> dict[float, tuple]:
     return dict(zip(present, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(present)))), strict=False))
 
 
-def draw_temperatures(ax: plt.Axes, table: pd.DataFrame, colours: dict) -> None:
+def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
     """Gap over the steps, a line for each temperature and seed."""
     for (tau, learned), runs in sorted(table.groupby(["temperature", "learned"]), key=lambda each: -each[0][0]):
         colour, style = (LEARNED, "--") if learned else (colours[tau], "-")
@@ -70,7 +72,7 @@ def draw_temperatures(ax: plt.Axes, table: pd.DataFrame, colours: dict) -> None:
     figures.panel_title(ax, "a", "fine-tuned at each temperature")
 
 
-def curves(ax: plt.Axes, runs: pd.DataFrame, colour, style: str, name: str) -> None:
+def curves(ax: Axes, runs: pd.DataFrame, colour, style: str, name: str) -> None:
     """A thin line for each seed and the mean over them."""
     grid = runs.pivot_table(index="step", columns="seed", values="gap_distance")
     if grid.shape[1] > 1:
@@ -78,7 +80,7 @@ def curves(ax: plt.Axes, runs: pd.DataFrame, colour, style: str, name: str) -> N
     ax.plot(grid.index, grid.mean(axis=1), color=colour, lw=1.6, ls=style, label=name)
 
 
-def draw_gaps(ax: plt.Axes, summary: pd.DataFrame) -> None:
+def draw_gaps(ax: Axes, summary: pd.DataFrame) -> None:
     """Gap after training against the temperature, every seed, with the published values."""
     fixed, learned = summary[~summary["learned"]], summary[summary["learned"]]
     if len(fixed):
@@ -87,8 +89,16 @@ def draw_gaps(ax: plt.Axes, summary: pd.DataFrame) -> None:
         ax.plot(1 / fixed["temperature"], fixed["gap_after"], **OPEN, color=figures.NON_TEXT, label="here, fixed")
     if len(learned):
         ax.plot(1 / learned["tau"], learned["gap_after"], **OPEN, color=LEARNED, label="here, learned")
-    at, gaps = zip(*published_values("gap_distance"), strict=True)
-    ax.plot(at, gaps, "D--", ms=3.5, lw=0.9, color=figures.TEXT, label="published: ViT-B/16, MSCOCO")
+    paper = published.numbers("section_4_training.temperature_fine_tuning.gap_distance.").values()
+    ax.plot(
+        [1 / tau for tau in PAPER_TEMPERATURES],
+        [number.value for number in paper],
+        "D--",
+        ms=3.5,
+        lw=0.9,
+        color=figures.TEXT,
+        label="published: ViT-B/16, MSCOCO",
+    )
     temperature_axis(ax)
     ax.set_ylabel("gap distance after training")
     ax.set_ylim(0, None)
@@ -96,14 +106,7 @@ def draw_gaps(ax: plt.Axes, summary: pd.DataFrame) -> None:
     figures.panel_title(ax, "b", "the lower the temperature, the wider")
 
 
-def published_values(quantity: str) -> Iterator[tuple[float, float]]:
-    """1/tau and the published value."""
-    paper = published.values()["section_4_training"]["temperature_fine_tuning"]
-    for name, value in zip(paper["temperatures"], paper[quantity], strict=True):
-        yield float(name.removeprefix("1/")), value
-
-
-def temperature_axis(ax: plt.Axes) -> None:
+def temperature_axis(ax: Axes) -> None:
     """1/tau on a logarithmic axis, labelled as temperatures."""
     ax.set_xscale("log")
     ax.set_xticks(at := [1, 10, 20, 50, 100], [figures.temperature_label(1 / scale) for scale in at])
@@ -111,7 +114,7 @@ def temperature_axis(ax: plt.Axes) -> None:
     ax.set_xlabel("temperature (colder to the right)")
 
 
-def draw_quality(ax: plt.Axes, summary: pd.DataFrame) -> None:
+def draw_quality(ax: Axes, summary: pd.DataFrame) -> None:
     """Recall@1 both ways and zero-shot accuracy after training, fixed temperatures."""
     fixed = summary[~summary["learned"]]
     for (column, name), colour in zip(QUALITY.items(), figures.SERIES, strict=False):
@@ -123,7 +126,7 @@ def draw_quality(ax: plt.Axes, summary: pd.DataFrame) -> None:
     figures.panel_title(ax, "c", "what the models can do")
 
 
-def draw_landscape(ax: plt.Axes, landscape: pd.DataFrame, colours: dict) -> None:
+def draw_landscape(ax: Axes, landscape: pd.DataFrame, colours: dict) -> None:
     """For every model, its own gap and the gap at the lowest loss at each temperature; seeds one below the other."""
     fixed = landscape[~landscape["learned"]]
     present, seeds = sorted(fixed["temperature"].unique(), reverse=True), sorted(fixed["seed"].unique())
@@ -147,24 +150,24 @@ def draw_landscape(ax: plt.Axes, landscape: pd.DataFrame, colours: dict) -> None
     figures.panel_title(ax, "d", "where each temperature wants the gap")
 
 
-def draw_initializations(ax: plt.Axes, table: pd.DataFrame) -> None:
+def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
     """Gap over the steps from random weights, each initialization, and the published gaps after training."""
-    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
+    paper = published.numbers(STARTED)
     for name, colour in INITIALIZATIONS.items():
         runs = table[table["initialization"] == name]
         if len(runs):
             curves(ax, runs, colour, ":" if name == "absorbed" else "-", name)
-            if f"{name}_trained" in paper:
-                ax.axhline(np.mean(paper[f"{name}_trained"]), color=colour, lw=0.8, ls="-.", zorder=1)
+            if number := paper.get(f"{STARTED}{name}_trained"):
+                ax.axhline(number.value, color=colour, lw=0.8, ls="-.", zorder=1)
     ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
     ax.set_ylim(0, None)
     legend(ax, loc="best")
     figures.panel_title(ax, "e", "from random weights")
 
 
-def draw_before_after(ax: plt.Axes, summary: pd.DataFrame) -> None:
+def draw_before_after(ax: Axes, summary: pd.DataFrame) -> None:
     """Gap before and after training, a line for each seed; published means beside them."""
-    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
+    paper = published.numbers(STARTED)
     present = [name for name in INITIALIZATIONS if (summary["initialization"] == name).any()]
     for place, name in enumerate(present):
         colour, runs = INITIALIZATIONS[name], summary[summary["initialization"] == name]
@@ -172,10 +175,8 @@ def draw_before_after(ax: plt.Axes, summary: pd.DataFrame) -> None:
         for row in runs.itertuples():
             ax.plot(at, [row.gap_before, row.gap_after], "o-", ms=4, lw=1, color=colour)
         for x, when in zip(at, ("init", "trained"), strict=True):
-            if f"{name}_{when}" in paper:
-                ax.plot(
-                    [x - 0.09, x + 0.09], [np.mean(paper[f"{name}_{when}"])] * 2, color=figures.INK, lw=1.6, zorder=4
-                )
+            if number := paper.get(f"{STARTED}{name}_{when}"):
+                ax.plot([x - 0.09, x + 0.09], [number.value] * 2, color=figures.INK, lw=1.6, zorder=4)
     ax.plot([], [], color=figures.INK, lw=1.6, label="published: ViT-B/16, MSCOCO")
     ax.set_xticks(range(len(present)), [f"{name}\nbefore    after" for name in present])
     ax.set(xlim=(-0.5, len(present) - 0.5 if present else 0.5), ylabel="gap distance")
@@ -184,7 +185,7 @@ def draw_before_after(ax: plt.Axes, summary: pd.DataFrame) -> None:
     figures.panel_title(ax, "f", "before and after training")
 
 
-def legend(ax: plt.Axes, **options) -> None:
+def legend(ax: Axes, **options) -> None:
     """A compact legend where there is anything to name."""
     if ax.get_legend_handles_labels()[1]:
         ax.legend(title_fontsize=7, borderaxespad=0.2, **options)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from trainable import Trainable
-from training_pairs import NO_CLASS, TrainingPairs
+from training_pairs import Trainable, TrainingPairs
 from util import contrastive, geometry
 from util.numerics import procrustes
 from util.training import Pairs
@@ -17,8 +16,15 @@ SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
 
 Rows = Float[np.ndarray, "n d"]
 
-MEASURED = ("held_out_gap", "held_out_loss", "image_recall_at_1", "text_recall_at_1", "zero_shot_accuracy", "tau")
-"""What a ``Meter`` gives."""
+MEASURED = {
+    "held_out_gap": "gap_distance",
+    "held_out_loss": "loss",
+    "image_recall_at_1": "image_recall_at_1",
+    "text_recall_at_1": "text_recall_at_1",
+    "zero_shot_accuracy": "zero_shot_accuracy",
+    "tau": "tau",
+}
+"""Numbers of a ``Meter``, each with its column in ``training.csv``."""
 
 
 class Meter:
@@ -28,20 +34,20 @@ class Meter:
         trainable: the model, as it changes.
         corpus: its held-out pairs and their task.
         batch: pairs per batch of the loss; all held-out pairs where they are fewer.
-        text_map: (d, d), what the texts are multiplied by; or None.
+        text_map: (d, d), multiplied onto the texts; or None.
     """
 
     def __init__(self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None = None):
-        self.trainable, self.held_out, self.text_map = trainable, corpus.held_out, text_map
-        self.batch = min(batch, len(corpus.held_out.pairs))
+        self.trainable, self.corpus, self.text_map = trainable, corpus, text_map
+        self.batch = min(batch, len(corpus.held_out))
 
-    def rows(self) -> tuple[Rows, Rows]:
-        """Unit rows of the held-out pairs, the texts under the map."""
-        x, y = embeddings(self.trainable, self.held_out.pairs)
+    def rows(self, pairs: Pairs) -> tuple[Rows, Rows]:
+        """Unit rows of pairs, the texts under the map."""
+        x, y = embeddings(self.trainable, pairs)
         return x, procrustes.mapped(y, self.text_map)
 
     def __call__(self, step: int) -> dict:
-        x, y = self.rows()
+        x, y = self.rows(self.corpus.held_out)
         tau = math.exp(-self.trainable.model.logit_scale.item())
         image_recall, text_recall = recall_at_1(x, y)
         return {
@@ -54,12 +60,16 @@ class Meter:
         }
 
     def zero_shot(self, x: Rows) -> float | None:
-        """Share of the pictures with a class whose nearest prompt is that of their class; None without a task."""
-        if self.held_out.classes is None:
+        """Share of the pictures whose nearest prompt is that of their class; None without a task."""
+        if self.corpus.classes is None:
             return None
-        prompts = procrustes.mapped(self.trainable.encode_tokens(self.held_out.classes), self.text_map)
-        with_class = self.held_out.labels != NO_CLASS
-        return float(((x @ prompts.T).argmax(1) == self.held_out.labels)[with_class].mean())
+        prompts = procrustes.mapped(self.trainable.encode_tokens(self.corpus.classes), self.text_map)
+        return float(((x @ prompts.T).argmax(1) == self.corpus.labels).mean())
+
+    def training_gap(self) -> float:
+        """Gap distance of as many training pairs as are held out."""
+        count, pairs = len(self.corpus.held_out), self.corpus.training
+        return geometry.gap_distance(*self.rows(Pairs(pairs.images[:count], pairs.tokens[:count])))
 
 
 def embeddings(trainable: Trainable, pairs: Pairs) -> tuple[Rows, Rows]:
@@ -67,7 +77,7 @@ def embeddings(trainable: Trainable, pairs: Pairs) -> tuple[Rows, Rows]:
     return trainable.encode_pictures(pairs.images), trainable.encode_tokens(pairs.tokens)
 
 
-def recall_at_1(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> tuple[float, float]:
+def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:
     """Image and text recall@1, in [0, 1]: named by what is *retrieved*, as in the released code and CLIP_benchmark.
 
     Args:
@@ -83,7 +93,7 @@ def recall_at_1(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> tup
 
 
 def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:
-    """Where the loss of shifted embeddings is lowest, at each temperature, beside where they are.
+    """The gap at the lowest loss of shifted embeddings, at each temperature, beside their own gap.
 
     Args:
         x, y: unit rows (n, d) of images and texts, paired.

@@ -1,27 +1,29 @@
-"""What a training experiment reads: pairs to train on, and others that the models are measured on."""
+"""Models that training takes, and the pairs that they are trained and measured on."""
 
-import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
-from trainable import Trainable
 from util import files
-from util.corpora import coco
-from util.corpora.captioned import Captioned
-from util.corpora.generated import pictures
 from util.errors import UserError
 from util.training import Pairs, distributed, pictures_on_disk
+
+SMALL = "small"
+"""Name of the project's own small CLIP among open_clip's models."""
+
+BLOCK = 256
+"""Pictures or captions embedded at a time."""
 
 TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 """Seeds of the scenes, other than those that the small CLIP was trained, chosen and tested on."""
@@ -32,57 +34,139 @@ TASK = "colour_shape"
 SceneCaptions = Literal["mixed", "full"]
 FORMS = {"mixed": "of mixed forms", "full": "its full description"}
 
-NO_CLASS = -1
-
-CATEGORY_PROMPT = "a photo of a {}."
-
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Pairs never trained on, and a zero-shot task on their pictures.
+class Trainable:
+    """An open_clip model whose weights may change, with its way to read pictures and captions.
 
     Attributes:
-        pairs: row i of the pictures with row i of the captions.
-        classes: int64 tokens (c, l), the prompt of each class; None where there is no task.
-        labels: int array (m,), the class of each picture, or ``NO_CLASS``.
+        model: has ``encode_image``, ``encode_text`` and ``logit_scale``; in evaluation mode, gradients allowed.
+        prepare: uint8 pictures (b, 3, s, s) to the image tower's input, on the device they are on.
+        tokenize: captions to int64 tokens (b, l).
+        cut: an RGB picture of any size to one of (s, s) pixels, as ``prepare`` takes them.
+        about: model, weights and pixels, as plain values.
     """
 
-    pairs: Pairs
-    classes: Int[Tensor, "c l"] | None
-    labels: Int[np.ndarray, "m"]
+    model: torch.nn.Module
+    prepare: Callable[[Tensor], Tensor]
+    tokenize: Callable[[Sequence[str]], Tensor]
+    cut: Callable[[Image.Image], Image.Image]
+    about: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return next(self.model.parameters()).device
+
+    def pixels(self, picture: Image.Image) -> UInt8[np.ndarray, "3 s s"]:
+        """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
+        return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: UInt8[Tensor, "n 3 s s"]) -> Float[np.ndarray, "n d"]:
+        """Unit rows of pictures, float32."""
+        return self._encode(pictures, lambda part: self.model.encode_image(self.prepare(part)))
+
+    @torch.inference_mode()
+    def encode_tokens(self, tokens: Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
+        """Unit rows of tokenized captions, float32."""
+        return self._encode(tokens, self.model.encode_text)
+
+    def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
+        rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
+        return torch.cat(rows).float().numpy()
+
+
+def load(model: str, pretrained: str | None, seed: int | None, device: str | torch.device) -> Trainable:
+    """A model to train, in float32.
+
+    Args:
+        model: "small", or a model by open_clip's name for it.
+        pretrained: tag or checkpoint file of trained weights; the small CLIP ships with its own.
+        seed: of random weights; None for the trained ones.
+        device: "cpu" or "cuda" or one of several GPUs.
+
+    Raises:
+        UserError: an unknown model, or weights that cannot be had.
+    """
+    if model == SMALL:
+        return _small(seed, device)
+    if seed is None and pretrained is None:
+        raise UserError(f"{model}: fine-tuning needs trained weights; name them with --pretrained")
+    return _open_clip(model, pretrained if seed is None else None, seed or 0, torch.device(device))
+
+
+def _small(seed: int | None, device: str | torch.device) -> Trainable:
+    from util.encoders import small_clip
+
+    clip = small_clip.load(device=device) if seed is None else small_clip.random(seed, device)
+    weights = f"util/data/{small_clip.CHECKPOINT.name}, sha256 {files.sha256(small_clip.CHECKPOINT)}"
+    side = clip.model.visual.image_size[0]
+    about = {"model": "small CLIP", "weights": weights if seed is None else f"random, seed {seed}"}
+    return Trainable(clip.model, clip.prepare, clip.tokenizer, lambda picture: picture.resize((side, side)), about)
+
+
+def _open_clip(model: str, pretrained: str | None, seed: int, device: torch.device) -> Trainable:
+    """Through ``open_clip_pair``, whose towers only embed: the pixels stay whole numbers until the training step."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from torchvision import transforms
+
+    from util.encoders import open_clip_pair
+
+    pair = open_clip_pair.load(model, pretrained, seed, device.type)
+    network = pair.model.requires_grad_(True).to(device)
+    config = PreprocessCfg(**network.visual.preprocess_cfg)
+    steps = image_transform_v2(config, is_train=False).transforms
+    geometry = [step for step in steps if isinstance(step, transforms.Resize | transforms.CenterCrop)]
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (config.mean, config.std))
+    return Trainable(
+        model=network,
+        prepare=lambda pictures: (pictures.float() / 255 - mean) / std,
+        tokenize=pair.text.prepare,
+        cut=transforms.Compose(geometry),
+        about={**pair.settings, "weights": pair.name},
+    )
 
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """A corpus to train on with its held-out pairs.
+    """A corpus to train on, with pairs never trained on and a zero-shot task on their pictures.
 
     Attributes:
         training: the pairs of every step.
-        held_out: what the models are measured on.
+        held_out: the pairs that models are measured on.
         about: source, counts and caption rule, as plain values.
-        left_out: one line for each thing that the data do not allow, with the reason.
+        classes: int64 tokens (c, l), the prompt of each class; None where there is no task.
+        labels: int array (m,), the class of each held-out picture; None where there is no task.
     """
 
     training: Pairs
-    held_out: HeldOut
+    held_out: Pairs
     about: Mapping = field(repr=False)
-    left_out: Sequence[str] = ()
+    classes: Int[Tensor, "c l"] | None = None
+    labels: Int[np.ndarray, "m"] | None = None
 
 
 def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: SceneCaptions) -> TrainingPairs:
     """Generated scenes; the held-out ones are other pictures, of all combinations of attributes.
 
     Args:
-        trainable: whose pixels and tokens they become.
-        n, held_out: how many pairs.
+        trainable: its pixels and tokens are made.
+        n, held_out: counts of pairs.
         seed: of the pictures.
         captions: "mixed", of all forms as the small CLIP was trained with (one caption may fit several pictures), or
             "full", the description that names every attribute.
     """
+    from util.corpora.generated import pictures
+
     some = pictures.scenes(n, TRAINING_SEED + seed, "train")
     others = pictures.scenes(held_out, HELD_OUT_SEED + seed, "all")
     if captions == "full":
         some, others = (part.with_captions(pictures.full_descriptions(part)) for part in (some, others))
+    pairs = []
+    for part in (some, others):
+        rows = np.stack([trainable.pixels(Image.fromarray(image)) for image in part.images])
+        pairs.append(Pairs(torch.from_numpy(rows), trainable.tokenize(part.captions)))
     about = {
         "data": "generated scenes (util.corpora.generated.pictures)",
         "split": "train; held out: all combinations of attributes",
@@ -92,103 +176,66 @@ def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Sce
         "caption_rule": f"one caption for each picture, {FORMS[captions]}",
         "zero_shot": f"{len(pictures.TASKS[TASK].prompts)} classes of colour and shape",
     }
-    labels = pictures.task_labels(TASK, others)
-    task = trainable.tokenize(pictures.TASKS[TASK].prompts)
-    return TrainingPairs(_drawn(trainable, some), HeldOut(_drawn(trainable, others), task, labels), about)
+    prompts = trainable.tokenize(pictures.TASKS[TASK].prompts)
+    return TrainingPairs(*pairs, about, prompts, pictures.task_labels(TASK, others))
 
 
-def _drawn(trainable: Trainable, some: pictures.Pictures) -> Pairs:
-    rows = np.stack([trainable.pixels(Image.fromarray(image)) for image in some.images])
-    return Pairs(torch.from_numpy(rows), trainable.tokenize(some.captions))
-
-
-def photographs(
-    trainable: Trainable, folder: Path | None, n: int | None, held_out: int, caption: coco.CaptionRule
-) -> TrainingPairs:
-    """MSCOCO train2017 from a local folder, decoded once into the cache; val2017 held out where it is there.
+def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> TrainingPairs:
+    """MSCOCO train2017 with the last caption of each photograph, as released; val2017 is held out where it is there.
 
     Args:
-        trainable: whose pixels and tokens they become.
-        folder: holds annotations/ and train2017/, for held-out pairs val2017/; without it the last photographs of
-            train2017 are held out. For zero-shot accuracy annotations/instances_val2017.json or that of train2017.
-        n: pairs to train on, the first in the annotation file; None: all.
+        trainable: its pixels and tokens are made; photographs are decoded once, into the cache.
+        folder: holds annotations/ and train2017/, for held-out pairs val2017/. Without it the last photographs of
+            train2017 are held out.
+        n: pairs to train on, the first in the annotation file.
         held_out: pairs to measure on, at most.
-        caption: "first" or "last" caption of a photograph.
 
     Raises:
-        UserError: no folder, as ``coco.from_folder``, or too few photographs.
+        UserError: as ``coco.from_folder``, or too few photographs.
     """
-    if folder is None:
-        raise UserError("training needs MSCOCO train2017, which the hub does not have; give its folder with --coco DIR")
+    from util.corpora import coco
+
     apart = (folder / "val2017").is_dir()
-    total = n if apart or n is None else n + held_out
-    train = Decoded.of(trainable, coco.from_folder(folder, "train2017", caption, total))
-    kept = len(train) if apart else len(train) - held_out
-    if kept < 2:
+    total = n if apart else n + held_out
+    train, source = _decoded(trainable, coco.from_folder(folder, "train2017", "last", total))
+    count = len(train) if apart else len(train) - held_out
+    if count < 2:
         raise UserError(f"{folder}: {len(train)} photographs are too few to hold out {held_out}; lower --held-out")
-    other = Decoded.of(trainable, coco.from_folder(folder, "val2017", caption, held_out)) if apart else train.some(kept)
-    classes, labels, reason = _categories(folder, other)
-    held = HeldOut(other.pairs, None if classes is None else trainable.tokenize(classes), labels)
-    about = {
-        "data": train.source,
-        "n": kept,
-        "held_out": {"n": len(other), "split": "val2017" if apart else "train2017, the last", **other.source},
-        "zero_shot": reason or f"{len(classes)} categories, photographs that show just one",
-    }
-    left_out = [f"zero-shot accuracy: {reason}"] if reason else []
-    return TrainingPairs(train.some(0, kept).pairs, held, about, left_out)
+    held, held_source = Pairs(train.images[count:], train.tokens[count:]), source
+    if apart:
+        held, held_source = _decoded(trainable, coco.from_folder(folder, "val2017", "last", held_out))
+    split = "val2017" if apart else "train2017, the last"
+    about = {"data": source, "n": count, "held_out": {"n": len(held), "split": split, **held_source}}
+    return TrainingPairs(Pairs(train.images[:count], train.tokens[:count]), held, about)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Photographs as uint8 pictures mapped from a file in the cache, with their captions."""
+def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:
+    """Photographs as pictures mapped from a file in the cache, decoded first where they are not there yet.
 
-    pairs: Pairs
-    ids: Sequence[str]
-    source: Mapping
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def some(self, start: int, stop: int | None = None) -> "Decoded":
-        """The rows from ``start`` up to ``stop``; nothing is copied."""
-        part = slice(start, stop)
-        return Decoded(Pairs(self.pairs.images[part], self.pairs.tokens[part]), self.ids[part], self.source)
-
-    @classmethod
-    def of(cls, trainable: Trainable, captioned: Captioned) -> "Decoded":
-        """Decodes what is not in the cache yet; photographs that cannot be read are left out and counted."""
-        path = _path(trainable, captioned)
-        if not path.with_suffix(".json").is_file() and distributed.is_first():
-            _decode(trainable, captioned, path)
-        while not path.with_suffix(".json").is_file():  # another process of this run decodes
-            time.sleep(0.5)
-        skipped = {int(row): reason for row, reason in json.loads(path.with_suffix(".json").read_text()).items()}
-        whole = captioned.without(skipped)
-        if len(whole) < 2:
-            raise UserError(f"{captioned.source['dataset']}: {len(whole)} photographs can be read; two are needed")
-        images = pictures_on_disk(path)[: len(whole)]
-        return cls(Pairs(images, trainable.tokenize(whole.captions)), whole.ids, whole.source)
-
-
-def _path(trainable: Trainable, captioned: Captioned) -> Path:
-    """Of the pictures in the cache, named by what they depend on: photographs and preprocessing, not captions."""
+    The file is named by photographs and preprocessing, not by captions. Photographs that cannot be read are left out.
+    """
     names = ("dataset", "revision", "photographs", "split", "n")
     key = {name: captioned.source.get(name) for name in names} | {"pixels": trainable.about.get("pixels")}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return files.cache_folder() / "pictures" / f"{digest}.npy"
+    path = files.cached_path("pictures", key, ".npy")
+    done = path.with_suffix(".json")
+    if not done.is_file() and distributed.is_first():
+        _decode(trainable, captioned, path)
+    while not done.is_file():  # another process of this run decodes
+        time.sleep(0.5)
+    skipped = {int(row): reason for row, reason in json.loads(done.read_text()).items()}
+    whole = captioned.without(skipped)
+    if len(whole) < 2:
+        raise UserError(f"{captioned.source['dataset']}: {len(whole)} photographs can be read; two are needed")
+    return Pairs(pictures_on_disk(path)[: len(whole)], trainable.tokenize(whole.captions)), whole.source
 
 
-def _decode(trainable: Trainable, captioned: Captioned, path: Path) -> None:
-    """Writes the pictures one by one, those left out at the end as zeros, then which ones those are."""
+def _decode(trainable: Trainable, captioned, path: Path) -> None:
+    """Writes the pictures one by one, those left out at the end as zeros, then the row numbers of those."""
     skipped: dict[int, str] = {}
-    bar = tqdm(
-        captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph", disable=None
-    )
-    rows: Iterator[UInt8[np.ndarray, "3 s s"]] = (trainable.pixels(picture) for picture in bar)
+    bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph", disable=None)
     with files.replacing(path) as part:
         target = None
-        for row, picture in enumerate(rows):
+        for row, picture in enumerate(map(trainable.pixels, bar)):
             if target is None:
                 shape = (len(captioned), *picture.shape)
                 target = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
@@ -198,29 +245,3 @@ def _decode(trainable: Trainable, captioned: Captioned, path: Path) -> None:
         target.flush()
     with files.replacing(path.with_suffix(".json")) as part:
         part.write_text(json.dumps(skipped))
-
-
-def _categories(folder: Path, decoded: Decoded) -> tuple[list[str] | None, Int[np.ndarray, "m"], str]:
-    """Prompts of MSCOCO's categories, the one of each photograph that shows just one, and why there are none."""
-    split = decoded.source["split"]
-    path = folder / "annotations" / f"instances_{split}.json"
-    none = np.full(len(decoded), NO_CLASS)
-    if not path.is_file():
-        return None, none, f"no {path.name} in {folder / 'annotations'}"
-    try:
-        told = json.loads(path.read_text())
-        numbers = {category["id"]: row for row, category in enumerate(told["categories"])}
-        names = {image["id"]: Path(image["file_name"]).name for image in told["images"]}
-        shown: dict[str, set[int]] = {}
-        for part in told["annotations"]:
-            shown.setdefault(names[part["image_id"]], set()).add(numbers[part["category_id"]])
-        prompts = [CATEGORY_PROMPT.format(category["name"]) for category in told["categories"]]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: not a whole MSCOCO file ({type(error).__name__}: {error}); unpack it again"
-        ) from error
-    labels = [shown.get(name, set()) for name in decoded.ids]
-    labels = np.array([next(iter(some)) if len(some) == 1 else NO_CLASS for some in labels])
-    if (labels == NO_CLASS).all():
-        return None, none, f"{path.name} has no photograph here that shows just one category"
-    return prompts, labels, ""
