@@ -200,6 +200,7 @@ def corpus_of(settings: Settings, model: Trainable, experiment: str) -> training
 
 def measure(settings: Settings, device: torch.device) -> cli.Measured:
     """Trains, or takes up, every run; in processes other than the first the tables are empty."""
+    check(settings)
     load = partial(training_pairs.load, settings.model, settings.pretrained, device=device)
     say = cli.say if distributed.is_first() else lambda line: None
     temperatures, outcomes, data, left_out = tuple(dict.fromkeys(settings.temperatures)), [], [], []
@@ -270,7 +271,6 @@ def label(settings: Settings) -> str:
 
 def run(settings: Settings, reuse: bool = False) -> Record | None:
     """Trains, measures, records and draws; of several processes only the first writes, and the others return None."""
-    check(settings)
     with distributed.group(cli.resolve_device(settings.device)) as own:
         if not distributed.is_first():
             measure(settings, own)

@@ -1,21 +1,31 @@
-"""The notebook of Figure 3 runs on the records of any run of its three scripts."""
+"""The notebook of Figure 3 regenerates the figure, of the project's embeddings or of your own."""
 
 import nbformat
+import numpy as np
+import pytest
 
+import reference
 import scripts
-from util import cli
 from util.reporting import notebooks
 
-FOLDER = scripts.REPOSITORY / "Figure_3_Contrastive_Learning"
+NOTEBOOK = scripts.REPOSITORY / "Figure_3_Contrastive_Learning" / "figure_3.ipynb"
 
 
-def test_the_notebook_draws_the_records_of_three_smoke_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    for name in ("loss_landscape", "simulation", "training"):
-        script = scripts.load(f"Figure_3_Contrastive_Learning/{name}.py")
-        script.main(cli.parse(script.PRESETS, "", ("--preset", "smoke", "--output", str(tmp_path / "records"))))
-    done = notebooks.execute(FOLDER / "figure_3.ipynb", tmp_path / "records", tmp_path / "figure_3.ipynb")
+@pytest.mark.parametrize("own", [False, True])
+def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, own):
+    if own:
+        np.save(tmp_path / "mine.npy", np.stack(reference.pairs(rng, 40, 8)))
+    folders = {"MODALITY_GAP_DATA": str(tmp_path / "cache"), "MODALITY_GAP_OUTPUTS": str(tmp_path / "outputs")}
+    embeddings = tmp_path / "mine.npy" if own else None
+    done = notebooks.execute(NOTEBOOK, tmp_path / "done.ipynb", "smoke", None, embeddings, folders)
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
-    pictures = [o for cell in cells for o in cell.outputs if "image/png" in o.get("data", {})]
-    assert len(cells) <= 15 and len(pictures) == 6
+    outputs = [output for cell in cells for output in cell.outputs]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(cells) <= 15 and len(pictures) == (4 if own else 5)
+    shown = "".join(o.get("text", "") + o.get("data", {}).get("text/html", "") for o in outputs)
+    assert ("mine" in shown) == own and ("small CLIP" in shown) != own
+    assert "util.geometry.shift gives the same: True True" in shown and "lowest at" in shown
     assert done.stat().st_size < 500_000
+    written = {path.stem for path in (tmp_path / "outputs").glob("*/*.json")}
+    assert written == ({"simulation"} if own else {"loss_landscape", "simulation", "training"})
+    assert (tmp_path / "outputs" / "own" / "mine" / "loss_landscape.json").is_file() == own

@@ -332,6 +332,6 @@ def test_a_learned_logit_scale_is_clipped_as_clip_was_and_not_as_released():
 
 
 def test_a_learned_temperature_above_one_is_refused_where_it_is_clipped():
-    with pytest.raises(UserError, match="must start at 0.01 to 1, .* not at 2"):
+    with pytest.raises(UserError, match="not at 2"):
         TrainingSettings(steps=1, temperature=2.0, first_temperature=2.0, learn_temperature=True)
     TrainingSettings(steps=1, temperature=2.0, first_temperature=2.0, learn_temperature=True, clip_logit_scale=False)
