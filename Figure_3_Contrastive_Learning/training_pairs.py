@@ -232,7 +232,9 @@ def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:
 def _decode(trainable: Trainable, captioned, path: Path) -> None:
     """Writes the pictures one by one, those left out at the end as zeros, then the row numbers of those."""
     skipped: dict[int, str] = {}
-    bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph", disable=None)
+    bar = tqdm(
+        captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph", disable=None
+    )
     with files.replacing(path) as part:
         target = None
         for row, picture in enumerate(map(trainable.pixels, bar)):
