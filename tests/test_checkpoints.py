@@ -14,20 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ortho_group
 
 import tiny
+from tiny import SETTINGS, TURN
 from util.errors import UserError
-from util.training import Pairs, TrainingSettings, train
+from util.training import Pairs, train
 from util.training import checkpoints as stored
 from util.training.checkpoints import Checkpoints
 
-SETTINGS = TrainingSettings(
-    steps=30, batch=16, log_every=4, validate_every=10, learn_temperature=True, temperature=0.05, learning_rate=1e-2
-)
 LONG = replace(SETTINGS, steps=200)
-TURN = ortho_group.rvs(8, random_state=np.random.default_rng(4))
-
 CHILD = """
 import resource, sys
 from dataclasses import replace
@@ -35,7 +30,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import tiny
-from test_checkpoints import SETTINGS, TURN
+from tiny import SETTINGS, TURN
 from util import cli
 from util.training.checkpoints import Checkpoints
 from util.training import train

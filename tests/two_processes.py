@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from scipy.stats import ortho_group
 
 import tiny
+from tiny import TURN
 from util.errors import UserError
 from util.training import TrainingSettings, distributed, train
 from util.training.checkpoints import Checkpoints
@@ -23,7 +23,6 @@ CURVE = TrainingSettings(
 FIRST_STEP = replace(
     CURVE, steps=1, optimizer="sgd", schedule="constant", weight_decay=0.0, gradient_clip=None, learning_rate=1.0
 )
-TURN = ortho_group.rvs(8, random_state=np.random.default_rng(4))
 
 
 class Stopped(Exception):
