@@ -121,10 +121,6 @@ def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]):
         files: at least one, in their order.
         image: the column of pictures: structs of bytes and path, bytes, or paths.
         columns: others that must be there; those of the table that are not named are left out.
-
-    Raises:
-        UserError: files that are no parquet (names the first that is not), do not fit together, or lack a column
-            (all that they have are listed).
     """
     import datasets
 
@@ -155,11 +151,7 @@ def _unreadable(files: Sequence[Path], error: Exception) -> str:
 
 
 def undecoded(table, image: str, columns: Sequence[str], where: str):
-    """A data set of ``datasets``, streamed or not, with these columns only and its pictures left encoded.
-
-    Raises:
-        UserError: a column is lacking, or that of pictures holds none.
-    """
+    """A data set of ``datasets``, streamed or not, with these columns only and its pictures left encoded."""
     import datasets
 
     wanted, found = list(dict.fromkeys([image, *columns])), table.column_names or list(table.features or ())

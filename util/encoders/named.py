@@ -52,11 +52,7 @@ class Named:
 
     @classmethod
     def parse(cls, text: str) -> "Named":
-        """The encoder that an option spells.
-
-        Raises:
-            UserError: a kind without its parts; lists the kinds.
-        """
+        """The encoder that an option spells."""
         kind, _, rest = text.partition(":")
         if kind not in KINDS:
             kind, rest = "open_clip", text
@@ -163,9 +159,6 @@ def from_callables(
         name: for figures and records.
         encode_images: a list of b PIL images to an array or tensor (b, d), not normalised; None: no such tower.
         encode_texts: the same for a list of b strings.
-
-    Raises:
-        UserError: a function fails on one grey picture or one caption, or does not give (1, d) numbers.
     """
     probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
     functions = {"image": encode_images, "text": encode_texts}

@@ -53,11 +53,7 @@ class Tokenizer:
         self._number = {word: FIRST_WORD + i for i, word in enumerate(self.words)}
 
     def __call__(self, captions: Iterable[str]) -> Int[Tensor, "n length"]:
-        """Captions as int64 tokens (n, length); words are split at white space and compared in lower case.
-
-        Raises:
-            UserError: a word outside the vocabulary (named), a caption that is too long, or one string for many.
-        """
+        """Captions as int64 tokens (n, length); words are split at white space and compared in lower case."""
         if isinstance(captions, str):
             raise UserError(f"captions must be a list of strings, not one string: {captions!r}")
         captions = list(captions)
@@ -244,9 +240,6 @@ def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu"
     Args:
         checkpoint: a safetensors file of the model's weights; by default the shipped one.
         device: where to put the model.
-
-    Raises:
-        UserError: no such file, not safetensors, or weights of another architecture.
     """
     clip = random(seed=0, device=device)
     try:

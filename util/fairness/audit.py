@@ -117,9 +117,6 @@ def audit(
         accuracy_low, accuracy_high, and empty (no faces). Accuracy is top-1 and exact in race and gender, over all
         classes, harm words included.
 
-    Raises:
-        UserError: arrays that do not fit together, a class number that is not declared, or no shift of 0.
-
     Trap: p_holm answers for the groups at one shift. The best of many shifts needs a correction for those as well.
     """
     shifts, baseline = checked(predicted, faces, declared, shifts)

@@ -256,9 +256,6 @@ class Declared(Table):
             labels: n levels, other spellings of them, or whole numbers as the data have them.
             where: what to call the labels in an error.
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
-
-        Raises:
-            UserError: a label that is not declared.
         """
         name = self.axes[axis]
         levels = self.attributes[name].levels

@@ -40,9 +40,6 @@ def read(path: Path, first: str) -> tuple[dict, dict]:
 
     Returns:
         (name -> numpy array, as stored; source).
-
-    Raises:
-        UserError: no such file, an unknown or damaged format, a pickled one; names the file.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
@@ -140,9 +137,6 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], so
         arrays: modalities, and ``labels`` and ``pairs`` where there are any.
         order: the modalities in order.
         source: what json can hold.
-
-    Raises:
-        UserError: an unknown format, one that cannot hold these arrays, or a file that cannot be written.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: unknown format; expected {', '.join(FORMATS)}")

@@ -113,9 +113,6 @@ def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GRO
 
     Returns:
         ``Pictures`` of kind "badge" with attributes "group" and "badge_kind".
-
-    Raises:
-        UserError: weights that are not seven numbers of at least 0 with a positive sum, a negative n or seed.
     """
     rng = generator(_PURPOSE, seed)
     number = np.arange(check_count(n))

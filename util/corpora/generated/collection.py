@@ -21,9 +21,6 @@ class Pictures:
         captions: n strings; row i describes image i.
         kind: array (n,) of "scene", "digit" or "badge".
         attributes: by name, an int array (n,) of indices into that attribute's words, or ``NOT_APPLICABLE``.
-
-    Raises:
-        UserError: the parts do not have one length.
     """
 
     images: UInt8[np.ndarray, "n 32 32 3"]
@@ -71,22 +68,14 @@ def join(parts: list[Pictures]) -> Pictures:
 
 
 def check_count(n, least: int = 0) -> int:
-    """``n`` as a whole number of pictures, at least ``least``.
-
-    Raises:
-        UserError: anything else.
-    """
+    """``n`` as a whole number of pictures, at least ``least``."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
         raise UserError(f"the number of pictures must be a whole number of at least {least}, not {n!r}")
     return int(n)
 
 
 def generator(purpose: int, seed: int) -> np.random.Generator:
-    """A stream of its own for every (purpose, seed), so that no two corpora share a random number.
-
-    Raises:
-        UserError: the seed is not a whole number of at least 0.
-    """
+    """A stream of its own for every (purpose, seed), so that no two corpora share a random number."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise UserError(f"seed must be a whole number of at least 0, not {seed!r}")
     return np.random.default_rng([purpose, int(seed)])

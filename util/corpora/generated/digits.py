@@ -30,11 +30,7 @@ _PURPOSE = {"train": 4, "held_out": 5}
 
 @lru_cache(maxsize=2)
 def handwriting(split: str) -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
-    """The scans of one split: ink in [0, 1] (n, 8, 8), and the digit 0..9 of each; 1347 to train on, 450 held out.
-
-    Raises:
-        UserError: another split than "train" or "held_out".
-    """
+    """The scans of one split: ink in [0, 1] (n, 8, 8), and the digit 0..9 of each; 1347 to train on, 450 held out."""
     if split not in SPLITS:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     scans = load_digits()
@@ -58,9 +54,6 @@ def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
 
     Returns:
         ``Pictures`` of kind "digit" with attributes "digit" (0..9) and "scan" (index into ``handwriting(split)``).
-
-    Raises:
-        UserError: another split, a negative n or seed.
     """
     ink, target = handwriting(split)
     rng = generator(_PURPOSE[split], seed)

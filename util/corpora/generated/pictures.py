@@ -70,9 +70,6 @@ def training_corpus(n: int, seed: int, group_weights: Float[np.ndarray, "7"] = G
         n: how many; the shares are those of ``CORPUS_SHARES``, rounded, scenes taking the rest.
         seed: fixes the corpus.
         group_weights: chances of the badges' groups; the shipped model was trained with the default.
-
-    Raises:
-        UserError: a negative n or seed, or weights that ``badges`` refuses.
     """
     n_digits, n_badges = (round(check_count(n) * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
     rng = generator(_PURPOSE, seed)
@@ -113,11 +110,7 @@ TASKS: Mapping[str, Task] = {
 
 
 def task_labels(task: str, pictures: Pictures) -> Int[np.ndarray, "n"]:
-    """The class of every picture in a task of ``TASKS``, an index into its prompts.
-
-    Raises:
-        UserError: no such task, or a picture of another kind.
-    """
+    """The class of every picture in a task of ``TASKS``, an index into its prompts."""
     if task not in TASKS:
         raise UserError(f"no task {task!r}; there are {', '.join(TASKS)}")
     chosen = TASKS[task]

@@ -87,9 +87,6 @@ def scenes(n: int, seed: int, split: str = "train") -> Pictures:
 
     Returns:
         ``Pictures`` of kind "scene" with the attributes of ``ATTRIBUTES``, drawn with equal chances.
-
-    Raises:
-        UserError: another split, a negative n or seed.
     """
     if split not in SPLITS:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
@@ -108,9 +105,6 @@ def distinct_scenes(n: int, seed: int) -> Pictures:
     Args:
         n: at most 2560.
         seed: as in ``scenes``; the stream is another one.
-
-    Raises:
-        UserError: n is larger than the number of combinations.
     """
     every = combinations()
     if check_count(n) > len(every):
