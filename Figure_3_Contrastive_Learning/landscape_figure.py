@@ -47,6 +47,25 @@ def draw(record: Record) -> Figure:
     return figure
 
 
+def draw_strip(record: Record) -> Figure:
+    """Three panels of the last set of embeddings: both modalities, and the loss at two temperatures."""
+    name = list(record.about["results"])[-1]
+    facts, table = record.about["results"][name], record.tables[""].query("embeddings == @name")
+    figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.7), width_ratios=[1.1, 1, 1], layout="constrained")
+    draw_points(axes[0], record.tables["points"].query("embeddings == @name"), facts)
+    for letter, ax, pick in zip("bd", axes[1:], ("min", "max"), strict=True):
+        temperature = getattr(table["temperature"], pick)()
+        draw_curve(ax, table[table["temperature"] == temperature], figures.INK, "symmetric")
+        figures.panel_title(ax, letter, f"temperature {figures.temperature_label(temperature)}")
+    marks(axes[2])
+    axes[1].set_ylabel("contrastive loss (nats)")
+    handles, labels = axes[2].get_legend_handles_labels()
+    figure.legend(handles[1:], labels[1:], loc="outside lower right", ncols=2)
+    note = f"  ({figures.EMBEDDED_NOTE})" if name == SMALL_CLIP else ""
+    figure.suptitle(f"{figures.plain(name)}: {facts['n_pairs']} pairs{note}", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
 def draw_points(ax: Axes, points: pd.DataFrame, facts: Mapping) -> None:
     """Both modalities on two principal components, with an arrow from each centroid along the shift."""
     colours = (figures.NON_TEXT, figures.TEXT)

@@ -23,7 +23,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from landscape_figure import SMALL_CLIP, draw, draw_temperatures, ends
+from landscape_figure import SMALL_CLIP, draw, draw_strip, draw_temperatures, ends
 from util import Embeddings, UserError, cli, contrastive, figures, files, geometry, published
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
@@ -38,6 +38,7 @@ CAPTIONS = {
     "temperatures; the dashed line is the model's own gap, the ring the lowest loss. Dotted: the loss as released, "
     "image-to-text only.",
     f"{NAME}_temperatures": "The same at every temperature, one curve for each set of embeddings.",
+    f"{NAME}_strip": "In short, for the last set of embeddings: two modalities apart, and where the loss is lowest.",
 }
 NEAR = 0.1
 """Largest distance of a minimum from the default gap, or from zero, that counts as there; at least half a step."""
@@ -256,7 +257,7 @@ def check(settings: Settings) -> None:
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures, records and draws; your own embeddings go to a folder of their own."""
     settings = cli.own_output(settings, *settings.embeddings)
-    draws = {"": draw, "_temperatures": draw_temperatures}
+    draws = {"": draw, "_temperatures": draw_temperatures, "_strip": draw_strip}
     title = "Figure 3 (a-d): the contrastive loss against the modality gap"
     return cli.publish_run(NAME, settings, measure, draws, title=title, captions=CAPTIONS, reuse=reuse)
 
