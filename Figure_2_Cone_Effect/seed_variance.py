@@ -40,9 +40,6 @@ def seed_variance(embeddings: Float[Array, "seeds items d"]) -> SeedVariance:
         embeddings: float array (K, n, d), K >= 2 seeds by n >= 2 items, row i of every seed the same item. The
             cosines normalise the rows; the variances are those of the rows as given: pass unit rows for directions.
 
-    Raises:
-        UserError: fewer than two seeds or items, a zero row, a value that is not finite, or rows that are all alike.
-
     Paper: Figure 2 (c) and theorem 2. Two-way analysis of variance without replication, h_si = mu + a_s + b_i + c_si,
     sums of squares added over the d coordinates: with the mean squares MS_A (seeds), MS_B (items), MS_E (rest),
     sigma_a^2 = (MS_A - MS_E)/n, sigma_b^2 = (MS_B - MS_E)/K and the total sigma_a^2 + sigma_b^2 + MS_E are unbiased.
@@ -60,11 +57,7 @@ def seed_variance(embeddings: Float[Array, "seeds items d"]) -> SeedVariance:
 
 
 def explained_fractions(embeddings: Float[Array, "seeds items d"]) -> tuple[float, float]:
-    """(explained_by_seed, explained_by_item) of ``seed_variance`` alone, for rows that may be zero.
-
-    Raises:
-        UserError: as ``seed_variance``, but for zero rows.
-    """
+    """(explained_by_seed, explained_by_item) of ``seed_variance`` alone, for rows that may be zero."""
     return _explained(_sums(_checked(embeddings)))
 
 
@@ -76,9 +69,6 @@ def seed_fractions_left_out(embeddings: Float[Array, "seeds items d"]) -> Float[
 
     Returns:
         float64 numpy array (K,).
-
-    Raises:
-        UserError: as ``seed_variance``, or fewer than three seeds. Costs O(K n d).
     """
     parts = _checked(embeddings, least_seeds=3)
     sums = _sums(parts)

@@ -48,11 +48,7 @@ class Inputs:
     counts: dict[str, int] = field(repr=False, default_factory=dict)
 
     def tensor(self, tower) -> Tensor:
-        """The inputs as the network of a ``util.encoders.tower.Tower`` takes them, (n, ...), for any number of seeds.
-
-        Raises:
-            UserError: fewer than two are left: one has no pairs.
-        """
+        """The inputs as the network of a ``Tower`` takes them, (n, ...), for any number of seeds."""
         if self.items is None:
             return tower.noise(self.n, self.about["seed"])
         remaining, parts = iter(self.items), []

@@ -79,11 +79,7 @@ it has twice the parameters of the others."""
 
 
 def activation_names(names: str | Sequence[str]) -> tuple[str, ...]:
-    """The names given, in their order and each once; "all" stands for all nine, "paper" for the five of Figure 2 (b).
-
-    Raises:
-        UserError: none given, or an unknown one; lists the valid ones.
-    """
+    """The names given, each once. "all" stands for all nine, "paper" for the five of Figure 2 (b)."""
     groups = {"all": tuple(ACTIVATIONS), "paper": PAPER_ACTIVATIONS}
     given = [names] if isinstance(names, str) else names
     found = tuple(dict.fromkeys(name for entry in given for name in groups.get(entry, (entry,))))
@@ -138,9 +134,6 @@ def mean_cosine_by_depth(
 
     Returns:
         (activation, bias) -> float64 array (L + 1,): mean over all pairs of different inputs, first before any layer.
-
-    Raises:
-        UserError: an unknown activation; a count that is too small; a network so narrow that a row becomes zero.
 
     Paper: Figure 2 (b), which includes self-pairs (``with_self_pairs``) and shows one seed. Without a bias, ReLU,
     GELU and quick GELU shrink the rows by up to one half in every layer. A cosine knows no scale, so the rows are

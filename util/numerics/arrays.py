@@ -80,9 +80,6 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
 
     Returns:
         floating-point array (n, d) of the kind and device of ``x``; integers become float32.
-
-    Raises:
-        UserError: not an array of real numbers, not 2-D, too few rows, no columns, or a value that is not finite.
     """
     rows = as_rows(x, name, least_rows)
     for start, block in blocks(rows):
@@ -94,11 +91,7 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
 
 
 def as_rows(x, name: str = "x", least_rows: int = 1) -> Array:
-    """``as_matrix`` without a look at the values: for arrays that are mapped from a file and read once, in blocks.
-
-    Raises:
-        UserError: as ``as_matrix``, but for values that are not finite.
-    """
+    """``as_matrix`` without a look at the values: for arrays that are mapped from a file and read once, in blocks."""
     rows = _as_floats(x, name)
     if rows.ndim != 2:
         raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(rows.shape)}")
@@ -108,11 +101,7 @@ def as_rows(x, name: str = "x", least_rows: int = 1) -> Array:
 
 
 def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
-    """(n, d) of what ``as_rows`` takes, without converting or reading it.
-
-    Raises:
-        UserError: as ``as_rows``.
-    """
+    """(n, d) of what ``as_rows`` takes, without converting or reading it."""
     if not isinstance(x, Array) or x.ndim != 2 or len(x) < least_rows:
         as_rows(x, name, least_rows)  # says what is wrong
     as_rows(x[:1], name)
@@ -139,11 +128,7 @@ def _as_floats(x, name: str) -> Array:
 
 
 def as_pair(x, y, least_rows: int = 1) -> tuple[Array, Array]:
-    """Two checked matrices of one width, kind and device; their row counts may differ.
-
-    Raises:
-        UserError: as ``as_matrix``, or widths or devices differ.
-    """
+    """Two checked matrices of one width, kind and device; their row counts may differ."""
     x, y = as_matrix(x, "x", least_rows), as_matrix(y, "y", least_rows)
     if x.shape[1] != y.shape[1]:
         raise UserError(f"x and y must be of one width; x is {tuple(x.shape)}, y is {tuple(y.shape)}")
@@ -169,11 +154,7 @@ def as_unit_tensors(x, y) -> tuple:
 
 
 def check_unit_rows(x: Array, name: str = "x") -> None:
-    """Refuses a matrix (n, d) with a row whose norm is further than 1e-3 from 1 (2**-8 in bfloat16).
-
-    Raises:
-        UserError: naming the first such row and its norm.
-    """
+    """Refuses a matrix (n, d) with a row whose norm is further than 1e-3 from 1 (2**-8 in bfloat16)."""
     tolerance = BFLOAT16_UNIT_TOLERANCE if str(x.dtype) == "torch.bfloat16" else UNIT_TOLERANCE
     norms = row_norms(x)
     off = abs(norms - 1) > tolerance
@@ -200,11 +181,7 @@ def norms_in_range(norms: Array) -> Array:
 
 
 def nonzero_norms(x: Array, name: str = "x") -> Array:
-    """``row_norms`` of a checked matrix, all of them such that their squares are normal float64 numbers.
-
-    Raises:
-        UserError: a row is zero, or its norm is outside [1e-150, 1e150]; names the first.
-    """
+    """``row_norms`` of a checked matrix, all of them such that their squares are normal float64 numbers."""
     norms = row_norms(x)
     usable = norms_in_range(norms)
     if not usable.all():
@@ -249,11 +226,7 @@ def like(result: Array, original) -> Array:
 
 
 def as_numbers(values, name: str) -> np.ndarray:
-    """One or more finite numbers as a float64 array (k,).
-
-    Raises:
-        UserError: empty, not numbers, or not finite.
-    """
+    """One or more finite numbers as a float64 array (k,)."""
     try:
         array = np.atleast_1d(np.asarray(values.detach().cpu() if is_tensor(values) else values, np.float64))
     except (TypeError, ValueError):
@@ -264,11 +237,7 @@ def as_numbers(values, name: str) -> np.ndarray:
 
 
 def as_count(value, name: str, least: int = 1) -> int:
-    """A whole number of at least ``least``.
-
-    Raises:
-        UserError: anything else, a float or a bool included.
-    """
+    """A whole number of at least ``least``."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return int(value)

@@ -71,9 +71,6 @@ def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
     Returns:
         CosineStatistics. Quartiles are exact to 1e-3 of max - min, usually to 3e-5.
 
-    Raises:
-        UserError: fewer than two rows, a zero row, a value that is not finite, or bins that make no histogram.
-
     Paper: Figure 2 (a). Trap: self-pairs are excluded. Time O(n^2 d), memory O(nd) up to 32 MB of rows and O(1)
     beyond that.
     """

@@ -58,11 +58,7 @@ class Moments:
 
     @property
     def mean_cosine(self) -> float:
-        """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: (||total||^2 - n) / (n (n - 1)).
-
-        Raises:
-            UserError: fewer than two rows.
-        """
+        """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: (||total||^2 - n) / (n (n - 1))."""
         if self.n < 2:
             raise UserError(f"a mean cosine needs two rows or more, not {self.n}")
         return math.fsum([float(self.total @ self.total), -self.n]) / (self.n * (self.n - 1))
@@ -117,9 +113,6 @@ def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     Args:
         x: numpy array or torch tensor (n, d), memory-mapped or not, norms from 1e-150 to 1e150.
         name: what to call it in an error.
-
-    Raises:
-        UserError: not a matrix of real numbers, no rows, a zero row, or a value that is not finite.
     """
     rows_shape(x, name)
     return _merged([_block(block, name, start)[0] for start, block in row_blocks(x, name)])
@@ -138,9 +131,6 @@ def pair_moments(
         pairs: row numbers that belong together; None: nothing is paired. Pairs row by row, all of them, cost one pass
             over both; any others a second one over the rows that they name.
         names: what to call the two in an error.
-
-    Raises:
-        UserError: as ``moments``, or the widths differ.
     """
     (n, d), (m, width) = (rows_shape(part, name) for part, name in zip((x, y), names, strict=True))
     if d != width:

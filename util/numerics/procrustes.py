@@ -27,9 +27,6 @@ def orthogonal_map(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Float[Arra
     Returns:
         float array (d, d), of the kind of ``x``; R^T R = 1 to its precision. A rotation, or one with a reflection.
 
-    Raises:
-        UserError: rows that are not unit-norm, unequal counts or widths.
-
     Paper: section 4.3, the amended initialization: with R the texts start on the images, so that what gap there is
     after training was made by training. Published gap distances: 1.189 before, 0.039 with R. Source:
     ``train_clip_toy_fix_init`` of the released code, fitted on all training pairs before the first step, not
@@ -47,9 +44,6 @@ def mapped(rows: Float[Array, "n d"], text_map: Float[Array, "d d"] | None) -> F
     """Text rows under a map, ``rows @ text_map``, of the kind of ``rows``; unit rows stay unit-norm.
 
     None leaves them as they are.
-
-    Raises:
-        UserError: a map of another width.
     """
     if text_map is None:
         return rows
@@ -61,11 +55,7 @@ def mapped(rows: Float[Array, "n d"], text_map: Float[Array, "d d"] | None) -> F
 
 
 def as_text_map(text_map, like_rows=None) -> Float[Array, "d d"]:
-    """A checked map in float64, or a tensor with the dtype and device of ``like_rows``.
-
-    Raises:
-        UserError: not a finite square matrix, or not orthogonal.
-    """
+    """A checked map in float64, or a tensor with the dtype and device of ``like_rows``."""
     matrix = wide(as_matrix(text_map, "text_map"))
     if matrix.shape[0] != matrix.shape[1]:
         raise UserError(f"text_map must be square; its shape is {tuple(matrix.shape)}")
@@ -86,9 +76,6 @@ def absorbed(model: "torch.nn.Module", text_map: Float[Array, "d d"]) -> "torch.
         a model whose normalised texts are those of ``model`` times R. Trained by plain SGD (weight decay and clipping
         included) it takes the path of ``model`` with R beside it; under Adam it does not, for Adam divides each entry
         of the gradient by its own size, and R mixes the entries of the projection.
-
-    Raises:
-        UserError: no such projection, or a map of another width.
     """
     import torch
 

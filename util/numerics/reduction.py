@@ -42,9 +42,6 @@ def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -
         modalities: arrays (n_m, d) of one width.
         components: how many to keep, at most min(total rows, d).
 
-    Raises:
-        UserError: more components than rows or columns allow.
-
     Trap: with a gap, the first component is close to the gap vector, because the gap is the largest variance.
     """
     rows = np.concatenate([np.asarray(part, dtype=np.float64) for part in modalities])
@@ -60,9 +57,6 @@ def svd_coordinates(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
 
     Args:
         x: float array (n, d), n and d at least 2.
-
-    Raises:
-        UserError: fewer than two rows or columns.
 
     Trap: without centring, the first axis is about the mean of all rows, and the gap mostly the second.
     """
@@ -87,9 +81,6 @@ def umap_coordinates(
 
     Returns:
         float64 array (n, 2).
-
-    Raises:
-        UserError: fewer than four rows.
 
     Trap: distances between far clusters and the sizes of clusters mean little, and another version, operating system
     or number of cores may give another picture. The first call in a process compiles for some ten seconds.

@@ -11,11 +11,7 @@ CANCELLING = 1e-6
 
 
 def side_amounts(amounts, side: str):
-    """How far x moves against the direction and y along it: half each, or one of them all of it.
-
-    Raises:
-        UserError: ``side`` is none of "both", "first" and "second".
-    """
+    """How far x moves against the direction and y along it: half each, or one of them all of it."""
     if side == "both":
         return amounts / 2, amounts / 2
     if side == "first":
@@ -26,11 +22,7 @@ def side_amounts(amounts, side: str):
 
 
 def moved(x: Array, step: Array) -> Array:
-    """Every row (n, d) plus a float64 step (d,), put back on the sphere.
-
-    Raises:
-        UserError: a row comes to zero.
-    """
+    """Every row (n, d) plus a float64 step (d,), put back on the sphere."""
     out = new_result(x)
     for start, block in blocks(x):
         rows = wide(block) + step
@@ -48,11 +40,7 @@ def project(x: Array, unit: Array) -> Array:
 
 
 def shifted_norms(x: Array, unit: Array, projections: Array, steps: Array) -> Array:
-    """Norms (k, n) of x_i + step_k u for a unit vector u, from ||x_i||^2 and <x_i, u> (n,) where that keeps digits.
-
-    Raises:
-        UserError: a row comes to zero.
-    """
+    """Norms (k, n) of x_i + step_k u for a unit vector u, from ||x_i||^2 and <x_i, u> (n,) where that keeps digits."""
     squares = row_norms(x) ** 2 + 2 * steps[:, None] * projections + steps[:, None] ** 2
     for _, part in blocks(library(x).argwhere(squares < CANCELLING)):
         k, i = part.T

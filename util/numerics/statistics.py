@@ -27,9 +27,6 @@ def prediction_interval(values: Float[Array, "k"] | Sequence[float], confidence:
         (low, high): mean -+ t s sqrt(1 + 1/k), with t the quantile of Student's t for k - 1 degrees of freedom and
         s the sample standard deviation; both ends are the mean where all values are equal.
 
-    Raises:
-        UserError: fewer than two values, a value that is not finite, or a confidence outside (0, 1).
-
     Trap: wider than the confidence interval of the mean, mean -+ t s / sqrt(k), which says where the mean of many
     runs lies and not where a single published run may lie.
     """
@@ -54,9 +51,6 @@ def clopper_pearson(
 
     Returns:
         (low, high): float64 arrays of the common shape, 0 <= low <= successes / trials <= high <= 1.
-
-    Raises:
-        UserError: counts that are not whole, no trials, or more successes than trials; a confidence outside (0, 1).
 
     Source: Clopper and Pearson, Biometrika 26 (1934): quantiles of the beta distribution. It covers at least at the
     stated confidence for a single probability; many intervals from the same random numbers go wrong together.
@@ -84,9 +78,6 @@ def jackknife_interval(
     Returns:
         (low, high): estimate -+ t sqrt((k - 1)/k sum (left_out - mean)^2), with k - 1 degrees of freedom. Not clipped
         to the range of the statistic.
-
-    Raises:
-        UserError: fewer than two values, a value that is not finite, or a confidence outside (0, 1).
     """
     array = as_numbers(left_out, "left_out")
     k = len(array)
@@ -106,9 +97,6 @@ def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, floa
 
     Returns:
         (low, high), 0 <= low <= hits / n <= high <= 1.
-
-    Raises:
-        UserError: counts that are not whole, no items, more hits than items; a level outside (0, 1).
 
     Source: Wilson, JASA 22 (1927). Narrower than ``clopper_pearson``, and covers as stated only on average.
     Trap: the items must be independent; five captions of one image are not.
@@ -141,9 +129,6 @@ def mcnemar(gained: int, lost: int) -> float:
     Returns:
         p-value in (0, 1]: of a fair coin for every item that changed; 1 where none did.
 
-    Raises:
-        UserError: counts that are not whole numbers of at least 0.
-
     Source: McNemar, Psychometrika 12 (1947), in its exact (binomial) form. Trap: it knows nothing of a choice; for the
     best of many shifts on the same items it is anti-conservative, see ``util.zero_shot.selection``.
     """
@@ -167,9 +152,6 @@ def most_discordant(net: int, n: int, alpha: float = 0.05) -> int:
     Returns:
         the largest number of gained and lost items together, at most ``n`` and of the parity of ``net``, whose
         ``mcnemar`` p-value is below ``alpha``; 0 where even ``net`` gains without a loss are not.
-
-    Raises:
-        UserError: counts that are not whole, ``net`` above ``n``, or an alpha outside (0, 1).
     """
     net, n = as_count(net, "net", least=0), as_count(n, "n")
     if net > n:
@@ -187,9 +169,6 @@ def holm(p_values: Float[Array, "k"] | Sequence[float]) -> Float[np.ndarray, "k"
 
     Returns:
         float64 array (k,) in the order given, in [0, 1], none below the p-value it came from.
-
-    Raises:
-        UserError: none, not finite, or outside [0, 1].
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979): the j-th smallest of k times k - j + 1, made monotone.
     """
@@ -215,9 +194,6 @@ def bootstrap_counts(
     Yields:
         int64 arrays (r, u), ``resamples`` rows in all; every row sums to the number of items. A block holds about four
         million counts, at least one row.
-
-    Raises:
-        UserError: no items, a size below 0, or no resamples.
     """
     total = as_count(resamples, "resamples")
     alike = np.asarray(sizes)
