@@ -155,10 +155,6 @@ def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Matches:
 
     Returns:
         a derangement of the chosen pairs: image ``order[k]`` belongs to text ``order[k + 1]``, the last to the first.
-
-    Raises:
-        UserError: a fraction outside [0, 0.5], or one that is not 0 but below two pairs (a single pair has no other
-            to be exchanged with).
     """
     if not 0 <= fraction <= MOST_FRACTION:
         raise UserError(f"a mismatch fraction must be from 0 to {MOST_FRACTION}, not {fraction}")

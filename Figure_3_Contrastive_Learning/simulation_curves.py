@@ -134,11 +134,7 @@ def lowest_at(pairs: Meridians | Caps, contrast: float) -> tuple[float, float]:
 
 
 def angles(step: float) -> np.ndarray:
-    """Angles from 90 down to -90 degrees, with 0 among them.
-
-    Raises:
-        UserError: a step that is not in [0.01, 90], or does not divide 90.
-    """
+    """Angles from 90 down to -90 degrees, with 0 among them."""
     if (
         not 0.01 <= step <= RIGHT_ANGLE
         or abs(RIGHT_ANGLE / step - round(RIGHT_ANGLE / step)) > TIE * RIGHT_ANGLE / step

@@ -126,11 +126,7 @@ def short(settings: Settings) -> Settings:
 
 
 def plan(settings: Settings) -> list[Run]:
-    """Every run, in order.
-
-    Raises:
-        UserError: settings that make no sense, for instance a temperature of zero or below.
-    """
+    """Every run, in order."""
     runs, seeds = [], range(settings.seed, settings.seed + settings.seeds)
     drifts = settings.temperature_as_released
     for seed in seeds if "temperature" in settings.experiments else ():

@@ -85,9 +85,6 @@ def load(model: str, pretrained: str | None, seed: int | None, device: str | tor
         pretrained: tag or checkpoint file of trained weights; the small CLIP ships with its own.
         seed: of random weights; None for the trained ones.
         device: "cpu" or "cuda" or one of several GPUs.
-
-    Raises:
-        UserError: an unknown model, or weights that cannot be had.
     """
     if model == SMALL:
         return _small(seed, device)
@@ -189,9 +186,6 @@ def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> Tr
             train2017 are held out.
         n: pairs to train on, the first in the annotation file.
         held_out: pairs to measure on, at most.
-
-    Raises:
-        UserError: as ``coco.from_folder``, or too few photographs.
     """
     from util.corpora import coco
 

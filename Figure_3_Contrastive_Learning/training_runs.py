@@ -107,9 +107,6 @@ def perform(run: Run, bench: Bench) -> Outcome | None:
 
     Returns:
         the outcome; None in all processes but the first.
-
-    Raises:
-        UserError: as ``util.training.train``.
     """
     trainable = bench.load(seed=None if run.initialization == "trained" else run.training.seed)
     identity = _identity(run, bench, trainable)

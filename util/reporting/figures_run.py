@@ -45,11 +45,7 @@ class Options:
 
 
 def run(options: Options) -> Path:
-    """Runs the scripts in order into ``util.cli.OUTPUTS``, then the notebooks; returns the report's path.
-
-    Raises:
-        UserError: whatever a script or a notebook refuses, with its name.
-    """
+    """Runs the scripts in order into ``util.cli.OUTPUTS``, then the notebooks; returns the report's path."""
     from . import notebooks
 
     if absent := [step.shown for step in options.steps if not step.script.is_file()]:

@@ -23,9 +23,6 @@ def execute_all(outputs: Path, root: Path = records.REPOSITORY, preset: str | No
     """Runs every notebook, two at a time, and writes each to its folder under ``outputs``.
 
     Records that are there are taken as they are.
-
-    Raises:
-        UserError: a cell fails; names the notebook and the error.
     """
     due = [(path, Path(outputs) / path.parent.name / path.name) for path in _notebooks(root)]
     return _in_pairs(due, records_of(outputs), preset)
@@ -37,11 +34,7 @@ def records_of(outputs: Path) -> dict[str, str]:
 
 
 def refresh_committed(root: Path = records.REPOSITORY) -> list[Path]:
-    """Runs every notebook in place, so that it can be read without running it.
-
-    Raises:
-        UserError: a cell fails; names the notebook and the error.
-    """
+    """Runs every notebook in place, so that it can be read without running it."""
     return _in_pairs([(path, path) for path in _notebooks(root)], {})
 
 
@@ -59,9 +52,6 @@ def execute(
         preset, device, embeddings: values for the lines ``PRESET =``, ``DEVICE =`` and ``EMBEDDINGS =`` of the first
             code cell; None leaves a line as it is.
         environment: further variables of the kernel, for instance ``MODALITY_GAP_OUTPUTS``.
-
-    Raises:
-        UserError: a cell fails; names the notebook and the error.
     """
     notebook = Path(notebook)
     content = nbformat.read(notebook, as_version=4)
@@ -88,11 +78,7 @@ def execute(
 
 
 def _set(content: nbformat.NotebookNode, values: Mapping[str, str], notebook: Path) -> None:
-    """Gives names of the first code cell other values.
-
-    Raises:
-        UserError: the cell has no line that sets one of them.
-    """
+    """Gives names of the first code cell other values."""
     cell = next(cell for cell in content.cells if cell.cell_type == "code")
     lines = cell.source.split("\n")
     for name, value in values.items():

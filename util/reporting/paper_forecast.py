@@ -64,11 +64,7 @@ class Found:
 
 
 def describe(options: Options) -> None:
-    """Prints what is missing, disk space and hours in three lines, then the tables behind them.
-
-    Raises:
-        UserError: something would fail or be left out.
-    """
+    """Prints what is missing, disk space and hours in three lines, then the tables behind them."""
     ready = prepare(options)
     found = [look_up(need) for need in needs(ready)]
     due = {each.step.name: "asked for" if options.again else plan.reason_to_run(each, options.output) for each in ready}

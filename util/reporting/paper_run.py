@@ -57,10 +57,6 @@ def run(options: Options) -> Path:
 
     Returns:
         the report's path.
-
-    Raises:
-        UserError: another run works in the folder, an unknown step, or, at the end, steps or notebooks that failed:
-            each is named with its last line.
     """
     output = Path(options.output)
     ready = prepare(options)
@@ -79,22 +75,14 @@ def run(options: Options) -> Path:
 
 
 def prepare(options: Options) -> list[plan.Ready]:
-    """Every step that is asked for, its command line read.
-
-    Raises:
-        UserError: an unknown step.
-    """
+    """Every step that is asked for, its command line read."""
     extra = words_of(options.extra, [step.name for step in options.steps])
     chosen = plan.choose(options.only, options.steps)
     return [plan.read(step, options.output, options.device, options.coco, extra.get(step.name, ())) for step in chosen]
 
 
 def words_of(extra: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
-    """Step -> further words of its command line, from lines such as "denigration --data DIR".
-
-    Raises:
-        UserError: a line that does not start with the name of a step.
-    """
+    """Step -> further words of its command line, from lines such as "denigration --data DIR"."""
     found: dict[str, list[str]] = {}
     for line in extra:
         name, *words = shlex.split(line) or [""]
@@ -151,11 +139,7 @@ def _call(ready: plan.Ready, log: IO[str], lock: int) -> tuple[str, int]:
 
 @contextmanager
 def locked(output: Path) -> Iterator[int]:
-    """Holds the folder for one run; gives the open lock file for the scripts that it starts.
-
-    Raises:
-        UserError: another run, or a script that one started, is at work; or the folder cannot be made.
-    """
+    """Holds the folder for one run; gives the open lock file for the scripts that it starts."""
     lock = FileLock(output / LOCK, timeout=0)
     try:
         output.mkdir(parents=True, exist_ok=True)

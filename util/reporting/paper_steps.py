@@ -84,11 +84,7 @@ class Ready:
 
 
 def choose(only: Sequence[str], steps: Sequence[Step] = STEPS) -> list[Step]:
-    """The steps that are named; all of them where none is.
-
-    Raises:
-        UserError: a name that no step has.
-    """
+    """The steps that are named; all of them where none is."""
     names = [step.name for step in steps]
     if unknown := [name for name in only if name not in names]:
         raise UserError(f"no step {', '.join(unknown)}; the steps are {', '.join(names)}")

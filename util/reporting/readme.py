@@ -41,9 +41,6 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
 
     Returns:
         one line for each record and README.
-
-    Raises:
-        UserError: no records, one of the smoke preset, or one of somebody's own embeddings.
     """
     found = find_records(outputs, (*FOLDERS, "benchmarks"))
     if not found:
@@ -89,11 +86,7 @@ def write_published(root: Path = records.REPOSITORY) -> list[Path]:
 
 
 def _check_settings(record: records.Record, committed: Path) -> None:
-    """Refuses a record of other settings than the committed one, such as the short run of ``make figures``.
-
-    Raises:
-        UserError: naming the settings that differ, and what to do.
-    """
+    """Refuses a record of other settings than the committed one, such as the short run of ``make figures``."""
     if not committed.is_file():
         return
     before, now = (about["settings"] for about in (json.loads(committed.read_text()), record.about))
@@ -141,11 +134,7 @@ def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
 
 
 def _summary(root: Path, what: str) -> str:
-    """Counts of the published numbers by figure, each with a link to its csv.
-
-    Raises:
-        UserError: a table of another name.
-    """
+    """Counts of the published numbers by figure, each with a link to its csv."""
     if what != "overview":
         raise UserError(f"README: summary/all has no table {what!r}; it has overview")
     table = comparisons.overview(committed_numbers(root))

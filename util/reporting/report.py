@@ -23,9 +23,6 @@ def find_records(
 
     Args:
         damaged: where it is given, a damaged record is left out, and its name and what is wrong are added to it.
-
-    Raises:
-        UserError: a damaged record, where ``damaged`` is None.
     """
     found = []
     for folder in folders:
@@ -45,9 +42,6 @@ def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
 
     Args:
         damaged: as for ``find_records``; a record that is left out has no section.
-
-    Raises:
-        UserError: no record under ``outputs``, or a damaged one where ``damaged`` is None.
     """
     outputs = Path(outputs)
     mine = [path.relative_to(outputs).as_posix() for path in sorted((outputs / OWN).glob("*/"))]

@@ -64,11 +64,7 @@ class History:
 
 
 def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors: Tensors) -> Path:
-    """Writes a checkpoint, removes all but the last two, and returns the path of its json.
-
-    Raises:
-        UserError: it could not be written, or a number is not finite; names the checkpoint to go on from.
-    """
+    """Writes a checkpoint, removes all but the last two, and returns the path of its json."""
     path = checkpoints.folder / f"step-{history.step:08d}.json"
     try:
         _refuse_infinite(path, tensors)
@@ -92,11 +88,7 @@ def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors:
 
 
 def latest(checkpoints: Checkpoints, identity: Mapping) -> tuple[History, Tensors] | None:
-    """The last whole checkpoint of the same run; damaged ones are named and passed over. None: there is none.
-
-    Raises:
-        UserError: the folder holds a checkpoint of another run; names every difference.
-    """
+    """The last whole checkpoint of the same run; damaged ones are named and passed over. None: there is none."""
     for path in reversed(_paths(checkpoints.folder)):
         try:
             record = _read(path)

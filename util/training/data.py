@@ -23,9 +23,6 @@ class Pairs:
     Args:
         images: uint8 tensor (n, 3, s, s), in memory or mapped from a file (``pictures_on_disk``).
         tokens: int64 tensor (n, l); row i is the caption of image i.
-
-    Raises:
-        UserError: counts differ.
     """
 
     images: UInt8[Tensor, "n 3 s s"]
@@ -43,9 +40,6 @@ def pictures_on_disk(path: str | Path) -> UInt8[Tensor, "n 3 s s"]:
     """Pictures of a ``.npy`` file, mapped: a batch is read when it is asked for, so they need not fit in memory.
 
     ``np.lib.format.open_memmap`` writes such a file picture by picture. The tensor must not be written to.
-
-    Raises:
-        UserError: no such file, not one array, or not uint8 of shape (n, 3, s, s).
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)

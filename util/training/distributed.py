@@ -56,11 +56,7 @@ def is_first() -> bool:
 
 
 def share(batch: int) -> slice:
-    """The part of a global batch that is this process's.
-
-    Raises:
-        UserError: the batch cannot be shared equally.
-    """
+    """The part of a global batch that is this process's."""
     if batch % size():
         raise UserError(f"a batch of {batch} pairs cannot be shared equally by {size()} processes; choose a multiple")
     each = batch // size()
@@ -81,9 +77,6 @@ def parallel(module: torch.nn.Module) -> torch.nn.Module:
 
     Its forward pass must give the loss of all rows: each process then has the same one, and the mean of their summed
     gradients is that of one process. Parameters that a loss does not use are left without a gradient.
-
-    Raises:
-        UserError: in several processes, a model with batch normalisation, whose statistics would be each share's.
     """
     if size() == 1:
         return module
@@ -97,11 +90,7 @@ def parallel(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def agreed(number: int, device: torch.device, what: str) -> int:
-    """A number that must be the same in every process.
-
-    Raises:
-        UserError: it is not.
-    """
+    """A number that must be the same in every process."""
     if size() > 1:
         numbers = torch.tensor([number, -number], device=device)
         distributed.all_reduce(numbers, distributed.ReduceOp.MAX)

@@ -70,11 +70,6 @@ def train(
         The log, json-able, empty in all processes but the first. An entry has step (done), loss (nats, the mean since
         the last entry), gap_distance (of the last training batch), temperature, learning_rate, seconds, and the
         numbers of ``validate``.
-
-    Raises:
-        UserError: the batch is larger than the corpus or cannot be shared by the processes; the loss or the gradient
-            is not finite, naming the step and the last good checkpoint (the model then holds the weights from before
-            that step); a checkpoint of another run, or one that cannot be written.
     """
     batch_indices(len(pairs), settings.batch, settings.seed, 0)
     distributed.share(settings.batch)

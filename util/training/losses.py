@@ -111,9 +111,6 @@ def uniformity(x: Float[Tensor, "n d"]) -> Tensor:
     """Log of the mean of exp(-2 |x_i - x_j|^2) over unordered pairs i < j, in [-8, 0]; 0 when all rows are one.
 
     Source: Wang and Isola 2020, equation 3 with t = 2.
-
-    Raises:
-        UserError: fewer than two rows.
     """
     _need_two(x)
     i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
@@ -129,9 +126,6 @@ def cross_uniformity(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Tensor
     """Log of the mean of exp(-2 |x_i - y_j|^2) over i != j, matched pairs left out, in [-8, 0].
 
     Source: Fahim et al. 2024, cross-modal uniformity.
-
-    Raises:
-        UserError: fewer than two pairs.
     """
     _need_two(x)
     return _log_mean_kernel(_squared_distances(x, y)[~torch.eye(len(x), dtype=torch.bool, device=x.device)])

@@ -59,9 +59,6 @@ class TrainingSettings:
     Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
     Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",
     learn_temperature=True, gradient_clip=None, clip_logit_scale=False``.
-
-    Raises:
-        UserError: a value out of its range or an unknown choice, by name.
     """
 
     steps: int
@@ -125,11 +122,7 @@ def learning_rate_at(settings: TrainingSettings, step: int) -> float:
 
 
 def batch_indices(n: int, batch: int, seed: int, step: int) -> Int[np.ndarray, "batch"]:
-    """The pairs of a step, a function of these four numbers alone: epochs are shuffled, an incomplete rest left out.
-
-    Raises:
-        UserError: the batch is larger than the corpus.
-    """
+    """The pairs of a step, a function of these four numbers alone: epochs are shuffled, an incomplete rest left out."""
     if batch > n:
         raise UserError(f"a batch of {batch} pairs is larger than the corpus of {n}; lower batch or raise the corpus")
     epoch, place = divmod(step, n // batch)
