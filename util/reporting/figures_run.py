@@ -11,9 +11,6 @@ from ..errors import UserError
 from . import report
 from .paper_steps import STEPS, Step, in_words, load_script
 
-SHORT = ("--steps", "20", "--seeds", "2", "--evaluations", "2", "--held-out", "300")
-"""Settings of a short training in the embedded preset; without them it takes several minutes."""
-
 TAKE_PHOTOGRAPHS = ("cosine_similarity", "initializations")
 """Scripts that take MSCOCO's photographs in every preset; the others only in the paper preset."""
 TAKE_NONE = ("modality_gap", "depth", "theorems", "simulation")
@@ -72,16 +69,20 @@ def words(name: str, options: Options) -> list[str]:
     """Command line of one script."""
     real = options.coco and (name in TAKE_PHOTOGRAPHS or (options.preset == "paper" and name not in TAKE_NONE))
     coco = ["--coco", str(Path(options.coco).resolve())] if real else []
-    short = SHORT if name == "training" and options.preset == "embedded" else ()
-    return ["--preset", options.preset, *coco, *short]
+    return ["--preset", options.preset, *coco]
 
 
 def _call(step: Step, arguments: Sequence[str]) -> None:
     """Runs a script in this process under its own command line, which its record holds."""
-    before = sys.argv
+    before, module = sys.argv, load_script(step)
+    if "embedded" in arguments:  # a short version, where the script has one
+        short = getattr(module, "SHORT", {}).items()
+        arguments = [
+            *arguments,
+            *(word for name, value in short for word in (f"--{name.replace('_', '-')}", str(value))),
+        ]
     try:
         sys.argv = [str(step.script), *arguments]
-        module = load_script(step)
         module.run(cli.parse(module.PRESETS, module.__doc__ or "", arguments))
     finally:
         sys.argv = before

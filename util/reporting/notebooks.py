@@ -68,8 +68,9 @@ def execute(
         client.execute(env={**_environment(), **(environment or {})})
     except CellExecutionError as error:
         raise UserError(f"{notebook}: a cell failed: {error.ename}: {error.evalue}") from error
-    except (CellTimeoutError, DeadKernelError) as error:
-        raise UserError(f"{notebook}: did not finish ({str(error).splitlines()[0]})") from error
+    except (CellTimeoutError, DeadKernelError, RuntimeError, AssertionError) as error:
+        reason = (str(error) or "its kernel did not start").splitlines()[0]
+        raise UserError(f"{notebook}: did not finish ({reason}); run it again") from error
     for cell in content.cells:
         cell.metadata.pop("execution", None)
     with replacing(output) as part:

@@ -43,7 +43,7 @@ SECONDS = {
 }
 """Seconds of each step at the paper's settings: on two CPU cores, and on one GPU.
 
-The networks' passes are counted. Two cores do 80 GFLOP a second, as measured. The GPU is taken at 10 TFLOP a second.
+The networks' passes are counted, not timed: two cores are taken at 80 GFLOP a second, a GPU at 10 TFLOP a second.
 """
 
 
