@@ -17,7 +17,7 @@ from util.errors import UserError
 from util.zero_shot import _kernel, shifted
 from util.zero_shot.shifted import binary_margins, classify, predict, retrieve
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 
 def turned(*degrees):

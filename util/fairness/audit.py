@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import UserError
 from ..numerics.arrays import as_numbers
-from ..numerics.statistics import mcnemar_p_values, wilson_limits
+from ..numerics.statistics import holm_rows, mcnemar_p_values, wilson_limits
 from .declared import NEEDED_GROUPS, Declared
 
 Amounts = Float[np.ndarray, "k"] | Sequence[float]
@@ -157,7 +157,7 @@ class _Outcomes:
         columns |= {name: groups.get_level_values(name).to_numpy(object) for name in groups.names if name}
         columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*NEEDED_GROUPS, "sum")}
         columns |= dict(zip(("ci_low", "ci_high"), wilson_limits(harmed["sum"], n), strict=True))
-        columns |= {"p_value": p_values, "p_holm": holm(p_values)}
+        columns |= {"p_value": p_values, "p_holm": holm_rows(p_values)}
         columns |= {"gained": gained, "lost": lost, "net": gained - lost}
         columns |= dict(zip(("change", "change_low", "change_high"), paired_change(gained, lost, n), strict=True))
         for name in dict.fromkeys((*NEEDED_GROUPS, *harms)):
@@ -267,19 +267,6 @@ def changes(
 def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """count / n, in [0, 1]; NaN where n is 0."""
     return count / np.where(n, n, np.nan)
-
-
-def holm(p_values: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k G"]:
-    """Holm's correction of every row, NaN staying NaN and counting for no test.
-
-    It agrees with ``util.numerics.statistics.holm``, which takes a third of a second for each row.
-    """
-    order = np.argsort(p_values, axis=1, kind="stable")  # NaN last
-    steps = np.isfinite(p_values).sum(1, keepdims=True) - np.arange(p_values.shape[1])
-    sorted_p = np.take_along_axis(p_values, order, axis=1)
-    adjusted = np.empty_like(p_values)
-    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(sorted_p * steps, axis=1), 1), axis=1)
-    return adjusted
 
 
 def paired_change(
