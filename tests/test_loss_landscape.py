@@ -46,7 +46,7 @@ def run(*words):
 
 def test_the_script_writes_table_record_and_pictures(smoke):
     names = {path.name for path in smoke.iterdir()}
-    stems = ("loss_landscape", "loss_landscape_temperatures")
+    stems = ("loss_landscape", "loss_landscape_temperatures", "loss_landscape_strip")
     assert names == {
         *(f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")),
         "loss_landscape.csv",
@@ -192,7 +192,7 @@ def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, 
 
 def test_the_report_shows_the_figure(smoke):
     page = report.write(smoke.parent).read_text()
-    assert page.count("data:image/png;base64,") == 2 and "Left out: published CLIP" in page
+    assert page.count("data:image/png;base64,") == 3 and "Left out: published CLIP" in page
 
 
 def test_minima_by_hand():
