@@ -42,6 +42,7 @@ CAPTIONS = {
 }
 NEAR = 0.1
 """Largest distance of a minimum from the default gap, or from zero, that counts as there; at least half a step."""
+PAPER_PAIRS = 5000
 CLOSE = 0.005
 """Largest distance of a number from a published one of the same model and data."""
 
@@ -185,7 +186,11 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
 def compare(table: pd.DataFrame, lowest: pd.DataFrame, about: Mapping, settings: Settings) -> list[Comparison]:
     """The paper's numbers and claims beside ours; numbers are judged for the paper's own model and data alone."""
     rows, near = [], max(NEAR, settings.shift_step / 2)
-    papers = {name: settings.preset == "paper" and name.startswith("ViT-B-32 openai") for name in about}
+    whole = settings.preset == "paper" and settings.batch == PRESETS["paper"].batch
+    papers = {
+        name: whole and name.startswith("ViT-B-32 openai") and facts["n_pairs"] == PAPER_PAIRS
+        for name, facts in about.items()
+    }
     for name, facts in about.items():
         same = papers[name]
         for key, ours in measured_numbers(facts, table[table["embeddings"] == name]).items():

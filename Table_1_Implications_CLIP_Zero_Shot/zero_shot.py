@@ -96,7 +96,7 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
     requested_tasks.check(settings, PRESETS[settings.preset])
     return cli.publish_run(
         NAME,
-        cli.own_output(settings, *settings.embeddings),
+        cli.own_output(settings, *settings.embeddings, settings.tasks_file),
         measure,
         {"": figure.draw, "_table": figure.draw_table},
         title="Table 1: zero-shot classification and retrieval against the modality gap",

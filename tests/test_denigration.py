@@ -80,7 +80,7 @@ def test_the_script_writes_tables_record_and_pictures(smoke):
     tables = ("", "_table", "_groups", "_overall", "_confusion", "_directions", "_published", "_net_changes")
     names = {f"denigration{table}.csv" for table in tables} | {"denigration.json"}
     names |= {f"denigration{stem}.{suffix}" for stem in ("", "_directions") for suffix in ("png", "pdf")}
-    names |= {"denigration_table.html", "denigration_table.tex"}
+    names |= {"denigration_table.html"}
     assert {path.name for path in smoke.folder.iterdir()} == names
     table = smoke.tables[""]
     assert list(table.columns[: len(CONTRACT)]) == CONTRACT

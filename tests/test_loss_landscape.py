@@ -105,10 +105,13 @@ def test_the_papers_own_model_and_data_are_judged(smoke):
     table = record.tables[""].assign(embeddings=name)
     numbers = published.numbers("figure_3.pca")
     facts = {"gap_distance": 0.83, "explained_variance_ratio": [number.value + 0.004 for number in numbers.values()]}
+    facts["n_pairs"] = script.PAPER_PAIRS
     rows = script.compare(table, script.minima(table), {name: facts}, script.PRESETS["paper"])
     judged = {row.key: row.agrees for row in rows if row.own}
     assert len(judged) == len(rows)
     assert judged["figure_3.gap_distance"] is False and all(judged[key] for key in numbers)
+    fewer = {name: {**facts, "n_pairs": 60}}
+    assert not any(row.own for row in script.compare(table, script.minima(table), fewer, script.PRESETS["paper"]))
 
 
 def test_several_files_of_your_own_in_one_call(mine, tmp_path, rng):
@@ -192,7 +195,7 @@ def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, 
 
 def test_the_report_shows_the_figure(smoke):
     page = report.write(smoke.parent).read_text()
-    assert page.count("data:image/png;base64,") == 3 and "Left out: published CLIP" in page
+    assert page.count("data:image/png;base64,") == 3 and "<dt>Left out</dt><dd>published CLIP" in page
 
 
 def test_minima_by_hand():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from util import UserError, published, records
-from util.files import publishing, replacing
+from util.files import publishing, replacing, sha256
 from util.reporting import readme, report
 
 
@@ -164,7 +164,22 @@ def test_a_record_is_reused_for_its_own_settings_or_as_it_is(tmp_path, monkeypat
     assert records.matching(tmp_path, "modality_gap", other) is None
     monkeypatch.setenv(records.REUSE_VARIABLE, records.AS_THEY_ARE)
     assert records.matching(tmp_path, "modality_gap", other)
-    assert records.matching(tmp_path, "modality_gap", Settings(preset="paper")) is None
+    with pytest.raises(UserError, match=r"of the embedded preset, not paper; set PRESET to it"):
+        records.matching(tmp_path, "modality_gap", Settings(preset="paper"))
+
+
+def test_a_record_is_not_reused_after_its_input_or_the_published_files_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    mine = tmp_path / "mine.npy"
+    mine.write_bytes(b"one")
+    save(tmp_path / "out", data=[{"path": str(mine), "sha256": sha256(mine)}])
+    assert records.matching(tmp_path / "out", "modality_gap", Settings())
+    mine.write_bytes(b"two")
+    assert records.matching(tmp_path / "out", "modality_gap", Settings()) is None
+    mine.write_bytes(b"one")
+    (tmp_path / "cache" / "features_clip.npy").write_bytes(b"has arrived")
+    assert records.matching(tmp_path / "out", "modality_gap", Settings()) is None
 
 
 def test_smoke_records_never_become_results(tmp_path):

@@ -1,6 +1,7 @@
 """The command line that all scripts share: presets, the common options, one-line errors."""
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -149,12 +150,12 @@ def publish_run(
     from . import figures, files, records
 
     if reuse and (kept := records.matching(settings.output, name, settings)):
-        say(f"[{name}] {settings.output}/{name}.json has these settings; it is used")
+        say(f"[{name}] the record that is there is used: {settings.output}/{name}.json")
         return kept
     start, device = time.perf_counter(), resolve_device(settings.device)
     found = measure(settings, device)
     for line in found.left_out:
-        say(f"[{name}] left out: {line}")
+        say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
     with files.publishing(settings.output) as folder:
         record = records.save(
             folder,
@@ -176,7 +177,11 @@ def publish_run(
             figures.save(picture(record), folder, f"{name}{suffix}")
         if found.also is not None:
             found.also(folder)
-        kinds = ", ".join(sorted({path.suffix for path in folder.iterdir()}))
+        written = {path.name for path in folder.iterdir()}
+        kinds = ", ".join(sorted({Path(file).suffix for file in written}))
+    for suffix in draw:  # a picture of an older run would stand beside newer numbers
+        for stale in {f"{name}{suffix}{kind}" for kind in (".png", ".pdf", ".html")} - written:
+            (settings.output / stale).unlink(missing_ok=True)
     for line in found.said:
         say(f"[{name}] {line}")
     say(f"[{name}] wrote {settings.output}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
@@ -194,11 +199,25 @@ def own_output(settings: Settings, *own: Path | None) -> Settings:
     Args:
         settings: those of a script, whose class says the default folder.
         own: paths of your own data, None where none are given; the first names the folder, by its stem.
+
+    Raises:
+        UserError: the folder holds results of another file of that name.
     """
-    given = [Path(path) for path in own if path is not None]
+    given = [Path(path).resolve() for path in own if path is not None]
     if not given or settings.output != type(settings).output:
         return settings
-    return replace(settings, output=OUTPUTS / "own" / given[0].stem)
+    folder = OUTPUTS / "own" / given[0].stem
+    for path in folder.glob("*.json"):
+        if not _names(path, given[0]):
+            raise UserError(f"{folder} holds results of another file than {given[0]}; give --output, or remove it")
+    return replace(settings, output=folder)
+
+
+def _names(record: Path, file: Path) -> bool:
+    """Whether the settings of a record name a file."""
+    values = json.loads(record.read_text()).get("settings", {}).values()
+    named = [part for value in values for part in (value if isinstance(value, list) else [value])]
+    return any(isinstance(part, str) and (REPOSITORY / part).resolve() == file for part in named)
 
 
 def resolve_device(device: Device) -> str:

@@ -1,6 +1,7 @@
 """The console command: ``modality-gap`` or ``python -m util``."""
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -219,7 +220,7 @@ class Results(_OfRecords):
 
         for line in readme.publish_results(self.outputs):
             cli.say(f"[results] {line}")
-        for path in notebooks.refresh_committed():
+        for path in notebooks.refresh_committed(self.outputs):
             cli.say(f"[results] executed {path.relative_to(records.REPOSITORY)}")
 
 
@@ -295,4 +296,16 @@ def main(arguments: list[str] | None = None) -> None:
         )
         chosen()
 
+    if __package__ != "util" and {"figures", "paper"} & set((arguments or sys.argv[1:])[:1]):
+        _as_util(arguments or sys.argv[1:])
     cli.run(work)
+
+
+def _as_util(arguments: list[str]) -> None:
+    """Goes on as ``python -m util`` in a checkout: its scripts import ``util``, and one process needs one package."""
+    from .records import REPOSITORY
+
+    if (REPOSITORY / "util" / "commands.py").is_file():
+        path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+        words = [sys.executable, "-P", "-m", "util", *arguments]
+        os.execve(sys.executable, words, {**os.environ, "PYTHONPATH": path})

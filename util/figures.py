@@ -1,8 +1,6 @@
 """One look for every figure: style, colours, and how a figure or table is saved."""
 
-import html
 import io
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,23 +98,16 @@ def save(picture: "Figure | Styler", folder: Path, name: str) -> list[Path]:
         name: stem of the files.
 
     Returns:
-        the files: ``name.png`` and ``name.pdf`` of a figure, ``name.html`` (a fragment) and ``name.tex`` of a table.
+        the files: ``name.png`` and ``name.pdf`` of a figure, ``name.html`` (a fragment) of a table.
     """
-    kinds = (".png", ".pdf") if hasattr(picture, "savefig") else (".html", ".tex")
-    first, second = files = [Path(folder) / f"{name}{kind}" for kind in kinds]
-    if first.suffix == ".png":
-        import matplotlib.pyplot as plt
+    if not hasattr(picture, "savefig"):
+        table = Path(folder) / f"{name}.html"
+        table.write_text(picture.to_html(table_uuid=name), encoding="utf-8")
+        return [table]
+    import matplotlib.pyplot as plt
 
-        picture.savefig(first, metadata={"Software": None})
-        picture.savefig(second, metadata={"CreationDate": None, "Producer": None, "Creator": None})
-        plt.close(picture)
-    else:
-        first.write_text(picture.to_html(table_uuid=name), encoding="utf-8")
-        second.write_text(_from_html(picture.to_latex(hrules=True, convert_css=True)), encoding="utf-8")
+    files = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.pdf"]
+    picture.savefig(files[0], metadata={"Software": None})
+    picture.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    plt.close(picture)
     return files
-
-
-def _from_html(latex: str) -> str:
-    """LaTeX of a table whose cells were escaped for html: html's escapes become LaTeX's."""
-    whole = html.unescape(latex.replace("&amp;", r"\&"))
-    return re.sub(r"(?<!\\)[%_#]", r"\\\g<0>", whole)

@@ -52,6 +52,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def top_files(folder: Path) -> list[str]:
+    """Names and bytes of the files in a folder, not of those in its folders: which published files a run could have."""
+    return sorted(f"{path.name} {path.stat().st_size}" for path in Path(folder).glob("*.npy"))
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's content, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import UserError
-from .files import sha256
+from .files import cache_folder, sha256, top_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +124,7 @@ def save(
         "settings": plain(settings),
         "commit": commit(),
         "code": code(name),
+        "cached_files": top_files(cache_folder()),
         "versions": versions(),
         "machine": machine(device, dtype),
         "seconds": round(seconds, 3),
@@ -190,7 +191,11 @@ PLACES = ("output", "device")
 def matching(folder: Path, name: str, settings) -> Record | None:
     """The record in a folder, where the same code made it with the same settings; None where there is none.
 
-    A file that the settings name must still have the hash that the record holds, if it holds one.
+    A file that the record names with a hash must still be there with that hash, and the cache must hold the same
+    published files.
+
+    Raises:
+        UserError: records are to be taken as they are, and this one is of another preset.
     """
     try:
         record = load(folder, name)
@@ -198,18 +203,25 @@ def matching(folder: Path, name: str, settings) -> Record | None:
         return None
     wanted, there = plain(settings), record.about["settings"]
     if os.environ.get(REUSE_VARIABLE) == AS_THEY_ARE:
-        return record if wanted["preset"] == there["preset"] else None
+        if wanted["preset"] != there["preset"]:
+            raise UserError(
+                f"{folder}/{name}.json is of the {there['preset']} preset, not {wanted['preset']}; set PRESET to it"
+            )
+        return record
     same = all(wanted.get(key) == there.get(key) for key in {*wanted, *there} - set(PLACES))
-    if not same or record.about.get("code") != code(name) or not all(map(_unchanged, record.about["data"])):
+    made_by = (record.about.get("code"), record.about.get("cached_files"))
+    if not same or made_by != (code(name), top_files(cache_folder())) or not all(map(_unchanged, record.about["data"])):
         return None
     return record
 
 
 def _unchanged(part: Mapping) -> bool:
+    """Whether an input that a record names by path and hash is there as it was; others cannot be told."""
     path, digest = part.get("path"), part.get("sha256")
-    if not isinstance(path, str) or not isinstance(digest, str) or not Path(path).is_file():
+    if not isinstance(path, str) or not isinstance(digest, str):
         return True
-    return sha256(Path(path)) == digest
+    places = [base / path for base in (REPOSITORY, cache_folder())]
+    return any(place.is_file() and sha256(place) == digest for place in places)
 
 
 @cache

@@ -30,7 +30,9 @@ CORPORA = ("scenes", "coco")
 
 def is_own(record: Record) -> bool:
     """Whether a record was made from your own data."""
-    values = [record.about["settings"].get(name) for name in OWN_DATA]
+    settings = record.about["settings"]
+    names = OWN_DATA if settings["preset"] == "paper" else (*OWN_DATA, "data")  # there, a local copy of the paper's
+    values = [settings.get(name) for name in names]
     return any(value and value not in CORPORA for value in values)
 
 
@@ -75,7 +77,7 @@ def verdict(part: Mapping) -> str:
 
 
 def _measured(number: published.Number, part: Mapping) -> dict[str, Any]:
-    notes = [OTHER_DATA] if part["agrees"] is None else []
+    notes = [OTHER_DATA] if part["agrees"] is None and not part.get("own") else []
     notes += [part["note"]] if part["note"] else []
     return _row(
         number,

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .. import cli, records
 from ..errors import UserError
 from ..files import replacing
-from .report import FOLDERS
+from .report import FOLDERS, find_records
 
 AT_A_TIME = 2
 SECONDS_PER_CELL = 3600
@@ -25,7 +25,21 @@ def execute_all(outputs: Path, root: Path = records.REPOSITORY, preset: str | No
     Records that are there are taken as they are.
     """
     due = [(path, Path(outputs) / path.parent.name / path.name) for path in _notebooks(root)]
-    return _in_pairs(due, records_of(outputs), preset)
+    return _in_pairs(due, records_of(outputs), preset or _preset(outputs))
+
+
+def _preset(outputs: Path) -> str | None:
+    """Preset of the records under ``outputs``; None where there are none.
+
+    Raises:
+        UserError: they are of several.
+    """
+    found = {record.about["settings"]["preset"] for _, record in find_records(outputs)}
+    if len(found) > 1:
+        raise UserError(
+            f"{outputs}: records of several presets ({', '.join(sorted(found))}); keep each in its own folder"
+        )
+    return found.pop() if found else None
 
 
 def records_of(outputs: Path) -> dict[str, str]:
@@ -33,9 +47,9 @@ def records_of(outputs: Path) -> dict[str, str]:
     return {cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()), records.REUSE_VARIABLE: records.AS_THEY_ARE}
 
 
-def refresh_committed(root: Path = records.REPOSITORY) -> list[Path]:
-    """Runs every notebook in place, so that it can be read without running it."""
-    return _in_pairs([(path, path) for path in _notebooks(root)], {})
+def refresh_committed(outputs: Path, root: Path = records.REPOSITORY) -> list[Path]:
+    """Runs every notebook in place on the records under ``outputs``, so that it can be read without running it."""
+    return _in_pairs([(path, path) for path in _notebooks(root)], records_of(outputs))
 
 
 def execute(

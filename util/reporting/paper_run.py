@@ -131,9 +131,14 @@ def _call(ready: plan.Ready, log: IO[str], lock: int) -> tuple[str, int]:
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment,
         pass_fds=(lock,),
     ) as process:  # fmt: skip
-        for line in process.stdout:
-            _say(line.rstrip("\n"), log)
-            last = line.strip() or last
+        try:
+            for line in process.stdout:
+                _say(line.rstrip("\n"), log)
+                last = line.strip() or last
+        except KeyboardInterrupt:  # the lock is given back only when the script has ended
+            process.terminate()
+            process.wait()
+            raise
     return last.removeprefix("error: ")[:300], process.returncode
 
 

@@ -66,6 +66,10 @@ def _copy(record: records.Record, target: Path) -> list[str]:
     files = [f"{record.name}.json", *record.about["tables"], *drawn]
     for file in files:
         shutil.copyfile(record.folder / file, target / file)
+    longer = tuple(path.stem for path in target.glob(f"{record.name}_*.json"))  # records of their own
+    for path in target.glob(f"{record.name}[._]*"):  # what the record no longer names
+        if path.name not in files and not (longer and path.stem.startswith(longer)):
+            path.unlink()
     return files
 
 
@@ -93,6 +97,9 @@ def _check_settings(record: records.Record, committed: Path) -> None:
     free = {"output", "coco", "data", "device"}
     shared = [name for name in before if name in now and name not in free]
     other = differences({name: before[name] for name in shared}, {name: now[name] for name in shared})
+    more = len(record.about["left_out"]) - len(json.loads(committed.read_text())["left_out"])
+    if more > 0:
+        raise UserError(f"{record.folder}: {record.name} left out more than {committed}; bring its data, run it again")
     if other:
         raise UserError(
             f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "

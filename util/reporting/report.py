@@ -91,8 +91,8 @@ def _figures(record: records.Record) -> list[Mapping]:
     found = []
     for stem, caption in record.about["captions"].items():
         picture, fragment = (record.folder / f"{stem}{suffix}" for suffix in (".png", ".html"))
-        if picture.is_file():
-            found.append({"caption": caption, "picture": base64.b64encode(picture.read_bytes()).decode()})
-        elif fragment.is_file():
+        if fragment.is_file():
             found.append({"caption": caption, "fragment": fragment.read_text(encoding="utf-8")})
+        elif picture.is_file():
+            found.append({"caption": caption, "picture": base64.b64encode(picture.read_bytes()).decode()})
     return found
