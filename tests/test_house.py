@@ -9,7 +9,7 @@ import pytest
 
 from scripts import REPOSITORY as ROOT
 
-LINES = {"util": 15_700, "rest": 10_600, "tests": 17_300}
+LINES = {"util": 13_850, "rest": 9_550, "tests": 17_250}
 """Most lines of Python: of the package, of all else outside tests, of the tests."""
 MOST_ENTRIES = 24
 MOST_FUNCTION_LINES = 62
