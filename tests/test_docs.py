@@ -125,7 +125,10 @@ def test_the_lock_names_exact_versions_and_no_addresses():
     assert not any("://" in line or line.startswith("-") for line in lines)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("[FT]*_*/*.ipynb")), ids=lambda path: path.name)
+NOTEBOOKS = [ROOT / name for name in re.findall(r"\((\S+\.ipynb)\)", (ROOT / "README.md").read_text())]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_committed_notebooks_are_executed_short_and_small(path):
     import nbformat
 

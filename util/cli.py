@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -149,6 +149,7 @@ def publish_run(
     """
     from . import figures, files, records
 
+    settings = _absolute(settings)
     if reuse and (kept := records.matching(settings.output, name, settings)):
         say(f"[{name}] the record that is there is used: {settings.output}/{name}.json")
         return kept
@@ -179,13 +180,29 @@ def publish_run(
             found.also(folder)
         written = {path.name for path in folder.iterdir()}
         kinds = ", ".join(sorted({Path(file).suffix for file in written}))
-    for suffix in draw:  # a picture of an older run would stand beside newer numbers
-        for stale in {f"{name}{suffix}{kind}" for kind in (".png", ".pdf", ".html")} - written:
-            (settings.output / stale).unlink(missing_ok=True)
+    _remove_stale(settings.output, {f"{name}{suffix}" for suffix in draw}, written)
     for line in found.said:
         say(f"[{name}] {line}")
     say(f"[{name}] wrote {settings.output}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
+
+
+def _remove_stale(folder: Path, stems: set[str], written: set[str]) -> None:
+    """Removes pictures of an older run, which would stand beside newer numbers."""
+    for file in {f"{stem}{kind}" for stem in stems for kind in (".png", ".pdf", ".html")} - written:
+        (folder / file).unlink(missing_ok=True)
+
+
+def _absolute(settings: Settings) -> Settings:
+    """Settings whose paths mean the same in every working directory, as a record must hold them."""
+    found = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    paths = {name: value.absolute() for name, value in found.items() if isinstance(value, Path)}
+    many = {
+        name: tuple(part.absolute() for part in value)
+        for name, value in found.items()
+        if isinstance(value, tuple) and value and all(isinstance(part, Path) for part in value)
+    }
+    return replace(settings, **paths, **many)
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:

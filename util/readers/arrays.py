@@ -55,6 +55,8 @@ def read(path: Path, first: str) -> tuple[dict, dict]:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes its parser raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if suffix == ".npy" and path.open("rb").read(6) != b"\x93NUMPY":
+            reason = "it is no .npy file, whatever its name says"
         raise UserError(f"{path}: not readable as {suffix} ({reason}); is it damaged or pickled?") from error
 
 
