@@ -151,7 +151,7 @@ def publish_run(
 
     settings = _absolute(settings)
     if reuse and (kept := records.matching(settings.output, name, settings)):
-        say(f"[{name}] the record that is there is used: {settings.output}/{name}.json")
+        say(f"[{name}] the record that is there is used: {records.plain(settings.output)}/{name}.json")
         return kept
     start, device = time.perf_counter(), resolve_device(settings.device)
     found = measure(settings, device)
@@ -183,7 +183,7 @@ def publish_run(
     _remove_stale(settings.output, {f"{name}{suffix}" for suffix in draw}, written)
     for line in found.said:
         say(f"[{name}] {line}")
-    say(f"[{name}] wrote {settings.output}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
+    say(f"[{name}] wrote {records.plain(settings.output)}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
 
 
