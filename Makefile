@@ -50,7 +50,7 @@ small-clip: env ## train the embedded model again (about 6 to 10 minutes on 2 co
 
 test: env ## run all tests (offline)
 	@echo "[test] the whole suite, offline, a process for each core"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: env ## check style
 	@$(BIN)/ruff check .

@@ -49,9 +49,3 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def pytest_collection_modifyitems(items):
-    """Files with the longest tests come first, so that no process ends with one alone."""
-    long = ("notebook", "small_clip", "training", "systems", "denigration")
-    items.sort(key=lambda item: not any(word in item.path.name for word in long))
