@@ -29,7 +29,7 @@ LAYERS = (
     ("encoders",),
     ("extraction", "extraction_parts"),
     ("zero_shot", "fairness"),
-    ("reporting", "explorer"),
+    ("reporting",),
     ("commands",),
 )
 """The floors of util, from the ground up. A module imports from its own floor and those below."""
