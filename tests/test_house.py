@@ -52,40 +52,31 @@ def dotted(path):
 NAMES = {dotted(path): path for path in PACKAGE}
 
 
-def imported(path):
-    """Modules of util that a file imports, inside functions too."""
+def relative(node, path):
+    """Modules that one relative import names, or the package that it takes names from."""
     package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
+    above = package[: len(package) - node.level + 1] if node.level else []
+    base = ".".join([*above, *filter(None, [node.module])])
+    return {name if (name := f"{base}.{alias.name}") in NAMES else base for alias in node.names}
+
+
+def imported(path):
+    """Modules of util that a file imports, inside functions too, and those that it loads on demand."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            found |= {name if (name := f"{base}.{alias.name}") in NAMES else base for alias in node.names}
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "attributes":  # modules that load on demand
-            found |= {".".join([*package, part.value.value]) for part in node.keywords}
-    return {name for name in found if name in NAMES} - {dotted(path)}
+            found |= relative(node, path)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "attributes":
+            found |= {f"{dotted(path)}.{part.value.value}" for part in node.keywords}
+    return found & set(NAMES) - {dotted(path)}
 
 
 def at_import(path):
     """Modules of util that a file imports when it is itself imported."""
-    tree = ast.parse(path.read_text())
-    inside = {
-        child
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.If)
-        for child in ast.walk(node)
-        if isinstance(child, ast.Import | ast.ImportFrom)
-    }
-    tree.body = [node for node in tree.body if node not in inside and not isinstance(node, ast.If)]
-    package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
-    found = set()
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
-            found |= {name if (name := f"{base}.{alias.name}") in NAMES else base for alias in node.names}
-    return found & set(NAMES) - {dotted(path)}
+    nodes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom) and node.level]
+    return set().union(*(relative(node, path) for node in nodes)) & set(NAMES) - {dotted(path)}
 
 
 def room(name):
