@@ -61,7 +61,6 @@ format: env ## mend style
 	@$(BIN)/ruff format .
 
 bench: env ## measure speed and memory against the released procedures
-	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/cone.py
 	@$(BIN)/python benchmarks/gap.py

@@ -1,12 +1,12 @@
-"""The frame of all benchmarks: inputs, medians, ratios, memory of a fresh process, and the record of a run.
+"""The frame of all benchmarks: command line, inputs, medians, ratios, memory of a fresh process, and the record.
 
-Times are medians of several runs after one that compiles. Memory is the growth of the resident set of a fresh process
-at its peak, as Linux counts it. Results go to outputs/benchmarks/.
+Times are medians of several runs after one that compiles. Memory is what a fresh process grows by at its peak, without
+files that it maps, as Linux counts it. Results go to outputs/benchmarks/.
 """
 
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,83 +21,98 @@ SHIFTS, LOGIT_SCALES = np.arange(-5, 5, 0.25), (100, 50, 30, 20, 10, 1)
 TEMPERATURES = tuple(1 / k for k in LOGIT_SCALES)
 WIDTH = 512
 
+_kept: list[Callable] = []
+"""Work that a fresh process is to do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(cli.Common):
     output: Path = cli.OUTPUTS / "benchmarks"
-    repeats: int = 5
-    """Runs of ours; the released procedures run once, or on single points, as each row says."""
+    runs: int = 5
+    """Runs of ours; the released procedures run once, or at single points, as each row says."""
+
+    def size(self, full: int, smoke: int) -> int:
+        """How much of something is measured."""
+        return smoke if self.preset == "smoke" else full
 
 
-def main(name: str, title: str, presets: Mapping, measure: Callable, doc: str) -> None:
+def main(name: str, title: str, measure: Callable, doc: str) -> None:
     """Runs ``measure(settings, device)``, which gives the tables by name, and records them."""
 
-    def measured(settings, device: str) -> cli.Measured:
+    def measured(settings: Settings, device: str) -> cli.Measured:
         tables = {what: pd.DataFrame(rows) for what, rows in measure(settings, device).items()}
         data = [{"data": "generated here", "seed": settings.seed}]
         return cli.Measured(tables=tables, data=data, dtype="float32 rows, float64 sums")
 
+    presets = {"embedded": Settings(), "paper": Settings(preset="paper"), "smoke": Settings(preset="smoke", runs=1)}
     cli.main(presets, lambda s: cli.publish_run(name, s, measured, {}, title=title, captions={}), doc)
 
 
-def pairs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """n matched pairs of float32 unit rows with a gap of about 0.8."""
     rng = np.random.default_rng(seed)
-    shared, offset = rng.normal(size=(n, d)), rng.normal(size=d)
-    x, y = (shared + 0.7 * rng.normal(size=(n, d)) + side * 0.65 * offset for side in (1, -1))
+    shared, offset = rng.normal(size=(n, WIDTH)), rng.normal(size=WIDTH)
+    x, y = (shared + 0.7 * rng.normal(size=(n, WIDTH)) + side * 0.65 * offset for side in (1, -1))
     return unit_rows(x.astype(np.float32)), unit_rows(y.astype(np.float32))
 
 
-def seconds(work: Callable, repeats: int) -> list[float]:
+def seconds(work: Callable, runs: int = 1) -> list[float]:
     """Seconds of several runs."""
     times = []
-    for _ in range(repeats):
+    for _ in range(runs):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
     return times
 
 
-def row(what: str, wanted: float, ours: Sequence[float], theirs: Sequence[float], times: int = 1) -> dict:
-    """One comparison, said and recorded; ``times`` is how often the released step that was timed would have run."""
+def compared(what: str, wanted: float, ours: Callable, theirs: Callable, runs: int, some=SHIFTS, atol=1e-4) -> dict:
+    """Ours at all shifts beside the released procedure at some, once; both must find the same there."""
+    found = []
+    took = seconds(lambda: found.append(theirs(some)))
+    np.testing.assert_allclose(ours(some), found[0], rtol=1e-3, atol=atol)
+    if len(some) < len(SHIFTS):
+        what += f" (released: {len(some)} shifts timed, times {len(SHIFTS)} / {len(some)})"
+    return row(what, wanted, seconds(lambda: ours(SHIFTS), runs), took, len(SHIFTS) / len(some))
+
+
+def row(what: str, wanted: float, ours: list[float], theirs: list[float], times: float = 1) -> dict:
+    """One comparison, said and recorded; ``times`` is how often what was timed of the released one would have run."""
     mine, released = float(np.median(ours)), float(np.median(theirs)) * times
     cli.say(f"{what}: {mine:.3f} s against {released:.2f} s: {released / mine:.1f} times")
-    return {
-        "what": what,
-        "ours_seconds": mine,
-        "ours_spread": max(ours) - min(ours),
-        "released_seconds": released,
-        "ratio": released / mine,
-        "wanted_ratio": wanted,
-    }
+    spread = max(ours) - min(ours)
+    values = {"ours_seconds": mine, "ours_spread": spread, "released_seconds": released, "ratio": released / mine}
+    return {"what": what, **values, "wanted_ratio": wanted}
 
 
 def fact(what: str, value: float, column: str = "value") -> dict:
     """One number, said and recorded."""
     cli.say(f"{what}: {value:.6g}")
-    return {"what": what, column: value}
+    return {"what": what, column: float(value)}
 
 
-def in_fresh_process(task: Callable, *arguments) -> tuple[float, float]:
-    """MB by which memory grows at its peak, beyond the results, and seconds.
-
-    ``task(*arguments)`` makes the inputs, does a small run, and gives back the work, which returns the bytes of its
-    results or None.
-    """
+def in_fresh_process(work: Callable, small: tuple, large: tuple) -> tuple[float, float]:
+    """MB by which memory grows at the peak of ``work(*large)``, and its seconds; ``work(*small)`` comes before."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_watched, task, arguments).result()
+        status = pool.submit(_prepare, work, small, large).result()
+        before = most = _megabytes(status)
+        took = pool.submit(_seconds)
+        while not took.done():
+            most = max(most, _megabytes(status))
+            time.sleep(0.002)
+        return most - before, took.result()
 
 
-def _watched(task: Callable, arguments: tuple) -> tuple[float, float]:
-    work = task(*arguments)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before, start = memory_kb("VmRSS"), time.perf_counter()
-    results = work() or 0
-    took = time.perf_counter() - start
-    return (memory_kb("VmHWM") - before) / 1024 - results / 2**20, took
+def _prepare(work: Callable, small: tuple, large: tuple) -> Path:
+    work(*small)
+    _kept.append(lambda: work(*large))
+    return Path("/proc/self/status").resolve()
 
 
-def memory_kb(line: str) -> int:
-    """Memory of this process as Linux counts it: VmRSS now, VmHWM at the peak, RssAnon without mapped files."""
-    status = Path("/proc/self/status").read_text().split()
-    return int(status[status.index(f"{line}:") + 1])
+def _seconds() -> float:
+    return seconds(_kept[0])[0]
+
+
+def _megabytes(status: Path) -> float:
+    words = status.read_text().split()
+    return int(words[words.index("RssAnon:") + 1]) / 1024

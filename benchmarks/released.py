@@ -1,7 +1,6 @@
-"""The procedures as the authors' notebooks run them, written plainly in our own words: what we are compared with.
+"""The procedures as the authors' notebooks run them, in our own words: what we are compared with.
 
-Each is the notebook's sequence of operations on the same inputs, with its Python loops, its lists and its data
-structures; nothing is slowed down, and nothing is improved.
+Each is the notebook's sequence of operations, with its loops, lists and data structures, neither slowed nor improved.
 """
 
 import matplotlib.pyplot as plt
@@ -55,10 +54,9 @@ def full_batch_loss(x, y, amount, logit_scale):
 
 
 def cosine_statistics(x):
-    """The full cosine matrix, its off-diagonal entries as a Python list, what the notebook prints of it, a histogram.
+    """The full cosine matrix, its off-diagonal entries as a list, what the notebook prints of it, seaborn's histogram.
 
-    It prints the smallest value and the mean of the list and pandas' description, and has seaborn make the histogram
-    from the data frame, its bars included; rendering the figure is not timed.
+    The bars are made, and the figure is not rendered.
     """
     x = x / np.linalg.norm(x, axis=-1, keepdims=True)
     matrix = x @ x.T
@@ -96,11 +94,8 @@ def encode_loop(tower, inputs, prepare, batch):
 
 def hit_at_k(ranking, labels, k):
     """Share of the rows of a ranking whose label is among its first k, counted row by row."""
-    hits = 0
-    for i in range(len(ranking)):
-        if labels[i] in ranking[i, :k]:
-            hits += 1
-    return hits / len(ranking)
+    hits = [labels[i] in ranking[i, :k] for i in range(len(ranking))]
+    return sum(hits) / len(ranking)
 
 
 def classification(x, y, labels, shifts, ks=(1, 5)):
