@@ -1,12 +1,8 @@
 """Pairs on a sphere whose modalities move apart, some of them mismatched, and the gap that lowers their loss.
 
 At position zero image j and text j are one point. Moved apart, every cosine c becomes a c + b, with the same a (the
-*contrast*) and b for all of them:
-
-    ``Meridians``  a = cos(position), b = 0;       ``Caps``  a = 1 - z^2, b = -z^2.
-
-A softmax does not see b. So pairs that lie apart have the loss of the same pairs without a gap at logit scale a/tau: a
-gap does what a higher temperature would do, and nothing else.
+*contrast*) and b for all of them. A softmax does not see b. So pairs that lie apart have the loss of the same pairs
+without a gap at logit scale a/tau: a gap does what a higher temperature would do, and nothing else.
 
 "Mismatched" is the paper's word: the text that belongs to an image is not the one that lies beside it.
 """
@@ -23,9 +19,6 @@ from scipy.special import logsumexp, softmax
 
 from util.errors import UserError
 
-RIGHT_ANGLE = 90.0
-"""Degrees; the polar angle of the equator, and the furthest that the texts may move from it."""
-
 MOST_FRACTION = 0.5
 """Largest fraction of mismatched pairs."""
 
@@ -33,98 +26,80 @@ TIE = 1e-12
 """Largest difference between mean cosines that is rounding."""
 
 
-class Moved(NamedTuple):
-    """Both modalities at p positions, unit rows: images (p, n, d) and texts (p, n, d)."""
-
-    images: Float[np.ndarray, "p n d"]
-    texts: Float[np.ndarray, "p n d"]
-
-    def gap_distances(self) -> Float[np.ndarray, "p"]:
-        """Euclidean distance between the centroids at every position, in [0, 2]."""
-        return np.linalg.norm(self.images.mean(1) - self.texts.mean(1), axis=1)
-
-
 @dataclass(frozen=True)
-class Meridians:
-    """Images fixed on the equator of the sphere in three dimensions; the texts move together, each on its meridian.
-
-    Attributes:
-        azimuths: n >= 2 angles in degrees.
-
-    A position is the angle from the equator in degrees, in [-90, 90]. Text j has polar angle 90 + position, so it lies
-    north of the equator where the position is negative. At -90 and 90 all texts are one pole.
-
-    Paper: Figure 3 (e-g).
-    """
-
-    azimuths: Float[np.ndarray, "n"]
-
-    @property
-    def cosines(self) -> Float[np.ndarray, "n n"]:
-        """Cosines of the points, images in rows and texts in columns, at position zero."""
-        angles = np.radians(self.azimuths)
-        return np.cos(angles[:, None] - angles)
-
-    def move(self, positions) -> Moved:
-        """The pairs at p positions."""
-        theta = np.atleast_1d(np.asarray(positions, dtype=np.float64))
-        images = on_sphere(self.azimuths, RIGHT_ANGLE)
-        texts = on_sphere(self.azimuths, RIGHT_ANGLE + theta[:, None])
-        return Moved(np.broadcast_to(images, texts.shape), texts)
-
-    def position(self, contrast: float) -> float:
-        """The position >= 0 in degrees with this contrast in [0, 1]."""
-        return float(np.degrees(np.arccos(contrast)))
-
-
-@dataclass(frozen=True)
-class Caps:
-    """The same n points as images at height z and as texts at height -z: both modalities move, along a new dimension.
+class Pairs:
+    """n points, each an image and a text, which move apart along a new dimension and stay on the unit sphere.
 
     Attributes:
         points: (n, d - 1), n >= 2 unit rows.
-
-    A position is z, in [-1, 1]: image j is (sqrt(1 - z^2) p_j, z), text j is (sqrt(1 - z^2) p_j, -z). The gap is 2z
-    exactly, whatever the points and their matches. At -1 and 1 each modality is one point.
-
-    Paper: the nine-point simulation of the appendix, where the points lie on a circle and d = 3.
     """
 
     points: Float[np.ndarray, "n k"]
 
+    def heights(self, positions: Float[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
+        """Place of the images and of the texts along the new dimension, in [-1, 1]."""
+        raise NotImplementedError
+
     @property
     def cosines(self) -> Float[np.ndarray, "n n"]:
-        """Cosines of the points, images in rows and texts in columns, at position zero."""
+        """Cosines at position zero, images in rows and texts in columns."""
         return self.points @ self.points.T
 
-    def move(self, positions) -> Moved:
-        """The pairs at p positions."""
-        z = np.atleast_1d(np.asarray(positions, dtype=np.float64))[:, None, None]
-        flat = np.sqrt(1 - z**2) * self.points
-        height = np.broadcast_to(z, (*flat.shape[:2], 1))
-        return Moved(np.concatenate([flat, height], 2), np.concatenate([flat, -height], 2))
+    def move(self, positions) -> tuple[Float[np.ndarray, "p n d"], Float[np.ndarray, "p n d"]]:
+        """Unit rows of images and of texts at p positions."""
+        moved = []
+        for height in self.heights(np.atleast_1d(np.asarray(positions, dtype=np.float64))):
+            flat = np.sqrt(1 - height**2)[:, None, None] * self.points
+            last = np.broadcast_to(height[:, None, None], (*flat.shape[:2], 1))
+            moved.append(np.concatenate([flat, last], axis=2))
+        return tuple(moved)
 
-    def position(self, contrast: float) -> float:
+    def contrasts(self, positions) -> Float[np.ndarray, "p"]:
+        """The factor of all differences between cosines at p positions, in [0, 1]."""
+        images, texts = self.heights(np.asarray(positions, dtype=np.float64))
+        return np.sqrt(1 - images**2) * np.sqrt(1 - texts**2)
+
+    def gap_distances(self, positions) -> Float[np.ndarray, "p"]:
+        """Euclidean distance between the centroids at p positions, in [0, 2]."""
+        images, texts = self.move(positions)
+        return np.linalg.norm(images.mean(1) - texts.mean(1), axis=1)
+
+
+class Meridians(Pairs):
+    """Images stay on the equator. The texts move together, each on its meridian.
+
+    A position is the angle of the texts in degrees, in [-90, 90], negative in the north. At both ends all texts are
+    one pole. Paper: Figure 3 (e-g), where d = 3.
+    """
+
+    def heights(self, positions):
+        texts = -np.sin(np.radians(positions))
+        return np.zeros_like(texts), texts
+
+    def position(self, contrast):
+        """The position >= 0 in degrees with this contrast in [0, 1]."""
+        return np.degrees(np.arccos(contrast))
+
+
+class Caps(Pairs):
+    """Images at height z and texts at height -z: a position is z, in [-1, 1].
+
+    The gap is 2z exactly, whatever the points and their matches. At both ends each modality is one point. Paper: the
+    nine points of the appendix, on a circle.
+    """
+
+    def heights(self, positions):
+        return positions, -positions
+
+    def position(self, contrast):
         """The position z >= 0 with this contrast in [0, 1]."""
-        return float(np.sqrt(1 - contrast))
-
-
-def on_sphere(azimuths, polar) -> Float[np.ndarray, "... 3"]:
-    """Points of the unit sphere from azimuth and polar angle in degrees (0: the north pole), broadcast together."""
-    u, v = np.broadcast_arrays(np.radians(azimuths), np.radians(polar))
-    return np.stack([np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)], axis=-1)
+        return np.sqrt(1 - contrast)
 
 
 def on_circle(azimuths) -> Float[np.ndarray, "n 2"]:
     """Points of the unit circle from azimuths in degrees."""
     angles = np.radians(azimuths)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def random_points(n: int, dim: int, generator: np.random.Generator) -> Float[np.ndarray, "n dim"]:
-    """n points, uniform on the unit sphere of R^dim."""
-    points = generator.normal(size=(n, dim))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 class Matches(NamedTuple):
@@ -145,16 +120,10 @@ class Matches(NamedTuple):
 
 
 def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Matches:
-    """Matches in which a fraction of n pairs is mismatched: the first round(fraction n) of an order, in a cycle.
+    """Matches of n pairs of which a fraction is mismatched: the first round(fraction n) of an order, in a cycle.
 
-    Args:
-        n: number of pairs, at least 2.
-        fraction: in [0, 0.5].
-        order: (n,) the pairs in the order in which they become mismatched, usually a random permutation. One order
-            for several fractions gives nested sets.
-
-    Returns:
-        a derangement of the chosen pairs: image ``order[k]`` belongs to text ``order[k + 1]``, the last to the first.
+    Image ``order[k]`` belongs to text ``order[k + 1]``, the last to the first. One order for several fractions gives
+    nested sets.
     """
     if not 0 <= fraction <= MOST_FRACTION:
         raise UserError(f"a mismatch fraction must be from 0 to {MOST_FRACTION}, not {fraction}")
@@ -169,35 +138,22 @@ def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Matches:
     return Matches.of(text_of)
 
 
-def losses(moved: Moved, temperatures: Sequence[float], matches: Sequence[Matches]) -> Float[np.ndarray, "m p t"]:
-    """The symmetric contrastive loss of n pairs as one batch, for every matching, position and temperature, exactly.
+def losses(
+    pairs: Pairs, positions, temperatures: Sequence[float], matches: Sequence[Matches]
+) -> Float[np.ndarray, "m p t"]:
+    """The symmetric contrastive loss of all pairs as one batch, in nats, for every matching, position and temperature.
 
-    Args:
-        moved: the pairs at p positions.
-        temperatures: t values of tau > 0.
-        matches: m matchings. The sums over the batch do not depend on them and are computed once.
-
-    Returns:
-        float64 losses (m, p, t) in nats, each equal to ``contrastive.contrastive_loss`` of the matched rows.
-
-    Paper: equation 1, Figure 3 (e-g).
+    Each is ``contrastive.contrastive_loss`` of the moved and matched rows. Paper: equation 1, Figure 3 (e-g).
     """
-    scales = 1 / np.asarray(temperatures, dtype=np.float64)
-    found = np.empty((len(matches), len(moved.images), len(scales)))
-    for position, (images, texts) in enumerate(zip(*moved, strict=True)):
-        cosines = images @ texts.T
-        sums = [sum(logsumexp(scale * cosines, axis).mean() for axis in (0, 1)) / 2 for scale in scales]
-        for k, each in enumerate(matches):
-            found[k, position] = sums - matched_cosine(cosines, each) * scales
-    return found
+    cosines = pairs.cosines
+    scales = pairs.contrasts(positions)[:, None] / np.asarray(temperatures, dtype=np.float64)
+    sums = [sum(logsumexp(scale * cosines, axis).mean() for axis in (0, 1)) / 2 for scale in scales.flat]
+    sums = np.reshape(sums, scales.shape)
+    return np.stack([sums - scales * matched_cosine(cosines, each) for each in matches])
 
 
 def best_logit_scale(cosines: Float[np.ndarray, "n n"], matches: Matches) -> float:
-    """The logit scale at which the symmetric loss of pairs with these cosines is lowest.
-
-    Args:
-        cosines: (n, n), images in rows and texts in columns, without a gap.
-        matches: the text that belongs to each image.
+    """The logit scale s at which the symmetric loss of pairs with these cosines, without a gap, is lowest.
 
     Returns:
         s in [0, inf]: infinite where every matched pair is the most similar one of its row and column, as without a

@@ -10,11 +10,10 @@ some temperature the loss of mismatched pairs is lowest with a gap; above it, or
     python Figure_3_Contrastive_Learning/simulation.py --temperatures 0.01 0.07 1 --seeds 10
 
 Nothing is downloaded. The paper preset has the released grids: 181 angles, 100 heights (which leave zero out). Expect,
-for the six pairs, the lowest loss at |gap| 1.18 at temperature 1/100, 1.02 at 1/50, 0.86 at 1/35 and 0 at 1/5 and 1;
-the critical temperature is 1/21. Matched right, it is at 0 everywhere.
+for the six pairs, the lowest loss at |gap| 1.18 at temperature 1/100, 1.02 at 1/50, 0.86 at 1/35 and 0 at 1/5 and 1.
+Their critical temperature is 1/21.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,17 +39,17 @@ CAPTIONS = {
     "neighbours swapped, in red; the loss against z with and without the swap. Rings mark the lowest loss. Dotted: the "
     "loss as released, where a slip gives both images the same text.",
     f"{NAME}_dial": "Random pairs with a fraction of them mismatched: mean over seeds, and a band from the lowest seed "
-    "to the highest. Left: loss against the signed gap at one temperature; rings mark the lowest. Middle: |gap| at the "
+    "to the highest. Left: loss against the signed gap at one temperature; rings mark the lowest. Right: |gap| at the "
     "lowest loss against the temperature, points where it was measured on the curves, lines from the critical "
-    "temperature. Right: the critical temperature, below which the lowest loss has a gap.",
+    "temperature, at which the gap is gone.",
 }
+DIAL_HEIGHTS = 41
+"""Heights z of the dial, from -1 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(cli.Common):
     output: Path = cli.OUTPUTS / "Figure_3_Contrastive_Learning"
-    angle_step: float = 1.0
-    """Degrees between the angles of the six pairs' texts, from 90 to -90 (the paper: 1)."""
     heights: int = 101
     """Heights z of the rings, from -1 to 1 (the paper: 100)."""
     pairs: int = 100
@@ -61,8 +60,6 @@ class Settings(cli.Common):
     """Fractions of mismatched pairs, from 0 to 0.5."""
     temperatures: tuple[float, ...] = tuple(1 / s for s in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200))
     """Values of tau for the dial; the paper's simulations keep theirs."""
-    positions: int = 41
-    """Heights z of the dial, from -1 to 1."""
     seeds: int = 5
     """Random sets of pairs: seed, seed + 1, ..."""
 
@@ -71,61 +68,41 @@ PRESETS = {
     "embedded": Settings(),
     "paper": Settings(preset="paper", heights=100),
     "smoke": Settings(
-        preset="smoke",
-        angle_step=10.0,
-        heights=21,
-        pairs=20,
-        mismatch=(0.0, 0.1, 0.5),
-        temperatures=(1.0, 0.1, 0.01),
-        positions=11,
+        preset="smoke", heights=21, pairs=20, mismatch=(0.0, 0.1, 0.5), temperatures=(1.0, 0.1, 0.01),
         seeds=2,
     ),
-}
+}  # fmt: skip
 
 
 def simulate(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every curve, and where each is lowest with a row for each seed; the dial's curves are means over its seeds."""
     paper = published.values()["figure_3"]
-    tables, minima = [], []
-    for cases, positions, section in (
-        (simulation_curves.sphere_cases(), simulation_curves.angles(settings.angle_step), "sphere_simulation"),
-        (simulation_curves.ring_cases(), simulation_curves.heights(settings.heights), "nine_point_simulation"),
-    ):
-        temperatures = [1 / scale for scale in paper[section]["logit_scales"]]
-        tables.append(simulation_curves.curves(cases, positions, temperatures))
-        minima.append(simulation_curves.lowest(cases, temperatures))
-    dials = []
-    for seed in tqdm(seeds(settings), desc=NAME, unit="seed", disable=None):
+    scales = [paper[section]["logit_scales"] for section in ("sphere_simulation", "nine_point_simulation")]
+    sphere, ring = ([1 / scale for scale in each] for each in scales)
+    parts = [
+        (simulation_curves.sphere_cases(), simulation_curves.ANGLES, sphere),
+        (simulation_curves.ring_cases(), simulation_curves.heights(settings.heights), ring),
+    ]
+    for seed in range(settings.seed, settings.seed + settings.seeds):
         cases = simulation_curves.dial_cases(settings.pairs, settings.dim, settings.mismatch, seed)
-        positions = simulation_curves.heights(settings.positions)
-        dials.append(simulation_curves.curves(cases, positions, settings.temperatures))
-        minima.append(simulation_curves.lowest(cases, settings.temperatures))
-    mean = dials[0].copy()
-    every = np.stack([dial["loss"] for dial in dials])
-    mean["loss"], mean["loss_low"], mean["loss_high"] = every.mean(0), every.min(0), every.max(0)
-    return pd.concat([*tables, mean], ignore_index=True), pd.concat(minima, ignore_index=True)
-
-
-def seeds(settings: Settings) -> range:
-    """One seed for each of the dial's random sets of pairs."""
-    return range(settings.seed, settings.seed + settings.seeds)
+        parts.append((cases, simulation_curves.heights(DIAL_HEIGHTS), settings.temperatures))
+    tables = [simulation_curves.curves(*part) for part in tqdm(parts, desc=NAME, disable=None)]
+    minima = [simulation_curves.lowest(cases, temperatures) for cases, _, temperatures in parts]
+    every = np.stack([dial["loss"] for dial in tables[2:]])
+    mean = tables[2].assign(loss=every.mean(0), loss_low=every.min(0), loss_high=every.max(0))
+    return pd.concat([*tables[:2], mean])[simulation_curves.COLUMNS], pd.concat(minima)
 
 
 def compare(found: pd.DataFrame) -> list[Comparison]:
     """The paper's claims, each computed from the exact minima."""
     rows = []
     for (simulation, swapped, fraction), part in found.groupby(simulation_curves.KEYS, sort=False):
-        key = f"mismatched_pairs.{simulation}.{'mismatched' if swapped else 'matched'}"
         order = part.sort_values("temperature")
-        low, high = order.iloc[0], order.iloc[-1]
-        if swapped:
-            ours = ", ".join(
-                f"|gap| {end.gap_at_minimum:.3f} at {figures.temperature_label(end.temperature)}" for end in (low, high)
-            )
-            agrees = low.gap_at_minimum > 0 and high.gap_at_minimum == 0
-        else:
-            ours = f"largest |gap| {part['gap_at_minimum'].max():.4f}"
-            agrees = part["gap_at_minimum"].max() == 0
+        coldest, hottest, largest = order.iloc[0], order.iloc[-1], part["gap_at_minimum"].max()
+        at = [f"|gap| {e.gap_at_minimum:.3f} at {figures.temperature_label(e.temperature)}" for e in (coldest, hottest)]
+        ours = ", ".join(at) if swapped else f"largest |gap| {largest:.4f}"
+        agrees = coldest.gap_at_minimum > 0 and hottest.gap_at_minimum == 0 if swapped else largest == 0
+        key = f"mismatched_pairs.{simulation}.{'mismatched' if swapped else 'matched'}"
         on = f"{simulation}, {fraction:.0%} of pairs mismatched"
         rows.append(published.compare(key, ours, on, bool(agrees), own=simulation != "dial"))
     return rows
@@ -135,15 +112,22 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     """The curves, their minima and the critical temperatures."""
     check(settings)
     table, minima = simulate(settings)
-    found = simulation_curves.summarise(table, minima)
-    edges = simulation_curves.critical(table, minima)
+    found, edges = simulation_curves.summarise(table, minima), simulation_curves.critical(minima)
     said = []
     for row in edges.itertuples():
         edge = f"below temperature {row.critical_temperature:.4f}" if row.critical_temperature else "at no temperature"
         said.append(f"{row.simulation}, {row.mismatch_fraction:.3g} mismatched: the loss is lowest with a gap {edge}")
+    paper = published.values()["figure_3"]
+    sphere, ring = paper["sphere_simulation"], paper["nine_point_simulation"]
+    drawn = f"{settings.pairs} points, uniform on the unit sphere of R^{settings.dim - 1}, random ones mismatched"
+    seeds = range(settings.seed, settings.seed + settings.seeds)
     return cli.Measured(
-        tables={"": table, "minima": found, "critical": edges, "points": simulation_curves.scene()},
-        data=sources(settings),
+        tables={"": table, "minima": found, "critical": edges},
+        data=[
+            {"name": "sphere", "data": sphere["note"], "where": sphere["where"]},
+            {"name": "ring", "data": ring["what"], "where": ring["where"]},
+            {"name": "dial", "data": drawn, "seeds": list(seeds)},
+        ],
         dtype="float64",
         comparisons=compare(found),
         said=said,
@@ -156,7 +140,7 @@ def check(settings: Settings) -> None:
         UserError: a count that is too small, a temperature of zero or below, a fraction outside [0, 0.5], or of one
             pair, or the same as another.
     """
-    for name, least in (("heights", 3), ("pairs", 2), ("dim", 3), ("positions", 3), ("seeds", 1)):
+    for name, least in (("heights", 3), ("pairs", 2), ("dim", 3), ("seeds", 1)):
         as_count(getattr(settings, name), f"--{name}", least)
     for name in ("temperatures", "mismatch"):
         values = as_numbers(getattr(settings, name), f"--{name}")
@@ -169,19 +153,6 @@ def check(settings: Settings) -> None:
     shares = {mismatched(settings.pairs, fraction, order).fraction for fraction in settings.mismatch}
     if len(shares) < len(settings.mismatch):
         raise UserError(f"--mismatch: two fractions are the same number of {settings.pairs} pairs; raise --pairs")
-
-
-def sources(settings: Settings) -> list[Mapping]:
-    """What the record holds in place of data sets."""
-    paper = published.values()["figure_3"]
-    sphere, ring = paper["sphere_simulation"], paper["nine_point_simulation"]
-    drawn = f"{settings.pairs} points, uniform on the unit sphere of R^{settings.dim - 1}"
-    dial = f"drawn: {drawn}; a fraction of the pairs, in random order, mismatched in one cycle"
-    return [
-        {"name": "sphere", "data": sphere["note"], "where": sphere["where"]},
-        {"name": "ring", "data": ring["what"], "where": ring["where"]},
-        {"name": "dial", "data": dial, "seeds": list(seeds(settings))},
-    ]
 
 
 def run(settings: Settings, reuse: bool = False) -> Record:

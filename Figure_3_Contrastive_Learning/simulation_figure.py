@@ -10,34 +10,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
+from simulation_curves import Case, ring_cases, sphere_cases
 from util import figures
 from util.records import Record
 
 CLIP_TEMPERATURE, DRAWN_TEMPERATURE = 1 / 100, 1 / 50
 """CLIP's after training; and the one, or the nearest to it, that the dial's curves are drawn at."""
+DRAWN_ANGLES, DRAWN_HEIGHT = np.arange(-30.0, 30.5, 5.0), 0.6
+"""Degrees: the part of the movement that panel e shows, as the released picture does; and the height of the rings'."""
 WRONG = "#C00000"
 """Mismatched pairs, red as in the paper."""
 
 
 def draw(record: Record) -> Figure:
     """Panels e to g, and the appendix' loss of the same pairs matched right."""
-    tables = {what: table.query("simulation == 'sphere'") for what, table in record.tables.items()}
-    table, edge = tables[""], tables["critical"].set_index("mismatched").loc[True, "critical_temperature"]
-    figure = plt.figure(figsize=(9.6, 2.8), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 2.9])
-    ax = left.add_subplot(projection="3d")
-    draw_pairs(ax, tables["points"], azimuth=30)
-    figures.panel_title(ax, "e", "two of six pairs mismatched")
+    table, found, edges = tables_of(record, "sphere")
+    edge = edges.set_index("mismatched").loc[True, "critical_temperature"]
+    figure, right = with_pairs(sphere_cases()[0], DRAWN_ANGLES, azimuth=30)
+    figures.panel_title(figure.axes[0], "e", "two of six pairs mismatched")
     axes = right.subplots(1, 3, sharey=True)
     wrong, low, limit = table["mismatched"], table["temperature"] < edge, f"1/{1 / edge:.0f}"
-    draw_curves(axes[0], table[wrong & low], tables["minima"])
-    draw_curves(axes[1], table[wrong & ~low], tables["minima"])
-    draw_curves(axes[2], table[~wrong], tables["minima"])
+    for ax, rows in zip(axes, (wrong & low, wrong & ~low, ~wrong), strict=True):
+        draw_curves(ax, table[rows], found)
+        ax.set(xlabel="angle of the texts (degrees)", xticks=[-90, -45, 0, 45, 90])
     figures.panel_title(axes[0], "f", f"mismatched, below {limit}")
     figures.panel_title(axes[1], "g", f"mismatched, above {limit}")
     axes[2].set_title("matched right (appendix)", loc="left")
-    for ax in axes:
-        ax.set(xlabel="angle of the texts (degrees)", xticks=[-90, -45, 0, 45, 90])
     axes[0].set_ylabel("contrastive loss (nats)")
     temperature_legend(right, axes[2])
     return figure
@@ -45,23 +43,33 @@ def draw(record: Record) -> Figure:
 
 def draw_ring(record: Record) -> Figure:
     """The appendix' nine pairs: where they lie, and the loss with and without swapped labels."""
-    tables = {what: table.query("simulation == 'ring'") for what, table in record.tables.items()}
-    table, points = tables[""], tables["points"]
-    figure = plt.figure(figsize=(9.6, 2.9), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 2.6])
-    ax = left.add_subplot(projection="3d")
-    draw_pairs(ax, points, azimuth=255)
-    ax.set_title(f"labels of two neighbours swapped, z = {points['position'].iloc[0]:g}", loc="left")
+    table, found, _ = tables_of(record, "ring")
+    figure, right = with_pairs(ring_cases()[0], [DRAWN_HEIGHT], azimuth=255)
+    figure.axes[0].set_title(f"labels of two neighbours swapped, z = {DRAWN_HEIGHT:g}", loc="left")
     axes = right.subplots(1, 2)
     for ax, swapped, title in zip(axes, (True, False), ("labels swapped", "not swapped"), strict=True):
-        draw_curves(ax, table[table["mismatched"] == swapped], tables["minima"])
-        loss_axis(ax, [0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2] if swapped else [0.003, 0.01, 0.03, 0.1, 0.3, 1])
+        draw_curves(ax, table[table["mismatched"] == swapped], found)
+        loss_axis(ax, [0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2])
         ax.set_xlabel("height z (|gap| = 2|z|)")
         ax.set_title(title, loc="left")
     axes[0].set_ylabel("contrastive loss (nats)")
     axes[1].plot([], [], color=figures.MUTED, lw=0.8, ls=":", label="as released")
     temperature_legend(right, axes[1])
     return figure
+
+
+def tables_of(record: Record, simulation: str) -> list[pd.DataFrame]:
+    """The curves, minima and critical temperatures of one simulation."""
+    tables = [record.tables[name] for name in ("", "minima", "critical")]
+    return [table[table["simulation"] == simulation] for table in tables]
+
+
+def with_pairs(case: Case, positions: Sequence[float], azimuth: float):
+    """A figure with the pairs of a case at its left, and the part that is left for curves."""
+    figure = plt.figure(figsize=(9.6, 2.9), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1, 2.8])
+    draw_pairs(left.add_subplot(projection="3d"), case, positions, azimuth)
+    return figure, right
 
 
 def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
@@ -93,34 +101,36 @@ def temperature_legend(figure, ax: Axes) -> None:
 
 
 def draw_dial(record: Record) -> Figure:
-    """Loss curves at one temperature, |gap| at the lowest loss, and the critical temperature, by mismatch fraction."""
-    names = ("", "minima", "critical")
-    table, found, edges = (record.tables[name].query("simulation == 'dial'") for name in names)
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.0), layout="constrained")
+    """Loss curves at one temperature, and |gap| at the lowest loss against temperature, by mismatch fraction."""
+    table, found, edges = tables_of(record, "dial")
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.2), layout="constrained")
     temperatures = found["temperature"].unique()
     shown = temperatures[np.abs(np.log(temperatures / DRAWN_TEMPERATURE)).argmin()]
     for fraction, colour in shades(edges["mismatch_fraction"]).items():
-        curve = table[(table["mismatch_fraction"] == fraction) & (table["temperature"] == shown)]
-        part = found[found["mismatch_fraction"] == fraction]
-        draw_dial_loss(axes[0], curve, part[part["temperature"] == shown].iloc[0], colour)
-        draw_dial_gap(axes[1], part, edges[edges["mismatch_fraction"] == fraction].iloc[0], colour)
+        curve, part, edge = (rows[rows["mismatch_fraction"] == fraction] for rows in (table, found, edges))
+        at_shown = part[part["temperature"] == shown].iloc[0]
+        draw_dial_loss(axes[0], curve[curve["temperature"] == shown], at_shown, colour)
+        draw_dial_gap(axes[1], part, edge.iloc[0], colour)
     loss_axis(axes[0], 10.0 ** np.arange(-9, 4))
     axes[0].set(xlabel="signed gap distance", ylabel="contrastive loss (nats)")
     axes[0].set_title(f"loss at temperature {figures.temperature_label(shown)}", loc="left")
-    axes[1].set(xlabel="temperature", ylabel="|gap| at the lowest loss")
+    axes[1].axvline(CLIP_TEMPERATURE, color=figures.TEXT, ls="--", lw=1)
+    axes[1].text(CLIP_TEMPERATURE * 1.05, 0.1, "CLIP's temperature", color=figures.TEXT, fontsize=7)
+    axes[1].set(xlabel="temperature", ylabel="|gap| at the lowest loss", xscale="log")
+    ticks = [1 / scale for scale in (1, 3, 10, 30, 100, 300, 1000) if 1 / scale >= min(temperatures) * 0.9]
+    axes[1].set_xticks(ticks, [figures.temperature_label(tick) for tick in ticks])
+    axes[1].xaxis.set_minor_locator(NullLocator())
     axes[1].set_title("the gap that the loss asks for", loc="left")
-    temperature_axis(axes[1].xaxis, temperatures)
-    draw_critical(axes[2], edges, temperatures)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=9)
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=9, title="pairs mismatched")
     return figure
 
 
 def draw_dial_loss(ax: Axes, curve: pd.DataFrame, best: pd.Series, colour) -> None:
     """Loss against the signed gap at one temperature and mismatch."""
-    fraction, gap = best["mismatch_fraction"], curve["signed_gap_distance"]
+    gap = curve["signed_gap_distance"]
     ax.fill_between(gap, curve["loss_low"], curve["loss_high"], color=colour, alpha=0.2, linewidth=0)
-    ax.plot(gap, curve["loss"], color=colour, label=f"{100 * fraction:.3g}%" + (" mismatched" if fraction == 0 else ""))
+    ax.plot(gap, curve["loss"], color=colour, label=f"{100 * best['mismatch_fraction']:.3g}%")
     ring(ax, best["gap_on_grid"], best["lowest_loss"], colour)
 
 
@@ -136,78 +146,36 @@ def draw_dial_gap(ax: Axes, part: pd.DataFrame, edge: pd.Series, colour) -> None
     ax.plot(part["temperature"], part["gap_on_grid"], "o", ms=3, color=colour)
 
 
-def draw_critical(ax: Axes, edges: pd.DataFrame, temperatures: Sequence[float]) -> None:
-    """The critical temperature against the mismatch, with what the loss asks for on either side of it."""
-    edges = edges[edges["critical_temperature"].between(0, np.inf, inclusive="neither")].sort_values(
-        "mismatch_fraction"
-    )
-    percent, middle = 100 * edges["mismatch_fraction"], edges["critical_temperature"]
-    ends = (middle - edges["critical_low"], edges["critical_high"] - middle)
-    ax.errorbar(percent, middle, yerr=ends, fmt="o-", ms=3, color=figures.INK, capsize=2, elinewidth=0.8)
-    ax.axhline(CLIP_TEMPERATURE, color=figures.TEXT, ls="--", lw=1)
-    for text, place, colour in (
-        ("CLIP's temperature", (0.97, 0.24), figures.TEXT),
-        ("lowest without a gap", (0.97, 0.92), figures.MUTED),
-        ("lowest with a gap", (0.97, 0.45), figures.MUTED),
-    ):
-        ax.text(*place, text, color=colour, ha="right", fontsize=7, transform=ax.transAxes)
-    ax.set(xlabel="pairs mismatched (%)", ylabel="critical temperature")
-    temperature_axis(ax.yaxis, [1.0, 1 / 300])
-    ax.set_ylim(1 / 300, 1.2)
-    ax.set_title("below it, a gap lowers the loss", loc="left")
-
-
 def loss_axis(ax: Axes, ticks: Sequence[float]) -> None:
     """A logarithmic axis of losses, with those ticks that lie within it."""
     low, high = ax.dataLim.intervaly
-    low = max(low, 1e-9 * high)
-    ax.set(yscale="log", ylim=(low / 1.3, high * 1.3))
-    inside = [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
+    low, high = max(low, 1e-9 * high) / 1.3, high * 1.3
+    ax.set(yscale="log", ylim=(low, high))
+    inside = [tick for tick in ticks if low <= tick <= high]
     ax.set_yticks(inside, [f"{tick:g}" for tick in inside])
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def temperature_axis(axis, temperatures: Sequence[float]) -> None:
-    """A logarithmic axis of temperatures, its ticks written as the paper writes them."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    ticks = [1 / scale for scale in (1, 3, 10, 30, 100, 300, 1000) if 1 / scale >= min(temperatures) * 0.9]
-    axis.set_ticks(ticks, [figures.temperature_label(tick) for tick in ticks])
-    axis.set_minor_locator(NullLocator())
-
-
-def draw_pairs(ax: Axes3D, points: pd.DataFrame, azimuth: float) -> None:
-    """The unit sphere with images, texts, the texts' paths, and a line from each image to the text that belongs to it.
-
-    Args:
-        ax: three-dimensional axes.
-        points: rows of ``simulation_points.csv`` of one simulation. The pairs stand at its first position; the texts'
-            paths lead through all positions, if there are several.
-        azimuth: where the viewer stands, in degrees.
-    """
+def draw_pairs(ax: Axes3D, case: Case, positions: Sequence[float], azimuth: float) -> None:
+    """The unit sphere with the pairs at the first position, joined as they belong, and the texts' paths through all."""
     draw_globe(ax, azimuth)
-    standing = points[points["position"] == points["position"].iloc[0]]
-    places = {name: part.set_index("point")[["x", "y", "z"]] for name, part in standing.groupby("modality")}
-    paths = points.query("modality == 'text'").groupby("point")
-    for _, path in paths if points["position"].nunique() > 1 else ():
-        x, y, z = path[["x", "y", "z"]].to_numpy().T
-        ax.plot(x, y, z, color=figures.TEXT, lw=0.8, alpha=0.55)
-        tip = [x[-1] - x[-2], y[-1] - y[-2], z[-1] - z[-2]]
-        ax.quiver(x[-2], y[-2], z[-2], *tip, color=figures.TEXT, arrow_length_ratio=1.0, lw=1.0)
-    for row in standing.query("modality == 'image'").itertuples():
-        ends = np.stack([places["image"].loc[row.point], places["text"].loc[row.belongs_to]])
-        wrong = row.point != row.belongs_to
-        ax.plot(*ends.T, color=WRONG if wrong else figures.INK, lw=1.3 if wrong else 0.8, alpha=1.0 if wrong else 0.5)
-    for (name, part), colour in zip(places.items(), (figures.NON_TEXT, figures.TEXT), strict=True):
-        ax.scatter(*part.to_numpy().T, s=20, color=colour, depthshade=False, label=f"{name}s", zorder=5)
+    images, texts = case.pairs.move(positions)
+    for path in texts.swapaxes(0, 1) if len(positions) > 1 else ():
+        ax.plot(*path.T, color=figures.TEXT, lw=0.8, alpha=0.55)
+        ax.quiver(*path[-2], *(path[-1] - path[-2]), color=figures.TEXT, arrow_length_ratio=1.0, lw=1.0)
+    for image, text in enumerate(case.matches.text_of):
+        style = {"color": figures.INK, "lw": 0.8, "alpha": 0.5} if image == text else {"color": WRONG, "lw": 1.3}
+        ax.plot(*np.stack([images[0, image], texts[0, text]], axis=1), **style)
+    for name, rows, colour in (("images", images[0], figures.NON_TEXT), ("texts", texts[0], figures.TEXT)):
+        ax.scatter(*rows.T, s=20, color=colour, depthshade=False, label=name, zorder=5)
     ax.legend(loc="lower center", ncols=2, handletextpad=0.1, bbox_to_anchor=(0.5, -0.02))
 
 
 def draw_globe(ax: Axes3D, azimuth: float) -> None:
     """A light wire of the unit sphere, seen from the side of the pairs."""
     u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
-    sphere = np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)
     ax.computed_zorder = False
-    ax.plot_wireframe(*sphere, color=figures.GRID, lw=0.5, zorder=0)
+    ax.plot_wireframe(np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color=figures.GRID, lw=0.5, zorder=0)
     around = np.linspace(0, 2 * np.pi, 100)
     ax.plot(np.cos(around), np.sin(around), 0, color=figures.MUTED, lw=0.6, zorder=1)
     ax.view_init(elev=16, azim=azimuth)

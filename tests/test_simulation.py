@@ -15,9 +15,8 @@ from util import published
 script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
 CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
 CONTRACT += ["mismatch_fraction"]
-STEMS = ("simulation", "simulation_ring", "simulation_dial")
-FILES = {f"{stem}.{end}" for stem in STEMS for end in ("png", "pdf")} | {"simulation.json", "simulation.csv"}
-FILES |= {f"simulation_{what}.csv" for what in ("minima", "critical", "points")}
+FILES = {f"simulation{stem}.{end}" for stem in ("", "_ring", "_dial") for end in ("png", "pdf")}
+FILES |= {"simulation.json", *(f"simulation{what}.csv" for what in ("", "_minima", "_critical"))}
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +32,22 @@ def small(output, **changes):
 def test_the_script_writes_tables_record_and_pictures(record):
     assert {path.name for path in record.folder.iterdir()} == FILES
     table = record.tables[""]
-    assert list(table.columns)[:9] == CONTRACT
-    assert list(table.columns)[9:] == ["loss_as_released", "loss_low", "loss_high"]
+    assert list(table.columns) == [*CONTRACT, "loss_as_released", "loss_low", "loss_high"]
     assert not table[CONTRACT].isna().any().any()
-    assert table.groupby("simulation").size().to_dict() == {
-        "sphere": 2 * 5 * 19,
-        "ring": 2 * 7 * 21,
-        "dial": 3 * 3 * 11,
-    }
+    rows = table.groupby("simulation").size().to_dict()
+    assert rows == {"sphere": 2 * 5 * 181, "ring": 2 * 7 * 21, "dial": 3 * 3 * 41}
 
 
 def test_the_sphere_is_the_published_set_up(record):
     paper = published.values()["figure_3"]["sphere_simulation"]
-    rows = record.tables["points"].query("simulation == 'sphere' and position == 0")
-    images, texts = (part.sort_values("point") for _, part in rows.groupby("modality"))
-    azimuth = lambda part: np.degrees(np.arctan2(part["y"], part["x"])).to_numpy()  # noqa: E731
+    case, right = simulation_curves.sphere_cases()
+    (images,), (texts,) = case.pairs.move(0)
+    azimuth = lambda rows: np.degrees(np.arctan2(rows[:, 1], rows[:, 0]))  # noqa: E731
     assert azimuth(images) == pytest.approx(paper["azimuth_degrees_images"], abs=1e-6)
-    assert azimuth(texts)[images["belongs_to"]] == pytest.approx(paper["azimuth_degrees_texts"], abs=1e-6)
-    sphere = record.tables[""].query("simulation == 'sphere' and mismatched")
-    assert sphere["n_pairs"].eq(6).all() and sphere["mismatch_fraction"].round(6).eq(0.333333).all()
+    assert azimuth(texts[case.matches.text_of]) == pytest.approx(paper["azimuth_degrees_texts"], abs=1e-6)
+    assert case.labels["mismatch_fraction"] == pytest.approx(1 / 3) and right.labels["mismatch_fraction"] == 0
+    sphere = record.tables[""].query("simulation == 'sphere'")
+    assert sphere["n_pairs"].eq(6).all() and sphere["dim"].eq(3).all()
     assert sorted(1 / sphere["temperature"].unique()) == pytest.approx(sorted(paper["logit_scales"]))
 
 
@@ -84,28 +80,28 @@ def test_the_ring_as_released_gives_two_images_one_text(record):
 
 def test_the_paper_s_minima():
     """From a search by the definition on a fine grid: the six pairs at |angle| 52.7, 64.9 and 77.8 degrees."""
-    cases, scales = simulation_curves.sphere_cases(), (1, 5, 35, 50, 100)
-    found = simulation_curves.lowest(cases, [1 / scale for scale in scales])
+    cases, temperatures = simulation_curves.sphere_cases(), [1, 1 / 5, 1 / 35, 1 / 50, 1 / 100]
+    found = simulation_curves.lowest(cases, temperatures)
     wrong = found.query("mismatched")
     assert wrong["position"].tolist() == pytest.approx([0, 0, 52.69, 64.89, 77.75], abs=0.01)
     assert found.query("not mismatched")["gap"].eq(0).all()
-    table = simulation_curves.curves(cases, simulation_curves.angles(0.1), [1 / scale for scale in scales])
-    for (swapped, tau), curve in table.groupby(["mismatched", "temperature"]):
-        exact = found[(found["mismatched"] == swapped) & (found["temperature"] == tau)]["gap"].item()
-        assert abs(simulation_curves.on_grid(curve)["signed_gap_distance"]) == pytest.approx(exact, abs=0.001)
+    fine = simulation_curves.curves(cases, np.linspace(-90, 90, 1801), temperatures)
+    both = found.set_index(simulation_curves.CURVE).join(simulation_curves.on_grid(fine))
+    assert both["gap_on_grid"].to_numpy() == pytest.approx(both["gap"].to_numpy(), abs=0.001)
 
 
 def test_the_exact_minima_agree_with_those_on_the_grid(record):
     found = record.tables["minima"]
-    steps = found["simulation"].map({"sphere": 0.18, "ring": 0.2, "dial": 0.4})
+    steps = found["simulation"].map({"sphere": 0.018, "ring": 0.2, "dial": 0.1})
     assert ((found["gap_at_minimum"] - found["gap_on_grid"]).abs() <= steps).all()
     assert (found["gap_low"] <= found["gap_at_minimum"] + 1e-9).all()
     assert (found["gap_at_minimum"] <= found["gap_high"] + 1e-9).all()
 
 
 def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(record):
-    edges = record.tables["critical"].set_index(["simulation", "mismatched"])
-    edges = edges.query("simulation != 'dial'")["critical_temperature"]
+    edges = record.tables["critical"].query("simulation != 'dial'").set_index(["simulation", "mismatched"])
+    assert edges["seeds"].eq(1).all()
+    edges = edges["critical_temperature"]
     assert edges["sphere", False] == 0 and edges["sphere", True] == pytest.approx(0.0471, abs=1e-4)
     assert edges["ring", False] == 0 and edges["ring", True] == pytest.approx(0.0408, abs=1e-4)
     for row in record.tables["minima"].query("simulation != 'dial'").itertuples():
@@ -113,10 +109,12 @@ def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(record):
 
 
 def test_of_two_equal_minima_and_of_a_flat_curve_the_smallest_gap_counts():
-    gaps = [-2.0, -1.0, 0.0, 1.0, 2.0]
-    pair = pd.DataFrame({"signed_gap_distance": gaps, "loss": [3.0, 1.0, 2.0, 1.0 - 1e-15, 3.0]})
-    assert abs(simulation_curves.on_grid(pair)["signed_gap_distance"]) == 1
-    assert simulation_curves.on_grid(pair.assign(loss=np.log(6)))["signed_gap_distance"] == 0
+    curve = pd.DataFrame(
+        {"signed_gap_distance": [-2.0, -1.0, 0.0, 1.0, 2.0], "loss": [3.0, 1.0, 2.0, 1.0 - 1e-15, 3.0]}
+    )
+    curve = curve.assign(simulation="s", mismatched=True, mismatch_fraction=0.5, temperature=1.0)
+    found = simulation_curves.on_grid(pd.concat([curve, curve.assign(temperature=2.0, loss=np.log(6))]))
+    assert found["gap_on_grid"].tolist() == [1, 0]
 
 
 def test_the_claims_are_computed(record):
@@ -140,6 +138,7 @@ def test_the_dial_s_band_holds_its_mean(record):
     dial = record.tables[""].query("simulation == 'dial'")
     assert (dial["loss_low"] <= dial["loss"] + 1e-9).all() and (dial["loss"] <= dial["loss_high"] + 1e-9).all()
     assert (dial["loss_low"] < dial["loss_high"]).any() and dial["loss_as_released"].isna().all()
+    assert record.tables["critical"].query("simulation == 'dial'")["seeds"].eq(2).all()
 
 
 def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
@@ -158,15 +157,13 @@ def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
         (["--temperatures", "0.1", "0.1"], "--temperatures has the same value twice"),
         (["--mismatch", "0.6"], "from 0 to 0.5, not 0.6"),
         (["--mismatch", "-0.1"], "from 0 to 0.5, not -0.1"),
-        (["--mismatch", "0.05"], "is 1 of 20 pairs, and a mismatch takes two"),
+        (["--mismatch", "nan"], "--mismatch"),
+        (["--mismatch", "0.05"], "is 1 of 20 pairs, and a mismatch takes two; choose 0, or at least 0.1"),
         (["--mismatch", "0.1", "0.11"], "two fractions are the same number of 20 pairs"),
         (["--pairs", "1"], "--pairs must be a whole number of at least 2"),
         (["--dim", "2"], "--dim must be a whole number of at least 3"),
         (["--heights", "2"], "--heights must be"),
-        (["--positions", "1"], "--positions must be"),
         (["--seeds", "0"], "--seeds must be"),
-        (["--angle-step", "0"], "--angle-step must be from 0.01 to 90 degrees and divide 90, not 0"),
-        (["--angle-step", "7"], "divide 90, not 7"),
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, words, said):
@@ -178,9 +175,8 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, wo
     assert not (tmp_path / "out").exists()
 
 
-def test_the_paper_preset_has_the_released_grids():
-    paper = script.PRESETS["paper"]
-    degrees, heights = simulation_curves.angles(paper.angle_step), simulation_curves.heights(paper.heights)
-    assert degrees.tolist() == list(range(90, -91, -1))
+def test_the_grids_are_the_released_ones():
+    assert simulation_curves.ANGLES.tolist() == list(range(90, -91, -1))
+    heights = simulation_curves.heights(script.PRESETS["paper"].heights)
     assert heights == pytest.approx(np.linspace(-1, 1, 100)) and 0 not in heights
     assert 0 in simulation_curves.heights(script.PRESETS["embedded"].heights)
