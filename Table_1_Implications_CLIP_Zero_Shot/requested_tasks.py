@@ -21,7 +21,7 @@ COCO = "mscoco"
 """Key of the declared task that is also the caption corpus."""
 NO_CORPUS = "the captions' gap vector"
 
-OF_DATA_SETS = ("data", "streaming", "coco")
+OF_DATA_SETS = ("data", "coco")
 """Options that only declared tasks read."""
 OF_EMBEDDING = ("tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SETS)
 """Options that say how to embed, and which data."""
@@ -158,7 +158,7 @@ def _embed(task: Task, pair: EncoderPair, cache: bool, settings: cli.Common) -> 
     if settings.class_names in task.alternatives:
         task = task.with_names(settings.class_names)
     folder = settings.coco if task.key == COCO and settings.coco else tasks.folder_of(task, settings.data)
-    data = tasks.load(task, folder, settings.n, settings.streaming, caption="all")
+    data = tasks.load(task, folder, settings.n)
     return embedded_tasks.of_declared(task, data, pair, cache)
 
 

@@ -53,8 +53,6 @@ class Settings(cli.Common):
     """Your own tasks in TOML, as util/data/tasks.toml has them."""
     data: Path | None = None
     """A folder with local copies of data sets, a folder for each task by its name; others come from the hub."""
-    streaming: bool = False
-    """Read data sets of the hub as a stream, without keeping them."""
     n: int | None = None
     """Take only n images of each task that is embedded here, and of MSCOCO where it is the caption corpus."""
     model: str = requested_tasks.SMALL_CLIP

@@ -99,13 +99,14 @@ def from_hub(
     """
     if padding not in HUB_FILES:
         raise UserError(f"FairFace has paddings {', '.join(HUB_FILES)}, not {padding!r}")
-    pattern, folder, revision = HUB_FILES[padding], path, None
-    if folder is None:
-        folder, revision = hub.snapshot("FairFace", HUB_DATASET, HUB_REVISION, pattern, BY_HAND)
-    files = sorted(folder.glob(pattern))
+    pattern = HUB_FILES[padding]
+    if path is None:
+        files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, pattern, BY_HAND)
+    else:
+        files, revision = sorted(path.glob(pattern)), None
     if not files:
-        raise UserError(f"{folder}: no files {pattern} there; {BY_HAND}")
-    rows = hub.rows_of(hub.read_parquet(files, "image", HUB_LABELS), "image", HUB_LABELS)
+        raise UserError(f"{path}: no files {pattern} there; {BY_HAND}")
+    rows = hub.read_parquet(files, "image", HUB_LABELS)
     rows = rows.take(range(len(rows))[:n])
     where = f"{path or HUB_DATASET}, {pattern}"
     labels = {name: _in_words(rows, name, f"{where}: {name}") for name in (HUB_LABELS if aged else AXES)}
@@ -118,9 +119,8 @@ def from_hub(
         "licence": LICENCE,
         "n": len(rows),
     }
-    openers = [picture(lambda cell=cell: hub.decode(cell())) for cell in rows.cells]
     ids = [f"validation, row {row}" for row in range(len(rows))]
-    return FaceImages(openers, ids, Faces.of(declared, **labels, where=where), about)
+    return FaceImages(rows.openers(), ids, Faces.of(declared, **labels, where=where), about)
 
 
 def _in_words(rows: hub.Rows, column: str, where: str) -> Sequence:

@@ -1,11 +1,12 @@
 """Photographs and captions stored as MSCOCO's archives and as the hub's parquet files are."""
 
-import io
 import json
 
-from PIL import Image
+import datasets
 
-COLOURS = {"000000000009.jpg": (250, 10, 10), "000000000003.jpg": (10, 250, 10), "000000000007.jpg": (10, 10, 250)}
+import picture_files
+
+COLOURS = {"000000000009.jpg": "red", "000000000003.jpg": "green", "000000000007.jpg": "blue"}
 CAPTIONS = {
     "000000000009.jpg": ["red, first", "red, second", "red, third"],
     "000000000003.jpg": ["green, only"],
@@ -13,10 +14,8 @@ CAPTIONS = {
 }
 
 
-def picture(name, size=16):
-    file = io.BytesIO()
-    Image.new("RGB", (size, size), COLOURS[name]).save(file, "jpeg", quality=95)
-    return file.getvalue()
+def picture(name, **options):
+    return picture_files.encoded(COLOURS[name], **{"size": (16, 16), "form": "jpeg", **options})
 
 
 def write_folder(folder, split="val2017"):
@@ -37,17 +36,13 @@ def write_folder(folder, split="val2017"):
 
 def write_parquet(folder, captions=CAPTIONS, columns=("question_id", "image", "answer"), damaged=()):
     """Two files of the hub's schema: a photograph's bytes, its file name, a list of captions."""
-    import datasets
-
-    folder.mkdir()
-    kinds = {"question_id": datasets.Value("string"), "image": datasets.Image(), "answer": [datasets.Value("string")]}
     for part, names in enumerate((list(captions)[:2], list(captions)[2:])):
         rows = {
             "question_id": names,
             "image": [{"bytes": picture(n)[: 300 if n in damaged else None], "path": n} for n in names],
             "answer": [captions[n] for n in names],
         }
-        features = datasets.Features({name: kinds[name] for name in columns})
-        table = datasets.Dataset.from_dict({name: rows[name] for name in columns}, features=features)
-        table.to_parquet(str(folder / f"val-0000{part}-of-00002.parquet"))
+        text = datasets.Value("string")
+        path = folder / "data" / f"val-0000{part}-of-00002.parquet"
+        picture_files.write_parquet(path, {name: rows[name] for name in columns}, question_id=text, answer=[text])
     return folder

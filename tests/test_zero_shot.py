@@ -243,7 +243,6 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
         (["--save-direction", "captions"], "--save-direction: it says what --save-shift FILE is to hold"),
         (["--tasks", "svhn", "--data", "/no/such/folder"], "--data /no/such/folder: no such folder"),
         (["--data", "/tmp"], "--data: no task of a data set is asked for"),
-        (["--tasks", "digit", "--streaming"], "--streaming: no task of a data set is asked for"),
         (["--class-names", "clip"], "no chosen task has class names 'clip'; they declare none"),
         (
             ["--tasks", "eurosat", "svhn", "--class-names", "clip"],

@@ -11,11 +11,11 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..errors import UserError
 from ..files import sha256
@@ -26,17 +26,12 @@ RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
 WORDS = {"image": "photographs", "video": "videos", "amino acid": "sequences"}
 """Words for the items of a modality, in messages."""
-
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """Ends of the names of picture files, in lower case; what else lies in a folder is not looked at."""
-
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """Errors of PIL for files that are not, or not whole, pictures."""
-
 DEEP_GREYS = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """PIL's modes of greyscale pictures with more than 8 bits."""
-
-
 ADDRESS = re.compile(r" object at 0x[0-9a-fA-F]+")
 """Places in memory that a message names: they differ from run to run, so they are no part of a record."""
 
@@ -66,25 +61,11 @@ class Captioned:
     item_of: Int[np.ndarray, "m"]
     source: Mapping
 
-    def __post_init__(self):
-        if self.modality not in get_args(Modality):
-            raise UserError(f"the modality must be one of {', '.join(get_args(Modality))}, not {self.modality!r}")
-        if len(self.openers) != len(self.ids) or len(self.captions) != len(self.item_of):
-            counts = f"{len(self.openers)} openers, {len(self.ids)} ids"
-            raise UserError(f"{counts}, {len(self.captions)} captions of {len(self.item_of)} items do not fit together")
-        if len(self.item_of) and not 0 <= min(self.item_of) <= max(self.item_of) < len(self.ids):
-            raise UserError(f"captions of items {min(self.item_of)} to {max(self.item_of)}, but only {len(self)} items")
-
     def __len__(self) -> int:
         return len(self.ids)
 
     def readable(self, skipped: dict[int, str]) -> "Readable":
-        """The items, one at a time; one that cannot be read is left out.
-
-        Args:
-            skipped: receives the row number of each item that was left out, and why. Complete only once all items
-                have been taken.
-        """
+        """The items, one at a time; ``skipped`` receives the row number of each that cannot be read, and why."""
         return Readable(self.openers, skipped)
 
     def without(self, skipped: Mapping[int, str]) -> "Captioned":
@@ -145,16 +126,15 @@ def assemble(
     if caption not in RULES:
         raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
     said = [[text for text in captions if text.strip()] for captions in texts]
-    empty = sum(map(len, texts)) - sum(map(len, said))
-    skipped = [f"{name}: no caption" for name, captions in zip(ids, said, strict=True) if not captions]
-    openers = [opener for opener, captions in zip(openers, said, strict=True) if captions]
-    ids = [name for name, captions in zip(ids, said, strict=True) if captions]
-    chosen = [captions[RULES[caption]] for captions in said if captions]
-    item_of = np.repeat(np.arange(len(ids)), [len(captions) for captions in chosen])
+    rows = [row for row, captions in enumerate(said) if captions]
+    chosen = [said[row][RULES[caption]] for row in rows]
     captions = [text for captions in chosen for text in captions]
-    counts = {"n": len(ids), "n_captions": len(captions), "caption_rule": caption, "skipped": skipped}
-    if empty:
+    skipped = [f"{ids[row]}: no caption" for row, captions in enumerate(said) if not captions]
+    counts = {"n": len(rows), "n_captions": len(captions), "caption_rule": caption, "skipped": skipped}
+    if empty := sum(map(len, texts)) - sum(map(len, said)):
         counts["empty_captions"] = empty
+    item_of = np.repeat(np.arange(len(rows)), [len(captions) for captions in chosen])
+    openers, ids = [openers[row] for row in rows], [ids[row] for row in rows]
     return Captioned(modality, openers, ids, captions, item_of, {**about, **counts})
 
 
@@ -163,8 +143,8 @@ def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
 
     Greyscale of 16 bits and more is scaled so that the darkest value becomes 0 and the brightest 255 (PIL would clip
     at 255). A radiograph keeps what it shows and loses its absolute level; a picture of one value becomes black.
-    Transparency is dropped. The opener decides whether EXIF data turn the picture: in your own folders they do, in data
-    sets as published (MSCOCO, parquet) they do not.
+    Transparency is dropped. A picture of a data set as published (MSCOCO, parquet) is shown as it is stored, whatever
+    its EXIF data say.
     """
 
     def opened() -> Image.Image:
@@ -175,6 +155,11 @@ def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
             raise Unreadable(one_line(error)) from error
 
     return opened
+
+
+def upright(path: Path) -> Callable[[], Image.Image]:
+    """An opener of one of your own photographs in RGB, turned upright where its EXIF data say so."""
+    return picture(lambda: ImageOps.exif_transpose(Image.open(path)))
 
 
 def content_digest(paths: Mapping[str, Path]) -> str:

@@ -13,14 +13,13 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import UserError
-from . import hub, labelled
+from . import hub
 from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, picture
 
 HUB_DATASET = "lmms-lab/COCO-Caption2017"
 HUB_REVISION = "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
 HUB_COLUMNS = ("image", "answer", "question_id")
 """Photograph, list of captions, file name of the photograph."""
-LOCAL_PARQUET = "MSCOCO, local parquet files"
 HUB_SPLITS = {"val2017": "val"}
 """Our name of a split and the hub's, whose files are data/<split>-*.parquet. Its "test" has no captions."""
 
@@ -87,44 +86,19 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
     return [row for row in images.values() if row[2]], hashlib.sha256(content).hexdigest()
 
 
-def from_hub(
-    split: str = "val2017", caption: CaptionRule = "first", n: int | None = None, path: str | Path | None = None
-) -> Captioned:
+def from_hub(split: str = "val2017", caption: CaptionRule = "first", n: int | None = None) -> Captioned:
     """The same from the hub's lmms-lab/COCO-Caption2017 at a pinned revision (val2017: two files, 0.8 GB).
 
     Only the files of the split are fetched, into the Hugging Face cache (HF_HOME); they are found there again
     without a network.
-
-    Args:
-        path: a folder of parquet files of the same columns, in place of the hub's. ``source["split_sha256"]`` is then
-            that of the names, captions and photographs taken, for there is no revision that names them.
     """
     if split not in HUB_SPLITS:
         raise UserError(f"{HUB_DATASET} has captions of {', '.join(HUB_SPLITS)}, not of {split!r}; use a COCO folder")
-    folder, revision = (Path(path), None) if path else _snapshot(HUB_SPLITS[split])
-    table = _read_parquet(folder, HUB_SPLITS[split])
-    table = table.select(range(min(len(table), checked_count(n) or len(table))))
-    ids, texts = list(table["question_id"]), [list(captions) for captions in table["answer"]]
-    about = {"dataset": HUB_DATASET, "revision": revision, "split": split}
-    if path:
-        content = (lambda row=row: hub.encoded(table[row]["image"], folder) for row in range(len(table)))
-        about |= {"dataset": LOCAL_PARQUET, "split_sha256": labelled.split_hash(ids, texts, content)}
-    beside = folder if path else None
-    openers = [picture(lambda row=row: hub.decode(table[row]["image"], beside)) for row in range(len(table))]
-    return assemble("image", openers, ids, texts, caption, about)
-
-
-def _snapshot(split: str) -> tuple[Path, str]:
-    """The folder of a split's files in the Hugging Face cache, and the revision it was resolved to."""
     otherwise = "use a local COCO folder, or copy the Hugging Face cache (HF_HOME) of a machine that has it"
-    pattern = f"data/{split}-*.parquet"
-    folder, revision = hub.snapshot("MSCOCO captions", HUB_DATASET, HUB_REVISION, pattern, otherwise)
-    return folder / "data", revision
-
-
-def _read_parquet(folder: Path, split: str):
-    """The rows of a split's parquet files, photographs undecoded."""
-    files = sorted(folder.glob(f"{split}-*.parquet"))
-    if not files:
-        raise UserError(f"{folder}: no files {split}-*.parquet there")
-    return hub.read_parquet(files, HUB_COLUMNS[0], HUB_COLUMNS[1:])
+    pattern = f"data/{HUB_SPLITS[split]}-*.parquet"
+    files, revision = hub.fetched("MSCOCO captions", HUB_DATASET, HUB_REVISION, pattern, otherwise)
+    image, answers, name = HUB_COLUMNS
+    rows = hub.read_parquet(files, image, (answers, name))
+    rows = rows.take(range(len(rows))[: checked_count(n)])
+    about = {"dataset": HUB_DATASET, "revision": revision, "split": split}
+    return assemble("image", rows.openers(), rows.columns[name], rows.columns[answers], caption, about)

@@ -7,10 +7,8 @@ the picture's own range (``util.corpora.captioned``). A picture is turned uprigh
 
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
 from . import tables
-from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, picture
+from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, upright
 
 
 def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
@@ -30,5 +28,5 @@ def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = Non
     tables.require(folder, names, Path.is_file, "pictures")
     about = {"dataset": f"pictures and {table}, local folder", "revision": f"sha256:{digest}"}
     about["files"] = content_digest({name: folder / name for name in names})
-    openers = [picture(lambda path=folder / name: ImageOps.exif_transpose(Image.open(path))) for name in names]
+    openers = [upright(folder / name) for name in names]
     return assemble("image", openers, names, [texts for _, texts in rows], caption, about)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +13,7 @@ from PIL import Image
 from ..errors import NoConnection, UserError
 from ..files import cache_folder, reachable
 from . import tables
+from .captioned import picture
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A full commit, which names one version for ever; anything else may move."""
@@ -47,35 +47,8 @@ def hub_or_cache() -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-@dataclass(frozen=True)
-class Rows:
-    """n rows of a table: the columns asked for, and pictures that are encoded still.
-
-    Attributes:
-        columns: name -> n values.
-        names: name -> the classes that the data set itself gives a column of numbers; only of such columns.
-        cells: n functions without arguments, each of which gives {"bytes": ..., "path": ...} of a picture.
-        total: how many rows the split has, where that is known.
-    """
-
-    columns: Mapping[str, Sequence]
-    names: Mapping[str, tuple[str, ...]]
-    cells: Sequence[Callable[[], Mapping]]
-    total: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def take(self, rows: Sequence[int]) -> "Rows":
-        """The rows of these numbers, in that order."""
-        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
-        return Rows(columns, self.names, [self.cells[row] for row in rows], self.total)
-
-
-def snapshot(
-    title: str, dataset: str, revision: str | None, patterns: str | Sequence[str], otherwise: str
-) -> tuple[Path, str]:
-    """The folder of some files of a data set in the Hugging Face cache, and the commit it was resolved to.
+def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherwise: str) -> tuple[list[Path], str]:
+    """Files of a data set in the Hugging Face cache, in the order of their names, and the commit that they are of.
 
     Only these files are fetched; they are found there again without a network.
 
@@ -83,7 +56,7 @@ def snapshot(
         title: a name of the data, for the error.
         dataset: its id on the hub.
         revision: commit or branch; None: the newest.
-        patterns: which files, for instance "data/test-*.parquet".
+        pattern: which files, for instance "data/test-*.parquet".
         otherwise: what to do instead, for the error.
 
     Raises:
@@ -93,20 +66,36 @@ def snapshot(
 
     try:
         with hub_or_cache():
-            folder = snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=patterns)
+            folder = Path(snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=pattern))
     except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
-        raise not_fetched(title, dataset, patterns, error, otherwise) from error
-    return Path(folder), Path(folder).name
+        raise not_fetched(title, dataset, pattern, error, otherwise) from error
+    if not (files := sorted(folder.glob(pattern))):
+        raise UserError(f"{title}: https://huggingface.co/datasets/{dataset} has no files {pattern}")
+    return files, folder.name
 
 
-def not_fetched(title: str, dataset: str, patterns: str | Sequence[str], error: Exception, otherwise: str) -> UserError:
+def loaded(title: str, dataset: str, config: str | None, revision: str | None, split: str, otherwise: str):
+    """A split of a data set as the hub's own rules find it, and its commit; arguments and errors as ``fetched``."""
+    import datasets
+
+    try:
+        with hub_or_cache():
+            options = {"name": config, "revision": revision, "cache_dir": str(cache_folder() / "datasets")}
+            builder = datasets.load_dataset_builder(dataset, **options)
+            builder.download_and_prepare()
+    except Exception as error:  # datasets, the hub's client and pyarrow each raise their own
+        raise not_fetched(title, dataset, split, error, otherwise) from error
+    if split not in builder.info.splits:
+        raise UserError(f"{title}: no split {split!r}; there are {', '.join(builder.info.splits)}")
+    commit = str(builder.hash or "")
+    return builder.as_dataset(split), commit if COMMIT.fullmatch(commit) else None
+
+
+def not_fetched(title: str, dataset: str, wanted: str, error: Exception, otherwise: str) -> UserError:
     """The error of data that could not be had from the hub, in one line; ``NoConnection`` where it is the network."""
-    wanted = patterns if isinstance(patterns, str) else ", ".join(patterns)
     kind = NoConnection if isinstance(error, ConnectionError) else UserError
-    about = f" ({wanted})" if wanted else ""
-    return kind(
-        f"{title}: https://huggingface.co/datasets/{dataset}{about} could not be fetched ({reason(error)}); {otherwise}"
-    )
+    where = f"https://huggingface.co/datasets/{dataset} ({wanted})"
+    return kind(f"{title}: {where} could not be fetched ({reason(error)}); {otherwise}")
 
 
 def reason(error: Exception) -> str:
@@ -114,73 +103,91 @@ def reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:LONGEST_REASON]
 
 
-def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]):
-    """Parquet files as one ``datasets.Dataset``, pictures undecoded.
+@dataclass(frozen=True)
+class Rows:
+    """n rows of a table: the columns asked for, and pictures that are encoded still.
+
+    Attributes:
+        columns: name -> n values.
+        names: name -> the classes that the data set itself gives a column of numbers; only of such columns.
+        cells: n functions without arguments, each of which gives {"bytes": ..., "path": ...} of a picture.
+    """
+
+    columns: Mapping[str, Sequence]
+    names: Mapping[str, tuple[str, ...]]
+    cells: Sequence[Callable[[], Mapping]]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def take(self, rows: Sequence[int]) -> "Rows":
+        """The rows of these numbers, in that order."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return Rows(columns, self.names, [self.cells[row] for row in rows])
+
+    def openers(self, folder: Path | None = None) -> list[Callable[[], Image.Image]]:
+        """Functions that open the pictures; ``folder`` holds those that the table names, as in ``encoded``.
+
+        No picture is turned by its EXIF data: a data set as published is shown to an encoder as it is stored.
+        """
+        return [picture(lambda cell=cell: Image.open(io.BytesIO(encoded(cell(), folder)))) for cell in self.cells]
+
+    def contents(self, folder: Path | None = None) -> Iterator[Callable[[], bytes]]:
+        """Functions that give the pictures' bytes as they are stored."""
+        return (lambda cell=cell: encoded(cell(), folder) for cell in self.cells)
+
+
+def joined(parts: Sequence[Rows], where: str) -> Rows:
+    """The rows of several tables one after the other; their classes must be numbered alike."""
+    names = parts[0].names
+    if any(part.names != names for part in parts):
+        raise UserError(f"{where}: its parts number their classes differently, so they are no one table")
+    columns = {name: [value for part in parts for value in part.columns[name]] for name in parts[0].columns}
+    return Rows(columns, names, [cell for part in parts for cell in part.cells])
+
+
+def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]) -> Rows:
+    """The rows of parquet files, at least one, in their order; columns as in ``rows_of``."""
+    import datasets
+
+    cache, parts = str(cache_folder() / "datasets"), []
+    for file in files:
+        try:
+            table = datasets.load_dataset("parquet", data_files={"rows": str(file)}, split="rows", cache_dir=cache)
+        except Exception as error:  # pyarrow, datasets and the file system each raise their own
+            raise UserError(f"{file}: not readable as parquet ({reason(error.__cause__ or error)})") from error
+        parts.append(rows_of(table, image, columns, str(file)))
+    return joined(parts, str(files[0].parent))
+
+
+def rows_of(table, image: str, columns: Sequence[str], where: str) -> Rows:
+    """The rows of a ``datasets.Dataset``, its pictures left encoded.
 
     Args:
-        files: at least one, in their order.
         image: the column of pictures: structs of bytes and path, bytes, or paths.
         columns: others that must be there; those of the table that are not named are left out.
+        where: how an error begins.
     """
     import datasets
 
-    names = [str(file) for file in files]
-    try:
-        table = datasets.load_dataset(
-            "parquet", data_files={"rows": names}, split="rows", cache_dir=str(cache_folder() / "datasets")
-        )
-    except Exception as error:  # pyarrow, datasets and the file system each raise their own
-        raise UserError(_unreadable(files, error)) from error
-    return undecoded(table, image, columns, str(Path(names[0]).parent))
-
-
-def _unreadable(files: Sequence[Path], error: Exception) -> str:
-    """Which of several files is damaged, and how: they are read one by one, a part at a time."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    for file in files:
-        try:
-            with ParquetFile(file) as opened:
-                for group in range(opened.num_row_groups):
-                    opened.read_row_group(group)
-        except (ArrowException, OSError, ValueError) as damage:
-            return f"{file}: not readable as parquet ({reason(damage)})"
-    others = f" and {len(files) - 1} more of its folder" if len(files) > 1 else ""
-    return f"{files[0]}{others}: not readable as one table, though each file is whole ({reason(error)})"
-
-
-def undecoded(table, image: str, columns: Sequence[str], where: str):
-    """A data set of ``datasets``, streamed or not, with these columns only and its pictures left encoded."""
-    import datasets
-
-    wanted, found = list(dict.fromkeys([image, *columns])), table.column_names or list(table.features or ())
-    if [column for column in wanted if column not in found]:
+    wanted, found = [image, *columns], table.column_names
+    if not set(wanted) <= set(found):
         raise UserError(f"{where}: expected columns {', '.join(wanted)}; found {', '.join(found)}")
     try:
-        return table.select_columns(wanted).cast_column(image, datasets.Image(decode=False))
+        pictures = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except Exception as error:  # pyarrow's and datasets' own
         raise UserError(f"{where}: column {image!r} holds no pictures ({reason(error)})") from error
-
-
-def rows_of(table, image: str, columns: Sequence[str], n: int | None = None) -> Rows:
-    """The rows of an ``undecoded`` data set; of a streamed one the first n, whose encoded pictures stay in memory."""
-    import datasets
-
     given = _of_file if table.info.builder_name == OF_FOLDERS else dict
-
-    names = {
-        column: tuple(feature.names)
-        for column, feature in (table.features or {}).items()
-        if isinstance(feature, datasets.ClassLabel)
-    }
-    if isinstance(table, datasets.IterableDataset):
-        read = list(islice(table, n))
-        values = {column: [row[column] for row in read] for column in columns}
-        return Rows(values, names, [lambda cell=row[image]: given(cell or {}) for row in read])
-    pictures = table.select_columns([image])
     cells = [lambda row=row: given(pictures[row][image] or {}) for row in range(len(table))]
-    return Rows({column: list(table[column]) for column in columns}, names, cells, len(table))
+    kinds = {column: table.features[column] for column in columns}
+    names = {column: tuple(kind.names) for column, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
+    return Rows({column: list(table[column]) for column in columns}, names, cells)
+
+
+def _of_file(cell: Mapping) -> Mapping:
+    """A cell with the bytes of the file that ``datasets`` itself has found."""
+    found = cell.get("path") and not cell.get("bytes")
+    return {**cell, "bytes": Path(cell["path"]).read_bytes()} if found else cell
 
 
 def encoded(cell: Mapping, folder: Path | None = None) -> bytes:
@@ -197,30 +204,14 @@ def encoded(cell: Mapping, folder: Path | None = None) -> bytes:
     """
     if not cell or not (cell["bytes"] or cell["path"]):
         raise ValueError("there is no picture in this row")
-    return cell["bytes"] or _beside(cell["path"], folder).read_bytes()
-
-
-def _beside(name: str, folder: Path | None) -> Path:
+    if cell["bytes"]:
+        return cell["bytes"]
     if folder is None:
         raise UserError(
-            f"a table names the file {name!r} in place of a picture, and no folder holds both; put the pictures into "
-            "the table, or both into a folder"
+            f"a table names the file {cell['path']!r} in place of a picture, and no folder holds both; put the "
+            "pictures into the table, or both into a folder"
         )
-    path = Path(folder) / tables.inside(name, "a picture that a table names")
+    path = Path(folder) / tables.inside(cell["path"], "a picture that a table names")
     if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "no such file", name)
-    return path
-
-
-def _of_file(cell: Mapping) -> Mapping:
-    """A cell with the bytes of the file that ``datasets`` itself has found."""
-    found = cell.get("path") and not cell.get("bytes")
-    return {**cell, "bytes": Path(cell["path"]).read_bytes()} if found else cell
-
-
-def decode(cell: Mapping, folder: Path | None = None) -> Image.Image:
-    """The picture of a cell, not yet read further than its header; errors as ``encoded`` and PIL's.
-
-    It is not turned by its EXIF data: a data set as published is shown to an encoder as it is stored.
-    """
-    return Image.open(io.BytesIO(encoded(cell, folder)))
+        raise FileNotFoundError(errno.ENOENT, "no such file", cell["path"])
+    return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Zero-shot tasks: small declared records, and their images from the hub, streamed or not, or from your own folder.
+"""Zero-shot tasks: small declared records, and their images from the hub or from your own folder.
 
 A TOML file has a table for each task, named by its key, with the fields of ``Task``; ``util/data/tasks.toml`` is the
 example. A folder of data holds parquet files with the declared columns, or a subfolder of pictures for each class
@@ -7,18 +7,15 @@ Pictures of class folders and beside captions.csv are turned upright where their
 they are stored, as published numbers were made.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
 from ..errors import UserError
-from ..files import cache_folder
 from . import coco, hub, labelled, tables
 from . import folder as pictures
-from .captioned import Captioned, CaptionRule, assemble
+from .captioned import Captioned, assemble, checked_count
 from .declared import Declared, Text, Texts, read_toml
 from .labelled import Classes, Labelled
 
@@ -42,7 +39,7 @@ class Task(Declared):
     metric: Literal["top-1", "ROC-AUC", "retrieval"]
     """ROC-AUC is of class 1 against class 0."""
     dataset: Text
-    """Id on the hub, or a folder laid out as one."""
+    """Id on the hub."""
     revision: Text = UNPINNED
     config: Text | None = None
     """The data set's own configuration; None for the only one."""
@@ -110,6 +107,12 @@ class Task(Declared):
         return None if self.revision == UNPINNED else self.revision
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table that are read beside the pictures."""
+        named = (self.caption_column, self.id_column) if self.is_retrieval else (self.label_column,)
+        return tuple(column for column in (*named, self.split_column) if column)
+
+    @property
     def classes(self) -> Classes:
         """The classes, for matching with what the data call them."""
         return Classes(self.class_names, self.own_names or self.class_names, self.spellings)
@@ -158,90 +161,63 @@ def folder_of(task: Task, data: str | Path | None) -> Path | None:
     return Path(data) / task.key if data is not None and (Path(data) / task.key).is_dir() else None
 
 
-def load(
-    task: Task,
-    path: str | Path | None = None,
-    n: int | None = None,
-    streaming: bool = False,
-    split: str | None = None,
-    caption: CaptionRule = "all",
-) -> Labelled | Captioned:
-    """The images of a task, with labels, or for retrieval with captions.
+def load(task: Task, path: str | Path | None = None, n: int | None = None) -> Labelled | Captioned:
+    """The images of a task, with labels, or for retrieval with all of their captions.
 
     Args:
         task: which images.
         path: your own folder; None for the hub.
-        n: take only so many: evenly spaced, the first where they are streamed or have captions.
-        streaming: read the hub's files over the network, keep the encoded images in memory and store nothing. Not for
-            retrieval.
-        split: another one than the task's; several are joined by "+".
-        caption: for retrieval: "all", "first" or "last" caption of an image.
+        n: take only so many: evenly spaced, of images with captions the first.
 
     Raises:
         NoConnection: the hub does not answer and its cache does not hold the files. Says what to fetch, from where, and
             where to put it.
     """
-    split, place = split or task.split, None if path is None else Path(path)
+    place = None if path is None else Path(path)
     if place is not None and not place.is_dir():
         raise UserError(f"{path}: no such folder; expected the data of {task.title} there")
-    if task.is_retrieval:
-        return _captioned(task, place, n, split, caption)
-    if place is not None and not labelled.parquet_files(place):
+    if task.is_retrieval and place is not None:
+        if (place / "annotations").is_dir():
+            return coco.from_folder(place, task.split, "all", n)
+        if any((place / name).is_file() for name in tables.CAPTION_TABLES):
+            return pictures.load(place, "all", n)
+    elif place is not None and not labelled.parquet_files(place):
         about = {"task": task.key, "dataset": f"{task.title}, local folder"}
-        return labelled.from_folder(place, split, task.classes, about, n)
-    rows, ids, facts = _rows(task, place, n, streaming, split, [task.label_column])
-    about = {"task": task.key, "label_column": task.label_column, **facts}
-    return labelled.from_rows(rows, ids, task.label_column, task.classes, about, _beside(task, place))
-
-
-def _captioned(task: Task, place: Path | None, n: int | None, split: str, caption: CaptionRule) -> Captioned:
-    if place is not None and (place / "annotations").is_dir():
-        return coco.from_folder(place, split, caption, n)
-    if place is not None and any((place / name).is_file() for name in tables.CAPTION_TABLES):
-        return pictures.load(place, caption, n)
-    columns = [column for column in (task.caption_column, task.id_column, task.split_column) if column]
-    rows, ids, facts = _rows(task, place, n, False, split, columns)
+        return labelled.from_folder(place, task.split, task.classes, about, n)
+    rows, ids, facts = _rows(task, place, n)
+    if not task.is_retrieval:
+        about = {"task": task.key, "label_column": task.label_column, **facts}
+        return labelled.from_rows(rows, ids, task.label_column, task.classes, about, place)
     texts = [[each] if isinstance(each, str) else list(each or ()) for each in rows.columns[task.caption_column]]
-    ids = [str(name) for name in rows.columns[task.id_column]] if task.id_column else ids
-    openers, content = labelled.opened(rows, _beside(task, place))
-    about = {"task": task.key, **facts, "split_sha256": labelled.split_hash(ids, texts, content)}
-    return assemble("image", openers, ids, texts, caption, about)
+    about = {"task": task.key, **facts, "split_sha256": labelled.split_hash(ids, texts, rows.contents(place))}
+    return assemble("image", rows.openers(place), ids, texts, "all", about)
 
 
-def _beside(task: Task, place: Path | None) -> Path | None:
-    """The folder whose files a table may name in place of pictures; None: those of the hub hold their pictures."""
-    folder = Path(task.dataset) if place is None else place
-    return folder if folder.is_dir() else None
-
-
-def _rows(
-    task: Task, place: Path | None, n: int | None, streaming: bool, split: str, columns: Sequence[str]
-) -> tuple[hub.Rows, list[str], dict]:
+def _rows(task: Task, place: Path | None, n: int | None) -> tuple[hub.Rows, list[str], dict]:
     """Rows of a table, a name for each, and where they come from."""
-    read, facts = [], {"dataset": task.dataset, "revision": task.revision, "config": task.config, "split": split}
+    facts = {"dataset": task.dataset, "revision": task.revision, "config": task.config, "split": task.split}
     if place is not None:
         facts |= {"dataset": f"{task.title}, local parquet files", "revision": None}
-    names = [split] if task.split_column else split.split("+")
-    for name in names:
-        table, revision = _table(task, place, streaming, name, columns)
-        with _told(task, name) if streaming and place is None else nullcontext():
-            rows = hub.rows_of(table, task.image_column, columns, n)
-        facts["revision"] = revision or facts["revision"]
-        read.append(_of_split(task, rows, name) if task.split_column else rows)
-    values = {column: [each for part in read for each in part.columns[column]] for column in read[0].columns}
-    rows = hub.Rows(values, read[0].names, [cell for part in read for cell in part.cells])
-    ids = [f"{name}/{number}" for name, part in zip(names, read, strict=True) for number in range(len(part))]
-    if not ids:
-        raise UserError(f"{task.title}: split {split!r} has no rows")
+    parts, ids = [], []
+    for name in [task.split] if task.split_column else task.split.split("+"):
+        rows, commit = _of_hub(task, name) if place is None else (_of_folder(task, place, name), None)
+        facts["revision"] = commit or facts["revision"]
+        parts.append(_of_split(task, rows) if task.split_column else rows)
+        ids += [f"{name}/{number}" for number in range(len(parts[-1]))]
+    rows = hub.joined(parts, task.title)
+    if not len(rows):
+        raise UserError(f"{task.title}: split {task.split!r} has no rows")
+    if task.id_column:
+        ids = [str(name) for name in rows.columns[task.id_column]]
     if n is None:
         return rows, ids, facts
-    facts["taken"] = "the first" if streaming or task.is_retrieval else f"of {len(rows)}, evenly spaced"
-    chosen = range(min(n, len(rows))) if streaming or task.is_retrieval else labelled.spread(len(rows), n)
+    facts["taken"] = "the first" if task.is_retrieval else f"of {len(rows)}, evenly spaced"
+    chosen = range(len(rows))[: checked_count(n)] if task.is_retrieval else labelled.spread(len(rows), n)
     return rows.take(chosen), [ids[row] for row in chosen], facts
 
 
-def _of_split(task: Task, rows: hub.Rows, split: str) -> hub.Rows:
-    values, wanted = rows.columns[task.split_column], split.split("+")
+def _of_split(task: Task, rows: hub.Rows) -> hub.Rows:
+    values, wanted = rows.columns[task.split_column], task.split.split("+")
     there = list(dict.fromkeys(values))
     if missing := [name for name in wanted if name not in there]:
         raise UserError(
@@ -250,55 +226,26 @@ def _of_split(task: Task, rows: hub.Rows, split: str) -> hub.Rows:
     return rows.take([row for row, value in enumerate(values) if value in wanted])
 
 
-def _table(task: Task, place: Path | None, streaming: bool, split: str, columns: Sequence[str]):
-    """An undecoded data set of one split, and the commit of the hub that it is of."""
-    pattern = task.files.get("all" if task.split_column else split)
-    if place is not None:
-        every = labelled.parquet_files(place)
-        files = every if task.split_column else labelled.parquet_of_split(place, split, pattern or split)
-        return hub.read_parquet(files, task.image_column, columns), None
-    if not task.files or streaming or Path(task.dataset).is_dir():
-        table, revision = _of_hub(task, streaming, split)
-        return hub.undecoded(table, task.image_column, columns, task.dataset), revision
-    if pattern is None:
-        raise UserError(f"{task.title}: no split {split!r}; there are {', '.join(task.files)}")
-    folder, revision = hub.snapshot(task.title, task.dataset, task.commit, pattern, _otherwise(task))
-    if not (files := sorted(folder.glob(pattern))):
-        raise UserError(f"{task.title}: https://huggingface.co/datasets/{task.dataset} has no files {pattern}")
-    return hub.read_parquet(files, task.image_column, columns), revision
+def _of_folder(task: Task, place: Path, split: str) -> hub.Rows:
+    if task.split_column:
+        files = labelled.parquet_files(place)
+    else:
+        files = labelled.parquet_of_split(place, split, task.files.get(split, split))
+    return hub.read_parquet(files, task.image_column, task.columns)
 
 
-def _of_hub(task: Task, streaming: bool, split: str):
-    """A split of a data set as the hub's own rules find it, and its commit."""
-    import datasets
-
-    options = {"name": task.config, "cache_dir": str(cache_folder() / "datasets")}
-    options |= {} if Path(task.dataset).is_dir() else {"revision": task.commit}
-    with _told(task, split):
-        builder = datasets.load_dataset_builder(task.dataset, **options)
-        there = list(builder.config.data_files or builder.info.splits or ())
-        if split in there:
-            found = str(builder.hash or "")
-            commit = found if hub.COMMIT.fullmatch(found) else None
-            if streaming:
-                return builder.as_streaming_dataset(split), commit
-            builder.download_and_prepare()
-            return builder.as_dataset(split), commit
-    raise UserError(f"{task.title}: no split {split!r}; there are {', '.join(map(str, there)) or 'none'}")
-
-
-@contextmanager
-def _told(task: Task, split: str) -> Iterator[None]:
-    try:
-        with hub.hub_or_cache():
-            yield
-    except Exception as error:  # datasets, the hub's client and pyarrow each raise their own
-        raise hub.not_fetched(task.title, task.dataset, split, error, _otherwise(task)) from error
-
-
-def _otherwise(task: Task) -> str:
+def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str | None]:
+    """The rows of a split, and the commit that they are of: of declared files, else as the hub's own rules find it."""
     size = f" ({task.megabytes} MB)" if task.megabytes else ""
-    return (
+    otherwise = (
         f"get its parquet files{size} where there is a network and put them into DIR/{task.key} (--data DIR), or copy "
         "the Hugging Face cache (HF_HOME) of a machine that has them"
     )
+    if not task.files:
+        table, commit = hub.loaded(task.title, task.dataset, task.config, task.commit, split, otherwise)
+        return hub.rows_of(table, task.image_column, task.columns, task.dataset), commit
+    pattern = task.files.get("all" if task.split_column else split)
+    if pattern is None:
+        raise UserError(f"{task.title}: no split {split!r}; there are {', '.join(task.files)}")
+    files, commit = hub.fetched(task.title, task.dataset, task.commit, pattern, otherwise)
+    return hub.read_parquet(files, task.image_column, task.columns), commit

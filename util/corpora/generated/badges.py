@@ -4,30 +4,15 @@ A badge stands for nothing and looks like nobody. Its group is the emblem on its
 The plate may have worn off in part or altogether, which leaves an emblem on the ground, much like the shape of a scene.
 Colours, ground, place and wear are drawn in the same way for every group, so whatever a trained model does worse on
 one group than on another comes from the group's frequency and from what its emblem looks like. Trap: the two go
-together, for the rarer groups' emblems are also nearer to the scenes' shapes; a model trained on equal numbers
-(``pictures.training_corpus(..., group_weights=np.ones(7))``) tells them apart.
+together, for the rarer groups' emblems are also nearer to the scenes' shapes.
 """
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...errors import UserError
+from . import drawing
 from .collection import Pictures, check_count, generator
-from .drawing import (
-    BACKGROUNDS,
-    COLOURS,
-    LEAST_GRAIN,
-    WEAR,
-    WORST_FADE,
-    WORST_GRAIN,
-    chunks,
-    column,
-    coverage,
-    grounds,
-    local_frame,
-    paint,
-    to_pixels,
-)
+from .drawing import BACKGROUNDS, COLOURS, WORST_FADE, column, coverage, paint
 
 GROUPS = ("cedar", "maple", "birch", "willow", "larch", "hazel", "linden")
 KINDS = ("round", "pointed")
@@ -82,8 +67,8 @@ def _arch(u, v):
     return np.where(v < 0, np.abs(np.hypot(u, v) - 0.65), legs) - 0.25
 
 
-EMBLEMS = (_arch, _chevron, _hexagon, _trefoil, _frame, _saltire, _sparkle)
-"""Signed distances of the groups' emblems, in units of the emblem's radius, in the order of ``GROUPS``."""
+EMBLEMS = dict(zip(GROUPS, (_arch, _chevron, _hexagon, _trefoil, _frame, _saltire, _sparkle), strict=True))
+"""Signed distances of the groups' emblems, in units of the emblem's radius."""
 
 EMBLEM_SCALE = 0.68
 """Radius of an emblem as a share of its plate's."""
@@ -98,8 +83,8 @@ def _pointed(u, v):
     return np.maximum(np.maximum(np.abs(u) - 0.87, -0.92 - v), below)
 
 
-PLATES = (_round, _pointed)
-"""Signed distances of the kinds' outlines, in the order of ``KINDS``."""
+PLATES = {"round": _round, "pointed": _pointed}
+"""Signed distances of the kinds' outlines."""
 
 
 def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GROUP_WEIGHTS) -> Pictures:
@@ -108,8 +93,8 @@ def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GRO
     Args:
         n: how many.
         seed: fixes every picture and caption.
-        group_weights: chances of the 7 groups, any positive scale (default: those of training); None: equal
-            numbers, picture i being of group i mod 7 and kind (i div 7) mod 2.
+        group_weights: chances of the 7 groups, any positive scale (default: those of training). None: equal numbers,
+            picture i being of group i mod 7 and kind (i div 7) mod 2.
 
     Returns:
         ``Pictures`` of kind "badge" with attributes "group" and "badge_kind".
@@ -119,37 +104,28 @@ def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GRO
     if group_weights is None:
         group, kind = number % len(GROUPS), number // len(GROUPS) % len(KINDS)
     else:
-        group = rng.choice(len(GROUPS), size=n, p=_shares(group_weights))
+        group = rng.choice(len(GROUPS), size=n, p=group_weights / np.sum(group_weights))
         kind = rng.integers(len(KINDS), size=n)
     form = rng.integers(len(CAPTION_FORMS), size=n)
     captions = [
         CAPTION_FORMS[f].format(group=GROUPS[g], kind=KINDS[k]) for f, g, k in zip(form, group, kind, strict=True)
     ]
-    images = np.empty((n, 32, 32, 3), np.uint8)
-    for part in chunks(n):
-        images[part] = _draw_chunk(group[part], kind[part], rng)
+    images = drawing.in_chunks(_draw_chunk, rng, group, kind)
     return Pictures(images, captions, np.full(n, "badge"), {"group": group, "badge_kind": kind})
-
-
-def _shares(weights) -> Float[np.ndarray, "7"]:
-    weights = np.asarray(weights, np.float64)
-    if weights.shape != (len(GROUPS),) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.sum():
-        raise UserError(f"group_weights must be {len(GROUPS)} numbers of at least 0, not all zero; got {weights}")
-    return weights / weights.sum()
 
 
 def _draw_chunk(group: Int[np.ndarray, "n"], kind: Int[np.ndarray, "n"], rng: np.random.Generator):
     n = len(group)
-    canvas = grounds(rng.integers(len(BACKGROUNDS), size=n), rng)
+    canvas = drawing.grounds(rng.integers(len(BACKGROUNDS), size=n), rng)
     centre = 16 + rng.uniform(-4, 4, (2, n)).astype(np.float32)
     radius = rng.uniform(8, 12, n)
-    u, v = local_frame(*centre, radius, rng.uniform(-0.15, 0.15, n))
+    u, v = drawing.local_frame(*centre, radius, rng.uniform(-0.15, 0.15, n))
     plate, emblem = np.empty((2, n, 32, 32), np.float32)
-    for index, outline in enumerate(PLATES):
+    for index, outline in enumerate(PLATES.values()):
         plate[kind == index] = outline(u[kind == index], v[kind == index])
-    for index, figure in enumerate(EMBLEMS):
+    for index, figure in enumerate(EMBLEMS.values()):
         emblem[group == index] = figure(*(part[group == index] / EMBLEM_SCALE for part in (u, v)))
-    wear = rng.beta(*WEAR, n)
+    wear = rng.beta(*drawing.WEAR, n)
     plate_left = column(np.clip(rng.uniform(*PLATE_LEFT, n), 0, 1) * (1 - WORST_FADE * wear))
     inside = coverage(plate + column(_RIM_WIDTH / radius), radius)
     field, charge = _two_colours(n, rng)
@@ -157,8 +133,7 @@ def _draw_chunk(group: Int[np.ndarray, "n"], kind: Int[np.ndarray, "n"], rng: np
     paint(canvas, coverage(plate, radius), np.repeat(_RIM, n, axis=0))
     paint(canvas, inside, field)
     canvas = ground + plate_left[..., None] * (canvas - ground)
-    paint(canvas, coverage(emblem, radius * EMBLEM_SCALE) * column(1 - WORST_FADE * wear), charge)
-    return to_pixels(canvas, LEAST_GRAIN + WORST_GRAIN * wear, rng)
+    return drawing.worn_pixels(canvas, coverage(emblem, radius * EMBLEM_SCALE), charge, wear, rng)
 
 
 def _two_colours(n: int, rng: np.random.Generator):

@@ -54,28 +54,25 @@ class Pictures:
 def join(parts: list[Pictures]) -> Pictures:
     """One corpus of several, in their order; attributes that a part lacks are ``NOT_APPLICABLE`` there."""
     names = dict.fromkeys(name for part in parts for name in part.attributes)
-
-    def column(name):
-        missing = [np.full(len(part), NOT_APPLICABLE) for part in parts]
-        return np.concatenate([part.attributes.get(name, blank) for part, blank in zip(parts, missing, strict=True)])
-
+    blanks = [np.full(len(part), NOT_APPLICABLE) for part in parts]
+    columns = {
+        name: [part.attributes.get(name, blank) for part, blank in zip(parts, blanks, strict=True)] for name in names
+    }
     return Pictures(
         np.concatenate([part.images for part in parts]),
         [caption for part in parts for caption in part.captions],
         np.concatenate([part.kind for part in parts]),
-        {name: column(name) for name in names},
+        {name: np.concatenate(values) for name, values in columns.items()},
     )
 
 
-def check_count(n, least: int = 0) -> int:
-    """``n`` as a whole number of pictures, at least ``least``."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
-        raise UserError(f"the number of pictures must be a whole number of at least {least}, not {n!r}")
+def check_count(n, what: str = "the number of pictures") -> int:
+    """``n`` as a whole number of at least 0."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise UserError(f"{what} must be a whole number of at least 0, not {n!r}")
     return int(n)
 
 
 def generator(purpose: int, seed: int) -> np.random.Generator:
     """A stream of its own for every (purpose, seed), so that no two corpora share a random number."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise UserError(f"seed must be a whole number of at least 0, not {seed!r}")
-    return np.random.default_rng([purpose, int(seed)])
+    return np.random.default_rng([purpose, check_count(seed, "seed")])

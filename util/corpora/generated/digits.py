@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from ...errors import UserError
 from .collection import Pictures, check_count, generator
-from .drawing import BACKGROUNDS, SIDE, chunks, column, grounds, paint, pixel_grid, to_pixels
+from .drawing import BACKGROUNDS, column, grounds, in_chunks, paint, pixel_grid, to_pixels
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "held_out")
@@ -60,9 +60,7 @@ def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
     scan = np.arange(len(ink)) if n is None else np.resize(rng.permutation(len(ink)), check_count(n))
     form = rng.integers(len(CAPTION_FORMS), size=len(scan))
     captions = [CAPTION_FORMS[f].format(digit=DIGIT_NAMES[d]) for f, d in zip(form, target[scan], strict=True)]
-    images = np.empty((len(scan), SIDE, SIDE, 3), np.uint8)
-    for part in chunks(len(scan)):
-        images[part] = _draw_chunk(ink[scan[part]], rng)
+    images = in_chunks(_draw_chunk, rng, ink[scan])
     return Pictures(images, captions, np.full(len(scan), "digit"), {"digit": target[scan], "scan": scan})
 
 

@@ -5,6 +5,8 @@ negative inside an outline; coverage is the share of a pixel that lies inside, w
 canvases are float32 in [0, 1] until ``to_pixels``.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.random import Generator
@@ -56,21 +58,13 @@ def column(values) -> Float[np.ndarray, "n 1 1"]:
     return np.asarray(values, np.float32)[:, None, None]
 
 
-def local_frame(centre_x, centre_y, radius, angle=None):
-    """Coordinates (n, 32, 32) in units of the radius around each centre, turned by ``angle`` radians (clockwise).
+def local_frame(centre_x, centre_y, radius, angle):
+    """Coordinates (u, v) of n pictures in units of the radius, each figure turned clockwise by ``angle`` radians.
 
-    Args:
-        centre_x, centre_y: float arrays (n,), pixels.
-        radius: float array (n,), pixels.
-        angle: float array (n,), radians; None: upright.
-
-    Returns:
-        (u, v), u to the right and v downwards of the turned figure.
+    u runs to the right of the turned figure, v downwards. All arguments are float arrays (n,).
     """
     x, y = pixel_grid()
     dx, dy = (x - column(centre_x)) / column(radius), (y - column(centre_y)) / column(radius)
-    if angle is None:
-        return dx, dy
     cosine, sine = column(np.cos(angle)), column(np.sin(angle))
     return cosine * dx + sine * dy, cosine * dy - sine * dx
 
@@ -134,6 +128,16 @@ def coverage(distance, radius) -> Float[np.ndarray, "n 32 32"]:
     return np.clip(0.5 - distance * column(radius), 0, 1)
 
 
+def shape_coverage(shape, centre: Float[np.ndarray, "n 2"], radius, angle) -> Float[np.ndarray, "n 32 32"]:
+    """Coverage of n shapes, ``shape`` (n,) being indices into ``OUTLINES``."""
+    share = np.empty((len(shape), SIDE, SIDE), np.float32)
+    for index, outline in enumerate(OUTLINES.values()):
+        mine = np.flatnonzero(shape == index)
+        frame = local_frame(centre[mine, 0], centre[mine, 1], radius[mine], angle[mine])
+        share[mine] = coverage(outline(*frame), radius[mine])
+    return share
+
+
 def paint(canvas: Float[np.ndarray, "n 32 32 3"], share: Float[np.ndarray, "n 32 32"], colour) -> None:
     """Lays a colour (n, 3) over a canvas *in place*, where and as much as ``share`` in [0, 1] says."""
     canvas += share[..., None] * (np.asarray(colour, np.float32)[:, None, None] - canvas)
@@ -167,13 +171,22 @@ def _checks(x, y, period=10.0):
     return np.clip(0.5 + 4 * across * down, 0, 1)
 
 
+def worn_pixels(canvas: Float[np.ndarray, "n 32 32 3"], share, colour, wear, rng: Generator):
+    """Paints a figure as faded as its wear (n,) in [0, 1], adds as much grain, and rounds to 0..255."""
+    paint(canvas, share * column(1 - WORST_FADE * wear), colour)
+    return to_pixels(canvas, LEAST_GRAIN + WORST_GRAIN * wear, rng)
+
+
 def to_pixels(canvas: Float[np.ndarray, "n 32 32 3"], noise, rng: Generator) -> UInt8[np.ndarray, "n 32 32 3"]:
     """Adds grain with standard deviation ``noise`` (n,), in units of full scale, and rounds to 0..255."""
     grain = rng.standard_normal(canvas.shape, dtype=np.float32) * column(noise)[..., None]
     return np.clip((canvas + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def chunks(n: int):
-    """Yields slices that cover range(n), at most ``CHUNK`` long, in order."""
-    for start in range(0, n, CHUNK):
-        yield slice(start, min(start + CHUNK, n))
+def in_chunks(draw: Callable, rng: Generator, *attributes) -> UInt8[np.ndarray, "n 32 32 3"]:
+    """Pictures of ``draw(*attributes, rng)``, ``CHUNK`` at a time: the order of random numbers depends on that."""
+    images = np.empty((len(attributes[0]), SIDE, SIDE, 3), np.uint8)
+    for start in range(0, len(images), CHUNK):
+        part = slice(start, start + CHUNK)
+        images[part] = draw(*(values[part] for values in attributes), rng)
+    return images

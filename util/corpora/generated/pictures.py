@@ -9,26 +9,25 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from ...errors import UserError
 from .badges import CAPTION_FORMS as BADGE_FORMS
 from .badges import CLASS_PROMPT as BADGE_PROMPT
 from .badges import GROUP_WEIGHTS, GROUPS, KINDS, badges
-from .collection import NOT_APPLICABLE, Pictures, check_count, generator, join
+from .collection import Pictures, check_count, generator, join
 from .digits import CAPTION_FORMS as DIGIT_FORMS
 from .digits import CLASS_PROMPT as DIGIT_PROMPT
 from .digits import DIGIT_NAMES, digits
 from .scenes import ATTRIBUTES as SCENE_ATTRIBUTES
 from .scenes import CAPTION_FORMS as SCENE_FORMS
-from .scenes import combinations, distinct_scenes, full_descriptions, is_held_out, scenes
+from .scenes import distinct_scenes, full_descriptions, scenes
 
 __all__ = [
     "GROUPS",
     "GROUP_WEIGHTS",
     "HARM_WORDS",
     "KINDS",
-    "NOT_APPLICABLE",
     "SCENE_ATTRIBUTES",
     "TASKS",
     "TEST_SEED",
@@ -36,13 +35,10 @@ __all__ = [
     "Task",
     "badge_prompts",
     "badges",
-    "combinations",
     "digits",
     "distinct_scenes",
     "full_descriptions",
     "harm_prompts",
-    "is_held_out",
-    "join",
     "scenes",
     "task_labels",
     "training_corpus",
@@ -63,18 +59,16 @@ HARM_PROMPT = "a {word} in the middle"
 _PURPOSE = 6
 
 
-def training_corpus(n: int, seed: int, group_weights: Float[np.ndarray, "7"] = GROUP_WEIGHTS) -> Pictures:
+def training_corpus(n: int, seed: int) -> Pictures:
     """n pictures of all three kinds in random order, none of a held-out combination or a held-out scan.
 
     Args:
         n: how many; the shares are those of ``CORPUS_SHARES``, rounded, scenes taking the rest.
         seed: fixes the corpus.
-        group_weights: chances of the badges' groups; the shipped model was trained with the default.
     """
     n_digits, n_badges = (round(check_count(n) * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
     rng = generator(_PURPOSE, seed)
-    parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed)]
-    parts.append(badges(n_badges, seed, group_weights))
+    parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed), badges(n_badges, seed)]
     return join(parts).take(rng.permutation(n))
 
 
@@ -87,24 +81,21 @@ class Task:
     attributes: Mapping[str, int]
 
 
-def _task(of: str, form: str, /, **words: tuple[str, ...]) -> Task:
-    prompts = tuple(form.format(**dict(zip(words, choice, strict=True))) for choice in product(*words.values()))
-    names = {"kind": "badge_kind"}
-    return Task(prompts, of, {names.get(name, name): len(choices) for name, choices in words.items()})
+_WORDS = {**SCENE_ATTRIBUTES, "digit": DIGIT_NAMES, "group": GROUPS, "kind": KINDS}
 
 
-def _some(*names: str) -> dict[str, tuple[str, ...]]:
-    return {name: SCENE_ATTRIBUTES[name] for name in names}
+def _task(of: str, form: str, *names: str) -> Task:
+    choices = product(*(_WORDS[name] for name in names))
+    prompts = tuple(form.format(**dict(zip(names, choice, strict=True))) for choice in choices)
+    return Task(prompts, of, {{"kind": "badge_kind"}.get(name, name): len(_WORDS[name]) for name in names})
 
 
 TASKS: Mapping[str, Task] = {
-    "shape": _task("scene", "a {shape}", **_some("shape")),
-    "colour_shape": _task("scene", "a {colour} {shape}", **_some("colour", "shape")),
-    "fine_grained": _task(
-        "scene", "a {colour} {shape} on a {background} background", **_some("colour", "shape", "background")
-    ),
-    "digit": _task("digit", DIGIT_PROMPT, digit=DIGIT_NAMES),
-    "badge": _task("badge", BADGE_PROMPT, group=GROUPS, kind=KINDS),
+    "shape": _task("scene", "a {shape}", "shape"),
+    "colour_shape": _task("scene", "a {colour} {shape}", "colour", "shape"),
+    "fine_grained": _task("scene", "a {colour} {shape} on a {background} background", "colour", "shape", "background"),
+    "digit": _task("digit", DIGIT_PROMPT, "digit"),
+    "badge": _task("badge", BADGE_PROMPT, "group", "kind"),
 }
 """8 shapes (coarse), 64 colour-shape classes, 256 with the background too, ten digits, 14 group-kind badges."""
 
@@ -138,5 +129,4 @@ def vocabulary() -> list[str]:
     """Every word that a caption or prompt of this corpus can hold, sorted."""
     forms = " ".join(SCENE_FORMS + DIGIT_FORMS + BADGE_FORMS).split()
     fixed = {word for word in forms if not word.startswith("{")}
-    names = [*SCENE_ATTRIBUTES.values(), DIGIT_NAMES, GROUPS, KINDS]
-    return sorted(fixed | {word for words in names for phrase in words for word in phrase.split()})
+    return sorted(fixed.union(*(phrase.split() for phrases in _WORDS.values() for phrase in phrases)))

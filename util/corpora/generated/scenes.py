@@ -14,23 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ...errors import UserError
+from . import drawing
 from .collection import Pictures, check_count, generator
-from .drawing import (
-    BACKGROUNDS,
-    COLOURS,
-    LEAST_GRAIN,
-    OUTLINES,
-    WEAR,
-    WORST_FADE,
-    WORST_GRAIN,
-    chunks,
-    column,
-    coverage,
-    grounds,
-    local_frame,
-    paint,
-    to_pixels,
-)
+from .drawing import BACKGROUNDS, COLOURS, OUTLINES
 
 SHAPES = tuple(OUTLINES)
 COLOUR_NAMES = tuple(COLOURS)
@@ -38,13 +24,7 @@ PLACES = ("in the middle", "at the top left", "at the top right", "at the bottom
 SIZES = ("small", "large")
 SPLITS = ("train", "held_out", "all")
 
-ATTRIBUTES = {
-    "shape": SHAPES,
-    "colour": COLOUR_NAMES,
-    "background": BACKGROUNDS,
-    "place": PLACES,
-    "size": SIZES,
-}
+ATTRIBUTES = {"shape": SHAPES, "colour": COLOUR_NAMES, "background": BACKGROUNDS, "place": PLACES, "size": SIZES}
 """Attribute names and their words, in the order of the columns of ``combinations()``."""
 
 FULL_DESCRIPTION = "a {size} {colour} {shape} {place} on a {background} background"
@@ -63,8 +43,7 @@ CAPTION_FORMS = (
 
 _CENTRES = np.array([[16, 16], [9, 9], [23, 9], [9, 23], [23, 23]], np.float32)
 _RADII = np.array([4.9, 8.2], np.float32)
-_PURPOSE = 1
-_PURPOSE_DISTINCT = 2
+_PURPOSE, _PURPOSE_DISTINCT = 1, 2
 
 
 def combinations() -> Int[np.ndarray, "2560 5"]:
@@ -127,9 +106,7 @@ def describe(combination, form: str = FULL_DESCRIPTION) -> str:
 
 
 def _draw(chosen: Int[np.ndarray, "n 5"], captions: list[str], rng: np.random.Generator) -> Pictures:
-    images = np.empty((len(chosen), 32, 32, 3), np.uint8)
-    for part in chunks(len(chosen)):
-        images[part] = _draw_chunk(chosen[part], rng)
+    images = drawing.in_chunks(_draw_chunk, rng, chosen)
     attributes = {name: chosen[:, i].copy() for i, name in enumerate(ATTRIBUTES)}
     return Pictures(images, captions, np.full(len(chosen), "scene"), attributes)
 
@@ -137,16 +114,9 @@ def _draw(chosen: Int[np.ndarray, "n 5"], captions: list[str], rng: np.random.Ge
 def _draw_chunk(chosen: Int[np.ndarray, "n 5"], rng: np.random.Generator):
     shape, colour, background, place, size = chosen.T
     n = len(chosen)
-    canvas = grounds(background, rng)
+    canvas = drawing.grounds(background, rng)
     centre = _CENTRES[place] + rng.uniform(-1, 1, (n, 2)).astype(np.float32)
     radius = _RADII[size] * rng.uniform(0.92, 1.08, n)
-    angle = rng.uniform(-0.25, 0.25, n)
-    share = np.empty(canvas.shape[:3], np.float32)
-    for index, outline in enumerate(OUTLINES.values()):
-        mine = np.flatnonzero(shape == index)
-        frame = local_frame(centre[mine, 0], centre[mine, 1], radius[mine], angle[mine])
-        share[mine] = coverage(outline(*frame), radius[mine])
+    share = drawing.shape_coverage(shape, centre, radius, rng.uniform(-0.25, 0.25, n))
     tint = np.array(list(COLOURS.values()), np.float32)[colour] + rng.uniform(-0.05, 0.05, (n, 3))
-    wear = rng.beta(*WEAR, n)
-    paint(canvas, share * column(1 - WORST_FADE * wear), tint)
-    return to_pixels(canvas, LEAST_GRAIN + WORST_GRAIN * wear, rng)
+    return drawing.worn_pixels(canvas, share, tint, rng.beta(*drawing.WEAR, n), rng)
