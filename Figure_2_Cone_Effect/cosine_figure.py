@@ -33,7 +33,7 @@ def draw(record: records.Record) -> plt.Figure:
     """The paper's grid: a column for each encoder, a row for each kind of weights and input."""
     table, histograms = record.tables[""], record.tables["histograms"]
     columns, rows = layout(table, record.about["settings"]["model"]), [r for r in ROWS if r in set(table["row"])]
-    size = (min(3.2 * len(columns), 16), 2.0 * len(rows) + 0.7)
+    size = (min(3.2 * len(columns), 16), 1.9 * len(rows) + 0.7)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained", squeeze=False)
     heading = {"xycoords": "axes fraction", "ha": "center", "va": "center"}
     for (i, row), (k, (title, encoders)) in product(enumerate(rows), enumerate(columns.items())):
@@ -49,23 +49,17 @@ def draw(record: records.Record) -> plt.Figure:
         if k == 0:
             label = row_label(table[table["row"] == row])
             ax.annotate(label, (-0.1, 0.5), fontsize=8, rotation=90, **heading)
-    for ax in axes[-1]:
-        ax.set_xlabel("cosine of two embeddings")
-    small = any(encoder.startswith(SMALL_CLIP) for encoder in table["encoder"])
-    about = {"loc": "outside lower center", "ncols": 5, "title_fontsize": 7, "alignment": "left"}
-    figure.legend(handles=legend(), title=SMALL_NOTE if small else None, **about)
-    return figure
-
-
-def legend() -> list:
-    """Handles for the lines of every panel."""
-    return [
+        if i == len(rows) - 1:
+            ax.set_xlabel("cosine of two embeddings")
+    handles = [
         Line2D([], [], color=figures.INK, lw=1.2, label="mean over all pairs (and seeds)"),
         Line2D([], [], color=figures.INK, lw=1, ls="--", label="published mean"),
         Patch(color=figures.INK, alpha=0.1, lw=0, label="range of the seeds' means"),
         Line2D([], [], color=figures.MUTED, lw=0.5, label="one seed"),
-        Patch(facecolor=figures.MUTED, label="bar above: the panel's range from 0 to 1"),
     ]
+    note = SMALL_NOTE if table["encoder"].str.startswith(SMALL_CLIP).any() else None
+    figure.legend(handles=handles, title=note, loc="outside lower center", ncols=4, title_fontsize=7, alignment="left")
+    return figure
 
 
 def titles(model: str) -> dict[str, str]:
@@ -81,15 +75,14 @@ def layout(table: pd.DataFrame, model: str) -> dict[str, list[str]]:
     small = {f"{SMALL_CLIP} vision": TITLES[1], f"{SMALL_CLIP} text": TITLES[2]}
     papers |= {name: title for name, title in small.items() if title in free}
     columns = {title: [] for title in TITLES}
-    for name in dict.fromkeys(table["encoder"]):
+    for name in table["encoder"].unique():
         columns.setdefault(papers.get(name, name), []).append(name)
     return {title: names for title, names in columns.items() if names}
 
 
 def row_label(table: pd.DataFrame) -> str:
     """The weights and the inputs that a row holds."""
-    row = table["row"].iloc[0]
-    if row == OWN:
+    if table["row"].iloc[0] == OWN:
         return "your own embeddings"
     kinds = {OWN_WEIGHTS: "your own weights", "random": "random weights"}
     weights = " and ".join(sorted({kinds.get(name, "trained weights") for name in table["weights"]}))
@@ -99,41 +92,31 @@ def row_label(table: pd.DataFrame) -> str:
 
 def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, title: str) -> None:
     """Histograms of every seed, their mean, our mean cosine and the published one."""
-    encoder, row, means = table["encoder"].iloc[0], table["row"].iloc[0], table["mean"].to_numpy()
-    vision = figures.SERIES[1] if "esnet" in encoder.lower() else figures.SERIES[0]
+    encoder, row, name, n = table[["encoder", "row", "input", "n"]].iloc[0]
+    vision = figures.SERIES[1] if "esnet" in encoder.lower() else figures.NON_TEXT
     colour = figures.TEXT if encoder.lower().endswith("text") else vision
-    bins = histograms.groupby(["left", "right"], sort=True)["density"].mean().reset_index()
+    bins = histograms.groupby(["left", "right"])["density"].mean().reset_index()
     edges = np.append(bins["left"], bins["right"].iloc[-1])
     ax.stairs(bins["density"], edges, color=colour, fill=True, alpha=0.3)
-    if len(means) > 1:
+    mean, low, high, seeds = table["mean"].agg(["mean", "min", "max", "size"])
+    digits = 3 if low < 0.99 else 5
+    ours = f"mean {mean:.{digits}f}"
+    if seeds > 1:
+        ours += f" ({low:.{digits}f} to {high:.{digits}f}, {seeds:.0f} seeds)"
         for _, part in histograms.groupby("seed"):
             ax.stairs(part["density"], edges, color=colour, lw=0.5, alpha=0.4)
-        ax.axvspan(means.min(), means.max(), color=figures.INK, alpha=0.1, lw=0)
-    ax.axvline(means.mean(), color=figures.INK, lw=1.2)
+        ax.axvspan(low, high, color=figures.INK, alpha=0.1, lw=0)
+    ax.axvline(mean, color=figures.INK, lw=1.2)
     who = "" if encoder in (title, *PUBLISHED) else f"{encoder}, "
-    digits = 3 if means.min() < 0.99 else 5
-    seeds = f" ({means.min():.{digits}f} to {means.max():.{digits}f}, {len(means)} seeds)" if len(means) > 1 else ""
-    lines = [figures.plain(f"{who}{table['input'].iloc[0]}, n = {table['n'].iloc[0]}")]
-    lines.append(f"mean {means.mean():.{digits}f}{seeds}")
+    lines = [figures.plain(f"{who}{name}, n = {n}"), ours]
     paper = encoder.replace(SMALL_CLIP, "CLIP ViT-B/32")
     if paper in PUBLISHED:
         theirs = published.numbers()[f"{KEY}.{row}.{PUBLISHED[paper]}"].value
         lines.append(f"published{'' if paper == encoder else f', {paper}'}: {theirs:.{digits}f}")
         if row == RANDOM_NOISE or edges[0] < theirs < edges[-1]:
             ax.axvline(theirs, color=figures.INK, lw=1, ls="--")
-    ax.set_title("\n".join(lines), loc="left", fontsize=7, pad=9)
+    ax.set_title("\n".join(lines), loc="left", fontsize=7)
     ax.set(yticks=[], ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.get_major_formatter().set_useOffset(False)
     ax.spines["left"].set_visible(False)
-    draw_place(ax, edges[0], edges[-1], colour)
-
-
-def draw_place(ax: plt.Axes, low: float, high: float, colour: str) -> None:
-    """A bar above a panel: where its range lies between 0 and 1."""
-    strip = ax.inset_axes((0, 1.02, 1, 0.035))
-    strip.barh(0, max(high - low, 0.008), left=min(low, 0.992), color=colour, height=1)
-    strip.set(xlim=(min(0, low), 1), ylim=(-0.5, 0.5), xticks=[], yticks=[])
-    strip.grid(False)
-    for spine in strip.spines.values():
-        spine.set(visible=True, color=figures.GRID)

@@ -36,7 +36,7 @@ from cosine_figure import (
     draw,
     titles,
 )  # fmt: skip
-from encoder_options import ENOUGH, PAPER_SIZES, RESNET, SMOKE_SIZES, EncoderOptions, Gathered
+from encoder_options import ENOUGH, PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, files, published, records
 from util.encoders.named import Named
 from util.geometry import cosine_statistics
@@ -52,8 +52,7 @@ CAPTIONS = {
     NAME: "The cosine over all pairs of different embeddings. Columns: encoders; rows as in the paper: trained weights "
     "on real data, random weights on real data, random weights on noise. Where a row holds other data it says so. Thin "
     "lines: one random initialization each; filled: their mean. Solid line: mean cosine over seeds; dashed: the "
-    "published mean (one seed, 5000 inputs). Each panel is scaled to its data; the bar above it shows where that lies "
-    "between 0 and 1.",
+    "published mean (one seed, 5000 inputs). Each panel is scaled to its data.",
 }
 
 
@@ -78,7 +77,7 @@ PRESETS = {
 
 
 class Part(NamedTuple):
-    """Unit rows (n, d) of one histogram: its column, weights, inputs, place in ``ROWS`` and seed."""
+    """Unit rows (n, d) of one histogram: the first four fields name its panel."""
 
     encoder: str
     weights: str
@@ -113,12 +112,12 @@ def collect(gathered: Gathered) -> Iterator[Part]:
     """Every part of the figure, encoder by encoder: those asked for first, so that a wrong name costs no time."""
     settings = gathered.settings
     further = list(dict.fromkeys(map(Named.parse, settings.models)))
-    resnet, clip, real, noise = Named("torchvision", "resnet18"), gathered.clip(), gathered.real(), gathered.noise()
+    clip, real, noise = gathered.clip(), gathered.real(), gathered.noise()
     for named in further:
         if named.tag or named.kind not in ("open_clip", "torchvision"):
             yield from trained(gathered, named, real)
     if settings.preset == "paper":
-        for named in (resnet, Named("open_clip", settings.model, settings.pretrained)):
+        for named in (RESNET_18, Named("open_clip", settings.model, settings.pretrained)):
             try:
                 yield from trained(gathered, named, real)
             except UserError as error:
@@ -127,21 +126,21 @@ def collect(gathered: Gathered) -> Iterator[Part]:
         scenes = inputs.scenes(settings.scenes, settings.seed)
         gathered.inputs += scenes
         yield from trained(gathered, Named("small_clip", SMALL_CLIP), scenes)
-        if not any(named.kind == "torchvision" and named.name == "resnet18" and named.tag for named in further):
+        if f"{RESNET}, trained" not in gathered.encoders:
             gathered.left_out.append(f"{RESNET} with trained weights: a download; it comes with --preset paper")
-    random = {(named.kind, named.name): named for named in (*further, resnet, clip) if named.kind != "python"}
+    random = {(named.kind, named.name): named for named in (*further, RESNET_18, clip) if named.kind != "python"}
     for named in random.values():
-        for each in gathered.random(named, [*real, *noise]):
+        for each in gathered.rows(named, [*real, *noise]):
             row = RANDOM_NOISE if each.inputs.name == inputs.NOISE else RANDOM_REAL
             yield Part(each.encoder, "random", each.inputs.name, row, each.seed, each.rows)
 
 
 def trained(gathered: Gathered, named: Named, what: Sequence[inputs.Inputs]) -> Iterator[Part]:
     """Parts with trained weights."""
-    tag = named.tag or {"torchvision": "IMAGENET1K_V1", "small_clip": SMALL_CLIP}.get(named.kind, "trained")
-    tag = OWN_WEIGHTS if named.kind == "python" else Path(tag).name
-    for encoder, each in gathered.trained(named, what, tag):
-        yield Part(encoder, tag, each.inputs.name, TRAINED_REAL, None, each.rows)
+    default = {"torchvision": "IMAGENET1K_V1", "small_clip": SMALL_CLIP}.get(named.kind, "trained")
+    tag = OWN_WEIGHTS if named.kind == "python" else Path(named.tag or default).name
+    for each in gathered.rows(named, what, tag):
+        yield Part(each.encoder, tag, each.inputs.name, TRAINED_REAL, None, each.rows)
 
 
 def own_embeddings(paths: Sequence[Path]) -> Iterator[Part]:
@@ -162,15 +161,15 @@ def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFram
     table, histograms, first = [], [], list(titles(model))
     panels: dict[tuple, list[Part]] = {}
     for part in sorted(parts, key=lambda p: (ROWS.index(p.row), [*first, p.encoder].index(p.encoder))):
-        panels.setdefault((part.encoder, part.weights, part.input, part.row), []).append(part)
-    for (encoder, weights, name, row), group in panels.items():
+        panels.setdefault(part[:4], []).append(part)
+    for group in panels.values():
         each = [cosine_statistics(part.rows, bins=1) for part in group]
         edges = np.linspace(min(s.min for s in each) - 1e-9, max(s.max for s in each) + 1e-9, BINS + 1)
-        for part, statistics in zip(group, each, strict=True):
-            about = {"encoder": encoder, "weights": weights, "input": name, "seed": part.seed, "n": len(part.rows)}
+        for (encoder, weights, name, row, seed, rows), statistics in zip(group, each, strict=True):
+            about = {"encoder": encoder, "weights": weights, "input": name, "seed": seed, "n": len(rows)}
             numbers = {q: getattr(statistics, q) for q in ("mean", "std", "min", "q25", "median", "q75", "max")}
             table.append({**about, **numbers, "row": row})
-            counts = cosine_statistics(part.rows, bins=edges).histogram
+            counts = cosine_statistics(rows, bins=edges).histogram
             bins = {"left": edges[:-1], "right": edges[1:], "density": counts / counts.sum() / np.diff(edges)}
             histograms.append(pd.DataFrame({**about, "row": row, **bins}))
     return pd.DataFrame(table).astype({"seed": "Int64"}), pd.concat(histograms).astype({"seed": "Int64"})
@@ -178,10 +177,8 @@ def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFram
 
 def said(table: pd.DataFrame) -> Iterator[str]:
     """Means for the terminal."""
-    for (encoder, weights, name), part in table.groupby(["encoder", "weights", "input"], sort=False):
-        low, high, seeds = part["mean"].min(), part["mean"].max(), len(part)
-        spread = f" ({low:.4f} to {high:.4f} over {seeds} seeds)" if seeds > 1 else ""
-        yield f"{encoder}, {weights}, {name}: mean cosine {part['mean'].mean():.4f}{spread}"
+    for names, means in table.groupby(["encoder", "weights", "input"], sort=False)["mean"]:
+        yield f"{', '.join(names)}: mean cosine {means.mean():.4f} ({means.min():.4f} to {means.max():.4f})"
 
 
 def compare(table: pd.DataFrame) -> list[records.Comparison]:
@@ -190,22 +187,19 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
     ours = table[table["encoder"].isin(PUBLISHED)]
     for (row, encoder, name), part in ours.groupby(["row", "encoder", "input"], sort=False):
         same_data = row == RANDOM_NOISE or (name.startswith("MSCOCO val2017") and part["n"].min() >= ENOUGH)
-        same_weights = row != TRAINED_REAL or part["weights"].isin(PAPER_WEIGHTS).all()
-        place = list(PUBLISHED).index(encoder)
-        for what, key in (("mean", f"{row}.{PUBLISHED[encoder]}"), ("std", f"std.{row}.{place}")):
-            theirs, values = published.numbers()[f"{KEY}.{key}"].value, part[what].to_numpy()
-            interval = prediction_interval(values) if len(values) > 1 else (None, None)
+        own = same_data and (row != TRAINED_REAL or part["weights"].isin(PAPER_WEIGHTS).all())
+        place, on = list(PUBLISHED).index(encoder), f"{name}, n = {part['n'].iloc[0]}"
+        for what, key in (("mean", f"{KEY}.{row}.{PUBLISHED[encoder]}"), ("std", f"{KEY}.std.{row}.{place}")):
+            theirs, mean = published.numbers()[key].value, part[what].mean()
+            low, high = prediction_interval(part[what]) if len(part) > 1 else (None, None)
             agrees, note = None, "one seed: no interval"
-            if not (same_data and same_weights):
+            if not own:
                 note = "other data, or fewer, or other weights"
             elif row == TRAINED_REAL:
-                agrees, note = bool(abs(values.mean() - theirs) < NEAR[what]), f"{NEAR[what]:g} apart at most asked for"
-            elif len(values) > 1:
-                agrees = bool(interval[0] <= theirs <= interval[1])
-                note = f"95% interval for one further seed, {len(values)} seeds"
-            on = f"{name}, n = {part['n'].iloc[0]}"
-            own = same_data and same_weights
-            found.append(published.compare(f"{KEY}.{key}", values.mean(), on, agrees, note, *interval, own=own))
+                agrees, note = bool(abs(mean - theirs) < NEAR[what]), f"{NEAR[what]:g} apart at most asked for"
+            elif len(part) > 1:
+                agrees, note = low <= theirs <= high, f"95% interval for one further seed, {len(part)} seeds"
+            found.append(published.compare(key, mean, on, agrees, note, low, high, own=bool(own)))
     return found
 
 

@@ -77,99 +77,73 @@ PRESETS = {
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
-    """Mean cosines by depth, their summary, and the published curve beside them."""
+    """Mean cosines by depth, and the published curve beside them."""
     table = curves(settings, device)
     comparable = (settings.width, settings.batch) == (PAPER_WIDTH, PAPER_BATCH)
-    beside = against_published(table if comparable else table[:0])
-    summary = summarise(table)
+    found = compare(table, settings) if comparable else []
+    last = table[table["layers"] == settings.layers].groupby(["activation", "bias"], sort=False)["mean_cosine"]
     said = [
-        f"{row.activation} {'with' if row.bias else 'without'} biases: mean cosine {row.mean_cosine:.4f} "
-        f"({row.lowest:.4f} to {row.highest:.4f})"
-        for row in summary.itertuples()
+        f"{activation} {'with' if bias else 'without'} biases: mean cosine {seeds.mean():.4f} "
+        f"({seeds.min():.4f} to {seeds.max():.4f})"
+        for (activation, bias), seeds in last
     ]
-    if len(beside):
-        said.append(f"{beside['inside'].sum()} of {len(beside)} published values inside the prediction interval")
+    if found:
+        said.append(f"{sum(c.agrees for c in found)} of {len(found)} published values inside the prediction interval")
     needs = f"ReLU with biases, width {PAPER_WIDTH}, {PAPER_BATCH} inputs"
     return cli.Measured(
-        tables={"": table, "summary": summary, "published": beside},
+        tables={"": table},
         data=[source(settings)],
         dtype="float32 layers, float64 sums",
-        comparisons=compare(beside, settings),
-        left_out=[] if len(beside) else [f"the published curve beside ours: it is for {needs}"],
+        comparisons=found,
+        left_out=[] if found else [f"the published curve beside ours: it is for {needs}"],
         said=said,
     )
 
 
 def curves(settings: Settings, device: str) -> pd.DataFrame:
     """The rows of ``depth.csv``: mean cosine for every activation, bias, number of layers and seed."""
-    frames = []
-    sizes = {name: getattr(settings, name) for name in ("layers", "width", "batch")}
-    for seed in tqdm(
-        range(settings.seed, settings.seed + settings.seeds), desc=NAME, unit="seed", leave=False, disable=None
-    ):
-        biases = BIASES[settings.bias]
-        means = cone.mean_cosine_by_depth(settings.activations, biases, **sizes, seed=seed, device=device)
-        for (activation, bias), values in means.items():
-            frame = pd.DataFrame({"activation": activation, "bias": bias, "layers": range(len(values)), "seed": seed})
-            frame["mean_cosine"] = values
-            frame["mean_cosine_with_self"] = cone.with_self_pairs(values, settings.batch)
-            frames.append(frame)
-    order = [(activation, bias) for activation in settings.activations for bias in BIASES[settings.bias]]
-    table = pd.concat(frames, ignore_index=True)
-    place = [order.index(pair) for pair in zip(table["activation"], table["bias"], strict=True)]
-    return table.assign(place=place).sort_values(["place", "layers", "seed"]).drop(columns="place")
+    options = {name: getattr(settings, name) for name in ("activations", "layers", "width", "batch")}
+    options |= {"biases": BIASES[settings.bias], "device": device}
+    seeds, frames = range(settings.seed, settings.seed + settings.seeds), {}
+    for seed in tqdm(seeds, desc=NAME, unit="seed", leave=False, disable=None):
+        frames[seed] = pd.DataFrame(cone.mean_cosine_by_depth(**options, seed=seed))
+    wide = pd.concat(frames, names=["seed", "layers"]).rename_axis(columns=["activation", "bias"])
+    table = wide.swaplevel().sort_index().melt(value_name="mean_cosine", ignore_index=False).reset_index()
+    table["mean_cosine_with_self"] = cone.with_self_pairs(table["mean_cosine"], settings.batch)
+    columns = ["activation", "bias", "layers", "seed", "mean_cosine", "mean_cosine_with_self"]
+    return table.astype({"bias": bool})[columns]
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each activation and bias: the mean cosine after one layer and after the last, with its range."""
-    keys, last = ["activation", "bias"], table["layers"].max()
-    first = table[table["layers"] == 1].groupby(keys, sort=False)["mean_cosine"].mean()
-    final = table[table["layers"] == last].groupby(keys, sort=False)["mean_cosine"]
-    summary = pd.DataFrame({"seeds": final.size(), "layers": last, "after_one_layer": first})
-    summary = summary.assign(mean_cosine=final.mean(), lowest=final.min(), highest=final.max())
-    return summary.reset_index()
-
-
-def against_published(table: pd.DataFrame) -> pd.DataFrame:
-    """The published ReLU curve beside our mean and prediction interval, self-pairs included; empty without ReLU."""
+def compare(table: pd.DataFrame, settings: Settings) -> list[records.Comparison]:
+    """Each published value and whether it lies where one further seed would; none without ReLU and biases."""
+    on = f"{settings.seeds} seeds, width {settings.width}, {settings.batch} inputs"
+    note = "95% prediction interval for one seed"
     ours = table[(table["activation"] == "relu") & table["bias"]].groupby("layers")["mean_cosine_with_self"]
-    rows = []
+    found = []
     for key, number in published.numbers(KEY).items():
         if (layers := int(key.removeprefix(KEY))) in ours.groups:
             seeds = ours.get_group(layers)
             low, high = prediction_interval(seeds)
-            rows.append((layers, number.value, seeds.mean(), low, high, low <= number.value <= high))
-    return pd.DataFrame(rows, columns=["layers", "published", "mean_cosine_with_self", "low", "high", "inside"])
-
-
-def compare(beside: pd.DataFrame, settings: Settings) -> list[records.Comparison]:
-    """Each published value and whether it lies where one further seed would."""
-    on = f"{settings.seeds} seeds, width {settings.width}, {settings.batch} inputs"
-    note = "95% prediction interval for one seed"
-    return [
-        published.compare(
-            f"{KEY}{row.layers}", row.mean_cosine_with_self, on, bool(row.inside), note, row.low, row.high, own=True
-        )
-        for row in beside.itertuples()
-    ]
+            agrees = low <= number.value <= high
+            found.append(published.compare(key, seeds.mean(), on, agrees, note, low, high, own=True))
+    return found
 
 
 def draw(record: records.Record) -> plt.Figure:
     """Mean cosine against depth with and without biases, and the published curve beside ours."""
-    table, beside = record.tables[""], record.tables["published"]
+    table, beside = record.tables[""], pd.DataFrame(record.about["comparisons"])
     biases = table["bias"].unique()
     count = len(biases) + bool(len(beside))
-    figure = plt.figure(figsize=(0.6 + 3.0 * count, 3.3), layout="constrained")
-    axes = figure.subplots(1, count, squeeze=False)[0]
-    for ax, bias in zip(axes, biases, strict=False):
+    figure, axes = plt.subplots(1, count, figsize=(0.6 + 3.0 * count, 3.3), layout="constrained", squeeze=False)
+    for ax, bias in zip(axes[0], biases, strict=False):
         draw_curves(ax, table[table["bias"] == bias])
         figures.panel_title(ax, "b", "with biases" if bias else "without biases")
     if len(beside):
-        axes[0].plot(beside["layers"], beside["published"], label="published (ReLU, one seed)", **PUBLISHED)
-        draw_published(axes[-1], beside)
-    axes[0].set_ylabel("mean cosine")
+        axes[0, 0].plot(beside["published"], label="published (ReLU, one seed)", **PUBLISHED)
+        draw_published(axes[0, -1], beside)
+    axes[0, 0].set_ylabel("mean cosine")
     band = Patch(color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")
-    handles = [*axes[0].get_legend_handles_labels()[0], band]
+    handles = [*axes[0, 0].get_legend_handles_labels()[0], band]
     figure.legend(handles=handles, loc="outside lower center", ncols=2 * count + 1)
     return figure
 
@@ -187,12 +161,12 @@ def draw_curves(ax: plt.Axes, table: pd.DataFrame) -> None:
 
 
 def draw_published(ax: plt.Axes, beside: pd.DataFrame) -> None:
-    """Published values and our prediction interval, both less our mean."""
-    ours, layers, colour = beside["mean_cosine_with_self"], beside["layers"], figures.SERIES[0]
+    """Published values and our prediction interval, both less our mean, a row for each number of layers from 0."""
+    ours, colour = beside["ours"], figures.SERIES[0]
     interval = (beside["low"] - ours, beside["high"] - ours)
-    ax.fill_between(layers, *interval, color=colour, alpha=0.2, linewidth=0, label="95% prediction, one seed")
+    ax.fill_between(beside.index, *interval, color=colour, alpha=0.2, linewidth=0, label="95% prediction, one seed")
     ax.axhline(0, color=colour, label="our mean")
-    ax.plot(layers, beside["published"] - ours, label="published (ReLU, one seed)", **PUBLISHED)
+    ax.plot(beside["published"] - ours, label="published (ReLU, one seed)", **PUBLISHED)
     ax.set_ylim(1.2 * interval[0].min(), 1.75 * interval[1].max())
     ax.set_xlabel("layers")
     ax.set_ylabel("difference from our mean cosine")

@@ -1,7 +1,7 @@
 """Options and embeddings that panels (a) and (c) share: real inputs and noise through encoders, over seeds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from util.encoders.named import Named
 
 RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
 """The paper's three encoders."""
+RESNET_18 = Named("torchvision", "resnet18")
 ENOUGH = 2500
 """Inputs from which a number on real data is judged by the published one: few are one sample, shared by all seeds."""
 PAPER_SEEDS = 25
@@ -49,8 +50,7 @@ class Gathered:
     """A run's embeddings as they are asked for, and what its record says of them.
 
     Attributes:
-        settings: the run's.
-        device: "cpu" or "cuda".
+        settings, device: the run's.
         inputs: all that was embedded.
         encoders: name -> settings of the tower.
         left_out: a line for each thing that could not be had.
@@ -84,21 +84,19 @@ class Gathered:
         self.inputs += found
         return found
 
-    def random(self, named: Named, what: Sequence[Inputs]) -> Iterator[Rows]:
-        """Rows with random weights, for every seed."""
-        seeds = range(self.settings.seed, self.settings.seed + self.settings.seeds)
-        for each in embed(named, what, seeds, self.device, self.settings.precision):
-            self.encoders.setdefault(f"{each.encoder}, random", each.settings)
-            yield each
+    def rows(self, named: Named, what: Sequence[Inputs], tag: str | None = None) -> Iterator[Rows]:
+        """Rows with random weights for every seed, or with the trained ones that a tag names.
 
-    def trained(self, named: Named, what: Sequence[Inputs], tag: str) -> Iterator[tuple[str, Rows]]:
-        """Rows with trained weights, each with its encoder's name; a second tag of a model becomes part of the name."""
-        for each in embed(named, what, [None], self.device, self.settings.precision):
+        A second tag of one model becomes part of the encoder's name.
+        """
+        first, weights = self.settings.seed, "trained" if tag else "random"
+        seeds = [None] if tag else range(first, first + self.settings.seeds)
+        for each in embed(named, what, seeds, self.device, self.settings.precision):
             about = {**each.settings, "tag": tag}
-            first = self.encoders.setdefault(f"{each.encoder}, trained", about)
-            name = each.encoder if first["tag"] == tag else f"{each.encoder} ({tag})"
-            self.encoders[f"{name}, trained"] = about
-            yield name, each
+            known = self.encoders.setdefault(f"{each.encoder}, {weights}", about)
+            name = each.encoder if known["tag"] == tag else f"{each.encoder} ({tag})"
+            self.encoders.setdefault(f"{name}, {weights}", about)
+            yield replace(each, encoder=name)
 
     def clip(self) -> Named:
         """The CLIP of the vision and text columns, with random weights."""

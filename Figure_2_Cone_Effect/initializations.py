@@ -11,7 +11,7 @@ share of the embeddings' variance that the seed explains, corrected for the bias
 Expect on noise: cosines of 0.93 (vision) and 0.4 (text) within a seed and 0.00 between seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import matplotlib.pyplot as plt
@@ -20,11 +20,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, SMOKE_SIZES, VISION, EncoderOptions, Gathered
+from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, RESNET_18, SMOKE_SIZES, VISION, EncoderOptions, Gathered
 from seed_variance import seed_variance
-from tower_inputs import NOISE, Inputs
+from tower_inputs import NOISE
 from util import cli, cone, figures, published, records
-from util.encoders.named import Named
 from util.geometry import unit_rows
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
@@ -60,13 +59,8 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Cloud:
-    """Unit rows (seeds, n, d) of the same n inputs by one encoder."""
-
-    encoder: str
-    input: str
-    rows: np.ndarray
+Clouds = dict[tuple[str, str], np.ndarray]
+"""(encoder, input) -> unit rows (seeds, n, d) of the same n inputs."""
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
@@ -75,7 +69,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     as_count(settings.points, "--points", least=2)
     gathered = Gathered(settings, device)
     clouds = collect(gathered)
-    table = numbers(clouds)
+    table = pd.DataFrame([numbers(*about, rows) for about, rows in clouds.items()])
     points, spectrum = views(clouds, settings)
     return cli.Measured(
         tables={"": table, "points": points, "spectrum": spectrum},
@@ -95,68 +89,57 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     )
 
 
-def collect(gathered: Gathered) -> list[Cloud]:
+def collect(gathered: Gathered) -> Clouds:
     """The embeddings of every encoder by every seed."""
     real, noise = gathered.real(), gathered.noise()
     rows: dict[tuple[str, str], list] = {}
-    for named in (Named("torchvision", "resnet18"), gathered.clip()):
-        for each in gathered.random(named, [*real, *noise]):
+    for named in (RESNET_18, gathered.clip()):
+        for each in gathered.rows(named, [*real, *noise]):
             rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
-    clouds = [Cloud(encoder, name, np.stack(parts)) for (encoder, name), parts in rows.items()]
     about = {"layers": MLP_LAYERS, "side": MLP_SIDE, "activation": "relu", "bias": True, "dtype": "float32"}
     gathered.encoders["MLP, random"] = about
-    pictures = [each for each in real if each.modality == "image"]
-    return [*clouds, *mlp(pictures, gathered.settings, gathered.device)]
+    given = {each.name: small_pixels(each.items) for each in real if each.modality == "image"}
+    given[NOISE] = cone.draw_inputs(gathered.settings.noise[0], 3 * MLP_SIDE**2, gathered.settings.seed)
+    first = gathered.settings.seed
+    for name, x in given.items():
+        seeds = range(first, first + gathered.settings.seeds)
+        rows["MLP", name] = [mlp(x.to(gathered.device), seed) for seed in seeds]
+    return {about: np.stack(parts) for about, parts in rows.items()}
 
 
-def mlp(pictures: Sequence[Inputs], settings: Settings, device: str) -> list[Cloud]:
-    """The MLP's clouds: on the real pictures, at a few pixels a side, and on inputs N(0, I)."""
-    given = {}
-    for each in pictures:
-        small = [picture.resize((MLP_SIDE, MLP_SIDE)) for picture in each.items]
-        pixels = np.stack([np.asarray(picture, np.float32).ravel() / 127.5 - 1 for picture in small])
-        given[each.name] = torch.from_numpy(pixels)
-    given[NOISE] = cone.draw_inputs(settings.noise[0], 3 * MLP_SIDE**2, settings.seed)
-    seeds = range(settings.seed, settings.seed + settings.seeds)
-    # the inputs' seed plays no part in the weights: layers are numbered from 1, the inputs are layer 0
-    return [
-        Cloud("MLP", name, np.stack([unit_rows(relu_network(x.to(device), seed)).cpu().numpy() for seed in seeds]))
-        for name, x in given.items()
-    ]
+def small_pixels(pictures: Iterable) -> torch.Tensor:
+    """Pictures for the MLP: (n, pixels) in [-1, 1]."""
+    small = [np.asarray(picture.resize((MLP_SIDE, MLP_SIDE)), np.float32).ravel() for picture in pictures]
+    return torch.from_numpy(np.stack(small)) / 127.5 - 1
 
 
-def relu_network(x: torch.Tensor, seed: int) -> torch.Tensor:
-    """Rows (n, d) after the MLP's layers, each ReLU(Wx + b) with W, b of N(0, 1/d)."""
+def mlp(x: torch.Tensor, seed: int) -> np.ndarray:
+    """Unit rows (n, d) after the MLP's layers, each ReLU(Wx + b) with W, b of N(0, 1/d); the inputs are layer 0."""
     for layer in range(1, MLP_LAYERS + 1):
         weights, bias = (part.to(x.device) for part in cone.draw_layer(x.shape[1], seed, layer))
         x = torch.relu(torch.addmm(bias, x, weights.T))
-    return x
+    return unit_rows(x).cpu().numpy()
 
 
-def numbers(clouds: Sequence[Cloud]) -> pd.DataFrame:
-    """The rows of ``initializations.csv``."""
-    table = []
-    for cloud in clouds:
-        about = {"encoder": cloud.encoder, "input": cloud.input}
-        about |= {"n_seeds": cloud.rows.shape[0], "n": cloud.rows.shape[1]}
-        table.append(about | asdict(seed_variance(cloud.rows)))
-    return pd.DataFrame(table).rename(columns={"explained_by_item": "explained_by_input"})
+def numbers(encoder: str, name: str, rows: np.ndarray) -> dict:
+    """A row of ``initializations.csv``."""
+    found = asdict(seed_variance(rows))
+    found["explained_by_input"] = found.pop("explained_by_item")
+    return {"encoder": encoder, "input": name, "n_seeds": rows.shape[0], "n": rows.shape[1], **found}
 
 
-def views(clouds: Sequence[Cloud], settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+def views(clouds: Clouds, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """UMAP and PCA coordinates of every point shown, and the spectrum of the principal components of all rows."""
     points, spectrum = [], []
-    for cloud in tqdm(clouds, desc="views", unit="panel", leave=False, disable=None):
-        k, n, d = cloud.rows.shape
-        every = cloud.rows.reshape(k * n, d)
-        pca = joint_pca([every], components=min(COMPONENTS, k * n, d))
+    for (encoder, name), rows in tqdm(clouds.items(), desc="views", unit="panel", leave=False, disable=None):
+        k, n, d = rows.shape
+        pca = joint_pca(list(rows), components=min(COMPONENTS, k * n, d))
         ratios = pca.explained_variance_ratio
-        about = {"encoder": cloud.encoder, "input": cloud.input}
-        spectrum.append(
-            pd.DataFrame({**about, "component": np.arange(1, len(ratios) + 1), "explained_variance_ratio": ratios})
-        )
+        about = {"encoder": encoder, "input": name}
+        ranks = {"component": np.arange(1, len(ratios) + 1), "explained_variance_ratio": ratios}
+        spectrum.append(pd.DataFrame({**about, **ranks}))
         items = np.sort(np.random.default_rng(settings.seed).permutation(n)[: settings.points])
-        shown = cloud.rows[:, items].reshape(-1, d)
+        shown = rows[:, items].reshape(-1, d)
         labels = {"seed": np.repeat(np.arange(k) + settings.seed, len(items)), "item": np.tile(items, k)}
         for method, at in (("umap", umap_coordinates(shown, settings.seed)), ("pca", pca.coordinates(shown)[:, :2])):
             points.append(pd.DataFrame({**about, **labels, "method": method, "x": at[:, 0], "y": at[:, 1]}))
@@ -166,81 +149,43 @@ def views(clouds: Sequence[Cloud], settings: Settings) -> tuple[pd.DataFrame, pd
 def compare(spectrum: pd.DataFrame, table: pd.DataFrame) -> list[records.Comparison]:
     """The authors' spectrum of the vision tower beside ours."""
     found = []
-    for row in spectrum[spectrum["encoder"] == VISION].itertuples():
-        facts = table[(table["encoder"] == VISION) & (table["input"] == row.input)].iloc[0]
-        key, ours = f"{KEY}{row.component - 1}", row.explained_variance_ratio
+    ours = spectrum[spectrum["encoder"] == VISION].merge(table[["encoder", "input", "n", "n_seeds"]])
+    for row in ours.itertuples():
+        key, share = f"{KEY}{row.component - 1}", row.explained_variance_ratio
         agrees, note = None, "other inputs, or fewer, or another number of seeds"
-        own = row.input.startswith("MSCOCO val2017") and facts["n"] >= ENOUGH and facts["n_seeds"] == PAPER_SEEDS
+        own = row.input.startswith("MSCOCO val2017") and row.n >= ENOUGH and row.n_seeds == PAPER_SEEDS
         if own:
-            agrees, note = bool(abs(ours - published.numbers()[key].value) < NEAR), f"{NEAR:g} apart at most asked for"
-        on = f"{row.input}, n = {facts['n']}, {facts['n_seeds']} seeds"
-        found.append(published.compare(key, ours, on, agrees, note, own=bool(own)))
+            agrees, note = abs(share - published.numbers()[key].value) < NEAR, f"{NEAR:g} apart at most asked for"
+        on = f"{row.input}, n = {row.n}, {row.n_seeds} seeds"
+        found.append(published.compare(key, share, on, agrees, note, own=own))
     return found
 
 
-def grid(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Encoders as columns; the inputs of each row, real ones and noise."""
-    encoders, real = list(dict.fromkeys(table["encoder"])), [i for i in dict.fromkeys(table["input"]) if i != NOISE]
-    return encoders, [inputs for inputs in (real, [NOISE]) if inputs]
+def panels(record: records.Record, method: str, also: int = 0) -> tuple[plt.Figure, list]:
+    """Points of every encoder (columns) on real inputs and on noise (rows).
 
-
-def draw(record: records.Record) -> plt.Figure:
-    """UMAP of every encoder, on real inputs and on noise."""
-    table, points = record.tables[""], record.tables["points"].query("method == 'umap'")
-    encoders, rows = grid(table)
-    size = (2.4 * len(encoders), 2.75 * len(rows) + 0.3)
-    figure, axes = plt.subplots(len(rows), len(encoders), figsize=size, layout="constrained", squeeze=False)
-    for inputs, line in zip(rows, axes, strict=True):
-        for encoder, ax in zip(encoders, line, strict=True):
-            facts = table[(table["encoder"] == encoder) & table["input"].isin(inputs)]
-            ax.set_axis_off()
-            if facts.empty:
+    Returns:
+        the figure, and for each row its axes, ``also`` empty ones at the end, and the (axis, row of the table) drawn.
+    """
+    table, points = record.tables[""], record.tables["points"].query("method == @method")
+    encoders, noise = list(table["encoder"].unique()), table["input"] == NOISE
+    rows = [part for part in (table[~noise], table[noise]) if len(part)]
+    size = (2.3 * (len(encoders) + also), 2.6 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), len(encoders) + also, figsize=size, layout="constrained", squeeze=False)
+    drawn = [(line, []) for line in axes]
+    for part, (line, done) in zip(rows, drawn, strict=True):
+        for encoder, ax in zip(encoders, line, strict=False):
+            if (facts := part[part["encoder"] == encoder]).empty:
+                ax.set_axis_off()
                 ax.text(0.5, 0.5, "left out: see the record", ha="center", color=figures.MUTED)
                 continue
-            facts = facts.iloc[0]
-            scatter(ax, points[(points["encoder"] == encoder) & (points["input"] == facts["input"])])
-            numbers = f"cosine within a seed {facts['within_cosine']:.2f}, between {signed(facts['between_cosine'])}"
-            share = f"explained by the seed: {facts['explained_by_seed']:.0%}"
-            title = f"{encoder}\n{facts['input']}, {facts['n_seeds']} seeds x {facts['n']}\n{numbers}\n{share}"
-            ax.set_title(figures.plain(title), fontsize=7, loc="left")
-    say_what_it_is(figure, record)
-    return figure
-
-
-def draw_pca(record: records.Record) -> plt.Figure:
-    """Two principal components of every encoder, and the spectra."""
-    points, spectrum = record.tables["points"].query("method == 'pca'"), record.tables["spectrum"]
-    encoders, rows = grid(record.tables[""])
-    size = (2.2 * (len(encoders) + 1), 2.4 * len(rows) + 0.3)
-    figure, axes = plt.subplots(len(rows), len(encoders) + 1, figsize=size, layout="constrained", squeeze=False)
-    for inputs, line in zip(rows, axes, strict=True):
-        for k, (encoder, ax) in enumerate(zip(encoders, line, strict=False)):
-            part = spectrum[(spectrum["encoder"] == encoder) & spectrum["input"].isin(inputs)]
-            if part.empty:
-                ax.set_axis_off()
-                continue
-            name, ratio = part["input"].iloc[0], part["explained_variance_ratio"].to_numpy()
-            scatter(ax, points[(points["encoder"] == encoder) & (points["input"] == name)])
-            ax.set_title(figures.plain(f"{encoder}\n{name}"), fontsize=7, loc="left")
-            ax.set(xlabel=f"component 1 ({ratio[0]:.1%})", ylabel=f"component 2 ({ratio[1]:.1%})", xticks=[], yticks=[])
-            line[-1].plot(part["component"], ratio, "o-", ms=2.5, lw=0.9, color=figures.SERIES[k], label=encoder)
-        seeds = record.tables[""]["n_seeds"].iloc[0]
-        if inputs != [NOISE] and seeds == PAPER_SEEDS:
-            theirs = [number.value for number in published.numbers(KEY).values()]
-            about = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
-            line[-1].plot(range(1, len(theirs) + 1), theirs, "x", **about)
-        line[-1].axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8, label="each seed one point")
-        line[-1].set(xlabel="principal component", ylabel="share of variance", ylim=(0, None), xticks=[1, 5, 10])
-        line[-1].legend(fontsize=5.5, handlelength=1)
-    say_what_it_is(figure, record)
-    return figure
-
-
-def say_what_it_is(figure: plt.Figure, record: records.Record) -> None:
-    """On the face of a picture that is not of the paper's inputs."""
+            here = (points["encoder"] == encoder) & (points["input"] == facts["input"].iloc[0])
+            scatter(ax, points[here])
+            done.append((ax, facts.iloc[0]))
     if (preset := record.about["settings"]["preset"]) != "paper":
         note = f"{preset} preset: architectures at full size, on few inputs; it shows the phenomenon, "
         figure.supxlabel(f"{note}not the paper's numbers", x=0.01, ha="left", fontsize=7, color=figures.MUTED)
+    return figure, drawn
 
 
 def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
@@ -252,9 +197,38 @@ def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
     ax.margins(0.06)
 
 
-def signed(value: float) -> str:
-    """Two decimals, without a minus before zero."""
-    return f"{value:.2f}" if abs(value) >= 0.005 else "0.00"
+def draw(record: records.Record) -> plt.Figure:
+    """UMAP of every encoder, on real inputs and on noise."""
+    figure, rows = panels(record, "umap")
+    for ax, facts in [each for _, drawn in rows for each in drawn]:
+        ax.set_axis_off()
+        cosines = f"cosine within a seed {facts['within_cosine']:.2f}, between {facts['between_cosine']:z.2f}"
+        share = f"explained by the seed: {facts['explained_by_seed']:.0%}"
+        title = f"{facts['encoder']}\n{facts['input']}, {facts['n_seeds']} seeds x {facts['n']}\n{cosines}\n{share}"
+        ax.set_title(figures.plain(title), fontsize=7, loc="left")
+    return figure
+
+
+def draw_pca(record: records.Record) -> plt.Figure:
+    """Two principal components of every encoder, and the spectra."""
+    figure, rows = panels(record, "pca", also=1)
+    spectrum, seeds = record.tables["spectrum"].set_index(["encoder", "input"]), record.tables[""]["n_seeds"].iloc[0]
+    for (*_, last), drawn in rows:
+        for (ax, facts), colour in zip(drawn, figures.SERIES, strict=False):
+            encoder, name = facts["encoder"], facts["input"]
+            part = spectrum.loc[[(encoder, name)]]
+            ratio = part["explained_variance_ratio"].to_numpy()
+            ax.set_title(figures.plain(f"{encoder}\n{name}"), fontsize=7, loc="left")
+            ax.set(xlabel=f"component 1 ({ratio[0]:.1%})", ylabel=f"component 2 ({ratio[1]:.1%})", xticks=[], yticks=[])
+            last.plot(part["component"], ratio, "o-", ms=2.5, lw=0.9, color=colour, label=encoder)
+        if drawn[0][1]["input"] != NOISE and seeds == PAPER_SEEDS:
+            theirs = [number.value for number in published.numbers(KEY).values()]
+            style = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
+            last.plot(range(1, len(theirs) + 1), theirs, "x", **style)
+        last.axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8, label="each seed one point")
+        last.set(xlabel="principal component", ylabel="share of variance", ylim=(0, None), xticks=[1, 5, 10])
+        last.legend(fontsize=5.5, handlelength=1)
+    return figure
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:

@@ -1,7 +1,5 @@
 """Variance of embeddings that the initialization explains, and how close the cones of several seeds lie."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,36 +50,25 @@ def seed_variance(embeddings: Float[Array, "seeds items d"]) -> SeedVariance:
     centroids = torch.stack([geometry.centroid(geometry.unit_rows(part.double())) for part in parts])
     total = centroids.sum(0)
     between = float(total @ total - centroids.square().sum()) / (seeds * (seeds - 1))
-    within = math.fsum(geometry.mean_cosine(part) for part in parts) / seeds
-    return SeedVariance(within, between, *_explained(_sums(parts)))
+    within = sum(map(geometry.mean_cosine, parts)) / seeds
+    return SeedVariance(within, between, *explained_fractions(embeddings))
 
 
 def explained_fractions(embeddings: Float[Array, "seeds items d"]) -> tuple[float, float]:
     """(explained_by_seed, explained_by_item) of ``seed_variance`` alone, for rows that may be zero."""
-    return _explained(_sums(_checked(embeddings)))
+    h = _centred(embeddings)
+    sums = (part.square().sum() for part in (h, h.sum(1), h.sum(0)))
+    by_seed, by_item = _fractions(*h.shape[:2], *sums, total=0.0)
+    return float(by_seed), float(by_item)
 
 
 def seed_fractions_left_out(embeddings: Float[Array, "seeds items d"]) -> Float[np.ndarray, "seeds"]:
-    """``explained_by_seed`` without each of the seeds in turn, for ``util.numerics.statistics.jackknife_interval``.
-
-    Args:
-        embeddings: float array (K, n, d), as ``seed_variance``, with K >= 3.
-
-    Returns:
-        float64 numpy array (K,).
-    """
-    parts = _checked(embeddings, least_seeds=3)
-    sums = _sums(parts)
-    others = [(sums.items - sums.centred(part)).square().sum() for part in parts]
-    squares, seed_squares = sums.squares, sums.seeds.square().sum(1)
-    by_seed, _ = _fractions(
-        len(parts) - 1,
-        len(parts[0]),
-        squares.sum() - squares,
-        seed_squares.sum() - seed_squares,
-        torch.stack(others),
-        sums.seeds.sum(0) - sums.seeds,
-    )
+    """``explained_by_seed`` without each of at least 3 seeds in turn, (K,), for a jackknife interval."""
+    h = _centred(embeddings, least_seeds=3)
+    squares, seed_squares = h.square().sum((1, 2)), h.sum(1).square().sum(1)
+    item_squares = (h.sum(0) - h).square().sum((1, 2))
+    others = squares.sum() - squares, seed_squares.sum() - seed_squares, item_squares
+    by_seed, _ = _fractions(len(h) - 1, h.shape[1], *others, total=seed_squares)
     return by_seed.cpu().numpy()
 
 
@@ -93,57 +80,25 @@ def _checked(embeddings, least_seeds: int = 2) -> list[Tensor]:
     return [as_tensor(as_matrix(part, f"embeddings of seed {i}", 2)) for i, part in enumerate(embeddings)]
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Float64 sums of centred rows: of their squares by seed (K,), of rows by seed (K, d) and by item (n, d)."""
-
-    scale: float
-    mean: Tensor
-    squares: Tensor
-    seeds: Tensor
-    items: Tensor
-
-    def centred(self, part: Tensor) -> Tensor:
-        """Rows (n, d) of a seed over the largest entry of all, less the mean (d,) of all rows."""
-        return part.double() / self.scale - self.mean
-
-
-def _sums(parts: Sequence[Tensor]) -> _Sums:
-    scale = max(float(part.abs().amax()) for part in parts) or 1.0
-    mean = torch.stack([(part.double() / scale).mean(0) for part in parts]).mean(0)
-    seeds = torch.zeros(len(parts), parts[0].shape[1], dtype=torch.float64, device=mean.device)
-    sums = _Sums(scale, mean, torch.zeros_like(seeds[:, 0]), seeds, torch.zeros_like(parts[0], dtype=torch.float64))
-    for seed, part in enumerate(parts):
-        centred = sums.centred(part)
-        sums.squares[seed], sums.seeds[seed] = centred.square().sum(), centred.sum(0)
-        sums.items.add_(centred)
-    if float(sums.squares.sum()) <= ALIKE * len(parts) * parts[0].numel():
+def _centred(embeddings, least_seeds: int = 2) -> Float[Tensor, "seeds items d"]:
+    """Rows in float64 over the largest entry of all, less their mean."""
+    h = torch.stack(_checked(embeddings, least_seeds)).double()
+    h = h / (float(h.abs().amax()) or 1.0)
+    h -= h.mean((0, 1))
+    if float(h.square().mean()) <= ALIKE:
         raise UserError("embeddings are all alike: there is no variance to explain")
-    return sums
+    return h
 
 
-def _explained(sums: _Sums) -> tuple[float, float]:
-    by_seed, by_item = _fractions(
-        len(sums.seeds),
-        len(sums.items),
-        sums.squares.sum(),
-        sums.seeds.square().sum(),
-        sums.items.square().sum(),
-        sums.seeds.sum(0),
-    )
-    return float(by_seed), float(by_item)
-
-
-def _fractions(seeds: int, items: int, squares: Tensor, by_seed: Tensor, by_item: Tensor, total: Tensor):
-    """The fractions (by seed, by item) from sums over all rows, seeds and items: a number, or one for each total.
+def _fractions(seeds: int, items: int, squares, by_seed, by_item, total):
+    """The fractions (by seed, by item) of centred rows: numbers, or one for each sum that is given.
 
     Args:
-        squares: of the rows' squared norms.
-        by_seed: of the squared norms of each seed's sum of rows.
-        by_item: of the squared norms of each item's sum of rows.
-        total: (..., d), sum of all rows.
+        squares: sum of the rows' squared norms.
+        by_seed, by_item: sum of the squared norms of each seed's, each item's sum of rows.
+        total: squared norm of the sum of all rows.
     """
-    base = total.square().sum(-1) / (seeds * items)
+    base = total / (seeds * items)
     seed_square, item_square = by_seed / items - base, by_item / seeds - base
     rest = (squares - base - seed_square - item_square) / ((seeds - 1) * (items - 1))
     seed_part = (seed_square / (seeds - 1) - rest) / items

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -20,9 +19,6 @@ from util.files import cached_path, replacing
 
 FORMAT = 1
 """Raise it when encoding itself changes, so that nothing made before is taken for the new."""
-
-MANY = 500
-"""Inputs from which each encoding shows a bar of its own."""
 
 
 @dataclass(frozen=True)
@@ -68,34 +64,31 @@ def embed(
         tower = None  # so that one network is gone before the next is made: its memory is used again
         identity = named.identity(seed, device, precision)
         for k, each in enumerate(inputs):
-            path = _path(identity, each)
-            found = _cached(path, each)
+            found = _cached(identity, each)
             if found is None:
                 towers = towers or {tower.modality: tower for tower in named.load(seed, device, precision)}
                 tower = towers.get(each.modality)
                 if tower is None:
                     continue
                 if named.kind == "huggingface":  # its identity is known now: commit and digests
-                    path = _path(tower.settings, each)
-                    found = _cached(path, each)
+                    identity = tower.settings
+                    found = _cached(identity, each)
             if found is None:
                 if k not in tensors:
                     tensors[k] = each.tensor(tower)
-                found = tower.encode(tensors[k], progress=len(tensors[k]) > MANY), dict(tower.settings)
-                keeping = keeping and _keep(path, *found, each)
+                found = tower.encode(tensors[k]), dict(tower.settings)
+                keeping = keeping and _keep(identity, *found, each)
             yield Rows(named.label(each.modality), each, seed, *found)
 
 
-def _path(identity: Mapping | None, inputs: Inputs) -> Path | None:
-    if identity is None:
-        return None
+def _path(identity: Mapping, inputs: Inputs):
     key = {"format": FORMAT, "encoder": dict(identity), "modality": inputs.modality, "inputs": dict(inputs.about)}
     return cached_path("rows", key, ".safetensors")
 
 
-def _cached(path: Path | None, inputs: Inputs) -> tuple[np.ndarray, dict] | None:
+def _cached(identity: Mapping | None, inputs: Inputs) -> tuple[np.ndarray, dict] | None:
     """Rows of an earlier run and their tower's settings; which inputs were left out comes back with them."""
-    if path is None or not path.is_file():
+    if identity is None or not (path := _path(identity, inputs)).is_file():
         return None
     try:
         with safe_open(path, framework="np") as file:
@@ -108,10 +101,11 @@ def _cached(path: Path | None, inputs: Inputs) -> tuple[np.ndarray, dict] | None
     return rows, settings
 
 
-def _keep(path: Path | None, rows: np.ndarray, settings: dict, inputs: Inputs) -> bool:
+def _keep(identity: Mapping | None, rows: np.ndarray, settings: dict, inputs: Inputs) -> bool:
     """Writes rows into the cache; False, and a line on the terminal, where it cannot be written."""
-    if path is None:
+    if identity is None:
         return True
+    path = _path(identity, inputs)
     told = json.dumps({"skipped": inputs.skipped, "counts": inputs.counts, "settings": settings})
     try:
         with replacing(path) as part:

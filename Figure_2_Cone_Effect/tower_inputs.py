@@ -30,13 +30,12 @@ class Inputs:
     """n inputs of one modality.
 
     Attributes:
-        name: what they are, in words.
-        modality: which towers take them: "image" or "text".
-        n: how many there are (photographs that cannot be read are found, and left out, on reading).
+        name, modality: what they are, in words, and which towers take them: "image" or "text".
+        n: how many there are; photographs that cannot be read are found, and left out, on reading.
         about: all that they depend on, as plain values for records and cache keys.
         items: raw inputs, iterable more than once; None for noise.
         skipped: row -> reason, filled while the items are read.
-        counts: what else reading them finds: how many captions are as long as a tower takes, or were cut to that.
+        counts: how many captions are as long as a tower takes, or were cut to that; filled likewise.
     """
 
     name: str
@@ -85,14 +84,9 @@ def photograph_crops(n: int, seed: int) -> Inputs:
 
 
 def crops(n: int, seed: int = 0) -> list[Image.Image]:
-    """Square crops, of the one photograph and the other in turn, their side and place drawn at random.
+    """n square RGB crops, 96 to 400 pixels, of the one photograph and the other in turn, their place drawn at random.
 
-    Args:
-        n: how many.
-        seed: crop i depends on the seed and on i alone, so that the first k of n are those that k alone would give.
-
-    Returns:
-        n RGB images of 96 to 400 pixels a side. Trap: two photographs only, so crops of one of them are alike.
+    Crop i depends on the seed and on i alone. Trap: two photographs only, so crops of one of them are alike.
     """
     from sklearn.datasets import load_sample_images
 
@@ -112,9 +106,9 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     drawn = pictures.scenes(n, seed=seed, split="all")
     about = {"dataset": "generated scenes (util.corpora.generated.pictures)", "split": "all", "n": n, "seed": seed}
     pixels, captions = list(drawn.images), list(drawn.captions)
-    images = Inputs("scenes", "image", n, {**about, "sha256": _digest(p.tobytes() for p in pixels)}, pixels)
+    images = {**about, "sha256": _digest(p.tobytes() for p in pixels)}
     texts = {**about, "sha256": _digest(caption.encode() for caption in captions)}
-    return images, Inputs("captions of scenes", "text", n, texts, captions)
+    return Inputs("scenes", "image", n, images, pixels), Inputs("captions of scenes", "text", n, texts, captions)
 
 
 def real(folder: Path | None, n_images: int, n_captions: int, seed: int, download: bool) -> list[Inputs]:

@@ -1,32 +1,23 @@
 """Figure 2 (c): one cone for each random initialization, in numbers and in pictures that repeat."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import scripts
-from util import UserError, cli, published
+import smoke_runs
+from util import UserError, published
 from util.numerics import reduction
 
 script = scripts.load("Figure_2_Cone_Effect/initializations.py")
 VISION = "ViT-S-32-alt vision"
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path_factory.getbasetemp() / "cone_cache"))
-
-
-def run(*words):
-    return script.run(cli.parse(script.PRESETS, "", words))
-
-
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("smoke")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODALITY_GAP_DATA", str(tmp_path_factory.getbasetemp() / "cone_cache"))
-        return run("--preset", "smoke", "--output", str(folder))
+    return smoke_runs.record(script, tmp_path_factory)
 
 
 def test_tables_have_the_contracts_columns_and_every_encoder_on_both_inputs(smoke):
@@ -52,15 +43,15 @@ def test_seeds_have_different_cones(smoke):
     assert smoke.about["results"]["least_within_minus_between"] > 0.1
 
 
-def test_the_same_run_gives_the_same_pictures_and_numbers(smoke, tmp_path):
+def test_the_same_run_gives_the_same_numbers_and_coordinates(smoke, tmp_path_factory, monkeypatch):
     """With fewer points in the pictures than the numbers use, which move no number."""
-    first, again = (run("--preset", "smoke", "--points", "2", "--output", str(tmp_path / name)) for name in "ab")
-    for what, table in first.tables.items():
-        pd.testing.assert_frame_equal(table, again.tables[what], check_exact=True)
-    for picture in ("initializations.png", "initializations_pca.png"):
-        assert (first.folder / picture).read_bytes() == (again.folder / picture).read_bytes()
-    assert first.tables["points"].groupby(["encoder", "input", "method", "seed"]).size().eq(2).all()
-    pd.testing.assert_frame_equal(first.tables[""], smoke.tables[""], rtol=1e-6)
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(smoke_runs.cache(tmp_path_factory)))
+    settings = replace(script.PRESETS["smoke"], points=2)
+    first, again = (script.measure(settings, "cpu").tables for _ in range(2))
+    for what, table in first.items():
+        pd.testing.assert_frame_equal(table, again[what], check_exact=True)
+    assert first["points"].groupby(["encoder", "input", "method", "seed"]).size().eq(2).all()
+    pd.testing.assert_frame_equal(first[""], smoke.tables[""], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +101,5 @@ def test_umap_of_three_rows_is_refused(rng):
     ("words", "message"),
     [(("--seeds", "1"), "--seeds"), (("--images", "1"), "--images"), (("--points", "1"), "--points")],
 )
-def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, words, message):
-    with pytest.raises(UserError, match=message):
-        run("--preset", "smoke", *words, "--output", str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, capsys, words, message):
+    assert message in smoke_runs.refusal(script, words, tmp_path / "out", capsys)

@@ -1,0 +1,39 @@
+"""Scripts run at their smoke preset, once for all test processes, and what they say of a user's error."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from filelock import FileLock
+
+from util import cli
+
+
+def shared(tmp_path_factory):
+    """A folder that all processes of one run of the tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def cache(tmp_path_factory):
+    """A cache folder for embeddings over seeds."""
+    return shared(tmp_path_factory) / "cone_cache"
+
+
+def record(script, tmp_path_factory):
+    """The record of a script's smoke preset; whoever asks first makes it."""
+    folder = shared(tmp_path_factory)
+    settings = replace(script.PRESETS["smoke"], output=folder / "smoke")
+    with FileLock(folder / f"{script.NAME}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODALITY_GAP_DATA", str(cache(tmp_path_factory)))
+        return script.run(settings, reuse=True)
+
+
+def refusal(script, words, output, capsys):
+    """The one line that a script says of a user's error, with exit code 2 and without a file."""
+    words = ["--preset", "smoke", "--output", str(output), *words]
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: script.run(cli.parse(script.PRESETS, "", words)))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert ended.value.code == 2 and not output.exists()
+    return line
