@@ -230,9 +230,6 @@ def test_every_prompt_is_made_of_the_vocabulary():
         (lambda: pictures.scenes(3, -1), "seed"),
         (lambda: pictures.scenes(2.5, 0), "2.5"),
         (lambda: pictures.distinct_scenes(2561, 0), "2560"),
-        (lambda: pictures.digits("test"), "held_out"),
-        (lambda: pictures.task_labels("colour", pictures.scenes(2, 0)), "colour_shape"),
-        (lambda: pictures.task_labels("digit", pictures.scenes(2, 0)), "scene"),
         (lambda: pictures.scenes(2, 0).with_captions(["one"]), "match"),
     ],
 )

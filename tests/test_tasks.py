@@ -50,7 +50,7 @@ def test_the_shipped_tasks_are_those_of_table_1_and_two_of_retrieval():
     assert [task.published for task in found.values() if task.published] == list(rows)
     assert [key for key, task in found.items() if task.is_retrieval] == ["mscoco", "flickr30k"]
     for task in found.values():
-        assert hub.COMMIT.fullmatch(task.commit)
+        assert hub.COMMIT.fullmatch(task.revision)
         assert task.sources["dataset"]
         if task.published:
             assert (task.group, task.metric) == (rows[task.published]["group"], rows[task.published]["metric"])
@@ -90,7 +90,7 @@ prompts = ["a {}."]
 def test_a_file_of_your_own_is_read_in_the_same_way(tmp_path, metric):
     (tmp_path / "own.toml").write_text(OWN.replace("top-1", metric))
     mine = tasks.read(tmp_path / "own.toml")["mine"]
-    assert (mine.key, mine.split, mine.commit, mine.classes.own) == ("mine", "test", None, ("cat", "dog"))
+    assert (mine.key, mine.split, mine.revision, mine.classes.own) == ("mine", "test", None, ("cat", "dog"))
     assert (mine.metric, mine.texts()) == (metric, [["a cat."], ["a dog."]])
 
 

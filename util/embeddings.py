@@ -1,4 +1,4 @@
-"""One type for the embeddings of two or more modalities, and the files that it reads and writes.
+"""The embeddings of two or more modalities, and the files that hold them.
 
 Formats (none is ever unpickled):
     .npy          (2, n, d): [0] the non-text modality, [1] text; row i of one pairs with row i of the other
@@ -31,11 +31,8 @@ NAME = re.compile(r"\w[\w .+-]*")
 class Stored:
     """Embeddings as they were given, checked in all but their values: not normalised and, from a file, not yet read.
 
-    For measures that go over a file of any size once (``util.measures``).
-
-    Attributes:
-        modalities: name -> array (n, d) of real numbers, memory-mapped where the format allows; "text" is the last.
-        pairs, labels, source: as in ``Embeddings``.
+    Arrays (n, d) of real numbers, memory-mapped where the format allows, for measures that go over a file of any size
+    once (``util.measures``). All else is as in ``Embeddings``.
     """
 
     modalities: Mapping[str, np.ndarray]
@@ -47,7 +44,7 @@ class Stored:
     def of(cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None) -> "Stored":
         """Checks names, widths, counts, pairs and labels; arguments and errors as ``Embeddings.of``."""
         source = _plain_source(source)
-        prefix = f"{source['path']}: " if "path" in source else ""
+        prefix = _prefix(source)
         for name in modalities:
             if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
                 raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
@@ -74,11 +71,6 @@ class Stored:
     def names(self) -> tuple[str, ...]:
         """The modalities in order, text last."""
         return tuple(self.modalities)
-
-    @property
-    def prefix(self) -> str:
-        """What an error about these begins with: the file's path."""
-        return f"{self.source['path']}: " if "path" in self.source else ""
 
 
 @dataclass(frozen=True)
@@ -111,10 +103,6 @@ class Embeddings:
                 row i where row counts are equal, and nothing where they differ.
             labels: array (n,), n the rows of the first modality.
             source: where they come from, as json can hold it.
-
-        Raises:
-            UserError: fewer than two modalities, odd names, different widths, fewer than two rows, a zero row, values
-                that are not finite, pairs or labels that do not fit.
         """
         return _normalised(Stored.of(modalities, pairs, labels, source))
 
@@ -122,24 +110,12 @@ class Embeddings:
     def load(cls, path, first: str = "image") -> "Embeddings":
         """Reads, checks and normalises embeddings in any format above.
 
-        Args:
-            path: a .npy, .npz or .safetensors file.
-            first: what to call the non-text modality of a .npy file, which names nothing.
-
-        Raises:
-            UserError: no such file, an unknown or damaged format, or arrays that ``of`` refuses; names the file.
+        ``first`` is what to call the non-text modality of a .npy file, which names nothing.
         """
         return _normalised(Stored.open(path, first))
 
     def save(self, path) -> Path:
-        """Writes the embeddings; the file appears complete or not at all.
-
-        Args:
-            path: .npy (two modalities paired row by row, no labels), .npz or .safetensors (number labels only).
-
-        Raises:
-            UserError: the format cannot hold these embeddings.
-        """
+        """Writes .npy (two modalities paired row by row, no labels), .npz or .safetensors (number labels only)."""
         path = Path(path)
         if path.suffix == ".npy" and (len(self.modalities) != 2 or not self.paired_by_row or self.labels is not None):
             raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
@@ -168,11 +144,7 @@ class Embeddings:
         return self.pairs.shape[0] == len(rows) and bool((self.pairs == rows[:, None]).all())
 
     def paired(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first and the last modality as arrays (p, d), row i of one belonging to row i of the other.
-
-        Raises:
-            UserError: no pairing is known.
-        """
+        """The first and the last modality as arrays (p, d), row i of one belonging to row i of the other."""
         if self.pairs is None:
             counts = {name: len(array) for name, array in self.modalities.items()}
             raise UserError(f"{self.source.get('path', 'these embeddings')}: pairs are needed here; rows: {counts}")
@@ -185,11 +157,17 @@ class Embeddings:
 def _normalised(stored: Stored) -> Embeddings:
     unit, spans = {}, {}
     for name, array in stored.modalities.items():
-        norms = nonzero_norms(as_matrix(array, f"{stored.prefix}{name}"), f"{stored.prefix}{name}")
+        where = f"{_prefix(stored.source)}{name}"
+        norms = nonzero_norms(as_matrix(array, where), where)
         spans[name] = [float(norms.min()), float(norms.max())]
         unit[name] = to_numpy(unit_rows(array)).astype(np.float32, copy=False)
     about = {**stored.source, "normalised_here": True, "row_norms_before": spans}
     return Embeddings(unit, stored.pairs, stored.labels, about)
+
+
+def _prefix(source: Mapping) -> str:
+    """What an error about embeddings begins with: the file's path."""
+    return f"{source['path']}: " if "path" in source else ""
 
 
 def _plain_source(source: Mapping | None) -> dict:

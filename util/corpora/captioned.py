@@ -4,8 +4,6 @@ An item is opened only when it is needed and comes ready for a tower's ``prepare
 video as a list of RGB pictures, a protein as a string of amino-acid letters.
 """
 
-import hashlib
-import json
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from jaxtyping import Int
 from PIL import Image, ImageOps
 
 from ..errors import UserError
-from ..files import sha256
+from ..files import digest, sha256
 
 Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
@@ -164,8 +162,7 @@ def upright(path: Path) -> Callable[[], Image.Image]:
 
 def content_digest(paths: Mapping[str, Path]) -> str:
     """One sha256 of the names and the contents of files, so that a file mended since counts as other data."""
-    content = json.dumps([[name, sha256(path)] for name, path in paths.items()])
-    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+    return f"sha256:{digest([[name, sha256(path)] for name, path in paths.items()])}"
 
 
 def is_picture(path: Path) -> bool:

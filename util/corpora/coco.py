@@ -16,8 +16,7 @@ from ..errors import UserError
 from . import hub
 from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, picture
 
-HUB_DATASET = "lmms-lab/COCO-Caption2017"
-HUB_REVISION = "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
+HUB_DATASET, HUB_REVISION = "lmms-lab/COCO-Caption2017", "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
 HUB_COLUMNS = ("image", "answer", "question_id")
 """Photograph, list of captions, file name of the photograph."""
 HUB_SPLITS = {"val2017": "val"}
@@ -41,11 +40,7 @@ def load(
 def from_folder(
     folder: str | Path, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
 ) -> Captioned:
-    """A folder laid out as MSCOCO's archives unpack.
-
-    ``source["revision"]`` is the sha256 of the annotation file and ``source["photographs"]`` one of the names and
-    contents of the photographs.
-    """
+    """A folder laid out as MSCOCO's archives unpack; ``source`` holds sha256 of the annotations and the photographs."""
     folder = Path(folder)
     rows, revision = read_captions(folder, split)
     rows = rows[: checked_count(n)]
@@ -63,11 +58,9 @@ def from_folder(
 
 
 def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tuple[int, str, list[str]]], str]:
-    """The captions of a local COCO folder, with or without its photographs.
+    """Id, file name and captions of each image that has some, in the annotation file's order, and that file's sha256.
 
-    Returns:
-        for each image that has captions its id, file name and captions, in the annotation file's order; and the
-        sha256 of that file.
+    The photographs need not be there.
     """
     path = Path(folder) / "annotations" / f"captions_{split}.json"
     if not path.is_file():
@@ -87,11 +80,7 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
 
 
 def from_hub(split: str = "val2017", caption: CaptionRule = "first", n: int | None = None) -> Captioned:
-    """The same from the hub's lmms-lab/COCO-Caption2017 at a pinned revision (val2017: two files, 0.8 GB).
-
-    Only the files of the split are fetched, into the Hugging Face cache (HF_HOME); they are found there again
-    without a network.
-    """
+    """The same from the hub at a pinned revision (val2017: two files, 0.8 GB), kept in its cache (HF_HOME)."""
     if split not in HUB_SPLITS:
         raise UserError(f"{HUB_DATASET} has captions of {', '.join(HUB_SPLITS)}, not of {split!r}; use a COCO folder")
     otherwise = "use a local COCO folder, or copy the Hugging Face cache (HF_HOME) of a machine that has it"

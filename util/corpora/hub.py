@@ -53,11 +53,10 @@ def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherw
     Only these files are fetched; they are found there again without a network.
 
     Args:
-        title: a name of the data, for the error.
+        title, otherwise: a name of the data and what to do instead, for the error.
         dataset: its id on the hub.
         revision: commit or branch; None: the newest.
         pattern: which files, for instance "data/test-*.parquet".
-        otherwise: what to do instead, for the error.
 
     Raises:
         NoConnection: the hub does not answer, and the files are not in the cache.

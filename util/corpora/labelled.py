@@ -59,13 +59,7 @@ class Classes:
     spellings: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(self, found: Sequence[str], where: str, whole: bool = True) -> list[int]:
-        """The class of each name that the data have.
-
-        Args:
-            found: the data's names.
-            where: how an error begins.
-            whole: whether every class must be among them.
-        """
+        """The class of each name that the data have; ``whole``: every class must be among them."""
         numbers = self.matched(found)
         if -1 in numbers or len(set(numbers)) < len(numbers) or (whole and len(numbers) < len(self.names)):
             raise UserError(
@@ -100,13 +94,10 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 def from_rows(
     rows: hub.Rows, image_ids: Sequence[str], label_column: str, classes: Classes, about: Mapping, folder: Path | None
 ) -> Labelled:
-    """Labelled images of the rows of a table, with labels of numbers, of names, or of the hub's own kind.
+    """Labelled images of the rows of a table.
 
     Args:
-        rows: with ``label_column`` among its columns.
-        image_ids: a name for each row.
         label_column: numbers in the declared order; numbers with the data's own names, in any order; or names.
-        classes: the declared classes.
         about: for ``source``, besides n and the hash.
         folder: where the paths of pictures begin that are not in the table.
     """
@@ -175,9 +166,7 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
     CIFAR-100). A picture is turned upright where its EXIF data say so; its bytes, which are hashed, say that too.
 
     Args:
-        folder: holds the classes, or the splits that hold them.
-        split: which, "train+test" for several one after the other. Not asked for where the folder has no splits.
-        classes: the declared classes.
+        split: "train+test" for several one after the other; not asked for where the folder has none.
         about: for ``source``, besides split, n and the hash.
         n: take only so many pictures, evenly spaced.
     """

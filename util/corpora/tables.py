@@ -19,14 +19,10 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 CAPTION_TABLES = ("captions.csv", "captions.tsv")
 CAPTION_COLUMNS = ("file", "text")
 
-LONGEST_FIELD = 2**24
-"""Characters; csv's own limit of 131,072 would refuse a long sequence."""
+LARGEST_UNPACKED, CHUNK = 512 * 2**20, 2**20
+"""Bytes that a .gz may hold, for it may unpack to a thousand times its size; bytes unpacked at a time."""
 
-LARGEST_UNPACKED = 512 * 2**20
-"""Bytes that a .gz may hold: a small file may unpack to a thousand times its size, and tables are read whole."""
-
-CHUNK = 2**20
-"""Bytes unpacked at a time."""
+csv.field_size_limit(2**24)  # its own limit of 131,072 characters would refuse a long sequence
 
 
 def text_of(path: str | Path) -> tuple[str, str]:
@@ -34,15 +30,14 @@ def text_of(path: str | Path) -> tuple[str, str]:
     path = Path(path)
     try:
         packed = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
-    try:
         content = _unpacked(packed, path) if path.suffix.lower() == ".gz" else packed
         return content.decode("utf-8-sig"), hashlib.sha256(packed).hexdigest()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x})") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); pack it again") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
 
 
 def _unpacked(packed: bytes, path: Path) -> bytearray:
@@ -67,24 +62,17 @@ def suffix_of(path: str | Path) -> str:
 def read(
     path: str | Path, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> tuple[list[tuple[int, dict[str, str]]], str]:
-    """The rows of a table: each with the line on which it ends and the named columns, blank lines left out.
+    """The rows of a table, each with the line on which it ends, and the sha256 of the file.
 
-    Args:
-        columns: which must be there.
-        optional: which are read where they are there.
-
-    Returns:
-        rows and the sha256 of the file; fields without the white space around them.
+    A row holds the ``columns``, which must be there, and the ``optional`` ones that are, without the white space around
+    their fields. Blank lines are left out.
     """
     content, digest = text_of(path)
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=SEPARATORS[suffix_of(path)], strict=True)
-    before = csv.field_size_limit(LONGEST_FIELD)
     try:
         return list(_rows(path, lines, columns, optional)), digest
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
-    finally:
-        csv.field_size_limit(before)
 
 
 def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

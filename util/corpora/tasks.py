@@ -21,11 +21,6 @@ from .labelled import Classes, Labelled
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "tasks.toml"
 
-UNPINNED = "unpinned"
-"""The revision of a data set whose commit is not known: the newest is taken, and the record says which that was."""
-PLACE = "{}"
-"""Where the name of a class goes in a prompt."""
-
 
 class Task(Declared):
     """A zero-shot task: which images, what they may be called, and how that is scored."""
@@ -40,7 +35,8 @@ class Task(Declared):
     """ROC-AUC is of class 1 against class 0."""
     dataset: Text
     """Id on the hub."""
-    revision: Text = UNPINNED
+    revision: Text | None = None
+    """A commit of it. None: the newest is taken, and the record says which that was."""
     config: Text | None = None
     """The data set's own configuration; None for the only one."""
     files: dict[str, Text] = Field(default_factory=dict)
@@ -62,7 +58,7 @@ class Task(Declared):
     spellings: dict[str, Text] = Field(default_factory=dict)
     """Further spellings in the data -> one of the data's names."""
     prompts: Texts = ()
-    """Templates with the place ``{}``; the embeddings of several are averaged."""
+    """Templates with ``{}`` for the name of the class; the embeddings of several are averaged."""
     alternatives: dict[str, Texts] = Field(default_factory=dict)
     """Name -> other class names, in the same order."""
     sources: dict[str, Text] = Field(default_factory=dict)
@@ -92,8 +88,8 @@ class Task(Declared):
                 raise ValueError(f"{name}: every class needs a name of its own")
         if wrong := [name for name in self.spellings.values() if name not in own]:
             raise ValueError(f"spellings: {wrong[0]!r} is not a name of the data")
-        if not self.prompts or any(PLACE not in template for template in self.prompts):
-            raise ValueError(f"prompts: at least one is needed, each with {PLACE}, the place of the class name")
+        if not self.prompts or any("{}" not in template for template in self.prompts):
+            raise ValueError("prompts: at least one is needed, each with {}, the place of the class name")
         return self
 
     @property
@@ -103,8 +99,8 @@ class Task(Declared):
 
     @property
     def commit(self) -> str | None:
-        """The revision to ask the hub for; None for its newest."""
-        return None if self.revision == UNPINNED else self.revision
+        """The revision."""
+        return self.revision
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -119,7 +115,7 @@ class Task(Declared):
 
     def texts(self) -> list[list[str]]:
         """The prompts of each class, classes in order."""
-        return [[template.replace(PLACE, name) for template in self.prompts] for name in self.class_names]
+        return [[template.replace("{}", name) for template in self.prompts] for name in self.class_names]
 
     def with_names(self, name: str) -> "Task":
         """The same task with the class names of ``alternatives[name]``."""
@@ -242,10 +238,10 @@ def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str | None]:
         "the Hugging Face cache (HF_HOME) of a machine that has them"
     )
     if not task.files:
-        table, commit = hub.loaded(task.title, task.dataset, task.config, task.commit, split, otherwise)
+        table, commit = hub.loaded(task.title, task.dataset, task.config, task.revision, split, otherwise)
         return hub.rows_of(table, task.image_column, task.columns, task.dataset), commit
     pattern = task.files.get("all" if task.split_column else split)
     if pattern is None:
         raise UserError(f"{task.title}: no split {split!r}; there are {', '.join(task.files)}")
-    files, commit = hub.fetched(task.title, task.dataset, task.commit, pattern, otherwise)
+    files, commit = hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
     return hub.read_parquet(files, task.image_column, task.columns), commit

@@ -32,14 +32,9 @@ ninety-nine in a hundred are zero to 56 times (measured, float32).
 
 
 def read(path: Path, first: str) -> tuple[dict, dict]:
-    """Reads the named arrays of a file and its own account of their source.
+    """The named arrays of a file as stored, and its own account of their source.
 
-    Args:
-        path: .npy (mapped, not read), .safetensors (mapped where the dtype is one of numpy's) or .npz (read).
-        first: what to call the non-text modality of a .npy file.
-
-    Returns:
-        (name -> numpy array, as stored; source).
+    .npy and .safetensors are mapped, .npz is read. ``first`` names the non-text modality of a .npy file.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
@@ -74,10 +69,10 @@ def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
 
 
 def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
-    """Every member once, none that claims more than it unpacks to, and all together within ``UNPACKED_RATIO``.
+    """Every member once, and all together within ``UNPACKED_RATIO`` of the size of the file.
 
-    A member's unpacked size is its own claim, but zipfile gives no byte beyond it. Its packed size is a claim too, so
-    the size of the file counts.
+    A member's sizes are its own claims, but zipfile gives no byte beyond them, and numpy touches no memory for a shape
+    before it has the bytes.
     """
     arrays, packed = {}, path.stat().st_size
     with zipfile.ZipFile(path) as archive:
@@ -91,14 +86,6 @@ def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
             name = member.filename.removesuffix(".npy")
             if name in arrays or name == member.filename:
                 raise UserError(f"{path}: member {member.filename!r} is there twice, or is no .npy")
-            with archive.open(member) as stream:
-                version = np.lib.format.read_magic(stream)
-                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
-                    version
-                ]
-                shape, _, dtype = read(stream)
-            if math.prod(shape) * dtype.itemsize > member.file_size:
-                raise UserError(f"{path}: member {name!r} claims shape {shape} but has {member.file_size} bytes")
             with archive.open(member) as stream:
                 arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
     return arrays, {}
@@ -132,13 +119,9 @@ def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:
-    """Writes named arrays; the file appears complete or not at all.
+    """Writes modalities in this order, with ``labels`` and ``pairs`` among the arrays where there are any.
 
-    Args:
-        path: .npy (the two modalities alone), .npz or .safetensors (numbers only; keeps ``order`` and ``source``).
-        arrays: modalities, and ``labels`` and ``pairs`` where there are any.
-        order: the modalities in order.
-        source: what json can hold.
+    .npy holds the two modalities alone. .safetensors holds numbers only, and keeps ``order`` and ``source``.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: unknown format; expected {', '.join(FORMATS)}")

@@ -14,24 +14,20 @@ from . import drawing
 from .collection import Pictures, check_count, generator
 from .drawing import BACKGROUNDS, COLOURS, WORST_FADE, column, coverage, paint
 
-GROUPS = ("cedar", "maple", "birch", "willow", "larch", "hazel", "linden")
-KINDS = ("round", "pointed")
+GROUPS, KINDS = ("cedar", "maple", "birch", "willow", "larch", "hazel", "linden"), ("round", "pointed")
 
 RARER = 0.6
 """How frequent each group is in training, as a share of the one before it."""
-
 GROUP_WEIGHTS = RARER ** np.arange(len(GROUPS)) * (1 - RARER) / (1 - RARER ** len(GROUPS))
 """Shares of the groups in training, from 41% down to 2%."""
 
-CLASS_PROMPT = "a {kind} {group} badge"
-CAPTION_FORMS = (CLASS_PROMPT, CLASS_PROMPT, CLASS_PROMPT, "a {group} badge")
+CAPTION_FORMS = (*["a {kind} {group} badge"] * 3, "a {group} badge")
 
 PLATE_LEFT = (-0.5, 1.6)
 """A plate's opacity is drawn evenly from this range and cut to [0, 1]: about a quarter is gone, a quarter whole."""
 
 _PURPOSE = 3
-_RIM = np.array([[0.16, 0.18, 0.24]], np.float32)
-_RIM_WIDTH = 1.3
+_RIM, _RIM_WIDTH = np.array([[0.16, 0.18, 0.24]], np.float32), 1.3
 
 
 def _hexagon(u, v):

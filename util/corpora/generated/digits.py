@@ -11,19 +11,15 @@ from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from ...errors import UserError
 from .collection import Pictures, check_count, generator
 from .drawing import BACKGROUNDS, column, grounds, in_chunks, paint, pixel_grid, to_pixels
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "held_out")
-CLASS_PROMPT = "a handwritten {digit}"
-CAPTION_FORMS = (CLASS_PROMPT, "the digit {digit}", "a handwritten digit {digit}")
+CAPTION_FORMS = ("a handwritten {digit}", "the digit {digit}", "a handwritten digit {digit}")
 
-SPLIT_SEED = 0
-"""Seed of scikit-learn's stratified split; part of what "held out" means, so it never changes."""
-
-HELD_OUT_SHARE = 0.25
+SPLIT_SEED, HELD_OUT_SHARE = 0, 0.25
+"""Of scikit-learn's stratified split; part of what "held out" means, so they never change."""
 
 _PURPOSE = {"train": 4, "held_out": 5}
 
@@ -31,8 +27,6 @@ _PURPOSE = {"train": 4, "held_out": 5}
 @lru_cache(maxsize=2)
 def handwriting(split: str) -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
     """The scans of one split: ink in [0, 1] (n, 8, 8), and the digit 0..9 of each; 1347 to train on, 450 held out."""
-    if split not in SPLITS:
-        raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     scans = load_digits()
     rows = train_test_split(
         np.arange(len(scans.target)), test_size=HELD_OUT_SHARE, random_state=SPLIT_SEED, stratify=scans.target

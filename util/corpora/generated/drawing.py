@@ -11,11 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.random import Generator
 
-SIDE = 32
-"""Width and height of every picture, in pixels."""
-
-CHUNK = 2000
-"""Pictures drawn at a time: about 25 MB per float32 canvas of three colours."""
+SIDE, CHUNK = 32, 2000
+"""Width and height of every picture in pixels; pictures drawn at a time, 25 MB a canvas of three colours."""
 
 BACKGROUNDS = ("plain", "striped", "dotted", "checkered")
 
@@ -31,17 +28,11 @@ COLOURS = {
 }
 """Colour words and their RGB values in [0, 1]."""
 
-PAPER = np.array([0.93, 0.92, 0.89], np.float32)
-"""Mean tone of a ground, RGB in [0, 1]; a picture's own lies within 0.05 of it."""
+PAPER, PATTERN_DEPTH = np.array([0.93, 0.92, 0.89], np.float32), 0.15
+"""Mean tone of a ground, RGB in [0, 1], a picture's own within 0.05 of it; how much darker its pattern is."""
 
-PATTERN_DEPTH = 0.15
-"""How much darker a ground's pattern is than its paper."""
-
-WEAR = (1.0, 3.0)
-"""Parameters of the beta distribution of a picture's wear in [0, 1]: how faded and grainy it is."""
-
-WORST_FADE = 0.85
-"""Share of its colour that the most worn figure has lost."""
+WEAR, WORST_FADE = (1.0, 3.0), 0.85
+"""Parameters of the beta distribution of a picture's wear in [0, 1]; the share of its colour that full wear takes."""
 
 LEAST_GRAIN, WORST_GRAIN = 0.015, 0.12
 """Standard deviation of the grain in units of full scale: of a new picture, and what full wear adds."""
@@ -111,15 +102,9 @@ def _moon(u, v):
 
 
 OUTLINES = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "plus": _plus,
-    "ring": _ring,
-    "heart": _heart,
-    "moon": _moon,
-}
+    "circle": _circle, "square": _square, "triangle": _triangle, "star": _star,
+    "plus": _plus, "ring": _ring, "heart": _heart, "moon": _moon,
+}  # fmt: skip
 """Shape words and their signed distances, in units of the radius, of (u, v) in the local frame."""
 
 
