@@ -4,7 +4,8 @@ import nbformat
 import pytest
 
 from util import UserError
-from util.reporting import notebooks, report
+from util.reporting import notebooks
+from util.reporting.steps import FOLDERS
 
 SETTINGS = 'import os\nPRESET = "embedded"\nDEVICE = "auto"\nEMBEDDINGS = None'
 SHOW = 'from util import cli\nprint(PRESET, DEVICE, EMBEDDINGS, os.path.basename(os.getcwd()), cli.OUTPUTS, sep=" | ")'
@@ -34,11 +35,11 @@ def test_a_notebook_runs_in_its_folder_with_the_values_that_are_asked_for(tmp_pa
 
 
 def test_all_notebooks_run_into_the_folders_of_their_results(tmp_path):
-    for folder in report.FOLDERS[:2]:
+    for folder in FOLDERS[:2]:
         write(tmp_path / folder / "figure.ipynb", SETTINGS, SHOW)
     done = notebooks.execute_all(tmp_path / "results", tmp_path)
-    assert done == [tmp_path / "results" / folder / "figure.ipynb" for folder in report.FOLDERS[:2]]
-    told = f"embedded | auto | None | {report.FOLDERS[1]} | {tmp_path / 'results'}"
+    assert done == [tmp_path / "results" / folder / "figure.ipynb" for folder in FOLDERS[:2]]
+    told = f"embedded | auto | None | {FOLDERS[1]} | {tmp_path / 'results'}"
     assert printed(done[1]) == told
 
 

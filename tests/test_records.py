@@ -1,14 +1,24 @@
+"""Records: what they hold, when they are reused, and what becomes of them in the report and the READMEs."""
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from util import UserError, published, records
+from util import UserError, figures, published, records
 from util.files import publishing, replacing, sha256
 from util.reporting import readme, report
+
+NAME, FOLDER = "modality_gap", "Figure_1_Modality_Gap"
+TABLE = pd.DataFrame({"system": ["a", "b"], "gap_distance": [0.1, np.float32(0.25)]})
+COMPARISONS = [
+    published.compare("figure_3.gap_distance", 0.8219, "MSCOCO", True, own=True),
+    published.compare("figure_3.claims.2", 0.5, "scenes <b>", False, "far away"),
+]
 
 
 @dataclass(frozen=True)
@@ -16,90 +26,84 @@ class Settings:
     preset: str = "embedded"
     seed: int = 3
     output: Path = Path("somewhere")
+    embeddings: tuple = ()
 
 
-TABLE = pd.DataFrame({"system": ["a", "b"], "gap_distance": [0.1, np.float32(0.25)]})
-
-
-def save(folder, name="modality_gap", **more):
+def save(folder, name=NAME, **more):
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"settings": Settings(), "seconds": 1.5, "device": "cpu", "dtype": "float32", "data": [{"n": 2}]}
     return records.save(folder, name, {"": TABLE, "points": TABLE}, **{**facts, **more})
 
 
-COMPARISONS = [
-    published.compare("figure_3.gap_distance", 0.8219, "MSCOCO", True, own=True),
-    published.compare("figure_3.claims.2", 0.5, "scenes <b>", False, "far away"),
-]
+def change(path, **parts):
+    """Other parts in a record's json; None takes one out."""
+    about = {**json.loads(path.read_text()), **parts}
+    path.write_text(json.dumps({key: value for key, value in about.items() if value is not None}))
+
+
+def cut(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
-    save(tmp_path, results={"gap": np.float64(0.5), "path": tmp_path, "none": float("nan")})
-    record = records.load(tmp_path, "modality_gap")
-    assert record.about["settings"] == {"preset": "embedded", "seed": 3, "output": "somewhere"}
+    comparison = published.compare("figure_3.gap_distance", 0.82, "MSCOCO", low=np.float64(0.81), high=0.83)
+    results = {"gap": np.float64(0.5), "path": tmp_path, "none": float("nan")}
+    save(tmp_path, results=results, comparisons=[comparison])
+    record = records.load(tmp_path, NAME)
+    assert record.about["settings"] == {"preset": "embedded", "seed": 3, "output": "somewhere", "embeddings": []}
     assert record.about["results"] == {"gap": 0.5, "path": str(tmp_path), "none": None}
+    assert [record.about["comparisons"][0][end] for end in ("low", "high")] == [0.81, 0.83]
     assert record.tables[""]["gap_distance"].tolist() == [0.1, 0.25]
     assert set(record.tables) == {"", "points"}
-    assert (tmp_path / "modality_gap_points.csv").read_text().startswith("system,gap_distance\na,0.1\n")
+    assert (tmp_path / f"{NAME}_points.csv").read_text().startswith("system,gap_distance\na,0.1\n")
 
 
-def test_a_record_says_what_made_it(tmp_path):
+def test_a_record_says_what_made_it(tmp_path, monkeypatch):
     about = save(tmp_path).about
     assert about["versions"]["torch"] and about["versions"]["numpy"] == np.__version__
     assert len([v for v in records.PACKAGES if about["versions"][v]]) >= 10
     assert about["machine"]["device"] == "cpu" and about["machine"]["threads"]["torch"] >= 1
     assert set(about["commit"]) == {"hash", "clean"}
-    assert about["command"].startswith("python ")
+    script = records.REPOSITORY / FOLDER / "modality_gap.py"
+    monkeypatch.setattr("sys.argv", [str(script), "--coco", "my photographs"])
+    assert records.command() == f"python {FOLDER}/modality_gap.py --coco 'my photographs'"
+    monkeypatch.setattr("sys.argv", ["/somewhere/ipykernel_launcher.py", "-f", "kernel.json"])
+    monkeypatch.setenv("JPY_SESSION_NAME", str(records.REPOSITORY / FOLDER / "figure_1.ipynb"))
+    assert records.command() == f"notebook {FOLDER}/figure_1.ipynb"
 
 
-@pytest.mark.parametrize(
-    "damage, words",
-    [
-        (lambda folder: (folder / "modality_gap.json").unlink(), "no record here"),
-        (lambda folder: (folder / "modality_gap.json").write_text("{"), "damaged record"),
-        (lambda folder: (folder / "modality_gap.json").write_text('{"schema_version": 99}'), "schema 99"),
-        (lambda folder: (folder / "modality_gap.csv").unlink(), "damaged record"),
-        (lambda folder: (folder / "modality_gap.csv").write_text("system,gap_distance\na,0.1\n"), "other content in"),
-        (lambda folder: (folder / "modality_gap.json").write_text('{"schema_version": 1}'), "no settings, commit"),
-    ],
-)
-def test_a_damaged_record_is_refused_in_words(tmp_path, damage, words):
-    save(tmp_path)
-    damage(tmp_path)
-    with pytest.raises(UserError, match=words):
-        records.load(tmp_path, "modality_gap")
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    table = pd.DataFrame({"system": ["123", "nan"], "gap_distance": [0.1, float("nan")]})
+    record = records.save(tmp_path, "odd", {"": table}, settings=Settings(), seconds=1, device="cpu", dtype="", data=[])
+    assert record.tables[""]["system"].tolist() == ["123", "nan"]
+    assert record.tables[""]["gap_distance"].isna().tolist() == [False, True]
 
 
-def test_a_record_of_older_code_without_hashes_is_read_and_its_columns_are_checked(tmp_path):
-    path = tmp_path / "modality_gap.json"
-    about = save(tmp_path).about
-    assert set(about.pop("sha256")) == {"modality_gap.csv", "modality_gap_points.csv"}
-    path.write_text(json.dumps(about))
-    assert len(records.load(tmp_path, "modality_gap").tables["points"]) == 2
-    (tmp_path / "modality_gap.csv").write_text("a,b\n1,2\n")
+def test_a_record_of_older_code_is_read_and_its_columns_are_checked(tmp_path):
+    save(tmp_path, comparisons=COMPARISONS[:1])
+    about = json.loads((tmp_path / f"{NAME}.json").read_text())
+    comparison = {key: value for key, value in about["comparisons"][0].items() if key not in ("low", "high")}
+    change(tmp_path / f"{NAME}.json", sha256=None, comparisons=[comparison])
+    old = records.load(tmp_path, NAME)
+    assert len(old.tables["points"]) == 2 and records.Comparison(**old.about["comparisons"][0]).low is None
+    (tmp_path / f"{NAME}.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"modality_gap\.csv: columns differ"):
-        records.load(tmp_path, "modality_gap")
+        records.load(tmp_path, NAME)
 
 
-def test_a_failing_run_leaves_the_old_files_alone(tmp_path):
+def test_a_run_appears_whole_or_not_at_all(tmp_path):
     (tmp_path / "kept.csv").write_text("old")
     with pytest.raises(RuntimeError), publishing(tmp_path) as part:
         (part / "kept.csv").write_text("new")
         raise RuntimeError
     assert (tmp_path / "kept.csv").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["kept.csv"]
-
-
-def test_a_failing_run_leaves_no_new_folder(tmp_path):
     with pytest.raises(RuntimeError), publishing(tmp_path / "a" / "b"):
         raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_that_succeeds_publishes_everything(tmp_path):
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.csv"]
     with publishing(tmp_path / "new") as part:
         (part / "a.csv").write_text("1")
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.csv"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.csv"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
@@ -110,15 +114,81 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-def outputs_with_record(tmp_path, **more):
-    folder = tmp_path / "outputs" / "Figure_1_Modality_Gap"
-    save(folder, comparisons=COMPARISONS, captions={"modality_gap": "The picture."}, **more)
-    (folder / "modality_gap.png").write_bytes(b"\x89PNG not really")
+def test_a_record_is_reused_for_its_own_settings_or_as_it_is(tmp_path, monkeypatch):
+    def reused(**more):
+        return records.matching(tmp_path, NAME, Settings(**more))
+
+    assert reused() == (None, "no record")
+    made = save(tmp_path)
+    assert reused(output=Path("elsewhere"))[0].about == made.about
+    assert reused(seed=4) == (None, "other settings: seed 3 -> 4")
+    change(tmp_path / f"{NAME}.json", settings={"preset": "embedded", "old": 1})
+    assert reused()[1] == "other settings: seed (not there) -> 3, embeddings (not there) -> [], old 1 -> (not there)"
+    monkeypatch.setenv(records.REUSE_VARIABLE, records.AS_THEY_ARE)
+    assert reused(seed=4)[0]
+    with pytest.raises(UserError, match=r"of the embedded preset, not paper; set PRESET to it"):
+        reused(preset="paper")
+
+
+def test_a_record_is_not_reused_after_its_input_its_code_or_the_published_files_changed(tmp_path, monkeypatch):
+    def reused(**more):
+        return records.matching(tmp_path / "out", NAME, Settings(), **more)
+
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    mine = tmp_path / "mine.npy"
+    mine.write_bytes(b"one")
+    save(tmp_path / "out", data=[{"path": str(mine), "sha256": sha256(mine)}])
+    assert reused()[0]
+    mine.write_bytes(b"two")
+    assert reused()[1] == reused(any_code=True)[1] == f"other input: {mine}"
+    mine.write_bytes(b"one")
+    (tmp_path / "cache" / "features_clip.npy").write_bytes(b"has arrived")
+    assert reused()[1] == "made by other code, or with other published files" and reused(any_code=True)[0]
+    (tmp_path / "cache" / "features_clip.npy").unlink()
+    change(tmp_path / "out" / f"{NAME}.json", code="0123")
+    assert reused()[1] == "made by other code, or with other published files" and reused(any_code=True)[0]
+
+
+@pytest.mark.parametrize(
+    "file, damage, words",
+    [
+        (".json", lambda path: cut(path, 0.5), "damaged record"),
+        (".json", lambda path: path.write_text("[]"), "damaged record"),
+        (".json", lambda path: path.write_text('{"schema_version": 99}'), "schema 99"),
+        (".json", lambda path: path.write_text('{"schema_version": 1}'), "no settings, commit"),
+        (".csv", lambda path: path.unlink(), "No such file"),
+        (".csv", lambda path: cut(path, 0.6), "other content in modality_gap.csv"),
+        (".csv", lambda path: path.write_text("system,gap_distance\na,0.1\n"), "other content in modality_gap.csv"),
+        *((file, lambda path: path.unlink(), f"{NAME}{file} missing or cut off") for file in (".png", ".pdf")),
+        *((".png", lambda path, share=share: cut(path, share), ".png missing or cut off") for share in (0, 0.1, 0.99)),
+        (".pdf", lambda path: cut(path, 0.9), f"{NAME}.pdf missing or cut off"),
+        ("_table.html", lambda path: cut(path, 0.9), f"{NAME}_table.html missing or cut off"),
+    ],
+)
+def test_a_record_that_is_not_whole_is_refused_in_words_and_not_reused(tmp_path, file, damage, words):
+    save(tmp_path, captions={NAME: "A picture.", f"{NAME}_table": "A table."})
+    figures.save(plt.figure(figsize=(1, 1)), tmp_path, NAME)
+    figures.save(TABLE.style, tmp_path, f"{NAME}_table")
+    assert records.matching(tmp_path, NAME, Settings())[0]
+    damage(tmp_path / f"{NAME}{file}")
+    kept, reason = records.matching(tmp_path, NAME, Settings())
+    assert kept is None and words in reason and "\n" not in reason
+    if file in (".json", ".csv"):
+        with pytest.raises(UserError, match=words):
+            records.load(tmp_path, NAME)
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """A folder of outputs with one record."""
+    save(tmp_path / "outputs" / FOLDER, comparisons=COMPARISONS, captions={NAME: "The picture."}, title="The gap",
+         left_out=["published CLIP: not there"])  # fmt: skip
+    (tmp_path / "outputs" / FOLDER / f"{NAME}.png").write_bytes(b"\x89PNG not really")
     return tmp_path / "outputs"
 
 
-def test_the_report_holds_pictures_numbers_and_settings_in_one_file(tmp_path):
-    outputs = outputs_with_record(tmp_path, left_out=["published CLIP: not there"], title="The gap")
+def test_the_report_holds_pictures_numbers_and_settings_in_one_file(outputs):
     page = report.write(outputs).read_text()
     assert "data:image/png;base64," in page and 'src="http' not in page and "<script" not in page
     for words in ("The gap", "0.8221", "0.8219", "near zero", "not there", '"seed": 3', "The picture."):
@@ -126,116 +196,57 @@ def test_the_report_holds_pictures_numbers_and_settings_in_one_file(tmp_path):
     assert "scenes &lt;b&gt;" in page  # what a record says is shown, not interpreted
 
 
-def test_the_report_refuses_an_empty_folder(tmp_path):
+def test_the_report_refuses_an_empty_folder_and_names_a_file_that_is_no_json(outputs, tmp_path):
     with pytest.raises(UserError, match="no records"):
-        report.write(tmp_path)
+        report.write(tmp_path / "nowhere")
+    (outputs / FOLDER / "broken.json").write_text("{")
+    with pytest.raises(UserError, match=r"broken.json: damaged"):
+        report.write(outputs)
 
 
-def test_readme_tables_are_generated_from_committed_records(tmp_path):
-    outputs = outputs_with_record(tmp_path)
-    marked = "# T\n<!-- results: Figure_1_Modality_Gap/modality_gap {} -->\nold\n<!-- end of results -->\nrest\n"
+def test_readme_tables_are_generated_from_committed_records(outputs, tmp_path):
+    marked = f"# T\n<!-- results: {FOLDER}/{NAME} {{}} -->\nold\n<!-- end of results -->\nrest\n"
     (tmp_path / "README.md").write_text(marked.format("main") + marked.format("points"))
     lines = readme.publish_results(outputs, tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert text.count("| b | 0.2500 |") == 2 and "old" not in text and text.count("rest") == 2
     assert readme.with_tables(text, tmp_path) == text
     assert len(lines) == 3 and "published.csv" in lines[1]
-    assert json.loads((tmp_path / "Figure_1_Modality_Gap/results/modality_gap.json").read_text())["schema_version"] == 1
+    assert json.loads((tmp_path / FOLDER / "results" / f"{NAME}.json").read_text())["schema_version"] == 1
+    with pytest.raises(UserError, match="modality_gap has no table 'minima'; it has points"):
+        readme.with_tables(marked.format("minima"), tmp_path)
 
 
-def test_a_bar_in_a_cell_does_not_end_it():
-    table = pd.DataFrame({"what": ["|gap|"], "value": [0.5]})
-    assert readme._markdown(table).splitlines()[-1] == r"| \|gap\| | 0.5000 |"
-
-
-def test_a_readme_and_the_report_keep_the_digits_of_small_numbers(tmp_path):
-    assert readme._markdown(pd.DataFrame({"p_value": [9.56e-05, float("nan")]})).splitlines()[2:] == [
-        "| 9.56e-05 |", "| - |",
-    ]  # fmt: skip
-    comparison = published.compare("table_1.rows.0.default", 9.56e-05, "CIFAR-10")
-    save(tmp_path / "Figure_1_Modality_Gap", comparisons=[comparison])
+def test_cells_keep_bars_and_the_digits_of_small_numbers(tmp_path):
+    table = pd.DataFrame({"what": ["|gap|", "p", "nothing"], "value": [0.5, 9.56e-05, float("nan")]})
+    assert readme._markdown(table).splitlines()[2:] == [r"| \|gap\| | 0.5000 |", "| p | 9.56e-05 |", "| nothing | - |"]
+    save(tmp_path / FOLDER, comparisons=[published.compare("table_1.rows.0.default", 9.56e-05, "CIFAR-10")])
     assert '<td class="n">9.56e-05</td>' in report.write(tmp_path).read_text()
 
 
-def test_a_record_is_reused_for_its_own_settings_or_as_it_is(tmp_path, monkeypatch):
-    save(tmp_path)
-    other = Settings(seed=4)
-    assert records.matching(tmp_path, "modality_gap", Settings(output=Path("elsewhere")))
-    assert records.matching(tmp_path, "modality_gap", other) is None
-    monkeypatch.setenv(records.REUSE_VARIABLE, records.AS_THEY_ARE)
-    assert records.matching(tmp_path, "modality_gap", other)
-    with pytest.raises(UserError, match=r"of the embedded preset, not paper; set PRESET to it"):
-        records.matching(tmp_path, "modality_gap", Settings(preset="paper"))
+@pytest.mark.parametrize(
+    "settings, words",
+    [(Settings(preset="smoke"), "smoke preset"), (Settings(embeddings=("mine.npz",)), "data of your own")],
+)
+def test_smoke_records_and_your_own_data_never_become_results(tmp_path, settings, words):
+    save(tmp_path / "outputs" / FOLDER, settings=settings)
+    with pytest.raises(UserError, match=words):
+        readme.publish_results(tmp_path / "outputs", tmp_path)
 
 
-def test_a_record_is_not_reused_after_its_input_or_the_published_files_changed(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    (tmp_path / "cache").mkdir()
-    mine = tmp_path / "mine.npy"
-    mine.write_bytes(b"one")
-    save(tmp_path / "out", data=[{"path": str(mine), "sha256": sha256(mine)}])
-    assert records.matching(tmp_path / "out", "modality_gap", Settings())
-    mine.write_bytes(b"two")
-    assert records.matching(tmp_path / "out", "modality_gap", Settings()) is None
-    mine.write_bytes(b"one")
-    (tmp_path / "cache" / "features_clip.npy").write_bytes(b"has arrived")
-    assert records.matching(tmp_path / "out", "modality_gap", Settings()) is None
-
-
-def test_smoke_records_never_become_results(tmp_path):
-    outputs = outputs_with_record(tmp_path, settings=Settings(preset="smoke"))
-    with pytest.raises(UserError, match="smoke preset"):
-        readme.publish_results(outputs, tmp_path)
-
-
-def test_a_run_on_ones_own_embeddings_never_becomes_a_result(tmp_path):
-    @dataclass(frozen=True)
-    class Own(Settings):
-        embeddings: tuple = ("mine.npz",)
-
-    outputs = outputs_with_record(tmp_path, settings=Own())
-    with pytest.raises(UserError, match="data of your own"):
-        readme.publish_results(outputs, tmp_path)
-
-
-def test_a_run_of_other_settings_than_the_committed_one_is_named_and_not_taken(tmp_path):
-    outputs = outputs_with_record(tmp_path)
+def test_a_run_of_other_settings_than_the_committed_one_or_of_less_is_named_and_not_taken(outputs, tmp_path):
     readme.publish_results(outputs, tmp_path)
-    committed = tmp_path / "Figure_1_Modality_Gap/results/modality_gap.json"
-    about = json.loads(committed.read_text())
-    about["settings"]["seed"] = 7
-    committed.write_text(json.dumps(about))
+    committed = tmp_path / FOLDER / "results" / f"{NAME}.json"
+    change(committed, left_out=[])
+    with pytest.raises(UserError, match=r"modality_gap left out more than .*modality_gap\.json; bring its data"):
+        readme.publish_results(outputs, tmp_path)
+    change(committed, left_out=["one", "two"], settings={"preset": "embedded", "seed": 7})
     with pytest.raises(UserError, match=r"other settings than .*modality_gap.json \(seed 7 -> 3\)"):
         readme.publish_results(outputs, tmp_path)
     committed.unlink()
     assert readme.publish_results(outputs, tmp_path)
 
 
-def test_names_that_look_like_numbers_stay_names(tmp_path):
-    table = pd.DataFrame({"system": ["123", "nan"], "gap_distance": [0.1, float("nan")]})
-    record = records.save(tmp_path, "odd", {"": table}, settings=Settings(), seconds=1, device="cpu", dtype="", data=[])
-    assert record.tables[""]["system"].tolist() == ["123", "nan"]
-    assert record.tables[""]["gap_distance"].isna().tolist() == [False, True]
-
-
-def test_a_file_that_is_no_json_is_named_in_the_report(tmp_path):
-    outputs = outputs_with_record(tmp_path)
-    (outputs / "Figure_1_Modality_Gap" / "broken.json").write_text("{")
-    with pytest.raises(UserError, match=r"broken.json: damaged"):
-        report.write(outputs)
-
-
 def test_the_projects_readme_tables_are_up_to_date():
     for path in readme.readmes():
         assert readme.with_tables(path.read_text()) == path.read_text(), f"{path}: run make results"
-
-
-def test_a_comparison_keeps_its_interval_and_an_older_one_without_is_read(tmp_path):
-    comparison = published.compare("figure_3.gap_distance", 0.82, "MSCOCO", low=np.float64(0.81), high=0.83)
-    path = tmp_path / "modality_gap.json"
-    about = save(tmp_path, comparisons=[comparison]).about
-    assert [about["comparisons"][0][end] for end in ("low", "high")] == [0.81, 0.83]
-    for end in ("low", "high"):
-        del about["comparisons"][0][end]
-    path.write_text(json.dumps(about))
-    assert records.Comparison(**records.load(tmp_path, "modality_gap").about["comparisons"][0]).low is None

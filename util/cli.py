@@ -1,11 +1,14 @@
 """The command line that all scripts share: presets, the common options, one-line errors."""
 
 import argparse
+import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -61,8 +64,8 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
         description: shown by --help.
         arguments: the words after the script's name; by default those of this process.
 
-    Returns:
-        the settings. An unknown option or value ends the process with exit code 2.
+    Raises:
+        UserError: an unknown option or value.
     """
     words = spelled_out(sys.argv[1:] if arguments is None else arguments)
     finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
@@ -72,11 +75,29 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     except argparse.ArgumentError:
         named = "embedded"
     default = presets.get(named, presets["embedded"])
-    config = (tyro.conf.OmitArgPrefixes,)
-    settings = tyro.cli(type(default), default=default, args=words, description=description, config=config)
+    settings = in_one_line(tyro.cli, type(default), default=default, args=words, description=description)
     if not 0 <= settings.seed <= MOST_SEED:
         raise UserError(f"--seed must be a whole number from 0 to {MOST_SEED}, not {settings.seed}")
     return settings
+
+
+def in_one_line(read: Callable, *what, **options):
+    """What tyro reads of a command line; the box that it draws around an error becomes the line of a UserError."""
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return read(*what, **options, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as end:
+        if not end.code:  # after --help
+            raise
+    parts: list[list[str]] = [[]]  # the error, what may have been meant, where help is
+    for row in re.sub(r"\x1b\[[\d;]*m", "", box.getvalue()).splitlines()[1:-1]:
+        if not re.search(r"\w", row):
+            parts.append([])
+        elif not row[1:].startswith(" " * 9):  # as deep stands the help of an option
+            parts[-1].append(row.strip("│| "))
+    parts = [part for part in parts if part and not part[0].startswith(("For full help", "Argument help"))]
+    raise UserError("; ".join([*(" ".join(part).rstrip(".") for part in parts), "see --help"]))
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
@@ -150,7 +171,7 @@ def publish_run(
     from . import figures, files, records
 
     settings = _absolute(settings)
-    if reuse and (kept := records.matching(settings.output, name, settings)):
+    if reuse and (kept := records.matching(settings.output, name, settings)[0]):
         say(f"[{name}] the record that is there is used: {records.plain(settings.output)}/{name}.json")
         return kept
     start, device = time.perf_counter(), resolve_device(settings.device)
@@ -213,6 +234,8 @@ def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object],
 def own_output(settings: Settings, *own: Path | None) -> Settings:
     """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
 
+    Those of the smoke and the paper preset go to ``outputs/own/<name>-smoke/`` and ``<name>-paper/``.
+
     Args:
         settings: those of a script, whose class says the default folder.
         own: paths of your own data, None where none are given; the first names the folder, by its stem.
@@ -223,7 +246,8 @@ def own_output(settings: Settings, *own: Path | None) -> Settings:
     given = [Path(path).resolve() for path in own if path is not None]
     if not given or settings.output != type(settings).output:
         return settings
-    folder = OUTPUTS / "own" / given[0].stem
+    suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
+    folder = OUTPUTS / "own" / f"{given[0].stem}{suffix}"
     for path in folder.glob("*.json"):
         if not _names(path, given[0]):
             raise UserError(f"{folder} holds results of another file than {given[0]}; give --output, or remove it")

@@ -166,21 +166,40 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class _Runner:
+    coco: Path | None = None
+    """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
+    device: cli.Device = "auto"
+    """auto takes a GPU where there is one."""
+    only: tuple[str, ...] = ()
+    """Names of steps, for instance --only depth theorems; by default all of them."""
+    again: bool = False
+    """Run steps again whose records are there."""
+
+    def _options(self, preset: cli.Preset):
+        from .reporting.runner import Options
+
+        names = ("output", "coco", "device", "only", "again")
+        return Options(preset=preset, **{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures(_Runner):
     """Regenerate every figure and table, the notebooks and report.html into outputs/.
 
-    The embedded preset takes about seven minutes on two cores. It trains a short version of section 4.
+    The embedded preset takes about seven minutes on two cores. It trains a short version of section 4. Records of the
+    same code and settings are kept. A step that fails is named at the end, with exit code 2, and the others go on.
     """
 
     preset: cli.Preset = "embedded"
     """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
-    coco: Path | None = None
-    """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
+    output: FileOut = cli.OUTPUTS
+    """Folder for records, log, summary and report."""
 
     def __call__(self) -> None:
-        from .reporting import figures_run
+        from .reporting import runner
 
-        figures_run.run(figures_run.Options(preset=self.preset, coco=self.coco))
+        runner.run(self._options(self.preset))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,41 +244,22 @@ class Results(_OfRecords):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paper:
-    """Run every figure and table with the paper preset, one after the other; whole results are not made again.
+class Paper(_Runner):
+    """Run every figure and table with the paper preset; the same command goes on where it was stopped.
 
-    A step is done when its record is whole and has the settings of its command line. A step that fails is named with
-    its last line, and the others go on. The exit code is then 2, and the same command goes on from there.
+    Whole records of the same settings are kept, also those that other code made. A step that fails is named at the
+    end, with exit code 2, and the others go on.
     """
 
     dry_run: bool = False
-    """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU. Exits with 2 where
-    something is missing."""
-    coco: Path | None = None
-    """A local MSCOCO folder (annotations/, train2017/, val2017/); training needs one."""
+    """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU."""
     output: FileOut = cli.OUTPUTS / "paper"
     """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
-    device: cli.Device = "auto"
-    """auto takes a GPU where there is one."""
-    only: tuple[str, ...] = ()
-    """Names of steps, for instance --only depth theorems; by default all of them."""
-    extra: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """More words for one step, for instance --extra "denigration --data DIR"; repeatable."""
-    again: bool = False
-    """Run steps again whose records are there."""
-    left_out: bool = False
-    """Run steps again whose records left something out."""
 
     def __call__(self) -> None:
-        from .reporting import paper_forecast as forecast
-        from .reporting import paper_run as run
+        from .reporting import forecast, runner
 
-        chosen = {name: getattr(self, name) for name in ("output", "device", "coco", "only", "extra")}
-        options = run.Options(**chosen, again=self.again, left_out=self.left_out)
-        if self.dry_run:
-            forecast.describe(options)
-        else:
-            run.run(options)
+        (forecast.describe if self.dry_run else runner.run)(self._options("paper"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,20 +285,11 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``modality-gap``."""
-
-    def work() -> None:
-        chosen = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="modality-gap",
-            description="Measure, explain and shift the modality gap.",
-            args=sys.argv[1:] if arguments is None else arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-        chosen()
-
-    if __package__ != "util" and {"figures", "paper"} & set((arguments or sys.argv[1:])[:1]):
-        _as_util(arguments or sys.argv[1:])
-    cli.run(work)
+    words = sys.argv[1:] if arguments is None else arguments
+    read, description = tyro.extras.subcommand_cli_from_dict, "Measure, explain and shift the modality gap."
+    if __package__ != "util" and {"figures", "paper"} & set(words[:1]):
+        _as_util(words)
+    cli.run(lambda: cli.in_one_line(read, COMMANDS, prog="modality-gap", description=description, args=words)())
 
 
 def _as_util(arguments: list[str]) -> None:

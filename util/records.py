@@ -184,35 +184,67 @@ REUSE_VARIABLE, AS_THEY_ARE = "MODALITY_GAP_REUSE", "as they are"
 """Set to "as they are", every record of the same preset is reused, whatever its other settings: notebooks run so after
 `make figures` and `make paper`, whose options they do not know."""
 
+NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
+"""Jupyter tells a kernel the path of its notebook by this variable."""
+
 PLACES = ("output", "device")
 """Settings that say where a run works, and not what it gives."""
 
+ENDS = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF", ".html": b"</table>"}
+"""Last bytes of a picture or table that is whole."""
 
-def matching(folder: Path, name: str, settings) -> Record | None:
-    """The record in a folder, where the same code made it with the same settings; None where there is none.
 
-    A file that the record names with a hash must still be there with that hash, and the cache must hold the same
-    published files.
+def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple[Record | None, str]:
+    """The whole record in a folder that a run with these settings would make again, or None and why there is none.
+
+    Its pictures must be there to their ends, and its inputs as they were where it names them by path and hash. The same
+    code must have made it, with the same published files in the cache.
+
+    Args:
+        any_code: other code, or other published files, may have made it.
 
     Raises:
         UserError: records are to be taken as they are, and this one is of another preset.
     """
+    if not (Path(folder) / f"{name}.json").is_file():
+        return None, "no record"
     try:
         record = load(folder, name)
-    except UserError:
-        return None
+    except UserError as error:
+        return None, str(error)
     wanted, there = plain(settings), record.about["settings"]
     if os.environ.get(REUSE_VARIABLE) == AS_THEY_ARE:
         if wanted["preset"] != there["preset"]:
             raise UserError(
                 f"{folder}/{name}.json is of the {there['preset']} preset, not {wanted['preset']}; set PRESET to it"
             )
-        return record
-    same = all(wanted.get(key) == there.get(key) for key in {*wanted, *there} - set(PLACES))
+        return record, ""
     made_by = (record.about.get("code"), record.about.get("cached_files"))
-    if not same or made_by != (code(name), top_files(cache_folder())) or not all(map(_unchanged, record.about["data"])):
-        return None
-    return record
+    if other := differences(there, wanted, besides=PLACES):
+        return None, f"other settings: {', '.join(other)}"
+    if lacking := [file for stem in record.about["captions"] for file in _cut_off(record.folder / stem)]:
+        return None, f"{', '.join(lacking)} missing or cut off"
+    if changed := [part["path"] for part in record.about["data"] if not _unchanged(part)]:
+        return None, f"other input: {', '.join(changed)}"
+    if not any_code and made_by != (code(name), top_files(cache_folder())):
+        return None, "made by other code, or with other published files"
+    return record, ""
+
+
+def differences(stored: Mapping, wanted: Mapping, besides: Sequence[str] = ()) -> list[str]:
+    """One entry for each setting that differs, "name old -> new"; one that only one of them has counts."""
+    nothing = "(not there)"
+    pairs = {key: (stored.get(key, nothing), wanted.get(key, nothing)) for key in {**wanted, **stored}}
+    return [f"{key} {old} -> {new}" for key, (old, new) in pairs.items() if old != new and key not in besides]
+
+
+def _cut_off(stem: Path) -> list[str]:
+    """Names of the files of one picture, or table to read, that are not there to their ends."""
+    files = [stem.with_suffix(suffix) for suffix in ENDS]
+    files = files[-1:] if files[-1].is_file() else files[:-1]
+    return [
+        file.name for file in files if not (file.is_file() and file.read_bytes().rstrip().endswith(ENDS[file.suffix]))
+    ]
 
 
 def _unchanged(part: Mapping) -> bool:
@@ -261,7 +293,9 @@ def _what(name: str, file: str) -> str:
 
 
 def command() -> str:
-    """The command line of this process, with paths inside the repository made relative to it."""
+    """The command line of this process, or its notebook, with paths inside the repository made relative to it."""
+    if Path(sys.argv[0]).stem == "ipykernel_launcher":
+        return f"notebook {os.environ.get(NOTEBOOK_VARIABLE) or Path.cwd()}".replace(f"{REPOSITORY}/", "")
     words = [Path(sys.argv[0]).name if not sys.argv[0] else sys.argv[0], *sys.argv[1:]]
     root = f"{REPOSITORY}/"
     return shlex.join(["python", *(word.replace(root, "") for word in words)])

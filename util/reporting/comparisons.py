@@ -7,7 +7,7 @@ import pandas as pd
 
 from .. import published
 from ..records import Record
-from .paper_steps import FOLDERS, STEPS
+from .steps import FOLDERS, STEPS
 
 COLUMNS = (
     "key", "panel", "quantity", "published", "here", "low", "high", "interval", "measured_on", "verdict", "note",

@@ -1,6 +1,7 @@
 """Runs the notebooks, each of which regenerates its figure or reuses the records that are there."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,43 +14,35 @@ from tqdm import tqdm
 from .. import cli, records
 from ..errors import UserError
 from ..files import replacing
-from .report import FOLDERS, find_records
+from .report import find_records
+from .steps import FOLDERS
 
 AT_A_TIME = 2
 SECONDS_PER_CELL = 3600
 
 
-def execute_all(outputs: Path, root: Path = records.REPOSITORY, preset: str | None = None) -> list[Path]:
+def execute_all(
+    outputs: Path,
+    root: Path = records.REPOSITORY,
+    preset: str | None = None,
+    device: str | None = None,
+    coco: Path | None = None,
+    folders: Sequence[str] = FOLDERS,
+) -> list[Path]:
     """Runs every notebook, two at a time, and writes each to its folder under ``outputs``.
 
-    Records that are there are taken as they are.
+    Records that are there are taken as they are. ``preset``, ``device`` and ``coco`` are as in ``execute``; the preset
+    is by default that of the records.
     """
-    due = [(path, Path(outputs) / path.parent.name / path.name) for path in _notebooks(root)]
-    return _in_pairs(due, records_of(outputs), preset or _preset(outputs))
-
-
-def _preset(outputs: Path) -> str | None:
-    """Preset of the records under ``outputs``; None where there are none.
-
-    Raises:
-        UserError: they are of several.
-    """
-    found = {record.about["settings"]["preset"] for _, record in find_records(outputs)}
-    if len(found) > 1:
-        raise UserError(
-            f"{outputs}: records of several presets ({', '.join(sorted(found))}); keep each in its own folder"
-        )
-    return found.pop() if found else None
-
-
-def records_of(outputs: Path) -> dict[str, str]:
-    """Variables of a kernel that takes the records under ``outputs`` as they are."""
-    return {cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()), records.REUSE_VARIABLE: records.AS_THEY_ARE}
+    due = [(path, Path(outputs) / path.parent.name / path.name) for path in _notebooks(root, folders)]
+    if preset is None:
+        preset = next((record.about["settings"]["preset"] for _, record in find_records(outputs)), None)
+    return _in_pairs(due, outputs, preset=preset, device=device, coco=coco)
 
 
 def refresh_committed(outputs: Path, root: Path = records.REPOSITORY) -> list[Path]:
     """Runs every notebook in place on the records under ``outputs``, so that it can be read without running it."""
-    return _in_pairs([(path, path) for path in _notebooks(root)], records_of(outputs))
+    return _in_pairs([(path, path) for path in _notebooks(root)], outputs)
 
 
 def execute(
@@ -58,6 +51,7 @@ def execute(
     preset: str | None = None,
     device: str | None = None,
     embeddings: Path | str | None = None,
+    coco: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Path:
     """Runs a notebook top to bottom in its own folder and writes it, with its pictures, to ``output``.
@@ -65,12 +59,15 @@ def execute(
     Args:
         preset, device, embeddings: values for the lines ``PRESET =``, ``DEVICE =`` and ``EMBEDDINGS =`` of the first
             code cell; None leaves a line as it is.
+        coco: a local MSCOCO folder, for the line ``COCO =`` where the notebook has one.
         environment: further variables of the kernel, for instance ``MODALITY_GAP_OUTPUTS``.
     """
     notebook = Path(notebook)
     content = nbformat.read(notebook, as_version=4)
-    given = {"PRESET": preset, "DEVICE": device, "EMBEDDINGS": embeddings and str(Path(embeddings).resolve())}
-    _set(content, {name: value for name, value in given.items() if value is not None}, notebook)
+    paths = {"EMBEDDINGS": embeddings, "COCO": coco}
+    given = {"PRESET": preset, "DEVICE": device}
+    given |= {name: str(Path(path).resolve()) for name, path in paths.items() if path}
+    _set(content, {name: value for name, value in given.items() if value}, notebook)
     client = NotebookClient(
         content,
         timeout=SECONDS_PER_CELL,
@@ -79,7 +76,7 @@ def execute(
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
     try:
-        client.execute(env={**_environment(), **(environment or {})})
+        client.execute(env=_environment({records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **(environment or {})}))
     except CellExecutionError as error:
         raise UserError(f"{notebook}: a cell failed: {error.ename}: {error.evalue}") from error
     except (CellTimeoutError, DeadKernelError, RuntimeError, AssertionError) as error:
@@ -95,32 +92,46 @@ def execute(
 def _set(content: nbformat.NotebookNode, values: Mapping[str, str], notebook: Path) -> None:
     """Gives names of the first code cell other values."""
     cell = next(cell for cell in content.cells if cell.cell_type == "code")
-    lines = cell.source.split("\n")
     for name, value in values.items():
-        places = [place for place, line in enumerate(lines) if line.startswith(f"{name} =")]
-        if not places:
+        line = re.compile(rf"^{name} =.*$", re.MULTILINE)
+        if line.search(cell.source):
+            cell.source = line.sub(lambda _, told=f"{name} = {value!r}": told, cell.source, count=1)
+        elif name != "COCO":  # most notebooks read photographs through records only
             raise UserError(f"{notebook}: its first code cell has no line that begins with {name} =")
-        lines[places[0]] = f"{name} = {value!r}"
-    cell.source = "\n".join(lines)
 
 
-def _environment() -> dict[str, str]:
-    """Variables of this process, without its matplotlib backend, with this checkout first on the path."""
+def _environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Variables of this process, without its matplotlib backend, with this checkout first on the path, and others."""
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     path = [str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])]
-    return {**variables, "PYTHONPATH": os.pathsep.join(path)}
+    return {**variables, "PYTHONPATH": os.pathsep.join(path), **given}
 
 
-def _in_pairs(
-    due: Sequence[tuple[Path, Path]], environment: Mapping[str, str], preset: str | None = None
-) -> list[Path]:
-    """Runs (notebook, output) two at a time; each kernel takes its share of the cores."""
+def _in_pairs(due: Sequence[tuple[Path, Path]], outputs: Path, **values) -> list[Path]:
+    """Runs (notebook, output) two at a time on the records under ``outputs``, each kernel with its share of the cores.
+
+    Raises:
+        UserError: at the end, names every notebook that failed.
+    """
     threads = str(max(1, (os.cpu_count() or 1) // AT_A_TIME))
-    variables = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, **environment}
+    variables = {
+        "OMP_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()),
+        records.REUSE_VARIABLE: records.AS_THEY_ARE,
+    }
+    done, failed = [], []
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        work = [pool.submit(execute, notebook, output, preset, environment=variables) for notebook, output in due]
-        return [each.result() for each in tqdm(work, desc="notebooks", unit="notebook", disable=None)]
+        work = [pool.submit(execute, notebook, output, **values, environment=variables) for notebook, output in due]
+        for each in tqdm(work, desc="notebooks", unit="notebook", disable=None):
+            try:
+                done.append(each.result())
+            except UserError as error:
+                failed.append(str(error))
+    if failed:
+        raise UserError("; ".join(failed))
+    return done
 
 
-def _notebooks(root: Path) -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((Path(root) / folder).glob("*.ipynb"))]
+def _notebooks(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
+    return [path for folder in folders for path in sorted((Path(root) / folder).glob("*.ipynb"))]

@@ -23,11 +23,8 @@ from .. import records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons
-from .paper_steps import FOLDERS, differences
 from .report import find_records
-
-SHOWN, SHOWN_KEYS = ("1/100", "1/50", "1"), ("1/100", "1/50", "1/1")
-"""Temperatures of the small CLIP's table, and what its record calls them."""
+from .steps import FOLDERS
 
 PUBLISHED = "published.csv"
 SUFFIXES = (".png", ".html")
@@ -66,10 +63,8 @@ def _copy(record: records.Record, target: Path) -> list[str]:
     files = [f"{record.name}.json", *record.about["tables"], *drawn]
     for file in files:
         shutil.copyfile(record.folder / file, target / file)
-    longer = tuple(path.stem for path in target.glob(f"{record.name}_*.json"))  # records of their own
-    for path in target.glob(f"{record.name}[._]*"):  # what the record no longer names
-        if path.name not in files and not (longer and path.stem.startswith(longer)):
-            path.unlink()
+    for path in set(target.glob(f"{record.name}[._]*")) - {target / file for file in files}:
+        path.unlink()  # no longer named by the record
     return files
 
 
@@ -80,27 +75,24 @@ def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
 
 def write_published(root: Path = records.REPOSITORY) -> list[Path]:
     """Writes ``<Folder>/results/published.csv`` from the committed records."""
-    table, written = committed_numbers(root), []
-    for folder in FOLDERS:
-        if (Path(root) / folder).is_dir():
-            with replacing(Path(root) / folder / "results" / PUBLISHED) as part:
-                comparisons.of_folder(table, folder).to_csv(part, index=False, float_format="%.9g")
-            written.append(Path(root) / folder / "results" / PUBLISHED)
-    return written
+    table = committed_numbers(root)
+    paths = [Path(root) / folder / "results" / PUBLISHED for folder in FOLDERS if (Path(root) / folder).is_dir()]
+    for path in paths:
+        with replacing(path) as part:
+            comparisons.of_folder(table, path.parent.parent.name).to_csv(part, index=False, float_format="%.9g")
+    return paths
 
 
 def _check_settings(record: records.Record, committed: Path) -> None:
     """Refuses a record of other settings than the committed one, such as the short run of ``make figures``."""
     if not committed.is_file():
         return
-    before, now = (about["settings"] for about in (json.loads(committed.read_text()), record.about))
-    free = {"output", "coco", "data", "device"}
-    shared = [name for name in before if name in now and name not in free]
-    other = differences({name: before[name] for name in shared}, {name: now[name] for name in shared})
-    more = len(record.about["left_out"]) - len(json.loads(committed.read_text())["left_out"])
-    if more > 0:
+    before, now = json.loads(committed.read_text()), record.about
+    if len(now["left_out"]) > len(before["left_out"]):
         raise UserError(f"{record.folder}: {record.name} left out more than {committed}; bring its data, run it again")
-    if other:
+    shared = before["settings"].keys() & now["settings"].keys() - {"output", "coco", "data", "device"}
+    old, new = ({name: about["settings"][name] for name in sorted(shared)} for about in (before, now))
+    if other := records.differences(old, new):
         raise UserError(
             f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "
             "with those, or remove that file if the change is meant"
@@ -129,57 +121,49 @@ def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
     """``text`` with every marked table regenerated from the committed records under ``root``."""
 
     def table(match: re.Match) -> str:
-        if match[2] == "util/data":
-            training = json.loads((Path(root) / match[2] / f"{match[3]}.json").read_text())
-            return f"{match[1]}{_small_clip(training)}\n{match[5]}"
-        if match[2] == "summary":
-            return f"{match[1]}{_summary(root, match[4])}\n{match[5]}"
-        record = records.load(Path(root) / match[2] / "results", match[3])
-        return f"{match[1]}{_rows(record, match[4])}\n{match[5]}"
+        head, folder, name, what, end = match.groups()
+        if folder == "util/data":
+            shown = _small_clip(json.loads((Path(root) / folder / f"{name}.json").read_text()))
+        elif folder == "summary":
+            shown = _overview(root)
+        else:
+            shown = _table(records.load(Path(root) / folder / "results", name), what)
+        return f"{head}{_markdown(shown)}\n{end}"
 
     return MARKED.sub(table, text)
 
 
-def _summary(root: Path, what: str) -> str:
+def _overview(root: Path) -> pd.DataFrame:
     """Counts of the published numbers by figure, each with a link to its csv."""
-    if what != "overview":
-        raise UserError(f"README: summary/all has no table {what!r}; it has overview")
     table = comparisons.overview(committed_numbers(root))
     columns = {
         "figure": "Paper", "yes": "Agree", "no": "Differ", "paper is wrong": "Paper is wrong", "shown": "Shown",
         "not shown": "Not shown", "not run": "Need `--preset paper`",
     }  # fmt: skip
     links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table["folder"]]
-    return _markdown(table[list(columns)].rename(columns=columns).assign(**{"Every number": links}))
+    return table[list(columns)].rename(columns=columns).assign(**{"Every number": links})
 
 
-def _rows(record: records.Record, what: str) -> str:
+def _table(record: records.Record, what: str) -> pd.DataFrame:
     what = "" if what == "main" else what
     if what not in record.tables:
-        raise UserError(
-            f"README: {record.name} has no table {what!r}; it has {', '.join(t for t in record.tables if t)}"
-        )
-    return _markdown(record.tables[what])
+        known = ", ".join(filter(None, record.tables))
+        raise UserError(f"README: {record.name} has no table {what!r}; it has {known}")
+    return record.tables[what]
 
 
-def _small_clip(record: Mapping) -> str:
+def _small_clip(record: Mapping) -> pd.DataFrame:
     """What the record of the small CLIP's training says it reaches."""
-    figures, tasks = record["figures"], record["figures"]["tasks"]
-    lowest = figures["landscape"]["lowest_loss_at"]
-    rows = [
-        ("gap distance, unseen scenes", figures["landscape"]["gap_distance"]),
-        *(
-            (f"signed gap at the lowest loss, temperature {t}", lowest[k])
-            for t, k in zip(SHOWN, SHOWN_KEYS, strict=True)
-        ),
-        ("image-to-text recall@1 among 500 different full descriptions", figures["retrieval"]["image_recall_at_1"]),
-        *(
-            (f"zero-shot accuracy, {name.replace('_', ' ')} (chance {task['chance']:.3g})", task["accuracy"])
-            for name, task in tasks.items()
-        ),
-        ("training, seconds", f"{record['seconds']:.0f}"),
-    ]
-    return _markdown(pd.DataFrame(rows, columns=["On data never trained on", "Measured"]))
+    figures = record["figures"]
+    rows = {"gap distance, unseen scenes": figures["landscape"]["gap_distance"]}
+    for shown, key in {"1/100": "1/100", "1/50": "1/50", "1": "1/1"}.items():
+        rows[f"signed gap at the lowest loss, temperature {shown}"] = figures["landscape"]["lowest_loss_at"][key]
+    recall = figures["retrieval"]["image_recall_at_1"]
+    rows["image-to-text recall@1 among 500 different full descriptions"] = recall
+    for name, task in figures["tasks"].items():
+        rows[f"zero-shot accuracy, {name.replace('_', ' ')} (chance {task['chance']:.3g})"] = task["accuracy"]
+    rows["training, seconds"] = f"{record['seconds']:.0f}"
+    return pd.DataFrame(rows.items(), columns=["On data never trained on", "Measured"])
 
 
 def _markdown(table: pd.DataFrame) -> str:

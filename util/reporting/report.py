@@ -10,7 +10,7 @@ from .. import records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons
-from .paper_steps import FOLDERS
+from .steps import FOLDERS
 
 OWN = "own"
 """Folder of results on your own data, one folder each inside."""

@@ -1,0 +1,175 @@
+"""`make paper DRY=1`: what is missing, disk and hours, from the hub's own client, a server, and folders."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import open_clip
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import constants
+
+import faces
+import scripts
+from util import commands
+from util.corpora import coco, tasks
+from util.reporting import forecast, runner
+from util.reporting.forecast import Found, Need, look_up
+from util.reporting.steps import STEPS
+
+COMMIT = "a" * 40
+TABLE = io.BytesIO()
+pq.write_table(pa.table({"image": [1, 2, 3], "label": [0, 1, 0]}), TABLE)
+SIZES = {"data/test-0.parquet": 1000, "weights.bin": 300, "card.md": 5}
+
+
+@pytest.fixture(autouse=True)
+def nothing_here(monkeypatch, tmp_path):
+    """No network, an empty cache of the hub's and of the project's."""
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(forecast, "_answers", lambda address: False)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub with one repository; what it says can be changed."""
+    said = SimpleNamespace(gated=False)
+
+    class Api:
+        def repo_info(self, name, **asked):
+            if "absent" in name:
+                raise OSError("404: no such repository")
+            files = [SimpleNamespace(rfilename=file, size=size) for file, size in SIZES.items()]
+            return SimpleNamespace(siblings=files, sha=COMMIT, gated=said.gated)
+
+        def auth_check(self, name, repo_type):
+            answer = SimpleNamespace(headers={}, request=None, status_code=403)
+            raise huggingface_hub.errors.GatedRepoError("no", response=answer)
+
+    table = SimpleNamespace(open=lambda _: io.BytesIO(TABLE.getvalue()))
+    monkeypatch.setattr(forecast, "_answers", lambda address: True)
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "HfFileSystem", lambda: table)
+    return said
+
+
+def dataset(id="some/thing", files=("data/test-*.parquet",), columns=("image", "label")):
+    return Need("dataset", id, ("zero_shot",), 1, files, COMMIT, columns)
+
+
+def model(*files):
+    return Need("model", "some/thing", ("zero_shot",), 1, files)
+
+
+def test_sizes_come_from_the_hub_and_a_model_takes_the_first_choice_of_weights(hub):
+    assert look_up(dataset()) == Found("", 1000, 0)
+    assert look_up(model("weights.safetensors", "weights.bin", "card.md")) == Found("", 300, 0)
+
+
+@pytest.mark.parametrize(
+    "need, words",
+    [
+        (dataset(columns=("img", "label")), "has no column img; it has image, label"),
+        (dataset(files=("other/*.parquet",)), "has no files other/*.parquet"),
+        (dataset("some/absent"), "could not be asked for: 404: no such repository"),
+    ],
+)
+def test_what_the_hub_lacks_is_said(hub, need, words):
+    assert look_up(need).problem == words
+
+
+def test_a_gated_data_set_is_named_as_such(hub):
+    hub.gated = "manual"
+    assert look_up(dataset()).problem.startswith("gated: ask for access")
+
+
+def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path, monkeypatch):
+    place = tmp_path / "hub" / "datasets--some--thing" / "snapshots" / COMMIT / "data" / "test-0.parquet"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"x" * 40)
+    assert look_up(dataset()) == Found("", 40, 40)
+    place.unlink()
+    assert look_up(dataset()) == Found("no connection to the hub, and it is not in the cache", 1_000_000, 0)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert look_up(model("*")).problem == "HF_HUB_OFFLINE is set, and it is not in the cache"
+
+
+def test_a_file_is_looked_for_where_downloads_lie_and_then_on_its_server(monkeypatch, tmp_path):
+    weights = Need("address", "https://here.org/weights.pth", ("depth",), 45, (str(tmp_path / "weights.pth"),))
+    assert look_up(weights).problem == "no connection to here.org"
+    monkeypatch.setattr(forecast, "_answers", lambda address: address == "https://here.org/")
+    assert look_up(weights) == Found("", 45_000_000, 0)
+    (tmp_path / "weights.pth").write_bytes(b"x" * 30)
+    assert look_up(weights) == Found("", 30, 30)
+
+
+def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
+    given = forecast.needs(tmp_path)[1]
+    assert look_up(given).problem == "not in it: annotations/captions_val2017.json, val2017/*.jpg"
+    for name in given.files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name.replace("*", "1")).write_bytes(b"12345")
+    assert look_up(given) == Found("", 10, 10)
+    assert look_up(Need("folder", "nowhere/at/all", (), 1, ("*",))).problem == "no such folder: *"
+
+
+def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
+    found = {dataset(): Found("", 1000, 400), model("*"): Found("no connection", 7, 0)}
+    needed, free = forecast.disk(found, tmp_path / "not" / "there")
+    assert needed == 600 + 1000 + 7 and free > 0
+
+
+def test_what_is_declared_is_what_the_loaders_load():
+    found = {(each.kind, each.id): each for each in forecast.needs(None)}
+    captions = found["dataset", coco.HUB_DATASET]
+    assert (captions.revision, captions.columns) == (coco.HUB_REVISION, coco.HUB_COLUMNS)
+    fairface = found["dataset", faces.HUB_DATASET]
+    assert (fairface.revision, fairface.files) == (faces.HUB_REVISION, (faces.HUB_FILES["0.25"],))
+    assert fairface.columns == ("image", *faces.HUB_LABELS)
+    for task in tasks.read().values():
+        each = found["dataset", task.dataset]
+        assert task.image_column in each.columns and "zero_shot" in each.steps
+        assert task.dataset == coco.HUB_DATASET or each.revision == task.commit
+    for step in STEPS:
+        settings = scripts.load(step.name).PRESETS["paper"]
+        name, tag = getattr(settings, "model", ""), getattr(settings, "pretrained", "")
+        name, tag = (name, tag) if tag else name.partition(":")[::2]
+        if tag:
+            id = open_clip.get_pretrained_cfg(name, tag)["hf_hub"].rstrip("/")
+            assert step.name in found["model", id].steps
+        takes = step.name in captions.steps or step.name in found["folder", "MSCOCO train2017"].steps
+        assert takes == hasattr(settings, "coco")
+
+
+def test_every_step_has_its_hours_and_training_is_not_free():
+    assert all(step.cpu >= step.gpu > 0 for step in STEPS)
+    assert next(step.cpu for step in STEPS if step.name == "training") > 86_400
+
+
+def test_a_dry_run_begins_with_three_lines_writes_nothing_and_ends_well(capsys, tmp_path):
+    commands.main(["paper", "--dry-run", "-o", str(tmp_path / "out"), "--only", "cosine_similarity", "training"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "[paper] missing: 5 of 5 downloads and folders"
+    assert lines[1].startswith("[paper] disk: 22.1GB needed, ")
+    assert lines[2].startswith("[paper] time: ") and "; training " in lines[2] and "on a GPU" in lines[2]
+    told = "\n".join(lines)
+    for words in (coco.HUB_REVISION[:12], "image answer question_id", "COCO=DIR", "used by training"):
+        assert words in told
+    assert "cosine_similarity  6.7 hours   6.7 minutes  no record" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_missing_and_too_little_disk_are_said(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(forecast, "disk", lambda found, output: (2_000_000_000, 500_000))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "theorems.py").write_text("import nowhere_at_all")
+    steps = [step for step in STEPS if step.name == "depth"]
+    steps.append(type(steps[0])("broken", "theorems", "", 1, 1, 1, root=tmp_path))
+    forecast.describe(runner.Options(preset="paper", output=Path(tmp_path), device="cpu", steps=steps))
+    told = capsys.readouterr().out
+    assert "missing: nothing" in told and "2.00GB needed, 500kB free: too little" in told
+    assert "No module named 'nowhere_at_all'" in told

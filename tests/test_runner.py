@@ -1,0 +1,299 @@
+"""`make figures` and `make paper`: stand-ins for the scripts are stopped, broken and changed."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from util import UserError, cli, commands
+from util.reporting import notebooks, runner
+from util.reporting.steps import STEPS, Step, in_words
+
+SCRIPT = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from util import UserError, cli, published
+
+NAME, ROOT = Path(__file__).stem, Path(__file__).parent.parent
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(cli.Common):
+    output: Path = Path("nowhere")
+    coco: Path | None = None
+    n: int = 5
+
+PRESETS = {name: Settings(preset=name) for name in ("embedded", "paper", "smoke")}
+
+def measure(settings, device):
+    (ROOT / f"{NAME}.ran").write_text(" ".join(sys.argv[1:]))
+    behaviour = (ROOT / f"{NAME}.does").read_text()
+    print("working on", NAME)
+    if behaviour == "fails":
+        raise UserError("no such data;\\n give --coco")
+    if behaviour == "breaks":
+        raise ZeroDivisionError
+    if behaviour == "sleeps":
+        (ROOT / "asleep").touch()
+        time.sleep(60)
+    compared = [published.compare("figure_2b.relu_bias.1", 0.32, "here", True, own=True)] if NAME == "depth" else []
+    return cli.Measured(
+        tables={"": pd.DataFrame({"layers": [1, 2]})}, data=[], dtype="", comparisons=compared,
+        left_out=[behaviour] if behaviour else [],
+    )
+
+def run(settings):
+    draw = {"": lambda record: plt.figure(figsize=(1, 1))}
+    cli.publish_run(NAME, settings, measure, draw, title=NAME, captions={NAME: "A picture."})
+"""
+PLACES = {
+    "depth": "Figure_2_Cone_Effect",
+    "theorems": "Figure_2_Cone_Effect",
+    "simulation": "Figure_3_Contrastive_Learning",
+}
+
+
+class Stage:
+    """Three stand-ins, and what they are to do."""
+
+    def __init__(self, root):
+        self.root, self.output = root, root / "out"
+        steps = []
+        for name, folder in PLACES.items():
+            steps.append(Step(folder, name, f"the {name}", 10, 100, 1, root=root))
+            (root / folder).mkdir(exist_ok=True)
+            steps[-1].script.write_text(SCRIPT)
+            self.behave(name)
+        self.options = runner.Options(preset="paper", output=self.output, device="cpu", steps=steps)
+
+    def behave(self, name, behaviour=""):
+        (self.root / f"{name}.does").write_text(behaviour)
+
+    def run(self, **more):
+        """Names of the stand-ins that ran."""
+        for path in self.root.glob("*.ran"):
+            path.unlink()
+        runner.run(replace(self.options, **more))
+        return self.ran()
+
+    def ran(self):
+        return [name for name in PLACES if (self.root / f"{name}.ran").is_file()]
+
+    def record(self, name):
+        return self.output / PLACES[name] / f"{name}.json"
+
+    def of_depth(self):
+        """Rows of the summary that depth.py measures."""
+        table = pd.read_csv(self.output / "summary.csv")
+        return table[table["key"].str.startswith("figure_2b.")]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """With no published files to fetch, and without summary and report, which take longer than the stand-ins."""
+    monkeypatch.setattr(runner.published, "fetch_all", lambda say: [])
+    monkeypatch.setattr(runner, "_summary", lambda *_: [])
+    return Stage(tmp_path)
+
+
+SUMMARY = runner._summary
+
+
+@pytest.fixture
+def whole(stage, monkeypatch):
+    """With summary and report."""
+    monkeypatch.setattr(runner, "_summary", SUMMARY)
+    return stage
+
+
+def test_every_step_runs_once_and_is_kept_the_next_time(whole, capsys):
+    assert whole.run() == ["depth", "theorems", "simulation"]
+    before = {path: path.stat().st_mtime_ns for path in whole.output.glob("*/*.json")}
+    assert len(before) == 3
+    assert whole.run() == []
+    assert {path: path.stat().st_mtime_ns for path in whole.output.glob("*/*.json")} == before
+    assert capsys.readouterr().out.count("kept: its record is there") == 3
+    assert (whole.output / "report.html").is_file()
+    assert set(whole.of_depth()["verdict"]) == {"yes", "not run"}
+    log = (whole.output / "run.log").read_text().splitlines()
+    assert [line for line in log if line.startswith("working on")] == [f"working on {name}" for name in PLACES]
+    assert whole.run(again=True, only=["theorems"]) == ["theorems"]
+
+
+def test_a_script_runs_under_its_own_command_line_and_progress_is_told(stage, capsys):
+    before = list(sys.argv)
+    stage.options.steps[1].script.write_text(SCRIPT + 'SHORT = {"n": 2}\n')
+    stage.run(preset="embedded")
+    assert sys.argv == before
+    words = ["--preset", "embedded", "--n", "2", "--output", str(stage.output / PLACES["theorems"]), "--device", "cpu"]
+    assert (stage.root / "theorems.ran").read_text().split() == words
+    assert json.loads(stage.record("theorems").read_text())["settings"]["n"] == 2
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[1/3]")]
+    assert told == ["[1/3] the depth, about 10 seconds, 1.5 minutes left"]
+
+
+def test_a_step_that_fails_is_named_with_its_reason_and_the_others_go_on(whole, capsys):
+    whole.behave("depth", "fails")
+    with pytest.raises(UserError, match=r"1 of 3 steps failed: depth \(no such data; give --coco\); .*run\.log"):
+        whole.run()
+    assert whole.ran() == ["depth", "theorems", "simulation"]
+    assert set(whole.of_depth()["note"]) == {"no such data; give --coco"}
+    whole.behave("depth", "breaks")
+    with pytest.raises(UserError, match=r"depth \(ZeroDivisionError\)"):
+        whole.run()
+    assert whole.ran() == ["depth"] and "Traceback" in (whole.output / "run.log").read_text()
+    whole.behave("depth")
+    assert whole.run() == ["depth"]
+    assert "no such data" not in (whole.output / "summary.csv").read_text()
+
+
+def test_a_damaged_record_of_a_step_that_fails_again_hides_neither_that_nor_the_others(whole):
+    whole.run()
+    whole.record("depth").write_bytes(whole.record("depth").read_bytes()[:300])
+    for name in ("summary.csv", "report.html"):
+        (whole.output / name).unlink()
+    whole.behave("depth", "fails")
+    words = r"1 of 3 steps failed: depth \(no such data; .*depth\.json: damaged .* left out of summary and report"
+    with pytest.raises(UserError, match=words):
+        whole.run()
+    assert set(whole.of_depth()["note"]) == {"no such data; give --coco"}
+    page = (whole.output / "report.html").read_text()
+    assert 'id="Figure_2_Cone_Effect-theorems"' in page and 'id="Figure_2_Cone_Effect-depth"' not in page
+    with pytest.raises(UserError, match=r"^[^;]*depth\.json: damaged"):
+        whole.run(only=["theorems"])
+    assert set(whole.of_depth()["verdict"]) == {"not run"}
+
+
+def test_notebooks_run_when_all_that_they_read_is_there_and_the_others_where_one_fails(stage, monkeypatch, capsys):
+    done = []
+
+    def execute(notebook, output, **values):
+        done.append((notebook.name, values["preset"], values["coco"], values["environment"][cli.OUTPUTS_VARIABLE]))
+        if notebook.name == "broken.ipynb":
+            raise UserError("broken.ipynb: a cell failed: NameError: nothing")
+        output.write_text("{}")
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    for folder, name in (("depth", "figure_2.ipynb"), ("simulation", "figure_3.ipynb")):
+        (stage.root / PLACES[folder] / name).write_text("{}")
+    stage.run(only=["depth"])
+    assert done == [] and "whose notebook reads theorems too" in capsys.readouterr().out
+    stage.run(only=["theorems"], coco=Path("photographs"))
+    assert done == [("figure_2.ipynb", "paper", Path("photographs"), str(stage.output))]
+    stage.run(only=["simulation"])
+    assert [name for name, *_ in done] == ["figure_2.ipynb", "figure_3.ipynb"]
+    (stage.root / PLACES["depth"] / "broken.ipynb").write_text("{}")
+    with pytest.raises(UserError, match=r"^broken\.ipynb: a cell failed: NameError"):
+        stage.run(only=["depth", "theorems"], again=True)
+    assert sorted(name for name, *_ in done[2:]) == ["broken.ipynb", "figure_2.ipynb"]
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was_and_only_one_works_in_a_folder(stage):
+    stage.behave("theorems", "sleeps")
+    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(stage.options,))
+    process.start()
+    deadline = time.monotonic() + 30
+    while not (stage.root / "asleep").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        with pytest.raises(UserError, match="out: another run is at work there; wait for it"):
+            stage.run()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    assert [path.name for path in stage.output.glob("*/*.json")] == ["depth.json"]
+    stage.behave("theorems")
+    assert stage.run() == ["theorems", "simulation"]
+
+
+def test_a_record_that_is_not_that_of_the_run_is_made_again_and_why_is_said(stage, capsys):
+    stage.run()
+    script = stage.options.steps[0].script
+    script.write_text(SCRIPT.replace("n: int = 5", "n: int = 7"))
+    assert stage.run() == ["depth"]
+    assert "[depth] other settings: n 5 -> 7; running it" in capsys.readouterr().out
+    assert json.loads(stage.record("depth").read_text())["settings"]["n"] == 7
+    stage.record("depth").with_suffix(".png").write_bytes(b"")
+    assert stage.run() == ["depth"]
+    assert "[depth] depth.png missing or cut off; running it" in capsys.readouterr().out
+
+
+def test_other_code_makes_figures_again_but_not_the_paper(stage, capsys):
+    for preset, ran in (("paper", []), ("embedded", ["depth"])):
+        stage.run(preset=preset)
+        about = json.loads(stage.record("depth").read_text())
+        stage.record("depth").write_text(json.dumps({**about, "code": "0123"}))
+        assert stage.run(preset=preset) == ran
+    told = capsys.readouterr().out
+    assert "[depth] kept: its record is there; made by other code" in told
+    assert "[depth] made by other code, or with other published files; running it" in told
+
+
+def test_a_record_that_left_something_out_is_kept_and_tried_again_when_asked(stage, capsys):
+    stage.behave("depth", "a photograph: not there")
+    stage.run()
+    assert stage.run() == []
+    told = "left out in it: a photograph: not there; --only depth --again tries again"
+    assert told in capsys.readouterr().out
+    assert stage.run(only=["depth"], again=True) == ["depth"]
+
+
+def test_what_no_run_can_do_is_refused_before_anything_runs(stage, tmp_path):
+    with pytest.raises(UserError, match="no step dept; the steps are depth, theorems, simulation"):
+        stage.run(only=["dept"])
+    assert stage.ran() == [] and not stage.output.exists()
+    stage.output.write_text("in the way")
+    with pytest.raises(UserError, match="out: cannot be written"):
+        stage.run()
+
+
+def test_a_script_that_is_broken_or_not_there_is_a_step_that_failed(stage):
+    stage.options.steps[0].script.write_text("import nowhere_at_all\n")
+    stage.options.steps[1].script.unlink()
+    words = r"depth \(No module named 'nowhere_at_all'\); theorems \(.*theorems\.py: not here; run this in a checkout"
+    with pytest.raises(UserError, match=words):
+        stage.run()
+    assert stage.ran() == ["simulation"]
+
+
+def test_the_papers_scripts_are_there_and_photographs_go_to_those_that_take_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cheap = [step for step in STEPS if step.name != "training"]  # which takes seconds to import
+    takes = {}
+    for preset in ("paper", "embedded"):
+        options = runner.Options(preset=preset, output=Path("out"), device="cpu", coco=Path("photographs"))
+        read = {step.name: runner.read(step, options)[2] for step in cheap}
+        assert all(each.preset == preset and each.device == "cpu" for each in read.values())
+        takes[preset] = {name for name, each in read.items() if getattr(each, "coco", None)}
+        assert {read[name].coco for name in takes[preset]} == {tmp_path / "photographs"}
+    assert takes["paper"] == set(read) - {"depth", "theorems", "simulation"}
+    assert takes["embedded"] == {"cosine_similarity", "initializations"}
+    assert all(step.script.is_file() for step in STEPS)
+
+
+def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(runner, "run", given.append)
+    words = ["--coco", "c", "--output", str(tmp_path), "--device", "cpu", "--only", "depth", "--again"]
+    commands.main(["figures", "--preset", "smoke", *words])
+    commands.main(["paper", *words])
+    same = {"output": tmp_path, "device": "cpu", "coco": Path("c"), "only": ("depth",), "again": True}
+    assert given == [runner.Options(preset=preset, **same) for preset in ("smoke", "paper")]
+
+
+@pytest.mark.parametrize(
+    "amount, words", [(8, "8 seconds"), (90, "1.5 minutes"), (7200, "2.0 hours"), (2e5, "2.3 days")]
+)
+def test_seconds_in_words(amount, words):
+    assert in_words(amount) == words

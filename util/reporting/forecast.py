@@ -1,0 +1,267 @@
+"""``make paper DRY=1``: what a run at the paper's settings lacks, how much disk and how long it takes.
+
+Sizes and columns are asked of the Hugging Face hub. Without a network the sizes are as declared here.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from .. import cli, published
+from ..corpora import coco, tasks
+from ..files import cache_folder, reachable
+from .runner import Options, look, read
+from .steps import Step, in_words, said
+
+CORES = 2
+"""CPU cores that ``Step.cpu`` is for."""
+TIMEOUT_SECONDS = 20.0
+CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+FAIRFACE = (
+    "HuggingFaceM4/FairFace",
+    ("0.25/validation-*.parquet",),
+    "54d573cdb8b5af490ba8da9da2799628f6e5c496",
+    ("image", "race", "gender", "age"),
+)
+"""Repository, files, revision and columns that ``faces.py`` beside the script of Table 2 loads."""
+PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_landscape", "zero_shot", "denigration")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that steps read: of the Hugging Face hub, of an address, or a local folder.
+
+    Attributes:
+        id: repository, address or path.
+        megabytes: size, for when nobody can be asked.
+        files: shell patterns of what is read, of a model the first that is there; for an address, where downloads lie.
+        revision: commit of the repository; None: the newest.
+        columns: columns that are read.
+    """
+
+    kind: Literal["dataset", "model", "address", "folder"]
+    id: str
+    steps: tuple[str, ...]
+    megabytes: float
+    files: tuple[str, ...]
+    revision: str | None = None
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a need: why it cannot be used ("" where it can), its bytes, and those that are here."""
+
+    problem: str = ""
+    total: int = 0
+    here: int = 0
+
+
+def needs(photographs: Path | None) -> list[Need]:
+    """Everything that the steps of the paper need, each once."""
+    import torch
+    from torchvision.models import ResNet18_Weights
+
+    resnet = ResNet18_Weights.IMAGENET1K_V1.url
+    checkpoint = f"{torch.hub.get_dir()}/checkpoints/{resnet.rpartition('/')[2]}"
+    authors = tuple(str(cache_folder() / name) for name in published.files())
+    large = ("modality_gap", "training", "zero_shot")
+    small = ("cosine_similarity", "loss_landscape", "denigration")
+    return [
+        *_photographs(photographs),
+        Need("model", "timm/vit_base_patch16_clip_224.openai", large, 600, CLIP_WEIGHTS),
+        Need("model", "timm/vit_base_patch32_clip_224.openai", small, 600, CLIP_WEIGHTS),
+        Need("address", published.address(""), ("modality_gap", "loss_landscape", "zero_shot"), 11, authors),
+        Need("address", resnet, ("cosine_similarity",), 45, (checkpoint,)),
+        *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
+        Need("dataset", FAIRFACE[0], ("denigration",), 63, *FAIRFACE[1:]),
+    ]
+
+
+def _photographs(folder: Path | None) -> list[Need]:
+    """MSCOCO: train2017 in a local folder, and val2017 there or on the hub."""
+    place = str(folder or "MSCOCO train2017")
+    train, val = ((f"annotations/captions_{split}.json", f"{split}/*.jpg") for split in ("train2017", "val2017"))
+    training = Need("folder", place, ("training",), 19_300, (*train, *val))
+    if folder:
+        return [training, Need("folder", place, PHOTOGRAPHED, 800, val)]
+    split = (f"data/{coco.HUB_SPLITS['val2017']}-*.parquet",)
+    hub = Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION, coco.HUB_COLUMNS)
+    return [training, hub]
+
+
+def _task(task: tasks.Task) -> Need:
+    """A data set of Table 1."""
+    names = ["all"] if task.split_column else task.split.split("+")
+    files = tuple(task.files[name] for name in names if name in task.files) or ("*.parquet",)
+    labels = (task.caption_column, task.id_column, task.split_column) if task.is_retrieval else (task.label_column,)
+    columns = tuple(filter(None, (task.image_column, *labels)))
+    return Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.commit, columns)
+
+
+def describe(options: Options) -> None:
+    """Prints what is missing, disk space and hours in three lines, then the tables behind them."""
+    chosen = options.chosen()
+    names = {step.name for step in chosen}
+    found = {need: look_up(need) for need in needs(options.coco) if names & set(need.steps)}
+    missing = {need: each for need, each in found.items() if each.problem}
+    reasons = {step: _reason(step, options) for step in chosen}
+    needed, free = disk(found, options.output)
+    cli.say(f"[paper] missing: {f'{len(missing)} of {len(found)} downloads and folders' if missing else 'nothing'}")
+    cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free{'' if needed <= free else ': too little'}")
+    cli.say(f"[paper] time: {_hours([step for step, reason in reasons.items() if reason])}")
+    rows = [("found", "size", "here", "revision", "id and columns")]
+    for need, each in found.items():
+        revision = (need.revision or "newest")[:12]
+        what = " ".join([need.id, *need.columns])
+        rows.append(("NO" if each.problem else "yes", size(each.total), size(each.here), revision, what))
+    _tell(rows)
+    rows = [("step", f"{CORES} cores", "GPU", "runs because")]
+    for step, reason in reasons.items():
+        rows.append((step.name, in_words(step.cpu), in_words(step.gpu), reason or "does not: its record is kept"))
+    _tell(rows)
+    for need, each in missing.items():
+        cli.say(f"- {need.id}: {each.problem}; used by {', '.join(need.steps)}")
+    if missing:
+        cli.say("Your own copies go to HF_HOME, TORCH_HOME/hub/checkpoints, MODALITY_GAP_DATA, or COCO=DIR for MSCOCO.")
+
+
+def look_up(need: Need) -> Found:
+    """What is known of one need; whatever a server says or does not say becomes its problem."""
+    look_at = {"folder": _folder, "address": _address}.get(need.kind, _repository)
+    try:
+        return look_at(need, declared=int(1e6 * need.megabytes))
+    except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
+        return Found(f"could not be asked for: {said(error)}", int(1e6 * need.megabytes))
+
+
+def _folder(need: Need, declared: int) -> Found:
+    paths = {pattern: list(Path(need.id).glob(pattern)) for pattern in need.files}
+    if absent := [pattern for pattern in paths if not paths[pattern]]:
+        return Found(f"{'not in it' if Path(need.id).is_dir() else 'no such folder'}: {', '.join(absent)}", declared)
+    total = sum(path.stat().st_size for part in paths.values() for path in part)
+    return Found(total=total, here=total)
+
+
+def _address(need: Need, declared: int) -> Found:
+    """Files by their address: where downloads lie, or on a server that answers."""
+    held = [Path(path).stat().st_size for path in need.files if Path(path).is_file()]
+    if len(held) == len(need.files):
+        return Found(total=sum(held), here=sum(held))
+    host = urlsplit(need.id)
+    answers = _answers(f"{host.scheme}://{host.netloc}/")
+    return Found("" if answers else f"no connection to {host.netloc}", max(declared, sum(held)), sum(held))
+
+
+def _repository(need: Need, declared: int) -> Found:
+    """A repository of the hub: its files, sizes and columns; without a network, what its cache on disk holds."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError
+
+    offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "no connection to the hub"
+    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+        held = _wanted(need, _cached(need, need.revision))
+        here = sum(held.values())
+        return Found(total=here, here=here) if held else Found(f"{offline}, and it is not in the cache", declared)
+    hub = HfApi()
+    about = hub.repo_info(
+        need.id, repo_type=need.kind, revision=need.revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+    )
+    wanted = _wanted(need, {file.rfilename: file.size or 0 for file in about.siblings or ()})
+    if not wanted:
+        return Found(f"has no files {', '.join(need.files)}", declared)
+    try:
+        if about.gated:
+            hub.auth_check(need.id, repo_type=need.kind)
+        problem = _lacking(need, about.sha, next(iter(wanted)))
+    except GatedRepoError:
+        problem = "gated: ask for access on its page, and log in with hf auth login"
+    return Found(problem, sum(wanted.values()), sum(_wanted(need, _cached(need, about.sha)).values()))
+
+
+def _cached(need: Need, revision: str | None) -> dict[str, int]:
+    """Name -> bytes of the files of a revision in the hub's cache on disk."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(need.id, repo_type=need.kind, revision=revision, local_files_only=True))
+    except OSError:
+        return {}
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def _wanted(need: Need, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Files that are read; of a model's weights the first that are there."""
+    found = [name for pattern in need.files for name in sizes if fnmatchcase(name, pattern)]
+    return {name: sizes[name] for name in (found[:1] if need.kind == "model" else found)}
+
+
+def _lacking(need: Need, revision: str, table: str) -> str:
+    """Columns that a data set lacks, read from the end of one of its tables; "" where there are all."""
+    if not need.columns or not table.endswith(".parquet"):
+        return ""
+    import pyarrow.parquet as pq
+    from huggingface_hub import HfFileSystem
+
+    with HfFileSystem().open(f"datasets/{need.id}@{revision}/{table}") as file:
+        columns = pq.read_schema(file).names
+    absent = [column for column in need.columns if column not in columns]
+    return f"has no column {', '.join(absent)}; it has {', '.join(columns)}" if absent else ""
+
+
+@cache
+def _answers(address: str) -> bool:
+    """Whether a server answers; asked once."""
+    return reachable(address)
+
+
+def disk(found: Mapping[Need, Found], output: Path) -> tuple[int, int]:
+    """Bytes needed, and bytes free where downloads and results go, the least of these places.
+
+    A data set takes its size twice: as files in the hub's cache, and as the table made of them in the project's own.
+    """
+    import torch
+    from huggingface_hub import constants
+
+    needed = sum(each.total * (1 + (need.kind == "dataset")) - each.here for need, each in found.items())
+    places = [Path(place).resolve() for place in (constants.HF_HUB_CACHE, torch.hub.get_dir(), cache_folder(), output)]
+    there = [next(parent for parent in (place, *place.parents) if parent.exists()) for place in places]
+    return needed, min(shutil.disk_usage(place).free for place in there)
+
+
+def size(amount: int) -> str:
+    """Bytes in words."""
+    return f"{tqdm.format_sizeof(amount)}B"
+
+
+def _reason(step: Step, options: Options) -> str:
+    """Why a step runs; "" where its record is kept."""
+    try:
+        return look(step, read(step, options)[2], options)[1]
+    except (Exception, SystemExit) as error:  # a script may be broken in any way
+        return said(error)
+
+
+def _hours(due: Sequence[Step]) -> str:
+    """Time of some steps on this CPU and on a GPU; training apart, which outweighs the others."""
+    told, cores = [], os.cpu_count() or 1
+    for label, apart in (("", False), ("training ", True)):
+        steps = [step for step in due if (step.name == "training") == apart]
+        cpu, gpu = sum(step.cpu for step in steps) * CORES / cores, sum(step.gpu for step in steps)
+        told += [f"{label}{in_words(cpu)} on this CPU, {in_words(gpu)} on a GPU"] if steps else []
+    return "; ".join(told) or "nothing is to be run"
+
+
+def _tell(rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table, flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cli.say("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,206 @@
+"""``make figures`` and ``make paper``: the scripts in the paper's order, then notebooks, summary and report.
+
+A script publishes its record whole or not at all, and a whole record of the same settings is kept. So a run that was
+stopped goes on where it was. Only one run at a time works in a folder.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from filelock import FileLock, Timeout
+
+from .. import cli, published, records
+from ..errors import UserError
+from ..files import replacing
+from . import comparisons, notebooks, report
+from .steps import STEPS, Step, in_words, said
+
+LOG, LOCK, SUMMARY = "run.log", "run.lock", "summary.csv"
+"""In the output folder: what the scripts said; held while a run works there; every published number."""
+TAKE_PHOTOGRAPHS = ("cosine_similarity", "initializations")
+"""Scripts that take MSCOCO's photographs in every preset; others take them in the paper preset only."""
+NOTEBOOK_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``modality-gap figures`` and ``paper``; see ``util.commands``."""
+
+    preset: cli.Preset
+    output: Path
+    coco: Path | None = None
+    device: cli.Device = "auto"
+    only: Sequence[str] = ()
+    again: bool = False
+    steps: Sequence[Step] = STEPS
+
+    def chosen(self) -> list[Step]:
+        """The steps that are named; all of them where none is."""
+        names = [step.name for step in self.steps]
+        if unknown := [name for name in self.only if name not in names]:
+            raise UserError(f"no step {', '.join(unknown)}; the steps are {', '.join(names)}")
+        return [step for step in self.steps if not self.only or step.name in self.only]
+
+
+def run(options: Options) -> Path:
+    """Keeps or makes every record, then writes the notebooks, the summary and the report of all that is there.
+
+    Returns:
+        the report's path.
+
+    Raises:
+        UserError: names, at the end, every step and notebook that failed.
+    """
+    output, chosen, made, failed = Path(options.output), options.chosen(), [], {}
+    with _locked(output), _logged(output / LOG):
+        published.fetch_all(say=cli.say)
+        for place, step in enumerate(chosen):
+            _announce(chosen, place, options.preset)
+            try:
+                made += [step.folder] if perform(step, options) else []
+            except (Exception, SystemExit) as error:  # a script may be broken in any way; the others go on
+                if not isinstance(error, UserError):
+                    cli.say(traceback.format_exc())
+                failed[step.name] = said(error)
+                cli.say(f"[{step.name}] FAILED: {failed[step.name]}")
+        problems = _notebooks(options, made) + _summary(output, failed)
+    if failed:
+        told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+        problems.insert(0, f"{len(failed)} of {len(chosen)} steps failed: {told}")
+    if problems:
+        problems.append(f"{output / LOG} has all that was said, and the same command goes on from here")
+        raise UserError("; ".join(problems))
+    return output / "report.html"
+
+
+def perform(step: Step, options: Options) -> bool:
+    """Keeps the record of a step, or runs its script in this process; returns whether it ran."""
+    module, arguments, settings = read(step, options)
+    kept, reason = look(step, settings, options)
+    if kept:
+        told = ["made by other code"] if kept.about.get("code") != records.code(step.name) else []
+        if left_out := kept.about["left_out"]:
+            told.append(f"left out in it: {'; '.join(left_out)}; --only {step.name} --again tries again")
+        cli.say("; ".join([f"[{step.name}] kept: its record is there", *told]))
+        return False
+    cli.say(f"[{step.name}] {reason}; running it")
+    before = sys.argv
+    try:
+        sys.argv = [str(step.script), *arguments]  # the command line that the record holds
+        module.run(settings)
+    finally:
+        sys.argv = before
+    return True
+
+
+def read(step: Step, options: Options) -> tuple:
+    """The script of a step as a module, the words of its command line, and the settings that they give."""
+    module, preset = step.load(), options.preset
+    defaults, output = module.PRESETS[preset], Path(options.output).resolve() / step.folder
+    given = {"preset": preset}
+    if preset == "embedded":
+        given |= getattr(module, "SHORT", {})  # a short version, where the script has one
+    if output != defaults.output:
+        given["output"] = output
+    if options.device != "auto":
+        given["device"] = options.device
+    if options.coco and hasattr(defaults, "coco") and (preset == "paper" or step.name in TAKE_PHOTOGRAPHS):
+        given["coco"] = Path(options.coco).resolve()
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return module, words, cli.parse(module.PRESETS, module.__doc__ or "", words)
+
+
+def look(step: Step, settings: cli.Common, options: Options) -> tuple[records.Record | None, str]:
+    """The record of a step that is kept, or None and why it is to be made.
+
+    What took days stays although code changed since, so the paper's record may be of any code.
+    """
+    if options.again:
+        return None, "asked for again"
+    return records.matching(settings.output, step.name, settings, any_code=options.preset == "paper")
+
+
+def _announce(chosen: Sequence[Step], place: int, preset: str) -> None:
+    """A line such as "[3/10] Figure 2 (b): mean cosine by depth, about 10 seconds, 4.0 minutes left"."""
+    line = f"[{place + 1}/{len(chosen)}] {chosen[place].title}"
+    if preset == "embedded":
+        left = sum(step.seconds for step in chosen[place:]) + NOTEBOOK_SECONDS
+        line += f", about {in_words(chosen[place].seconds)}, {in_words(left)} left"
+    cli.say(line)
+
+
+def _notebooks(options: Options, made: Sequence[str]) -> list[str]:
+    """Executes notebooks of folders with new records, and those that were not yet; returns what went wrong."""
+    output, due = Path(options.output), []
+    for folder in dict.fromkeys(step.folder for step in options.chosen()):
+        needed = [step.name for step in options.steps if step.folder == folder]
+        lacking = [name for name in needed if not (output / folder / f"{name}.json").is_file()]
+        if lacking:
+            cli.say(f"[notebooks] none in {folder}, whose notebook reads {', '.join(lacking)} too")
+        elif folder in made or not any((output / folder).glob("*.ipynb")):
+            due.append(folder)
+    given = {"preset": options.preset, "device": options.device, "coco": options.coco}
+    try:
+        notebooks.execute_all(output, options.steps[0].root, folders=due, **given)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
+    """Writes summary and report of all records that are whole; returns a line for each that is not."""
+    damaged: dict[str, str] = {}
+    found = report.find_records(output, damaged=damaged)
+    table = comparisons.collect(found, {**damaged, **failed})
+    with replacing(output / SUMMARY) as part:
+        table.to_csv(part, index=False, float_format="%.9g")
+    for row in comparisons.overview(table).to_dict("records"):
+        told = [f"{row[verdict]} {verdict}" for verdict in comparisons.VERDICTS if row[verdict]]
+        cli.say(f"[summary] {row['figure']}: {', '.join(told)}")
+    if found:
+        cli.say(f"[report] open {report.write(output, damaged)}")
+    return [f"{told}; it was left out of summary and report" for told in damaged.values()]
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Holds the folder for one run; the system lets go of it when the process ends in any way."""
+    lock = FileLock(output / LOCK, timeout=0)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"{output}: another run is at work there; wait for it") from error
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Tee:
+    """Standard output that is written to a log as well."""
+
+    def __init__(self, terminal: TextIO, log: TextIO):
+        self.terminal, self.log = terminal, log
+
+    def write(self, text: str) -> int:
+        self.log.write(text)
+        self.log.flush()
+        return self.terminal.write(text)
+
+    def __getattr__(self, name: str):
+        return getattr(self.terminal, name)
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Adds what is said meanwhile to a log."""
+    with path.open("a", encoding="utf-8") as log, redirect_stdout(_Tee(sys.stdout, log)):
+        yield
