@@ -51,16 +51,16 @@ def execute(
     preset: str | None = None,
     device: str | None = None,
     embeddings: Path | str | None = None,
-    coco: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    coco: Path | None = None,
 ) -> Path:
     """Runs a notebook top to bottom in its own folder and writes it, with its pictures, to ``output``.
 
     Args:
         preset, device, embeddings: values for the lines ``PRESET =``, ``DEVICE =`` and ``EMBEDDINGS =`` of the first
             code cell; None leaves a line as it is.
-        coco: a local MSCOCO folder, for the line ``COCO =`` where the notebook has one.
         environment: further variables of the kernel, for instance ``MODALITY_GAP_OUTPUTS``.
+        coco: a local MSCOCO folder, for the line ``COCO =`` where the notebook has one.
     """
     notebook = Path(notebook)
     content = nbformat.read(notebook, as_version=4)
