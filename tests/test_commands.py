@@ -60,12 +60,37 @@ def test_shift_keeps_unpaired_embeddings_unpaired(tmp_path, rng):
     assert Embeddings.load(tmp_path / "out.npz").pairs is None
 
 
-@pytest.mark.parametrize("words", [["measure"], ["measure", "nowhere.npz"], ["report", "--outputs", "nowhere"]])
-def test_a_users_error_is_one_line_and_exit_code_2(words, capsys):
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ([], "Expected one of {measure, shift, fit,"),
+        (["mesure", "mine.npz"], "Unrecognized options: mesure, mine.npz; Available subcommands: measure, shift,"),
+        (["measure"], "measure needs a file"),
+        (["measure", "nowhere.npz"], "nowhere.npz"),
+        (["measure", "mine.npz", "--sed", "3"], "Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see"),
+        (["measure", "mine.npz", "--seed", "x"], "Error parsing --seed: invalid literal for int() with base 10: 'x'"),
+        (["shift", "mine.npz", "-o", "b.npz"], "Missing from modality-gap shift: --amount FLOAT; see --help"),
+        (["figures", "--preset", "small"], "invalid choice 'small' for argument '--preset'. Expected one of"),
+        (["report", "--outputs", "nowhere"], "nowhere: no records"),
+    ],
+)
+def test_a_users_error_is_one_line_and_exit_code_2(words, said, capsys):
     with pytest.raises(SystemExit) as stop:
         commands.main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and line.startswith("error: ") and said in line
+
+
+def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script.py", "--sed", "3"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main({"embedded": cli.Common(output=tmp_path)}, pytest.fail, "")
     assert stop.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    told = "error: Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see --help\n"
+    assert capsys.readouterr().err == told
+    with pytest.raises(SystemExit) as stop:
+        cli.parse({"embedded": cli.Common(output=tmp_path)}, "What it does.", ["--help"])
+    assert stop.value.code == 0 and "What it does." in capsys.readouterr().out
 
 
 def test_published_without_a_network_says_so(tmp_path, monkeypatch, capsys):

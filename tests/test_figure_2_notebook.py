@@ -50,7 +50,7 @@ def test_the_notebook_measures_your_own_file_and_says_what_is_not_about_it(execu
     rows = rng.normal(size=(2, 20, 8)) + 1
     Embeddings.of({"image": rows[0], "text": rows[1]}).save(tmp_path / "mine.npz")
     text, pictures = execute(embeddings=tmp_path / "mine.npz")
-    assert (tmp_path / "outputs" / "own" / "mine" / "cosine_similarity.csv").is_file()
+    assert (tmp_path / "outputs" / "own" / "mine-smoke" / "cosine_similarity.csv").is_file()
     assert not (tmp_path / "outputs" / "Figure_2_Cone_Effect").exists()
     assert pictures == 3
     assert "image: 20 rows" in text and text.count("skipped.") == 3

@@ -28,4 +28,4 @@ def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, own):
     assert done.stat().st_size < 500_000
     written = {path.stem for path in (tmp_path / "outputs").glob("*/*.json")}
     assert written == (set() if own else {"loss_landscape", "simulation", "training"})
-    assert (tmp_path / "outputs" / "own" / "mine" / "loss_landscape.json").is_file() == own
+    assert (tmp_path / "outputs" / "own" / "mine-smoke" / "loss_landscape.json").is_file() == own

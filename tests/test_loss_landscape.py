@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_files(smoke, tmp_path, monkeypatch):
 def test_your_own_embeddings_go_to_a_folder_of_their_own(mine, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
     record = script.run(replace(script.PRESETS["smoke"], embeddings=(mine,)))
-    assert record.folder == tmp_path / "outputs" / "own" / "mine"
+    assert record.folder == tmp_path / "outputs" / "own" / "mine-smoke"
 
 
 def test_every_published_number_is_compared_by_its_key(smoke):

@@ -79,7 +79,7 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
 def test_own_embeddings_go_to_a_folder_of_their_own_and_are_reused(tmp_path, own, monkeypatch):
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
     settings = replace(script.PRESETS["smoke"], embeddings=(own / "a.npy",))
-    assert script.run(settings).folder == tmp_path / "outputs" / "own" / "a"
+    assert script.run(settings).folder == tmp_path / "outputs" / "own" / "a-smoke"
     monkeypatch.setattr(script, "numbers", lambda *a: pytest.fail("measured again"))
     assert script.run(settings, reuse=True).tables[""]["system"].tolist() == ["a"]
 

@@ -26,5 +26,5 @@ def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, kind):
     shown = "".join(o.get("text", "") + o.get("data", {}).get("text/html", "") for o in outputs)
     assert ("mine" in shown) == bool(own) and ("handwritten digits" in shown) != bool(own)
     assert "p_value_scaled" in shown and "decisions change" in shown and "a shift improves it" in shown
-    place = "own/mine" if own else "Table_1_Implications_CLIP_Zero_Shot"
+    place = "own/mine-smoke" if own else "Table_1_Implications_CLIP_Zero_Shot"
     assert (tmp_path / "outputs" / place / "zero_shot_table.html").is_file()
