@@ -1,12 +1,16 @@
 """Fixtures: every test owns its generator; the cache folder of the user is never written to."""
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from encoder_checks import COMMIT
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -49,3 +53,23 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A function that puts a folder into the cache of ``no_network`` as the repository org/name."""
+
+    def put(folder):
+        stored = tmp_path / "hub" / "models--org--name"
+        shutil.copytree(folder, stored / "snapshots" / COMMIT)
+        (stored / "refs").mkdir()
+        (stored / "refs" / "main").write_text(COMMIT)
+        return stored / "snapshots" / COMMIT
+
+    return put
+
+
+@pytest.fixture
+def photographs(rng):
+    """Seven pictures of noise."""
+    return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(7)]

@@ -1,4 +1,4 @@
-"""Extraction: pairs that never shift, and a cache that is trusted only when every setting is equal."""
+"""Extraction: pairs never shift, a cache is trusted only when all settings are equal, parts resume to the same bits."""
 
 import io
 import json
@@ -17,30 +17,35 @@ from safetensors.numpy import load_file, save_file
 
 from util import UserError, extraction_parts
 from util.corpora.captioned import Captioned, picture
-from util.extraction import MOST_SKIPPED, cache_path, class_embeddings, embed_images, extract
-from util.files import cache_folder
+from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
 
 
 class Encoder:
-    """Stands in for a model: an image's row follows from its brightness, a caption's from the number in it."""
+    """Stands in for a model: an image's row follows from its brightness, a caption's from the number in it.
+
+    By place, the row depends also, as those of real hardware may, on where in its batch an image was.
+    """
 
     name, dim = "stand-in", 6
 
-    def __init__(self, seed=0, modality="image"):
-        self.seed, self.calls = seed, 0
+    def __init__(self, seed=0, modality="image", by_place=False, dies_at=None):
+        self.seed, self.by_place, self.dies_at = seed, by_place, dies_at
+        self.calls = self.encoded = 0
         self.non_text = SimpleNamespace(modality=modality)
 
     def describe(self):
         return {"encoder": self.name, "seed": self.seed, "widths": (self.dim,)}
 
-    def encode_non_text(self, images, batch_size=64):
+    def encode_non_text(self, images, batch_size):
         self.calls += 1
+        if self.calls == self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         levels = [int(np.asarray(image).mean() / 10) for image in images]
-        if not levels:
-            raise UserError("there are no images to encode")
-        return np.stack([self.row(level, 0) for level in levels])
+        self.encoded += len(levels)
+        places = [1 + (i % batch_size) / 64 if self.by_place else 1 for i in range(len(levels))]
+        return np.stack([self.row(level, 0) * np.float32(place) for level, place in zip(levels, places, strict=True)])
 
-    def encode_texts(self, captions, batch_size=64):
+    def encode_texts(self, captions, batch_size):
         return np.stack([self.row(int(caption.split()[0]), 1) for caption in captions])
 
     def row(self, level, modality):
@@ -71,6 +76,12 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "embeddings"
 
 
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of four images."""
+    monkeypatch.setattr(extraction_parts, "ITEMS", 4)
+
+
 def silent(line):
     raise AssertionError(f"nothing should be said: {line}")
 
@@ -78,56 +89,36 @@ def silent(line):
 def belongs(embeddings, levels, per_image=1):
     """Whether every pair is an image and a caption of the level that is expected there."""
     encoder = Encoder()
-    images, texts = embeddings.paired()
     expected = [level for level in levels for _ in range(per_image)]
     rows = [np.stack([encoder.row(level, modality) for level in expected]) for modality in (0, 1)]
-    return all(np.allclose(a, b, atol=1e-6) for a, b in zip((images, texts), rows, strict=True))
-
-
-def test_every_image_is_paired_with_its_own_caption():
-    embeddings = extract(Encoder(), pictures(), say=silent)
-    assert embeddings.names == ("image", "text")
-    assert embeddings.paired_by_row
-    assert belongs(embeddings, range(1, 9))
-    assert embeddings.source["data"]["n"] == 8
-
-
-def test_several_captions_of_an_image_are_all_paired_with_it():
-    embeddings = extract(Encoder(), pictures(per_image=3), say=silent)
-    assert [len(embeddings.modalities[name]) for name in embeddings.names] == [8, 24]
-    assert belongs(embeddings, range(1, 9), per_image=3)
+    return all(np.allclose(a, b, atol=1e-6) for a, b in zip(embeddings.paired(), rows, strict=True))
 
 
 @pytest.mark.parametrize("per_image", [1, 3])
-@pytest.mark.parametrize("damaged", [(1,), (4, 5), (2, 8)])
-def test_an_unreadable_photograph_drops_its_pairs_and_shifts_no_other(damaged, per_image):
+@pytest.mark.parametrize("damaged", [(), (1,), (4, 5), (2, 8)])
+def test_captions_belong_to_their_photograph_and_an_unreadable_one_shifts_no_other(damaged, per_image):
     lines = []
     embeddings = extract(Encoder(), pictures(damaged=damaged, per_image=per_image), say=lines.append)
     left = [level for level in range(1, 9) if level not in damaged]
+    assert embeddings.names == ("image", "text") and embeddings.paired_by_row == (per_image == 1)
+    assert [len(rows) for rows in embeddings.modalities.values()] == [len(left), per_image * len(left)]
     assert belongs(embeddings, left, per_image)
     data = embeddings.source["data"]
     assert (data["n"], data["n_captions"]) == (len(left), per_image * len(left))
     assert [entry.split(":")[0] for entry in data["skipped"]] == [f"{level}.png" for level in damaged]
-    assert f"{len(damaged)} of 8 photographs" in lines[0]
+    assert len(lines) == bool(damaged) and all(f"{len(damaged)} of 8 photographs" in line for line in lines)
 
 
 @pytest.mark.parametrize(("modality", "words"), [("video", "videos"), ("amino acid", "sequences")])
 def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(modality, words):
     encoder, lines, batches = Encoder(modality=modality), [], []
     encode = encoder.encode_non_text
-    encoder.encode_non_text = lambda items, batch_size: batches.append(batch_size) or encode(items)
-    captioned = replace(pictures(damaged=(3,)), modality=modality)
-    embeddings = extract(encoder, captioned, say=lines.append)
+    encoder.encode_non_text = lambda items, batch_size: batches.append(batch_size) or encode(items, batch_size)
+    embeddings = extract(encoder, replace(pictures(damaged=(3,)), modality=modality), say=lines.append)
     assert embeddings.names == (modality, "text")
     assert belongs(embeddings, [1, 2, 4, 5, 6, 7, 8])
     assert batches == [None]
     assert f"1 of 8 {words} left out with their captions, first 3.png: " in lines[0]
-
-
-def test_an_encoder_of_another_modality_is_refused_in_words(cache):
-    with pytest.raises(UserError, match="stand-in embeds videos, but the data are photographs; choose an encoder"):
-        extract(Encoder(modality="video"), pictures(), say=silent)
-    assert not cache.exists()
 
 
 def test_the_first_that_was_left_out_on_reading_is_named_not_one_without_a_caption():
@@ -137,45 +128,46 @@ def test_the_first_that_was_left_out_on_reading_is_named_not_one_without_a_capti
     assert "first 3.png: " in lines[0]
 
 
-def test_no_readable_photograph_at_all_is_one_line(cache):
+def test_what_cannot_be_embedded_is_one_line_and_leaves_nothing_in_the_cache(cache):
+    with pytest.raises(UserError, match="stand-in embeds videos, but the data are photographs; choose an encoder"):
+        extract(Encoder(modality="video"), pictures(), say=silent)
+    with pytest.raises(UserError, match="stand-in embeds videos, not images; choose another encoder"):
+        embed(Encoder(modality="video"), pictures(), say=silent)
+    with pytest.raises(UserError, match="there are no images to encode"):
+        embed(Encoder(), pictures([]), say=silent)
     with pytest.raises(UserError, match="none of the 3 photographs can be read"):
         extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)), say=silent)
-    assert not cache.exists()
-
-
-def test_an_encoder_that_loses_an_image_is_refused():
     encoder = Encoder()
     encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
     with pytest.raises(UserError, match="8 photographs were read, but the encoder gave 7 rows"):
         extract(encoder, pictures(), say=silent)
+    encoder = Encoder()
+    encoder.encode_texts = lambda captions, batch_size: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        extract(encoder, pictures(range(1, 7)), say=silent)
+    assert not cache.exists()
 
 
 def test_the_second_time_comes_from_the_cache_and_is_the_same_to_the_bit(cache):
     encoder = Encoder()
     first = extract(encoder, pictures(damaged=(3,), per_image=2), say=lambda line: None)
     second = extract(encoder, pictures(damaged=(3,), per_image=2), say=silent)
-    assert encoder.calls == 1
-    assert len(list(cache.iterdir())) == 1
+    assert encoder.calls == len(list(cache.iterdir())) == 1
     assert all(np.array_equal(first.modalities[name], second.modalities[name]) for name in first.names)
     assert np.array_equal(first.pairs, second.pairs)
     assert first.source == second.source
 
 
 @pytest.mark.parametrize("change", ["encoder", "data", "batch"])
-def test_any_other_setting_is_computed_anew(change):
-    encoder, captioned, batch = Encoder(), pictures(), 64
-    before = extract(encoder, captioned, batch)
-    if change == "encoder":
-        encoder = Encoder(seed=1)
-    elif change == "data":
+def test_any_other_setting_is_computed_anew(cache, change):
+    before = extract(Encoder(), pictures(), 64)
+    encoder, captioned = Encoder(seed=1 if change == "encoder" else 0), pictures()
+    if change == "data":
         captioned = replace(captioned, source={**captioned.source, "revision": "2"})
-    else:
-        batch = 32
-    calls = encoder.calls
-    after = extract(encoder, captioned, batch, say=silent)
-    assert encoder.calls == calls + 1
+    after = extract(encoder, captioned, 32 if change == "batch" else 64, say=silent)
+    assert encoder.calls == 1
     assert after.source["settings"] != before.source["settings"]
-    assert len(list((cache_folder() / "embeddings").iterdir())) == 2
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_a_file_whose_stored_settings_differ_is_not_used(cache):
@@ -204,50 +196,16 @@ def test_a_damaged_cache_file_is_named_and_made_again(cache, damage):
     assert encoder.calls == 2
 
 
-def test_an_extraction_that_fails_leaves_nothing_in_the_cache(cache):
-    encoder = Encoder()
-    encoder.encode_texts = lambda captions, batch_size: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        extract(encoder, pictures(), say=silent)
-    assert not cache.exists() or list(cache.iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_written_is_named_and_done_without(tmp_path):
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    lines = []
-    embeddings = extract(Encoder(), pictures(), say=lines.append)
-    assert belongs(embeddings, range(1, 9))
-    assert len(lines) == 1
-    assert "not kept" in lines[0]
-
-
-def test_the_cache_can_be_left_alone(cache):
+def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_once(cache, small_parts, tmp_path):
     assert belongs(extract(Encoder(), pictures(), cache=False, say=silent), range(1, 9))
-    assert not cache.exists()
-
-
-def test_the_key_does_not_depend_on_the_order_of_the_settings():
-    assert cache_path({"a": 1, "b": {"c": 2, "d": 3}}) == cache_path({"b": {"d": 3, "c": 2}, "a": 1})
-    assert cache_path({"a": 1}) != cache_path({"a": 2})
-
-
-class ByPlace(Encoder):
-    """A stand-in whose rows depend, as those of real hardware may, on where in its batch an image was."""
-
-    name = "by place"
-
-    def __init__(self, dies_at=None, modality="image"):
-        super().__init__(modality=modality)
-        self.dies_at, self.encoded = dies_at, 0
-
-    def encode_non_text(self, images, batch_size=64):
-        self.calls += 1
-        if self.calls == self.dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        levels = [int(np.asarray(image).mean() / 10) for image in images]
-        self.encoded += len(levels)
-        rows = [self.row(level, 0) * np.float32(1 + (i % batch_size) / 64) for i, level in enumerate(levels)]
-        return np.stack(rows)
+    whole = embed(Encoder(by_place=True), pictures(), cache=False, say=silent)
+    assert not cache.parent.exists()
+    cache.parent.write_text("a file where the folder should be")
+    for run in (extract, embed):
+        encoder, lines = Encoder(by_place=run is embed), []
+        found = run(encoder, pictures(), say=lines.append)
+        assert same(found, whole) if run is embed else belongs(found, range(1, 9))
+        assert len(lines) == 1 and "not kept" in lines[0]
 
 
 def embed(encoder, captioned, batch=2, **options):
@@ -256,12 +214,6 @@ def embed(encoder, captioned, batch=2, **options):
 
 def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one[:2], other[:2], strict=True)) and one[2] == other[2]
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Parts of four images."""
-    monkeypatch.setattr(extraction_parts, "ITEMS", 4)
 
 
 def part_files(tmp_path):
@@ -275,13 +227,14 @@ def test_a_killed_extraction_goes_on_at_the_next_part_to_the_same_bits(how, smal
         "images": lambda encoder, **o: embed(encoder, captioned, most_skipped=1, say=lambda line: None, **o),
         "captioned": lambda encoder, **o: extract(encoder, captioned, 2, say=lambda line: None, **o),
     }[how]
-    child = multiprocessing.get_context("fork").Process(target=run, args=(ByPlace(dies_at=3),))
+    dying = Encoder(by_place=True, dies_at=3)
+    child = multiprocessing.get_context("fork").Process(target=run, args=(dying,))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
     assert len(part_files(tmp_path)) == 2
-    encoder = ByPlace()
-    found, whole = run(encoder), run(ByPlace(), cache=False)
+    encoder = Encoder(by_place=True)
+    found, whole = run(encoder), run(Encoder(by_place=True), cache=False)
     assert (encoder.calls, encoder.encoded) == (1, 2)
     if how == "images":
         assert same(found, whole)
@@ -295,7 +248,7 @@ def test_a_killed_extraction_goes_on_at_the_next_part_to_the_same_bits(how, smal
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "another"])
 def test_a_damaged_part_is_said_and_made_again_and_no_other(damage, small_parts, tmp_path):
-    captioned, encoder, lines = pictures(range(1, 13)), ByPlace(), []
+    captioned, encoder, lines = pictures(range(1, 13)), Encoder(by_place=True), []
     first = embed(encoder, captioned, say=silent)
     zeroth, path, _ = part_files(tmp_path)
     content = bytearray(path.read_bytes())
@@ -316,13 +269,14 @@ def test_parts_make_the_rows_of_one_long_run_whatever_cannot_be_read(monkeypatch
     made = []
     for about in (items, 1000):
         monkeypatch.setattr(extraction_parts, "ITEMS", about)
-        made.append(embed(ByPlace(), captioned, batch, cache=False, most_skipped=1, say=lambda line: None))
+        encoder = Encoder(by_place=True)
+        made.append(embed(encoder, captioned, batch, cache=False, most_skipped=1, say=lambda line: None))
     assert same(*made)
     assert made[0][1].tolist() == [level - 1 for level in range(1, 18) if level not in damaged]
 
 
 def test_images_come_from_the_parts_the_second_time_and_from_none_of_other_settings(small_parts, tmp_path):
-    captioned, encoder = pictures(range(1, 13)), ByPlace()
+    captioned, encoder = pictures(range(1, 13)), Encoder(by_place=True)
     first = embed(encoder, captioned, say=silent)
     assert same(first, embed(encoder, captioned, say=silent))
     assert (encoder.calls, len(part_files(tmp_path))) == (3, 3)
@@ -334,23 +288,18 @@ def test_images_come_from_the_parts_the_second_time_and_from_none_of_other_setti
 
 @pytest.mark.parametrize(("bad", "stops"), [((50,), False), ((50, 60), True)])
 def test_more_than_one_in_a_hundred_unreadable_images_stop_the_run(bad, stops):
-    levels = [1 + number % 20 for number in range(100)]
-    captioned, lines = pictures(levels), []
+    captioned, lines = pictures([1 + number % 20 for number in range(100)]), []
     broken = {row: picture(lambda: Image.open(io.BytesIO(b"no picture"))) for row in bad}
-    captioned = replace(captioned, openers=[broken.get(row, opener) for row, opener in enumerate(captioned.openers)])
-    captioned = replace(captioned, ids=[f"{row}.png" for row in range(100)])
-    for run in (lambda: embed(Encoder(), captioned, 64, say=lines.append), lambda: extract_some(captioned, lines)):
+    openers = [broken.get(row, opener) for row, opener in enumerate(captioned.openers)]
+    captioned = replace(captioned, openers=openers, ids=[f"{row}.png" for row in range(100)])
+    for run in (embed, extract):
         if stops:
             with pytest.raises(UserError, match=r"2 of 100 \w+ cannot be read, more than 1%: first 50.png: ") as caught:
-                run()
+                run(Encoder(), captioned, 64, say=lines.append, most_skipped=MOST_SKIPPED)
             assert "\n" not in str(caught.value)
         else:
-            run()
+            run(Encoder(), captioned, 64, say=lines.append, most_skipped=MOST_SKIPPED)
             assert "1 of 100" in lines[-1] and "first 50.png: " in lines[-1]
-
-
-def extract_some(captioned, lines):
-    return extract(Encoder(), captioned, say=lines.append, most_skipped=MOST_SKIPPED)
 
 
 def test_embeddings_stored_with_too_many_left_out_are_refused_when_fewer_are_accepted():
@@ -361,30 +310,14 @@ def test_embeddings_stored_with_too_many_left_out_are_refused_when_fewer_are_acc
 
 
 def test_the_run_stops_at_the_part_where_too_many_are_unreadable(small_parts):
-    encoder = ByPlace()
+    encoder = Encoder()
     with pytest.raises(UserError, match=r"2 of 17 images, of 6 looked at, cannot be read, more than 10%: first 2.png"):
         embed(encoder, pictures(range(1, 18), damaged=(2, 3)), most_skipped=0.1, say=silent)
     assert encoder.calls == 1
 
 
-def test_images_in_a_cache_that_cannot_be_written_are_embedded_and_it_is_said_once(small_parts, tmp_path):
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    captioned, lines = pictures(range(1, 13)), []
-    found = embed(ByPlace(), captioned, say=lines.append)
-    assert same(found, embed(ByPlace(), captioned, cache=False, say=silent))
-    assert len(lines) == 1
-    assert "not kept" in lines[0]
-
-
-def test_images_of_another_modality_or_none_at_all_are_refused():
-    with pytest.raises(UserError, match="by place embeds videos, not images; choose another encoder"):
-        embed(ByPlace(modality="video"), pictures(), say=silent)
-    with pytest.raises(UserError, match="there are no images to encode"):
-        embed(ByPlace(), pictures([]), say=silent)
-
-
 def test_an_error_of_a_later_part_says_where_its_count_begins(small_parts):
-    encoder = ByPlace()
+    encoder = Encoder()
     encode = encoder.encode_non_text
 
     def wrong_later(images, batch_size):
@@ -397,18 +330,16 @@ def test_an_error_of_a_later_part_says_where_its_count_begins(small_parts):
         embed(encoder, pictures(), say=silent)
 
 
-PROMPTS = {"right": [1, 0, 0], "up": [0, 1, 0], "near up": [0, 0.8, 0.6], "left": [-1, 0, 0]}
-
-
 class Prompts:
     """A text tower of four known prompts."""
 
     def __init__(self):
+        self.known = {"right": [1, 0, 0], "up": [0, 1, 0], "near up": [0, 0.8, 0.6], "left": [-1, 0, 0]}
         self.asked = []
 
-    def encode_texts(self, captions, batch_size=None):
+    def encode_texts(self, captions):
         self.asked += captions
-        return np.array([PROMPTS[caption] for caption in captions], np.float32)
+        return np.array([self.known[caption] for caption in captions], np.float32)
 
 
 def test_a_class_is_the_unit_mean_of_its_unit_prompts():

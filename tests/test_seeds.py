@@ -9,9 +9,11 @@ from PIL import Image
 import tower_inputs as inputs
 from coco_files import write_folder
 from seeded_embeddings import embed
+from tiny_transformers import MAKERS
 from util import UserError
 from util.encoders import resnet
 from util.encoders.named import Named
+from util.encoders.tower import Tower
 
 RESNET = Named("torchvision", "resnet18")
 
@@ -68,6 +70,25 @@ def test_a_damaged_file_is_made_again(loads, cache, damage):
     assert loads == [0, 0]
     assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
     assert loads == [0, 0]
+
+
+def test_a_model_of_transformers_is_known_by_what_its_folder_holds(tmp_path, monkeypatch):
+    for part in MAKERS["clip"](tmp_path):
+        part.save_pretrained(tmp_path / "clip")
+    encoded, encode = [], Tower.encode
+    monkeypatch.setattr(Tower, "encode", lambda tower, *a, **k: (encoded.append(1), encode(tower, *a, **k))[1])
+    what, named = (
+        [inputs.noise("image", 2, 0), inputs.noise("text", 3, 0)],
+        Named("huggingface", str(tmp_path / "clip")),
+    )
+    first, again = ([each.rows for each in embed(named, what, [0, None], device="cpu")] for _ in range(2))
+    assert len(encoded) == 4, "the second time from the cache"
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.allclose(first[0], first[2], atol=1e-3), "random and trained weights differ"
+    path = tmp_path / "clip" / "preprocessor_config.json"
+    path.write_text(path.read_text().replace('"do_normalize": true', '"do_normalize": false'))
+    list(embed(named, what, [0], device="cpu"))
+    assert len(encoded) == 6, "another configuration is another encoder"
 
 
 def test_an_unreadable_photograph_is_counted_and_moves_no_other(tmp_path):

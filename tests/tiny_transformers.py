@@ -1,5 +1,6 @@
-"""Tokenizers and sizes of transformers models so small that they take no time."""
+"""Models of transformers, their tokenizers and processors, so small that they take no time."""
 
+import sentencepiece
 import transformers
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -19,3 +20,73 @@ def clip_tokenizer():
 def bert_tokenizer():
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *[f"##{c}" for c in LETTERS]]
     return transformers.BertTokenizer({t: i for i, t in enumerate(tokens)}, model_max_length=CONTEXT)
+
+
+def gemma_tokenizer():
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS, *LETTERS.upper()]
+    return transformers.GemmaTokenizer({t: i for i, t in enumerate(tokens)}, [])
+
+
+def siglip_tokenizer(folder):
+    """SigLIP's own class on a sentencepiece model of 60 pieces, trained here."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([f"{a}{b} {b}" for a in LETTERS for b in LETTERS]),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    return transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=CONTEXT)
+
+
+def clip_model(end, kind="CLIP", **text):
+    sizes = {"vocab_size": 57, "max_position_embeddings": CONTEXT, "eos_token_id": end, **LAYERS, **text}
+    config = getattr(transformers, f"{kind}Config")(
+        text_config=sizes, vision_config={"image_size": SIDE, "patch_size": 16, **LAYERS}, projection_dim=24
+    )
+    return getattr(transformers, f"{kind}Model")(config)
+
+
+def siglip_model():
+    text = {"vocab_size": 64, "max_position_embeddings": CONTEXT, "projection_size": 32, **LAYERS}
+    vision = {"image_size": SIDE, "patch_size": 16, **LAYERS}
+    return transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=vision))
+
+
+def chinese_clip_model():
+    text = {"vocab_size": 57, "max_position_embeddings": CONTEXT, "pad_token_id": 0, **STARK}
+    vision = {"image_size": SIDE, "patch_size": 16, **LAYERS}
+    config = transformers.ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
+    return transformers.ChineseCLIPModel(config)
+
+
+def two_bert_model():
+    """Any image network beside any text network; here ViT and BERT."""
+    vision = transformers.ViTConfig(image_size=SIDE, patch_size=16, **LAYERS)
+    text = transformers.BertConfig(vocab_size=57, max_position_embeddings=CONTEXT, pad_token_id=0, **STARK)
+    both = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=24)
+    return transformers.VisionTextDualEncoderModel(both)
+
+
+def clip_processor():
+    return transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=SIDE)
+
+
+MAKERS = {
+    "clip": lambda folder: (clip_model(56), clip_tokenizer(), clip_processor()),
+    "clip as released": lambda folder: (clip_model(2), clip_tokenizer(), clip_processor()),
+    "metaclip": lambda folder: (clip_model(56, "MetaClip2"), clip_tokenizer(), clip_processor()),
+    "owlvit": lambda folder: (clip_model(56, "OwlViT"), clip_tokenizer(), clip_processor()),
+    "chinese clip": lambda folder: (chinese_clip_model(), bert_tokenizer(), clip_processor()),
+    "two towers": lambda folder: (two_bert_model(), bert_tokenizer(), clip_processor()),
+    "siglip": lambda folder: (
+        siglip_model(),
+        siglip_tokenizer(folder),
+        transformers.SiglipImageProcessor(size={"height": SIDE, "width": SIDE}),
+    ),
+}
+"""Name -> what gives a model, its tokenizer and its processor; the folder is for a tokenizer that is trained."""

@@ -7,6 +7,7 @@ same bits. Videos and sequences, whose batches the tower makes, are one part.
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
 from .errors import UserError
-from .extraction_parts import Part, Work, refuse_many, run
+from .extraction_parts import Part, Work, run
 from .files import cached_path
 
 FORMAT = 2
@@ -61,17 +62,16 @@ def extract(
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
+    words = WORDS[captioned.modality]
     if encoder.non_text.modality != captioned.modality:
         raise UserError(
-            f"{encoder.name} embeds {_words(encoder.non_text.modality)}, "
-            f"but the data are {_words(captioned.modality)}; choose an encoder of the same modality"
+            f"{encoder.name} embeds {WORDS[encoder.non_text.modality]}, "
+            f"but the data are {words}; choose an encoder of the same modality"
         )
-    words = _words(captioned.modality)
     work, settings = _work(encoder, captioned, batch_size, words, most_skipped)
-    path, folder = cache_path(settings), cached_path("parts", settings)
+    path, folder = cached_path("embeddings", settings, ".safetensors"), cached_path("parts", settings)
     if cache and (found := _cached(path, settings, say)):
-        skipped = found.source["data"]["skipped"][len(captioned.source.get("skipped", ())) :]
-        refuse_many(skipped, len(captioned), words, most_skipped, len(captioned))
+        work.refuse_many(found.source["data"]["skipped"][len(captioned.source.get("skipped", ())) :])
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed between storing the whole and this
         return found
     part, written = run(work, folder if cache else None, say)
@@ -104,17 +104,14 @@ def embed_images(
         openers: n functions without arguments, each of which gives an image or raises ``Unreadable``.
         ids: n names.
         source: what the images are, a hash of them included; part of the key of the cache.
-        batch_size: how many go through the tower at a time; None: 64.
-        cache: whether to read and write the cache folder; one that cannot be written is named and done without.
-        say: takes one line about skipped images or the cache.
-        most_skipped: share of the images that may be unreadable.
+        batch_size, cache, say, most_skipped: as ``extract``.
 
     Returns:
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
     if pair.non_text.modality != "image":
-        raise UserError(f"{pair.name} embeds {_words(pair.non_text.modality)}, not images; choose another encoder")
+        raise UserError(f"{pair.name} embeds {WORDS[pair.non_text.modality]}, not images; choose another encoder")
     images = Captioned("image", openers, ids, [], np.empty(0, np.int64), source)
     work, settings = _work(pair, images, batch_size, "images", most_skipped)
     part, _ = run(work, cached_path("parts", settings) if cache else None, say)
@@ -145,15 +142,9 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
     means = np.stack([rows[[place[prompt] for prompt in prompts]].mean(0) for prompts in texts])
     norms = np.linalg.norm(means, axis=1, keepdims=True)
     if (norms < CANCELLED).any():
-        raise UserError(
-            f"the prompts of class {int(norms.argmin())} cancel out; use others: {texts[int(norms.argmin())]}"
-        )
+        least = int(norms.argmin())
+        raise UserError(f"the prompts of class {least} cancel out; use others: {texts[least]}")
     return (means / norms).astype(np.float32)
-
-
-def cache_path(settings: dict) -> Path:
-    """Where the embeddings of these settings are cached."""
-    return cached_path("embeddings", settings, ".safetensors")
 
 
 def _work(
@@ -164,10 +155,7 @@ def _work(
         batch_size = BATCH.get(items.modality)
     settings = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
     whole_batches = batch_size if items.modality in BATCH else None
-
-    def encode(some) -> np.ndarray:
-        return encoder.encode_non_text(some, batch_size)
-
+    encode = partial(encoder.encode_non_text, batch_size=batch_size)
     work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped)
     return work, json.loads(json.dumps(settings))
 
@@ -196,7 +184,3 @@ def _cached(path: Path, settings: dict, say: Callable[[str], None]) -> Embedding
         say(f"[extraction] not used, made again: {error}")
         return None
     return found if found.source.get("settings") == settings else None
-
-
-def _words(modality: str) -> str:
-    return WORDS.get(modality, modality)

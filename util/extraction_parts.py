@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
 from .corpora.captioned import Unreadable
@@ -53,7 +53,7 @@ class Work:
         encode: an iterable of items to rows (k, d), one for each.
         words: what the items are called in messages, in the plural.
         batch_size: a part is a whole number of such batches; None: all items are one part.
-        most_skipped: share of the items that may be unreadable; None: any.
+        most_skipped: share of the items that may be unreadable; None: any but all.
     """
 
     openers: Sequence[Callable[[], Any]]
@@ -66,6 +66,18 @@ class Work:
     def lines(self, skipped: Mapping[int, str]) -> list[str]:
         """A line "name: reason" for each of these items, in their order."""
         return [f"{self.ids[number]}: {reason}" for number, reason in sorted(skipped.items())]
+
+    def refuse_many(self, lines: Sequence[str], seen: int | None = None) -> None:
+        """Stops where more items are unreadable, one line for each, than are accepted; ``seen`` were looked at."""
+        total, most = len(self.ids), self.most_skipped
+        if lines and len(lines) == total:
+            raise UserError(f"none of the {total} {self.words} can be read, first {lines[0]}")
+        if most is not None and len(lines) > most * total:
+            so_far = f", of {seen} looked at," if seen not in (None, total) else ""
+            raise UserError(
+                f"{len(lines)} of {total} {self.words}{so_far} cannot be read, more than {most:.0%}: first {lines[0]}; "
+                "fetch them again, or leave them out of the data"
+            )
 
 
 def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> tuple[Part, Path | None]:
@@ -86,38 +98,18 @@ def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> 
     skipped: dict[int, str] = {}
     with tqdm(total=total, desc=f"{work.words}, in parts", leave=False, delay=2, disable=None) as bar:
         while start < total:
-            path = None if folder is None else folder / f"{len(parts):06d}.safetensors"
-            part = _stored(path, start, total, say) if path else None
+            path = folder and folder / f"{len(parts):06d}.safetensors"
+            part = path and _stored(path, start, total, say)
             if part is None:
                 part = _encoded(work, start)
                 folder = folder if path and _is_saved(part, start, path, say) else None
             parts.append(part)
             skipped |= part.skipped
-            refuse_many(work.lines(skipped), total, work.words, work.most_skipped, part.end)
+            work.refuse_many(work.lines(skipped), part.end)
             bar.update(part.end - start)
             start = part.end
     rows = np.concatenate([part.rows for part in parts if len(part.rows)])
     return Part(rows, np.concatenate([part.item_of for part in parts]), skipped, total), folder
-
-
-def refuse_many(lines: Sequence[str], total: int, words: str, most_skipped: float | None, seen: int) -> None:
-    """Stops where more items are unreadable than are accepted.
-
-    Args:
-        lines: one for each unreadable item, in their order.
-        total: all items.
-        words: what they are called.
-        most_skipped: the share of them that may be unreadable; None: any but all.
-        seen: how many were looked at.
-    """
-    if lines and len(lines) == total:
-        raise UserError(f"none of the {total} {words} can be read, first {lines[0]}")
-    if most_skipped is not None and len(lines) > most_skipped * total:
-        so_far = f", of {seen} looked at," if seen < total else ""
-        raise UserError(
-            f"{len(lines)} of {total} {words}{so_far} cannot be read, more than {most_skipped:.0%}: first {lines[0]}; "
-            "fetch them again, or leave them out of the data"
-        )
 
 
 def _encoded(work: Work, start: int) -> Part:
@@ -179,9 +171,5 @@ def _stored(path: Path, start: int, total: int, say: Callable[[str], None]) -> P
     return Part(**arrays, skipped={int(number): why for number, why in about["skipped"].items()}, end=about["end"])
 
 
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    found = hashlib.sha256()
-    for name, array in arrays.items():
-        found.update(f"{name} {array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    return hashlib.sha256(save(arrays)).hexdigest()

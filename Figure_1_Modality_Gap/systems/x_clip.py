@@ -41,7 +41,7 @@ def load(
         return _untrained(config or XCLIPConfig(), seed, device, precision)
     if config is not None:
         raise UserError(f"{name}: a configuration of your own is for random weights of {NAME} alone")
-    return hugging_face.assemble(VIDEO, name, random, seed, device, precision, None)
+    return hugging_face.assemble(VIDEO, name, random, seed, device, precision)
 
 
 def _untrained(config: XCLIPConfig, seed: int, device: Device, precision: Precision) -> EncoderPair:
@@ -108,7 +108,6 @@ VIDEO = hugging_face.NonText(
     modality="video",
     method="get_video_features",
     towers="a video and a text tower, as xclip has",
-    one="a video",
     parts=_video,
     blank=lambda network: [Image.new("RGB", (64, 64))] * network.config.vision_config.num_frames,
 )

@@ -1,8 +1,4 @@
-"""The two towers of any image-text model of transformers: CLIP, SigLIP and their kin, from the hub or a folder.
-
-Nothing of a repository is executed: its code and its pickled weights are not even fetched, and the folder that holds
-the rest is read without a network.
-"""
+"""The two towers of any image-text model of transformers: CLIP, SigLIP and their kin, from the hub or a folder."""
 
 import json
 from collections.abc import Callable
@@ -17,16 +13,8 @@ from torch import Tensor, nn
 from ..cli import Device
 from ..errors import UserError
 from . import hugging_face_files as files
-from .tower import (
-    EncoderPair,
-    Modality,
-    Precision,
-    Tower,
-    checked_device,
-    normal_pixels,
-    resolve_precision,
-    uniform_tokens,
-)
+from .tower import EncoderPair, Modality, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from .unread_tokens import Lengths, up_to, up_to_largest, without_padding
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig
@@ -56,7 +44,6 @@ class NonText:
         modality: what the tower takes.
         method: of the model, which makes embeddings of prepared inputs.
         towers: both towers in words, and which kinds of transformers have them.
-        one: one input in words.
         parts: folder and model to ``prepare``, ``forward`` and ``noise`` of the tower, and ``about`` them.
         blank: the model to one raw input without content.
     """
@@ -64,7 +51,6 @@ class NonText:
     modality: Modality
     method: str
     towers: str
-    one: str
     parts: Callable[[Path, nn.Module], dict]
     blank: Callable[[nn.Module], Any]
 
@@ -75,34 +61,31 @@ def load(
     seed: int = 0,
     device: Device = "auto",
     precision: Precision = "float32",
-    revision: str | None = None,
 ) -> EncoderPair:
     """A model with ``get_image_features`` and ``get_text_features``, with trained or random weights.
 
-    Pictures go through the model's own processor on PIL, whose resized pixels are those of the released CLIP; where
+    Pictures go through the model's own processor on PIL, whose resized pixels are those of the released CLIP. Where
     the margin is odd, its crop lies one pixel to the left of, or above, torchvision's and open_clip's. Captions of
     causal towers (CLIP) are encoded at their true length, those of SigLIP always at 64 tokens, as it was trained. Its
     second edition was trained on lower case, which its Gemma tokenizer does not see to: it is done here.
 
     Args:
-        name: of a repository on the hub, for instance "openai/clip-vit-base-patch32", or a folder. A folder of that
-            name goes before the hub.
+        name: a folder, or else of a repository on the hub, for instance "openai/clip-vit-base-patch32".
         random: the architecture alone, with weights from ``seed``; none are fetched.
         seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
         precision: of weights and activations; "auto": bfloat16 where the hardware has it.
-        revision: branch, tag or commit on the hub; None: its main branch, whose commit the settings say.
     """
-    return assemble(IMAGE, name, random, seed, device, precision, revision)
+    return assemble(IMAGE, name, random, seed, device, precision)
 
 
 def assemble(
-    non_text: NonText, name: str, random: bool, seed: int, device: Device, precision: Precision, revision: str | None
+    non_text: NonText, name: str, random: bool, seed: int, device: Device, precision: Precision
 ) -> EncoderPair:
     """The text tower of a model of transformers and the tower beside it; arguments as ``load``."""
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
-    folder, commit = files.find(name, revision, random)
+    folder, commit = files.find(name, random)
     shown = folder.resolve().name if commit is None else name
     with files.one_line(shown), files.quiet():
         config = files.configuration(folder, non_text.method, non_text.towers)
@@ -113,7 +96,7 @@ def assemble(
         network.to(target, dtype)
     origin = {
         "model": shown,
-        "pretrained": None if random else revision or shown,
+        "pretrained": None if random else shown,
         "revision": commit,
         "checkpoint": files.digest(weights) if commit is None and weights else None,
         "configuration": files.digest(files.configuration_files(folder)) if commit is None else None,
@@ -125,10 +108,10 @@ def assemble(
 
 
 def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin: dict) -> EncoderPair:
-    """The towers of a model on its device, with all that they depend on in their settings.
+    """The towers of a model in its place and precision.
 
     Args:
-        network: the model, in its place and precision.
+        network: the model.
         non_text: what the tower beside text takes.
         beside, text: the parts of both towers, and ``about`` them for the settings.
         origin: where architecture and weights come from, as ``assemble`` says it.
@@ -143,15 +126,7 @@ def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin
         **text.pop("about"),
         "dtype": str(network.dtype).removeprefix("torch."),
     }
-    weights = "random" if origin["pretrained"] is None else origin["pretrained"].rsplit("/", 1)[-1]
-    words = f"random weights, seed {origin['seed']}" if origin["pretrained"] is None else weights
-    device = torch.device(origin["device"])
-    shared = {"name": origin["model"], "weights": weights, "width": origin["dim"], "device": device}
-    towers = [
-        Tower(modality=modality, settings={**settings, "modality": modality}, **shared, **parts)
-        for modality, parts in ((non_text.modality, beside), ("text", text))
-    ]
-    return EncoderPair(f"{origin['model']} {words}", *towers, settings=settings, model=network)
+    return EncoderPair.of(network, settings, {"modality": non_text.modality, **beside}, {"modality": "text", **text})
 
 
 def _image_parts(folder: Path, network: nn.Module) -> dict:
@@ -182,7 +157,7 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward``, ``noise`` and ``lengths`` of the text tower, and ``about`` them for the settings."""
     from transformers import AutoTokenizer
 
-    if not any(True for pattern in VOCABULARIES for _ in folder.glob(pattern)):
+    if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
         raise UserError(f"there is no tokenizer (none of {', '.join(VOCABULARIES)})")
     tokenizer = AutoTokenizer.from_pretrained(folder, **files.READ_ONLY)
     kind, text = network.config.model_type, network.config.text_config
@@ -203,33 +178,27 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
             f"tower is read (eos_token_id {text.eos_token_id} in config.json)"
         )
     reading = "whole length" if lengths is None else "true length, causal" if causal else "true length, masked"
+    about = {"class": type(tokenizer).__name__, "lower_case": lower, "reading": reading}
     return {
         "prepare": prepare,
         "forward": text_forward(network, lengths, None if causal else tokenizer.pad_token_id),
         "noise": uniform_tokens(text.vocab_size, context),
         "lengths": lengths,
-        "about": {
-            "context_length": context,
-            "tokenizer": {"class": type(tokenizer).__name__, "lower_case": lower, "reading": reading},
-        },
+        "about": {"context_length": context, "tokenizer": about},
     }
 
 
-def _lengths(config: "PreTrainedConfig", padding: int) -> Callable[[Tensor], Tensor] | None:
-    """How many tokens of each row (n, length) matter; None where all do."""
+def _lengths(config: "PreTrainedConfig", padding: int) -> Lengths | None:
+    """How many tokens of each row matter; None where all do."""
     kind, end = config.model_type, getattr(config.text_config, "eos_token_id", None)
     if kind in READ_AT_LAST:
         return None
     if kind in READ_AT_LARGEST or (kind in LEGACY and end == 2):
-        return lambda tokens: tokens.argmax(dim=1) + 1
-    if kind in READ_AT_END:
-        return lambda tokens: (tokens == end).int().argmax(dim=1) + 1
-    return lambda tokens: tokens.shape[1] - (tokens.flip(1) != padding).int().argmax(dim=1)
+        return up_to_largest
+    return up_to(end) if kind in READ_AT_END else without_padding(padding)
 
 
-def text_forward(
-    network: nn.Module, lengths: Callable[[Tensor], Tensor] | None, padding: int | None
-) -> Callable[[Tensor], Tensor]:
+def text_forward(network: nn.Module, lengths: Lengths | None, padding: int | None) -> Callable[[Tensor], Tensor]:
     """Tokens (b, length) to embeddings (b, d), computed on the first tokens only, up to the last that matters.
 
     ``padding`` is the token number that is masked; None where the tower is causal and does not see what follows.
@@ -259,8 +228,8 @@ def tried(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> in
     tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([non_text.blank(network)])
     first, caption = beside["forward"](blank), text["forward"](tokens)
     if first.shape != caption.shape or first.ndim != 2:
-        shapes = f"gives {list(first.shape)}, a text {list(caption.shape)}"
-        raise UserError(f"{non_text.one} {shapes}, not [1, d] both")
+        shapes = f"one {non_text.modality} gives {list(first.shape)}, one text {list(caption.shape)}"
+        raise UserError(f"{shapes}, not [1, d] both")
     if text["lengths"] is not None:
         mask = torch.arange(tokens.shape[1])[None] < text["lengths"](tokens)[:, None]
         padded = vectors(network.get_text_features(input_ids=tokens, attention_mask=mask.long()))
@@ -273,7 +242,6 @@ IMAGE = NonText(
     modality="image",
     method="get_image_features",
     towers="an image and a text tower, as clip and siglip have",
-    one="a picture",
     parts=_image_parts,
     blank=lambda network: Image.new("RGB", (64, 64)),
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..corpora.hub import hub_or_cache
+from ..corpora.hub import hub_or_cache, reason
 from ..errors import UserError
 from ..files import sha256
 
@@ -29,38 +29,29 @@ WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "mo
 READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
 
 
-def find(name: str, revision: str | None, random: bool) -> tuple[Path, str | None]:
+def find(name: str, random: bool) -> tuple[Path, str | None]:
     """The folder of the model's files, and their commit; None for a folder of your own."""
     from huggingface_hub import snapshot_download
 
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if revision is not None:
-            raise UserError(f"{name}: a folder has no revision {revision!r}; leave it out")
         return folder, None
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such folder")
     wanted = list(CONFIGURATION) if random else [*CONFIGURATION, WEIGHTS, PARTS]
     try:
         with hub_or_cache():
-            found = snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns="*/*")
+            found = snapshot_download(name, allow_patterns=wanted, ignore_patterns="*/*")
     except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
         raise UserError(
-            f"{name}{f' at {revision}' if revision else ''} could not be fetched from https://huggingface.co/{name} "
-            f"({reason(error)}); check the name, or run this once where there is a network and copy its Hugging Face "
-            "cache here (HF_HOME), or give a folder"
+            f"{name} could not be fetched from https://huggingface.co/{name} ({reason(error)}); check the name, or run "
+            "this once where there is a network and copy its Hugging Face cache here (HF_HOME), or give a folder"
         ) from error
     return Path(found), Path(found).name
 
 
 def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
-    """The architecture, if it has both towers; attention is not what the file says but what transformers chooses.
-
-    Args:
-        folder: where config.json is.
-        method: the model must have it beside ``get_text_features``, for instance "get_image_features".
-        towers: both towers in words, and which kinds have them.
-    """
+    """The architecture, if its model has ``method`` beside ``get_text_features``; ``towers`` are both in words."""
     import transformers
 
     if not (folder / "config.json").is_file():
@@ -80,8 +71,8 @@ def weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
         raise UserError(f"there are no weights in {WEIGHTS}; pickled ones (*.bin, *.pt) are not read")
     names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
-    strange = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
-    if strange or not all((folder / name).is_file() for name in names):
+    there = {path.name for path in folder.glob("*.safetensors")}
+    if not there.issuperset(names):
         raise UserError(f"the weights that {INDEX} names are not all there as safetensors: {', '.join(names)}")
     return [folder / name for name in names]
 
@@ -102,25 +93,20 @@ def build(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Modu
     """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
     from transformers import AutoModel
 
-    reported = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
     absent = []
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed or 0)
         if seed is not None:
             network = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
         else:
-            options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **reported, **READ_ONLY}
+            told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
+            options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **told, **READ_ONLY}
             network, report = AutoModel.from_pretrained(folder, **options)
             absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if absent:
         what = f"{len(absent)} weights of {type(network).__name__}"
         raise UserError(f"{what} are not there, or not of its shape; the first is {absent[0]}")
     return network.eval().requires_grad_(False)
-
-
-def reason(error: Exception) -> str:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return reason if len(reason) <= 240 else f"{reason[:240]}..."
 
 
 @contextmanager
@@ -136,7 +122,7 @@ def one_line(name: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back transformers' remarks and bars: what matters of them is an error of ours."""
+    """Holds back the remarks and bars of libraries that load a model: what matters of them is an error of ours."""
     from transformers.utils import logging as reports
 
     hook = reports.set_tqdm_hook(lambda bar, given, options: reports.EmptyTqdm(*given))

@@ -3,11 +3,10 @@
 Every option that names a model is spelled so. Without a kind before the first colon it is open_clip's.
 """
 
-import importlib.util
-import sys
+import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from ..cli import Device
 from ..errors import UserError
 from ..files import sha256
+from .open_clip_origin import FOLDER, HUB, OWN
 from .tower import EncoderPair, Modality, Pixels, Precision, Tower, checked_device, resolve_precision
 
 KINDS = {
@@ -27,10 +27,8 @@ KINDS = {
 }
 """How each kind is written on a command line. The project's own "small_clip" is there from Python alone."""
 
-ELSEWHERE = ("hf-hub:", "local-dir:")
-"""How open_clip names a repository and a folder; their trained weights are their own."""
-
-PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch", "huggingface": "transformers"}
+PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch"}
+"""Those whose version is part of an identity, beside those of torch, torchvision and pillow."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Named:
     """An encoder's name, taken apart.
 
     Attributes:
-        kind: a key of ``KINDS``.
+        kind: a key of ``KINDS``, or "small_clip".
         name: model, repository, folder or file.
         tag: which trained weights, or which function; None where not given.
         pixels: statistics that images are normalised with: the model's "own", or "imagenet" as the released code
@@ -56,8 +54,8 @@ class Named:
         kind, _, rest = text.partition(":")
         if kind not in KINDS:
             kind, rest = "open_clip", text
-        if kind == "open_clip" and rest.startswith(ELSEWHERE):
-            return cls(kind, rest, "own")
+        if kind == "open_clip" and rest.startswith((HUB, FOLDER)):
+            return cls(kind, rest, OWN)
         parts = [rest] if kind == "huggingface" else rest.split(":", 1)
         if "" in parts or (kind == "python" and len(parts) < 2):
             raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
@@ -73,96 +71,83 @@ class Named:
         name = {"resnet18": "ResNet-18", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}.get(self.name, self.name)
         if self.kind == "python":
             name = Path(name).stem
-        if name.startswith(ELSEWHERE):
+        if name.startswith((HUB, FOLDER)):
             name = Path(name.split(":", 1)[1]).name
         return name if self.kind == "torchvision" else f"{name} {'vision' if modality == 'image' else 'text'}"
 
     def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
         """Its towers, one or two; with trained weights where ``seed`` is None, else with random ones."""
-        loaded = getattr(self, f"_{self.kind}")(seed, device, precision)
-        return [loaded.non_text, loaded.text] if isinstance(loaded, EncoderPair) else loaded
+        if self.kind == "torchvision":
+            from . import resnet
+
+            tag = (self.tag or resnet.PRETRAINED) if seed is None else None
+            return [resnet.load(self.name, tag, seed or 0, device)]
+        if self.kind == "python":
+            if seed is not None:
+                raise UserError(f"python:{self.name}: your own callables have no random twin")
+            return own_towers(Path(self.name), self.tag)
+        pair = self._pair(seed, device, precision)
+        return [pair.non_text, pair.text]
+
+    def _pair(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+        if self.kind == "huggingface":
+            from . import hugging_face
+
+            return hugging_face.load(self.name, seed is not None, seed or 0, device, precision)
+        if self.kind == "small_clip":
+            from . import small_clip
+
+            target = checked_device(device)
+            trained = seed is None
+            clip = small_clip.load(device=target) if trained else small_clip.random(seed, target)
+            return clip.pair("small CLIP" if trained else "random")
+        from . import open_clip_pair
+
+        if seed is not None:
+            return open_clip_pair.load(self.name, None, seed, device, precision, self.pixels)
+        if self.tag is None:
+            raise UserError(f"open_clip:{self.name}: say which trained weights, for instance open_clip:ViT-B-32:openai")
+        return open_clip_pair.load(self.name, self.tag, 0, device, precision)
 
     def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
-        """All that its embeddings depend on, without building it; None where that cannot be known."""
-        if self.kind in ("python", "small_clip", "huggingface"):  # known only once loaded, or not worth keeping
-            return None
-        if self.name.startswith(ELSEWHERE):
+        """All that its embeddings depend on, without building it; None where that is known only once it is loaded."""
+        if self.kind not in PACKAGES or self.name.startswith((HUB, FOLDER)):
             return None
         target = checked_device(device)
         dtype = torch.float32 if self.kind == "torchvision" else resolve_precision(precision, target)
-        file = Path(self.tag) if self.tag and seed is None else None
+        tag = self.tag if seed is None else None
         return {
             "encoder": self.kind,
             "name": self.name,
-            "tag": self.tag if seed is None else None,
-            "checkpoint": sha256(file) if file is not None and file.is_file() else None,
+            "tag": tag,
+            "checkpoint": sha256(tag) if tag and Path(tag).is_file() else None,
             "seed": seed,
             "device": target.type,
             "dtype": str(dtype),
             "pixels": self.pixels if seed is not None else "own",
-            "versions": {p: _version(p) for p in ("torch", "torchvision", "pillow", PACKAGES.get(self.kind)) if p},
+            "versions": {p: version(p) for p in ("torch", "torchvision", "pillow", PACKAGES[self.kind])},
         }
 
-    def _torchvision(self, seed: int | None, device: Device, precision: Precision) -> list[Tower]:
-        from . import resnet
 
-        return [resnet.load(self.name, None if seed is not None else self.tag or resnet.PRETRAINED, seed or 0, device)]
-
-    def _open_clip(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        from . import open_clip_pair
-
-        if seed is None and self.tag is None:
-            raise UserError(f"open_clip:{self.name}: say which trained weights, for instance open_clip:ViT-B-32:openai")
-        tag = self.tag if seed is None else None
-        pixels = "own" if seed is None else self.pixels
-        return open_clip_pair.load(self.name, tag, seed or 0, device, precision, pixels)
-
-    def _huggingface(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        from . import hugging_face
-
-        return hugging_face.load(self.name, seed is not None, seed or 0, device, precision)
-
-    def _small_clip(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        from . import small_clip
-
-        target = checked_device(device)
-        if seed is None:
-            return small_clip.load(device=target).pair("small CLIP")
-        return small_clip.random(seed, target).pair("random")
-
-    def _python(self, seed: int | None, device: Device, precision: Precision) -> list[Tower]:
-        if seed is not None:
-            raise UserError(f"python:{self.name}: your own callables have no random twin")
-        file = Path(self.name)
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; write python:FILE.py:FUNCTION")
-        spec = importlib.util.spec_from_file_location(f"own_{file.stem}", file)
-        if spec is None:
-            raise UserError(f"{file}: not a Python file; write python:FILE.py:FUNCTION")
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-            pair = getattr(module, self.tag)()
-        except Exception as error:  # the file is the user's own
-            raise UserError(f"{file}: {self.tag} gave no encoders ({type(error).__name__}: {error})") from error
-        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(p is None or callable(p) for p in pair):
-            raise UserError(f"{file}: {self.tag}() must give (encode_images, encode_texts), either may be None")
-        return from_callables(file.stem, *pair)
-
-
-def from_callables(
-    name: str, encode_images: Callable | None = None, encode_texts: Callable | None = None
-) -> list[Tower]:
-    """Towers of your own functions.
+def own_towers(file: Path, function: str) -> list[Tower]:
+    """Towers of your own functions, in which a Python file is run.
 
     Args:
-        name: for figures and records.
-        encode_images: a list of b PIL images to an array or tensor (b, d), not normalised; None: no such tower.
-        encode_texts: the same for a list of b strings.
+        file: where the function stands.
+        function: gives (encode_images, encode_texts), either may be None. They take a list of b PIL images or strings
+            and give an array or a tensor (b, d), not normalised.
     """
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; write python:FILE.py:FUNCTION")
+    try:
+        pair = runpy.run_path(str(file))[function]()
+    except Exception as error:  # the file is the user's own
+        raise UserError(f"{file}: {function} gave no encoders ({type(error).__name__}: {error})") from error
+    if not isinstance(pair, Sequence) or len(pair) != 2 or not all(p is None or callable(p) for p in pair):
+        raise UserError(f"{file}: {function}() must give (encode_images, encode_texts), either may be None")
     probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
-    functions = {"image": encode_images, "text": encode_texts}
-    return [_own(name, m, f, probes[m]) for m, f in functions.items() if f is not None]
+    named = zip(probes.items(), pair, strict=True)
+    return [_own(file.stem, modality, encode, probe) for (modality, probe), encode in named if encode is not None]
 
 
 def _own(name: str, modality: Modality, function: Callable, probe) -> Tower:
@@ -177,21 +162,13 @@ def _own(name: str, modality: Modality, function: Callable, probe) -> Tower:
             raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
         return given.float()
 
-    width = rows([probe]).shape[1]
     return Tower(
         name=name,
         weights="your own",
         modality=modality,
-        width=width,
+        width=rows([probe]).shape[1],
         prepare=rows,
         forward=lambda given: given,
         device=torch.device("cpu"),
         settings={"encoder": "callable", "name": name},
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ..corpora.hub import hub_or_cache, reason
 from ..errors import UserError
 from ..files import sha256
 
@@ -34,6 +35,7 @@ class Origin:
         built_by: the name that open_clip builds it by.
         tokenizer: the name that open_clip finds its tokenizer by.
         config: its architecture, as open_clip's configuration files have it.
+        asks_hub: whether its text tower, its tokenizer or its weights may have to come from the hub.
         weights: the file of weights, where they are ``OWN``.
         about: what the settings say of it beside the name.
     """
@@ -42,44 +44,32 @@ class Origin:
     built_by: str
     tokenizer: str
     config: dict = field(repr=False)
+    asks_hub: bool
     weights: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def is_elsewhere(model: str) -> bool:
-    """Whether the name is of a repository or a folder, not of open_clip's own list."""
-    return model.startswith((HUB, FOLDER))
-
-
-def check(model: str, pretrained: str | None) -> None:
-    """Refuses what can be refused without opening a file or asking the hub."""
-    if is_elsewhere(model):
-        if pretrained not in (None, OWN):
-            raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")
-        return
-    import open_clip
-
-    _check_name("model", model, open_clip.list_models())
-    if pretrained is not None and not Path(pretrained).is_file():
-        _check_name(f"pretrained tag for {model}", pretrained, open_clip.list_pretrained_tags_by_model(model))
-
-
 def find(model: str, pretrained: str | None) -> Origin:
-    """A model by a name that ``check`` lets pass; asks the hub for a repository.
+    """A model's origin; asks the hub for the configuration and the weights of a repository.
 
     Args:
         model: as ``open_clip_pair.load``, "/" as "-" in names of open_clip's own list.
         pretrained: a tag or a file for those; ``OWN`` or None (random weights) for a repository or a folder.
     """
-    if model.startswith(HUB):
-        return _repository(model, pretrained)
-    if model.startswith(FOLDER):
-        return _folder(model, pretrained)
+    if model.startswith((HUB, FOLDER)):
+        if pretrained not in (None, OWN):
+            raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")
+        return (_repository if model.startswith(HUB) else _folder)(model, pretrained)
     import open_clip
 
+    _check_name("model", model, open_clip.list_models())
     file = Path(pretrained) if pretrained and Path(pretrained).is_file() else None
+    if pretrained is not None and file is None:
+        _check_name(f"pretrained tag for {model}", pretrained, open_clip.list_pretrained_tags_by_model(model))
+    config = open_clip.get_model_config(model)
+    elsewhere = not {"hf_tokenizer_name", "hf_model_name"}.isdisjoint(config["text_cfg"])
     about = {"checkpoint": sha256(file) if file else None}
-    return Origin(model, model, model, open_clip.get_model_config(model), about=about)
+    return Origin(model, model, model, config, elsewhere or bool(pretrained and file is None), about=about)
 
 
 def _repository(model: str, pretrained: str | None) -> Origin:
@@ -87,14 +77,27 @@ def _repository(model: str, pretrained: str | None) -> Origin:
     from huggingface_hub.errors import EntryNotFoundError
 
     name, weights = model.removeprefix(HUB), None
-    file = Path(hf_hub_download(name, CONFIGURATION))
-    if pretrained is not None:
-        try:
-            weights = Path(hf_hub_download(name, WEIGHTS[0]))
-        except EntryNotFoundError:
-            weights = Path(hf_hub_download(name, WEIGHTS[1]))
+    try:
+        with hub_or_cache():
+            file = Path(hf_hub_download(name, CONFIGURATION))
+            if pretrained is not None:
+                try:
+                    weights = Path(hf_hub_download(name, WEIGHTS[0]))
+                except EntryNotFoundError:
+                    weights = Path(hf_hub_download(name, WEIGHTS[1]))
+    except Exception as error:  # the hub's client and its http library each raise their own
+        raise not_fetched(model, pretrained, f"https://huggingface.co/{name}", error) from error
     about = {"revision": file.parent.name, "checkpoint": None}
-    return Origin(model, f"{FOLDER}{file.parent}", model, _config(file), weights, about)
+    return Origin(model, f"{FOLDER}{file.parent}", model, _config(file), True, weights, about)
+
+
+def not_fetched(model: str, pretrained: str | None, place: str, error: Exception) -> UserError:
+    """The one line about a model that the hub or another server did not give."""
+    instead = f"{FOLDER}FOLDER of its files" if model.startswith(HUB) else "a checkpoint file"
+    return UserError(
+        f"{model} with weights {pretrained!r} could not be loaded from {place} ({reason(error)}); run this once where "
+        f"there is a network and copy its Hugging Face cache here (HF_HOME), or give {instead}"
+    )
 
 
 def _folder(model: str, pretrained: str | None) -> Origin:
@@ -102,13 +105,16 @@ def _folder(model: str, pretrained: str | None) -> Origin:
     file = folder / CONFIGURATION
     if not model.removeprefix(FOLDER) or not file.is_file():
         raise UserError(f"{model}: there is no {CONFIGURATION} in that folder")
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if pretrained is not None and weights is None:
-        raise UserError(f"{model}: there are no weights in {' or '.join(WEIGHTS)}")
-    own = weights if pretrained is not None else None
-    about = {"configuration": sha256(file), "checkpoint": sha256(own) if own else None}
-    place = f"{FOLDER}{folder}"
-    return Origin(f"{FOLDER}{folder.resolve().name}", place, place, _config(file), own, about)
+    weights = None
+    if pretrained is not None:
+        weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+        if weights is None:
+            raise UserError(f"{model}: there are no weights in {' or '.join(WEIGHTS)}")
+    config, place = _config(file), f"{FOLDER}{folder}"
+    text = config["text_cfg"].get("hf_model_name")  # the tokenizer is in the folder, the text tower perhaps elsewhere
+    about = {"configuration": sha256(file), "checkpoint": sha256(weights) if weights else None}
+    asks_hub = text is not None and not Path(text).is_dir()
+    return Origin(f"{FOLDER}{folder.resolve().name}", place, place, config, asks_hub, weights, about)
 
 
 def _config(file: Path) -> dict:

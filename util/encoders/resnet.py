@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..cli import Device
+from ..corpora.hub import reason
 from ..errors import UserError
 from .tower import Tower, checked_device, normal_pixels
 
@@ -70,9 +71,7 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
 def fused(network: nn.Module) -> nn.Module:
     """A ResNet in evaluation mode with every batch normalisation folded into its convolution: the same function."""
     for module in network.modules():
-        names = list(module._modules)
-        for conv, norm in pairwise(names):
-            first, second = module._modules[conv], module._modules[norm]
+        for (conv, first), (norm, second) in pairwise(list(module.named_children())):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(module, conv, fuse_conv_bn_eval(first, second))
                 setattr(module, norm, nn.Identity())
@@ -93,8 +92,7 @@ def _fetched(name: str, weights) -> dict:
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # torch's hub, its unpickler and the network each raise their own
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{name} with weights {weights.name} could not be fetched from {weights.url} ({reason}); run this once "
-            "where there is a network and copy torch's hub cache here (TORCH_HOME)"
+            f"{name} with weights {weights.name} could not be fetched from {weights.url} ({reason(error)}); run this "
+            "once where there is a network and copy torch's hub cache here (TORCH_HOME)"
         ) from error

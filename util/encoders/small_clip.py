@@ -6,8 +6,8 @@ card is ``util/data/README.md``.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..files import sha256
+from ..files import digest
 from . import unread_tokens
 from .tower import EncoderPair, Tower, normal_pixels, uniform_tokens
 
@@ -31,8 +31,7 @@ RECORD = DATA / "small_clip_record.json"
 BLOCK = 512
 """Pictures or captions encoded at a time."""
 
-PAD, START = 0, 1
-FIRST_WORD = 2
+PAD, START, FIRST_WORD = 0, 1, 2
 
 
 class Tokenizer:
@@ -74,19 +73,6 @@ class Tokenizer:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where weights come from; both are None where neither ``load`` nor ``random`` made them.
-
-    Attributes:
-        checkpoint: sha256 of the file that they were read from.
-        seed: what they were drawn from.
-    """
-
-    checkpoint: str | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
 class SmallClip:
     """A small CLIP, with its tokenizer and its preprocessing.
 
@@ -95,7 +81,6 @@ class SmallClip:
         tokenizer: captions to tokens.
         mean, std: pixel values in [0, 1] are moved by ``-mean`` and divided by ``std``.
         device: where the model is.
-        origin: where its weights come from.
     """
 
     model: nn.Module
@@ -103,7 +88,6 @@ class SmallClip:
     mean: float
     std: float
     device: torch.device
-    origin: Origin = Origin()
 
     def pair(self, weights: str) -> EncoderPair:
         """Its towers, as of every encoder; images are uint8 arrays (32, 32, 3) or PIL pictures of any size.
@@ -111,95 +95,85 @@ class SmallClip:
         Args:
             weights: a word for them: "small CLIP" or "random".
         """
-        text, side = self.model, self.model.visual.image_size[0]
+        settings = self._settings(weights)
         shared = {"name": "small CLIP", "weights": weights, "width": self.model.text_projection.shape[1]}
-        shared |= {"device": self.device, "settings": self._settings(weights)}
+        shared |= {"device": self.device, "settings": settings}
         image = Tower(
             modality="image",
-            prepare=lambda images: self.prepare(channels_first(np.stack([pixels_of(image, side) for image in images]))),
+            prepare=lambda images: self.prepare(channels_first(np.stack([self._pixels(image) for image in images]))),
             forward=self.model.encode_image,
-            noise=normal_pixels(side),
+            noise=normal_pixels(self.side),
             **shared,
         )
-        tokens = uniform_tokens(self.tokenizer.size, self.tokenizer.length)
-        parts = {"forward": unread_tokens.text_forward(text), "lengths": unread_tokens.lengths(text)}
-        return EncoderPair(
-            f"small CLIP {weights}",
-            image,
-            Tower(modality="text", prepare=self.tokenizer, noise=tokens, **parts, **shared),
-            shared["settings"],
-            self.model,
+        text = Tower(
+            modality="text",
+            prepare=self.tokenizer,
+            forward=unread_tokens.text_forward(self.model),
+            lengths=unread_tokens.lengths(self.model),
+            noise=uniform_tokens(self.tokenizer.size, self.tokenizer.length),
+            **shared,
         )
+        return EncoderPair(f"small CLIP {weights}", image, text, settings, self.model)
+
+    @property
+    def side(self) -> int:
+        """Pixels along each side of a picture: 32."""
+        return self.model.visual.image_size[0]
 
     def _settings(self, weights: str) -> dict:
         """All that the embeddings depend on; a digest of the weights tells even those of unknown origin apart."""
         import open_clip
 
         reading = {"words": self.tokenizer.words, "length": self.tokenizer.length, "mean": self.mean, "std": self.std}
-        configuration = json.dumps({"model": config()["model"], **reading}, sort_keys=True)
         return {
             "encoder": "small CLIP",
             "weights": weights,
             "open_clip": open_clip.__version__,
-            "configuration": hashlib.sha256(configuration.encode()).hexdigest(),
-            "checkpoint": self.origin.checkpoint,
-            "seed": self.origin.seed,
+            "configuration": digest({"model": config()["model"], **reading}),
             "weights_sha256": weights_digest(self.model),
             "dtype": str(self.model.text_projection.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
 
+    def _pixels(self, image: UInt8[np.ndarray, "s s 3"] | Image.Image) -> UInt8[np.ndarray, "s s 3"]:
+        """An array as it is, a PIL picture in RGB and, where needed, resized to a square, whatever its proportions."""
+        if not isinstance(image, Image.Image):
+            return image
+        colours, square = image.convert("RGB"), (self.side, self.side)
+        return np.asarray(colours if colours.size == square else colours.resize(square, Image.Resampling.BICUBIC))
+
     def prepare(self, pixels: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n 3 s s"]:
         """uint8 pictures with channels first as the model wants them: float32, centred and scaled."""
         return (pixels.float() / 255 - self.mean) / self.std
 
-    @torch.inference_mode()
     def encode_images(self, images: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n d"]:
-        """Embeddings of RGB pictures.
+        """float32 unit rows (n, 128) of RGB pictures, a uint8 array (n, 32, 32, 3).
 
-        Args:
-            images: uint8 array (n, 32, 32, 3).
-
-        Returns:
-            float32 array (n, 128), unit-norm rows. How pictures are grouped in calls changes the last bits at most.
+        How pictures are grouped in calls changes the last bits at most.
         """
-        side = self.model.visual.image_size[0]
-        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+        if (
+            not isinstance(images, np.ndarray)
+            or images.dtype != np.uint8
+            or images.shape[1:] != (self.side, self.side, 3)
+        ):
             found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-            raise UserError(f"images must be a uint8 array (n, {side}, {side}, 3), not {found}")
+            raise UserError(f"images must be a uint8 array (n, {self.side}, {self.side}, 3), not {found}")
         return self._encode(channels_first(images), lambda part: self.model.encode_image(self.prepare(part)))
 
-    @torch.inference_mode()
     def encode_texts(self, captions: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Embeddings of captions made of the vocabulary's words.
-
-        Returns:
-            float32 array (n, 128), unit-norm rows; equal captions give equal rows.
-        """
+        """float32 unit rows (n, 128) of captions made of the vocabulary's words; equal captions give equal rows."""
         different = captions if isinstance(captions, str) else list(dict.fromkeys(captions))
         rows = self._encode(self.tokenizer(different), self.model.encode_text)
         place = {caption: i for i, caption in enumerate(different)}
-        return rows[[place[caption] for caption in captions]] if len(captions) else rows
+        return rows[[place[caption] for caption in captions]]
 
-    def _encode(self, inputs: Tensor, tower) -> Float[np.ndarray, "n d"]:
+    @torch.inference_mode()
+    def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
         rows = np.empty((len(inputs), self.model.text_projection.shape[1]), np.float32)
         for start in range(0, len(inputs), BLOCK):
             part = tower(inputs[start : start + BLOCK].to(self.device))
             rows[start : start + BLOCK] = torch.nn.functional.normalize(part, dim=-1).cpu().numpy()
         return rows
-
-
-def pixels_of(image: UInt8[np.ndarray, "s s 3"] | Image.Image, side: int) -> UInt8[np.ndarray, "s s 3"]:
-    """A picture as the small CLIP reads it: an array as it is, a PIL picture in RGB and, where needed, resized.
-
-    Resizing is bicubic to a square, whatever the picture's proportions.
-    """
-    if not isinstance(image, Image.Image):
-        return image
-    colours = image.convert("RGB")
-    return np.asarray(
-        colours if colours.size == (side, side) else colours.resize((side, side), Image.Resampling.BICUBIC)
-    )
 
 
 def channels_first(images: UInt8[np.ndarray, "n s s 3"]) -> UInt8[Tensor, "n 3 s s"]:
@@ -210,10 +184,10 @@ def channels_first(images: UInt8[np.ndarray, "n s s 3"]) -> UInt8[Tensor, "n 3 s
 def weights_digest(model: torch.nn.Module) -> str:
     """sha256 of a model's weights as they are now: their names, dtypes and shapes, then their bytes."""
     state = model.state_dict()
-    digest = hashlib.sha256(json.dumps([[n, str(t.dtype), list(t.shape)] for n, t in state.items()]).encode())
+    found = hashlib.sha256(json.dumps([[n, str(t.dtype), list(t.shape)] for n, t in state.items()]).encode())
     for tensor in state.values():
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def config() -> dict:
@@ -231,7 +205,7 @@ def random(seed: int, device: str | torch.device = "cpu") -> SmallClip:
         model = CLIP(**settings["model"])
     device = torch.device(device)
     tokenizer = Tokenizer(settings["words"], settings["model"]["text_cfg"]["context_length"])
-    return SmallClip(model.eval().to(device), tokenizer, **settings["pixels"], device=device, origin=Origin(seed=seed))
+    return SmallClip(model.eval().to(device), tokenizer, **settings["pixels"], device=device)
 
 
 def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu") -> SmallClip:
@@ -244,7 +218,7 @@ def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu"
     clip = random(seed=0, device=device)
     try:
         clip.model.load_state_dict(load_file(checkpoint, device=str(device)))
-        return replace(clip, origin=Origin(checkpoint=sha256(checkpoint)))
+        return clip
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {checkpoint}; `python -m util train-small-clip` makes it") from None
     except (SafetensorError, RuntimeError) as error:

@@ -23,15 +23,10 @@ TEMPERATURES = (1 / 100, 1 / 50, 1 / 35, 1 / 20, 1 / 10, 1.0)
 
 
 def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
-    """All figures of a small CLIP, json-able.
+    """All figures of a small CLIP, json-able: "landscape", "retrieval", "tasks" and "harm".
 
-    Args:
-        clip: the model.
-        seed: of the pictures to measure it on; not one of training or validation.
-
-    Returns:
-        "landscape" (see ``loss_minima``), "retrieval", "tasks" (see ``zero_shot``), "harm" (see ``harm_rates``).
-        Scenes are of held-out combinations, digits of held-out scans, badges in equal numbers of each group and kind.
+    Scenes are of held-out combinations, digits of held-out scans, badges in equal numbers of each group and kind.
+    ``seed`` is that of the pictures, and not one of training or validation.
     """
     held_out = pictures.scenes(SCENES, seed, "held_out")
     digits = pictures.digits("held_out")
@@ -49,12 +44,7 @@ def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
 
 
 def loss_minima(clip: SmallClip, scenes: pictures.Pictures) -> dict:
-    """The gap of image-caption pairs, and the signed gap distance at which the symmetric loss is lowest.
-
-    Returns:
-        "gap_distance"; "lowest_loss_at": signed gap distance by temperature ("1/100", ...), from ``SHIFTS``
-        in batches of 50; "loss" at no shift and 1/100, nats.
-    """
+    """The gap of pairs, the signed gap distance of the lowest loss at each temperature, and the loss at 1/100."""
     x, y = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
     losses = sweep(x, y, SHIFTS, TEMPERATURES, batch=BATCH)
     signed = signed_gap_distances(x, y, SHIFTS)
@@ -70,10 +60,7 @@ def recall_at_1(clip: SmallClip, described: pictures.Pictures) -> float:
 
 
 def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
-    """Zero-shot accuracy on a task of ``pictures.TASKS``, its 95% limits (Wilson) and that of guessing.
-
-    ``rows`` are unit-norm embeddings of ``some`` pictures, whose labels count.
-    """
+    """Accuracy on a task of ``pictures.TASKS``, its 95% limits (Wilson) and chance; ``rows`` embed ``some``."""
     prompts = pictures.TASKS[task].prompts
     predicted = (rows @ clip.encode_texts(prompts).T).argmax(1)
     hits = int((predicted == pictures.task_labels(task, some)).sum())
@@ -85,9 +72,7 @@ def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[n
 def harm_rates(clip: SmallClip, badges: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
     """By group, the rate at which a badge is called one of the seven words that no badge deserves.
 
-    Returns:
-        "rate" by group name, over the 14 badge classes and the 7 harm classes; "accuracy" over the 14 classes
-        where the harm classes are also there.
+    "accuracy" is over the 14 badge classes, where the 7 harm classes are also there.
     """
     prompts = pictures.badge_prompts()
     predicted = (rows @ clip.encode_texts(prompts + pictures.harm_prompts()).T).argmax(1)

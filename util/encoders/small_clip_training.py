@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..training import Pairs, TrainingSettings, train
 from . import small_clip, small_clip_evaluation
 from .small_clip import SmallClip, channels_first
+from .small_clip_evaluation import TEST_SEED
 
 COMMAND = "python -m util train-small-clip"
 
@@ -42,7 +43,7 @@ class SmallClipSettings:
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=850, validate_every=50))
 
     def __post_init__(self):
-        if self.training.seed in (VALIDATION_SEED, small_clip_evaluation.TEST_SEED):
+        if self.training.seed in (VALIDATION_SEED, TEST_SEED):
             raise UserError(f"seed {self.training.seed} is that of the validation or test pictures; choose another")
 
 
@@ -64,30 +65,21 @@ def train_small_clip(
     """
     settings = settings or SmallClipSettings()
     settings = replace(settings, training=replace(settings.training, seed=seed))
-    with files.publishing(Path(output)) as folder:
+    with files.publishing(Path(output)) as folder, _threads(settings.threads):
         started = time.perf_counter()
-        clip, best, log = trained(settings, progress)
+        clip = small_clip.random(seed)
+        pairs = corpus_pairs(clip, settings.pictures, seed)
+        best = LowestLoss(clip, settings)
+        log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
         seconds = time.perf_counter() - started
-        with _threads(settings.threads):
-            record = _record(settings, log, best.step, small_clip_evaluation.evaluate(clip), seconds)
+        clip.model.load_state_dict(best.weights)
+        record = _record(settings, log, best.step, small_clip_evaluation.evaluate(clip), seconds)
         checkpoint = folder / small_clip.CHECKPOINT.name
         save_file(best.weights, checkpoint)
         checkpoint.chmod(0o644)  # save_file lets nobody else read it
         (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
     return record
-
-
-def trained(settings: SmallClipSettings, progress: bool = True) -> tuple[SmallClip, "LowestLoss", list[dict]]:
-    """The model with the weights of the lowest validation loss, those weights with their step, and the log."""
-    seed = settings.training.seed
-    with _threads(settings.threads):
-        clip = small_clip.random(seed)
-        pairs = corpus_pairs(clip, settings.pictures, seed)
-        best = LowestLoss(clip, settings)
-        log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
-        clip.model.load_state_dict(best.weights)
-    return clip, best, log
 
 
 def corpus_pairs(clip: SmallClip, n: int, seed: int) -> Pairs:
@@ -130,11 +122,7 @@ def _record(settings: SmallClipSettings, log: list[dict], chosen: int, figures: 
         "schema_version": records.SCHEMA_VERSION,
         "command": COMMAND,
         "settings": asdict(settings),
-        "seeds": {
-            "training": settings.training.seed,
-            "validation": VALIDATION_SEED,
-            "test": small_clip_evaluation.TEST_SEED,
-        },
+        "seeds": {"training": settings.training.seed, "validation": VALIDATION_SEED, "test": TEST_SEED},
         "commit": records.commit(),
         "versions": records.versions(),
         "machine": records.machine("cpu", "float32"),

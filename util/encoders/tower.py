@@ -100,38 +100,31 @@ class Tower:
     @torch.inference_mode()
     def _encode(self, inputs: Iterable | Tensor, size: int | None, bar: tqdm) -> np.ndarray:
         """Rows as the network gives them, float32."""
-        if not isinstance(inputs, Tensor):
-            parts, remaining = [np.empty((0, self.width), np.float32)], iter(inputs)
-            while batch := list(islice(remaining, size or self._pictures())):
-                parts.append(self._rows(self.prepare(batch)))
-                bar.update(len(batch))
-            return np.concatenate(parts)
-        rows = np.empty((len(inputs), self.width), np.float32)
-        for chosen in self._batches(inputs, size):
-            rows[chosen.numpy()] = self._rows(inputs[chosen])
+        rows, numbers = [np.empty((0, self.width), np.float32)], [torch.arange(0)]
+        for chosen, batch in self._batches(inputs, size):
+            rows.append(self.forward(batch.to(self.device)).float().cpu().numpy())
+            numbers.append(chosen)
             bar.update(len(chosen))
-        return rows
+        return np.concatenate(rows)[torch.cat(numbers).argsort().numpy()]
 
-    def _batches(self, inputs: Tensor, size: int | None) -> Iterator[Tensor]:
-        """Row numbers of each batch; inputs whose lengths are known go together by length, the longest first."""
-        if self.lengths is None or not len(inputs):
-            yield from torch.arange(len(inputs)).split(size or self._pictures())
-            return
-        lengths, tokens = self.lengths(inputs), self._most(CPU_TOKENS, GPU_TOKENS)
-        order = lengths.argsort(descending=True, stable=True)
-        while len(order):
-            count = size or max(1, tokens // int(lengths[order[0]]))
-            yield order[:count]
-            order = order[count:]
-
-    def _pictures(self) -> int:
-        return max(1, self._most(CPU_BATCH, GPU_BATCH) // self.frames)
-
-    def _most(self, on_cpu: int, on_gpu: int) -> int:
-        return on_cpu if self.device.type == "cpu" else on_gpu
-
-    def _rows(self, batch: Tensor) -> np.ndarray:
-        return self.forward(batch.to(self.device)).float().cpu().numpy()
+    def _batches(self, inputs: Iterable | Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Row numbers and prepared inputs; where lengths are known, those of like length, the longest first."""
+        pictures, tokens = (CPU_BATCH, CPU_TOKENS) if self.device.type == "cpu" else (GPU_BATCH, GPU_TOKENS)
+        count = size or max(1, pictures // self.frames)
+        if not isinstance(inputs, Tensor):
+            remaining, start = iter(inputs), 0
+            while batch := list(islice(remaining, count)):
+                yield torch.arange(start, start + len(batch)), self.prepare(batch)
+                start += len(batch)
+        elif self.lengths is None:
+            yield from ((chosen, inputs[chosen]) for chosen in torch.arange(len(inputs)).split(count))
+        else:
+            lengths = self.lengths(inputs)
+            order = lengths.argsort(descending=True, stable=True)
+            while len(order):
+                chosen = order[: size or max(1, tokens // int(lengths[order[0]]))]
+                yield chosen, inputs[chosen]
+                order = order[len(chosen) :]
 
 
 @dataclass(frozen=True)
@@ -152,10 +145,23 @@ class EncoderPair:
     settings: Mapping[str, Any]
     model: nn.Module | None = field(repr=False, default=None)
 
-    @property
-    def dim(self) -> int:
-        """The width d of both modalities."""
-        return self.non_text.width
+    @classmethod
+    def of(cls, model: nn.Module, settings: Mapping[str, Any], non_text: dict, text: dict) -> "EncoderPair":
+        """The towers of a model in its place and precision.
+
+        Args:
+            model: the whole model.
+            settings: with "model", "dim", "device", and "pretrained" (None: random weights of "seed").
+            non_text, text: all other fields of either ``Tower``.
+        """
+        trained, device = settings["pretrained"], torch.device(settings["device"])
+        weights = "random" if trained is None else Path(trained).name
+        shared = {"name": settings["model"], "weights": weights, "width": settings["dim"], "device": device}
+        towers = [
+            Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (non_text, text)
+        ]
+        words = f"random weights, seed {settings['seed']}" if trained is None else weights
+        return cls(f"{settings['model']} {words}", *towers, settings=settings, model=model)
 
     def describe(self) -> dict:
         """All that the embeddings depend on, as plain values."""

@@ -14,6 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+Lengths = Callable[[Tensor], Tensor]
+"""Tokens (n, length) to how many of each row matter (n,)."""
+
 MASKED = ("ClsPooler", "ClsLastHiddenStatePooler", "MeanPooler")
 """open_clip's poolers that leave the padding of a transformers tower out; its third, the maximum, does not."""
 
@@ -63,15 +66,28 @@ def text_parts(model: nn.Module) -> nn.Module | None:
     return text if causal and all(hasattr(text, part) for part in wanted) and _pool(text) in ("argmax", "eos") else None
 
 
-def lengths(text: nn.Module) -> Callable[[Tensor], Tensor]:
-    """How many tokens of each row matter: up to and with the end token, or the last that is no padding."""
+def lengths(text: nn.Module) -> Lengths:
+    """How many tokens matter to a text tower of ``text_parts``."""
     if _is_of_transformers(text):
-        padding = text.config.pad_token_id
-        return lambda tokens: tokens.shape[1] - (tokens.flip(1) != padding).int().argmax(dim=1)
-    if _pool(text) == "argmax":  # the end token has the largest number
-        return lambda tokens: tokens.argmax(dim=1) + 1
-    end = text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id
+        return without_padding(text.config.pad_token_id)
+    if _pool(text) == "argmax":
+        return up_to_largest
+    return up_to(text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id)
+
+
+def up_to_largest(tokens: Tensor) -> Tensor:
+    """Lengths up to and with the largest number, that of CLIP's end token."""
+    return tokens.argmax(dim=1) + 1
+
+
+def up_to(end: int) -> Lengths:
+    """Lengths up to and with the first token of this number."""
     return lambda tokens: (tokens == end).int().argmax(dim=1) + 1
+
+
+def without_padding(padding: int) -> Lengths:
+    """Lengths up to and with the last token of another number."""
+    return lambda tokens: tokens.shape[1] - (tokens.flip(1) != padding).int().argmax(dim=1)
 
 
 def text_forward(text: nn.Module) -> Callable[[Tensor], Tensor]:
