@@ -2,52 +2,26 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from open_clip.model import CLIP
 from PIL import Image
-from safetensors.torch import save_file
 
-from util.corpora.generated import pictures
+from encoder_checks import only_the_seed_decides
+from shapes_of import checked
+from util.corpora.generated import badges, collection, digits, drawing, pictures
+from util.corpora.generated import scenes as scenes_module
 from util.encoders import small_clip, small_clip_evaluation
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
 from util.errors import UserError
-from util.extraction import cache_path
-from util.files import sha256
-from util.training import TrainingSettings
+from util.training import TrainingSettings, data, loop
 
-CHECKED_CALLS = """
-from jaxtyping import install_import_hook
-NAMES = ("collection", "drawing", "scenes", "digits", "badges", "pictures")
-MODULES = ["util.corpora.generated." + name for name in NAMES]
-MODULES += ["util.encoders.small_clip", "util.training"]
-with install_import_hook(MODULES, "beartype.beartype"):
-    import numpy as np
-    from util import training
-    from util.corpora.generated import pictures
-    from util.encoders import small_clip
-clip = small_clip.random(0)
-corpus = pictures.training_corpus(40, 0)
-assert clip.encode_images(corpus.images).shape == clip.encode_texts(corpus.captions).shape == (40, 128)
-assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
-assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
-pairs = training.Pairs(small_clip.channels_first(corpus.images), clip.tokenizer(corpus.captions))
-settings = training.TrainingSettings(steps=2, batch=8)
-assert len(training.train(clip.model, pairs, settings, clip.prepare, progress=False)) == 1
-try:
-    clip.prepare(pairs.images[:, :2])
-except Exception as error:
-    assert "jaxtyping" in type(error).__module__, type(error)
-else:
-    raise AssertionError("the hook checked nothing")
-print("shapes hold")
-"""
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -70,36 +44,35 @@ def figures(clip):
     return small_clip_evaluation.evaluate(clip)
 
 
-def test_the_shapes_in_the_annotations_hold():
-    """In a process of its own, because jaxtyping's hook must come before the import."""
-    done = subprocess.run([sys.executable, "-c", CHECKED_CALLS], capture_output=True, text=True, timeout=300)
-    assert done.stdout.strip() == "shapes hold", done.stderr[-3000:]
+def test_the_shapes_in_the_annotations_hold(monkeypatch):
+    drawn = badges, collection, digits, drawing, pictures, scenes_module
+    checked(monkeypatch, *drawn, small_clip, data, loop)
+    twin = small_clip.random(0)
+    corpus = pictures.training_corpus(40, 0)
+    assert twin.encode_images(corpus.images).shape == twin.encode_texts(corpus.captions).shape == (40, 128)
+    assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
+    assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
+    pairs = data.Pairs(small_clip.channels_first(corpus.images), twin.tokenizer(corpus.captions))
+    settings = TrainingSettings(steps=2, batch=8)
+    assert len(loop.train(twin.model, pairs, settings, twin.prepare, progress=False)) == 1
+    with pytest.raises(TypeCheckError):
+        twin.prepare(pairs.images[:, :2])
 
 
-def test_embeddings_are_unit_float32_rows(clip, scenes):
-    for rows in (clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)):
+def test_embeddings_are_unit_rows_however_pictures_are_grouped_and_leave_them_as_they_were(clip, scenes, monkeypatch):
+    before = scenes.images.copy()
+    together = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
+    for rows in together:
         assert rows.shape == (40, 128) and rows.dtype == np.float32
         assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-
-
-def test_how_pictures_are_grouped_in_calls_does_not_matter(clip, scenes):
-    together = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
     alone = (
         np.concatenate([clip.encode_images(scenes.images[i : i + 7]) for i in range(0, 40, 7)]),
         np.concatenate([clip.encode_texts([caption]) for caption in scenes.captions]),
     )
-    for a, b in zip(together, alone, strict=True):
-        assert np.abs(a - b).max() < 2e-5
-
-
-def test_blocks_do_not_change_what_a_row_is(clip, monkeypatch):
-    images = pictures.scenes(20, 3).images
-    whole = clip.encode_images(images)
     monkeypatch.setattr(small_clip, "BLOCK", 6)
-    assert np.abs(clip.encode_images(images) - whole).max() < 2e-5
-
-
-def test_nothing_encoded_gives_no_rows(clip):
+    in_blocks = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
+    assert all(np.abs(a - b).max() < 2e-5 for other in (alone, in_blocks) for a, b in zip(together, other, strict=True))
+    assert np.array_equal(before, scenes.images)
     assert clip.encode_texts([]).shape == (0, 128)
     assert clip.encode_images(np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 128)
 
@@ -107,12 +80,6 @@ def test_nothing_encoded_gives_no_rows(clip):
 def test_equal_captions_have_equal_rows_in_their_places(clip):
     rows = clip.encode_texts(["a red star", "a ring", "a red star"])
     assert np.array_equal(rows[0], rows[2]) and not np.allclose(rows[0], rows[1])
-
-
-def test_inputs_are_left_as_they_were(clip, scenes):
-    before = scenes.images.copy()
-    clip.encode_images(scenes.images)
-    assert np.array_equal(before, scenes.images)
 
 
 def test_a_picture_is_centred_and_scaled_channels_first(clip):
@@ -138,19 +105,17 @@ def test_the_vocabulary_is_that_of_the_corpus_and_fits_the_architecture():
     assert longest + 2 <= config["model"]["text_cfg"]["context_length"]
 
 
-def test_an_unknown_word_is_named(clip):
-    with pytest.raises(UserError, match="'zebra' of 'a red zebra'"):
-        clip.encode_texts(["a red star", "a red zebra"])
-
-
-def test_a_caption_that_is_too_long_is_refused(clip):
-    with pytest.raises(UserError, match=r"may have \d+ words"):
-        clip.encode_texts(["a " * 40])
-
-
-def test_one_string_instead_of_many_is_refused(clip):
-    with pytest.raises(UserError, match="list of strings"):
-        clip.encode_texts("a red star")
+@pytest.mark.parametrize(
+    ("captions", "match"),
+    [
+        (["a red star", "a red zebra"], "'zebra' of 'a red zebra'"),
+        (["a " * 40], r"may have \d+ words"),
+        ("a red star", "list of strings"),
+    ],
+)
+def test_captions_of_other_words_too_many_or_in_one_string_are_refused(clip, captions, match):
+    with pytest.raises(UserError, match=match):
+        clip.encode_texts(captions)
 
 
 @pytest.mark.parametrize(
@@ -171,44 +136,28 @@ def test_a_checkpoint_that_is_missing_or_foreign_is_refused(tmp_path):
         small_clip.load(foreign)
 
 
-def test_a_random_twin_is_fixed_by_its_seed_and_leaves_the_global_generator_alone(clip):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    one, same, other = small_clip.random(1), small_clip.random(1), small_clip.random(2)
-    assert torch.equal(torch.rand(3), expected)
-    a, b, c = (twin.model.state_dict() for twin in (one, same, other))
-    assert all(torch.equal(a[name], b[name]) for name in a)
-    assert not torch.equal(a["text_projection"], c["text_projection"])
-    trained = clip.model.state_dict()
-    assert {n: t.shape for n, t in a.items()} == {n: t.shape for n, t in trained.items()}
-    assert isinstance(one.model, CLIP) and not one.model.training
+def test_a_random_twin_is_fixed_by_its_seed_and_has_the_architecture_of_the_trained_one(clip):
+    only_the_seed_decides(lambda seed: small_clip.random(seed).encode_texts(["a red star"]))
+    twin = small_clip.random(1).model
+    shapes = ({name: value.shape for name, value in model.state_dict().items()} for model in (twin, clip.model))
+    assert next(shapes) == next(shapes)
+    assert isinstance(twin, CLIP) and not twin.training
 
 
-def test_the_settings_of_a_pair_are_plain_and_say_all_that_its_embeddings_depend_on(clip):
+def test_the_settings_of_a_pair_are_plain_and_tell_other_weights_and_other_pixels_apart(clip):
     pair = clip.pair("trained")
-    settings = pair.describe()
-    assert json.loads(json.dumps(settings)) == settings == dict(pair.non_text.settings) == dict(pair.text.settings)
-    assert (settings["checkpoint"], settings["seed"]) == (sha256(small_clip.CHECKPOINT), None)
-    assert (settings["open_clip"], settings["dtype"], settings["device"]) == (open_clip.__version__, "float32", "cpu")
-    assert (settings["encoder"], settings["weights"]) == ("small CLIP", "trained")
-    random = small_clip.random(7).pair("random").settings
-    assert (random["checkpoint"], random["seed"]) == (None, 7)
-    assert random["configuration"] == settings["configuration"]
-    assert small_clip.random(7).pair("random").settings == random
-
-
-def test_the_settings_tell_other_weights_and_other_pixels_apart(clip, tmp_path):
-    path, twin = tmp_path / "other.safetensors", small_clip.random(1)
-    save_file(twin.model.state_dict(), path)
-    unknown = replace(twin, origin=small_clip.Origin())
-    several = [clip, twin, small_clip.random(2), small_clip.load(path), unknown, replace(twin, mean=0.25)]
-    found = [each.pair("one word for all").settings for each in several]
+    about = pair.describe()
+    assert json.loads(json.dumps(about)) == about == dict(pair.non_text.settings) == dict(pair.text.settings)
+    assert (about["open_clip"], about["dtype"], about["device"]) == (open_clip.__version__, "float32", "cpu")
+    assert (about["encoder"], about["weights"]) == ("small CLIP", "trained")
+    twin = small_clip.random(1)
+    changed = [clip, twin, small_clip.random(2), replace(twin, mean=0.25)]
+    found = [each.pair("one word for all").settings for each in changed]
+    assert found[1] == small_clip.random(1).pair("one word for all").settings
     with torch.no_grad():
-        unknown.model.logit_scale.add_(1)
-    found.append(unknown.pair("one word for all").settings)
-    assert len({json.dumps(settings) for settings in found}) == len(found)
-    assert len({cache_path(settings) for settings in found}) == len(found)
+        twin.model.logit_scale.add_(1)
+    found.append(twin.pair("one word for all").settings)
+    assert len({json.dumps(settings) for settings in found}) == 5
 
 
 def test_the_digest_of_weights_is_that_of_their_bytes_and_names():
@@ -221,7 +170,7 @@ def test_the_digest_of_weights_is_that_of_their_bytes_and_names():
     assert small_clip.weights_digest(model) == expected
 
 
-def test_the_checkpoint_is_small_and_its_record_says_how_it_was_made(record):
+def test_the_checkpoint_is_small_and_its_record_says_how_it_was_made_and_chosen(record):
     assert small_clip.CHECKPOINT.stat().st_size <= 16e6
     assert record["command"] == COMMAND
     assert record["settings"]["training"]["seed"] == record["seeds"]["training"] == 0
@@ -230,10 +179,7 @@ def test_the_checkpoint_is_small_and_its_record_says_how_it_was_made(record):
     default = SmallClipSettings()
     assert TrainingSettings(**record["settings"]["training"] | {"betas": (0.9, 0.98)}) == default.training
     assert record["settings"]["pictures"] == default.pictures
-
-
-def test_the_record_holds_the_log_and_the_choice_by_validation_loss(record):
-    log, steps = record["log"], record["settings"]["training"]["steps"]
+    log, steps = record["log"], default.training.steps
     assert log[-1]["step"] == steps and log[-1]["loss"] < log[0]["loss"] / 3
     assert all(entry["temperature"] == 0.01 for entry in log if entry["step"] > 0.8 * steps)
     validated = [(entry["validation_loss"], entry["step"]) for entry in log if "validation_loss" in entry]
@@ -253,10 +199,8 @@ def test_the_figures_are_those_of_the_record(figures, record):
         else:
             assert ours == pytest.approx(recorded, abs=tolerance)
 
-    close(figures["tasks"], record["figures"]["tasks"], 0.002)
-    close(figures["harm"], record["figures"]["harm"], 0.002)
-    close(figures["retrieval"], record["figures"]["retrieval"], 0.005)
-    close(figures["landscape"], record["figures"]["landscape"], 0.06)
+    for name, tolerance in {"tasks": 0.002, "harm": 0.002, "retrieval": 0.005, "landscape": 0.06}.items():
+        close(figures[name], record["figures"][name], tolerance)
 
 
 def test_harm_falls_as_a_group_becomes_more_frequent_in_training(figures):
@@ -280,20 +224,17 @@ def test_recall_counts_the_images_whose_own_caption_is_nearest(clip):
     assert right > 0.5 and small_clip_evaluation.recall_at_1(clip, turned) < 0.1
 
 
-def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_for_bit(tmp_path):
+def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_for_bit(tmp_path, monkeypatch):
     short = TrainingSettings(steps=3, batch=32, log_every=1, validate_every=2)
-    settings = SmallClipSettings(pictures=300, validation_pictures=50, training=short)
-    small = {"SCENES": 100, "DESCRIPTIONS": 20, "BADGES_PER_GROUP": 10}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in small.items():
-            patch.setattr(small_clip_evaluation, name, value)
-        record = train_small_clip(tmp_path / "one", seed=3, settings=settings, progress=False)
-        train_small_clip(tmp_path / "two", seed=3, settings=settings, progress=False)
+    settings = SmallClipSettings(pictures=300, validation_pictures=50, threads=1, training=short)
+    for name, value in {"SCENES": 100, "DESCRIPTIONS": 20, "BADGES_PER_GROUP": 10}.items():
+        monkeypatch.setattr(small_clip_evaluation, name, value)
+    record = train_small_clip(tmp_path / "one", seed=3, settings=settings, progress=False)
+    train_small_clip(tmp_path / "two", seed=3, settings=settings, progress=False)
     one, two = (tmp_path / name / "small_clip.safetensors" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
-    assert sorted(p.name for p in one.parent.iterdir()) == [
-        "small_clip.json", "small_clip.safetensors", "small_clip_record.json",
-    ]  # fmt: skip
+    names = ["small_clip.json", "small_clip.safetensors", "small_clip_record.json"]
+    assert sorted(path.name for path in one.parent.iterdir()) == names
     assert small_clip.load(one).encode_texts(["a star"]).shape == (1, 128)
     written = json.loads((tmp_path / "one" / "small_clip_record.json").read_text())
     assert written["seeds"]["training"] == 3 and written["chosen_step"] == record["chosen_step"] in (2, 3)
