@@ -276,10 +276,13 @@ def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):
     assert asked == [("org/name", [*plain, "model.safetensors", "model-1.safetensors"]), ("org/name", plain)]
 
 
-def test_folders_that_are_no_model_are_refused(tmp_path):
+def test_folders_that_are_no_model_or_one_without_both_towers_are_refused(tmp_path):
     for name in (tmp_path / "absent", "./absent", "a/b/c"):
         refusal(name, f"{name}: no such folder")
     refusal(tmp_path, r"there is no config\.json", random=True)
+    for kind in (transformers.BertConfig, transformers.CLIPTextConfig, transformers.CLIPVisionConfig):
+        kind(**LAYERS).save_pretrained(tmp_path)
+        refusal(tmp_path, "has not both an image and a text tower")
 
 
 @pytest.mark.parametrize("damage", ["cut off", "another model", "other sizes", "part of it"])
@@ -356,12 +359,6 @@ def test_code_beside_a_model_is_never_run(own, tmp_path, file):
     except UserError as error:
         assert "\n" not in str(error)
     assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("kind", ["Bert", "CLIPText", "CLIPVision"])
-def test_models_without_both_towers_are_refused(tmp_path, kind):
-    getattr(transformers, f"{kind}Config")(**LAYERS).save_pretrained(tmp_path)
-    refusal(tmp_path, "has not both an image and a text tower")
 
 
 def test_models_that_give_no_vector_each_or_take_pictures_of_varying_size_are_refused(tmp_path):

@@ -247,17 +247,12 @@ def test_folders_that_are_no_model_are_refused(folder, damage):
     refusal("local-dir:", "there is no open_clip_config.json")
 
 
-def test_sizes_that_cannot_be_built_are_one_line(tmp_path):
+def test_what_cannot_be_built_or_fetched_or_has_no_such_weights_is_one_line(tmp_path, caplog):
     configure(tmp_path / "odd", vision_cfg={**TINY["vision_cfg"], "width": "wide"})
     refusal(f"local-dir:{tmp_path / 'odd'}", "open_clip could not load it", None)
-
-
-def test_weights_of_a_folder_are_its_own_or_none(folder):
-    refusal(f"local-dir:{folder}", "its weights are 'own' or none .random., not 'openai'", "openai")
-    refusal("hf-hub:org/name", "not 'openai'", "openai")
-
-
-@pytest.mark.parametrize("pretrained", ["own", None])
-def test_without_a_network_a_repository_is_one_line(pretrained, caplog):
-    refusal("hf-hub:org/name", r"no connection to http://127.0.0.1:9, and not whole in its cache.*HF_HOME", pretrained)
+    for model in (f"local-dir:{tmp_path / 'odd'}", "hf-hub:org/name"):
+        refusal(model, "its weights are 'own' or none .random., not 'openai'", "openai")
+    for pretrained in ("own", None):
+        missing = "no connection to http://127.0.0.1:9, and not whole in its cache.*HF_HOME"
+        refusal("hf-hub:org/name", missing, pretrained)
     assert caplog.text == ""

@@ -1,4 +1,4 @@
-"""Towers: the same embeddings however batches are cut, whatever the seed's surroundings, in either precision."""
+"""Towers: the same embeddings however batches are cut, in either precision, without work on unread tokens."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from encoder_checks import only_the_seed_decides
+from encoder_checks import only_the_seed_decides, refused
 from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
 from util.encoders import open_clip_pair, resnet, unread_tokens
@@ -27,35 +27,24 @@ def unit(rows):
     return torch.nn.functional.normalize(rows.float(), dim=1).numpy()
 
 
-def test_captions_at_their_true_length_give_the_full_length_embeddings(clip):
-    tokens = clip.text.prepare(CAPTIONS)
+@torch.inference_mode()
+def test_captions_and_noise_are_read_at_their_true_length_with_the_full_length_embeddings(clip, monkeypatch):
+    tokens, noise = clip.text.prepare(CAPTIONS), clip.text.noise(4, 0)
+    full = unit(clip.model.encode_text(tokens))
     assert clip.text.lengths(tokens).tolist() == [4, 2, 15, 77, 4, 5]
-    with torch.inference_mode():
-        full = unit(clip.model.encode_text(tokens))
-        short = unit(clip.text.forward(tokens[:3]))
-    assert np.allclose(clip.text.encode(CAPTIONS), full, atol=2e-6)
-    assert np.allclose(short, full[:3], atol=2e-6)
     assert np.ptp(full, axis=0).max() > 0.05
-
-
-def test_tokens_after_the_longest_caption_are_never_computed(clip, monkeypatch):
+    assert np.allclose(clip.text.encode(noise), unit(clip.model.encode_text(noise)), atol=2e-6)
+    assert noise.shape == (4, 77) and noise.min() >= 0 and noise.max() < 49408
+    assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], full, atol=2e-6)
     seen, transformer = [], clip.model.transformer.forward
-
-    def watched(x, **options):
-        seen.append(x.shape[1])
-        return transformer(x, **options)
-
+    watched = lambda x, **options: (seen.append(tuple(x.shape[:2])), transformer(x, **options))[1]  # noqa: E731
     monkeypatch.setattr(clip.model.transformer, "forward", watched)
-    clip.text.encode(CAPTIONS, batch_size=2)
-    assert seen == [77, 5, 4]
-
-
-def test_noise_is_pooled_where_the_largest_token_stands(clip):
-    tokens = clip.text.noise(4, 0)
-    with torch.inference_mode():
-        assert np.allclose(clip.text.encode(tokens), unit(clip.model.encode_text(tokens)), atol=2e-6)
-    assert tokens.shape == (4, 77)
-    assert tokens.min() >= 0 and tokens.max() < 49408
+    assert np.allclose(clip.text.encode(CAPTIONS, batch_size=2), full, atol=2e-6)
+    assert seen == [(2, 77), (2, 5), (2, 4)], "tokens after the longest caption are never computed"
+    monkeypatch.setattr(towers, "CPU_TOKENS", 30)
+    seen.clear()
+    assert np.allclose(clip.text.encode(CAPTIONS), full, atol=2e-6)
+    assert seen == [(1, 77), (2, 15), (3, 4)], "captions go together by length up to a number of tokens"
 
 
 def test_an_end_token_that_is_not_the_largest_number_is_found_by_its_own():
@@ -73,7 +62,7 @@ def test_towers_that_are_not_causal_are_left_at_full_length():
 def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
     pixels = clip.non_text.noise(3, 1)
     with torch.inference_mode():
-        assert np.allclose(clip.non_text.encode(pixels), unit(clip.model.encode_image(pixels)), atol=2e-6)
+        assert np.allclose(clip.non_text.encode(pixels, 2), unit(clip.model.encode_image(pixels)), atol=2e-6)
     blocks = clip.model.visual.transformer.resblocks
     assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
     assert isinstance(for_class_token(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
@@ -98,39 +87,18 @@ def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
         assert cosines.max() < 1 - 1e-7, "bfloat16 was not used"
 
 
-def test_auto_takes_bfloat16_where_the_hardware_computes_in_it(monkeypatch, tmp_path):
-    for computes, dtype in ((False, torch.float32), (True, torch.bfloat16)):
-        monkeypatch.setattr(towers, "computes_in_bfloat16", lambda device, computes=computes: computes)
-        assert towers.resolve_precision("auto", torch.device("cpu")) is dtype
-    with pytest.raises(UserError, match="unknown precision 'half'; choose from float32"):
-        towers.resolve_precision("half", torch.device("cpu"))
-
-
 @pytest.mark.parametrize(
     ("flags", "computes"), [("fma avx2 avx512f", False), ("avx512_bf16 fma", True), ("amx_tile amx_bf16", True)]
 )
-def test_the_hardware_is_known_by_the_features_that_linux_lists(monkeypatch, tmp_path, flags, computes):
+def test_auto_takes_bfloat16_where_the_hardware_lists_it(monkeypatch, tmp_path, flags, computes):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags} sse2\n")
     monkeypatch.setattr(towers, "Path", lambda name: tmp_path / "cpuinfo")
     towers.computes_in_bfloat16.cache_clear()
-    assert towers.computes_in_bfloat16("cpu") is computes
+    found = towers.resolve_precision("auto", torch.device("cpu"))
     towers.computes_in_bfloat16.cache_clear()
-
-
-def test_captions_go_together_by_length_up_to_a_number_of_tokens(clip, monkeypatch):
-    monkeypatch.setattr(towers, "CPU_TOKENS", 30)
-    seen, forward = [], clip.text.forward
-    watched = replace(clip.text, forward=lambda tokens: (seen.append(len(tokens)), forward(tokens))[1])
-    watched.encode(CAPTIONS)
-    assert seen == [1, 2, 3]  # of 77; 15 and 5; 4, 4 and 2 tokens
-
-
-def test_batches_and_their_order_change_nothing_but_rounding(clip, photographs):
-    whole = clip.text.encode(CAPTIONS)
-    assert np.allclose(clip.text.encode(CAPTIONS, 4), whole, atol=2e-6)
-    assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], whole, atol=2e-6)
-    images = clip.non_text.encode(photographs[:3])
-    assert np.allclose(clip.non_text.encode(clip.non_text.prepare(photographs[:3]), 2), images, atol=2e-6)
+    assert found is (torch.bfloat16 if computes else torch.float32)
+    with pytest.raises(UserError, match="unknown precision 'half'; choose from float32"):
+        towers.resolve_precision("half", torch.device("cpu"))
 
 
 def test_a_resnet_tower_gives_the_pooled_activations_of_torchvisions_network():
@@ -140,8 +108,7 @@ def test_a_resnet_tower_gives_the_pooled_activations_of_torchvisions_network():
     torch.manual_seed(2)
     network = torchvision.models.resnet18().eval()
     network.fc = torch.nn.Identity()
-    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
-        assert norm.running_var.eq(1).all()
+    assert all(m.running_var.eq(1).all() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
     with torch.inference_mode():
         assert np.allclose(tower.encode(pixels), unit(network(pixels)), atol=1e-6)
     assert tower.width == 512
@@ -163,21 +130,15 @@ def test_folding_batch_normalisation_keeps_a_trained_networks_function():
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
 
 
-def test_unknown_resnets_and_weights_are_refused_with_the_known_ones():
-    with pytest.raises(UserError, match=r"unknown ResNet 'resnet19'; choose from resnet101, .*resnet18"):
+def test_resnets_and_weights_that_are_unknown_or_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
+    with refused(r"unknown ResNet 'resnet19'; choose from resnet101, .*resnet18"):
         resnet.load("resnet19")
-    with pytest.raises(UserError, match=r"unknown weights 'openai' of resnet18; choose from IMAGENET1K_V1"):
+    with refused(r"unknown weights 'openai' of resnet18; choose from IMAGENET1K_V1"):
         resnet.load("resnet18", "openai")
-
-
-def test_resnet_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))
-    with pytest.raises(
-        UserError, match=r"IMAGENET1K_V1 could not be fetched from https.*no route.*TORCH_HOME"
-    ) as caught:
+    with refused(r"IMAGENET1K_V1 could not be fetched from https.*no route.*TORCH_HOME"):
         resnet.load("resnet18", "IMAGENET1K_V1", device="cpu")
-    assert "\n" not in str(caught.value)
 
 
 def test_the_first_noise_inputs_are_those_that_fewer_would_give():
@@ -191,11 +152,11 @@ def test_the_first_noise_inputs_are_those_that_fewer_would_give():
     assert abs(float(pixels.std()) - 1) < 0.01
 
 
-def test_embeddings_that_are_not_finite_or_zero_are_refused(clip):
-    for value in (float("nan"), 0.0):
-        broken = replace(clip.non_text, forward=lambda pixels, value=value: torch.full((len(pixels), 24), value))
-        with pytest.raises(UserError, match="embedding of image 0 is zero or not finite"):
-            broken.encode(clip.non_text.noise(2, 0))
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_embeddings_that_are_not_finite_or_zero_are_refused(clip, value):
+    broken = replace(clip.non_text, forward=lambda pixels: torch.full((len(pixels), 24), value))
+    with pytest.raises(UserError, match="embedding of image 0 is zero or not finite"):
+        broken.encode(clip.non_text.noise(2, 0))
 
 
 @pytest.mark.parametrize(

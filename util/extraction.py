@@ -18,7 +18,7 @@ from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
 from .errors import UserError
-from .extraction_parts import Part, Work, run
+from .extraction_parts import Part, Work, kept, run
 from .files import cached_path
 
 FORMAT = 2
@@ -76,12 +76,7 @@ def extract(
         return found
     part, written = run(work, folder if cache else None, say)
     embeddings = _with_captions(encoder, captioned, work, part, settings, say)
-    if written is None:
-        return embeddings
-    try:
-        embeddings.save(path)
-    except UserError as error:
-        say(f"[extraction] not kept for the next time: {error}")
+    if written is None or not kept(lambda: embeddings.save(path), say):
         return embeddings
     shutil.rmtree(folder, ignore_errors=True)
     return _cached(path, settings, say) or embeddings  # read back: the first run gives what the next ones will
@@ -97,12 +92,11 @@ def embed_images(
     say: Callable[[str], None] = print,
     most_skipped: float = MOST_SKIPPED,
 ) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "k"], list[str]]:
-    """Embeddings of images without captions, in parts that are cached as each is done.
+    """Embeddings of n images without captions, in parts that are cached as each is done.
 
     Args:
         pair: its image tower is used.
-        openers: n functions without arguments, each of which gives an image or raises ``Unreadable``.
-        ids: n names.
+        openers, ids: as those of ``Captioned``.
         source: what the images are, a hash of them included; part of the key of the cache.
         batch_size, cache, say, most_skipped: as ``extract``.
 
@@ -122,16 +116,10 @@ def embed_images(
 
 
 def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float[np.ndarray, "c d"]:
-    """One embedding for each class, of one or several prompts: unit rows of the prompts, their mean, made unit again.
+    """float32 unit rows (c, d), each the mean of the unit rows of a class's prompts, made unit again.
 
-    Args:
-        pair: its text tower is used; a prompt that occurs twice is encoded once.
-        texts: for each of c classes its prompts, at least one.
-
-    Returns:
-        float32 (c, d), unit-norm rows.
-
-    Source: the ensembles of CLIP (Radford et al. 2021, section 3.1.4).
+    ``texts`` are the prompts of each of c classes; one that occurs twice is encoded once. Source: the ensembles of CLIP
+    (Radford et al. 2021, section 3.1.4).
     """
     empty = [number for number, prompts in enumerate(texts) if not prompts]
     if not texts or empty:

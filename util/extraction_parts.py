@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,9 @@ ITEMS = 512
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of some of n items.
+    """Rows of some of n items and, ascending, the number of the item that each belongs to.
 
     Attributes:
-        rows: float32 (k, d).
-        item_of: int64 (k,), ascending: the number of the item that each row belongs to.
         skipped: numbers of the items that could not be read, and why.
         end: the first item that was not looked at.
     """
@@ -85,11 +84,8 @@ def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> 
 
     Args:
         work: the items and how they are encoded.
-        folder: where the parts of exactly this work are stored; None: nowhere.
+        folder: where the parts of exactly this work are stored; None: nowhere. It comes back where it could be written.
         say: takes a line about a part that is damaged, and one where the folder cannot be written.
-
-    Returns:
-        the rows, and the folder; None in its place where it could not be written.
     """
     total, start = len(work.openers), 0
     if not total:
@@ -102,7 +98,7 @@ def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> 
             part = path and _stored(path, start, total, say)
             if part is None:
                 part = _encoded(work, start)
-                folder = folder if path and _is_saved(part, start, path, say) else None
+                folder = folder if path and kept(partial(_save, part, start, path), say) else None
             parts.append(part)
             skipped |= part.skipped
             work.refuse_many(work.lines(skipped), part.end)
@@ -142,17 +138,21 @@ def _encoded(work: Work, start: int) -> Part:
     return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
 
 
-def _is_saved(part: Part, start: int, path: Path, say: Callable[[str], None]) -> bool:
-    """Stores a part; says so where it cannot be."""
-    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
-    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _digest(arrays)}
+def kept(save: Callable[[], Any], say: Callable[[str], None]) -> bool:
+    """Whether a file could be written; says so where it could not."""
     try:
-        with replacing(path) as temporary:
-            save_file(arrays, temporary, metadata={"part": json.dumps(about)})
+        save()
     except UserError as error:
         say(f"[extraction] not kept for the next time: {error}")
         return False
     return True
+
+
+def _save(part: Part, start: int, path: Path) -> None:
+    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
+    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _digest(arrays)}
+    with replacing(path) as temporary:
+        save_file(arrays, temporary, metadata={"part": json.dumps(about)})
 
 
 def _stored(path: Path, start: int, total: int, say: Callable[[str], None]) -> Part | None:

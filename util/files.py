@@ -26,22 +26,16 @@ def cache_folder() -> Path:
 
 
 def cached_path(kind: str, settings: Mapping, suffix: str = "") -> Path:
-    """Place in the cache folder of something expensive, by all that it depends on.
+    """Place of something expensive, by all that it depends on: ``cache_folder()/kind/<sha256 of settings><suffix>``.
 
-    Every cache of the project goes through here. The file or folder need not exist, and nothing is made.
+    Every cache of the project goes through here; nothing is made. Equal settings give equal paths, whatever the order
+    of their keys; tuples and lists count as equal.
 
     Args:
         kind: name of the cache, a folder of its own: "embeddings", "training".
-        settings: json-able settings. Name everything the content depends on: a format number, versions, content
-            hashes, seeds, the device.
+        settings: everything the content depends on, json-able: a format number, versions, content hashes, seeds, the
+            device. What JSON cannot hold is a TypeError.
         suffix: ".safetensors", ".json", or "" for a folder.
-
-    Returns:
-        ``cache_folder()/kind/<sha256 of the settings><suffix>``. Equal settings give equal paths, whatever the order
-        of their keys; tuples and lists count as equal.
-
-    Raises:
-        TypeError: a setting that JSON cannot hold.
     """
     return cache_folder() / kind / f"{digest(settings)}{suffix}"
 
@@ -66,8 +60,7 @@ def sha256(path: Path) -> str:
 def reachable(url: str) -> bool:
     """Whether a server answers anything at all within ``CONNECT_SECONDS``.
 
-    One deadline covers the look-up of its name and all of its addresses. The timeout of a connection does not: it
-    counts anew for each address, and leaves the look-up out.
+    A connection's own timeout counts anew for each address, and leaves the look-up of the name out.
     """
     import requests
 
@@ -88,11 +81,7 @@ def reachable(url: str) -> bool:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` (same suffix) and renames it to ``path`` when the block succeeds.
-
-    Raises:
-        UserError: the folder or the file cannot be written.
-    """
+    """Gives a temporary path beside ``path`` (same suffix) and renames it to ``path`` when the block succeeds."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,9 +105,6 @@ def publishing(folder: Path) -> Iterator[Path]:
     """Gives an empty temporary folder whose files move into ``folder`` together when the block succeeds.
 
     A block that fails leaves ``folder`` as it was.
-
-    Raises:
-        UserError: the folder cannot be made or written.
     """
     folder = Path(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]

@@ -89,7 +89,7 @@ def assemble(
     shown = folder.resolve().name if commit is None else name
     with files.one_line(shown), files.quiet():
         config = files.configuration(folder, non_text.method, non_text.towers)
-        weights = [] if random else files.weight_files(folder)
+        weights = None if random else files.weights_digest(folder)
         network = files.build(folder, config, seed if random else None)
         beside, text = non_text.parts(folder, network), text_parts(folder, network)
         width = tried(network, non_text, beside, text)
@@ -98,8 +98,8 @@ def assemble(
         "model": shown,
         "pretrained": None if random else shown,
         "revision": commit,
-        "checkpoint": files.digest(weights) if commit is None and weights else None,
-        "configuration": files.digest(files.configuration_files(folder)) if commit is None else None,
+        "checkpoint": weights if commit is None else None,
+        "configuration": files.configuration_digest(folder) if commit is None else None,
         "seed": seed if random else None,
         "dim": width,
         "device": target.type,
@@ -110,11 +110,8 @@ def assemble(
 def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin: dict) -> EncoderPair:
     """The towers of a model in its place and precision.
 
-    Args:
-        network: the model.
-        non_text: what the tower beside text takes.
-        beside, text: the parts of both towers, and ``about`` them for the settings.
-        origin: where architecture and weights come from, as ``assemble`` says it.
+    ``beside`` and ``text`` are the parts of both, ``origin`` says where architecture and weights come from, as in
+    ``assemble``.
     """
     import transformers
 
@@ -143,9 +140,8 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
     def embed(pixels: Tensor) -> Tensor:
         return vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))
 
-    side = tuple(prepare([Image.new("RGB", (64, 64))]).shape[2:])
-    about = {"pixels": described(processor)}
-    return {"prepare": prepare, "forward": embed, "noise": normal_pixels(side), "about": about}
+    noise = normal_pixels(tuple(prepare([Image.new("RGB", (64, 64))]).shape[2:]))
+    return {"prepare": prepare, "forward": embed, "noise": noise, "about": {"pixels": described(processor)}}
 
 
 def described(processor: "BaseImageProcessor") -> dict:
@@ -173,10 +169,8 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
     causal = kind in READ_AT_END + READ_AT_LARGEST
     words = tokenizer(PROBE, truncation=True, max_length=context)["input_ids"]
     if causal and int(lengths(prepare([PROBE]))) != len(words):
-        raise UserError(
-            f"captions end in {tokenizer.eos_token!r}, number {tokenizer.eos_token_id}, which is not where the text "
-            f"tower is read (eos_token_id {text.eos_token_id} in config.json)"
-        )
+        ends = f"captions end in {tokenizer.eos_token!r}, number {tokenizer.eos_token_id}"
+        raise UserError(f"{ends}, but the text tower is read at eos_token_id {text.eos_token_id} of config.json")
     reading = "whole length" if lengths is None else "true length, causal" if causal else "true length, masked"
     about = {"class": type(tokenizer).__name__, "lower_case": lower, "reading": reading}
     return {
@@ -199,10 +193,7 @@ def _lengths(config: "PreTrainedConfig", padding: int) -> Lengths | None:
 
 
 def text_forward(network: nn.Module, lengths: Lengths | None, padding: int | None) -> Callable[[Tensor], Tensor]:
-    """Tokens (b, length) to embeddings (b, d), computed on the first tokens only, up to the last that matters.
-
-    ``padding`` is the token number that is masked; None where the tower is causal and does not see what follows.
-    """
+    """Tokens (b, length) to embeddings (b, d), up to the last token that matters; ``padding`` is masked if not None."""
 
     def embed(tokens: Tensor) -> Tensor:
         if lengths is None:
@@ -221,10 +212,7 @@ def vectors(given) -> Tensor:
 
 @torch.inference_mode()
 def tried(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
-    """The width of both embeddings, by trial on an empty input and a caption, on the CPU in float32.
-
-    Refuses a model that gives not one vector each, of one width, or whose text depends on its padding.
-    """
+    """The width of both embeddings, by trial; refuses a model without one, or whose text depends on its padding."""
     tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([non_text.blank(network)])
     first, caption = beside["forward"](blank), text["forward"](tokens)
     if first.shape != caption.shape or first.ndim != 2:

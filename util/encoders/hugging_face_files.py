@@ -3,7 +3,6 @@
 Its code and its pickled weights are not even fetched, and the folder that holds the rest is read without a network.
 """
 
-import hashlib
 import json
 import logging
 import warnings
@@ -17,7 +16,7 @@ from torch import nn
 
 from ..corpora.hub import hub_or_cache, reason
 from ..errors import UserError
-from ..files import sha256
+from ..files import digest, sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -64,29 +63,23 @@ def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
     return config
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors of the model, in order."""
+def weights_digest(folder: Path) -> str:
+    """A digest of the model's safetensors, which must be there, in one file or several."""
     if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
+        return sha256(folder / WEIGHTS)
     if not (folder / INDEX).is_file():
         raise UserError(f"there are no weights in {WEIGHTS}; pickled ones (*.bin, *.pt) are not read")
     names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
     there = {path.name for path in folder.glob("*.safetensors")}
     if not there.issuperset(names):
         raise UserError(f"the weights that {INDEX} names are not all there as safetensors: {', '.join(names)}")
-    return [folder / name for name in names]
+    return digest([[name, sha256(folder / name)] for name in names])
 
 
-def configuration_files(folder: Path) -> list[Path]:
-    """All that the embeddings depend on but the weights."""
-    return sorted(path for pattern in CONFIGURATION for path in folder.glob(pattern) if path.name != INDEX)
-
-
-def digest(files: list[Path]) -> str:
-    """sha256 of a file, or of the names and hashes of several."""
-    if len(files) == 1:
-        return sha256(files[0])
-    return hashlib.sha256(json.dumps([(file.name, sha256(file)) for file in files]).encode()).hexdigest()
+def configuration_digest(folder: Path) -> str:
+    """A digest of all that the embeddings depend on but the weights."""
+    found = sorted(path for pattern in CONFIGURATION for path in folder.glob(pattern) if path.name != INDEX)
+    return digest([[path.name, sha256(path)] for path in found])
 
 
 def build(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Module:
@@ -111,7 +104,7 @@ def build(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Modu
 
 @contextmanager
 def one_line(name: str) -> Iterator[None]:
-    """Whatever goes wrong in the block is a UserError of one line that begins with the model's name."""
+    """Whatever goes wrong in the block is one line that begins with the model's name."""
     try:
         yield
     except UserError as error:

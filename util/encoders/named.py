@@ -98,9 +98,9 @@ class Named:
             from . import small_clip
 
             target = checked_device(device)
-            trained = seed is None
-            clip = small_clip.load(device=target) if trained else small_clip.random(seed, target)
-            return clip.pair("small CLIP" if trained else "random")
+            if seed is None:
+                return small_clip.load(device=target).pair("small CLIP")
+            return small_clip.random(seed, target).pair("random")
         from . import open_clip_pair
 
         if seed is not None:
@@ -130,12 +130,9 @@ class Named:
 
 
 def own_towers(file: Path, function: str) -> list[Tower]:
-    """Towers of your own functions, in which a Python file is run.
+    """Towers of your own: what ``function`` of a Python file gives, (encode_images, encode_texts), either may be None.
 
-    Args:
-        file: where the function stands.
-        function: gives (encode_images, encode_texts), either may be None. They take a list of b PIL images or strings
-            and give an array or a tensor (b, d), not normalised.
+    They take a list of b PIL images or strings and give an array or a tensor (b, d), not normalised.
     """
     if not file.is_file():
         raise UserError(f"{file}: no such file; write python:FILE.py:FUNCTION")

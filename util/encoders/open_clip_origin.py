@@ -52,9 +52,7 @@ class Origin:
 def find(model: str, pretrained: str | None) -> Origin:
     """A model's origin; asks the hub for the configuration and the weights of a repository.
 
-    Args:
-        model: as ``open_clip_pair.load``, "/" as "-" in names of open_clip's own list.
-        pretrained: a tag or a file for those; ``OWN`` or None (random weights) for a repository or a folder.
+    Arguments as ``open_clip_pair.load``, "/" as "-" in names of open_clip's own list.
     """
     if model.startswith((HUB, FOLDER)):
         if pretrained not in (None, OWN):
@@ -68,8 +66,8 @@ def find(model: str, pretrained: str | None) -> Origin:
         _check_name(f"pretrained tag for {model}", pretrained, open_clip.list_pretrained_tags_by_model(model))
     config = open_clip.get_model_config(model)
     elsewhere = not {"hf_tokenizer_name", "hf_model_name"}.isdisjoint(config["text_cfg"])
-    about = {"checkpoint": sha256(file) if file else None}
-    return Origin(model, model, model, config, elsewhere or bool(pretrained and file is None), about=about)
+    asks_hub = elsewhere or (pretrained is not None and file is None)
+    return Origin(model, model, model, config, asks_hub, about={"checkpoint": sha256(file) if file else None})
 
 
 def _repository(model: str, pretrained: str | None) -> Origin:
@@ -137,7 +135,6 @@ def text_digest(network, tokenizer) -> str | None:
 
 
 def _check_name(what: str, name: str, known: Sequence[str]) -> None:
-    """Raises a UserError with the closest names unless ``name`` is known."""
     if name not in known:
         close = get_close_matches(name, known, n=5, cutoff=0.4) or list(known[:5])
         raise UserError(f"unknown {what}: {name!r}; close to it: {', '.join(close) or 'nothing'}")

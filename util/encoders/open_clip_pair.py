@@ -47,7 +47,8 @@ def load(
     dtype = resolve_precision(precision, target)
     origin = open_clip_origin.find(model, pretrained)
     quick_gelu = _quick_gelu(origin.config, model, pretrained)
-    network, preprocess, tokenizer = _loaded(origin, model, pretrained, seed, quick_gelu, pixels)
+    with _loading(origin, model, pretrained):
+        network, preprocess, tokenizer = _build(origin, pretrained, seed, quick_gelu, pixels)
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
         "model": origin.model,
@@ -97,23 +98,21 @@ def _quick_gelu(config: dict, model: str, pretrained: str | None) -> bool:
     return own or bool((open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("quick_gelu", False))
 
 
-def _loaded(
-    origin: Origin, model: str, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels
-) -> tuple[nn.Module, Callable, Callable]:
-    """What ``_build`` gives; whatever goes wrong is one line."""
+@contextmanager
+def _loading(origin: Origin, model: str, pretrained: str | None) -> Iterator[None]:
+    """Whatever goes wrong in the block is one line, and no code of a repository is run."""
     import open_clip
 
     try:
         with hub_or_cache() if origin.asks_hub else nullcontext(), quiet(), _no_code():
-            return _build(origin, pretrained, seed, quick_gelu, pixels)
+            yield
     except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own
         if "trust_remote_code" in str(error):
             needs = "its text tower needs code that comes with it, which is not run"
             raise UserError(f"{model}: {needs}; choose one that transformers has") from error
         if not origin.asks_hub or model.startswith(FOLDER):
-            raise UserError(
-                f"{model}: open_clip could not load it with weights {pretrained!r} ({reason(error)})"
-            ) from error
+            how = f"with weights {pretrained!r} ({reason(error)})"
+            raise UserError(f"{model}: open_clip could not load it {how}") from error
         page = (open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("hf_hub") or model.removeprefix(HUB)
         raise open_clip_origin.not_fetched(model, pretrained, f"https://huggingface.co/{page}", error) from error
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -37,11 +37,8 @@ PAD, START, FIRST_WORD = 0, 1, 2
 class Tokenizer:
     """Whole words to numbers: 0 pads, 1 starts, then the words in order, and the largest number ends a caption.
 
-    open_clip pools a text at the position of its largest token, hence the place of the end token.
-
-    Args:
-        words: the vocabulary, without repetition, lower case.
-        length: tokens per caption, start and end included.
+    open_clip pools a text at the position of its largest token, hence the place of the end token. ``words`` are lower
+    case, without repetition. ``length`` is that of a caption in tokens, start and end included.
     """
 
     def __init__(self, words: Sequence[str], length: int):
@@ -61,11 +58,9 @@ class Tokenizer:
 
     def _row(self, caption: str) -> list[int]:
         words = caption.lower().split()
-        unknown = [word for word in words if word not in self._number]
-        if unknown:
-            raise UserError(
-                f"the small CLIP does not know the word {unknown[0]!r} of {caption!r}; it knows {', '.join(self.words)}"
-            )
+        if unknown := [word for word in words if word not in self._number]:
+            which = f"the word {unknown[0]!r} of {caption!r}"
+            raise UserError(f"the small CLIP does not know {which}; it knows {', '.join(self.words)}")
         if len(words) > self.length - 2:
             raise UserError(f"a caption may have {self.length - 2} words; {caption!r} has {len(words)}")
         row = [START, *(self._number[word] for word in words), self.end]
@@ -92,8 +87,7 @@ class SmallClip:
     def pair(self, weights: str) -> EncoderPair:
         """Its towers, as of every encoder; images are uint8 arrays (32, 32, 3) or PIL pictures of any size.
 
-        Args:
-            weights: a word for them: "small CLIP" or "random".
+        ``weights`` is a word for them: "small CLIP" or "random".
         """
         settings = self._settings(weights)
         shared = {"name": "small CLIP", "weights": weights, "width": self.model.text_projection.shape[1]}
@@ -121,7 +115,7 @@ class SmallClip:
         return self.model.visual.image_size[0]
 
     def _settings(self, weights: str) -> dict:
-        """All that the embeddings depend on; a digest of the weights tells even those of unknown origin apart."""
+        """All that the embeddings depend on; the digest of trained weights as loaded is that of their file."""
         import open_clip
 
         reading = {"words": self.tokenizer.words, "length": self.tokenizer.length, "mean": self.mean, "std": self.std}
@@ -130,7 +124,7 @@ class SmallClip:
             "weights": weights,
             "open_clip": open_clip.__version__,
             "configuration": digest({"model": config()["model"], **reading}),
-            "weights_sha256": weights_digest(self.model),
+            "weights_sha256": hashlib.sha256(save(self.model.state_dict())).hexdigest(),
             "dtype": str(self.model.text_projection.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
@@ -181,15 +175,6 @@ def channels_first(images: UInt8[np.ndarray, "n s s 3"]) -> UInt8[Tensor, "n 3 s
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
-def weights_digest(model: torch.nn.Module) -> str:
-    """sha256 of a model's weights as they are now: their names, dtypes and shapes, then their bytes."""
-    state = model.state_dict()
-    found = hashlib.sha256(json.dumps([[n, str(t.dtype), list(t.shape)] for n, t in state.items()]).encode())
-    for tensor in state.values():
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
-
-
 def config() -> dict:
     """Architecture ("model", as open_clip's configuration files), "pixels" (mean, std) and "words"."""
     return json.loads(CONFIG.read_text(encoding="utf-8"))
@@ -209,12 +194,7 @@ def random(seed: int, device: str | torch.device = "cpu") -> SmallClip:
 
 
 def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu") -> SmallClip:
-    """The trained small CLIP.
-
-    Args:
-        checkpoint: a safetensors file of the model's weights; by default the shipped one.
-        device: where to put the model.
-    """
+    """The trained small CLIP, from a safetensors file of its weights; by default the shipped one."""
     clip = random(seed=0, device=device)
     try:
         clip.model.load_state_dict(load_file(checkpoint, device=str(device)))

@@ -53,15 +53,13 @@ def train_small_clip(
     """Trains the small CLIP from scratch and writes its three files into a folder.
 
     Args:
-        output: folder for ``small_clip.safetensors``, ``small_clip_record.json`` and a copy of ``small_clip.json``;
-            made where it is missing. The files appear together when all is done.
+        output: folder for the checkpoint, its record and a copy of ``small_clip.json``, which appear together.
         seed: of the corpus, the first weights and the order of the data; 0 made the shipped checkpoint.
         settings: all else; by default those of the shipped checkpoint.
         progress: show a bar on the terminal.
 
     Returns:
-        The record: settings, seeds, versions, seconds, the log, the step chosen, every measured figure ("figures")
-        and whether it reaches its bar ("bars").
+        The record, with every measured figure ("figures") and whether it reaches its bar ("bars").
     """
     settings = settings or SmallClipSettings()
     settings = replace(settings, training=replace(settings.training, seed=seed))
@@ -83,7 +81,7 @@ def train_small_clip(
 
 
 def corpus_pairs(clip: SmallClip, n: int, seed: int) -> Pairs:
-    """The training corpus as tensors: pictures channels first, captions as the small CLIP's tokens."""
+    """The training corpus: pictures channels first, captions as the small CLIP's tokens."""
     corpus = pictures.training_corpus(n, seed)
     return Pairs(channels_first(corpus.images), clip.tokenizer(corpus.captions))
 

@@ -65,16 +65,13 @@ class Tower:
     def encode(
         self, inputs: Iterable | Tensor, batch_size: int | None = None, progress: bool = True
     ) -> Float[np.ndarray, "n d"]:
-        """Embeddings of raw inputs, read one batch at a time, or of a tensor that ``prepare`` or ``noise`` gave.
+        """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` or ``noise`` gave.
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
             batch_size: how many go through the network at a time; None: 16 pictures on a CPU, 256 on a GPU, and
                 captions and sequences of known length by their tokens. It changes the last bits at most.
             progress: whether to show a bar.
-
-        Returns:
-            float32 array (n, d), unit-norm rows, in the order of the inputs.
         """
         what = NAMES[self.modality]
         if isinstance(inputs, str):
@@ -136,7 +133,7 @@ class EncoderPair:
         non_text: the tower of the other modality; its ``modality`` says what it takes.
         text: the text tower, embeddings of the same width.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
-        model: the whole model where there is one; the towers share its weights.
+        model: the whole model where there is one, with the weights of both towers.
     """
 
     name: str
@@ -147,12 +144,10 @@ class EncoderPair:
 
     @classmethod
     def of(cls, model: nn.Module, settings: Mapping[str, Any], non_text: dict, text: dict) -> "EncoderPair":
-        """The towers of a model in its place and precision.
+        """The towers of a whole model in its place and precision.
 
-        Args:
-            model: the whole model.
-            settings: with "model", "dim", "device", and "pretrained" (None: random weights of "seed").
-            non_text, text: all other fields of either ``Tower``.
+        ``settings`` has "model", "dim", "device", and "pretrained" (None: random weights of "seed"). ``non_text`` and
+        ``text`` hold the other fields of either ``Tower``.
         """
         trained, device = settings["pretrained"], torch.device(settings["device"])
         weights = "random" if trained is None else Path(trained).name
@@ -177,26 +172,19 @@ class EncoderPair:
 
 
 def normal_pixels(side: int | tuple[int, int], frames: int | None = None) -> Callable[[int, int], Tensor]:
-    """The ``noise`` of an image tower: pixels N(0, 1), after any normalisation, (n, 3, height, width).
-
-    Of a video tower where ``frames`` says how many a video has: (n, frames, 3, height, width).
-    """
+    """The ``noise`` of an image tower, pixels N(0, 1) after any normalisation, or of a video tower with ``frames``."""
     height_width = (side, side) if isinstance(side, int) else side
-    shape = (3, *height_width) if frames is None else (frames, 3, *height_width)
-
-    def noise(n: int, seed: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng([seed, 1]).standard_normal((n, *shape), dtype=np.float32))
-
-    return noise
+    one = (3, *height_width) if frames is None else (frames, 3, *height_width)
+    return lambda n, seed: torch.from_numpy(_generator(seed, 1).standard_normal((n, *one), dtype=np.float32))
 
 
 def uniform_tokens(vocabulary: int, length: int) -> Callable[[int, int], Tensor]:
     """The ``noise`` of a text tower: token numbers uniform in [0, vocabulary), (n, length)."""
+    return lambda n, seed: torch.from_numpy(_generator(seed, 2).integers(0, vocabulary, (n, length)))
 
-    def noise(n: int, seed: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng([seed, 2]).integers(0, vocabulary, (n, length)))
 
-    return noise
+def _generator(seed: int, modality: int) -> np.random.Generator:
+    return np.random.default_rng([seed, modality])
 
 
 def checked_device(device: Device) -> torch.device:
