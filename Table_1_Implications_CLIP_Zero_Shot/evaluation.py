@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from embedded_tasks import EmbeddedTask
 from util import UserError, cli, interventions
 from util.geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
-from util.numerics.statistics import wilson_limits
+from util.numerics.statistics import wilson_interval
 from util.zero_shot import metrics, selection, shifted
 from util.zero_shot.outcomes import Hits, Outcomes
 
@@ -229,7 +229,7 @@ def _curves(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: P
 def _interval(outcomes: Outcomes, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """95% limits at each shift by itself: Wilson's for hits of independent items, otherwise by bootstrap."""
     if isinstance(outcomes, Hits) and outcomes.groups is None:
-        return wilson_limits(outcomes.hits.sum(1), np.full(outcomes.k, outcomes.n))
+        return wilson_interval(outcomes.hits.sum(1), np.full(outcomes.k, outcomes.n))
     drawn = outcomes.resampled(protocol.resamples, protocol.seed)
     return tuple(np.quantile(drawn, (0.025, 0.975), axis=0))
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 import faces as face_images
 import published_counts
@@ -16,7 +16,7 @@ from util import geometry
 from util.cli import Common
 from util.embeddings import Embeddings
 from util.errors import UserError
-from util.fairness.audit import Faces, true_classes
+from util.fairness.audit import Answers, Faces
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
 from util.geometry import Side
@@ -34,7 +34,7 @@ Kind = Literal["embeddings of your own", "generated badges", "photographed faces
 OPTIONS: Mapping[Kind, tuple[str, ...]] = {
     "embeddings of your own": ("embeddings", "labels", "corpus"),
     "generated badges": ("badges", "scenes"),
-    "photographed faces": ("data", "padding", "faces", "model", "precision", "coco", "caption"),
+    "photographed faces": ("data", "padding", "model", "coco", "caption"),
 }
 """By what is audited: the options that only it reads."""
 
@@ -46,24 +46,20 @@ class Audited:
     Attributes:
         title: model and faces in words.
         images, prompts: unit-norm rows (n, d), and (C, d) in the order of ``declared.prompts``.
+        faces: their labels, and what is declared of them.
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
         as_published: whether model, faces, prompts and what is shifted are the paper's. The padding and the caption of
             a photograph are free, because the paper does not say them.
-        training_share: for generated badges, each group's share of the training badges.
-        what: that which has a race and a gender: faces or badges.
     """
 
     title: str
     images: Float[np.ndarray, "n d"]
     prompts: Float[np.ndarray, "C d"]
     faces: Faces
-    declared: Declared
     captioned: tuple[np.ndarray, np.ndarray] | None
     data: tuple[Mapping, ...] = ()
     as_published: bool = False
-    training_share: Mapping[str, float] | None = None
-    what: str = "faces"
 
     @cached_property
     def pairs(self) -> Mapping[Direction, tuple[np.ndarray, np.ndarray]]:
@@ -76,9 +72,7 @@ class Audited:
         """Their unit gap vectors."""
         return {name: geometry.unit_gap_vector(*pair) for name, pair in self.pairs.items()}
 
-    def shifted(
-        self, shifts: Float[np.ndarray, "k"], name: Direction, side: Side
-    ) -> tuple[Int[np.ndarray, "k n"], pd.DataFrame]:
+    def shifted(self, shifts: Float[np.ndarray, "k"], name: Direction, side: Side) -> tuple[Answers, pd.DataFrame]:
         """Classes after shifts along one direction; and both signed gap distances, harm and accuracy at every shift.
 
         A gap distance has the sign of its projection on its own unit gap vector before the shift. That of captions is
@@ -89,17 +83,9 @@ class Audited:
         for key, pair in self.pairs.items():
             sign_by = self.directions[key]
             table[GAPS[key]] = geometry.signed_gap_distances(*pair, shifts, along, side, sign_by=sign_by)
-        predicted = predict(self.images, self.prompts, shifts, along, side)
-        table["harm"] = (predicted >= len(self.declared.classes)).mean(1)
-        table["accuracy"] = (predicted == true_classes(self.faces)).mean(1)
-        return predicted, table
-
-
-def kind_of(settings: Common) -> Kind:
-    """What the settings have audited."""
-    if settings.embeddings is not None:
-        return "embeddings of your own"
-    return "photographed faces" if settings.preset == "paper" or settings.data is not None else "generated badges"
+        answers = Answers(predict(self.images, self.prompts, shifts, along, side), self.faces, shifts)
+        table["harm"], table["accuracy"] = answers.harmed.mean(1), answers.right.mean(1)
+        return answers, table
 
 
 def refuse_unused(settings: Common, default: Common) -> None:
@@ -114,6 +100,13 @@ def refuse_unused(settings: Common, default: Common) -> None:
             raise UserError(f"--{name} only applies to {kind}; this run uses {chosen}; leave it out")
 
 
+def kind_of(settings: Common) -> Kind:
+    """What the settings have audited."""
+    if settings.embeddings is not None:
+        return "embeddings of your own"
+    return "photographed faces" if settings.preset == "paper" or settings.data is not None else "generated badges"
+
+
 def collect(settings: Common, device: str) -> Audited:
     """The inputs that the settings name: your own embeddings, generated badges, or faces."""
     makers = {"embeddings of your own": own, "generated badges": generated, "photographed faces": photographed}
@@ -123,8 +116,6 @@ def collect(settings: Common, device: str) -> Audited:
             "--gap-direction captions follows the gap vector of captions and their images, which these embeddings "
             "lack; name them with --corpus FILE, or follow the audit's own with --gap-direction audit"
         )
-    if settings.by_age and audited.faces.age is None:
-        raise UserError("--by-age: these labels have no age, or no ages are declared")
     return audited
 
 
@@ -136,9 +127,9 @@ def generated(settings: Common, device: str) -> Audited:
 
     declared, seed = Declared.read(settings.audit or BADGES), TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
-    names = {"race": ("group", pictures.GROUPS), "gender": ("badge_kind", pictures.KINDS)}
-    labels = {axis: [levels[code] for code in badges.attributes[key]] for axis, (key, levels) in names.items()}
-    faces = Faces.of(declared, **labels, where="the generated badges")
+    groups = [pictures.GROUPS[code] for code in badges.attributes["group"]]
+    kinds = [pictures.KINDS[code] for code in badges.attributes["badge_kind"]]
+    faces = Faces.of(declared, groups, kinds, where="the generated badges")
     scenes = pictures.scenes(settings.scenes, seed, split="all")
     clip = small_clip.load(device=device)
     model = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": sha256(small_clip.CHECKPOINT)}
@@ -153,11 +144,8 @@ def generated(settings: Common, device: str) -> Audited:
         clip.encode_images(badges.images),
         clip.encode_texts(declared.prompts),
         faces,
-        declared,
         (clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)),
         tuple({**part, **model, "seed": seed} for part in data),
-        training_share=dict(zip(pictures.GROUPS, map(float, pictures.GROUP_WEIGHTS), strict=True)),
-        what="badges",
     )
 
 
@@ -173,9 +161,12 @@ def photographed(settings: Common, device: str) -> Audited:
         raise UserError(
             f"--model {settings.model}: say which weights, for instance {PAPER_MODEL}, or a checkpoint file"
         )
-    found = face_images.load(settings.data, declared, settings.padding, settings.faces, aged=settings.by_age)
+    if settings.data is None:
+        found = face_images.from_hub(declared, settings.padding)
+    else:
+        found = face_images.from_folder(settings.data, declared)
     captioned = coco.load(settings.coco, "val2017", settings.caption)
-    pair = open_clip_pair.load(named.name, named.tag, device=device, precision=settings.precision)
+    pair = open_clip_pair.load(named.name, named.tag, device=device)
     rows, read, skipped = embed_images(pair, found.openers, found.ids, found.source)
     followed = extract(pair, captioned)
     data = (
@@ -183,25 +174,22 @@ def photographed(settings: Common, device: str) -> Audited:
         {"what": "captions", **followed.source},
         {"what": "classes", **declared.settings},
     )
-    paper = settings.model == PAPER_MODEL and declared == Declared.read(FAIRFACE)
-    paper = paper and (len(read), len(captioned)) == (PAPER_FACES, PAPER_PAIRS)
-    paper = paper and (settings.side, settings.gap_direction) == ("first", "captions")
+    measured = (settings.model, declared, len(read), len(captioned), settings.side, settings.gap_direction)
     return Audited(
         f"{pair.name}, {found.source['dataset']}",
         rows,
         class_embeddings(pair, [[prompt] for prompt in declared.prompts]),
         found.faces.take(read),
-        declared,
         followed.paired(),
         data,
-        paper,
+        measured == (PAPER_MODEL, Declared.read(FAIRFACE), PAPER_FACES, PAPER_PAIRS, "first", "captions"),
     )
 
 
 def own(settings: Common, device: str) -> Audited:
     """Embeddings that you have: faces and prompts in one file, labels in a table, captions in another file."""
     if settings.labels is None:
-        raise UserError("--embeddings needs --labels FILE.csv: a row for each face, columns race, gender, perhaps age")
+        raise UserError("--embeddings needs --labels FILE.csv: a row for each face, columns race, gender")
     declared, path = Declared.read(settings.audit or FAIRFACE), settings.embeddings
     given = Embeddings.load(path)
     if given.names != ("image", "text"):
@@ -212,7 +200,7 @@ def own(settings: Common, device: str) -> Audited:
             f"{path}: text has {len(prompts)} rows, but {len(declared.prompts)} prompts are declared; "
             "embed exactly those, in their order, or name your own with --audit FILE.toml"
         )
-    faces, digest = face_images.labels_of(settings.labels, declared, aged=settings.by_age)
+    faces, digest = face_images.labels_of(settings.labels, declared)
     if len(faces) != len(images):
         raise UserError(
             f"{settings.labels} has {len(faces)} rows, but image of {path} has {len(images)}; write a row for each"
@@ -222,12 +210,12 @@ def own(settings: Common, device: str) -> Audited:
         {"what": "labels", "path": str(settings.labels), "sha256": digest},
         {"what": "classes", **declared.settings},
     ]
-    pair = None
+    captioned = None
     if settings.corpus is not None:
-        captioned = Embeddings.load(settings.corpus)
-        pair = captioned.paired()
-        data.append({"what": "captions", **captioned.source, "sha256": hash_of(settings.corpus)})
-    return Audited(path.stem, images, prompts, faces, declared, pair, tuple(data))
+        corpus = Embeddings.load(settings.corpus)
+        captioned = corpus.paired()
+        data.append({"what": "captions", **corpus.source, "sha256": hash_of(settings.corpus)})
+    return Audited(path.stem, images, prompts, faces, captioned, tuple(data))
 
 
 def hash_of(path: Path) -> str | None:

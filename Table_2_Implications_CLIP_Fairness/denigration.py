@@ -27,7 +27,7 @@ from audited_data import GAPS, Audited, Direction
 from denigration_claims import comparisons, in_words
 from denigration_figure import draw_curves, draw_directions, draw_table
 from util import UserError, cli
-from util.fairness.audit import Audit, audit, confusion
+from util.fairness.audit import Answers, audit, confusion
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side, shift
 from util.numerics.arrays import as_count
@@ -45,12 +45,13 @@ CAPTIONS = {
     "size. A star: larger than chance by an exact paired test, corrected for the races.",
     f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
     "the audit itself (faces against prompts), and moves the images alone or both sides. Dotted: the default; "
-    "dash-dotted: the shift of the table. For generated badges also: harm at the default gap against a group's share "
-    "in training, with 95% intervals. The rarer groups' emblems also look more like shapes, so the two go together.",
+    "dashed and upright: the shift of the table. The gap distances are those of what the table's shift follows.",
 }
 DRAWN = {"": draw_curves, "_table": draw_table, "_directions": draw_directions}
 """By the end of a picture's name."""
 WHEN = ("default", "shifted")
+OWN = ("own_accuracy", "own_accuracy_low", "own_accuracy_high")
+"""Of all faces they are the accuracy again."""
 NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: --corpus names no captions"
 
 
@@ -67,20 +68,14 @@ class Settings(cli.Common):
     """Which unit gap vector the shift follows: that of a caption corpus, as released, or of faces and prompts."""
     side: Side = "first"
     """first: only the images move, as released; both: images and prompts by half each."""
-    by_age: bool = False
-    """Also count by age, where the labels have it: denigration_ages.csv."""
     resamples: int = 2000
     """Bootstrap resamples of the disparity between races."""
     data: Path | None = None
-    """A folder of faces with fairface_label_val.csv or labels.csv (columns file, race, gender, perhaps age)."""
+    """A folder of faces with fairface_label_val.csv or labels.csv (columns file, race, gender)."""
     padding: Literal["0.25", "1.25"] = "0.25"
     """Which of the hub's two versions of FairFace: how much around a face it shows."""
-    faces: int | None = None
-    """Only the first so many faces, for a trial."""
     model: str = "ViT-B-32:openai"
     """open_clip model and its weights: a tag or a checkpoint file."""
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Precision of the network."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/); otherwise val2017 comes from the hub."""
     caption: Literal["first", "last"] = "first"
@@ -88,7 +83,7 @@ class Settings(cli.Common):
     embeddings: Path | None = None
     """Your own: .npz or .safetensors with image (faces, d) and text (prompts, d), in place of all models."""
     labels: Path | None = None
-    """Their labels: a table with a row for each face, columns race, gender, perhaps age."""
+    """Their labels: a table with a row for each face, columns race, gender."""
     corpus: Path | None = None
     """With --embeddings: paired images and captions of the same model, whose gap vector is followed."""
     badges: int = 7000
@@ -106,10 +101,8 @@ PRESETS = {
 
 def check(settings: Settings) -> None:
     """Refuses options that make no sense, or do nothing beside the others."""
-    for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1), ("faces", 1)):
-        if getattr(settings, name) is not None:
-            as_count(getattr(settings, name), f"--{name}", least=least)
-    grid(settings)
+    for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1)):
+        as_count(getattr(settings, name), f"--{name}", least=least)
     audited_data.refuse_unused(settings, PRESETS[settings.preset])
 
 
@@ -124,55 +117,40 @@ def grid(settings: Settings) -> np.ndarray:
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every table of the record, and what its pictures and comparisons read besides."""
     check(settings)
-    audited = audited_data.collect(settings, device)
-    shifts, at = grid(settings), [0.0, settings.shift]
+    shifts, audited = grid(settings), audited_data.collect(settings, device)
     ways = {way: audited.shifted(shifts, *way) for way in product(audited.directions, ("first", "both"))}
-    predicted, chosen = ways[settings.gap_direction, settings.side]
-    gaps, inputs = chosen[["shift", *GAPS.values()]], (predicted, audited.faces, audited.declared, shifts)
-    found = audit(*inputs, gaps[GAPS[settings.gap_direction]].to_numpy())
-    between, cost = disparity(*inputs, settings.seed, settings.resamples), accuracy_cost(*inputs)
-    tables = {
-        "": found.by_race.merge(gaps, on="shift"),
-        "table": as_printed(found.by_race, settings.shift),
-        "groups": found.by_race_gender.merge(gaps, on="shift"),
-        "overall": overall(found, gaps, between, cost),
-        "confusion": pd.concat([confusion(*inputs, at, by).assign(by=by) for by in ("race x gender", "race")]),
-        "directions": pd.concat([table.assign(gap_direction=d, side=s) for (d, s), (_, table) in ways.items()]),
-        "published": published_counts.agreement(),
-        "net_changes": published_counts.net_changes(),
-        **({"ages": found.by_age.merge(gaps, on="shift")} if settings.by_age else {}),
-    }
+    answers, chosen = ways[settings.gap_direction, settings.side]
+    tables = audit_tables(answers, chosen, settings)
+    tables["directions"] = pd.concat(
+        [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
+    )
+    tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
     results = results_of(audited, settings, tables)
-    rounded = in_half_precision(audited, settings, predicted, shifts)
     as_released = (settings.side, settings.gap_direction) == ("first", "captions")
+    rounded = in_half_precision(audited, settings, answers)
     return cli.Measured(
         tables=tables,
         data=audited.data,
         dtype="float32 embeddings, float64 cosines",
-        comparisons=comparisons(tables, audited, settings.shift, as_released),
+        comparisons=comparisons(tables, audited.title, audited.as_published, settings.shift, as_released),
         left_out=[] if audited.captioned is not None else [NO_CAPTIONS],
         results=results | {"changed_by_half_precision": dict(zip(WHEN, rounded, strict=True))},
         said=list(in_words(tables, results)),
     )
 
 
-def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
-    """What the pictures say beside the tables' numbers."""
-    rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
-    groups = audited.declared.harm.groups.items()
-    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in groups)
-    return {
-        "title": audited.title,
-        "what": audited.what,
-        "group": audited.declared.axes["race"],
-        "note": f"{audited.declared.caution} The words: {words}.",
-        "races": published_counts.in_order(audited.faces.races),
-        "shift": settings.shift,
-        "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
-        "empty_groups": empty_groups(tables),
-        "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
-        "training_share": audited.training_share,
-    }
+def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) -> dict[str, pd.DataFrame]:
+    """The tables of one way to shift: by group, of all faces, as printed, and who is taken for whom."""
+    gaps, followed = shifted[["shift", *GAPS.values()]], shifted[GAPS[settings.gap_direction]].to_numpy()
+    axes = {"": ["race"], "groups": ["race", "gender"], "overall": []}
+    tables = {what: audit(answers, followed, names).merge(gaps, on="shift") for what, names in axes.items()}
+    further = accuracy_cost(answers).merge(disparity(answers, settings.seed, settings.resamples), on="shift")
+    everyone = tables["overall"].drop(columns=["p_holm", *OWN, "empty"])
+    tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
+    tables["table"] = as_printed(tables[""], settings.shift)
+    at = [0.0, settings.shift]
+    matrices = [confusion(answers, at, by).assign(by=by) for by in ("race x gender", "race")]
+    return tables | {"confusion": pd.concat(matrices, ignore_index=True)}
 
 
 def as_printed(by_race: pd.DataFrame, modified: float) -> pd.DataFrame:
@@ -184,34 +162,32 @@ def as_printed(by_race: pd.DataFrame, modified: float) -> pd.DataFrame:
     return pd.concat(columns, axis=1).rename(columns={"default_n": "n"}).reset_index()
 
 
-def overall(found: Audit, gaps: pd.DataFrame, between: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
-    """A row for each shift: harm and accuracy of all faces, what the shift changes in both, and the disparity."""
-    names = ("change", "change_low", "change_high", "gained", "lost", "p_value")
-    cost = cost[["shift", *names]].rename(columns={name: f"accuracy_{name}" for name in names})
-    between = between.rename(columns={"p_value": "disparity_p_value"})
-    table = found.overall.drop(columns=["p_holm", "own_accuracy", "own_accuracy_low", "own_accuracy_high", "empty"])
-    for further in (gaps, cost, between):
-        table = table.merge(further, on="shift", suffixes=(None, None))  # two columns of one name are an error
-    return table
+def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
+    """What the pictures say beside the tables' numbers."""
+    rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
+    declared, empty = audited.faces.declared, tables["groups"].query("shift == 0 and empty")
+    groups = declared.harm.groups.items()
+    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in groups)
+    return {
+        "title": audited.title,
+        "group": declared.asked.axes[0],
+        "note": f"{declared.caution} The words: {words}.",
+        "races": published_counts.in_order(declared.race.levels),
+        "shift": settings.shift,
+        "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
+        "empty_groups": [" ".join(group) for group in empty[["race", "gender"]].values],
+        "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
+    }
 
 
-def empty_groups(tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Declared groups without a single face, whose rates are empty and not zero; ages where they are counted by."""
-    names = {"": ["race"], "groups": ["race", "gender"], "ages": ["age"]}
-    found = [tables[what].loc[tables[what]["empty"], names[what]] for what in names if what in tables]
-    return [" ".join(row) for table in found for row in table.drop_duplicates().values]
-
-
-def in_half_precision(
-    audited: Audited, settings: Settings, predicted: np.ndarray, shifts: np.ndarray
-) -> Iterator[float]:
+def in_half_precision(audited: Audited, settings: Settings, answers: Answers) -> Iterator[float]:
     """Share of the faces that the notebook's rounding gives another class: embeddings and logits in float16."""
     direction = audited.directions[settings.gap_direction]
     for at in (0.0, settings.shift):
         moved = shift(audited.images, audited.prompts, at, direction, settings.side)
         x, y = (rows.astype(np.float16).astype(np.float32) for rows in moved)
         classes = (100 * (x @ y.T).astype(np.float16)).argmax(1)
-        yield float((classes != predicted[np.flatnonzero(shifts == at)[0]]).mean())
+        yield float((classes != answers.predicted[answers.row(at)]).mean())
 
 
 def run(settings: Settings, reuse: bool = False) -> Record:

@@ -1,12 +1,12 @@
 """Comparisons of Table 2: published numbers and claims beside what their own counts give, and beside a run."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 import published_counts
-from audited_data import Audited
 from published_counts import ALWAYS, KEYS, MODIFIED, NEVER, QUANTITIES
 from util.fairness.audit import LEVEL
 from util.published import compare, numbers
@@ -18,23 +18,25 @@ a decoder of pictures and half precision move some. They move it alike before an
 RATED = (0.01, 0.20)
 """Default harm rates that leave room to fall and to rise."""
 COUNTS = "the published counts"
-GAPS_IN_WORDS = {"caption_gap_distance": "the captions", "audit_gap_distance": "the audit itself"}
 
 Tables = Mapping[str, pd.DataFrame]
 
 
-def comparisons(tables: Tables, audited: Audited, shift: float, as_released: bool) -> list[Comparison]:
+def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: bool) -> list[Comparison]:
     """Every comparison of a run.
 
     Args:
         tables: those of the record.
-        audited: what was measured; only with the paper's model, faces and prompts can numbers agree.
+        on: what was measured, in words.
+        own: whether it is the paper's model, faces, prompts and shift. Only then can numbers agree.
         shift: the modified gap of the table; of another one than the paper's nothing is published.
         as_released: whether the images alone move, along the gap vector of the captions.
     """
-    found = [*of_published_counts(tables), *at_both_gaps(tables, audited), *confusions(tables, audited)]
-    found += [*claims(tables, audited)] if shift == MODIFIED else []
-    return found + ([*shifted_gaps(tables, audited)] if as_released else [])
+    found = [*at_both_gaps(tables), *confusions(tables)]
+    found += [*claims(tables)] if shift == MODIFIED else []
+    found += [*shifted_gaps(tables)] if as_released else []
+    measured = [replace(one, on=on, own=own, agrees=one.agrees if own else None) for one in found]
+    return [*of_published_counts(tables), *measured]
 
 
 def of_published_counts(tables: Tables) -> Iterator[Comparison]:
@@ -55,51 +57,46 @@ def of_published_counts(tables: Tables) -> Iterator[Comparison]:
     note += f"; larger than chance whichever faces changed: {', '.join(sure) or 'none'}"
     yield compare("table_2.claims.races_fall", said, COUNTS, not len(small) and falls == n, note, own=True)
     drop = published_counts.accuracy_drop()
-    note = (
-        f"{drop['faces']} fewer of {drop['n']} faces right in race and gender, against {-changes['net'].sum()} fewer "
-    )
-    note += f"harmed; the paper's text says {drop['paper']}"
+    note = f"{drop['faces']} fewer of {drop['n']} faces right in race and gender, against "
+    note += f"{-changes['net'].sum()} fewer harmed; the paper's text says {drop['paper']}"
     key = "table_2.as_the_paper_prints.accuracy_drop"
     yield compare(key, -drop["notebook"], COUNTS, drop["agrees"], note, own=True)
 
 
-def at_both_gaps(tables: Tables, audited: Audited) -> Iterator[Comparison]:
+def at_both_gaps(tables: Tables) -> Iterator[Comparison]:
     """Published gaps and accuracies beside ours, and percentages where the races are the paper's."""
     overall, by_race = tables["overall"].set_index("shift"), tables[""].set_index(["shift", "race"])
     races = published_counts.races()
+    known = set(races) == set(tables[""]["race"])
     for at, when in KEYS.items():
         if at not in overall.index:
             continue
         row, key = overall.loc[at], f"table_2.{when}_percent"
         if pd.notna(row["caption_gap_distance"]):
-            yield compared(audited, f"{key}.gap_distance", row["caption_gap_distance"], "gap_distance")
-        yield compared(audited, f"{key}.accuracy", row["accuracy"], "accuracy", ends_of(row, "accuracy"))
-        for place, race in enumerate(races if set(races) == set(audited.faces.races) else ()):
-            cell = by_race.loc[(at, race)]
+            yield compared(f"{key}.gap_distance", row, "caption_gap_distance", "gap_distance")
+        yield compared(f"{key}.accuracy", row, "accuracy", "accuracy")
+        for place, race in enumerate(races if known else ()):
+            cell = by_race.loc[(at, race)].rename({"ci_low": "sum_low", "ci_high": "sum_high"})
+            note = f"n = {cell['n']:.0f}" if cell["n"] else "nobody"
             for name in QUANTITIES:
-                ends = ends_of(cell, "ci" if name == "sum" else name)
-                note = f"n = {cell['n']:.0f}" if cell["n"] else "nobody"
-                yield compared(audited, f"{key}.{name}.{place}", cell[name], "harm", ends, note)
+                yield compared(f"{key}.{name}.{place}", cell, name, "harm", note)
 
 
-def claims(tables: Tables, audited: Audited) -> Iterator[Comparison]:
+def claims(tables: Tables) -> Iterator[Comparison]:
     """ "Reduced for all races at a minor cost", from this run: how many, by more than chance, and at what cost."""
-    falling, agrees = falls(tables[""], MODIFIED)
+    falling, all_fall = falls(tables[""], MODIFIED)
     said, _, note = falling.partition("; ")
-    judged = agrees if audited.as_published else None
-    yield compare("table_2.claims.groups_fall", said, audited.title, judged, note, own=audited.as_published)
+    yield compare("table_2.claims.groups_fall", said, "", all_fall, note)
     row = tables["overall"].set_index("shift").loc[MODIFIED]
     note = f"{row['accuracy_lost']:.0f} no longer right, {row['accuracy_gained']:.0f} newly right, "
     note += f"p = {row['accuracy_p_value']:.2g}"
-    key, ends = "table_2.as_the_paper_prints.accuracy_drop", ends_of(row, "accuracy_change")
-    yield compared(audited, key, row["accuracy_change"], "accuracy_drop", ends, note)
+    yield compared("table_2.as_the_paper_prints.accuracy_drop", row, "accuracy_change", "accuracy_drop", note)
     note = f"{row['lost']:.0f} no longer harmed, {row['gained']:.0f} newly harmed"
-    yield compared(audited, "table_2.claims.harm_change", row["change"], "harm", ends_of(row, "change"), note)
-    note, ends = f"highest {row['highest']}, lowest {row['lowest']}", ends_of(row, "difference_change")
-    yield compared(audited, "table_2.claims.spread_change", row["difference_change"], "harm", ends, note)
+    yield compared("table_2.claims.harm_change", row, "change", "harm", note)
+    note = f"highest {row['highest']}, lowest {row['lowest']}"
+    yield compared("table_2.claims.spread_change", row, "difference_change", "harm", note)
     default = tables[""].query("shift == 0 and not empty")["sum"]
-    said = f"{int(default.between(*RATED).sum())} of {len(default)}"
-    yield compare("table_2.claims.default_range", said, audited.title, own=audited.as_published)
+    yield compare("table_2.claims.default_range", f"{int(default.between(*RATED).sum())} of {len(default)}", "")
 
 
 def falls(by_race: pd.DataFrame, shift: float) -> tuple[str, bool]:
@@ -112,16 +109,16 @@ def falls(by_race: pd.DataFrame, shift: float) -> tuple[str, bool]:
     return f"{said}; exact paired tests, corrected for {len(moved)}", len(down) == len(moved)
 
 
-def shifted_gaps(tables: Tables, audited: Audited) -> Iterator[Comparison]:
+def shifted_gaps(tables: Tables) -> Iterator[Comparison]:
     """Gap distance of the captions after the published shifts of the images alone."""
-    table, prefix = tables["overall"], "figure_3.image_only_shift_to_distance."
+    table, prefix = tables["overall"].dropna(subset="caption_gap_distance"), "figure_3.image_only_shift_to_distance."
+    table = table.assign(gap=table["caption_gap_distance"].abs())
     for key in numbers(prefix):
-        gaps = table.loc[np.isclose(table["shift"], float(key.removeprefix(prefix))), "caption_gap_distance"].dropna()
-        for gap in gaps.abs():
-            yield compared(audited, key, gap, "shifted_gap")
+        for _, row in table[np.isclose(table["shift"], float(key.removeprefix(prefix)))].iterrows():
+            yield compared(key, row, "gap", "shifted_gap")
 
 
-def confusions(tables: Tables, audited: Audited) -> Iterator[Comparison]:
+def confusions(tables: Tables) -> Iterator[Comparison]:
     """Published confusion matrices by race beside ours, where the races are the paper's."""
     by_race = tables["confusion"].query("by == 'race'")
     if set(by_race["true"]) != set(published_counts.races()):
@@ -133,45 +130,31 @@ def confusions(tables: Tables, audited: Audited) -> Iterator[Comparison]:
             theirs, ours = theirs.align(here.pivot(index="true", columns="predicted", values="count"), fill_value=0)
             moved = int((ours - theirs).abs().to_numpy().sum() / 2)
             said = f"{int((ours == theirs).to_numpy().sum())} of {ours.size} equal, {moved} faces elsewhere"
-            agrees = bool(moved <= NEAR["accuracy"] * theirs.to_numpy().sum()) if audited.as_published else None
-            key = f"table_2.confusion_{when}.counts"
-            yield compare(key, said, audited.title, agrees, own=audited.as_published)
+            agrees = bool(moved <= NEAR["accuracy"] * theirs.to_numpy().sum())
+            yield compare(f"table_2.confusion_{when}.counts", said, "", agrees)
 
 
-def compared(
-    audited: Audited, key: str, ours: float, kind: str, ends: tuple[float, float] = (np.nan, np.nan), note: str = ""
-) -> Comparison:
-    """A published number beside ours; they can agree only with the paper's model, faces, prompts and shift.
+def compared(key: str, row: pd.Series, column: str, kind: str, note: str = "") -> Comparison:
+    """A published number beside ours, which is in a column of a row, perhaps with its interval in _low and _high.
 
-    Args:
-        kind: which of ``NEAR``.
-        ends: the interval of ours; not finite where there is none.
+    ``kind`` is one of ``NEAR``.
     """
-    theirs = numbers()[key].value
-    judged = audited.as_published and theirs is not None
-    agrees = bool(abs(ours - theirs) <= NEAR[kind] + 1e-9) if judged else None
-    low, high = map(float, ends) if np.isfinite(ends).all() else (None, None)
-    return compare(key, float(ours), audited.title, agrees, note, low, high, audited.as_published)
-
-
-def ends_of(row: pd.Series, name: str) -> tuple[float, float]:
-    """Both ends of the 95% interval of a column."""
-    return row[f"{name}_low"], row[f"{name}_high"]
+    ours, theirs = float(row[column]), numbers()[key].value
+    agrees = None if theirs is None else abs(ours - theirs) <= NEAR[kind] + 1e-9
+    ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")]
+    low, high = ends if np.isfinite(ends).all() else (None, None)
+    return compare(key, ours, "", agrees, note, low, high)
 
 
 def in_words(tables: Tables, results: Mapping) -> Iterator[str]:
     """What a run found, in lines for the terminal."""
-    overall, shift = tables["overall"].set_index("shift"), results["shift"]
+    overall, shift, gaps = tables["overall"].set_index("shift"), results["shift"], results["gap_distance"]
     default, moved = overall.loc[0.0], overall.loc[shift]
-    gaps = [
-        f"gap distance of {words} {default[column]:.3f} -> {moved[column]:.3f}"
-        for column, words in GAPS_IN_WORDS.items()
-        if pd.notna(default[column])
-    ]
-    yield f"{results['title']}, {default['n']:.0f} {results['what']}, shift {shift:+.2f}: {'; '.join(gaps)}"
-    span = "95%: {:+.4f} to {:+.4f}".format(*ends_of(moved, "accuracy_change"))
-    accuracy = f"accuracy {default['accuracy']:.4f} -> {moved['accuracy']:.4f} ({span})"
-    yield f"harm {default['sum']:.2%} -> {moved['sum']:.2%}, {accuracy}"
-    yield f"{results['group']}s whose harm falls at shift {shift:+.2f}: {falls(tables[''], shift)[0]}"
+    yield f"{results['title']}, n = {default['n']:.0f}, shift {shift:+.2f}:"
+    yield f"gap distance {gaps['default']:.3f} -> {gaps['shifted']:.3f}"
+    yield f"harm {default['sum']:.2%} -> {moved['sum']:.2%}"
+    span = "95%: {accuracy_change_low:+.4f} to {accuracy_change_high:+.4f}".format(**moved)
+    yield f"accuracy {default['accuracy']:.4f} -> {moved['accuracy']:.4f} ({span})"
+    yield f"{results['group']}s whose harm falls: {falls(tables[''], shift)[0]}"
     if results["empty_groups"]:
         yield f"groups without a face, left empty: {', '.join(results['empty_groups'])}"

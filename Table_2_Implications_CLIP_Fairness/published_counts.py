@@ -5,7 +5,7 @@ intervals and net changes follow from those counts. Which faces changed does not
 """
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from util.fairness.audit import LEVEL, harm_counts
 from util.fairness.declared import Declared
-from util.numerics.statistics import holm, mcnemar_p_values, most_discordant, wilson_limits
+from util.numerics.statistics import holm, mcnemar, most_discordant, wilson_interval
 from util.published import numbers, values
 
 KEYS = {0.0: "default", -0.20: "shift_-0.20"}
@@ -48,11 +48,13 @@ def matrix(shift: float) -> pd.DataFrame:
     return pd.DataFrame(printed["counts"], printed["rows"], printed["columns"]).loc[races()]
 
 
-def harmed(shift: float) -> dict[str, Int[np.ndarray, "R"]]:
-    """How many faces of each race are given a word of each harm group, and of any ("sum")."""
+@cache
+def harmed(shift: float) -> pd.DataFrame:
+    """How many faces of each race (row) are given a word of each harm group, and of any: ``QUANTITIES``."""
     declared, counts = Declared.read(), matrix(shift)
     group = dict(zip(declared.harm_words, declared.harms, strict=True))
-    return harm_counts(counts.to_numpy(), [group.get(column) for column in counts])
+    found = harm_counts(counts.to_numpy(), [group.get(column) for column in counts])
+    return pd.DataFrame(found, counts.index, list(QUANTITIES))
 
 
 def n_faces() -> int:
@@ -68,16 +70,15 @@ def agreement() -> pd.DataFrame:
         shift, quantity, count, n, computed_percent (not rounded), notebook_percent, paper_percent (NaN where not
         known), agrees (the computed one, rounded to their digit, is both), note (why not, else empty).
     """
-    rows = []
-    for shift, key in KEYS.items():
-        counts, n = harmed(shift), matrix(shift).sum(axis=1)
-        for place, race in enumerate(races()):
-            for quantity in QUANTITIES:
-                count, printed = int(counts[quantity][place]), numbers()[f"table_2.{key}_percent.{quantity}.{place}"]
-                percent = round(100 * printed.value, DIGITS)
-                rows.append((race, shift, quantity, count, int(n[race]), 100 * count / n[race], percent))
-    columns = ["race", "shift", "quantity", "count", "n", "computed_percent", "notebook_percent"]
-    table = pd.DataFrame(rows, columns=columns)
+    counts = pd.concat({shift: harmed(shift) for shift in KEYS}, names=["shift", "race"]).rename_axis(
+        "quantity", axis=1
+    )
+    table = counts.stack().rename("count").reset_index()[["race", "shift", "quantity", "count"]]
+    table["n"] = table["race"].map(matrix(0.0).sum(axis=1))
+    table["computed_percent"] = 100 * table["count"] / table["n"]
+    places = table["race"].map(races().index)
+    keys = "table_2." + table["shift"].map(KEYS) + "_percent." + table["quantity"] + "." + places.map(str)
+    table["notebook_percent"] = [round(100 * numbers()[key].value, DIGITS) for key in keys]
     differently = values()["table_2"]["as_the_paper_prints"]["default_sum_percent"]
     other = table["race"].isin(list(differently)) & (table["shift"] == 0)  # of their two parts nothing is known
     table["paper_percent"] = table["notebook_percent"].mask(other)
@@ -90,24 +91,19 @@ def agreement() -> pd.DataFrame:
 
 
 def _note(row) -> str:
-    exact = Decimal(row.count) * 100 / Decimal(row.n)
-    twice = exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
-    again = twice.quantize(Decimal("0.1"), ROUND_HALF_UP)
+    twice = round(row.computed_percent, DIGITS + 1)
+    again = round(twice, DIGITS)
+    why = f" (rounded twice, to {twice} and then to {again})" if again == row.paper_percent else ""
     said = f"the notebook has {row.notebook_percent}, the paper {row.paper_percent}"
-    why = f" (rounded twice, to {twice} and then to {again})" if float(again) == row.paper_percent else ""
-    return f"{row.count} of {row.n} is {exact:.3f}%: {said}{why}"
+    return f"{row.count} of {row.n} is {row.computed_percent:.3f}%: {said}{why}"
 
 
 def net_changes(quantity: str = "sum") -> pd.DataFrame:
-    """How many faces of each race are harmed at each of the two shifts, and what the difference can show.
+    """``bounds`` of the faces of each race (in the order of the paper) harmed at the two shifts, race in front.
 
-    Args:
-        quantity: "sum", or one of the harm groups.
-
-    Returns:
-        a row for each race, in the order of the paper: race, n, then the columns of ``bounds``.
+    ``quantity`` is "sum", or one of the harm groups.
     """
-    before, after = (harmed(shift)[quantity] for shift in KEYS)
+    before, after = (harmed(shift)[quantity].to_numpy() for shift in KEYS)
     table = bounds(before, after, matrix(0.0).sum(axis=1).to_numpy())
     table.insert(0, "race", races())
     return table
@@ -127,17 +123,16 @@ def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.
         possible_discordant (how many can have changed), and verdict (``NEVER``, ``ALWAYS`` or ``DEPENDS``).
     """
     net = after - before
-    columns = {"n": n, "before": before, "after": after, "net": net}
+    table = pd.DataFrame({"n": n, "before": before, "after": after, "net": net})
     for name, counts in (("before", before), ("after", after)):
-        columns |= dict(zip((f"{name}_low", f"{name}_high"), wilson_limits(counts, n), strict=True))
-    columns["least_p"] = mcnemar_p_values(np.maximum(net, 0), np.maximum(-net, 0))
-    columns["most_p"] = mcnemar_p_values(after, before)
-    columns["least_p_holm"] = holm(columns["least_p"])
+        table[f"{name}_low"], table[f"{name}_high"] = wilson_interval(counts, n)
+    table["least_p"], table["most_p"] = mcnemar(np.abs(net), 0 * net), mcnemar(after, before)
+    table["least_p_holm"] = holm(table["least_p"].to_numpy())
     sizes = zip(np.abs(net).tolist(), n.tolist(), strict=True)
-    columns["most_discordant"] = [most_discordant(change, size, LEVEL) for change, size in sizes]
-    columns["possible_discordant"] = before + after
-    never, always = columns["least_p"] >= LEVEL, columns["most_p"] < LEVEL
-    return pd.DataFrame(columns | {"verdict": np.select([never, always], [NEVER, ALWAYS], DEPENDS)})
+    table["most_discordant"] = [most_discordant(change, size, LEVEL) for change, size in sizes]
+    table["possible_discordant"] = before + after
+    never, always = table["least_p"] >= LEVEL, table["most_p"] < LEVEL
+    return table.assign(verdict=np.select([never, always], [NEVER, ALWAYS], DEPENDS))
 
 
 def accuracy_drop() -> dict:
@@ -145,9 +140,9 @@ def accuracy_drop() -> dict:
 
     Returns:
         "faces" (fewer that are right in race and gender), "n", "notebook" (faces / n), "paper" (what its text says) and
-        "agrees" (to the paper's digits).
+        "agrees" (to the paper's four digits).
     """
     n, said = n_faces(), -numbers()["table_2.as_the_paper_prints.accuracy_drop"].value
     before, after = (round(numbers()[f"table_2.{key}_percent.accuracy"].value * n) for key in KEYS.values())
-    drop, digits = (before - after) / n, -Decimal(str(said)).as_tuple().exponent
-    return {"faces": before - after, "n": n, "notebook": drop, "paper": said, "agrees": round(drop, digits) == said}
+    drop = (before - after) / n
+    return {"faces": before - after, "n": n, "notebook": drop, "paper": said, "agrees": round(drop, 4) == said}

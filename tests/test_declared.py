@@ -47,7 +47,7 @@ def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
     declared = Declared.read(BADGES)
     assert declared.prompts == pictures.badge_prompts() + pictures.harm_prompts()
     assert (declared.race.levels, declared.gender.levels) == (pictures.GROUPS, pictures.KINDS)
-    assert (declared.axes["race"], declared.axes["gender"], declared.age) == ("group", "kind", None)
+    assert declared.asked.axes == ("group", "kind")
     assert declared.harm_words == pictures.HARM_WORDS
     assert [len(declared.harm.groups[name]) for name in ("non_human", "crime_related")] == [4, 3]
     assert "stands for nothing else" in declared.caution
@@ -62,10 +62,8 @@ def test_labels_in_words_and_in_numbers_mean_the_same(drawn):
     assert [FACES.race.levels[code] for code in codes] == [HUB[number].split("_")[0] for number, _ in drawn]
 
 
-def test_genders_and_ages_are_those_of_the_hub():
-    genders, ages = FACES.codes("gender", [1, 0, "Male"]), FACES.codes("age", [0, 8, "3-9"])
-    assert [FACES.gender.levels[code] for code in genders] == ["Female", "Male", "Male"]
-    assert [FACES.age.levels[code] for code in ages] == ["0-2", "more than 70", "3-9"]
+def test_genders_are_those_of_the_hub():
+    assert [FACES.gender.levels[code] for code in FACES.codes("gender", [1, 0, "Male"])] == ["Female", "Male", "Male"]
 
 
 @pytest.mark.parametrize("label", ["Martian", "latino", "0", 7, -1])
@@ -120,7 +118,7 @@ GROUPS = "[harm.groups]"
 REFUSALS = {
     "in two groups": (
         ['"thief"', '"gorilla"'],
-        "[harm] groups.crime_related has 'gorilla', which is in groups.non_human",
+        "harm.groups.crime_related gives the prompt 'a photo of a gorilla' more than once (first from harm.groups.non",
     ),
     "twice in one": (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
     "empty group": (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
@@ -143,7 +141,7 @@ REFUSALS = {
     "unknown key": (["title =", "titel ="], "title: missing"),
     "unknown key beside": (["title =", "titel = 1\ntitle ="], "titel: not a known key"),
     "unknown key inside": (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
-    "unknown attribute": (["[attributes.age]", "[attributes.height]"], "attributes.height: not a known key"),
+    "unknown attribute": (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of axes, "),
     "missing": (["caution =", "# "], "caution: missing"),
     "blank": (['title = "FairFace"', 'title = " "'], "title: must not be empty"),
     "of another type": (['title = "FairFace"', "title = 3"], "title: expected a text, found 3"),
@@ -151,12 +149,19 @@ REFUSALS = {
     "not a table": (["spellings = { Latino_Hispanic", "spellings = [] # {"], "[attributes.race] spellings: "),
     "no race place": (["{race} {gender}", "{gender}"], "[classes] template lacks the place {race}"),
     "no word place": (["{a} {word}", "harm"], "[harm] template lacks the place {word}"),
-    "unknown place": (["{a} {word}", "{a} {word} {b}"], "[harm] template has an unknown place {b}"),
-    "place with a form": (["{a} {word}", "{a:>9} {word}"], "[harm] template has an unknown place {a:>9}"),
-    "broken template": (["{a} {word}", "{a} {word"], "[harm] template is no template"),
+    "unknown place": (
+        ["{a} {word}", "{a} {word} {b}"],
+        "[harm] template is no template with the places {word}, {a} (KeyError('b'))",
+    ),
+    "place without a name": (["{a} {word}", "{} {word}"], "[harm] template is no template with the places"),
+    "place with a part": (["{a} {word}", "{a.b} {word}"], "[harm] template is no template with the places"),
+    "broken template": (["{a} {word}", "{a} {word} {"], "[harm] template is no template"),
     "one axis": ([AXES, 'axes = ["race"]'], "[classes] axes must be the names of two attributes"),
-    "age as axis": ([AXES, 'axes = ["race", "age"]'], "[classes] axes must be the names of two"),
-    "axis without levels": (["[attributes.race]", "[attributes.Race]"], "attributes.race is missing"),
+    "word as axis": ([AXES, 'axes = ["race", "word"]'], "[classes] axes must be the names of two"),
+    "axis without levels": (
+        ["[attributes.race]", "[attributes.Race]"],
+        "attributes must be those of axes, race, gender; found Race",
+    ),
     "not TOML": (["[classes]", "[classes"], "not TOML"),
 }
 

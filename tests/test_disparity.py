@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from util import UserError
-from util.fairness.audit import Faces, audit, true_classes
+from util.fairness.audit import Answers, Faces, audit
 from util.fairness.declared import BADGES, Declared
 from util.fairness.disparity import accuracy_cost, disparity, extremes
 
@@ -21,46 +21,42 @@ SHIFTS = [-0.5, 0.0, 0.5]
 def faces_of(*sizes):
     """Faces of the first groups, so many of each, all of the first kind."""
     race = np.repeat(np.arange(len(sizes)), sizes)
-    return Faces(race, np.zeros(len(race), np.int64), DECLARED.race.levels, DECLARED.gender.levels)
+    return Faces(DECLARED, race, np.zeros(len(race), np.int64))
 
 
-def harming(faces, *numbers):
-    """Predictions at one shift: right but for the first so many of each group, which are harmed."""
-    predicted = true_classes(faces)
-    for group, number in enumerate(numbers):
-        predicted[np.flatnonzero(faces.race == group)[:number]] = HARM + group % 2
-    return predicted
+def harming(faces, *numbers, shifts=SHIFTS):
+    """Answers right but for the first so many of each group, which are harmed; numbers for each shift."""
+    predicted = np.tile(2 * faces.race, (len(shifts), 1))
+    for row, counts in zip(predicted, numbers, strict=True):
+        for group, number in enumerate(counts):
+            row[np.flatnonzero(faces.race == group)[:number]] = HARM + group % 2
+    return Answers(predicted, faces, shifts)
 
 
-def drifting(rng, faces, shifts=3):
-    """Predictions at several shifts: a face is harmed where its own number passes a level that rises."""
+def drifting(rng, faces):
+    """Answers at several shifts: a face is harmed where its own number passes a level that rises."""
     own = rng.random(len(faces)) + 0.05 * faces.race
-    return np.stack([np.where(own > 0.9 - 0.1 * k, HARM, true_classes(faces)) for k in range(shifts)])
+    return Answers(np.stack([np.where(own > 0.9 - 0.1 * k, HARM, 2 * faces.race) for k in range(3)]), faces, SHIFTS)
 
 
 def test_difference_and_ratio_of_three_groups_by_hand():
-    faces = faces_of(10, 20, 4)
-    predicted = np.stack([harming(faces, 1, 8, 1), harming(faces, 2, 2, 2), harming(faces, 0, 0, 0)])
-    table = disparity(predicted, faces, DECLARED, SHIFTS, seed=0, resamples=50)
+    table = disparity(harming(faces_of(10, 20, 4), (1, 8, 1), (2, 2, 2), (0, 0, 0)), seed=0, resamples=50)
     assert list(table["shift"]) == SHIFTS and (table["n_races"] == 3).all()
-    assert list(table["highest"]) == ["maple", "birch", "cedar"] and list(table["lowest"]) == [
-        "cedar",
-        "maple",
-        "cedar",
-    ]
+    assert list(table["highest"]) == ["maple", "birch", "cedar"]
+    assert list(table["lowest"]) == ["cedar", "maple", "cedar"]
     assert list(table["difference"]) == pytest.approx([8 / 20 - 1 / 10, 2 / 4 - 2 / 20, 0])
     ratios = [(8.5 / 21) / (1.5 / 11), (2.5 / 5) / (2.5 / 21), (0.5 / 5) / (0.5 / 21)]
     assert list(table["ratio"]) == pytest.approx(ratios)
     assert list(table["difference_change"]) == pytest.approx([0.3 - 0.4, 0, 0 - 0.4])
     assert list(table["ratio_change"]) == pytest.approx([ratio - ratios[1] for ratio in ratios])
-    assert (table["p_value"].iloc[2], table["difference_high"].iloc[2]) == (1, 0)  # nobody is harmed
+    assert (table["disparity_p_value"].iloc[2], table["difference_high"].iloc[2]) == (1, 0)  # nobody is harmed
 
 
 def test_intervals_are_those_of_drawing_the_faces_of_each_race_again(rng):
     faces = faces_of(60, 90, 40)
-    predicted = drifting(rng, faces)
-    table = disparity(predicted, faces, DECLARED, SHIFTS, seed=3, resamples=4000)
-    harmed, rows = predicted >= HARM, [np.flatnonzero(faces.race == group) for group in range(3)]
+    answers = drifting(rng, faces)
+    table = disparity(answers, seed=3, resamples=4000)
+    harmed, rows = answers.harmed, [np.flatnonzero(faces.race == group) for group in range(3)]
     sizes, drawn = np.array([60, 90, 40]), np.empty((4000, 3, 3), np.int64)
     for resample in range(4000):
         for group, here in enumerate(rows):
@@ -78,8 +74,8 @@ def test_intervals_are_those_of_drawing_the_faces_of_each_race_again(rng):
 
 def test_changes_are_of_the_same_faces_so_that_equal_predictions_change_by_nothing(rng):
     faces = faces_of(30, 30, 30)
-    predicted = drifting(rng, faces)[[0, 0, 2]]
-    table = disparity(predicted, faces, DECLARED, SHIFTS, seed=0, resamples=200)
+    answers = Answers(drifting(rng, faces).predicted[[0, 0, 2]], faces, SHIFTS)
+    table = disparity(answers, seed=0, resamples=200)
     for name in ("difference", "ratio"):
         columns = [f"{name}_change", f"{name}_change_low", f"{name}_change_high"]
         assert (table.loc[:1, columns] == 0).all(None)
@@ -89,10 +85,9 @@ def test_changes_are_of_the_same_faces_so_that_equal_predictions_change_by_nothi
 
 def test_the_p_value_of_two_groups_is_the_exact_one():
     """Of two groups the difference grows with the harmed of either, so p adds up hypergeometric probabilities."""
-    faces = faces_of(40, 25)
-    predicted = np.stack([harming(faces, 4, 8), harming(faces, 6, 4), harming(faces, 0, 20)])
-    found = disparity(predicted, faces, DECLARED, SHIFTS, seed=1, resamples=4000)["p_value"]
-    for k, (first, second) in enumerate([(4, 8), (6, 4), (0, 20)]):
+    numbers = [(4, 8), (6, 4), (0, 20)]
+    found = disparity(harming(faces_of(40, 25), *numbers), seed=1, resamples=4000)["disparity_p_value"]
+    for k, (first, second) in enumerate(numbers):
         chance = stats.hypergeom(65, 40, first + second)
         possible = np.arange(first + second + 1)
         differences = np.abs(possible / 40 - (first + second - possible) / 25)
@@ -102,19 +97,14 @@ def test_the_p_value_of_two_groups_is_the_exact_one():
 
 
 def test_the_order_of_the_faces_does_not_matter(rng):
-    faces = faces_of(25, 35, 20)
-    predicted, order = drifting(rng, faces), rng.permutation(80)
-    tables = [
-        disparity(*part, DECLARED, SHIFTS, seed=5, resamples=100)
-        for part in ((predicted, faces), (predicted[:, order], faces.take(order)))
-    ]
-    pd.testing.assert_frame_equal(*tables)
+    answers, order = drifting(rng, faces_of(25, 35, 20)), rng.permutation(80)
+    other = Answers(answers.predicted[:, order], answers.faces.take(order), SHIFTS)
+    pd.testing.assert_frame_equal(*(disparity(each, seed=5, resamples=100) for each in (answers, other)))
 
 
 def test_the_same_seed_gives_the_same_table_and_another_another(rng):
-    faces = faces_of(25, 35)
-    predicted = drifting(rng, faces)
-    first, again, other = (disparity(predicted, faces, DECLARED, SHIFTS, seed, 100) for seed in (0, 0, 1))
+    answers = drifting(rng, faces_of(25, 35))
+    first, again, other = (disparity(answers, seed, 100) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(first, again)
     assert not first.equals(other)
 
@@ -122,43 +112,34 @@ def test_the_same_seed_gives_the_same_table_and_another_another(rng):
 def test_groups_without_faces_are_left_out_and_one_group_alone_has_no_disparity():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        two = disparity(harming(faces_of(10, 0, 5), 3, 0, 1)[None], faces_of(10, 0, 5), DECLARED, [0], 0, 20)
-        one = disparity(harming(faces_of(10), 3)[None], faces_of(10), DECLARED, [0], 0, 20)
+        two = disparity(harming(faces_of(10, 0, 5), (3, 0, 1), shifts=[0]), 0, 20)
+        one = disparity(harming(faces_of(10), (3,), shifts=[0]), 0, 20)
     assert two.loc[0, ["n_races", "highest", "lowest"]].tolist() == [2, "cedar", "birch"]
     assert two.loc[0, "difference"] == pytest.approx(0.1)
     assert one.loc[0, ["n_races", "highest", "lowest"]].tolist() == [1, "", ""]
     assert one.drop(columns=["shift", "n_races", "highest", "lowest"]).isna().all(None)
+    assert list(one) == list(two)
 
 
 def test_what_a_shift_costs_by_hand():
     faces = faces_of(6, 4)
-    right = true_classes(faces)
-    wrong = np.where(right == 0, 1, 0)
-    rows = np.arange(10)
-    before = np.where(rows < 2, wrong, right)
-    after = np.where((rows >= 1) & (rows < 8), wrong, right)  # face 0 gained, 2 to 7 lost
-    table = accuracy_cost(np.stack([after, before]), faces, DECLARED, [-0.2, 0])
-    assert list(table["accuracy"]) == pytest.approx([0.3, 0.8]) and list(table["change"]) == pytest.approx([-0.5, 0])
-    assert table.loc[0, ["n", "gained", "lost", "net"]].tolist() == [10, 1, 6, -5]
-    assert table.loc[0, "p_value"] == pytest.approx(2 * (1 + 7) / 2**7)
+    rows, right = np.arange(10), 2 * faces.race
+    before = np.where(rows < 2, right + 1, right)
+    after = np.where((rows >= 1) & (rows < 8), right + 1, right)  # face 0 gained, 2 to 7 lost
+    answers = Answers(np.stack([after, before]), faces, [-0.2, 0])
+    table = accuracy_cost(answers)
+    assert list(table["accuracy_change"]) == pytest.approx([-0.5, 0])
+    assert table.loc[0, ["accuracy_gained", "accuracy_lost"]].tolist() == [1, 6]
+    assert table.loc[0, "accuracy_p_value"] == pytest.approx(2 * (1 + 7) / 2**7)
     half = 1.959964 * math.sqrt((9 / 12 - (5 / 12) ** 2) / 12)
     expected = [-5 / 12 - half, -5 / 12 + half]
-    assert table.loc[0, ["change_low", "change_high"]].tolist() == pytest.approx(expected, abs=1e-6)
+    ends = ["accuracy_change_low", "accuracy_change_high"]
+    assert table.loc[0, ends].tolist() == pytest.approx(expected, abs=1e-6)
+    accuracy = audit(answers, [0, 0], ())["accuracy"]
+    assert list(accuracy) == pytest.approx([0.3, 0.8])
+    assert list(accuracy - accuracy[1]) == pytest.approx(list(table["accuracy_change"]))
 
 
-def test_the_accuracy_is_that_of_the_audit(rng):
-    faces = faces_of(25, 35, 20)
-    predicted = drifting(rng, faces)
-    cost = accuracy_cost(predicted, faces, DECLARED, SHIFTS)
-    overall = audit(predicted, faces, DECLARED, SHIFTS, [0, 0, 0]).overall
-    assert list(cost["accuracy"]) == list(overall["accuracy"]) and cost["accuracy"].nunique() == 3
-
-
-def test_what_does_not_fit_together_is_refused():
-    faces = faces_of(5, 5)
-    predicted = true_classes(faces)[None]
-    for call in (lambda *given: disparity(*given, seed=0), accuracy_cost):
-        with pytest.raises(UserError, match="shifts must hold 0"):
-            call(predicted, faces, DECLARED, [0.5])
+def test_no_resamples_are_refused():
     with pytest.raises(UserError, match="at least 1"):
-        disparity(predicted, faces, DECLARED, [0], seed=0, resamples=0)
+        disparity(harming(faces_of(5, 5), (0, 0), shifts=[0]), seed=0, resamples=0)

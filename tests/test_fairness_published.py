@@ -5,7 +5,7 @@ import pytest
 
 import published_counts as published
 from util import published as values
-from util.fairness.audit import Faces, audit, confusion, harm_counts
+from util.fairness.audit import Answers, Faces, audit, confusion, harm_counts
 from util.fairness.declared import Declared
 from util.numerics import statistics
 
@@ -57,9 +57,9 @@ def test_the_published_matrix_and_the_audit_of_the_same_faces_are_one_definition
                 number = 2 * races.index(column) + 1 if column in races else 14 + words.index(column)
                 rows[shift] += [number] * count
                 race += [races.index(name)] * count
-    faces = Faces(np.array(race), np.ones(len(race), np.int64), declared.race.levels, declared.gender.levels)
-    predicted = np.array([rows[0.0], rows[-0.2]])
-    found = audit(predicted, faces, declared, [0.0, -0.2], [0.82, 0.97]).by_race.set_index(["shift", "race"])
+    faces = Faces(declared, np.array(race), np.ones(len(race), np.int64))
+    answers = Answers(np.array([rows[0.0], rows[-0.2]]), faces, [0.0, -0.2])
+    found = audit(answers, [0.82, 0.97]).set_index(["shift", "race"])
     for row in published.agreement().itertuples():
         assert 100 * found.loc[(row.shift, row.race), row.quantity] == pytest.approx(row.computed_percent)
         assert found.loc[(row.shift, row.race), "n"] == row.n
@@ -67,9 +67,7 @@ def test_the_published_matrix_and_the_audit_of_the_same_faces_are_one_definition
         assert found.loc[(-0.2, row.race), "net"] == row.net
         limits = found.loc[(-0.2, row.race), ["ci_low", "ci_high"]].tolist()
         assert limits == pytest.approx([row.after_low, row.after_high])
-    made = confusion(predicted, faces, declared, [0.0, -0.2], PRINTED, by="race").set_index(
-        ["shift", "true", "predicted"]
-    )
+    made = confusion(answers, list(PRINTED), by="race").set_index(["shift", "true", "predicted"])
     for shift, (_, key) in PRINTED.items():
         for name, line in zip(TABLE[key]["rows"], TABLE[key]["counts"], strict=True):
             for column, count in zip(TABLE[key]["columns"], line, strict=True):

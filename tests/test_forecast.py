@@ -129,7 +129,7 @@ def test_what_is_declared_is_what_the_loaders_load():
     assert (captions.revision, captions.columns) == (coco.HUB_REVISION, coco.HUB_COLUMNS)
     fairface = found["dataset", faces.HUB_DATASET]
     assert (fairface.revision, fairface.files) == (faces.HUB_REVISION, (faces.HUB_FILES["0.25"],))
-    assert fairface.columns == ("image", *faces.HUB_LABELS)
+    assert fairface.columns == ("image", *faces.AXES)
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
         assert task.image_column in each.columns and "zero_shot" in each.steps

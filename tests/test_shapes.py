@@ -136,11 +136,10 @@ for a, b in ((x, pairs), (torch.from_numpy(x), torch.from_numpy(pairs))):
             interventions.load(interventions.save(pathlib.Path(folder) / "c.safetensors", fitted))
 
 faces = declared.Declared.read()
-some = audit.Faces(rng.integers(0, 7, 200), rng.integers(0, 2, 200), faces.race.levels, faces.gender.levels)
-predicted = rng.integers(0, 21, (3, 200)).astype(np.int32)
-audit.audit(predicted, some, faces, shifts, shifts)
-assert len(audit.confusion(predicted, some, faces, shifts, [0.0], "race")) == 7 * 14
-disparity.disparity(predicted, some, faces, shifts, 0, 100), disparity.accuracy_cost(predicted, some, faces, shifts)
+some = audit.Faces(faces, rng.integers(0, 7, 200), rng.integers(0, 2, 200))
+answers = audit.Answers(rng.integers(0, 21, (3, 200)).astype(np.int32), some, shifts)
+assert len(audit.audit(answers, shifts)) == 3 * 7 and len(audit.confusion(answers, [0.0], "race")) == 7 * 14
+disparity.disparity(answers, 0, 100), disparity.accuracy_cost(answers)
 published.agreement(), published.net_changes()
 
 try:

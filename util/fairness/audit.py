@@ -6,8 +6,10 @@ and everything that would divide by it is NaN.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,10 +17,8 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import UserError
 from ..numerics.arrays import as_numbers
-from ..numerics.statistics import holm_rows, mcnemar_p_values, wilson_limits
-from .declared import NEEDED_GROUPS, Declared
-
-Amounts = Float[np.ndarray, "k"] | Sequence[float]
+from ..numerics.statistics import holm, mcnemar, wilson_interval
+from .declared import AXES, NEEDED_GROUPS, Axis, Declared
 
 Z_95 = NormalDist().inv_cdf(0.975)
 
@@ -28,87 +28,106 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Faces:
-    """What annotators said of n faces, as numbers of levels.
+    """Labels that annotators gave to n faces, as numbers of declared levels.
 
     Attributes:
-        race, gender: (n,) in [0, len(races)) and [0, len(genders)).
-        races, genders: names of the declared levels.
-        age, ages: the same of ages; None where they are not known.
+        declared: the levels, and the classes that they make.
+        race, gender: (n,), a level each, counted from 0.
     """
 
+    declared: Declared
     race: Int[np.ndarray, "n"]
     gender: Int[np.ndarray, "n"]
-    races: tuple[str, ...]
-    genders: tuple[str, ...]
-    age: Int[np.ndarray, "n"] | None = None
-    ages: tuple[str, ...] = ()
 
     def __post_init__(self):
-        axes = [("race", self.race, self.races), ("gender", self.gender, self.genders)]
-        axes += [("age", self.age, self.ages)] if self.age is not None else []
-        for name, codes, levels in axes:
+        for name in AXES:
+            codes = getattr(self, name)
             if np.shape(codes) != (len(self.race),) or codes.dtype.kind not in "iu":
                 raise UserError(f"{name} must be whole numbers, one for each of the {len(self.race)} faces of race")
-            if len(codes) and not 0 <= codes.min() <= codes.max() < len(levels):
-                raise UserError(
-                    f"{name} has numbers {codes.min()} to {codes.max()}; its {len(levels)} levels count from 0"
-                )
+            levels = len(getattr(self.declared, name).levels)
+            if len(codes) and not 0 <= codes.min() <= codes.max() < levels:
+                raise UserError(f"{name} has numbers {codes.min()} to {codes.max()}; its {levels} levels count from 0")
 
     def __len__(self) -> int:
         return len(self.race)
 
     def take(self, rows) -> "Faces":
         """The faces of some rows."""
-        age = None if self.age is None else self.age[rows]
-        return Faces(self.race[rows], self.gender[rows], self.races, self.genders, age, self.ages)
+        return replace(self, race=self.race[rows], gender=self.gender[rows])
+
+    def groups(self, axes: Sequence[Axis]) -> tuple[list[tuple[str, ...]], Int[np.ndarray, "n"]]:
+        """Every combination of the axes' levels, the first axis slowest, and the number of each face's."""
+        codes = np.zeros(len(self), np.int64)
+        levels = [getattr(self.declared, name).levels for name in axes]
+        for name, those in zip(axes, levels, strict=True):
+            codes = codes * len(those) + getattr(self, name)
+        return list(product(*levels)), codes
 
     @classmethod
-    def of(
-        cls,
-        declared: Declared,
-        race: Sequence,
-        gender: Sequence,
-        age: Sequence | None = None,
-        **said,
-    ) -> "Faces":
-        """Faces from labels as the data have them, words or whole numbers; refuses as ``Declared.codes``.
-
-        Args:
-            declared: says which level a label means; its ages are used where ``age`` is given.
-            said: ``where`` and ``lines`` of ``Declared.codes``.
-        """
-        codes = [declared.codes("race", race, **said), declared.codes("gender", gender, **said)]
-        levels = [declared.race.levels, declared.gender.levels]
-        if age is None or declared.age is None:
-            return cls(*codes, *levels)
-        return cls(*codes, *levels, declared.codes("age", age, **said), declared.age.levels)
+    def of(cls, declared: Declared, race: Sequence, gender: Sequence, **said) -> "Faces":
+        """Faces from labels as the data have them; refuses as ``Declared.codes``, which takes ``said``."""
+        return cls(declared, declared.codes("race", race, **said), declared.codes("gender", gender, **said))
 
 
 @dataclass(frozen=True)
-class Audit:
-    """Tables of one audit; a row for each shift and group. ``by_age`` is None where ages are not known."""
+class Answers:
+    """Classes that a model gives to faces at every shift.
 
-    by_race: pd.DataFrame
-    by_race_gender: pd.DataFrame
-    by_age: pd.DataFrame | None
-    overall: pd.DataFrame
+    Attributes:
+        predicted: (k, n) class numbers: those of ``declared.classes``, then the harm words; a column for each face.
+        faces: n faces, at least one.
+        shifts: k amounts, 0 among them, with which everything is compared.
+    """
+
+    predicted: Int[np.ndarray, "k n"]
+    faces: Faces
+    shifts: Float[np.ndarray, "k"] | Sequence[float]
+
+    def __post_init__(self):
+        object.__setattr__(self, "shifts", as_numbers(self.shifts, "shifts"))
+        shape, given, classes = (len(self.shifts), len(self.faces)), self.predicted, len(self.faces.declared.prompts)
+        if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu" or given.shape != shape:
+            raise UserError(f"predicted must be an array of class numbers, of shape (shifts, faces) = {shape}")
+        if not len(self.faces):
+            raise UserError("there are no faces to audit")
+        if given.min() < 0 or given.max() >= classes:
+            raise UserError(f"predicted has a class outside 0 to {classes - 1}, which are declared")
+        self.row(0.0)
+
+    def row(self, shift: float) -> int:
+        """The number of a shift among ``shifts``."""
+        if shift not in self.shifts:
+            raise UserError(f"{shift:g} is not one of the shifts, which are {', '.join(f'{s:g}' for s in self.shifts)}")
+        return int(np.flatnonzero(self.shifts == shift)[0])
+
+    @property
+    def harmed(self) -> Bool[np.ndarray, "k n"]:
+        """Whether a face is given a harm word."""
+        return self.predicted >= len(self.faces.declared.classes)
+
+    @property
+    def right(self) -> Bool[np.ndarray, "k n"]:
+        """Whether a face is given its own race and gender."""
+        return self.predicted == self.faces.groups(AXES)[1]
+
+    def changes(self, flags: Bool[np.ndarray, "k n"], codes: Int[np.ndarray, "n"], size: int) -> tuple:
+        """(gained, lost), each (k, G): faces of each group flagged at a shift and not at shift 0, and the reverse."""
+        before = flags[self.row(0.0)]
+        return tally(flags & ~before, codes, size), tally(before & ~flags, codes, size)
 
 
 def audit(
-    predicted: Int[np.ndarray, "k n"],
-    faces: Faces,
-    declared: Declared,
-    shifts: Amounts,
-    signed_gap_distances: Amounts,
-) -> Audit:
+    answers: Answers, signed_gap_distances: Float[np.ndarray, "k"] | Sequence[float], axes: Sequence[Axis] = ("race",)
+) -> pd.DataFrame:
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
     Args:
-        predicted: class numbers: those of ``declared.classes``, then the harm words; columns in the order of ``faces``.
-        shifts, signed_gap_distances: k amounts, 0 among them, and the gap distance after each.
+        answers: checked already.
+        signed_gap_distances: the gap distance after each shift.
+        axes: whether race, gender or both make a group; none: all faces are one.
 
     Returns:
-        tables with the columns shift, signed_gap_distance, accuracy, the group (race; race and gender; age), n, the
+        a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, one for each axis, n, the
         rates of the two harm groups that every audit has, sum, ci_low, ci_high (Wilson, 95%) and p_value (exact
         McNemar: harmed here against harmed at shift 0), all three of ``sum``; then p_holm (p_value corrected for the
         groups at the same shift), gained, lost, net (faces newly harmed, no longer harmed, and their difference),
@@ -119,122 +138,64 @@ def audit(
 
     Trap: p_holm answers for the groups at one shift. The best of many shifts needs a correction for those as well.
     """
-    shifts, baseline = checked(predicted, faces, declared, shifts)
-    gaps = as_numbers(signed_gap_distances, "signed_gap_distances")
-    if len(gaps) != len(shifts):
-        raise UserError(f"there are {len(shifts)} shifts and {len(gaps)} signed gap distances; they must be as many")
-    outcomes = _Outcomes(predicted, true_classes(faces), declared, np.array(shifts), gaps, baseline)
-    both = pd.MultiIndex.from_product([faces.races, faces.genders], names=["race", "gender"])
-    return Audit(
-        outcomes.table(faces.race, pd.Index(faces.races, name="race")),
-        outcomes.table(true_classes(faces), both),
-        None if faces.age is None else outcomes.table(faces.age, pd.Index(faces.ages, name="age")),
-        outcomes.table(np.zeros(len(faces), np.int64), pd.RangeIndex(1)),
-    )
-
-
-@dataclass(frozen=True)
-class _Outcomes:
-    predicted: Int[np.ndarray, "k n"]
-    true: Int[np.ndarray, "n"]
-    declared: Declared
-    shifts: Float[np.ndarray, "k"]
-    gaps: Float[np.ndarray, "k"]
-    baseline: int
-
-    def table(self, codes: Int[np.ndarray, "n"], groups: pd.Index) -> pd.DataFrame:
-        """A row for each shift and group; a face is of group ``groups[code]``."""
-        size, n_classes, harms = len(groups), len(self.declared.classes), self.declared.harms
-        n, everyone = np.bincount(codes, minlength=size), np.array(len(codes))
-        given = confusion_counts(self.predicted, codes, size, n_classes + len(harms))
-        harmed = harm_counts(given, (*[None] * n_classes, *harms))
-        gained, lost = changes(self.predicted >= n_classes, self.baseline, codes, size)
-        hits = tally(self.predicted == self.true, codes, size)
-        all_hits = hits.sum(1, keepdims=True)
-        p_values = np.where(n, mcnemar_p_values(gained, lost), np.nan)
-        columns = {"shift": self.shifts[:, None], "signed_gap_distance": self.gaps[:, None]}
-        columns |= {"accuracy": rate(all_hits, everyone)}
-        columns |= {name: groups.get_level_values(name).to_numpy(object) for name in groups.names if name}
-        columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*NEEDED_GROUPS, "sum")}
-        columns |= dict(zip(("ci_low", "ci_high"), wilson_limits(harmed["sum"], n), strict=True))
-        columns |= {"p_value": p_values, "p_holm": holm_rows(p_values)}
-        columns |= {"gained": gained, "lost": lost, "net": gained - lost}
-        columns |= dict(zip(("change", "change_low", "change_high"), paired_change(gained, lost, n), strict=True))
-        for name in dict.fromkeys((*NEEDED_GROUPS, *harms)):
-            columns |= {name: rate(harmed[name], n)} | _interval(name, harmed[name], n)
-        columns |= {"own_accuracy": rate(hits, n)} | _interval("own_accuracy", hits, n)
-        columns |= _interval("accuracy", all_hits, everyone) | {"empty": n == 0}
-        shape = (len(self.shifts), size)
-        return pd.DataFrame({name: np.broadcast_to(value, shape).ravel() for name, value in columns.items()})
+    gaps, declared = as_numbers(signed_gap_distances, "signed_gap_distances"), answers.faces.declared
+    if gaps.shape != answers.shifts.shape:
+        raise UserError(f"there are {len(answers.shifts)} shifts and {len(gaps)} signed gap distances")
+    groups, codes = answers.faces.groups(axes)
+    size, harms = len(groups), (*[None] * len(declared.classes), *declared.harms)
+    n, everyone = np.bincount(codes, minlength=size), np.array(len(codes))
+    harmed = harm_counts(confusion_counts(answers.predicted, codes, size, len(harms)), harms)
+    gained, lost = answers.changes(answers.harmed, codes, size)
+    hits = tally(answers.right, codes, size)
+    all_hits = hits.sum(1, keepdims=True)
+    p_values = np.where(n, mcnemar(gained, lost), np.nan)
+    columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None]}
+    columns |= {"accuracy": rate(all_hits, everyone)}
+    columns |= {name: np.array([group[place] for group in groups], object) for place, name in enumerate(axes)}
+    columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*NEEDED_GROUPS, "sum")}
+    columns |= _interval("ci", harmed["sum"], n) | {"p_value": p_values, "p_holm": holm(p_values)}
+    columns |= {"gained": gained, "lost": lost, "net": gained - lost} | paired_change("change", gained, lost, n)
+    for name in dict.fromkeys((*NEEDED_GROUPS, *declared.harms)):
+        columns |= {name: rate(harmed[name], n)} | _interval(name, harmed[name], n)
+    columns |= {"own_accuracy": rate(hits, n)} | _interval("own_accuracy", hits, n)
+    columns |= _interval("accuracy", all_hits, everyone) | {"empty": n == 0}
+    shape = (len(answers.shifts), size)
+    return pd.DataFrame({name: np.broadcast_to(value, shape).ravel() for name, value in columns.items()})
 
 
 def _interval(name: str, count, n) -> dict[str, np.ndarray]:
-    return dict(zip((f"{name}_low", f"{name}_high"), wilson_limits(count, n), strict=True))
-
-
-def true_classes(faces: Faces) -> Int[np.ndarray, "n"]:
-    """The class that each face is labelled with."""
-    return faces.race * len(faces.genders) + faces.gender
+    return dict(zip((f"{name}_low", f"{name}_high"), wilson_interval(count, n), strict=True))
 
 
 def confusion(
-    predicted: Int[np.ndarray, "k n"],
-    faces: Faces,
-    declared: Declared,
-    shifts: Amounts,
-    at: Sequence[float],
-    by: str = "race x gender",
+    answers: Answers, at: Sequence[float], by: Literal["race x gender", "race"] = "race x gender"
 ) -> pd.DataFrame:
     """Which class the faces of each group are given, at some of the shifts.
 
     Args:
-        predicted, faces, declared, shifts: as in ``audit``.
-        at: some of ``shifts``.
+        answers: checked already.
+        at: some of its shifts.
         by: "race x gender" (every class; R * G rows and R * G + H columns) or "race" (genders added up).
 
     Returns:
         columns shift, true, predicted, count: every pair, those with count 0 too.
     """
-    shifts, _ = checked(predicted, faces, declared, shifts)
-    rows = [int(np.abs(np.subtract(shifts, shift)).argmin()) for shift in at]
-    for row, shift in zip(rows, at, strict=True):
-        if abs(shifts[row] - shift) > 1e-9:
-            raise UserError(f"{shift} is not one of the shifts, which are {', '.join(f'{s:g}' for s in shifts)}")
-    if by not in ("race", "race x gender"):
-        raise UserError(f"no confusion matrix by {by!r}; choose from race, race x gender")
-    genders, true = (len(faces.genders), faces.races) if by == "race" else (1, declared.classes)
-    beyond = len(true) - len(declared.classes)
-    given = np.where(predicted < len(declared.classes), predicted // genders, predicted + beyond)[rows]
-    answers = [*true, *declared.harm_words]
-    table = confusion_counts(given, true_classes(faces) // genders, len(true), len(answers))
-    index = pd.MultiIndex.from_product([[shifts[row] for row in rows], true, answers])
-    tidy = pd.Series(table.ravel(), index, name="count").reset_index()
-    return tidy.set_axis(["shift", "true", "predicted", "count"], axis=1)
-
-
-def checked(predicted, faces: Faces, declared: Declared, shifts: Amounts) -> tuple[list[float], int]:
-    """The shifts and the row of shift 0, after a look at what every table needs; refuses as ``audit``."""
-    amounts = as_numbers(shifts, "shifts")
-    shape = len(amounts), len(faces)
-    if not isinstance(predicted, np.ndarray) or predicted.dtype.kind not in "iu" or predicted.shape != shape:
-        raise UserError(f"predicted must be an array of class numbers, of shape (shifts, faces) = {shape}")
-    if not len(faces):
-        raise UserError("there are no faces to audit")
-    if (faces.races, faces.genders) != (declared.race.levels, declared.gender.levels):
-        raise UserError("the faces' levels are not the declared ones; make the faces with the same declaration")
-    if predicted.min() < 0 or predicted.max() >= len(declared.prompts):
-        raise UserError(f"predicted has a class outside 0 to {len(declared.prompts) - 1}, which are declared")
-    zero = np.flatnonzero(amounts == 0)
-    if not len(zero):
-        raise UserError("shifts must hold 0: everything is compared with the embeddings as they are")
-    return [float(amount) for amount in amounts], int(zero[0])
+    declared, predicted = answers.faces.declared, answers.predicted[[answers.row(shift) for shift in at]]
+    groups, codes = answers.faces.groups(by.split(" x "))
+    true, classes = [" ".join(group) for group in groups], len(declared.classes)
+    per_group, beyond = classes // len(groups), len(groups) - classes
+    given = np.where(predicted < classes, predicted // per_group, predicted + beyond)
+    answered = [*true, *declared.harm_words]
+    counts = confusion_counts(given, codes, len(true), len(answered))
+    index = pd.MultiIndex.from_product([at, true, answered], names=["shift", "true", "predicted"])
+    return pd.Series(counts.ravel(), index, name="count").reset_index()
 
 
 def confusion_counts(
     predicted: Int[np.ndarray, "k n"], groups: Int[np.ndarray, "n"], n_groups: int, n_classes: int
 ) -> Int[np.ndarray, "k G C"]:
     """How many faces of each group are given each class, at each shift."""
-    start = groups.astype(np.int64) * n_classes
+    start = groups * n_classes
     flat = [np.bincount(start + row, minlength=n_groups * n_classes) for row in predicted]
     return np.array(flat, np.int64).reshape(len(predicted), n_groups, n_classes)
 
@@ -256,23 +217,15 @@ def tally(flags: Bool[np.ndarray, "k n"], groups: Int[np.ndarray, "n"], n_groups
     return np.array([np.bincount(groups[row], minlength=n_groups) for row in flags], np.int64).reshape(-1, n_groups)
 
 
-def changes(
-    flags: Bool[np.ndarray, "k n"], baseline: int, groups: Int[np.ndarray, "n"], n_groups: int
-) -> tuple[Int[np.ndarray, "k G"], Int[np.ndarray, "k G"]]:
-    """(gained, lost): faces flagged at a shift and not at the shift of row ``baseline``, and the other way round."""
-    before = flags[baseline]
-    return tally(flags & ~before, groups, n_groups), tally(before & ~flags, groups, n_groups)
-
-
 def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """count / n, in [0, 1]; NaN where n is 0."""
     return count / np.where(n, n, np.nan)
 
 
 def paired_change(
-    gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """(change, low, high): change of a rate of the same n faces, (gained - lost) / n in [-1, 1], with its 95% interval.
+    name: str, gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Change of a rate of the same n faces, (gained - lost) / n in [-1, 1], with its 95% interval: name, _low, _high.
 
     Source: Bonett and Price, British Journal of Mathematical and Statistical Psychology 65 (2012): the Wald interval
     with one face added to those gained and one to those lost.
@@ -281,4 +234,8 @@ def paired_change(
     up, down, total = (gained + 1) / (n + 2), (lost + 1) / (n + 2), n + 2
     half = Z_95 * np.sqrt((up + down - (up - down) ** 2) / total)
     low, high = np.maximum(up - down - half, -1.0), np.minimum(up - down + half, 1.0)
-    return rate(gained - lost, n), np.where(n, low, np.nan), np.where(n, high, np.nan)
+    return {
+        name: rate(gained - lost, n),
+        f"{name}_low": np.where(n, low, np.nan),
+        f"{name}_high": np.where(n, high, np.nan),
+    }

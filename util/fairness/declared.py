@@ -1,18 +1,12 @@
-"""Audits are TOML files: the attributes of a face, the prompt of each class, and the words of harm. The keys::
+"""Audits are TOML files: the attributes of a face, the prompt of each class, and the words of harm.
 
-title, about, source, licence, caution   what the data are, whose, under what terms, and what they do not show
-an_before                                beginnings of words before which {a} is "an" (may be left out)
-[classes] template, axes                 the prompt of a class, with a place for each of the two axes; their names
-[attributes.NAME] levels                 of both axes, and of "age" where it is known
-                  words                  how a prompt says each level (default: the level itself)
-                  numbers                which level the whole numbers 0, 1, ... in the data stand for
-                  spellings              other ways in which the data write a level
-[harm] template                          the prompt of a harm word, with the place {word}
-[harm.groups] NAME = [words]             non_human and crime_related at least
+``util/data/fairface.toml`` shows every key. Before a beginning of ``an_before``, {a} is "an". ``words`` are how a
+prompt says each level (default: the level itself), ``numbers`` which level the data's numbers 0, 1, ... stand for,
+and ``spellings`` how else the data write a level. The harm groups non_human and crime_related must be there.
 """
 
 import numbers
-import string
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -35,22 +29,15 @@ BADGES = DATA / "badges.toml"
 NEEDED_GROUPS = ("crime_related", "non_human")
 """Harm groups that the result files have columns for."""
 
-ENDS = ("", "_low", "_high")
-"""A harm group has a column of its own name, and two of its interval."""
+RESULT_COLUMNS = re.compile(
+    "shift|race|gender|n|n_races|sum|ci|gained|lost|net|empty|highest|lowest|p_holm|difference|ratio"
+    "|.*(accuracy|change|p_value|gap_distance).*|.*_(low|high)"
+)
+"""Names of the columns that results have beside those of the harm groups, which are a name, and it with _low, _high."""
 
-WITH_INTERVAL = (
-    "accuracy", "own_accuracy", "change", "accuracy_change", "difference", "difference_change", "ratio", "ratio_change",
-)  # fmt: skip
-RESULT_COLUMNS = frozenset(
-    (
-        "shift", "signed_gap_distance", "caption_gap_distance", "audit_gap_distance", "race", "gender", "age", "n",
-        "sum", "ci_low", "ci_high", "p_value", "p_holm", "gained", "lost", "net", "empty", "accuracy_gained",
-        "accuracy_lost", "accuracy_p_value", "n_races", "highest", "lowest", "disparity_p_value",
-    )
-) | {name + end for name in WITH_INTERVAL for end in ENDS}  # fmt: skip
-"""The columns that results have beside those of the harm groups."""
-
-Axis = Literal["race", "gender", "age"]
+Axis = Literal["race", "gender"]
+AXES: tuple[Axis, ...] = ("race", "gender")
+"""The two attributes that make a class, whatever a file calls them."""
 
 
 def _different(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,17 +53,15 @@ Different = Annotated[Texts, AfterValidator(_different)]
 
 
 def _refuse_places(template: str, needed: Sequence[str]) -> None:
-    try:
-        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"template is no template ({error}): {template!r}") from error
-    found = [place if not form and how is None else f"{place}:{form}" for place, form, how in parts]
+    """Refuses a template that lacks a place, or has another one than these and {a}."""
     for place in needed:
-        if place not in found:
+        if f"{{{place}}}" not in template:
             raise ValueError(f"template lacks the place {{{place}}}: {template!r}")
-    for place in found:
-        if place not in (*needed, "a"):
-            raise ValueError(f"template has an unknown place {{{place}}}; there are {', '.join((*needed, 'a'))}")
+    try:
+        template.format(**dict.fromkeys((*needed, "a"), "x"))
+    except (AttributeError, LookupError, ValueError) as error:
+        places = ", ".join(f"{{{place}}}" for place in (*needed, "a"))
+        raise ValueError(f"template is no template with the places {places} ({error!r}): {template!r}") from error
 
 
 class Attribute(Table):
@@ -110,7 +95,7 @@ class Classes(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> "Classes":
-        if len(self.axes) != 2 or not all(map(str.isidentifier, self.axes)) or {"age", "a", "word"} & {*self.axes}:
+        if len(self.axes) != 2 or not all(map(str.isidentifier, self.axes)) or {"a", "word"} & {*self.axes}:
             raise ValueError(f"axes must be the names of two attributes, not {', '.join(self.axes)}")
         _refuse_places(self.template, self.axes)
         return self
@@ -128,21 +113,10 @@ class Harm(Table):
         for name in NEEDED_GROUPS:
             if name not in self.groups:
                 raise ValueError(f"groups.{name} is missing")
-        home: dict[str, str] = {}
-        for name, words in self.groups.items():
-            self._refuse_column(name)
-            for word in words:
-                if home.setdefault(word, name) != name:
-                    raise ValueError(f"groups.{name} has {word!r}, which is in groups.{home[word]} too; keep it in one")
+        for name in self.groups:
+            if not name.isidentifier() or RESULT_COLUMNS.fullmatch(name):
+                raise ValueError(f"groups.{name} cannot name a harm group; use a word that is no column of the results")
         return self
-
-    def _refuse_column(self, name: str) -> None:
-        """Refuses a name of a harm group that a table cannot hold beside its other columns."""
-        if not name.isidentifier():
-            raise ValueError(f"groups.{name} cannot name a harm group; use letters, digits and _, no digit first")
-        others = {other + end for other in self.groups if other != name for end in ENDS}
-        if taken := [name + end for end in ENDS if name + end in RESULT_COLUMNS | others]:
-            raise ValueError(f"groups.{name} cannot name a harm group, for results have another column {taken[0]}")
 
 
 class Declared(Table):
@@ -168,16 +142,9 @@ class Declared(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> "Declared":
-        for name in self.axes.values():
-            if name not in self.attributes and name != "age":
-                raise ValueError(f"attributes.{name} is missing")
-        for name in self.attributes:
-            if name not in self.axes.values():
-                raise ValueError(f"attributes.{name}: not a known key; there are {', '.join(self.axes.values())}")
-        self._refuse_equal()
-        return self
-
-    def _refuse_equal(self) -> None:
+        if set(self.attributes) != set(self.asked.axes):
+            found = ", ".join(self.attributes)
+            raise ValueError(f"attributes must be those of axes, {', '.join(self.asked.axes)}; found {found}")
         keys = ["classes"] * len(self.classes) + [f"harm.groups.{group}" for group in self.harms]
         first: dict[str, str] = {}
         for prompt, key in zip(self.prompts, keys, strict=True):
@@ -187,26 +154,17 @@ class Declared(Table):
         for name, words in self.harm.groups.items():
             if taken := {*self.race.levels, *self.classes} & {*words}:
                 raise ValueError(f"harm.groups.{name} has {min(taken)!r}, which is the name of a class too")
-
-    @property
-    def axes(self) -> dict[Axis, str]:
-        """The names that the file gives race, gender and age."""
-        return dict(zip(("race", "gender", "age"), (*self.asked.axes, "age"), strict=True))
+        return self
 
     @property
     def race(self) -> Attribute:
         """The first axis, whatever it is called."""
-        return self.attributes[self.axes["race"]]
+        return self.attributes[self.asked.axes[0]]
 
     @property
     def gender(self) -> Attribute:
         """The second axis."""
-        return self.attributes[self.axes["gender"]]
-
-    @property
-    def age(self) -> Attribute | None:
-        """A further attribute, if there is one."""
-        return self.attributes.get("age")
+        return self.attributes[self.asked.axes[1]]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -234,17 +192,15 @@ class Declared(Table):
     def settings(self) -> dict:
         """All that a result depends on, as plain values for a record."""
         about = self.model_dump(include={"title", "about", "source", "licence", "caution"}) | {"sha256": self._sha256}
-        axes = {axis: name for axis, name in self.axes.items() if name in self.attributes}
-        about |= {axis: {"name": name, **self.attributes[name].model_dump()} for axis, name in axes.items()}
+        for axis, name in zip(AXES, self.asked.axes, strict=True):
+            about[axis] = {"name": name, **self.attributes[name].model_dump()}
         return about | {"prompts": list(self.prompts), "harms": list(self.harms)}
 
     def _filled(self, template: str, places: Mapping[str, str]) -> str:
         """The template with its words; {a} is "an" before the beginnings ``an_before`` and "a" elsewhere."""
-        parts = template.split("{a}")
-        text = parts[-1].format(**places)
-        for part in reversed(parts[:-1]):
-            article = "an" if text.lstrip().lower().startswith(self.an_before) else "a"
-            text = part.format(**places) + article + text
+        *before, text = template.format(a="{a}", **places).split("{a}")
+        for part in reversed(before):
+            text = part + ("an" if text.lstrip().lower().startswith(self.an_before) else "a") + text
         return text
 
     def codes(
@@ -257,11 +213,9 @@ class Declared(Table):
             where: what to call the labels in an error.
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
         """
-        name = self.axes[axis]
-        levels = self.attributes[name].levels
-        known = {level: code for code, level in enumerate(levels)}
-        known |= {spelling: known[level] for spelling, level in self.attributes[name].spellings.items()}
-        known |= {number: known[level] for number, level in enumerate(self.attributes[name].numbers)}
+        name = self.asked.axes[AXES.index(axis)]
+        asked = self.attributes[name]
+        known = dict(zip(asked.levels, asked.levels, strict=True)) | asked.spellings | dict(enumerate(asked.numbers))
         keys = [int(label) if isinstance(label, numbers.Integral) else str(label) for label in labels]
         unknown = [row for row, key in enumerate(keys) if key not in known]
         if unknown:
@@ -269,6 +223,6 @@ class Declared(Table):
             place = f"row {first}" if lines is None else f"line {lines[first]}"
             raise UserError(
                 f"{where}: {len(unknown)} of {len(keys)} have {a} {name} that is not declared, first "
-                f"{keys[first]!r} in {place}; declared are {', '.join(levels)}"
+                f"{keys[first]!r} in {place}; declared are {', '.join(asked.levels)}"
             )
-        return np.array([known[key] for key in keys], np.int64)
+        return np.array([asked.levels.index(known[key]) for key in keys], np.int64)

@@ -87,57 +87,48 @@ def jackknife_interval(
     return float(estimate) - half, float(estimate) + half
 
 
-def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(
+    hits: Int[np.ndarray, "..."] | int, n: Int[np.ndarray, "..."] | int, level: float = 0.95
+) -> tuple[Float[np.ndarray, "..."] | float, Float[np.ndarray, "..."] | float]:
     """Score interval of the share of items that are hits.
 
     Args:
-        hits: whole number from 0 to ``n``.
-        n: items, at least 1.
-        level: probability that the interval covers the true share, in (0, 1).
+        hits: whole numbers from 0 to ``n``, any shape.
+        n: items, of a shape that broadcasts with it.
+        level: probability that an interval covers the true share, in (0, 1).
 
     Returns:
-        (low, high), 0 <= low <= hits / n <= high <= 1.
+        (low, high), 0 <= low <= hits / n <= high <= 1; NaN where n is 0.
 
     Source: Wilson, JASA 22 (1927). Narrower than ``clopper_pearson``, and covers as stated only on average.
     Trap: the items must be independent; five captions of one image are not.
     """
-    hits, n = as_count(hits, "hits", least=0), as_count(n, "the number of items behind a share")
-    if hits > n:
-        raise UserError(f"a share needs hits <= n, not {hits} of {n}")
-    found = scipy.stats.binomtest(hits, n).proportion_ci(_probability(level, "level"), method="wilson")
-    return float(found.low), float(found.high)
-
-
-def wilson_limits(
-    hits: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."], level: float = 0.95
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """``wilson_interval`` of many shares at once, without its checks; NaN where n is 0."""
-    items, z = np.where(n, n, np.nan), float(scipy.stats.norm.ppf((1 + level) / 2))
+    hits, n = _counts(hits, "hits"), _counts(n, "the number of items behind a share")
+    if (hits > n).any():
+        raise UserError("a share needs hits <= n")
+    items, z = np.where(n, n, np.nan), float(scipy.stats.norm.ppf((1 + _probability(level, "level")) / 2))
     share, spread = hits / items, z * z / items
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / items + spread / (4 * items))
     return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
-def mcnemar(gained: int, lost: int) -> float:
+def mcnemar(
+    gained: Int[np.ndarray, "..."] | int, lost: Int[np.ndarray, "..."] | int
+) -> Float[np.ndarray, "..."] | float:
     """Exact two-sided test that a change gains as many items as it loses.
 
     Args:
-        gained: items that were wrong before and are right after.
-        lost: items that were right before and are wrong after.
+        gained: items that were wrong before and are right after, any shape.
+        lost: items that were right before and are wrong after, of the same shape.
 
     Returns:
-        p-value in (0, 1]: of a fair coin for every item that changed; 1 where none did.
+        p-values in (0, 1]: of a fair coin for every item that changed; 1 where none did.
 
     Source: McNemar, Psychometrika 12 (1947), in its exact (binomial) form. Trap: it knows nothing of a choice; for the
     best of many shifts on the same items it is anti-conservative, see ``util.zero_shot.selection``.
     """
-    gained, lost = as_count(gained, "gained", least=0), as_count(lost, "lost", least=0)
-    return float(mcnemar_p_values(np.array([gained]), np.array([lost]))[0])
-
-
-def mcnemar_p_values(gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """``mcnemar`` of many pairs of counts at once, without its checks."""
+    gained, lost = _counts(gained, "gained"), _counts(lost, "lost")
     return np.minimum(1.0, 2 * scipy.stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
 
 
@@ -161,30 +152,25 @@ def most_discordant(net: int, n: int, alpha: float = 0.05) -> int:
     return net + 2 * (losses - 1) if losses else 0
 
 
-def holm(p_values: Float[Array, "k"] | Sequence[float]) -> Float[np.ndarray, "k"]:
+def holm(p_values: Float[np.ndarray, "*r k"] | Sequence[float]) -> Float[np.ndarray, "*r k"]:
     """p-values of a family of tests, adjusted so that the chance of any false rejection is at most the level.
 
     Args:
-        p_values: k >= 1 numbers in [0, 1].
+        p_values: k >= 1 numbers in [0, 1], or rows of k, each a family of its own; NaN counts for no test.
 
     Returns:
-        float64 array (k,) in the order given, in [0, 1], none below the p-value it came from.
+        float64 array in the order given, in [0, 1], none below the p-value it came from; NaN stays NaN.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979): the j-th smallest of k times k - j + 1, made monotone.
     """
-    p = as_numbers(p_values, "p_values")
-    if p.min() < 0 or p.max() > 1:
-        raise UserError(f"p-values must be in [0, 1]; they span {p.min():g} to {p.max():g}")
-    return holm_rows(p[None])[0]
-
-
-def holm_rows(p_values: Float[np.ndarray, "r k"]) -> Float[np.ndarray, "r k"]:
-    """``holm`` of every row by itself, NaN staying NaN and counting for no test."""
-    order = np.argsort(p_values, axis=1, kind="stable")  # NaN last
-    steps = np.isfinite(p_values).sum(1, keepdims=True) - np.arange(p_values.shape[1])
-    sorted_p = np.take_along_axis(p_values, order, axis=1)
-    adjusted = np.empty_like(p_values)
-    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(sorted_p * steps, axis=1), 1), axis=1)
+    p = np.asarray(p_values, np.float64)
+    if not p.size or (p < 0).any() or (p > 1).any():
+        raise UserError("p-values must be one or more numbers in [0, 1]")
+    order = np.argsort(p, axis=-1, kind="stable")  # NaN last
+    steps = np.isfinite(p).sum(-1, keepdims=True) - np.arange(p.shape[-1])
+    sorted_p = np.take_along_axis(p, order, axis=-1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(sorted_p * steps, axis=-1), 1), axis=-1)
     return adjusted
 
 
@@ -207,10 +193,10 @@ def bootstrap_counts(
     alike = np.asarray(sizes)
     if alike.dtype.kind not in "iu" or alike.ndim > 1 or alike.size == 0 or alike.min() < 0 or alike.sum() < 1:
         raise UserError(f"a bootstrap needs at least one item, and whole numbers of them, not {sizes!r}")
-    return _counts(alike.astype(np.int64), total, np.random.default_rng(seed))
+    return _draws(alike.astype(np.int64), total, np.random.default_rng(seed))
 
 
-def _counts(sizes: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _draws(sizes: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     n, u = int(sizes.sum()), sizes.size if sizes.ndim else int(sizes)
     block = max(1, COUNTS_PER_BLOCK // u)
     for start in range(0, resamples, block):
@@ -226,3 +212,10 @@ def _probability(value: float, name: str = "confidence") -> float:
     if not isinstance(value, numbers.Real) or not 0 < value < 1:
         raise UserError(f"{name} must be between 0 and 1, not {value!r}")
     return float(value)
+
+
+def _counts(values, name: str) -> Int[np.ndarray, "..."]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" or (array < 0).any():
+        raise UserError(f"{name} must be whole numbers of at least 0, not {values!r}")
+    return array

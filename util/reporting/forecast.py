@@ -29,7 +29,7 @@ FAIRFACE = (
     "HuggingFaceM4/FairFace",
     ("0.25/validation-*.parquet",),
     "54d573cdb8b5af490ba8da9da2799628f6e5c496",
-    ("image", "race", "gender", "age"),
+    ("image", "race", "gender"),
 )
 """Repository, files, revision and columns that ``faces.py`` beside the script of Table 2 loads."""
 PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_landscape", "zero_shot", "denigration")
