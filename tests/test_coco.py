@@ -5,12 +5,11 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from coco_files import CAPTIONS, COLOURS, picture, write_folder, write_parquet
 from picture_files import encoded, shown
 from util import UserError
-from util.corpora import coco, hub
+from util.corpora import coco
 from util.corpora.captioned import Readable
 
 RED, GREEN, BLUE = COLOURS
@@ -34,7 +33,13 @@ def parquet(tmp_path, monkeypatch):
     return tmp_path / "revision"
 
 
-@pytest.mark.parametrize("origin", ["folder", "hub"])
+@pytest.fixture(params=["folder", "hub"])
+def place(request, folder, parquet):
+    """Where MSCOCO is read from, the folder or, None, the hub."""
+    write_parquet(parquet)
+    return folder if request.param == "folder" else None
+
+
 @pytest.mark.parametrize(
     ("rule", "expected", "item_of"),
     [
@@ -43,11 +48,9 @@ def parquet(tmp_path, monkeypatch):
         ("all", [text for texts in CAPTIONS.values() for text in texts], [0, 0, 0, 1, 2, 2]),
     ],
 )
-def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(folder, parquet, origin, rule, expected, item_of):
-    write_parquet(parquet)
-    captioned = coco.load(folder if origin == "folder" else None, caption=rule)
-    assert captioned.captions == expected
-    assert captioned.item_of.tolist() == item_of
+def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(place, rule, expected, item_of):
+    captioned = coco.load(place, caption=rule)
+    assert (captioned.captions, captioned.item_of.tolist()) == (expected, item_of)
     assert list(captioned.ids) == list(COLOURS)
     assert shown(captioned.openers) == ["red", "green", "blue"]
     source = captioned.source
@@ -56,47 +59,30 @@ def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(folder, parq
     assert set(source) >= {"dataset", "revision", "split", "skipped"}
 
 
-def test_the_source_tells_photographs_apart(folder):
+def test_only_the_first_n_images_are_taken(place):
+    assert list(coco.load(place, n=2).ids) == [RED, GREEN]
+    assert len(coco.load(place, n=99)) == 3
+    with pytest.raises(UserError, match="at least 1"):
+        coco.load(place, n=0)
+
+
+def test_a_photograph_is_opened_when_it_is_needed_and_shown_as_it_is_stored_whatever_its_exif_data_say(folder):
     source = coco.load(folder).source
-    (folder / "val2017" / BLUE).write_bytes(picture(BLUE, size=(24, 24)))
-    assert coco.load(folder).source["photographs"] != source["photographs"]
-
-
-def test_a_photograph_is_shown_as_it_is_stored_whatever_its_exif_data_say(folder):
     (folder / "val2017" / RED).write_bytes(encoded("red", (8, 4), "jpeg", turned=True))
-    assert coco.load(folder).openers[0]().size == (8, 4)
+    (folder / "val2017" / GREEN).write_bytes(b"no picture")
+    captioned = coco.load(folder)
+    assert next(iter(Readable(captioned.openers, {}))).size == (8, 4)
+    assert captioned.source["photographs"] != source["photographs"]
 
 
-def test_photographs_are_opened_only_when_they_are_needed(folder, parquet, monkeypatch):
-    write_parquet(parquet)
-    for opens, owner in (("encoded", hub), ("open", Image)):
-        monkeypatch.setattr(owner, opens, lambda *_: pytest.fail("opened"))
-    assert len(coco.load(folder)) == len(coco.load(None)) == 3
-    monkeypatch.undo()
-    images = iter(Readable([*coco.load(folder).openers[:1], lambda: pytest.fail("opened")], {}))
-    assert next(images).mode == "RGB"
-
-
-def test_only_the_first_n_images_are_taken(folder, parquet):
-    write_parquet(parquet)
-    for place in (folder, None):
-        assert list(coco.load(place, n=2).ids) == [RED, GREEN]
-        assert len(coco.load(place, n=99)) == 3
-        with pytest.raises(UserError, match="at least 1"):
-            coco.load(place, n=0)
-
-
-@pytest.mark.parametrize("damage", [b"", b"not a picture at all", "half"])
+@pytest.mark.parametrize("damage", [b"", b"not a picture at all", picture(GREEN)[:300]])
 def test_an_unreadable_photograph_is_left_out_with_its_captions_and_named(folder, damage):
-    (folder / "val2017" / GREEN).write_bytes(picture(GREEN)[:300] if damage == "half" else damage)
+    (folder / "val2017" / GREEN).write_bytes(damage)
     captioned, skipped = coco.load(folder, caption="all"), {}
     assert shown(captioned.openers, skipped) == ["red", "blue"]
     kept = captioned.without(skipped)
-    assert list(kept.ids) == [RED, BLUE]
     assert kept.captions == [*CAPTIONS[RED], *CAPTIONS[BLUE]]
-    assert kept.item_of.tolist() == [0, 0, 0, 1, 1]
     assert kept.source["skipped"][0].startswith(f"{GREEN}: ")
-    assert shown(kept.openers) == ["red", "blue"]
 
 
 def test_an_unreadable_photograph_on_the_hub_is_left_out_too(parquet):
@@ -106,16 +92,11 @@ def test_an_unreadable_photograph_on_the_hub_is_left_out_too(parquet):
     assert captioned.without(skipped).captions == ["green, only", "blue, first"]
 
 
-def test_missing_photographs_are_counted_in_one_line(folder):
+def test_missing_photographs_are_counted_in_one_line_and_captions_can_be_read_without_them(folder):
     (folder / "val2017" / GREEN).unlink()
-    with pytest.raises(UserError, match=rf"val2017: 1 of the 3 .* first {GREEN}; get val2017.zip") as caught:
+    with pytest.raises(UserError, match=rf"^[^\n]*val2017: 1 of the 3 [^\n]* first {GREEN}; get val2017.zip[^\n]*$"):
         coco.load(folder)
-    assert "\n" not in str(caught.value)
     assert len(coco.load(folder, n=1)) == 1
-
-
-def test_captions_can_be_read_without_the_photographs(folder):
-    (folder / "val2017").rename(folder / "elsewhere")
     rows, digest = coco.read_captions(folder)
     assert [(i, texts) for i, _, texts in rows] == [(int(n[:12]), CAPTIONS[n]) for n in COLOURS]
     assert len(digest) == 64
@@ -144,9 +125,8 @@ def test_an_unknown_split_names_those_that_are_there(folder, tmp_path):
 )
 def test_a_damaged_annotation_file_is_one_line(folder, content):
     (folder / "annotations" / "captions_val2017.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"captions_val2017.json: not a whole MSCOCO caption file") as caught:
+    with pytest.raises(UserError, match=r"^[^\n]*captions_val2017.json: not a whole MSCOCO caption file[^\n]*$"):
         coco.load(folder)
-    assert "\n" not in str(caught.value)
 
 
 def test_parquet_files_of_another_schema_or_none_are_refused(parquet):
@@ -158,9 +138,8 @@ def test_parquet_files_of_another_schema_or_none_are_refused(parquet):
 
 
 def test_without_a_network_the_hub_is_one_line_soon(no_network):
-    with pytest.raises(UserError, match=r"Caption2017.*no connection to http://127.0.0.1:9.*COCO folder") as caught:
+    with pytest.raises(UserError, match=r"^[^\n]*Caption2017.*no connection to http://127.0.0.1:9.*COCO folder[^\n]*$"):
         coco.load(None)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif("MODALITY_GAP_COCO" not in os.environ, reason="MODALITY_GAP_COCO names no COCO folder")

@@ -1,6 +1,10 @@
+"""Embeddings: arrays checked and normalised, files of every format, and refusals that name the file."""
+
 import io
 import json
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,20 +36,16 @@ def test_text_comes_last_whatever_the_order(arrays):
     assert Embeddings.of(swapped).names == ("image", "text")
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
-def test_what_is_saved_is_what_is_loaded(arrays, tmp_path, suffix):
+@pytest.mark.parametrize("suffix", formats.FORMATS)
+def test_what_is_saved_is_what_is_loaded_from_names_in_capitals_too(arrays, tmp_path, suffix):
     before = Embeddings.of(arrays)
-    after = Embeddings.load(before.save(tmp_path / f"e{suffix}"))
-    assert after.names == ("image", "text") and after.paired_by_row
-    for name in after.names:
-        assert after.modalities[name] == pytest.approx(before.modalities[name], abs=1e-6)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
-def test_capitals_at_the_end_of_a_name_are_read_alike(arrays, tmp_path, suffix):
-    lower = Embeddings.of(arrays).save(tmp_path / f"e{suffix}")
-    upper = lower.rename(tmp_path / f"E{suffix.upper()}")
-    assert Embeddings.load(upper).modalities["text"] == pytest.approx(arrays["text"], abs=1e-6)
+    path = before.save(tmp_path / f"e{suffix}")
+    shutil.copy(path, tmp_path / f"E{suffix.upper()}")
+    for place in (path, tmp_path / f"E{suffix.upper()}"):
+        after = Embeddings.load(place)
+        assert after.names == ("image", "text") and after.paired_by_row
+        for name in after.names:
+            assert after.modalities[name] == pytest.approx(before.modalities[name], abs=1e-6)
 
 
 def test_compressed_embeddings_that_are_mostly_zeros_are_read_beyond_the_floor_too(rng, tmp_path, monkeypatch):
@@ -66,22 +66,19 @@ def test_small_files_may_unpack_to_any_size_below_the_floor(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_pairs_labels_and_source_survive(arrays, tmp_path, suffix):
+def test_pairs_and_labels_survive_and_safetensors_keep_the_source(arrays, tmp_path, suffix):
     audio = reference.unit(np.arange(1, 13).reshape(3, 4))
     pairs = np.array([[0, 2, 1], [5, 0, 3]])
-    before = Embeddings.of({"image": arrays["image"], "audio": audio, "text": arrays["text"]}, pairs, np.arange(6))
+    three = {"image": arrays["image"], "audio": audio, "text": arrays["text"]}
+    before = Embeddings.of(three, pairs, np.arange(6), {"model": "mine", "n": 6})
     after = Embeddings.load(before.save(tmp_path / f"e{suffix}"))
     assert after.names == before.names == ("image", "audio", "text")
     assert after.labels.tolist() == list(range(6))
     assert after.pairs.tolist() == pairs.tolist()
+    assert after.source.get("model") == ("mine" if suffix == ".safetensors" else None)
     x, y = after.paired()
     assert x == pytest.approx(after.modalities["image"][[0, 5]])
     assert y == pytest.approx(after.modalities["text"][[1, 3]])
-
-
-def test_safetensors_keep_the_source(arrays, tmp_path):
-    path = Embeddings.of(arrays, source={"model": "mine", "n": 6}).save(tmp_path / "e.safetensors")
-    assert Embeddings.load(path).source["model"] == "mine"
 
 
 def test_bfloat16_and_float16_files_are_read(arrays, tmp_path):
@@ -99,101 +96,83 @@ def test_unequal_counts_are_unpaired_and_say_so_where_pairs_are_needed(arrays):
         embeddings.paired()
 
 
-def test_no_pairs_on_purpose(arrays):
-    assert Embeddings.of(arrays, pairs=np.empty((0, 2), int)).pairs is None
-
-
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_not_paired_survives_a_round_trip_of_equal_counts(arrays, tmp_path, suffix):
+def test_not_paired_on_purpose_survives_a_round_trip_of_equal_counts(arrays, tmp_path, suffix):
     unpaired = Embeddings.of(arrays, pairs=np.empty((0, 2), int))
-    assert Embeddings.load(unpaired.save(tmp_path / f"e{suffix}")).pairs is None
+    assert unpaired.pairs is Embeddings.load(unpaired.save(tmp_path / f"e{suffix}")).pairs is None
     with pytest.raises(UserError, match="paired row by row"):
         unpaired.save(tmp_path / "e.npy")
 
 
-def test_torch_tensors_and_long_doubles_are_welcome(arrays):
-    image, text = torch.from_numpy(arrays["image"]).bfloat16().requires_grad_(), arrays["text"].astype(np.longdouble)
+def test_torch_tensors_and_long_doubles_are_welcome_and_stay_as_they_were(arrays):
+    image, text = (
+        torch.from_numpy(arrays["image"]).bfloat16().requires_grad_(),
+        2 * arrays["text"].astype(np.longdouble),
+    )
     embeddings = Embeddings.of({"image": image, "text": text})
     assert embeddings.modalities["text"] == pytest.approx(arrays["text"], abs=1e-6)
     assert embeddings.modalities["image"] == pytest.approx(arrays["image"], abs=1e-2)
-
-
-def test_inputs_stay_as_they_were(arrays):
-    before = arrays["image"].copy()
-    Embeddings.of({"image": arrays["image"], "text": 2 * arrays["text"]})
-    assert (arrays["image"] == before).all()
+    assert (text == 2 * arrays["text"].astype(np.longdouble)).all()
 
 
 ROWS = np.eye(4, dtype=np.float32)
 
 
 @pytest.mark.parametrize(
-    "modalities, extra, words",
+    ("of", "words"),
     [
-        ({"image": ROWS}, {}, "two modalities or more; found image"),
-        ({"image": ROWS, "text": np.eye(5)}, {}, "one width"),
-        ({"image": ROWS, "text": ROWS[:1]}, {}, "text needs at least 2 rows"),
-        ({"image": ROWS, "text": ROWS * 0}, {}, "text: row 0 is zero"),
-        (
-            {"image": ROWS, "text": np.where(ROWS == 1, np.inf, 0)},
-            {},
-            "text holds a value that is not finite, first in row 0",
-        ),
-        ({"image": ROWS[None], "text": ROWS}, {}, "image must have two axes"),
-        (
-            {"image": ROWS.astype(object), "text": ROWS},
-            {},
-            "image must be a numpy array or torch tensor of real numbers, not an array of object",
-        ),
-        ({"image": ROWS.astype(bool), "text": ROWS}, {}, "image must be .* not an array of bool"),
-        ({"image": ROWS, "text": ROWS}, {"pairs": [[0, 9], [0, 1]]}, "row numbers below"),
-        ({"image": ROWS, "text": ROWS}, {"pairs": [[0, -1], [0, 1]]}, "row numbers below"),
-        ({"image": ROWS, "text": ROWS}, {"pairs": [[0.0, 1.0]]}, "pairs must be whole numbers"),
-        ({"image": ROWS, "text": ROWS}, {"labels": [1, 2]}, "labels must be 4"),
-        ({"image": ROWS, "text": ROWS}, {"pairs": [[0, 1], [2]]}, "whole numbers each"),
-        ({"image": ROWS, "text": ROWS}, {"source": 3}, "source must be a mapping"),
-        ({"image": ROWS, "labels": ROWS}, {}, "cannot be called 'labels'"),
-        ({"image": ROWS, "../text": ROWS}, {}, "cannot be called '../text'"),
-        ({1: ROWS, "text": ROWS}, {}, "cannot be called 1"),
-        ({"image": np.eye(4) * 1e200, "text": ROWS}, {}, "outside"),
-        ({"image": np.eye(4) * 1e-200, "text": ROWS}, {}, "outside"),
+        ({"text": None}, "two modalities or more; found image"),
+        ({"text": np.eye(5)}, "one width"),
+        ({"text": ROWS[:1]}, "text needs at least 2 rows"),
+        ({"text": ROWS * 0}, "text: row 0 is zero"),
+        ({"text": np.where(ROWS == 1, np.inf, 0)}, "text holds a value that is not finite, first in row 0"),
+        ({"image": ROWS[None]}, "image must have two axes"),
+        ({"image": ROWS.astype(object)}, "image must be .* of real numbers, not an array of object"),
+        ({"image": ROWS.astype(bool)}, "image must be .* not an array of bool"),
+        ({"image": np.eye(4) * 1e200}, "outside"),
+        ({"image": np.eye(4) * 1e-200}, "outside"),
+        ({"labels": ROWS}, "cannot be called 'labels'"),
+        ({"../text": ROWS}, "cannot be called '../text'"),
+        ({1: ROWS}, "cannot be called 1"),
     ],
 )
-def test_bad_arrays_are_refused_in_words(modalities, extra, words):
+def test_bad_arrays_are_refused_in_words(of, words):
+    arrays = {name: array for name, array in ({"image": ROWS, "text": ROWS} | of).items() if array is not None}
     with pytest.raises(UserError, match=words):
-        Embeddings.of(modalities, **extra)
+        Embeddings.of(arrays)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"pairs": [[0, 9], [0, 1]]}, "row numbers below"),
+        ({"pairs": [[0, -1], [0, 1]]}, "row numbers below"),
+        ({"pairs": [[0, 1]]}, "at least two rows"),
+        ({"pairs": [[0.0, 1.0]]}, "pairs must be whole numbers"),
+        ({"pairs": [[0, 1], [2]]}, "whole numbers each"),
+        ({"labels": [1, 2]}, "labels must be 4"),
+        ({"source": 3}, "source must be a mapping"),
+    ],
+)
+def test_bad_pairs_labels_and_sources_are_refused_in_words(extra, words):
+    with pytest.raises(UserError, match=words):
+        Embeddings.of({"image": ROWS, "text": ROWS}, **extra)
 
 
 def pickled(path):
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
-def pickled_member(path):
-    np.savez(path, image=np.array([None]), text=ROWS)
-
-
 def truncated(path):
-    whole = path.with_name(f"whole{path.suffix}")
-    Embeddings.of({"image": ROWS, "text": ROWS + 1}).save(whole)
+    """Whole but for its last bytes; written under a name in small letters, as ``save`` has it."""
+    whole = Embeddings.of({"image": ROWS, "text": ROWS + 1}).save(path.with_name(f"whole{path.suffix.lower()}"))
     path.write_bytes(whole.read_bytes()[:-40])
 
 
-def truncated_in_capitals(path):
-    np.save(path.with_suffix(".npy"), np.stack([ROWS, ROWS]))
-    path.write_bytes(path.with_suffix(".npy").read_bytes()[:-40])
-
-
-def corrupt(path):
-    truncated(path)
-    data = bytearray(path.with_name(f"whole{path.suffix}").read_bytes())
-    data[2:30] = b"\xff" * 28
+def corrupt(path, first=2, last=30):
+    data = bytearray(Embeddings.of({"image": ROWS, "text": ROWS + 1}).save(path).read_bytes())
+    data[first:last] = b"\xff" * (last - first)
     path.write_bytes(bytes(data))
-
-
-def empty_members(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("image.npy", b"")
-        archive.writestr("text.npy", b"")
 
 
 def member(path, name, header_shape, content=b"", compression=zipfile.ZIP_STORED):
@@ -204,9 +183,27 @@ def member(path, name, header_shape, content=b"", compression=zipfile.ZIP_STORED
         archive.writestr(name, header.getvalue() + content)
 
 
-def absurd_npz(path):
-    member(path, "image.npy", (10**13, 512))
-    member(path, "text.npy", (4, 4), ROWS.tobytes())
+def corrupt_deflate(path):
+    member(path, "image.npy", (4, 4), ROWS.tobytes() * 20, zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    data[40:60] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+
+
+def bomb(path):
+    """Two members that say rightly that they unpack to 65 MiB, of 66 kB."""
+    for name in ("image.npy", "text.npy"):
+        member(path, name, (2**14 + 2**8, 2**9), bytes(2**25 + 2**19), zipfile.ZIP_DEFLATED)
+
+
+def twice(path):
+    for name in ("image.npy", "text.npy", "image.npy"):
+        member(path, name, (4, 4), ROWS.tobytes())
+
+
+def empty_member(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"")
 
 
 def absurd_npy(path):
@@ -215,32 +212,9 @@ def absurd_npy(path):
         np.lib.format.write_array_header_1_0(file, described)
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def twice(path):
-    for name in ("image.npy", "text.npy", "image.npy"):
-        member(path, name, (4, 4), ROWS.tobytes())
-
-
-def corrupt_deflate(path):
-    member(path, "image.npy", (4, 4), ROWS.tobytes() * 20, zipfile.ZIP_DEFLATED)
-    data = bytearray(path.read_bytes())
-    data[40:60] = b"\xff" * 20
-    path.write_bytes(bytes(data))
-
-
 def archive_named_npy(path):
     with path.open("wb") as file:
         np.savez(file, image=ROWS, text=ROWS)
-
-
-def folder(path):
-    path.mkdir()
-
-
-def bomb(path):
-    """A member that says rightly that it unpacks to 65 MiB, of 66 kB."""
-    for name in ("image.npy", "text.npy"):
-        member(path, name, (2**14 + 2**8, 2**9), bytes(2**25 + 2**19), zipfile.ZIP_DEFLATED)
 
 
 def odd_metadata(path):
@@ -248,39 +222,36 @@ def odd_metadata(path):
 
 
 @pytest.mark.parametrize(
-    "suffix, damage, words",
+    ("suffix", "damage", "words"),
     [
-        (".npz", absurd_npz, "not readable"),
+        (".npz", lambda path: member(path, "image.npy", (10**13, 512)), "not readable"),
         (".npz", lambda path: member(path, "image.npy", (10**7, 512)), "not readable"),
         (".npy", absurd_npy, "not readable"),
-        (
-            ".npz",
-            bomb,
-            r"\d{2},\d{3} bytes that unpack to 68,\d{3},\d{3}, more than 200 times as many; if",
-        ),
+        (".npz", bomb, r"\d{2},\d{3} bytes that unpack to 68,\d{3},\d{3}, more than 200 times as many; if"),
         (".npz", twice, "there twice"),
         (".npz", corrupt_deflate, "not readable"),
         (".npy", archive_named_npy, "an archive"),
         (".safetensors", odd_metadata, "metadata"),
         (".npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
         (".npy", pickled, "not readable"),
-        (".npz", pickled_member, "not readable"),
+        (".npz", lambda path: np.savez(path, image=np.array([None]), text=ROWS), "not readable"),
         (".npy", truncated, "not readable"),
         (".npz", truncated, "not readable"),
         (".safetensors", truncated, "not readable"),
         (".npy", corrupt, "not readable"),
         (".safetensors", corrupt, "not readable"),
-        (".npz", empty_members, "not readable"),
+        (".npz", empty_member, "not readable"),
         (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
         (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\); this one has \(4, 4\)"),
         (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 2 rows"),
         (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
         (".npy", lambda path: None, "no such file; expected a file of embeddings as .npy"),
-        (".npy", folder, r"bad.npy: a folder; expected a file of embeddings as .npy, .npz, .safetensors"),
-        ("", folder, "bad: a folder; expected"),
-        (".NPY", truncated_in_capitals, "not readable as .npy"),
+        (".npy", Path.mkdir, r"bad.npy: a folder; expected a file of embeddings as .npy, .npz, .safetensors"),
+        ("", Path.mkdir, "bad: a folder; expected"),
+        (".NPY", truncated, "not readable as .npy"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_damaged_files_are_refused_with_their_name(tmp_path, suffix, damage, words):
     path = tmp_path / f"bad{suffix}"
     damage(path)

@@ -37,31 +37,23 @@ def test_the_same_seed_gives_the_same_inputs_to_the_bit_and_another_gives_others
     assert (first.captions, first.source) == (again.captions, again.source)
     assert first.source["files"] != other.source["files"]
     assert not set(as_bytes(first)) & set(as_bytes(other)) and len(set(as_bytes(first))) == 6
+    assert json.loads(json.dumps(first.source)) == first.source
+    assert (first.source["generated"], first.source["n"], first.source["n_captions"]) == (True, 6, 6)
+    assert first.source["dataset"].startswith("generated ")
+    assert first.modality == published.SYSTEMS[key].modality
+    assert first.item_of.tolist() == list(range(6)) and all(caption.strip() for caption in first.captions)
 
 
-@pytest.mark.parametrize(
-    ("key", "digest"),
-    [("clip", "b8c664cb2703ab70"), ("videoclip", "a061cf0d2767c944"), ("convirt", "b32648f231ab7f90"),
-     ("clasp", "3bf161b042e291e4")],
-)  # fmt: skip
+DIGESTS = {"clip": "b8c664cb2703ab70", "videoclip": "a061cf0d2767c944", "convirt": "b32648f231ab7f90"}
+DIGESTS |= {"clasp": "3bf161b042e291e4"}
+
+
+@pytest.mark.parametrize(("key", "digest"), DIGESTS.items())
 def test_they_are_those_of_the_committed_results(key, digest):
-    captioned, seen = SYSTEMS[key].generate(6, 3), hashlib.sha256()
-    for part in as_bytes(captioned):
-        seen.update(part)
+    captioned = SYSTEMS[key].generate(6, 3)
     about = [captioned.captions, dict(captioned.source), list(captioned.ids), captioned.modality]
-    seen.update(json.dumps(about).encode())
+    seen = hashlib.sha256(b"".join(as_bytes(captioned)) + json.dumps(about).encode())
     assert seen.hexdigest()[:16] == digest
-
-
-@pytest.mark.parametrize("key", SYSTEMS)
-def test_every_source_says_that_it_is_generated(key):
-    captioned = SYSTEMS[key].generate(5, 0)
-    source = captioned.source
-    assert json.loads(json.dumps(source)) == source
-    assert (source["generated"], source["n"], source["n_captions"]) == (True, 5, 5)
-    assert source["dataset"].startswith("generated ")
-    assert captioned.modality == published.SYSTEMS[key].modality
-    assert captioned.item_of.tolist() == list(range(5)) and all(caption.strip() for caption in captioned.captions)
 
 
 @pytest.mark.parametrize("key", SYSTEMS)
@@ -87,14 +79,14 @@ def test_a_clip_is_eight_rgb_frames_of_224_pixels():
 
 
 def test_the_subject_moves_where_its_caption_says():
-    images, captions = drawn(200, 0)
+    images, captions = drawn(100, 0)
     agreed = 0
     for clip, words in zip(images, captions, strict=True):
         assert words[4] == "moving"
         start, end = (subject(clip[k] - np.median(clip, axis=0)) for k in (0, -1))
         way = generated_inputs.DIRECTIONS[words[5]]
         agreed += (end - start) @ way > 0.8 * np.linalg.norm(end - start) > 8
-    assert agreed >= 190  # faded and grainy clips may hide their subject from this test
+    assert agreed >= 95  # faded and grainy clips may hide their subject from this test
 
 
 def subject(difference):
