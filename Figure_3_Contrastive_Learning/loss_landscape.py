@@ -91,12 +91,12 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         captioned = coco.load(settings.coco, split="val2017", caption=settings.caption)
         encoder = open_clip_pair.load(settings.model, settings.pretrained, device=device)
         return {f"{settings.model} {settings.pretrained}, MSCOCO val2017": extract(encoder, captioned)}, []
-    found = {SMALL_CLIP: scene_embeddings(settings, device)}
+    found, left_out = {SMALL_CLIP: scene_embeddings(settings, device)}, []
     try:
         found["published CLIP ViT-B/16, MSCOCO"] = published.load("clip", "trained", fetch=False)
     except UserError as error:
-        return found, [f"published CLIP: {error}"]
-    return found, []
+        left_out.append(f"published CLIP: {error}")
+    return found, left_out
 
 
 def own_embeddings(paths: Sequence[Path]) -> dict[str, Embeddings]:
@@ -150,12 +150,19 @@ def minima(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (name, batch, tau), curve in table.groupby(["embeddings", "batch", "temperature"], sort=False):
         default, best = ends(curve)
-        row = {"embeddings": name, "batch": batch, "temperature": tau}
-        row |= {"default_gap": default["signed_gap_distance"], "default_loss": default["loss"]}
-        row |= {"shift_at_minimum": best["shift"], "gap_at_minimum": best["signed_gap_distance"]}
-        row |= {"lowest_loss": best["loss"]}
         released = curve.loc[curve["loss_as_released"].idxmin()]
-        rows.append(row | {"gap_at_minimum_as_released": released["signed_gap_distance"]})
+        row = {
+            "embeddings": name,
+            "batch": batch,
+            "temperature": tau,
+            "default_gap": default["signed_gap_distance"],
+            "default_loss": default["loss"],
+            "shift_at_minimum": best["shift"],
+            "gap_at_minimum": best["signed_gap_distance"],
+            "lowest_loss": best["loss"],
+            "gap_at_minimum_as_released": released["signed_gap_distance"],
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -187,25 +194,20 @@ def compare(table: pd.DataFrame, lowest: pd.DataFrame, about: Mapping, settings:
     """The paper's numbers and claims beside ours; numbers are judged for the paper's own model and data alone."""
     rows, near = [], max(NEAR, settings.shift_step / 2)
     whole = settings.preset == "paper" and settings.batch == PRESETS["paper"].batch
-    papers = {
-        name: whole and name.startswith("ViT-B-32 openai") and facts["n_pairs"] == PAPER_PAIRS
-        for name, facts in about.items()
-    }
     for name, facts in about.items():
-        same = papers[name]
+        same = whole and name.startswith("ViT-B-32 openai") and facts["n_pairs"] == PAPER_PAIRS
         for key, ours in measured_numbers(facts, table[table["embeddings"] == name]).items():
             agrees = bool(abs(ours - published.numbers()[key].value) <= CLOSE) if same else None
             note = f"{CLOSE:g} apart at most asked for" if same else "another model or other data"
             rows.append(published.compare(key, ours, name, agrees, note, own=same))
-    for row in lowest.itertuples():
-        gap, default = row.gap_at_minimum, row.default_gap
-        holds = {1 / 100: abs(gap - default) <= near, 1 / 50: 0 <= gap < default, 1.0: abs(gap) <= near}
-        for k, (tau, agrees) in enumerate(holds.items()):
-            if np.isclose(row.temperature, tau):
-                note = f"default gap {default:.3f}, batches of {row.batch}, shifts in steps of {settings.shift_step:g}"
-                name, key = row.embeddings, f"figure_3.claims.{k}"
-                judged = None if settings.embeddings else bool(agrees)  # of your own data the paper claims nothing
-                rows.append(published.compare(key, gap, name, judged, note, own=papers[name]))
+        for row in lowest[lowest["embeddings"] == name].itertuples():
+            gap, default = row.gap_at_minimum, row.default_gap
+            note = f"default gap {default:.3f}, batches of {row.batch}, shifts in steps of {settings.shift_step:g}"
+            holds = {1 / 100: abs(gap - default) <= near, 1 / 50: 0 <= gap < default, 1.0: abs(gap) <= near}
+            for k, (tau, agrees) in enumerate(holds.items()):
+                if np.isclose(row.temperature, tau):
+                    judged = None if settings.embeddings else bool(agrees)  # of your own data the paper claims nothing
+                    rows.append(published.compare(f"figure_3.claims.{k}", gap, name, judged, note, own=same))
     return rows
 
 

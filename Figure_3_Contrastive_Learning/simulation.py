@@ -7,11 +7,9 @@ some temperature the loss of mismatched pairs is lowest with a gap; above it, or
 
     python Figure_3_Contrastive_Learning/simulation.py                       (under 5 s on 2 cores, and the imports)
     python Figure_3_Contrastive_Learning/simulation.py --pairs 200 --dim 33 --mismatch 0 0.02 0.1 0.5
-    python Figure_3_Contrastive_Learning/simulation.py --temperatures 0.01 0.07 1 --seeds 10
 
-Nothing is downloaded. The paper preset has the released grids: 181 angles, 100 heights (which leave zero out). Expect,
-for the six pairs, the lowest loss at |gap| 1.18 at temperature 1/100, 1.02 at 1/50, 0.86 at 1/35 and 0 at 1/5 and 1.
-Their critical temperature is 1/21.
+Expect, for the six pairs, the lowest loss at |gap| 1.18 at temperature 1/100, 1.02 at 1/50, 0.86 at 1/35 and 0 at 1/5
+and 1. Their critical temperature is 1/21.
 """
 
 from dataclasses import dataclass, replace

@@ -6,17 +6,15 @@ every model is measured at every temperature, which tells where training took th
 orthogonal Procrustes map fitted before the first step (amended; absorbed: the map inside the text projection).
 
     python Figure_3_Contrastive_Learning/training.py                                   (5 to 13 minutes)
-    python Figure_3_Contrastive_Learning/training.py --steps 20 --seeds 2 --held-out 300   (about 2 minutes)
-    python Figure_3_Contrastive_Learning/training.py --preset smoke
     python Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR         (a GPU; hours)
     torchrun --nproc-per-node=2 Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR
 
-The cache holds the numbers of finished runs, and stopped runs go on from their last checkpoint: the same command again
-takes up both. Expect from the embedded model a gap that grows at every step down in temperature, from about 0.1 at 1 to
-0.89 at 1/100. Amended weights start at a gap of 0.1 and end at 0.6 to 0.9, original ones end at 1.0 to 1.4.
+The same command again takes up finished runs and a stopped one from the cache. Expect from the embedded model a gap
+that grows at every step down in temperature, from about 0.1 at 1 to 0.89 at 1/100. Amended weights start at a gap of
+0.1 and end at 0.6 to 0.9, original ones end at 1.0 to 1.4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +27,8 @@ import training_claims
 import training_figure
 import training_pairs
 from training_claims import PAPER_TEMPERATURES
-from training_pairs import SMALL, Trainable
-from training_runs import Bench, Outcome, Run, perform
+from training_pairs import SMALL
+from training_runs import Bench, Run, perform
 from util import cli
 from util.errors import UserError
 from util.numerics.arrays import as_count
@@ -42,15 +40,14 @@ COLUMNS = (
     "experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss", "image_recall_at_1",
     "text_recall_at_1", "zero_shot_accuracy", "learned", "tau", "training_loss",
 )  # fmt: skip
-NUMBERS = {what: {"zero_shot_accuracy": float} for what in ("", "summary")} | {"landscape": {}}
-"""Columns that hold nothing where the data have no classes."""
 SCENE_CAPTIONS = {"temperature": "mixed", "initialization": "full"}
 """With full descriptions alone the small CLIP hardly errs, and its loss is low over a wide range of shifts. From random
 weights, texts of mixed forms fill a wider cone than images do, and no orthogonal map brings centroids of unequal norms
 together."""
 FREE = {"output", "device", "seed", "seeds", "coco", "experiments", "learned_from"}
-FREE |= {"initialization_temperature", "checkpoints", "checkpoint_every"}
 """Options that leave the paper's experiment as it is, or that the paper does not settle."""
+INITIALIZATION_TEMPERATURE = 1 / 100
+"""Fixed temperature of the initialization experiment; the paper does not say."""
 SHORT = {"steps": 20, "seeds": 2, "evaluations": 2, "held_out": 300}
 """Settings of a run of about two minutes, which `make figures` and the notebook take in the embedded preset."""
 draw = training_figure.draw
@@ -64,8 +61,6 @@ class Settings(cli.Common):
     """Values of tau to train at, and to measure every model's landscape at."""
     learned_from: float | None = 0.07
     """Also train with a learned temperature, from here (CLIP: 0.07); None: do not."""
-    initialization_temperature: float = 1 / 100
-    """Fixed temperature of the initialization experiment (the paper does not say)."""
     model: str = SMALL
     """small: the project's own; otherwise a model by open_clip's name."""
     pretrained: str | None = None
@@ -94,24 +89,13 @@ class Settings(cli.Common):
     """Released, and of the paper preset: 0.2."""
     temperature_as_released: bool = False
     """A fixed temperature is only where it starts: the logit scale stays among the optimiser's parameters."""
-    checkpoints: Path | None = None
-    """Folder for checkpoints that stay; by default in the cache, removed when a run is finished."""
-    checkpoint_every: int = 200
-    """Steps between checkpoints; one more is written at the end of a run."""
 
 
 PRESETS = {
     "embedded": Settings(),
     "paper": Settings(
-        preset="paper",
-        model="ViT-B-16-quickgelu",
-        pretrained="openai",
-        pairs=50_000,
-        held_out=5000,
-        steps=3905,
-        learning_rate=1e-5,
-        weight_decay=0.2,
-        checkpoint_every=781,
+        preset="paper", model="ViT-B-16-quickgelu", pretrained="openai", pairs=50_000, held_out=5000, steps=3905,
+        learning_rate=1e-5, weight_decay=0.2,
     ),
     "smoke": Settings(
         preset="smoke", temperatures=(1.0, 1 / 100), learned_from=None, pairs=64, held_out=32, seeds=1, steps=4,
@@ -136,7 +120,7 @@ def plan(settings: Settings) -> list[Run]:
             training = training_settings(settings, seed, settings.learned_from, True)
             runs.append(Run("temperature", "trained", training, learned=True))
     for seed in seeds if "initialization" in settings.experiments else ():
-        training = training_settings(settings, seed, settings.initialization_temperature, drifts)
+        training = training_settings(settings, seed, INITIALIZATION_TEMPERATURE, drifts)
         runs += [Run("initialization", name, training) for name in ("original", "amended", "absorbed")]
     return runs
 
@@ -144,19 +128,15 @@ def plan(settings: Settings) -> list[Run]:
 def training_settings(settings: Settings, seed: int, tau: float, learned: bool) -> TrainingSettings:
     """The released optimiser, without a schedule and without clipping."""
     every = max(1, settings.steps // settings.evaluations)
+    names = ("steps", "batch", "learning_rate", "weight_decay", "loss", "optimizer")
     return TrainingSettings(
-        steps=settings.steps,
-        batch=settings.batch,
+        **{name: getattr(settings, name) for name in names},
         seed=seed,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
         gradient_clip=None,
         temperature=tau,
         first_temperature=tau,
         log_every=min(every, 10),
         validate_every=every,
-        loss=settings.loss,
-        optimizer=settings.optimizer,
         schedule="constant",
         learn_temperature=learned,
         clip_logit_scale=not settings.temperature_as_released,
@@ -184,62 +164,47 @@ def check(settings: Settings) -> None:
         batch_indices(settings.pairs, run.training.batch, run.training.seed, 0)
 
 
-def corpus_of(settings: Settings, model: Trainable, experiment: str) -> training_pairs.TrainingPairs:
-    """The pairs of one experiment."""
-    if not settings.coco:
-        captions = SCENE_CAPTIONS[experiment]
-        return training_pairs.scenes(model, settings.pairs, settings.held_out, settings.seed, captions)
-    corpus = training_pairs.photographs(model, settings.coco, settings.pairs, settings.held_out)
-    batch_indices(len(corpus.training), settings.batch, 0, 0)
-    return corpus
-
-
 def measure(settings: Settings, device: torch.device) -> cli.Measured:
     """Trains, or takes up, every run; in processes other than the first the tables are empty."""
     check(settings)
     load = partial(training_pairs.load, settings.model, settings.pretrained, device=device)
     say = cli.say if distributed.is_first() else lambda line: None
-    temperatures, outcomes, data, left_out = tuple(dict.fromkeys(settings.temperatures)), [], [], []
+    outcomes, data, left_out, corpus = [], [], [], None
     for experiment in dict.fromkeys(settings.experiments):
-        corpus = corpus_of(settings, load(seed=settings.seed), experiment)
         runs = [run for run in plan(settings) if run.experiment == experiment]
         try:
-            load(seed=None if runs[0].initialization == "trained" else settings.seed)
+            trainable = load(seed=runs[0].weights_seed)
         except UserError as error:
             if str(error).startswith("unknown"):  # a slip of the pen, and not a download that failed
                 raise
             left_out.append(f"{experiment}: {error}")
             continue
-        bench = Bench(load, corpus, temperatures, settings.checkpoint_every, settings.checkpoints, say)
-        outcomes += [told(perform(run, bench), run, say) for run in runs]
+        counts = (settings.pairs, settings.held_out)
+        if not settings.coco:
+            corpus = training_pairs.scenes(trainable, *counts, settings.seed, SCENE_CAPTIONS[experiment])
+        elif corpus is None:
+            corpus = training_pairs.photographs(trainable, settings.coco, *counts)
+            left_out.append("zero-shot accuracy: the photographs have no classes")
+        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)), say)
+        for run in runs:
+            if found := perform(run, bench):
+                outcomes.append(found)
+                gaps = "gap {gap_before:.3f} -> {gap_after:.3f}, loss {loss:.3f}".format(**found["summary"])
+                say(f"[{NAME}] {run.name}: {gaps}")
         data.append({"name": label(settings), "experiment": experiment, **corpus.about})
-        if corpus.classes is None:
-            left_out.append(f"{experiment}: zero-shot accuracy: the photographs have no classes")
     if not data:
         raise UserError("; ".join(left_out))
-    return measured(settings, [outcome for outcome in outcomes if outcome], data, left_out)
+    return measured(settings, outcomes, data, left_out) if outcomes else cli.Measured(tables={}, data=data, dtype="")
 
 
-def told(outcome: Outcome | None, run: Run, say) -> Outcome | None:
-    """The outcome, after a line about it."""
-    if outcome:
-        found = outcome.summary
-        gaps = f"gap {found['gap_before']:.3f} -> {found['gap_after']:.3f}"
-        say(f"[{NAME}] {run.name}: {gaps}, loss {found['loss']:.3f}")
-    return outcome
-
-
-def measured(settings: Settings, outcomes: Sequence[Outcome], data: Sequence[Mapping], left_out) -> cli.Measured:
+def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict], left_out: list[str]) -> cli.Measured:
     """``training.csv`` with its landscape and summary, and the paper's numbers beside them."""
-    if not outcomes:
-        return cli.Measured(tables={}, data=data, dtype="")
-    rows = {
-        "": [row for outcome in outcomes for row in outcome.curve],
-        "landscape": [row for outcome in outcomes for row in outcome.landscape],
-        "summary": [outcome.summary for outcome in outcomes],
+    number = {"zero_shot_accuracy": float}  # of nothing, where the data have no classes
+    tables = {
+        "": pd.DataFrame([row for found in outcomes for row in found["curve"]])[list(COLUMNS)].astype(number),
+        "landscape": pd.DataFrame([row for found in outcomes for row in found["landscape"]]),
+        "summary": pd.DataFrame([found["summary"] for found in outcomes]).astype(number),
     }
-    tables = {what: pd.DataFrame(part).astype(NUMBERS[what]) for what, part in rows.items()}
-    tables[""] = tables[""][list(COLUMNS)]
     seconds = float(tables["summary"]["seconds"].sum())
     comparisons = training_claims.compare(tables, label(settings), is_the_papers(settings))
     return cli.Measured(

@@ -30,6 +30,9 @@ the landscape's shifts."""
 CLOSE = 0.05
 """Largest distance of a gap or a recall from a single published run of the same model and data."""
 
+Found = Iterator[tuple[str, float | str, bool | None, str]]
+"""(rest of the key, ours, whether they agree, note)."""
+
 
 def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool) -> list[Comparison]:
     """Published numbers and claims beside ours, the numbers as means over seeds.
@@ -40,29 +43,23 @@ def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool) -> list[Com
         same: whether they are the paper's, so that numbers are expected to agree.
     """
     curve, summary = tables[""], tables["summary"]
+    tuned = curve[(curve["experiment"] == "temperature") & (curve["step"] > 0) & ~curve["learned"]]
     fixed = summary[(summary["experiment"] == "temperature") & ~summary["learned"]]
     started = summary[summary["experiment"] == "initialization"]
     paths = curve[(curve["experiment"] == "initialization") & (curve["step"] > 0)]
-    found = [*_temperatures(curve, same), *_initializations(started, same), *_falling(fixed)]
+    found = [*_temperatures(tuned, same), *_initializations(started, same), *_falling(fixed)]
     found += [*_amended(started, paths), *_absorbed(started), *_minima(tables["landscape"])]
     return [published.compare(PREFIX + key, ours, on, agrees, note, own=same) for key, ours, agrees, note in found]
 
 
-Found = Iterator[tuple[str, float | str, bool | None, str]]
-"""(rest of the key, ours, whether they agree, note)."""
-
-
-def _temperatures(curve: pd.DataFrame, same: bool) -> Found:
+def _temperatures(tuned: pd.DataFrame, same: bool) -> Found:
     """Fine-tuning: published after epoch 1; ours at the first measurement there, else at the end."""
-    ours = curve[(curve["experiment"] == "temperature") & (curve["step"] > 0)]
-    ours = ours[(ours["initialization"] == "trained") & ~ours["learned"]]
-    steps = ours.groupby("temperature")["step"]
-    ours = ours[ours["step"] == (steps.transform("min") if same else steps.transform("max"))]
-    for quantity in QUANTITIES:
-        for k, tau in enumerate(PAPER_TEMPERATURES):
-            found = ours[np.isclose(ours["temperature"], tau)][quantity]
-            if len(found):
-                key, mean = f"temperature_fine_tuning.{quantity}.{k}", float(found.mean())
+    steps = tuned.groupby("temperature")["step"]
+    means = tuned[tuned["step"] == steps.transform("min" if same else "max")].groupby("temperature")[list(QUANTITIES)]
+    for tau, ours in means.mean().iterrows():
+        for k in np.flatnonzero(np.isclose(PAPER_TEMPERATURES, tau)):
+            for quantity in QUANTITIES:
+                key, mean = f"temperature_fine_tuning.{quantity}.{k}", float(ours[quantity])
                 agrees = abs(mean - published.numbers()[PREFIX + key].value) <= CLOSE if same else None
                 yield key, mean, agrees, f"{CLOSE:g} apart at most asked for" if same else ""
 
@@ -70,14 +67,13 @@ def _temperatures(curve: pd.DataFrame, same: bool) -> Found:
 def _initializations(started: pd.DataFrame, same: bool) -> Found:
     """From random weights: beside the interval of one further run that the published seeds give."""
     paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
-    for name in ("original", "amended"):
+    means = started.groupby("initialization")[["gap_before", "gap_after"]].mean()
+    for name in means.index.intersection(["original", "amended"]):
         for when, column in (("init", "gap_before"), ("trained", "gap_after")):
-            found = started[started["initialization"] == name][column]
-            if len(found):
-                key, mean = f"{name}_{when}", float(found.mean())
-                low, high = prediction_interval(paper[key])
-                note = f"{low:.3f} to {high:.3f} asked for" if same else ""
-                yield f"initialisation_and_optimisation.{key}", mean, low <= mean <= high if same else None, note
+            key, mean = f"{name}_{when}", float(means.loc[name, column])
+            low, high = prediction_interval(paper[key])
+            note = f"{low:.3f} to {high:.3f} asked for" if same else ""
+            yield f"initialisation_and_optimisation.{key}", mean, low <= mean <= high if same else None, note
 
 
 def _falling(fixed: pd.DataFrame) -> Found:
@@ -96,31 +92,35 @@ def _falling(fixed: pd.DataFrame) -> Found:
 
 def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
     """The amended gap grows, and stays below the original's, in every seed; not judged where nothing was learned."""
-    amended = started[started["initialization"] == "amended"].set_index("seed")
-    original = started[started["initialization"] == "original"].set_index("seed")
+    amended, original = (
+        started[started["initialization"] == name].set_index("seed") for name in ("amended", "original")
+    )
+    if not len(amended):
+        return
     along = paths.pivot_table(index=["seed", "step"], columns="initialization", values="gap_distance")
-    if len(amended):
-        learned = bool((amended["loss"] < TRAINED * amended["chance_loss"]).all())
-        fold = amended["gap_after"] / amended["gap_before"]
-        way = along["amended"] / amended["gap_before"].reindex(along.index, level="seed")
-        steps, chance = amended["steps"].max(), amended["chance_loss"].max()
-        note = f"{FOLD:g} asked for in each of {len(fold)} seeds; after {steps} steps, on the way {way.min():.1f} to "
-        note += f"{way.max():.1f}; held-out loss {_span(amended['loss'])}, by chance {chance:.2f}"
-        note += "" if learned else ": not judged, for not every model has learned anything yet"
-        agrees = bool(fold.min() >= FOLD) if learned else None
-        yield "claims.amended_grows", f"at least {fold.min():.1f} times", agrees, note
-    if len(amended) and len(original):
-        below = (along["original"] - along["amended"]).dropna()
-        ours = f"lower by at least {(original['gap_after'] - amended['gap_after']).min():.3f}"
-        note = f"original {_span(original['gap_after'])}; "
-        note += f"at all {len(below)} measurements by at least {below.min():.3f}"
-        yield "claims.amended_below", ours, bool((below > 0).all()), note
+    learned = bool((amended["loss"] < TRAINED * amended["chance_loss"]).all())
+    fold = amended["gap_after"] / amended["gap_before"]
+    way = along["amended"] / amended["gap_before"].reindex(along.index, level="seed")
+    steps, chance = amended["steps"].max(), amended["chance_loss"].max()
+    note = f"{FOLD:g} asked for in each of {len(fold)} seeds; after {steps} steps, on the way {way.min():.1f} to "
+    note += f"{way.max():.1f}; held-out loss {_span(amended['loss'])}, by chance {chance:.2f}"
+    note += "" if learned else ": not judged, for not every model has learned anything yet"
+    yield (
+        "claims.amended_grows",
+        f"at least {fold.min():.1f} times",
+        bool(fold.min() >= FOLD) if learned else None,
+        note,
+    )
+    below = along["original"] - along["amended"]
+    ours = f"lower by at least {(original['gap_after'] - amended['gap_after']).min():.3f}"
+    note = f"original {_span(original['gap_after'])}; at all {len(below)} measurements by at least {below.min():.3f}"
+    yield "claims.amended_below", ours, bool((below > 0).all()), note
 
 
 def _absorbed(started: pd.DataFrame) -> Found:
     """The map beside the model and the map inside the text projection: the same before training, not after Adam."""
-    grid = started.pivot_table(index="seed", columns="initialization", values=["gap_before", "gap_after"])
-    if {"amended", "absorbed"} <= set(started["initialization"]):
+    if len(started):
+        grid = started.pivot_table(index="seed", columns="initialization", values=["gap_before", "gap_after"])
         before, after = (grid[name]["absorbed"] - grid[name]["amended"] for name in ("gap_before", "gap_after"))
         note = f"{before.abs().max():.1e} at most before training; after it, by seed"
         yield "claims.absorbed", ", ".join(f"{value:+.3f}" for value in after), None, note

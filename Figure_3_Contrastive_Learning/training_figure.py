@@ -34,42 +34,35 @@ QUALITY = {
 
 def draw(record: Record) -> Figure:
     """Two rows of three panels: temperature, and what it holds; initialization."""
-    table, summary = record.tables[""], record.tables["summary"]
+    tuned, started = (
+        {what: table[table["experiment"] == experiment] for what, table in record.tables.items()}
+        for experiment in ("temperature", "initialization")
+    )
     figure, axes = plt.subplots(2, 3, figsize=(9.8, 6.2), layout="constrained")
-    colours = temperature_colours(table)
-    tuned, started = (part(table, name) for name in ("temperature", "initialization"))
-    draw_temperatures(axes[0, 0], tuned, colours)
-    draw_gaps(axes[0, 1], part(summary, "temperature"))
-    draw_quality(axes[0, 2], part(summary, "temperature"))
-    draw_landscape(axes[1, 0], part(record.tables["landscape"], "temperature"), colours)
-    draw_initializations(axes[1, 1], started)
-    draw_before_after(axes[1, 2], part(summary, "initialization"))
+    fixed = sorted(tuned[""].query("not learned")["temperature"].unique(), reverse=True)
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(fixed))))
+    colours = dict(zip(fixed, shades, strict=False))
+    draw_temperatures(axes[0, 0], tuned[""], colours)
+    draw_gaps(axes[0, 1], tuned["summary"])
+    draw_quality(axes[0, 2], tuned["summary"])
+    draw_landscape(axes[1, 0], tuned["landscape"], colours)
+    draw_initializations(axes[1, 1], started[""])
+    draw_before_after(axes[1, 2], started["summary"])
     note = f"   ({figures.EMBEDDED_NOTE})" if record.about["results"]["generated"] else ""
     figure.suptitle(f"{figures.plain(record.about['results']['on'])}{note}", x=0.01, ha="left", fontsize=9)
     return figure
-
-
-def part(table: pd.DataFrame, experiment: str) -> pd.DataFrame:
-    """The rows of one experiment."""
-    return table[table["experiment"] == experiment]
-
-
-def temperature_colours(table: pd.DataFrame) -> dict[float, tuple]:
-    """A colour for each fixed temperature, the lower the darker."""
-    present = sorted(part(table, "temperature").query("not learned")["temperature"].unique(), reverse=True)
-    return dict(zip(present, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(present)))), strict=False))
 
 
 def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
     """Gap over the steps, a line for each temperature and seed."""
     for (tau, learned), runs in sorted(table.groupby(["temperature", "learned"]), key=lambda each: -each[0][0]):
         colour, style = (LEARNED, "--") if learned else (colours[tau], "-")
-        name = "learned" if learned else figures.temperature_label(tau)
-        curves(ax, runs, colour, style, name)
+        curves(ax, runs, colour, style, "learned" if learned else figures.temperature_label(tau))
     ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
     ax.set_ylim(0, 1.5 * table["gap_distance"].max() if len(table) else None)
-    legend(ax, title="temperature", ncols=3, loc="upper center", columnspacing=1.0)
-    figures.panel_title(ax, "a", "fine-tuned at each temperature")
+    finish(
+        ax, "a", "fine-tuned at each temperature", title="temperature", loc="upper center", ncols=3, columnspacing=1.0
+    )
 
 
 def curves(ax: Axes, runs: pd.DataFrame, colour, style: str, name: str) -> None:
@@ -90,20 +83,11 @@ def draw_gaps(ax: Axes, summary: pd.DataFrame) -> None:
     if len(learned):
         ax.plot(1 / learned["tau"], learned["gap_after"], **OPEN, color=LEARNED, label="here, learned")
     paper = published.numbers("section_4_training.temperature_fine_tuning.gap_distance.").values()
-    ax.plot(
-        [1 / tau for tau in PAPER_TEMPERATURES],
-        [number.value for number in paper],
-        "D--",
-        ms=3.5,
-        lw=0.9,
-        color=figures.TEXT,
-        label="published: ViT-B/16, MSCOCO",
-    )
+    style = {"ms": 3.5, "lw": 0.9, "color": figures.TEXT, "label": "published: ViT-B/16, MSCOCO"}
+    ax.plot([1 / tau for tau in PAPER_TEMPERATURES], [number.value for number in paper], "D--", **style)
     temperature_axis(ax)
-    ax.set_ylabel("gap distance after training")
-    ax.set_ylim(0, None)
-    legend(ax, loc="upper left")
-    figures.panel_title(ax, "b", "the lower the temperature, the wider")
+    ax.set(ylabel="gap distance after training", ylim=(0, None))
+    finish(ax, "b", "the lower the temperature, the wider", loc="upper left")
 
 
 def temperature_axis(ax: Axes) -> None:
@@ -122,23 +106,22 @@ def draw_quality(ax: Axes, summary: pd.DataFrame) -> None:
         ax.plot(1 / mean.index, mean, "o-", ms=3, lw=1, color=colour, label=name if len(mean) else None)
     temperature_axis(ax)
     ax.set(ylim=(-0.03, 1.03), ylabel="share of held-out pairs")
-    legend(ax, loc="lower right")
-    figures.panel_title(ax, "c", "what the models can do")
+    finish(ax, "c", "what the models can do", loc="lower right")
 
 
 def draw_landscape(ax: Axes, landscape: pd.DataFrame, colours: dict) -> None:
     """For every model, its own gap and the gap at the lowest loss at each temperature; seeds one below the other."""
     fixed = landscape[~landscape["learned"]]
-    present, seeds = sorted(fixed["temperature"].unique(), reverse=True), sorted(fixed["seed"].unique())
+    present, seeds = list(colours), sorted(fixed["seed"].unique())
     for (tau, seed), model in fixed.groupby(["temperature", "seed"]):
         place = present.index(tau) + 0.6 * ((seeds.index(seed) + 0.5) / len(seeds) - 0.5)
-        half, own = 0.3 / len(seeds), np.isclose(model["evaluated_temperature"], tau)
+        half = 0.3 / len(seeds)
         ax.plot([model["own_gap"].iloc[0]] * 2, [place - half, place + half], color=figures.INK, lw=2.2, zorder=2)
-        for row, ringed in zip(model.itertuples(), own, strict=True):
+        for row in model.itertuples():
+            ringed = bool(np.isclose(row.evaluated_temperature, tau))
             style = {"ms": 5, "mec": figures.INK, "mew": 1.1} if ringed else {"ms": 3.5, "mec": "white", "mew": 0.3}
-            ax.plot(
-                row.gap_at_minimum, place, "o", color=colours[row.evaluated_temperature], zorder=3 + ringed, **style
-            )
+            colour = colours[row.evaluated_temperature]
+            ax.plot(row.gap_at_minimum, place, "o", color=colour, zorder=3 + ringed, **style)
     for tau, colour in colours.items():
         ax.plot([], [], "o", ms=4.5, color=colour, label=figures.temperature_label(tau))
     if len(fixed):
@@ -146,8 +129,8 @@ def draw_landscape(ax: Axes, landscape: pd.DataFrame, colours: dict) -> None:
     ax.set_yticks(range(len(present)), [figures.temperature_label(tau) for tau in present])
     ax.set(ylim=(len(present) - 0.4, -0.6 - 0.35 * max(1, len(present))), ylabel="trained at")
     ax.set_xlabel("signed gap distance at the lowest loss")
-    legend(ax, title="evaluated at", loc="upper center", ncols=4, handletextpad=0.1, columnspacing=1.0)
-    figures.panel_title(ax, "d", "where each temperature wants the gap")
+    style = {"loc": "upper center", "ncols": 4, "handletextpad": 0.1, "columnspacing": 1.0}
+    finish(ax, "d", "where each temperature wants the gap", title="evaluated at", **style)
 
 
 def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
@@ -159,10 +142,8 @@ def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
             curves(ax, runs, colour, ":" if name == "absorbed" else "-", name)
             if number := paper.get(f"{STARTED}{name}_trained"):
                 ax.axhline(number.value, color=colour, lw=0.8, ls="-.", zorder=1)
-    ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
-    ax.set_ylim(0, None)
-    legend(ax, loc="best")
-    figures.panel_title(ax, "e", "from random weights")
+    ax.set(xlabel="step", ylabel="gap distance, held-out pairs", ylim=(0, None))
+    finish(ax, "e", "from random weights")
 
 
 def draw_before_after(ax: Axes, summary: pd.DataFrame) -> None:
@@ -172,22 +153,21 @@ def draw_before_after(ax: Axes, summary: pd.DataFrame) -> None:
     for place, name in enumerate(present):
         colour, runs = INITIALIZATIONS[name], summary[summary["initialization"] == name]
         at = np.array([place - 0.2, place + 0.2])
-        for row in runs.itertuples():
-            ax.plot(at, [row.gap_before, row.gap_after], "o-", ms=4, lw=1, color=colour)
+        ax.plot(at, runs[["gap_before", "gap_after"]].T, "o-", ms=4, lw=1, color=colour)
         for x, when in zip(at, ("init", "trained"), strict=True):
             if number := paper.get(f"{STARTED}{name}_{when}"):
                 ax.plot([x - 0.09, x + 0.09], [number.value] * 2, color=figures.INK, lw=1.6, zorder=4)
-    ax.plot([], [], color=figures.INK, lw=1.6, label="published: ViT-B/16, MSCOCO")
+    if present:
+        ax.plot([], [], color=figures.INK, lw=1.6, label="published: ViT-B/16, MSCOCO")
     ax.set_xticks(range(len(present)), [f"{name}\nbefore    after" for name in present])
-    ax.set(xlim=(-0.5, len(present) - 0.5 if present else 0.5), ylabel="gap distance")
-    ax.set_ylim(0, None)
-    legend(ax, loc="best")
-    figures.panel_title(ax, "f", "before and after training")
+    ax.set(xlim=(-0.5, len(present) - 0.5 if present else 0.5), ylabel="gap distance", ylim=(0, None))
+    finish(ax, "f", "before and after training")
 
 
-def legend(ax: Axes, **options) -> None:
-    """A compact legend where there is anything to name."""
+def finish(ax: Axes, letter: str, text: str, **legend) -> None:
+    """The panel's title, and a compact legend where there is anything to name."""
+    figures.panel_title(ax, letter, text)
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(title_fontsize=7, borderaxespad=0.2, **options)
+        ax.legend(title_fontsize=7, borderaxespad=0.2, **legend)
     else:
         ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", color=figures.MUTED)

@@ -16,16 +16,6 @@ SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
 
 Rows = Float[np.ndarray, "n d"]
 
-MEASURED = {
-    "held_out_gap": "gap_distance",
-    "held_out_loss": "loss",
-    "image_recall_at_1": "image_recall_at_1",
-    "text_recall_at_1": "text_recall_at_1",
-    "zero_shot_accuracy": "zero_shot_accuracy",
-    "tau": "tau",
-}
-"""Numbers of a ``Meter``, each with its column in ``training.csv``."""
-
 
 class Meter:
     """Measures a model on the held-out pairs: called with the number of steps done.
@@ -47,17 +37,19 @@ class Meter:
         return x, procrustes.mapped(y, self.text_map)
 
     def __call__(self, step: int) -> dict:
+        """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches."""
         x, y = self.rows(self.corpus.held_out)
         tau = math.exp(-self.trainable.model.logit_scale.item())
         image_recall, text_recall = recall_at_1(x, y)
-        return {
-            "held_out_gap": geometry.gap_distance(x, y),
-            "held_out_loss": contrastive.contrastive_loss(x, y, tau, self.batch),
+        found = {
+            "gap_distance": geometry.gap_distance(x, y),
+            "loss": contrastive.contrastive_loss(x, y, tau, self.batch),
             "image_recall_at_1": image_recall,
             "text_recall_at_1": text_recall,
             "zero_shot_accuracy": self.zero_shot(x),
             "tau": tau,
         }
+        return {"held_out": found}
 
     def zero_shot(self, x: Rows) -> float | None:
         """Share of the pictures whose nearest prompt is that of their class; None without a task."""
@@ -78,31 +70,19 @@ def embeddings(trainable: Trainable, pairs: Pairs) -> tuple[Rows, Rows]:
 
 
 def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:
-    """Image and text recall@1, in [0, 1]: named by what is *retrieved*, as in the released code and CLIP_benchmark.
+    """Image and text recall@1 of paired unit rows, named by what is *retrieved*, as in the released code.
 
-    Args:
-        x: unit rows of images; row i pairs with row i of ``y``.
-        y: unit rows of texts.
-
-    Returns:
-        image recall@1, the share of texts whose nearest image is their own; text recall@1, the share of images whose
-        nearest text is their own. The first of equally near ones counts as the nearest. Depends on n.
+    Image recall@1 is the share of texts whose nearest image is their own, text recall@1 the share of images whose
+    nearest text is their own. The first of equally near ones counts as the nearest. Both depend on n.
     """
     cosines, own = x @ y.T, np.arange(len(x))
     return float((cosines.argmax(0) == own).mean()), float((cosines.argmax(1) == own).mean())
 
 
 def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:
-    """The gap at the lowest loss of shifted embeddings, at each temperature, beside their own gap.
+    """The gap at the lowest loss of shifted embeddings, at each temperature, beside their own gap and loss.
 
-    Args:
-        x, y: unit rows (n, d) of images and texts, paired.
-        temperatures: values of tau.
-        batch: pairs per batch of the loss.
-
-    Returns:
-        for each temperature "evaluated_temperature", "own_gap" and "own_loss" (unshifted), "gap_at_minimum" (signed
-        gap distance at the lowest loss of ``SHIFTS``), "lowest_loss", "shift_at_minimum".
+    ``gap_at_minimum`` is the signed gap distance at the lowest loss of ``SHIFTS``.
     """
     losses = contrastive.sweep(x, y, SHIFTS, temperatures, batch)
     distances, here = geometry.signed_gap_distances(x, y, SHIFTS), SHIFTS.index(0)

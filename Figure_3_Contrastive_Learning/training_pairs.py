@@ -1,7 +1,5 @@
 """Models that training takes, and the pairs that they are trained and measured on."""
 
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from tqdm import tqdm
 
 from util import files
 from util.errors import UserError
-from util.training import Pairs, distributed, pictures_on_disk
+from util.training import Pairs
 
 SMALL = "small"
 """Name of the project's own small CLIP among open_clip's models."""
@@ -31,7 +29,6 @@ TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 TASK = "colour_shape"
 """Zero-shot task of the scenes: 64 classes, "a red circle"."""
 
-SceneCaptions = Literal["mixed", "full"]
 FORMS = {"mixed": "of mixed forms", "full": "its full description"}
 
 
@@ -144,26 +141,22 @@ class TrainingPairs:
     labels: Int[np.ndarray, "m"] | None = None
 
 
-def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: SceneCaptions) -> TrainingPairs:
+def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Literal["mixed", "full"]) -> TrainingPairs:
     """Generated scenes; the held-out ones are other pictures, of all combinations of attributes.
 
-    Args:
-        trainable: its pixels and tokens are made.
-        n, held_out: counts of pairs.
-        seed: of the pictures.
-        captions: "mixed", of all forms as the small CLIP was trained with (one caption may fit several pictures), or
-            "full", the description that names every attribute.
+    "mixed" captions have all forms, as the small CLIP was trained with, so one may fit several pictures. "full" ones
+    name every attribute.
     """
     from util.corpora.generated import pictures
 
-    some = pictures.scenes(n, TRAINING_SEED + seed, "train")
-    others = pictures.scenes(held_out, HELD_OUT_SEED + seed, "all")
-    if captions == "full":
-        some, others = (part.with_captions(pictures.full_descriptions(part)) for part in (some, others))
+    parts = [pictures.scenes(n, TRAINING_SEED + seed, "train"), pictures.scenes(held_out, HELD_OUT_SEED + seed, "all")]
+    labels = pictures.task_labels(TASK, parts[1])
     pairs = []
-    for part in (some, others):
+    for part in parts:
+        texts = pictures.full_descriptions(part) if captions == "full" else part.captions
         rows = np.stack([trainable.pixels(Image.fromarray(image)) for image in part.images])
-        pairs.append(Pairs(torch.from_numpy(rows), trainable.tokenize(part.captions)))
+        pairs.append(Pairs(torch.from_numpy(rows), trainable.tokenize(texts)))
+    prompts = pictures.TASKS[TASK].prompts
     about = {
         "data": "generated scenes (util.corpora.generated.pictures)",
         "split": "train; held out: all combinations of attributes",
@@ -171,73 +164,27 @@ def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Sce
         "n": n,
         "held_out": held_out,
         "caption_rule": f"one caption for each picture, {FORMS[captions]}",
-        "zero_shot": f"{len(pictures.TASKS[TASK].prompts)} classes of colour and shape",
+        "zero_shot": f"{len(prompts)} classes of colour and shape",
     }
-    prompts = trainable.tokenize(pictures.TASKS[TASK].prompts)
-    return TrainingPairs(*pairs, about, prompts, pictures.task_labels(TASK, others))
+    return TrainingPairs(*pairs, about, trainable.tokenize(prompts), labels)
 
 
 def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> TrainingPairs:
-    """MSCOCO train2017 with the last caption of each photograph, as released; val2017 is held out where it is there.
-
-    Args:
-        trainable: its pixels and tokens are made; photographs are decoded once, into the cache.
-        folder: holds annotations/ and train2017/, for held-out pairs val2017/. Without it the last photographs of
-            train2017 are held out.
-        n: pairs to train on, the first in the annotation file.
-        held_out: pairs to measure on, at most.
-    """
+    """The first photographs of MSCOCO train2017 and of val2017, held out, each with its last caption, as released."""
     from util.corpora import coco
 
-    apart = (folder / "val2017").is_dir()
-    total = n if apart else n + held_out
-    train, source = _decoded(trainable, coco.from_folder(folder, "train2017", "last", total))
-    count = len(train) if apart else len(train) - held_out
-    if count < 2:
-        raise UserError(f"{folder}: {len(train)} photographs are too few to hold out {held_out}; lower --held-out")
-    held, held_source = Pairs(train.images[count:], train.tokens[count:]), source
-    if apart:
-        held, held_source = _decoded(trainable, coco.from_folder(folder, "val2017", "last", held_out))
-    split = "val2017" if apart else "train2017, the last"
-    about = {"data": source, "n": count, "held_out": {"n": len(held), "split": split, **held_source}}
-    return TrainingPairs(Pairs(train.images[:count], train.tokens[:count]), held, about)
+    train, source = _decoded(trainable, coco.from_folder(folder, "train2017", "last", n))
+    held, held_source = _decoded(trainable, coco.from_folder(folder, "val2017", "last", held_out))
+    return TrainingPairs(train, held, {"data": source, "n": len(train), "held_out": {"n": len(held), **held_source}})
 
 
 def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:
-    """Photographs as pictures mapped from a file in the cache, decoded first where they are not there yet.
-
-    The file is named by photographs and preprocessing, not by captions. Photographs that cannot be read are left out.
-    """
-    names = ("dataset", "revision", "photographs", "split", "n")
-    key = {name: captioned.source.get(name) for name in names} | {"pixels": trainable.about.get("pixels")}
-    path = files.cached_path("pictures", key, ".npy")
-    done = path.with_suffix(".json")
-    if not done.is_file() and distributed.is_first():
-        _decode(trainable, captioned, path)
-    while not done.is_file():  # another process of this run decodes
-        time.sleep(0.5)
-    skipped = {int(row): reason for row, reason in json.loads(done.read_text()).items()}
-    whole = captioned.without(skipped)
-    if len(whole) < 2:
-        raise UserError(f"{captioned.source['dataset']}: {len(whole)} photographs can be read; two are needed")
-    return Pairs(pictures_on_disk(path)[: len(whole)], trainable.tokenize(whole.captions)), whole.source
-
-
-def _decode(trainable: Trainable, captioned, path: Path) -> None:
-    """Writes the pictures one by one, those left out at the end as zeros, then the row numbers of those."""
+    """Photographs as pixels in memory, for they are shown many times; those that cannot be read are left out."""
     skipped: dict[int, str] = {}
-    bar = tqdm(
-        captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", unit="photograph", disable=None
-    )
-    with files.replacing(path) as part:
-        target = None
-        for row, picture in enumerate(map(trainable.pixels, bar)):
-            if target is None:
-                shape = (len(captioned), *picture.shape)
-                target = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-            target[row] = picture
-        if target is None:
-            raise UserError(f"{captioned.source['dataset']}: none of its {len(captioned)} photographs can be read")
-        target.flush()
-    with files.replacing(path.with_suffix(".json")) as part:
-        part.write_text(json.dumps(skipped))
+    bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", disable=None)
+    shape = trainable.pixels(Image.new("RGB", (1, 1))).shape
+    rows = np.fromiter(map(trainable.pixels, bar), dtype=(np.uint8, shape))
+    if len(rows) < 2:
+        raise UserError(f"{captioned.source['dataset']}: {len(rows)} photographs can be read; two are needed")
+    whole = captioned.without(skipped)
+    return Pairs(torch.from_numpy(rows), trainable.tokenize(whole.captions)), whole.source

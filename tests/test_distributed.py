@@ -73,7 +73,7 @@ def test_a_stopped_run_of_two_processes_ends_with_the_same_numbers(two, facts):
     whole, resumed, other = (
         load_file(two[0] / f"{name}.safetensors") for name in ("whole-0", "resumed-0", "resumed-1")
     )
-    assert "step-00000006.json" in facts[0]["stopped"]
+    assert "step-00000006.safetensors" in facts[0]["stopped"]
     assert all(torch.equal(value, resumed[name]) and torch.equal(value, other[name]) for name, value in whole.items())
     assert tiny.without_time(facts[0]["resumed_log"]) == tiny.without_time(facts[0]["logs"]["info_nce"])
 

@@ -12,7 +12,6 @@ __getattr__, __dir__ = attributes(
     embed="loop",
     learning_rate_at="settings",
     optimizer_for="settings",
-    pictures_on_disk="data",
     temperature_at="settings",
     train="loop",
 )

@@ -1,12 +1,9 @@
-"""The pairs that training reads, in memory or on disk, and its batches, which a thread makes one step ahead."""
+"""The pairs that training reads, and its batches, which a thread makes one step ahead."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -21,7 +18,7 @@ class Pairs:
     """A corpus in the form that training reads.
 
     Args:
-        images: uint8 tensor (n, 3, s, s), in memory or mapped from a file (``pictures_on_disk``).
+        images: uint8 tensor (n, 3, s, s).
         tokens: int64 tensor (n, l); row i is the caption of image i.
     """
 
@@ -34,22 +31,6 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.images)
-
-
-def pictures_on_disk(path: str | Path) -> UInt8[Tensor, "n 3 s s"]:
-    """Pictures of a ``.npy`` file, mapped: a batch is read when it is asked for, so they need not fit in memory.
-
-    ``np.lib.format.open_memmap`` writes such a file picture by picture. The tensor must not be written to.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: no pictures can be mapped from it ({error})") from error
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] != 3:
-        raise UserError(f"{path}: pictures must be a uint8 array (n, 3, s, s)")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
 
 
 def batches(

@@ -3,8 +3,7 @@
     torchrun --nproc-per-node=2 SCRIPT
 
 Every loss sees the rows of the whole batch, in the order that one process would have them: open_clip gathers them with
-their gradients, and ``DistributedDataParallel`` averages the gradients of the weights. Without a process group every
-function here is that of one process and costs nothing.
+their gradients, and ``DistributedDataParallel`` averages those of the weights. Without a group all is of one process.
 """
 
 import os
@@ -21,10 +20,9 @@ from ..errors import UserError
 
 @contextmanager
 def group(device: str = "cpu") -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, for the length of a block: gloo on a CPU, NCCL on GPUs.
+    """Joins the processes that torchrun started, for the length of a block; gives the device of this one.
 
-    Yields:
-        the device of this process: on CUDA the GPU with its local rank. Outside torchrun, ``device`` alone.
+    gloo on a CPU; NCCL on GPUs, each process on that of its local rank. Outside torchrun ``device`` alone.
     """
     if "RANK" not in os.environ or distributed.is_initialized():
         yield torch.device(device)

@@ -22,7 +22,7 @@ from . import checkpoints as stored
 from . import distributed
 from .checkpoints import Checkpoints, History
 from .data import Pairs, batches
-from .losses import LOSSES, Loss
+from .losses import LOSSES
 from .settings import (
     LARGEST_LOGIT_SCALE,
     TrainingSettings,
@@ -38,7 +38,6 @@ def train(
     pairs: Pairs,
     settings: TrainingSettings,
     prepare: Callable[[Tensor], Tensor],
-    loss: Loss | None = None,
     validate: Callable[[int], dict] | None = None,
     progress: bool = True,
     *,
@@ -57,7 +56,6 @@ def train(
         pairs: the corpus.
         settings: all else.
         prepare: uint8 pictures (b, 3, s, s) to the image tower's input; runs beside the training step.
-        loss: in place of the one that the settings name.
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
             evaluation mode. Its numbers join the log, and are in no checkpoint otherwise.
         progress: show a bar with loss and gap on the terminal.
@@ -73,14 +71,14 @@ def train(
     """
     batch_indices(len(pairs), settings.batch, settings.seed, 0)
     distributed.share(settings.batch)
-    trainer = _Trainer(model, settings, loss or LOSSES[settings.loss], text_map, checkpoints)
+    trainer = _Trainer(model, settings, text_map, checkpoints)
     identity = trainer.identity(pairs) if checkpoints else {}
     history = trainer.resume(identity)
     started = time.perf_counter() - history.seconds
     model.train()
-    hidden = not (progress and distributed.is_first())
     coming = batches(pairs, settings, prepare, trainer.device, history.step)
-    bar = tqdm(coming, desc=description or None, total=settings.steps, initial=history.step, disable=hidden or None)
+    hidden = True if not (progress and distributed.is_first()) else None  # None: where there is no terminal
+    bar = tqdm(coming, desc=description or None, total=settings.steps, initial=history.step, disable=hidden)
     with torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else []):
         for images, tokens in bar:
             entry = trainer.advance(history, images, tokens, validate)
@@ -101,9 +99,9 @@ def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], 
 class _Objective(torch.nn.Module):
     """The loss of the whole batch as one forward pass, which ``distributed.parallel`` can wrap."""
 
-    def __init__(self, model: torch.nn.Module, loss: Loss, learn_temperature: bool, text_map):
+    def __init__(self, model: torch.nn.Module, settings: TrainingSettings, text_map):
         super().__init__()
-        self.model, self.loss, self.learn_temperature = model, loss, learn_temperature
+        self.model, self.settings = model, settings
         parameter = next(model.parameters())
         self.register_buffer("text_map", None if text_map is None else as_text_map(text_map, parameter))
 
@@ -111,30 +109,28 @@ class _Objective(torch.nn.Module):
         """The loss, and the gap distance of the batch; the texts are under the map."""
         x, y = embed(self.model, images, tokens)
         x, y = distributed.gather(x, mapped(y, self.text_map))
-        scale = self.model.logit_scale if self.learn_temperature else self.model.logit_scale.detach()
+        scale = self.model.logit_scale if self.settings.learn_temperature else self.model.logit_scale.detach()
         gap = torch.linalg.vector_norm(x.detach().mean(0) - y.detach().mean(0))
-        return self.loss(x, y, scale.exp()), gap
+        return LOSSES[self.settings.loss](x, y, scale.exp()), gap
 
 
 class _Trainer:
     """A model with its optimiser: all that changes from step to step, besides the history."""
 
-    def __init__(self, model, settings: TrainingSettings, loss: Loss, text_map, checkpoints: Checkpoints | None):
-        self.model, self.settings = model, settings
-        quiet = checkpoints is None or distributed.is_first()
-        self.checkpoints = checkpoints if quiet else replace(checkpoints, say=lambda line: None)
+    def __init__(self, model, settings: TrainingSettings, text_map, checkpoints: Checkpoints | None):
+        self.model, self.settings, self.checkpoints = model, settings, checkpoints
+        if checkpoints and not distributed.is_first():
+            self.checkpoints = replace(checkpoints, say=lambda line: None)
         self.device = next(model.parameters()).device
-        self.objective = _Objective(model, loss, settings.learn_temperature, text_map)
+        self.objective = _Objective(model, settings, text_map)
         self.forward = distributed.parallel(self.objective)
         self.optimizer = optimizer_for(model, settings)
 
     def identity(self, pairs: Pairs) -> dict:
         """All that the run's numbers depend on, compared before a checkpoint is taken up."""
-        loss, text_map = self.objective.loss, self.objective.text_map
+        text_map = self.objective.text_map
         return {
-            "settings": asdict(self.settings),
-            "about": dict(self.checkpoints.about),
-            "loss": getattr(loss, "__qualname__", type(loss).__qualname__),
+            **asdict(self.settings),
             "first_weights": stored.digest_of(self.model.state_dict()),
             "data": stored.data_digest(pairs.images, pairs.tokens),
             "text_map": None if text_map is None else list(text_map.shape),
@@ -152,83 +148,36 @@ class _Trainer:
             return History()
         history, tensors = found
         self._restore(tensors)
-        if distributed.is_first():
-            self.checkpoints.say(f"[checkpoint] going on from step {step} in {self.checkpoints.folder}")
+        self.checkpoints.say(f"[checkpoint] going on from step {step} in {self.checkpoints.folder}")
         return history
 
-    def advance(self, history: History, images, tokens, validate) -> dict:
+    def advance(self, history: History, images: Tensor, tokens: Tensor, validate) -> dict:
         """One step; the entry of the log that is due after it, or an empty mapping."""
-        step = history.step
-        value, gap, temperature = self._step(step, images, tokens)
+        loss, entry = self._step(history.step, images, tokens)
         history.step += 1
-        history.losses.append(value)
-        entry = self._validated(history.step, validate)
-        if entry or history.step % self.settings.log_every == 0 or history.step == self.settings.steps:
-            entry |= {
-                "step": history.step,
-                "loss": sum(history.losses) / len(history.losses),
-                "gap_distance": gap,
-                "temperature": temperature,
-                "learning_rate": learning_rate_at(self.settings, step),
-            }
-            history.losses.clear()
+        history.losses.append(loss)
+        last = history.step == self.settings.steps
+        measured = {}
+        if validate and distributed.is_first() and (last or history.step % self.settings.validate_every == 0):
+            self.model.eval()
+            measured = dict(validate(history.step))
+            self.model.train()
+        if not (measured or last or history.step % self.settings.log_every == 0):
+            return {}
+        entry |= measured | {"step": history.step, "loss": sum(history.losses) / len(history.losses)}
+        history.losses.clear()
         return entry
 
     def save(self, history: History, identity: dict) -> None:
-        """Writes a checkpoint where one is due."""
+        """Writes a checkpoint where one is due: weights, the text map and moments, by name."""
         if not self.checkpoints or not distributed.is_first():
             return
-        if history.step % self.checkpoints.every == 0 or history.step == self.settings.steps:
-            stored.save(self.checkpoints, identity, history, self._tensors())
-
-    def _step(self, step: int, images, tokens) -> tuple[float, float, float]:
-        """One optimiser step; returns the loss in nats, the gap distance of its batch and its temperature."""
-        settings, model = self.settings, self.model
-        _seed(self.device, settings.seed, step)
-        if not settings.learn_temperature:
-            self._set_temperature(step)
-        temperature = (
-            math.exp(-model.logit_scale.item()) if settings.learn_temperature else temperature_at(settings, step)
-        )
-        value, gap = self.forward(images, tokens)
-        number = value.item()
-        self._refuse_infinite(number, "loss", step)
-        self.optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip or math.inf)
-        self._refuse_infinite(norm.item(), "norm of the gradient", step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(settings, step)
-        self.optimizer.step()
-        if settings.learn_temperature and settings.clip_logit_scale:
-            with torch.no_grad():
-                model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
-        return number, gap.item(), temperature
-
-    def _set_temperature(self, step: int) -> None:
-        with torch.no_grad():
-            self.model.logit_scale.fill_(-math.log(temperature_at(self.settings, step)))
-
-    def _refuse_infinite(self, number: float, what: str, step: int) -> None:
-        if not math.isfinite(number):
-            kept = "training stopped with the weights from before that step"
-            raise UserError(f"the {what} is {number} at step {step}; {kept}{stored.last_words(self.checkpoints)}")
-
-    def _validated(self, done: int, validate) -> dict:
-        due = done % self.settings.validate_every == 0 or done == self.settings.steps
-        if validate is None or not due or not distributed.is_first():
-            return {}
-        self.model.eval()
-        found = validate(done)
-        self.model.train()
-        return dict(found)
-
-    def _tensors(self) -> stored.Tensors:
-        """Weights, the text map and moments, by name."""
+        if history.step % self.checkpoints.every and history.step != self.settings.steps:
+            return
         tensors = self.objective.state_dict()
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items() if value is not None}
-        return tensors
+        stored.save(self.checkpoints, identity, history, tensors)
 
     def _restore(self, tensors: stored.Tensors) -> None:
         moments = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
@@ -238,6 +187,39 @@ class _Trainer:
             _, number, moment = name.split(".")
             state.setdefault(int(number), {})[moment] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+    def _step(self, step: int, images: Tensor, tokens: Tensor) -> tuple[float, dict]:
+        """One optimiser step; returns the loss in nats, and the gap, temperature and learning rate for the log."""
+        settings, model, rate = self.settings, self.model, learning_rate_at(self.settings, step)
+        _seed(self.device, settings.seed, step)
+        temperature = math.exp(-model.logit_scale.item())
+        if not settings.learn_temperature:
+            temperature = self._set_temperature(step)
+        value, gap = self.forward(images, tokens)
+        loss = self._finite(value, "loss", step)
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip or math.inf)
+        self._finite(norm, "norm of the gradient", step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        if settings.learn_temperature and settings.clip_logit_scale:
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
+        return loss, {"gap_distance": gap.item(), "temperature": temperature, "learning_rate": rate}
+
+    def _set_temperature(self, step: int) -> float:
+        temperature = temperature_at(self.settings, step)
+        with torch.no_grad():
+            self.model.logit_scale.fill_(-math.log(temperature))
+        return temperature
+
+    def _finite(self, value: Tensor, what: str, step: int) -> float:
+        if not math.isfinite(number := value.item()):
+            kept = "training stopped with the weights from before that step"
+            raise UserError(f"the {what} is {number} at step {step}; {kept}{stored.last_words(self.checkpoints)}")
+        return number
 
 
 def _seed(device: torch.device, seed: int, step: int) -> None:

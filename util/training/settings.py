@@ -19,17 +19,16 @@ Schedule = Literal["one_cycle", "constant"]
 LARGEST_LOGIT_SCALE = 100.0
 """Where CLIP clips a learned logit scale (Radford et al. 2021, section 2.5)."""
 
-RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("steps", "batch", "log_every", "validate_every"), lambda value: value >= 1, "be at least 1"),
-    (
+RANGES: dict[str, tuple[tuple[str, ...], Callable[[float], bool]]] = {
+    "be at least 1": (("steps", "batch", "log_every", "validate_every"), lambda value: value >= 1),
+    "be above 0 and finite": (
         ("temperature", "first_temperature", "learning_rate", "gradient_clip"),
         lambda value: 0 < value < math.inf,
-        "be above 0 and finite",
     ),
-    (("warmup_share", "fixed_share"), lambda value: 0 <= value <= 1, "lie in [0, 1]"),
-    (("weight_decay",), lambda value: 0 <= value < math.inf, "be 0 or above and finite"),
-)
-"""Settings, the values that they may have, and the same in words."""
+    "lie in [0, 1]": (("warmup_share", "fixed_share"), lambda value: 0 <= value <= 1),
+    "be 0 or above and finite": (("weight_decay",), lambda value: 0 <= value < math.inf),
+}
+"""What a setting must do, those that must, and whether a value does."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class TrainingSettings:
     clip_logit_scale: bool = True
 
     def __post_init__(self):
-        for names, fits, said in RANGES:
+        for said, (names, fits) in RANGES.items():
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not fits(value):
@@ -102,10 +101,7 @@ class TrainingSettings:
 
 
 def temperature_at(settings: TrainingSettings, step: int) -> float:
-    """tau at a step: geometric from ``first_temperature`` to ``temperature``, then fixed for ``fixed_share``.
-
-    Where it is learned, this is where it starts.
-    """
+    """tau at a step, where it is not learned: geometric to ``temperature``, then fixed for ``fixed_share``."""
     moving = settings.steps * (1 - settings.fixed_share)
     progress = min(1.0, step / moving) if moving > 0 else 1.0
     return settings.first_temperature ** (1 - progress) * settings.temperature**progress
@@ -139,12 +135,13 @@ def _epoch_order(n: int, seed: int, epoch: int) -> Int[np.ndarray, "n"]:
 def optimizer_for(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimiser over every parameter, the logit scale only where it is learned; AdamW's decay spares vectors."""
     named = [(name, p) for name, p in model.named_parameters() if name != "logit_scale" or settings.learn_temperature]
-    if settings.optimizer != "adamw":
-        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        if settings.optimizer == "sgd":
-            return torch.optim.SGD([p for _, p in named], **rates)
-        return torch.optim.Adam([p for _, p in named], betas=settings.betas, eps=settings.epsilon, **rates)
+    every = [p for _, p in named]
+    adam = {"lr": settings.learning_rate, "betas": settings.betas, "eps": settings.epsilon}
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(every, settings.learning_rate, weight_decay=settings.weight_decay)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(every, weight_decay=settings.weight_decay, **adam)
     spared = [p for name, p in named if p.ndim < 2 or "embedding" in name]
     decayed = [p for name, p in named if p.ndim >= 2 and "embedding" not in name]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon)
+    return torch.optim.AdamW(groups, **adam)
