@@ -17,7 +17,6 @@ from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extrac
 from util.files import sha256
 from util.zero_shot.metrics import as_indices
 
-OWN = "your own embeddings"
 RULES_IN_WORDS = {"all": "all captions", "first": "first caption", "last": "last caption"}
 
 GENERATED = {
@@ -41,8 +40,8 @@ DATA = {
 BATCH = 250
 """Pictures that go through the small CLIP at a time."""
 
-PUBLISHED_KEY, PUBLISHED_CLIP = "published_clip", "MSCOCO, published CLIP"
-"""Key and title of retrieval among the authors' embeddings of 500 photographs and captions."""
+PUBLISHED_CLIP = "MSCOCO, published CLIP"
+"""Title of retrieval among the authors' embeddings of 500 photographs and captions."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class EmbeddedTask:
     """A task whose images and prompts are embedded, by one model.
 
     Attributes:
-        key: its name on a command line.
         dataset: its name in tables and figures.
         metric: "top-1", "ROC-AUC" or "retrieval".
         group: "coarse-grained", "fine-grained", "optical character recognition", "retrieval", or another.
@@ -63,7 +61,6 @@ class EmbeddedTask:
         published: the name of the paper's row that it is, None for none.
     """
 
-    key: str
     dataset: str
     metric: str
     group: str
@@ -110,18 +107,19 @@ class EmbeddedTask:
         return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
 
 
-def of_file(path: Path, key: str | None = None) -> EmbeddedTask:
+def of_file(path: Path, name: str | None = None) -> EmbeddedTask:
     """A task from a file of embeddings: images with ``labels`` and one text for each class, or pairs for retrieval.
 
     Args:
         path: a file that ``Embeddings.load`` reads. With ``labels`` (n,), whole numbers from 0, row c of "text" is the
             embedding of class c. Without labels, images and texts are pairs.
-        key: its name; by default the file's.
+        name: by default the file's.
     """
-    given, key = Embeddings.load(path), key or Path(path).stem
+    given = Embeddings.load(path)
     images, texts = given.modalities[given.names[0]], given.modalities[given.names[-1]]
     source = {**given.source, "sha256": sha256(path), "generated": False}
-    about = {"key": key, "dataset": key, "group": OWN, "model": str(source.get("model", "not said")), "source": source}
+    about = {"dataset": name or Path(path).stem, "group": "your own embeddings", "source": source}
+    about["model"] = str(source.get("model", "not said"))
     if given.labels is not None:
         task = EmbeddedTask(**about, metric="top-1", images=images, texts=texts, labels=given.labels)
         named = int(task.labels.max()) + 1
@@ -136,20 +134,12 @@ def of_file(path: Path, key: str | None = None) -> EmbeddedTask:
             f"{path}: needs labels (n,), the row of text that is each image's class, or pairs for retrieval"
         )
     rows, labels = np.unique(given.pairs[:, 0], return_inverse=True)
-    return EmbeddedTask(
-        **about, metric="retrieval", images=images[rows], texts=texts[given.pairs[:, -1]], labels=labels
-    )
+    texts = texts[given.pairs[:, -1]]
+    return EmbeddedTask(**about, metric="retrieval", images=images[rows], texts=texts, labels=labels)
 
 
 def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair, cache: bool = True) -> EmbeddedTask:
-    """A declared task with its images, and the prompts of its classes or its captions, embedded.
-
-    Args:
-        task: says what the classes are called and asked for.
-        data: its images.
-        pair: the encoders.
-        cache: whether to keep the embeddings.
-    """
+    """A declared task with its images, and the prompts of its classes or its captions, embedded."""
     about = {"declared_by": dict(task.sources), "encoder": pair.describe()}
     if task.is_retrieval:
         found = extract(pair, data, cache=cache, most_skipped=MOST_SKIPPED)
@@ -162,7 +152,7 @@ def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair, cache
         labels, source = data.labels[rows], {**data.source, "n": len(rows), "skipped": skipped}
         source |= {"class_names": list(task.class_names), "prompts": prompts, **about}
     embedded = images, texts, labels, source
-    return EmbeddedTask(task.key, task.title, task.metric, task.group, pair.name, *embedded, published=task.published)
+    return EmbeddedTask(task.title, task.metric, task.group, pair.name, *embedded, published=task.published)
 
 
 def of_generated(
@@ -193,7 +183,7 @@ def of_generated(
             texts, labels = class_embeddings(pair, prompts), pictures.task_labels(name, drawn[kind])
             metric, source["prompts"] = "top-1", prompts
         title, group = GENERATED[name]
-        yield EmbeddedTask(name, title, metric, group, pair.name, rows[kind], texts, labels, source)
+        yield EmbeddedTask(title, metric, group, pair.name, rows[kind], texts, labels, source)
 
 
 def _draw(kind: str, seed: int, n: int | None):
@@ -217,5 +207,5 @@ def of_published() -> EmbeddedTask:
     """Retrieval among the authors' 500 pairs; refused where the file is not in the cache."""
     found = published.load("clip", "trained", fetch=False)
     images, texts = found.paired()
-    about = PUBLISHED_KEY, PUBLISHED_CLIP, "retrieval", "retrieval", found.source["model"]
+    about = PUBLISHED_CLIP, "retrieval", "retrieval", found.source["model"]
     return EmbeddedTask(*about, images, texts, np.arange(len(images)), found.source)

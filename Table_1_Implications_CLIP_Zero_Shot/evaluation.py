@@ -5,21 +5,21 @@ caption corpus, it is also measured along that of the corpus. Each of two random
 a shift and a direction chosen on one are judged on the other.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
 from embedded_tasks import EmbeddedTask
-from util import UserError, cli, interventions
+from util import UserError, cli
 from util.geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
-from util.numerics.statistics import wilson_interval
 from util.zero_shot import metrics, selection, shifted
-from util.zero_shot.outcomes import Hits, Outcomes
+from util.zero_shot.outcomes import Hits, Margins, Outcomes
 
-SPLITS = ("all", "first half", "second half")
+ALL = "all"
+SPLITS = (ALL, "first half", "second half")
 RECALLS = (1, 5, 10)
 IMAGE_TO_TEXT, TEXT_TO_IMAGE = "image-to-text", "text-to-image"
 HEADLINES = {
@@ -29,90 +29,83 @@ HEADLINES = {
 }
 """The metrics that a shift is chosen by, for each kind of task."""
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """How every task is measured.
-
-    Attributes:
-        shifts: amounts (k,), 0 among them once.
-        sides: which modalities move: "both", "first" or the two one after the other.
-        seed: of the halves, the resamples and the permutations.
-        resamples: of every bootstrap.
-        permutations: of every test of the largest gain.
-    """
-
-    shifts: Float[np.ndarray, "k"]
-    sides: Sequence[Side] = ("both", "first")
-    seed: int = 0
-    resamples: int = 2000
-    permutations: int = 2000
+CURVE_COLUMNS = (
+    "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
+    "value_low", "value_high", "n",
+)  # fmt: skip
+TABLE_COLUMNS = (
+    "dataset", "metric", "gap_direction", "selection", "default", "modified", "ci_low", "ci_high", "p_value", "shift",
+    "direction", "model", "side", "group", "n", "chance", "default_low", "default_high", "gain", "gain_low",
+    "gain_high", "discordant", "shift_first_half", "shift_second_half", "p_value_scaled",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Swept:
-    """A task after every shift along one direction.
-
-    Attributes:
-        outcomes: by metric, of all items: images, but texts for text-to-image recall.
-        recall: mean per-class recall (k,) where there are classes.
-    """
+class Sweep(NamedTuple):
+    """A task after every shift along one direction."""
 
     outcomes: Mapping[str, Outcomes]
+    """By metric, of all items: images, but texts for text-to-image recall."""
     recall: Float[np.ndarray, "k"] | None = None
+    """Mean per-class recall where there are classes."""
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """Rows of ``zero_shot.csv``, of ``zero_shot_table.csv`` and one of ``zero_shot_gaps.csv``, of one task."""
+class Split(NamedTuple):
+    """A sweep along the direction of some images, and what the shifts do to the gap of these images."""
 
-    curves: pd.DataFrame
-    table: pd.DataFrame
-    gaps: Mapping
+    rows: Int[np.ndarray, "r"]
+    gaps: Float[np.ndarray, "k"]
+    sweep: Sweep
 
 
-def evaluate(task: EmbeddedTask, protocol: Protocol) -> Evaluated:
-    """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen."""
+def evaluate(task: EmbeddedTask, settings: cli.Common) -> dict[str, pd.DataFrame]:
+    """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
+
+    Args:
+        task: what is measured.
+        settings: those of the script.
+
+    Returns:
+        rows of ``zero_shot.csv`` (""), of ``zero_shot_table.csv`` ("table") and one of ``zero_shot_gaps.csv`` ("gaps").
+    """
     curves, table = [], []
     try:
-        halves = selection.halves(len(task.images), None if task.is_retrieval else task.labels, protocol.seed)
-        parts = [np.arange(len(task.images)), *halves]
-        for name in ("task", "captions") if task.caption_gap is not None else ("task",):
-            for side in protocol.sides:
-                about = {"dataset": task.dataset, "gap_direction": name, "model": task.model, "side": side}
-                sweeps, gaps = _along(task, name, parts, protocol.shifts, side)
-                curves += _curves(about, task, sweeps, gaps, parts, protocol)
-                table += _rows(about, task, sweeps, gaps, parts, protocol)
+        strata = None if task.is_retrieval else task.labels
+        halves = selection.halves(len(task.images), strata, settings.seed)
+        parts = dict(zip(SPLITS, (np.arange(len(task.images)), *halves), strict=True))
+        for direction in ("task",) if task.caption_gap is None else ("task", "captions"):
+            for side in settings.side:
+                about = {"dataset": task.dataset, "gap_direction": direction, "model": task.model, "side": side}
+                splits = _splits(task, parts, direction, side, settings)
+                curves += [{**about, **curve} for curve in _curves(task, splits, settings)]
+                table += [{**about, **row} for row in _choices(task, splits, settings)]
     except UserError as error:
-        raise UserError(f"{task.dataset}: {str(error).removeprefix(f'{task.dataset}: ')}") from error
-    curves = pd.concat([frame[list(CURVE_COLUMNS)] for frame in curves], ignore_index=True)
-    return Evaluated(curves, pd.DataFrame(table)[list(TABLE_COLUMNS)], gaps_of(task))
+        raise UserError(f"{task.dataset}: {error}") from error
+    curves = pd.concat([pd.DataFrame(curve) for curve in curves], ignore_index=True)
+    table = pd.DataFrame(table)
+    return {"": curves[list(CURVE_COLUMNS)], "table": table[list(TABLE_COLUMNS)], "gaps": pd.DataFrame([gaps_of(task)])}
 
 
-def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Swept:
+def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Sweep:
     """Every metric of a task after every shift along a direction, from one product."""
     given = (task.images, task.texts)
     if task.metric == "ROC-AUC":
         margins = shifted.binary_margins(*given, shifts, direction, side)
-        return Swept({"ROC-AUC": Outcomes.of_margins(margins, task.labels)})
+        return Sweep({"ROC-AUC": Margins(margins, task.labels)})
     if task.is_retrieval:
         found = shifted.retrieve(*given, task.labels, shifts, direction, side)
         together = task.labels if len(task.texts) > len(task.images) else None
         ways = ((IMAGE_TO_TEXT, found.image_ranks, None), (TEXT_TO_IMAGE, found.text_ranks, together))
-        hits = {
-            f"{way} recall@{k}": Outcomes.of_hits(ranks < k, groups) for way, ranks, groups in ways for k in RECALLS
-        }
-        return Swept(hits)
+        return Sweep({f"{way} recall@{k}": Hits(ranks < k, groups) for way, ranks, groups in ways for k in RECALLS})
     found, classes = shifted.classify(*given, task.labels, shifts, direction, side), len(task.texts)
-    top = (1, 5) if classes > 5 else (1,)
-    recall = metrics.mean_per_class_recall(found.predicted, task.labels, classes)
-    return Swept({f"top-{k}": Outcomes.of_hits(found.ranks < k) for k in top}, recall)
+    hits = {f"top-{k}": Hits(found.ranks < k) for k in (1, 5) if k == 1 or classes > k}
+    return Sweep(hits, metrics.mean_per_class_recall(found.predicted, task.labels, classes))
 
 
 def gaps_of(task: EmbeddedTask) -> dict:
     """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
     own = unit_gap_vector(task.images, task.texts)
-    corpus = task.caption_gap
+    corpus = np.full(len(own), np.nan) if task.caption_gap is None else task.caption_gap
+    length = float(np.linalg.norm(corpus))
     return {
         "dataset": task.dataset,
         "model": task.model,
@@ -120,8 +113,8 @@ def gaps_of(task: EmbeddedTask) -> dict:
         "n_texts": len(task.texts),
         "dim": task.images.shape[1],
         "task_gap": gap_distance(task.images, task.texts),
-        "captions_gap": np.nan if corpus is None else float(np.linalg.norm(corpus)),
-        "cosine_of_directions": np.nan if corpus is None else float(own @ corpus / np.linalg.norm(corpus)),
+        "captions_gap": length,
+        "cosine_of_directions": float(own @ corpus / length),
     }
 
 
@@ -135,10 +128,16 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["side"] == main_side(table)) & (table["gap_direction"] == "task")]
 
 
+def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The shown rows whose shift was chosen on the test data, and those held out, by dataset and metric."""
+    mine = shown(table)
+    test, held = (mine[mine["selection"] == name] for name in ("test", "held_out"))
+    return test.set_index(["dataset", "metric"]), held.set_index(["dataset", "metric"])
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each task and metric by the paper's protocol, with both ways of choosing."""
-    where, mine = ["dataset", "metric"], shown(table)
-    test, held = (mine[mine["selection"] == name].set_index(where) for name in ("test", "held_out"))
+    test, held = chosen_both_ways(table)
     columns = {
         "n": test["n"],
         "default": test["default"],
@@ -154,116 +153,56 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index()
 
 
-def best_shift(task: EmbeddedTask, table: pd.DataFrame, settings: cli.Common) -> interventions.Shift:
-    """The shift that is best on all items of a task, fitted on them, with what it came from and what it is worth.
-
-    Args:
-        task: with a caption corpus' gap vector where ``--save-direction captions`` asks for it.
-        table: rows of ``zero_shot_table.csv``.
-        settings: those of the script.
-    """
-    side, direction = settings.side[0], settings.save_direction
-    rows = table[(table["dataset"] == task.dataset) & (table["metric"] == HEADLINES[task.metric][0])]
-    rows = rows[(rows["side"] == side) & (rows["gap_direction"] == direction)].set_index("selection")
-    test, held = rows.loc["test"], rows.loc["held_out"]
-    shifts = len(cli.shift_grid(settings.shift_step))
-    about = {
-        "model": task.model,
-        "data": {key: value for key, value in task.source.items() if key != "prompts"},
-        "caption_rule": task.source.get("caption_rule", "one text for each class, from its prompts"),
-        "selection": f"best of {shifts} shifts for {test['metric']} on all {test['n']} items",
-        "gap_direction": direction,
-        "default": test["default"],
-        "modified": test["modified"],
-        "p_value": test["p_value"],
-        "p_value_scaled": test["p_value_scaled"],
-        "held_out": {key: held[key] for key in ("modified", "gain", "gain_low", "gain_high", "p_value")},
-        "seed": settings.seed,
-    }
-    along = task.caption_gap if direction == "captions" else None
-    return interventions.Shift.fit(task.images, task.texts, float(test["shift"]), along, side, about)
+def _splits(task: EmbeddedTask, parts: Mapping, direction: str, side: Side, settings: cli.Common) -> dict[str, Split]:
+    """All images and each half, along their own gap vector or all along that of the captions."""
+    found, shifts = {}, cli.shift_grid(settings.shift_step)
+    for name, rows in parts.items():
+        texts = task.texts[np.isin(task.labels, rows)] if task.is_retrieval else task.texts
+        own = unit_gap_vector(task.images[rows], texts)
+        along = own if direction == "task" else task.caption_gap
+        if direction == "task" or name == ALL:  # along the captions' the halves have the sweep of all
+            swept = sweep(task, shifts, along, side)
+        gaps = signed_gap_distances(task.images[rows], texts, shifts, along, side, sign_by=own)
+        found[name] = Split(rows, gaps, swept)
+    return found
 
 
-def _along(task: EmbeddedTask, name: str, parts: Sequence, shifts, side: Side) -> tuple[list[Swept], list[np.ndarray]]:
-    """The sweeps, and the signed gap distances of each part, along a direction: a part's own, or the captions'."""
-    mine = [_part(task, rows) for rows in parts]
-    own = [unit_gap_vector(*pair) for pair in mine]
-    if name == "task":
-        directions, sweeps = own, [sweep(task, shifts, unit, side) for unit in own]
-    else:
-        directions, sweeps = [task.caption_gap] * len(parts), [sweep(task, shifts, task.caption_gap, side)] * len(parts)
-    gaps = [
-        signed_gap_distances(*pair, shifts, direction, side, sign_by=unit)
-        for pair, direction, unit in zip(mine, directions, own, strict=True)
-    ]
-    return sweeps, gaps
+def _taken(task: EmbeddedTask, split: Split, metric: str, rows: Int[np.ndarray, "r"]) -> Outcomes:
+    """The outcomes of those items of a metric that belong to some images."""
+    items = np.flatnonzero(np.isin(task.labels, rows)) if metric.startswith(TEXT_TO_IMAGE) else rows
+    return split.sweep.outcomes[metric].take(items)
 
 
-def _part(task: EmbeddedTask, rows: Int[np.ndarray, "r"]) -> tuple[np.ndarray, np.ndarray]:
-    """Some images, and all prompts or the texts of these images."""
-    return task.images[rows], task.texts[np.isin(task.labels, rows)] if task.is_retrieval else task.texts
+def _curves(task: EmbeddedTask, splits: Mapping[str, Split], settings: cli.Common) -> list[dict]:
+    """Columns of every metric of all items, and of the headline ones of each half."""
+    curves, shifts = [], cli.shift_grid(settings.shift_step)
+    for name, split in splits.items():
+        same = {"split": name, "shift": shifts, "signed_gap_distance": split.gaps}
+        for metric in split.sweep.outcomes if name == ALL else HEADLINES[task.metric]:
+            mine = _taken(task, split, metric, split.rows)
+            low, high = mine.limits(settings.resamples, settings.seed)
+            curve = {"metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
+            curves.append({**same, **curve})
+        if name == ALL and split.sweep.recall is not None:
+            curve = {"metric": "mean per-class recall", "value": split.sweep.recall, "n": len(split.rows)}
+            curves.append({**same, **curve, "value_low": np.nan, "value_high": np.nan})
+    return curves
 
 
-def _items(task: EmbeddedTask, metric: str, rows: Int[np.ndarray, "r"]) -> Int[np.ndarray, "i"]:
-    """The items of a metric that belong to some images."""
-    return np.flatnonzero(np.isin(task.labels, rows)) if metric.startswith(TEXT_TO_IMAGE) else rows
-
-
-def _curves(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Protocol) -> list[pd.DataFrame]:
-    """Every metric of all items, the headline ones of each half."""
-    frames = []
-    for split, swept, gap, rows in zip(SPLITS, sweeps, gaps, parts, strict=True):
-        same = {**about, "split": split, "shift": protocol.shifts, "signed_gap_distance": gap}
-        for metric, outcomes in swept.outcomes.items():
-            if split == "all" or metric in HEADLINES[task.metric]:
-                chosen = outcomes.take(_items(task, metric, rows))
-                low, high = _interval(chosen, protocol)
-                some = {"metric": metric, "value": chosen.values(), "value_low": low, "value_high": high}
-                frames.append(pd.DataFrame({**same, **some, "n": chosen.n}))
-        if split == "all" and swept.recall is not None:
-            some = {"metric": "mean per-class recall", "value": swept.recall, "n": len(rows)}
-            frames.append(pd.DataFrame({**same, **some, "value_low": np.nan, "value_high": np.nan}))
-    return frames
-
-
-def _interval(outcomes: Outcomes, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """95% limits at each shift by itself: Wilson's for hits of independent items, otherwise by bootstrap."""
-    if isinstance(outcomes, Hits) and outcomes.groups is None:
-        return wilson_interval(outcomes.hits.sum(1), np.full(outcomes.k, outcomes.n))
-    drawn = outcomes.resampled(protocol.resamples, protocol.seed)
-    return tuple(np.quantile(drawn, (0.025, 0.975), axis=0))
-
-
-def _rows(about: Mapping, task: EmbeddedTask, sweeps, gaps, parts, protocol: Protocol) -> list[dict]:
+def _choices(task: EmbeddedTask, splits: Mapping[str, Split], settings: cli.Common) -> list[dict]:
     """The shift chosen on all items, and on each half for the other."""
-    rows = []
+    rows, shifts, draws = [], cli.shift_grid(settings.shift_step), (settings.seed, settings.resamples)
+    everything, *halves = splits.values()
     for metric in HEADLINES[task.metric]:
-        everything = [swept.outcomes[metric] for swept in sweeps]
-        draws = protocol.seed, protocol.resamples, protocol.permutations
-        found = {"test": selection.on_test(everything[0], protocol.shifts, gaps[0], *draws)}
-        halves = [_items(task, metric, half) for half in parts[1:]]
         pairs = [
-            (outcomes.take(mine), outcomes.take(other), gap)
-            for outcomes, mine, other, gap in zip(everything[1:], halves, halves[::-1], gaps[1:], strict=True)
+            (_taken(task, one, metric, one.rows), _taken(task, one, metric, other.rows), one.gaps)
+            for one, other in (halves, halves[::-1])
         ]
-        found["held_out"] = selection.held_out(pairs, protocol.shifts, protocol.seed, protocol.resamples)
-        rows += [_row(about, task, metric, name, chosen) for name, chosen in found.items()]
+        whole = everything.sweep.outcomes[metric]
+        test = selection.on_test(whole, shifts, everything.gaps, *draws, settings.permutations)
+        held = selection.held_out(pairs, shifts, *draws)
+        for name, chosen, of_halves in (("test", test, (np.nan, np.nan)), ("held_out", held, held.shifts)):
+            row = {key: np.nan if value is None else value for key, value in vars(chosen).items()}
+            row |= {"metric": metric, "selection": name, "group": task.group, "chance": task.chance}
+            rows.append({**row, "shift_first_half": of_halves[0], "shift_second_half": of_halves[1]})
     return rows
-
-
-def _row(about: Mapping, task: EmbeddedTask, metric: str, name: str, chosen: selection.Selected) -> dict:
-    halves = chosen.shifts if name == "held_out" else (np.nan, np.nan)
-    more = {"metric": metric, "selection": name, "group": task.group, "chance": task.chance}
-    more |= {"shift_first_half": halves[0], "shift_second_half": halves[1]}
-    return {**about, **{key: np.nan if value is None else value for key, value in vars(chosen).items()}, **more}
-
-
-CURVE_COLUMNS = (
-    "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
-    "value_low", "value_high", "n",
-)  # fmt: skip
-TABLE_COLUMNS = (
-    "dataset", "metric", "gap_direction", "selection", "default", "modified", "ci_low", "ci_high", "p_value", "shift",
-    "direction", "model", "side", "group", "n", "chance", "default_low", "default_high", "gain", "gain_low",
-    "gain_high", "discordant", "shift_first_half", "shift_second_half", "p_value_scaled",
-)  # fmt: skip

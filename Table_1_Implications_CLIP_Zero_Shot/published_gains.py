@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from embedded_tasks import EmbeddedTask
-from evaluation import shown
+from evaluation import chosen_both_ways
 from util import UserError, cli, published
 from util.corpora import tasks as declared
 from util.numerics.statistics import holm, mcnemar, most_discordant
@@ -22,10 +22,6 @@ from util.records import Comparison
 PAPER_MODEL = "ViT-B-16:openai"
 AGREES = 0.005
 """How far our metric may be from the published one and still agree."""
-
-TEST_ITEMS = {"CIFAR10": 10_000, "CIFAR100": 10_000, "EuroSAT": 27_000, "SVHN": 26_032}
-"""Items that Table 1 was measured on. CIFAR: test images (Krizhevsky 2009). SVHN: test digits (Netzer et al. 2011).
-EuroSAT: all images (Helber et al. 2019), because the released notebook reads the set without a split."""
 
 MEMES = {"dev_seen": 500, "dev_unseen": 540, "test_seen": 1000, "test_unseen": 2000}
 """Labelled memes in the splits of Hateful Memes that are not for training (Kiela et al. 2020, and the dataset's cards).
@@ -58,6 +54,11 @@ def published_rows() -> list[dict]:
     ]
 
 
+def published_items() -> dict[str, int]:
+    """How many images each row of the paper's table is of, as far as its data set says."""
+    return {task.published: task.items for task in declared.read().values() if task.published}
+
+
 def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cli.Common) -> list[Comparison]:
     """The published rows that were measured, and the claim that a shift helps beside what held-out data say.
 
@@ -66,73 +67,64 @@ def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cl
         tasks: what they were measured on.
         settings: of the run.
     """
-    mine, rows = shown(table), []
-    ran = {task.published: task for task in tasks if task.published}
+    test, held = chosen_both_ways(table)
+    datasets, rows, papers = {task.published: task.dataset for task in tasks}, [], set()
     for k, row in enumerate(published_rows()):
-        if row["dataset"] in ran:
-            task = ran[row["dataset"]]
-            found = mine[(mine["dataset"] == task.dataset) & (mine["selection"] == "test")].iloc[0]
-            rows += beside(k, row, task, found, settings)
-    papers = {ours.on.split(", ")[0] for ours in rows if ours.own and ours.key.endswith("modified")}
-    held, test = (mine[mine["selection"] == name] for name in ("held_out", "test"))
+        if row["dataset"] in datasets:
+            ours = datasets[row["dataset"]]
+            rows += beside(k, row, test.loc[(ours, row["metric"])], settings)
+            papers |= {ours} if rows[-1].own else set()
     adjusted = holm(held["p_value"].to_numpy())
-    for one, other, p in zip(held.itertuples(), test.itertuples(), adjusted, strict=True):
-        rows.append(claim(one, other, p, one.dataset in papers))
+    for (dataset, metric), one, p in zip(held.index, held.itertuples(), adjusted, strict=True):
+        other = test.loc[(dataset, metric)]
+        note = f"p = {one.p_value:.3g}, adjusted for all rows (Holm) {p:.3g}; "
+        note += f"chosen on the test data {other['gain']:+.4f}, p = {other['p_value_scaled']:.3g}"
+        on, limits = f"{dataset}, {metric}, {one.model}, n = {one.n:,}", (float(one.gain_low), float(one.gain_high))
+        about = on, bool(one.gain > 0 and p < ALPHA), note
+        rows.append(published.compare("table_1.claims.held_out", float(one.gain), *about, *limits, dataset in papers))
     return rows
 
 
-def beside(k: int, row: Mapping, task: EmbeddedTask, found: Mapping, settings: cli.Common) -> list[Comparison]:
+def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[Comparison]:
     """A published row beside ours: without a shift, at the best one on the test data, and which way that moves the gap.
 
     Args:
         k: the row's number.
         row: as published.
-        task: what was measured.
-        found: its row of ``zero_shot_table.csv``.
+        found: our row of ``zero_shot_table.csv``; its ``name`` begins with the dataset.
         settings: of the run.
     """
-    on, result = f"{task.dataset}, {task.model}, n = {found['n']:,}", []
+    on, result = f"{found.name[0]}, {found['model']}, n = {found['n']:,}", []
     best = f"at the best shift {found['shift']:+.2f}, p = {found['p_value']:.2g}"
-    for name, limits in (("default", "default"), ("modified", "ci")):
-        differs, off = difference(task, found, settings, name), found[name] - row[name]
-        note = (differs or f"{off:+.4f}") + (f"; {best}" if name == "modified" else "")
-        low, high = (float(found[f"{limits}_{end}"]) for end in ("low", "high"))
+    for name, limits, more in (("default", "default", ""), ("modified", "ci", f"; {best}")):
+        differs, off = difference(row, found, settings, shifted=name == "modified"), found[name] - row[name]
         agrees = None if differs else bool(abs(off) < AGREES)
-        key = f"table_1.rows.{k}.{name}"
-        result.append(published.compare(key, float(found[name]), on, agrees, note, low, high, own=not differs))
+        ends = (float(found[f"{limits}_{end}"]) for end in ("low", "high"))
+        about = on, agrees, (differs or f"{off:+.4f}") + more
+        result.append(published.compare(f"table_1.rows.{k}.{name}", float(found[name]), *about, *ends, not differs))
     agrees = None if differs else found["direction"] == row["direction"]
     key, note = f"table_1.rows.{k}.direction", differs or best
     return [*result, published.compare(key, found["direction"], on, agrees, note, own=not differs)]
 
 
-def difference(task: EmbeddedTask, found: Mapping, settings: cli.Common, what: str) -> str:
-    """In which ways a measured row differs from the published one, so that the two need not agree; "" where in none.
+def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool) -> str:
+    """In which ways our row differs from the published one, so that the two need not agree; "" where in none.
 
     Args:
-        task: what was measured.
-        found: its row of ``zero_shot_table.csv``.
+        row: as published.
+        found: our row of ``zero_shot_table.csv``.
         settings: of the run.
-        what: "default", or "modified", which the shifts and the sides shape as well.
+        shifted: whether the metric is that of a shift, which the shifts and the sides shape as well.
     """
-    shipped = declared.read().get(task.key)
     reasons = {
         "another model": settings.model != PAPER_MODEL,
-        "your own task": settings.tasks_file is not None or shipped is None,
+        "your own task": settings.tasks_file is not None,
         "other prompts": settings.class_names is not None,
-        "part of the data": settings.n is not None or (shipped is not None and found["n"] != shipped.items),
-        "other shifts": what == "modified" and not np.array_equal(cli.shift_grid(settings.shift_step), SHIFTS),
-        "images moved alone": what == "modified" and found["side"] != "both",
+        "part of the data": found["n"] != published_items()[row["dataset"]],
+        "other shifts": shifted and not np.array_equal(cli.shift_grid(settings.shift_step), SHIFTS),
+        "images moved alone": shifted and found["side"] != "both",
     }
     return ", ".join(reason for reason, holds in reasons.items() if holds)
-
-
-def claim(held, test, adjusted: float, own: bool) -> Comparison:
-    """Whether a shift chosen on other data improves a metric; the p-value is adjusted for the number of claims."""
-    note = f"p = {held.p_value:.3g}, adjusted for all rows (Holm) {adjusted:.3g}; "
-    note += f"chosen on the test data {test.gain:+.4f}, p = {test.p_value_scaled:.3g}"
-    on = f"{held.dataset}, {held.metric}, {held.model}, n = {held.n:,}"
-    agrees, limits = bool(held.gain > 0 and adjusted < ALPHA), (float(held.gain_low), float(held.gain_high))
-    return published.compare("table_1.claims.held_out", float(held.gain), on, agrees, note, *limits, own=own)
 
 
 def table() -> pd.DataFrame:
@@ -144,8 +136,7 @@ def table() -> pd.DataFrame:
             n: items; for ROC-AUC those of the split that ``note`` names.
             net_items: items gained minus items lost; net_low, net_high: the range that rounding to four digits allows.
             most_discordant: ``most_discordant(net_items, n)`` at 0.05, of the exact McNemar test; share: of n;
-                _low, _high: the same for net_low and net_high.
-            most_discordant_corrected, share_corrected: the same at 0.05/39, for the best of 39 shifts beside 0.
+                _low, _high: the same for net_low and net_high; _corrected: at 0.05/39, for the best of 39 shifts.
             most_possible: items that can have changed at all, with these two accuracies.
             least_p: McNemar's p if no item was lost, the smallest there can be.
             positives: items of class 1 that a row for ROC-AUC assumes; se_default: the standard error of the default.
@@ -158,9 +149,10 @@ def table() -> pd.DataFrame:
     rows = []
     for row in published_rows():
         if row["metric"] == "ROC-AUC":
-            rows += [_area_row(row, split, n) for split, n in MEMES.items()]
+            found = [_area_row(row["default"], row["modified"], split, n) for split, n in MEMES.items()]
         else:
-            rows.append(_accuracy_row(row, TEST_ITEMS[row["dataset"]]))
+            found = [_accuracy_row(row["default"], row["modified"], published_items()[row["dataset"]])]
+        rows += [{**row, "gain": round(row["modified"] - row["default"], 4), **each} for each in found]
     return pd.DataFrame(rows, columns=COLUMNS).convert_dtypes()
 
 
@@ -174,11 +166,7 @@ def count_range(value: float, n: int) -> tuple[int, int]:
 
 
 def area_standard_error(area: float, positives: int, negatives: int) -> float:
-    """Standard error of an area under the ROC curve, from the area and the counts alone.
-
-    Args:
-        area: in (0, 1).
-        positives, negatives: items of either class, at least 1.
+    """Standard error of an area in (0, 1) under the ROC curve, from the area and the counts of both classes alone.
 
     Source: Hanley and McNeil, Radiology 143 (1982), whose margins are exponentially distributed in either class.
     """
@@ -206,14 +194,13 @@ def correlation_needed(default: float, modified: float, positives: int, negative
     return (s1**2 + s2**2 - tolerated**2) / (2 * s1 * s2)
 
 
-def _accuracy_row(row: dict, n: int) -> dict:
-    default, modified = row["default"], row["modified"]
+def _accuracy_row(default: float, modified: float, n: int) -> dict:
     (least_before, most_before), (least_after, most_after) = (count_range(value, n) for value in (default, modified))
     net, low, high = round(n * (modified - default)), least_after - most_before, most_after - least_before
     most, most_low, most_high = (most_discordant(max(0, items), n) for items in (net, low, high))
     corrected = most_discordant(net, n, CORRECTED)
     possible = net + 2 * min(most_before, n - least_after)  # an item lost was right before and is wrong after
-    return _published(row) | {
+    return {
         "n": n,
         "net_items": net,
         "net_low": low,
@@ -239,19 +226,13 @@ def _conclusion(most: int, corrected: int, possible: int, n: int) -> str:
     return f"{said}; as the best of {len(SHIFTS)} shifts (Bonferroni) only if at most {corrected}"
 
 
-def _area_row(row: dict, split: str, n: int) -> dict:
-    positives = n // 2
-    counts = positives, n - positives
-    return _published(row) | {
+def _area_row(default: float, modified: float, split: str, n: int) -> dict:
+    counts = n // 2, n - n // 2
+    return {
         "n": n,
-        "positives": positives,
-        "se_default": area_standard_error(row["default"], *counts),
-        "correlation": correlation_needed(row["default"], row["modified"], *counts),
-        "correlation_corrected": correlation_needed(row["default"], row["modified"], *counts, CORRECTED),
+        "positives": counts[0],
+        "se_default": area_standard_error(default, *counts),
+        "correlation": correlation_needed(default, modified, *counts),
+        "correlation_corrected": correlation_needed(default, modified, *counts, CORRECTED),
         "note": f"n is not published: an example, as if it were {split} and half of it hateful",
     }
-
-
-def _published(row: dict) -> dict:
-    told = {name: row[name] for name in ("dataset", "metric", "default", "modified")}
-    return told | {"gain": round(row["modified"] - row["default"], 4)}

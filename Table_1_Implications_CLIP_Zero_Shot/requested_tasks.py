@@ -1,13 +1,12 @@
 """Which tasks the options ask for: options that make no sense are refused, the others' tasks are embedded."""
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 import embedded_tasks
-from embedded_tasks import GENERATED, PUBLISHED_CLIP, PUBLISHED_KEY, EmbeddedTask
+from embedded_tasks import GENERATED, PUBLISHED_CLIP, EmbeddedTask
 from util import UserError, cli
 from util.corpora import tasks
 from util.corpora.tasks import Task
@@ -17,6 +16,8 @@ from util.geometry import gap_vector
 from util.numerics.arrays import as_count
 
 SMALL_CLIP = "small-clip"
+CAPTIONED = 2000
+"""Generated captioned scenes for the captions' gap vector of the small CLIP."""
 COCO = "mscoco"
 """Key of the declared task that is also the caption corpus."""
 NO_CORPUS = "the captions' gap vector"
@@ -25,8 +26,6 @@ OF_DATA_SETS = ("data", "coco")
 """Options that only declared tasks read."""
 OF_EMBEDDING = ("tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SETS)
 """Options that say how to embed, and which data."""
-WITH_SHIFT = ("save_task", "save_direction")
-"""Options that only apply with ``--save-shift``."""
 
 
 def check(settings: cli.Common, preset: cli.Common) -> None:
@@ -36,20 +35,22 @@ def check(settings: cli.Common, preset: cli.Common) -> None:
         settings: those of the run.
         preset: those of its preset, before the command line.
     """
-    as_count(settings.captioned, "--captioned", least=2)
-    for name in ("resamples", "permutations"):
-        as_count(getattr(settings, name), f"--{name}")
-    if settings.n is not None:
-        as_count(settings.n, "--n", least=4)
-    for name, values in (("side", settings.side), ("caption", settings.caption)):
-        _different(name, values, least=1)
-    _different("embeddings", [path.resolve() for path in settings.embeddings])
-    _different("tasks", settings.tasks)
+    cli.shift_grid(settings.shift_step)
+    for name, least in (("resamples", 1), ("permutations", 1), ("n", 4)):
+        if getattr(settings, name) is not None:
+            as_count(getattr(settings, name), f"--{name}", least)
+    for name in ("side", "caption", "tasks", "embeddings"):
+        values = [str(value) for value in getattr(settings, name)]
+        if len({*values}) < len(values) or (not values and name in ("side", "caption")):
+            raise UserError(f"--{name} takes one or more different words, not {' '.join(values) or 'none'}")
     given = {name for name in vars(settings) if getattr(settings, name) != getattr(preset, name)}
     if settings.embeddings:
         _useless(given, OF_EMBEDDING, "the files of --embeddings are embedded already; leave it out")
-    names, (_, declared) = keys(settings), ((), ()) if settings.embeddings else chosen(settings)
-    if not declared:
+        return
+    drawn, declared = chosen(settings)
+    if drawn and settings.model != SMALL_CLIP:
+        raise UserError(f"--model {settings.model}: the generated tasks ({', '.join(drawn)}) are for {SMALL_CLIP}")
+    if drawn:
         _useless(given, OF_DATA_SETS, "no task of a data set is asked for; name some with --tasks, or leave it out")
     if settings.data is not None and not settings.data.is_dir():
         raise UserError(f"--data {settings.data}: no such folder; expected one that holds a folder for each task")
@@ -57,52 +58,12 @@ def check(settings: cli.Common, preset: cli.Common) -> None:
     if settings.class_names is not None and settings.class_names not in there:
         said = f"there are {', '.join(there)}" if there else "they declare none"
         raise UserError(f"--class-names: no chosen task has class names {settings.class_names!r}; {said}")
-    if settings.save_shift is None:
-        _useless(given, WITH_SHIFT, "it says what --save-shift FILE is to hold; give that as well")
-    else:
-        _check_save_shift(settings, names)
-
-
-def _different(name: str, values: Sequence, least: int = 0) -> None:
-    if len(set(values)) < len(values) or len(values) < least:
-        said = " ".join(map(str, values)) or "none"
-        raise UserError(f"--{name} takes one or more different words, not {said}")
 
 
 def _useless(given: Collection[str], names: Sequence[str], why: str) -> None:
     for name in names:
         if name in given:
             raise UserError(f"--{name.replace('_', '-')}: {why}")
-
-
-def _check_save_shift(settings: cli.Common, names: Sequence[str]) -> None:
-    path, task = settings.save_shift, settings.save_task
-    if path.suffix != ".safetensors":
-        raise UserError(f"--save-shift {path}: a calibration is a .safetensors file; name it so")
-    if task not in names and (task or len(names) > 1):
-        raise UserError(f"--save-task: say which task's shift --save-shift is to hold: {', '.join(names)}")
-    has_corpus = settings.model == SMALL_CLIP or settings.coco is not None or settings.preset == "paper"
-    if settings.embeddings or (task or names[0]) == PUBLISHED_KEY:
-        has_corpus = False
-    if settings.save_direction == "captions" and not has_corpus:
-        raise UserError("--save-direction captions: there is no caption corpus here to take a gap vector from")
-    above = next(part for part in path.absolute().parents if part.exists())
-    if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
-        raise UserError(f"--save-shift {path}: cannot be written there; choose another place")
-
-
-def keys(settings: cli.Common) -> list[str]:
-    """The names of all tasks that ``collect`` tries to give."""
-    if settings.embeddings:
-        stems = [path.stem for path in settings.embeddings]
-        return stems if len(set(stems)) == len(stems) else [str(path) for path in settings.embeddings]
-    drawn, declared = chosen(settings)
-    return [*drawn, *(task.key for task in declared), *([PUBLISHED_KEY] if _with_published(settings) else [])]
-
-
-def _with_published(settings: cli.Common) -> bool:
-    """Whether the task of published embeddings is asked for: with all generated ones."""
-    return settings.preset == "embedded" and not settings.tasks and settings.tasks_file is None
 
 
 def chosen(settings: cli.Common) -> tuple[list[str], list[Task]]:
@@ -128,12 +89,12 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
         left_out: receives a line for each task that could not be had for want of a network, with the reason.
     """
     if settings.embeddings:
-        for key, path in zip(keys(settings), settings.embeddings, strict=True):
-            yield from embedded_tasks.of_file(path, key).by_caption(settings.caption)
+        stems = [path.stem for path in settings.embeddings]
+        names = stems if len({*stems}) == len(stems) else map(str, settings.embeddings)
+        for path, name in zip(settings.embeddings, names, strict=True):
+            yield from embedded_tasks.of_file(path, name).by_caption(settings.caption)
         return
     drawn, declared = chosen(settings)
-    if drawn and settings.model != SMALL_CLIP:
-        raise UserError(f"--model {settings.model}: the generated tasks ({', '.join(drawn)}) are for {SMALL_CLIP}")
     pair, cache = encoder(settings.model, device)
     captions = _caption_gap(pair, cache, settings, left_out)
     for task in embedded_tasks.of_generated(drawn, pair, settings.seed, settings.n):
@@ -146,7 +107,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
             continue
         for part in task.by_caption(settings.caption):
             yield replace(part, caption_gap=captions)
-    if _with_published(settings):
+    if settings.preset == "embedded" and drawn and not settings.tasks:
         try:
             yield embedded_tasks.of_published()
         except UserError as error:
@@ -158,8 +119,7 @@ def _embed(task: Task, pair: EncoderPair, cache: bool, settings: cli.Common) -> 
     if settings.class_names in task.alternatives:
         task = task.with_names(settings.class_names)
     folder = settings.coco if task.key == COCO and settings.coco else tasks.folder_of(task, settings.data)
-    data = tasks.load(task, folder, settings.n)
-    return embedded_tasks.of_declared(task, data, pair, cache)
+    return embedded_tasks.of_declared(task, tasks.load(task, folder, settings.n), pair, cache)
 
 
 def _caption_gap(pair: EncoderPair, cache: bool, settings: cli.Common, left_out: list[str]) -> np.ndarray | None:
@@ -171,7 +131,7 @@ def _caption_gap(pair: EncoderPair, cache: bool, settings: cli.Common, left_out:
         from util.corpora.generated import captioned_scenes
         from util.extraction import extract
 
-        scenes = captioned_scenes.scenes(settings.captioned, settings.seed + 1)
+        scenes = captioned_scenes.scenes(settings.n or CAPTIONED, settings.seed + 1)
         return gap_vector(*extract(pair, scenes, embedded_tasks.BATCH, cache=False).paired())
     if settings.coco is None and settings.preset != "paper":
         left_out.append(f"{NO_CORPUS}: --coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
@@ -188,7 +148,7 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
     """An encoder pair by its name on the command line, in float32, and whether its embeddings may be kept.
 
     Args:
-        model: "small-clip"; an open_clip "MODEL:TAG"; or any name of ``util.encoders.named`` that has both towers.
+        model: "small-clip", or any name of ``util.encoders.named`` that has both towers.
         device: "cpu" or "cuda".
     """
     if model == SMALL_CLIP:
@@ -210,16 +170,13 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
 
 
 def _of_its_size(prepare):
-    """The small CLIP's ``prepare``, which refuses pictures of another size."""
+    """The small CLIP's ``prepare``, which refuses pictures of another size: it says nothing of photographs."""
     from util.corpora.generated.drawing import SIDE
 
     def checked(images: list):
-        arrays = [np.asarray(image) for image in images]
-        if wrong := [array.shape for array in arrays if array.shape != (SIDE, SIDE, 3)]:
-            size = "x".join(map(str, wrong[0][1::-1]))
-            raise UserError(
-                f"the small CLIP takes pictures of {SIDE}x{SIDE} pixels, not {size}; choose another --model"
-            )
-        return prepare(arrays)
+        for image in images:
+            if np.shape(image) != (SIDE, SIDE, 3):
+                raise UserError(f"the small CLIP takes pictures of {SIDE}x{SIDE} pixels only; choose another --model")
+        return prepare(images)
 
     return checked

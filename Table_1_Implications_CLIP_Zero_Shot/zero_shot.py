@@ -25,8 +25,7 @@ import evaluation
 import published_gains
 import requested_tasks
 import zero_shot_figure as figure
-from embedded_tasks import EmbeddedTask
-from util import UserError, cli, interventions, records
+from util import UserError, cli, records
 from util.geometry import Side
 
 NAME = "zero_shot"
@@ -54,7 +53,7 @@ class Settings(cli.Common):
     data: Path | None = None
     """A folder with local copies of data sets, a folder for each task by its name; others come from the hub."""
     n: int | None = None
-    """Take only n images of each task that is embedded here, and of MSCOCO where it is the caption corpus."""
+    """Take only n images of each task that is embedded here, and of the caption corpus."""
     model: str = requested_tasks.SMALL_CLIP
     """small-clip; an open_clip model and its weights (ViT-B-16:openai); huggingface:NAME; python:FILE.py:FUNCTION."""
     class_names: str | None = None
@@ -64,8 +63,6 @@ class Settings(cli.Common):
     caption: tuple[Literal["all", "first", "last"], ...] = ("all", "last")
     """Which captions of an image count in retrieval where it has several, your own pairs included; last is what was
     released."""
-    captioned: int = 2000
-    """Generated captioned scenes for the captions' gap vector of the small CLIP."""
     side: tuple[Side, ...] = ("both", "first")
     """both: images and texts move by half each; first: the images move alone."""
     shift_step: float = 0.25
@@ -74,18 +71,12 @@ class Settings(cli.Common):
     """Resamples per bootstrap."""
     permutations: int = 2000
     """Permutations per max-gain test."""
-    save_shift: Path | None = None
-    """A .safetensors file for the gap vector and the shift that is best on all items of --save-task."""
-    save_task: str | None = None
-    """Which task, by its name as in --tasks, where several ran; of retrieval the first rule of --caption."""
-    save_direction: Literal["task", "captions"] = "task"
-    """Along which gap vector: the task's own, or that of the caption corpus."""
 
 
 PRESETS = {
     "embedded": Settings(),
     "paper": Settings(preset="paper", model=published_gains.PAPER_MODEL),
-    "smoke": Settings(preset="smoke", n=80, captioned=100, resamples=100, permutations=100, shift_step=0.5),
+    "smoke": Settings(preset="smoke", n=80, resamples=100, permutations=100, shift_step=0.5),
 }
 
 
@@ -105,57 +96,30 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
 
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every task at every shift, and the shifts chosen; what cannot be had is named and left out."""
-    shifts = cli.shift_grid(settings.shift_step)
-    protocol = evaluation.Protocol(shifts, settings.side, settings.seed, settings.resamples, settings.permutations)
     tasks, found, left_out = [], [], []
     collected = requested_tasks.collect(settings, device, left_out)
     with tqdm(collected, desc=NAME, unit="task", leave=False, delay=1, disable=None) as bar:  # closed on errors
         for task in bar:
-            found.append(evaluation.evaluate(task, protocol))
+            found.append(evaluation.evaluate(task, settings))
             tasks.append(task)
     if not found:
         raise UserError(f"no task could be had: {left_out[0]}")
-    curves, table = (
-        pd.concat([getattr(part, name) for part in found], ignore_index=True) for name in ("curves", "table")
-    )
-    ours = {"": curves, "table": table, "summary": evaluation.summary(table)}
-    ours["gaps"] = pd.DataFrame([part.gaps for part in found])
+    tables = {what: pd.concat([part[what] for part in found], ignore_index=True) for what in found[0]}
+    tables["summary"] = evaluation.summary(tables["table"])
+    tables["published"] = published_gains.table()
     return cli.Measured(
-        tables=ours | {"published": published_gains.table()},
+        tables=tables,
         data=[{"name": task.dataset, **task.source} for task in tasks],
         dtype="float32 embeddings, float64 cosines",
-        comparisons=published_gains.comparisons(table, tasks, settings),
-        also=save_shift(tasks, table, settings, left_out),
+        comparisons=published_gains.comparisons(tables["table"], tasks, settings),
         left_out=left_out,
         results={"published_as": {task.dataset: task.published for task in tasks}},
-        said=summary_lines(table),
+        said=[
+            f"{row.dataset}, {row.metric}: {row.default:.4f}; best on test {row.best_on_test:.4f} "
+            f"(p = {row.p_best:.2g}); held out {row.held_out:.4f} (p = {row.p_held_out:.2g})"
+            for row in tables["summary"].itertuples()
+        ],
     )
-
-
-def save_shift(tasks: list[EmbeddedTask], table: pd.DataFrame, settings: Settings, left_out: list[str]):
-    """A function that writes the file of ``--save-shift``; None where it is not asked for, or cannot be had."""
-    if settings.save_shift is None:
-        return None
-    wanted = [task for task in tasks if task.key == (settings.save_task or tasks[0].key)]
-    if not wanted:
-        left_out.append(f"--save-shift: task {settings.save_task} could not be had")
-        return None
-    if settings.save_direction == "captions" and wanted[0].caption_gap is None:
-        left_out.append("--save-shift: the caption corpus of --save-direction captions could not be had")
-        return None
-    calibration = evaluation.best_shift(wanted[0], table, settings)
-    return lambda folder: interventions.save(settings.save_shift, calibration)
-
-
-def summary_lines(table: pd.DataFrame) -> list[str]:
-    """One line for each task and metric on the terminal."""
-    lines = []
-    for (dataset, metric), rows in evaluation.shown(table).groupby(["dataset", "metric"], sort=False):
-        test, held = (rows[rows["selection"] == name].iloc[0] for name in ("test", "held_out"))
-        best = f"best shift {test['shift']:+g}: {test['modified']:.4f} (p = {test['p_value_scaled']:.2g})"
-        other = f"held out {held['modified']:.4f} (p = {held['p_value']:.2g})"
-        lines.append(f"{dataset}, {metric}: {test['default']:.4f}; {best}; {other}")
-    return lines
 
 
 if __name__ == "__main__":

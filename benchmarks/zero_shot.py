@@ -45,7 +45,7 @@ def retrieval(settings: frame.Settings, device: str) -> dict:
 
     def ours(shifts):
         found = retrieve(*here, np.arange(n), shifts)
-        return np.stack([[metrics.recall_at(ranks, k) for k in KS] for ranks in found])
+        return np.stack([[metrics.top_k(ranks, k) for k in KS] for ranks in found])
 
     def theirs(shifts):
         return released.retrieval(x, y, shifts, KS)

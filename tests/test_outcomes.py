@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from util import UserError
 from util.numerics.statistics import bootstrap_counts
-from util.zero_shot import metrics
-from util.zero_shot.outcomes import BOOTSTRAP, Outcomes, distinct_rows
+from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, distinct_rows
 
 LABELS = np.array([0, 1, 1, 0, 1])
 
@@ -16,38 +17,42 @@ LABELS = np.array([0, 1, 1, 0, 1])
 def some_margins(rng, k=4, n=40):
     """Margins with ties, and both labels."""
     labels = rng.permutation(np.arange(n) % 3 == 0).astype(int)
-    return Outcomes.of_margins(np.round(rng.normal(size=(k, n)) + labels, 1), labels)
+    return Margins(np.round(rng.normal(size=(k, n)) + labels, 1), labels)
 
 
 def similar_hits(rng, k, n):
     """Hits that neighbouring shifts share, so that many items are alike."""
-    return Outcomes.of_hits(rng.normal(size=n) + 0.1 * np.arange(k)[:, None] > 0.2)
+    return Hits(rng.normal(size=n) + 0.1 * np.arange(k)[:, None] > 0.2)
 
 
 def test_the_value_of_hits_is_their_share():
-    outcomes = Outcomes.of_hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
+    outcomes = Hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
     assert (outcomes.n, outcomes.k) == (4, 2)
     assert outcomes.values().tolist() == [0.75, 0.25]
 
 
 def test_the_area_counts_the_pairs_in_the_right_order_and_ties_half():
     """Positives 2, 3, 1 against negatives 1, 2: of six pairs 3 above 1 and 2, 2 above 1, ties with 2 and with 1."""
-    outcomes = Outcomes.of_margins(np.array([[1.0, 2.0, 3.0, 2.0, 1.0], [5.0, 1.0, 1.0, 5.0, 1.0]]), LABELS)
+    outcomes = Margins(np.array([[1.0, 2.0, 3.0, 2.0, 1.0], [5.0, 1.0, 1.0, 5.0, 1.0]]), LABELS)
     assert outcomes.pairs == 6
     assert outcomes.values() == pytest.approx([(2 + 1 + 0.5 + 0.5) / 6, 0])
 
 
-def test_the_area_is_scikit_learns(rng):
-    outcomes = some_margins(rng)
-    plain = [roc_auc_score(outcomes.positive, row) for row in outcomes.margins]
-    assert outcomes.values() == pytest.approx(plain, abs=1e-12)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 6), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_the_area_is_scikit_learns_with_ties_too(zeros, ones, levels, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat([0, 1], [zeros, ones]))
+    margins = rng.integers(0, levels, size=(3, zeros + ones)).astype(float)
+    assert Margins(margins, labels).values() == pytest.approx([roc_auc_score(labels, row) for row in margins])
+    assert Margins(-margins, labels).values() == pytest.approx(1 - Margins(margins, labels).values())
 
 
 def test_some_items_and_some_shifts_are_those_asked_for(rng):
     hits, margins = similar_hits(rng, 3, 9), some_margins(rng, 3, 9)
     assert (hits.take(np.array([4, 0])).hits == hits.hits[:, [4, 0]]).all()
     assert (hits.at([2, 0]).hits == hits.hits[[2, 0]]).all()
-    rows = np.argsort(margins.positive)[[0, -1]]
+    rows = np.argsort(margins.labels)[[0, -1]]
     negative, positive = margins.margins[:, rows].T
     assert margins.take(rows).values().tolist() == ((positive > negative) + 0.5 * (positive == negative)).tolist()
     assert margins.at([1]).values() == pytest.approx(margins.values()[[1]])
@@ -63,7 +68,7 @@ def test_contributions_of_hits_add_up_to_the_gains(rng):
 def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
     """Every one of the 2^6 ways to exchange the ranks of six items, both areas computed anew by scikit-learn."""
     labels = np.array([0, 1, 1, 0, 0, 1])
-    outcomes = Outcomes.of_margins(np.round(rng.normal(size=(2, 6)), 1), labels)
+    outcomes = Margins(np.round(rng.normal(size=(2, 6)), 1), labels)
     without, with_shift = rankdata(outcomes.margins, axis=1)
     added = outcomes.contributions(0)[:, 1]
     for bits in range(1 << 6):
@@ -74,7 +79,7 @@ def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
 
 @pytest.mark.parametrize("k, n", [(3, 60), (9, 12)])
 def test_resampled_shares_are_those_of_a_plain_loop_over_the_same_counts(rng, k, n):
-    outcomes = similar_hits(rng, k, n) if k == 3 else Outcomes.of_hits(rng.random((k, n)) < 0.5)
+    outcomes = similar_hits(rng, k, n) if k == 3 else Hits(rng.random((k, n)) < 0.5)
     patterns, sizes = distinct_rows(outcomes.hits.T)
     alike = 4 * len(sizes) <= n
     assert alike == (k == 3)  # both ways of drawing are tried
@@ -86,12 +91,12 @@ def test_resampled_shares_are_those_of_a_plain_loop_over_the_same_counts(rng, k,
 
 def test_resampled_areas_are_those_of_scikit_learn_on_the_same_counts(rng):
     outcomes = some_margins(rng, n=20)
-    order = np.lexsort((*outcomes.margins, outcomes.positive))
-    same, negatives = outcomes.take(order), int((~outcomes.positive).sum())
+    order = np.lexsort((*outcomes.margins, outcomes.labels))
+    same, negatives = outcomes.take(order), int((outcomes.labels == 0).sum())
     draws = [bootstrap_counts(size, 15, [7, BOOTSTRAP, 3, i]) for i, size in enumerate((negatives, 20 - negatives))]
     counts = np.concatenate([np.concatenate(list(draw)) for draw in draws], axis=1)
     naive = [
-        [roc_auc_score(np.repeat(same.positive, row), np.repeat(margins, row)) for margins in same.margins]
+        [roc_auc_score(np.repeat(same.labels, row), np.repeat(margins, row)) for margins in same.margins]
         for row in counts
     ]
     assert outcomes.resampled(15, 7, 3) == pytest.approx(np.array(naive), abs=1e-12)
@@ -109,17 +114,17 @@ def test_items_of_a_group_are_drawn_together(rng):
     """Every item three times, in one group: nothing may change, but for the counts."""
     plain = similar_hits(rng, 5, 40)
     order = rng.permutation(120)
-    tripled = Outcomes.of_hits(np.tile(plain.hits, 3)[:, order], np.tile(np.arange(40) * 7, 3)[order])
+    tripled = Hits(np.tile(plain.hits, 3)[:, order], np.tile(np.arange(40) * 7, 3)[order])
     assert tripled.n == 120 and (tripled.values() == plain.values()).all()
     assert (tripled.contributions(1) == 3 * plain.contributions(1)).all()
     assert (tripled.resampled(30, 5) == plain.resampled(30, 5)).all()
-    apart = Outcomes.of_hits(tripled.hits).resampled(500, 5)[:, 0].std()
+    apart = Hits(tripled.hits).resampled(500, 5)[:, 0].std()
     assert apart < 0.75 * tripled.resampled(500, 5)[:, 0].std()  # about 1/sqrt(3), were they independent
 
 
 def test_groups_of_unequal_size_weigh_by_their_items():
     """Two hits in a group of three, none in a group of one: a resample is 2/3, 1/2 or 0."""
-    outcomes = Outcomes.of_hits(np.array([[1, 0, 1, 0]], bool), np.array([5, 2, 5, 5]))
+    outcomes = Hits(np.array([[1, 0, 1, 0]], bool), np.array([5, 2, 5, 5]))
     drawn = outcomes.resampled(200, 0)[:, 0]
     assert set(np.round(drawn, 12)) == {0.0, 0.5, round(2 / 3, 12)}
     assert outcomes.take(np.array([1, 3])).groups.tolist() == [2, 5]
@@ -135,26 +140,19 @@ def test_distinct_rows_are_numpys():
 @pytest.mark.parametrize(
     "call, said",
     [
-        (lambda: Outcomes.of_hits(np.ones((2, 3))), "bool array"),
-        (lambda: Outcomes.of_hits(np.ones(3, bool)), "shape \\(3,\\)"),
-        (lambda: Outcomes.of_hits(np.ones((2, 0), bool)), "shape \\(2, 0\\)"),
-        (lambda: Outcomes.of_hits(np.ones((2, 3), bool), np.arange(2)), "each of 3 items"),
-        (lambda: Outcomes.of_hits(np.ones((2, 3), bool), np.ones(3)), "groups must be one whole number"),
-        (lambda: Outcomes.of_margins(np.full((1, 5), np.nan), LABELS), "finite"),
-        (lambda: Outcomes.of_margins(np.ones(5), LABELS), "shifts, items"),
-        (lambda: Outcomes.of_margins(np.ones((2, 5)), LABELS + 1), "0 or 1"),
-        (lambda: Outcomes.of_margins(np.ones((2, 5)), LABELS[:4]), "each of the 5 items"),
-        (lambda: Outcomes.of_margins(np.ones((2, 5)), np.ones(5)), "all 5 have label 1"),
-        (lambda: Outcomes.of_margins(np.ones((2, 5)), LABELS).take(np.array([0, 3])), "items of both labels"),
+        (lambda: Hits(np.ones((2, 3))), "bool array"),
+        (lambda: Hits(np.ones(3, bool)), "shape \\(3,\\)"),
+        (lambda: Hits(np.ones((2, 0), bool)), "shape \\(2, 0\\)"),
+        (lambda: Hits(np.ones((2, 3), bool), np.arange(2)), "each of 3 items"),
+        (lambda: Hits(np.ones((2, 3), bool), np.ones(3)), "groups must be one whole number"),
+        (lambda: Margins(np.full((1, 5), np.nan), LABELS), "finite"),
+        (lambda: Margins(np.ones(5), LABELS), "shifts, items"),
+        (lambda: Margins(np.ones((2, 5)), LABELS + 1), "0 or 1"),
+        (lambda: Margins(np.ones((2, 5)), LABELS[:4]), "each of the 5 items"),
+        (lambda: Margins(np.ones((2, 5)), np.ones(5)), "all 5 have label 1"),
+        (lambda: Margins(np.ones((2, 5)), LABELS).take(np.array([0, 3])), "items of both labels"),
     ],
 )
 def test_what_are_no_outcomes_is_refused(call, said):
     with pytest.raises(UserError, match=said):
         call()
-
-
-def test_the_values_of_all_items_are_the_metrics_of_util_zero_shot_metrics(rng):
-    ranks, margins = rng.integers(0, 4, (5, 60)), rng.normal(size=(5, 60)).round(1)
-    labels = np.arange(60) % 2
-    assert Outcomes.of_hits(ranks < 1).values() == pytest.approx(metrics.top_k(ranks))
-    assert Outcomes.of_margins(margins, labels).values() == pytest.approx(metrics.roc_auc(margins, labels))

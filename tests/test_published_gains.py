@@ -31,7 +31,7 @@ def test_every_published_row_is_there_with_its_published_values(table):
         assert found.gain == pytest.approx(row["modified"] - row["default"])
 
 
-@pytest.mark.parametrize("dataset", list(published_gains.TEST_ITEMS))
+@pytest.mark.parametrize("dataset", ["CIFAR10", "CIFAR100", "EuroSAT", "SVHN"])
 def test_the_net_gain_is_what_rounding_allows(table, dataset):
     row = of(table, dataset)
     hits = np.arange(row.n + 1)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from util import UserError
 from util.numerics.statistics import mcnemar
-from util.zero_shot.outcomes import Outcomes
+from util.zero_shot.outcomes import Hits, Margins
 from util.zero_shot.resampling import largest_gain_p_values, paired_p_value
 
 
@@ -39,7 +39,7 @@ def test_the_p_values_are_those_of_all_exchanges(rng, kind):
     labels = np.arange(11) % 2
     hits = rng.random((4, 11)) < np.array([[0.3], [0.6], [0.5], [0.6]])
     margins = rng.normal(size=(4, 11)) + np.outer(np.arange(4), labels) / 4
-    outcomes = Outcomes.of_hits(hits) if kind == "hits" else Outcomes.of_margins(margins, labels)
+    outcomes = Hits(hits) if kind == "hits" else Margins(margins, labels)
     exact = all_exchanges(outcomes.contributions(0))
     draws = 20_000
     assert all(0.01 < p < 0.99 for p in exact)
@@ -51,7 +51,7 @@ def test_a_wild_shift_hides_a_sure_gain_from_the_plain_test_and_not_from_the_sca
     hits = np.stack([rng.random(900) < 0.6] * 3)
     hits[1] = rng.random(900) < 0.4
     hits[2, np.flatnonzero(~hits[0])[:12]] = True
-    plain, scaled = p_values(Outcomes.of_hits(hits).contributions(0), 999)
+    plain, scaled = p_values(Hits(hits).contributions(0), 999)
     assert plain > 0.2 and scaled < 0.01
 
 
@@ -64,7 +64,7 @@ def test_the_test_of_one_shift_is_the_one_sided_mcnemar_test(rng):
 
 
 def test_neither_the_order_nor_the_number_of_unchanged_items_matters(rng):
-    contributions = Outcomes.of_hits(rng.random((5, 60)) < 0.7).contributions(0)
+    contributions = Hits(rng.random((5, 60)) < 0.7).contributions(0)
     more = np.concatenate([rng.permutation(contributions), np.zeros((7, 5), np.int8)])
     assert p_values(more, 500, 9) == p_values(contributions, 500, 9)
     assert len({p_values(contributions, 500, seed) for seed in range(5)}) > 1
@@ -76,7 +76,7 @@ def test_noise_is_rarely_significant_and_the_uncorrected_test_of_the_best_shift_
     for seed in range(200):
         steady = rng.random(80) < 0.6
         hits = np.where(rng.random((20, 80)) < 0.3, rng.random((20, 80)) < 0.6, steady)
-        outcomes = Outcomes.of_hits(hits)
+        outcomes = Hits(hits)
         chosen = hits[outcomes.values().argmax()]
         honest.append(p_values(outcomes.contributions(0), 99, seed))
         naive.append(mcnemar(int((chosen & ~hits[0]).sum()), int((hits[0] & ~chosen).sum())))
@@ -90,7 +90,7 @@ def test_p_values_of_areas_are_near_uniform_where_shifts_change_nothing(rng):
     labels, found = np.arange(30) % 3 == 0, []
     for seed in range(200):
         margins = rng.normal(size=30) + labels + rng.normal(size=(6, 30))
-        found.append(p_values(Outcomes.of_margins(margins, labels).contributions(0), 99, seed))
+        found.append(p_values(Margins(margins, labels).contributions(0), 99, seed))
     for level in (0.1, 0.3, 0.5, 0.8):
         low, high = stats.binom.ppf([0.0005, 0.9995], 200, level)
         assert all(low <= count <= high for count in np.sum(np.array(found) <= level, axis=0))

@@ -127,7 +127,7 @@ class Transform:
     embeddings: FileIn
     """A .npy, .npz or .safetensors file."""
     calibration: Path
-    """A file of ``modality-gap fit`` or ``zero_shot.py --save-shift``."""
+    """A file of ``modality-gap fit``."""
     output: FileOut
     """Where to write; the suffix names the format. A .safetensors file also says which calibration moved it."""
     inverse: bool = False

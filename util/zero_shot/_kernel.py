@@ -50,7 +50,7 @@ class Compiled:
     def classify(tile: Tile, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Class of the highest cosine, and the number of classes before the true one, both int32 (k, r)."""
         predicted, ranks = np.empty((2, *tile.row_offsets.shape), np.int32)
-        _classify(*_arrays(tile), *_arrays((labels,)), predicted, ranks)
+        _classify(_as_arrays(tile), labels.numpy(), predicted, ranks)
         return predicted, ranks
 
     @staticmethod
@@ -62,43 +62,38 @@ class Compiled:
         parts = -(-tile.products.shape[1] // CHUNK)
         by_row = np.zeros((parts, *tile.row_offsets.shape), np.int32)
         by_column = np.zeros(tile.column_offsets.shape, np.int32)
-        _count(*_arrays(tile), *_arrays(own), by_row, by_column)
+        _count(_as_arrays(tile), _as_arrays(own), by_row, by_column)
         return by_row.sum(0, dtype=np.int32), by_column
 
 
-def _arrays(parts) -> list[np.ndarray]:
-    return [part.contiguous().numpy() for part in parts]
+def _as_arrays(parts: NamedTuple) -> NamedTuple:
+    return type(parts)(*(part.contiguous().numpy() for part in parts))
 
 
 @numba.njit(parallel=True, cache=True)
-def _classify(products, row_offsets, column_offsets, row_inverse, column_inverse, labels, predicted, ranks):
-    for i in numba.prange(len(products)):
-        cosines = np.empty(products.shape[1])
-        for s in range(len(row_offsets)):
-            predicted[s, i], ranks[s, i] = _order(
-                products[i],
-                row_offsets[s, i],
-                column_offsets[s],
-                row_inverse[s, i],
-                column_inverse[s],
-                labels[i],
-                cosines,
-            )
+def _classify(tile, labels, predicted, ranks):
+    for i in numba.prange(len(tile.products)):
+        cosines = np.empty(tile.products.shape[1])
+        for s in range(len(predicted)):
+            offset, inverse = tile.row_offsets[s, i], tile.row_inverse_norms[s, i]
+            offsets, inverses = tile.column_offsets[s], tile.column_inverse_norms[s]
+            best = _cosines(tile.products[i], offset, offsets, inverse, inverses, cosines)
+            own, first = cosines[labels[i]], 0
+            before, after = cosines[: labels[i]], cosines[labels[i] + 1 :]
+            ranks[s, i] = _above(before, own - TIE) + _above(after, own + TIE)
+            while cosines[first] < best - TIE:
+                first += 1
+            predicted[s, i] = first
 
 
 @numba.njit(fastmath={"nnan", "nsz"}, cache=True)
-def _order(line, offset, offsets, inverse, inverses, label, cosines):
-    """The first column of the highest cosine, and how many columns come before ``label``; cosines is scratch."""
+def _cosines(line, offset, offsets, inverse, inverses, cosines):
+    """Writes the cosines of a row, and gives the highest."""
     best = -np.inf
     for j in range(len(line)):
-        cosine = (line[j] + offset - offsets[j]) * (inverse * inverses[j])
-        cosines[j] = cosine
-        best = cosine if cosine > best else best
-    own, first = cosines[label], 0
-    rank = _above(cosines[:label], own - TIE) + _above(cosines[label + 1 :], own + TIE)
-    while cosines[first] < best - TIE:
-        first += 1
-    return first, rank
+        cosines[j] = (line[j] + offset - offsets[j]) * (inverse * inverses[j])
+        best = cosines[j] if cosines[j] > best else best
+    return best
 
 
 @numba.njit(fastmath={"nnan", "nsz"}, cache=True)
@@ -110,52 +105,35 @@ def _above(cosines, least):
 
 
 @numba.njit(parallel=True, cache=True)
-def _count(
-    products, row_offsets, column_offsets, row_inverse, column_inverse, best, first, own, own_rows, by_row, by_column
-):
-    shifts, columns = column_offsets.shape
+def _count(tile, own, by_row, by_column):
+    shifts, columns = by_column.shape
     for turn in numba.prange(shifts * len(by_row)):
         s, part = turn % shifts, turn // shifts
-        _count_chunk(
-            products,
-            row_offsets[s],
-            column_offsets[s],
-            row_inverse[s],
-            column_inverse[s],
-            best[s],
-            first[s],
-            own[s],
-            own_rows,
-            part * CHUNK,
-            min((part + 1) * CHUNK, columns),
-            by_row[part, s],
-            by_column[s],
-        )
+        start, stop = part * CHUNK, min((part + 1) * CHUNK, columns)
+        _count_chunk(tile, own, s, start, stop, by_row[part, s], by_column[s, start:stop])
 
 
 @numba.njit(cache=True)
-def _count_chunk(
-    products, row_offsets, offsets, row_inverse, inverses, best, first, own, own_rows, start, stop, by_row, by_column
-):
-    """Adds to by_row (r,) and by_column (c,) what comes before the own ones, of the columns from start to stop."""
+def _count_chunk(tile, own, s, start, stop, by_row, by_column):
+    """Adds to by_row (r,) and by_column (stop - start,) what comes before the own ones at shift s."""
     counts = np.zeros(stop - start, np.int64)  # as wide as a float64, so that the loop takes several columns at once
-    for i in range(len(products)):
-        middle = min(max(first[i], start), stop)
-        for left, right, least in ((start, middle, best[i] - TIE), (middle, stop, best[i] + TIE)):
+    for i in range(len(tile.products)):
+        middle, best = min(max(own.first[s, i], start), stop), own.best[s, i]
+        for left, right, least in ((start, middle, best - TIE), (middle, stop, best + TIE)):
             by_row[i] += _count_line(
-                products[i, left:right],
-                row_offsets[i],
-                offsets[left:right],
-                row_inverse[i],
-                inverses[left:right],
+                tile.products[i, left:right],
+                tile.row_offsets[s, i],
+                tile.column_offsets[s, left:right],
+                tile.row_inverse_norms[s, i],
+                tile.column_inverse_norms[s, left:right],
                 least,
-                own[left:right],
-                own_rows[left:right],
+                own.cosines[s, left:right],
+                own.rows[left:right],
                 i,
                 counts[left - start : right - start],
             )
     for j in range(len(counts)):
-        by_column[start + j] += counts[j]
+        by_column[j] += counts[j]
 
 
 @numba.njit(fastmath={"nnan", "nsz"}, cache=True)

@@ -1,12 +1,11 @@
 """Outcomes of the same items at every shift: their metric, its bootstrap, and what each item adds to a gain.
 
-The gain of a shift over no shift is a sum of one whole number for each item, whatever the metric. For a share of hits
-it is the difference of the item's two hits, for the area under the ROC curve a difference of placements. Exchanging an
-item's outcomes with and without shift changes the sign of its own number and no other. The permutation tests of
-``util.zero_shot.resampling`` rest on that.
+``Hits`` and ``Margins`` have the same methods. The gain of a shift over no shift is a sum of one whole number for each
+item, whatever the metric. For a share of hits it is the difference of the item's two hits, for the area under the ROC
+curve a difference of placements. Exchanging an item's outcomes with and without shift changes the sign of its own
+number and no other. The permutation tests of ``util.zero_shot.resampling`` rest on that.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,7 +15,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import rankdata
 
 from ..errors import UserError
-from ..numerics.statistics import bootstrap_counts
+from ..numerics.statistics import bootstrap_counts, wilson_interval
+
+LEVEL = 0.95
+"""Confidence of every interval."""
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""
@@ -25,109 +27,68 @@ ROWS = 250
 """Resamples of areas that are computed at a time."""
 
 
-class Outcomes(ABC):
-    """The outcome of every item at every shift, and the metric that sums it up: ``of_hits`` or ``of_margins``.
-
-    Attributes:
-        n: items.
-        k: shifts.
-    """
-
-    n: int
-    k: int
-
-    @staticmethod
-    def of_hits(hits: Bool[np.ndarray, "k n"], groups: Int[np.ndarray, "n"] | None = None) -> "Hits":
-        """Outcomes whose metric is a share of hits: accuracy, recall@k.
-
-        Args:
-            hits: at least one shift and one item.
-            groups: which items belong together, for instance the image that each text describes: such items are
-                resampled and exchanged together, because they are not independent. None: every item is.
-        """
-        hits = np.asarray(hits)
-        if hits.dtype != bool or hits.ndim != 2 or not hits.size:
-            raise UserError(f"hits must be a bool array (shifts, items), not {hits.dtype} of shape {hits.shape}")
-        if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape != hits.shape[1:] or groups.dtype.kind not in "iu":
-                raise UserError(f"groups must be one whole number for each of {hits.shape[1]} items; {groups.shape}")
-        return Hits(hits, groups)
-
-    @staticmethod
-    def of_margins(margins: Float[np.ndarray, "k n"], labels: Shaped[np.ndarray, "n"]) -> "Margins":
-        """Outcomes whose metric is ROC-AUC: the margins of class 1 over class 0, and labels 0 and 1."""
-        margins, labels = np.asarray(margins, np.float64), np.asarray(labels)
-        if margins.ndim != 2 or not margins.size or not np.isfinite(margins).all():
-            raise UserError(f"margins must be finite numbers (shifts, items); their shape is {margins.shape}")
-        if labels.shape != margins.shape[1:] or not np.isin(labels, (0, 1)).all():
-            raise UserError(f"labels must be 0 or 1 for each of the {margins.shape[1]} items; got {labels.shape}")
-        if labels.min() == labels.max():
-            raise UserError(f"ROC-AUC needs items of both labels; all {labels.size} have label {int(labels[0])}")
-        return Margins(margins, labels.astype(bool))
-
-    @abstractmethod
-    def values(self) -> Float[np.ndarray, "k"]:
-        """The metric at every shift, in [0, 1]."""
-
-    @abstractmethod
-    def take(self, rows: Int[np.ndarray, "m"]) -> "Outcomes":
-        """The outcomes of some items, in the order given."""
-
-    @abstractmethod
-    def at(self, shifts: Sequence[int]) -> "Outcomes":
-        """The outcomes at some of the shifts, in the order given."""
-
-    @abstractmethod
-    def contributions(self, baseline: int) -> Int[np.ndarray, "u k"]:
-        """Whole numbers whose sums are proportional to the gains over shift number ``baseline``.
-
-        A row for each item; where groups of items belong together, for each group.
-        """
-
-    @abstractmethod
-    def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
-        """``values`` of bootstrap resamples of the items, all shifts on the same resample.
-
-        The same for any order of the items. ``stream`` tells apart several draws that belong to one seed.
-        """
-
-
 @dataclass(frozen=True)
-class Hits(Outcomes):
-    """Outcomes that are right or wrong.
+class Hits:
+    """Outcomes that are right or wrong. Their metric is the share of hits: accuracy, recall@k.
 
     Attributes:
-        hits: bool (k, n).
-        groups: int (n,) or None; see ``Outcomes.of_hits``.
+        hits: bool (k, n), at least one shift and one item.
+        groups: whole numbers (n,), which items belong together, for instance the image that each text describes. Such
+            items are resampled and exchanged together, because they are not independent. None: every item is.
     """
 
     hits: Bool[np.ndarray, "k n"]
     groups: Int[np.ndarray, "n"] | None = None
 
+    def __post_init__(self):
+        hits, groups = np.asarray(self.hits), self.groups
+        if hits.dtype != bool or hits.ndim != 2 or not hits.size:
+            raise UserError(f"hits must be a bool array (shifts, items), not {hits.dtype} of shape {hits.shape}")
+        if groups is not None and (np.shape(groups) != hits.shape[1:] or np.asarray(groups).dtype.kind not in "iu"):
+            raise UserError(f"groups must be one whole number for each of {hits.shape[1]} items; {np.shape(groups)}")
+
     @property
     def k(self) -> int:
+        """Shifts."""
         return self.hits.shape[0]
 
     @property
     def n(self) -> int:
+        """Items."""
         return self.hits.shape[1]
 
     def values(self) -> Float[np.ndarray, "k"]:
+        """The metric at every shift, in [0, 1]."""
         return self.hits.sum(1) / self.n
 
     def take(self, rows: Int[np.ndarray, "m"]) -> "Hits":
-        return Outcomes.of_hits(self.hits[:, rows], None if self.groups is None else self.groups[rows])
+        """The outcomes of some items, in the order given."""
+        return Hits(self.hits[:, rows], None if self.groups is None else self.groups[rows])
 
     def at(self, shifts: Sequence[int]) -> "Hits":
-        return Outcomes.of_hits(self.hits[list(shifts)], self.groups)
+        """The outcomes at some of the shifts, in the order given."""
+        return Hits(self.hits[list(shifts)], self.groups)
 
     def contributions(self, baseline: int) -> Int[np.ndarray, "u k"]:
         """Hits at the shift minus hits at ``baseline``, of each item or group; the gains are their sums over n."""
         return self._together((self.hits.view(np.int8) - self.hits[baseline].view(np.int8)).T)
 
+    def discordant(self, one: int, other: int) -> int:
+        """How many items are right at only one of two shifts."""
+        return int((self.hits[one] != self.hits[other]).sum())
+
+    def limits(self, resamples: int, seed: int) -> Float[np.ndarray, "2 k"]:
+        """95% limits of the metric, each shift by itself: Wilson's for independent items, otherwise by bootstrap."""
+        if self.groups is None:
+            return np.stack(wilson_interval(self.hits.sum(1), self.n, LEVEL))
+        return quantiles(self.resampled(resamples, seed))
+
     def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
-        """See ``Outcomes``. Items, or groups, with the same hits at every shift are counted together."""
+        """``values`` of bootstrap resamples of the items, or groups, all shifts on the same resample.
+
+        The same for any order of the items. ``stream`` tells apart several draws that belong to one seed. Items with
+        the same hits at every shift are counted together.
+        """
         units = self._together(np.vstack([self.hits, np.ones(self.n, bool)]).view(np.int8).T)
         patterns, sizes = distinct_rows(units)
         if 4 * len(sizes) > len(units):  # few are alike: drawing units is cheaper than as many binomial numbers
@@ -146,16 +107,25 @@ class Hits(Outcomes):
 
 
 @dataclass(frozen=True)
-class Margins(Outcomes):
-    """Outcomes that are ranked: margins of class 1 over class 0, and which items are of class 1.
+class Margins:
+    """Outcomes that are ranked. Their metric is the area under the ROC curve. Methods as of ``Hits``.
 
     Attributes:
-        margins: float64 (k, n); only their order within a shift matters.
-        positive: bool (n,).
+        margins: float (k, n), of class 1 over class 0; only their order within a shift matters.
+        labels: 0 or 1 (n,), both of them present.
     """
 
     margins: Float[np.ndarray, "k n"]
-    positive: Bool[np.ndarray, "n"]
+    labels: Shaped[np.ndarray, "n"]
+
+    def __post_init__(self):
+        shape, labels = np.shape(self.margins), np.asarray(self.labels)
+        if len(shape) != 2 or 0 in shape or not np.isfinite(self.margins).all():
+            raise UserError(f"margins must be finite numbers (shifts, items); their shape is {shape}")
+        if labels.shape != shape[1:] or not np.isin(labels, (0, 1)).all():
+            raise UserError(f"labels must be 0 or 1 for each of the {shape[1]} items; got {labels.shape}")
+        if labels.min() == labels.max():
+            raise UserError(f"ROC-AUC needs items of both labels; all {labels.size} have label {int(labels[0])}")
 
     @property
     def k(self) -> int:
@@ -164,6 +134,10 @@ class Margins(Outcomes):
     @property
     def n(self) -> int:
         return self.margins.shape[1]
+
+    @property
+    def positive(self) -> Bool[np.ndarray, "n"]:
+        return self.labels.astype(bool)
 
     @property
     def pairs(self) -> int:
@@ -175,10 +149,10 @@ class Margins(Outcomes):
         return self._areas(np.ones((1, self.n), np.int64))[0]
 
     def take(self, rows: Int[np.ndarray, "m"]) -> "Margins":
-        return Outcomes.of_margins(self.margins[:, rows], self.positive[rows])
+        return Margins(self.margins[:, rows], self.labels[rows])
 
     def at(self, shifts: Sequence[int]) -> "Margins":
-        return Outcomes.of_margins(self.margins[list(shifts)], self.positive)
+        return Margins(self.margins[list(shifts)], self.labels)
 
     def contributions(self, baseline: int) -> Int[np.ndarray, "n k"]:
         """Change of the area when one item's ranks are exchanged, in units of 1/(4 pairs); sums are the gains.
@@ -204,14 +178,19 @@ class Margins(Outcomes):
                 result[own, k] = sign * (same_at - same + at_without - without_at)
         return result
 
+    def discordant(self, one: int, other: int) -> None:
+        """An area has no items that change from right to wrong."""
+
+    def limits(self, resamples: int, seed: int) -> Float[np.ndarray, "2 k"]:
+        return quantiles(self.resampled(resamples, seed))
+
     def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
-        """See ``Outcomes``. Each class is resampled by itself: the numbers of both stay what they are."""
+        """Each class is resampled by itself: the numbers of both stay what they are."""
         order = np.lexsort((*self.margins, self.positive))
-        same = Margins(self.margins[:, order], self.positive[order])
-        negatives = self.n - int(same.positive.sum())
+        same, positives = self.take(order), int(self.positive.sum())
         draws = [
             chain.from_iterable(bootstrap_counts(size, resamples, [seed, BOOTSTRAP, stream, label]))
-            for label, size in enumerate((negatives, self.n - negatives))
+            for label, size in enumerate((self.n - positives, positives))
         ]
         rows, drawn = zip(*draws, strict=True), []
         while some := list(islice(rows, ROWS)):
@@ -220,22 +199,28 @@ class Margins(Outcomes):
 
     def _areas(self, counts: Int[np.ndarray, "r n"]) -> Float[np.ndarray, "r k"]:
         """The areas of items that are there so often: pairs in the right order, those of equal margins half."""
-        positives, negatives = counts[:, self.positive], counts[:, ~self.positive]
+        positive = self.positive
+        positives, negatives = counts[:, positive], counts[:, ~positive]
         doubled = np.empty((len(counts), self.k), np.int64)
         for k, margins in enumerate(self.margins):
-            order = np.argsort(margins[~self.positive])
-            others = margins[~self.positive][order]
+            order = np.argsort(margins[~positive])
+            others = margins[~positive][order]
             below = np.pad(np.cumsum(negatives[:, order], axis=1), ((0, 0), (1, 0)))
-            lower, not_higher = (np.searchsorted(others, margins[self.positive], end) for end in ("left", "right"))
+            lower, not_higher = (np.searchsorted(others, margins[positive], end) for end in ("left", "right"))
             doubled[:, k] = (positives * (below[:, lower] + below[:, not_higher])).sum(1)
         return doubled / (2.0 * positives.sum(1) * negatives.sum(1))[:, None]
 
 
-def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:
-    """The different rows of an array of whole numbers or bools, and how often each is there.
+Outcomes = Hits | Margins
 
-    The order depends on the rows alone, not on theirs.
-    """
+
+def quantiles(drawn: Float[np.ndarray, "r *k"]) -> Float[np.ndarray, "2 *k"]:
+    """The ends of the middle 95% of resampled values."""
+    return np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+
+
+def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:
+    """The different rows of an array of whole numbers, and how often each is there, in an order of their own."""
     rows = np.ascontiguousarray(rows)
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, first, sizes = np.unique(whole, return_index=True, return_counts=True)

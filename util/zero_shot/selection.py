@@ -1,28 +1,29 @@
 """Which shift is best, and how far to believe it: chosen on the test items themselves, or on one half for the other.
 
 The paper reports the best of 40 shifts on the items that it was chosen on. ``on_test`` does the same and says what
-that is worth; ``held_out`` chooses on each half of the items and tests on the other.
+that is worth. ``held_out`` chooses on each half of the items and tests on the other.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
-from ..numerics.statistics import mcnemar, wilson_interval
-from .outcomes import Hits, Margins, Outcomes
+from .outcomes import Hits, Margins, Outcomes, quantiles
 from .resampling import largest_gain_p_values, paired_p_value
 
-LEVEL = 0.95
-"""Confidence of every interval here."""
+PerShift = Float[np.ndarray, "k"] | Sequence[float]
+PerItem = Outcomes | Bool[np.ndarray, "k _"]
+"""``Hits``, ``Margins``, or plain hits of independent items."""
+
 HALVES = 3
 """The stream of a seed's random numbers that halves are drawn from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selected:
     """A chosen shift, the metric with and without it, and how sure that is.
 
@@ -62,26 +63,19 @@ class Selected:
     p_value_scaled: float | None = None
 
 
-def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"] | Sequence[float]) -> int:
-    """Index of the highest value; of equal ones that of the smallest shift, then the negative one."""
-    values, shifts = as_numbers(values, "values"), as_numbers(shifts, "shifts")
-    if len(values) != len(shifts):
-        raise UserError(f"every shift needs one value; there are {len(shifts)} and {len(values)}")
-    return int(np.lexsort((shifts, np.abs(shifts), -values))[0])
-
-
 def on_test(
-    outcomes: Outcomes,
-    shifts: Float[np.ndarray, "k"] | Sequence[float],
-    gaps: Float[np.ndarray, "k"] | Sequence[float],
-    seed: int,
+    outcomes: PerItem,
+    shifts: PerShift,
+    gaps: PerShift,
+    seed: int = 0,
     resamples: int = 2000,
     permutations: int = 2000,
 ) -> Selected:
     """The best shift on all items, as the paper chooses it, with a test and intervals that know of the choice.
 
     Args:
-        outcomes: of all items at every shift.
+        outcomes: bool (k, n), whether each item is right at every shift; ``Hits`` where items belong in groups;
+            ``Margins`` for ROC-AUC (both of ``util.zero_shot.outcomes``).
         shifts: amounts, with 0 among them once.
         gaps: signed gap distance at every shift.
         seed: of the permutations and the resamples.
@@ -93,44 +87,44 @@ def on_test(
         former may miss a small gain where other shifts change most predictions). Every resample chooses its own best
         shift; ``ci_*`` and ``gain_*`` are quantiles of its value there and of its gain.
 
+    Example, for images (n, d), one text (C, d) for each class, and labels (n,):
+
+        ranks = util.zero_shot.shifted.classify(images, texts, labels, shifts).ranks
+        gaps = util.geometry.signed_gap_distances(images, texts, shifts)
+        best = util.zero_shot.selection.on_test(ranks < 1, shifts, gaps)
+
     Trap: a chosen maximum is biased upwards, and so are its intervals: ``gain_low`` is never below 0, which is not
     evidence of a gain. ``p_value`` is the evidence, and ``held_out`` the unbiased gain. All of them are of further
     items along this gap vector, with these prompts or this gallery: none of the three is drawn again.
     """
+    outcomes = _as_outcomes(outcomes)
     shifts, gaps, baseline = _grid(outcomes, shifts, gaps)
-    values = outcomes.values()
-    chosen = best(values, shifts)
-    drawn = outcomes.resampled(as_count(resamples, "resamples"), as_count(seed, "seed", least=0))
-    highest = drawn.max(axis=1)
+    seed, resamples = as_count(seed, "seed", least=0), as_count(resamples, "resamples")
+    values, drawn = outcomes.values(), outcomes.resampled(resamples, seed)
+    chosen, highest = best(values, shifts), drawn.max(axis=1)
     p_value, scaled = largest_gain_p_values(outcomes.contributions(baseline), chosen, permutations, seed)
-    return Selected(
-        float(values[baseline]),
-        float(values[chosen]),
-        *_interval(outcomes.at([baseline]), drawn[:, baseline]),
-        *_quantiles(highest),
-        float(values[chosen] - values[baseline]),
-        *_quantiles(highest - drawn[:, baseline]),
-        p_value,
-        float(shifts[chosen]),
-        (float(shifts[chosen]),),
-        _direction(gaps, baseline, chosen),
-        outcomes.n,
-        int((outcomes.hits[chosen] != outcomes.hits[baseline]).sum()) if isinstance(outcomes, Hits) else None,
-        scaled,
+    return _selected(
+        values[[baseline, chosen]],
+        [outcomes.limits(resamples, seed)[:, baseline], quantiles(highest)],
+        highest - drawn[:, baseline],
+        p_value=p_value,
+        p_value_scaled=scaled,
+        shifts=(float(shifts[chosen]),),
+        direction=_direction(gaps, baseline, chosen),
+        n=outcomes.n,
+        discordant=outcomes.discordant(baseline, chosen),
     )
 
 
 def held_out(
-    halves: Sequence[tuple[Outcomes, Outcomes, Float[np.ndarray, "k"] | Sequence[float]]],
-    shifts: Float[np.ndarray, "k"] | Sequence[float],
-    seed: int,
-    resamples: int = 2000,
+    halves: Sequence[tuple[PerItem, PerItem, PerShift]], shifts: PerShift, seed: int = 0, resamples: int = 2000
 ) -> Selected:
     """The shift chosen on each half, tested on the other, and all tested items judged together.
 
     Args:
         halves: (outcomes to choose on, outcomes to test on, signed gap distances at every shift of the items to choose
-            on); both outcomes with the direction that was estimated on the former. No item is tested twice.
+            on); both outcomes as in ``on_test``, with the direction that was estimated on the former. No item is
+            tested twice.
         shifts: amounts, with 0 among them once.
         seed: of the resamples.
         resamples: of the bootstrap.
@@ -147,21 +141,22 @@ def held_out(
     all items is exact only given the shifts. Where no shift does anything and many compete, p falls below 0.05 a little
     too often: 7.5% with 40 shifts, each changing 300 of 2,000 items at random.
     """
-    if not halves or len({type(part) for train, test, _ in halves for part in (train, test)}) != 1:
-        raise UserError("held-out selection needs halves whose outcomes are all hits or all margins")
     seed, resamples = as_count(seed, "seed", least=0), as_count(resamples, "resamples")
+    parts = [(_as_outcomes(train), _as_outcomes(test), gaps) for train, test, gaps in halves]
+    kinds = {type(outcomes) for *both, _ in parts for outcomes in both}
+    if len(kinds) != 1:
+        raise UserError("held-out selection needs halves whose outcomes are all hits or all margins")
     tested, amounts, directions = [], [], []
-    for train, test, gaps in halves:
-        amount, gaps, baseline = _grid(train, shifts, gaps)
+    for train, test, gaps in parts:
         _grid(test, shifts, gaps)
+        amount, gaps, baseline = _grid(train, shifts, gaps)
         chosen = best(train.values(), amount)
         tested.append(test.at([baseline, chosen]))
         amounts.append(float(amount[chosen]))
         directions.append(_direction(gaps, baseline, chosen))
-    judge = _judge_hits if isinstance(tested[0], Hits) else _judge_margins
-    shift = amounts[0] if len(set(amounts)) == 1 else float("nan")
-    where = shift, tuple(amounts), directions[0] if len(set(directions)) == 1 else "mixed"
-    return judge(tested, where, seed, resamples)
+    judge = _judge_hits if kinds == {Hits} else _judge_margins
+    direction = directions[0] if len(set(directions)) == 1 else "mixed"
+    return judge(tested, seed, resamples, shifts=tuple(amounts), direction=direction, n=sum(test.n for test in tested))
 
 
 def halves(
@@ -187,6 +182,15 @@ def halves(
     return np.sort(order[first::2]), np.sort(order[1 - first :: 2])
 
 
+def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"]) -> int:
+    """Index of the highest value; of equal ones that of the smallest shift, then the negative one."""
+    return int(np.lexsort((shifts, np.abs(shifts), -values))[0])
+
+
+def _as_outcomes(given) -> Outcomes:
+    return given if isinstance(given, Outcomes) else Hits(np.asarray(given))
+
+
 def _grid(outcomes: Outcomes, shifts, gaps) -> tuple[np.ndarray, np.ndarray, int]:
     shifts, gaps = as_numbers(shifts, "shifts"), as_numbers(gaps, "gaps")
     if not len(shifts) == len(gaps) == outcomes.k:
@@ -202,54 +206,49 @@ def _direction(gaps: np.ndarray, baseline: int, chosen: int) -> str:
     return "up" if change > 0 else "down" if change < 0 else "none"
 
 
-def _quantiles(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def _interval(outcomes: Outcomes, drawn: np.ndarray) -> tuple[float, float]:
-    """Interval of the metric at the only shift of these outcomes, whose resampled values are ``drawn``."""
-    if isinstance(outcomes, Hits) and outcomes.groups is None:
-        return wilson_interval(int(outcomes.hits.sum()), outcomes.n, LEVEL)
-    return _quantiles(drawn)
-
-
-def _judge_hits(tested: list[Hits], where: tuple, seed: int, resamples: int) -> Selected:
+def _judge_hits(tested: Sequence[Hits], seed: int, resamples: int, **about) -> Selected:
     joined = _join(tested)
-    before, after = joined.values()
     drawn = joined.resampled(resamples, seed)
-    intervals = [_interval(joined.at([i]), drawn[:, i]) for i in (0, 1)]
-    differences = joined.contributions(0)[:, 1]
-    gain = int(differences.sum()) / joined.n, *_quantiles(drawn[:, 1] - drawn[:, 0])
-    gained, lost = (int((joined.hits[i] & ~joined.hits[1 - i]).sum()) for i in (1, 0))
-    p_value = mcnemar(gained, lost) if joined.groups is None else paired_p_value(differences)
-    values = float(before), float(after), *intervals[0], *intervals[1]
-    return Selected(*values, *gain, p_value, *where, joined.n, gained + lost)
+    about |= {"p_value": paired_p_value(joined.contributions(0)[:, 1]), "discordant": joined.discordant(0, 1)}
+    return _selected(joined.values(), joined.limits(resamples, seed).T, drawn[:, 1] - drawn[:, 0], **about)
 
 
-def _join(parts: list[Hits]) -> Hits:
+def _join(parts: Sequence[Hits]) -> Hits:
     """The items of all parts; groups of different parts stay apart."""
     hits = np.concatenate([part.hits for part in parts], axis=1)
     if all(part.groups is None for part in parts):
-        return Outcomes.of_hits(hits)
-    groups, first = [], 0
-    for part in parts:
-        names = np.arange(part.n) if part.groups is None else np.unique(part.groups, return_inverse=True)[1]
-        groups.append(names + first)
-        first += int(names.max()) + 1
-    return Outcomes.of_hits(hits, np.concatenate(groups))
+        return Hits(hits)
+    named = [np.arange(part.n) if part.groups is None else part.groups for part in parts]
+    return Hits(hits, np.concatenate([number + len(parts) * groups for number, groups in enumerate(named)]))
 
 
-def _judge_margins(tested: list[Margins], where: tuple, seed: int, resamples: int) -> Selected:
-    weights = np.array([part.pairs for part in tested], dtype=np.float64)
-    weights /= weights.sum()
-    before, after = sum(weight * part.values() for weight, part in zip(weights, tested, strict=True))
-    drawn = sum(
-        weight * part.resampled(resamples, seed, stream)
-        for stream, (weight, part) in enumerate(zip(weights, tested, strict=True))
-    )
+def _judge_margins(tested: Sequence[Margins], seed: int, resamples: int, **about) -> Selected:
+    weights = np.array([part.pairs for part in tested]) / sum(part.pairs for part in tested)
+    values = sum(weight * part.values() for weight, part in zip(weights, tested, strict=True))
+    resampled = [part.resampled(resamples, seed, stream) for stream, part in enumerate(tested)]
+    drawn = sum(weight * part for weight, part in zip(weights, resampled, strict=True))
     gains = drawn[:, 1] - drawn[:, 0]
     fewer = min(int((gains <= 0).sum()), int((gains >= 0).sum()))
-    values = float(before), float(after), *_quantiles(drawn[:, 0]), *_quantiles(drawn[:, 1])
-    gain, p_value = (float(after - before), *_quantiles(gains)), min(1.0, 2 * (1 + fewer) / (1 + resamples))
-    return Selected(*values, *gain, p_value, *where, sum(part.n for part in tested), None)
+    p_value = min(1.0, 2 * (1 + fewer) / (1 + resamples))
+    return _selected(values, quantiles(drawn).T, gains, p_value=p_value, discordant=None, **about)
+
+
+def _selected(values, limits, gains, shifts: tuple[float, ...], **about) -> Selected:
+    """From the metric without and at the chosen shift (2,), the limits of both (2, 2), and resampled gains (r,)."""
+    default, modified = map(float, values)
+    (default_low, default_high), (ci_low, ci_high) = np.asarray(limits).tolist()
+    gain_low, gain_high = quantiles(gains).tolist()
+    return Selected(
+        default=default,
+        modified=modified,
+        default_low=default_low,
+        default_high=default_high,
+        ci_low=ci_low,
+        ci_high=ci_high,
+        gain=round(modified - default, 12),  # a difference of shares ends in noise
+        gain_low=gain_low,
+        gain_high=gain_high,
+        shift=shifts[0] if len(set(shifts)) == 1 else float("nan"),
+        shifts=shifts,
+        **about,
+    )

@@ -58,14 +58,12 @@ class Retrieved(NamedTuple):
 
 @dataclass(frozen=True)
 class _Shifted:
-    """Two modalities and what k shifts do to them: p, q (n,), (m,); amounts (k,); inverse norms (k, n), (k, m)."""
+    """Two modalities, and what turns their products into cosines after k shifts; see ``_kernel.Tile``."""
 
     x: Tensor
     y: Tensor
-    p: Tensor
-    q: Tensor
-    against: Tensor
-    along: Tensor
+    row_offsets: Tensor
+    column_offsets: Tensor
     row_inverse_norms: Tensor
     column_inverse_norms: Tensor
 
@@ -79,44 +77,23 @@ class _Shifted:
             unit = resolve_direction(x, y, direction)
         p, q = project(x, unit), project(y, unit)
         norms = shifted_norms(x, unit, p, -against), shifted_norms(y, unit, q, along)
-        return cls(x, y, p, q, against, along, 1 / norms[0], 1 / norms[1])
+        offsets = along[:, None] * (p - against[:, None]), against[:, None] * q
+        return cls(x, y, *offsets, 1 / norms[0], 1 / norms[1])
 
-    def numerators(self, products: Tensor, rows, columns) -> Tensor:
-        """Products of pairs (pairs,) after each shift (k, pairs), before they are divided by the norms."""
-        return products + self.row_offsets(rows) - self.column_offsets(columns)
-
-    def row_offsets(self, rows) -> Tensor:
-        return self.along[:, None] * (self.p[rows] - self.against[:, None])
-
-    def column_offsets(self, columns) -> Tensor:
-        return self.against[:, None] * self.q[columns]
+    def cosines(self, products: Tensor, rows, columns) -> Tensor:
+        """Cosines of pairs (k, pairs) from their products (pairs,)."""
+        numerators = products + self.row_offsets[:, rows] - self.column_offsets[:, columns]
+        return numerators * self.row_inverse_norms[:, rows] * self.column_inverse_norms[:, columns]
 
     def tile(self, rows: slice, columns: slice, right: Tensor) -> _kernel.Tile:
         """A tile of products; ``right`` is y[columns] in float64."""
         return _kernel.Tile(
             self.x[rows].double() @ right.T,
-            self.row_offsets(rows),
-            self.column_offsets(columns),
+            self.row_offsets[:, rows],
+            self.column_offsets[:, columns],
             self.row_inverse_norms[:, rows],
             self.column_inverse_norms[:, columns],
         )
-
-
-def predict(
-    x: Float[Array, "n d"],
-    y: Float[Array, "c d"],
-    shifts,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
-) -> Int32[np.ndarray, "k n"]:
-    """Zero-shot class of every image after every shift: ``classify`` where no labels are known.
-
-    Returns:
-        int32 numpy array (k, n), the row of ``y`` with the highest shifted cosine; of equal ones the lowest.
-    """
-    a, b = as_unit_tensors(x, y)
-    unknown = torch.zeros(len(a), dtype=torch.int64, device=a.device)
-    return _classified(_Shifted.of(a, b, shifts, direction, side), unknown).predicted
 
 
 def classify(
@@ -150,35 +127,33 @@ def classify(
     return _classified(_Shifted.of(a, b, shifts, direction, side), torch.as_tensor(true, device=a.device))
 
 
+def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarray, "k n"]:
+    """The ``predicted`` of ``classify`` where no labels are known."""
+    a, b = as_unit_tensors(x, y)
+    unknown = torch.zeros(len(a), dtype=torch.int64, device=a.device)
+    return _classified(_Shifted.of(a, b, shifts, direction, side), unknown).predicted
+
+
 def _classified(moved: _Shifted, labels: Tensor) -> Classified:
-    kernel, columns = _kernel.choose(moved.x.device), slice(0, len(moved.y))
-    found = Classified(*np.empty((2, len(moved.against), len(moved.x)), np.int32))
-    right = moved.y.double()
-    size = _block_rows(moved.x, len(moved.y))
+    kernel, everything = _kernel.choose(moved.x.device), slice(None)
+    found = Classified(*np.empty((2, len(moved.row_offsets), len(moved.x)), np.int32))
+    right, entries = moved.y.double(), CUDA_BLOCK_ENTRIES
+    if moved.x.device.type == "cpu":
+        entries = min(BLOCK_ENTRIES, BLOCK_ROWS * len(right))
+    size = max(1, entries // len(right))
     for start in range(0, len(moved.x), size):
-        rows = slice(start, min(start + size, len(moved.x)))
-        found.predicted[:, rows], found.ranks[:, rows] = kernel.classify(moved.tile(rows, columns, right), labels[rows])
+        rows = slice(start, start + size)
+        tile = moved.tile(rows, everything, right)
+        found.predicted[:, rows], found.ranks[:, rows] = kernel.classify(tile, labels[rows])
     return found
 
 
-def _block_rows(x: Tensor, classes: int) -> int:
-    on_cpu = x.device.type == "cpu"
-    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // classes) if on_cpu else CUDA_BLOCK_ENTRIES // classes)
-
-
-def binary_margins(
-    x: Float[Array, "n d"],
-    y: Float[Array, "2 d"],
-    shifts,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
-) -> Float[np.ndarray, "k n"]:
+def binary_margins(x, y, shifts, direction=None, side: Side = "both") -> Float[np.ndarray, "k n"]:
     """How much closer each image is to class 1 than to class 0, after every shift.
 
     Args:
-        x: float array (n, d), unit-norm rows: images.
+        x, shifts, direction, side: as in ``classify``.
         y: float array (2, d), unit-norm rows: classes 0 and 1.
-        shifts, direction, side: as in ``classify``.
 
     Returns:
         float64 numpy array (k, n) in [-2, 2], the cosine with class 1 minus that with class 0. The probability
@@ -191,9 +166,8 @@ def binary_margins(
         raise UserError(f"y must have two rows, the classes 0 and 1; it has {len(b)}")
     moved = _Shifted.of(a, b, shifts, direction, side)
     products = torch.cat([block.double() @ b.double().T for _, block in blocks(a)])
-    everything = slice(0, len(a))
-    of_each = [moved.numerators(products[:, j], everything, [j]) * moved.column_inverse_norms[:, [j]] for j in range(2)]
-    return ((of_each[1] - of_each[0]) * moved.row_inverse_norms).cpu().numpy()
+    zero, one = (moved.cosines(products[:, j], slice(None), [j]) for j in range(2))
+    return (one - zero).cpu().numpy()
 
 
 def retrieve(
@@ -207,25 +181,23 @@ def retrieve(
     """Where the matching text of each image, and the matching image of each text, stand after every shift.
 
     Args:
-        x: float array (n, d), unit-norm rows: images.
+        x, shifts, direction, side: as in ``classify``; the default direction counts an image once, whatever its texts.
         y: float array (m, d), unit-norm rows: texts.
         item_of: m whole numbers, the row of ``x`` that each text describes; every image has one text or more, in any
             order.
-        shifts, direction, side: as in ``classify``.
 
     Returns:
         image_ranks: int32 (k, n), in 0 to m - 1: how many texts of other images come before the best of the image's
-            own, so recall@k is the share of ranks below k (``util.zero_shot.metrics.recall_at``).
+            own, so recall@k is the share of ranks below k (``util.zero_shot.metrics.top_k``).
         text_ranks: int32 (k, m), in 0 to n - 1: how many other images come before the text's own.
 
     Time: one product, and k comparisons both ways for each of its entries; memory: one tile of the product and
-    O(k (n + m)). Trap: the default direction counts an image once, whatever its texts.
+    O(k (n + m)).
     """
     a, b = as_unit_tensors(x, y)
     items = as_indices(item_of, "item_of", len(b), "row of y", len(a), "rows of x")
-    texts = np.bincount(items, minlength=len(a))
-    if not texts.all():
-        lacking = np.flatnonzero(texts == 0)
+    lacking = np.flatnonzero(np.bincount(items, minlength=len(a)) == 0)
+    if len(lacking):
         raise UserError(
             f"every image needs a text: {len(lacking)} of {len(a)} have none, first row {lacking[0]} of x; remove them"
         )
@@ -235,7 +207,7 @@ def retrieve(
 def _retrieved(moved: _Shifted, items: Tensor) -> Retrieved:
     kernel, cosines = _kernel.choose(moved.x.device), _own_cosines(moved, items)
     best, first = _best_own(cosines, items, len(moved.x))
-    shape = len(moved.against), len(moved.x), len(moved.y)
+    shape = len(cosines), len(moved.x), len(moved.y)
     found = Retrieved(np.zeros(shape[:2], np.int32), np.zeros(shape[::2], np.int32))
     for rows, columns, right in _tiles(moved.x, moved.y):
         tile = moved.tile(rows, columns, right)
@@ -252,8 +224,7 @@ def _retrieved(moved: _Shifted, items: Tensor) -> Retrieved:
 def _own_cosines(moved: _Shifted, items: Tensor) -> Tensor:
     """Cosine (k, m) of every text with its own image after every shift."""
     parts = [(moved.x[items[i : i + len(y)]].double() * y.double()).sum(1) for i, y in blocks(moved.y)]
-    numerators = moved.numerators(torch.cat(parts), items, slice(None))
-    return numerators * moved.row_inverse_norms[:, items] * moved.column_inverse_norms
+    return moved.cosines(torch.cat(parts), items, slice(None))
 
 
 def _best_own(cosines: Tensor, items: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -270,7 +241,7 @@ def _tiles(x: Tensor, y: Tensor):
     """Yields (row slice, column slice, y[columns] in float64); each column slice is converted once."""
     height, width = (TILE_ROWS, TILE_COLUMNS) if x.device.type == "cpu" else (CUDA_TILE, CUDA_TILE)
     for left in range(0, len(y), width):
-        columns = slice(left, min(left + width, len(y)))
+        columns = slice(left, left + width)
         right = y[columns].double()
         for top in range(0, len(x), height):
-            yield slice(top, min(top + height, len(x))), columns, right
+            yield slice(top, top + height), columns, right
