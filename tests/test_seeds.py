@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 import tower_inputs as inputs
 from coco_files import write_folder
 from seeded_embeddings import embed
+from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import MAKERS
 from util import UserError
 from util.encoders import resnet
@@ -158,10 +159,10 @@ def test_captions_that_are_empty_are_left_out_and_long_ones_counted(tmp_path):
     path.write_text(json.dumps(annotations))
     Image.new("RGB", (8, 8)).save(folder / "val2017" / "x.jpg")
     _, captions = inputs.mscoco(folder, 5, 5)
-    clip = Named("open_clip", "ViT-B-32-quickgelu").load(0, "cpu")[1]
+    clip = Named("open_clip", "tiny").load(0, "cpu")[1]
     assert len(captions.tensor(clip)) == 3
     about = captions.describe()
-    full = about["as_long_as_the_context_of_ViT-B-32-quickgelu_or_cut_to_it"]
+    full = about["as_long_as_the_context_of_tiny_or_cut_to_it"]
     assert (about["n"], about["empty_captions"], full) == (3, 1, 1)
 
 

@@ -33,6 +33,9 @@ BATCH = {"image": 64}
 MOST_SKIPPED = 0.01
 """The share of a task's images that may be unreadable: more of them, and the numbers are about other data."""
 
+Say = Callable[[str], None]
+"""Takes one line for the terminal."""
+
 CANCELLED = 1e-6
 """Norm of a mean of unit rows below which float32 leaves no direction."""
 
@@ -42,7 +45,7 @@ def extract(
     captioned: Captioned,
     batch_size: int | None = None,
     cache: bool = True,
-    say: Callable[[str], None] = print,
+    say: Say = print,
     most_skipped: float | None = None,
 ) -> Embeddings:
     """Embeddings of items (under the name of their modality) and their captions ("text"), cached.
@@ -68,14 +71,14 @@ def extract(
             f"{encoder.name} embeds {WORDS[encoder.non_text.modality]}, "
             f"but the data are {words}; choose an encoder of the same modality"
         )
-    work, settings = _work(encoder, captioned, batch_size, words, most_skipped)
+    work, settings = _work(encoder, captioned, batch_size, words, most_skipped, say)
     path, folder = cached_path("embeddings", settings, ".safetensors"), cached_path("parts", settings)
     if cache and (found := _cached(path, settings, say)):
         work.refuse_many(found.source["data"]["skipped"][len(captioned.source.get("skipped", ())) :])
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed between storing the whole and this
         return found
-    part, written = run(work, folder if cache else None, say)
-    embeddings = _with_captions(encoder, captioned, work, part, settings, say)
+    part, written = run(work, folder if cache else None)
+    embeddings = _with_captions(encoder, work, part, settings)
     if written is None or not kept(lambda: embeddings.save(path), say):
         return embeddings
     shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +92,7 @@ def embed_images(
     source: Mapping,
     batch_size: int | None = None,
     cache: bool = True,
-    say: Callable[[str], None] = print,
+    say: Say = print,
     most_skipped: float = MOST_SKIPPED,
 ) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "k"], list[str]]:
     """Embeddings of n images without captions, in parts that are cached as each is done.
@@ -107,8 +110,8 @@ def embed_images(
     if pair.non_text.modality != "image":
         raise UserError(f"{pair.name} embeds {WORDS[pair.non_text.modality]}, not images; choose another encoder")
     images = Captioned("image", openers, ids, [], np.empty(0, np.int64), source)
-    work, settings = _work(pair, images, batch_size, "images", most_skipped)
-    part, _ = run(work, cached_path("parts", settings) if cache else None, say)
+    work, settings = _work(pair, images, batch_size, "images", most_skipped, say)
+    part, _ = run(work, cached_path("parts", settings) if cache else None)
     skipped = work.lines(part.skipped)
     if skipped:
         say(f"[extraction] {len(skipped)} of {len(ids)} images left out, first {skipped[0]}")
@@ -136,7 +139,7 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
 
 
 def _work(
-    encoder: EncoderPair, items: Captioned, batch_size: int | None, words: str, most_skipped: float | None
+    encoder: EncoderPair, items: Captioned, batch_size: int | None, words: str, most_skipped: float | None, say: Say
 ) -> tuple[Work, dict]:
     """How the items are encoded, and everything that the result depends on."""
     if batch_size is None:
@@ -144,25 +147,22 @@ def _work(
     settings = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
     whole_batches = batch_size if items.modality in BATCH else None
     encode = partial(encoder.encode_non_text, batch_size=batch_size)
-    work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped)
-    return work, json.loads(json.dumps(settings))
+    return Work(items, encode, words, whole_batches, most_skipped, say), json.loads(json.dumps(settings))
 
 
-def _with_captions(
-    encoder: EncoderPair, captioned: Captioned, work: Work, part: Part, settings: dict, say: Callable[[str], None]
-) -> Embeddings:
+def _with_captions(encoder: EncoderPair, work: Work, part: Part, settings: dict) -> Embeddings:
     """The rows of the items beside those of their captions."""
-    readable = captioned.without(part.skipped)
+    readable = work.items.without(part.skipped)
     if part.skipped:
-        count = f"{len(part.skipped)} of {len(captioned)} {work.words}"
-        say(f"[extraction] {count} left out with their captions, first {work.lines(part.skipped)[0]}")
+        count = f"{len(part.skipped)} of {len(work.items)} {work.words}"
+        work.say(f"[extraction] {count} left out with their captions, first {work.lines(part.skipped)[0]}")
     texts = encoder.encode_texts(readable.captions, settings["batch"])
     pairs = np.stack([readable.item_of, np.arange(len(readable.captions))], axis=1)
     source = {"settings": settings, "data": dict(readable.source)}
-    return Embeddings.of({captioned.modality: part.rows, "text": texts}, pairs, source=source)
+    return Embeddings.of({work.items.modality: part.rows, "text": texts}, pairs, source=source)
 
 
-def _cached(path: Path, settings: dict, say: Callable[[str], None]) -> Embeddings | None:
+def _cached(path: Path, settings: dict, say: Say) -> Embeddings | None:
     """The embeddings in the cache, if they are whole and of exactly these settings."""
     if not path.is_file():
         return None

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
-from .corpora.captioned import Unreadable
+from .corpora.captioned import Captioned, Unreadable
 from .errors import UserError
 from .files import replacing
 
@@ -47,28 +47,28 @@ class Work:
     """The items to encode, and how.
 
     Attributes:
-        openers: n functions without arguments, each of which gives one item or raises ``Unreadable``.
-        ids: n names.
+        items: their captions are not looked at.
         encode: an iterable of items to rows (k, d), one for each.
         words: what the items are called in messages, in the plural.
         batch_size: a part is a whole number of such batches; None: all items are one part.
         most_skipped: share of the items that may be unreadable; None: any but all.
+        say: takes a line about a part that is damaged, or a place that cannot be written.
     """
 
-    openers: Sequence[Callable[[], Any]]
-    ids: Sequence[str]
+    items: Captioned
     encode: Callable[[Iterator], np.ndarray]
     words: str
-    batch_size: int | None = None
-    most_skipped: float | None = None
+    batch_size: int | None
+    most_skipped: float | None
+    say: Callable[[str], None]
 
     def lines(self, skipped: Mapping[int, str]) -> list[str]:
         """A line "name: reason" for each of these items, in their order."""
-        return [f"{self.ids[number]}: {reason}" for number, reason in sorted(skipped.items())]
+        return [f"{self.items.ids[number]}: {reason}" for number, reason in sorted(skipped.items())]
 
     def refuse_many(self, lines: Sequence[str], seen: int | None = None) -> None:
         """Stops where more items are unreadable, one line for each, than are accepted; ``seen`` were looked at."""
-        total, most = len(self.ids), self.most_skipped
+        total, most = len(self.items), self.most_skipped
         if lines and len(lines) == total:
             raise UserError(f"none of the {total} {self.words} can be read, first {lines[0]}")
         if most is not None and len(lines) > most * total:
@@ -79,15 +79,12 @@ class Work:
             )
 
 
-def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> tuple[Part, Path | None]:
+def run(work: Work, folder: Path | None) -> tuple[Part, Path | None]:
     """The rows of all items that can be read, as one part; parts found in the folder are not made again.
 
-    Args:
-        work: the items and how they are encoded.
-        folder: where the parts of exactly this work are stored; None: nowhere. It comes back where it could be written.
-        say: takes a line about a part that is damaged, and one where the folder cannot be written.
+    ``folder`` is where the parts of exactly this work are stored; None: nowhere. It comes back if it could be written.
     """
-    total, start = len(work.openers), 0
+    total, start = len(work.items), 0
     if not total:
         raise UserError(f"there are no {work.words} to encode")
     parts: list[Part] = []
@@ -95,10 +92,10 @@ def run(work: Work, folder: Path | None, say: Callable[[str], None] = print) -> 
     with tqdm(total=total, desc=f"{work.words}, in parts", leave=False, delay=2, disable=None) as bar:
         while start < total:
             path = folder and folder / f"{len(parts):06d}.safetensors"
-            part = path and _stored(path, start, total, say)
+            part = path and _stored(path, start, total, work.say)
             if part is None:
                 part = _encoded(work, start)
-                folder = folder if path and kept(partial(_save, part, start, path), say) else None
+                folder = folder if path and kept(partial(_save, part, start, path), work.say) else None
             parts.append(part)
             skipped |= part.skipped
             work.refuse_many(work.lines(skipped), part.end)
@@ -115,11 +112,11 @@ def _encoded(work: Work, start: int) -> Part:
     taken: list[int] = []
 
     def readable() -> Iterator:
-        for number in range(start, len(work.openers)):
+        for number in range(start, len(work.items)):
             if len(taken) == most:
                 return
             try:
-                item = work.openers[number]()
+                item = work.items.openers[number]()
             except Unreadable as error:
                 skipped[number] = str(error)
             else:

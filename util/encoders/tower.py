@@ -89,9 +89,9 @@ class Tower:
         if not len(rows):
             raise UserError(f"{self.name}: there are no {what} to encode")
         norms = np.linalg.norm(rows, axis=1)
-        if not np.isfinite(norms).all() or not norms.all():
-            row = int(np.flatnonzero(~np.isfinite(norms) | (norms == 0))[0])
-            raise UserError(f"{self.name}: the embedding of {what[:-1]} {row} is zero or not finite")
+        usable = np.isfinite(norms) & (norms > 0)
+        if not usable.all():
+            raise UserError(f"{self.name}: the embedding of {what[:-1]} {usable.argmin()} is zero or not finite")
         return rows / norms[:, None]
 
     @torch.inference_mode()
