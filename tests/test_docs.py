@@ -33,8 +33,8 @@ ALL_SPANS = sorted({span.split("  #")[0].strip() for document in DOCUMENTS for s
 def test_every_script_command_names_a_script_and_its_options(command):
     path, *words = shlex.split(command)[1:]
     assert (ROOT / path).is_file()
-    script = scripts.load(path)
-    assert cli.parse(script.PRESETS, "", words)
+    if not path.startswith("benchmarks/"):
+        assert cli.parse(scripts.load(path).PRESETS, "", words)
 
 
 @pytest.mark.parametrize(

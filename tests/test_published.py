@@ -103,6 +103,13 @@ def site(server, cache, monkeypatch):
     return server
 
 
+@pytest.fixture
+def no_server(cache, monkeypatch):
+    """Nobody answers."""
+    values = stand_in("http://127.0.0.1:9/")
+    monkeypatch.setattr(published, "values", lambda: values)
+
+
 def fill(cache, names=NAMES):
     cache.mkdir(exist_ok=True)
     for name in names:
@@ -139,65 +146,50 @@ def test_published_values_agree_with_each_other():
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in values["published_embeddings"]["sha256"].values())
 
 
-def test_a_file_is_fetched_once_and_read_from_the_cache_after_that(site, cache):
+def test_all_eight_files_are_fetched_once_and_read_from_the_cache_after_that(site, cache):
     path = published.fetch("features_clip.npy")
-    assert path == cache / "features_clip.npy"
-    assert path.read_bytes() == content(path.name)
+    assert path == cache / "features_clip.npy" and path.read_bytes() == content(path.name)
     assert path.stat().st_mode & 0o777 == 0o644
-    assert published.fetch("features_clip.npy") == path
-    assert site.asked == ["features_clip.npy"]
+    assert published.fetch("features_clip.npy") == path and site.asked == ["features_clip.npy"]
     assert [p.name for p in cache.iterdir()] == ["features_clip.npy"]
+    lines = []
+    assert published.fetch_all(say=lines.append) == []
+    assert {path.name for path in cache.iterdir()} == set(NAMES) and len(published.available()) == 8
+    assert lines == [f"[published] all 8 published files are in {cache}"] and len(site.asked) == 8
 
 
 def test_loaded_embeddings_say_where_they_come_from(site, cache):
     loaded = published.load("clip", "random")
-    assert loaded.names == ("image", "text")
-    assert loaded.paired_by_row
-    assert loaded.source["caption_rule"] == "last"
+    assert loaded.names == ("image", "text") and loaded.paired_by_row
+    assert loaded.source["caption_rule"] == "last" and "shape (2, n, d)" in loaded.source["layout"]
     assert loaded.source["url"] == site.url + "features_clip_random.npy"
     assert loaded.source["sha256"] == hashlib.sha256(content("features_clip_random.npy")).hexdigest()
-    assert "shape (2, n, d)" in loaded.source["layout"]
     assert published.load("clasp").names == ("amino acid", "text")
     assert published.load("videoclip").names == ("video", "text")
     assert published.load("convirt").source["caption_rule"] is None
 
 
-def test_unknown_systems_weights_and_files_name_the_valid_ones(cache):
-    with pytest.raises(UserError, match=r"'blip'.*clip, convirt, videoclip, clasp"):
-        published.load("blip")
-    with pytest.raises(UserError, match=r"'tuned'.*trained, random"):
-        published.load("clip", "tuned")
-    with pytest.raises(UserError, match=r"features_blip.npy.*features_clip.npy"):
-        published.fetch("features_blip.npy")
+@pytest.mark.parametrize("system, weights", [("blip", "trained"), ("clip", "tuned")])
+def test_unknown_systems_and_weights_name_the_valid_ones(system, weights):
+    words = (
+        f"'{system}' with weights '{weights}'; choose from clip, convirt, videoclip, clasp, with .* trained or random"
+    )
+    with pytest.raises(UserError, match=words):
+        published.load(system, weights)
 
 
-def test_fetch_all_brings_all_eight_files(site, cache):
-    lines = []
-    assert published.fetch_all(say=lines.append) == []
-    assert {path.name for path in cache.iterdir()} == set(NAMES)
-    assert len(published.available()) == 8
-    assert lines == [f"[published] all 8 published files are in {cache}"]
-
-
-@pytest.mark.parametrize("fault", ["truncated", "wrong", "absent"])
-def test_a_broken_download_leaves_nothing_and_says_what_to_do(site, cache, fault):
+@pytest.mark.parametrize("fault, words", [("truncated", "IncompleteRead"), ("wrong", "SHA256"), ("absent", "404")])
+def test_a_broken_download_leaves_nothing_says_what_to_do_and_keeps_no_other_away(site, cache, fault, words):
     site.fault = fault
     with pytest.raises(UserError) as caught:
         published.fetch("features_clip.npy")
     line = str(caught.value)
-    assert "\n" not in line
-    assert line.startswith("features_clip.npy: ")
+    assert "\n" not in line and line.startswith("features_clip.npy: ") and words in line
     assert f"put what is missing into {cache} by hand" in line
-    assert {"truncated": "IncompleteRead", "wrong": "SHA256", "absent": "404"}[fault] in line
     assert list(cache.iterdir()) == []
-    site.fault = None
-    assert published.fetch("features_clip.npy").read_bytes() == content("features_clip.npy")
-
-
-def test_one_broken_file_does_not_keep_the_others_away(site, cache):
-    site.fault = "truncated"
     assert published.fetch_all(say=lambda line: setattr(site, "fault", None)) == NAMES[:1]
     assert len(published.available()) == 7
+    assert published.fetch("features_clip.npy").read_bytes() == content("features_clip.npy")
 
 
 def test_a_download_that_stands_still_is_given_up(site, cache, monkeypatch):
@@ -209,16 +201,13 @@ def test_a_download_that_stands_still_is_given_up(site, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_without_a_network_it_says_so_once_and_asks_no_further(cache, monkeypatch):
-    values = stand_in("http://127.0.0.1:9/")
-    monkeypatch.setattr(published, "values", lambda: values)
+def test_without_a_network_it_says_so_once_and_asks_no_further(no_server, cache):
     started, lines = time.monotonic(), []
     assert published.fetch_all(say=lines.append) == NAMES
     assert time.monotonic() - started < 5
-    assert len(lines) == 1
-    assert lines[0].startswith("[published] no network: 8 of the 8 published files are not here; ")
-    assert str(cache) in lines[0]
-    assert len(lines[0]) < 200 + len(str(cache))
+    (line,) = lines
+    assert line.startswith("[published] no network: 8 of the 8 published files are not here; ")
+    assert str(cache) in line and len(line) < 200 + len(str(cache))
     assert not cache.exists()
 
 
@@ -246,14 +235,11 @@ def test_a_file_with_a_wrong_hash_is_named_and_fetched_again(site, cache):
     assert ("clip", "trained") not in published.available()
     lines = []
     path = published.fetch("features_clip.npy", say=lines.append)
-    assert path.read_bytes() == content("features_clip.npy")
-    assert site.asked == ["features_clip.npy"]
+    assert path.read_bytes() == content("features_clip.npy") and site.asked == ["features_clip.npy"]
     assert lines == [f"[published] {path}: wrong sha256, not used; fetching it again"]
 
 
-def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(cache, monkeypatch):
-    values = stand_in("http://127.0.0.1:9/")
-    monkeypatch.setattr(published, "values", lambda: values)
+def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(no_server, cache):
     fill(cache)
     for name in NAMES[:2]:
         (cache / name).write_bytes(content(NAMES[5]))
@@ -267,12 +253,13 @@ def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(cache, monk
 
 
 def test_a_cache_that_has_the_files_is_never_written_to_and_no_server_is_asked(site, cache):
+    with pytest.raises(UserError, match="make published"):
+        published.load("clip", fetch=False)
     fill(cache)
     cache.chmod(0o555)
     before, folder = state(cache), cache.stat().st_mtime_ns
-    assert published.fetch_all(say=lambda line: None) == []
-    assert len(published.available()) == 8
-    published.load("clip")
+    assert published.fetch_all(say=lambda line: None) == [] and len(published.available()) == 8
+    assert published.load("clip").dim == published.load("clip", fetch=False).dim == 64
     assert (state(cache), cache.stat().st_mtime_ns) == (before, folder)
     assert site.asked == []
     cache.chmod(0o755)
@@ -283,14 +270,6 @@ def test_a_cache_folder_that_cannot_be_made_is_one_line(site, cache):
     with pytest.raises(UserError, match=r"features_clip.npy: ") as caught:
         published.fetch("features_clip.npy")
     assert "\n" not in str(caught.value)
-
-
-def test_loading_without_fetching_asks_no_server(site, cache):
-    with pytest.raises(UserError, match="make published"):
-        published.load("clip", fetch=False)
-    assert site.asked == []
-    fill(cache, ["features_clip.npy"])
-    assert published.load("clip", fetch=False).dim == 64
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")

@@ -75,15 +75,9 @@ def numbers(prefix: str = "") -> dict[str, Number]:
 
 
 def compare(
-    key: str,
-    ours: float | str,
-    on: str,
-    agrees: bool | None = None,
-    note: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    own: bool = False,
-) -> Comparison:
+    key: str, ours: float | str, on: str, agrees: bool | None = None, note: str = "",
+    low: float | None = None, high: float | None = None, own: bool = False,
+) -> Comparison:  # fmt: skip
     """The published number of ``key`` beside ours; the arguments are those of ``util.records.Comparison``.
 
     The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
@@ -96,21 +90,10 @@ def compare(
     return Comparison(key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high, own)
 
 
-def file_name(system: str, weights: str = "trained") -> str:
-    """The name of a published file: ``features_clip.npy``, ``features_clip_random.npy``, and so on.
-
-    Raises:
-        UserError: an unknown system or kind of weights.
-    """
-    for given, valid in ((system, SYSTEMS), (weights, WEIGHTS)):
-        if given not in valid:
-            raise UserError(f"no published embeddings for {given!r}; choose from {', '.join(valid)}")
-    return f"features_{system}{'_random' if weights == 'random' else ''}.npy"
-
-
 def files() -> dict[str, tuple[str, str]]:
-    """The eight file names, each with its system and weights."""
-    return {file_name(system, weights): (system, weights) for system in SYSTEMS for weights in WEIGHTS}
+    """Names of the eight files, ``features_clip_random.npy`` and so on, each with its system and weights."""
+    suffixes = {"trained": "", "random": "_random"}
+    return {f"features_{system}{suffixes[weights]}.npy": (system, weights) for system in SYSTEMS for weights in WEIGHTS}
 
 
 def available() -> list[tuple[str, str]]:
@@ -132,10 +115,11 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
 
     Raises:
         NoConnection: the server cannot be reached, or stands still.
-        UserError: an unknown name, a broken download, a wrong hash or a folder that cannot be written.
+        UserError: a broken download, a wrong hash or a folder that cannot be written.
     """
-    if name not in files():
-        raise UserError(f"{name}: not one of the published files: {', '.join(files())}")
+    import pooch
+    import requests
+
     path = cache_folder() / name
     if _is_whole(name):
         return path
@@ -143,32 +127,17 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
         say(f"[published] {path}: {WRONG}; fetching it again")
     if not reachable(address(name)):
         raise NoConnection(f"{name}: no network; {_by_hand()}")
-    _download(name)
-    return path
-
-
-_fetch = fetch  # ``load`` has an argument of that name
-
-
-def _download(name: str) -> None:
-    """To a temporary name in the cache folder, renamed once the hash is right."""
-    import pooch
-    import requests
-
     pooch.get_logger().setLevel("WARNING")
+    loader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS))
     try:
-        pooch.retrieve(
-            address(name),
-            known_hash=f"sha256:{_expected(name)}",
-            fname=name,
-            path=cache_folder(),
-            downloader=pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS)),
-        )
-        (cache_folder() / name).chmod(0o644)
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise NoConnection(f"{name}: the connection broke off ({_first_line(error)}); {_by_hand()}") from error
+        pooch.retrieve(address(name), f"sha256:{_expected(name)}", name, path.parent, downloader=loader)
+        path.chmod(0o644)
     except (requests.RequestException, OSError, ValueError) as error:
-        raise UserError(f"{name}: {_first_line(error)}; {_by_hand()}") from error
+        lost = isinstance(error, requests.ConnectionError | requests.Timeout)
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        told = f"the connection broke off ({reason})" if lost else reason
+        raise (NoConnection if lost else UserError)(f"{name}: {told}; {_by_hand()}") from error
+    return path
 
 
 def fetch_all(say: Callable[[str], None] = print) -> list[str]:
@@ -190,8 +159,8 @@ def fetch_all(say: Callable[[str], None] = print) -> list[str]:
         except UserError as error:
             say(f"[published] {error}")
     missing = [name for name in files() if not _is_whole(name)]
+    wrong = [name for name in missing if (cache_folder() / name).exists()]
     if missing:
-        wrong = [name for name in missing if (cache_folder() / name).exists()]
         named = f" ({', '.join(wrong)}: {WRONG})" if wrong else ""
         count = f"{len(missing)} of the {len(files())} published files are not here"
         say(f"[published] {offline}{count}{named}; {_by_hand()}")
@@ -212,20 +181,25 @@ def load(system: str, weights: str = "trained", fetch: bool = True) -> Embedding
         embeddings whose ``source`` says url, sha256, layout, model, data and caption rule ("last" for CLIP).
 
     Raises:
-        UserError: as ``fetch``; with ``fetch=False`` also a file that is not in the cache, or not the right one.
+        UserError: as ``fetch``; also an unknown system or kind of weights, or with ``fetch=False`` no right file.
     """
-    name = file_name(system, weights)
+    name = next((name for name, key in files().items() if key == (system, weights)), None)
+    if name is None:
+        known = f"{', '.join(SYSTEMS)}, with weights {' or '.join(WEIGHTS)}"
+        raise UserError(f"no published embeddings for {system!r} with weights {weights!r}; choose from {known}")
     path = cache_folder() / name
     if fetch:
         path = _fetch(name)
     elif not _is_whole(name):
-        reason = WRONG if path.exists() else "not in the cache"
-        raise UserError(f"{name}: {reason}; {_by_hand()}")
+        raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
     about = values()["published_embeddings"]
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
     facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
     loaded = Embeddings.load(path, first=SYSTEMS[system].modality)
     return replace(loaded, source={**loaded.source, **facts})
+
+
+_fetch = fetch  # ``load`` has an argument of that name
 
 
 def _expected(name: str) -> str:
@@ -243,7 +217,3 @@ def _is_whole(name: str) -> bool:
 def _by_hand() -> str:
     place = f"put what is missing into {cache_folder()} by hand (`modality-gap published --help` says from where)"
     return f"run `make published` again, or {place}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -46,17 +46,38 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
     Returns:
         a row for each number and each data set that it was measured on.
     """
-    known = {record.name: record for _, record in found if not is_own(record)}
-    rows = []
-    for number in published.numbers().values():
+    known, rows = {record.name: record for _, record in found if not is_own(record)}, []
+    for key, number in published.numbers().items():
         if number.value is None:
             continue
         record = known.get(number.script)
-        measured = [part for part in record.about["comparisons"] if part.get("key") == number.key] if record else []
-        rows += [_measured(number, part) for part in measured]
+        stated = {"key": key, "panel": number.panel, "quantity": number.quantity, "published": number.value}
+        measured = [part for part in record.about["comparisons"] if part.get("key") == key] if record else []
+        rows += [{**stated, **_measured(part)} for part in measured]
         if not measured:
-            rows.append(_row(number, verdict="not run", note=_why_not(number, record, reasons or {})))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            rows.append({**stated, "verdict": "not run", "note": _why_not(number, record, reasons or {})})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"interval": "", "measured_on": ""})
+
+
+def _measured(part: Mapping) -> dict[str, Any]:
+    notes = [OTHER_DATA] if part["agrees"] is None and not part.get("own") else []
+    return {
+        "here": part["ours"],
+        "low": part.get("low"),
+        "high": part.get("high"),
+        "interval": "" if part.get("low") is None else "95%",
+        "measured_on": part["on"],
+        "verdict": verdict(part),
+        "note": "; ".join(filter(None, [*notes, part["note"]])),
+    }
+
+
+def _why_not(number: published.Number, record: Record | None, reasons: Mapping[str, str]) -> str:
+    if record is None:
+        return reasons.get(number.script, f"no record of {number.script}.py here")
+    if record.about["settings"]["preset"] != "paper":
+        return NEEDS_PAPER
+    return "; ".join(record.about["left_out"]) or "the record lacks it"
 
 
 def verdict(part: Mapping) -> str:
@@ -76,51 +97,25 @@ def verdict(part: Mapping) -> str:
     return "shown" if part["agrees"] else "not shown"
 
 
-def _measured(number: published.Number, part: Mapping) -> dict[str, Any]:
-    notes = [OTHER_DATA] if part["agrees"] is None and not part.get("own") else []
-    notes += [part["note"]] if part["note"] else []
-    return _row(
-        number,
-        here=part["ours"],
-        low=part.get("low"),
-        high=part.get("high"),
-        interval="" if part.get("low") is None else "95%",
-        measured_on=part["on"],
-        verdict=verdict(part),
-        note="; ".join(notes),
-    )
-
-
-def _why_not(number: published.Number, record: Record | None, reasons: Mapping[str, str]) -> str:
-    if record is None:
-        return reasons.get(number.script, f"no record of {number.script}.py here")
-    if record.about["settings"]["preset"] != "paper":
-        return NEEDS_PAPER
-    return "; ".join(record.about["left_out"]) or "the record lacks it"
-
-
-def _row(number: published.Number, **cells: object) -> dict[str, Any]:
-    stated = {"key": number.key, "panel": number.panel, "quantity": number.quantity, "published": number.value}
-    return {**dict.fromkeys(COLUMNS), "interval": "", "measured_on": "", **stated, **cells}
-
-
 def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
     """Rows whose script lies in one folder."""
-    scripts = [step.name for step in STEPS if step.folder == folder]
-    keys = [key for key, number in published.numbers().items() if number.script in scripts]
-    return table[table["key"].isin(keys)]
+    return table[_folders(table) == folder]
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
     """Counts of numbers by verdict, a row for each figure or table of the paper: folder, figure, and a column each."""
-    order = {word: place for place, word in enumerate(VERDICTS)}
-    rows = []
-    for folder in FOLDERS:
-        part = of_folder(table, folder)
-        first = part["verdict"].map(order).groupby(part["key"]).min()
-        counts = {word: int((first == place).sum()) for word, place in order.items()}
-        rows.append({"folder": folder, "figure": " ".join(folder.split("_")[:2]), **counts})
-    return pd.DataFrame(rows)
+    ranked = table.assign(verdict=pd.Categorical(table["verdict"], VERDICTS, ordered=True))
+    first = ranked.sort_values("verdict").drop_duplicates("key")
+    counts = pd.crosstab(_folders(first), first["verdict"], dropna=False)
+    counts = counts.reindex(index=FOLDERS, columns=list(VERDICTS), fill_value=0).rename_axis(columns=None)
+    counts.insert(0, "figure", [" ".join(folder.split("_")[:2]) for folder in FOLDERS])
+    return counts.reset_index(names="folder")
+
+
+def _folders(table: pd.DataFrame) -> pd.Series:
+    """Folder of the script that measures each row."""
+    places = {step.name: step.folder for step in STEPS}
+    return table["key"].map({key: places[number.script] for key, number in published.numbers().items()})
 
 
 def number(value: object) -> str:

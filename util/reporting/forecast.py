@@ -37,14 +37,16 @@ PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_la
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that steps read: of the Hugging Face hub, of an address, or a local folder.
+    """One thing that steps read.
 
     Attributes:
-        id: repository, address or path.
+        kind: of the Hugging Face hub, of another address, or a local folder.
+        id: repository, address or folder.
         megabytes: size, for when nobody can be asked.
-        files: shell patterns of what is read, of a model the first that is there; for an address, where downloads lie.
+        files: shell patterns of what is read; of a model the first that is there.
         revision: commit of the repository; None: the newest.
         columns: columns that are read.
+        place: folder of the downloads of an address.
     """
 
     kind: Literal["dataset", "model", "address", "folder"]
@@ -54,6 +56,7 @@ class Need:
     files: tuple[str, ...]
     revision: str | None = None
     columns: tuple[str, ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,32 +73,33 @@ def needs(photographs: Path | None) -> list[Need]:
     import torch
     from torchvision.models import ResNet18_Weights
 
-    resnet = ResNet18_Weights.IMAGENET1K_V1.url
-    checkpoint = f"{torch.hub.get_dir()}/checkpoints/{resnet.rpartition('/')[2]}"
-    authors = tuple(str(cache_folder() / name) for name in published.files())
+    resnet, authors = ResNet18_Weights.IMAGENET1K_V1.url, tuple(published.files())
+    checkpoints = f"{torch.hub.get_dir()}/checkpoints"
+    val, train = _photographs(photographs)
     large = ("modality_gap", "training", "zero_shot")
     small = ("cosine_similarity", "loss_landscape", "denigration")
+    use_authors = ("modality_gap", "loss_landscape", "zero_shot")
     return [
-        *_photographs(photographs),
+        train,
+        val,
         Need("model", "timm/vit_base_patch16_clip_224.openai", large, 600, CLIP_WEIGHTS),
         Need("model", "timm/vit_base_patch32_clip_224.openai", small, 600, CLIP_WEIGHTS),
-        Need("address", published.address(""), ("modality_gap", "loss_landscape", "zero_shot"), 11, authors),
-        Need("address", resnet, ("cosine_similarity",), 45, (checkpoint,)),
+        Need("address", published.address(""), use_authors, 11, authors, place=str(cache_folder())),
+        Need("address", resnet, ("cosine_similarity",), 45, (resnet.rpartition("/")[2],), place=checkpoints),
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
         Need("dataset", FAIRFACE[0], ("denigration",), 63, *FAIRFACE[1:]),
     ]
 
 
-def _photographs(folder: Path | None) -> list[Need]:
-    """MSCOCO: train2017 in a local folder, and val2017 there or on the hub."""
+def _photographs(folder: Path | None) -> tuple[Need, Need]:
+    """MSCOCO's val2017 on the hub or in a local folder, and train2017 there."""
     place = str(folder or "MSCOCO train2017")
     train, val = ((f"annotations/captions_{split}.json", f"{split}/*.jpg") for split in ("train2017", "val2017"))
     training = Need("folder", place, ("training",), 19_300, (*train, *val))
     if folder:
-        return [training, Need("folder", place, PHOTOGRAPHED, 800, val)]
+        return Need("folder", place, PHOTOGRAPHED, 800, val), training
     split = (f"data/{coco.HUB_SPLITS['val2017']}-*.parquet",)
-    hub = Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION, coco.HUB_COLUMNS)
-    return [training, hub]
+    return Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION, coco.HUB_COLUMNS), training
 
 
 def _task(task: tasks.Task) -> Need:
@@ -136,29 +140,24 @@ def describe(options: Options) -> None:
 
 def look_up(need: Need) -> Found:
     """What is known of one need; whatever a server says or does not say becomes its problem."""
-    look_at = {"folder": _folder, "address": _address}.get(need.kind, _repository)
+    declared = int(1e6 * need.megabytes)
     try:
-        return look_at(need, declared=int(1e6 * need.megabytes))
+        return (_repository if need.kind in ("dataset", "model") else _local)(need, declared)
     except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
-        return Found(f"could not be asked for: {said(error)}", int(1e6 * need.megabytes))
+        return Found(f"could not be asked for: {said(error)}", declared)
 
 
-def _folder(need: Need, declared: int) -> Found:
-    paths = {pattern: list(Path(need.id).glob(pattern)) for pattern in need.files}
-    if absent := [pattern for pattern in paths if not paths[pattern]]:
-        return Found(f"{'not in it' if Path(need.id).is_dir() else 'no such folder'}: {', '.join(absent)}", declared)
-    total = sum(path.stat().st_size for part in paths.values() for path in part)
-    return Found(total=total, here=total)
-
-
-def _address(need: Need, declared: int) -> Found:
-    """Files by their address: where downloads lie, or on a server that answers."""
-    held = [Path(path).stat().st_size for path in need.files if Path(path).is_file()]
-    if len(held) == len(need.files):
-        return Found(total=sum(held), here=sum(held))
-    host = urlsplit(need.id)
-    answers = _answers(f"{host.scheme}://{host.netloc}/")
-    return Found("" if answers else f"no connection to {host.netloc}", max(declared, sum(held)), sum(held))
+def _local(need: Need, declared: int) -> Found:
+    """A local folder, or files of an address where their downloads lie."""
+    paths = {pattern: list(Path(need.place or need.id).glob(pattern)) for pattern in need.files}
+    absent = [pattern for pattern in paths if not paths[pattern]]
+    here = sum(path.stat().st_size for part in paths.values() for path in part)
+    if not absent:
+        return Found(total=here, here=here)
+    if need.kind == "folder":
+        return Found(f"not there: {', '.join(absent)}", declared)
+    host = urlsplit(need.id).netloc
+    return Found("" if _answers(f"https://{host}/") else f"no connection to {host}", max(declared, here), here)
 
 
 def _repository(need: Need, declared: int) -> Found:
@@ -228,11 +227,10 @@ def disk(found: Mapping[Need, Found], output: Path) -> tuple[int, int]:
 
     A data set takes its size twice: as files in the hub's cache, and as the table made of them in the project's own.
     """
-    import torch
     from huggingface_hub import constants
 
     needed = sum(each.total * (1 + (need.kind == "dataset")) - each.here for need, each in found.items())
-    places = [Path(place).resolve() for place in (constants.HF_HUB_CACHE, torch.hub.get_dir(), cache_folder(), output)]
+    places = [Path(place).resolve() for place in (constants.HF_HUB_CACHE, cache_folder(), output)]
     there = [next(parent for parent in (place, *place.parents) if parent.exists()) for place in places]
     return needed, min(shutil.disk_usage(place).free for place in there)
 
