@@ -15,9 +15,9 @@ import faces
 import scripts
 from util import commands
 from util.corpora import coco, tasks
-from util.reporting import forecast, runner
+from util.reporting import forecast
 from util.reporting.forecast import Found, Need, look_up
-from util.reporting.steps import STEPS
+from util.reporting.steps import STEPS, Options
 
 COMMIT = "a" * 40
 TABLE = io.BytesIO()
@@ -168,7 +168,7 @@ def test_nothing_missing_and_too_little_disk_are_said(monkeypatch, capsys, tmp_p
     (tmp_path / "broken" / "theorems.py").write_text("import nowhere_at_all")
     steps = [step for step in STEPS if step.name == "depth"]
     steps.append(type(steps[0])("broken", "theorems", "", 1, 1, 1, root=tmp_path))
-    forecast.describe(runner.Options(preset="paper", output=Path(tmp_path), device="cpu", steps=steps))
+    forecast.describe(Options(preset="paper", output=Path(tmp_path), device="cpu", steps=tuple(steps)))
     told = capsys.readouterr().out
     assert "missing: nothing" in told and "2.00GB needed, 500kB free: too little" in told
     assert "No module named 'nowhere_at_all'" in told

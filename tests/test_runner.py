@@ -14,7 +14,7 @@ import pytest
 
 from util import UserError, cli, commands
 from util.reporting import notebooks, runner
-from util.reporting.steps import STEPS, Step, in_words
+from util.reporting.steps import STEPS, Options, Step, in_words
 
 SCRIPT = """
 import sys, time
@@ -74,7 +74,7 @@ class Stage:
             (root / folder).mkdir(exist_ok=True)
             steps[-1].script.write_text(SCRIPT)
             self.behave(name)
-        self.options = runner.Options(preset="paper", output=self.output, device="cpu", steps=steps)
+        self.options = Options(preset="paper", output=self.output, device="cpu", steps=tuple(steps))
 
     def behave(self, name, behaviour=""):
         (self.root / f"{name}.does").write_text(behaviour)
@@ -272,7 +272,7 @@ def test_the_papers_scripts_are_there_and_photographs_go_to_those_that_take_them
     cheap = [step for step in STEPS if step.name != "training"]  # which takes seconds to import
     takes = {}
     for preset in ("paper", "embedded"):
-        options = runner.Options(preset=preset, output=Path("out"), device="cpu", coco=Path("photographs"))
+        options = Options(preset=preset, output=Path("out"), device="cpu", coco=Path("photographs"))
         read = {step.name: runner.read(step, options)[2] for step in cheap}
         assert all(each.preset == preset and each.device == "cpu" for each in read.values())
         takes[preset] = {name for name, each in read.items() if getattr(each, "coco", None)}
@@ -288,8 +288,9 @@ def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
     words = ["--coco", "c", "--output", str(tmp_path), "--device", "cpu", "--only", "depth", "--again"]
     commands.main(["figures", "--preset", "smoke", *words])
     commands.main(["paper", *words])
-    same = {"output": tmp_path, "device": "cpu", "coco": Path("c"), "only": ("depth",), "again": True}
-    assert given == [runner.Options(preset=preset, **same) for preset in ("smoke", "paper")]
+    for options, preset in zip(given, ("smoke", "paper"), strict=True):
+        assert (options.preset, options.output, options.coco) == (preset, tmp_path, Path("c"))
+        assert (options.device, options.only, options.again, options.steps) == ("cpu", ("depth",), True, STEPS)
 
 
 @pytest.mark.parametrize(

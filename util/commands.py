@@ -17,10 +17,10 @@ from .geometry import Side, gap_distance, shift
 from .interventions.calibration import first_and_last, replaced
 from .measures import measure_all, pairs_of
 from .numerics.moments import pair_moments
+from .reporting.steps import FileOut, Options
 
 Kind = Literal[*interventions.KINDS]
 FileIn = Annotated[Path, tyro.conf.Positional]
-FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,10 @@ class Fit:
         given = Embeddings.load(self.embeddings)
         rows = given.paired() if self.kind == "procrustes" else first_and_last(given)
         modalities = given.names[0], given.names[-1]
-        counts = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
         about = {
             "model": self.model,
             "data": {"id": self.data, "sha256": sha256(self.embeddings), "source": dict(given.source)},
-            "n": counts,
+            "n": {name: len(part) for name, part in zip(modalities, rows, strict=True)},
             "caption_rule": self.caption_rule,
         }
         fitted = interventions.fit(self.kind, *rows, **options, about=about)
@@ -110,10 +109,10 @@ class Fit:
 
     def _options(self) -> dict:
         """Options of this kind; an option of another kind is refused."""
-        options = {"shift": ("amount", "side"), "ablation": ("dimensions",)}
-        given = {name: getattr(self, name) for names in options.values() for name in names}
+        used = {"shift": {"amount", "side"}, "ablation": {"dimensions"}}.get(self.kind, set())
+        given = {name: getattr(self, name) for name in ("amount", "side", "dimensions")}
         given = {name: value for name, value in given.items() if value is not None}
-        for name in set(given) - set(options.get(self.kind, ())):
+        for name in given.keys() - used:
             raise UserError(f"--kind {self.kind} does not use --{name}; leave it out")
         if self.kind == "ablation" and not given:
             raise UserError("--kind ablation needs --dimensions: how many to delete")
@@ -135,13 +134,12 @@ class Transform:
 
     def __call__(self) -> None:
         before, calibration = Embeddings.load(self.embeddings), interventions.load(self.calibration)
-        rows = first_and_last(before)
+        rows, pairs = first_and_last(before), pairs_of(before, (before.names[0], before.names[-1]))
         moved = (calibration.inverse if self.inverse else calibration.transform)(*rows)
         told = {"kind": calibration.kind, "inverse": self.inverse, "calibration_sha256": sha256(self.calibration)}
-        earlier = before.source.get("transform")
-        after = replaced(before, moved, {"transform": {**told, "after": earlier} if earlier else told})
-        after.save(self.output)
-        pairs = pairs_of(before, (before.names[0], before.names[-1]))
+        if earlier := before.source.get("transform"):
+            told["after"] = earlier
+        replaced(before, moved, {"transform": told}).save(self.output)
         effect = interventions.Effect(pair_moments(*rows, pairs), pair_moments(*moved, pairs))
         cli.say(f"{calibration.kind}: {effect}; wrote {self.output}")
 
@@ -166,40 +164,37 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Runner:
-    coco: Path | None = None
-    """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
-    device: cli.Device = "auto"
-    """auto takes a GPU where there is one."""
-    only: tuple[str, ...] = ()
-    """Names of steps, for instance --only depth theorems; by default all of them."""
-    again: bool = False
-    """Run steps again whose records are there."""
-
-    def _options(self, preset: cli.Preset):
-        from .reporting.runner import Options
-
-        names = ("output", "coco", "device", "only", "again")
-        return Options(preset=preset, **{name: getattr(self, name) for name in names})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures(_Runner):
+class Figures(Options):
     """Regenerate every figure and table, the notebooks and report.html into outputs/.
 
     The embedded preset takes about seven minutes on two cores. It trains a short version of section 4. Records of the
     same code and settings are kept. A step that fails is named at the end, with exit code 2, and the others go on.
     """
 
-    preset: cli.Preset = "embedded"
-    """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
-    output: FileOut = cli.OUTPUTS
-    """Folder for records, log, summary and report."""
-
     def __call__(self) -> None:
         from .reporting import runner
 
-        runner.run(self._options(self.preset))
+        runner.run(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper(Options):
+    """Run every figure and table with the paper preset; the same command goes on where it was stopped.
+
+    Whole records of the same settings are kept, also those that other code made. A step that fails is named at the
+    end, with exit code 2, and the others go on.
+    """
+
+    preset: tyro.conf.Suppress[cli.Preset] = "paper"
+    output: FileOut = cli.OUTPUTS / "paper"
+    """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
+    dry_run: bool = False
+    """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU."""
+
+    def __call__(self) -> None:
+        from .reporting import forecast, runner
+
+        (forecast.describe if self.dry_run else runner.run)(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,25 +239,6 @@ class Results(_OfRecords):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paper(_Runner):
-    """Run every figure and table with the paper preset; the same command goes on where it was stopped.
-
-    Whole records of the same settings are kept, also those that other code made. A step that fails is named at the
-    end, with exit code 2, and the others go on.
-    """
-
-    dry_run: bool = False
-    """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU."""
-    output: FileOut = cli.OUTPUTS / "paper"
-    """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
-
-    def __call__(self) -> None:
-        from .reporting import forecast, runner
-
-        (forecast.describe if self.dry_run else runner.run)(self._options("paper"))
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainSmallClip:
     """Train the embedded model again, from the seeds that made the one that ships."""
 
@@ -286,10 +262,10 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``modality-gap``."""
     words = sys.argv[1:] if arguments is None else arguments
-    read, description = tyro.extras.subcommand_cli_from_dict, "Measure, explain and shift the modality gap."
-    if __package__ != "util" and {"figures", "paper"} & set(words[:1]):
+    if __package__ != "util" and words[:1] in (["figures"], ["paper"]):
         _as_util(words)
-    cli.run(lambda: cli.in_one_line(read, COMMANDS, prog="modality-gap", description=description, args=words)())
+    read, about = tyro.extras.subcommand_cli_from_dict, "Measure, explain and shift the modality gap."
+    cli.run(lambda: cli.in_one_line(read, COMMANDS, prog="modality-gap", description=about, args=words)())
 
 
 def _as_util(arguments: list[str]) -> None:

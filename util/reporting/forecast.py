@@ -18,8 +18,8 @@ from tqdm import tqdm
 from .. import cli, published
 from ..corpora import coco, tasks
 from ..files import cache_folder, reachable
-from .runner import Options, look, read
-from .steps import Step, in_words, said
+from .runner import look, read
+from .steps import Options, Step, in_words, said
 
 CORES = 2
 """CPU cores that ``Step.cpu`` is for."""

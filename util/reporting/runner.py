@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -18,33 +17,13 @@ from .. import cli, published, records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons, notebooks, report
-from .steps import STEPS, Step, in_words, said
+from .steps import Options, Step, in_words, said
 
 LOG, LOCK, SUMMARY = "run.log", "run.lock", "summary.csv"
 """In the output folder: what the scripts said; held while a run works there; every published number."""
 TAKE_PHOTOGRAPHS = ("cosine_similarity", "initializations")
 """Scripts that take MSCOCO's photographs in every preset; others take them in the paper preset only."""
 NOTEBOOK_SECONDS = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of ``modality-gap figures`` and ``paper``; see ``util.commands``."""
-
-    preset: cli.Preset
-    output: Path
-    coco: Path | None = None
-    device: cli.Device = "auto"
-    only: Sequence[str] = ()
-    again: bool = False
-    steps: Sequence[Step] = STEPS
-
-    def chosen(self) -> list[Step]:
-        """The steps that are named; all of them where none is."""
-        names = [step.name for step in self.steps]
-        if unknown := [name for name in self.only if name not in names]:
-            raise UserError(f"no step {', '.join(unknown)}; the steps are {', '.join(names)}")
-        return [step for step in self.steps if not self.only or step.name in self.only]
 
 
 def run(options: Options) -> Path:

@@ -1,12 +1,15 @@
-"""The scripts that make up the paper, in its order."""
+"""The scripts that make up the paper, in its order, and the options of a run of them."""
 
 import importlib.util
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated
 
-from .. import records
+import tyro
+
+from .. import cli, records
 from ..errors import UserError
 
 FOLDERS = (
@@ -69,6 +72,35 @@ STEPS = (
     Step(FOLDERS[3], "zero_shot", "Table 1: zero-shot classification and retrieval", 15, 38_000, 1_900),
     Step(FOLDERS[4], "denigration", "Table 2: denigration harms", 10, 2_400, 400),
 )
+
+
+FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``modality-gap figures`` and ``modality-gap paper``."""
+
+    preset: cli.Preset = "embedded"
+    """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
+    output: FileOut = cli.OUTPUTS
+    """Folder for records, log, summary and report."""
+    coco: Path | None = None
+    """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
+    device: cli.Device = "auto"
+    """auto takes a GPU where there is one."""
+    only: tuple[str, ...] = ()
+    """Names of steps, for instance --only depth theorems; by default all of them."""
+    again: bool = False
+    """Run steps again whose records are there."""
+    steps: tyro.conf.Suppress[tuple[Step, ...]] = STEPS
+
+    def chosen(self) -> list[Step]:
+        """The steps that are named; all of them where none is."""
+        names = [step.name for step in self.steps]
+        if unknown := [name for name in self.only if name not in names]:
+            raise UserError(f"no step {', '.join(unknown)}; the steps are {', '.join(names)}")
+        return [step for step in self.steps if not self.only or step.name in self.only]
 
 
 def in_words(seconds: float) -> str:
