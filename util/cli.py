@@ -63,9 +63,6 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
         presets: the settings of each preset, all of one class.
         description: shown by --help.
         arguments: the words after the script's name; by default those of this process.
-
-    Raises:
-        UserError: an unknown option or value.
     """
     words = spelled_out(sys.argv[1:] if arguments is None else arguments)
     finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
@@ -106,10 +103,7 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 
 def run(work: Callable[[], None]) -> None:
-    """Runs a command: a UserError becomes one line and exit code 2, Ctrl-C exit code 130.
-
-    A reader of the output that has seen enough, such as ``head``, ends it without a word.
-    """
+    """Runs a command: a UserError becomes one line and exit code 2, Ctrl-C exit code 130, a closed pipe no word."""
     try:
         work()
     except UserError as error:
@@ -163,10 +157,7 @@ def publish_run(
         measure: takes the settings and "cpu" or "cuda".
         draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
         title, captions: as in ``util.records.save``.
-        reuse: take the record that is already in the folder, where the same code made it with the same settings.
-
-    Raises:
-        UserError: whatever ``measure`` refuses, or a folder that cannot be written.
+        reuse: take the record that is already in the folder, where it is the same run's (``util.records.matching``).
     """
     from . import figures, files, records
 
@@ -178,22 +169,10 @@ def publish_run(
     found = measure(settings, device)
     for line in found.left_out:
         say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
+    facts = {part: getattr(found, part) for part in ("dtype", "data", "comparisons", "left_out", "results")}
     with files.publishing(settings.output) as folder:
-        record = records.save(
-            folder,
-            name,
-            found.tables,
-            settings=settings,
-            seconds=time.perf_counter() - start,
-            device=device,
-            dtype=found.dtype,
-            data=found.data,
-            comparisons=found.comparisons,
-            left_out=found.left_out,
-            results=found.results,
-            title=title,
-            captions=captions,
-        )
+        facts |= {"settings": settings, "device": device, "seconds": time.perf_counter() - start}
+        record = records.save(folder, name, found.tables, title=title, captions=captions, **facts)
         figures.use_style()
         for suffix, picture in draw.items():
             figures.save(picture(record), folder, f"{name}{suffix}")
@@ -201,29 +180,23 @@ def publish_run(
             found.also(folder)
         written = {path.name for path in folder.iterdir()}
         kinds = ", ".join(sorted({Path(file).suffix for file in written}))
-    _remove_stale(settings.output, {f"{name}{suffix}" for suffix in draw}, written)
+    for file in {f"{name}{suffix}{kind}" for suffix in draw for kind in records.ENDS} - written:
+        (settings.output / file).unlink(missing_ok=True)  # of an older run, it would stand beside newer numbers
     for line in found.said:
         say(f"[{name}] {line}")
     say(f"[{name}] wrote {records.plain(settings.output)}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
 
 
-def _remove_stale(folder: Path, stems: set[str], written: set[str]) -> None:
-    """Removes pictures of an older run, which would stand beside newer numbers."""
-    for file in {f"{stem}{kind}" for stem in stems for kind in (".png", ".pdf", ".html")} - written:
-        (folder / file).unlink(missing_ok=True)
-
-
 def _absolute(settings: Settings) -> Settings:
     """Settings whose paths mean the same in every working directory, as a record must hold them."""
-    found = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    paths = {name: value.absolute() for name, value in found.items() if isinstance(value, Path)}
-    many = {
-        name: tuple(part.absolute() for part in value)
-        for name, value in found.items()
-        if isinstance(value, tuple) and value and all(isinstance(part, Path) for part in value)
-    }
-    return replace(settings, **paths, **many)
+
+    def whole(value):
+        if isinstance(value, tuple):
+            return tuple(map(whole, value))
+        return value.absolute() if isinstance(value, Path) else value
+
+    return replace(settings, **{field.name: whole(getattr(settings, field.name)) for field in fields(settings)})
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
@@ -238,10 +211,8 @@ def own_output(settings: Settings, *own: Path | None) -> Settings:
 
     Args:
         settings: those of a script, whose class says the default folder.
-        own: paths of your own data, None where none are given; the first names the folder, by its stem.
-
-    Raises:
-        UserError: the folder holds results of another file of that name.
+        own: paths of your own data, None where none are given; the first names the folder, by its stem. A folder that
+            holds results of another file of that name is refused.
     """
     given = [Path(path).resolve() for path in own if path is not None]
     if not given or settings.output != type(settings).output:
@@ -262,11 +233,7 @@ def _names(record: Path, file: Path) -> bool:
 
 
 def resolve_device(device: Device) -> str:
-    """ "cpu" or "cuda" for an option.
-
-    Raises:
-        UserError: cuda is asked for and there is none.
-    """
+    """ "cpu" or "cuda" for an option; cuda where there is none is refused."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -275,13 +242,7 @@ def resolve_device(device: Device) -> str:
 
 
 def shift_grid(step: float) -> "np.ndarray":
-    """Shifts of --shift-step: multiples of the step from -5 up to, but without, 5, with 0 among them exactly.
-
-    The paper's step is 0.25.
-
-    Raises:
-        UserError: the step is not in [0.001, 5].
-    """
+    """Shifts of --shift-step: multiples of the step from -5 up to, but without, 5, with 0 among them exactly."""
     import numpy as np
 
     if not 0.001 <= step <= 5:

@@ -10,10 +10,10 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,8 +114,11 @@ def save(
         title: what the run regenerates, as a heading.
         captions: stem of each figure file -> what it shows, in the order to show them.
     """
-    for what, table in tables.items():
-        table.to_csv(folder / _table_file(name, what), index=False, float_format="%.9g")
+    from pandas.api.types import is_numeric_dtype
+
+    files = {f"{name}_{what}.csv" if what else f"{name}.csv": table for what, table in tables.items()}
+    for file, table in files.items():
+        table.to_csv(folder / file, index=False, float_format="%.9g")
     about = {
         "schema_version": SCHEMA_VERSION,
         "script": name,
@@ -129,9 +132,9 @@ def save(
         "machine": machine(device, dtype),
         "seconds": round(seconds, 3),
         "data": [dict(part) for part in data],
-        "tables": {_table_file(name, what): list(table.columns) for what, table in tables.items()},
-        "sha256": {_table_file(name, what): sha256(folder / _table_file(name, what)) for what in tables},
-        "text_columns": _text_columns(tables.values()),
+        "tables": {file: list(table.columns) for file, table in files.items()},
+        "sha256": {file: sha256(folder / file) for file in files},
+        "text_columns": sorted({c for table in tables.values() for c in table if not is_numeric_dtype(table[c])}),
         "captions": dict(captions or {}),
         "comparisons": [asdict(part) for part in comparisons],
         "left_out": list(left_out),
@@ -152,32 +155,27 @@ def load(folder: Path, name: str) -> Record:
     import pandas as pd
 
     folder = Path(folder)
-    path = folder / f"{name}.json"
+    path, tables = folder / f"{name}.json", {}
     if not path.is_file():
         raise UserError(f"{path}: no record here; run {name}.py first")
     try:
         about = json.loads(path.read_text())
-        if about["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema {about['schema_version']}, expected {SCHEMA_VERSION}; run {name}.py again")
+        if (schema := about["schema_version"]) != SCHEMA_VERSION:
+            raise ValueError(f"schema {schema}, expected {SCHEMA_VERSION}")
         if absent := [part for part in PARTS if part not in about]:
             raise ValueError(f"no {', '.join(absent)}")
         if other := [file for file, digest in about.get("sha256", {}).items() if sha256(folder / file) != digest]:
             raise ValueError(f"other content in {', '.join(other)}")
         text = dict.fromkeys(about["text_columns"], str)  # a file named 123 or nan is still a name
-        tables = {
-            file: pd.read_csv(
-                folder / file, dtype=text, keep_default_na=False, na_values={c: [""] for c in columns if c not in text}
-            )
-            for file, columns in about["tables"].items()
-        }
+        for file, columns in about["tables"].items():
+            empty = {column: [""] for column in columns if column not in text}
+            table = pd.read_csv(folder / file, dtype=text, keep_default_na=False, na_values=empty)
+            if list(table.columns) != columns:
+                raise ValueError(f"other columns in {file}")
+            tables[file.removeprefix(name).removeprefix("_").removesuffix(".csv")] = table
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path}: damaged record ({error}); run {name}.py again") from error
-    for file, table in tables.items():
-        if list(table.columns) != about["tables"][file]:
-            raise UserError(f"{folder / file}: columns differ from the record's; run {name}.py again")
-    return Record(name, folder, about, {_what(name, file): table for file, table in tables.items()})
+    return Record(name, folder, about, tables)
 
 
 REUSE_VARIABLE, AS_THEY_ARE = "MODALITY_GAP_REUSE", "as they are"
@@ -242,9 +240,8 @@ def _cut_off(stem: Path) -> list[str]:
     """Names of the files of one picture, or table to read, that are not there to their ends."""
     files = [stem.with_suffix(suffix) for suffix in ENDS]
     files = files[-1:] if files[-1].is_file() else files[:-1]
-    return [
-        file.name for file in files if not (file.is_file() and file.read_bytes().rstrip().endswith(ENDS[file.suffix]))
-    ]
+    ends = {file: file.read_bytes().rstrip() if file.is_file() else b"" for file in files}
+    return [file.name for file, end in ends.items() if not end.endswith(ENDS[file.suffix])]
 
 
 def _unchanged(part: Mapping) -> bool:
@@ -263,33 +260,6 @@ def code(name: str) -> str:
     for script in REPOSITORY.glob(f"*/{name}.py"):
         files += script.parent.rglob("*.py")
     return hashlib.sha256("".join(sha256(path) for path in sorted(files)).encode()).hexdigest()
-
-
-def is_record(path: Path) -> bool:
-    """Whether a json file is a run's record, and not another file such as a log.
-
-    Raises:
-        UserError: it is not json at all.
-    """
-    try:
-        about = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); run its script again, or remove it") from error
-    return isinstance(about, dict) and "schema_version" in about
-
-
-def _table_file(name: str, what: str) -> str:
-    return f"{name}_{what}.csv" if what else f"{name}.csv"
-
-
-def _text_columns(tables: "Iterable[pd.DataFrame]") -> list[str]:
-    import pandas as pd
-
-    return sorted({name for table in tables for name in table if not pd.api.types.is_numeric_dtype(table[name])})
-
-
-def _what(name: str, file: str) -> str:
-    return file.removeprefix(name).removeprefix("_").removesuffix(".csv")
 
 
 def command() -> str:
@@ -315,16 +285,9 @@ def commit() -> dict:
     return {"hash": git("rev-parse", "HEAD"), "clean": None if status is None else not status}
 
 
-def versions() -> dict[str, str | None]:
+def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape results."""
-
-    def of(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    return {"python": platform.python_version(), **{package: of(package) for package in PACKAGES}}
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
 def machine(device: str, dtype: str) -> dict:
@@ -350,10 +313,8 @@ def plain(value):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [plain(part) for part in value]
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, Path):
         return str(value).replace(f"{REPOSITORY}/", "")
     if isinstance(value, float) and not np.isfinite(value):

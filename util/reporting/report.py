@@ -28,8 +28,7 @@ def find_records(
     for folder in folders:
         for path in sorted((Path(outputs) / folder).glob("*.json")):
             try:
-                if records.is_record(path):
-                    found.append((folder, records.load(path.parent, path.stem)))
+                found.append((folder, records.load(path.parent, path.stem)))
             except UserError as error:
                 if damaged is None:
                     raise
