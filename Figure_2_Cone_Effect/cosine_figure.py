@@ -1,5 +1,6 @@
 """Drawing of Figure 2 (a) from its record: a column for each encoder, a row for each kind of weights and input."""
 
+from enum import StrEnum
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -18,9 +19,18 @@ TITLES = ("ResNet-18", "Vision Transformer", "Text Transformer")
 PUBLISHED = {RESNET: "resnet", VISION: "vision_transformer", TEXT: "text_transformer"}
 KEY = "figure_2a_mean_cosine"
 SMALL_CLIP = "small CLIP"
-TRAINED_REAL, RANDOM_REAL, RANDOM_NOISE, OWN = "pretrained_real", "random_real", "random_noise", "own"
-ROWS = (TRAINED_REAL, RANDOM_REAL, RANDOM_NOISE, OWN)
 OWN_WEIGHTS = "your own"
+
+
+class Row(StrEnum):
+    """Rows of the figure, from above."""
+
+    TRAINED_REAL = "pretrained_real"
+    RANDOM_REAL = "random_real"
+    RANDOM_NOISE = "random_noise"
+    OWN = "own"
+
+
 KINDS = {NOISE: "noise", "scenes": "generated scenes", "captions of scenes": "generated scenes"}
 """Inputs that are not real data."""
 SMALL_NOTE = (
@@ -32,17 +42,17 @@ SMALL_NOTE = (
 def draw(record: records.Record) -> plt.Figure:
     """The paper's grid: a column for each encoder, a row for each kind of weights and input."""
     table, histograms = record.tables[""], record.tables["histograms"]
-    columns, rows = layout(table, record.about["settings"]["model"]), [r for r in ROWS if r in set(table["row"])]
+    columns, rows = layout(table, record.about["settings"]["model"]), [row for row in Row if row in set(table["row"])]
     size = (min(3.2 * len(columns), 16), 1.9 * len(rows) + 0.7)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained", squeeze=False)
     heading = {"xycoords": "axes fraction", "ha": "center", "va": "center"}
     for (i, row), (k, (title, encoders)) in product(enumerate(rows), enumerate(columns.items())):
-        ax, here = axes[i, k], f"row == {row!r} and encoder in {encoders!r}"
+        ax, here = axes[i, k], f"row == '{row}' and encoder in {encoders!r}"
         if len(part := table.query(here)):
             draw_panel(ax, part, histograms.query(here), title)
         else:
             ax.set_axis_off()
-            reason = "trained weights are a download\n(--preset paper)" if row == TRAINED_REAL else "see the record"
+            reason = "trained weights are a download\n(--preset paper)" if row == Row.TRAINED_REAL else "see the record"
             ax.text(0.5, 0.5, f"left out: {reason}", ha="center", va="center", color=figures.MUTED, fontsize=7.5)
         if i == 0:
             ax.annotate(figures.plain(title), (0.5, 1.5), fontsize=9.5, weight="bold", **heading)
@@ -70,7 +80,7 @@ def titles(model: str) -> dict[str, str]:
 
 def layout(table: pd.DataFrame, model: str) -> dict[str, list[str]]:
     """Columns, title -> encoders: the paper's first; the small CLIP's towers stand in them where they have room."""
-    papers, done = titles(model), set(table.loc[table["row"] == TRAINED_REAL, "encoder"])
+    papers, done = titles(model), set(table.loc[table["row"] == Row.TRAINED_REAL, "encoder"])
     free = {title for name, title in papers.items() if name not in done}
     small = {f"{SMALL_CLIP} vision": TITLES[1], f"{SMALL_CLIP} text": TITLES[2]}
     papers |= {name: title for name, title in small.items() if title in free}
@@ -82,7 +92,7 @@ def layout(table: pd.DataFrame, model: str) -> dict[str, list[str]]:
 
 def row_label(table: pd.DataFrame) -> str:
     """The weights and the inputs that a row holds."""
-    if table["row"].iloc[0] == OWN:
+    if table["row"].iloc[0] == Row.OWN:
         return "your own embeddings"
     kinds = {OWN_WEIGHTS: "your own weights", "random": "random weights"}
     weights = " and ".join(sorted({kinds.get(name, "trained weights") for name in table["weights"]}))
@@ -113,7 +123,7 @@ def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, titl
     if paper in PUBLISHED:
         theirs = published.numbers()[f"{KEY}.{row}.{PUBLISHED[paper]}"].value
         lines.append(f"published{'' if paper == encoder else f', {paper}'}: {theirs:.{digits}f}")
-        if row == RANDOM_NOISE or edges[0] < theirs < edges[-1]:
+        if row == Row.RANDOM_NOISE or edges[0] < theirs < edges[-1]:
             ax.axvline(theirs, color=figures.INK, lw=1, ls="--")
     ax.set_title("\n".join(lines), loc="left", fontsize=7)
     ax.set(yticks=[], ylim=(0, None))

@@ -4,13 +4,10 @@ The distribution of the cosine over all pairs of embeddings for ResNet-18 and th
 paper's three rows: trained weights on real data, random weights on real data, random weights on noise. Random weights
 are drawn for several seeds. The figure shows their spread, the record a prediction interval for one further seed.
 
-    python Figure_2_Cone_Effect/cosine_similarity.py                        (embedded: about a minute on 2 cores, once)
+    python Figure_2_Cone_Effect/cosine_similarity.py
     python Figure_2_Cone_Effect/cosine_similarity.py --coco DIR --captions 5000
     python Figure_2_Cone_Effect/cosine_similarity.py --models open_clip:RN50 huggingface:google/siglip-base-patch16-224
     python Figure_2_Cone_Effect/cosine_similarity.py --preset paper         (downloads weights and MSCOCO val2017)
-
-Expect random weights on noise at mean cosines near 0.999 (ResNet-18), 0.93 (vision) and 0.33-0.49 (text); the paper,
-one seed: 0.9993, 0.937, 0.411.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,19 +20,7 @@ import pandas as pd
 import tyro
 
 import tower_inputs as inputs
-from cosine_figure import (
-    KEY,
-    OWN,
-    OWN_WEIGHTS,
-    PUBLISHED,
-    RANDOM_NOISE,
-    RANDOM_REAL,
-    ROWS,
-    SMALL_CLIP,
-    TRAINED_REAL,
-    draw,
-    titles,
-)  # fmt: skip
+from cosine_figure import KEY, OWN_WEIGHTS, PUBLISHED, SMALL_CLIP, Row, draw, titles
 from encoder_options import ENOUGH, PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, files, published, records
 from util.encoders.named import Named
@@ -131,7 +116,7 @@ def collect(gathered: Gathered) -> Iterator[Part]:
     random = {(named.kind, named.name): named for named in (*further, RESNET_18, clip) if named.kind != "python"}
     for named in random.values():
         for each in gathered.rows(named, [*real, *noise]):
-            row = RANDOM_NOISE if each.inputs.name == inputs.NOISE else RANDOM_REAL
+            row = Row.RANDOM_NOISE if each.inputs.name == inputs.NOISE else Row.RANDOM_REAL
             yield Part(each.encoder, "random", each.inputs.name, row, each.seed, each.rows)
 
 
@@ -140,7 +125,7 @@ def trained(gathered: Gathered, named: Named, what: Sequence[inputs.Inputs]) -> 
     default = {"torchvision": "IMAGENET1K_V1", "small_clip": SMALL_CLIP}.get(named.kind, "trained")
     tag = OWN_WEIGHTS if named.kind == "python" else Path(named.tag or default).name
     for each in gathered.rows(named, what, tag):
-        yield Part(each.encoder, tag, each.inputs.name, TRAINED_REAL, None, each.rows)
+        yield Part(each.encoder, tag, each.inputs.name, Row.TRAINED_REAL, None, each.rows)
 
 
 def own_embeddings(paths: Sequence[Path]) -> Iterator[Part]:
@@ -148,7 +133,7 @@ def own_embeddings(paths: Sequence[Path]) -> Iterator[Part]:
     for path in paths:
         name = path.stem if len({p.stem for p in paths}) == len(paths) else str(path)
         for modality, rows in Embeddings.load(path).modalities.items():
-            yield Part(f"{name} {modality}", OWN_WEIGHTS, path.name, OWN, None, rows)
+            yield Part(f"{name} {modality}", OWN_WEIGHTS, path.name, Row.OWN, None, rows)
 
 
 def describe(path: Path) -> dict:
@@ -160,7 +145,7 @@ def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFram
     """The rows of ``cosine_similarity.csv`` and, on common edges for each panel, of its histograms."""
     table, histograms, first = [], [], list(titles(model))
     panels: dict[tuple, list[Part]] = {}
-    for part in sorted(parts, key=lambda p: (ROWS.index(p.row), [*first, p.encoder].index(p.encoder))):
+    for part in sorted(parts, key=lambda p: (list(Row).index(p.row), [*first, p.encoder].index(p.encoder))):
         panels.setdefault(part[:4], []).append(part)
     for group in panels.values():
         each = [cosine_statistics(part.rows, bins=1) for part in group]
@@ -186,8 +171,8 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
     found = []
     ours = table[table["encoder"].isin(PUBLISHED)]
     for (row, encoder, name), part in ours.groupby(["row", "encoder", "input"], sort=False):
-        same_data = row == RANDOM_NOISE or (name.startswith("MSCOCO val2017") and part["n"].min() >= ENOUGH)
-        own = same_data and (row != TRAINED_REAL or part["weights"].isin(PAPER_WEIGHTS).all())
+        same_data = row == Row.RANDOM_NOISE or (name.startswith("MSCOCO val2017") and part["n"].min() >= ENOUGH)
+        own = same_data and (row != Row.TRAINED_REAL or part["weights"].isin(PAPER_WEIGHTS).all())
         place, on = list(PUBLISHED).index(encoder), f"{name}, n = {part['n'].iloc[0]}"
         for what, key in (("mean", f"{KEY}.{row}.{PUBLISHED[encoder]}"), ("std", f"{KEY}.std.{row}.{place}")):
             theirs, mean = published.numbers()[key].value, part[what].mean()
@@ -195,7 +180,7 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
             agrees, note = None, "one seed: no interval"
             if not own:
                 note = "other data, or fewer, or other weights"
-            elif row == TRAINED_REAL:
+            elif row == Row.TRAINED_REAL:
                 agrees, note = bool(abs(mean - theirs) < NEAR[what]), f"{NEAR[what]:g} apart at most asked for"
             elif len(part) > 1:
                 agrees, note = low <= theirs <= high, f"95% interval for one further seed, {len(part)} seeds"

@@ -1,37 +1,30 @@
 """Figure 2 (c): every random initialization has a cone of its own.
 
-The same inputs go through each encoder with 25 random initializations. UMAP and PCA of all embeddings, one colour for
-each seed; and numbers for "distinctively different cones": the mean cosine within a seed and between seeds, and the
-share of the embeddings' variance that the seed explains, corrected for the bias of few inputs.
+The same inputs go through each encoder with 25 random initializations. UMAP of all embeddings, one colour for each
+seed; and numbers for "distinctively different cones": the mean cosine within a seed and between seeds, and the share of
+the embeddings' variance that the seed explains, corrected for the bias of few inputs.
 
-    python Figure_2_Cone_Effect/initializations.py                          (embedded: about a minute on 2 cores, once)
+    python Figure_2_Cone_Effect/initializations.py
     python Figure_2_Cone_Effect/initializations.py --coco DIR --images 80
     python Figure_2_Cone_Effect/initializations.py --preset paper           (downloads MSCOCO val2017; a GPU, or a day)
-
-Expect on noise: cosines of 0.93 (vision) and 0.4 (text) within a seed and 0.00 between seeds.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, RESNET_18, SMOKE_SIZES, VISION, EncoderOptions, Gathered
 from seed_variance import seed_variance
 from tower_inputs import NOISE
-from util import cli, cone, figures, published, records
-from util.geometry import unit_rows
+from util import cli, figures, published, records
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 
 NAME = "initializations"
 KEY = "figure_2c.pca_explained_variance_ratio_vision."
-MLP_LAYERS, MLP_SIDE = 5, 16
-"""Layers of the MLP, each Linear + ReLU with bias as in Figure 2 (b); side in pixels of the pictures it is given."""
 COMPONENTS = 10
 NEAR = 0.005
 """How far a share of the same encoder on the same data may lie from the published one."""
@@ -39,8 +32,6 @@ CAPTIONS = {
     NAME: "UMAP of the embeddings of the same inputs by random initializations of each encoder, one colour for each "
     "seed. Above: real inputs; below: noise. Above each panel the mean cosine within a seed and between seeds, and the "
     "share of the variance that the seed explains (bias-corrected).",
-    f"{NAME}_pca": "The same embeddings on their first two principal components, and the share of the variance of the "
-    "first ten. Were every seed one point, each of 24 components would have 1/24 (dashed). Crosses: as published.",
 }
 
 
@@ -96,29 +87,7 @@ def collect(gathered: Gathered) -> Clouds:
     for named in (RESNET_18, gathered.clip()):
         for each in gathered.rows(named, [*real, *noise]):
             rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
-    about = {"layers": MLP_LAYERS, "side": MLP_SIDE, "activation": "relu", "bias": True, "dtype": "float32"}
-    gathered.encoders["MLP, random"] = about
-    given = {each.name: small_pixels(each.items) for each in real if each.modality == "image"}
-    given[NOISE] = cone.draw_inputs(gathered.settings.noise[0], 3 * MLP_SIDE**2, gathered.settings.seed)
-    first = gathered.settings.seed
-    for name, x in given.items():
-        seeds = range(first, first + gathered.settings.seeds)
-        rows["MLP", name] = [mlp(x.to(gathered.device), seed) for seed in seeds]
     return {about: np.stack(parts) for about, parts in rows.items()}
-
-
-def small_pixels(pictures: Iterable) -> torch.Tensor:
-    """Pictures for the MLP: (n, pixels) in [-1, 1]."""
-    small = [np.asarray(picture.resize((MLP_SIDE, MLP_SIDE)), np.float32).ravel() for picture in pictures]
-    return torch.from_numpy(np.stack(small)) / 127.5 - 1
-
-
-def mlp(x: torch.Tensor, seed: int) -> np.ndarray:
-    """Unit rows (n, d) after the MLP's layers, each ReLU(Wx + b) with W, b of N(0, 1/d); the inputs are layer 0."""
-    for layer in range(1, MLP_LAYERS + 1):
-        weights, bias = (part.to(x.device) for part in cone.draw_layer(x.shape[1], seed, layer))
-        x = torch.relu(torch.addmm(bias, x, weights.T))
-    return unit_rows(x).cpu().numpy()
 
 
 def numbers(encoder: str, name: str, rows: np.ndarray) -> dict:
@@ -161,33 +130,6 @@ def compare(spectrum: pd.DataFrame, table: pd.DataFrame) -> list[records.Compari
     return found
 
 
-def panels(record: records.Record, method: str, also: int = 0) -> tuple[plt.Figure, list]:
-    """Points of every encoder (columns) on real inputs and on noise (rows).
-
-    Returns:
-        the figure, and for each row its axes, ``also`` empty ones at the end, and the (axis, row of the table) drawn.
-    """
-    table, points = record.tables[""], record.tables["points"].query("method == @method")
-    encoders, noise = list(table["encoder"].unique()), table["input"] == NOISE
-    rows = [part for part in (table[~noise], table[noise]) if len(part)]
-    size = (2.3 * (len(encoders) + also), 2.6 * len(rows) + 0.3)
-    figure, axes = plt.subplots(len(rows), len(encoders) + also, figsize=size, layout="constrained", squeeze=False)
-    drawn = [(line, []) for line in axes]
-    for part, (line, done) in zip(rows, drawn, strict=True):
-        for encoder, ax in zip(encoders, line, strict=False):
-            if (facts := part[part["encoder"] == encoder]).empty:
-                ax.set_axis_off()
-                ax.text(0.5, 0.5, "left out: see the record", ha="center", color=figures.MUTED)
-                continue
-            here = (points["encoder"] == encoder) & (points["input"] == facts["input"].iloc[0])
-            scatter(ax, points[here])
-            done.append((ax, facts.iloc[0]))
-    if (preset := record.about["settings"]["preset"]) != "paper":
-        note = f"{preset} preset: architectures at full size, on few inputs; it shows the phenomenon, "
-        figure.supxlabel(f"{note}not the paper's numbers", x=0.01, ha="left", fontsize=7, color=figures.MUTED)
-    return figure, drawn
-
-
 def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
     """One colour for each seed; neighbouring seeds get colours far apart."""
     seeds = points["seed"] - points["seed"].min()
@@ -198,44 +140,34 @@ def scatter(ax: plt.Axes, points: pd.DataFrame) -> None:
 
 
 def draw(record: records.Record) -> plt.Figure:
-    """UMAP of every encoder, on real inputs and on noise."""
-    figure, rows = panels(record, "umap")
-    for ax, facts in [each for _, drawn in rows for each in drawn]:
-        ax.set_axis_off()
-        cosines = f"cosine within a seed {facts['within_cosine']:.2f}, between {facts['between_cosine']:z.2f}"
-        share = f"explained by the seed: {facts['explained_by_seed']:.0%}"
-        title = f"{facts['encoder']}\n{facts['input']}, {facts['n_seeds']} seeds x {facts['n']}\n{cosines}\n{share}"
-        ax.set_title(figures.plain(title), fontsize=7, loc="left")
-    return figure
-
-
-def draw_pca(record: records.Record) -> plt.Figure:
-    """Two principal components of every encoder, and the spectra."""
-    figure, rows = panels(record, "pca", also=1)
-    spectrum, seeds = record.tables["spectrum"].set_index(["encoder", "input"]), record.tables[""]["n_seeds"].iloc[0]
-    for (*_, last), drawn in rows:
-        for (ax, facts), colour in zip(drawn, figures.SERIES, strict=False):
-            encoder, name = facts["encoder"], facts["input"]
-            part = spectrum.loc[[(encoder, name)]]
-            ratio = part["explained_variance_ratio"].to_numpy()
-            ax.set_title(figures.plain(f"{encoder}\n{name}"), fontsize=7, loc="left")
-            ax.set(xlabel=f"component 1 ({ratio[0]:.1%})", ylabel=f"component 2 ({ratio[1]:.1%})", xticks=[], yticks=[])
-            last.plot(part["component"], ratio, "o-", ms=2.5, lw=0.9, color=colour, label=encoder)
-        if drawn[0][1]["input"] != NOISE and seeds == PAPER_SEEDS:
-            theirs = [number.value for number in published.numbers(KEY).values()]
-            style = {"ms": 4, "color": figures.INK, "zorder": 5, "label": "published, vision"}
-            last.plot(range(1, len(theirs) + 1), theirs, "x", **style)
-        last.axhline(1 / (seeds - 1), color=figures.MUTED, ls="--", lw=0.8, label="each seed one point")
-        last.set(xlabel="principal component", ylabel="share of variance", ylim=(0, None), xticks=[1, 5, 10])
-        last.legend(fontsize=5.5, handlelength=1)
+    """UMAP of every encoder (columns), on real inputs and on noise (rows)."""
+    table, points = record.tables[""], record.tables["points"].query("method == 'umap'")
+    encoders, noise = list(table["encoder"].unique()), table["input"] == NOISE
+    rows = [part for part in (table[~noise], table[noise]) if len(part)]
+    size = (2.4 * len(encoders), 2.75 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), len(encoders), figsize=size, layout="constrained", squeeze=False)
+    for part, line in zip(rows, axes, strict=True):
+        for encoder, ax in zip(encoders, line, strict=True):
+            ax.set_axis_off()
+            if (facts := part[part["encoder"] == encoder]).empty:
+                ax.text(0.5, 0.5, "left out: see the record", ha="center", color=figures.MUTED)
+                continue
+            facts = facts.iloc[0]
+            scatter(ax, points[(points["encoder"] == encoder) & (points["input"] == facts["input"])])
+            cosines = f"cosine within a seed {facts['within_cosine']:.2f}, between {facts['between_cosine']:z.2f}"
+            share = f"explained by the seed: {facts['explained_by_seed']:.0%}"
+            title = f"{encoder}\n{facts['input']}, {facts['n_seeds']} seeds x {facts['n']}\n{cosines}\n{share}"
+            ax.set_title(figures.plain(title), fontsize=7, loc="left")
+    if (preset := record.about["settings"]["preset"]) != "paper":
+        note = f"{preset} preset: architectures at full size, on few inputs; it shows the phenomenon, "
+        figure.supxlabel(f"{note}not the paper's numbers", x=0.01, ha="left", fontsize=7, color=figures.MUTED)
     return figure
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Figure 2 (c): random initializations have different cones"
-    pictures = {"": draw, "_pca": draw_pca}
-    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ relu(W x + b) with independent entries of W and b from N(0, 1/d_out).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 import _relu_kernel
 from util.errors import UserError
@@ -22,14 +22,8 @@ from util.records import Comparison
 CELL = ["cosine", "norm_ratio", "norm"]
 UNITS_AT_ONCE = 2**17
 """Units, with two normals each, that are in memory at a time: 1 MB in float32, the size of a second-level cache."""
-BATCHES = 20
-"""Independent parts that the trials are divided into, for the standard error of a slope."""
-LEAST_FITTED = 64
-"""Smallest d_out in the fit of the rate: below it, terms beyond 1/d_out still bend the curve by some per cent."""
-ABOVE_NOISE = 10.0
-"""A point is fitted where it is this many standard errors away from zero."""
-SLOPE_NEAR = 0.05
-"""Distance from -1 allowed to the slope, beyond two standard errors: the next order, 1/d_out^2, bends the curve."""
+STREAMS = 20
+"""Streams of random numbers that the trials are divided into."""
 PEAK = 1.19
 """Where x^2 Phi(-x) is largest, Phi the normal distribution: d_out times the failure rate of theorem 1 has its peak
 where the limit of the cosine is this many standard deviations (``cosine_spread`` / sqrt(d_out)) above the cosine."""
@@ -96,27 +90,18 @@ def cosine_spread(correlation):
     return np.sqrt(np.maximum(variance, 0))
 
 
-@dataclass(frozen=True)
-class Raised:
+class Raised(NamedTuple):
     """How often a ReLU layer raised the cosine, for k cells (cosine, norm ratio, norm) and w widths.
 
     Attributes:
         d_out: (w,) widths 8, 16, ...
         n_trials: (w,) number of independent layers of each width; all cells see the same ones.
         raised: (k, w) in how many of them the cosine grew; an all-zero output does not count as grown.
-        limit: (k,) the cosine after an infinitely wide layer.
-        excess: (k, w) mean cosine after the layer minus ``limit``; a cosine with an all-zero output counts as 0.
-        excess_error: (k, w) its standard error.
-        excess_by_batch: (batches, k, w) the same means over independent parts of the trials.
     """
 
     d_out: Int[np.ndarray, "w"]
     n_trials: Int[np.ndarray, "w"]
     raised: Int[np.ndarray, "k w"]
-    limit: Float[np.ndarray, "k"]
-    excess: Float[np.ndarray, "k w"]
-    excess_error: Float[np.ndarray, "k w"]
-    excess_by_batch: Float[np.ndarray, "batches k w"]
 
 
 def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0) -> Raised:
@@ -132,85 +117,44 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
 
     Paper: theorem 1. The pairs of pre-activations are drawn from their exact joint distribution
     (``preactivation_correlation``). Trap: all cells, and all widths, are made of the same normals. The trials of one
-    cell at one width are independent, the cells are not. The means are corrected by the part of the cosine that is
-    linear in the units' products, whose expectation is zero. Uncorrected, noise hides the excess from d_out 100 on.
+    cell at one width are independent, the cells are not.
     """
-    c, r, m = _cells(cosine, norm_ratio, norm)
-    if widest not in {8 * 2**level for level in range(14)}:
-        raise UserError(f"the widest d_out must be a power of two from 8 to 65536, not {widest}")
-    parts = np.array_split(np.empty(as_count(trials, "trials")), min(BATCHES, trials))
-    rho = np.clip(preactivation_correlation(c, r, m), -1.0, 1.0)
-    limit, levels = arc_cosine_kernel(rho), int(math.log2(widest // 8)) + 1
-    raised = np.zeros((len(c), levels), np.int64)
-    sums, squares = np.zeros((2, len(parts), len(c), levels))
-    streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(len(parts))
-    for part, stream, total, square in zip(parts, streams, sums, squares, strict=True):
-        generator = np.random.default_rng(stream)
-        for start in range(0, len(part), UNITS_AT_ONCE // widest):
-            shape = (2, min(UNITS_AT_ONCE // widest, len(part) - start), _relu_kernel.SMALLEST, widest // 8)
-            first, second = generator.standard_normal(shape, dtype=np.float32)
-            _relu_kernel.add_outcomes(first, second, rho, c, limit, raised, total, square)
-    d_out = 8 * 2 ** np.arange(levels)
-    n_trials = trials * widest // d_out
-    excess = sums.sum(0) / n_trials
-    error = np.sqrt(np.maximum(squares.sum(0) / n_trials - excess**2, 0) / n_trials)
-    sizes = np.array([len(part) for part in parts])[:, None, None] * (widest // d_out)
-    return Raised(d_out, n_trials, raised, limit, excess, error, sums / sizes)
-
-
-def _cells(cosine, norm_ratio, norm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     c, r, m = as_numbers(cosine, "cosine"), as_numbers(norm_ratio, "norm ratio"), as_numbers(norm, "norm")
     for values, name, low, high in ((c, "cosine", -1, 1), (r, "norm ratio", 1e-6, 1e6), (m, "norm", 0, 1e6)):
         off = values[(values < low) | (values > high)]
         if len(off):
             raise UserError(f"{name} must be from {low:g} to {high:g}, not {off[0]:g}")
-    return c, r, m
+    if widest not in {8 * 2**level for level in range(14)}:
+        raise UserError(f"the widest d_out must be a power of two from 8 to 65536, not {widest}")
+    rho = np.clip(preactivation_correlation(c, r, m), -1.0, 1.0)
+    d_out = 8 * 2 ** np.arange(int(math.log2(widest // 8)) + 1)
+    raised, at_once = np.zeros((len(c), len(d_out)), np.int64), UNITS_AT_ONCE // widest
+    streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(STREAMS)
+    for part, stream in zip(np.array_split(np.empty(as_count(trials, "trials")), STREAMS), streams, strict=True):
+        generator = np.random.default_rng(stream)
+        for start in range(0, len(part), at_once):
+            shape = (2, min(at_once, len(part) - start), _relu_kernel.SMALLEST, widest // 8)
+            _relu_kernel.count_raised(*generator.standard_normal(shape, dtype=np.float32), rho, c, raised)
+    return Raised(d_out, trials * widest // d_out, raised)
 
 
-def decay_slope(result: Raised) -> tuple[float, float] | None:
-    """Slope of log |excess| against log d_out, one slope for all cells, and its standard error.
-
-    Cells and widths (of at least ``LEAST_FITTED``) count where the excess stands well above its noise. The error is
-    the jackknife's over the batches, because the widths and the cells share their normals. A rate of 1/d_out is -1.
-    None where no cell has two such points, or the trials are too few for two batches.
-    """
-    usable = (np.abs(result.excess) > ABOVE_NOISE * result.excess_error) & (result.d_out >= LEAST_FITTED)
-    usable &= usable.sum(1, keepdims=True) > 1
-    batches = len(result.excess_by_batch)
-    if not usable.any() or batches < 2:
-        return None
-    x = np.where(usable, np.log2(result.d_out), 0.0)
-    x = np.where(usable, x - x.sum(1, keepdims=True) / np.maximum(usable.sum(1, keepdims=True), 1), 0.0)
-
-    def slope(excess: np.ndarray) -> float:
-        return float((x * np.log2(np.where(usable, np.abs(excess), 1.0))).sum() / (x**2).sum())
-
-    total = result.excess_by_batch.sum(0)
-    left_out = np.array([slope((total - part) / (batches - 1)) for part in result.excess_by_batch])
-    error = math.sqrt((batches - 1) * left_out.var())
-    return slope(result.excess), error
-
-
-def measure(grid: Sequence[Sequence[float]], **options) -> tuple[pd.DataFrame, pd.DataFrame, tuple | None]:
-    """How often the cosine grows in every cell of a grid at every d_out, and its mean.
+def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
+    """How often the cosine grows in every cell of a grid at every d_out: rows of ``theorems.csv``.
 
     Args:
         grid: cosines, norm ratios r and norms |v|.
         options: widest, trials and seed of ``raise_cosines``.
 
-    Returns:
-        (rows of ``theorems.csv``, of ``theorems_convergence.csv``, ``decay_slope``). Estimates are probabilities,
-        predictions 1 or 0. "spread" is that of ``cosine_spread``.
+    Estimates are probabilities, predictions 1 or 0.
     """
     cells = pd.MultiIndex.from_product([sorted(set(part)) for part in grid], names=CELL).to_frame(index=False)
     result = raise_cosines(*(cells[name].to_numpy(float) for name in CELL), **options)
-    cells["correlation"] = preactivation_correlation(cells["cosine"], cells["norm_ratio"], cells["norm"])
-    cells["limit"], cells["spread"] = result.limit, cosine_spread(cells["correlation"])
     rows = cells.loc[cells.index.repeat(len(result.d_out))].reset_index(drop=True)
     rows["d_out"], rows["n_trials"] = (np.tile(part, len(cells)) for part in (result.d_out, result.n_trials))
-    raised, excess = result.raised.ravel(), result.excess.ravel()
+    raised = result.raised.ravel()
     low, high = clopper_pearson(raised, rows["n_trials"])
-    table = rows.drop(columns=["correlation", "limit", "spread"]).assign(
+    limit = arc_cosine_kernel(preactivation_correlation(rows["cosine"], rows["norm_ratio"], rows["norm"]))
+    return rows.assign(
         theorem=1,
         layers=1,
         case="ReLU layer, bias",
@@ -218,43 +162,41 @@ def measure(grid: Sequence[Sequence[float]], **options) -> tuple[pd.DataFrame, p
         estimate=raised / rows["n_trials"],
         ci_low=low,
         ci_high=high,
-        predicted=(rows["limit"] > rows["cosine"]).astype(float),
+        predicted=(limit > rows["cosine"]).astype(float),
     )
-    error = result.excess_error.ravel()
-    convergence = rows.assign(mean_cosine=rows["limit"] + excess, excess=excess, standard_error=error)
-    return table, convergence, decay_slope(result)
 
 
-def comparisons(table: pd.DataFrame, convergence: pd.DataFrame, slope: tuple[float, float] | None) -> list[Comparison]:
-    """Theorem 1 beside what was counted: inside the condition, outside it, and the mean cosine."""
-    margin = (convergence["limit"] - convergence["cosine"]) / convergence["spread"]
-    table = table.assign(failures=table["d_out"] * (1 - table["estimate"]), margin=margin)
+def comparisons(table: pd.DataFrame) -> list[Comparison]:
+    """Theorem 1 beside what was counted, inside the condition and outside it."""
+    correlation = preactivation_correlation(table["cosine"], table["norm_ratio"], table["norm"])
+    table = table.assign(margin=(arc_cosine_kernel(correlation) - table["cosine"]) / cosine_spread(correlation))
     inside, outside = table[table["in_condition"]], table[~table["in_condition"]]
-    found = [_inside(inside)] if len(inside) else []
-    found += [_outside(outside.groupby(CELL).last())] if len(outside) else []
-    if slope:
-        note = f"standard error {slope[1]:.3f}; d_out from {LEAST_FITTED}"
-        agrees = abs(slope[0] + 1) < SLOPE_NEAR + 2 * slope[1]
-        found.append(compare("theorem_1.slope", slope[0], "all cells", agrees, note, own=True))
-    return found
+    found = [bounded(inside)] if len(inside) else []
+    return [*found, as_predicted(outside)] if len(outside) else found
 
 
-def _inside(table: pd.DataFrame) -> Comparison:
-    """d_out x failure rate: settled cells, whose peak is expected at half of the largest d_out or before, must fall."""
+def bounded(table: pd.DataFrame) -> Comparison:
+    """d_out x failure rate inside the condition: cells whose peak is at half of the largest d_out or before must fall.
+
+    Args:
+        table: rows of ``measure``, and their margin: (limit - cosine) / ``cosine_spread``.
+    """
+    table = table.assign(failures=table["d_out"] * (1 - table["estimate"]))
     at = table.loc[table.groupby(CELL)["failures"].idxmax()]
     first, widest = table["d_out"].min(), table["d_out"].max()
-    settled = 2 * (PEAK / at["margin"].to_numpy()) ** 2 <= widest
+    settled = 2 * (PEAK / at["margin"]) ** 2 <= widest
     note = (
         f"falls from d_out {first} on in {(at['d_out'] == first).sum()}; elsewhere it rises first, the longer the "
         f"nearer the limit is to the cosine, and is largest at d_out {at['d_out'].max()} at the latest"
     )
-    agrees = bool((at["d_out"].to_numpy() < widest)[settled].all())
+    agrees = bool((at["d_out"] < widest)[settled].all())
     on = f"{len(at)} cells, d_out {first} to {widest}"
     return compare("theorem_1.bounded", at["failures"].max(), on, agrees, note, own=True)
 
 
-def _outside(cells: pd.DataFrame) -> Comparison:
-    """The majority at the largest d_out against the sign of limit - cosine."""
+def as_predicted(table: pd.DataFrame) -> Comparison:
+    """The majority at the largest d_out outside the condition against the sign of the margin, as ``bounded`` has it."""
+    cells = table.groupby(CELL).last()
     widest, grown = cells["d_out"].max(), cells["predicted"] == 1
     right = (cells["estimate"] > 0.5) == grown
     decided = cells["margin"].abs() * np.sqrt(widest) >= 1
@@ -263,7 +205,5 @@ def _outside(cells: pd.DataFrame) -> Comparison:
         f"{(~decided).sum()} the limit is within one standard deviation of the cosine ({(right & ~decided).sum()} of "
         "these agree)"
     )
-    ours = f"{(right & decided).sum()} of {decided.sum()}"
-    return compare(
-        "theorem_1.outside", ours, f"{len(cells)} cells, d_out {widest}", bool(right[decided].all()), note, own=True
-    )
+    ours, on = f"{(right & decided).sum()} of {decided.sum()}", f"{len(cells)} cells, d_out {widest}"
+    return compare("theorem_1.outside", ours, on, bool(right[decided].all()), note, own=True)

@@ -1,8 +1,8 @@
 """Theorem 2 by experiment: the share of a layer's variance that is due to its random initialization."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,8 +29,6 @@ ONE_LAYER = {
 ON_SPHERE, AS_FIGURE = "by depth, every layer's inputs on the unit sphere", "by depth, network as in Figure 2 (b)"
 AVERAGE_COSINES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Of the inputs of one layer."""
-CASES = len(ONE_LAYER) * len(AVERAGE_COSINES) + 1
-"""Measurements of ``measure``, the networks by depth being one."""
 
 
 def seed_share(cosine, *, relu: bool, bias: bool):
@@ -52,8 +50,7 @@ def seed_share(cosine, *, relu: bool, bias: bool):
     return (np.pi * arc_cosine_kernel(rho) - 1) / (np.pi - 1) if relu else rho
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """The measured share of the initialization in the variance.
 
     Attributes:
@@ -88,10 +85,8 @@ def one_layer(
 
     Args:
         cosine: of every two inputs, from 0 to 1.
-        relu: whether after ReLU, or of the pre-activation.
-        bias: whether the layer has one.
-        seeds: initializations, at least 3.
-        items: inputs, the same for every seed.
+        relu, bias: as in ``seed_share``.
+        seeds, items: initializations, at least 3, and inputs, the same for every one of them.
         width: of the layer, d_out.
         seed: of the weights; calls with the same one share them (common random numbers).
     """
@@ -109,12 +104,9 @@ def by_depth(
     """The share of the initialization in the pre-activations of every layer of random ReLU networks with biases.
 
     Args:
-        layers: number of layers.
+        layers, width: number of layers; width of inputs and layers.
         seeds: networks, at least 3; the weights of the k-th are those of ``cone.draw_layer`` for ``seed + k``.
         items: inputs N(0, I), the same for every network.
-        width: of inputs and layers.
-        seed: of the inputs, and the first of the networks' seeds.
-        device: where the products run.
 
     Returns:
         True -> one ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the
@@ -130,7 +122,7 @@ def by_depth(
         for on_sphere, x in rows.items():
             x = geometry.unit_rows(x.reshape(-1, width)).view(x.shape) if on_sphere else x
             h = torch.baddbmm(biases[:, None], x, weights.transpose(1, 2))
-            cosine = math.fsum(geometry.mean_cosine(part) for part in x) / seeds
+            cosine = sum(map(geometry.mean_cosine, x)) / seeds
             shares[on_sphere].append(_share(h, cosine, _expected_share(x)))
             rows[on_sphere] = torch.relu(h)
     return shares
@@ -144,34 +136,23 @@ def _expected_share(x: Tensor) -> float:
     return (products + items) / (squares + items)
 
 
-def measure(
-    *, seeds: int, items: int, width: int, layers: int, seed: int, device: str, say: Callable[[], None] = lambda: None
-) -> pd.DataFrame:
+def measure(*, seeds: int, items: int, width: int, layers: int, seed: int, device: str) -> pd.DataFrame:
     """The share of the initialization after one layer, for all cases and average cosines, and by depth.
 
     Args:
-        seeds, items: initializations and inputs, as in ``one_layer``.
-        width: of the networks by depth; the single layers have half of it.
-        layers: depth of the networks.
-        seed: of everything random.
-        device: where the networks by depth run.
-        say: called once for each measurement.
+        width: of the networks by depth; the single layers have half of it. The others as in ``by_depth``.
 
     Returns:
         rows of ``theorems.csv``: the cosine is the average cosine of the layer's inputs, the theorem's bound. Trials
         are initializations, predictions closed forms. There is no norm where inputs are not unit vectors.
     """
-    rows = []
-    for case, (relu, bias) in ONE_LAYER.items():
-        for cosine in AVERAGE_COSINES:
-            counts = {"seeds": seeds, "items": items, "width": width // 2, "seed": seed}
-            rows.append(_row(case, one_layer(cosine, relu=relu, bias=bias, **counts), 1, width // 2, bias and not relu))
-            say()
-    found = by_depth(layers=layers, seeds=seeds, items=items, width=width, seed=seed, device=device)
-    for on_sphere, shares in found.items():
+    rows, counts = [], {"seeds": seeds, "items": items, "seed": seed}
+    for (case, (relu, bias)), cosine in product(ONE_LAYER.items(), AVERAGE_COSINES):
+        share = one_layer(cosine, relu=relu, bias=bias, width=width // 2, **counts)
+        rows.append(_row(case, share, 1, width // 2, bias and not relu))
+    for on_sphere, shares in by_depth(layers=layers, width=width, device=device, **counts).items():
         case = ON_SPHERE if on_sphere else AS_FIGURE
         rows += [_row(case, share, layer, width, on_sphere) for layer, share in enumerate(shares, 1)]
-    say()
     return pd.DataFrame(rows)
 
 
@@ -190,11 +171,12 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
         part = table[table["case"] == case]
         difference, held = (part["estimate"] - part["cosine"]).min(), part["in_condition"].all()
         note = "" if held else "its inputs are not unit vectors, which the theorem assumes"
-        found.append(
-            compare("theorem_2.share", difference, case, bool(difference >= 0) if held else None, note, own=True)
-        )
+        agrees = bool(difference >= 0) if held else None
+        found.append(compare("theorem_2.share", difference, case, agrees, note, own=True))
     row = table[(table["case"] == "after ReLU, no bias") & np.isclose(table["cosine"], 0.5)].iloc[0]
     note = f"the theorem is about pre-activations; closed form {row['predicted']:.4f}"
-    agrees = bool(row["ci_high"] < 0.5)
-    interval = (row["ci_low"], row["ci_high"])
-    return [*found, compare("theorem_2.share_at_half", row["estimate"], row["case"], agrees, note, *interval, own=True)]
+    low, high = row["ci_low"], row["ci_high"]
+    below = compare(
+        "theorem_2.share_at_half", row["estimate"], row["case"], bool(high < 0.5), note, low, high, own=True
+    )
+    return [*found, below]

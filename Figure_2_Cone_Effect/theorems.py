@@ -4,18 +4,12 @@ Theorem 1: a ReLU layer with random weights and biases raises the cosine of two 
 1 - O(1/d_out), if it is below 2/(r + 1/r), r the ratio of their norms. Theorem 2: of the variance of a pre-activation,
 the share that is due to the initialization is at least the average cosine of the previous layer.
 
-    python Figure_2_Cone_Effect/theorems.py                             (about 12 s on 2 cores, and the imports)
-    python Figure_2_Cone_Effect/theorems.py --trials 50000
-    python Figure_2_Cone_Effect/theorems.py --cosines 0.8 0.99 --norm-ratios 1 3 --norms 2
-    python Figure_2_Cone_Effect/theorems.py --preset smoke
+    python Figure_2_Cone_Effect/theorems.py
+    python Figure_2_Cone_Effect/theorems.py --cosines 0.8 0.99 --norm-ratios 1 3 --norms 2 --trials 50000
 
-Nothing is downloaded: the embedded and the paper preset are the same. Expect inside the condition a failure rate that
-vanishes as d_out grows, d_out times it bounded; outside it the outcome that the closed form predicts, which depends on
-the norm too; the mean cosine to approach its limit as 1/d_out (slope -1.0). Theorem 2: a share of (1 + c)/2 at average
-cosine c, but 0.43 at c = 0.5 after ReLU without biases.
+Nothing is downloaded: the embedded and the paper preset are the same.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,34 +17,29 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
-from tqdm import tqdm
 
 import theorem_1
 import theorem_2
 from theorem_2 import AS_FIGURE, ON_SPHERE, ONE_LAYER
 from util import cli, figures, records
 from util.numerics.arrays import as_count
+from util.reporting.comparisons import number
 
 NAME = "theorems"
 CAPTIONS = {
     NAME: "Theorem 1, a line for each cosine, norm ratio r and norm |v| of the grid. (a) Probability that a ReLU layer "
     "with d_out units raises the cosine (its intervals, in the table, are hardly wider than the lines). (b) d_out "
     "times the failure rate inside the condition: where the limit of the cosine is hardly above the cosine it rises "
-    "first, and then falls. (c) How far the mean cosine after the layer is from its limit, the arc-cosine kernel. (d) "
-    "What most layers of the largest d_out did, for each norm side by side, with the condition (shaded) and the "
-    "boundaries by the closed form (curves): outside the condition the outcome depends on the norm. Theorem 2. (e) "
-    "Share of the variance that the initialization explains after one layer on unit inputs, and closed forms (lines); "
-    "below the diagonal the theorem's bound does not hold. (f) The same for the pre-activations of ReLU networks with "
-    "biases by depth, beside the average cosine of the layer's inputs, the bound. Bars, where they can be seen: 95% "
-    "intervals, jackknife over the initializations.",
+    "first, and then falls. Theorem 2. (c) Share of the variance that the initialization explains after one layer on "
+    "unit inputs, and closed forms (lines); below the diagonal the theorem's bound does not hold. (d) The same for the "
+    "pre-activations of ReLU networks with biases by depth, beside the average cosine of the layer's inputs, the "
+    "bound. Bars, where they can be seen: 95% intervals, jackknife over the initializations.",
 }
 COLUMNS = (
     *("theorem", "cosine", "norm_ratio", "norm", "d_out", "layers", "in_condition", "n_trials", "estimate"),
     *("ci_low", "ci_high", "predicted", "case"),
 )
-LEAST_SHOWN = 0.32
-"""Smallest cosine in panel d; those below all grow."""
-CLOSE = {"handletextpad": 0, "columnspacing": 0.6, "alignment": "left"}
+JOINT = "pairs of pre-activations drawn from their exact joint normal distribution; cells share the normals"
 INSIDE, GROWS, FALLS = figures.SERIES[0], figures.SERIES[1], figures.SERIES[5]
 
 
@@ -85,16 +74,14 @@ PRESETS = {
 
 
 def draw(record: records.Record) -> plt.Figure:
-    """Theorem 1 in panels a-d, theorem 2 in panels e and f."""
-    table, convergence = record.tables[""], record.tables["convergence"]
-    figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.4), layout="constrained")
+    """Theorem 1 in panels a and b, theorem 2 in panels c and d."""
+    table = record.tables[""]
     cells = table[table["theorem"] == 1]
+    figure, axes = plt.subplots(2, 2, figsize=(8, 6.2), layout="constrained")
     draw_probability(axes[0, 0], cells)
     draw_failures(axes[0, 1], cells[cells["in_condition"]])
-    draw_convergence(axes[0, 2], convergence, record.about["results"]["slope"])
-    draw_map(axes[1, 0], cells)
-    draw_one_layer(axes[1, 1], table)
-    draw_depth(axes[1, 2], table)
+    draw_one_layer(axes[1, 0], table)
+    draw_depth(axes[1, 1], table)
     return figure
 
 
@@ -137,56 +124,11 @@ def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
     figures.panel_title(ax, "b", "Theorem 1: inside the condition")
 
 
-def draw_convergence(ax: plt.Axes, convergence: pd.DataFrame, slope: list | None) -> None:
-    """Distance of the mean cosine from its limit, where it is well above the noise, and a slope of -1."""
-    clear = convergence[convergence["excess"].abs() > 3 * convergence["standard_error"]]
-    for part in lines(clear):
-        ax.plot(part["d_out"], part["excess"].abs(), color=figures.MUTED, lw=0.6, alpha=0.5)
-    widths = np.array([convergence["d_out"].min(), convergence["d_out"].max()])
-    ax.plot(widths, 0.7 / widths, color=figures.TEXT, ls="--", label="slope $-1$")
-    label = "one cell" if slope is None else f"cells: slope ${slope[0]:.2f}$ (s.e. {slope[1]:.2f})"
-    ax.plot([], [], color=figures.MUTED, lw=0.8, label=label)
-    width_axis(ax)
-    ax.set_yscale("log")
-    ax.set_ylabel("|mean cosine after the layer $-$ limit|")
-    ax.legend(loc="upper right")
-    figures.panel_title(ax, "c", "Theorem 1: distance from the limit")
-
-
 def width_axis(ax: plt.Axes) -> None:
     """d_out on a logarithmic axis, labelled at powers of two."""
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks := [t for t in 8 * 4 ** np.arange(8) if t <= ax.get_xlim()[1]], [f"{t}" for t in ticks])
     ax.set_xlabel("$d_{out}$, units")
-
-
-def draw_map(ax: plt.Axes, cells: pd.DataFrame) -> None:
-    """Majority outcomes at the largest d_out over norm ratio and cosine, the condition, and the closed form."""
-    last, norms = cells[cells["d_out"] == cells["d_out"].max()], sorted(cells["norm"].unique())
-    largest = cells["norm_ratio"].max() * 1.25
-    r, c = np.meshgrid(np.geomspace(0.85, largest, 300), np.linspace(LEAST_SHOWN, 1, 400))
-    ax.fill_between(r[0], LEAST_SHOWN, theorem_1.largest_cosine(r[0]), color=INSIDE, alpha=0.12, linewidth=0)
-    for place, norm in enumerate(norms):
-        colour, part = figures.SERIES[1 + place % 5], last[last["norm"] == norm]
-        difference = theorem_1.arc_cosine_kernel(theorem_1.preactivation_correlation(c, r, norm)) - c
-        ax.contour(r, c, difference, levels=[0], colors=[colour], linewidths=1)
-        at = part["norm_ratio"] * 1.045 ** (place - (len(norms) - 1) / 2)
-        fill = np.where(part["estimate"] > 0.5, colour, "white")
-        ax.scatter(at, part["cosine"], s=15, c=fill, edgecolors=colour, linewidths=0.9, zorder=4)
-        ax.plot([], [], "o", ms=4, color=colour, label=f"{norm:g}")
-    ax.set_xscale("log")
-    ratios = sorted(cells["norm_ratio"].unique())
-    ax.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
-    ax.minorticks_off()
-    ax.set(xlim=(0.85, largest), ylim=(LEAST_SHOWN, 1), xlabel="norm ratio r", ylabel="cosine before the layer")
-    ax.legend(
-        title="norm |v|: filled where it grew, curve the closed form",
-        title_fontsize=6.5,
-        loc="lower left",
-        ncols=4,
-        **CLOSE,
-    )
-    figures.panel_title(ax, "d", f"Theorem 1: outcomes at $d_{{out}}$ {last['d_out'].max()}")
 
 
 def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
@@ -201,7 +143,7 @@ def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="average cosine of the inputs")
     ax.set_ylabel("share of the initialization in the variance")
     ax.legend(loc="upper left", handletextpad=0.3, borderaxespad=0.2)
-    figures.panel_title(ax, "e", "Theorem 2: one layer, unit inputs")
+    figures.panel_title(ax, "c", "Theorem 2: one layer, unit inputs")
 
 
 def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
@@ -215,7 +157,7 @@ def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
     handles, labels = ax.get_legend_handles_labels()
     order = np.argsort(labels)[::-1]
     ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right")
-    figures.panel_title(ax, "f", "Theorem 2: ReLU network with biases")
+    figures.panel_title(ax, "d", "Theorem 2: ReLU network with biases")
 
 
 def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, label: str) -> None:
@@ -226,44 +168,26 @@ def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, la
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
-    """Both theorems' tables and comparisons, and the slope of theorem 1's mean cosine."""
+    """Both theorems' tables and comparisons."""
     for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("width", 16), ("layers", 1)):
         as_count(getattr(settings, name), f"--{name}", least)
     grid = (settings.cosines, settings.norm_ratios, settings.norms)
-    with tqdm(total=1 + theorem_2.CASES, desc=NAME, unit="case", leave=False, disable=None) as bar:
-        options = {name: getattr(settings, name) for name in ("widest", "trials", "seed")}
-        first, convergence, slope = theorem_1.measure(grid, **options)
-        bar.update()
-        counts = {name: getattr(settings, name) for name in ("seeds", "items", "width", "layers", "seed")}
-        second = theorem_2.measure(**counts, device=device, say=bar.update)
-    found = theorem_1.comparisons(first, convergence, slope) + theorem_2.comparisons(second)
+    first = theorem_1.measure(grid, widest=settings.widest, trials=settings.trials, seed=settings.seed)
+    counts = {name: getattr(settings, name) for name in ("seeds", "items", "width", "layers", "seed")}
+    second = theorem_2.measure(**counts, device=device)
+    inputs = f"drawn: one layer, inputs of equal cosines; by depth, {settings.items} inputs N(0, I)"
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    found = theorem_1.comparisons(first) + theorem_2.comparisons(second)
     return cli.Measured(
-        tables={
-            "": pd.concat([first, second], ignore_index=True)[list(COLUMNS)],
-            "convergence": convergence,
-        },
-        data=source(settings),
+        tables={"": pd.concat([first, second], ignore_index=True)[list(COLUMNS)]},
+        data=[
+            {"name": "theorem 1, ReLU layer, bias", "data": JOINT, "seed": settings.seed},
+            {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": list(seeds)},
+        ],
         dtype="float32 normals, float64 sums",
         comparisons=found,
-        results={"slope": slope},
-        said=[f"{c.panel}, {c.on}: {c.quantity}: {said(c.ours)}" for c in found],
+        said=[f"{c.panel}, {c.on}: {c.quantity}: {number(c.ours)}" for c in found],
     )
-
-
-def said(value: float | str) -> str:
-    """A number to four digits, or the words."""
-    return f"{value:.4g}" if isinstance(value, float) else value
-
-
-def source(settings: Settings) -> list[Mapping]:
-    """The entries of the record in place of data sets."""
-    joint = "pairs of pre-activations drawn from their exact joint normal distribution; cells share the normals"
-    inputs = f"drawn: one layer, inputs of equal cosines; by depth, {settings.items} inputs N(0, I)"
-    seeds = list(range(settings.seed, settings.seed + settings.seeds))
-    return [
-        {"name": "theorem 1, ReLU layer, bias", "data": joint, "seed": settings.seed},
-        {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": seeds},
-    ]
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:

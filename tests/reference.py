@@ -65,3 +65,19 @@ def sweep(x, y, shifts, temperatures, batch=None, released=False, direction=None
 def cosines(x):
     x = unit(x)
     return (x @ x.T)[np.triu_indices(len(x), 1)]
+
+
+def seed_variance(h):
+    """Mean cosines within and between seeds of h (s, i, d), and the shares of seed and item, residuals written out."""
+    h = np.asarray(h, np.float64)
+    seeds, items, _ = h.shape
+    rows = np.stack([unit(part) for part in h])
+    within = np.mean([cosines(part).mean() for part in rows])
+    pairs = [rows[s] @ rows[t].T for s in range(seeds) for t in range(seeds) if s != t]
+    a, b, mean = h.mean(1), h.mean(0), h.mean((0, 1))
+    rest = h - a[:, None] - b[None] + mean
+    ms_a = items / (seeds - 1) * ((a - mean) ** 2).sum()
+    ms_b = seeds / (items - 1) * ((b - mean) ** 2).sum()
+    ms_e = (rest**2).sum() / ((seeds - 1) * (items - 1))
+    parts = np.array([(ms_a - ms_e) / items, (ms_b - ms_e) / seeds, ms_e])
+    return [within, np.mean(pairs), *(parts / parts.sum())[:2]]

@@ -25,13 +25,7 @@ DIRECT = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The products are tiny: more threads would only wait for each other, for long on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def forward(activation, bias, layers, width, batch, seed):

@@ -11,22 +11,6 @@ import seed_variance as variance
 from util import UserError
 
 
-def by_definition(h):
-    """Cosines over all pairs of rows; the two-way table with every residual written out."""
-    h = np.asarray(h, np.float64)
-    seeds, items, _ = h.shape
-    unit = np.stack([reference.unit(part) for part in h])
-    within = np.mean([reference.cosines(part).mean() for part in unit])
-    pairs = [unit[s] @ unit[t].T for s in range(seeds) for t in range(seeds) if s != t]
-    a, b, mean = h.mean(1), h.mean(0), h.mean((0, 1))
-    rest = h - a[:, None] - b[None] + mean
-    ms_a = items / (seeds - 1) * ((a - mean) ** 2).sum()
-    ms_b = seeds / (items - 1) * ((b - mean) ** 2).sum()
-    ms_e = (rest**2).sum() / ((seeds - 1) * (items - 1))
-    parts = np.array([(ms_a - ms_e) / items, (ms_b - ms_e) / seeds, ms_e])
-    return [within, np.mean(pairs), *(parts / parts.sum())[:2]]
-
-
 def values(result):
     return [result.within_cosine, result.between_cosine, result.explained_by_seed, result.explained_by_item]
 
@@ -46,7 +30,7 @@ def test_seeds_with_a_direction_each_have_cosine_1_within_and_0_between():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_closed_forms_are_the_definitions(rng, shape, dtype):
     h = (rng.normal(size=shape) + 2 * rng.normal(size=(shape[0], 1, shape[2])) + 3).astype(dtype)
-    expected = by_definition(h)
+    expected = reference.seed_variance(h)
     assert values(variance.seed_variance(h)) == pytest.approx(expected, abs=1e-9)
     assert values(variance.seed_variance(torch.from_numpy(h))) == pytest.approx(expected, abs=1e-9)
     assert variance.explained_fractions(h) == pytest.approx(expected[2:], abs=1e-9)

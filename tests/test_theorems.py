@@ -10,21 +10,14 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import _relu_kernel
+import reference
 import theorem_1
 import theorem_2
 from util import UserError, cone
 from util.numerics import statistics
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CORRELATIONS = st.floats(-0.999, 0.999)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The products are tiny: more threads would only wait for each other, for long on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def relu(x):
@@ -49,22 +42,6 @@ def after_relu(rng, u, v, d_out, trials):
     x, y = relu(w @ u + b), relu(w @ v + b)
     with np.errstate(invalid="ignore"):
         return (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
-
-
-def seed_share(h):
-    """Share of the seeds (s, i, d) by two-way analysis of variance, written out."""
-    seeds, items, _ = h.shape
-    grand, by_seed, by_item = h.mean((0, 1)), h.mean(1), h.mean(0)
-    rest = ((h - by_seed[:, None] - by_item + grand) ** 2).sum() / ((seeds - 1) * (items - 1))
-    first = ((by_seed - grand) ** 2).sum() / (seeds - 1) - rest / items
-    second = ((by_item - grand) ** 2).sum() / (items - 1) - rest / seeds
-    return first / (first + second + rest)
-
-
-def mean_cosine(rows):
-    """Mean over the seeds of the mean cosine of different rows (s, i, d)."""
-    unit = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.einsum("sid,sjd->sij", unit, unit)[:, ~np.eye(rows.shape[1], dtype=bool)].mean()
 
 
 def vectors(cosine, ratio, norm):
@@ -116,20 +93,15 @@ def test_the_kernel_counts_as_the_definition_does(rng):
     """Every width of one pass against cosines written out, with an output that is all zero among them."""
     first, second = rng.normal(size=(2, 3, 8, 4)).astype(np.float32)
     first[0, :, 2] = -1  # the third layer of width 8 in the first trial gives zero for u
-    rho, cosine = np.array([0.3, 0.8]), np.array([-0.5, 0.6])
-    limit = theorem_1.arc_cosine_kernel(rho)
-    raised, sums, squares = np.zeros((2, 3), np.int64), np.zeros((2, 3)), np.zeros((2, 3))
-    _relu_kernel.add_outcomes(first, second, rho, cosine, limit, raised, sums, squares)
+    rho, cosine, raised = np.array([0.3, 0.8]), np.array([-0.5, 0.6]), np.zeros((2, 3), np.int64)
+    _relu_kernel.count_raised(first, second, rho, cosine, raised)
     for cell in range(2):
         x, other = relu(first.astype(float)), math.sqrt(1 - rho[cell] ** 2)
         y = relu(rho[cell] * first.astype(float) + other * second.astype(float))
         for level, blocks in enumerate((4, 2, 1)):
-            parts = [np.stack([z[:, :, j::blocks].reshape(3, -1) for j in range(blocks)], 1) for z in (x, y)]
-            dot, xx, yy = ((a * b).sum(-1) for a, b in ((parts[0], parts[1]), (parts[0],) * 2, (parts[1],) * 2))
-            after = np.where(xx * yy > 0, dot / np.sqrt(np.maximum(xx * yy, 1e-30)), 0)
-            rest = after - limit[cell] - (2 * dot - limit[cell] * (xx + yy)) / (32 // blocks)
-            assert raised[cell, level] == ((after > cosine[cell]) & (xx * yy > 0)).sum()
-            assert (sums[cell, level], squares[cell, level]) == pytest.approx((rest.sum(), (rest**2).sum()))
+            u, v = (np.stack([z[:, :, j::blocks].reshape(3, -1) for j in range(blocks)], 1) for z in (x, y))
+            dot, lengths = (u * v).sum(-1), np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
+            assert raised[cell, level] == ((dot > cosine[cell] * lengths) & (lengths > 0)).sum()
 
 
 @pytest.mark.parametrize("cell", [(0.5, 1.0, 1.0), (0.9, 4.0, 1.0), (-0.5, 1.5, 4.0), (0.75, 4.0, 0.25)])
@@ -138,26 +110,25 @@ def test_the_exact_joint_distribution_is_that_of_real_layers(rng, cell):
     direct = (after > cell[0]).sum()  # NaN, an all-zero output, is not raised
     result = theorem_1.raise_cosines(*([value] for value in cell), widest=16, trials=20_000)
     assert stats.fisher_exact([[direct, 20_000 - direct], [n := result.raised[0, 1], 20_000 - n]]).pvalue > 1e-3
-    mean, error = np.nan_to_num(after).mean(), np.nan_to_num(after).std() / math.sqrt(20_000)
-    assert result.limit[0] + result.excess[0, 1] == pytest.approx(mean, abs=4 * (error + result.excess_error[0, 1]))
 
 
-def test_the_mean_cosine_approaches_its_limit_as_one_over_the_width():
-    cells = np.array([(0.5, 1.0, 4.0), (0.9, 1.5, 1.0), (0.75, 4.0, 1.0), (-0.5, 2.0, 16.0)]).T
-    result = theorem_1.raise_cosines(*cells, widest=2048, trials=600, seed=4)
-    slope, error = theorem_1.decay_slope(result)
-    assert slope == pytest.approx(-1, abs=max(0.04, 4 * error)) and 0 < error < 0.05
-    assert result.excess_by_batch.mean(0) == pytest.approx(result.excess, abs=1e-12)
-    assert result.n_trials.tolist() == [600 * 256 >> level for level in range(9)]
+def test_the_limit_and_the_spread_are_those_of_wide_layers(rng):
+    after = after_relu(rng, *vectors(0.5, 1.0, 4.0), d_out=1024, trials=1000)
+    rho = theorem_1.preactivation_correlation(0.5, 1.0, 4.0)
+    spread = theorem_1.cosine_spread(rho) / math.sqrt(1024)
+    assert after.mean() == pytest.approx(theorem_1.arc_cosine_kernel(rho), abs=4 * spread / math.sqrt(1000))
+    assert after.std() == pytest.approx(spread, rel=0.1)
 
 
 def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
     """Outside the condition, at r = 4: raised at |v| = 1/4 and 4, but not at 1, at cosine 0.75."""
-    result = theorem_1.raise_cosines([0.75] * 3, [4.0] * 3, [0.25, 1.0, 4.0], widest=4096, trials=200)
-    assert (result.limit > 0.75).tolist() == [True, False, True]
-    assert (result.raised[:, -1] > 100).tolist() == [True, False, True]
-    spread = theorem_1.cosine_spread(theorem_1.preactivation_correlation(0.75, 4.0, 1.0))
-    normal = stats.norm.cdf(math.sqrt(4096) * (result.limit[1] - 0.75) / spread)
+    norms = np.array([0.25, 1.0, 4.0])
+    result = theorem_1.raise_cosines([0.75] * 3, [4.0] * 3, norms, widest=4096, trials=200)
+    rho = theorem_1.preactivation_correlation(0.75, 4.0, norms)
+    limit = theorem_1.arc_cosine_kernel(rho)
+    assert (limit > 0.75).tolist() == (result.raised[:, -1] > 100).tolist() == [True, False, True]
+    assert result.n_trials.tolist() == [200 * 512 >> level for level in range(10)]
+    normal = stats.norm.cdf(math.sqrt(4096) * (limit[1] - 0.75) / theorem_1.cosine_spread(rho[1]))
     low, high = statistics.clopper_pearson(result.raised[1, -1], 200, 0.999)
     assert low <= normal <= high
 
@@ -165,7 +136,7 @@ def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
 def test_experiments_repeat_by_seed_and_touch_no_global_generator():
     numpy_before, torch_before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     runs = [theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=50, seed=s) for s in (0, 0, 1)]
-    assert np.array_equal(runs[0].excess, runs[1].excess) and not np.array_equal(runs[0].excess, runs[2].excess)
+    assert np.array_equal(runs[0].raised, runs[1].raised) and not np.array_equal(runs[0].raised, runs[2].raised)
     shares = [theorem_2.one_layer(0.5, relu=True, bias=True, seeds=4, items=5, width=8, seed=s) for s in (0, 0, 1)]
     assert shares[0].share == shares[1].share != shares[2].share
     theorem_2.by_depth(layers=2, seeds=3, items=4, width=16)
@@ -199,9 +170,9 @@ def test_the_share_by_depth_is_that_of_networks_written_out():
             h, share = rows @ w.transpose(0, 2, 1) + b[:, None], found[unit][layer]
             gram = np.einsum("sid,sjd->sij", rows, rows)
             pairs, own = gram[:, ~np.eye(6, dtype=bool)].mean(), np.einsum("sii->si", gram).mean()
-            assert share.share == pytest.approx(seed_share(h), abs=1e-5)
+            assert share.share == pytest.approx(reference.seed_variance(h)[2], abs=1e-5)
             assert share.expected == pytest.approx((pairs + 1) / (own + 1), abs=1e-5)
-            assert share.cosine == pytest.approx(mean_cosine(rows), abs=1e-5)
+            assert share.cosine == pytest.approx(np.mean([reference.cosines(part).mean() for part in rows]), abs=1e-5)
             x[unit] = relu(h)
 
 
@@ -231,7 +202,3 @@ def test_by_depth_the_share_is_above_the_average_cosine_and_near_its_closed_form
 def test_what_makes_no_sense_is_refused(call, said):
     with pytest.raises(UserError, match=said):
         call()
-
-
-def test_too_few_trials_give_no_slope():
-    assert theorem_1.decay_slope(theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=1)) is None
