@@ -24,20 +24,23 @@ def printed(path):
 
 
 def test_a_notebook_runs_in_its_folder_with_the_values_that_are_asked_for(tmp_path):
-    notebook = write(tmp_path / "Folder" / "figure.ipynb", SETTINGS, SHOW)
+    named = 'from util import records\nprint(records.command(), COCO, sep=" | ")'
+    notebook = write(tmp_path / "Folder" / "figure.ipynb", f"{SETTINGS}\nCOCO = None", SHOW, named)
     before = notebook.read_bytes()
     mine, other = tmp_path / "mine.npz", {"MODALITY_GAP_OUTPUTS": str(tmp_path / "results")}
-    done = notebooks.execute(
-        notebook, tmp_path / "out.ipynb", preset="smoke", device="cpu", embeddings=mine, environment=other
-    )
-    assert printed(done) == f"smoke | cpu | {mine} | Folder | {tmp_path / 'results'}"
+    given = {"preset": "smoke", "device": "cpu", "embeddings": mine, "coco": tmp_path / "photographs"}
+    done = notebooks.execute(notebook, tmp_path / "out.ipynb", **given, environment=other)
+    assert printed(done).splitlines() == [
+        f"smoke | cpu | {mine} | Folder | {tmp_path / 'results'}",
+        f"notebook {notebook} | {tmp_path / 'photographs'}",
+    ]
     assert notebook.read_bytes() == before
 
 
 def test_all_notebooks_run_into_the_folders_of_their_results(tmp_path):
     for folder in FOLDERS[:2]:
         write(tmp_path / folder / "figure.ipynb", SETTINGS, SHOW)
-    done = notebooks.execute_all(tmp_path / "results", tmp_path)
+    done = notebooks.execute_all(tmp_path / "results", tmp_path, coco=tmp_path)
     assert done == [tmp_path / "results" / folder / "figure.ipynb" for folder in FOLDERS[:2]]
     told = f"embedded | auto | None | {FOLDERS[1]} | {tmp_path / 'results'}"
     assert printed(done[1]) == told
