@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 
 from panels import PUBLISHED
-from systems import SYSTEMS
 from util import figures, records
 
 LETTERS = {"trained": "b", "random": "c"}
@@ -26,29 +25,20 @@ CAPTION = (
 
 def draw(record: records.Record) -> plt.Figure:
     """Every panel of the record: published before others, trained before random weights."""
-    table, points = in_order(record.tables[""]), record.tables["points"]
-    method = record.about["settings"]["method"]
+    table, method = record.tables[""], record.about["settings"]["method"]
+    table = table.assign(run_here=table["source"] != PUBLISHED, random=table["weights"] == "random")
+    table = table.sort_values(["run_here", "random"], kind="stable")
     rows = -(-len(table) // ACROSS)
     across = -(-len(table) // rows)
-    size = (max(2.4 * across, 3.2), 3.05 * rows + 0.6)
-    figure = plt.figure(figsize=size, layout="constrained")
+    figure = plt.figure(figsize=(max(2.4 * across, 3.2), 3.05 * rows + 0.6), layout="constrained")
+    columns = ["system", "weights", "source", "kind"]
+    points = record.tables["points"].query("method == @method").groupby(columns)
     for place, facts in enumerate(table.to_dict("records"), start=1):
-        mine = points["method"] == method
-        for name in ("system", "weights", "source", "kind"):
-            mine &= points[name] == facts[name]
-        draw_panel(figure.add_subplot(rows, across, place), facts, points[mine])
+        draw_panel(
+            figure.add_subplot(rows, across, place), facts, points.get_group(tuple(facts[name] for name in columns))
+        )
     label(figure, record, method)
     return figure
-
-
-def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """The panels in the paper's order; your own in the order of the files."""
-    weights, kinds = ["given", *LETTERS], [*(system.kind for system in SYSTEMS.values()), *table["kind"]]
-    return table.assign(
-        run_here=table["source"] != PUBLISHED,
-        place=[weights.index(value) for value in table["weights"]],
-        order=[kinds.index(kind) for kind in table["kind"]],
-    ).sort_values(["run_here", "place", "order"], kind="stable")
 
 
 def draw_panel(ax: plt.Axes, facts: dict, points: pd.DataFrame) -> None:
@@ -62,38 +52,37 @@ def draw_panel(ax: plt.Axes, facts: dict, points: pd.DataFrame) -> None:
         ax.scatter(rows["x"], rows["y"], s=5 if len(rows) > 100 else 9, color=colour, linewidths=0, alpha=0.8, zorder=2)
     ax.margins(0.05)
     ax.set_axis_off()
-    weights = {"given": ""}.get(facts["weights"], f", {facts['weights']} weights")
-    lines = [*wrap(facts["system"] + weights, LETTERS_ACROSS), *wrap(facts["source"], LETTERS_ACROSS)]
-    lines += numbers_in_words(facts, len(other))
     letter = LETTERS.get(facts["weights"])
+    title = facts["system"] + (f", {facts['weights']} weights" if letter else "")
+    lines = [*wrap(title, LETTERS_ACROSS), *wrap(facts["source"], LETTERS_ACROSS), *in_words(facts, len(other))]
     letter = f"$\\bf{{({letter})}}$ " if letter else ""
     ax.set_title(letter + figures.plain("\n".join(lines)), fontsize=6, loc="left", linespacing=1.3)
 
 
-def numbers_in_words(facts: dict, shown: int) -> list[str]:
+def in_words(facts: dict, shown: int) -> list[str]:
     """The panel's numbers in short lines, with how many rows the picture and the separability are of."""
     both = (facts["n_other"], facts["n_text"])
     n = f"{facts['n_pairs']:,} pairs" if facts["n_pairs"] else f"{both[0]:,} and {both[1]:,}, not paired"
     few, used = shown < max(*both, facts["n_pairs"]), facts["separability_rows"]
-    relative = "" if pd.isna(facts["relative_gap"]) else f"RMG {facts['relative_gap']:.3f}, "
-    matched = "" if pd.isna(facts["matched_cosine"]) else f", matched cosine {facts['matched_cosine']:.3f}"
-    within = f"{facts['other']} {facts['mean_cosine_other']:.3f}, {facts['text']} {facts['mean_cosine_text']:.3f}"
-    sampled = f" ({used:,} of each)" if used < min(both) else ""
+    relative = f"RMG {facts['relative_gap']:.3f}, " if facts["n_pairs"] else ""
+    matched = f", matched cosine {facts['matched_cosine']:.3f}" if facts["n_pairs"] else ""
+    within = ", ".join(f"{facts[key]} {facts[f'mean_cosine_{key}']:.3f}" for key in ("other", "text"))
     return [
         n + (f", {shown:,} of each shown" if few else ""),
         f"gap {facts['gap_distance']:.3f}{matched}",
         f"cosine within {within}",
-        f"{relative}separable {facts['separability']:.1%}{sampled}",
+        f"{relative}separable {facts['separability']:.1%}" + (f" ({used:,} of each)" if used < min(both) else ""),
     ]
 
 
 def label(figure: plt.Figure, record: records.Record, method: str) -> None:
     """The two colours and the method below; on the face of the figure what it is not."""
     table, width = record.tables[""], figure.get_figwidth()
-    names = [", ".join(dict.fromkeys(table[column])) for column in ("other", "text")]
     handles = [
-        plt.Line2D([], [], marker="o", ls="", ms=4, color=colour, label=figures.plain(name))
-        for name, colour in zip(names, (figures.NON_TEXT, figures.TEXT), strict=True)
+        plt.Line2D(
+            [], [], marker="o", ls="", ms=4, color=colour, label=figures.plain(", ".join(table[column].unique()))
+        )
+        for column, colour in (("other", figures.NON_TEXT), ("text", figures.TEXT))
     ]
     handles.append(plt.Line2D([], [], color=figures.INK, lw=0.6, alpha=0.6, label="a pair"))
     title = "\n".join(wrap(f"{METHODS[method]} of both modalities together; axes have no unit", int(16 * width)))

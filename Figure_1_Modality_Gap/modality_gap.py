@@ -23,14 +23,12 @@ from tqdm import tqdm
 
 import gap_figure
 import panels
-from systems import SYSTEMS
 from util import UserError, cli, measures, published, records
 from util.geometry import unit_rows
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, svd_coordinates, umap_coordinates
 
 NAME = "modality_gap"
-KEYS = {weights: f"figure_1.separate.{weights}" for weights in ("trained", "random")}
 MEASURED = (
     "n_pairs", "dim", "gap_distance", "matched_cosine", "mean_cosine_other", "mean_cosine_text", "relative_gap",
     "separability", "n_other", "n_text", "separability_rows",
@@ -48,36 +46,30 @@ class Settings(panels.Inputs):
     """Most rows of each modality in a picture, a random subset by the seed; the numbers use all."""
     separability_rows: int = measures.MOST
     """Most rows of each modality that the separability is measured on, a random subset by the seed."""
-    neighbours: int = 15
-    """UMAP: size of a row's neighbourhood."""
-    min_dist: float = 0.1
-    """UMAP: least distance of points in the picture."""
 
     def check(self) -> None:
         """Refuses options that make no sense."""
         super().check()
-        for name in ("points", "separability_rows", "neighbours"):
-            as_count(getattr(self, name), f"--{name.replace('_', '-')}", least=2)
-        if not 0 <= self.min_dist <= 1:
-            raise UserError(f"--min-dist must be from 0 to 1, not {self.min_dist}")
+        as_count(self.points, "--points", least=2)
+        as_count(self.separability_rows, "--separability-rows", least=2)
 
 
 PRESETS = {
     "embedded": Settings(),
     "paper": Settings(preset="paper", fetch=True),
-    "smoke": Settings(preset="smoke", images=40, systems=("clip",), points=40, separability_rows=40),
+    "smoke": Settings(preset="smoke", systems=("clip",), items=40),
 }
 
 
 def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
     """A row of ``modality_gap.csv``, and what the record says of the embeddings."""
     found = measures.measure(panel.embeddings, panel.modalities, settings.seed, settings.separability_rows)
-    norms = dict(zip(found.modalities, (found.norms_other, found.norms_text), strict=True))
-    about = {"system": panel.system, "weights": panel.weights, "kind": panel.kind, **panel.about}
-    first = {"system": panel.system, "weights": panel.weights, "source": panel.source}
-    last = {"other": found.modalities[0], "text": found.modalities[1], "kind": panel.kind}
-    row = {**first, **{name: getattr(found, name) for name in MEASURED}, **last}
-    return row, {"normalised_here": True, "row_norms_before": norms, **panel.embeddings.source, **about}
+    names = {"system": panel.system, "weights": panel.weights}
+    row = {**names, "source": panel.source, **{name: getattr(found, name) for name in MEASURED}}
+    row |= {"other": panel.modalities[0], "text": panel.modalities[1], "kind": panel.kind}
+    norms = dict(zip(panel.modalities, (found.norms_other, found.norms_text), strict=True))
+    about = {"normalised_here": True, "row_norms_before": norms, **panel.embeddings.source, **names}
+    return row, {**about, "kind": panel.kind, **panel.about}
 
 
 def view(panel: panels.Panel, settings: Settings) -> pd.DataFrame:
@@ -88,7 +80,7 @@ def view(panel: panels.Panel, settings: Settings) -> pd.DataFrame:
     rows = [np.asarray(unit_rows(array[some]), np.float64) for array, some in zip(arrays, chosen, strict=True)]
     together, k = np.concatenate(rows), len(chosen[0])
     views = {
-        "umap": umap_coordinates(together, settings.seed, settings.neighbours, settings.min_dist),
+        "umap": umap_coordinates(together, settings.seed),
         "pca": joint_pca(rows, components=2).coordinates(together),
         "svd": svd_coordinates(together),
     }
@@ -104,7 +96,7 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
     """The paper's claim beside the separability of each panel with trained or random weights."""
     return [
         published.compare(
-            KEYS[row.weights],
+            f"figure_1.separate.{row.weights}",
             row.separability,
             on=f"{row.system}, {row.weights} weights, {row.source}",
             agrees=bool(row.separability >= APART),
@@ -112,8 +104,7 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
             f"{APART} on",
             own=row.source == panels.PUBLISHED,
         )
-        for row in table.itertuples()
-        if row.weights in KEYS
+        for row in table[table["weights"] != "given"].itertuples()
     ]
 
 
@@ -140,8 +131,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         comparisons=compare(table),
         left_out=left_out,
         said=[
-            f"{row.system}{'' if row.weights == 'given' else f', {row.weights} weights'}, {row.source}: "
-            f"{row.n_pairs} pairs, gap {row.gap_distance:.3f}, separable {row.separability:.3f}"
+            f"{row.system}, {row.weights} weights, {row.source}: {row.n_pairs} pairs, gap {row.gap_distance:.3f}, "
+            f"separable {row.separability:.3f}"
             for row in table.itertuples()
         ],
     )
@@ -149,10 +140,9 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records and draws; your own data go to ``outputs/own/<name>/``."""
-    own = [getattr(settings, system.data) for system in SYSTEMS.values()]
     return cli.publish_run(
         NAME,
-        cli.own_output(settings, *settings.embeddings, *own),
+        cli.own_output(settings, *settings.embeddings, settings.own_data),
         measure,
         {"": gap_figure.draw},
         title="Figure 1: the modality gap across four pairs of modalities",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +15,11 @@ from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, Stored
 from util.encoders.tower import EncoderPair
 from util.errors import UserError
-from util.files import CACHE_VARIABLE, cache_folder, sha256
+from util.files import CACHE_VARIABLE, sha256
 from util.numerics.arrays import as_count
 
 PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
-ON_A_HUB = ("hf-hub:", "open_clip:hf-hub:", "huggingface:")
 SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
 
@@ -32,31 +31,20 @@ class Inputs(cli.Common):
     """Your own .npy, .npz or .safetensors, in place of all else; repeatable, of any sizes and widths."""
     fetch: bool = False
     """Ask the network for published embeddings and trained weights that are not here."""
-    systems: tuple[SystemKey, ...] = ("clip", "videoclip", "convirt", "clasp")
+    systems: tuple[SystemKey, ...] = tuple(SYSTEMS)
     """Which systems to run here, beside their published embeddings; "--systems" alone: none."""
-    images: int | None = None
-    """Images to embed with their texts, at most; by default 500 generated ones or MSCOCO's, all of your own."""
-    videos: int | None = None
-    """Videos; by default 12 generated ones, all of your own."""
-    radiographs: int | None = None
-    """Medical images; by default 32 generated ones, all of your own."""
-    sequences: int | None = None
-    """Amino-acid sequences; by default 24 generated ones, all of your own."""
-    image_data: Path | None = None
-    """A folder of your own pictures with captions.csv or captions.tsv (columns file, text), for CLIP."""
+    own_data: Path | None = None
+    """Your own items with texts, for the one system that --systems names: a folder of pictures, of videos or of folders
+    of frames, with captions.csv or captions.tsv (columns file, text); of proteins a FASTA file or a table (columns
+    sequence, text)."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/ or train2017/), for CLIP."""
-    video_data: Path | None = None
-    """A folder of videos, or of folders of frames, with the same table."""
-    medical_data: Path | None = None
-    """A folder of medical images with the same table."""
-    protein_data: Path | None = None
-    """A FASTA file, or a tab-separated one (columns sequence, text)."""
+    items: int | None = None
+    """Items of each system, at most; by default 500 images, 12 videos, 32 radiographs, 24 proteins, all of your own."""
     caption: Literal["first", "last"] = "last"
     """Which caption of an item that has several; last, as released for this figure."""
     model: str = SYSTEMS["clip"].default
-    """open_clip model and its trained weights (a tag or a checkpoint file), or huggingface:NAME; in paper, or with
-    --image-data or --coco."""
+    """open_clip model and its trained weights (a tag or a checkpoint file), or huggingface:NAME; on real pictures."""
     video_model: str = SYSTEMS["videoclip"].default
     """X-CLIP on the hub, or a folder."""
     medical_model: str = SYSTEMS["convirt"].default
@@ -64,22 +52,17 @@ class Inputs(cli.Common):
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Precision of the networks; auto takes bfloat16 where the hardware has it."""
 
-    def own_data(self, key: str) -> Path | None:
-        """Place of your own data for a system."""
-        own = getattr(self, SYSTEMS[key].data)
-        return self.coco if own is None and key == "clip" else own
-
     def check(self) -> None:
-        """Refuses counts below two, and options that would do nothing."""
-        for key, system in SYSTEMS.items():
-            if getattr(self, system.count) is not None:
-                as_count(getattr(self, system.count), f"--{system.count}", least=2)
-            if self.own_data(key) is not None and key not in self.systems:
-                raise UserError(f"{self.own_data(key)}: data for {key}, which --systems does not name")
-        if self.coco and self.image_data:
-            raise UserError("--coco and --image-data are both images for CLIP; give one of them")
-        if self.model != SYSTEMS["clip"].default and self.own_data("clip") is None and self.preset != "paper":
-            raise UserError("--model only applies to --image-data, --coco or --preset paper; give one of them")
+        """Refuses a count below two, and options that would do nothing."""
+        if self.items is not None:
+            as_count(self.items, "--items", least=2)
+        if self.own_data is not None and len(self.systems) != 1:
+            raise UserError(f"--own-data {self.own_data} is of one system; name it, for instance --systems clip")
+        if self.coco is not None and ("clip" not in self.systems or self.own_data is not None):
+            raise UserError("--coco is read for clip, which --systems must name, and without --own-data")
+        real = self.own_data or self.coco or self.preset == "paper"
+        if self.model != SYSTEMS["clip"].default and not ("clip" in self.systems and real):
+            raise UserError("--model only applies to --systems clip with --own-data, --coco or --preset paper")
 
 
 @dataclass(frozen=True)
@@ -128,24 +111,19 @@ def own_files(paths: Sequence[Path]) -> Iterator[Panel]:
 
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:
-    """The authors' eight files as far as they are in the cache; those that are not there are named in one line."""
-    absent = [name for name in published.files() if not (cache_folder() / name).exists()]
-    for name, (key, weights) in published.files().items():
-        if name in absent:
-            continue
-        title = published.SYSTEMS[key].title
+    """The authors' eight files as far as they are in the cache, in the paper's order; others are named in one line."""
+    unused = []
+    for key, weights in product(SYSTEMS, published.WEIGHTS):
         try:
             found = published.load(key, weights, fetch=False)
         except UserError as error:
-            left_out.append(f"published {title}, {weights} weights: {error}")
+            unused.append(str(error).split("; ")[0].removesuffix(": not in the cache"))
         else:
-            yield Panel(SYSTEMS[key].kind, title, weights, PUBLISHED, found, (found.names[0], found.names[-1]))
-    if absent:
-        place = f"get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE} names"
-        left_out.append(
-            f"published embeddings that are not in the cache: {', '.join(absent)}; `make published` brings them; "
-            f"by hand, {place}"
-        )
+            yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
+    if unused:
+        by_hand = f"by hand, get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE}"
+        what = f"published embeddings that are not in the cache: {', '.join(unused)}"
+        left_out.append(f"{what}; `make published` brings them; {by_hand} names")
 
 
 def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
@@ -156,54 +134,52 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     try:
         items = read(key, inputs)
     except UserError as error:
-        if inputs.own_data(key) is not None:
+        if inputs.own_data or inputs.coco:
             raise
         left_out.append(f"{title}: {error}")
         return
     generated = items.source.get("generated", False)
     for weights in ("trained", "random"):
         try:
-            name, note, pair = encoder(key, weights, generated, inputs)
+            name, note, pair = encoder(key, weights == "random", generated, inputs)
         except UserError as error:
             left_out.append(f"{title}, {weights} weights, run here: {error}")
             continue
         found = extract(pair, items, say=cli.say)
-        source = {name: value for name, value in found.source.items() if name != "path"}  # that of the cache
-        found, modalities = replace(found, source=source), (found.names[0], found.names[-1])
+        found = replace(found, source={name: value for name, value in found.source.items() if name != "path"})
         about = {"note": note, "generated": generated}
-        yield Panel(SYSTEMS[key].kind, name, weights, items.source["dataset"], found, modalities, about)
+        yield Panel(SYSTEMS[key].kind, name, weights, items.source["dataset"], found, found.names, about)
 
 
 def read(key: str, inputs: Inputs) -> Captioned:
     """Items and captions of a system: your own, MSCOCO's in the paper preset, or generated ones."""
-    system, own = SYSTEMS[key], getattr(inputs, SYSTEMS[key].data)
-    n = getattr(inputs, system.count)
-    if own is not None:
-        return system.read(own, inputs.caption, n)
-    n = n or system.items
+    system = SYSTEMS[key]
+    if inputs.own_data is not None:
+        return system.read(inputs.own_data, inputs.caption, inputs.items)
+    n = inputs.items or system.items
     if key == "clip" and (inputs.coco is not None or inputs.preset == "paper"):
         here = inputs.coco is not None and not (inputs.coco / "val2017").is_dir()
         return coco.load(inputs.coco, "train2017" if here else "val2017", inputs.caption, n)
     return system.generate(n, inputs.seed)
 
 
-def encoder(key: str, weights: str, generated: bool, inputs: Inputs) -> tuple[str, str, EncoderPair]:
+def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[str, str, EncoderPair]:
     """Name in print of what is run, what it stands in the place of, and the encoder pair.
 
     On generated scenes that is the project's small CLIP. No other trained model is run on generated inputs.
     """
-    system, random = SYSTEMS[key], weights == "random"
+    system = SYSTEMS[key]
     if key == "clip" and generated:
         from util.encoders import small_clip
 
         device = cli.resolve_device(inputs.device)
         small = small_clip.random(inputs.seed, device) if random else small_clip.load(device=device)
-        return "small CLIP", SMALL_NOTE, small.pair(weights)
-    model = getattr(inputs, system.model) if system.model else None
+        return "small CLIP", SMALL_NOTE, small.pair("random" if random else "trained")
+    model = getattr(inputs, system.option) if system.option else None
     if model is not None and not random and generated:
-        raise UserError(f"trained weights are run on real data alone: --{system.data.replace('_', '-')}")
-    if not inputs.fetch and downloads(key, model, random):
-        what = f"the architecture of {model} is" if random else "trained weights are"
+        raise UserError("trained weights are run on real data alone: --own-data")
+    if model is not None and not inputs.fetch and not (random and model == system.default) and not is_here(model):
+        what = f"the architecture of {model} may be" if random else "trained weights are"
         raise UserError(f"{what} a download; allow it with --fetch")
     pair = system.load(model, random, inputs.seed, inputs.device, inputs.precision)
     if model == system.default:
@@ -212,10 +188,6 @@ def encoder(key: str, weights: str, generated: bool, inputs: Inputs) -> tuple[st
     return name, f"{name}, chosen by option for the place of {published.SYSTEMS[key].title}", pair
 
 
-def downloads(key: str, model: str | None, random: bool) -> bool:
-    """Whether a model is neither a folder or checkpoint file here nor, with random weights, of a library."""
-    if model is None:
-        return False
-    if any(Path(part).exists() for part in (model, model.partition(":")[2], model.rpartition(":")[2]) if part):
-        return False
-    return not random or (model != SYSTEMS[key].default and (key == "videoclip" or model.startswith(ON_A_HUB)))
+def is_here(model: str) -> bool:
+    """Whether a model's name holds that of a folder or a checkpoint file."""
+    return any(Path(part).exists() for part in (model, model.partition(":")[2], model.rpartition(":")[2]) if part)

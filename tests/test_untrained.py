@@ -7,6 +7,7 @@ import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 import tiny_systems
 from systems import clasp, convirt, untrained, x_clip
@@ -20,7 +21,7 @@ SYSTEMS = {
     "x_clip": (
         lambda **how: x_clip.load(random=True, config=tiny_systems.x_clip_config(), **how),
         [PICTURES[:3], PICTURES[3:6], PICTURES[6:]],
-        {"modality": "video", "frames": 3, "model": x_clip.NAME, "dim": 24, "revision": None, "checkpoint": None},
+        {"modality": "video", "frames": 3, "model": x_clip.NAME, "dim": 24},
         ((3, 3, 32, 32), (77,)),
     ),
     "convirt": (
@@ -65,6 +66,29 @@ def test_the_description_is_plain_and_bfloat16_changes_little(system):
         ("encode_non_text", items), ("encode_texts", CAPTIONS)))  # fmt: skip
     assert texts.min() > 0.999 and texts.max() < 1 - 1e-7
     assert images.min() > (1 - 1e-6 if system == "convirt" else 0.999)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_neither_batches_nor_their_order_change_a_row(system):
+    load, items, *_ = SYSTEMS[system]
+    pair = load(device="cpu")
+    for encode, given in ((pair.encode_non_text, items), (pair.encode_texts, CAPTIONS)):
+        whole = encode(given)
+        for size in (1, 2, 64):
+            assert np.allclose(encode(given[::-1], size)[::-1], whole, atol=2e-6)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_padding_after_the_longest_row_is_never_computed(system):
+    pair = SYSTEMS[system][0](device="cpu")
+    for tower, short, long in ((pair.text, "a", "a " * 50), (pair.non_text, "M", "M" * 50)):
+        if tower.lengths is not None:
+            counts = []
+            for words in (short, long):
+                with FlopCounterMode(display=False) as counter, torch.no_grad():
+                    tower.forward(tower.prepare([words]))
+                counts.append(counter.get_total_flops())
+            assert counts[0] < counts[1] / 2
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -10,9 +10,9 @@ CONVIRT = convirt.Sizes(resnet="resnet18", width=32, layers=2, heads=4, mlp=48, 
 LAYERS = {"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def x_clip_config(vocabulary=49408, context=77):
+def x_clip_config(vocabulary=49408, context=77, frames=FRAMES):
     text = {"vocab_size": vocabulary, "max_position_embeddings": context, "hidden_size": 16, **LAYERS}
     mit = {"mit_hidden_size": 24, "mit_intermediate_size": 48, "mit_num_attention_heads": 4}
-    vision = {"image_size": SIDE, "patch_size": 16, "num_frames": FRAMES, "hidden_size": 32, **mit, **LAYERS}
+    vision = {"image_size": SIDE, "patch_size": 16, "num_frames": frames, "hidden_size": 32, **mit, **LAYERS}
     prompts = {"prompt_num_attention_heads": 4, "prompt_alpha": 0.5}
     return transformers.XCLIPConfig(text_config=text, vision_config=vision, projection_dim=24, **prompts)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from util.cli import Device
 from util.encoders.tower import EncoderPair, Precision, uniform_tokens
+from util.errors import UserError
 
 from . import untrained
 from .proteins import ALPHABET, residues
@@ -77,13 +78,12 @@ class FeedForward(nn.Module):
 
 
 class Scaled(nn.Module):
-    """Layer number ``depth`` (from 1) behind its normalisation, times a scale that begins small (Touvron 2021)."""
+    """A layer behind its normalisation, times a scale that begins small (Touvron 2021, of depths up to 18)."""
 
-    def __init__(self, layer: nn.Module, width: int, depth: int):
+    def __init__(self, layer: nn.Module, width: int):
         super().__init__()
         self.norm, self.layer = nn.LayerNorm(width), layer
-        first = 0.1 if depth <= 18 else 1e-5 if depth <= 24 else 1e-6
-        self.scale = nn.Parameter(torch.full((width,), first))
+        self.scale = nn.Parameter(torch.full((width,), 0.1))
 
     def forward(self, x: Tensor, *given: Tensor) -> Tensor:
         return self.layer(self.norm(x), *given) * self.scale
@@ -96,8 +96,8 @@ class Transformer(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, sizes.width)
         self.class_token = nn.Parameter(torch.randn(sizes.width))
-        self.attention = nn.ModuleList(Scaled(Attention(sizes), sizes.width, i + 1) for i in range(sizes.depth))
-        self.feed_forward = nn.ModuleList(Scaled(FeedForward(sizes), sizes.width, i + 1) for i in range(sizes.depth))
+        self.attention = nn.ModuleList(Scaled(Attention(sizes), sizes.width) for _ in range(sizes.depth))
+        self.feed_forward = nn.ModuleList(Scaled(FeedForward(sizes), sizes.width) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(sizes.width)
         self.register_buffer("absolute", sinusoids(length + 1, sizes.width), persistent=False)
         self.register_buffer("relative", sinusoids(length, sizes.head_width), persistent=False)
@@ -123,22 +123,19 @@ class Clasp(nn.Module):
 
 
 def load(
-    seed: int = 0, device: Device = "auto", precision: Precision = "float32", sizes: Sizes | None = None
+    model: None = None,
+    random: bool = True,
+    seed: int = 0,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    sizes: Sizes | None = None,
 ) -> EncoderPair:
     """CLASP with random weights, without a download; beyond 512 residues or 1024 byte pairs an input is cut."""
+    if not random:
+        raise UserError("no trained weights can be had; its published embeddings are its trained panel")
     sizes = sizes or Sizes()
-    network, target, dtype = untrained.seeded(lambda: Clasp(sizes), seed, device, precision)
-    network.to(target, dtype)
-    settings = {
-        "encoder": f"CLASP's architecture, torch {torch.__version__.split('+')[0]}",
-        "model": "CLASP",
-        "seed": seed,
-        "sizes": asdict(sizes),
-        "dim": sizes.width,
-        "alphabet": ALPHABET,
-        "dtype": str(dtype).removeprefix("torch."),
-        "device": target.type,
-    }
+    drawn = untrained.Drawn.of(lambda: Clasp(sizes), seed, device, precision)
+    network = drawn.network.to(drawn.device, drawn.dtype)
     sequence = {
         "modality": "amino acid",
         "prepare": lambda sequences: untrained.padded(residues(sequences), sizes.sequence),
@@ -146,4 +143,5 @@ def load(
         "noise": uniform_tokens(len(ALPHABET), sizes.sequence),
         "lengths": untrained.lengths,
     }
-    return untrained.pair(network, sequence, network.text, sizes.text, False, settings)
+    about = {"encoder": f"torch {torch.__version__.split('+')[0]}", "sizes": asdict(sizes), "alphabet": ALPHABET}
+    return drawn.pair("CLASP", sizes.width, sequence, network.text, sizes.text, ends=False, **about)

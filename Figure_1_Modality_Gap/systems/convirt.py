@@ -1,9 +1,8 @@
 """ConVIRT, radiographs and reports: the architecture, with random weights. Source: Zhang et al. 2020.
 
 A ResNet-50 whose pooled activations, and a BERT whose outputs' largest values, each go through a linear map, a ReLU and
-a second linear map into a shared space of 512 dimensions. Two things are not the authors'. CLIP's byte pairs stand in
-the place of ClinicalBERT's word pieces, which lie on a hub. The hidden layer of each head is as wide as its input,
-which the paper leaves open.
+a second linear map into a shared space. Two things are not the authors'. CLIP's byte pairs stand in the place of
+ClinicalBERT's word pieces. The hidden layer of each head is as wide as its input, which the paper leaves open.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from util.cli import Device
 from util.encoders import resnet
 from util.encoders.tower import EncoderPair, Precision, normal_pixels
 
-from . import untrained
+from . import SYSTEMS, image_text, untrained
 
 
 @dataclass(frozen=True)
@@ -72,37 +71,38 @@ def largest(outputs: Float[Tensor, "b length w"], real: Tensor) -> Float[Tensor,
 
 
 def load(
-    seed: int = 0, device: Device = "auto", precision: Precision = "float32", sizes: Sizes | None = None
+    model: str | None = None,
+    random: bool = True,
+    seed: int = 0,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    sizes: Sizes | None = None,
 ) -> EncoderPair:
-    """ConVIRT with random weights; needs no download.
+    """ConVIRT with random weights, without a download; trained ones, or another ``model``, are an image-text model's.
 
     Pictures are prepared as torchvision prepares them for its trained ResNets. The image tower is in float32 whatever
     the precision (``util.encoders.resnet`` says why).
     """
+    if model is not None and not (random and model == SYSTEMS["convirt"].default):
+        return image_text.load(model, random, seed, device, precision)
     sizes = sizes or Sizes()
-    network, target, dtype = untrained.seeded(lambda: ConVirt(sizes), seed, device, precision)
+    drawn = untrained.Drawn.of(lambda: ConVirt(sizes), seed, device, precision)
+    network = drawn.network.to(drawn.device)
     network.image = resnet.fused(network.image).to(memory_format=torch.channels_last)
-    network.to(target)
-    network.text.to(dtype)
-    network.text_head.to(dtype)
+    network.text.to(drawn.dtype)
+    network.text_head.to(drawn.dtype)
     transform = torchvision.models.get_model_weights(sizes.resnet)[resnet.PRETRAINED].transforms()
     side = transform.crop_size[0]
-    versions = f"torchvision {torchvision.__version__.split('+')[0]}, transformers {transformers.__version__}"
-    settings = {
-        "encoder": f"ConVIRT's architecture, {versions}",
-        "model": "ConVIRT",
-        "seed": seed,
-        "sizes": asdict(sizes),
-        "dim": sizes.dim,
-        "pixels": {"size": side, "mean": list(transform.mean), "std": list(transform.std)},
-        "dtype": str(dtype).removeprefix("torch."),
-        "dtype_image": "float32",
-        "device": target.type,
-    }
     image = {
         "modality": "image",
         "prepare": lambda images: torch.stack([transform(image) for image in images]),
         "forward": network.encode_image,
         "noise": normal_pixels(side),
     }
-    return untrained.pair(network, image, network.encode_text, sizes.context, True, settings)
+    about = {
+        "encoder": f"torchvision {torchvision.__version__.split('+')[0]}, transformers {transformers.__version__}",
+        "sizes": asdict(sizes),
+        "pixels": {"size": side, "mean": list(transform.mean), "std": list(transform.std)},
+        "dtype_image": "float32",
+    }
+    return drawn.pair("ConVIRT", sizes.dim, image, network.encode_text, sizes.context, ends=True, **about)

@@ -4,6 +4,8 @@ Videos are scenes in motion, radiographs are noise, proteins are random letters.
 describe what they stand beside: the other texts are drawn at random and come from no patient and no database.
 """
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
@@ -15,11 +17,13 @@ from util.corpora.generated.collection import generator
 from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, OUTLINES, SIDE, column
 from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
 
+from .videos import FRAMES
+
 MOTION, NOISE, PROTEINS = 7, 8, 9
 """Streams of random numbers."""
 
-FRAMES, PIXELS = 8, 224
-"""Frames of a video; width and height of its frames and of a radiograph."""
+PIXELS = 224
+"""Width and height of a video's frames and of a radiograph."""
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Words and steps (x, y), y downwards."""
@@ -59,17 +63,16 @@ PERCENT = {
     "A": 8.25, "R": 5.53, "N": 4.06, "D": 5.46, "C": 1.38, "Q": 3.93, "E": 6.72, "G": 7.07, "H": 2.27, "I": 5.91,
     "L": 9.65, "K": 5.80, "M": 2.41, "F": 3.86, "P": 4.74, "S": 6.64, "T": 5.36, "W": 1.10, "Y": 2.92, "V": 6.86,
 }  # fmt: skip
-"""Amino-acid composition of UniProtKB/Swiss-Prot, percent. They sum to 99.92 and are normalised before use.
+"""Amino-acid composition of UniProtKB/Swiss-Prot, percent: https://web.expasy.org/docs/relnotes/relstat.html.
 
-Source: its release statistics, https://web.expasy.org/docs/relnotes/relstat.html.
+They sum to 99.92 and are normalised before use.
 """
 
 LENGTHS = (60, 160)
 """Shortest and longest sequence; all lengths between are equally likely."""
 
-KINDS = ("kinase", "protease", "transporter", "receptor", "ligase", "chaperone", "structural protein")
 WORDS = {
-    "kind": KINDS,
+    "kind": ("kinase", "protease", "transporter", "receptor", "ligase", "chaperone", "structural protein"),
     "place": ("in the cytoplasm", "in the nucleus", "in the membrane", "in mitochondria", "outside the cell"),
     "partner": ("zinc", "calcium", "ATP", "DNA", "RNA", "haem", "other copies of itself"),
 }
@@ -88,7 +91,7 @@ def clips(n: int, seed: int) -> Captioned:
         part = slice(start, start + drawing.CHUNK // FRAMES)
         drawn[part] = _draw(chosen[part], rng)
     captions = [_filled(CAPTION, ATTRIBUTES, row) for row in chosen]
-    openers = [lambda frames=frames: [_enlarged(frame) for frame in frames] for frames in drawn]
+    openers = [partial(_enlarged, frames) for frames in drawn]
     content = (frames.tobytes() for frames in drawn)
     return captioned("video", "generated scenes in motion", openers, content, captions, seed)
 
@@ -127,8 +130,8 @@ def _filled(form: str, words: dict[str, tuple], row: Int[np.ndarray, "k"]) -> st
     return form.format(**{name: choices[i] for (name, choices), i in zip(words.items(), row, strict=True)})
 
 
-def _enlarged(frame: UInt8[np.ndarray, "32 32 3"]) -> Image.Image:
-    return Image.fromarray(frame).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
+def _enlarged(frames: UInt8[np.ndarray, "8 32 32 3"]) -> list[Image.Image]:
+    return [Image.fromarray(frame).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC) for frame in frames]
 
 
 def _draw(chosen: Int[np.ndarray, "n 5"], rng: np.random.Generator) -> UInt8[np.ndarray, "n 8 32 32 3"]:

@@ -7,7 +7,7 @@ and are read as X, any amino acid.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from util.corpora import tables
@@ -21,7 +21,8 @@ alphabetical order, and X, any of them. Source: MicPie/clasp, clasp/utils.py at 
 AMBIGUOUS = "BJZ"
 """Asparagine or aspartate, leucine or isoleucine, glutamine or glutamate (IUPAC-IUB 1983)."""
 
-STRANGE = re.compile(f"[^{ALPHABET}{AMBIGUOUS}{ALPHABET.lower()}{AMBIGUOUS.lower()}]")
+KNOWN = ALPHABET + AMBIGUOUS
+STRANGE = re.compile(f"[^{KNOWN}{KNOWN.lower()}]")
 FASTA = (".fasta", ".fa", ".faa", ".fas")
 
 Record = tuple[str, str, str]
@@ -37,22 +38,20 @@ def load(path: str | Path, n: int | None = None) -> Captioned:
     records, digest = _records(Path(path))
     if not records:
         raise UserError(f"{path}: no sequences in it")
-    names = [name for name, _, _ in records]
-    if len(set(names)) < len(names):
-        name = next(name for k, name in enumerate(names) if name in names[:k])
-        raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
-    records = records[:n]
-    if not any(text for _, text, _ in records):
-        raise UserError(
-            f"{path}: none of the {len(records)} sequences taken has a text; write '>id text' above each, or a table "
-            "with the columns sequence and text"
-        )
-    written = [_cleaned(sequence, f"{path}, {name}") for name, _, sequence in records]
-    sequences = [re.sub(f"[{AMBIGUOUS}]", "X", sequence) for sequence in written]
+    seen: set[str] = set()
+    for name, _, _ in records:
+        if name in seen:
+            raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
+        seen.add(name)
+    names, texts, sequences = zip(*records[:n], strict=True)
+    if not any(texts):
+        what = f"none of the {len(texts)} sequences taken has a text; write '>id text' above each, or a table"
+        raise UserError(f"{path}: {what} with the columns sequence and text")
+    written = [_cleaned(sequence, f"{path}, {name}") for name, sequence in zip(names, sequences, strict=True)]
     about = {"dataset": "proteins, local file", "revision": f"sha256:{digest}"}
     about["letters_read_as_x"] = sum(sequence.count(letter) for sequence in written for letter in AMBIGUOUS)
-    openers = [lambda sequence=sequence: sequence for sequence in sequences]
-    return assemble("amino acid", openers, names[:n], [[text] for _, text, _ in records], "first", about)
+    openers = [lambda sequence=sequence: re.sub(f"[{AMBIGUOUS}]", "X", sequence) for sequence in written]
+    return assemble("amino acid", openers, names, [[text] for text in texts], "first", about)
 
 
 def residues(sequences: Sequence[str]) -> list[list[int]]:
@@ -65,34 +64,28 @@ def _records(path: Path) -> tuple[list[Record], str]:
     suffix = tables.suffix_of(path)
     if suffix in FASTA:
         content, digest = tables.text_of(path)
-        return list(_fasta(content, path)), digest
+        return _fasta(content, path), digest
     if suffix not in tables.SEPARATORS:
         ends = ", ".join((*FASTA, *tables.SEPARATORS))
         raise UserError(f"{path}: expected a FASTA file or a table, its name ending in one of {ends} (or that and .gz)")
     rows, digest = tables.read(path, ("sequence", "text"), ("id",))
-    for line, row in rows:
-        if row.get("id") == "":
-            raise UserError(f"{path}, line {line}: no id")
-    return [(row.get("id", f"line {line}"), row["text"], row["sequence"]) for line, row in rows], digest
+    return [(row.get("id") or f"line {line}", row["text"], row["sequence"]) for line, row in rows], digest
 
 
-def _fasta(content: str, path: Path) -> Iterator[Record]:
-    name, text, lines = None, "", []
+def _fasta(content: str, path: Path) -> list[Record]:
+    found: list[tuple[str, str, list[str]]] = []
     for number, line in enumerate(re.split(r"\r\n|\r|\n", content), start=1):
         line = line.strip()
-        if not line.startswith(">"):
-            if line and name is None:
-                raise UserError(f"{path}, line {number}: expected '>id text' before any sequence, found {line[:20]!r}")
-            lines.append(line)
-            continue
-        if name is not None:
-            yield name, text, "".join(lines)
-        words = line[1:].split(maxsplit=1)
-        if not words:
-            raise UserError(f"{path}, line {number}: no id after '>'")
-        name, text, lines = words[0], " ".join(words[1:]), []
-    if name is not None:
-        yield name, text, "".join(lines)
+        if line.startswith(">"):
+            name, *text = line[1:].split(maxsplit=1) or [""]
+            if not name:
+                raise UserError(f"{path}, line {number}: no id after '>'")
+            found.append((name, "".join(text), []))
+        elif found:
+            found[-1][2].append(line)
+        elif line:
+            raise UserError(f"{path}, line {number}: expected '>id text' before any sequence, found {line[:20]!r}")
+    return [(name, text, "".join(lines)) for name, text, lines in found]
 
 
 def _cleaned(sequence: str, where: str) -> str:
@@ -101,6 +94,6 @@ def _cleaned(sequence: str, where: str) -> str:
     if not letters:
         raise UserError(f"{where}: the sequence is empty")
     if strange := STRANGE.search(letters):
-        place, known = strange.start() + 1, f"{ALPHABET}{AMBIGUOUS}"
-        raise UserError(f"{where}: {strange[0]!r} at position {place} is no amino acid; they are {known}")
+        place = strange.start() + 1
+        raise UserError(f"{where}: {strange[0]!r} at position {place} is no amino acid; they are {KNOWN}")
     return letters.upper()

@@ -5,8 +5,8 @@ token of an exclamation mark too.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -20,12 +20,11 @@ from util.encoders.tower import EncoderPair, Precision, Tower, checked_device, r
 _tokenizer = cache(SimpleTokenizer)
 VOCABULARY = 49408
 PADDING = -1
-ABOUT = {"class": "SimpleTokenizer of open_clip", "lower_case": True}
-"""For the settings of a tower."""
+TOKENIZER = "open_clip's SimpleTokenizer, true length, masked"
 
 
 def tokens(captions: Sequence[str], length: int, ends: bool) -> Int[Tensor, "n length"]:
-    """Captions as ``length`` int64 numbers below ``VOCABULARY``, then ``PADDING``; what is longer is cut.
+    """Captions as ``length`` numbers below ``VOCABULARY``, then ``PADDING``; what is longer is cut.
 
     With ``ends``, a start and an end token stand around every caption, the end token also where it is cut.
     """
@@ -52,45 +51,52 @@ def cut(tokens: Int[Tensor, "n length"]) -> tuple[Int[Tensor, "n longest"], Bool
     return tokens.clamp(min=0), tokens != PADDING
 
 
-def seeded(
-    make: Callable[[], nn.Module], seed: int, device: Device, precision: Precision
-) -> tuple[nn.Module, torch.device, torch.dtype]:
-    """A network in evaluation mode, still on the CPU in float32, and where and how it is to compute.
+@dataclass(frozen=True)
+class Drawn:
+    """A network with random weights, in evaluation mode, on the CPU in float32; where and how it is to compute."""
 
-    The same seed gives the same weights whatever was drawn before, and nothing else is disturbed.
-    """
-    target = checked_device(device)
-    dtype = resolve_precision(precision, target)
-    with hugging_face_files.quiet(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return make().eval().requires_grad_(False), target, dtype
+    network: nn.Module
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
 
+    @classmethod
+    def of(cls, make: Callable[[], nn.Module], seed: int, device: Device, precision: Precision) -> "Drawn":
+        """The same seed gives the same weights whatever was drawn before, and nothing else is disturbed."""
+        target = checked_device(device)
+        dtype = resolve_precision(precision, target)
+        with hugging_face_files.quiet(), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return cls(make().eval().requires_grad_(False), seed, target, dtype)
 
-def pair(
-    network: nn.Module,
-    beside: dict[str, Any],
-    encode_text: Callable[[Tensor], Tensor],
-    length: int,
-    ends: bool,
-    settings: dict[str, Any],
-) -> EncoderPair:
-    """Both towers of a network that is in its place and precision.
+    def pair(
+        self,
+        name: str,
+        dim: int,
+        other: dict,
+        encode_text: Callable[[Tensor], Tensor],
+        length: int,
+        ends: bool,
+        **about,
+    ) -> EncoderPair:
+        """Both towers, once the network is in its place and precision.
 
-    Args:
-        beside: ``modality``, ``prepare``, ``forward`` and ``noise`` of the tower beside text, perhaps ``lengths``.
-        encode_text: what ``tokens`` gives to rows; ``length`` and ``ends`` are those of ``tokens``.
-        settings: all that the embeddings depend on, with "model", "seed", "dim" and "device".
-    """
-    tokenizer = {**ABOUT, "reading": "true length, masked"}
-    settings = {"pretrained": None, "tokenizer": tokenizer, **settings}
-    name, device = settings["model"], torch.device(settings["device"])
-    text = {
-        "modality": "text",
-        "prepare": lambda texts: tokens(texts, length, ends),
-        "forward": encode_text,
-        "noise": uniform_tokens(VOCABULARY, length),
-        "lengths": lengths,
-    }
-    shared = {"name": name, "weights": "random", "width": settings["dim"], "device": device}
-    towers = [Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (beside, text)]
-    return EncoderPair(f"{name} random weights, seed {settings['seed']}", *towers, settings=settings, model=network)
+        Args:
+            other: ``modality``, ``prepare``, ``forward`` and ``noise`` of the tower beside text, perhaps more fields.
+            encode_text: what ``tokens`` gives to rows; ``length`` and ``ends`` are those of ``tokens``.
+            about: all else that the embeddings depend on.
+        """
+        settings = {"model": name, "pretrained": None, "seed": self.seed, "dim": dim, "tokenizer": TOKENIZER, **about}
+        settings |= {"dtype": str(self.dtype).removeprefix("torch."), "device": self.device.type}
+        text = {
+            "modality": "text",
+            "prepare": lambda texts: tokens(texts, length, ends),
+            "forward": encode_text,
+            "noise": uniform_tokens(VOCABULARY, length),
+            "lengths": lengths,
+        }
+        shared = {"name": name, "weights": "random", "width": dim, "device": self.device}
+        towers = [
+            Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (other, text)
+        ]
+        return EncoderPair(f"{name} random weights, seed {self.seed}", *towers, settings=settings, model=self.network)

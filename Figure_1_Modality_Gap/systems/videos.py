@@ -1,13 +1,14 @@
 """Videos of your own with captions: video files or folders of frames, and captions.csv or captions.tsv beside them.
 
 The table's column ``file`` names a video file (whatever FFmpeg reads) or a sub-folder whose pictures are the frames.
-Of ``count`` frames a video gives k: number floor((i + 1/2) count / k) for i = 0 ... k - 1, some twice where count < k.
+Of ``count`` frames a video gives 8: number floor((i + 1/2) count / 8) for i = 0 ... 7, some twice where count < 8.
 Segments count frames, not seconds. Files are decoded from beginning to end: seeking lands on the wrong frame in some
 containers. Nothing but the file itself is opened, so a playlist is no video. What is not whole is left out and named.
 """
 
 import io
 import re
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -17,7 +18,7 @@ from util.corpora.captioned import Captioned, CaptionRule, Unreadable
 from util.files import digest, sha256
 
 FRAMES = 8
-"""Frames of a video unless told otherwise: the number that X-CLIP takes."""
+"""Frames of a video: the number that X-CLIP takes."""
 ALONE = {"protocol_whitelist": "none"}
 """Options under which FFmpeg opens nothing by name, neither a file nor an address: no protocol is called "none"."""
 CUT_OFF = 0.1
@@ -25,12 +26,11 @@ CUT_OFF = 0.1
 NOT_WHOLE = "not a whole video"
 
 
-def load(folder: Path, caption: CaptionRule = "first", n: int | None = None, frames: int = FRAMES) -> Captioned:
+def load(folder: Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
     """The first n videos of a folder (None: all) with their captions, in the order of the table.
 
-    Items are lists of k = ``frames`` RGB pictures, turned upright where the file says so.
+    Items are lists of ``FRAMES`` RGB pictures, turned upright where the file says so.
     """
-    captioned.checked_count(frames, "frames")
     rows, table, revision = tables.captions_of_files(folder)
     rows = rows[: captioned.checked_count(n, "videos")]
     names = [name for name, _ in rows]
@@ -38,44 +38,44 @@ def load(folder: Path, caption: CaptionRule = "first", n: int | None = None, fra
     about = {
         "dataset": f"videos and {table}, local folder",
         "revision": f"sha256:{revision}",
-        "files": f"sha256:{digest([[name, _content(folder / name, frames)] for name in names])}",
-        "frames": frames,
-        "frame_rule": f"the middle frame of each of {frames} equal segments",
+        "files": f"sha256:{digest([[name, _content(folder / name)] for name in names])}",
+        "frames": FRAMES,
+        "frame_rule": f"the middle frame of each of {FRAMES} equal segments",
     }
-    openers = [lambda path=folder / name: frames_of(path, frames) for name in names]
+    openers = [partial(frames_of, folder / name) for name in names]
     return captioned.assemble("video", openers, names, [texts for _, texts in rows], caption, about)
 
 
-def middle_frames(count: int, frames: int = FRAMES) -> list[int]:
-    """Numbers of the frames that are taken of ``count``: the middle one of each of ``frames`` equal segments."""
-    return [(2 * i + 1) * count // (2 * frames) for i in range(frames)]
+def middle_frames(count: int) -> list[int]:
+    """Numbers of the frames that are taken of ``count``: the middle one of each of ``FRAMES`` equal segments."""
+    return [(2 * i + 1) * count // (2 * FRAMES) for i in range(FRAMES)]
 
 
-def frames_of(path: Path, frames: int = FRAMES) -> list[Image.Image]:
+def frames_of(path: Path) -> list[Image.Image]:
     """The frames that are taken of a video file or of a folder of frames, as RGB pictures; ``Unreadable`` if broken."""
     if not path.is_dir():
-        return _decoded(path, frames)
-    if not (taken := _taken(path, frames)):
+        return _decoded(path)
+    if not (taken := _taken(path)):
         raise Unreadable(f"no frames in this folder ({', '.join(captioned.PICTURE_SUFFIXES)})")
     return [_frame(file) for file in taken]
 
 
-def _taken(folder: Path, frames: int) -> list[Path]:
+def _taken(folder: Path) -> list[Path]:
     """Files of the frames that are taken; numbers inside names count as numbers, so frame2 comes before frame10."""
     files = [file for file in folder.iterdir() if captioned.is_picture(file) and file.is_file()]
     files.sort(key=lambda file: (_natural(file.name), file.name))
-    return [files[i] for i in middle_frames(len(files), frames)] if files else []
+    return [files[i] for i in middle_frames(len(files))] if files else []
 
 
 def _natural(name: str) -> list[str | int]:
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name.lower()))]
 
 
-def _content(path: Path, frames: int) -> str | list:
+def _content(path: Path) -> str | list:
     """Hashes of all that the embeddings of a video depend on."""
     if not path.is_dir():
         return sha256(path)
-    return [[file.name, sha256(file)] for file in dict.fromkeys(_taken(path, frames))]
+    return [[file.name, sha256(file)] for file in dict.fromkeys(_taken(path))]
 
 
 def _frame(file: Path) -> Image.Image:
@@ -95,20 +95,20 @@ class _File(io.FileIO):
             return -1
 
 
-def _decoded(path: Path, frames: int) -> list[Image.Image]:
+def _decoded(path: Path) -> list[Image.Image]:
     """At most two passes: the second where the container does not say, or not rightly, how many frames there are."""
     from av.error import FFmpegError
 
     try:
-        count, stated, found = _one_pass(path, frames)
+        count, stated, found = _one_pass(path)
         if count != stated:
-            count, _, found = _one_pass(path, frames, count)
+            count, _, found = _one_pass(path, count)
     except (FFmpegError, OSError) as error:
         raise Unreadable(f"{NOT_WHOLE} ({error.strerror or captioned.one_line(error)})") from error
-    return [found[i] for i in middle_frames(count, frames)]
+    return [found[i] for i in middle_frames(count)]
 
 
-def _one_pass(path: Path, frames: int, count: int | None = None) -> tuple[int, int, dict[int, Image.Image]]:
+def _one_pass(path: Path, count: int | None = None) -> tuple[int, int, dict[int, Image.Image]]:
     """How many frames there are, how many are stated (or ``count``), and the middle ones of those by number."""
     import av
 
@@ -118,7 +118,7 @@ def _one_pass(path: Path, frames: int, count: int | None = None) -> tuple[int, i
             raise Unreadable("no video stream in it" if stream is None else "no decoder for its video stream")
         stream.thread_type = "AUTO"
         stated, seen, found, first = count or stream.frames, 0, {}, None
-        wanted = set(middle_frames(stated, frames)) if stated else ()
+        wanted = set(middle_frames(stated)) if stated else ()
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 raise Unreadable(f"{NOT_WHOLE} (damaged after frame {seen})")
@@ -135,8 +135,7 @@ def _one_pass(path: Path, frames: int, count: int | None = None) -> tuple[int, i
 
 
 def _upright(frame) -> Image.Image:
-    image = frame.to_image()
-    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
+    return frame.to_image().rotate(frame.rotation, expand=True)
 
 
 def _check_length(container, stream, first, last) -> None:

@@ -1,14 +1,13 @@
-"""X-CLIP from transformers, videos and texts, in the place of VideoCLIP, whose code base is no longer kept up.
+"""X-CLIP from transformers, videos and texts, in the place of VideoCLIP. Source: Ni et al. 2022.
 
-Each tower embeds alone. X-CLIP's video-specific prompting, which makes a text depend on the video that it is compared
-with, is left out, so that every text has one embedding and a gap can be measured. Source: Ni et al. 2022.
+Each tower embeds alone. The video-specific prompts, which make a text depend on the video that it is compared with, are
+left out, so that every text has one embedding and a gap can be measured.
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
-from open_clip.tokenizer import SimpleTokenizer
+import transformers
 from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, BaseImageProcessor, VideoMAEImageProcessorPil, XCLIPConfig, XCLIPModel
@@ -16,8 +15,9 @@ from transformers import AutoImageProcessor, BaseImageProcessor, VideoMAEImagePr
 from util.cli import Device
 from util.encoders import hugging_face, hugging_face_files
 from util.encoders.open_clip_pair import IMAGENET_MEAN, IMAGENET_STD
-from util.encoders.tower import EncoderPair, Precision, normal_pixels, uniform_tokens
+from util.encoders.tower import EncoderPair, Precision, normal_pixels
 from util.errors import UserError
+from util.files import digest
 
 from . import untrained
 
@@ -35,31 +35,28 @@ def load(
     """An X-CLIP with trained or random weights; a video is a list of as many RGB PIL frames as its ``frames`` says.
 
     Arguments as ``util.encoders.hugging_face.load``. Random weights of ``NAME`` need no download: transformers has the
-    architecture and open_clip the tokenizer. ``config`` takes the place of its architecture.
+    architecture (``config`` takes its place) and open_clip the tokenizer.
     """
     if random and name == NAME and not Path(name).is_dir():
         return _untrained(config or XCLIPConfig(), seed, device, precision)
-    if config is not None:
-        raise UserError(f"{name}: a configuration of your own is for random weights of {NAME} alone")
     return hugging_face.assemble(VIDEO, name, random, seed, device, precision)
 
 
 def _untrained(config: XCLIPConfig, seed: int, device: Device, precision: Precision) -> EncoderPair:
     """Frames are prepared as the released X-CLIP's: short side to 224 pixels, bilinear, centre crop."""
-    network, target, dtype = untrained.seeded(lambda: XCLIPModel(config), seed, device, precision)
-    size = config.vision_config.image_size
+    drawn = untrained.Drawn.of(lambda: XCLIPModel(config), seed, device, precision)
+    network, size = drawn.network.to(drawn.device, drawn.dtype), config.vision_config.image_size
     pixels = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
     processor = VideoMAEImageProcessorPil(**pixels, image_mean=list(IMAGENET_MEAN), image_std=list(IMAGENET_STD))
-    origin = {
-        **dict.fromkeys(["pretrained", "revision", "checkpoint"]),
-        "model": NAME,
-        "configuration": hashlib.sha256(config.to_json_string().encode()).hexdigest(),
-        "seed": seed,
-        "dim": config.projection_dim,
-        "device": target.type,
-    }
-    video, text = _video(Path(), network, processor), _bundled_text(network)
-    return hugging_face.pair(network.to(target, dtype), VIDEO, video, text, origin)
+    video = {"modality": "video", **_video(Path(), network, processor)}
+    about = {"encoder": f"transformers {transformers.__version__}", "configuration": digest(config.to_json_string())}
+    about |= video.pop("about")
+
+    def encode_text(tokens: Tensor) -> Tensor:  # causal, read at the end token, which has the largest number
+        return hugging_face.vectors(network.get_text_features(input_ids=untrained.cut(tokens)[0]))
+
+    length = config.text_config.max_position_embeddings
+    return drawn.pair(NAME, config.projection_dim, video, encode_text, length, ends=True, **about)
 
 
 def _video(folder: Path, network: XCLIPModel, processor: BaseImageProcessor | None = None) -> dict:
@@ -86,22 +83,6 @@ def _pixels(processor: BaseImageProcessor, frames: list, count: int) -> Tensor:
         raise UserError(f"{what} was given to a model that takes {count}; sample {count} of each video")
     pixels = processor([frame.convert("RGB") for frame in frames], return_tensors="pt")["pixel_values"]
     return pixels.reshape(count, *pixels.shape[-3:])
-
-
-def _bundled_text(network: XCLIPModel) -> dict:
-    """Fields of the text tower with open_clip's bundled byte pairs, whose end token has the largest number."""
-    context, vocabulary = network.config.text_config.max_position_embeddings, network.config.text_config.vocab_size
-
-    def lengths(tokens: Tensor) -> Tensor:
-        return tokens.argmax(dim=1) + 1
-
-    return {
-        "prepare": SimpleTokenizer(context_length=context),
-        "forward": hugging_face.text_forward(network, lengths, None),
-        "noise": uniform_tokens(vocabulary, context),
-        "lengths": lengths,
-        "about": {"context_length": context, "tokenizer": {**untrained.ABOUT, "reading": "true length, causal"}},
-    }
 
 
 VIDEO = hugging_face.NonText(

@@ -20,9 +20,7 @@ AS_PRINTED = "table_2.as_the_paper_prints."
 OTHER_DATA = "measured on another model or data: not comparable"
 NEEDS_PAPER = "needs --preset paper"
 
-OWN_DATA = (
-    "embeddings", "image_data", "video_data", "medical_data", "protein_data", "audit", "labels", "corpus", "tasks_file",
-)  # fmt: skip
+OWN_DATA = ("embeddings", "own_data", "audit", "labels", "corpus", "tasks_file")
 """Options that name your own data, about which the paper says nothing."""
 CORPORA = ("scenes", "coco")
 """Values of an option in ``OWN_DATA`` that name a corpus of the project."""
