@@ -22,17 +22,20 @@ def grey(i):
     return 10 * (i % 25) + 5
 
 
-def write_video(path, count=20, codec="libx264", rate=10, **options):
+def noisy(i):
     """Frame i is grey(i), a strip of noise at its top so that frames cost bytes."""
-    rng = np.random.default_rng(0)
+    pixels = np.full((SIDE, SIDE, 3), grey(i), np.uint8)
+    pixels[:16] = np.random.default_rng(i).integers(0, 255, (16, SIDE, 3))
+    return pixels
+
+
+def write_video(path, count=20, codec="libx264", draw=noisy, **options):
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.width = stream.height = SIDE
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, _ = draw(0).shape
         stream.pix_fmt = "yuv420p"
         for i in range(count):
-            pixels = np.full((SIDE, SIDE, 3), grey(i), np.uint8)
-            pixels[:16] = rng.integers(0, 255, (16, SIDE, 3))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(i), format="rgb24")))
         container.mux(stream.encode())
     return path
 
@@ -104,14 +107,8 @@ def test_only_the_frames_that_are_taken_are_ever_held(tmp_path, monkeypatch):
 
 
 def test_a_video_is_turned_upright_as_its_container_says(tmp_path):
-    path = tmp_path / "a.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
-        pixels = np.zeros((32, 64, 3), np.uint8)
-        pixels[:, :32] = 200
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
+    left_is_bright = np.repeat([200, 0], 32)[None, :, None] * np.ones((32, 64, 3), np.uint8)
+    path = write_video(tmp_path / "a.mp4", 1, draw=lambda _: left_is_bright.astype(np.uint8))
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4 + 40
     content[at : at + 36] = TURN_CLOCKWISE
