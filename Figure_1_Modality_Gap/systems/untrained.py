@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from util.cli import Device
 from util.encoders import hugging_face_files
-from util.encoders.tower import EncoderPair, Precision, Tower, checked_device, resolve_precision, uniform_tokens
+from util.encoders.tower import EncoderPair, Precision, checked_device, resolve_precision, uniform_tokens
 
 _tokenizer = cache(SimpleTokenizer)
 VOCABULARY = 49408
@@ -95,8 +95,4 @@ class Drawn:
             "noise": uniform_tokens(VOCABULARY, length),
             "lengths": lengths,
         }
-        shared = {"name": name, "weights": "random", "width": dim, "device": self.device}
-        towers = [
-            Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (other, text)
-        ]
-        return EncoderPair(f"{name} random weights, seed {self.seed}", *towers, settings=settings, model=self.network)
+        return EncoderPair.of(self.network, settings, other, text)
