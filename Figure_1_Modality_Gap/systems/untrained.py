@@ -69,21 +69,12 @@ class Drawn:
             torch.default_generator.manual_seed(seed)
             return cls(make().eval().requires_grad_(False), seed, target, dtype)
 
-    def pair(
-        self,
-        name: str,
-        dim: int,
-        other: dict,
-        encode_text: Callable[[Tensor], Tensor],
-        length: int,
-        ends: bool,
-        **about,
-    ) -> EncoderPair:
+    def pair(self, name: str, dim: int, other: dict, embed: Callable, length: int, ends: bool, **about) -> EncoderPair:
         """Both towers, once the network is in its place and precision.
 
         Args:
             other: ``modality``, ``prepare``, ``forward`` and ``noise`` of the tower beside text, perhaps more fields.
-            encode_text: what ``tokens`` gives to rows; ``length`` and ``ends`` are those of ``tokens``.
+            embed: what ``tokens`` gives to rows; ``length`` and ``ends`` are those of ``tokens``.
             about: all else that the embeddings depend on.
         """
         settings = {"model": name, "pretrained": None, "seed": self.seed, "dim": dim, "tokenizer": TOKENIZER, **about}
@@ -91,7 +82,7 @@ class Drawn:
         text = {
             "modality": "text",
             "prepare": lambda texts: tokens(texts, length, ends),
-            "forward": encode_text,
+            "forward": embed,
             "noise": uniform_tokens(VOCABULARY, length),
             "lengths": lengths,
         }
