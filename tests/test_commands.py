@@ -3,27 +3,35 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import reference
+import scripts
 import util as imported_util
-from util import Embeddings, UserError, cli, commands, files, geometry, interventions
+from util import Embeddings, UserError, cli, commands, files, geometry, interventions, published
 
 
 @pytest.fixture
 def mine(tmp_path, rng):
     x, y = reference.pairs(rng, 40, 6)
-    return Embeddings.of({"image": x, "audio": x[:10], "text": y}, pairs=np.tile(np.arange(10)[:, None], 3)).save(
-        tmp_path / "mine.npz"
-    )
+    pairs = np.tile(np.arange(10)[:, None], 3)
+    return Embeddings.of({"image": x, "audio": x[:10], "text": y}, pairs=pairs).save(tmp_path / "mine.npz")
+
+
+def refused(capsys, *words):
+    """The one line of a command that exits with 2."""
+    with pytest.raises(SystemExit) as stop:
+        commands.main([str(word) for word in words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and line.startswith("error: ")
+    return line
 
 
 def test_the_imported_util_is_this_one():
-    import scripts
-
     assert imported_util.__file__ == str(scripts.REPOSITORY / "util" / "__init__.py")
 
 
@@ -34,9 +42,6 @@ def test_measure_prints_every_pair_of_modalities(mine, capsys):
     parts = Embeddings.load(mine).modalities
     assert rows[1]["gap_distance"] == pytest.approx(geometry.gap_distance(parts["image"], parts["text"]))
     assert rows[0]["matched_cosine"] == pytest.approx(1, abs=1e-6)
-
-
-def test_measure_in_words(mine, capsys):
     commands.main(["measure", str(mine)])
     said = capsys.readouterr().out
     assert "image (40 x 6) and text (40 x 6)" in said and said.count("gap distance") == 3
@@ -46,18 +51,10 @@ def test_shift_writes_embeddings_with_a_smaller_gap(mine, tmp_path, capsys):
     commands.main(["shift", str(mine), "--amount", "0.5", "--output", str(tmp_path / "closer.npz")])
     before, after = Embeddings.load(mine), Embeddings.load(tmp_path / "closer.npz")
     expected = geometry.shift(before.modalities["image"], before.modalities["text"], 0.5)
-    assert after.modalities["image"] == pytest.approx(expected[0], abs=1e-6)
-    assert after.modalities["text"] == pytest.approx(expected[1], abs=1e-6)
-    assert after.modalities["audio"] == pytest.approx(before.modalities["audio"], abs=1e-6)
+    for name, rows in zip(before.names, (expected[0], before.modalities["audio"], expected[1]), strict=True):
+        assert after.modalities[name] == pytest.approx(rows, abs=1e-6)
     assert after.pairs.tolist() == before.pairs.tolist()
     assert "gap distance" in capsys.readouterr().out
-
-
-def test_shift_keeps_unpaired_embeddings_unpaired(tmp_path, rng):
-    x, y = reference.pairs(rng, 12, 6)
-    path = Embeddings.of({"image": x, "text": y}, pairs=np.empty((0, 2), int)).save(tmp_path / "unpaired.npz")
-    commands.main(["shift", str(path), "--amount", "0.2", "--output", str(tmp_path / "out.npz")])
-    assert Embeddings.load(tmp_path / "out.npz").pairs is None
 
 
 @pytest.mark.parametrize(
@@ -75,10 +72,7 @@ def test_shift_keeps_unpaired_embeddings_unpaired(tmp_path, rng):
     ],
 )
 def test_a_users_error_is_one_line_and_exit_code_2(words, said, capsys):
-    with pytest.raises(SystemExit) as stop:
-        commands.main(words)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 2 and line.startswith("error: ") and said in line
+    assert said in refused(capsys, *words)
 
 
 def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys, monkeypatch):
@@ -95,15 +89,11 @@ def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys,
 
 def test_published_without_a_network_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path))
-    from util import published
-
     monkeypatch.setattr(published, "address", lambda name: f"http://127.0.0.1:9/{name}")
     commands.main(["published", "--keep-going"])
     said = capsys.readouterr().out
     assert "no network: 8 of the 8 published files" in said and str(tmp_path) in said
-    with pytest.raises(SystemExit) as stop:
-        commands.main(["published"])
-    assert stop.value.code == 2
+    assert "features_clasp_random.npy are missing" in refused(capsys, "published")
 
 
 def test_presets_are_defaults_that_options_override(tmp_path):
@@ -112,14 +102,29 @@ def test_presets_are_defaults_that_options_override(tmp_path):
     assert cli.parse(presets, "", ["--preset", "smoke"]).seed == 1
     for words in (["-o", "there"], ["-o=there"], ["--output", "there"]):
         assert cli.parse(presets, "", words).output == Path("there")
-    assert cli.parse(presets, "", ["--preset=smoke", "--seed", "7"]) == cli.Common(
-        preset="smoke", output=tmp_path, seed=7
-    )
-
-
-def test_a_negative_seed_is_refused(tmp_path):
+    expected = cli.Common(preset="smoke", output=tmp_path, seed=7)
+    assert cli.parse(presets, "", ["--preset=smoke", "--seed", "7"]) == expected
     with pytest.raises(UserError, match="--seed must be a whole number from 0 to"):
-        cli.parse({"embedded": cli.Common(output=tmp_path)}, "", ["--seed", "-1"])
+        cli.parse(presets, "", ["--seed", "-1"])
+
+
+@pytest.mark.parametrize("preset, suffix", [("embedded", ""), ("smoke", "-smoke"), ("paper", "-paper")])
+def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeypatch, preset, suffix):
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(cli.Common):
+        output: Path = Path("default")
+
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
+    settings = Settings(preset=preset)
+    assert cli.own_output(settings, None) is settings
+    assert cli.own_output(replace(settings, output=Path("mine")), tmp_path / "a.npz").output == Path("mine")
+    folder = tmp_path / "own" / f"a{suffix}"
+    assert cli.own_output(settings, None, tmp_path / "a.npz").output == folder
+    folder.mkdir(parents=True)
+    (folder / "depth.json").write_text(json.dumps({"settings": {"embeddings": [str(tmp_path / "a.npz")]}}))
+    assert cli.own_output(settings, tmp_path / "a.npz").output == folder
+    with pytest.raises(UserError, match=r"holds results of another file than .*a\.npy"):
+        cli.own_output(settings, tmp_path / "a.npy")
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch):
@@ -193,8 +198,12 @@ def test_other_modalities_and_unpaired_rows_stay_as_they_are(mine, tmp_path, rng
     assert after.modalities["audio"] == pytest.approx(before.modalities["audio"], abs=1e-6)
     assert after.pairs.tolist() == before.pairs.tolist()
     unpaired = Embeddings.of({"image": x, "text": y}, pairs=np.empty((0, 2), int)).save(tmp_path / "unpaired.npz")
-    commands.main(["transform", str(unpaired), "--calibration", calibration, "--output", str(out)])
-    assert Embeddings.load(out).pairs is None
+    for words in (
+        ["transform", str(unpaired), "--calibration", calibration],
+        ["shift", str(unpaired), "--amount", "1"],
+    ):
+        commands.main([*words, "--output", str(out)])
+        assert Embeddings.load(out).pairs is None
 
 
 def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsys):
@@ -220,36 +229,23 @@ def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsy
     ],
 )
 def test_fit_refuses_options_that_it_does_not_use_and_writes_nothing(words, told, two, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        commands.main(["fit", str(two[0]), *words, "--output", str(tmp_path / "c.safetensors")])
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and told in said and len(said.splitlines()) == 1
+    assert told in refused(capsys, "fit", two[0], *words, "--output", tmp_path / "c.safetensors")
     assert not (tmp_path / "c.safetensors").exists()
 
 
-def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, tmp_path, rng, capsys):
+def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, mine, tmp_path, rng, capsys):
     calibration, out = tmp_path / "c.safetensors", tmp_path / "out.npz"
     commands.main(["fit", str(two[0]), *FIT["ablation"], "--output", str(calibration)])
     x, y = reference.pairs(rng, 12, 4)
     narrow = Embeddings.of({"image": x, "text": y}).save(tmp_path / "narrow.npz")
     cases = {
-        "these rows have 4": [str(narrow), "--calibration", str(calibration)],
-        "an ablation has no inverse": [str(two[1]), "--calibration", str(calibration), "--inverse"],
-        "metadata are not those of a calibration": [str(two[0]), "--calibration", str(two[1])],
-        "no such file": [str(two[0]), "--calibration", "nowhere.safetensors"],
+        "these rows have 4": [narrow, calibration],
+        "an ablation has no inverse": [two[1], calibration, "--inverse"],
+        "metadata are not those of a calibration": [two[0], two[1]],
+        "no such file": [two[0], "nowhere.safetensors"],
+        "modalities must be of one width; found {'image': 4, 'audio': 6, 'text': 4}": [mine, calibration],
     }
-    for told, words in cases.items():
-        with pytest.raises(SystemExit) as stop:
-            commands.main(["transform", *words, "--output", str(out)])
-        said = capsys.readouterr().err
-        assert stop.value.code == 2 and told in said and len(said.splitlines()) == 1
-    assert not out.exists()
-
-
-def test_an_ablation_beside_a_third_modality_is_refused(mine, tmp_path, capsys):
-    calibration, out = tmp_path / "c.safetensors", tmp_path / "out.npz"
-    commands.main(["fit", str(mine), *FIT["ablation"], "--output", str(calibration)])
-    with pytest.raises(SystemExit):
-        commands.main(["transform", str(mine), "--calibration", str(calibration), "--output", str(out)])
-    assert "modalities must be of one width; found {'image': 4, 'audio': 6, 'text': 4}" in capsys.readouterr().err
+    for told, (embeddings, fitted, *words) in cases.items():
+        line = refused(capsys, "transform", embeddings, "--calibration", fitted, *words, "--output", out)
+        assert told in line
     assert not out.exists()

@@ -50,8 +50,6 @@ class Step:
 
     def load(self) -> ModuleType:
         """The script as a module; its folder joins the path, for the modules beside it."""
-        if not self.script.is_file():
-            raise UserError(f"{self.script}: not here; run this in a checkout of the repository")
         if (folder := str(self.script.parent)) not in sys.path:
             sys.path.append(folder)
         spec = importlib.util.spec_from_file_location(f"_step_{self.name}", self.script)
@@ -100,7 +98,10 @@ class Options:
         names = [step.name for step in self.steps]
         if unknown := [name for name in self.only if name not in names]:
             raise UserError(f"no step {', '.join(unknown)}; the steps are {', '.join(names)}")
-        return [step for step in self.steps if not self.only or step.name in self.only]
+        steps = [step for step in self.steps if not self.only or step.name in self.only]
+        if absent := [step.script for step in steps if not step.script.is_file()]:
+            raise UserError(f"{absent[0]}: not here; run this in a checkout of the repository")
+        return steps
 
 
 def in_words(seconds: float) -> str:
