@@ -1,21 +1,29 @@
 """The documentation is read and held to what it says."""
 
+import ast
+import inspect
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
+import nbformat
 import pytest
-import tyro
 
 import scripts
-from util import cli, commands
+from util import cli, commands, contrastive, geometry
 from util.reporting import readme
 
 ROOT = scripts.REPOSITORY
-DOCUMENTS = [*readme.readmes(), *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
-DOCUMENTS = list(dict.fromkeys(DOCUMENTS))
+DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]
+NOTEBOOKS = [ROOT / name for name in re.findall(r"\((\S+\.ipynb)\)", (ROOT / "README.md").read_text())]
 MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/", "train2017/")
+FILE = re.compile(r"[\w./-]+\.(py|md|ipynb|json|cff|toml|lock|j2)|[\w./-]+/")
+OTHER_NAMES = {
+    "PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch", "IPython": "jupyter",
+    "umap": "umap-learn", "mpl_toolkits": "matplotlib",
+}  # fmt: skip
 
 
 def spans(document):
@@ -29,7 +37,11 @@ def spans(document):
 ALL_SPANS = sorted({span.split("  #")[0].strip() for document in DOCUMENTS for span in spans(document)})
 
 
-@pytest.mark.parametrize("command", [span for span in ALL_SPANS if re.match(r"python \S+\.py", span)])
+def commands_that_begin(*beginnings):
+    return [span for span in ALL_SPANS if re.match("|".join(beginnings), span)]
+
+
+@pytest.mark.parametrize("command", commands_that_begin(r"python \S+\.py"))
 def test_every_script_command_names_a_script_and_its_options(command):
     path, *words = shlex.split(command)[1:]
     assert (ROOT / path).is_file()
@@ -37,41 +49,32 @@ def test_every_script_command_names_a_script_and_its_options(command):
         assert cli.parse(scripts.load(path).PRESETS, "", words)
 
 
-@pytest.mark.parametrize(
-    "command", [span for span in ALL_SPANS if span.startswith(("modality-gap ", "python -m util"))]
-)
+@pytest.mark.parametrize("command", commands_that_begin("modality-gap ", "python -m util"))
 def test_every_console_command_parses(command):
     words = shlex.split(command.removeprefix("python -m util").removeprefix("modality-gap"))
-    config = (tyro.conf.OmitArgPrefixes,)
-    assert tyro.extras.subcommand_cli_from_dict(commands.COMMANDS, args=words, config=config)
+    assert words[0] in commands.COMMANDS if len(words) == 1 else commands.read(words)
 
 
-@pytest.mark.parametrize("span", [span for span in ALL_SPANS if span.startswith("make ")])
+@pytest.mark.parametrize("span", commands_that_begin("make "))
 def test_every_make_target_exists(span):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"[a-z-]+", span.removeprefix("make "))) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_that_is_named_exists(document):
-    named = [s for s in spans(document) if re.fullmatch(r"[\w./-]+\.(py|md|ipynb|json|cff|toml|lock|j2)|[\w./-]+/", s)]
+def test_every_file_and_picture_that_is_named_exists(document):
+    named = [span for span in spans(document) if FILE.fullmatch(span)]
     assert named
     for name in named:
-        if not name.startswith(MADE_BY_RUNS) and not name.startswith(COCO) and name != "paper.json":
+        if not name.startswith((*MADE_BY_RUNS, *COCO)) and name != "paper.json":
             assert (ROOT / name).exists() or (document.parent / name).exists() or any(ROOT.glob(f"*/{name}")), name
-
-
-def test_every_picture_in_a_readme_exists():
-    for document in DOCUMENTS:
-        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", document.read_text()):
-            assert (document.parent / name).is_file(), name
+    for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", document.read_text()):
+        assert (document.parent / name).is_file(), name
 
 
 def test_every_option_named_in_the_readmes_exists():
-    modules = [scripts.load(path) for path in scripts.all_scripts()]
-    options = {name.replace("_", "-") for script in modules for name in script.Settings.__dataclass_fields__}
-    for command in commands.COMMANDS.values():
-        options |= {name.replace("_", "-") for name in command.__dataclass_fields__}
+    takes_options = [scripts.load(path).Settings for path in scripts.all_scripts()] + list(commands.COMMANDS.values())
+    options = {name.replace("_", "-") for settings in takes_options for name in settings.__dataclass_fields__}
     for span in ALL_SPANS:
         for option in re.findall(r"--([a-z][a-z-]+)", span):
             assert option in options | {"help", "nproc-per-node"}, span
@@ -86,37 +89,23 @@ def test_the_python_lines_of_the_readme_run_as_pasted(tmp_path):
 
 
 def test_public_functions_say_what_they_do():
-    import inspect
-
-    from util import contrastive, geometry
-
     for module in (geometry, contrastive):
-        for name in module.__all__:
-            assert inspect.getdoc(getattr(module, name)), name
+        assert all(inspect.getdoc(getattr(module, name)) for name in module.__all__)
 
 
 def test_every_package_that_is_imported_is_declared():
-    import ast
-    import tomllib
-
-    other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch"}
-    other_names |= {"IPython": "jupyter", "umap": "umap-learn", "mpl_toolkits": "matplotlib"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    everything = [
-        *project["dependencies"],
-        *(line for extra in project["optional-dependencies"].values() for line in extra),
-    ]
+    everything = sum(project["optional-dependencies"].values(), project["dependencies"])
     declared = {re.match(r"[\w-]+", line)[0] for line in everything}
-    places = ("util/**/*.py", "[FT]*_*/**/*.py", "benchmarks/*.py")
-    files = [path for place in places for path in ROOT.glob(place)]
-    own = {"util", *(path.stem for path in files), *(path.parent.name for path in files)}
+    files = [path for place in ("util/**/*.py", "[FT]*_*/**/*.py", "benchmarks/*.py") for path in ROOT.glob(place)]
+    known = {"util", *sys.stdlib_module_names, *(path.stem for path in files), *(path.parent.name for path in files)}
     for path in files:
+        names = []
         for node in ast.walk(ast.parse(path.read_text())):
-            relative = isinstance(node, ast.ImportFrom) and node.level
-            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
-            if isinstance(node, ast.Import | ast.ImportFrom) and not relative:
-                for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - own:
-                    assert other_names.get(top, top) in declared, f"{path.relative_to(ROOT)} imports {top}"
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        for top in {name.split(".")[0] for name in names} - known:
+            assert OTHER_NAMES.get(top, top) in declared, f"{path.relative_to(ROOT)} imports {top}"
 
 
 def test_the_lock_names_exact_versions_and_no_addresses():
@@ -125,15 +114,9 @@ def test_the_lock_names_exact_versions_and_no_addresses():
     assert not any("://" in line or line.startswith("-") for line in lines)
 
 
-NOTEBOOKS = [ROOT / name for name in re.findall(r"\((\S+\.ipynb)\)", (ROOT / "README.md").read_text())]
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_committed_notebooks_are_executed_short_and_small(path):
-    import nbformat
-
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert len(code) <= 15
-    assert path.stat().st_size < 500_000
+    assert len(code) <= 15 and path.stat().st_size < 500_000
     assert not any(output.output_type == "error" for cell in code for output in cell.outputs)

@@ -264,8 +264,14 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     if __package__ != "util" and words[:1] in (["figures"], ["paper"]):
         _as_util(words)
-    read, about = tyro.extras.subcommand_cli_from_dict, "Measure, explain and shift the modality gap."
-    cli.run(lambda: cli.in_one_line(read, COMMANDS, prog="modality-gap", description=about, args=words)())
+    cli.run(lambda: read(words)())
+
+
+def read(words: list[str]):
+    """The command that some words name, with its options; it is called to work."""
+    about = "Measure, explain and shift the modality gap."
+    commands = tyro.extras.subcommand_cli_from_dict
+    return cli.in_one_line(commands, COMMANDS, prog="modality-gap", description=about, args=words)
 
 
 def _as_util(arguments: list[str]) -> None:
