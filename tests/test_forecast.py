@@ -132,7 +132,7 @@ def test_what_is_declared_is_what_the_loaders_load():
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
         assert task.image_column in each.columns and "zero_shot" in each.steps
-        assert task.dataset == coco.HUB_DATASET or each.revision == task.commit
+        assert task.dataset == coco.HUB_DATASET or each.revision == task.revision
     for step in STEPS:
         settings = scripts.load(step.name).PRESETS["paper"]
         name, tag = getattr(settings, "model", ""), getattr(settings, "pretrained", "")

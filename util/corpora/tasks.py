@@ -98,11 +98,6 @@ class Task(Declared):
         return self.metric == "retrieval"
 
     @property
-    def commit(self) -> str | None:
-        """The revision."""
-        return self.revision
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a table that are read beside the pictures."""
         named = (self.caption_column, self.id_column) if self.is_retrieval else (self.label_column,)

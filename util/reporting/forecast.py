@@ -25,13 +25,6 @@ CORES = 2
 """CPU cores that ``Step.cpu`` is for."""
 TIMEOUT_SECONDS = 20.0
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-FAIRFACE = (
-    "HuggingFaceM4/FairFace",
-    ("0.25/validation-*.parquet",),
-    "54d573cdb8b5af490ba8da9da2799628f6e5c496",
-    ("image", "race", "gender"),
-)
-"""Repository, files, revision and columns that ``faces.py`` beside the script of Table 2 loads."""
 PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_landscape", "zero_shot", "denigration")
 
 
@@ -73,42 +66,40 @@ def needs(photographs: Path | None) -> list[Need]:
     import torch
     from torchvision.models import ResNet18_Weights
 
-    resnet, authors = ResNet18_Weights.IMAGENET1K_V1.url, tuple(published.files())
-    checkpoints = f"{torch.hub.get_dir()}/checkpoints"
-    val, train = _photographs(photographs)
-    large = ("modality_gap", "training", "zero_shot")
-    small = ("cosine_similarity", "loss_landscape", "denigration")
-    use_authors = ("modality_gap", "loss_landscape", "zero_shot")
+    resnet, checkpoints = ResNet18_Weights.IMAGENET1K_V1.url, f"{torch.hub.get_dir()}/checkpoints"
+    large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
+    published_clip = ("modality_gap", "loss_landscape", "zero_shot")
     return [
-        train,
-        val,
+        *_photographs(photographs),
         Need("model", "timm/vit_base_patch16_clip_224.openai", large, 600, CLIP_WEIGHTS),
         Need("model", "timm/vit_base_patch32_clip_224.openai", small, 600, CLIP_WEIGHTS),
-        Need("address", published.address(""), use_authors, 11, authors, place=str(cache_folder())),
+        Need("address", published.address(""), published_clip, 11, tuple(published.files()), place=str(cache_folder())),
         Need("address", resnet, ("cosine_similarity",), 45, (resnet.rpartition("/")[2],), place=checkpoints),
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
-        Need("dataset", FAIRFACE[0], ("denigration",), 63, *FAIRFACE[1:]),
-    ]
+        Need(
+            "dataset", "HuggingFaceM4/FairFace", ("denigration",), 63, ("0.25/validation-*.parquet",),
+            "54d573cdb8b5af490ba8da9da2799628f6e5c496", ("image", "race", "gender"),
+        ),
+    ]  # fmt: skip
 
 
 def _photographs(folder: Path | None) -> tuple[Need, Need]:
-    """MSCOCO's val2017 on the hub or in a local folder, and train2017 there."""
+    """MSCOCO's train2017 in a local folder, and val2017 there or on the hub."""
     place = str(folder or "MSCOCO train2017")
     train, val = ((f"annotations/captions_{split}.json", f"{split}/*.jpg") for split in ("train2017", "val2017"))
     training = Need("folder", place, ("training",), 19_300, (*train, *val))
     if folder:
-        return Need("folder", place, PHOTOGRAPHED, 800, val), training
+        return training, Need("folder", place, PHOTOGRAPHED, 800, val)
     split = (f"data/{coco.HUB_SPLITS['val2017']}-*.parquet",)
-    return Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION, coco.HUB_COLUMNS), training
+    return training, Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION, coco.HUB_COLUMNS)
 
 
 def _task(task: tasks.Task) -> Need:
     """A data set of Table 1."""
     names = ["all"] if task.split_column else task.split.split("+")
     files = tuple(task.files[name] for name in names if name in task.files) or ("*.parquet",)
-    labels = (task.caption_column, task.id_column, task.split_column) if task.is_retrieval else (task.label_column,)
-    columns = tuple(filter(None, (task.image_column, *labels)))
-    return Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.commit, columns)
+    columns = (task.image_column, *task.columns)
+    return Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.revision, columns)
 
 
 def describe(options: Options) -> None:
@@ -250,11 +241,11 @@ def _reason(step: Step, options: Options) -> str:
 
 def _hours(due: Sequence[Step]) -> str:
     """Time of some steps on this CPU and on a GPU; training apart, which outweighs the others."""
-    told, cores = [], os.cpu_count() or 1
+    told, share = [], CORES / (os.cpu_count() or 1)
     for label, apart in (("", False), ("training ", True)):
-        steps = [step for step in due if (step.name == "training") == apart]
-        cpu, gpu = sum(step.cpu for step in steps) * CORES / cores, sum(step.gpu for step in steps)
-        told += [f"{label}{in_words(cpu)} on this CPU, {in_words(gpu)} on a GPU"] if steps else []
+        if steps := [step for step in due if (step.name == "training") == apart]:
+            cpu, gpu = sum(step.cpu for step in steps) * share, sum(step.gpu for step in steps)
+            told.append(f"{label}{in_words(cpu)} on this CPU, {in_words(gpu)} on a GPU")
     return "; ".join(told) or "nothing is to be run"
 
 

@@ -75,8 +75,11 @@ def execute(
         resources={"metadata": {"path": notebook.parent}},
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
+    variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    path = os.pathsep.join([str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])])
+    variables |= {"PYTHONPATH": path, records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **(environment or {})}
     try:
-        client.execute(env=_environment({records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **(environment or {})}))
+        client.execute(env=variables)
     except CellExecutionError as error:
         raise UserError(f"{notebook}: a cell failed: {error.ename}: {error.evalue}") from error
     except (CellTimeoutError, DeadKernelError, RuntimeError, AssertionError) as error:
@@ -98,13 +101,6 @@ def _set(content: nbformat.NotebookNode, values: Mapping[str, str], notebook: Pa
             cell.source = line.sub(lambda _, told=f"{name} = {value!r}": told, cell.source, count=1)
         elif name != "COCO":  # most notebooks read photographs through records only
             raise UserError(f"{notebook}: its first code cell has no line that begins with {name} =")
-
-
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Variables of this process, without its matplotlib backend, with this checkout first on the path, and others."""
-    variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    path = [str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])]
-    return {**variables, "PYTHONPATH": os.pathsep.join(path), **given}
 
 
 def _in_pairs(due: Sequence[tuple[Path, Path]], outputs: Path, **values) -> list[Path]:
