@@ -90,7 +90,14 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     needs = f"ReLU with biases, width {PAPER_WIDTH}, {PAPER_BATCH} inputs"
     return cli.Measured(
         tables={"": table},
-        data=[source(settings)],
+        data=[
+            {
+                "name": "random inputs, weights and biases, shared by the networks of a seed",
+                "data": f"drawn: {settings.batch} inputs N(0, I) of width {settings.width} for each seed",
+                "model": f"random linear layers, entries N(0, 1/{settings.width}), each with an activation",
+                "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
+            }
+        ],
         dtype="float32 layers, float64 sums",
         comparisons=found,
         left_out=[] if found else [f"the published curve beside ours: it is for {needs}"],
@@ -157,21 +164,9 @@ def draw_curves(ax: plt.Axes, table: pd.DataFrame) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def source(settings: Settings) -> dict:
-    """The entry of the record in place of a data set."""
-    return {
-        "name": "random inputs, weights and biases",
-        "data": f"drawn: {settings.batch} inputs N(0, I) of width {settings.width} for each seed",
-        "model": f"{settings.layers} random linear layers, entries N(0, 1/{settings.width}), each with an activation",
-        "shared": "one seed's networks have the same inputs, weights and biases",
-        "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
-    }
-
-
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
-    for name, least in (("seeds", 2), ("layers", 1), ("width", 1), ("batch", 2)):
-        as_count(getattr(settings, name), f"--{name}", least)
+    as_count(settings.seeds, "--seeds", least=2)
     settings = replace(settings, activations=cone.activation_names(settings.activations))
     title = "Figure 2 (b): the mean cosine against depth in random networks"
     return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)

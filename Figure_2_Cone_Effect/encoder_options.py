@@ -49,11 +49,7 @@ class EncoderOptions(cli.Common):
 class Gathered:
     """A run's embeddings as they are asked for, and what its record says of them.
 
-    Attributes:
-        settings, device: the run's.
-        inputs: all that was embedded.
-        encoders: name -> settings of the tower.
-        left_out: a line for each thing that could not be had.
+    Encoders are the settings of every tower by name; a line of ``left_out`` says what could not be had.
     """
 
     settings: EncoderOptions

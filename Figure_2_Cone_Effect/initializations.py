@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, RESNET_18, SMOKE_SIZES, VISION, EncoderOptions, Gathered
 from seed_variance import seed_variance
@@ -60,7 +59,10 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     as_count(settings.points, "--points", least=2)
     gathered = Gathered(settings, device)
     clouds = collect(gathered)
-    table = pd.DataFrame([numbers(*about, rows) for about, rows in clouds.items()])
+    table = pd.DataFrame(
+        {"encoder": encoder, "input": name, "n_seeds": len(rows), "n": len(rows[0]), **asdict(seed_variance(rows))}
+        for (encoder, name), rows in clouds.items()
+    ).rename(columns={"explained_by_item": "explained_by_input"})
     points, spectrum = views(clouds, settings)
     return cli.Measured(
         tables={"": table, "points": points, "spectrum": spectrum},
@@ -90,23 +92,16 @@ def collect(gathered: Gathered) -> Clouds:
     return {about: np.stack(parts) for about, parts in rows.items()}
 
 
-def numbers(encoder: str, name: str, rows: np.ndarray) -> dict:
-    """A row of ``initializations.csv``."""
-    found = asdict(seed_variance(rows))
-    found["explained_by_input"] = found.pop("explained_by_item")
-    return {"encoder": encoder, "input": name, "n_seeds": rows.shape[0], "n": rows.shape[1], **found}
-
-
 def views(clouds: Clouds, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """UMAP and PCA coordinates of every point shown, and the spectrum of the principal components of all rows."""
     points, spectrum = [], []
-    for (encoder, name), rows in tqdm(clouds.items(), desc="views", unit="panel", leave=False, disable=None):
+    for (encoder, name), rows in clouds.items():
         k, n, d = rows.shape
         pca = joint_pca(list(rows), components=min(COMPONENTS, k * n, d))
-        ratios = pca.explained_variance_ratio
         about = {"encoder": encoder, "input": name}
-        ranks = {"component": np.arange(1, len(ratios) + 1), "explained_variance_ratio": ratios}
-        spectrum.append(pd.DataFrame({**about, **ranks}))
+        shares = {"component": np.arange(1, len(pca.components) + 1)}
+        shares["explained_variance_ratio"] = pca.explained_variance_ratio
+        spectrum.append(pd.DataFrame({**about, **shares}))
         items = np.sort(np.random.default_rng(settings.seed).permutation(n)[: settings.points])
         shown = rows[:, items].reshape(-1, d)
         labels = {"seed": np.repeat(np.arange(k) + settings.seed, len(items)), "item": np.tile(items, k)}

@@ -23,13 +23,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Rows:
-    """Unit rows (n, d) of one tower, one seed and one set of inputs.
+    """Unit rows of one tower, one set of inputs and one seed of random weights, None for trained ones.
 
     Attributes:
         encoder: the tower's name in figures and tables.
-        inputs: what was embedded.
-        seed: of the random weights; None for trained ones.
-        rows: float32 array (n, d).
         settings: the tower's: model, weights, pixels, dtype, versions.
     """
 
@@ -49,12 +46,7 @@ def embed(
 ) -> Iterator[Rows]:
     """Embeddings of every set of inputs for every seed, seed by seed; inputs are prepared once for all of them.
 
-    Args:
-        named: the encoder.
-        inputs: what to embed; those that the encoder has no tower for are passed over.
-        seeds: of random weights; None among them stands for the trained ones.
-        device, precision: as ``util.encoders.open_clip_pair.load``.
-
+    Inputs that the encoder has no tower for are passed over. None among the seeds stands for the trained weights.
     The cache folder keeps one file a seed and set of inputs, found by all its settings: a run that was stopped goes
     on where it was.
     """
@@ -93,11 +85,10 @@ def _cached(identity: Mapping | None, inputs: Inputs) -> tuple[np.ndarray, dict]
     try:
         with safe_open(path, framework="np") as file:
             rows, told = file.get_tensor("rows"), json.loads((file.metadata() or {}).get("told", "{}"))
-        skipped, counts, settings = (dict(told[key]) for key in ("skipped", "counts", "settings"))
+        skipped, settings = dict(told["skipped"]), dict(told["settings"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
     inputs.skipped.update({int(row): reason for row, reason in skipped.items()})
-    inputs.counts.update(counts)
     return rows, settings
 
 
@@ -106,7 +97,7 @@ def _keep(identity: Mapping | None, rows: np.ndarray, settings: dict, inputs: In
     if identity is None:
         return True
     path = _path(identity, inputs)
-    told = json.dumps({"skipped": inputs.skipped, "counts": inputs.counts, "settings": settings})
+    told = json.dumps({"skipped": inputs.skipped, "settings": settings})
     try:
         with replacing(path) as part:
             save_file({"rows": rows}, part, metadata={"told": told})

@@ -53,12 +53,7 @@ def preactivation_correlation(cosine, norm_ratio, norm):
 def arc_cosine_kernel(correlation):
     """Limit of the cosine after a ReLU layer as d_out grows: 2 E[relu(x) relu(y)] for standard normal x, y.
 
-    Args:
-        correlation: of the two pre-activations, in [-1, 1]; number or array.
-
-    Returns:
-        (sqrt(1 - rho^2) + (pi - arccos rho) rho) / pi, in [0, 1].
-
+    (sqrt(1 - rho^2) + (pi - arccos rho) rho) / pi, in [0, 1], of the correlation rho of the pre-activations.
     Source: Cho and Saul, Kernel methods for deep learning (2009), degree 1.
     """
     rho = np.clip(correlation, -1.0, 1.0)
@@ -67,9 +62,6 @@ def arc_cosine_kernel(correlation):
 
 def cosine_spread(correlation):
     """sqrt(d_out) times the standard deviation of the cosine after a wide ReLU layer.
-
-    Args:
-        correlation: of the two pre-activations, in [-1, 1]; number or array (k,).
 
     The cosine is to first order its limit kappa plus the mean over units of 2 x y - kappa (x^2 + y^2), x and y the
     outputs. Their fourth moments are integrals over the angle at which both are positive. The square of the radius of
@@ -94,8 +86,7 @@ class Raised(NamedTuple):
     """How often a ReLU layer raised the cosine, for k cells (cosine, norm ratio, norm) and w widths.
 
     Attributes:
-        d_out: (w,) widths 8, 16, ...
-        n_trials: (w,) number of independent layers of each width; all cells see the same ones.
+        d_out, n_trials: (w,) widths 8, 16, ... and the independent layers of each; all cells see the same ones.
         raised: (k, w) in how many of them the cosine grew; an all-zero output does not count as grown.
     """
 
@@ -108,12 +99,9 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
     """Sends pairs of vectors through random ReLU layers of d_out 8, 16, ... widest.
 
     Args:
-        cosine: k numbers in [-1, 1], one for each cell.
-        norm_ratio: k numbers above 0, r = |u| / |v|.
-        norm: k numbers of at least 0, |v|.
+        cosine, norm_ratio, norm: k numbers each, one for each cell.
         widest: the largest d_out, a power of two from 8 to 65536.
         trials: layers of the widest kind. Their units, divided up, are widest/d_out times as many of a narrower kind.
-        seed: of the normals.
 
     Paper: theorem 1. The pairs of pre-activations are drawn from their exact joint distribution
     (``preactivation_correlation``). Trap: all cells, and all widths, are made of the same normals. The trials of one
@@ -141,11 +129,7 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
 def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
     """How often the cosine grows in every cell of a grid at every d_out: rows of ``theorems.csv``.
 
-    Args:
-        grid: cosines, norm ratios r and norms |v|.
-        options: widest, trials and seed of ``raise_cosines``.
-
-    Estimates are probabilities, predictions 1 or 0.
+    The options are widest, trials and seed of ``raise_cosines``. Estimates are probabilities, predictions 1 or 0.
     """
     cells = pd.MultiIndex.from_product([sorted(set(part)) for part in grid], names=CELL).to_frame(index=False)
     result = raise_cosines(*(cells[name].to_numpy(float) for name in CELL), **options)
@@ -167,7 +151,10 @@ def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
 
 
 def comparisons(table: pd.DataFrame) -> list[Comparison]:
-    """Theorem 1 beside what was counted, inside the condition and outside it."""
+    """Theorem 1 beside what was counted, inside the condition and outside it.
+
+    The margin of a cell is (limit - cosine) / ``cosine_spread``.
+    """
     correlation = preactivation_correlation(table["cosine"], table["norm_ratio"], table["norm"])
     table = table.assign(margin=(arc_cosine_kernel(correlation) - table["cosine"]) / cosine_spread(correlation))
     inside, outside = table[table["in_condition"]], table[~table["in_condition"]]
@@ -176,11 +163,7 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
 
 
 def bounded(table: pd.DataFrame) -> Comparison:
-    """d_out x failure rate inside the condition: cells whose peak is at half of the largest d_out or before must fall.
-
-    Args:
-        table: rows of ``measure``, and their margin: (limit - cosine) / ``cosine_spread``.
-    """
+    """d_out x failure rate inside the condition: where its peak is at half of the largest d_out or before, it falls."""
     table = table.assign(failures=table["d_out"] * (1 - table["estimate"]))
     at = table.loc[table.groupby(CELL)["failures"].idxmax()]
     first, widest = table["d_out"].min(), table["d_out"].max()
@@ -195,7 +178,7 @@ def bounded(table: pd.DataFrame) -> Comparison:
 
 
 def as_predicted(table: pd.DataFrame) -> Comparison:
-    """The majority at the largest d_out outside the condition against the sign of the margin, as ``bounded`` has it."""
+    """The majority at the largest d_out outside the condition against the sign of the margin."""
     cells = table.groupby(CELL).last()
     widest, grown = cells["d_out"].max(), cells["predicted"] == 1
     right = (cells["estimate"] > 0.5) == grown

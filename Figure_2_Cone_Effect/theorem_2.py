@@ -36,8 +36,7 @@ def seed_share(cosine, *, relu: bool, bias: bool):
 
     Args:
         cosine: of the inputs, in [-1, 1]; number or array.
-        relu: whether h is the output of ReLU, or the pre-activation.
-        bias: whether the layer has one, of the same variance as a pre-activation without it.
+        relu, bias: whether h is the output of ReLU; whether the layer has a bias, of the variance of its products.
 
     Returns:
         for pre-activations their correlation rho, which is the cosine c without a bias and (1 + c)/2 with one; after
@@ -54,8 +53,7 @@ class Share(NamedTuple):
     """The measured share of the initialization in the variance.
 
     Attributes:
-        share: Var[E[h|Theta]] / Var[h], bias-corrected.
-        left_out: (seeds,) the same without each seed in turn.
+        share, left_out: Var[E[h|Theta]] / Var[h], bias-corrected; the same without each seed in turn.
         cosine: average cosine of the layer's inputs, the theorem's lower bound.
         expected: closed form, given those inputs.
     """
@@ -81,14 +79,9 @@ def equal_cosines(items: int, cosine: float) -> Float[Tensor, "items d"]:
 def one_layer(
     cosine: float, *, relu: bool, bias: bool, seeds: int = 64, items: int = 64, width: int = 128, seed: int = 0
 ) -> Share:
-    """One random layer on unit inputs of equal cosines: the measured share of the initialization.
+    """The share of at least 3 seeds after one random layer of d_out ``width``, on inputs of ``equal_cosines``.
 
-    Args:
-        cosine: of every two inputs, from 0 to 1.
-        relu, bias: as in ``seed_share``.
-        seeds, items: initializations, at least 3, and inputs, the same for every one of them.
-        width: of the layer, d_out.
-        seed: of the weights; calls with the same one share them (common random numbers).
+    ``relu`` and ``bias`` are those of ``seed_share``. Calls with the same seed share the weights.
     """
     inputs, generator = equal_cosines(items, cosine), np.random.default_rng(seed)
     weights = torch.from_numpy(generator.standard_normal((seeds, inputs.shape[1], width)))
@@ -103,10 +96,8 @@ def by_depth(
 ) -> dict[bool, list[Share]]:
     """The share of the initialization in the pre-activations of every layer of random ReLU networks with biases.
 
-    Args:
-        layers, width: number of layers; width of inputs and layers.
-        seeds: networks, at least 3; the weights of the k-th are those of ``cone.draw_layer`` for ``seed + k``.
-        items: inputs N(0, I), the same for every network.
+    The weights of the k-th of at least 3 networks are those of ``cone.draw_layer`` for ``seed + k``. All have the same
+    inputs N(0, I).
 
     Returns:
         True -> one ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the
@@ -137,14 +128,10 @@ def _expected_share(x: Tensor) -> float:
 
 
 def measure(*, seeds: int, items: int, width: int, layers: int, seed: int, device: str) -> pd.DataFrame:
-    """The share of the initialization after one layer, for all cases and average cosines, and by depth.
+    """Rows of ``theorems.csv``: the share after one layer of half the width, for all cases and cosines, and by depth.
 
-    Args:
-        width: of the networks by depth; the single layers have half of it. The others as in ``by_depth``.
-
-    Returns:
-        rows of ``theorems.csv``: the cosine is the average cosine of the layer's inputs, the theorem's bound. Trials
-        are initializations, predictions closed forms. There is no norm where inputs are not unit vectors.
+    The cosine is the average of the layer's inputs, the theorem's bound. Trials are initializations, predictions closed
+    forms. There is no norm where inputs are not unit vectors.
     """
     rows, counts = [], {"seeds": seeds, "items": items, "seed": seed}
     for (case, (relu, bias)), cosine in product(ONE_LAYER.items(), AVERAGE_COSINES):

@@ -35,7 +35,6 @@ class Inputs:
         about: all that they depend on, as plain values for records and cache keys.
         items: raw inputs, iterable more than once; None for noise.
         skipped: row -> reason, filled while the items are read.
-        counts: how many captions are as long as a tower takes, or were cut to that; filled likewise.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Inputs:
     about: Mapping
     items: Iterable | None = field(repr=False, default=None)
     skipped: dict[int, str] = field(repr=False, default_factory=dict)
-    counts: dict[str, int] = field(repr=False, default_factory=dict)
 
     def tensor(self, tower) -> Tensor:
         """The inputs as the network of a ``Tower`` takes them, (n, ...), for any number of seeds."""
@@ -56,16 +54,12 @@ class Inputs:
         if sum(map(len, parts)) < 2:
             reason = f"; the first of {len(self.skipped)} left out: {min(self.skipped.items())}" if self.skipped else ""
             raise UserError(f"{self.name}: a cosine needs two inputs or more{reason}")
-        tensor = torch.cat(parts)
-        if tower.lengths is not None:
-            full = int((tower.lengths(tensor) == tensor.shape[1]).sum())
-            self.counts[f"as_long_as_the_context_of_{tower.name}_or_cut_to_it"] = full
-        return tensor
+        return torch.cat(parts)
 
     def describe(self) -> dict:
         """All that they depend on, and what reading them found, for a record."""
         left_out = [f"{row}: {reason}" for row, reason in sorted(self.skipped.items())]
-        return {"name": self.name, "modality": self.modality, **self.about, **self.counts, "skipped": left_out}
+        return {"name": self.name, "modality": self.modality, **self.about, "skipped": left_out}
 
 
 def noise(modality: str, n: int, seed: int) -> Inputs:
@@ -147,12 +141,11 @@ def _photographs(captioned: Captioned, split: str) -> Inputs:
 def _captions(folder: Path, split: str, n: int) -> Inputs:
     split = "val2017" if (Path(folder) / "annotations" / "captions_val2017.json").is_file() else split
     rows, revision = coco.read_captions(folder, split)
-    said = [[text for text in texts if text.strip()] for _, _, texts in rows[:n]]
-    empty = sum(len(texts) for _, _, texts in rows[:n]) - sum(map(len, said))
-    first = [texts[0] for texts in said if texts]
+    first = [next(filter(str.strip, texts), None) for _, _, texts in rows[:n]]
+    first = [text for text in first if text is not None]
     _check_count(len(first), f"the number of captions in {folder}")
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
-    about |= {"caption_rule": "first", "n": len(first), "empty_captions": empty}
+    about |= {"caption_rule": "first", "n": len(first)}
     return Inputs(f"MSCOCO {split} captions", "text", len(first), about, first)
 
 

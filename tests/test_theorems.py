@@ -137,9 +137,10 @@ def test_experiments_repeat_by_seed_and_touch_no_global_generator():
     numpy_before, torch_before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     runs = [theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=50, seed=s) for s in (0, 0, 1)]
     assert np.array_equal(runs[0].raised, runs[1].raised) and not np.array_equal(runs[0].raised, runs[2].raised)
-    shares = [theorem_2.one_layer(0.5, relu=True, bias=True, seeds=4, items=5, width=8, seed=s) for s in (0, 0, 1)]
-    assert shares[0].share == shares[1].share != shares[2].share
-    theorem_2.by_depth(layers=2, seeds=3, items=4, width=16)
+    one = [theorem_2.one_layer(0.5, relu=True, bias=True, seeds=4, items=5, width=8, seed=s) for s in (0, 0, 1)]
+    deep = [theorem_2.by_depth(layers=2, seeds=3, items=4, width=16, seed=s)[True][1] for s in (0, 0, 5)]
+    for first, again, other in (one, deep):
+        assert first.share == again.share != other.share
     assert np.random.get_state()[1].tolist() == numpy_before  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
 

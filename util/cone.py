@@ -1,7 +1,4 @@
-"""The cone in random networks: mean cosine by depth.
-
-Everything random comes from generators of its own, by seed; the global state of numpy and torch stays as it is.
-"""
+"""The cone in random networks: mean cosine by depth, from generators of their own by seed."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -52,14 +49,6 @@ class Activation:
     rescalable: bool = False
 
 
-def _gelu(h: Sequence[Tensor], scale: float) -> Tensor:
-    return h[0] * torch.erf(h[0] * (scale / math.sqrt(2))).add_(1).mul_(0.5)
-
-
-def _quick_gelu(h: Sequence[Tensor], scale: float) -> Tensor:
-    return h[0] * torch.sigmoid(h[0] * (scale * QUICK_GELU_SLOPE))
-
-
 PAPER_ACTIVATIONS = ("sigmoid", "relu", "leaky_relu", "tanh", "none")
 """Those of Figure 2 (b)."""
 
@@ -69,13 +58,12 @@ ACTIVATIONS = {
     "leaky_relu": Activation(lambda h, _: torch.nn.functional.leaky_relu(h[0], LEAKY_SLOPE), rescalable=True),
     "tanh": Activation(lambda h, _: torch.tanh(h[0])),
     "none": Activation(lambda h, _: h[0], rescalable=True),
-    "gelu": Activation(_gelu, rescalable=True),
-    "quick_gelu": Activation(_quick_gelu, rescalable=True),
+    "gelu": Activation(lambda h, scale: h[0] * torch.special.ndtr(h[0] * scale), rescalable=True),
+    "quick_gelu": Activation(lambda h, scale: h[0] * torch.sigmoid(h[0] * (QUICK_GELU_SLOPE * scale)), rescalable=True),
     "elu": Activation(lambda h, _: torch.nn.functional.elu(h[0])),
     "maxout": Activation(lambda h, _: torch.maximum(h[0], h[1]), pieces=2, rescalable=True),
 }
-"""By name. Maxout is the elementwise maximum of two linear pieces, each with its own weights and bias, so a layer of
-it has twice the parameters of the others."""
+"""By name. Maxout is the larger of two linear pieces, each with its own weights and bias."""
 
 
 def activation_names(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -98,8 +86,7 @@ def draw_inputs(batch: int, width: int, seed: int) -> Float[Tensor, "batch width
 def draw_layer(width: int, seed: int, layer: int, piece: int = 0) -> tuple[Tensor, Tensor]:
     """Weights (width, width) and biases (width,) of one layer: independent N(0, 1/width) entries, float32, on the CPU.
 
-    Each (seed, layer, piece) has a stream of its own: a deeper run begins with the shallower one, and what is
-    measured beside does not matter.
+    Each (seed, layer, piece) has a stream of its own, so a deeper run begins with the shallower one.
     """
     normals = _generator(seed, layer, piece).standard_normal((width + 1, width), dtype=np.float32)
     normals *= width**-0.5
@@ -125,8 +112,7 @@ def mean_cosine_by_depth(
     Args:
         activations: names in ``ACTIVATIONS``, "paper" or "all".
         biases: True for networks with biases, False for those without, or both.
-        layers: number of layers L, each with fresh weights and biases N(0, 1/width).
-        width: of the inputs and of every layer.
+        layers, width: number of layers L, each with fresh weights and biases N(0, 1/width); width of all.
         batch: number of inputs N(0, I), at least 2.
         seed: all networks of one seed share its inputs, weights and biases (common random numbers): their
             differences are those of the activation and of the bias, and are less noisy than the values.
@@ -185,11 +171,7 @@ class _Network:
 
 
 def with_self_pairs(mean_cosine, n: int):
-    """The mean cosine over all n**2 pairs, each row with itself included, from that over pairs of different rows.
-
-    Args:
-        mean_cosine: number or array, as ``geometry.mean_cosine`` gives.
-        n: number of rows.
+    """The mean cosine over all pairs of n rows, self-pairs included, from that over different rows, number or array.
 
     Paper: Figure 2 (b) as released. Larger by (1 - mean)/n: 0.001 for 1024 unrelated rows.
     """
