@@ -31,12 +31,6 @@ GENERATED = {
 SCENES, DESCRIPTIONS = 4000, 500
 """Pictures of a generated task: scenes of held-out combinations, and scenes of different descriptions."""
 
-DATA = {
-    "scene": "generated scenes of held-out combinations of attributes",
-    "digit": "scikit-learn's handwritten digits, the scans that are held out",
-    "retrieval": "generated scenes of different full descriptions",
-}
-
 BATCH = 250
 """Pictures that go through the small CLIP at a time."""
 
@@ -74,12 +68,9 @@ class EmbeddedTask:
 
     def __post_init__(self):
         where = f"{self.source.get('path', self.dataset)}: labels"
-        counts = len(self.images), len(self.texts)
-        if self.is_retrieval:
-            labels = as_indices(self.labels, where, counts[1], "text", counts[0], "images")
-        else:
-            labels = as_indices(self.labels, where, counts[0], "image", counts[1], "classes")
-        object.__setattr__(self, "labels", labels)
+        images, texts = len(self.images), len(self.texts)
+        of = (texts, "text", images, "images") if self.is_retrieval else (images, "image", texts, "classes")
+        object.__setattr__(self, "labels", as_indices(self.labels, where, *of))
 
     @property
     def is_retrieval(self) -> bool:
@@ -168,39 +159,39 @@ def of_generated(
     """
     from util.corpora.generated import pictures
 
-    drawn, rows = {}, {}
+    drawn = {}
     for name in names:
         kind = name if name == "retrieval" else pictures.TASKS[name].kind
         if kind not in drawn:
-            drawn[kind] = _draw(kind, seed, n)
-            rows[kind] = pair.encode_non_text(list(drawn[kind].images), BATCH)
-        source = {**_about(kind, drawn[kind], seed), "encoder": pair.describe()}
+            some, about = _draw(kind, seed, n)
+            drawn[kind] = some, about, pair.encode_non_text(list(some.images), BATCH)
+        some, about, rows = drawn[kind]
+        content = hashlib.sha256(some.images.tobytes() + "\n".join(some.captions).encode())
+        source = {**about, "seed": seed, "n": len(some), "split_sha256": content.hexdigest(), "skipped": []}
+        source["encoder"] = pair.describe()
         if name == "retrieval":
-            texts, labels = pair.encode_texts(drawn[kind].captions), np.arange(len(drawn[kind]))
+            texts, labels = pair.encode_texts(some.captions), np.arange(len(some))
             metric, source["caption_rule"] = name, "one caption for each image"
         else:
             prompts = [[prompt] for prompt in pictures.TASKS[name].prompts]
-            texts, labels = class_embeddings(pair, prompts), pictures.task_labels(name, drawn[kind])
+            texts, labels = class_embeddings(pair, prompts), pictures.task_labels(name, some)
             metric, source["prompts"] = "top-1", prompts
         title, group = GENERATED[name]
-        yield EmbeddedTask(title, metric, group, pair.name, rows[kind], texts, labels, source)
+        yield EmbeddedTask(title, metric, group, pair.name, rows, texts, labels, source)
 
 
 def _draw(kind: str, seed: int, n: int | None):
+    """Pictures, and what they are."""
     from util.corpora.generated import pictures
-    from util.encoders.small_clip_evaluation import TEST_SEED
 
     if kind == "digit":
-        return pictures.digits("held_out", seed=seed).take(slice(n))
+        about = {"dataset": "scikit-learn's handwritten digits, the scans that are held out", "generated": False}
+        return pictures.digits("held_out", seed=seed).take(slice(n)), {**about, "split": "held_out"}
     if kind == "retrieval":
-        return pictures.distinct_scenes(DESCRIPTIONS if n is None else n, TEST_SEED + seed)
-    return pictures.scenes(SCENES if n is None else n, TEST_SEED + seed, "held_out")
-
-
-def _about(kind: str, drawn, seed: int) -> dict:
-    content = hashlib.sha256(drawn.images.tobytes() + "\n".join(drawn.captions).encode())
-    about = {"dataset": DATA[kind], "generated": kind != "digit", "split": "held_out" if kind != "retrieval" else "all"}
-    return {**about, "seed": seed, "n": len(drawn), "split_sha256": content.hexdigest(), "skipped": []}
+        about = {"dataset": "generated scenes of different full descriptions", "generated": True, "split": "all"}
+        return pictures.distinct_scenes(n or DESCRIPTIONS, pictures.TEST_SEED + seed), about
+    about = {"dataset": "generated scenes of held-out combinations of attributes", "generated": True}
+    return pictures.scenes(n or SCENES, pictures.TEST_SEED + seed, "held_out"), {**about, "split": "held_out"}
 
 
 def of_published() -> EmbeddedTask:

@@ -138,19 +138,11 @@ def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each task and metric by the paper's protocol, with both ways of choosing."""
     test, held = chosen_both_ways(table)
-    columns = {
-        "n": test["n"],
-        "default": test["default"],
-        "best_on_test": test["modified"],
-        "gap": test["direction"],
-        "p_best": test["p_value_scaled"],
-        "held_out": held["modified"],
-        "gain_held_out": held["gain"],
-        "gain_low": held["gain_low"],
-        "gain_high": held["gain_high"],
-        "p_held_out": held["p_value"],
-    }
-    return pd.DataFrame(columns).reset_index()
+    best = {"modified": "best_on_test", "direction": "gap", "p_value_scaled": "p_best"}
+    other = {"modified": "held_out", "gain": "gain_held_out", "p_value": "p_held_out"}
+    columns = ["held_out", "gain_held_out", "gain_low", "gain_high", "p_held_out"]
+    test = test.rename(columns=best)[["n", "default", *best.values()]]
+    return test.join(held.rename(columns=other)[columns]).reset_index()
 
 
 def _splits(task: EmbeddedTask, parts: Mapping, direction: str, side: Side, settings: cli.Common) -> dict[str, Split]:

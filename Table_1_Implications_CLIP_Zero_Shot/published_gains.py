@@ -38,11 +38,6 @@ sufficient, and strict: neighbouring shifts change the same predictions (``large
 HALF_A_DIGIT = 0.5e-4
 """The published values are rounded to four digits."""
 
-COLUMNS = ["dataset", "metric", "n", "default", "modified", "gain", "net_items", "net_low", "net_high"]
-COLUMNS += ["most_discordant", "share", "note", "least_p", "most_discordant_low", "most_discordant_high"]
-COLUMNS += ["most_discordant_corrected", "share_corrected", "most_possible", "positives", "se_default"]
-COLUMNS += ["correlation", "correlation_corrected"]
-
 
 def published_rows() -> list[dict]:
     """The rows of the paper's table: dataset, group, metric, default, modified, direction."""
@@ -131,29 +126,27 @@ def table() -> pd.DataFrame:
     """One row for each published accuracy, and one for each split that the published ROC-AUC may be of.
 
     Returns:
-        columns:
-            dataset, metric, default, modified, gain: as published; gain is their difference.
-            n: items; for ROC-AUC those of the split that ``note`` names.
-            net_items: items gained minus items lost; net_low, net_high: the range that rounding to four digits allows.
-            most_discordant: ``most_discordant(net_items, n)`` at 0.05, of the exact McNemar test; share: of n;
-                _low, _high: the same for net_low and net_high; _corrected: at 0.05/39, for the best of 39 shifts.
-            most_possible: items that can have changed at all, with these two accuracies.
-            least_p: McNemar's p if no item was lost, the smallest there can be.
-            positives: items of class 1 that a row for ROC-AUC assumes; se_default: the standard error of the default.
-            correlation, correlation_corrected: see ``correlation_needed``, at both levels.
-            note: what the row takes for granted, or concludes.
-        What does not apply is missing: pandas' NA.
-
-    Paper: Table 1. Trap: a significant gain at 0.05 is not yet one that survives the choice among 40 shifts.
+        net_items: items gained minus items lost; net_low, net_high: the range that rounding to four digits allows.
+        most_discordant: ``most_discordant(net_items, n)`` at 0.05; share: of n; _low, _high: for net_low and net_high;
+            _corrected: at 0.05/39, for the best of 39 shifts beside none.
+        most_possible: items that can have changed at all, with these two accuracies.
+        least_p: McNemar's p if no item was lost, the smallest there can be.
+        positives: items of class 1 that a row for ROC-AUC assumes; se_default: the standard error of the default.
+        correlation, correlation_corrected: see ``correlation_needed``, at both levels.
+        What does not apply is missing.
     """
     rows = []
     for row in published_rows():
+        values = row["default"], row["modified"]
         if row["metric"] == "ROC-AUC":
-            found = [_area_row(row["default"], row["modified"], split, n) for split, n in MEMES.items()]
+            found = {n: _area_row(*values, split, n) for split, n in MEMES.items()}
         else:
-            found = [_accuracy_row(row["default"], row["modified"], published_items()[row["dataset"]])]
-        rows += [{**row, "gain": round(row["modified"] - row["default"], 4), **each} for each in found]
-    return pd.DataFrame(rows, columns=COLUMNS).convert_dtypes()
+            n = published_items()[row["dataset"]]
+            found = {n: _accuracy_row(*values, n)}
+        for n, more in found.items():
+            about = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": values[0]}
+            rows.append({**about, "modified": values[1], "gain": round(values[1] - values[0], 4), **more})
+    return pd.DataFrame(rows).convert_dtypes()
 
 
 def count_range(value: float, n: int) -> tuple[int, int]:
@@ -201,19 +194,18 @@ def _accuracy_row(default: float, modified: float, n: int) -> dict:
     corrected = most_discordant(net, n, CORRECTED)
     possible = net + 2 * min(most_before, n - least_after)  # an item lost was right before and is wrong after
     return {
-        "n": n,
         "net_items": net,
         "net_low": low,
         "net_high": high,
         "most_discordant": most,
         "share": most / n,
+        "note": _conclusion(most, corrected, possible, n),
         "least_p": mcnemar(net, 0),
         "most_discordant_low": most_low,
         "most_discordant_high": most_high,
         "most_discordant_corrected": corrected,
         "share_corrected": corrected / n,
         "most_possible": possible,
-        "note": _conclusion(most, corrected, possible, n),
     }
 
 
@@ -229,7 +221,6 @@ def _conclusion(most: int, corrected: int, possible: int, n: int) -> str:
 def _area_row(default: float, modified: float, split: str, n: int) -> dict:
     counts = n // 2, n - n // 2
     return {
-        "n": n,
         "positives": counts[0],
         "se_default": area_standard_error(default, *counts),
         "correlation": correlation_needed(default, modified, *counts),

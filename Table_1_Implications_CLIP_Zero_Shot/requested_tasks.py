@@ -1,6 +1,6 @@
 """Which tasks the options ask for: options that make no sense are refused, the others' tasks are embedded."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,19 +22,14 @@ COCO = "mscoco"
 """Key of the declared task that is also the caption corpus."""
 NO_CORPUS = "the captions' gap vector"
 
-OF_DATA_SETS = ("data", "coco")
+OF_DATA_SETS = {"data", "coco"}
 """Options that only declared tasks read."""
-OF_EMBEDDING = ("tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SETS)
+OF_EMBEDDING = {"tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SETS}
 """Options that say how to embed, and which data."""
 
 
 def check(settings: cli.Common, preset: cli.Common) -> None:
-    """Refuses options that make no sense or would do nothing, before anything is embedded.
-
-    Args:
-        settings: those of the run.
-        preset: those of its preset, before the command line.
-    """
+    """Refuses options that make no sense or would do nothing beside their preset, before anything is embedded."""
     cli.shift_grid(settings.shift_step)
     for name, least in (("resamples", 1), ("permutations", 1), ("n", 4)):
         if getattr(settings, name) is not None:
@@ -43,27 +38,21 @@ def check(settings: cli.Common, preset: cli.Common) -> None:
         values = [str(value) for value in getattr(settings, name)]
         if len({*values}) < len(values) or (not values and name in ("side", "caption")):
             raise UserError(f"--{name} takes one or more different words, not {' '.join(values) or 'none'}")
-    given = {name for name in vars(settings) if getattr(settings, name) != getattr(preset, name)}
-    if settings.embeddings:
-        _useless(given, OF_EMBEDDING, "the files of --embeddings are embedded already; leave it out")
-        return
-    drawn, declared = chosen(settings)
+    drawn, declared = ([], []) if settings.embeddings else chosen(settings)
     if drawn and settings.model != SMALL_CLIP:
         raise UserError(f"--model {settings.model}: the generated tasks ({', '.join(drawn)}) are for {SMALL_CLIP}")
-    if drawn:
-        _useless(given, OF_DATA_SETS, "no task of a data set is asked for; name some with --tasks, or leave it out")
+    why, useless = "no task of a data set is asked for; name some with --tasks, or leave it out", OF_DATA_SETS
+    if settings.embeddings:
+        why, useless = "the files of --embeddings are embedded already; leave it out", OF_EMBEDDING
+    for name, value in vars(settings).items():
+        if not declared and name in useless and value != getattr(preset, name):
+            raise UserError(f"--{name.replace('_', '-')}: {why}")
     if settings.data is not None and not settings.data.is_dir():
         raise UserError(f"--data {settings.data}: no such folder; expected one that holds a folder for each task")
     there = dict.fromkeys(word for task in declared for word in task.alternatives)
     if settings.class_names is not None and settings.class_names not in there:
         said = f"there are {', '.join(there)}" if there else "they declare none"
         raise UserError(f"--class-names: no chosen task has class names {settings.class_names!r}; {said}")
-
-
-def _useless(given: Collection[str], names: Sequence[str], why: str) -> None:
-    for name in names:
-        if name in given:
-            raise UserError(f"--{name.replace('_', '-')}: {why}")
 
 
 def chosen(settings: cli.Common) -> tuple[list[str], list[Task]]:
@@ -152,11 +141,17 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
         device: "cpu" or "cuda".
     """
     if model == SMALL_CLIP:
+        from util.corpora.generated.drawing import SIDE
         from util.encoders import small_clip
 
         pair = small_clip.load(device=device).pair("small CLIP")
-        non_text = replace(pair.non_text, prepare=_of_its_size(pair.non_text.prepare))
-        return replace(pair, name="small CLIP", non_text=non_text), True
+
+        def of_its_size(images: list):  # it says nothing of photographs
+            if any(np.shape(image) != (SIDE, SIDE, 3) for image in images):
+                raise UserError(f"the small CLIP takes pictures of {SIDE}x{SIDE} pixels only; choose another --model")
+            return pair.non_text.prepare(images)
+
+        return replace(pair, name="small CLIP", non_text=replace(pair.non_text, prepare=of_its_size)), True
     from util.encoders.named import Named
 
     named = Named.parse(model)
@@ -167,16 +162,3 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
     settings = {"image": dict(image.settings), "text": dict(text.settings)}
     name = model.removeprefix("open_clip:").replace(":", " ") if named.kind == "open_clip" else image.name
     return EncoderPair(name, image, text, settings), named.kind != "python"
-
-
-def _of_its_size(prepare):
-    """The small CLIP's ``prepare``, which refuses pictures of another size: it says nothing of photographs."""
-    from util.corpora.generated.drawing import SIDE
-
-    def checked(images: list):
-        for image in images:
-            if np.shape(image) != (SIDE, SIDE, 3):
-                raise UserError(f"the small CLIP takes pictures of {SIDE}x{SIDE} pixels only; choose another --model")
-        return prepare(images)
-
-    return checked

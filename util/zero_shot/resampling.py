@@ -1,9 +1,8 @@
 """Permutation tests: of the largest gain over all shifts, and of one gain.
 
-Choosing the best of many shifts on the items that it is then reported on makes a gain even where no shift changes
-anything. The test puts the same choice into its null distribution. If shifts changed nothing, an item's outcomes with
-and without shift could be exchanged. The largest gain after random exchanges would be like the one seen. One coin for
-each item, the same for all shifts, keeps how the shifts depend on each other.
+Choosing the best of many shifts makes a gain even where no shift changes anything. The test puts the same choice into
+its null distribution: if shifts changed nothing, an item's outcomes with and without shift could be exchanged. One coin
+for each item, the same for all shifts, keeps how the shifts depend on each other.
 
 The test is exact where an item's changes at all shifts together are as likely as their opposite. Where only each single
 change is as likely as its opposite, the gains still have mean 0 and the same covariance. The test then holds for many
@@ -30,10 +29,9 @@ def largest_gain_p_values(
     """How often random exchanges of what items did with and without shift make as large a largest gain as that seen.
 
     Args:
-        contributions: what each item adds to the gain of each shift (``Outcomes.contributions``); zero at no shift.
+        contributions: what each item adds to the gain of each shift (``Hits.contributions``); zero at no shift.
         chosen: the shift with the largest gain.
         permutations: how many random exchanges, B.
-        seed: of the coins.
 
     Returns:
         two p-values, (1 + exchanges that reach what was seen) / (1 + B), in [1/(1 + B), 1]:

@@ -25,42 +25,37 @@ HALVES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Selected:
-    """A chosen shift, the metric with and without it, and how sure that is.
-
-    Attributes:
-        default: the metric without shift, in [0, 1].
-        modified: the metric at the chosen shift.
-        default_low, default_high: 95% interval of ``default``: Wilson's for hits of independent items, otherwise that
-            of the bootstrap.
-        ci_low, ci_high: 95% interval of ``modified``; see the function that made it.
-        gain: ``modified`` minus ``default``.
-        gain_low, gain_high: its 95% bootstrap interval.
-        p_value: of the hypothesis that shifts change nothing; see the function that made it.
-        shift: the chosen one; NaN where the halves chose different ones, see ``shifts``.
-        shifts: the chosen one of each half, or the only one.
-        direction: "up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if halves differ.
-        n: items tested.
-        discordant: how many of them the chosen shift changes from right to wrong or back; None for ROC-AUC.
-        p_value_scaled: of the same hypothesis, where each shift's gain is measured by its own spread; None where one
-            shift alone is tested.
-    """
+    """A chosen shift, the metric with and without it, and how sure that is, in intervals of 95%."""
 
     default: float
-    modified: float
+    """The metric without shift, in [0, 1]."""
     default_low: float
     default_high: float
+    """Wilson's interval for hits of independent items, otherwise that of the bootstrap."""
+    modified: float
+    """The metric at the chosen shift."""
     ci_low: float
     ci_high: float
+    """Its interval; see the function that made it."""
     gain: float
+    """``modified`` minus ``default``."""
     gain_low: float
     gain_high: float
+    """Its bootstrap interval."""
     p_value: float
-    shift: float
-    shifts: tuple[float, ...]
-    direction: str
-    n: int
-    discordant: int | None
+    """Of the hypothesis that shifts change nothing; see the function that made it."""
     p_value_scaled: float | None = None
+    """Where each shift's gain is measured by its own spread; None where one shift alone is tested."""
+    shift: float
+    """The chosen one; NaN where the halves chose different ones."""
+    shifts: tuple[float, ...]
+    """That of each half, or the only one."""
+    direction: str
+    """"up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if halves differ."""
+    n: int
+    """Items tested."""
+    discordant: int | None
+    """How many of them the shift changes from right to wrong or back; None for ROC-AUC."""
 
 
 def on_test(

@@ -39,21 +39,17 @@ CUDA_TILE = 4096
 
 
 class Classified(NamedTuple):
-    """Zero-shot classification after each of k shifts."""
+    """Result of ``classify``."""
 
     predicted: Int32[np.ndarray, "k n"]
-    """Class of the highest cosine."""
     ranks: Int32[np.ndarray, "k n"]
-    """How many classes come before the true one; 0 is a hit."""
 
 
 class Retrieved(NamedTuple):
-    """Retrieval both ways after each of k shifts."""
+    """Result of ``retrieve``."""
 
     image_ranks: Int32[np.ndarray, "k n"]
-    """How many texts of other images come before the best of an image's own."""
     text_ranks: Int32[np.ndarray, "k m"]
-    """How many other images come before a text's own."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def classify(
         side: "both" (paper, Table 1) or "first" (only the images; paper, Table 2).
 
     Returns:
-        predicted: int32 (k, n), in 0 to c - 1.
+        predicted: int32 (k, n), in 0 to c - 1: the class of the highest cosine.
         ranks: int32 (k, n), in 0 to c - 1: how many classes come before the true one, so top-k accuracy is the share
             of ranks below k (``util.zero_shot.metrics.top_k``).
 
@@ -135,7 +131,7 @@ def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarr
 
 
 def _classified(moved: _Shifted, labels: Tensor) -> Classified:
-    kernel, everything = _kernel.choose(moved.x.device), slice(None)
+    kernel = _kernel.choose(moved.x.device)
     found = Classified(*np.empty((2, len(moved.row_offsets), len(moved.x)), np.int32))
     right, entries = moved.y.double(), CUDA_BLOCK_ENTRIES
     if moved.x.device.type == "cpu":
@@ -143,7 +139,7 @@ def _classified(moved: _Shifted, labels: Tensor) -> Classified:
     size = max(1, entries // len(right))
     for start in range(0, len(moved.x), size):
         rows = slice(start, start + size)
-        tile = moved.tile(rows, everything, right)
+        tile = moved.tile(rows, slice(None), right)
         found.predicted[:, rows], found.ranks[:, rows] = kernel.classify(tile, labels[rows])
     return found
 
