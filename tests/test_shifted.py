@@ -26,15 +26,14 @@ def turned(*degrees):
     return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
-def smaller(monkeypatch):
-    """Blocks and tiles so small that every size below is cut, and not evenly."""
-    for name, size in (("BLOCK_ROWS", 7), ("TILE_ROWS", 13), ("TILE_COLUMNS", 11)):
-        monkeypatch.setattr(shifted, name, size)
-
-
-def plain(monkeypatch):
-    """The torch kernel, in place of the compiled one."""
-    monkeypatch.setattr(_kernel, "choose", lambda device: _kernel.Plain)
+@pytest.fixture(params=["compiled", "in small blocks", "in torch"])
+def kernel(request, monkeypatch):
+    """The compiled kernel, the same with every size below cut, and not evenly, or the kernel in torch."""
+    if request.param == "in small blocks":
+        for name, size in (("BLOCK_ROWS", 7), ("TILE_ROWS", 13), ("TILE_COLUMNS", 11)):
+            monkeypatch.setattr(shifted, name, size)
+    if request.param == "in torch":
+        monkeypatch.setattr(_kernel, "choose", lambda device: _kernel.Plain)
 
 
 def captioned(rng, n=40, each=5, d=12):
@@ -45,11 +44,15 @@ def captioned(rng, n=40, each=5, d=12):
     return x, reference.unit(x[items] + 0.4 * noise).astype(np.float32), items
 
 
-def direct_ranks(cosines, items):
-    """How many texts come before each image's best own, and images before each text's own, as the definitions read."""
-    own = np.arange(len(cosines))[:, None] == items
-    best = np.where(own, cosines, -2).max(1, keepdims=True)
-    return (~own & (cosines > best)).sum(1), (cosines > cosines[items, np.arange(len(items))]).sum(0)
+def check_retrieval(found, x, y, items, shifts, direction=None, side="both"):
+    """Against shifting one by one: texts before each image's best own, and images before each text's own."""
+    own = np.arange(len(x))[:, None] == items
+    for s, amount in enumerate(shifts):
+        a, b = reference.shifted(x, y, amount, direction, side)
+        cosines = a @ b.T
+        best = np.where(own, cosines, -2).max(1, keepdims=True)
+        assert found.image_ranks[s].tolist() == (~own & (cosines > best)).sum(1).tolist()
+        assert found.text_ranks[s].tolist() == (cosines > cosines[items, np.arange(len(items))]).sum(0).tolist()
 
 
 def test_classification_by_hand():
@@ -93,14 +96,9 @@ def test_margins_by_hand():
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("given_direction", [False, True])
-@pytest.mark.parametrize("change", [None, smaller, plain])
-def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(
-    rng, monkeypatch, side, given_direction, change
-):
+def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(rng, kernel, side, given_direction):
     (x, _), (_, y) = reference.pairs(rng, 60, 12), reference.pairs(rng, 23, 12)
     labels, direction = rng.integers(0, 23, 60), rng.normal(size=12) if given_direction else None
-    if change:
-        change(monkeypatch)
     found = classify(x, y, labels, PAPER_SHIFTS, direction, side)
     for s, amount in enumerate(PAPER_SHIFTS):
         a, b = reference.shifted(x, y, amount, direction, side)
@@ -112,30 +110,19 @@ def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("given_direction", [False, True])
-@pytest.mark.parametrize("change", [None, smaller, plain])
 def test_retrieval_with_five_captions_agrees_with_shifting_at_every_one_of_the_shifts(
-    rng, monkeypatch, side, given_direction, change
+    rng, kernel, side, given_direction
 ):
     x, y, items = captioned(rng)
     direction = rng.normal(size=12) if given_direction else None
-    if change:
-        change(monkeypatch)
     found = retrieve(x, y, items, PAPER_SHIFTS, direction, side)
-    for s, amount in enumerate(PAPER_SHIFTS):
-        a, b = reference.shifted(x, y, amount, direction, side)
-        image, text = direct_ranks(a @ b.T, items)
-        assert found.image_ranks[s].tolist() == image.tolist()
-        assert found.text_ranks[s].tolist() == text.tolist()
+    check_retrieval(found, x, y, items, PAPER_SHIFTS, direction, side)
     assert 0 < (found.image_ranks[20] == 0).mean() < 1
 
 
 def test_retrieval_among_more_texts_than_one_tile_holds(rng):
     x, y, items = captioned(rng, 300, 4, 16)
-    found = retrieve(x, y, items, [0.0, 0.5])
-    for s, amount in enumerate((0.0, 0.5)):
-        a, b = reference.shifted(x, y, amount)
-        image, text = direct_ranks(a @ b.T, items)
-        assert found.image_ranks[s].tolist() == image.tolist() and found.text_ranks[s].tolist() == text.tolist()
+    check_retrieval(retrieve(x, y, items, [0.0, 0.5]), x, y, items, [0.0, 0.5])
 
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
@@ -149,10 +136,7 @@ def test_margins_and_results_agree_with_the_projects_own_shift(rng, side):
     assert (classify(x, y, np.ones(50, int), shifts, side=side).ranks == (margins < 0)).all()
 
 
-@pytest.mark.parametrize("change", [None, plain])
-def test_of_identical_prompts_the_first_comes_first_at_every_shift(rng, monkeypatch, change):
-    if change:
-        change(monkeypatch)
+def test_of_identical_prompts_the_first_comes_first_at_every_shift(rng, kernel):
     (x, _), (_, some) = reference.pairs(rng, 200, 48), reference.pairs(rng, 30, 48)
     y = some[np.tile(np.arange(30), 3)]  # classes 30 and 60 are those of 0 again
     direction = reference.gap(x, y)
@@ -165,10 +149,7 @@ def test_of_identical_prompts_the_first_comes_first_at_every_shift(rng, monkeypa
         assert (ranks == 3 * single + copy).all()
 
 
-@pytest.mark.parametrize("change", [None, smaller, plain])
-def test_of_identical_images_and_texts_the_first_comes_first(rng, monkeypatch, change):
-    if change:
-        change(monkeypatch)
+def test_of_identical_images_and_texts_the_first_comes_first(rng, kernel):
     x, y = (part[np.tile(np.arange(20), 3)] for part in reference.pairs(rng, 20, 48, noise=0.05))
     found = retrieve(x, y, np.arange(60), PAPER_SHIFTS[12:28])
     own = np.repeat([0, 1, 2], 20)

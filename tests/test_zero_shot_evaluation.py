@@ -1,6 +1,8 @@
 """What the tables of Table 1 hold, against direct computations with one shift at a time and scikit-learn."""
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,7 +47,15 @@ def pairs(rng, n=40, captions=2, dim=6):
     return task(rng, metric="retrieval", images=images, texts=texts, labels=item_of)
 
 
-def value(curves, **where):
+def shifted(given, shift, along=None, side="both"):
+    """Images and texts after a shift, and their cosines in float64."""
+    x, y = geometry.shift(given.images, given.texts, shift, along, side)
+    return x, y, x.astype(np.float64) @ y.T.astype(np.float64)
+
+
+def at(curves, metric, shift, direction="task", side="both", split="all"):
+    """The row of one point of a curve."""
+    where = {"metric": metric, "shift": shift, "gap_direction": direction, "side": side, "split": split}
     found = curves[np.logical_and.reduce([curves[name] == wanted for name, wanted in where.items()])]
     assert len(found) == 1
     return found.iloc[0]
@@ -55,18 +65,17 @@ def value(curves, **where):
 @pytest.mark.parametrize("direction", ["task", "captions"])
 def test_classification_agrees_with_scikit_learn_at_every_shift(rng, side, direction):
     given = task(rng)
-    curves = evaluate(given, QUICK)[""]
+    curves, labels = evaluate(given, QUICK)[""], given.labels
     own = geometry.unit_gap_vector(given.images, given.texts)
     along = own if direction == "task" else given.caption_gap / np.linalg.norm(given.caption_gap)
     for shift in SHIFTS:
-        x, y = geometry.shift(given.images, given.texts, shift, along, side)
-        cosines, labels = x.astype(np.float64) @ y.T.astype(np.float64), np.arange(len(y))
-        at = {"gap_direction": direction, "side": side, "split": "all", "shift": shift}
-        assert value(curves, metric="top-1", **at)["value"] == accuracy_score(given.labels, cosines.argmax(1))
-        top_5 = top_k_accuracy_score(given.labels, cosines, k=5, labels=labels)
-        assert value(curves, metric="top-5", **at)["value"] == top_5
-        recall = value(curves, metric="mean per-class recall", **at)
-        assert recall["value"] == pytest.approx(balanced_accuracy_score(given.labels, cosines.argmax(1)))
+        x, y, cosines = shifted(given, shift, along, side)
+        top_1, top_5, recall = (
+            at(curves, metric, shift, direction, side) for metric in ("top-1", "top-5", "mean per-class recall")
+        )
+        assert top_1["value"] == accuracy_score(labels, cosines.argmax(1))
+        assert top_5["value"] == top_k_accuracy_score(labels, cosines, k=5, labels=np.arange(len(y)))
+        assert recall["value"] == pytest.approx(balanced_accuracy_score(labels, cosines.argmax(1)))
         gap = geometry.gap_vector(x, y)
         signed = np.copysign(np.linalg.norm(gap), gap @ own)
         assert recall["signed_gap_distance"] == pytest.approx(signed, abs=1e-6)
@@ -77,11 +86,9 @@ def test_roc_auc_agrees_with_scikit_learn(rng):
     found = evaluate(given, QUICK)
     curves, table = found[""], found["table"]
     for shift in SHIFTS:
-        x, y = geometry.shift(given.images, given.texts, shift)
-        area = roc_auc_score(given.labels, x @ (y[1] - y[0]))
-        at = {"metric": "ROC-AUC", "gap_direction": "task", "side": "both", "split": "all", "shift": shift}
-        row = value(curves, **at)
-        assert row["value"] == pytest.approx(area, abs=1e-3)  # a float32 tie in ninety
+        x, y, _ = shifted(given, shift)
+        row = at(curves, "ROC-AUC", shift)
+        assert row["value"] == pytest.approx(roc_auc_score(given.labels, x @ (y[1] - y[0])), abs=1e-3)  # a float32 tie
         assert row["value_low"] < row["value"] < row["value_high"]
     assert set(curves["metric"]) == {"ROC-AUC"} and table["discordant"].isna().all() and table["chance"].eq(0.5).all()
 
@@ -90,29 +97,23 @@ def test_retrieval_agrees_with_sorting(rng):
     given = pairs(rng)
     curves = evaluate(given, QUICK)[""]
     for shift in SHIFTS:
-        x, y = geometry.shift(given.images, given.texts, shift)
-        cosines = x.astype(np.float64) @ y.T.astype(np.float64)
-        at = {"gap_direction": "task", "side": "both", "split": "all", "shift": shift}
+        x, y, cosines = shifted(given, shift)
         for k in (1, 5, 10):
-            nearest = np.argsort(-cosines, axis=1)[:, :k]
-            by_image = (given.labels[nearest] == np.arange(len(x))[:, None]).any(1).mean()
-            assert value(curves, metric=f"image-to-text recall@{k}", **at)["value"] == by_image
-            by_text = (np.argsort(-cosines.T, axis=1)[:, :k] == given.labels[:, None]).any(1).mean()
-            row = value(curves, metric=f"text-to-image recall@{k}", **at)
-            assert row["value"] == by_text and row["n"] == len(y)
+            by_image = (given.labels[np.argsort(-cosines, axis=1)[:, :k]] == np.arange(len(x))[:, None]).any(1)
+            by_text = (np.argsort(-cosines.T, axis=1)[:, :k] == given.labels[:, None]).any(1)
+            assert at(curves, f"image-to-text recall@{k}", shift)["value"] == by_image.mean()
+            row = at(curves, f"text-to-image recall@{k}", shift)
+            assert row["value"] == by_text.mean() and row["n"] == len(y)
 
 
 def test_a_half_has_the_direction_of_its_own_images_and_the_whole_gallery(rng):
     given = pairs(rng)
-    curves = evaluate(given, QUICK)[""]
     first, _ = selection.halves(len(given.images), None, QUICK.seed)
     mine = np.isin(given.labels, first)
-    along = geometry.unit_gap_vector(given.images[first], given.texts[mine])
-    x, y = geometry.shift(given.images, given.texts, 1, along)
-    best = given.labels[(x.astype(np.float64) @ y.T.astype(np.float64)).argmax(1)]
-    at = {"gap_direction": "task", "side": "both", "split": "first half", "shift": 1}
-    row = value(curves, metric="image-to-text recall@1", **at)
-    assert row["value"] == (best == np.arange(len(x)))[first].mean() and row["n"] == len(first)
+    x, y, cosines = shifted(given, 1, geometry.unit_gap_vector(given.images[first], given.texts[mine]))
+    right = given.labels[cosines.argmax(1)] == np.arange(len(x))
+    row = at(evaluate(given, QUICK)[""], "image-to-text recall@1", 1, split="first half")
+    assert row["value"] == right[first].mean() and row["n"] == len(first)
     gap = np.linalg.norm(geometry.gap_vector(x[first], y[mine]))
     assert abs(row["signed_gap_distance"]) == pytest.approx(gap, abs=1e-6)
 
@@ -125,10 +126,7 @@ def test_the_table_holds_what_selection_says_of_both_ways(rng):
     assert list(table.columns[:13]) == CONTRACT_TABLE and list(table.columns) == list(TABLE_COLUMNS)
     assert len(table) == 2 * 2 * 2 and not table["ci_low"].isna().any()
     curves = curves.query("metric == 'top-1' and side == 'both' and gap_direction == 'task'")
-    test, held = (
-        table.query("side == 'both' and gap_direction == 'task' and selection == @name").iloc[0]
-        for name in ("test", "held_out")
-    )
+    test, held = (rows.iloc[0] for rows in evaluation.chosen_both_ways(table))
     whole = curves[curves["split"] == "all"].set_index("shift")["value"]
     assert test["modified"] == whole.max() == whole[test["shift"]] and test["default"] == whole[0.0]
     assert held["default"] == test["default"] and held["n"] == test["n"] == 90
@@ -146,9 +144,8 @@ def test_a_shift_that_truly_helps_is_found_on_both_halves(rng):
     n, angle = 200, 0.15
     labels = np.arange(n) % 2
     texts = unit(np.array([[1.0, 0.0, 0.4], [1.0, angle, 0.0]]))
-    images = unit(
-        np.stack([np.full(n, -1.0), labels * angle, np.where(labels, 0.4, 0.5)], 1) + 1e-3 * rng.normal(size=(n, 3))
-    )
+    images = np.stack([np.full(n, -1.0), labels * angle, np.where(labels, 0.4, 0.5)], 1)
+    images = unit(images + 1e-3 * rng.normal(size=(n, 3)))
     given = task(rng, images=images, texts=texts, labels=labels, caption_gap=None)
     settings = replace(QUICK, shift_step=0.5, side=("both",), resamples=200, permutations=200)
     table = evaluate(given, settings)["table"]
@@ -177,10 +174,8 @@ def test_few_classes_have_no_top_5(rng):
 
 
 def test_one_caption_of_each_image_by_hand(rng):
-    order = np.array([2, 0, 1, 0, 2, 2])
-    given = task(
-        rng, metric="retrieval", images=unit(rng.normal(size=(3, 4))), texts=unit(rng.normal(size=(6, 4))), labels=order
-    )
+    image, text, order = unit(rng.normal(size=(3, 4))), unit(rng.normal(size=(6, 4))), np.array([2, 0, 1, 0, 2, 2])
+    given = task(rng, metric="retrieval", images=image, texts=text, labels=order)
     for rule, rows in {"first": [1, 2, 0], "last": [3, 2, 5]}.items():
         one = given.with_captions(rule)
         assert one.labels.tolist() == [0, 1, 2] and (one.texts == given.texts[rows]).all()
@@ -218,9 +213,7 @@ def test_held_out_means_chosen_on_one_half_and_counted_on_the_other(rng):
         shares = right[:, mine].mean(1)
         best = min(range(len(SHIFTS)), key=lambda k: (-shares[k], abs(SHIFTS[k]), SHIFTS[k]))
         hits += right[best, other].sum()
-    held = evaluate(given, QUICK)["table"].query(
-        "selection == 'held_out' and gap_direction == 'task' and side == 'both'"
-    )
+    _, held = evaluation.chosen_both_ways(evaluate(given, QUICK)["table"])
     assert held["modified"].item() == pytest.approx(hits / 90)
 
 
@@ -245,59 +238,33 @@ def test_your_own_pairs_follow_the_caption_rules(tmp_path, rng):
     assert (last.texts == text[1::2]).all() and len(everything.texts) == 6
 
 
-@pytest.fixture(scope="module")
-def clip():
-    """The small CLIP, which takes a second."""
-    return requested_tasks.encoder("small-clip", "cpu")[0]
+def declared(*prompts):
+    about = {"key": "t", "title": "T", "group": "any", "metric": "top-1", "dataset": "d"}
+    return Task(**about, class_names=("ring", "star"), prompts=prompts)
 
 
-class OneUnreadable:
-    """Images of which one does not decode, beside their labels."""
+def test_an_image_that_does_not_decode_takes_its_own_label_with_it():
+    clip, _ = requested_tasks.encoder("small-clip", "cpu")
+    images, labels = pictures.scenes(101, seed=5, split="all").images, np.arange(101) % 2
 
-    def __init__(self, count, bad):
-        self.scenes, self.bad = pictures.scenes(count, seed=5, split="all"), bad
-        self.labels, self.ids = np.arange(count) % 2, [str(row) for row in range(count)]
-        self.openers, self.source = [self._opener(row) for row in range(count)], {"dataset": "d"}
+    def opener(row):
+        if row == 50:
+            raise Unreadable("truncated")
+        return Image.fromarray(images[row])
 
-    def _opener(self, row):
-        def opened():
-            if row == self.bad:
-                raise Unreadable("truncated")
-            return Image.fromarray(self.scenes.images[row])
-
-        return opened
-
-
-def test_an_image_that_does_not_decode_takes_its_own_label_with_it(clip):
-    data = OneUnreadable(101, bad=50)
-    declared = Task(
-        key="t",
-        title="T",
-        group="any",
-        metric="top-1",
-        dataset="d",
-        class_names=("ring", "star"),
-        prompts=("one {}", "the {}"),
-    )
-    found = embedded_tasks.of_declared(declared, data, clip, cache=False)
-    assert found.labels.tolist() == np.delete(data.labels, 50).tolist() and len(found.source["skipped"]) == 1
-    assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(data.scenes.images, 50, 0))), abs=1e-5)
-
-
-class Cancelling:
-    """An encoder pair whose prompts of a class point away from each other, and which takes no image."""
-
-    name = "cancelling"
-    describe = dict
-
-    def encode_texts(self, texts):
-        return np.array([[-1.0, 0] if text.startswith("not") else [1.0, 0] for text in texts])
+    openers = [partial(opener, row) for row in range(101)]
+    data = SimpleNamespace(openers=openers, ids=[str(row) for row in range(101)], labels=labels, source={})
+    found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip, cache=False)
+    assert found.labels.tolist() == np.delete(labels, 50).tolist() and len(found.source["skipped"]) == 1
+    assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(images, 50, 0))), abs=1e-5)
 
 
 def test_prompts_are_embedded_before_images():
-    data = OneUnreadable(2, bad=None)
-    declared = Task(
-        key="t", title="T", group="any", metric="top-1", dataset="d", class_names=("a", "b"), prompts=("{}", "not {}")
-    )
+    """The prompts of a class point away from each other, and no image can be had."""
+
+    def encode(texts):
+        return np.array([[-1.0, 0] if text.startswith("not") else [1.0, 0] for text in texts])
+
+    cancelling = SimpleNamespace(name="cancelling", describe=dict, encode_texts=encode)
     with pytest.raises(UserError, match="cancel out"):
-        embedded_tasks.of_declared(declared, data, Cancelling())
+        embedded_tasks.of_declared(declared("{}", "not {}"), SimpleNamespace(), cancelling)
