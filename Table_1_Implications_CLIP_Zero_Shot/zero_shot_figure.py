@@ -133,12 +133,8 @@ def draw_table(record: records.Record) -> "Styler":
 def published_cells() -> pd.DataFrame:
     """The published values, by (group, data set, metric)."""
     rows = pd.DataFrame(published_rows())
-    arrows = rows["direction"].map(ARROWS)
-    cells = {
-        "Default": rows["default"].map("{:.4f}".format),
-        "Modified": rows["modified"].map("{:.4f} ".format) + arrows,
-    }
-    return pd.DataFrame(cells).set_axis(list(zip(rows["group"], rows["dataset"], rows["metric"], strict=True)))
+    cells = pd.DataFrame({"Default": rows["default"].map("{:.4f}".format), "Modified": with_arrow(rows)})
+    return cells.set_axis(list(zip(rows["group"], rows["dataset"], rows["metric"], strict=True)))
 
 
 def our_cells(record: records.Record) -> pd.DataFrame:
@@ -147,13 +143,14 @@ def our_cells(record: records.Record) -> pd.DataFrame:
     names = record.about["results"]["published_as"]
     cells = pd.DataFrame({"Model": test["model"], "n": test["n"].map("{:,}".format)})
     cells["Default"] = test["default"].map("{:.4f}".format)
-    for rows, name, p, column in (
-        (test, "Best on test", "p", "p_value_scaled"),
-        (held, "Held out", "p (held out)", "p_value"),
-    ):
-        cells[name] = rows["modified"].map("{:.4f} ".format) + rows["direction"].map(ARROWS)
-        cells[p] = rows[column].map(p_value)
+    cells["Best on test"], cells["p"] = with_arrow(test), test["p_value_scaled"].map(p_value)
+    cells["Held out"], cells["p (held out)"] = with_arrow(held), held["p_value"].map(p_value)
     return cells.set_axis([(g, names[d] or d, m) for g, (d, m) in zip(test["group"], test.index, strict=True)])
+
+
+def with_arrow(rows: pd.DataFrame) -> pd.Series:
+    """The metric at the chosen shift, and how that changes the gap."""
+    return rows["modified"].map("{:.4f} ".format) + rows["direction"].map(ARROWS)
 
 
 def p_value(p: float) -> str:
