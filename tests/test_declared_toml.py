@@ -34,8 +34,8 @@ def test_lists_become_tuples_and_what_is_left_out_has_its_default(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (None, "cannot be read (No such file or directory); expected a TOML file"),
-        (b"\xff", "not UTF-8 text (byte 0)"),
+        (None, "cannot be read (No such file or directory); expected a text file"),
+        (b"\xff", "not UTF-8 text (byte 0 is 0xff)"),
         (b"[a", "not TOML ("),
         (b"", "title: missing"),
         (GOOD.replace('"Zoo"', "3").encode(), "title: expected a text, found 3"),

@@ -100,19 +100,14 @@ def test_the_hubs_settings_are_put_back_and_an_error_of_an_answering_hub_is_its_
         assert (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE) == (False, False)
 
 
-@pytest.mark.parametrize("damage", ["all of it", "the end", "the middle"])
-def test_of_several_files_the_damaged_one_is_named(tmp_path, damage):
+@pytest.mark.parametrize("damaged", [slice(None), slice(-40, None), slice(4, 5000)])
+def test_of_several_files_the_damaged_one_is_named(tmp_path, damaged):
     files = [write(tmp_path / f"{number}.parquet", times=10) for number in range(3)]
     content = bytearray(files[1].read_bytes())
-    if damage == "all of it":
-        content = b"PAR1 but nothing else"
-    else:
-        content[slice(-40, None) if damage == "the end" else slice(4, len(content) // 2)] = b"\xff" * 40
+    content[damaged] = b"\xff" * 40
     files[1].write_bytes(content)
-    with pytest.raises(UserError, match=r"1\.parquet: not readable as parquet \(") as caught:
+    with pytest.raises(UserError, match=rf"^{files[1]}: not readable as parquet \([^\n]*$"):
         hub.read_parquet(files, "image", ["label"])
-    assert str(caught.value).startswith(str(files[1]))
-    assert "\n" not in str(caught.value)
 
 
 def test_files_of_different_columns_or_classes_are_no_one_table(tmp_path):

@@ -22,16 +22,19 @@ def write(folder, names=TINTS, per_class=2):
     return folder
 
 
-def test_classes_are_numbered_as_declared_whatever_their_order_on_disk(tmp_path):
-    found = from_folder(write(tmp_path), "test", DECLARED, {"dataset": "fields"})
+def test_classes_are_numbered_as_declared_whatever_their_order_on_disk_and_whatever_else_lies_there(tmp_path):
+    write(tmp_path)
+    (tmp_path / "forest" / "notes.txt").write_text("not a picture")
+    (tmp_path / "forest" / ".hidden.png").write_bytes(encoded("green"))
+    (tmp_path / ".cache").mkdir()
+    found = from_folder(tmp_path, "test", DECLARED, {"dataset": "fields"})
     assert shown(found.openers) == ["red"] * 2 + ["blue"] * 2 + ["green"] * 2  # capital letters sort first
-    assert found.labels.tolist() == [0, 0, 2, 2, 1, 1]
-    assert found.labels.dtype == np.int64
+    assert (found.labels.tolist(), found.labels.dtype) == ([0, 0, 2, 2, 1, 1], np.int64)
     assert found.class_names == DECLARED.names
     assert found.ids[:3] == ["Annual Crop/0.png", "Annual Crop/1.png", "SeaLake/0.png"]
-    assert found.source["split"] == "all of the folder"
-    assert (found.source["n"], found.source["dataset"]) == (6, "fields")
-    assert json.loads(json.dumps(found.source)) == found.source
+    source = found.source
+    assert (source["split"], source["n"], source["dataset"]) == ("all of the folder", 6, "fields")
+    assert json.loads(json.dumps(source)) == source
 
 
 def test_folders_may_be_named_as_the_prompts_or_by_another_spelling(tmp_path):
@@ -98,14 +101,6 @@ def test_a_folder_without_classes_or_pictures_is_refused(tmp_path):
         UserError, match=r"test: class names and labels do not match; the data have 2 \(SeaLake, forest"
     ):
         from_folder(tmp_path, "test", DECLARED, {})
-
-
-def test_other_files_of_a_folder_are_not_pictures(tmp_path):
-    write(tmp_path)
-    (tmp_path / "forest" / "notes.txt").write_text("not a picture")
-    (tmp_path / "forest" / ".hidden.png").write_bytes(encoded("green"))
-    (tmp_path / ".cache").mkdir()
-    assert len(from_folder(tmp_path, "test", DECLARED, {})) == 6
 
 
 @pytest.mark.parametrize("nested", [["forest"], list(TINTS)])

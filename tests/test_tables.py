@@ -31,6 +31,7 @@ def test_a_byte_order_mark_and_gzip_make_no_difference_and_a_long_field_is_read(
     content = b"\xef\xbb\xbffile,text\na.png," + b"long " * 40_000 + b"\n"
     plain, packed = write(tmp_path / "a.csv", content), write(tmp_path / "a.csv.gz", gzip.compress(content))
     assert tables.read(plain, ("file", "text"))[0] == tables.read(packed, ("file", "text"))[0]
+    assert tables.text_of(write(tmp_path / "b.csv.gz", b""))[0] == ""
 
 
 def test_a_line_end_inside_quotation_marks_belongs_to_the_text(tmp_path):
@@ -53,22 +54,17 @@ def test_a_line_end_inside_quotation_marks_belongs_to_the_text(tmp_path):
     ],
 )
 def test_a_table_that_is_none_is_one_line_with_file_and_row(tmp_path, content, message):
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=rf"^[^\n]*{message}[^\n]*$"):
         tables.read(write(tmp_path / "a.csv", content), ("file", "text"))
-    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"file,text\n", "half", "flipped"])
+PACKED = gzip.compress(b"file,text\n" + bytes(range(32, 120)) * 20)
+
+
+@pytest.mark.parametrize("content", [b"file,text\n", PACKED[: len(PACKED) // 2], PACKED[:30] + b"\0" + PACKED[31:]])
 def test_a_damaged_gzip_file_is_one_line(tmp_path, content):
-    packed = bytearray(gzip.compress(b"file,text\n" + bytes(range(32, 120)) * 20))
-    if content == "flipped":
-        packed[30] ^= 255
-    content = {"half": packed[: len(packed) // 2], "flipped": packed}.get(content, content)
-    if not content:
-        assert tables.text_of(write(tmp_path / "a.csv.gz", bytes(content)))[0] == ""
-        return
     with pytest.raises(UserError, match=r"a.csv.gz: not a whole gzip file .*pack it again"):
-        tables.read(write(tmp_path / "a.csv.gz", bytes(content)), ("file", "text"))
+        tables.read(write(tmp_path / "a.csv.gz", content), ("file", "text"))
 
 
 def test_a_small_gzip_file_that_unpacks_to_a_huge_one_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
@@ -77,12 +73,11 @@ def test_a_small_gzip_file_that_unpacks_to_a_huge_one_is_refused_before_it_fills
     path = write(tmp_path / "a.csv.gz", gzip.compress(b"file,text\n" + bytes(2**26)))
     tracemalloc.start()
     with pytest.raises(
-        UserError, match=r"a.csv.gz: 65,\d{3} bytes that unpack to more than 4 MB; .* without .gz"
-    ) as caught:
+        UserError, match=r"^[^\n]*a.csv.gz: 65,\d{3} bytes that unpack to more than 4 MB; .* without .gz$"
+    ):
         tables.text_of(path)
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
-    assert "\n" not in str(caught.value)
 
 
 def test_a_gzip_file_of_several_chunks_and_members_is_read_whole_up_to_the_limit(tmp_path, monkeypatch):

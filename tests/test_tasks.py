@@ -56,7 +56,7 @@ def test_the_shipped_tasks_are_those_of_table_1_and_two_of_retrieval():
             assert (task.group, task.metric) == (rows[task.published]["group"], rows[task.published]["metric"])
 
 
-def test_the_papers_single_prompts_are_the_default():
+def test_the_papers_single_prompts_are_the_default_and_other_class_names_keep_the_order_of_the_data():
     found, prompts = tasks.read(), published.values()["table_1"]["prompts"]
     for key, task in found.items():
         if key not in ("hateful_memes", "mscoco", "flickr30k"):
@@ -65,10 +65,7 @@ def test_the_papers_single_prompts_are_the_default():
     assert found["svhn"].texts()[7] == ['a street sign of the number: "7".']
     assert found["cifar100"].texts()[1] == ["a photo of a aquarium_fish."]
     assert found["cifar100"].with_names("clip").texts()[1] == ["a photo of a aquarium fish."]
-
-
-def test_other_class_names_keep_the_order_of_the_data():
-    eurosat = tasks.read()["eurosat"]
+    eurosat = found["eurosat"]
     pairs = list(zip(eurosat.own_names, eurosat.class_names, eurosat.with_names("mteb").class_names, strict=True))
     assert pairs[8] == ("River", "river", "river")
     assert pairs[2] == ("HerbaceousVegetation", "brushland or shrubland", "brushland or shrubland")
@@ -102,23 +99,22 @@ OF_THREE = 'metric = "ROC-AUC"\ndataset = "me/mine"\nclass_names = ["cat", "dog"
 @pytest.mark.parametrize(
     ("change", "to", "reason"),
     [
-        ('["a {}."]', '["a picture."]', "prompts: at least one is needed, each with {}, the place"),
-        ('["a {}."]', "[]", "prompts: at least one is needed"),
-        ('["a {}."]', '"a {}."', "prompts: expected a list, found 'a {}.'"),
-        ('["a {}."]', '["a {}.", 3]', "prompts[1]: expected a text, found 3"),
-        ('["cat", "dog"]', '["cat", "cat"]', "class_names: every class needs a name of its own"),
-        ('["cat", "dog"]', '["cat"]', "class_names: at least two are needed, found 1"),
-        ('"top-1"', '"accuracy"', "metric: input should be 'top-1', 'ROC-AUC' or 'retrieval', found 'accuracy'"),
-        (OF_TWO, OF_THREE, "metric: ROC-AUC is of two classes, but class_names has 3"),
-        ('"dog"]', '"dog", "cow"]\nown_names = ["a", "b"]', "own_names: 2 names, but class_names has 3"),
-        ('metric = "top-1"', "", "metric: missing"),
-        (TITLE, f'{TITLE}\nprompt = "a"', "prompt: not a known key"),
-        (TITLE, f'{TITLE}\nkey = "a"', "key: not a known key"),
-        (TITLE, 'title = ""', "title: must not be empty"),
-        (TITLE, f"{TITLE}\nitems = 0", "items: input should be greater than 0, found 0"),
-        (TITLE, f'{TITLE}\nfiles = "x"', "files: expected a table, found 'x'"),
-        (TITLE, f'{TITLE}\nspellings = {{kitten = "cats"}}', "spellings: 'cats' is not a name of the data"),
-        (TITLE, f'{TITLE}\nalternatives = {{b = ["x"]}}', "alternatives.b: 1 names, but class_names has 2"),
+        ('["a {}."]', '["a picture."]', "[mine] prompts: at least one is needed, each with {}, the place"),
+        ('["a {}."]', "[]", "[mine] prompts: at least one is needed"),
+        ('["a {}."]', '"a {}."', "[mine] prompts: expected a list, found 'a {}.'"),
+        ('["cat", "dog"]', '["cat", "cat"]', "[mine] class_names: every class needs a name of its own"),
+        ('["cat", "dog"]', '["cat"]', "[mine] class_names: at least two are needed, found 1"),
+        (OF_TWO, OF_THREE, "[mine] metric: ROC-AUC is of two classes, but class_names has 3"),
+        ('"top-1"', '"accuracy"', "[mine] metric: input should be 'top-1', 'ROC-AUC' or 'retrieval', found 'accuracy'"),
+        ('"dog"]', '"dog", "cow"]\nown_names = ["a", "b"]', "[mine] own_names: 2 names, but class_names has 3"),
+        (TITLE, f'{TITLE}\nprompt = "a"', "[mine] prompt: not a known key"),
+        (TITLE, f'{TITLE}\nkey = "a"', "[mine] key: not a known key"),
+        (TITLE, f"{TITLE}\nitems = 0", "[mine] items: input should be greater than 0, found 0"),
+        (TITLE, f'{TITLE}\nspellings = {{kitten = "cats"}}', "[mine] spellings: 'cats' is not a name of the data"),
+        (TITLE, f'{TITLE}\nalternatives = {{b = ["x"]}}', "[mine] alternatives.b: 1 names, but class_names has 2"),
+        (OWN, "", "it declares no task"),
+        (OWN, "a = 1", "a: expected a table"),
+        (OWN, OWN + OWN.replace("[mine]", "[other]"), "[other] title: 'Mine' is that of [mine]"),
     ],
 )
 def test_a_wrong_field_is_one_line_with_file_task_and_field(tmp_path, change, to, reason):
@@ -126,21 +122,7 @@ def test_a_wrong_field_is_one_line_with_file_task_and_field(tmp_path, change, to
     path.write_text(OWN.replace(change, to))
     with pytest.raises(UserError) as caught:
         tasks.read(path)
-    assert str(caught.value).startswith(f"{path}: [mine] {reason}")
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "it declares no task"),
-        ("a = 1", "a: expected a table"),
-        (OWN + OWN.replace("[mine]", "[other]"), r"\[other\] title: 'Mine' is that of \[mine\]"),
-    ],
-)
-def test_a_file_needs_a_table_for_each_task_and_a_title_of_its_own(tmp_path, content, reason):
-    (tmp_path / "own.toml").write_text(content)
-    with pytest.raises(UserError, match=f"^{tmp_path / 'own.toml'}: {reason}"):
-        tasks.read(tmp_path / "own.toml")
+    assert str(caught.value).startswith(f"{path}: {reason}")
 
 
 @pytest.mark.parametrize("order", [NAMES, ("blue", "red", "green")])
@@ -150,6 +132,9 @@ def test_parquet_of_the_hubs_schema_is_read_by_the_declared_columns_and_in_the_d
     assert found.ids[:2] == ["test/0", "test/1"]
     assert (found.source["task"], found.source["split"], found.source["n"]) == ("colours", "test", 6)
     assert json.loads(json.dumps(found.source)) == found.source
+    some = tasks.load(colours(image_column="img"), tmp_path, n=3)
+    assert (some.ids, some.source["taken"]) == (["test/0", "test/2", "test/4"], "of 6, evenly spaced")
+    assert some.source["split_sha256"] != found.source["split_sha256"]
 
 
 def test_a_misspelt_class_of_the_data_set_is_known_by_its_spelling(tmp_path):
@@ -229,21 +214,22 @@ def test_class_names_and_columns_that_do_not_match_are_one_line_with_both(tmp_pa
             tasks.load(colours(**of), tmp_path)
 
 
-def test_nothing_is_decoded_before_it_is_needed_and_a_damaged_picture_is_left_to_whoever_opens_it(tmp_path):
-    columns = {"image": [{"bytes": each, "path": None} for each in (encoded("red"), b"none", encoded("red"))]}
-    write_parquet(tmp_path / "test.parquet", columns | {"label": [0, 0, 0]})
-    found, skipped = tasks.load(colours(), tmp_path), {}
-    assert len(found) == 3
-    assert shown(found.openers, skipped) == ["red", "red"]
-    assert skipped == {1: "cannot identify image file <_io.BytesIO>"}
-
-
-def test_some_rows_are_evenly_spaced_and_the_hash_is_of_what_was_taken(tmp_path):
-    write_colours(tmp_path)
-    some, whole = tasks.load(colours(), tmp_path, n=3), tasks.load(colours(), tmp_path)
-    assert some.ids == ["test/0", "test/2", "test/4"]
-    assert some.source["taken"] == "of 6, evenly spaced"
-    assert some.source["split_sha256"] != whole.source["split_sha256"]
+def test_nothing_is_decoded_before_it_is_needed_and_what_cannot_be_is_left_to_whoever_opens_it(tmp_path):
+    """A table may hold pictures, or name files in its folder."""
+    (tmp_path / "out.png").write_bytes(encoded("green"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "in.png").write_bytes(encoded("blue"))
+    names = ["in.png", "../out.png", str(tmp_path / "out.png")]
+    pictures = [{"bytes": each, "path": None} for each in (encoded("red"), b"none")]
+    pictures += [{"bytes": None, "path": name} for name in names]
+    kind = {"bytes": datasets.Value("binary"), "path": TEXT}
+    write_parquet(tmp_path / "set/data/test-0.parquet", {"image": pictures, "label": [0] * 5}, image=kind)
+    found, skipped = tasks.load(colours(), tmp_path / "set"), {}
+    assert len(found) == 5
+    assert shown(found.openers, skipped) == ["red", "blue"]
+    assert skipped.pop(1) == "cannot identify image file <_io.BytesIO>"
+    assert list(skipped) == [3, 4]
+    assert all("leads out of the folder" in reason for reason in skipped.values())
 
 
 def test_without_declared_files_a_data_set_is_read_as_the_hubs_own_rules_find_it(tmp_path, monkeypatch):
@@ -265,28 +251,30 @@ def test_without_declared_files_a_data_set_is_read_as_the_hubs_own_rules_find_it
         tasks.load(colours(split="dev"))
 
 
-def fetched_from(monkeypatch, folder):
-    """Has the hub's files fetched from a folder; gives the list of what is asked for."""
-    asked = []
+def test_declared_files_are_fetched_alone_and_the_commit_stands_in_the_source(tmp_path, monkeypatch):
+    folder, asked = write_colours(tmp_path / ("0123456789" * 4)), []
+    columns = {"photo": cells(["red"]), "said": ["red"], "name": ["r"]}
+    write_parquet(folder / "mine/dev-0.parquet", columns, photo=datasets.Image(), said=TEXT, name=TEXT)
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download", lambda dataset, **options: asked.append((dataset, options)) or str(folder)
     )
-    return asked
-
-
-def test_declared_files_are_fetched_alone_and_the_commit_stands_in_the_source(tmp_path, monkeypatch):
-    folder = write_colours(tmp_path / ("0123456789" * 4))
-    asked = fetched_from(monkeypatch, folder)
     task = colours(files={"test": "data/test-*.parquet", "train": "data/train-*.parquet"})
     found = tasks.load(task)
     assert (found.source["dataset"], found.source["revision"]) == ("someone/colours", folder.name)
     assert named(found) == LABELS
-    dataset, options = asked[0]
-    assert (dataset, options["allow_patterns"], options["revision"]) == ("someone/colours", "data/test-*.parquet", None)
     with pytest.raises(UserError, match="Colours: no split 'dev'; there are test, train"):
         tasks.load(of_split(task, "dev"))
     with pytest.raises(UserError, match=r"datasets/someone/colours has no files data/train-\*.parquet"):
         tasks.load(of_split(task, "train"))
+    own = {"revision": "5" * 40, "files": {"dev": "mine/dev-*.parquet"}, "split": "dev"}
+    own |= {"image_column": "photo", "caption_column": "said", "id_column": "name"}
+    found = tasks.load(colours(metric="retrieval", dataset=coco.HUB_DATASET, **own))
+    assert (list(found.ids), found.captions, shown(found.openers)) == (["r"], ["red"], ["red"])
+    assert [(dataset, options["revision"], options["allow_patterns"]) for dataset, options in asked] == [
+        ("someone/colours", None, "data/test-*.parquet"),
+        ("someone/colours", None, "data/train-*.parquet"),
+        (coco.HUB_DATASET, "5" * 40, "mine/dev-*.parquet"),
+    ]
 
 
 @pytest.mark.parametrize("files", [{}, {"test": "data/test-*.parquet"}])
@@ -358,31 +346,6 @@ def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet_and_known_by_
     assert list(tasks.load(task, other).ids) == list(found.ids)[:2]
     with pytest.raises(UserError, match="no parquet files of split 'dev' there; it has val, val2017"):
         tasks.load(of_split(task, "dev"), other)
-
-
-def test_a_task_of_mscocos_data_set_keeps_its_own_revision_files_and_columns(tmp_path, monkeypatch):
-    folder = tmp_path / ("0123456789" * 4)
-    columns = {"photo": cells(["red"]), "said": ["red"], "name": ["r"]}
-    write_parquet(folder / "mine/dev-0.parquet", columns, photo=datasets.Image(), said=TEXT, name=TEXT)
-    asked = fetched_from(monkeypatch, folder)
-    own = {"revision": "5" * 40, "files": {"dev": "mine/dev-*.parquet"}, "split": "dev"}
-    own |= {"image_column": "photo", "caption_column": "said", "id_column": "name"}
-    found = tasks.load(colours(metric="retrieval", dataset=coco.HUB_DATASET, **own))
-    assert (asked[0][0], asked[0][1]["revision"]) == (coco.HUB_DATASET, "5" * 40)
-    assert asked[0][1]["allow_patterns"] == "mine/dev-*.parquet"
-    assert (list(found.ids), found.captions, shown(found.openers)) == (["r"], ["red"], ["red"])
-    assert found.source["revision"] == folder.name
-
-
-def test_pictures_that_a_table_names_outside_its_folder_are_left_out_and_named(tmp_path):
-    (tmp_path / "out.png").write_bytes(encoded("green"))
-    names = ["in.png", "../out.png", str(tmp_path / "out.png")]
-    write_parquet(tmp_path / "set/data/test-0.parquet", {"image": names, "label": [0, 0, 0]}, image=TEXT)
-    (tmp_path / "set" / "in.png").write_bytes(encoded("red"))
-    found, skipped = tasks.load(colours(), tmp_path / "set"), {}
-    assert shown(found.openers, skipped) == ["red"]
-    assert list(skipped) == [1, 2]
-    assert all("leads out of the folder" in reason for reason in skipped.values())
 
 
 def test_pictures_with_a_table_of_captions_do_for_retrieval(tmp_path):

@@ -7,14 +7,14 @@ describe what they stand beside: the other texts are drawn at random and come fr
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from util.corpora.captioned import Captioned, checked_count
 from util.corpora.generated import drawing
 from util.corpora.generated.captioned_scenes import captioned
 from util.corpora.generated.collection import generator
-from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, OUTLINES, SIDE, column
+from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, SIDE
 from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
 
 from .videos import FRAMES
@@ -145,20 +145,9 @@ def _draw(chosen: Int[np.ndarray, "n 5"], rng: np.random.Generator) -> UInt8[np.
     wear = rng.beta(*drawing.WEAR, n)
     frames = np.empty((n, FRAMES, SIDE, SIDE, 3), np.uint8)
     for t, way in enumerate(np.linspace(-REACH, REACH, FRAMES)):
-        share = _share(shape, middle + way * step, radius, angle)
-        canvas = ground.copy()
-        drawing.paint(canvas, share * column(1 - drawing.WORST_FADE * wear), tint)
-        frames[:, t] = drawing.to_pixels(canvas, drawing.LEAST_GRAIN + drawing.WORST_GRAIN * wear, rng)
+        share = drawing.shape_coverage(shape, middle + way * step, radius, angle)
+        frames[:, t] = drawing.worn_pixels(ground.copy(), share, tint, wear, rng)
     return frames
-
-
-def _share(shape, centre: Float[np.ndarray, "n 2"], radius, angle) -> Float[np.ndarray, "n 32 32"]:
-    share = np.empty((len(shape), SIDE, SIDE), np.float32)
-    for index, outline in enumerate(OUTLINES.values()):
-        mine = np.flatnonzero(shape == index)
-        frame = drawing.local_frame(centre[mine, 0], centre[mine, 1], radius[mine], angle[mine])
-        share[mine] = drawing.coverage(outline(*frame), radius[mine])
-    return share
 
 
 def _noise(rng: np.random.Generator) -> UInt8[np.ndarray, "224 224"]:

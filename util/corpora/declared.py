@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
+from . import tables
 
 
 class Declared(BaseModel):
@@ -28,8 +29,9 @@ Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
-REASONS = {"missing": "missing", "extra_forbidden": "not a known key"}
-KINDS = {"string_type": "a text", "tuple_type": "a list", "dict_type": "a table", "model_type": "a table"}
+REASONS = {"missing": "missing", "extra_forbidden": "not a known key", "value_error": "{ctx[error]}"}
+REASONS |= dict.fromkeys(("dict_type", "model_type"), "expected a table, found {input!r}")
+REASONS |= {"string_type": "expected a text, found {input!r}", "tuple_type": "expected a list, found {input!r}"}
 """Plainer words for pydantic's errors, by their types."""
 
 
@@ -42,11 +44,7 @@ def read_toml(path: str | Path, model: type[Model]) -> Model:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        content = tomllib.loads(tables.text_of(path)[0])
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML ({error})") from error
     try:
@@ -59,21 +57,16 @@ def read_toml(path: str | Path, model: type[Model]) -> Model:
 
 def _where(content: Any, loc: tuple) -> str:
     """The place of an error: "[table] key[number]: ", parts that it does not have left out."""
-    tables, keys, at = [], "", content
+    named, keys, at = [], "", content
     for part in loc:
         at = at.get(part) if isinstance(at, Mapping) else None
         if isinstance(at, Mapping) and not keys:
-            tables.append(part)
+            named.append(part)
         else:
             keys += f"[{part}]" if isinstance(part, int) else f".{part}" if keys else part
-    return (f"[{'.'.join(tables)}] " if tables else "") + (f"{keys}: " if keys else "")
+    return (f"[{'.'.join(named)}] " if named else "") + (f"{keys}: " if keys else "")
 
 
 def _reason(error: Mapping) -> str:
-    if error["type"] in REASONS:
-        return REASONS[error["type"]]
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if error["type"] in KINDS:
-        return f"expected {KINDS[error['type']]}, found {error['input']!r}"
-    return f"{error['msg'][:1].lower()}{error['msg'][1:]}, found {error['input']!r}"
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return REASONS.get(error["type"], "{message}, found {input!r}").format(**error, message=message)

@@ -93,11 +93,9 @@ def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Itera
 
 
 def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], str, str]:
-    """Captions of a folder's files, from its captions.csv or captions.tsv (columns file, text).
+    """Captions of a folder's files, from its captions.csv or captions.tsv (columns file, text): rows, name and sha256.
 
-    Returns:
-        for each file its path inside the folder ("/" between parts) and its captions, both in the order of the
-        table; the table's name; its sha256.
+    A row is a path inside the folder ("/" between parts) and its captions, both in the order of the table.
     """
     folder = Path(folder)
     there = [name for name in CAPTION_TABLES if (folder / name).is_file()]

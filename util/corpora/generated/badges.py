@@ -84,16 +84,13 @@ PLATES = {"round": _round, "pointed": _pointed}
 
 
 def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GROUP_WEIGHTS) -> Pictures:
-    """n badges with captions of mixed forms.
+    """n badges (attributes "group" and "badge_kind") with captions of mixed forms.
 
     Args:
         n: how many.
         seed: fixes every picture and caption.
         group_weights: chances of the 7 groups, any positive scale (default: those of training). None: equal numbers,
             picture i being of group i mod 7 and kind (i div 7) mod 2.
-
-    Returns:
-        ``Pictures`` of kind "badge" with attributes "group" and "badge_kind".
     """
     rng = generator(_PURPOSE, seed)
     number = np.arange(check_count(n))

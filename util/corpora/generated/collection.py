@@ -28,11 +28,6 @@ class Pictures:
     kind: np.ndarray
     attributes: Mapping[str, Int[np.ndarray, "n"]]
 
-    def __post_init__(self):
-        lengths = {len(self.captions), len(self.kind), *(len(values) for values in self.attributes.values())}
-        if lengths - {len(self.images)}:
-            raise UserError(f"{len(self.images)} images do not match captions, kinds or attributes of {lengths}")
-
     def __len__(self) -> int:
         return len(self.images)
 

@@ -38,16 +38,13 @@ def handwriting(split: str) -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray,
 
 
 def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
-    """Pictures of handwritten digits.
+    """Handwritten digits, with attributes "digit" (0..9) and "scan" (index into ``handwriting(split)``).
 
     Args:
         split: "train" or "held_out".
         n: how many pictures; None: one of every scan of the split, in order. More than that draws scans again
             in other places, sizes and inks, in turns through a shuffled split.
         seed: fixes every picture and caption.
-
-    Returns:
-        ``Pictures`` of kind "digit" with attributes "digit" (0..9) and "scan" (index into ``handwriting(split)``).
     """
     ink, target = handwriting(split)
     rng = generator(_PURPOSE[split], seed)

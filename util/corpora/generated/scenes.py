@@ -57,15 +57,12 @@ def is_held_out(combination: Int[np.ndarray, "n 5"]) -> Bool[np.ndarray, "n"]:
 
 
 def scenes(n: int, seed: int, split: str = "train") -> Pictures:
-    """n scenes with captions of mixed forms.
+    """n scenes with captions of mixed forms and the attributes of ``ATTRIBUTES``, drawn with equal chances.
 
     Args:
         n: how many.
         seed: fixes every picture and caption; another seed gives other pictures.
         split: "train", combinations that training may use; "held_out", the tenth it never sees; "all", both.
-
-    Returns:
-        ``Pictures`` of kind "scene" with the attributes of ``ATTRIBUTES``, drawn with equal chances.
     """
     if split not in SPLITS:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
