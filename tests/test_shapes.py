@@ -91,13 +91,9 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
     metrics.mean_per_class_recall(found.predicted, labels, 10)
     metrics.top_k(found.ranks, 5)
     retrieved = shifted.retrieve(texts, images, labels, SHIFTS)
-    metrics.recall_at(retrieved.text_ranks, 5)
+    metrics.top_k(retrieved.text_ranks, 5)
     margins = shifted.binary_margins(images, texts[:2], SHIFTS)
-    metrics.roc_auc(margins, labels % 2)
-    for some in (
-        outcomes.Outcomes.of_hits(found.ranks < 1, labels),
-        outcomes.Outcomes.of_margins(margins, labels % 2),
-    ):
+    for some in (outcomes.Hits(found.ranks < 1, labels), outcomes.Margins(margins, labels % 2)):
         some.values()
         some.resampled(5, 0)
         selection.on_test(some, SHIFTS, 1 - SHIFTS, 0, 20, 20)
