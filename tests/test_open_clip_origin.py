@@ -202,7 +202,7 @@ def test_only_what_is_read_is_asked_of_the_hub(folder, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
     open_clip_origin.find("hf-hub:org/name", None)
-    refusal("hf-hub:org/name", "hf-hub:org/name with weights 'own' could not be loaded")
+    refusal("hf-hub:org/name", "hf-hub:org/name with weights 'own' could not be fetched")
     first, *others = "open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
     assert asked == [("org/name", name) for name in (first, first, *others)]
 

@@ -138,6 +138,6 @@ def test_nothing_to_encode_and_one_string_for_many_are_refused(tiny):
 
 def test_weights_that_cannot_be_fetched_are_one_line_soon(no_network, caplog):
     page = "from https://huggingface.co/.*vit_base_patch32_clip"
-    with refused(rf"'openai' could not be loaded {page}.*no connection to http://127.0.0.1:9.*HF_HOME"):
+    with refused(rf"'openai' could not be fetched {page}.*no connection to http://127.0.0.1:9.*HF_HOME"):
         open_clip_pair.load("ViT-B-32", "openai", device="cpu")
     assert caplog.text == ""

@@ -42,11 +42,17 @@ def find(name: str, random: bool) -> tuple[Path, str | None]:
         with hub_or_cache():
             found = snapshot_download(name, allow_patterns=wanted, ignore_patterns="*/*")
     except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
-        raise UserError(
-            f"{name} could not be fetched from https://huggingface.co/{name} ({reason(error)}); check the name, or run "
-            "this once where there is a network and copy its Hugging Face cache here (HF_HOME), or give a folder"
-        ) from error
+        raise not_fetched(name, name, error, "a folder") from error
     return Path(found), Path(found).name
+
+
+def not_fetched(what: str, page: str, error: Exception, instead: str) -> UserError:
+    """The one line about a model that the hub did not give."""
+    where = f"https://huggingface.co/{page} ({reason(error)})"
+    return UserError(
+        f"{what} could not be fetched from {where}; check the name, or run this once where there is a network and copy "
+        f"its Hugging Face cache here (HF_HOME), or give {instead}"
+    )
 
 
 def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":

@@ -13,9 +13,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..corpora.hub import hub_or_cache, reason
+from ..corpora.hub import hub_or_cache
 from ..errors import UserError
 from ..files import sha256
+from .hugging_face_files import not_fetched
 
 OWN = "own"
 """``pretrained`` of a repository or a folder: the weights that lie beside its configuration."""
@@ -84,18 +85,9 @@ def _repository(model: str, pretrained: str | None) -> Origin:
                 except EntryNotFoundError:
                     weights = Path(hf_hub_download(name, WEIGHTS[1]))
     except Exception as error:  # the hub's client and its http library each raise their own
-        raise not_fetched(model, pretrained, f"https://huggingface.co/{name}", error) from error
+        raise not_fetched(model, name, error, f"{FOLDER}FOLDER of its files") from error
     about = {"revision": file.parent.name, "checkpoint": None}
     return Origin(model, f"{FOLDER}{file.parent}", model, _config(file), True, weights, about)
-
-
-def not_fetched(model: str, pretrained: str | None, place: str, error: Exception) -> UserError:
-    """The one line about a model that the hub or another server did not give."""
-    instead = f"{FOLDER}FOLDER of its files" if model.startswith(HUB) else "a checkpoint file"
-    return UserError(
-        f"{model} with weights {pretrained!r} could not be loaded from {place} ({reason(error)}); run this once where "
-        f"there is a network and copy its Hugging Face cache here (HF_HOME), or give {instead}"
-    )
 
 
 def _folder(model: str, pretrained: str | None) -> Origin:

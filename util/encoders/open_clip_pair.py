@@ -10,7 +10,7 @@ from ..cli import Device
 from ..corpora.hub import hub_or_cache, reason
 from ..errors import UserError
 from . import open_clip_origin, unread_tokens
-from .hugging_face_files import quiet
+from .hugging_face_files import not_fetched, quiet
 from .open_clip_origin import FOLDER, HUB, Origin
 from .tower import EncoderPair, Pixels, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
 
@@ -114,7 +114,7 @@ def _loading(origin: Origin, model: str, pretrained: str | None) -> Iterator[Non
             how = f"with weights {pretrained!r} ({reason(error)})"
             raise UserError(f"{model}: open_clip could not load it {how}") from error
         page = (open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("hf_hub") or model.removeprefix(HUB)
-        raise open_clip_origin.not_fetched(model, pretrained, f"https://huggingface.co/{page}", error) from error
+        raise not_fetched(f"{model} with weights {pretrained!r}", page, error, "a file or folder of it") from error
 
 
 def _build(
