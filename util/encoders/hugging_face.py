@@ -83,6 +83,8 @@ def assemble(
     non_text: NonText, name: str, random: bool, seed: int, device: Device, precision: Precision
 ) -> EncoderPair:
     """The text tower of a model of transformers and the tower beside it; arguments as ``load``."""
+    import transformers
+
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
     folder, commit = files.find(name, random)
@@ -91,10 +93,12 @@ def assemble(
         config = files.configuration(folder, non_text.method, non_text.towers)
         weights = None if random else files.weights_digest(folder)
         network = files.build(folder, config, seed if random else None)
-        beside, text = non_text.parts(folder, network), text_parts(folder, network)
-        width = tried(network, non_text, beside, text)
+        beside, text = non_text.parts(folder, network), _text_parts(folder, network)
+        width = _tried(network, non_text, beside, text)
         network.to(target, dtype)
-    origin = {
+    settings = {
+        "encoder": f"transformers {transformers.__version__}",
+        "architecture": type(network).__name__,
         "model": shown,
         "pretrained": None if random else shown,
         "revision": commit,
@@ -102,26 +106,10 @@ def assemble(
         "configuration": files.configuration_digest(folder),
         "seed": seed if random else None,
         "dim": width,
-        "device": target.type,
-    }
-    return pair(network, non_text, beside, text, origin)
-
-
-def pair(network: nn.Module, non_text: NonText, beside: dict, text: dict, origin: dict) -> EncoderPair:
-    """The towers of a model in its place and precision.
-
-    ``beside`` and ``text`` are the parts of both, ``origin`` says where architecture and weights come from, as in
-    ``assemble``.
-    """
-    import transformers
-
-    settings = {
-        "encoder": f"transformers {transformers.__version__}",
-        "architecture": type(network).__name__,
-        **origin,
         **beside.pop("about"),
         **text.pop("about"),
-        "dtype": str(network.dtype).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": target.type,
     }
     return EncoderPair.of(network, settings, {"modality": non_text.modality, **beside}, {"modality": "text", **text})
 
@@ -149,7 +137,7 @@ def described(processor: "BaseImageProcessor") -> dict:
     return {**json.loads(processor.to_json_string()), "image_processor_type": type(processor).__name__}
 
 
-def text_parts(folder: Path, network: nn.Module) -> dict:
+def _text_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward``, ``noise`` and ``lengths`` of the text tower, and ``about`` them for the settings."""
     from transformers import AutoTokenizer
 
@@ -167,6 +155,14 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
 
     lengths = _lengths(network.config, tokenizer.pad_token_id)
     causal = kind in READ_AT_END + READ_AT_LARGEST
+
+    def embed(tokens: Tensor) -> Tensor:
+        if lengths is None:
+            return vectors(network.get_text_features(input_ids=tokens))
+        tokens = tokens[:, : int(lengths(tokens).max())]  # up to the last that matters; what is causal needs no mask
+        mask = None if causal else (tokens != tokenizer.pad_token_id).long()
+        return vectors(network.get_text_features(input_ids=tokens, attention_mask=mask))
+
     words = tokenizer(PROBE, truncation=True, max_length=context)["input_ids"]
     if causal and int(lengths(prepare([PROBE]))) != len(words):
         ends = f"captions end in {tokenizer.eos_token!r}, number {tokenizer.eos_token_id}"
@@ -175,7 +171,7 @@ def text_parts(folder: Path, network: nn.Module) -> dict:
     about = {"class": type(tokenizer).__name__, "lower_case": lower, "reading": reading}
     return {
         "prepare": prepare,
-        "forward": text_forward(network, lengths, None if causal else tokenizer.pad_token_id),
+        "forward": embed,
         "noise": uniform_tokens(text.vocab_size, context),
         "lengths": lengths,
         "about": {"context_length": context, "tokenizer": about},
@@ -192,26 +188,13 @@ def _lengths(config: "PreTrainedConfig", padding: int) -> Lengths | None:
     return up_to(end) if kind in READ_AT_END else without_padding(padding)
 
 
-def text_forward(network: nn.Module, lengths: Lengths | None, padding: int | None) -> Callable[[Tensor], Tensor]:
-    """Tokens (b, length) to embeddings (b, d), up to the last token that matters; ``padding`` is masked if not None."""
-
-    def embed(tokens: Tensor) -> Tensor:
-        if lengths is None:
-            return vectors(network.get_text_features(input_ids=tokens))
-        tokens = tokens[:, : int(lengths(tokens).max())]
-        mask = None if padding is None else (tokens != padding).long()
-        return vectors(network.get_text_features(input_ids=tokens, attention_mask=mask))
-
-    return embed
-
-
 def vectors(given) -> Tensor:
     """Embeddings (b, d), which transformers gives as they are or, since its fifth edition, with what they came from."""
     return given if isinstance(given, Tensor) else given.pooler_output
 
 
 @torch.inference_mode()
-def tried(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
+def _tried(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
     """The width of both embeddings, by trial; refuses a model without one, or whose text depends on its padding."""
     tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([non_text.blank(network)])
     first, caption = beside["forward"](blank), text["forward"](tokens)
