@@ -25,23 +25,15 @@ def content(name):
     return file.getvalue()
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves the eight files; ``fault`` names one thing that it does wrong, ``asked`` keeps what it was asked for."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.fault, self.asked, self.release = None, [], threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/"
-
-
 class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves the eight files; ``fault`` of the server names one thing that it does wrong."""
+
     def do_HEAD(self):
-        if self.server.fault == "silent":
+        fault = self.server.fault
+        if fault == "silent":
             self.server.release.wait(30)
-        self.send_response(404 if self.server.fault == "absent" else 200)
-        if self.server.fault == "drips":
+        self.send_response(404 if fault == "absent" else 200)
+        if fault == "drips":
             self.flush_headers()
             for _ in range(100):
                 self.wfile.write(b"X-Patience: please\r\n")
@@ -67,16 +59,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server():
-    serving = Server()
-    threading.Thread(target=serving.serve_forever, args=(0.05,), daemon=True).start()
-    yield serving
-    serving.release.set()
-    serving.shutdown()
-    serving.server_close()
-
-
-@pytest.fixture
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("MODALITY_GAP_DATA", str(folder))
@@ -84,30 +66,33 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
-def stand_in(url):
+def stand_in(monkeypatch, url):
     """Published values whose address and hashes are those of the small files."""
     values = published.values()
-    about = {
-        **values["published_embeddings"],
-        "base_url": url,
-        "sha256": {name: hashlib.sha256(content(name)).hexdigest() for name in NAMES},
-    }
-    return {**values, "published_embeddings": about}
+    hashes = {name: hashlib.sha256(content(name)).hexdigest() for name in NAMES}
+    about = {**values["published_embeddings"], "base_url": url, "sha256": hashes}
+    monkeypatch.setattr(published, "values", lambda: {**values, "published_embeddings": about})
 
 
 @pytest.fixture
-def site(server, cache, monkeypatch):
-    """The server in place of the authors' repository, the cache folder empty."""
-    values = stand_in(server.url)
-    monkeypatch.setattr(published, "values", lambda: values)
-    return server
+def site(cache, monkeypatch):
+    """A server in place of the authors' repository; ``asked`` keeps what it was asked for. The cache is empty."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.fault, server.asked, server.release = None, [], threading.Event()
+    server.url = f"http://127.0.0.1:{server.server_port}/"
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    stand_in(monkeypatch, server.url)
+    yield server
+    server.release.set()
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
 def no_server(cache, monkeypatch):
     """Nobody answers."""
-    values = stand_in("http://127.0.0.1:9/")
-    monkeypatch.setattr(published, "values", lambda: values)
+    stand_in(monkeypatch, "http://127.0.0.1:9/")
 
 
 def fill(cache, names=NAMES):

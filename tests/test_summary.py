@@ -56,14 +56,11 @@ def leaves(part, at):
     return [leaf for key, value in items for leaf in leaves(value, f"{at}.{key}")]
 
 
-def test_no_published_value_stands_twice():
-    sections = {name: part for name, part in published.values().items() if name != "numbers"}
-    places = {leaf for name, part in sections.items() for leaf in leaves(part, name)}
-    assert len(places) > 200 and not places & set(published.numbers())
-
-
-def test_every_number_is_measured_by_a_step_of_the_paper():
-    assert {number.script for number in published.numbers().values()} <= set(PLACE)
+def test_no_published_value_stands_twice_and_each_is_measured_by_a_step_of_the_paper():
+    places = set(leaves({name: part for name, part in published.values().items() if name != "numbers"}, ""))
+    numbers = published.numbers()
+    assert len(places) > 200 and not places & {f".{key}" for key in numbers}
+    assert {number.script for number in numbers.values()} <= set(PLACE)
 
 
 def test_a_measured_number_has_a_row_for_each_data_set_with_value_interval_and_note(tmp_path):
@@ -105,16 +102,13 @@ def test_a_number_on_other_data_stands_beside_the_published_one_and_is_not_run(t
     assert found["note"] == "measured on another model or data: not comparable; small CLIP"
 
 
-def test_what_a_small_preset_lacks_needs_the_paper_preset_and_what_a_paper_run_left_out_is_said(tmp_path):
+def test_what_was_not_measured_says_why(tmp_path):
     small = collected(record(tmp_path / "a", "depth", preset="embedded"))
     assert row(small, LAYERS)["note"] == "needs --preset paper"
     lacking = collected(record(tmp_path / "b", "depth", left_out=["no memory"]))
     assert row(lacking, LAYERS)["note"] == "no memory"
-
-
-def test_comparisons_of_older_records_without_keys_are_passed_over(tmp_path):
-    old = record(tmp_path, "depth", published.compare(LAYERS, 0.3, "10 seeds", True))
-    del old.about["comparisons"][0]["key"]
+    old = record(tmp_path / "c", "depth", published.compare(LAYERS, 0.3, "10 seeds", True))
+    del old.about["comparisons"][0]["key"]  # as older records were
     assert row(collected(old), LAYERS)["verdict"] == "not run"
 
 
