@@ -148,17 +148,17 @@ def two(tmp_path, rng):
     """Two files of one system: to fit on, and to apply it to; unequal counts, labels, a source."""
     x, y = reference.pairs(rng, 60, 6)
     source = {"model": "mine", "shift": "none"}
-    Embeddings.of({"image": x[:30], "text": y[:30]}).save(tmp_path / "fit.npz")
+    about = {"model": "mine", "caption_rule": "first"}
+    fit = Embeddings.of({"image": x[:30], "text": y[:30]}, source=about).save(tmp_path / "fit.safetensors")
     pairs = np.tile(np.arange(20)[:, None], 2)
     new = Embeddings.of({"image": x[30:], "text": y[30:50]}, pairs, np.arange(30) % 3, source)
-    return tmp_path / "fit.npz", new.save(tmp_path / "new.safetensors")
+    return fit, new.save(tmp_path / "new.safetensors")
 
 
 @pytest.mark.parametrize("kind", interventions.KINDS)
 def test_a_calibration_is_fitted_on_one_file_and_applied_to_another(kind, two, tmp_path, capsys):
     calibration, out = tmp_path / "c.safetensors", tmp_path / "out.safetensors"
-    words = [*FIT[kind], "--model", "mine", "--data", "half", "--caption-rule", "first", "--output", str(calibration)]
-    commands.main(["fit", str(two[0]), *words])
+    commands.main(["fit", str(two[0]), *FIT[kind], "--output", str(calibration)])
     commands.main(["transform", str(two[1]), "--calibration", str(calibration), "--output", str(out)])
     before, after, fitted = Embeddings.load(two[1]), Embeddings.load(out), interventions.load(calibration)
     moved = fitted.transform(before.modalities["image"], before.modalities["text"])
@@ -169,7 +169,7 @@ def test_a_calibration_is_fitted_on_one_file_and_applied_to_another(kind, two, t
     assert after.source["model"] == "mine" and after.source["transform"] == told
     about = fitted.about
     assert (about["model"], about["caption_rule"], about["n"]) == ("mine", "first", {"image": 30, "text": 30})
-    assert about["data"]["id"] == "half" and about["data"]["sha256"] == files.sha256(two[0])
+    assert about["data"]["sha256"] == files.sha256(two[0]) and about["data"]["source"]["caption_rule"] == "first"
     said = capsys.readouterr().out.splitlines()
     gaps = geometry.gap_distance(before.modalities["image"], before.modalities["text"]), geometry.gap_distance(*moved)
     assert said[0].startswith(f"{kind}: gap distance ") and "relative gap" in said[0]

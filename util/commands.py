@@ -82,24 +82,15 @@ class Fit:
     """shift: both (the default): half each; first or second: one modality all of it."""
     dimensions: int | None = None
     """ablation: how many dimensions to delete."""
-    model: str | None = None
-    """Model that made the embeddings, for the record."""
-    data: str | None = None
-    """Data that was embedded, with revision and split, for the record."""
-    caption_rule: str | None = None
-    """Rule by which one of several captions was taken, for the record."""
 
     def __call__(self) -> None:
         options = self._options()
         given = Embeddings.load(self.embeddings)
         rows = given.paired() if self.kind == "procrustes" else first_and_last(given)
         modalities = given.names[0], given.names[-1]
-        about = {
-            "model": self.model,
-            "data": {"id": self.data, "sha256": sha256(self.embeddings), "source": dict(given.source)},
-            "n": {name: len(part) for name, part in zip(modalities, rows, strict=True)},
-            "caption_rule": self.caption_rule,
-        }
+        about = {name: given.source.get(name) for name in ("model", "caption_rule")}
+        about["data"] = {"sha256": sha256(self.embeddings), "source": dict(given.source)}
+        about["n"] = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
         fitted = interventions.fit(self.kind, *rows, **options, about=about)
         effect = fitted.effect(*first_and_last(given), pairs_of(given, modalities))
         interventions.save(self.output, fitted)
