@@ -64,7 +64,7 @@ def encoding(settings: frame.Settings) -> tuple[list[dict], list[dict]]:
     return rows, [*facts, fact("mean length of a caption in tokens, of 77", length)]
 
 
-def measure(settings: frame.Settings, device: str) -> dict[str, list[dict]]:
+def measure(settings: frame.Settings) -> dict[str, list[dict]]:
     """All rows and facts."""
     rows, facts = encoding(settings)
     return {"": [depth(settings), *rows], "facts": facts}

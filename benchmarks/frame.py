@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ _kept: list[Callable] = []
 @dataclass(frozen=True, kw_only=True)
 class Settings(cli.Common):
     output: Path = cli.OUTPUTS / "benchmarks"
+    device: Literal["cpu"] = "cpu"
     runs: int = 5
     """Runs of ours; the released procedures run once, or at single points, as each row says."""
 
@@ -37,10 +39,10 @@ class Settings(cli.Common):
 
 
 def main(name: str, title: str, measure: Callable, doc: str) -> None:
-    """Runs ``measure(settings, device)``, which gives the tables by name, and records them."""
+    """Runs ``measure(settings)``, which gives the tables by name, and records them."""
 
-    def measured(settings: Settings, device: str) -> cli.Measured:
-        tables = {what: pd.DataFrame(rows) for what, rows in measure(settings, device).items()}
+    def measured(settings: Settings, _: str) -> cli.Measured:
+        tables = {what: pd.DataFrame(rows) for what, rows in measure(settings).items()}
         data = [{"data": "generated here", "seed": settings.seed}]
         return cli.Measured(tables=tables, data=data, dtype="float32 rows, float64 sums")
 

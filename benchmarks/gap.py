@@ -59,7 +59,7 @@ def panels(count: int) -> None:
         umap_coordinates(np.concatenate([x, y]))
 
 
-def measure(settings: frame.Settings, device: str) -> dict[str, list[dict]]:
+def measure(settings: frame.Settings) -> dict[str, list[dict]]:
     """The comparison with the direct way, and facts."""
     n, count = settings.size(1_000_000, 20_000), settings.size(8, 1)
     table = [beside_the_direct_way(settings.size(5000, 500), settings)]

@@ -69,7 +69,7 @@ def startup(runs: int, seed: int) -> list[dict]:
     ]
 
 
-def measure(settings: frame.Settings, device: str) -> dict[str, list[dict]]:
+def measure(settings: frame.Settings) -> dict[str, list[dict]]:
     """All rows and memory facts."""
     n, batch, many = settings.size(5000, 500), settings.size(20_000, 2000), settings.size(50_000, 2000)
     few, some, large = (pairs(count, settings.seed) for count in (200, n, batch))

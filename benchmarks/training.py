@@ -46,7 +46,7 @@ def turns_of(settings: frame.Settings, threads: int, batch: int) -> pd.DataFrame
     }
     turns = range(settings.size(7, 2) + 1)
     rows = [{kind: seconds(work)[0] / steps * 1000 for kind, work in kinds.items()} for _ in turns]
-    return pd.DataFrame(rows[1:]).assign(threads=threads)[["threads", *kinds]]
+    return pd.DataFrame(rows[1:]).assign(threads=threads)
 
 
 def compared(times: pd.DataFrame, kind: str, threads: int, batch: int) -> dict:
@@ -59,13 +59,12 @@ def compared(times: pd.DataFrame, kind: str, threads: int, batch: int) -> dict:
     return {**found, "least_ratio": ratios.min(), "largest_ratio": ratios.max(), "wanted_ratio": WANTED[kind]}
 
 
-def measure(settings: frame.Settings, device: str) -> dict[str, list[dict]]:
+def measure(settings: frame.Settings) -> dict[str, pd.DataFrame | list[dict]]:
     """Ratios, and milliseconds of every turn."""
-    batch, rows, turns = settings.size(256, 32), [], []
-    for threads in sorted({1, torch.get_num_threads()}):
-        turns.append(turns_of(settings, threads, batch))
-        rows += [compared(turns[-1], kind, threads, batch) for kind in WANTED]
-    return {"": rows, "turns": pd.concat(turns).to_dict("records")}
+    batch = settings.size(256, 32)
+    turns = {threads: turns_of(settings, threads, batch) for threads in sorted({1, torch.get_num_threads()})}
+    rows = [compared(times, kind, threads, batch) for threads, times in turns.items() for kind in WANTED]
+    return {"": rows, "turns": pd.concat(turns.values())[["threads", "train", *WANTED]]}
 
 
 if __name__ == "__main__":

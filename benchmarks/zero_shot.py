@@ -1,11 +1,10 @@
 """The tables' speed and memory: classification and retrieval at 40 shifts beside the procedures as released.
 
 Ours gives, for all 40 shifts, top-1, top-5 and per-class accuracies, or recall@1, 5 and 10 both ways. The released
-procedures, which give less, run at a few shifts on the CPU, and count as often as 40 shifts need.
+procedures, which give less, run at a few shifts, and count as often as 40 shifts need.
 """
 
 import numpy as np
-import torch
 
 import frame
 import released
@@ -18,15 +17,14 @@ from util.zero_shot.shifted import classify, predict, retrieve
 KS = (1, 5, 10)
 
 
-def classification(settings: frame.Settings, device: str) -> dict:
+def classification(settings: frame.Settings) -> dict:
     """Accuracies of all shifts."""
     n, classes = settings.size(10_000, 500), settings.size(100, 20)
     x, y = pairs(n, settings.seed)
     y, labels = y[:classes].copy(), np.arange(n) % classes
-    here = on(device, x, y)
 
     def ours(shifts):
-        found = classify(*here, labels, shifts)
+        found = classify(x, y, labels, shifts)
         metrics.mean_per_class_recall(found.predicted, labels, classes)
         return np.stack([metrics.top_k(found.ranks, k) for k in KS[:2]])
 
@@ -37,14 +35,13 @@ def classification(settings: frame.Settings, device: str) -> dict:
     return compared(what, 40, ours, theirs, settings.runs, SHIFTS[::10], atol=2e-3)
 
 
-def retrieval(settings: frame.Settings, device: str) -> dict:
+def retrieval(settings: frame.Settings) -> dict:
     """Recalls both ways of all shifts."""
     n = settings.size(5000, 200)
     x, y = pairs(n, settings.seed)
-    here = on(device, x, y)
 
     def ours(shifts):
-        found = retrieve(*here, np.arange(n), shifts)
+        found = retrieve(x, y, np.arange(n), shifts)
         return np.stack([[metrics.top_k(ranks, k) for k in KS] for ranks in found])
 
     def theirs(shifts):
@@ -54,11 +51,11 @@ def retrieval(settings: frame.Settings, device: str) -> dict:
     return compared(what, 40, ours, theirs, settings.runs, SHIFTS[::10], atol=2e-3)
 
 
-def table_2(settings: frame.Settings, device: str) -> dict:
+def table_2(settings: frame.Settings) -> dict:
     """Table 2 from embeddings of FairFace's size: the classes, harm rates and tests at all shifts."""
     declared, rng, n = Declared.read(), np.random.default_rng(settings.seed), settings.size(10_954, 300)
     x, y = pairs(n, settings.seed)
-    x, y = on(device, x, y[: len(declared.prompts)].copy())
+    y = y[: len(declared.prompts)].copy()
     faces = Faces(declared, rng.integers(0, 7, n), rng.integers(0, 2, n))
     shifts = np.round(np.arange(-20, 16) * 0.05, 2)
 
@@ -69,11 +66,6 @@ def table_2(settings: frame.Settings, device: str) -> dict:
     took = seconds(ours, settings.runs)
     what = f"Table 2 from embeddings, {n} faces x {len(y)} prompts x {len(shifts)} shifts, seconds (bar 0.5)"
     return fact(what, np.median(took))
-
-
-def on(device: str, *arrays: np.ndarray) -> tuple:
-    """Arrays as they are for the CPU's kernel, or on the GPU; results come back as numpy, which waits for it."""
-    return arrays if device == "cpu" else tuple(torch.from_numpy(array).cuda() for array in arrays)
 
 
 def memory(settings: frame.Settings) -> list[dict]:
@@ -93,10 +85,10 @@ def memory(settings: frame.Settings) -> list[dict]:
     ]
 
 
-def measure(settings: frame.Settings, device: str) -> dict[str, list[dict]]:
+def measure(settings: frame.Settings) -> dict[str, list[dict]]:
     """All rows and facts."""
-    rows = [classification(settings, device), retrieval(settings, device)]
-    return {"": rows, "facts": [table_2(settings, device), *memory(settings)]}
+    rows = [classification(settings), retrieval(settings)]
+    return {"": rows, "facts": [table_2(settings), *memory(settings)]}
 
 
 if __name__ == "__main__":
