@@ -1,6 +1,6 @@
 """Figure 3 (a-d), drawn from the record of ``loss_landscape.py``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -14,8 +14,8 @@ from util.records import Record
 
 SMALL_CLIP = "small CLIP, generated scenes"
 """Name of the embeddings that every checkout has."""
-PANELS = {1 / 100: "b", 1 / 50: "c", 1.0: "d"}
-"""Panel of each temperature that the paper shows."""
+PANELS = (1 / 100, 1 / 50, 1.0)
+"""Temperatures of panels b, c and d."""
 
 
 def ends(curve: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -25,45 +25,43 @@ def ends(curve: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def draw(record: Record) -> Figure:
     """The figure laid out as the paper's: one row of panels a-d for each set of embeddings."""
-    names = list(record.about["results"])
+    names, present = list(record.about["results"]), record.tables[""]["temperature"].unique()
+    chosen = [t for t in present if np.isclose(t, PANELS).any()] or list(present[:3])
     figure = plt.figure(figsize=(9.6, 2.75 * len(names)), layout="constrained")
     for name, row in zip(names, np.atleast_1d(figure.subfigures(len(names), 1, hspace=0.06)), strict=True):
-        facts, table = record.about["results"][name], record.tables[""].query("embeddings == @name")
-        note = f"  ({figures.EMBEDDED_NOTE})" if name == SMALL_CLIP else ""
-        row.suptitle(f"{figures.plain(name)}: {facts['n_pairs']} pairs{note}", x=0.01, ha="left", fontsize=9)
-        present = table["temperature"].unique()
-        chosen = [t for t in PANELS if np.isclose(present, t).any()] or list(present[:3])
-        axes = row.subplots(1, 1 + len(chosen), width_ratios=[1.15] + [1] * len(chosen))
-        draw_points(axes[0], record.tables["points"].query("embeddings == @name"), facts)
-        for letter, temperature, ax in zip("bcd", chosen, axes[1:], strict=False):
-            curve = table[np.isclose(table["temperature"], temperature)].sort_values("signed_gap_distance")
-            style = {"color": figures.MUTED, "lw": 0.9, "ls": ":", "label": "as released (image to text)"}
-            ax.plot(curve["signed_gap_distance"], curve["loss_as_released"], **style)
-            draw_curve(ax, curve, figures.INK, "symmetric")
-            figures.panel_title(ax, letter, f"temperature {figures.temperature_label(temperature)}")
-        axes[1].set_ylabel("contrastive loss (nats)")
-    marks(axes[1])
+        axes = draw_row(row, record, name, chosen, "bcd", released=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 def draw_strip(record: Record) -> Figure:
     """Three panels of the last set of embeddings: both modalities, and the loss at two temperatures."""
-    name = list(record.about["results"])[-1]
-    facts, table = record.about["results"][name], record.tables[""].query("embeddings == @name")
-    figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.7), width_ratios=[1.1, 1, 1], layout="constrained")
-    draw_points(axes[0], record.tables["points"].query("embeddings == @name"), facts)
-    for letter, ax, pick in zip("bd", axes[1:], ("min", "max"), strict=True):
-        temperature = getattr(table["temperature"], pick)()
-        draw_curve(ax, table[table["temperature"] == temperature], figures.INK, "symmetric")
-        figures.panel_title(ax, letter, f"temperature {figures.temperature_label(temperature)}")
-    marks(axes[2])
-    axes[1].set_ylabel("contrastive loss (nats)")
-    handles, labels = axes[2].get_legend_handles_labels()
+    present = record.tables[""]["temperature"]
+    figure = plt.figure(figsize=(9.0, 2.7), layout="constrained")
+    axes = draw_row(figure, record, list(record.about["results"])[-1], [present.min(), present.max()], "bd")
+    handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles[1:], labels[1:], loc="outside lower right", ncols=2)
+    return figure
+
+
+def draw_row(figure, record: Record, name: str, chosen: Sequence[float], letters: str, released: bool = False):
+    """Panel a and the loss at each chosen temperature, for one set of embeddings; returns the axes."""
+    facts, table, points = record.about["results"][name], record.tables[""], record.tables["points"]
+    table = table[table["embeddings"] == name].sort_values("signed_gap_distance")
     note = f"  ({figures.EMBEDDED_NOTE})" if name == SMALL_CLIP else ""
     figure.suptitle(f"{figures.plain(name)}: {facts['n_pairs']} pairs{note}", x=0.01, ha="left", fontsize=9)
-    return figure
+    axes = figure.subplots(1, 1 + len(chosen), width_ratios=[1.15] + [1] * len(chosen))
+    draw_points(axes[0], points[points["embeddings"] == name], facts)
+    for letter, temperature, ax in zip(letters, chosen, axes[1:], strict=False):
+        curve = table[table["temperature"] == temperature]
+        if released:
+            style = {"color": figures.MUTED, "lw": 0.9, "ls": ":", "label": "as released (image to text)"}
+            ax.plot(curve["signed_gap_distance"], curve["loss_as_released"], **style)
+        draw_curve(ax, curve, figures.INK, "symmetric")
+        figures.panel_title(ax, letter, f"temperature {figures.temperature_label(temperature)}")
+    axes[1].set_ylabel("contrastive loss (nats)")
+    marks(axes[1])
+    return axes
 
 
 def draw_points(ax: Axes, points: pd.DataFrame, facts: Mapping) -> None:

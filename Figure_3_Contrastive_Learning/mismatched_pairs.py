@@ -10,7 +10,6 @@ without a gap at logit scale a/tau: a gap does what a higher temperature would d
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -102,28 +101,11 @@ def on_circle(azimuths) -> Float[np.ndarray, "n 2"]:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-class Matches(NamedTuple):
-    """The text that belongs to each image (n,), and the image that belongs to each text (n,), as row numbers."""
+def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """The text that belongs to each of n images, where a fraction of the pairs, round(fraction n), is mismatched.
 
-    text_of: Int[np.ndarray, "n"]
-    image_of: Int[np.ndarray, "n"]
-
-    @classmethod
-    def of(cls, text_of) -> "Matches":
-        """Matches from the text of each image, a permutation of 0 to n - 1."""
-        return cls(np.asarray(text_of), np.argsort(text_of))
-
-    @property
-    def fraction(self) -> float:
-        """Fraction of images whose text does not lie beside them at position zero."""
-        return float((self.text_of != np.arange(len(self.text_of))).mean())
-
-
-def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Matches:
-    """Matches of n pairs of which a fraction is mismatched: the first round(fraction n) of an order, in a cycle.
-
-    Image ``order[k]`` belongs to text ``order[k + 1]``, the last to the first. One order for several fractions gives
-    nested sets.
+    The first images of an order are moved in a cycle: image ``order[k]`` belongs to text ``order[k + 1]``, the last to
+    the first. One order for several fractions gives nested sets.
     """
     if not 0 <= fraction <= MOST_FRACTION:
         raise UserError(f"a mismatch fraction must be from 0 to {MOST_FRACTION}, not {fraction}")
@@ -135,28 +117,28 @@ def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Matches:
         )
     text_of, moved = np.arange(n), np.asarray(order)[:count]
     text_of[moved] = np.roll(moved, -1)
-    return Matches.of(text_of)
+    return text_of
 
 
 def losses(
-    pairs: Pairs, positions, temperatures: Sequence[float], matches: Sequence[Matches]
+    pairs: Pairs, positions, temperatures: Sequence[float], matches: Sequence[Sequence[int]]
 ) -> Float[np.ndarray, "m p t"]:
     """The symmetric contrastive loss of all pairs as one batch, in nats, for every matching, position and temperature.
 
-    Each is ``contrastive.contrastive_loss`` of the moved and matched rows. Paper: equation 1, Figure 3 (e-g).
+    A matching names the text that belongs to each image. Cosines at position zero are symmetric, so both directions of
+    the loss are equal. Each is ``contrastive.contrastive_loss`` of the moved and matched rows. Paper: equation 1.
     """
     cosines = pairs.cosines
     scales = pairs.contrasts(positions)[:, None] / np.asarray(temperatures, dtype=np.float64)
-    sums = [sum(logsumexp(scale * cosines, axis).mean() for axis in (0, 1)) / 2 for scale in scales.flat]
-    sums = np.reshape(sums, scales.shape)
-    return np.stack([sums - scales * matched_cosine(cosines, each) for each in matches])
+    sums = np.reshape([logsumexp(scale * cosines, axis=1).mean() for scale in scales.flat], scales.shape)
+    return np.stack([sums - scales * matched_cosine(cosines, text_of) for text_of in matches])
 
 
-def best_logit_scale(cosines: Float[np.ndarray, "n n"], matches: Matches) -> float:
-    """The logit scale s at which the symmetric loss of pairs with these cosines, without a gap, is lowest.
+def best_logit_scale(cosines: Float[np.ndarray, "n n"], text_of: Sequence[int]) -> float:
+    """The logit scale s at which the loss of pairs with these symmetric cosines, without a gap, is lowest.
 
     Returns:
-        s in [0, inf]: infinite where every matched pair is the most similar one of its row and column, as without a
+        s in [0, inf]: infinite where every matched pair is the most similar one of its row, as without a
         mismatch; 0 where matched pairs are no more similar than any others on average.
 
     The loss is convex in s, being a mean of logsumexp(s c) less s times the mean matched cosine, so there is one such
@@ -164,13 +146,12 @@ def best_logit_scale(cosines: Float[np.ndarray, "n n"], matches: Matches) -> flo
     is lowest without a gap while 1/tau <= s, and at contrast s tau where 1/tau > s: 1/s is the critical temperature,
     below which the lowest loss has a gap.
     """
-    matched = matched_cosine(cosines, matches)
+    matched = matched_cosine(cosines, text_of)
 
     def slope(scale: float) -> float:
-        rows, columns = (softmax(scale * cosines, axis) * cosines for axis in (1, 0))
-        return (rows.sum() + columns.sum()) / (2 * len(cosines)) - matched
+        return (softmax(scale * cosines, axis=1) * cosines).sum() / len(cosines) - matched
 
-    if (cosines.max(1).mean() + cosines.max(0).mean()) / 2 - matched <= TIE:
+    if cosines.max(1).mean() - matched <= TIE:
         return math.inf
     if slope(0.0) >= -TIE:
         return 0.0
@@ -180,7 +161,6 @@ def best_logit_scale(cosines: Float[np.ndarray, "n n"], matches: Matches) -> flo
     return float(brentq(slope, 0.0, upper, xtol=1e-12))
 
 
-def matched_cosine(cosines: Float[np.ndarray, "n n"], matches: Matches) -> float:
-    """Mean cosine of the pairs that belong together, both ways averaged."""
-    every = np.arange(len(cosines))
-    return float(cosines[every, matches.text_of].mean() + cosines[matches.image_of, every].mean()) / 2
+def matched_cosine(cosines: Float[np.ndarray, "n n"], text_of: Sequence[int]) -> float:
+    """Mean cosine of the images and the texts that belong to them."""
+    return float(cosines[np.arange(len(cosines)), text_of].mean())

@@ -88,7 +88,10 @@ def simulate(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     minima = [simulation_curves.lowest(cases, temperatures) for cases, _, temperatures in parts]
     every = np.stack([dial["loss"] for dial in tables[2:]])
     mean = tables[2].assign(loss=every.mean(0), loss_low=every.min(0), loss_high=every.max(0))
-    return pd.concat([*tables[:2], mean])[simulation_curves.COLUMNS], pd.concat(minima)
+    table, minima = pd.concat([*tables[:2], mean])[simulation_curves.COLUMNS], pd.concat(minima)
+    table.loc[table["simulation"] == "dial", "loss_as_released"] = np.nan  # no notebook has it
+    minima.loc[minima["simulation"] == "dial", "gap_as_released"] = np.nan
+    return table, minima
 
 
 def compare(found: pd.DataFrame) -> list[Comparison]:
@@ -147,9 +150,9 @@ def check(settings: Settings) -> None:
     low = min(settings.temperatures)
     if low < LEAST_TEMPERATURE:
         raise UserError(f"--temperatures must be above 0, at least {LEAST_TEMPERATURE:g} (CLIP's is 0.01), not {low:g}")
-    order = np.arange(settings.pairs)
-    shares = {mismatched(settings.pairs, fraction, order).fraction for fraction in settings.mismatch}
-    if len(shares) < len(settings.mismatch):
+    right = np.arange(settings.pairs)
+    counts = {(mismatched(settings.pairs, fraction, right) != right).sum() for fraction in settings.mismatch}
+    if len(counts) < len(settings.mismatch):
         raise UserError(f"--mismatch: two fractions are the same number of {settings.pairs} pairs; raise --pairs")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mismatched_pairs import TIE, Caps, Matches, Meridians, best_logit_scale, losses, mismatched, on_circle
+from mismatched_pairs import TIE, Caps, Meridians, best_logit_scale, losses, mismatched, on_circle
 from util import geometry, published
 
 RING_AZIMUTHS = (0.0, 180.0, 90.0, 270.0, 45.0, 135.0, 315.0, 225.0, 1.53 * 180)
@@ -33,18 +33,19 @@ class Case:
     Attributes:
         simulation: sphere, ring or dial.
         pairs: the points and how they move.
-        matches: which of them belong together.
-        released: the same with the labels of the released notebook; None where there is no notebook.
+        text_of: the text that belongs to each image.
+        released: the same with the labels of the released notebook.
     """
 
     simulation: str
     pairs: Meridians | Caps
-    matches: Matches
-    released: Matches | None
+    text_of: np.ndarray
+    released: np.ndarray
 
     @property
     def labels(self) -> dict:
-        fraction, (n, flat) = self.matches.fraction, self.pairs.points.shape
+        n, flat = self.pairs.points.shape
+        fraction = float((self.text_of != np.arange(n)).mean())
         names = {"simulation": self.simulation, "mismatched": fraction > 0, "mismatch_fraction": fraction}
         return {**names, "n_pairs": n, "dim": flat + 1}
 
@@ -53,9 +54,9 @@ def sphere_cases() -> list[Case]:
     """The six pairs as published, and the same pairs matched right."""
     paper = published.values()["figure_3"]["sphere_simulation"]
     azimuths = paper["azimuth_degrees_images"]
-    swapped = [azimuths.index(angle) for angle in paper["azimuth_degrees_texts"]]
+    swapped = np.array([azimuths.index(angle) for angle in paper["azimuth_degrees_texts"]])
     pairs = Meridians(on_circle(azimuths))
-    return [Case("sphere", pairs, each, each) for each in (Matches.of(swapped), Matches.of(range(len(azimuths))))]
+    return [Case("sphere", pairs, text_of, text_of) for text_of in (swapped, np.arange(len(azimuths)))]
 
 
 def ring_cases() -> list[Case]:
@@ -69,8 +70,7 @@ def ring_cases() -> list[Case]:
     swapped, slip = right.copy(), right.copy()
     swapped[[first, second]] = second, first
     slip[first] = second
-    both = Matches.of(right)
-    return [Case("ring", pairs, Matches.of(swapped), Matches(slip, slip)), Case("ring", pairs, both, both)]
+    return [Case("ring", pairs, swapped, slip), Case("ring", pairs, right, right)]
 
 
 def dial_cases(n: int, dim: int, fractions: Sequence[float], seed: int) -> list[Case]:
@@ -81,20 +81,20 @@ def dial_cases(n: int, dim: int, fractions: Sequence[float], seed: int) -> list[
     generator = np.random.default_rng(seed)
     pairs = Caps(geometry.unit_rows(generator.normal(size=(n, dim - 1))))
     order = generator.permutation(n)
-    return [Case("dial", pairs, mismatched(n, fraction, order), None) for fraction in fractions]
+    matches = [mismatched(n, fraction, order) for fraction in fractions]
+    return [Case("dial", pairs, text_of, text_of) for text_of in matches]
 
 
 def curves(cases: Sequence[Case], positions: np.ndarray, temperatures: Sequence[float]) -> pd.DataFrame:
     """The loss at every position and temperature, for cases of the same pairs: rows of ``simulation.csv``."""
     pairs = cases[0].pairs
-    every = iter(losses(pairs, positions, temperatures, [m for c in cases for m in (c.matches, c.released) if m]))
+    found = losses(pairs, positions, temperatures, [each for case in cases for each in (case.text_of, case.released)])
     columns = {"temperature": temperatures, "position": positions}
     grid = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
     grid["signed_gap_distance"] = np.tile(np.sign(positions) * pairs.gap_distances(positions), len(temperatures))
     frames = []
-    for case in cases:
-        frame = grid.assign(**case.labels, loss=next(every).T.ravel())
-        frames.append(frame.assign(loss_as_released=next(every).T.ravel() if case.released else np.nan))
+    for case, loss, released in zip(cases, found[::2], found[1::2], strict=True):
+        frames.append(grid.assign(**case.labels, loss=loss.T.ravel(), loss_as_released=released.T.ravel()))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -103,7 +103,7 @@ def lowest(cases: Sequence[Case], temperatures: Sequence[float]) -> pd.DataFrame
     frames = []
     for case in cases:
         frame = pd.DataFrame({**case.labels, "temperature": temperatures})
-        scales = [best_logit_scale(case.pairs.cosines, m) if m else math.nan for m in (case.matches, case.released)]
+        scales = [best_logit_scale(case.pairs.cosines, each) for each in (case.text_of, case.released)]
         places = [case.pairs.position(np.minimum(1, scale * frame["temperature"].to_numpy())) for scale in scales]
         frame["critical_temperature"] = 1 / scales[0] if scales[0] else math.inf
         frame["position"] = places[0]

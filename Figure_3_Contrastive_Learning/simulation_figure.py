@@ -163,7 +163,7 @@ def draw_pairs(ax: Axes3D, case: Case, positions: Sequence[float], azimuth: floa
     for path in texts.swapaxes(0, 1) if len(positions) > 1 else ():
         ax.plot(*path.T, color=figures.TEXT, lw=0.8, alpha=0.55)
         ax.quiver(*path[-2], *(path[-1] - path[-2]), color=figures.TEXT, arrow_length_ratio=1.0, lw=1.0)
-    for image, text in enumerate(case.matches.text_of):
+    for image, text in enumerate(case.text_of):
         style = {"color": figures.INK, "lw": 0.8, "alpha": 0.5} if image == text else {"color": WRONG, "lw": 1.3}
         ax.plot(*np.stack([images[0, image], texts[0, text]], axis=1), **style)
     for name, rows, colour in (("images", images[0], figures.NON_TEXT), ("texts", texts[0], figures.TEXT)):

@@ -48,13 +48,7 @@ cli.run(lambda: train(tiny.model(), tiny.pairs(), replace(SETTINGS, steps=steps)
 """
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The same sums in the same order in every process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")  # the same sums in the same order in every process
 
 
 class Killed(Exception):
@@ -87,8 +81,7 @@ def steps_in(folder):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted():
-    torch.set_num_threads(1)
+def uninterrupted(one_thread):
     return run()
 
 

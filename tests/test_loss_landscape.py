@@ -1,5 +1,6 @@
 """Figure 3 (a-d), end to end: the script, its files, its faults."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 import reference
 import scripts
+import smoke_runs
 from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, UserError, cli, published, records
+from util import Embeddings, UserError, cli, published
 from util.reporting import report
 
 SCRIPT = "Figure_3_Contrastive_Learning/loss_landscape.py"
@@ -21,11 +23,7 @@ CONTRACT = ["embeddings", "batch", "temperature", "shift", "signed_gap_distance"
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """The smoke preset, run once, without the published embeddings."""
-    folder = tmp_path_factory.mktemp("outputs") / "Figure_3_Contrastive_Learning"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODALITY_GAP_DATA", str(folder.parent / "empty"))
-        script.run(replace(script.PRESETS["smoke"], output=folder))
-    return folder
+    return smoke_runs.record(script, tmp_path_factory)
 
 
 @pytest.fixture
@@ -37,13 +35,12 @@ def mine(tmp_path, rng):
 def test_the_script_writes_table_record_and_pictures(smoke):
     pictures = {f"loss_landscape{what}.{end}" for what in ("", "_temperatures", "_strip") for end in ("png", "pdf")}
     tables = {f"loss_landscape{what}.csv" for what in ("", "_points", "_minima")}
-    assert {path.name for path in smoke.iterdir()} == pictures | tables | {"loss_landscape.json"}
-    table = pd.read_csv(smoke / "loss_landscape.csv")
+    assert {path.name for path in smoke.folder.glob("loss_landscape*")} == pictures | tables | {"loss_landscape.json"}
+    table = smoke.tables[""]
     assert list(table.columns) == CONTRACT
     assert len(table) == 20 * 6 and table["shift"].eq(0).sum() == 6
-    about = records.load(smoke, "loss_landscape").about
-    assert len(about["left_out"]) == 1 and "features_clip.npy" in about["left_out"][0]
-    assert about["data"][0]["split"] == "all"
+    assert len(smoke.about["left_out"]) == 1 and "features_clip.npy" in smoke.about["left_out"][0]
+    assert smoke.about["data"][0]["split"] == "all"
 
 
 def test_the_table_holds_the_losses_of_the_definition(mine, tmp_path):
@@ -62,7 +59,7 @@ def test_the_same_seed_gives_the_same_files(smoke, tmp_path, monkeypatch):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "empty"))
     script.run(replace(script.PRESETS["smoke"], output=tmp_path / "again"))
     for name in ("loss_landscape.csv", "loss_landscape_points.csv", "loss_landscape.png", "loss_landscape.pdf"):
-        assert (tmp_path / "again" / name).read_bytes() == (smoke / name).read_bytes(), name
+        assert (tmp_path / "again" / name).read_bytes() == (smoke.folder / name).read_bytes(), name
 
 
 def test_your_own_embeddings_go_to_a_folder_of_their_own(mine, tmp_path, monkeypatch):
@@ -72,7 +69,7 @@ def test_your_own_embeddings_go_to_a_folder_of_their_own(mine, tmp_path, monkeyp
 
 
 def test_every_published_number_is_compared_by_its_key(smoke):
-    rows = records.load(smoke, "loss_landscape").about["comparisons"]
+    rows = smoke.about["comparisons"]
     keys = {row["key"] for row in rows}
     wanted = published.numbers("figure_3.").values()
     on_grid = {n.key for n in wanted if n.script == "loss_landscape" and not n.key.endswith(("25", "75"))}
@@ -82,8 +79,8 @@ def test_every_published_number_is_compared_by_its_key(smoke):
 
 
 def test_the_papers_own_model_and_data_are_judged(smoke):
-    record, name = records.load(smoke, "loss_landscape"), "ViT-B-32 openai, MSCOCO val2017"
-    table = record.tables[""].assign(embeddings=name)
+    name = "ViT-B-32 openai, MSCOCO val2017"
+    table = smoke.tables[""].assign(embeddings=name)
     numbers = published.numbers("figure_3.pca")
     facts = {"gap_distance": 0.83, "explained_variance_ratio": [number.value + 0.004 for number in numbers.values()]}
     facts["n_pairs"] = script.PAPER_PAIRS
@@ -126,8 +123,8 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, monkeypatch):
         (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
         (["--embeddings", "{tmp}/good.npy", "--seed", "-1"], "--seed must be"),
         (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
-        (["--preset", "smoke", "--model", "ViT-L-14"], "--model only applies to --preset paper"),
-        (["--caption", "last"], "--caption only applies to --preset paper; this run is --preset embedded"),
+        (["--model", "ViT-L-14"], "--model only applies to --preset paper"),
+        (["--caption", "last"], "--caption only applies to --preset paper; this run is --preset smoke"),
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
@@ -135,13 +132,8 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
     np.save(tmp_path / "good.npy", good)
     good[0, 1, 2] = np.nan
     np.save(tmp_path / "nan.npy", good)
-    options = [word.format(tmp=tmp_path) for word in words]
-    with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: script.run(cli.parse(script.PRESETS, "", [*options, "--output", str(tmp_path / "out")])))
-    told = capsys.readouterr().err
-    lines = [line for line in told.splitlines() if line.startswith("error:")]
-    assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
-    assert "Traceback" not in told and not (tmp_path / "out").exists()
+    words = [word.format(tmp=tmp_path) for word in words]
+    assert said in smoke_runs.refusal(script, words, tmp_path / "out", capsys)
 
 
 @pytest.mark.parametrize("words", [["--temperture", "1"], ["--preset", "huge"]])
@@ -165,8 +157,12 @@ def test_a_disk_that_fails_while_drawing_leaves_the_old_results(mine, tmp_path, 
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_the_report_shows_the_figure(smoke):
-    page = report.write(smoke.parent).read_text()
+def test_the_report_shows_the_figure(smoke, tmp_path):
+    folder = tmp_path / "Figure_3_Contrastive_Learning"
+    folder.mkdir()
+    for path in smoke.folder.glob("loss_landscape*"):
+        shutil.copy(path, folder)
+    page = report.write(tmp_path).read_text()
     assert page.count("data:image/png;base64,") == 3 and "<dt>Left out</dt><dd>published CLIP" in page
 
 

@@ -10,6 +10,7 @@ import pytest
 import reference
 import scripts
 import simulation_curves
+import smoke_runs
 from util import published
 
 script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
@@ -21,8 +22,8 @@ FILES |= {"simulation.json", *(f"simulation{what}.csv" for what in ("", "_minima
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    """The smoke preset, run once: its record."""
-    return script.run(small(tmp_path_factory.mktemp("simulation") / "out"))
+    """The smoke preset, run once."""
+    return smoke_runs.record(script, tmp_path_factory)
 
 
 def small(output, **changes):
@@ -30,7 +31,7 @@ def small(output, **changes):
 
 
 def test_the_script_writes_tables_record_and_pictures(record):
-    assert {path.name for path in record.folder.iterdir()} == FILES
+    assert {path.name for path in record.folder.glob("simulation*")} == FILES
     table = record.tables[""]
     assert list(table.columns) == [*CONTRACT, "loss_as_released", "loss_low", "loss_high"]
     assert not table[CONTRACT].isna().any().any()
@@ -44,7 +45,7 @@ def test_the_sphere_is_the_published_set_up(record):
     (images,), (texts,) = case.pairs.move(0)
     azimuth = lambda rows: np.degrees(np.arctan2(rows[:, 1], rows[:, 0]))  # noqa: E731
     assert azimuth(images) == pytest.approx(paper["azimuth_degrees_images"], abs=1e-6)
-    assert azimuth(texts[case.matches.text_of]) == pytest.approx(paper["azimuth_degrees_texts"], abs=1e-6)
+    assert azimuth(texts[case.text_of]) == pytest.approx(paper["azimuth_degrees_texts"], abs=1e-6)
     assert case.labels["mismatch_fraction"] == pytest.approx(1 / 3) and right.labels["mismatch_fraction"] == 0
     sphere = record.tables[""].query("simulation == 'sphere'")
     assert sphere["n_pairs"].eq(6).all() and sphere["dim"].eq(3).all()
@@ -167,12 +168,7 @@ def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, words, said):
-    words = ["--preset", "smoke", "--output", str(tmp_path / "out"), *words]
-    with pytest.raises(SystemExit) as ended:
-        script.cli.run(lambda: script.run(script.cli.parse(script.PRESETS, "", words)))
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
-    assert not (tmp_path / "out").exists()
+    assert said in smoke_runs.refusal(script, words, tmp_path / "out", capsys)
 
 
 def test_the_grids_are_the_released_ones():

@@ -1,6 +1,5 @@
 """Section 4's training runs, end to end: the script, what it measures, its faults, its paper preset on few files."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 
 import reference
 import scripts
+import smoke_runs
 import training_claims
 import training_figure
 import training_pairs
@@ -36,11 +36,8 @@ SHORT = replace(
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """The smoke preset, run once: its record."""
-    folder = tmp_path_factory.mktemp("outputs") / "Figure_3_Contrastive_Learning"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODALITY_GAP_DATA", str(folder.parent / "cache"))
-        return script.run(replace(script.PRESETS["smoke"], output=folder))
+    """The smoke preset, run once."""
+    return smoke_runs.record(script, tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
@@ -57,26 +54,21 @@ def run(settings, folder):
 
 
 def test_the_script_writes_its_tables_record_and_pictures(smoke):
-    tables = {f"training{what}.csv" for what in ("", "_landscape", "_summary")}
-    assert {path.name for path in smoke.folder.iterdir()} == tables | {
-        f"training.{end}" for end in ("json", "png", "pdf")
+    files = {f"training{what}.csv" for what in ("", "_landscape", "_summary")}
+    assert {path.name for path in smoke.folder.glob("training*")} == files | {
+        f"training.{e}" for e in ("json", "png", "pdf")
     }
-    table = smoke.tables[""]
+    table, landscape, summary = (smoke.tables[what] for what in ("", "landscape", "summary"))
     assert list(table.columns[:9]) == CONTRACT
-    steps = table.groupby(["experiment", "temperature", "initialization"])["step"].apply(list)
-    assert steps.tolist() == [[0, 2, 4]] * 5
+    runs = ["experiment", "temperature", "initialization"]
+    assert table.groupby(runs)["step"].apply(list).tolist() == [[0, 2, 4]] * 5
     assert set(table["initialization"]) == {"trained", "original", "amended", "absorbed"}
     assert table["gap_distance"].between(0, 2).all() and np.isclose(table["tau"], table["temperature"]).all()
     assert table[[*CONTRACT[7:], "zero_shot_accuracy"]].stack().between(0, 1).all()
-
-
-def test_every_model_is_evaluated_at_every_temperature(smoke):
-    landscape, summary = smoke.tables["landscape"], smoke.tables["summary"]
-    assert len(landscape) == 2 * len(summary) == 10
+    assert len(landscape) == 2 * len(summary) == 10, "every model at every temperature"
     assert (landscape["lowest_loss"] <= landscape["own_loss"]).all()
-    ends = smoke.tables[""].groupby(["experiment", "temperature", "initialization"])["gap_distance"].last()
-    own = landscape.groupby(["experiment", "temperature", "initialization"])["own_gap"].first()
-    assert np.allclose(ends, own, atol=1e-6)
+    ends = table.groupby(runs)["gap_distance"].last()
+    assert np.allclose(ends, landscape.groupby(runs)["own_gap"].first(), atol=1e-6)
 
 
 def test_the_record_says_what_was_measured_and_on_what(smoke):
@@ -104,15 +96,11 @@ def test_the_map_beside_the_model_and_inside_its_projection_start_as_the_same_fu
     assert numbers.loc["amended", "gap_distance"] < 0.5 < numbers.loc["original", "gap_distance"]
 
 
-def summary_of(gaps, before=0.1):
+def summary_of(gaps):
     """Runs of two seeds: (experiment, temperature, initialization) -> gap after, of both."""
-    rows = []
-    for (experiment, tau, initialization), after in gaps.items():
-        for seed, gap in enumerate(after):
-            names = {"experiment": experiment, "seed": seed, "temperature": tau, "initialization": initialization}
-            rows.append({**names, "learned": False, "gap_before": before, "gap_after": gap})
-            rows[-1] |= {"loss": 2.0, "chance_loss": 4.0, "steps": 9}
-    return pd.DataFrame(rows)
+    names = ["experiment", "temperature", "initialization", "seed", "gap_after"]
+    rows = [(*run, seed, gap) for run, after in gaps.items() for seed, gap in enumerate(after)]
+    return pd.DataFrame(rows, columns=names).assign(learned=False, gap_before=0.1, loss=2.0, chance_loss=4.0, steps=9)
 
 
 CLAIMED = {
@@ -234,16 +222,18 @@ def test_the_meter_puts_texts_and_prompts_under_the_map():
     assert beside["gap_distance"] < 0.5 < without["gap_distance"]
 
 
-def test_a_finished_run_is_taken_up_and_another_is_not(tmp_path, monkeypatch):
+def test_a_finished_run_is_taken_up_and_another_or_a_damaged_one_is_not(tmp_path, monkeypatch):
     first = run(SHORT, tmp_path / "a")
     trained = []
     monkeypatch.setattr(training_runs, "train", lambda *a, **k: trained.append(k["description"]) or 1 / 0)
     again = run(SHORT, tmp_path / "b")
     assert again.tables[""].equals(first.tables[""]) and not trained
-    for other in (replace(SHORT, learning_rate=1e-3), replace(SHORT, pairs=33)):
+    (kept,) = (tmp_path / "cache" / "training").glob("*.json")
+    kept.write_text(kept.read_text()[:-9])
+    for other in (SHORT, replace(SHORT, learning_rate=1e-3), replace(SHORT, pairs=33)):
         with pytest.raises(ZeroDivisionError):
             run(other, tmp_path / "c")
-    assert trained == ["temperature 1/10, trained, seed 0"] * 2
+    assert trained == ["temperature 1/10, trained, seed 0"] * 3
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypatch):
@@ -261,15 +251,6 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypa
     assert seen == [0, 3], "steps 1 and 2 are in the checkpoint"
     assert after.tables[""].equals(whole.tables[""]) and after.tables["landscape"].equals(whole.tables["landscape"])
     assert not list((tmp_path / "cache" / "training").glob("*/*")), "checkpoints go once the numbers are kept"
-
-
-def test_damaged_numbers_of_a_finished_run_are_measured_again(tmp_path):
-    first = run(SHORT, tmp_path / "a")
-    (kept,) = (tmp_path / "cache" / "training").glob("*.json")
-    whole = kept.read_text()
-    kept.write_text(whole[: len(whole) // 2])
-    again = run(SHORT, tmp_path / "b")
-    assert again.tables[""].equals(first.tables[""]) and json.loads(kept.read_text())["curve"]
 
 
 @pytest.mark.parametrize(
@@ -297,12 +278,8 @@ def test_settings_that_make_no_sense_are_refused_before_anything_is_trained(chan
 
 
 def test_a_users_error_is_one_line_and_exit_code_2(tmp_path, capsys):
-    words = ["--temperatures", "0", "--output", str(tmp_path / "out")]
-    with pytest.raises(SystemExit) as ended:
-        script.cli.run(lambda: script.run(script.cli.parse(script.PRESETS, "", words)))
-    said = capsys.readouterr().err
-    assert ended.value.code == 2 and said.startswith("error: temperature must be above 0")
-    assert len(said.splitlines()) == 1 and not (tmp_path / "out").exists()
+    said = smoke_runs.refusal(script, ["--temperatures", "0"], tmp_path / "out", capsys)
+    assert said.startswith("error: temperature must be above 0")
 
 
 def test_a_loss_that_diverges_stops_with_its_step(tmp_path, monkeypatch):
