@@ -77,9 +77,6 @@ def contrastive_loss(
     Returns:
         float >= 0, the mean over batches; log(batch) when every cosine of a batch is equal.
 
-    Raises:
-        UserError: rows that are not unit-norm, unequal row counts or widths, temperature <= 0, batch > n.
-
     Paper: equation 1 and Figure 3. Trap: depends on the batch size; compare only at one size.
     """
     a, b = _pairs(x, y)
@@ -113,9 +110,6 @@ def sweep(
     Returns:
         float64 array (s, t) of losses in nats, the same kind of array as ``x``, equal to a direct float64
         computation to 1e-5 relative or better.
-
-    Raises:
-        UserError: as ``contrastive_loss`` and ``geometry.shift``.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
     scales are whole numbers (their exponentials are powers of one another). Never holds

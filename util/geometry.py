@@ -1,7 +1,9 @@
 """The gap and the cone: centroids, the gap vector, the shift along it, and cosines within one modality.
 
 Every function takes numpy arrays or torch tensors (CPU or CUDA), leaves them unchanged and answers in kind. Sums run
-in float64. Arrays come back in the dtype of the first argument, or in float32 where that is half precision.
+in float64. Arrays come back in the dtype of the first argument, or in float32 where that is half precision. A
+``UserError`` names the row or the argument that makes no sense: a value that is not finite, a zero row, widths that
+differ, and for the gap and the shift a row that is not unit-norm within 1e-3 (2**-8 in bfloat16).
 """
 
 from typing import Literal
@@ -68,9 +70,6 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
     Returns:
         float array (n, d), unit-norm rows.
-
-    Raises:
-        UserError: a row is zero, or ``x`` is not a finite matrix.
     """
     matrix = as_matrix(x)
     norms, out = nonzero_norms(matrix), new_result(matrix)
@@ -106,9 +105,6 @@ def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "
     Returns:
         float array (d,). Its norm, the gap distance, lies in [0, 2]. It is not a unit vector.
 
-    Raises:
-        UserError: widths differ, a row is not unit-norm within 1e-3, or a value is not finite.
-
     Paper: section 4.2, the definition of Delta_gap.
     """
     a, b = as_unit_pair(x, y)
@@ -122,9 +118,6 @@ def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
         x: float array (n, d), unit-norm rows.
         y: float array (m, d), unit-norm rows; m may differ from n.
 
-    Raises:
-        UserError: as ``gap_vector``.
-
     Paper: section 4.2, ||Delta_gap||. Trap: it depends on the data too; compare models on the same pairs.
     """
     a, b = as_unit_pair(x, y)
@@ -132,11 +125,7 @@ def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
 
 
 def unit_gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
-    """The gap vector divided by its length: the default direction of ``shift``.
-
-    Raises:
-        UserError: as ``gap_vector``, or the gap is zero and has no direction.
-    """
+    """The gap vector divided by its length: the default direction of ``shift``."""
     a, b = as_unit_pair(x, y)
     return like(as_result(_unit_gap(a, b), a), x)
 
@@ -150,11 +139,7 @@ def _unit_gap(x: Array, y: Array) -> Array:
 
 
 def resolve_direction(x: Array, y: Array, direction) -> Array:
-    """The unit vector (d,) in float64 that a shift follows: that of the gap, or the one given, made unit.
-
-    Raises:
-        UserError: the gap, or the direction given, is zero; the direction is not (d,) finite numbers.
-    """
+    """The unit vector (d,) in float64 that a shift follows: that of the gap, or the one given, made unit."""
     if direction is None:
         return _unit_gap(x, y)
     return _made_unit(x, direction, "direction")
@@ -181,18 +166,15 @@ def shift(
         x: float array (n, d), unit-norm rows.
         y: float array (m, d), unit-norm rows; m may differ from n.
         amount: the paper's delta, in units of the *unit* direction: positive closes the gap, negative widens it.
-        direction: float array (d,), made unit here; by default the unit gap vector of ``x`` and ``y``.
+        direction: float array (d,), made unit here; by default the unit gap vector, which a zero gap lacks.
         side: "both" moves x by -amount/2 and y by +amount/2 (paper, Figure 3 and Table 1); "first" moves x by
             -amount and leaves y as it is (paper, Table 2); "second" moves y by +amount alone.
 
     Returns:
         (x', y'): new arrays, unit-norm rows.
 
-    Raises:
-        UserError: a zero gap without a direction, rows that are not unit-norm, a row that the shift moves to zero.
-
     Paper: section 4.2, "embedding shift". Trap: because of the renormalisation, the gap does not shrink by
-    ``amount``, and a shift by the gap distance does not quite close it.
+    ``amount``, and a shift by the gap distance does not quite close it. A row that it moves to zero is refused.
     """
     a, b = as_unit_pair(x, y)
     delta = as_numbers(amount, "amount")
@@ -226,9 +208,6 @@ def signed_gap_distances(
         float64 numpy array (k,) in [-2, 2]: distances between the centroids of the shifted, renormalised rows, negative
         where the modalities have moved past each other (the shifted gap vector points against ``sign_by``).
 
-    Raises:
-        UserError: as ``shift``, or ``sign_by`` is zero or not (d,) finite numbers.
-
     Paper: the horizontal axis of Figure 3 (b-d). All shifts come from two (k, n) x (n, d) products: a shifted centroid
     is a weighted mean of the unshifted rows plus a multiple of the direction.
     """
@@ -253,9 +232,6 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
     Args:
         x: float array (n, d), norms from 1e-150 to 1e150: rows are normalised here.
 
-    Raises:
-        UserError: fewer than two rows, a zero row, or a value that is not finite.
-
     Paper: Figure 2 (a) and (b). Self-pairs are excluded; Figure 2 (b) as released includes them, which adds
     (1 - mean)/n. Costs O(nd): the sum over all pairs is ||sum of the unit rows||^2.
     """
@@ -263,11 +239,7 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
 
 
 def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
-    """Mean cosine between row i of ``x`` and row i of ``y``, in [-1, 1]; rows are normalised here.
-
-    Raises:
-        UserError: row counts or widths differ, a zero row, or a value that is not finite.
-    """
+    """Mean cosine between row i of ``x`` and row i of ``y``, in [-1, 1]; rows are normalised here."""
     return _paired(x, y).matched_cosine
 
 
@@ -283,9 +255,6 @@ def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None
     Returns:
         in [0, 1]: 0 where matched pairs coincide, 1/2 where they are as far apart as any two of one modality; None
         where all rows are one.
-
-    Raises:
-        UserError: as ``matched_cosine``, or fewer than two rows.
 
     Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
     1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image,

@@ -76,9 +76,6 @@ def measure(
         modalities: which two; by default the first and the last.
         seed: of the sample and the folds of the separability.
         most: rows of each modality that the separability is measured on, at most.
-
-    Raises:
-        UserError: a zero row, or a value that is not finite; names the file, the modality and the row.
     """
     names = modalities or (embeddings.names[0], embeddings.names[-1])
     x, y = (embeddings.modalities[name] for name in names)
@@ -156,9 +153,6 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
 
     Returns:
         in [0, 1]: 1 where a plane separates the modalities, about 1/2 where they are mixed.
-
-    Raises:
-        UserError: unequal counts, fewer than two rows, rows that ``unit_rows`` refuses.
 
     Source: Fahim et al., "It's Not a Modality Gap" (2024), who hold out one random fifth; here every pair is held out
     once. The penalty is theirs, scikit-learn's default (C = 1). Unit rows are moved to the centre of those fitted and

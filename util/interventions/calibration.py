@@ -36,9 +36,6 @@ def fit(kind: str, *rows, **options) -> Intervention:
         kind: shift, centring, realign, procrustes or ablation.
         rows: float arrays (n, d) and (m, d), unit-norm rows of the first modality and of text.
         options: those of the kind's ``fit``, ``about`` among them.
-
-    Raises:
-        UserError: an unknown kind, or what the kind refuses.
     """
     if kind not in KINDS:
         raise UserError(f"kind {kind!r} is unknown; known are {', '.join(KINDS)}")
@@ -57,9 +54,6 @@ def replaced(before: Embeddings, moved: tuple[np.ndarray, np.ndarray], told: Map
         before: modalities in between, pairs, labels and source are taken over.
         moved: the new rows, as many as before.
         told: what to add to the source.
-
-    Raises:
-        UserError: the width changed and a modality in between has the old one.
     """
     modalities = {**before.modalities, **dict(zip((before.names[0], before.names[-1]), moved, strict=True))}
     unpaired = np.empty((0, len(before.names)), np.int64)
@@ -74,9 +68,6 @@ def save(path: str | Path, intervention: Intervention) -> Path:
         path: ends in .safetensors.
         intervention: its ``about`` may hold whatever ``util.records.plain`` can make json of; package versions and the
             commit are added where it does not hold them yet.
-
-    Raises:
-        UserError: another suffix, ``about`` that json cannot hold, or a file that cannot be written.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -101,10 +92,6 @@ def load(path: str | Path) -> Intervention:
 
     Returns:
         the intervention that was saved, bit for bit; its ``about`` holds the versions and the commit as well.
-
-    Raises:
-        UserError: no such file, a damaged one, one that is no calibration or of another schema or kind, arrays or
-            settings that are missing, too many or not what the kind needs; names the file.
     """
     path = Path(path)
     if not path.is_file():

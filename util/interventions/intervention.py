@@ -17,6 +17,7 @@ from ..numerics.arrays import (
     Array,
     as_matrix,
     as_numbers,
+    as_unit_pair,
     blocks,
     check_unit_rows,
     like,
@@ -70,6 +71,21 @@ class Intervention(ABC):
     array_names: ClassVar[tuple[str, ...]]
     about: Mapping
 
+    @classmethod
+    def fit(
+        cls, x: Float[Array, "n d"], y: Float[Array, "m d"], *options, about: Mapping | None = None, **named
+    ) -> "Intervention":
+        """Fits to some rows of both modalities.
+
+        Args:
+            x: unit-norm rows of the first modality.
+            y: unit-norm rows of text; m may differ from n but for Procrustes, which needs pairs.
+            options, named: those of the kind: amount, direction and side of a shift, dimensions of an ablation.
+            about: model, data, caption rule, selection; the numbers of rows are added.
+        """
+        a, b = as_unit_pair(x, y)
+        return cls(**cls._fitted(a, b, *options, **named), about={"n": {"x": len(a), "y": len(b)}, **(about or {})})
+
     @property
     def width(self) -> int:
         """The width d of the rows that it takes."""
@@ -79,38 +95,23 @@ class Intervention(ABC):
         """New rows of either modality, or of both, moved.
 
         Args:
-            x: float array (n, d), unit-norm rows of the first modality, or None.
-            y: float array (m, d), unit-norm rows of text, or None; m may differ from n, and the two need not be pairs.
+            x: unit-norm rows of the first modality, or None.
+            y: unit-norm rows of text, or None; m may differ from n, and the two need not be pairs.
 
         Returns:
             (x', y'): new arrays of unit-norm rows of the kind and dtype of ``x`` and of ``y`` (float32 for half
-            precision), None where None was given.
-
-        Raises:
-            UserError: neither is given, rows of another width or not unit-norm, a row that comes to zero.
+            precision), None where None was given. A row that would come to zero is refused.
         """
         return self._each(x, y, self._apply)
 
     def inverse(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
-        """The unit rows that ``transform`` brings to these; arguments and answer as there.
-
-        Raises:
-            UserError: as ``transform``, or there is no inverse; says why.
-        """
+        """Unit rows that ``transform`` brings to these, where it can be undone; arguments and answer as there."""
         return self._each(x, y, self._invert)
 
     def effect(
         self, x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarray, "p 2"] | None = None
     ) -> Effect:
-        """What ``transform`` does to the gap of some rows.
-
-        Args:
-            x, y: float arrays (n, d) and (m, d), unit-norm rows.
-            pairs: row numbers that belong together; None: nothing is paired.
-
-        Raises:
-            UserError: as ``transform``.
-        """
+        """What ``transform`` does to the gap of some unit-norm rows; ``pairs`` are row numbers that belong together."""
         return Effect(pair_moments(x, y, pairs), pair_moments(*self.transform(x, y), pairs))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -137,6 +138,16 @@ class Intervention(ABC):
         check_unit_rows(matrix, name)
         return matrix
 
+    def _keep(self, **checked) -> None:
+        """Sets fields of the frozen dataclass, after they were looked at."""
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    @abstractmethod
+    def _fitted(cls, x: Array, y: Array, *options, **named) -> dict:
+        """The fields of one that is fitted to checked rows."""
+
     @abstractmethod
     def _apply(self, rows: Array, name: Modality) -> Array:
         """Checked rows of one modality, moved."""
@@ -147,11 +158,7 @@ class Intervention(ABC):
 
 
 def moved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
-    """Every row plus ``step``, put back on the sphere: one side of ``util.geometry.shift``.
-
-    Raises:
-        UserError: a row that comes to zero.
-    """
+    """Every row plus ``step``, put back on the sphere: one side of ``util.geometry.shift``."""
     along = on(step.copy(), x)
     try:
         return shifts.moved(x, along)
@@ -166,9 +173,6 @@ def unmoved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
     The row before lies on the ray of the row after: x = t x' - step with |x| = 1 and t > 0, a quadratic in t with the
     roots p +- sqrt(p^2 + 1 - |step|^2), p = <x', step>. Their product is |step|^2 - 1, so that for a step shorter than
     1 one root is positive, for a longer one two or none.
-
-    Raises:
-        UserError: the step is not shorter than 1.
     """
     left = 1 - float(step @ step)
     if left <= 0:
@@ -192,11 +196,7 @@ def renormalised(rows: Array, name: str) -> Array:
 
 
 def vector(values, name: str, width: int | None = None) -> Float[np.ndarray, "d"]:
-    """A copy as a float64 array (d,) that nothing writes into.
-
-    Raises:
-        UserError: not finite numbers in a row, or not ``width`` of them.
-    """
+    """A copy as a float64 array (d,) that nothing writes into."""
     try:
         out = as_numbers(values, name).copy()
     except UserError:
@@ -208,16 +208,7 @@ def vector(values, name: str, width: int | None = None) -> Float[np.ndarray, "d"
 
 
 def number(value, name: str) -> float:
-    """One finite number.
-
-    Raises:
-        UserError: anything else, a bool or a string included.
-    """
+    """One finite number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise UserError(f"{name} must be one finite number, not {value!r}")
     return float(value)
-
-
-def counted(x, y, about: Mapping | None) -> dict:
-    """``about`` with how many rows of each modality were fitted on."""
-    return {"n": {"x": len(x), "y": len(y)}, **(about or {})}

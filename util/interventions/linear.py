@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 
 from ..errors import UserError
 from ..geometry import unit_rows
-from ..numerics.arrays import Array, as_count, as_unit_pair, blocks, new_result, to_numpy, wide
+from ..numerics.arrays import Array, as_count, blocks, new_result, to_numpy, wide
 from ..numerics.moments import moments
-from .intervention import Intervention, Modality, Moved, counted, renormalised
+from .intervention import Intervention, Modality, Moved, renormalised
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,27 +36,17 @@ class Procrustes(Intervention):
 
         turn = to_numpy(as_text_map(self.rotation)).copy()
         turn.setflags(write=False)
-        object.__setattr__(self, "rotation", turn)
+        self._keep(rotation=turn)
 
     @classmethod
-    def fit(cls, x: Float[Array, "n d"], y: Float[Array, "n d"], about: Mapping | None = None) -> "Procrustes":
-        """The orthogonal matrix that brings texts nearest to the rows that they pair with.
-
-        Args:
-            x: float array (n, d), unit-norm rows.
-            y: float array (n, d), unit-norm rows; row i pairs with row i of ``x``.
-            about: model, data, caption rule.
-
-        Raises:
-            UserError: rows that are not unit-norm, unequal counts or widths.
+    def _fitted(cls, x: Array, y: Array) -> dict:
+        """The matrix that brings row i of the texts nearest to row i of the others.
 
         Trap: with fewer pairs than d the matrix is not unique and says little of other pairs.
         """
         from ..numerics.procrustes import orthogonal_map
 
-        a, b = as_unit_pair(x, y)
-        turn = to_numpy(orthogonal_map(unit_rows(wide(a)), unit_rows(wide(b))))
-        return cls(rotation=turn, about=counted(a, b, about))
+        return {"rotation": to_numpy(orthogonal_map(unit_rows(wide(x)), unit_rows(wide(y))))}
 
     def _apply(self, rows: Array, name: Modality) -> Array:
         return self._turned(rows, name, self.rotation)
@@ -100,8 +90,7 @@ class Ablation(Intervention):
             raise UserError(f"dimensions must be 1 to {d - 1} different whole numbers from 0 to {d - 1}")
         deleted = given.astype(np.int64)
         deleted.setflags(write=False)
-        object.__setattr__(self, "dimensions", deleted)
-        object.__setattr__(self, "dim", d)
+        self._keep(dimensions=deleted, dim=d)
 
     @property
     def width(self) -> int:
@@ -109,27 +98,14 @@ class Ablation(Intervention):
         return self.dim
 
     @classmethod
-    def fit(
-        cls, x: Float[Array, "n d"], y: Float[Array, "m d"], dimensions: int, about: Mapping | None = None
-    ) -> "Ablation":
-        """The dimensions of the largest entries of the gap vector, whatever their sign; of equal ones the first.
-
-        Args:
-            x: float array (n, d), unit-norm rows.
-            y: float array (m, d), unit-norm rows; m may differ from n.
-            dimensions: k, how many to delete, 1 to d - 1.
-            about: model, data, caption rule.
-
-        Raises:
-            UserError: rows that are not unit-norm, unequal widths, a number of dimensions out of range.
-        """
-        a, b = as_unit_pair(x, y)
-        d = a.shape[1]
+    def _fitted(cls, x: Array, y: Array, dimensions: int) -> dict:
+        """So many dimensions, 1 to d - 1, of the largest entries of the gap vector, whatever their sign."""
+        d = x.shape[1]
         if as_count(dimensions, "dimensions") >= d:
             raise UserError(f"dimensions must be at most {d - 1} of {d}, not {dimensions}")
-        gap = moments(a).centroid - moments(b).centroid
-        order = np.argsort(-np.abs(gap), kind="stable")
-        return cls(dimensions=order[:dimensions], dim=d, about=counted(a, b, about))
+        gap = moments(x).centroid - moments(y).centroid
+        order = np.argsort(-np.abs(gap), kind="stable")  # of equal ones the first
+        return {"dimensions": order[:dimensions], "dim": d}
 
     def _apply(self, rows: Array, name: Modality) -> Array:
         return renormalised(rows[:, np.setdiff1d(np.arange(self.dim), self.dimensions)], name)

@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from ..errors import UserError
 from ..geometry import Side, resolve_direction, side_amounts
-from ..numerics.arrays import Array, as_unit_pair, to_numpy
+from ..numerics.arrays import Array, to_numpy
 from ..numerics.moments import moments
-from .intervention import Intervention, Modality, counted, moved, number, unmoved, vector
+from .intervention import Intervention, Modality, moved, number, unmoved, vector
 
 ALREADY_UNIT = 1e-12
 """A direction whose norm is this near to 1 stays as it is, so that a file gives back the bits that it was given."""
@@ -69,41 +69,29 @@ class Shift(_Move):
         if not length:
             raise UserError("direction must not be zero")
         unit = given if abs(length - 1) <= ALREADY_UNIT else vector(given / length, "direction")
-        object.__setattr__(self, "direction", unit)
-        object.__setattr__(self, "amount", number(self.amount, "amount"))
+        self._keep(direction=unit, amount=number(self.amount, "amount"))
         if self.gap_vector is not None:
-            object.__setattr__(self, "gap_vector", vector(self.gap_vector, "gap_vector", len(unit)))
+            self._keep(gap_vector=vector(self.gap_vector, "gap_vector", self.width))
         side_amounts(self.amount, self.side)
 
     @classmethod
-    def fit(
+    def _fitted(
         cls,
-        x: Float[Array, "n d"],
-        y: Float[Array, "m d"],
+        x: Array,
+        y: Array,
         amount: float | None = None,
         direction: Float[Array, "d"] | None = None,
         side: Side = "both",
-        about: Mapping | None = None,
-    ) -> "Shift":
-        """The shift along the unit gap vector of some rows, or along a direction given.
+    ) -> dict:
+        """The shift along the unit gap vector, or along a direction given.
 
-        Args:
-            x: float array (n, d), unit-norm rows.
-            y: float array (m, d), unit-norm rows; m may differ from n.
-            amount: by default the length of the gap vector along the direction, so that along it the centroids meet
-                before rows are renormalised; after that some gap is left.
-            direction: float array (d,), made unit here; by default the gap vector.
-            side: which modality moves.
-            about: model, data, caption rule, selection.
-
-        Raises:
-            UserError: rows that are not unit-norm, unequal widths, a zero gap without a direction.
+        Without an amount it is the length of the gap vector along the direction, so that along it the centroids meet
+        before rows are renormalised. After that some gap is left.
         """
-        a, b = as_unit_pair(x, y)
-        unit = to_numpy(resolve_direction(a, b, direction))
-        gap = moments(a).centroid - moments(b).centroid
+        unit = to_numpy(resolve_direction(x, y, direction))
+        gap = moments(x).centroid - moments(y).centroid
         amount = float(gap @ unit) if amount is None else amount
-        return cls(direction=unit, amount=amount, side=side, gap_vector=gap, about=counted(a, b, about))
+        return {"direction": unit, "amount": amount, "side": side, "gap_vector": gap}
 
     def _steps(self, name: Modality) -> tuple[np.ndarray, ...]:
         move_x, move_y = side_amounts(self.amount, self.side)
@@ -135,23 +123,12 @@ class Centring(_Move):
     about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean_x", vector(self.mean_x, "mean_x"))
-        object.__setattr__(self, "mean_y", vector(self.mean_y, "mean_y", len(self.mean_x)))
+        self._keep(mean_x=vector(self.mean_x, "mean_x"))
+        self._keep(mean_y=vector(self.mean_y, "mean_y", self.width))
 
     @classmethod
-    def fit(cls, x: Float[Array, "n d"], y: Float[Array, "m d"], about: Mapping | None = None) -> "Centring":
-        """The means of both modalities.
-
-        Args:
-            x: float array (n, d), unit-norm rows.
-            y: float array (m, d), unit-norm rows; m may differ from n.
-            about: model, data, caption rule.
-
-        Raises:
-            UserError: rows that are not unit-norm, unequal widths.
-        """
-        a, b = as_unit_pair(x, y)
-        return cls(mean_x=moments(a).centroid, mean_y=moments(b).centroid, about=counted(a, b, about))
+    def _fitted(cls, x: Array, y: Array) -> dict:
+        return {"mean_x": moments(x).centroid, "mean_y": moments(y).centroid}
 
     def _steps(self, name: Modality) -> tuple[np.ndarray, ...]:
         return (-(self.mean_x if name == "x" else self.mean_y),)
@@ -187,35 +164,24 @@ class ReAlign(_Move):
     about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean_x", vector(self.mean_x, "mean_x"))
+        self._keep(mean_x=vector(self.mean_x, "mean_x"), scale=number(self.scale, "scale"))
         for name in ("mean_y", "mean_b"):
-            object.__setattr__(self, name, vector(getattr(self, name), name, len(self.mean_x)))
-        object.__setattr__(self, "scale", number(self.scale, "scale"))
+            self._keep(**{name: vector(getattr(self, name), name, self.width)})
         if self.scale <= 0:
             raise UserError(f"scale must be above zero, not {self.scale:.6g}")
 
     @classmethod
-    def fit(cls, x: Float[Array, "n d"], y: Float[Array, "m d"], about: Mapping | None = None) -> "ReAlign":
-        """The statistics of both modalities.
-
-        Args:
-            x: float array (n, d), unit-norm rows, at least two.
-            y: float array (m, d), unit-norm rows, at least two; m may differ from n.
-            about: model, data, caption rule.
-
-        Raises:
-            UserError: rows that are not unit-norm, unequal widths, one row, or a modality whose rows are all one.
-        """
-        a, b = as_unit_pair(x, y)
-        found = {"x": moments(a), "y": moments(b)}
+    def _fitted(cls, x: Array, y: Array) -> dict:
+        """The statistics of both modalities, of two rows at least that are not all one."""
+        found = {"x": moments(x), "y": moments(y)}
         traces = {name: 1 - part.mean_cosine if part.n > 1 else 0.0 for name, part in found.items()}
         for name, trace in traces.items():
             if trace < NO_VARIANCE:
                 raise UserError(f"{name}: ReAlign needs rows that differ; the trace of their covariance is {trace:.1e}")
         scale = float(np.sqrt(traces["x"] / traces["y"]))
         mean_x, mean_y = found["x"].centroid, found["y"].centroid
-        mean_b = moments(moved(b, mean_x / scale - mean_y, "y")).centroid
-        return cls(mean_x=mean_x, mean_y=mean_y, mean_b=mean_b, scale=scale, about=counted(a, b, about))
+        mean_b = moments(moved(y, mean_x / scale - mean_y, "y")).centroid
+        return {"mean_x": mean_x, "mean_y": mean_y, "mean_b": mean_b, "scale": scale}
 
     def _steps(self, name: Modality) -> tuple[np.ndarray, ...]:
         if name == "x":
