@@ -169,13 +169,6 @@ def test_a_file_that_is_not_what_its_kind_needs_is_refused(kind, change, words, 
     refused(rewritten(path, **change), words)
 
 
-@EVERY
-def test_rows_of_another_width_are_refused_with_both_widths(kind, fitted, tmp_path):
-    loaded = load(save(tmp_path / "c.safetensors", fitted[kind]))
-    with pytest.raises(UserError, match="y: the calibration is for d = 6, these rows have 4"):
-        loaded.transform(y=np.eye(4))
-
-
 def test_another_suffix_and_what_json_cannot_hold_are_refused(fitted, tmp_path):
     with pytest.raises(UserError, match=r"a calibration is a .safetensors file"):
         save(tmp_path / "c.npz", fitted["shift"])

@@ -29,7 +29,7 @@ def test_three_rows_by_hand():
     assert stats.edges == pytest.approx([0, half / 2, half])
 
 
-@pytest.mark.parametrize("n, d", [(2, 1), (3, 5), (511, 8), (513, 8), (1100, 16), (2600, 4)])
+@pytest.mark.parametrize("n, d", [(2, 1), (3, 5), (511, 8), (512, 4), (513, 8), (1025, 4), (2600, 4)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_statistics_agree_with_all_pairs_across_tile_edges(rng, n, d, dtype):
     x = rng.normal(size=(n, d)).astype(dtype) + 0.5
@@ -137,9 +137,3 @@ def test_mean_is_that_of_the_closed_form(rng):
 def test_bad_input_is_refused_in_words(x, bins, words):
     with pytest.raises(UserError, match=words):
         cosine_statistics(x, bins)
-
-
-def test_exact_shape_of_the_sample_does_not_matter(rng):
-    for n in (2, 511, 512, 513, 1025):
-        x = rng.normal(size=(n, 4))
-        check_against_all_pairs(x, cosine_statistics(x, bins=3))

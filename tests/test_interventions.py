@@ -229,6 +229,8 @@ def test_fitted_on_one_half_it_narrows_the_gap_of_the_other(kind, rng):
 def test_a_row_comes_out_the_same_whatever_comes_with_it(kind, rng):
     x, y = reference.pairs(rng, 60, 8, dtype=np.float64)
     fitted = FITS[kind](x, y)
+    with pytest.raises(UserError, match="y: the calibration is for d = 8, these rows have 4"):
+        fitted.transform(y=np.eye(4))
     together = fitted.transform(x, y)
     assert fitted.transform(x=x[7:9])[0] == near(together[0][7:9], 1e-15)
     assert fitted.transform(x=x)[1] is None and fitted.transform(y=y)[0] is None

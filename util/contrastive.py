@@ -112,8 +112,7 @@ def sweep(
         computation to 1e-5 relative or better.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
-    scales are whole numbers (their exponentials are powers of one another). Never holds
-    more than one tile of the product, 8 MB on a CPU.
+    scales are whole numbers. Never holds more than one tile of the product, 8 MB on a CPU.
     """
     losses = sweep_both(x, y, shifts, temperatures, batch, direction=direction, side=side)[int(released)]
     return torch.as_tensor(losses, device=x.device) if isinstance(x, Tensor) else losses

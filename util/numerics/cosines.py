@@ -85,8 +85,10 @@ def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
         histogram = _histogram_at(unit, edges)
     else:
         edges = np.histogram_bin_edges(np.array([smallest, largest]), n_bins)
-        spread = largest - smallest > 1e-12
-        histogram, edges = _snapped(sums.counts, low, high, edges) if spread else (_one_value(n_bins, n_pairs), edges)
+        if largest - smallest > 1e-12:
+            histogram, edges = _snapped(sums.counts, low, high, edges)
+        else:
+            histogram = n_pairs * (np.arange(n_bins) == n_bins // 2)
     offset = sums.total / n_pairs
     std = max(sums.squares / n_pairs - offset**2, 0.0) ** 0.5
     mean = unit.mean_cosine() + offset
@@ -103,12 +105,6 @@ def _bins(bins) -> tuple[int, np.ndarray | None]:
     if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         raise UserError("bins must be a whole number, or at least two finite edges that increase")
     return 1, edges
-
-
-def _one_value(n_bins: int, n_pairs: int) -> np.ndarray:
-    histogram = np.zeros(n_bins, dtype=np.int64)
-    histogram[n_bins // 2] = n_pairs
-    return histogram
 
 
 class _UnitRows:
@@ -156,10 +152,6 @@ class _Tile(NamedTuple):
     column_offsets: Tensor
     diagonal: int
 
-    def arrays(self) -> tuple:
-        """What the compiled loops take."""
-        return self.products.numpy(), self.row_offsets.numpy(), self.column_offsets.numpy(), self.diagonal
-
     def cosines(self) -> Tensor:
         """The cosines of the tile's pairs in float64, in one row."""
         keep = torch.ones(self.products.shape, dtype=torch.bool, device=self.products.device).triu(self.diagonal + 1)
@@ -200,7 +192,8 @@ def _pass(unit: _UnitRows, pivot: float, low: float, high: float, bins: int) -> 
     parts = []
     for tile in _tiles(unit):
         if _on_cpu(tile):
-            parts.append(_cosine_kernel.add_tile(*tile.arrays(), pivot, low, scale, counts))
+            arrays = (part.numpy() for part in tile[:-1])
+            parts.append(_cosine_kernel.add_tile(*arrays, tile.diagonal, pivot, low, scale, counts))
         elif len(values := tile.cosines()):
             centred = values - pivot
             sums = torch.stack([values.min(), values.max(), centred.sum(), centred.square().sum()])
@@ -226,15 +219,10 @@ def _guessed_range(x: Tensor) -> tuple[float, float]:
 def _sums(unit: _UnitRows, bins: int) -> tuple[_Sums, float, float]:
     """The sums of all pairs with the range of their bins: one pass where the guessed range holds, otherwise two."""
     pivot, (low, high) = unit.mean_cosine(), _guessed_range(unit.x)
-    if high > low:
-        sums = _pass(unit, pivot, low, high, bins)
-        if low <= sums.smallest and sums.largest <= high:
-            return sums, low, high
-        low, high = sums.smallest, sums.largest
-    else:
-        sums = _pass(unit, pivot, low - 1, high + 1, bins)
-        low, high = sums.smallest, sums.largest
-    high = max(high, float(np.nextafter(low, 2)))
+    sums = _pass(unit, pivot, low, high, bins) if high > low else _pass(unit, pivot, low - 1, high + 1, bins)
+    if high > low and low <= sums.smallest and sums.largest <= high:
+        return sums, low, high
+    low, high = sums.smallest, max(sums.largest, float(np.nextafter(sums.smallest, 2)))
     return _pass(unit, pivot, low, high, bins), low, high
 
 

@@ -6,6 +6,8 @@ parts of a data set make those of the whole. Rows count by their direction alone
 
 import math
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -115,7 +117,7 @@ def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
         name: what to call it in an error.
     """
     rows_shape(x, name)
-    return _merged([_block(block, name, start)[0] for start, block in row_blocks(x, name)])
+    return reduce(add, [_block(block, name, start)[0] for start, block in row_blocks(x, name)])
 
 
 def pair_moments(
@@ -148,7 +150,7 @@ def pair_moments(
         firsts.append(first)
         lasts.append(last)
         sums.append(_dot(rows, others))
-    return PairMoments(_merged(firsts), _merged(lasts), n, math.fsum(sums))
+    return PairMoments(reduce(add, firsts), reduce(add, lasts), n, math.fsum(sums))
 
 
 def _row_by_row(pairs: np.ndarray, n: int, m: int) -> bool:
@@ -185,7 +187,3 @@ def _block(rows: Array, name: str, start: int) -> tuple[Moments, Array]:
     else:
         unit /= norms[:, None]  # a copy already
     return Moments(len(rows), to_numpy(unit.sum(0)), float(norms.min()), float(norms.max())), unit
-
-
-def _merged(parts: list[Moments]) -> Moments:
-    return sum(parts[1:], parts[0])

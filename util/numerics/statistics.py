@@ -1,4 +1,7 @@
-"""Intervals and tests that figures and tables quote: of runs, of shares of items, and of paired outcomes."""
+"""Intervals and tests that figures and tables quote: of runs, of shares of items, and of paired outcomes.
+
+``confidence`` and ``level`` are the probability in (0, 1) that an interval covers what it is of.
+"""
 
 import bisect
 import math
@@ -21,7 +24,6 @@ def prediction_interval(values: Float[Array, "k"] | Sequence[float], confidence:
 
     Args:
         values: k >= 2 finite numbers, for instance one for each seed.
-        confidence: probability, in (0, 1).
 
     Returns:
         (low, high): mean -+ t s sqrt(1 + 1/k), with t the quantile of Student's t for k - 1 degrees of freedom and
@@ -47,7 +49,6 @@ def clopper_pearson(
     Args:
         successes: whole numbers from 0 to ``trials``, any shape.
         trials: whole numbers of at least 1, of a shape that broadcasts with it.
-        confidence: probability, in (0, 1).
 
     Returns:
         (low, high): float64 arrays of the common shape, 0 <= low <= successes / trials <= high <= 1.
@@ -73,7 +74,6 @@ def jackknife_interval(
     Args:
         estimate: the statistic of all parts.
         left_out: its k >= 2 values, each without one part.
-        confidence: probability, in (0, 1).
 
     Returns:
         (low, high): estimate -+ t sqrt((k - 1)/k sum (left_out - mean)^2), with k - 1 degrees of freedom. Not clipped
@@ -95,7 +95,6 @@ def wilson_interval(
     Args:
         hits: whole numbers from 0 to ``n``, any shape.
         n: items, of a shape that broadcasts with it.
-        level: probability that an interval covers the true share, in (0, 1).
 
     Returns:
         (low, high), 0 <= low <= hits / n <= high <= 1; NaN where n is 0.
