@@ -1,6 +1,5 @@
 """The wheel: the folder ``util`` under the name ``modality_gap``, whatever else is called util where it is used."""
 
-import ast
 import os
 import shutil
 import subprocess
@@ -61,12 +60,3 @@ def test_it_measures_and_imports_beside_a_util_of_the_users_own(installed, tmp_p
     assert "gap distance" in run(installed, tmp_path, "-m", "modality_gap", "measure", "x.npz")
     code = "import modality_gap as m; m.contrastive.sweep, m.interventions.KINDS; print(m.measures.__file__)"
     assert Path(run(installed, tmp_path, "-c", code).strip()) == installed / "modality_gap" / "measures.py"
-
-
-def test_no_module_imports_util_by_its_name_in_the_repository():
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module]
-            assert not any(name.split(".")[0] == "util" for name in names), f"{path}:{node.lineno}"

@@ -20,25 +20,17 @@ def run(code: str, *words: str) -> subprocess.CompletedProcess:
     return done
 
 
-def public_names() -> list[str]:
-    """Every dotted ``util...`` name in the README's tables."""
-    names: list[str] = []
-    for row in re.findall(r"^\|.*\|$", (REPOSITORY / "README.md").read_text(), re.M):
-        names += re.findall(r"`(util(?:\.\w+)+)(?![\w/]*\.py)", row)
-    return names
-
-
-def test_every_call_of_the_readme_is_there_after_import_util():
-    names = public_names()
+def test_every_call_of_the_readme_and_the_contract_is_there_after_import_util():
+    rows = re.findall(r"^\|.*\|$", (REPOSITORY / "README.md").read_text(), re.M)
+    names = [name for row in rows for name in re.findall(r"`(util(?:\.\w+)+)(?![\w/]*\.py)", row)]
     assert len(names) >= 8 and "util.geometry.gap_vector" in names
-    contract = ["util.Embeddings.load", "util.UserError", "util.contrastive.sweep", "util.contrastive.contrastive_loss"]
-    contract += [f"util.interventions.{name}" for name in ("fit", "save", "load", "Shift.fit")]
-    contract += [f"util.zero_shot.{name}" for name in ("shifted.classify", "metrics.top_k", "selection.on_test")]
-    contract += ["util.fairness.audit.audit", "util.fairness.disparity.disparity", "util.encoders.named", "util.cone"]
-    contract += ["util.geometry.cosine_statistics", "util.numerics.moments.pair_moments", "util.training.train"]
-    for names_of_one_process in (names + contract, contract[::-1]):
-        found = "import sys, util\nfrom operator import attrgetter\nfor name in sys.argv[1:]: attrgetter(name)(util)"
-        run(found, *(name.removeprefix("util.") for name in names_of_one_process))
+    names += ["util.Embeddings.load", "util.UserError", "util.contrastive.sweep", "util.contrastive.contrastive_loss"]
+    names += [f"util.interventions.{name}" for name in ("fit", "save", "load", "Shift.fit")]
+    names += [f"util.zero_shot.{name}" for name in ("shifted.classify", "metrics.top_k", "selection.on_test")]
+    names += ["util.fairness.audit.audit", "util.fairness.disparity.disparity", "util.encoders.named", "util.cone"]
+    names += ["util.geometry.cosine_statistics", "util.numerics.moments.pair_moments", "util.training.train"]
+    found = "import sys, util\nfrom operator import attrgetter\nfor name in sys.argv[1:]: attrgetter(name)(util)"
+    run(found, *(name.removeprefix("util.") for name in reversed(names)))
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -49,26 +41,28 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(util.zero_shot, "nowhere") and "Embeddings" in dir(util)
 
 
+@pytest.fixture
+def mine(tmp_path, rng):
+    x = rng.normal(size=(30, 8)) + 0.5
+    np.savez(tmp_path / "x.npz", image=x, text=x - 0.7)
+    return str(tmp_path / "x.npz")
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import util",
-        "from util import commands",
         "from util import commands; commands.main(['measure', sys.argv[1]])",
         "from util import commands; commands.main(['shift', sys.argv[1], '--amount', '1', '-o', sys.argv[1]])",
     ],
 )
-def test_what_needs_no_heavy_package_imports_none(code, tmp_path, rng):
-    x = rng.normal(size=(30, 8)) + 0.5
-    np.savez(tmp_path / "x.npz", image=x, text=x - 0.7)
+def test_what_needs_no_heavy_package_imports_none(code, mine):
     listed = f"import sys\n{code}\nprint(sorted(set({HEAVY}) & set(sys.modules)))"
-    assert run(listed, str(tmp_path / "x.npz")).stdout.splitlines()[-1] == "[]"
+    assert run(listed, mine).stdout.splitlines()[-1] == "[]"
 
 
-def test_a_reader_that_stops_early_ends_the_command_without_a_traceback(tmp_path, rng):
-    x = rng.normal(size=(30, 8)) + 0.5
-    np.savez(tmp_path / "x.npz", image=x, text=x - 0.7)
-    words = [sys.executable, "-m", "util", "measure", *[str(tmp_path / "x.npz")] * 40]
+def test_a_reader_that_stops_early_ends_the_command_without_a_traceback(mine):
+    words = [sys.executable, "-m", "util", "measure", *[mine] * 40]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
     process.stdout.readline()
     process.stdout.close()
