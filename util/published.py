@@ -102,7 +102,6 @@ def available() -> list[tuple[str, str]]:
 
 
 def address(name: str) -> str:
-    """The address of a published file."""
     return values()["published_embeddings"]["base_url"] + name
 
 
@@ -160,12 +159,11 @@ def fetch_all(say: Callable[[str], None] = print) -> list[str]:
             say(f"[published] {error}")
     missing = [name for name in files() if not _is_whole(name)]
     wrong = [name for name in missing if (cache_folder() / name).exists()]
+    named = f" ({', '.join(wrong)}: {WRONG})" if wrong else ""
     if missing:
-        named = f" ({', '.join(wrong)}: {WRONG})" if wrong else ""
-        count = f"{len(missing)} of the {len(files())} published files are not here"
-        say(f"[published] {offline}{count}{named}; {_by_hand()}")
+        say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
     else:
-        say(f"[published] all {len(files())} published files are in {cache_folder()}")
+        say(f"[published] all 8 published files are in {cache_folder()}")
     return missing
 
 
@@ -183,14 +181,12 @@ def load(system: str, weights: str = "trained", fetch: bool = True) -> Embedding
     Raises:
         UserError: as ``fetch``; also an unknown system or kind of weights, or with ``fetch=False`` no right file.
     """
-    name = next((name for name, key in files().items() if key == (system, weights)), None)
+    name = {key: name for name, key in files().items()}.get((system, weights))
     if name is None:
         known = f"{', '.join(SYSTEMS)}, with weights {' or '.join(WEIGHTS)}"
         raise UserError(f"no published embeddings for {system!r} with weights {weights!r}; choose from {known}")
-    path = cache_folder() / name
-    if fetch:
-        path = _fetch(name)
-    elif not _is_whole(name):
+    path = _fetch(name) if fetch else cache_folder() / name
+    if not _is_whole(name):
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
     about = values()["published_embeddings"]
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}

@@ -52,8 +52,7 @@ class Comparison:
         on: the embeddings or data that ours was measured on.
         agrees: whether they agree; None where they are not expected to (other model, other data).
         note: how far apart, or why they may differ.
-        low, high: ends of the interval that belongs to ours, 95% unless the note says otherwise; None where there is
-            none.
+        low, high: ends of ours' interval, 95% unless the note says otherwise; None where there is none.
         own: whether the paper's own model and data were measured, or its own embeddings or counts.
     """
 
@@ -195,11 +194,8 @@ ENDS = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF", ".html": b"</table>"}
 def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple[Record | None, str]:
     """The whole record in a folder that a run with these settings would make again, or None and why there is none.
 
-    Its pictures must be there to their ends, and its inputs as they were where it names them by path and hash. The same
-    code must have made it, with the same published files in the cache.
-
-    Args:
-        any_code: other code, or other published files, may have made it.
+    Its pictures are there to their ends, its inputs as they were where it names them by path and hash. The same code
+    made it, with the same published files in the cache; with ``any_code``, other code or files may have.
 
     Raises:
         UserError: records are to be taken as they are, and this one is of another preset.
@@ -212,18 +208,17 @@ def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple
         return None, str(error)
     wanted, there = plain(settings), record.about["settings"]
     if os.environ.get(REUSE_VARIABLE) == AS_THEY_ARE:
-        if wanted["preset"] != there["preset"]:
-            raise UserError(
-                f"{folder}/{name}.json is of the {there['preset']} preset, not {wanted['preset']}; set PRESET to it"
-            )
+        preset = there["preset"]
+        if preset != wanted["preset"]:
+            raise UserError(f"{folder}/{name}.json is of the {preset} preset, not {wanted['preset']}; set PRESET to it")
         return record, ""
-    made_by = (record.about.get("code"), record.about.get("cached_files"))
     if other := differences(there, wanted, besides=PLACES):
         return None, f"other settings: {', '.join(other)}"
     if lacking := [file for stem in record.about["captions"] for file in _cut_off(record.folder / stem)]:
         return None, f"{', '.join(lacking)} missing or cut off"
     if changed := [part["path"] for part in record.about["data"] if not _unchanged(part)]:
         return None, f"other input: {', '.join(changed)}"
+    made_by = (record.about.get("code"), record.about.get("cached_files"))
     if not any_code and made_by != (code(name), top_files(cache_folder())):
         return None, "made by other code, or with other published files"
     return record, ""

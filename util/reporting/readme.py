@@ -107,13 +107,10 @@ def readmes(root: Path = records.REPOSITORY) -> list[Path]:
 
 def regenerate(root: Path = records.REPOSITORY) -> list[Path]:
     """Rewrites every marked table; returns the README files that hold any."""
-    changed = []
-    for path in readmes(root):
-        text = path.read_text()
-        if MARKED.search(text):
-            with replacing(path) as part:
-                part.write_text(with_tables(text, root))
-            changed.append(path)
+    changed = [path for path in readmes(root) if MARKED.search(path.read_text())]
+    for path in changed:
+        with replacing(path) as part:
+            part.write_text(with_tables(path.read_text(), root))
     return changed
 
 
