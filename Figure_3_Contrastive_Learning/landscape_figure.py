@@ -18,11 +18,6 @@ PANELS = (1 / 100, 1 / 50, 1.0)
 """Temperatures of panels b, c and d."""
 
 
-def ends(curve: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """The row of a curve without a shift, and the row with the lowest loss."""
-    return curve.loc[curve["shift"].abs().idxmin()], curve.loc[curve["loss"].idxmin()]
-
-
 def draw(record: Record) -> Figure:
     """The figure laid out as the paper's: one row of panels a-d for each set of embeddings."""
     names, present = list(record.about["results"]), record.tables[""]["temperature"].unique()
@@ -85,9 +80,9 @@ def draw_points(ax: Axes, points: pd.DataFrame, facts: Mapping) -> None:
 def draw_curve(ax: Axes, curve: pd.DataFrame, colour: str, label: str) -> None:
     """Loss against signed gap distance, with the default gap and the minimum marked."""
     curve = curve.sort_values("signed_gap_distance")
-    default, best = ends(curve)
+    best = curve.loc[curve["loss"].idxmin()]
     ax.plot(curve["signed_gap_distance"], curve["loss"], color=colour, label=label)
-    ax.axvline(default["signed_gap_distance"], color=colour, ls="--", lw=0.9)
+    ax.axvline(curve.loc[curve["shift"] == 0, "signed_gap_distance"].item(), color=colour, ls="--", lw=0.9)
     ax.plot(best["signed_gap_distance"], best["loss"], "o", ms=5, mfc="white", mec=colour, mew=1.4)
     ax.set(xlabel="signed gap distance", xlim=(-2, 2))
 

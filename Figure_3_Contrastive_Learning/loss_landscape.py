@@ -23,7 +23,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from landscape_figure import SMALL_CLIP, draw, draw_strip, draw_temperatures, ends
+from landscape_figure import SMALL_CLIP, draw, draw_strip, draw_temperatures
 from util import Embeddings, UserError, cli, contrastive, figures, files, geometry, published
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
@@ -31,7 +31,6 @@ from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
-PAPER_ONLY = ("model", "pretrained", "coco", "caption")
 CAPTIONS = {
     NAME: "Panel a: images and texts on their first two joint principal components; the arrows show where a positive "
     "shift moves each modality. Panels b-d: contrastive loss against the signed gap distance after the shift, at three "
@@ -147,23 +146,19 @@ def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str
 
 def minima(table: pd.DataFrame) -> pd.DataFrame:
     """Where each loss curve is lowest, beside the default gap."""
-    rows = []
-    for (name, batch, tau), curve in table.groupby(["embeddings", "batch", "temperature"], sort=False):
-        default, best = ends(curve)
-        released = curve.loc[curve["loss_as_released"].idxmin()]
-        row = {
-            "embeddings": name,
-            "batch": batch,
-            "temperature": tau,
-            "default_gap": default["signed_gap_distance"],
-            "default_loss": default["loss"],
-            "shift_at_minimum": best["shift"],
-            "gap_at_minimum": best["signed_gap_distance"],
-            "lowest_loss": best["loss"],
-            "gap_at_minimum_as_released": released["signed_gap_distance"],
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    curve = ["embeddings", "batch", "temperature"]
+    groups = table.groupby(curve, sort=False)
+    default = table[table["shift"] == 0].set_index(curve)
+    lowest, released = (table.loc[groups[loss].idxmin()].set_index(curve) for loss in ("loss", "loss_as_released"))
+    found = {
+        "default_gap": default["signed_gap_distance"],
+        "default_loss": default["loss"],
+        "shift_at_minimum": lowest["shift"],
+        "gap_at_minimum": lowest["signed_gap_distance"],
+        "lowest_loss": lowest["loss"],
+        "gap_at_minimum_as_released": released["signed_gap_distance"],
+    }
+    return pd.DataFrame(found).reset_index()
 
 
 def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.DataFrame, dict]:
@@ -232,11 +227,10 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         tables.append(landscape(name, embeddings, settings, device))
         part, about[name] = view(name, embeddings, settings)
         points.append(part)
-    table = pd.concat(tables)
-    lowest = minima(table)
+    table = pd.concat(tables, ignore_index=True)
+    lowest, line = minima(table), "{}: temperature {}: lowest loss at gap {:+.3f} (its own: {:.3f})"
     said = [
-        f"{row.embeddings}: temperature {figures.temperature_label(row.temperature)}: lowest loss at "
-        f"gap {row.gap_at_minimum:+.3f} (its own: {row.default_gap:.3f})"
+        line.format(row.embeddings, figures.temperature_label(row.temperature), row.gap_at_minimum, row.default_gap)
         for row in lowest.itertuples()
     ]
     return cli.Measured(
@@ -257,7 +251,7 @@ def check(settings: Settings) -> None:
     """
     as_count(settings.points, "--points")
     as_count(settings.scenes, "--scenes", least=2)
-    for name in PAPER_ONLY if settings.preset != "paper" else ():
+    for name in ("model", "pretrained", "coco", "caption") if settings.preset != "paper" else ():
         if getattr(settings, name) != getattr(PRESETS["embedded"], name):
             raise UserError(f"--{name} only applies to --preset paper; this run is --preset {settings.preset}")
 
