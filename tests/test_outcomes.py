@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
@@ -29,6 +30,7 @@ def test_the_value_of_hits_is_their_share():
     outcomes = Hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
     assert (outcomes.n, outcomes.k) == (4, 2)
     assert outcomes.values().tolist() == [0.75, 0.25]
+    assert Hits(torch.tensor(outcomes.hits), [0, 0, 1, 1]).contributions(0).tolist() == [[0, -1], [0, -1]]
 
 
 def test_the_area_counts_the_pairs_in_the_right_order_and_ties_half():

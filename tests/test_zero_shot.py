@@ -232,13 +232,6 @@ def test_your_own_embeddings_are_a_task_each(tmp_path, rng, undrawn):
     assert accuracy_score(labels, (x @ y.T).argmax(1)) == pytest.approx(row["modified"])
 
 
-def test_labels_beside_a_text_for_each_image_are_refused(tmp_path, rng, capsys):
-    rows = rng.normal(size=(40, 8))
-    Embeddings.of({"image": rows, "text": rows + 1}, labels=np.arange(40) % 10).save(tmp_path / "both.npz")
-    said = refused(tmp_path, capsys, "--embeddings", tmp_path / "both.npz")
-    assert "text has 40 rows, one for each image, while labels name 10 classes" in said
-
-
 def test_our_default_agrees_with_the_published_one_only_for_the_papers_model_and_data():
     ours = {"n": 10_000, "shift": -0.5, "direction": "up", "side": "both", "p_value": 0.04, "model": "m"}
     ours |= {"default": 0.9013 + 0.004, "default_low": 0.89, "default_high": 0.91}

@@ -200,8 +200,13 @@ def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
     assert found.is_retrieval and found.labels.tolist() == [1, 1, 0]
     assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 3, 2]])
     Embeddings.of({"image": image, "text": text}).save(tmp_path / "c.npz")
-    with pytest.raises(UserError, match=r"c.npz: needs labels \(n,\)"):
-        embedded_tasks.of_file(tmp_path / "c.npz")
+    Embeddings.of({"image": text, "text": text}, labels=np.array([0, 1, 1, 0])).save(tmp_path / "d.npz")
+    for name, said in (
+        ("c", r"needs labels \(n,\)"),
+        ("d", "text has 4 rows, one for each image, while labels name 2"),
+    ):
+        with pytest.raises(UserError, match=f"{name}.npz: {said}"):
+            embedded_tasks.of_file(tmp_path / f"{name}.npz")
 
 
 def test_held_out_means_chosen_on_one_half_and_counted_on_the_other(rng):

@@ -41,11 +41,13 @@ class Hits:
     groups: Int[np.ndarray, "n"] | None = None
 
     def __post_init__(self):
-        hits, groups = np.asarray(self.hits), self.groups
+        hits, groups = np.asarray(self.hits), None if self.groups is None else np.asarray(self.groups)
         if hits.dtype != bool or hits.ndim != 2 or not hits.size:
             raise UserError(f"hits must be a bool array (shifts, items), not {hits.dtype} of shape {hits.shape}")
-        if groups is not None and (np.shape(groups) != hits.shape[1:] or np.asarray(groups).dtype.kind not in "iu"):
-            raise UserError(f"groups must be one whole number for each of {hits.shape[1]} items; {np.shape(groups)}")
+        if groups is not None and (groups.shape != hits.shape[1:] or groups.dtype.kind not in "iu"):
+            raise UserError(f"groups must be one whole number for each of {hits.shape[1]} items; {groups.shape}")
+        object.__setattr__(self, "hits", hits)
+        object.__setattr__(self, "groups", groups)
 
     @property
     def k(self) -> int:
@@ -119,13 +121,15 @@ class Margins:
     labels: Shaped[np.ndarray, "n"]
 
     def __post_init__(self):
-        shape, labels = np.shape(self.margins), np.asarray(self.labels)
-        if len(shape) != 2 or 0 in shape or not np.isfinite(self.margins).all():
-            raise UserError(f"margins must be finite numbers (shifts, items); their shape is {shape}")
-        if labels.shape != shape[1:] or not np.isin(labels, (0, 1)).all():
-            raise UserError(f"labels must be 0 or 1 for each of the {shape[1]} items; got {labels.shape}")
+        margins, labels = np.asarray(self.margins, np.float64), np.asarray(self.labels)
+        if margins.ndim != 2 or not margins.size or not np.isfinite(margins).all():
+            raise UserError(f"margins must be finite numbers (shifts, items); their shape is {margins.shape}")
+        if labels.shape != margins.shape[1:] or not np.isin(labels, (0, 1)).all():
+            raise UserError(f"labels must be 0 or 1 for each of the {margins.shape[1]} items; got {labels.shape}")
         if labels.min() == labels.max():
             raise UserError(f"ROC-AUC needs items of both labels; all {labels.size} have label {int(labels[0])}")
+        object.__setattr__(self, "margins", margins)
+        object.__setattr__(self, "labels", labels)
 
     @property
     def k(self) -> int:

@@ -183,7 +183,7 @@ def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"]) -> int:
 
 
 def _as_outcomes(given) -> Outcomes:
-    return given if isinstance(given, Outcomes) else Hits(np.asarray(given))
+    return given if isinstance(given, Outcomes) else Hits(given)
 
 
 def _grid(outcomes: Outcomes, shifts, gaps) -> tuple[np.ndarray, np.ndarray, int]:
