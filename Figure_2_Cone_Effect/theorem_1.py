@@ -151,22 +151,15 @@ def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
 
 
 def comparisons(table: pd.DataFrame) -> list[Comparison]:
-    """Theorem 1 beside what was counted, inside the condition and outside it.
-
-    The margin of a cell is (limit - cosine) / ``cosine_spread``.
-    """
-    correlation = preactivation_correlation(table["cosine"], table["norm_ratio"], table["norm"])
-    table = table.assign(margin=(arc_cosine_kernel(correlation) - table["cosine"]) / cosine_spread(correlation))
-    inside, outside = table[table["in_condition"]], table[~table["in_condition"]]
-    found = [bounded(inside)] if len(inside) else []
-    return [*found, as_predicted(outside)] if len(outside) else found
-
-
-def bounded(table: pd.DataFrame) -> Comparison:
     """d_out x failure rate inside the condition: where its peak is at half of the largest d_out or before, it falls."""
-    table = table.assign(failures=table["d_out"] * (1 - table["estimate"]))
-    at = table.loc[table.groupby(CELL)["failures"].idxmax()]
-    first, widest = table["d_out"].min(), table["d_out"].max()
+    inside = table[table["in_condition"]]
+    if inside.empty:
+        return []
+    correlation = preactivation_correlation(inside["cosine"], inside["norm_ratio"], inside["norm"])
+    margin = (arc_cosine_kernel(correlation) - inside["cosine"]) / cosine_spread(correlation)
+    inside = inside.assign(margin=margin, failures=inside["d_out"] * (1 - inside["estimate"]))
+    at = inside.loc[inside.groupby(CELL)["failures"].idxmax()]
+    first, widest = inside["d_out"].min(), inside["d_out"].max()
     settled = 2 * (PEAK / at["margin"]) ** 2 <= widest
     note = (
         f"falls from d_out {first} on in {(at['d_out'] == first).sum()}; elsewhere it rises first, the longer the "
@@ -174,19 +167,4 @@ def bounded(table: pd.DataFrame) -> Comparison:
     )
     agrees = bool((at["d_out"] < widest)[settled].all())
     on = f"{len(at)} cells, d_out {first} to {widest}"
-    return compare("theorem_1.bounded", at["failures"].max(), on, agrees, note, own=True)
-
-
-def as_predicted(table: pd.DataFrame) -> Comparison:
-    """The majority at the largest d_out outside the condition against the sign of the margin."""
-    cells = table.groupby(CELL).last()
-    widest, grown = cells["d_out"].max(), cells["predicted"] == 1
-    right = (cells["estimate"] > 0.5) == grown
-    decided = cells["margin"].abs() * np.sqrt(widest) >= 1
-    note = (
-        f"by the closed form the cosine grows in {grown.sum()} cells and falls in {(~grown).sum()}; in "
-        f"{(~decided).sum()} the limit is within one standard deviation of the cosine ({(right & ~decided).sum()} of "
-        "these agree)"
-    )
-    ours, on = f"{(right & decided).sum()} of {decided.sum()}", f"{len(cells)} cells, d_out {widest}"
-    return compare("theorem_1.outside", ours, on, bool(right[decided].all()), note, own=True)
+    return [compare("theorem_1.bounded", at["failures"].max(), on, agrees, note, own=True)]

@@ -152,7 +152,7 @@ def _row(case: str, share: Share, layers: int, width: int, in_condition: bool) -
 
 
 def comparisons(table: pd.DataFrame) -> list[Comparison]:
-    """Theorem 2 where its assumptions hold, where they do not, and where its bound fails."""
+    """Theorem 2 where its assumptions hold, and in networks as in Figure 2 (b)."""
     found = []
     for case in ("pre-activation, bias", ON_SPHERE, AS_FIGURE):
         part = table[table["case"] == case]
@@ -160,10 +160,4 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
         note = "" if held else "its inputs are not unit vectors, which the theorem assumes"
         agrees = bool(difference >= 0) if held else None
         found.append(compare("theorem_2.share", difference, case, agrees, note, own=True))
-    row = table[(table["case"] == "after ReLU, no bias") & np.isclose(table["cosine"], 0.5)].iloc[0]
-    note = f"the theorem is about pre-activations; closed form {row['predicted']:.4f}"
-    low, high = row["ci_low"], row["ci_high"]
-    below = compare(
-        "theorem_2.share_at_half", row["estimate"], row["case"], bool(high < 0.5), note, low, high, own=True
-    )
-    return [*found, below]
+    return found

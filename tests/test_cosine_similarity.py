@@ -53,7 +53,7 @@ def means_by_seed():
         vision, text = clip.load(seed, "cpu")
         assert vision.settings["quick_gelu"] is True, "CLIP as released"
         for name, tower in zip(means, (resnet.load(seed=seed), vision, text), strict=False):
-            n = 12 if tower.modality == "text" else 4
+            n = 8 if tower.modality == "text" else 4
             means[name].append(geometry.mean_cosine(tower.encode(tower.noise(n, 0))))
         if captions:
             means["captions"].append(geometry.mean_cosine(text.encode(captions)))
