@@ -13,20 +13,6 @@ from . import geometry
 from .errors import UserError
 from .numerics.arrays import as_count
 
-__all__ = [
-    "ACTIVATIONS",
-    "PAPER_ACTIVATIONS",
-    "Activation",
-    "activation_names",
-    "draw_inputs",
-    "draw_layer",
-    "mean_cosine_by_depth",
-    "with_self_pairs",
-]
-
-LEAKY_SLOPE = 0.01
-"""Slope of leaky ReLU below zero: PyTorch's default."""
-
 QUICK_GELU_SLOPE = 1.702
 """OpenAI's CLIP: x * sigmoid(1.702 x)."""
 
@@ -55,7 +41,7 @@ PAPER_ACTIVATIONS = ("sigmoid", "relu", "leaky_relu", "tanh", "none")
 ACTIVATIONS = {
     "sigmoid": Activation(lambda h, _: torch.sigmoid(h[0])),
     "relu": Activation(lambda h, _: torch.relu(h[0]), rescalable=True),
-    "leaky_relu": Activation(lambda h, _: torch.nn.functional.leaky_relu(h[0], LEAKY_SLOPE), rescalable=True),
+    "leaky_relu": Activation(lambda h, _: torch.nn.functional.leaky_relu(h[0]), rescalable=True),
     "tanh": Activation(lambda h, _: torch.tanh(h[0])),
     "none": Activation(lambda h, _: h[0], rescalable=True),
     "gelu": Activation(lambda h, scale: h[0] * torch.special.ndtr(h[0] * scale), rescalable=True),
