@@ -199,7 +199,7 @@ def measure(settings: Settings, device: torch.device) -> cli.Measured:
 
 def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict], left_out: list[str]) -> cli.Measured:
     """``training.csv`` with its landscape and summary, and the paper's numbers beside them."""
-    number = {"zero_shot_accuracy": float}  # of nothing, where the data have no classes
+    number = {"zero_shot_accuracy": float}  # None where the data have no classes
     tables = {
         "": pd.DataFrame([row for found in outcomes for row in found["curve"]])[list(COLUMNS)].astype(number),
         "landscape": pd.DataFrame([row for found in outcomes for row in found["landscape"]]),
