@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -97,15 +95,15 @@ def test_temperatures_below_the_compiled_range_take_the_logarithmic_path(rng):
     )
 
 
-def test_the_logarithmic_path_agrees_with_the_compiled_one(rng, monkeypatch):
+@pytest.mark.parametrize("batch", [None, 30])
+@pytest.mark.parametrize("tile", [1024, 50])
+def test_the_logarithmic_path_agrees_with_the_compiled_one(rng, monkeypatch, tile, batch):
     """What a GPU runs, run on the CPU, on one tile and on several."""
     x, y = reference.pairs(rng, 130, 16)
-    compiled = [sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch) for batch in (None, 30)]
+    compiled = sweep(x, y, PAPER_SHIFTS[::4], PAPER_TEMPERATURES, batch)
     monkeypatch.setattr(_sweep_kernel, "LARGEST_PLAIN_SCALE", 0.0)
-    for tile, batch, expected in itertools.product((1024, 50), (None, 30), compiled):
-        if expected is compiled[batch is not None]:
-            monkeypatch.setattr(contrastive, "TILE", tile)
-            assert sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch) == pytest.approx(expected, rel=1e-9)
+    monkeypatch.setattr(contrastive, "TILE", tile)
+    assert sweep(x, y, PAPER_SHIFTS[::4], PAPER_TEMPERATURES, batch) == pytest.approx(compiled, rel=1e-9)
 
 
 @pytest.mark.parametrize("tile, sums", [(33, 2**27), (64, 4000), (1024, 4000)])
