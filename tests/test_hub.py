@@ -9,6 +9,8 @@ from util.corpora import hub
 from util.errors import NoConnection
 
 TINTS = ("red", "green", "blue", "red")
+STORED = {"size": (8, 4), "turned": True}
+"""A picture is shown as it is stored, whatever its EXIF data say."""
 CLASSES = datasets.ClassLabel(names=["no", "yes"])
 
 
@@ -18,7 +20,9 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def write(path, label="label", times=1):
-    return write_parquet(path, {"image": cells(TINTS * times), label: [0, 1, 0, 1] * times}, **{label: CLASSES})
+    return write_parquet(
+        path, {"image": cells(TINTS * times, **STORED), label: [0, 1, 0, 1] * times}, **{label: CLASSES}
+    )
 
 
 def test_rows_keep_their_pictures_encoded_and_know_the_data_sets_classes(tmp_path):
@@ -26,9 +30,10 @@ def test_rows_keep_their_pictures_encoded_and_know_the_data_sets_classes(tmp_pat
     assert len(rows) == 8
     assert rows.columns["label"] == [0, 1, 0, 1] * 2
     assert rows.names == {"label": ("no", "yes")}
-    assert [content() for content in rows.contents()] == [encoded(tint) for tint in TINTS * 2]
+    assert [content() for content in rows.contents()] == [encoded(tint, **STORED) for tint in TINTS * 2]
     taken = rows.take([2, 4])
     assert (shown(taken.openers()), taken.columns) == (["blue", "red"], {"label": [0, 0]})
+    assert taken.openers()[0]().size == (8, 4)
 
 
 def test_a_picture_may_be_a_file_beside_the_table(tmp_path):
@@ -63,12 +68,6 @@ def test_pictures_that_datasets_has_found_in_folders_are_read(tmp_path):
     (tmp_path / "set" / "test" / "no" / "0.png").unlink()
     with pytest.raises(FileNotFoundError):
         rows.cells[0]()
-
-
-def test_a_picture_is_shown_as_it_is_stored_whatever_its_exif_data_say(tmp_path):
-    turned = {"image": cells(["red"], size=(8, 4), turned=True), "label": [0]}
-    rows = hub.read_parquet([write_parquet(tmp_path / "a.parquet", turned)], "image", ["label"])
-    assert rows.openers()[0]().size == (8, 4)
 
 
 @pytest.mark.parametrize(
