@@ -63,9 +63,8 @@ def settings_of(*words):
 
 
 def measured(*words):
-    settings = settings_of(*words)
-    found = script.measure(settings, "cpu")
-    return audited_data.collect(settings, "cpu"), found.tables, found.results
+    found = script.measure(settings_of(*words), "cpu")
+    return found.tables, found.results
 
 
 def test_the_script_writes_tables_record_and_pictures(smoke):
@@ -91,7 +90,7 @@ def test_the_default_shifts_hold_the_released_ones_exactly():
 
 
 def test_the_same_seed_gives_the_same_tables(smoke):
-    _, tables, results = measured("--preset", "smoke", "--resamples", "100")
+    tables, results = measured("--preset", "smoke", "--resamples", "100")
     for what, table in tables.items():
         kept = smoke.tables[what]
         for column in table.select_dtypes("number"):
@@ -103,7 +102,9 @@ def test_the_same_seed_gives_the_same_tables(smoke):
 def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, direction, side):
     words = write_own(tmp_path, rng)
     shifts = (-1, -0.2, 0, 0.6)
-    audited, tables, results = measured(*words, "--shifts", *shifts, "--gap-direction", direction, "--side", side)
+    options = (*words, "--shifts", *shifts, "--gap-direction", direction, "--side", side)
+    tables, results = measured(*options)
+    faces = audited_data.collect(settings_of(*options), "cpu").faces
     x, y = (Embeddings.load(words[1]).modalities[name].astype(float) for name in ("image", "text"))
     captions = np.load(words[5]).astype(float)
     followed = captions if direction == "captions" else (x, y)
@@ -112,7 +113,7 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
     assert results["cosine_of_directions"] == pytest.approx(both[0] @ both[1], abs=1e-6)
     for amount in shifts:
         moved = geometry.shift(x, y, amount, u, side)
-        classes, truth = (moved[0] @ moved[1].T).argmax(1), audited.faces.race * 2 + audited.faces.gender
+        classes, truth = (moved[0] @ moved[1].T).argmax(1), faces.race * 2 + faces.gender
         row = tables["overall"].set_index("shift").loc[amount]
         assert row["accuracy"] == pytest.approx((classes == truth).mean()) and row["n"] == 60
         for name, pair in (("caption", captions), ("audit", (x, y))):
@@ -121,7 +122,7 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
         assert row["signed_gap_distance"] == row[audited_data.GAPS[direction]]
         cells = tables[""][tables[""]["shift"] == amount].set_index("race")
         for number, race in enumerate(FACES.race.levels):
-            mine, cell = classes[audited.faces.race == number], cells.loc[race]
+            mine, cell = classes[faces.race == number], cells.loc[race]
             assert cell["non_human"] == pytest.approx(np.isin(mine, range(C, C + 4)).mean())
             assert cell["crime_related"] == pytest.approx(np.isin(mine, range(C + 4, C + 7)).mean())
         part = tables["directions"].query("gap_direction == @direction and side == @side and shift == @amount").iloc[0]
@@ -341,8 +342,8 @@ def test_a_further_harm_group_is_counted_to_the_end_and_has_no_name_of_another_c
     more = FAIRFACE.read_text().replace('crime_related = ["thief", ', 'theft = ["thief"]\ncrime_related = [')
     (tmp_path / "more.toml").write_text(more)
     words = (*write_own(tmp_path, rng), "--shifts", "-0.2", "0")
-    _, tables, _ = measured(*words, "--audit", tmp_path / "more.toml")
-    _, before, _ = measured(*words)
+    tables, _ = measured(*words, "--audit", tmp_path / "more.toml")
+    before, _ = measured(*words)
     for what in ("", "groups", "overall"):
         crimes = tables[what]["crime_related"] + tables[what]["theft"]
         assert np.allclose(crimes, before[what]["crime_related"], equal_nan=True) and tables[what]["theft"].gt(0).any()
