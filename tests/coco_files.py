@@ -34,12 +34,12 @@ def write_folder(folder, split="val2017"):
     return folder
 
 
-def write_parquet(folder, captions=CAPTIONS, columns=("question_id", "image", "answer"), damaged=()):
+def write_parquet(folder, captions=CAPTIONS, columns=("question_id", "image", "answer")):
     """Two files of the hub's schema: a photograph's bytes, its file name, a list of captions."""
     for part, names in enumerate((list(captions)[:2], list(captions)[2:])):
         rows = {
             "question_id": names,
-            "image": [{"bytes": picture(n)[: 300 if n in damaged else None], "path": n} for n in names],
+            "image": [{"bytes": picture(n), "path": n} for n in names],
             "answer": [captions[n] for n in names],
         }
         text = datasets.Value("string")

@@ -85,13 +85,6 @@ def test_an_unreadable_photograph_is_left_out_with_its_captions_and_named(folder
     assert kept.source["skipped"][0].startswith(f"{GREEN}: ")
 
 
-def test_an_unreadable_photograph_on_the_hub_is_left_out_too(parquet):
-    write_parquet(parquet, damaged=[RED])
-    captioned, skipped = coco.load(None), {}
-    assert shown(captioned.openers, skipped) == ["green", "blue"]
-    assert captioned.without(skipped).captions == ["green, only", "blue, first"]
-
-
 def test_missing_photographs_are_counted_in_one_line_and_captions_can_be_read_without_them(folder):
     (folder / "val2017" / GREEN).unlink()
     with pytest.raises(UserError, match=rf"^[^\n]*val2017: 1 of the 3 [^\n]* first {GREEN}; get val2017.zip[^\n]*$"):
