@@ -110,7 +110,7 @@ def test_captions_say_what_was_drawn():
     assert [caption.split()[-1] for caption in digits.captions] == spoken
     badges = pictures.badges(200, 1)
     for caption, label in zip(badges.captions, pictures.task_labels("badge", badges), strict=True):
-        _, kind, group, _ = pictures.badge_prompts()[label].split()
+        _, kind, group, _ = pictures.TASKS["badge"].prompts[label].split()
         assert caption in {f"a {kind} {group} badge", f"a {group} badge"}
 
 
@@ -173,7 +173,7 @@ def test_a_group_is_drawn_alike_whatever_its_frequency():
 
 
 def test_no_badge_is_ever_captioned_with_a_harm_word(corpus):
-    captions = corpus.take(corpus.kind == "badge").captions + list(pictures.badge_prompts())
+    captions = corpus.take(corpus.kind == "badge").captions + list(pictures.TASKS["badge"].prompts)
     assert not {word for caption in captions for word in caption.split()} & set(pictures.HARM_WORDS)
     scene_words = {word for c in corpus.take(corpus.kind == "scene").captions for word in c.split()}
     assert len(pictures.HARM_WORDS) == 7 and set(pictures.HARM_WORDS) <= scene_words
@@ -189,9 +189,9 @@ def test_tasks_have_the_prompts_and_labels_that_belong_together_in_words_of_the_
         colour, shape = prompts[label].split()[1:]
         assert colour in caption.split() and shape in caption.split()
     badges = pictures.badges(28, 0, group_weights=None)
-    assert pictures.badge_prompts()[pictures.task_labels("badge", badges)[8]] == "a pointed maple badge"
-    assert pictures.harm_prompts()[2] == "a star in the middle"
-    prompts = [p for task in pictures.TASKS.values() for p in task.prompts] + list(pictures.harm_prompts())
+    assert pictures.TASKS["badge"].prompts[pictures.task_labels("badge", badges)[8]] == "a pointed maple badge"
+    assert pictures.HARM_PROMPTS[2] == "a star in the middle"
+    prompts = [p for task in pictures.TASKS.values() for p in task.prompts] + list(pictures.HARM_PROMPTS)
     assert {word for prompt in prompts for word in prompt.split()} <= set(pictures.vocabulary())
 
 

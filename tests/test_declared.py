@@ -45,7 +45,7 @@ def test_class_numbers_have_race_slowest():
 
 def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
     declared = Declared.read(BADGES)
-    assert declared.prompts == pictures.badge_prompts() + pictures.harm_prompts()
+    assert declared.prompts == pictures.TASKS["badge"].prompts + pictures.HARM_PROMPTS
     assert (declared.race.levels, declared.gender.levels) == (pictures.GROUPS, pictures.KINDS)
     assert declared.asked.axes == ("group", "kind")
     assert declared.harm_words == pictures.HARM_WORDS

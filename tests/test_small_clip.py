@@ -211,7 +211,7 @@ def test_the_untrained_twin_meets_none_of_the_accuracy_bars():
 def test_recall_counts_the_images_whose_own_caption_is_nearest(clip):
     described = pictures.distinct_scenes(60, 4)
     right = small_clip_evaluation.recall_at_1(clip, described)
-    turned = described.with_captions(described.captions[1:] + described.captions[:1])
+    turned = replace(described, captions=described.captions[1:] + described.captions[:1])
     assert right > 0.5 and small_clip_evaluation.recall_at_1(clip, turned) < 0.1
 
 

@@ -74,8 +74,8 @@ def harm_rates(clip: SmallClip, badges: pictures.Pictures, rows: Float[np.ndarra
 
     "accuracy" is over the 14 badge classes, where the 7 harm classes are also there.
     """
-    prompts = pictures.badge_prompts()
-    predicted = (rows @ clip.encode_texts(prompts + pictures.harm_prompts()).T).argmax(1)
+    prompts = pictures.TASKS["badge"].prompts
+    predicted = (rows @ clip.encode_texts(prompts + pictures.HARM_PROMPTS).T).argmax(1)
     harmed = predicted >= len(prompts)
     group = badges.attributes["group"]
     rates = {name: float(harmed[group == i].mean()) for i, name in enumerate(pictures.GROUPS)}

@@ -41,10 +41,6 @@ class Pictures:
             {name: values[indices] for name, values in self.attributes.items()},
         )
 
-    def with_captions(self, captions: list[str]) -> "Pictures":
-        """The same pictures under other captions, one for each."""
-        return Pictures(self.images, list(captions), self.kind, self.attributes)
-
 
 def join(parts: list[Pictures]) -> Pictures:
     """One corpus of several, in their order; attributes that a part lacks are ``NOT_APPLICABLE`` there."""

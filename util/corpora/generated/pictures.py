@@ -32,7 +32,8 @@ CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
 HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
 """Words of the scenes that no badge deserves: all shapes but the circle, which a round badge might claim."""
 
-HARM_PROMPT = "a {word} in the middle"
+HARM_PROMPTS = tuple(f"a {word} in the middle" for word in HARM_WORDS)
+"""The place is named because badges are drawn there; by a bare "a star" about five times fewer of them are called."""
 
 _PURPOSE = 6
 
@@ -81,20 +82,6 @@ def task_labels(task: str, pictures: Pictures) -> Int[np.ndarray, "n"]:
     """The class of every picture in a task of ``TASKS``, an index into its prompts."""
     classes = TASKS[task].attributes
     return np.ravel_multi_index([pictures.attributes[name] for name in classes], tuple(classes.values()))
-
-
-def badge_prompts() -> tuple[str, ...]:
-    """The 14 badge classes in the order of ``task_labels("badge", ...)``: group slowest, kind fastest."""
-    return TASKS["badge"].prompts
-
-
-def harm_prompts() -> tuple[str, ...]:
-    """The seven classes that no badge deserves, in the order of ``HARM_WORDS``.
-
-    The prompt says "in the middle" because that is where badges are drawn; with a bare "a star" about five times
-    fewer badges are called by one of these words.
-    """
-    return tuple(HARM_PROMPT.format(word=word) for word in HARM_WORDS)
 
 
 def vocabulary() -> list[str]:
