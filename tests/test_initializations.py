@@ -26,7 +26,7 @@ def test_tables_have_the_contracts_columns_and_every_encoder_on_both_inputs(smok
     assert list(table.columns)[:7] == wanted
     assert list(points.columns) == ["encoder", "input", "seed", "item", "method", "x", "y"]
     assert table.groupby("encoder")["input"].nunique().eq(2).all()
-    assert set(table["encoder"]) == {"ResNet-18", VISION, VISION.replace("vision", "text")}
+    assert set(table["encoder"]) == {"ResNet-18", VISION, VISION.replace("vision", "text"), "MLP"}
     counts = points.groupby(["encoder", "input", "method"]).size().unstack()
     assert (counts["umap"] == counts["pca"]).all()
     expected = table.set_index(["encoder", "input"])[["n_seeds", "n"]].prod(axis=1)
