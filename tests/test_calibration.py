@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 import reference
 from util import commands
 from util.errors import UserError
-from util.interventions import KINDS, Ablation, Centring, Procrustes, ReAlign, Shift, load, save
+from util.interventions import KINDS, Shift, fit, load, save
 
 ABOUT = {
     "model": "ViT-B-16 openai",
@@ -27,13 +27,8 @@ EVERY = pytest.mark.parametrize("kind", KINDS)
 @pytest.fixture
 def fitted(rng):
     x, y = reference.pairs(rng, 40, 6)
-    return {
-        "shift": Shift.fit(x, y, 0.1 + 0.2, about=ABOUT),
-        "centring": Centring.fit(x, y, about=ABOUT),
-        "realign": ReAlign.fit(x, y, about=ABOUT),
-        "procrustes": Procrustes.fit(x, y, about=ABOUT),
-        "ablation": Ablation.fit(x, y, 2, about=ABOUT),
-    }
+    options = {"shift": {"amount": 0.1 + 0.2}, "ablation": {"dimensions": 2}}
+    return {kind: fit(kind, x, y, about=ABOUT, **options.get(kind, {})) for kind in KINDS}
 
 
 def rewritten(path, arrays=None, drop=(), **told):
@@ -77,15 +72,11 @@ def test_a_file_says_where_it_comes_from_and_keeps_it_when_saved_again(kind, fit
     assert again["versions"] == {"torch": "1.0"}
 
 
-def test_what_nobody_said_is_there_as_none(tmp_path):
-    about = load(save(tmp_path / "c.safetensors", Shift(direction=[3.0, 4.0], amount=1))).about
-    assert [about[name] for name in ABOUT] == [None] * 5
-
-
-def test_a_shift_made_of_a_direction_alone_has_no_gap_vector(tmp_path):
+def test_a_shift_made_of_a_direction_alone_has_no_gap_vector_and_none_for_what_nobody_said(tmp_path):
     after = load(save(tmp_path / "c.safetensors", Shift(direction=[3.0, 4.0], amount=-0.25, side="first")))
     assert after.gap_vector is None and after.direction.tolist() == [0.6, 0.8]
     assert (after.amount, after.side) == (-0.25, "first")
+    assert [after.about[name] for name in ABOUT] == [None] * 5
 
 
 def test_the_command_line_offers_every_kind():
@@ -116,17 +107,19 @@ def test_what_is_not_a_file_is_refused(tmp_path):
     refused(tmp_path, "no such file")
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"source": "{}"}, {"calibration": "[1]"}, {"calibration": "{}"}])
-def test_a_foreign_safetensors_file_is_refused(metadata, tmp_path):
-    path = tmp_path / "c.safetensors"
-    save_file({"direction": np.array([1.0, 0.0])}, path, metadata)
-    refused(path, "its metadata are not those of a calibration; `modality-gap fit` writes one")
+FOREIGN = "its metadata are not those of a calibration; `modality-gap fit` writes one"
 
 
-def test_metadata_that_are_no_json_are_refused(tmp_path):
-    for text in ("{", "[" * 100_000):
-        save_file({"direction": np.array([1.0, 0.0])}, tmp_path / "c.safetensors", {"calibration": text})
-        refused(tmp_path / "c.safetensors", "is it damaged")
+@pytest.mark.parametrize(
+    "metadata, words",
+    [
+        *((said, FOREIGN) for said in (None, {}, {"source": "{}"}, {"calibration": "[1]"}, {"calibration": "{}"})),
+        *(({"calibration": text}, "is it damaged") for text in ("{", "[" * 100_000)),
+    ],
+)
+def test_a_foreign_safetensors_file_is_refused(metadata, words, tmp_path):
+    save_file({"direction": np.array([1.0, 0.0])}, tmp_path / "c.safetensors", metadata)
+    refused(tmp_path / "c.safetensors", words)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 
 import reference
 from util.errors import UserError
-from util.geometry import cosine_statistics, mean_cosine
+from util.geometry import cosine_statistics
 from util.numerics import cosines
 
 
@@ -116,11 +116,6 @@ def test_equal_rows_have_one_value():
     stats = cosine_statistics(np.ones((10, 4)), bins=5)
     assert [stats.min, stats.q25, stats.median, stats.max, stats.std] == pytest.approx([1, 1, 1, 1, 0], abs=1e-7)
     assert stats.histogram.sum() == 45 and (np.diff(stats.edges) > 0).all()
-
-
-def test_mean_is_that_of_the_closed_form(rng):
-    x = reference.cone(rng, 1000, 24)
-    assert cosine_statistics(x).mean == pytest.approx(mean_cosine(x), abs=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,7 @@ from util.interventions import KINDS, Ablation, Centring, Procrustes, ReAlign, S
 from util.numerics.procrustes import orthogonal_map
 
 HALF = np.sqrt(0.5)
-FITS = {
-    "shift": lambda x, y: Shift.fit(x, y, 0.4),
-    "centring": Centring.fit,
-    "realign": ReAlign.fit,
-    "procrustes": Procrustes.fit,
-    "ablation": lambda x, y: Ablation.fit(x, y, 3),
-}
+OPTIONS = {"shift": {"amount": 0.4}, "ablation": {"dimensions": 3}}
 EVERY = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -27,21 +21,15 @@ def rows(*given):
     return np.array(given, dtype=np.float64)
 
 
+def fit(kind, x, y):
+    return interventions.fit(kind, x, y, **OPTIONS.get(kind, {}))
+
+
 def near(expected, tolerance=1e-12):
     return pytest.approx(np.asarray(expected), abs=tolerance)
 
 
 # By hand
-
-
-def test_a_shift_by_hand_and_back():
-    x, y = rows([1, 0]), rows([0, 1])
-    shift = Shift.fit(x, y, amount=np.sqrt(2))
-    assert shift.direction == near([HALF, -HALF]) and shift.gap_vector == near([1, -1])
-    moved = shift.transform(x, y)
-    assert moved[0] == near([[HALF, HALF]]) and moved[1] == near([[HALF, HALF]])
-    back = shift.inverse(*moved)
-    assert back[0] == near(x) and back[1] == near(y)
 
 
 def test_a_shift_of_the_first_modality_by_hand():
@@ -86,10 +74,7 @@ def test_an_ablation_by_hand():
     images, texts = one.transform(rows([0.6, 0.8, 0, 0]), rows([0.48, 0.6, 0.64, 0]))
     assert images == near([[1, 0, 0]]) and texts == near([[0.6, 0.8, 0]])
     assert two.transform(x[:1])[0] == near([[1, 0]])
-
-
-def test_the_sign_of_the_gap_does_not_decide_what_is_deleted():
-    assert Ablation.fit(rows([0.6, -0.8]), rows([0.8, 0.6]), 1).dimensions.tolist() == [1]
+    assert Ablation.fit(rows([0.6, -0.8]), rows([0.8, 0.6]), 1).dimensions.tolist() == [1], "whatever the sign"
 
 
 # Against the formulas
@@ -99,8 +84,9 @@ def test_the_sign_of_the_gap_does_not_decide_what_is_deleted():
 @pytest.mark.parametrize("amount", [-1.5, 0.0, 0.3, 2.0])
 def test_a_shift_of_the_fitted_rows_is_that_of_geometry(rng, amount, side):
     x, y = reference.pairs(rng, 30, 8)
-    ours = Shift.fit(x, y, amount, side=side).transform(x, y)
-    for got, expected in zip(ours, geometry.shift(x, y, amount, side=side), strict=True):
+    shift = Shift.fit(x, y, amount, side=side)
+    assert shift.gap_vector == near(reference.gap(x, y), 1e-7)
+    for got, expected in zip(shift.transform(x, y), geometry.shift(x, y, amount, side=side), strict=True):
         assert got.dtype == np.float32 and got == near(expected, 2e-7)
 
 
@@ -180,7 +166,7 @@ def test_what_a_shift_did_is_undone(n, d, amount, side, seed):
 @settings(max_examples=40, deadline=None)
 def test_what_the_others_did_to_new_rows_is_undone(kind, n, d, seed):
     rng = np.random.default_rng(seed)
-    fitted = FITS[kind](*reference.pairs(rng, n, d, gap=0.3, dtype=np.float64))
+    fitted = fit(kind, *reference.pairs(rng, n, d, gap=0.3, dtype=np.float64))
     if kind == "realign":
         assume(max(np.linalg.norm(step) for step in fitted._steps("y")) < 0.95)
     x, y = reference.unit(rng.normal(size=(5, d))), reference.unit(rng.normal(size=(4, d)))
@@ -214,7 +200,7 @@ def test_beyond_a_step_of_one_two_rows_come_to_one_direction_so_there_is_no_inve
 @EVERY
 def test_fitted_on_one_half_it_narrows_the_gap_of_the_other(kind, rng):
     x, y = reference.pairs(rng, 400, 16)
-    fitted = FITS[kind](x[:200], y[:200])
+    fitted = fit(kind, x[:200], y[:200])
     effect = fitted.effect(x[200:], y[200:], np.tile(np.arange(200)[:, None], 2))
     before, after = effect.numbers["gap_distance"]
     assert before == pytest.approx(geometry.gap_distance(x[200:], y[200:]))
@@ -228,7 +214,7 @@ def test_fitted_on_one_half_it_narrows_the_gap_of_the_other(kind, rng):
 @EVERY
 def test_a_row_comes_out_the_same_whatever_comes_with_it(kind, rng):
     x, y = reference.pairs(rng, 60, 8, dtype=np.float64)
-    fitted = FITS[kind](x, y)
+    fitted = fit(kind, x, y)
     with pytest.raises(UserError, match="y: the calibration is for d = 8, these rows have 4"):
         fitted.transform(y=np.eye(4))
     together = fitted.transform(x, y)
@@ -249,9 +235,9 @@ def test_without_pairs_an_effect_is_of_the_gap_alone(rng):
 def test_torch_in_torch_out(kind, dtype, rng):
     x, y = reference.pairs(rng, 60, 16, dtype=np.float64)
     a, b = torch.from_numpy(x).to(dtype), torch.from_numpy(y).to(dtype)
-    fitted = FITS[kind](a, b)
+    fitted = fit(kind, a, b)
     moved = fitted.transform(a, b)
-    expected = FITS[kind](x, y).transform(x, y)
+    expected = fit(kind, x, y).transform(x, y)
     tolerance = {torch.float16: 3e-3, torch.bfloat16: 3e-2, torch.float32: 1e-5, torch.float64: 1e-13}[dtype]
     for got, wanted in zip(moved, expected, strict=True):
         assert isinstance(got, torch.Tensor) and got.dtype == (dtype if dtype == torch.float64 else torch.float32)
@@ -264,8 +250,8 @@ def test_torch_in_torch_out(kind, dtype, rng):
 @EVERY
 def test_cuda_gives_the_rows_of_the_cpu(kind, rng):
     x, y = (torch.from_numpy(part) for part in reference.pairs(rng, 300, 32))
-    fitted = FITS[kind](x.cuda(), y.cuda())
-    assert all(part == near(FITS[kind](x, y).arrays()[name], 1e-6) for name, part in fitted.arrays().items())
+    fitted = fit(kind, x.cuda(), y.cuda())
+    assert all(part == near(fit(kind, x, y).arrays()[name], 1e-6) for name, part in fitted.arrays().items())
     moved = fitted.transform(x.cuda(), y.cuda())
     for got, wanted in zip(moved, fitted.transform(x, y), strict=True):
         assert got.is_cuda and got.cpu().numpy() == near(wanted.numpy(), 1e-6)
@@ -277,7 +263,7 @@ def test_cuda_gives_the_rows_of_the_cpu(kind, rng):
 def test_nothing_given_is_changed_and_nothing_fitted_can_be(kind, rng):
     x, y = reference.pairs(rng, 30, 8, dtype=np.float64)
     before = x.copy(), y.copy()
-    fitted = FITS[kind](x, y)
+    fitted = fit(kind, x, y)
     images = fitted.transform(x, y)[0]
     images[:] = 0
     assert (x == before[0]).all() and (y == before[1]).all()
@@ -303,15 +289,8 @@ def test_a_direction_that_was_made_unit_once_keeps_its_bits(rng):
 @EVERY
 def test_how_many_rows_were_fitted_on_stands_beside_what_the_caller_said(kind, rng):
     x, y = reference.pairs(rng, 30, 8)
-    assert FITS[kind](x, y).about == {"n": {"x": 30, "y": 30}}
+    assert fit(kind, x, y).about == {"n": {"x": 30, "y": 30}}
     assert Centring.fit(x, y[:9], about={"model": "mine"}).about == {"n": {"x": 30, "y": 9}, "model": "mine"}
-
-
-def test_a_kind_is_fitted_by_its_name(rng):
-    x, y = reference.pairs(rng, 30, 8)
-    assert interventions.fit("shift", x, y, amount=0.4).arrays()["direction"] == near(FITS["shift"](x, y).direction)
-    with pytest.raises(UserError, match="kind 'nothing' is unknown; known are shift, centring"):
-        interventions.fit("nothing", x, y)
 
 
 # Refusals
@@ -323,6 +302,7 @@ ONE = Shift(direction=SQUARE[0], amount=0.5)
 @pytest.mark.parametrize(
     "call, words",
     [
+        (lambda: interventions.fit("nothing", SQUARE, SQUARE), "kind 'nothing' is unknown; known are shift, centring"),
         (lambda: ONE.transform(), "give rows of the first modality"),
         (lambda: ONE.inverse(), "give rows of the first modality"),
         (lambda: ONE.transform(np.eye(3)), "x: the calibration is for d = 4, these rows have 3"),
@@ -337,26 +317,19 @@ ONE = Shift(direction=SQUARE[0], amount=0.5)
         (lambda: Shift.fit(SQUARE, SQUARE, 0.5), "the gap is zero"),
         (lambda: Shift.fit(SQUARE, -SQUARE, 0.5, direction=np.ones(3)), "must be 4 numbers"),
         (lambda: Shift(direction=np.zeros(4), amount=1), "direction must not be zero"),
-        (lambda: Shift(direction=SQUARE, amount=1), "direction must be finite numbers in a row"),
-        (lambda: Shift(direction=SQUARE[0], amount=np.nan), "amount must be one finite number"),
-        (lambda: Shift(direction=SQUARE[0], amount="1"), "amount must be one finite number"),
         (lambda: Shift(direction=SQUARE[0], amount=True), "amount must be one finite number"),
         (lambda: Shift(direction=SQUARE[0], amount=1, side="left"), "side must be"),
-        (lambda: Shift(direction=SQUARE[0], amount=1, gap_vector=np.ones(3)), "gap_vector must be 4 numbers; it has 3"),
         (lambda: Centring.fit(SQUARE, np.eye(3)), "one width"),
         (lambda: Centring(mean_x=np.ones(3), mean_y=np.ones(2)), "mean_y must be 3 numbers; it has 2"),
         (lambda: ReAlign.fit(SQUARE, SQUARE[:1]), "y: ReAlign needs rows that differ"),
         (lambda: ReAlign.fit(SQUARE[[0, 0]], SQUARE), "x: ReAlign needs rows that differ"),
-        (lambda: ReAlign(mean_x=np.ones(2), mean_y=np.ones(2), mean_b=np.ones(2), scale=0), "scale must be above zero"),
         (lambda: Procrustes.fit(SQUARE, SQUARE[:3]), "needs pairs; x has 4 rows and y 3"),
-        (lambda: Procrustes(rotation=2 * SQUARE), "must be orthogonal"),
         (lambda: Procrustes(rotation=SQUARE[:3]), "must be square"),
         (lambda: Ablation.fit(SQUARE[:2], SQUARE[2:], 0), "dimensions must be a whole number of at least 1"),
         (lambda: Ablation.fit(SQUARE[:2], SQUARE[2:], 4), "dimensions must be at most 3 of 4"),
         (lambda: Ablation(dimensions=[0, 0], dim=4), "1 to 3 different whole numbers"),
         (lambda: Ablation(dimensions=[4], dim=4), "from 0 to 3"),
         (lambda: Ablation(dimensions=[-1], dim=4), "from 0 to 3"),
-        (lambda: Ablation(dimensions=[0.0], dim=4), "whole numbers"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, words):
@@ -366,9 +339,8 @@ def test_bad_input_is_refused_in_words(call, words):
 
 def test_published_clip_is_brought_nearer_by_what_was_fitted_on_its_other_half(published_clip):
     x, y = published_clip
-    narrowed = {
-        kind: fit(x[::2], y[::2]).effect(x[1::2], y[1::2]).numbers["gap_distance"] for kind, fit in FITS.items()
-    }
+    effects = {kind: fit(kind, x[::2], y[::2]).effect(x[1::2], y[1::2]) for kind in KINDS}
+    narrowed = {kind: effect.numbers["gap_distance"] for kind, effect in effects.items()}
     for before, after in narrowed.values():
         assert before == pytest.approx(0.85, abs=0.02) and after < 0.85 * before
     assert narrowed["centring"][1] < 0.15 * narrowed["centring"][0]

@@ -8,9 +8,10 @@ import torch
 from open_clip.model import CustomTextCLIP
 from scipy.stats import ortho_group
 
+import reference
 import tiny
 from util.errors import UserError
-from util.geometry import gap_distance, unit_rows
+from util.geometry import gap_distance
 from util.numerics.procrustes import absorbed, mapped, orthogonal_map
 from util.training import TrainingSettings, embed, train
 
@@ -19,25 +20,14 @@ PLAIN = TrainingSettings(
 )
 
 
-def clouds(rng, n=40, d=6):
-    x = unit_rows(rng.normal(size=(n, d)) + np.eye(d)[0] * 2)
-    return x, unit_rows(rng.normal(size=(n, d)) - np.eye(d)[1] * 2)
-
-
 def test_a_turned_copy_is_turned_back(rng):
-    x, _ = clouds(rng)
+    x, _ = reference.pairs(rng, 40, 6, dtype=np.float64)
     turn = ortho_group.rvs(6, random_state=rng)
     np.testing.assert_allclose(orthogonal_map(x, x @ turn), turn.T, atol=1e-12)
 
 
-def test_a_quarter_turn_by_hand():
-    x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    y = np.array([[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])  # the same, a quarter turn on
-    np.testing.assert_allclose(orthogonal_map(x, y), [[0, -1], [1, 0]], atol=1e-12)
-
-
 def test_no_other_orthogonal_matrix_comes_nearer(rng):
-    x, y = clouds(rng)
+    x, y = reference.pairs(rng, 40, 6, dtype=np.float64)
     found = orthogonal_map(x, y)
     distance = np.linalg.norm(x - y @ found)
     np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-12)
@@ -49,7 +39,7 @@ def test_no_other_orthogonal_matrix_comes_nearer(rng):
 
 
 def test_the_map_closes_the_gap_and_keeps_cosines_within_the_texts(rng):
-    x, y = clouds(rng)
+    x, y = reference.pairs(rng, 40, 6, dtype=np.float64)
     turned = mapped(y, orthogonal_map(x, y))
     assert gap_distance(x, turned) < 0.2 * gap_distance(x, y)
     np.testing.assert_allclose(turned @ turned.T, y @ y.T, atol=1e-12)
@@ -58,7 +48,7 @@ def test_the_map_closes_the_gap_and_keeps_cosines_within_the_texts(rng):
 
 
 def test_the_map_is_of_the_kind_and_precision_of_the_images(rng):
-    x, y = (part.astype(np.float32) for part in clouds(rng))
+    x, y = reference.pairs(rng, 40, 6)
     assert orthogonal_map(x, y).dtype == np.float32
     tensor = orthogonal_map(torch.from_numpy(x), torch.from_numpy(y))
     assert isinstance(tensor, torch.Tensor) and np.allclose(tensor.numpy(), orthogonal_map(x, y))
@@ -150,7 +140,7 @@ def test_what_is_not_an_orthogonal_map_of_the_texts_is_refused(turn, told):
 
 
 def test_a_map_needs_pairs_and_a_projection(rng):
-    x, y = clouds(rng)
+    x, y = reference.pairs(rng, 40, 6, dtype=np.float64)
     with pytest.raises(UserError, match="x has 40 rows and y 39"):
         orthogonal_map(x, y[:-1])
     with pytest.raises(UserError, match="unit-norm"):
