@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from util import UserError
+from refusals import refuses
 from util.numerics.statistics import bootstrap_counts
 from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, distinct_rows
 
@@ -139,22 +139,16 @@ def test_distinct_rows_are_numpys():
     assert dict(zip(map(tuple, found.tolist()), sizes.tolist(), strict=True)) == {(1, 0): 2, (-1, 2): 1, (0, 0): 1}
 
 
-@pytest.mark.parametrize(
-    "call, said",
-    [
-        (lambda: Hits(np.ones((2, 3))), "bool array"),
-        (lambda: Hits(np.ones(3, bool)), "shape \\(3,\\)"),
-        (lambda: Hits(np.ones((2, 0), bool)), "shape \\(2, 0\\)"),
-        (lambda: Hits(np.ones((2, 3), bool), np.arange(2)), "each of 3 items"),
-        (lambda: Hits(np.ones((2, 3), bool), np.ones(3)), "groups must be one whole number"),
-        (lambda: Margins(np.full((1, 5), np.nan), LABELS), "finite"),
-        (lambda: Margins(np.ones(5), LABELS), "shifts, items"),
-        (lambda: Margins(np.ones((2, 5)), LABELS + 1), "0 or 1"),
-        (lambda: Margins(np.ones((2, 5)), LABELS[:4]), "each of the 5 items"),
-        (lambda: Margins(np.ones((2, 5)), np.ones(5)), "all 5 have label 1"),
-        (lambda: Margins(np.ones((2, 5)), LABELS).take(np.array([0, 3])), "items of both labels"),
-    ],
+test_what_are_no_outcomes_is_refused = refuses(
+    (lambda: Hits(np.ones((2, 3))), "bool array"),
+    (lambda: Hits(np.ones(3, bool)), "shape \\(3,\\)"),
+    (lambda: Hits(np.ones((2, 0), bool)), "shape \\(2, 0\\)"),
+    (lambda: Hits(np.ones((2, 3), bool), np.arange(2)), "each of 3 items"),
+    (lambda: Hits(np.ones((2, 3), bool), np.ones(3)), "groups must be one whole number"),
+    (lambda: Margins(np.full((1, 5), np.nan), LABELS), "finite"),
+    (lambda: Margins(np.ones(5), LABELS), "shifts, items"),
+    (lambda: Margins(np.ones((2, 5)), LABELS + 1), "0 or 1"),
+    (lambda: Margins(np.ones((2, 5)), LABELS[:4]), "each of the 5 items"),
+    (lambda: Margins(np.ones((2, 5)), np.ones(5)), "all 5 have label 1"),
+    (lambda: Margins(np.ones((2, 5)), LABELS).take(np.array([0, 3])), "items of both labels"),
 )
-def test_what_are_no_outcomes_is_refused(call, said):
-    with pytest.raises(UserError, match=said):
-        call()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from util import UserError
+from refusals import refuses
 from util.numerics.statistics import mcnemar
 from util.zero_shot.outcomes import Hits, Margins
 from util.zero_shot.resampling import largest_gain_p_values, paired_p_value
@@ -112,8 +112,7 @@ def test_the_paired_test_of_single_items_is_mcnemars(gained, lost):
     assert paired_p_value(differences) == pytest.approx(mcnemar(gained, lost), rel=1e-9)
 
 
-def test_what_cannot_be_tested_is_refused():
-    with pytest.raises(UserError, match="permutations must be a whole number"):
-        p_values(np.ones((3, 2), np.int64), 0)
-    with pytest.raises(UserError, match="differences must be whole numbers"):
-        paired_p_value(np.array([0.5, 1.0]))
+test_what_cannot_be_tested_is_refused = refuses(
+    (lambda: p_values(np.ones((3, 2), np.int64), 0), "permutations must be a whole number"),
+    (lambda: paired_p_value(np.array([0.5, 1.0])), "differences must be whole numbers"),
+)

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import util
-from util import UserError
+from refusals import refuses
 from util.geometry import unit_rows
 from util.numerics.statistics import wilson_interval
 from util.zero_shot.outcomes import Hits, Margins
@@ -208,28 +208,22 @@ def test_halves_are_random_and_the_same_for_the_same_seed():
     assert (np.abs(often - 200) < 5 * 10).all()
 
 
-@pytest.mark.parametrize(
-    "call, said",
-    [
-        (lambda: on_test(np.ones((5, 3)), SHIFTS, GAPS), "hits must be a bool array"),
-        (lambda: on_test(HITS, [np.nan, *SHIFTS[1:]], GAPS), "finite"),
-        (lambda: on_test(HITS, SHIFTS[:3], GAPS, 0), "5 shifts have outcomes, but there are 3 amounts and 5 gaps"),
-        (lambda: on_test(HITS, SHIFTS, GAPS[:3], 0), "5 amounts and 3 gaps"),
-        (lambda: on_test(HITS, SHIFTS + 0.1, GAPS, 0), "exactly once; they hold it 0 times"),
-        (lambda: on_test(HITS, SHIFTS * 0, GAPS, 0), "they hold it 5 times"),
-        (lambda: on_test(HITS, SHIFTS, GAPS, -1), "seed must be a whole number of at least 0"),
-        (lambda: on_test(HITS, SHIFTS, GAPS, 0, resamples=0), "resamples must be"),
-        (lambda: on_test(HITS, SHIFTS, GAPS, 0, permutations=0), "permutations must be"),
-        (lambda: held_out([], SHIFTS, 0), "needs halves"),
-        (lambda: held_out([(HITS, RANKED, GAPS)], SHIFTS, 0), "all hits or all margins"),
-        (lambda: held_out([(HITS, HITS.at([0, 2]), GAPS)], SHIFTS, 0), "2 shifts have outcomes"),
-        (lambda: halves(1, None, 0), "n must be a whole number of at least 2"),
-        (lambda: halves(3, np.zeros(2), 0), "one stratum for each of 3 items"),
-    ],
+test_what_cannot_be_chosen_from_is_refused = refuses(
+    (lambda: on_test(np.ones((5, 3)), SHIFTS, GAPS), "hits must be a bool array"),
+    (lambda: on_test(HITS, [np.nan, *SHIFTS[1:]], GAPS), "finite"),
+    (lambda: on_test(HITS, SHIFTS[:3], GAPS, 0), "5 shifts have outcomes, but there are 3 amounts and 5 gaps"),
+    (lambda: on_test(HITS, SHIFTS, GAPS[:3], 0), "5 amounts and 3 gaps"),
+    (lambda: on_test(HITS, SHIFTS + 0.1, GAPS, 0), "exactly once; they hold it 0 times"),
+    (lambda: on_test(HITS, SHIFTS * 0, GAPS, 0), "they hold it 5 times"),
+    (lambda: on_test(HITS, SHIFTS, GAPS, -1), "seed must be a whole number of at least 0"),
+    (lambda: on_test(HITS, SHIFTS, GAPS, 0, resamples=0), "resamples must be"),
+    (lambda: on_test(HITS, SHIFTS, GAPS, 0, permutations=0), "permutations must be"),
+    (lambda: held_out([], SHIFTS, 0), "needs halves"),
+    (lambda: held_out([(HITS, RANKED, GAPS)], SHIFTS, 0), "all hits or all margins"),
+    (lambda: held_out([(HITS, HITS.at([0, 2]), GAPS)], SHIFTS, 0), "2 shifts have outcomes"),
+    (lambda: halves(1, None, 0), "n must be a whole number of at least 2"),
+    (lambda: halves(3, np.zeros(2), 0), "one stratum for each of 3 items"),
 )
-def test_what_cannot_be_chosen_from_is_refused(call, said):
-    with pytest.raises(UserError, match=said):
-        call()
 
 
 HITS = Hits(np.eye(5, dtype=bool))
