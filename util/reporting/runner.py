@@ -35,19 +35,19 @@ def run(options: Options) -> Path:
     Raises:
         UserError: names, at the end, every step and notebook that failed.
     """
-    output, chosen, made, failed = Path(options.output), options.chosen(), [], {}
+    output, chosen, failed = Path(options.output), options.chosen(), {}
     with _locked(output), _logged(output / LOG):
         published.fetch_all(say=cli.say)
         for place, step in enumerate(chosen):
             _announce(chosen, place, options.preset)
             try:
-                made += [step.folder] if perform(step, options) else []
+                perform(step, options)
             except (Exception, SystemExit) as error:  # a script may be broken in any way; the others go on
                 if not isinstance(error, UserError):
                     cli.say(traceback.format_exc())
                 failed[step.name] = said(error)
                 cli.say(f"[{step.name}] FAILED: {failed[step.name]}")
-        problems = _notebooks(options, made) + _summary(output, failed)
+        problems = _notebooks(options) + _summary(output, failed)
     if failed:
         told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
         problems.insert(0, f"{len(failed)} of {len(chosen)} steps failed: {told}")
@@ -57,8 +57,8 @@ def run(options: Options) -> Path:
     return output / "report.html"
 
 
-def perform(step: Step, options: Options) -> bool:
-    """Keeps the record of a step, or runs its script in this process; returns whether it ran."""
+def perform(step: Step, options: Options) -> None:
+    """Keeps the record of a step, or runs its script in this process."""
     module, arguments, settings = read(step, options)
     kept, reason = look(step, settings, options)
     if kept:
@@ -66,7 +66,7 @@ def perform(step: Step, options: Options) -> bool:
         if left_out := kept.about["left_out"]:
             told.append(f"left out in it: {'; '.join(left_out)}; --only {step.name} --again tries again")
         cli.say("; ".join([f"[{step.name}] kept: its record is there", *told]))
-        return False
+        return
     cli.say(f"[{step.name}] {reason}; running it")
     before = sys.argv
     try:
@@ -74,7 +74,6 @@ def perform(step: Step, options: Options) -> bool:
         module.run(settings)
     finally:
         sys.argv = before
-    return True
 
 
 def read(step: Step, options: Options) -> tuple:
@@ -113,19 +112,21 @@ def _announce(chosen: Sequence[Step], place: int, preset: str) -> None:
     cli.say(line)
 
 
-def _notebooks(options: Options, made: Sequence[str]) -> list[str]:
-    """Executes notebooks of folders with new records, and those that were not yet; returns what went wrong."""
-    output, due = Path(options.output), []
+def _notebooks(options: Options) -> list[str]:
+    """Executes notebooks that are not there, or older than a record that they read; returns what went wrong."""
+    output, root, due = Path(options.output), options.steps[0].root, []
     for folder in dict.fromkeys(step.folder for step in options.chosen()):
-        needed = [step.name for step in options.steps if step.folder == folder]
-        lacking = [name for name in needed if not (output / folder / f"{name}.json").is_file()]
-        if lacking:
+        needed = [output / folder / f"{step.name}.json" for step in options.steps if step.folder == folder]
+        there = [output / folder / path.name for path in (root / folder).glob("*.ipynb")]
+        if lacking := [path.stem for path in needed if not path.is_file()]:
             cli.say(f"[notebooks] none in {folder}, whose notebook reads {', '.join(lacking)} too")
-        elif folder in made or not any((output / folder).glob("*.ipynb")):
+            continue
+        newest = max(path.stat().st_mtime for path in needed)
+        if not all(path.is_file() and path.stat().st_mtime >= newest for path in there):
             due.append(folder)
     given = {"preset": options.preset, "device": options.device, "coco": options.coco}
     try:
-        notebooks.execute_all(output, options.steps[0].root, folders=due, **given)
+        notebooks.execute_all(output, root, folders=due, **given)
     except UserError as error:
         return [str(error)]
     return []
