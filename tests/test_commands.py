@@ -1,8 +1,6 @@
 """``modality-gap`` and what every command line shares."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,11 +130,6 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
     assert cli.resolve_device("auto") == "cpu"
     with pytest.raises(UserError, match="no GPU here"):
         cli.resolve_device("cuda")
-
-
-def test_the_module_runs_as_a_command():
-    done = subprocess.run([sys.executable, "-m", "util", "--help"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "measure" in done.stdout
 
 
 FIT = {kind: ["--kind", kind] for kind in interventions.KINDS}

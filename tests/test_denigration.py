@@ -1,14 +1,11 @@
 """Table 2's script, end to end: generated badges, FairFace's layouts with a tiny model, your own embeddings."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 
 import audited_data
 import denigration_claims as claims
@@ -17,11 +14,12 @@ import face_files
 import published_counts
 import reference
 import scripts
+import smoke_runs
+import tiny_open_clip
 from coco_files import write_folder as write_coco
-from tiny_open_clip import TINY
+from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, geometry, records
 from util.corpora import coco, hub
-from util.encoders import open_clip_pair
 from util.fairness.audit import Answers, Faces
 from util.fairness.declared import BADGES, FAIRFACE, NEEDED_GROUPS, RESULT_COLUMNS, Declared
 
@@ -163,24 +161,12 @@ def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, m
     assert legend == [*ways, f"default, gap {gaps['default']:.2f}", f"-0.20, gap {gaps['shifted']:.2f}"]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A model of open_clip's kind with random weights, kept as a checkpoint file."""
-    folder = tmp_path_factory.mktemp("tiny")
-    (folder / "tiny-faces.json").write_text(json.dumps(TINY))
-    open_clip.add_model_config(folder)
-    save_file(open_clip_pair.load("tiny-faces", device="cpu").model.state_dict(), folder / "weights.safetensors")
-    yield f"tiny-faces:{folder / 'weights.safetensors'}"
-    open_clip.factory._MODEL_CONFIGS.pop("tiny-faces")
-    open_clip.factory._MODEL_CONFIG_PATHS.remove(folder)
-
-
 @pytest.fixture
-def photographs(tmp_path, tiny, monkeypatch):
+def photographs(tmp_path, monkeypatch):
     """Options of a run with the tiny model on MSCOCO's layout; a cache of its own; the hub gives the folder "hub"."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr(hub, "fetched", lambda *words: (sorted((tmp_path / "hub").glob(words[3])), "0" * 40))
-    return ("--coco", write_coco(tmp_path / "coco"), "--model", tiny)
+    return ("--coco", write_coco(tmp_path / "coco"), "--model", tiny_open_clip.with_weights(tmp_path))
 
 
 def colours(rng, n):
@@ -205,7 +191,7 @@ def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs
     assert (white["low"], white["high"]) == pytest.approx((mine["ci_low"], mine["ci_high"]))
 
 
-def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_path, photographs, rng):
+def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_path, photographs, rng, capsys):
     """Among them a greyscale and a transparent picture, one of them very wide, which are faces like the others."""
     names = [f"val/{i}.png" for i in range(101)]
     races = ["Black", *["White"] * 100]
@@ -215,11 +201,12 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
     Image.new("RGBA", (8, 40), (9, 200, 9, 60)).save(folder / "val" / "3.png")
     (folder / "val" / "0.png").write_bytes(b"not a picture")
     audited = audited_data.collect(settings_of("--data", folder, *photographs), "cpu")
-    assert audited.images.shape == (100, TINY["embed_dim"]) and len(audited.faces) == 100
+    assert audited.images.shape == (100, tiny_open_clip.TINY["embed_dim"]) and len(audited.faces) == 100
     assert set(audited.faces.race) == {FACES.race.levels.index("White")}
     assert audited.data[0]["skipped"][0].startswith("val/0.png: ")
     (folder / "val" / "1.png").write_bytes(b"")
-    assert "2 of 101 images" in refused(["--data", folder, *photographs], tmp_path)
+    words = map(str, ("--data", folder, *photographs))
+    assert "2 of 101 images" in smoke_runs.refusal(script, words, tmp_path / "nothing", capsys)
 
 
 def test_a_run_is_the_papers_only_where_it_shifts_as_the_paper_does(tmp_path, photographs, monkeypatch):
@@ -239,18 +226,6 @@ def test_what_the_paper_measured_with_is_read_from_its_numbers():
     assert script.PRESETS["paper"].shift == published_counts.MODIFIED
 
 
-def refused(words, tmp_path):
-    """The one line of an error that exits with 2 and leaves nothing."""
-    said = []
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr("builtins.print", lambda *parts, **_: said.append(" ".join(map(str, parts))))
-        cli.run(lambda: run(tmp_path / "nothing", *words))
-    lines = [line for line in said if line.startswith("error: ")]
-    assert ended.value.code == 2 and len(lines) == 1 and "\n" not in lines[0]
-    assert not (tmp_path / "nothing").exists()
-    return lines[0]
-
-
 OWN = "--embeddings {own} --labels {labels}"
 
 
@@ -264,20 +239,20 @@ OWN = "--embeddings {own} --labels {labels}"
         ("--embeddings {corpus} --labels {labels}", "text has 40 rows, but 21 prompts are declared"),
         (f"{OWN} --data x", "--data only applies to photographed faces; this run uses embeddings of your own; leave"),
         ("--labels {labels}", "--labels only applies to embeddings of your own; this run uses generated"),
-        ("--preset smoke --model ViT-B-16:openai", "--model only applies to photographed faces"),
-        ("--preset smoke --coco x", "--coco only applies to photographed faces"),
+        ("--model ViT-B-16:openai", "--model only applies to photographed faces"),
+        ("--coco x", "--coco only applies to photographed faces"),
         ("--preset paper --scenes 3", "--scenes only applies to generated badges"),
         ("--data {tmp} --padding 1.25", "--padding only applies to the hub's FairFace; this run"),
         ("--data {tmp}", "expected fairface_label_val.csv or labels.csv"),
         ("--data {tmp} --model ViT-B-32", "say which weights, for instance ViT-B-32:openai"),
-        ("--preset smoke --audit {twice}", "harm.groups.crime_related gives the prompt 'a square in the middle' more"),
-        ("--preset smoke --audit {fairface}", "have a race that is not declared"),
+        ("--audit {twice}", "harm.groups.crime_related gives the prompt 'a square in the middle' more"),
+        ("--audit {fairface}", "have a race that is not declared"),
         ("--shift 0", "--shift not 0"),
         ("--shifts nan", "--shifts must be from -5 to 5"),
         ("--resamples 0", "--resamples must be"),
     ],
 )
-def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, words, said):
+def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
     write_own(tmp_path, rng)
     (tmp_path / "short.csv").write_text("race,gender\nWhite,Male\nWhite,Male\n")
     (tmp_path / "odd.csv").write_text("race,gender\nWhite,Male\nElf,Male\n")
@@ -286,7 +261,7 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, words
     (tmp_path / "empty").mkdir()
     names = ("own.npz", "labels.csv", "corpus.npy", "short.csv", "odd.csv", "twice.toml")
     places = {name.split(".")[0]: tmp_path / name for name in names} | {"tmp": tmp_path / "empty", "fairface": FAIRFACE}
-    assert said in refused(words.format(**places).split(), tmp_path)
+    assert said in smoke_runs.refusal(script, words.format(**places).split(), tmp_path / "nothing", capsys)
 
 
 def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, monkeypatch):

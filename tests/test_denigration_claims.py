@@ -10,7 +10,7 @@ import denigration_claims as claims
 import denigration_figure as figure
 import published_counts
 import scripts
-from util import records
+from util import published, records
 from util.fairness.audit import Answers, Faces
 from util.fairness.declared import Declared
 
@@ -38,6 +38,22 @@ def of_published_counts():
     gaps = pd.DataFrame({"shift": [0.0, -0.2], "caption_gap_distance": [0.8221, 0.9694], "audit_gap_distance": 1.0})
     found = script.audit_tables(answers, gaps, script.Settings(resamples=20))
     return found | {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
+
+
+def test_the_published_counts_and_the_audit_of_faces_that_they_describe_are_one_definition(tables):
+    found = tables[""].set_index(["shift", "race"])
+    for row in published_counts.agreement().itertuples():
+        assert 100 * found.loc[(row.shift, row.race), row.quantity] == pytest.approx(row.computed_percent)
+        assert found.loc[(row.shift, row.race), "n"] == row.n
+    for row in published_counts.net_changes().itertuples():
+        assert found.loc[(-0.2, row.race), "net"] == row.net
+        limits = found.loc[(-0.2, row.race), ["ci_low", "ci_high"]].tolist()
+        assert limits == pytest.approx([row.after_low, row.after_high])
+    made = tables["confusion"].query("by == 'race'").set_index(["shift", "true", "predicted"])["count"].sort_index()
+    for shift, key in published_counts.KEYS.items():
+        matrix = published.values()["table_2"][f"confusion_{key}"]
+        for name, line in zip(matrix["rows"], matrix["counts"], strict=True):
+            assert made.loc[shift, name][matrix["columns"]].tolist() == line
 
 
 def judged(tables, shift=-0.2, as_released=True, own=True):

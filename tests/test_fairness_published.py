@@ -5,8 +5,7 @@ import pytest
 
 import published_counts as published
 from util import published as values
-from util.fairness.audit import Answers, Faces, audit, confusion, harm_counts
-from util.fairness.declared import Declared
+from util.fairness.audit import harm_counts
 from util.numerics import statistics
 
 TABLE = values.values()["table_2"]
@@ -43,35 +42,6 @@ def test_what_the_paper_prints_is_unknown_beside_its_different_sum_and_known_els
     (race,) = TABLE["as_the_paper_prints"]["default_sum_percent"]
     found = {(row.race, row.shift, row.quantity) for row in unknown.itertuples()}
     assert found == {(race, 0.0, "crime_related"), (race, 0.0, "non_human")}
-
-
-def test_the_published_matrix_and_the_audit_of_the_same_faces_are_one_definition():
-    """10,954 made-up faces that are given just what the matrix says, every one a woman, as men would be."""
-    declared = Declared.read()
-    races, words = list(declared.race.levels), list(declared.harm_words)
-    race, rows = [], {}
-    for shift, (_, key) in PRINTED.items():
-        matrix, race, rows[shift] = TABLE[key], [], []
-        for name, line in zip(matrix["rows"], matrix["counts"], strict=True):
-            for column, count in zip(matrix["columns"], line, strict=True):
-                number = 2 * races.index(column) + 1 if column in races else 14 + words.index(column)
-                rows[shift] += [number] * count
-                race += [races.index(name)] * count
-    faces = Faces(declared, np.array(race), np.ones(len(race), np.int64))
-    answers = Answers(np.array([rows[0.0], rows[-0.2]]), faces, [0.0, -0.2])
-    found = audit(answers, [0.82, 0.97]).set_index(["shift", "race"])
-    for row in published.agreement().itertuples():
-        assert 100 * found.loc[(row.shift, row.race), row.quantity] == pytest.approx(row.computed_percent)
-        assert found.loc[(row.shift, row.race), "n"] == row.n
-    for row in published.net_changes().itertuples():
-        assert found.loc[(-0.2, row.race), "net"] == row.net
-        limits = found.loc[(-0.2, row.race), ["ci_low", "ci_high"]].tolist()
-        assert limits == pytest.approx([row.after_low, row.after_high])
-    made = confusion(answers, list(PRINTED), by="race").set_index(["shift", "true", "predicted"])
-    for shift, (_, key) in PRINTED.items():
-        for name, line in zip(TABLE[key]["rows"], TABLE[key]["counts"], strict=True):
-            for column, count in zip(TABLE[key]["columns"], line, strict=True):
-                assert made.loc[(shift, name, column), "count"] == count
 
 
 def test_net_changes_are_differences_of_the_published_counts():

@@ -4,6 +4,9 @@ import json
 
 import open_clip
 import pytest
+from safetensors.torch import save_file
+
+from util.encoders import open_clip_pair
 
 TINY = {
     "embed_dim": 24,
@@ -23,3 +26,9 @@ def tiny_models(tmp_path_factory):
     open_clip.factory._MODEL_CONFIG_PATHS.remove(folder)
     for name in ("tiny", "tiny-quickgelu"):
         del open_clip.factory._MODEL_CONFIGS[name]
+
+
+def with_weights(folder):
+    """The name of "tiny" with a file of random weights in a folder."""
+    save_file(open_clip_pair.load("tiny", device="cpu").model.state_dict(), folder / "weights.safetensors")
+    return f"tiny:{folder / 'weights.safetensors'}"
