@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-PARTS = ("settings", "commit", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
+PARTS = ("settings", "commit", "data", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
 """What is read of every record."""
 PACKAGE = Path(__file__).resolve().parent
 _ABOVE = PACKAGE.parent
@@ -172,7 +172,7 @@ def load(folder: Path, name: str) -> Record:
             if list(table.columns) != columns:
                 raise ValueError(f"other columns in {file}")
             tables[file.removeprefix(name).removeprefix("_").removesuffix(".csv")] = table
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged record ({error}); run {name}.py again") from error
     return Record(name, folder, about, tables)
 
