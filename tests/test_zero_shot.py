@@ -1,31 +1,32 @@
 """Table 1, end to end: the script on generated tasks, on data sets stored as parquet, on your own embeddings."""
 
-import io
 import json
 from dataclasses import replace
 
 import datasets
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score
 
+import picture_files
 import published_gains
 import requested_tasks
 import scripts
+import smoke_runs
+import tiny_open_clip
 import zero_shot_figure as figure
 from coco_files import write_folder
-from tiny_open_clip import TINY
-from util import Embeddings, UserError, cli, errors, geometry
+from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from util import Embeddings, UserError, errors, geometry
 from util.corpora import tasks
 from util.corpora.generated import pictures
 from util.encoders import small_clip
 
 script = scripts.load("Table_1_Implications_CLIP_Zero_Shot/zero_shot.py")
 QUICK = {"shift_step": 2.5, "resamples": 20, "permutations": 20}
+EMBEDDED = ("--preset", "embedded")
 SHAPES = pictures.SCENE_ATTRIBUTES["shape"]
 
 
@@ -52,16 +53,10 @@ def undrawn(monkeypatch):
 
 def write_set(folder, scenes, names=SHAPES, labels=None, file="test-00000-of-00001.parquet"):
     """Scenes as a data set of the hub is stored: encoded pictures, and labels with their names."""
-    cells = []
-    for image in scenes.images:
-        content = io.BytesIO()
-        Image.fromarray(image).save(content, "png")
-        cells.append({"bytes": content.getvalue(), "path": None})
     label = datasets.ClassLabel(names=list(names)) if names else datasets.Value("int64")
-    features = datasets.Features({"img": datasets.Image(), "shape": label})
     labels = pictures.task_labels("shape", scenes) if labels is None else labels
-    folder.mkdir(parents=True)
-    datasets.Dataset.from_dict({"img": cells, "shape": list(labels)}, features=features).to_parquet(folder / file)
+    columns = {"img": [Image.fromarray(image) for image in scenes.images], "shape": list(labels)}
+    picture_files.write_parquet(folder / file, columns, img=datasets.Image(), shape=label)
 
 
 def declare(path, key, names=SHAPES, prompt="a {}"):
@@ -75,17 +70,6 @@ def declare(path, key, names=SHAPES, prompt="a {}"):
 
 def run(tmp_path, preset="embedded", **settings):
     return script.run(replace(script.PRESETS[preset], **{**QUICK, "output": tmp_path / "out", **settings}))
-
-
-def refused(tmp_path, capsys, *words):
-    """What a user reads whose call is refused."""
-    quick = ("--shift-step", 2.5, "--resamples", 20, "--permutations", 20)
-    options = [str(word) for word in (*quick, *words, "--output", tmp_path / "out")]
-    with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: script.run(cli.parse(script.PRESETS, "", options)))
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert ended.value.code == 2 and len(lines) == 1 and not (tmp_path / "out").exists()
-    return lines[0]
 
 
 def main_rows(table):
@@ -165,7 +149,7 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
     write_set(tmp_path / "data" / "mine", scenes, names=None, labels=[9] + [0] * 11)
     write_set(tmp_path / "data" / "other", scenes, file="train-00000-of-00001.parquet")
     write_set(tmp_path / "data" / "wide", replace(scenes, images=np.repeat(scenes.images, 2, axis=2)))
-    words = "--tasks-file", tmp_path / "tasks.toml", "--data", tmp_path / "data", "--n", 12
+    words = ["--tasks-file", str(tmp_path / "tasks.toml"), "--data", str(tmp_path / "data"), "--n", "12"]
     for declared, said in (
         ({"key": "mine"}, "labels are outside 0..7 (8 classes), first 9 in row 0"),
         ({"key": "mine", "prompt": "a shape"}, "prompts: at least one is needed, each with {}"),
@@ -174,7 +158,7 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
         ({"key": "wide"}, "the small CLIP takes pictures of 32x32 pixels only"),
     ):
         declare(tmp_path / "tasks.toml", **declared)
-        assert said in refused(tmp_path, capsys, *words)
+        assert said in smoke_runs.refusal(script, [*EMBEDDED, *words], tmp_path / "out", capsys)
 
 
 def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
@@ -215,7 +199,7 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, capsys, words, said):
-    assert said in refused(tmp_path, capsys, *words.split())
+    assert said in smoke_runs.refusal(script, [*EMBEDDED, *words.split()], tmp_path / "out", capsys)
 
 
 def test_your_own_embeddings_are_a_task_each(tmp_path, rng, undrawn):
@@ -297,20 +281,14 @@ def test_a_table_of_your_own_embeddings_has_your_rows_only_and_is_escaped(smoke)
     assert "&lt;b&gt;&amp;" in drawn.to_html() and "<b>" not in drawn.to_html()
 
 
-def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn):
+def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn, photographs):
     """Everything of --preset paper but the download: an open_clip model from a checkpoint, the declared columns."""
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "tiny4.json").write_text(json.dumps(TINY))
-    open_clip.add_model_config(tmp_path / "configs")
-    save_file(open_clip.create_model("tiny4").state_dict(), tmp_path / "weights.safetensors")
-    rng, names = np.random.default_rng(0), tasks.read()["cifar10"].class_names
-    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=list(names))})
-    images = [Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(20)]
-    (tmp_path / "data" / "cifar10").mkdir(parents=True)
-    stored = datasets.Dataset.from_dict({"img": images, "label": [row % 10 for row in range(20)]}, features=features)
-    stored.to_parquet(tmp_path / "data" / "cifar10" / "test-00000-of-00001.parquet")
+    label = datasets.ClassLabel(names=list(tasks.read()["cifar10"].class_names))
+    columns = {"img": 3 * photographs, "label": [row % 10 for row in range(21)]}
+    place = tmp_path / "data" / "cifar10" / "test-00000-of-00001.parquet"
+    picture_files.write_parquet(place, columns, img=datasets.Image(), label=label)
     where = {"data": tmp_path / "data", "coco": write_folder(tmp_path / "coco"), "tasks": ("cifar10", "mscoco")}
-    record = run(tmp_path, "paper", model=f"tiny4:{tmp_path / 'weights.safetensors'}", **where)
+    record = run(tmp_path, "paper", model=tiny_open_clip.with_weights(tmp_path), **where)
     names = ["CIFAR-10", "MSCOCO, all captions", "MSCOCO, last caption"]
     assert record.tables["table"]["dataset"].unique().tolist() == names and record.about["left_out"] == []
     assert set(record.tables["table"]["gap_direction"]) == {"task", "captions"}
