@@ -32,10 +32,9 @@ from util.records import Comparison, Record
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
 CAPTIONS = {
-    NAME: "Panel a: images and texts on their first two joint principal components; the arrows show where a positive "
-    "shift moves each modality. Panels b-d: contrastive loss against the signed gap distance after the shift, at three "
-    "temperatures; the dashed line is the model's own gap, the ring the lowest loss. Dotted: the loss as released, "
-    "image-to-text only.",
+    NAME: "Panel a: images and texts on two joint principal components; arrows: where a positive shift moves them. "
+    "Panels b-d: contrastive loss against the signed gap distance after the shift, at three temperatures; dashed: the "
+    "model's own gap; ring: the lowest loss; dotted: the loss as released, image-to-text only.",
     f"{NAME}_temperatures": "The same at every temperature, one curve for each set of embeddings.",
     f"{NAME}_strip": "In short, for the last set of embeddings: two modalities apart, and where the loss is lowest.",
 }
@@ -245,10 +244,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 
 def check(settings: Settings) -> None:
-    """
-    Raises:
-        UserError: a count below its least, or an option of the paper preset in another.
-    """
+    """Refuses a count below its least, and an option of the paper preset in another."""
     as_count(settings.points, "--points")
     as_count(settings.scenes, "--scenes", least=2)
     for name in ("model", "pretrained", "coco", "caption") if settings.preset != "paper" else ():

@@ -20,18 +20,13 @@ from util.errors import UserError
 
 MOST_FRACTION = 0.5
 """Largest fraction of mismatched pairs."""
-
 TIE = 1e-12
 """Largest difference between mean cosines that is rounding."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """n points, each an image and a text, which move apart along a new dimension and stay on the unit sphere.
-
-    Attributes:
-        points: (n, d - 1), n >= 2 unit rows.
-    """
+    """n unit rows, each an image and a text, which move apart along a new dimension and stay on the unit sphere."""
 
     points: Float[np.ndarray, "n k"]
 
@@ -111,10 +106,8 @@ def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Int[np.n
         raise UserError(f"a mismatch fraction must be from 0 to {MOST_FRACTION}, not {fraction}")
     count = math.floor(fraction * n + 0.5)
     if fraction > 0 and count < 2:
-        raise UserError(
-            f"a mismatch fraction of {fraction:g} is {count} of {n} pairs, and a mismatch takes two; "
-            f"choose 0, or at least {2 / n:.2g}, or more pairs"
-        )
+        what = f"a mismatch fraction of {fraction:g} is {count} of {n} pairs, and a mismatch takes two"
+        raise UserError(f"{what}; choose 0, or at least {2 / n:.2g}, or more pairs")
     text_of, moved = np.arange(n), np.asarray(order)[:count]
     text_of[moved] = np.roll(moved, -1)
     return text_of
@@ -135,16 +128,13 @@ def losses(
 
 
 def best_logit_scale(cosines: Float[np.ndarray, "n n"], text_of: Sequence[int]) -> float:
-    """The logit scale s at which the loss of pairs with these symmetric cosines, without a gap, is lowest.
+    """The logit scale s in [0, inf] at which the loss of pairs with these symmetric cosines, without a gap, is lowest.
 
-    Returns:
-        s in [0, inf]: infinite where every matched pair is the most similar one of its row, as without a
-        mismatch; 0 where matched pairs are no more similar than any others on average.
-
-    The loss is convex in s, being a mean of logsumexp(s c) less s times the mean matched cosine, so there is one such
-    s, where its slope changes sign. A gap of contrast a has the loss of logit scale a/tau. So along positions the loss
-    is lowest without a gap while 1/tau <= s, and at contrast s tau where 1/tau > s: 1/s is the critical temperature,
-    below which the lowest loss has a gap.
+    It is infinite where every matched pair is the most similar one of its row, as without a mismatch, and 0 where
+    matched pairs are no more similar than others on average. The loss is convex in s: a mean of logsumexp(s c) less s
+    times the mean matched cosine. So there is one such s, where its slope changes sign. A gap of contrast a has the
+    loss of logit scale a/tau. So the loss is lowest without a gap while 1/tau <= s, and at contrast s tau below the
+    critical temperature 1/s.
     """
     matched = matched_cosine(cosines, text_of)
 

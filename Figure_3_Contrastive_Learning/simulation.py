@@ -1,9 +1,9 @@
 """Figure 3 (e-g) and the appendix: mismatched pairs, a low temperature, and a gap that lowers the loss.
 
-Six image-text pairs on a sphere, two of them mismatched: the loss as the texts move towards the images and past them.
-Nine pairs on two rings that move apart, with the labels of two neighbours swapped. And beyond the paper a dial: any
-number of random points in any dimension, and any fraction of them mismatched up to one half. The paper's claim: below
-some temperature the loss of mismatched pairs is lowest with a gap; above it, or without a mismatch, without one.
+Six pairs on a sphere, two of them mismatched: the loss as the texts move towards the images and past them. Nine pairs
+on two rings, with the labels of two neighbours swapped. Beyond the paper a dial: any number of random pairs in any
+dimension, and any fraction of them mismatched up to one half. The paper's claim: below some temperature the loss of
+mismatched pairs is lowest with a gap; above it, or without a mismatch, without one.
 
     python Figure_3_Contrastive_Learning/simulation.py                       (under 5 s on 2 cores, and the imports)
     python Figure_3_Contrastive_Learning/simulation.py --pairs 200 --dim 33 --mismatch 0 0.02 0.1 0.5
@@ -29,17 +29,14 @@ from util.records import Comparison, Record
 
 NAME = "simulation"
 CAPTIONS = {
-    NAME: "Panel e: six images on the equator and their texts, which move along the meridians as the arrows show; "
-    "lines join pairs, red where the pair is mismatched. Panels f and g: contrastive loss of the mismatched pairs "
-    "against the angle of the texts, below and above the critical temperature; rings mark the lowest loss. Right: the "
-    "same pairs matched right, at every temperature (the appendix).",
-    f"{NAME}_ring": "Nine pairs on two rings at heights z and -z (the appendix): the pairs with the labels of two "
-    "neighbours swapped, in red; the loss against z with and without the swap. Rings mark the lowest loss. Dotted: the "
-    "loss as released, where a slip gives both images the same text.",
-    f"{NAME}_dial": "Random pairs with a fraction of them mismatched: mean over seeds, and a band from the lowest seed "
-    "to the highest. Left: loss against the signed gap at one temperature; rings mark the lowest. Right: |gap| at the "
-    "lowest loss against the temperature, points where it was measured on the curves, lines from the critical "
-    "temperature, at which the gap is gone.",
+    NAME: "Panel e: six images on the equator and their texts, which move along the meridians; mismatched pairs are "
+    "joined in red. Panels f and g: their loss against the angle of the texts, below and above the critical "
+    "temperature; rings mark the lowest. Right: the same pairs matched right, at every temperature (the appendix).",
+    f"{NAME}_ring": "Nine pairs on two rings at heights z and -z (the appendix), two labels swapped, in red; the loss "
+    "against z with and without the swap. Rings mark the lowest. Dotted: as released, where both images get one text.",
+    f"{NAME}_dial": "Random pairs, a fraction of them mismatched: mean over seeds, and a band over all of them. Left: "
+    "loss against the signed gap; rings mark the lowest. Right: |gap| at the lowest loss against the temperature, "
+    "points as measured on the curves, lines from the critical temperature, at which the gap is gone.",
 }
 DIAL_HEIGHTS = 41
 """Heights z of the dial, from -1 to 1."""
@@ -136,11 +133,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 
 def check(settings: Settings) -> None:
-    """
-    Raises:
-        UserError: a count that is too small, a temperature of zero or below, a fraction outside [0, 0.5], or of one
-            pair, or the same as another.
-    """
+    """Refuses counts, temperatures and fractions that make no sense, and two that are the same."""
     for name, least in (("heights", 3), ("pairs", 2), ("dim", 3), ("seeds", 1)):
         as_count(getattr(settings, name), f"--{name}", least)
     for name in ("temperatures", "mismatch"):

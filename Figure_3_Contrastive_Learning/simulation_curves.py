@@ -28,14 +28,7 @@ COLUMNS += ["mismatch_fraction", "loss_as_released", "loss_low", "loss_high"]
 
 @dataclass(frozen=True)
 class Case:
-    """One set of pairs with one matching: what a curve is drawn for.
-
-    Attributes:
-        simulation: sphere, ring or dial.
-        pairs: the points and how they move.
-        text_of: the text that belongs to each image.
-        released: the same with the labels of the released notebook.
-    """
+    """One set of pairs and the text that belongs to each image, ``released`` as the notebook labels it."""
 
     simulation: str
     pairs: Meridians | Caps
@@ -102,11 +95,10 @@ def lowest(cases: Sequence[Case], temperatures: Sequence[float]) -> pd.DataFrame
     """Where the loss of each case is lowest, exactly and not on a grid: one row for each case and temperature."""
     frames = []
     for case in cases:
-        frame = pd.DataFrame({**case.labels, "temperature": temperatures})
         scales = [best_logit_scale(case.pairs.cosines, each) for each in (case.text_of, case.released)]
-        places = [case.pairs.position(np.minimum(1, scale * frame["temperature"].to_numpy())) for scale in scales]
+        places = [case.pairs.position(np.minimum(1, scale * np.array(temperatures))) for scale in scales]
+        frame = pd.DataFrame({**case.labels, "temperature": temperatures, "position": places[0]})
         frame["critical_temperature"] = 1 / scales[0] if scales[0] else math.inf
-        frame["position"] = places[0]
         frame["gap"], frame["gap_as_released"] = (case.pairs.gap_distances(place) for place in places)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
