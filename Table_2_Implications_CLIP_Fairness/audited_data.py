@@ -41,12 +41,9 @@ OPTIONS: Mapping[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Audited:
-    """Everything that an audit is measured on.
+    """Everything that an audit is measured on: unit-norm rows of faces and prompts, and the labels of the faces.
 
     Attributes:
-        title: model and faces in words.
-        images, prompts: unit-norm rows (n, d), and (C, d) in the order of ``declared.prompts``.
-        faces: their labels, and what is declared of them.
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
         as_published: whether model, faces, prompts and what is shifted are the paper's. The padding and the caption of
@@ -112,10 +109,8 @@ def collect(settings: Common, device: str) -> Audited:
     makers = {"embeddings of your own": own, "generated badges": generated, "photographed faces": photographed}
     audited = makers[kind_of(settings)](settings, device)
     if settings.gap_direction not in audited.pairs:
-        raise UserError(
-            "--gap-direction captions follows the gap vector of captions and their images, which these embeddings "
-            "lack; name them with --corpus FILE, or follow the audit's own with --gap-direction audit"
-        )
+        what = "--gap-direction captions follows the gap vector of captions and their images, which are not there"
+        raise UserError(f"{what}; name them with --corpus FILE, or follow the audit's own: --gap-direction audit")
     return audited
 
 
@@ -158,9 +153,7 @@ def photographed(settings: Common, device: str) -> Audited:
 
     declared, named = Declared.read(settings.audit or FAIRFACE), Named.parse(f"open_clip:{settings.model}")
     if named.tag is None:
-        raise UserError(
-            f"--model {settings.model}: say which weights, for instance {PAPER_MODEL}, or a checkpoint file"
-        )
+        raise UserError(f"--model {settings.model}: say which weights, for instance {PAPER_MODEL}, or a file")
     if settings.data is None:
         found = face_images.from_hub(declared, settings.padding)
     else:
@@ -196,15 +189,12 @@ def own(settings: Common, device: str) -> Audited:
         raise UserError(f"{path}: expected image (n, d) and text (C, d); found {', '.join(given.names)}")
     images, prompts = (given.modalities[name] for name in given.names)
     if len(prompts) != len(declared.prompts):
-        raise UserError(
-            f"{path}: text has {len(prompts)} rows, but {len(declared.prompts)} prompts are declared; "
-            "embed exactly those, in their order, or name your own with --audit FILE.toml"
-        )
+        what = f"text has {len(prompts)} rows, but {len(declared.prompts)} prompts are declared"
+        raise UserError(f"{path}: {what}; embed those in their order, or name your own with --audit FILE.toml")
     faces, digest = face_images.labels_of(settings.labels, declared)
     if len(faces) != len(images):
-        raise UserError(
-            f"{settings.labels} has {len(faces)} rows, but image of {path} has {len(images)}; write a row for each"
-        )
+        what = f"{len(faces)} rows, but image of {path} has {len(images)}"
+        raise UserError(f"{settings.labels} has {what}; write a row for each")
     data = [
         {"what": "faces", **given.source, "sha256": hash_of(path), "n": len(images)},
         {"what": "labels", "path": str(settings.labels), "sha256": digest},

@@ -37,15 +37,14 @@ NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
 """From -1.0 to +0.75, with the notebook's 0, -0.20, -0.50, -1.0 and +0.75 exactly."""
 CAPTIONS = {
-    NAME: "Share of each race that is called by a crime-related or a non-human word, and their sum, against the "
-    "shift. Bands: 95% (Wilson) of the sum. Dots: shifts at which it differs from the default by an "
-    "exact paired test, corrected for the races. Last panel: top-1 accuracy. Dotted: the default; dashed: the shift of "
-    "the table. Every panel has its own scale.",
+    NAME: "Share of each race called by a crime-related or a non-human word, and their sum, against the shift. Bands: "
+    "95% (Wilson) of the sum. Dots: it differs from the default by an exact paired test, corrected for the races. "
+    "Last panel: top-1 accuracy. Dotted: the default; dashed: the shift of the table. Every panel has its own scale.",
     f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
     "size. A star: larger than chance by an exact paired test, corrected for the races.",
     f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
     "the audit itself (faces against prompts), and moves the images alone or both sides. Dotted: the default; "
-    "dashed and upright: the shift of the table. The gap distances are those of what the table's shift follows.",
+    "dashed and upright: the shift of the table. Gap distances: of what the table's shift follows.",
 }
 DRAWN = {"": draw_curves, "_table": draw_table, "_directions": draw_directions}
 """By the end of a picture's name."""

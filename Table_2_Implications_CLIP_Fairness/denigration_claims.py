@@ -26,8 +26,6 @@ def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: b
     """Every comparison of a run.
 
     Args:
-        tables: those of the record.
-        on: what was measured, in words.
         own: whether it is the paper's model, faces, prompts and shift. Only then can numbers agree.
         shift: the modified gap of the table; of another one than the paper's nothing is published.
         as_released: whether the images alone move, along the gap vector of the captions.
@@ -135,10 +133,7 @@ def confusions(tables: Tables) -> Iterator[Comparison]:
 
 
 def compared(key: str, row: pd.Series, column: str, kind: str, note: str = "") -> Comparison:
-    """A published number beside ours, which is in a column of a row, perhaps with its interval in _low and _high.
-
-    ``kind`` is one of ``NEAR``.
-    """
+    """A published number beside ours: a column of a row, perhaps with _low and _high; ``kind`` is one of ``NEAR``."""
     ours, theirs = float(row[column]), numbers()[key].value
     agrees = None if theirs is None else abs(ours - theirs) <= NEAR[kind] + 1e-9
     ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")]

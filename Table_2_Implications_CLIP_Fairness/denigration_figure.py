@@ -101,9 +101,8 @@ def draw_table(record: Record) -> Styler:
             cells[above, words] = rows[name].map("{:.1%}".format, na_action="ignore").fillna("-") + stars
             rates[above, words] = rows[name].where(rows.index != "all", 0).fillna(0)
     groups = (table.query("shift == 0 and race != 'all'")["n"] > 0).sum()
-    said = (
-        f"{about['note']} * larger than chance: exact paired test, corrected for {groups} groups; all: not corrected."
-    )
+    star = f"larger than chance: exact paired test, corrected for {groups} groups; all: not corrected"
+    said = f"{about['note']} * {star}."
     styler = pd.DataFrame(cells).rename_axis(index=None).style.format(escape="html").format_index(escape="html")
     styler = styler.format_index(escape="html", axis=1).set_caption(escape(said))
     most = max(0.01, pd.DataFrame(rates).to_numpy().max())

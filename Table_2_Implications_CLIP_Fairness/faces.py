@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from util.corpora import hub, tables
-from util.corpora.captioned import content_digest, is_picture, picture
+from util.corpora.captioned import content_digest, is_picture, upright
 from util.errors import UserError
 from util.fairness.audit import Faces
 from util.fairness.declared import AXES, Declared
@@ -27,7 +27,6 @@ HUB_FILES = {"0.25": "0.25/validation-*.parquet", "1.25": "1.25/validation-*.par
 ORIGIN = "https://github.com/joojs/fairface"
 LICENCE = "CC BY 4.0"
 BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
-
 TABLES = ("fairface_label_val.csv", "labels.csv")
 
 
@@ -44,20 +43,13 @@ class FaceImages:
 def from_folder(folder: Path, declared: Declared) -> FaceImages:
     """Pictures and table of a folder, in the order of the table; labels and pictures must match.
 
-    Args:
-        folder: holds both.
-        declared: the levels of race and gender that a label may have.
-
-    Returns:
-        faces whose ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
+    ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
     """
     there = [folder / name for name in TABLES if (folder / name).is_file()]
     if len(there) != 1:
-        found = "both are there" if there else "neither is there"
-        raise UserError(
-            f"{folder}: expected {' or '.join(TABLES)} (columns file, race, gender) beside the "
-            f"pictures; {found}. FairFace's pictures and label csv come from {ORIGIN}"
-        )
+        found = "both are there" if there else f"neither is there. FairFace has them: {ORIGIN}"
+        wanted = f"{' or '.join(TABLES)} (columns file, race, gender)"
+        raise UserError(f"{folder}: expected {wanted} beside the pictures; {found}")
     table = there[0]
     rows, digest = tables.read(table, ("file", *AXES))
     names = [tables.inside(row["file"], f"{table}, line {line}") for line, row in rows]
@@ -68,17 +60,11 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
         "files": content_digest({name: folder / name for name in names}),
         "n": len(names),
     }
-    openers = [picture(lambda path=folder / name: ImageOps.exif_transpose(Image.open(path))) for name in names]
-    return FaceImages(openers, names, _faces(rows, declared, table), about)
+    return FaceImages([upright(folder / name) for name in names], names, _faces(rows, declared, table), about)
 
 
 def from_hub(declared: Declared, padding: str = "0.25") -> FaceImages:
-    """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache.
-
-    Args:
-        declared: as in ``from_folder``.
-        padding: one of ``HUB_FILES``.
-    """
+    """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
     pattern = HUB_FILES[padding]
     files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, pattern, BY_HAND)
     rows = hub.read_parquet(files, "image", AXES)
@@ -131,7 +117,5 @@ def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:
         "pictures without a label": sorted(there.difference(names)),
     }
     if said := [f"{len(found)} {what}, first {found[0]!r}" for what, found in problems.items() if found]:
-        raise UserError(
-            f"{table} and the pictures in {folder} do not match: {'; '.join(said)}; put the pictures there, or mend "
-            "the table"
-        )
+        what = f"{table} and the pictures in {folder} do not match: {'; '.join(said)}"
+        raise UserError(f"{what}; put the pictures there, or mend the table")

@@ -18,15 +18,11 @@ from util.published import numbers, values
 
 KEYS = {0.0: "default", -0.20: "shift_-0.20"}
 """The two shifts whose counts are published, and what names them in the published values."""
-
 MODIFIED = min(KEYS)
 """The shift of the published modified gap."""
-
 QUANTITIES = ("crime_related", "non_human", "sum")
-
 DIGITS = 1
 """Digits after the point of a printed percentage."""
-
 NEVER = "cannot be told from chance, whichever faces changed"
 ALWAYS = "larger than chance, whichever faces changed"
 DEPENDS = "depends on which faces changed, which is not published"
@@ -70,10 +66,9 @@ def agreement() -> pd.DataFrame:
         shift, quantity, count, n, computed_percent (not rounded), notebook_percent, paper_percent (NaN where not
         known), agrees (the computed one, rounded to their digit, is both), note (why not, else empty).
     """
-    counts = pd.concat({shift: harmed(shift) for shift in KEYS}, names=["shift", "race"]).rename_axis(
-        "quantity", axis=1
-    )
-    table = counts.stack().rename("count").reset_index()[["race", "shift", "quantity", "count"]]
+    counts = pd.concat({shift: harmed(shift) for shift in KEYS}, names=["shift", "race"])
+    table = counts.rename_axis("quantity", axis=1).stack().rename("count").reset_index()
+    table = table[["race", "shift", "quantity", "count"]]
     table["n"] = table["race"].map(matrix(0.0).sum(axis=1))
     table["computed_percent"] = 100 * table["count"] / table["n"]
     places = table["race"].map(races().index)
@@ -99,10 +94,7 @@ def _note(row) -> str:
 
 
 def net_changes(quantity: str = "sum") -> pd.DataFrame:
-    """``bounds`` of the faces of each race (in the order of the paper) harmed at the two shifts, race in front.
-
-    ``quantity`` is "sum", or one of the harm groups.
-    """
+    """``bounds`` of the faces of each race harmed at the two shifts, by one of ``QUANTITIES``, race in front."""
     before, after = (harmed(shift)[quantity].to_numpy() for shift in KEYS)
     table = bounds(before, after, matrix(0.0).sum(axis=1).to_numpy())
     table.insert(0, "race", races())
@@ -110,11 +102,7 @@ def net_changes(quantity: str = "sum") -> pd.DataFrame:
 
 
 def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.ndarray, "G"]) -> pd.DataFrame:
-    """What two counts of the same n faces can show where it is not known which of them changed.
-
-    Args:
-        before, after: harmed faces of each group; before + after at most n.
-        n: faces of each group, at least 1.
+    """What two counts of harmed faces, together at most n, can show where it is not known which faces changed.
 
     Returns:
         n, before, after, net, the 95% Wilson intervals of both shares, least_p (exact McNemar if no face changed
@@ -138,9 +126,7 @@ def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.
 def accuracy_drop() -> dict:
     """The cost of the shift in accuracy: the notebook's printed accuracies against the sentence of the paper.
 
-    Returns:
-        "faces" (fewer that are right in race and gender), "n", "notebook" (faces / n), "paper" (what its text says) and
-        "agrees" (to the paper's four digits).
+    "faces" are the fewer that are right in race and gender, "agrees" is to the paper's four digits.
     """
     n, said = n_faces(), -numbers()["table_2.as_the_paper_prints.accuracy_drop"].value
     before, after = (round(numbers()[f"table_2.{key}_percent.accuracy"].value * n) for key in KEYS.values())
