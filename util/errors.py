@@ -1,5 +1,7 @@
 """The errors that a person who runs a command is meant to read."""
 
+import re
+
 
 class UserError(ValueError):
     """Something the caller can put right: says in one line what was wrong, where, and what to do.
@@ -10,3 +12,12 @@ class UserError(ValueError):
 
 class NoConnection(UserError):
     """The server could not be reached at all: asking it for the next file would be no use."""
+
+
+def reason(error: Exception) -> str:
+    """A foreign error's message in one line of bounded length, without places in memory, which differ from run to run.
+
+    It is the error's kind where it says nothing.
+    """
+    message = " ".join(str(error).split()) or type(error).__name__
+    return re.sub(r" object at 0x[0-9a-fA-F]+", "", message)[:160]

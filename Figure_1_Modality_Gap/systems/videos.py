@@ -11,10 +11,11 @@ import re
 from functools import partial
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from util.corpora import captioned, tables
 from util.corpora.captioned import Captioned, CaptionRule, Unreadable
+from util.errors import reason
 from util.files import digest, sha256
 
 FRAMES = 8
@@ -80,7 +81,7 @@ def _content(path: Path) -> str | list:
 
 def _frame(file: Path) -> Image.Image:
     try:
-        return captioned.picture(lambda: ImageOps.exif_transpose(Image.open(file)))()
+        return captioned.upright(file)()
     except Unreadable as error:
         raise Unreadable(f"{file.name}: {error}") from error
 
@@ -104,7 +105,7 @@ def _decoded(path: Path) -> list[Image.Image]:
         if count != stated:
             count, _, found = _one_pass(path, count)
     except (FFmpegError, OSError) as error:
-        raise Unreadable(f"{NOT_WHOLE} ({error.strerror or captioned.one_line(error)})") from error
+        raise Unreadable(f"{NOT_WHOLE} ({error.strerror or reason(error)})") from error
     return [found[i] for i in middle_frames(count)]
 
 

@@ -4,7 +4,6 @@ An item is opened only when it is needed and comes ready for a tower's ``prepare
 video as a list of RGB pictures, a protein as a string of amino-acid letters.
 """
 
-import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
-from ..errors import UserError
+from ..errors import UserError, reason
 from ..files import digest, sha256
 
 Modality = Literal["image", "video", "amino acid"]
@@ -30,8 +29,6 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.De
 """Errors of PIL for files that are not, or not whole, pictures."""
 DEEP_GREYS = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """PIL's modes of greyscale pictures with more than 8 bits."""
-ADDRESS = re.compile(r" object at 0x[0-9a-fA-F]+")
-"""Places in memory that a message names: they differ from run to run, so they are no part of a record."""
 
 
 class Unreadable(ValueError):
@@ -116,10 +113,7 @@ def assemble(
 ) -> Captioned:
     """Applies the caption rule to the captions that are not empty; an item without any is left out and named.
 
-    Args:
-        texts: the captions of each item, in their order.
-        caption: which of them: "first", "last" or "all".
-        about: the rest of ``source``, besides the counts.
+    ``texts`` are the captions of each item, in their order; ``about`` is the rest of ``source``, besides the counts.
     """
     if caption not in RULES:
         raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
@@ -150,7 +144,7 @@ def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
             image = opener()
             return _scaled(image) if image.mode in DEEP_GREYS else image.convert("RGB")
         except UNREADABLE as error:
-            raise Unreadable(one_line(error)) from error
+            raise Unreadable(reason(error)) from error
 
     return opened
 
@@ -168,11 +162,6 @@ def content_digest(paths: Mapping[str, Path]) -> str:
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture; hidden files are none."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def one_line(error: Exception) -> str:
-    """The first line of what an error says, without addresses in memory; its name where it says nothing."""
-    return ADDRESS.sub("", (str(error).splitlines() or [type(error).__name__])[0])
 
 
 def checked_count(n: int | None, what: str = "images") -> int | None:

@@ -26,13 +26,9 @@ HUB_SPLITS = {"val2017": "val"}
 def load(
     folder: str | Path | None = None, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
 ) -> Captioned:
-    """MSCOCO captions from a local folder, or from the hub where no folder is given.
+    """The first n images (None: all) of val2017 or train2017 with their captions: of a folder, or val2017 of the hub.
 
-    Args:
-        folder: holds annotations/captions_{split}.json and the photographs in {split}/; None for the hub.
-        split: val2017 or train2017 (the hub: val2017).
-        caption: which captions of an image: "first", "last" or "all".
-        n: take only the first n images.
+    A folder holds annotations/captions_{split}.json and the photographs in {split}/.
     """
     return from_folder(folder, split, caption, n) if folder else from_hub(split, caption, n)
 
@@ -45,12 +41,9 @@ def from_folder(
     rows, revision = read_captions(folder, split)
     rows = rows[: checked_count(n)]
     paths = [folder / split / name for _, name, _ in rows]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise UserError(
-            f"{folder / split}: {len(missing)} of the {len(paths)} captioned photographs are missing, "
-            f"first {missing[0].name}; get {split}.zip from https://cocodataset.org/#download"
-        )
+    if missing := [path.name for path in paths if not path.is_file()]:
+        what = f"{len(missing)} of the {len(paths)} captioned photographs are missing, first {missing[0]}"
+        raise UserError(f"{folder / split}: {what}; get {split}.zip from https://cocodataset.org/#download")
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
     about["photographs"] = content_digest({path.name: path for path in paths})
     openers = [picture(lambda path=path: Image.open(path)) for path in paths]

@@ -12,14 +12,9 @@ from .captioned import Captioned, CaptionRule, assemble, checked_count, content_
 
 
 def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
-    """Pictures and captions of a folder, in the order in which the table first names each picture.
+    """The first n pictures of a folder (None: all) with their captions, in the order of the table.
 
     ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
-
-    Args:
-        folder: holds the pictures and the table.
-        caption: which captions of a picture: "first", "last" or "all" in the order of the table.
-        n: take only the first n pictures.
     """
     folder = Path(folder)
     rows, table, digest = tables.captions_of_files(folder)

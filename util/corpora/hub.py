@@ -10,19 +10,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import NoConnection, UserError
+from ..errors import NoConnection, UserError, reason
 from ..files import cache_folder, reachable
 from . import tables
 from .captioned import picture
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A full commit, which names one version for ever; anything else may move."""
-
 OF_FOLDERS = "imagefolder"
 """The builder of ``datasets`` that finds pictures as files itself; its tables name them by whole paths."""
-
-LONGEST_REASON = 160
-"""Characters of a foreign error that are repeated in ours."""
 
 
 @contextmanager
@@ -54,8 +50,7 @@ def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherw
 
     Args:
         title, otherwise: a name of the data and what to do instead, for the error.
-        dataset: its id on the hub.
-        revision: commit or branch; None: the newest.
+        dataset, revision: its id on the hub, and a commit or branch; None: the newest.
         pattern: which files, for instance "data/test-*.parquet".
 
     Raises:
@@ -95,11 +90,6 @@ def not_fetched(title: str, dataset: str, wanted: str, error: Exception, otherwi
     kind = NoConnection if isinstance(error, ConnectionError) else UserError
     where = f"https://huggingface.co/datasets/{dataset} ({wanted})"
     return kind(f"{title}: {where} could not be fetched ({reason(error)}); {otherwise}")
-
-
-def reason(error: Exception) -> str:
-    """The message of a foreign error, in one line of bounded length."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:LONGEST_REASON]
 
 
 @dataclass(frozen=True)
@@ -197,19 +187,15 @@ def encoded(cell: Mapping, folder: Path | None = None) -> bytes:
         folder: the one that holds the table, within which a path must stay; None: a path is refused.
 
     Raises:
-        OSError: no such file.
-        ValueError: neither bytes nor a path.
-        UserError: a path that leads out of the folder, or one where there is no folder.
+        OSError, ValueError: no such file; neither bytes nor a path. The item is left out.
     """
     if not cell or not (cell["bytes"] or cell["path"]):
         raise ValueError("there is no picture in this row")
     if cell["bytes"]:
         return cell["bytes"]
     if folder is None:
-        raise UserError(
-            f"a table names the file {cell['path']!r} in place of a picture, and no folder holds both; put the "
-            "pictures into the table, or both into a folder"
-        )
+        what = f"a table names the file {cell['path']!r} in place of a picture, and no folder holds both"
+        raise UserError(f"{what}; put the pictures into the table, or both into a folder")
     path = Path(folder) / tables.inside(cell["path"], "a picture that a table names")
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", cell["path"])

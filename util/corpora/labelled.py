@@ -46,13 +46,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Classes:
-    """The declared classes and what data may call them.
-
-    Attributes:
-        names: C words, as prompts have them.
-        own: what the data call them, in the same order.
-        spellings: further spellings in the data -> one of ``own``.
-    """
+    """The declared classes as prompts have them, what the data call them, and further spellings -> one of ``own``."""
 
     names: tuple[str, ...]
     own: tuple[str, ...]
@@ -62,10 +56,8 @@ class Classes:
         """The class of each name that the data have; ``whole``: every class must be among them."""
         numbers = self.matched(found)
         if -1 in numbers or len(set(numbers)) < len(numbers) or (whole and len(numbers) < len(self.names)):
-            raise UserError(
-                f"{where}: class names and labels do not match; the data have {len(found)} ({_listed(found)}), "
-                f"declared are {len(self.own)} ({_listed(self.own)})"
-            )
+            both = f"the data have {len(found)} ({_listed(found)}), declared are {len(self.own)} ({_listed(self.own)})"
+            raise UserError(f"{where}: class names and labels do not match; {both}")
         return numbers
 
     def matched(self, found: Sequence[str]) -> list[int]:
@@ -130,10 +122,9 @@ def _in_range(labels: Sequence, classes: int, where: str) -> Int[np.ndarray, "n"
     if values.dtype.kind not in "iub" or values.ndim != 1:
         raise UserError(f"{where}: labels must be whole numbers, one an image; found {values.dtype} {values.shape}")
     if len(wrong := np.flatnonzero((values < 0) | (values >= classes))):
-        raise UserError(
-            f"{where}: {len(wrong)} of {len(values)} labels are outside 0..{classes - 1} "
-            f"({classes} classes), first {int(values[wrong[0]])} in row {int(wrong[0])}"
-        )
+        first = f"first {int(values[wrong[0]])} in row {int(wrong[0])}"
+        what = f"{len(wrong)} of {len(values)} labels are outside 0..{classes - 1} ({classes} classes)"
+        raise UserError(f"{where}: {what}, {first}")
     return values.astype(np.int64)
 
 

@@ -46,10 +46,8 @@ def _unpacked(packed: bytes, path: Path) -> bytearray:
         while part := file.read(CHUNK):
             content += part
             if len(content) > LARGEST_UNPACKED:
-                raise UserError(
-                    f"{path}: {len(packed):,} bytes that unpack to more than {LARGEST_UNPACKED // 2**20} MB; "
-                    "if that is meant, unpack it yourself and give the file without .gz"
-                )
+                what = f"{len(packed):,} bytes that unpack to more than {LARGEST_UNPACKED // 2**20} MB"
+                raise UserError(f"{path}: {what}; if that is meant, unpack it yourself and give the file without .gz")
     return content
 
 
@@ -84,10 +82,9 @@ def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Itera
         if not any(field.strip() for field in fields):
             continue
         if len(fields) != len(header):
-            raise UserError(
-                f"{path}, line {lines.line_num}: expected {len(header)} fields as in the header, found {len(fields)}; "
-                "put a text that holds the separator in quotation marks"
-            )
+            what = f"expected {len(header)} fields as in the header, found {len(fields)}"
+            how = "put a text that holds the separator in quotation marks"
+            raise UserError(f"{path}, line {lines.line_num}: {what}; {how}")
         named = dict(zip(header, (field.strip() for field in fields), strict=True))
         yield lines.line_num, {name: named[name] for name in (*columns, *optional) if name in named}
 
@@ -114,12 +111,9 @@ def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], 
 
 def require(folder: Path, names: Sequence[str], exists, what: str) -> None:
     """Refuses a table that names files which are not there; counts them and names the first."""
-    missing = [name for name in names if not exists(folder / name)]
-    if missing:
-        raise UserError(
-            f"{folder}: {len(missing)} of the {len(names)} captioned {what} are missing, first {missing[0]}; "
-            "put them there or take their rows out of the table"
-        )
+    if missing := [name for name in names if not exists(folder / name)]:
+        said = f"{len(missing)} of the {len(names)} captioned {what} are missing, first {missing[0]}"
+        raise UserError(f"{folder}: {said}; put them there or take their rows out of the table")
 
 
 def inside(name: str, where: str) -> str:

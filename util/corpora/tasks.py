@@ -139,11 +139,7 @@ class TaskFile(RootModel[dict[str, Task]]):
 
 
 def read(path: str | Path | None = None) -> dict[str, Task]:
-    """The tasks of a TOML file, by their keys, in its order.
-
-    Args:
-        path: None for the shipped ones.
-    """
+    """The tasks of a TOML file (None: the shipped ones), by their keys, in its order."""
     return read_toml(SHIPPED if path is None else path, TaskFile).root
 
 
@@ -156,13 +152,11 @@ def load(task: Task, path: str | Path | None = None, n: int | None = None) -> La
     """The images of a task, with labels, or for retrieval with all of their captions.
 
     Args:
-        task: which images.
         path: your own folder; None for the hub.
         n: take only so many: evenly spaced, of images with captions the first.
 
     Raises:
-        NoConnection: the hub does not answer and its cache does not hold the files. Says what to fetch, from where, and
-            where to put it.
+        NoConnection: the hub does not answer and its cache does not hold the files.
     """
     place = None if path is None else Path(path)
     if place is not None and not place.is_dir():
@@ -211,9 +205,8 @@ def _of_split(task: Task, rows: hub.Rows) -> hub.Rows:
     values, wanted = rows.columns[task.split_column], task.split.split("+")
     there = list(dict.fromkeys(values))
     if missing := [name for name in wanted if name not in there]:
-        raise UserError(
-            f"{task.title}: no split {missing[0]!r} in column {task.split_column!r}; it has {', '.join(there)}"
-        )
+        what = f"no split {missing[0]!r} in column {task.split_column!r}"
+        raise UserError(f"{task.title}: {what}; it has {', '.join(there)}")
     return rows.take([row for row, value in enumerate(values) if value in wanted])
 
 

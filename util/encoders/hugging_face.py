@@ -41,7 +41,6 @@ class NonText:
     """The modality beside text, and how transformers embeds it.
 
     Attributes:
-        modality: what the tower takes.
         method: of the model, which makes embeddings of prepared inputs.
         towers: both towers in words, and which kinds of transformers have them.
         parts: folder and model to ``prepare``, ``forward`` and ``noise`` of the tower, and ``about`` them.
@@ -56,11 +55,7 @@ class NonText:
 
 
 def load(
-    name: str,
-    random: bool = False,
-    seed: int = 0,
-    device: Device = "auto",
-    precision: Precision = "float32",
+    name: str, random: bool = False, seed: int = 0, device: Device = "auto", precision: Precision = "float32"
 ) -> EncoderPair:
     """A model with ``get_image_features`` and ``get_text_features``, with trained or random weights.
 

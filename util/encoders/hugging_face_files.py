@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..corpora.hub import hub_or_cache, reason
-from ..errors import UserError
+from ..corpora.hub import hub_or_cache
+from ..errors import UserError, reason
 from ..files import digest, sha256
 
 if TYPE_CHECKING:

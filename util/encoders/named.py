@@ -39,8 +39,7 @@ class Named:
         kind: a key of ``KINDS``, or "small_clip".
         name: model, repository, folder or file.
         tag: which trained weights, or which function; None where not given.
-        pixels: statistics that images are normalised with: the model's "own", or "imagenet" as the released code
-            gives its random-weight CLIP (open_clip only).
+        pixels: "own" statistics, or "imagenet" as the released code gives its random-weight CLIP (open_clip only).
     """
 
     kind: str

@@ -20,7 +20,6 @@ from .hugging_face_files import not_fetched
 
 OWN = "own"
 """``pretrained`` of a repository or a folder: the weights that lie beside its configuration."""
-
 HUB, FOLDER = "hf-hub:", "local-dir:"
 CONFIGURATION = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -33,8 +32,7 @@ class Origin:
 
     Attributes:
         model: its name for settings, a folder without the place where it lies.
-        built_by: the name that open_clip builds it by.
-        tokenizer: the name that open_clip finds its tokenizer by.
+        built_by, tokenizer: the names by which open_clip builds it and finds its tokenizer.
         config: its architecture, as open_clip's configuration files have it.
         asks_hub: whether its text tower, its tokenizer or its weights may have to come from the hub.
         weights: the file of weights, where they are ``OWN``.

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from ..cli import Device
-from ..corpora.hub import hub_or_cache, reason
-from ..errors import UserError
+from ..corpora.hub import hub_or_cache
+from ..errors import UserError, reason
 from . import open_clip_origin, unread_tokens
 from .hugging_face_files import not_fetched, quiet
 from .open_clip_origin import FOLDER, HUB, Origin
@@ -110,16 +110,14 @@ def _loading(origin: Origin, model: str, pretrained: str | None) -> Iterator[Non
         if "trust_remote_code" in str(error):
             needs = "its text tower needs code that comes with it, which is not run"
             raise UserError(f"{model}: {needs}; choose one that transformers has") from error
+        what = f"with weights {pretrained!r}"
         if not origin.asks_hub or model.startswith(FOLDER):
-            how = f"with weights {pretrained!r} ({reason(error)})"
-            raise UserError(f"{model}: open_clip could not load it {how}") from error
+            raise UserError(f"{model}: open_clip could not load it {what} ({reason(error)})") from error
         page = (open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("hf_hub") or model.removeprefix(HUB)
-        raise not_fetched(f"{model} with weights {pretrained!r}", page, error, "a file or folder of it") from error
+        raise not_fetched(f"{model} {what}", page, error, "a file or folder of it") from error
 
 
-def _build(
-    origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own"
-) -> tuple[nn.Module, Callable, Callable]:
+def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own") -> tuple:
     """Model, preprocessing of one image and tokenizer, on the CPU in float32."""
     import open_clip
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..cli import Device
-from ..corpora.hub import reason
-from ..errors import UserError
+from ..errors import UserError, reason
 from .tower import Tower, checked_device, normal_pixels
 
 PRETRAINED = "IMAGENET1K_V1"

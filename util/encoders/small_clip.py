@@ -27,10 +27,8 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 CONFIG = DATA / "small_clip.json"
 CHECKPOINT = DATA / "small_clip.safetensors"
 RECORD = DATA / "small_clip_record.json"
-
 BLOCK = 512
 """Pictures or captions encoded at a time."""
-
 PAD, START, FIRST_WORD = 0, 1, 2
 
 
@@ -69,13 +67,9 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class SmallClip:
-    """A small CLIP, with its tokenizer and its preprocessing.
+    """open_clip's CLIP in evaluation mode on ``device``, with its tokenizer and its preprocessing.
 
-    Args:
-        model: open_clip's CLIP, in evaluation mode, on ``device``.
-        tokenizer: captions to tokens.
-        mean, std: pixel values in [0, 1] are moved by ``-mean`` and divided by ``std``.
-        device: where the model is.
+    Pixel values in [0, 1] are moved by ``-mean`` and divided by ``std``.
     """
 
     model: nn.Module
@@ -145,12 +139,9 @@ class SmallClip:
 
         How pictures are grouped in calls changes the last bits at most.
         """
-        if (
-            not isinstance(images, np.ndarray)
-            or images.dtype != np.uint8
-            or images.shape[1:] != (self.side, self.side, 3)
-        ):
-            found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        given = isinstance(images, np.ndarray)
+        if not given or images.dtype != np.uint8 or images.shape[1:] != (self.side, self.side, 3):
+            found = f"{images.dtype} {images.shape}" if given else type(images).__name__
             raise UserError(f"images must be a uint8 array (n, {self.side}, {self.side}, 3), not {found}")
         return self._encode(channels_first(images), lambda part: self.model.encode_image(self.prepare(part)))
 
@@ -166,7 +157,7 @@ class SmallClip:
         rows = np.empty((len(inputs), self.model.text_projection.shape[1]), np.float32)
         for start in range(0, len(inputs), BLOCK):
             part = tower(inputs[start : start + BLOCK].to(self.device))
-            rows[start : start + BLOCK] = torch.nn.functional.normalize(part, dim=-1).cpu().numpy()
+            rows[start : start + BLOCK] = nn.functional.normalize(part, dim=-1).cpu().numpy()
         return rows
 
 

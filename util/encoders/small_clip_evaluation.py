@@ -15,10 +15,8 @@ BADGES_PER_GROUP = 1000
 DESCRIPTIONS = 500
 BATCH = 50
 """Pairs per batch of the loss landscape, as in the paper."""
-
 SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
 """Two-sided shifts from -2 to 2 on a grid of 0.05; positive closes the gap."""
-
 TEMPERATURES = (1 / 100, 1 / 50, 1 / 35, 1 / 20, 1 / 10, 1.0)
 
 

@@ -21,7 +21,6 @@ from .small_clip import SmallClip, channels_first
 from .small_clip_evaluation import TEST_SEED
 
 COMMAND = "python -m util train-small-clip"
-
 VALIDATION_SEED = 10_001
 """Seed of the fresh pictures whose loss chooses among the weights of a run; never that of training or test."""
 
@@ -50,16 +49,10 @@ class SmallClipSettings:
 def train_small_clip(
     output: str | Path, seed: int = 0, settings: SmallClipSettings | None = None, progress: bool = True
 ) -> dict:
-    """Trains the small CLIP from scratch and writes its three files into a folder.
+    """Trains the small CLIP from scratch and writes checkpoint, record and ``small_clip.json`` into a folder, together.
 
-    Args:
-        output: folder for the checkpoint, its record and a copy of ``small_clip.json``, which appear together.
-        seed: of the corpus, the first weights and the order of the data; 0 made the shipped checkpoint.
-        settings: all else; by default those of the shipped checkpoint.
-        progress: show a bar on the terminal.
-
-    Returns:
-        The record, with every measured figure ("figures") and whether it reaches its bar ("bars").
+    ``seed`` is of the corpus, the first weights and the order of the data; 0 and the default settings made the shipped
+    checkpoint. The record given back has every measured figure ("figures") and whether it reaches its bar ("bars").
     """
     settings = settings or SmallClipSettings()
     settings = replace(settings, training=replace(settings.training, seed=seed))
