@@ -38,11 +38,6 @@ def test_the_harm_groups_of_fairface_are_those_that_were_released():
     assert set(FACES.race.levels) == set(published.values()["table_2"]["races"])
 
 
-def test_class_numbers_have_race_slowest():
-    for number, name in enumerate(FACES.classes):
-        assert name == f"{FACES.race.levels[number // 2]} {FACES.gender.levels[number % 2]}"
-
-
 def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
     declared = Declared.read(BADGES)
     assert declared.prompts == pictures.TASKS["badge"].prompts + pictures.HARM_PROMPTS
@@ -115,52 +110,42 @@ TWO_WORDS = 'words = ["man", "woman"]'
 TWO_LEVELS = 'levels = ["Male", "Female"]'
 AXES = 'axes = ["race", "gender"]'
 GROUPS = "[harm.groups]"
-REFUSALS = {
-    "in two groups": (
+REFUSALS = [
+    (
         ['"thief"', '"gorilla"'],
         "harm.groups.crime_related gives the prompt 'a photo of a gorilla' more than once (first from harm.groups.non",
     ),
-    "twice in one": (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
-    "empty group": (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
-    "group missing": (["crime_related =", "crimes ="], "[harm] groups.crime_related is missing"),
-    "group is a column": ([GROUPS, f"{GROUPS}\nsum = ['x']"], "[harm] groups.sum cannot name"),
-    "equal prompts": (
+    (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
+    (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
+    (["crime_related =", "crimes ="], "[harm] groups.crime_related is missing"),
+    ([GROUPS, f"{GROUPS}\nsum = ['x']"], "[harm] groups.sum cannot name"),
+    (
         ['"white", "black"', '"old", "old man"', '["man", "woman"]', '["man", "man man"]'],
         "classes gives the prompt 'a photo of an old man man' more than once",
     ),
-    "prompt of both": (
-        ['"thief"', '"white man"'],
-        "harm.groups.crime_related gives the prompt 'a photo of a white man'",
-    ),
-    "word is a level": (['"thief"', '"White"'], "harm.groups.crime_related has 'White', which is the name of a class"),
-    "number outside": (['numbers = ["Male", "Female"]', 'numbers = ["X"]'], "[attributes.gender] numbers says 'X'"),
-    "spelling outside": (['= "Latino" }', '= "Elf" }'], "[attributes.race] spellings.Latino_Hispanic says 'Elf'"),
-    "spelling is a level": (["Latino_Hispanic =", "White ="], "[attributes.race] spellings.White is a level itself"),
-    "words too few": ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
-    "level twice": ([TWO_LEVELS, 'levels = ["Male", "Male"]'], "[attributes.gender] levels: has 'Male' more than once"),
-    "unknown key inside": (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
-    "unknown attribute": (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of axes, "),
-    "no race place": (["{race} {gender}", "{gender}"], "[classes] template lacks the place {race}"),
-    "no word place": (["{a} {word}", "harm"], "[harm] template lacks the place {word}"),
-    "unknown place": (
-        ["{a} {word}", "{a} {word} {b}"],
-        "[harm] template is no template with the places {word}, {a} (KeyError('b'))",
-    ),
-    "place without a name": (["{a} {word}", "{} {word}"], "[harm] template is no template with the places"),
-    "place with a part": (["{a} {word}", "{a.b} {word}"], "[harm] template is no template with the places"),
-    "broken template": (["{a} {word}", "{a} {word} {"], "[harm] template is no template"),
-    "one axis": ([AXES, 'axes = ["race"]'], "[classes] axes must be the names of two attributes"),
-    "word as axis": ([AXES, 'axes = ["race", "word"]'], "[classes] axes must be the names of two"),
-    "axis without levels": (
-        ["[attributes.race]", "[attributes.Race]"],
-        "attributes must be those of axes, race, gender; found Race",
-    ),
-}
+    (['"thief"', '"white man"'], "harm.groups.crime_related gives the prompt 'a photo of a white man'"),
+    (['"thief"', '"White"'], "harm.groups.crime_related has 'White', which is the name of a class"),
+    (['numbers = ["Male", "Female"]', 'numbers = ["X"]'], "[attributes.gender] numbers says 'X'"),
+    (['= "Latino" }', '= "Elf" }'], "[attributes.race] spellings.Latino_Hispanic says 'Elf'"),
+    (["Latino_Hispanic =", "White ="], "[attributes.race] spellings.White is a level itself"),
+    ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
+    ([TWO_LEVELS, 'levels = ["Male", "Male"]'], "[attributes.gender] levels: has 'Male' more than once"),
+    (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
+    (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of axes, "),
+    (["{race} {gender}", "{gender}"], "[classes] template lacks the place {race}"),
+    (["{a} {word}", "harm"], "[harm] template lacks the place {word}"),
+    (["{a} {word}", "{a} {word} {b}"], "[harm] template is no template with the places {word}, {a} (KeyError('b'))"),
+    (["{a} {word}", "{} {word}"], "[harm] template is no template with the places"),
+    (["{a} {word}", "{a.b} {word}"], "[harm] template is no template with the places"),
+    (["{a} {word}", "{a} {word} {"], "[harm] template is no template"),
+    ([AXES, 'axes = ["race"]'], "[classes] axes must be the names of two attributes"),
+    ([AXES, 'axes = ["race", "word"]'], "[classes] axes must be the names of two"),
+    (["[attributes.race]", "[attributes.Race]"], "attributes must be those of axes, race, gender; found Race"),
+]
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path, case):
-    edits, said = REFUSALS[case]
+@pytest.mark.parametrize("edits, said", REFUSALS)
+def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path, edits, said):
     path = changed(tmp_path, *zip(edits[::2], edits[1::2], strict=True))
     with pytest.raises(UserError) as caught:
         Declared.read(path)

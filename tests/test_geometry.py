@@ -40,34 +40,31 @@ def test_shift_agrees_with_the_definition(rng, amount, side):
             assert np.linalg.norm(got, axis=1) == pytest.approx(1, abs=1e-6)
 
 
+SHIFTS = np.arange(-3, 3.1, 0.5)
+
+
+def signed(x, y, sign_by, direction=None, side="both"):
+    """Gap distances after shifting one by one, negative where the gap points against ``sign_by``."""
+    gaps = [reference.gap(*reference.shifted(x, y, amount, direction, side)) for amount in SHIFTS]
+    return pytest.approx([np.linalg.norm(gap) * np.sign(gap @ sign_by) for gap in gaps], abs=1e-9)
+
+
 @pytest.mark.parametrize("side", ["both", "first", "second"])
 def test_signed_gap_distances_agree_with_shifting_one_by_one(rng, side):
     x, y = reference.pairs(rng, 60, 12)
-    shifts = np.arange(-3, 3.1, 0.5)
-    u = reference.gap(x, y) / np.linalg.norm(reference.gap(x, y))
-    expected = []
-    for amount in shifts:
-        gap = reference.gap(*reference.shifted(x, y, amount, side=side))
-        expected.append(np.linalg.norm(gap) * (-1 if gap @ u < 0 else 1))
-    assert geometry.signed_gap_distances(x, y, shifts, side=side) == pytest.approx(expected, abs=1e-9)
-    assert min(expected) < 0 < max(expected)
+    found = geometry.signed_gap_distances(x, y, SHIFTS, side=side)
+    assert found == signed(x, y, reference.gap(x, y), side=side)
+    assert found.min() < 0 < found.max()
 
 
 def test_signed_gap_distances_take_their_sign_from_the_vector_asked_for(rng):
     x, y = reference.pairs(rng, 60, 12)
-    shifts, gap = np.arange(-3, 3.1, 0.5), reference.gap(x, y)
+    gap = reference.gap(x, y)
     away = geometry.unit_rows(rng.normal(size=(1, 12)) - 2 * gap)[0]  # a direction that points against the gap
-    by_direction = geometry.signed_gap_distances(x, y, shifts, away)
-    by_gap = geometry.signed_gap_distances(x, y, shifts, away, sign_by=5 * gap)
-    expected = []
-    for amount in shifts:
-        moved = reference.gap(*reference.shifted(x, y, amount, away))
-        expected.append(np.linalg.norm(moved) * (-1 if moved @ gap < 0 else 1))
-    assert by_gap == pytest.approx(expected, abs=1e-9) and np.abs(by_gap) == pytest.approx(np.abs(by_direction))
+    by_direction = geometry.signed_gap_distances(x, y, SHIFTS, away)
+    by_gap = geometry.signed_gap_distances(x, y, SHIFTS, away, sign_by=5 * gap)
+    assert by_direction == signed(x, y, away, away) and by_gap == signed(x, y, gap, away)
     assert by_direction[6] < 0 < by_gap[6]  # no shift
-    assert geometry.signed_gap_distances(x, y, shifts, sign_by=gap) == pytest.approx(
-        geometry.signed_gap_distances(x, y, shifts)
-    )
 
 
 def test_mean_cosine_by_hand():
