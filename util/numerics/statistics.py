@@ -109,7 +109,7 @@ def wilson_interval(
     share, spread = hits / items, z * z / items
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / items + spread / (4 * items))
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+    return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
 
 
 def mcnemar(
