@@ -122,7 +122,7 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
             yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
     if unused:
         by_hand = f"by hand, get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE}"
-        what = f"published embeddings that are not in the cache: {', '.join(unused)}"
+        what = f"published embeddings that the cache lacks or has damaged: {', '.join(unused)}"
         left_out.append(f"{what}; `make published` brings them; {by_hand} names")
 
 

@@ -137,7 +137,7 @@ def test_what_is_not_in_the_cache_is_named_and_the_rest_drawn(tmp_path, cache, c
     assert list(table["weights"]) == ["trained", "random"]
     assert list(table["system"]) == ["small CLIP"] * 2 and list(table["source"]) == ["generated scenes"] * 2
     assert all(name in said and name in left_out for name in published.files())
-    assert "features_clip.npy: wrong sha256" in left_out
+    assert "or has damaged: features_clip.npy: wrong sha256" in left_out
     assert table["separability"].min() > 0.95 and table["gap_distance"].min() > 0.5
     assert [(c["key"], c["agrees"], c["own"], c["on"]) for c in record.about["comparisons"]] == [
         (f"figure_1.separate.{weights}", True, False, f"small CLIP, {weights} weights, generated scenes")
