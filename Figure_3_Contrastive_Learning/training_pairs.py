@@ -1,5 +1,6 @@
 """Models that training takes, and the pairs that they are trained and measured on."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,18 +174,25 @@ def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> Tr
     """The first photographs of MSCOCO train2017 and of val2017, held out, each with its last caption, as released."""
     from util.corpora import coco
 
-    train, source = _decoded(trainable, coco.from_folder(folder, "train2017", "last", n))
-    held, held_source = _decoded(trainable, coco.from_folder(folder, "val2017", "last", held_out))
+    counts = {"val2017": held_out, "train2017": n}
+    found = [coco.from_folder(folder, split, "last", count) for split, count in counts.items()]
+    (held, held_source), (train, source) = (_decoded(trainable, captioned) for captioned in found)
     return TrainingPairs(train, held, {"data": source, "n": len(train), "held_out": {"n": len(held), **held_source}})
 
 
 def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:
     """Photographs as pixels in memory, for they are shown many times; those that cannot be read are left out."""
     skipped: dict[int, str] = {}
+    shape = (len(captioned), *trainable.pixels(Image.new("RGB", (1, 1))).shape)
+    try:
+        rows = np.empty(shape, np.uint8)
+    except MemoryError:
+        what = f"{shape[0]} photographs take {math.prod(shape) / 1e9:,.1f} GB of memory in each process"
+        raise UserError(f"{captioned.source['split']}: {what}, more than there is; lower --pairs") from None
     bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", disable=None)
-    shape = trainable.pixels(Image.new("RGB", (1, 1))).shape
-    rows = np.fromiter(map(trainable.pixels, bar), dtype=(np.uint8, shape))
-    if len(rows) < 2:
-        raise UserError(f"{captioned.source['dataset']}: {len(rows)} photographs can be read; two are needed")
+    for row, picture in enumerate(map(trainable.pixels, bar)):
+        rows[row] = picture
     whole = captioned.without(skipped)
-    return Pairs(torch.from_numpy(rows), trainable.tokenize(whole.captions)), whole.source
+    if len(whole) < 2:
+        raise UserError(f"{captioned.source['dataset']}: {len(whole)} photographs can be read; two are needed")
+    return Pairs(torch.from_numpy(rows[: len(whole)]), trainable.tokenize(whole.captions)), whole.source

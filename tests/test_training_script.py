@@ -21,6 +21,7 @@ from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from training_measures import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from util import UserError, figures, published
+from util.corpora.captioned import Readable
 from util.encoders import open_clip_pair
 from util.numerics import procrustes
 from util.training.losses import LOSSES
@@ -355,6 +356,18 @@ def test_photographs_that_cannot_be_read_are_left_out(tiny):
     assert len(whole) == 2 and whole.images.dtype == torch.uint8 and not torch.equal(whole.images[0], whole.images[1])
     broken[1].write_bytes(b"")
     with pytest.raises(UserError, match="1 photographs can be read; two are needed"):
+        training_pairs.photographs(model, tiny.coco, 3, 3)
+
+
+def test_what_photographs_lack_is_said_before_the_first_is_decoded(tiny, monkeypatch):
+    model = training_pairs.load("tiny", None, 0, "cpu")
+    monkeypatch.setattr(Readable, "__iter__", lambda self: pytest.fail("decoded"))
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"900,000.0 GB of memory .*lower --pairs"):
+        large = np.broadcast_to(np.uint8(0), (3, 10**7, 10**7))
+        patch.setattr(training_pairs.Trainable, "pixels", lambda self, picture: large)
+        training_pairs.photographs(model, tiny.coco, 3, 3)
+    (tiny.coco / "val2017").rename(tiny.coco / "elsewhere")
+    with pytest.raises(UserError, match="val2017: 3 of the 3 captioned photographs are missing"):
         training_pairs.photographs(model, tiny.coco, 3, 3)
 
 
