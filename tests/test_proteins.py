@@ -101,6 +101,7 @@ def test_the_source_tells_contents_apart(tmp_path):
         ("a.fa", ">1 text\nMA\n> \nMC\n", "a.fa, line 3: no id after '>'"),
         ("a.fa", ">1 text\nMA\n>1 other\nMC\n", "a.fa: the id '1' is there more than once"),
         ("a.tsv", "id\tsequence\ttext\n1\tMA\tx\n1\tMC\ty\n", "a.tsv: the id '1' is there more than once"),
+        ("a.tsv", "id\tsequence\ttext\n\tMA\tx\n", "a.tsv, line 2: no id"),
         ("a.tsv", "name\tsequence\n1\tMA\n", "with the columns sequence, text, each once; found name"),
         ("a.fa", ">1\nMA\n>2\nMC\n", "a.fa: none of the 2 sequences taken has a text; write '>id text' above each,"),
         ("a.fa.gz", ">1 \nMA\n", "a.fa.gz: none of the 1 sequences taken has a text; .* sequence and text$"),

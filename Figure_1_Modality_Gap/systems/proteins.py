@@ -69,7 +69,10 @@ def _records(path: Path) -> tuple[list[Record], str]:
         ends = ", ".join((*FASTA, *tables.SEPARATORS))
         raise UserError(f"{path}: expected a FASTA file or a table, its name ending in one of {ends} (or that and .gz)")
     rows, digest = tables.read(path, ("sequence", "text"), ("id",))
-    return [(row.get("id") or f"line {line}", row["text"], row["sequence"]) for line, row in rows], digest
+    for line, row in rows:
+        if row.get("id") == "":
+            raise UserError(f"{path}, line {line}: no id")
+    return [(row.get("id", f"line {line}"), row["text"], row["sequence"]) for line, row in rows], digest
 
 
 def _fasta(content: str, path: Path) -> list[Record]:
