@@ -34,9 +34,8 @@ def draw(record: records.Record) -> plt.Figure:
     columns = ["system", "weights", "source", "kind"]
     points = record.tables["points"].query("method == @method").groupby(columns)
     for place, facts in enumerate(table.to_dict("records"), start=1):
-        draw_panel(
-            figure.add_subplot(rows, across, place), facts, points.get_group(tuple(facts[name] for name in columns))
-        )
+        own = points.get_group(tuple(facts[name] for name in columns))
+        draw_panel(figure.add_subplot(rows, across, place), facts, own)
     label(figure, record, method)
     return figure
 
@@ -78,12 +77,10 @@ def in_words(facts: dict, shown: int) -> list[str]:
 def label(figure: plt.Figure, record: records.Record, method: str) -> None:
     """The two colours and the method below; on the face of the figure what it is not."""
     table, width = record.tables[""], figure.get_figwidth()
-    handles = [
-        plt.Line2D(
-            [], [], marker="o", ls="", ms=4, color=colour, label=figures.plain(", ".join(table[column].unique()))
-        )
-        for column, colour in (("other", figures.NON_TEXT), ("text", figures.TEXT))
-    ]
+    handles = []
+    for column, colour in (("other", figures.NON_TEXT), ("text", figures.TEXT)):
+        words = figures.plain(", ".join(table[column].unique()))
+        handles.append(plt.Line2D([], [], marker="o", ls="", ms=4, color=colour, label=words))
     handles.append(plt.Line2D([], [], color=figures.INK, lw=0.6, alpha=0.6, label="a pair"))
     title = "\n".join(wrap(f"{METHODS[method]} of both modalities together; axes have no unit", int(16 * width)))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=7)

@@ -67,13 +67,9 @@ class Inputs(cli.Common):
 
 @dataclass(frozen=True)
 class Panel:
-    """The embeddings of one panel, and what they are of.
+    """The embeddings of one panel, and the columns that name them; ``about`` is for the record alone.
 
-    Attributes:
-        kind, system: ``System.kind`` and the model's name in print; of your own files the file's name.
-        weights: "trained", "random" or "given".
-        source: what was embedded, or that the embeddings are published or your own.
-        about: what the record says of it besides the embeddings' source.
+    ``weights`` is "trained", "random" or "given"; of your own files ``kind`` and ``system`` are the file's name.
     """
 
     kind: str

@@ -40,7 +40,7 @@ def test_they_are_those_that_were_published():
 def test_a_model_is_taken_as_it_is_named(monkeypatch, key, model, random, expected):
     calls = []
     for module in (open_clip_pair, hugging_face, x_clip):
-        monkeypatch.setattr(module, "load", lambda *arguments: calls.append(arguments))
+        monkeypatch.setattr(module, "load", lambda *given, **how: calls.append((*given, *how.values())))
     SYSTEMS[key].load(model, random, 4, "cpu", "bfloat16")
     assert calls == [(*expected, "cpu", "bfloat16")]
 

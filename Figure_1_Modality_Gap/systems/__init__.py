@@ -23,9 +23,8 @@ class System:
 
     Attributes:
         kind: both modalities in words, the column ``kind`` of the tables.
-        module: module here whose ``load`` takes (model, random, seed, device, precision).
-        random_name, trained_name: the networks that are run, in print.
-        note: what stands in for what.
+        module: module here whose ``load`` takes model, random, seed, device and precision.
+        random_name, trained_name, note: the networks that are run, in print, and what stands in for what.
         option, default: the option that names a model, and what it names unless told otherwise.
         items: number of generated items unless told otherwise.
         read: (path, caption rule, n or None for all) to your own items with captions.
@@ -45,7 +44,8 @@ class System:
 
     def load(self, model: str | None, random: bool, seed: int, device: Device, precision: Precision) -> EncoderPair:
         """The encoder pair; its module is imported only now, for open_clip and transformers take seconds."""
-        return import_module(f".{self.module}", __package__).load(model, random, seed, device, precision)
+        how = {"seed": seed, "device": device, "precision": precision}
+        return import_module(f".{self.module}", __package__).load(model, random, **how)
 
 
 SYSTEMS = {

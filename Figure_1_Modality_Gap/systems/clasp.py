@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from util.cli import Device
-from util.encoders.tower import EncoderPair, Precision, uniform_tokens
+from util.encoders.tower import EncoderPair, uniform_tokens
 from util.errors import UserError
 
 from . import untrained
@@ -32,6 +31,9 @@ class Sizes:
     mlp: int = 4
     text: int = 1024
     sequence: int = 512
+
+
+RELEASED = Sizes()
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
@@ -122,19 +124,11 @@ class Clasp(nn.Module):
         self.sequence = Transformer(len(ALPHABET), sizes.sequence, sizes)
 
 
-def load(
-    model: None = None,
-    random: bool = True,
-    seed: int = 0,
-    device: Device = "auto",
-    precision: Precision = "float32",
-    sizes: Sizes | None = None,
-) -> EncoderPair:
-    """CLASP with random weights, without a download; beyond 512 residues or 1024 byte pairs an input is cut."""
+def load(model: None = None, random: bool = True, sizes: Sizes = RELEASED, **how) -> EncoderPair:
+    """CLASP with random weights, ``how`` as ``Drawn.of``; beyond 512 residues or 1024 byte pairs an input is cut."""
     if not random:
         raise UserError("no trained weights can be had; its published embeddings are its trained panel")
-    sizes = sizes or Sizes()
-    drawn = untrained.Drawn.of(lambda: Clasp(sizes), seed, device, precision)
+    drawn = untrained.Drawn.of(lambda: Clasp(sizes), **how)
     network = drawn.network.to(drawn.device, drawn.dtype)
     sequence = {
         "modality": "amino acid",

@@ -13,9 +13,8 @@ import transformers
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from util.cli import Device
 from util.encoders import resnet
-from util.encoders.tower import EncoderPair, Precision, normal_pixels
+from util.encoders.tower import EncoderPair, normal_pixels
 
 from . import SYSTEMS, image_text, untrained
 
@@ -31,6 +30,9 @@ class Sizes:
     mlp: int = 3072
     context: int = 512
     dim: int = 512
+
+
+PUBLISHED = Sizes()
 
 
 class ConVirt(nn.Module):
@@ -70,23 +72,15 @@ def largest(outputs: Float[Tensor, "b length w"], real: Tensor) -> Float[Tensor,
     return outputs.masked_fill(~real[:, :, None], -torch.inf).amax(dim=1)
 
 
-def load(
-    model: str | None = None,
-    random: bool = True,
-    seed: int = 0,
-    device: Device = "auto",
-    precision: Precision = "float32",
-    sizes: Sizes | None = None,
-) -> EncoderPair:
-    """ConVIRT with random weights, without a download; trained ones, or another ``model``, are an image-text model's.
+def load(model: str | None = None, random: bool = True, sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
+    """ConVIRT with random weights, ``how`` as ``Drawn.of``; trained ones, or another ``model``, are of image_text.
 
     Pictures are prepared as torchvision prepares them for its trained ResNets. The image tower is in float32 whatever
     the precision (``util.encoders.resnet`` says why).
     """
     if model is not None and not (random and model == SYSTEMS["convirt"].default):
-        return image_text.load(model, random, seed, device, precision)
-    sizes = sizes or Sizes()
-    drawn = untrained.Drawn.of(lambda: ConVirt(sizes), seed, device, precision)
+        return image_text.load(model, random, **how)
+    drawn = untrained.Drawn.of(lambda: ConVirt(sizes), **how)
     network = drawn.network.to(drawn.device)
     network.image = resnet.fused(network.image).to(memory_format=torch.channels_last)
     network.text.to(drawn.dtype)

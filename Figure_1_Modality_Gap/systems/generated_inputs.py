@@ -21,13 +21,10 @@ from .videos import FRAMES
 
 MOTION, NOISE, PROTEINS = 7, 8, 9
 """Streams of random numbers."""
-
 PIXELS = 224
 """Width and height of a video's frames and of a radiograph."""
-
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Words and steps (x, y), y downwards."""
-
 ATTRIBUTES = {
     "size": SIZES,
     "colour": COLOUR_NAMES,
@@ -36,13 +33,11 @@ ATTRIBUTES = {
     "background": BACKGROUNDS,
 }
 CAPTION = "a {size} {colour} {shape} moving {direction} on a {background} background"
-
 RADII, REACH = np.array([4.9, 8.2], np.float32), 8.0
 """Small and large subjects, as in the scenes; where a video begins and ends, from the middle: pixels of the drawing."""
 
 MEAN, DEVIATION = 127.5, 40.0
 """Grey values of every radiograph, before what leaves 0..255 is clipped."""
-
 FINDINGS = (
     "The lungs are clear.",
     "The heart is of normal size.",
@@ -63,14 +58,9 @@ PERCENT = {
     "A": 8.25, "R": 5.53, "N": 4.06, "D": 5.46, "C": 1.38, "Q": 3.93, "E": 6.72, "G": 7.07, "H": 2.27, "I": 5.91,
     "L": 9.65, "K": 5.80, "M": 2.41, "F": 3.86, "P": 4.74, "S": 6.64, "T": 5.36, "W": 1.10, "Y": 2.92, "V": 6.86,
 }  # fmt: skip
-"""Amino-acid composition of UniProtKB/Swiss-Prot, percent: https://web.expasy.org/docs/relnotes/relstat.html.
-
-They sum to 99.92 and are normalised before use.
-"""
-
+"""Amino-acid composition of UniProtKB/Swiss-Prot, percent: https://web.expasy.org/docs/relnotes/relstat.html."""
 LENGTHS = (60, 160)
 """Shortest and longest sequence; all lengths between are equally likely."""
-
 WORDS = {
     "kind": ("kinase", "protease", "transporter", "receptor", "ligase", "chaperone", "structural protein"),
     "place": ("in the cytoplasm", "in the nucleus", "in the membrane", "in mitochondria", "outside the cell"),

@@ -7,6 +7,7 @@ and are read as X, any amino acid.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,11 +39,8 @@ def load(path: str | Path, n: int | None = None) -> Captioned:
     records, digest = _records(Path(path))
     if not records:
         raise UserError(f"{path}: no sequences in it")
-    seen: set[str] = set()
-    for name, _, _ in records:
-        if name in seen:
-            raise UserError(f"{path}: the id {name!r} is there more than once; give every sequence its own")
-        seen.add(name)
+    if repeated := [name for name, times in Counter(name for name, _, _ in records).items() if times > 1]:
+        raise UserError(f"{path}: the id {repeated[0]!r} is there more than once; give every sequence its own")
     names, texts, sequences = zip(*records[:n], strict=True)
     if not any(texts):
         what = f"none of the {len(texts)} sequences taken has a text; write '>id text' above each, or a table"

@@ -61,7 +61,9 @@ class Drawn:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, make: Callable[[], nn.Module], seed: int, device: Device, precision: Precision) -> "Drawn":
+    def of(
+        cls, make: Callable[[], nn.Module], seed: int = 0, device: Device = "auto", precision: Precision = "float32"
+    ) -> "Drawn":
         """The same seed gives the same weights whatever was drawn before, and nothing else is disturbed."""
         target = checked_device(device)
         dtype = resolve_precision(precision, target)
