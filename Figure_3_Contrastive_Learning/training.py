@@ -144,10 +144,7 @@ def training_settings(settings: Settings, seed: int, tau: float, learned: bool) 
 
 
 def check(settings: Settings) -> None:
-    """
-    Raises:
-        UserError: options that make no sense, before anything is loaded or drawn.
-    """
+    """Refuses options that make no sense, before anything is loaded or drawn."""
     for name, least in (("seeds", 1), ("evaluations", 1), ("pairs", 2), ("held_out", 2)):
         as_count(getattr(settings, name), f"--{name.replace('_', '-')}", least)
     if not settings.experiments or not settings.temperatures:
@@ -155,9 +152,7 @@ def check(settings: Settings) -> None:
     if settings.coco and settings.model == SMALL:
         raise UserError("the small CLIP reads only the words of generated scenes; give --model ViT-B-16-quickgelu")
     if settings.preset == "paper" and not settings.coco:
-        raise UserError(
-            "--preset paper trains on MSCOCO train2017, which the hub lacks; give its folder with --coco DIR"
-        )
+        raise UserError("--preset paper trains on MSCOCO train2017, which the hub lacks; give its folder: --coco DIR")
     if settings.pretrained and settings.model == SMALL:
         raise UserError("--pretrained only applies to open_clip's models; the small CLIP has its own weights")
     for run in plan(settings):

@@ -16,17 +16,12 @@ QUANTITIES = ("gap_distance", "image_recall_at_1", "text_recall_at_1")
 """Published after fine-tuning at each of these temperatures."""
 FOLD = 5.0
 """The amended gap is said to grow when it becomes at least this many times as large; published: 19 times."""
-
 TRAINED = 0.98
 """A model has learned something where its held-out loss is below this part of log(batch), the loss of chance."""
-
 MONOTONE = 0.9
 """Least Spearman correlation of the gap with the fall of the temperature, in every seed; published: 1."""
-
 NEAR = 0.1
-"""How far, in gap distance, a minimum of the loss may lie from a model's own gap and still count as there; two steps of
-the landscape's shifts."""
-
+"""Gap distance between a minimum of the loss and a model's own gap that counts as none: two shifts of the landscape."""
 CLOSE = 0.05
 """Largest distance of a gap or a recall from a single published run of the same model and data."""
 
@@ -35,13 +30,7 @@ Found = Iterator[tuple[str, float | str, bool | None, str]]
 
 
 def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool) -> list[Comparison]:
-    """Published numbers and claims beside ours, the numbers as means over seeds.
-
-    Args:
-        tables: "" (``training.csv``), "summary" and "landscape".
-        on: model and data in words.
-        same: whether they are the paper's, so that numbers are expected to agree.
-    """
+    """Published numbers and claims beside ours, as means over seeds; expected to agree where ``same``."""
     curve, summary = tables[""], tables["summary"]
     tuned = curve[(curve["experiment"] == "temperature") & (curve["step"] > 0) & ~curve["learned"]]
     fixed = summary[(summary["experiment"] == "temperature") & ~summary["learned"]]
@@ -92,11 +81,10 @@ def _falling(fixed: pd.DataFrame) -> Found:
 
 def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
     """The amended gap grows, and stays below the original's, in every seed; not judged where nothing was learned."""
-    amended, original = (
-        started[started["initialization"] == name].set_index("seed") for name in ("amended", "original")
-    )
-    if not len(amended):
+    if not len(started):
         return
+    by_name = started.set_index("seed").groupby("initialization")
+    amended, original = by_name.get_group("amended"), by_name.get_group("original")
     along = paths.pivot_table(index=["seed", "step"], columns="initialization", values="gap_distance")
     learned = bool((amended["loss"] < TRAINED * amended["chance_loss"]).all())
     fold = amended["gap_after"] / amended["gap_before"]
@@ -105,12 +93,8 @@ def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
     note = f"{FOLD:g} asked for in each of {len(fold)} seeds; after {steps} steps, on the way {way.min():.1f} to "
     note += f"{way.max():.1f}; held-out loss {_span(amended['loss'])}, by chance {chance:.2f}"
     note += "" if learned else ": not judged, for not every model has learned anything yet"
-    yield (
-        "claims.amended_grows",
-        f"at least {fold.min():.1f} times",
-        bool(fold.min() >= FOLD) if learned else None,
-        note,
-    )
+    agrees = bool(fold.min() >= FOLD) if learned else None
+    yield "claims.amended_grows", f"at least {fold.min():.1f} times", agrees, note
     below = along["original"] - along["amended"]
     ours = f"lower by at least {(original['gap_after'] - amended['gap_after']).min():.3f}"
     note = f"original {_span(original['gap_after'])}; at all {len(below)} measurements by at least {below.min():.3f}"

@@ -12,14 +12,12 @@ from util.records import Record
 
 CAPTION = (
     "Fine-tuning at fixed temperatures and a learned one: (a) the gap on held-out pairs over the steps, a thin line "
-    "for each seed; (b) the gap after training, beside the published values (another model, other data in the embedded "
-    "preset); (c) recall@1 and zero-shot accuracy after training. (d) Where the loss of each trained model is lowest "
-    "when images and texts are moved along the gap, at every temperature, a row for each seed: the bar is the model's "
-    "own gap, the ringed dot the temperature that it was trained at. A ringed dot near its bar: training took the gap "
-    "to where its temperature wants it; the other dots: where other temperatures would have it. From random weights: "
-    "(e) the gap over the steps with the original texts, and with texts mapped onto the images before training, the "
-    "map beside the model (amended) or inside its text projection (absorbed), and the published gaps after training "
-    "(dash-dotted); (f) before and after, every seed, with the published means as short black lines."
+    "for each seed; (b) the gap after training, beside the published values; (c) recall@1 and zero-shot accuracy "
+    "after training. (d) Where each trained model's loss is lowest when images and texts are moved along the gap, at "
+    "every temperature, a row for each seed: the bar is the model's own gap, the ringed dot the temperature that it "
+    "was trained at. From random weights: (e) the gap over the steps with the original texts, and with texts mapped "
+    "onto the images first, the map beside the model (amended) or inside its text projection (absorbed), and the "
+    "published gaps after training (dash-dotted); (f) before and after, published means as short black lines."
 )
 INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT, "absorbed": figures.SERIES[1]}
 LEARNED = figures.INK
@@ -60,9 +58,8 @@ def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
         curves(ax, runs, colour, style, "learned" if learned else figures.temperature_label(tau))
     ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
     ax.set_ylim(0, 1.5 * table["gap_distance"].max() if len(table) else None)
-    finish(
-        ax, "a", "fine-tuned at each temperature", title="temperature", loc="upper center", ncols=3, columnspacing=1.0
-    )
+    style = {"loc": "upper center", "ncols": 3, "columnspacing": 1.0}
+    finish(ax, "a", "fine-tuned at each temperature", title="temperature", **style)
 
 
 def curves(ax: Axes, runs: pd.DataFrame, colour, style: str, name: str) -> None:

@@ -18,14 +18,7 @@ Rows = Float[np.ndarray, "n d"]
 
 
 class Meter:
-    """Measures a model on the held-out pairs: called with the number of steps done.
-
-    Args:
-        trainable: the model, as it changes.
-        corpus: its held-out pairs and their task.
-        batch: pairs per batch of the loss; all held-out pairs where they are fewer.
-        text_map: (d, d), multiplied onto the texts; or None.
-    """
+    """Measures a changing model on held-out pairs; ``batch`` is of the loss, ``text_map`` goes onto the texts."""
 
     def __init__(self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None = None):
         self.trainable, self.corpus, self.text_map = trainable, corpus, text_map
@@ -80,10 +73,7 @@ def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:
 
 
 def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:
-    """The gap at the lowest loss of shifted embeddings, at each temperature, beside their own gap and loss.
-
-    ``gap_at_minimum`` is the signed gap distance at the lowest loss of ``SHIFTS``.
-    """
+    """The signed gap distance at the lowest loss of ``SHIFTS``, at each temperature, beside their own gap and loss."""
     losses = contrastive.sweep(x, y, SHIFTS, temperatures, batch)
     distances, here = geometry.signed_gap_distances(x, y, SHIFTS), SHIFTS.index(0)
     return [

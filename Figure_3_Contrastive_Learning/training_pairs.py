@@ -20,16 +20,12 @@ from util.training import Pairs
 
 SMALL = "small"
 """Name of the project's own small CLIP among open_clip's models."""
-
 BLOCK = 256
 """Pictures or captions embedded at a time."""
-
 TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 """Seeds of the scenes, other than those that the small CLIP was trained, chosen and tested on."""
-
 TASK = "colour_shape"
 """Zero-shot task of the scenes: 64 classes, "a red circle"."""
-
 FORMS = {"mixed": "of mixed forms", "full": "its full description"}
 
 
@@ -76,14 +72,7 @@ class Trainable:
 
 
 def load(model: str, pretrained: str | None, seed: int | None, device: str | torch.device) -> Trainable:
-    """A model to train, in float32.
-
-    Args:
-        model: "small", or a model by open_clip's name for it.
-        pretrained: tag or checkpoint file of trained weights; the small CLIP ships with its own.
-        seed: of random weights; None for the trained ones.
-        device: "cpu" or "cuda" or one of several GPUs.
-    """
+    """A model to train, in float32: "small" or one of open_clip's; trained weights where ``seed`` is None."""
     if model == SMALL:
         return _small(seed, device)
     if seed is None and pretrained is None:
@@ -125,14 +114,12 @@ def _open_clip(model: str, pretrained: str | None, seed: int, device: torch.devi
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """A corpus to train on, with pairs never trained on and a zero-shot task on their pictures.
+    """Pairs to train on and held-out ones to measure on, with a zero-shot task where the data have one.
 
     Attributes:
-        training: the pairs of every step.
-        held_out: the pairs that models are measured on.
         about: source, counts and caption rule, as plain values.
-        classes: int64 tokens (c, l), the prompt of each class; None where there is no task.
-        labels: int array (m,), the class of each held-out picture; None where there is no task.
+        classes: the tokenized prompt of each class.
+        labels: the class of each held-out picture.
     """
 
     training: Pairs

@@ -8,13 +8,13 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from training_measures import SHIFTS, Meter, Rows, embeddings, landscape
+from training_measures import SHIFTS, Meter, embeddings, landscape
 from training_pairs import Trainable, TrainingPairs
 from util import figures, files, records
 from util.numerics import procrustes
@@ -31,13 +31,9 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Run:
-    """One training run.
+    """One training run of the experiment "temperature" or "initialization"; the seed is also that of random weights.
 
-    Attributes:
-        experiment: "temperature" or "initialization".
-        initialization: its first weights.
-        training: everything that happens at its steps; the seed is also that of random weights.
-        learned: meant to learn its temperature; false where it only drifts, as released.
+    ``learned``: meant to learn its temperature, which also drifts where it is fixed as released.
     """
 
     experiment: str
@@ -69,36 +65,23 @@ class Run:
         }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bench:
-    """All that the runs of an experiment share.
+    """All that the runs of an experiment share: ``load(seed=...)`` gives a fresh model, trained for None.
 
-    Attributes:
-        load: called with ``seed=``, of random weights or None for trained ones; gives a fresh model.
-        corpus: pairs to train and to measure on.
-        temperatures: at which every trained model's loss landscape is measured.
-        say: takes one line.
+    ``temperatures`` are those at which every trained model's loss landscape is measured.
     """
 
     load: Callable[..., Trainable]
     corpus: TrainingPairs
     temperatures: Sequence[float]
     say: Callable[[str], None] = print
-    _text_map: tuple[int | None, Rows | None] = field(default=(None, None), repr=False)
-
-    def text_map(self, trainable: Trainable, seed: int) -> Rows:
-        """The map of texts onto images, fitted on all training pairs by a model of random weights; the last is held."""
-        if self._text_map[0] != seed:
-            self._text_map = seed, procrustes.orthogonal_map(*embeddings(trainable, self.corpus.training))
-        return self._text_map[1]
 
 
 def perform(run: Run, bench: Bench) -> dict | None:
     """Trains one model and measures it on the way and at the end; or takes up the cached numbers of the same run.
 
-    Returns:
-        json-able rows of ``training.csv`` ("curve") and of its landscape, and one of its summary; None in all
-        processes but the first.
+    Rows of ``training.csv`` ("curve") and of its "landscape", and its "summary"; None in processes but the first.
     """
     trainable = bench.load(seed=run.weights_seed)
     cached = files.cached_path("training", _identity(run, bench, trainable), ".json")
@@ -120,7 +103,7 @@ def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoint
         trainable.model.logit_scale.fill_(-math.log(run.training.temperature))
     text_map = None
     if run.initialization in ("amended", "absorbed"):
-        text_map = bench.text_map(trainable, run.training.seed)
+        text_map = procrustes.orthogonal_map(*embeddings(trainable, bench.corpus.training))
     if run.initialization == "absorbed":
         trainable = replace(trainable, model=procrustes.absorbed(trainable.model, text_map).eval())
         text_map = None
