@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import smoke_runs
 from encoder_checks import COMMIT
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -37,6 +38,19 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own, in which nothing lies yet."""
+    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def smoke(request, tmp_path_factory):
+    """The record of the smoke preset of the ``script`` that the tests of this module name."""
+    return smoke_runs.record(request.module.script, tmp_path_factory)
 
 
 @pytest.fixture

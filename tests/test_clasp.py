@@ -10,7 +10,6 @@ from torch.nn import functional
 from systems import clasp, untrained
 from systems.proteins import residues
 from tiny_systems import CLASP as TINY
-from util import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,16 +119,3 @@ def test_a_layer_is_scaled_behind_its_normalisation():
 def test_residues_are_numbered_as_in_clasp_and_cut():
     assert residues(["ACY", "xbO*"]) == [[0, 1, 21], [22, 22, 12, 22]]
     assert load().non_text.prepare(["W" * 30, "A"])[:, [0, -1]].tolist() == [[20, 20], [0, untrained.PADDING]]
-
-
-def test_at_full_size_it_has_the_parameters_of_the_released_one():
-    with torch.device("meta"):
-        network = clasp.Clasp(clasp.Sizes())
-    layer = 768 * 1536 + 512 * 768 + 768 + 768 * 6144 + 6144 + 3072 * 768 + 768 + 6 * 768
-    wanted = 2 * (12 * layer + 768 + 2 * 768) + (49408 + 23) * 768
-    assert sum(parameter.numel() for parameter in network.parameters()) == wanted == 245_880_576
-
-
-def test_one_string_is_refused(tiny):
-    with pytest.raises(UserError, match="sequences must be given in a list, not as one string: 'MKV'"):
-        tiny.encode_non_text("MKV")

@@ -12,13 +12,10 @@ from util import UserError
 from util.corpora import coco
 from util.corpora.captioned import Readable
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 RED, GREEN, BLUE = COLOURS
 """Names of the photographs, in their order."""
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
 
 
 @pytest.fixture

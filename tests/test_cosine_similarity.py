@@ -29,11 +29,6 @@ def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(smoke_runs.cache(tmp_path_factory)))
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    return smoke_runs.record(script, tmp_path_factory)
-
-
 def measured(*words):
     """A smoke run with further options, neither recorded nor drawn."""
     return script.measure(cli.parse(script.PRESETS, "", ("--preset", "smoke", *words)), "cpu")

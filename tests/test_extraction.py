@@ -71,9 +71,8 @@ def pictures(levels=range(1, 9), damaged=(), per_image=1):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "embeddings"
+def cache(own_cache):
+    return own_cache / "embeddings"
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ STORED = {"size": (8, 4), "turned": True}
 CLASSES = datasets.ClassLabel(names=["no", "yes"])
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def write(path, label="label", times=1):

@@ -15,11 +15,6 @@ script = scripts.load("Figure_2_Cone_Effect/initializations.py")
 VISION = "ViT-S-32-alt vision"
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    return smoke_runs.record(script, tmp_path_factory)
-
-
 def test_tables_have_the_contracts_columns_and_every_encoder_on_both_inputs(smoke):
     table, points = smoke.tables[""], smoke.tables["points"]
     wanted = ["encoder", "input", "n_seeds", "n", "within_cosine", "between_cosine", "explained_by_seed"]

@@ -19,9 +19,8 @@ RESNET = Named("torchvision", "resnet18")
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "rows"
+def cache(own_cache):
+    return own_cache / "rows"
 
 
 @pytest.fixture

@@ -20,26 +20,20 @@ FILES = {f"simulation{stem}.{end}" for stem in ("", "_ring", "_dial") for end in
 FILES |= {"simulation.json", *(f"simulation{what}.csv" for what in ("", "_minima", "_critical"))}
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    """The smoke preset, run once."""
-    return smoke_runs.record(script, tmp_path_factory)
-
-
 def small(output, **changes):
     return replace(script.PRESETS["smoke"], output=output, **changes)
 
 
-def test_the_script_writes_tables_record_and_pictures(record):
-    assert {path.name for path in record.folder.glob("simulation*")} == FILES
-    table = record.tables[""]
+def test_the_script_writes_tables_record_and_pictures(smoke):
+    assert {path.name for path in smoke.folder.glob("simulation*")} == FILES
+    table = smoke.tables[""]
     assert list(table.columns) == [*CONTRACT, "loss_as_released", "loss_low", "loss_high"]
     assert not table[CONTRACT].isna().any().any()
     rows = table.groupby("simulation").size().to_dict()
     assert rows == {"sphere": 2 * 5 * 181, "ring": 2 * 7 * 21, "dial": 3 * 3 * 41}
 
 
-def test_the_sphere_is_the_published_set_up(record):
+def test_the_sphere_is_the_published_set_up(smoke):
     paper = published.values()["figure_3"]["sphere_simulation"]
     case, right = simulation_curves.sphere_cases()
     (images,), (texts,) = case.pairs.move(0)
@@ -47,15 +41,15 @@ def test_the_sphere_is_the_published_set_up(record):
     assert azimuth(images) == pytest.approx(paper["azimuth_degrees_images"], abs=1e-6)
     assert azimuth(texts[case.text_of]) == pytest.approx(paper["azimuth_degrees_texts"], abs=1e-6)
     assert case.labels["mismatch_fraction"] == pytest.approx(1 / 3) and right.labels["mismatch_fraction"] == 0
-    sphere = record.tables[""].query("simulation == 'sphere'")
+    sphere = smoke.tables[""].query("simulation == 'sphere'")
     assert sphere["n_pairs"].eq(6).all() and sphere["dim"].eq(3).all()
     assert sorted(1 / sphere["temperature"].unique()) == pytest.approx(sorted(paper["logit_scales"]))
 
 
-def test_the_table_holds_the_losses_of_the_definition(record):
+def test_the_table_holds_the_losses_of_the_definition(smoke):
     at = np.radians([-20.0, 0, 20, 40, 60, 80])
     order = [1, 0, 2, 3, 4, 5]
-    for row in record.tables[""].query("simulation == 'sphere'").sample(30, random_state=0).itertuples():
+    for row in smoke.tables[""].query("simulation == 'sphere'").sample(30, random_state=0).itertuples():
         polar, z = np.pi / 2 + np.radians(row.position), np.zeros(6)
         x = np.stack([np.cos(at), np.sin(at), z], 1)
         y = np.stack([np.cos(at) * np.sin(polar), np.sin(at) * np.sin(polar), z + np.cos(polar)], 1)
@@ -66,11 +60,11 @@ def test_the_table_holds_the_losses_of_the_definition(record):
         assert row.loss_as_released == pytest.approx(reference.loss(x, y, row.temperature, released=True), rel=1e-8)
 
 
-def test_the_ring_as_released_gives_two_images_one_text(record):
+def test_the_ring_as_released_gives_two_images_one_text(smoke):
     """A swap of tensor elements in place: labels 3 and 8 both become 8, in both directions."""
     at = np.radians([0.0, 180, 90, 270, 45, 135, 315, 225, 275.4])
     labels = np.array([0, 1, 2, 8, 4, 5, 6, 7, 8])
-    for row in record.tables[""].query("simulation == 'ring' and mismatched").sample(20, random_state=1).itertuples():
+    for row in smoke.tables[""].query("simulation == 'ring' and mismatched").sample(20, random_state=1).itertuples():
         z = np.full(9, row.position)
         flat = np.sqrt(1 - row.position**2) * np.stack([np.cos(at), np.sin(at)])
         logits = np.stack([*flat, z], 1) @ np.stack([*flat, -z], 1).T / row.temperature
@@ -91,21 +85,21 @@ def test_the_paper_s_minima():
     assert both["gap_on_grid"].to_numpy() == pytest.approx(both["gap"].to_numpy(), abs=0.001)
 
 
-def test_the_exact_minima_agree_with_those_on_the_grid(record):
-    found = record.tables["minima"]
+def test_the_exact_minima_agree_with_those_on_the_grid(smoke):
+    found = smoke.tables["minima"]
     steps = found["simulation"].map({"sphere": 0.018, "ring": 0.2, "dial": 0.1})
     assert ((found["gap_at_minimum"] - found["gap_on_grid"]).abs() <= steps).all()
     assert (found["gap_low"] <= found["gap_at_minimum"] + 1e-9).all()
     assert (found["gap_at_minimum"] <= found["gap_high"] + 1e-9).all()
 
 
-def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(record):
-    edges = record.tables["critical"].query("simulation != 'dial'").set_index(["simulation", "mismatched"])
+def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(smoke):
+    edges = smoke.tables["critical"].query("simulation != 'dial'").set_index(["simulation", "mismatched"])
     assert edges["seeds"].eq(1).all()
     edges = edges["critical_temperature"]
     assert edges["sphere", False] == 0 and edges["sphere", True] == pytest.approx(0.0471, abs=1e-4)
     assert edges["ring", False] == 0 and edges["ring", True] == pytest.approx(0.0408, abs=1e-4)
-    for row in record.tables["minima"].query("simulation != 'dial'").itertuples():
+    for row in smoke.tables["minima"].query("simulation != 'dial'").itertuples():
         assert (row.gap_at_minimum > 0) == (row.temperature < edges[row.simulation, row.mismatched])
 
 
@@ -118,28 +112,28 @@ def test_of_two_equal_minima_and_of_a_flat_curve_the_smallest_gap_counts():
     assert found["gap_on_grid"].tolist() == [1, 0]
 
 
-def test_the_claims_are_computed(record):
-    rows = record.about["comparisons"]
+def test_the_claims_are_computed(smoke):
+    rows = smoke.about["comparisons"]
     assert len(rows) == 7 and all(row["agrees"] is True for row in rows)
-    turned = record.tables["minima"].assign(mismatched=~record.tables["minima"]["mismatched"])
+    turned = smoke.tables["minima"].assign(mismatched=~smoke.tables["minima"]["mismatched"])
     assert not any(row.agrees for row in script.compare(turned))
 
 
-def test_the_same_seed_gives_the_same_files_and_another_other_numbers(record, tmp_path):
+def test_the_same_seed_gives_the_same_files_and_another_other_numbers(smoke, tmp_path):
     script.run(small(tmp_path / "again"))
     for name in FILES - {"simulation.json"}:
-        assert (tmp_path / "again" / name).read_bytes() == (record.folder / name).read_bytes(), name
+        assert (tmp_path / "again" / name).read_bytes() == (smoke.folder / name).read_bytes(), name
     other, _ = script.simulate(small(tmp_path, seed=7))
     chosen = "simulation == 'dial' and temperature == 0.1 and position == 0"
-    dial, theirs = record.tables[""].query(chosen), other.query(chosen)
+    dial, theirs = smoke.tables[""].query(chosen), other.query(chosen)
     assert not set(theirs["loss"].round(6)) & set(dial["loss"].round(6))
 
 
-def test_the_dial_s_band_holds_its_mean(record):
-    dial = record.tables[""].query("simulation == 'dial'")
+def test_the_dial_s_band_holds_its_mean(smoke):
+    dial = smoke.tables[""].query("simulation == 'dial'")
     assert (dial["loss_low"] <= dial["loss"] + 1e-9).all() and (dial["loss"] <= dial["loss_high"] + 1e-9).all()
     assert (dial["loss_low"] < dial["loss_high"]).any() and dial["loss_as_released"].isna().all()
-    assert record.tables["critical"].query("simulation == 'dial'")["seeds"].eq(2).all()
+    assert smoke.tables["critical"].query("simulation == 'dial'")["seeds"].eq(2).all()
 
 
 def test_a_dial_of_one_kind_and_one_temperature_is_drawn(tmp_path, monkeypatch):

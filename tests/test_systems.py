@@ -65,9 +65,8 @@ def test_trained_weights_that_do_not_exist_or_cannot_be_fetched_are_one_line(no_
 
 
 @pytest.fixture
-def tiny(monkeypatch, tmp_path):
+def tiny(monkeypatch, own_cache):
     """Every architecture at sizes that take no time."""
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr(x_clip, "load", partial(x_clip.load, config=tiny_systems.x_clip_config(frames=8)))
     monkeypatch.setattr(convirt, "load", partial(convirt.load, sizes=tiny_systems.CONVIRT))
     monkeypatch.setattr(clasp, "load", partial(clasp.load, sizes=tiny_systems.CLASP))

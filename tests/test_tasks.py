@@ -12,16 +12,12 @@ from util import UserError, errors, published
 from util.corpora import coco, hub, tasks
 from util.corpora.tasks import Task
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 NAMES = tuple(TINTS)
 LABELS = ["red", "red", "blue", "green", "blue", "red"]
 NUMBERS = [NAMES.index(name) for name in LABELS]
 TEXT = datasets.Value("string")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    datasets.disable_progress_bars()
 
 
 def colours(**of):

@@ -19,11 +19,6 @@ CONTRACT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    return smoke_runs.record(script, tmp_path_factory)
-
-
 def test_the_record_and_its_table_are_complete(smoke):
     table, about = smoke.tables[""], smoke.about
     assert list(table.columns) == [*CONTRACT, "case"]
@@ -101,14 +96,11 @@ def test_a_grid_all_inside_or_all_outside_the_condition(tmp_path, monkeypatch, r
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--cosines", "1.5"], "cosine must be from -1 to 1"),
-        (["--norm-ratios", "0"], "norm ratio must be"),
         (["--widest", "100"], "the widest d_out must be a power of two"),
         (["--trials", "0"], "--trials must be"),
         (["--seeds", "2"], "--seeds must be"),
         (["--items", "1"], "--items must be"),
         (["--layers", "0"], "--layers must be"),
-        (["--seed", "-1"], "--seed must be"),
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, capsys, words, said):

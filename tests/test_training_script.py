@@ -26,24 +26,14 @@ from util.encoders import open_clip_pair
 from util.numerics import procrustes
 from util.training.losses import LOSSES
 
-SCRIPT = "Figure_3_Contrastive_Learning/training.py"
-script = scripts.load(SCRIPT)
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+script = scripts.load("training.py")
 CONTRACT = ["experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss"]
 CONTRACT += ["image_recall_at_1", "text_recall_at_1"]
 SHORT = replace(
     script.PRESETS["smoke"], temperatures=(0.1,), experiments=("temperature",), pairs=32, held_out=16, steps=3, batch=8
 )
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """The smoke preset, run once."""
-    return smoke_runs.record(script, tmp_path_factory)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
 
 
 def run(settings, folder):

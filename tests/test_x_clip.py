@@ -29,12 +29,10 @@ def tiny():
     return load()
 
 
-@pytest.fixture(scope="module")
-def videos():
-    rng = np.random.default_rng(0)
-    return [
-        [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(FRAMES)] for _ in range(5)
-    ]
+@pytest.fixture
+def videos(photographs):
+    """Five videos of three pictures."""
+    return [photographs[start : start + FRAMES] for start in range(5)]
 
 
 @pytest.fixture
@@ -129,13 +127,3 @@ def test_other_kinds_of_model_are_refused(folder, tmp_path):
     transformers.CLIPConfig().save_pretrained(tmp_path / "clip")
     with pytest.raises(UserError, match="kind, clip, has not both a video and a text tower, as xclip has"):
         x_clip.load(str(tmp_path / "clip"), random=True, device="cpu")
-
-
-def test_at_full_size_it_is_the_base_model_with_patches_of_32_pixels():
-    config = transformers.XCLIPConfig()
-    vision, text = config.vision_config, config.text_config
-    assert (vision.hidden_size, vision.num_hidden_layers, vision.patch_size, vision.num_frames) == (768, 12, 32, 8)
-    assert (text.hidden_size, text.num_hidden_layers, text.vocab_size, config.projection_dim) == (512, 12, 49408, 512)
-    with torch.device("meta"):
-        network = transformers.XCLIPModel(config)
-    assert sum(parameter.numel() for parameter in network.parameters()) == 196_585_729
