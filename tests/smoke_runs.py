@@ -29,6 +29,16 @@ def record(script, tmp_path_factory):
         return script.run(settings, reuse=True)
 
 
+def refuses(script, *cases):
+    """A test for each (words, said): a command line with ``{tmp}`` for the test's folder, and what is said of it."""
+
+    @pytest.mark.parametrize("words, said", cases)
+    def test(tmp_path, capsys, words, said):
+        assert said in refusal(script, [word.format(tmp=tmp_path) for word in words], tmp_path / "out", capsys)
+
+    return test
+
+
 def refusal(script, words, output, capsys):
     """The one line that a script says of a user's error, with exit code 2 and without a file."""
     words = ["--preset", "smoke", "--output", str(output), *words]

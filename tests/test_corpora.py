@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from refusals import refuses
 from util.corpora.generated import drawing, pictures
 from util.corpora.generated import scenes as scene_corpus
 from util.corpora.generated.collection import NOT_APPLICABLE
 from util.corpora.generated.digits import handwriting
 from util.corpora.generated.scenes import combinations, is_held_out
-from util.errors import UserError
 
 
 def combination_of(some):
@@ -195,16 +195,10 @@ def test_tasks_have_the_prompts_and_labels_that_belong_together_in_words_of_the_
     assert {word for prompt in prompts for word in prompt.split()} <= set(pictures.vocabulary())
 
 
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda: pictures.scenes(3, 0, "test"), "held_out"),
-        (lambda: pictures.scenes(-1, 0), "-1"),
-        (lambda: pictures.scenes(3, -1), "seed"),
-        (lambda: pictures.scenes(2.5, 0), "2.5"),
-        (lambda: pictures.distinct_scenes(2561, 0), "2560"),
-    ],
+test_bad_input_is_refused_by_name = refuses(
+    (lambda: pictures.scenes(3, 0, "test"), "held_out"),
+    (lambda: pictures.scenes(-1, 0), "-1"),
+    (lambda: pictures.scenes(3, -1), "seed"),
+    (lambda: pictures.scenes(2.5, 0), "2.5"),
+    (lambda: pictures.distinct_scenes(2561, 0), "2560"),
 )
-def test_bad_input_is_refused_by_name(call, named):
-    with pytest.raises(UserError, match=named):
-        call()

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import reference
+from refusals import refuses
 from util import Embeddings, UserError
 from util.readers import arrays as formats
 
@@ -114,45 +115,34 @@ def test_torch_tensors_and_long_doubles_are_welcome_and_stay_as_they_were(arrays
 ROWS = np.eye(4, dtype=np.float32)
 
 
-@pytest.mark.parametrize(
-    ("of", "words"),
-    [
-        ({"text": None}, "two modalities or more; found image"),
-        ({"text": np.eye(5)}, "one width"),
-        ({"text": ROWS[:1]}, "text needs at least 2 rows"),
-        ({"text": ROWS * 0}, "text: row 0 is zero"),
-        ({"text": np.where(ROWS == 1, np.inf, 0)}, "text holds a value that is not finite, first in row 0"),
-        ({"image": ROWS[None]}, "image must have two axes"),
-        ({"image": ROWS.astype(object)}, "image must be .* of real numbers, not an array of object"),
-        ({"image": ROWS.astype(bool)}, "image must be .* not an array of bool"),
-        ({"image": np.eye(4) * 1e200}, "outside"),
-        ({"image": np.eye(4) * 1e-200}, "outside"),
-        ({"labels": ROWS}, "cannot be called 'labels'"),
-        ({"../text": ROWS}, "cannot be called '../text'"),
-        ({1: ROWS}, "cannot be called 1"),
-    ],
-)
-def test_bad_arrays_are_refused_in_words(of, words):
-    arrays = {name: array for name, array in ({"image": ROWS, "text": ROWS} | of).items() if array is not None}
-    with pytest.raises(UserError, match=words):
-        Embeddings.of(arrays)
+def of(changes=None, **extra):
+    """Two modalities of four rows, some of them others or (None) left out."""
+    arrays = {"image": ROWS, "text": ROWS} | (changes or {})
+    return Embeddings.of({name: array for name, array in arrays.items() if array is not None}, **extra)
 
 
-@pytest.mark.parametrize(
-    ("extra", "words"),
-    [
-        ({"pairs": [[0, 9], [0, 1]]}, "row numbers below"),
-        ({"pairs": [[0, -1], [0, 1]]}, "row numbers below"),
-        ({"pairs": [[0, 1]]}, "at least two rows"),
-        ({"pairs": [[0.0, 1.0]]}, "pairs must be whole numbers"),
-        ({"pairs": [[0, 1], [2]]}, "whole numbers each"),
-        ({"labels": [1, 2]}, "labels must be 4"),
-        ({"source": 3}, "source must be a mapping"),
-    ],
+test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
+    (lambda: of({"text": None}), "two modalities or more; found image"),
+    (lambda: of({"text": np.eye(5)}), "one width"),
+    (lambda: of({"text": ROWS[:1]}), "text needs at least 2 rows"),
+    (lambda: of({"text": ROWS * 0}), "text: row 0 is zero"),
+    (lambda: of({"text": np.where(ROWS == 1, np.inf, 0)}), "text holds a value that is not finite, first in row 0"),
+    (lambda: of({"image": ROWS[None]}), "image must have two axes"),
+    (lambda: of({"image": ROWS.astype(object)}), "image must be .* of real numbers, not an array of object"),
+    (lambda: of({"image": ROWS.astype(bool)}), "image must be .* not an array of bool"),
+    (lambda: of({"image": np.eye(4) * 1e200}), "outside"),
+    (lambda: of({"image": np.eye(4) * 1e-200}), "outside"),
+    (lambda: of({"labels": ROWS}), "cannot be called 'labels'"),
+    (lambda: of({"../text": ROWS}), "cannot be called '../text'"),
+    (lambda: of({1: ROWS}), "cannot be called 1"),
+    (lambda: of(pairs=[[0, 9], [0, 1]]), "row numbers below"),
+    (lambda: of(pairs=[[0, -1], [0, 1]]), "row numbers below"),
+    (lambda: of(pairs=[[0, 1]]), "at least two rows"),
+    (lambda: of(pairs=[[0.0, 1.0]]), "pairs must be whole numbers"),
+    (lambda: of(pairs=[[0, 1], [2]]), "whole numbers each"),
+    (lambda: of(labels=[1, 2]), "labels must be 4"),
+    (lambda: of(source=3), "source must be a mapping"),
 )
-def test_bad_pairs_labels_and_sources_are_refused_in_words(extra, words):
-    with pytest.raises(UserError, match=words):
-        Embeddings.of({"image": ROWS, "text": ROWS}, **extra)
 
 
 def pickled(path):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from refusals import refuses
 from util import UserError, extraction_parts
 from util.corpora.captioned import Captioned, picture
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
@@ -350,10 +351,8 @@ def test_a_class_is_the_unit_mean_of_its_unit_prompts():
     assert pair.asked == ["right", "up", "near up"]
 
 
-def test_a_class_without_prompts_or_with_opposite_ones_is_refused():
-    with pytest.raises(UserError, match="every class needs a prompt; class 1 has none"):
-        class_embeddings(Prompts(), [["right"], []])
-    with pytest.raises(UserError, match=r"class 1 cancel out; use others: \['right', 'left'\]"):
-        class_embeddings(Prompts(), [["up"], ["right", "left"]])
-    with pytest.raises(UserError, match="there are no classes"):
-        class_embeddings(Prompts(), [])
+test_a_class_without_prompts_or_with_opposite_ones_is_refused = refuses(
+    (lambda: class_embeddings(Prompts(), [["right"], []]), "every class needs a prompt; class 1 has none"),
+    (lambda: class_embeddings(Prompts(), [["up"], ["right", "left"]]), r"cancel out; use others: \['right', 'left'\]"),
+    (lambda: class_embeddings(Prompts(), []), "there are no classes"),
+)

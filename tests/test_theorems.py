@@ -13,7 +13,8 @@ import _relu_kernel
 import reference
 import theorem_1
 import theorem_2
-from util import UserError, cone
+from refusals import refuses
+from util import cone
 from util.numerics import statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -185,21 +186,15 @@ def test_by_depth_the_share_is_above_the_average_cosine_and_near_its_closed_form
         assert share.expected == pytest.approx((1 + share.cosine) / 2, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "call, said",
-    [
-        (lambda: theorem_1.raise_cosines([1.5], [1.0], [1.0]), "cosine must be from -1 to 1, not 1.5"),
-        (lambda: theorem_1.raise_cosines([0.5], [0.0], [1.0]), "norm ratio must be"),
-        (lambda: theorem_1.raise_cosines([0.5], [1.0], [-1.0]), "norm must be"),
-        (lambda: theorem_1.raise_cosines([math.nan], [1.0], [1.0]), "finite"),
-        (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=100), "power of two"),
-        (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], trials=0), "trials must be"),
-        (lambda: theorem_2.equal_cosines(3, -0.1), "from 0 to 1"),
-        (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, seeds=2), "at least 3 seeds"),
-        (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, items=1), "items must be"),
-        (lambda: theorem_2.by_depth(seeds=3, items=9, width=1, layers=3), "row . is zero"),
-    ],
+test_what_makes_no_sense_is_refused = refuses(
+    (lambda: theorem_1.raise_cosines([1.5], [1.0], [1.0]), "cosine must be from -1 to 1, not 1.5"),
+    (lambda: theorem_1.raise_cosines([0.5], [0.0], [1.0]), "norm ratio must be"),
+    (lambda: theorem_1.raise_cosines([0.5], [1.0], [-1.0]), "norm must be"),
+    (lambda: theorem_1.raise_cosines([math.nan], [1.0], [1.0]), "finite"),
+    (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=100), "power of two"),
+    (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], trials=0), "trials must be"),
+    (lambda: theorem_2.equal_cosines(3, -0.1), "from 0 to 1"),
+    (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, seeds=2), "at least 3 seeds"),
+    (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, items=1), "items must be"),
+    (lambda: theorem_2.by_depth(seeds=3, items=9, width=1, layers=3), "row . is zero"),
 )
-def test_what_makes_no_sense_is_refused(call, said):
-    with pytest.raises(UserError, match=said):
-        call()
