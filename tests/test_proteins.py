@@ -122,9 +122,7 @@ def test_sequences_of_which_the_first_have_no_text_are_refused_when_only_those_a
         proteins.load(path, n=1)
 
 
-def test_a_missing_file_a_damaged_one_and_a_count_of_none_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"a.fa: cannot be read .No such file"):
-        proteins.load(tmp_path / "a.fa")
+def test_a_damaged_file_and_a_count_of_none_are_refused(tmp_path):
     (tmp_path / "a.fa.gz").write_bytes(gzip.compress(FASTA.encode())[:40])
     with pytest.raises(UserError, match=r"a.fa.gz: not a whole gzip file"):
         proteins.load(tmp_path / "a.fa.gz")
