@@ -108,15 +108,12 @@ def own_files(paths: Sequence[Path]) -> Iterator[Panel]:
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:
     """The authors' eight files as far as they are in the cache, in the paper's order; others are named in one line."""
-    unused = []
+    there = published.available()
     for key, weights in product(SYSTEMS, published.WEIGHTS):
-        try:
+        if (key, weights) in there:
             found = published.load(key, weights, fetch=False)
-        except UserError as error:
-            unused.append(str(error).split("; ")[0].removesuffix(": not in the cache"))
-        else:
             yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
-    if unused:
+    if unused := [name for name, key in published.files().items() if key not in there]:
         by_hand = f"by hand, get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE}"
         what = f"published embeddings that the cache lacks or has damaged: {', '.join(unused)}"
         left_out.append(f"{what}; `make published` brings them; {by_hand} names")

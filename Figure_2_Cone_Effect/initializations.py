@@ -100,7 +100,7 @@ def collect(gathered: Gathered) -> Clouds:
     settings = gathered.settings
     about = {"layers": MLP_LAYERS, "side": MLP_SIDE, "activation": "relu", "bias": True, "dtype": "float32"}
     gathered.encoders["MLP, random"] = about
-    given = {each.name: pixels(each.items) for each in real if each.modality == "image"}
+    given = {each.name: torch.stack([pixels(p) for p in each.items]) for each in real if each.modality == "image"}
     given[NOISE] = cone.draw_inputs(settings.noise[0], 3 * MLP_SIDE**2, settings.seed)
     for name, x in given.items():
         networks = [mlp(x.to(gathered.device), seed) for seed in range(settings.seed, settings.seed + settings.seeds)]
@@ -108,10 +108,9 @@ def collect(gathered: Gathered) -> Clouds:
     return clouds
 
 
-def pixels(pictures) -> torch.Tensor:
-    """Pictures at a few pixels a side, in [-1, 1], (n, 3 * side * side)."""
-    small = [np.asarray(picture.resize((MLP_SIDE, MLP_SIDE)), np.float32).ravel() for picture in pictures]
-    return torch.from_numpy(np.stack(small) / 127.5 - 1)
+def pixels(picture) -> torch.Tensor:
+    """A picture at a few pixels a side, in [-1, 1], (3 * side * side,)."""
+    return torch.from_numpy(np.asarray(picture.resize((MLP_SIDE, MLP_SIDE)), np.float32).ravel() / 127.5 - 1)
 
 
 def mlp(x: torch.Tensor, seed: int) -> torch.Tensor:

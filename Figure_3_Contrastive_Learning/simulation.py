@@ -120,7 +120,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     drawn = f"{settings.pairs} points, uniform on the unit sphere of R^{settings.dim - 1}, random ones mismatched"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return cli.Measured(
-        tables={"": table, "minima": found, "critical": edges},
+        tables={"": table, "minima": found, "critical": edges, "points": simulation_curves.scene()},
         data=[
             {"name": "sphere", "data": sphere["note"], "where": sphere["where"]},
             {"name": "ring", "data": ring["what"], "where": ring["where"]},

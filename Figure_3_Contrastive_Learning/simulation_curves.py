@@ -20,6 +20,8 @@ RING_SWAPPED = (3, 8)
 """The two neighbours whose labels are swapped."""
 ANGLES = np.arange(90.0, -91.0, -1.0)
 """Degrees: where the texts of the sphere stand, as released."""
+DRAWN = {"sphere": np.arange(-30.0, 30.5, 5.0), "ring": np.array([0.6])}
+"""Positions that the pictures of the pairs show: the part of the texts' movement that panel e has, and a height."""
 KEYS = ["simulation", "mismatched", "mismatch_fraction"]
 CURVE = [*KEYS, "temperature"]
 COLUMNS = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
@@ -76,6 +78,22 @@ def dial_cases(n: int, dim: int, fractions: Sequence[float], seed: int) -> list[
     order = generator.permutation(n)
     matches = [mismatched(n, fraction, order) for fraction in fractions]
     return [Case("dial", pairs, text_of, text_of) for text_of in matches]
+
+
+def scene() -> pd.DataFrame:
+    """Where the mismatched pairs of the two pictures lie: rows of ``simulation_points.csv``."""
+    frames = []
+    for case in (sphere_cases()[0], ring_cases()[0]):
+        positions, numbers = DRAWN[case.simulation], range(len(case.text_of))
+        belongs_to = {"image": case.text_of, "text": np.argsort(case.text_of)}
+        for modality, rows in zip(belongs_to, case.pairs.move(positions), strict=True):
+            columns = {"position": positions, "point": numbers}
+            part = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+            part[["x", "y", "z"]] = rows.reshape(-1, 3)
+            part["belongs_to"] = np.tile(belongs_to[modality], len(positions))
+            frames.append(part.assign(simulation=case.simulation, modality=modality))
+    points = pd.concat(frames).sort_values(["simulation", "position"], ascending=[False, True], kind="stable")
+    return points[["simulation", "position", "modality", "point", "belongs_to", "x", "y", "z"]]
 
 
 def curves(cases: Sequence[Case], positions: np.ndarray, temperatures: Sequence[float]) -> pd.DataFrame:

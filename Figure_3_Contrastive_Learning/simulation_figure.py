@@ -10,23 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from simulation_curves import Case, ring_cases, sphere_cases
 from util import figures
 from util.records import Record
 
 CLIP_TEMPERATURE, DRAWN_TEMPERATURE = 1 / 100, 1 / 50
 """CLIP's after training; and the one, or the nearest to it, that the dial's curves are drawn at."""
-DRAWN_ANGLES, DRAWN_HEIGHT = np.arange(-30.0, 30.5, 5.0), 0.6
-"""Degrees: the part of the movement that panel e shows, as the released picture does; and the height of the rings'."""
 WRONG = "#C00000"
 """Mismatched pairs, red as in the paper."""
 
 
 def draw(record: Record) -> Figure:
     """Panels e to g, and the appendix' loss of the same pairs matched right."""
-    table, found, edges = tables_of(record, "sphere")
+    table, found, edges, points = tables_of(record, "sphere")
     edge = edges.set_index("mismatched").loc[True, "critical_temperature"]
-    figure, right = with_pairs(sphere_cases()[0], DRAWN_ANGLES, azimuth=30)
+    figure, right = with_pairs(points, azimuth=30)
     figures.panel_title(figure.axes[0], "e", "two of six pairs mismatched")
     axes = right.subplots(1, 3, sharey=True)
     wrong, low, limit = table["mismatched"], table["temperature"] < edge, f"1/{1 / edge:.0f}"
@@ -43,9 +40,9 @@ def draw(record: Record) -> Figure:
 
 def draw_ring(record: Record) -> Figure:
     """The appendix' nine pairs: where they lie, and the loss with and without swapped labels."""
-    table, found, _ = tables_of(record, "ring")
-    figure, right = with_pairs(ring_cases()[0], [DRAWN_HEIGHT], azimuth=255)
-    figure.axes[0].set_title(f"labels of two neighbours swapped, z = {DRAWN_HEIGHT:g}", loc="left")
+    table, found, _, points = tables_of(record, "ring")
+    figure, right = with_pairs(points, azimuth=255)
+    figure.axes[0].set_title(f"labels of two neighbours swapped, z = {points['position'].iloc[0]:g}", loc="left")
     axes = right.subplots(1, 2)
     for ax, swapped, title in zip(axes, (True, False), ("labels swapped", "not swapped"), strict=True):
         draw_curves(ax, table[table["mismatched"] == swapped], found)
@@ -59,16 +56,16 @@ def draw_ring(record: Record) -> Figure:
 
 
 def tables_of(record: Record, simulation: str) -> list[pd.DataFrame]:
-    """The curves, minima and critical temperatures of one simulation."""
-    tables = [record.tables[name] for name in ("", "minima", "critical")]
+    """The curves, minima, critical temperatures and drawn points of one simulation."""
+    tables = [record.tables[name] for name in ("", "minima", "critical", "points")]
     return [table[table["simulation"] == simulation] for table in tables]
 
 
-def with_pairs(case: Case, positions: Sequence[float], azimuth: float):
-    """A figure with the pairs of a case at its left, and the part that is left for curves."""
+def with_pairs(points: pd.DataFrame, azimuth: float):
+    """A figure with the pairs at its left, and the part that is left for curves."""
     figure = plt.figure(figsize=(9.6, 2.9), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1, 2.8])
-    draw_pairs(left.add_subplot(projection="3d"), case, positions, azimuth)
+    draw_pairs(left.add_subplot(projection="3d"), points, azimuth)
     return figure, right
 
 
@@ -102,7 +99,7 @@ def temperature_legend(figure, ax: Axes) -> None:
 
 def draw_dial(record: Record) -> Figure:
     """Loss curves at one temperature, and |gap| at the lowest loss against temperature, by mismatch fraction."""
-    table, found, edges = tables_of(record, "dial")
+    table, found, edges, _ = tables_of(record, "dial")
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.2), layout="constrained")
     temperatures = found["temperature"].unique()
     shown = temperatures[np.abs(np.log(temperatures / DRAWN_TEMPERATURE)).argmin()]
@@ -156,18 +153,22 @@ def loss_axis(ax: Axes, ticks: Sequence[float]) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def draw_pairs(ax: Axes3D, case: Case, positions: Sequence[float], azimuth: float) -> None:
+def draw_pairs(ax: Axes3D, points: pd.DataFrame, azimuth: float) -> None:
     """The unit sphere with the pairs at the first position, joined as they belong, and the texts' paths through all."""
     draw_globe(ax, azimuth)
-    images, texts = case.pairs.move(positions)
-    for path in texts.swapaxes(0, 1) if len(positions) > 1 else ():
-        ax.plot(*path.T, color=figures.TEXT, lw=0.8, alpha=0.55)
-        ax.quiver(*path[-2], *(path[-1] - path[-2]), color=figures.TEXT, arrow_length_ratio=1.0, lw=1.0)
-    for image, text in enumerate(case.text_of):
+    place = ["x", "y", "z"]
+    for _, path in points[points["modality"] == "text"].groupby("point"):
+        if len(path) > 1:
+            at = path[place].to_numpy()
+            ax.plot(*at.T, color=figures.TEXT, lw=0.8, alpha=0.55)
+            ax.quiver(*at[-2], *(at[-1] - at[-2]), color=figures.TEXT, arrow_length_ratio=1.0, lw=1.0)
+    first = points[points["position"] == points["position"].iloc[0]]
+    images, texts = (first[first["modality"] == name] for name in ("image", "text"))
+    for image, text in zip(images["point"], images["belongs_to"], strict=True):
         style = {"color": figures.INK, "lw": 0.8, "alpha": 0.5} if image == text else {"color": WRONG, "lw": 1.3}
-        ax.plot(*np.stack([images[0, image], texts[0, text]], axis=1), **style)
-    for name, rows, colour in (("images", images[0], figures.NON_TEXT), ("texts", texts[0], figures.TEXT)):
-        ax.scatter(*rows.T, s=20, color=colour, depthshade=False, label=name, zorder=5)
+        ax.plot(*np.stack([images[place].to_numpy()[image], texts[place].to_numpy()[text]], axis=1), **style)
+    for name, rows, colour in (("images", images, figures.NON_TEXT), ("texts", texts, figures.TEXT)):
+        ax.scatter(*rows[place].to_numpy().T, s=20, color=colour, depthshade=False, label=name, zorder=5)
     ax.legend(loc="lower center", ncols=2, handletextpad=0.1, bbox_to_anchor=(0.5, -0.02))
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from frame import LOGIT_SCALES, SHIFTS, TEMPERATURES, WIDTH, compared, fact, pai
 from util import contrastive, geometry
 
 
-def sweep(x, y):
+def sweep(x, y, shifts=SHIFTS):
     """Losses over all pairs as one batch."""
-    return contrastive.sweep(x, y, SHIFTS, TEMPERATURES)
+    return contrastive.sweep(x, y, shifts, TEMPERATURES)
 
 
 def statistics(x):
@@ -36,9 +37,6 @@ def speed(x, y, runs: int) -> list[dict]:
         geometry.signed_gap_distances(x, y, shifts)
         return contrastive.sweep(x, y, shifts, TEMPERATURES, 50, released=True)
 
-    def whole(shifts):
-        return contrastive.sweep(x, y, shifts, TEMPERATURES)
-
     def released_whole(shifts):
         return [[released.full_batch_loss(x, y, amount, scale) for scale in LOGIT_SCALES] for amount in shifts]
 
@@ -46,7 +44,7 @@ def speed(x, y, runs: int) -> list[dict]:
     batches = f"40 shifts x 6 temperatures, {of} pairs, batches of 50"
     return [
         compared(batches, 80, batched, lambda s: released.loss_landscape(x, y, s, LOGIT_SCALES)[0], runs),
-        compared(f"the same over one batch of {len(x)}", 15, whole, released_whole, runs, SHIFTS[::20]),
+        compared(f"the same over one batch of {len(x)}", 15, partial(sweep, x, y), released_whole, runs, SHIFTS[::20]),
         compared(f"cosine statistics of {of}", 60, lambda _: statistics(x), lambda _: released_statistics(x), runs),
     ]
 

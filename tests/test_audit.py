@@ -164,6 +164,8 @@ def test_confusion_matrices_by_hand(six):
     found = {tuple(row)[:3]: row.count for row in coarse[coarse["count"] > 0].itertuples(index=False)}
     at_zero = {("A", "ape"): 1, ("A", "thief"): 1, ("A", "A"): 2, ("B", "B"): 1, ("B", "thief"): 1}
     assert found == {(1.0, "A", "A"): 4, (1.0, "B", "B"): 2} | {(0.0, *key): n for key, n in at_zero.items()}
+    rounded = confusion(answers, [-1.0 + 1e-12])["count"]
+    assert rounded.equals(fine["count"]), "a shift of a grid of floats may differ in its last digits"
     with pytest.raises(UserError, match=r"-0.2 is not one of the shifts, which are 1, 0, -1"):
         confusion(answers, [-0.2])
 

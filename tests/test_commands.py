@@ -67,6 +67,7 @@ def test_shift_writes_embeddings_with_a_smaller_gap(mine, tmp_path, capsys):
         (["shift", "mine.npz", "-o", "b.npz"], "Missing from modality-gap shift: --amount FLOAT; see --help"),
         (["figures", "--preset", "small"], "invalid choice 'small' for argument '--preset'. Expected one of"),
         (["report", "--outputs", "nowhere"], "nowhere: no records"),
+        (["figures", "--only"], "no step named; the steps are modality_gap,"),
     ],
 )
 def test_a_users_error_is_one_line_and_exit_code_2(words, said, capsys):

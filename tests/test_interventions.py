@@ -314,6 +314,11 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: Ablation.fit(SQUARE[:1], SQUARE[1:2], 1).transform(y=SQUARE), "y: row 0 is zero"),
     (lambda: Ablation.fit(SQUARE[:1], SQUARE[1:2], 2).inverse(SQUARE), "no inverse: the 2 dimensions"),
     (lambda: Shift.fit(SQUARE, SQUARE, 0.5), "the gap is zero"),
+    (
+        lambda: Centring.fit(SQUARE, -SQUARE, amount=1),
+        "options of centring: got an unexpected keyword argument 'amount'",
+    ),
+    (lambda: Ablation.fit(SQUARE, -SQUARE), "options of ablation: missing a required argument: 'dimensions'"),
     (lambda: Shift.fit(SQUARE, -SQUARE, 0.5, direction=np.ones(3)), "must be 4 numbers"),
     (lambda: Shift(direction=np.zeros(4), amount=1), "direction must not be zero"),
     (lambda: Shift(direction=SQUARE[0], amount=True), "amount must be one finite number"),

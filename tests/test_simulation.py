@@ -17,7 +17,7 @@ script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
 CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
 CONTRACT += ["mismatch_fraction"]
 FILES = {f"simulation{stem}.{end}" for stem in ("", "_ring", "_dial") for end in ("png", "pdf")}
-FILES |= {"simulation.json", *(f"simulation{what}.csv" for what in ("", "_minima", "_critical"))}
+FILES |= {"simulation.json", *(f"simulation{what}.csv" for what in ("", "_minima", "_critical", "_points"))}
 
 
 def small(output, **changes):
@@ -44,6 +44,18 @@ def test_the_sphere_is_the_published_set_up(smoke):
     sphere = smoke.tables[""].query("simulation == 'sphere'")
     assert sphere["n_pairs"].eq(6).all() and sphere["dim"].eq(3).all()
     assert sorted(1 / sphere["temperature"].unique()) == pytest.approx(sorted(paper["logit_scales"]))
+
+
+def test_the_points_of_the_pictures_are_the_moved_pairs(smoke):
+    points = smoke.tables["points"].set_index(["simulation", "modality", "position", "point"]).sort_index()
+    place = points[["x", "y", "z"]]
+    assert np.linalg.norm(place, axis=1) == pytest.approx(1)
+    at, polar = np.radians(-20.0), np.radians(90.0 - 30.0)
+    assert place.loc["sphere", "image", -30.0, 0].to_numpy() == pytest.approx([np.cos(at), np.sin(at), 0])
+    moved = [np.cos(at) * np.sin(polar), np.sin(at) * np.sin(polar), np.cos(polar)]
+    assert place.loc["sphere", "text", -30.0, 0].to_numpy() == pytest.approx(moved)
+    assert points.loc["sphere", "image", 0.0]["belongs_to"].tolist() == [1, 0, 2, 3, 4, 5]
+    assert place.loc["ring", "text", 0.6]["z"].to_numpy() == pytest.approx(-0.6)
 
 
 def test_the_table_holds_the_losses_of_the_definition(smoke):

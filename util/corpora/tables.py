@@ -22,7 +22,8 @@ CAPTION_COLUMNS = ("file", "text")
 LARGEST_UNPACKED, CHUNK = 512 * 2**20, 2**20
 """Bytes that a .gz may hold, for it may unpack to a thousand times its size; bytes unpacked at a time."""
 
-csv.field_size_limit(2**24)  # its own limit of 131,072 characters would refuse a long sequence
+LONGEST_FIELD = 2**24
+"""Characters of a field; the limit of csv, 131,072, would refuse a long sequence."""
 
 
 def text_of(path: str | Path) -> tuple[str, str]:
@@ -67,10 +68,13 @@ def read(
     """
     content, digest = text_of(path)
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=SEPARATORS[suffix_of(path)], strict=True)
+    before = csv.field_size_limit(LONGEST_FIELD)
     try:
         return list(_rows(path, lines, columns, optional)), digest
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
+    finally:
+        csv.field_size_limit(before)
 
 
 def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -96,9 +96,10 @@ class Answers:
 
     def row(self, shift: float) -> int:
         """The number of a shift among ``shifts``."""
-        if shift not in self.shifts:
+        found = np.flatnonzero(np.abs(self.shifts - shift) < 1e-9)
+        if not len(found):
             raise UserError(f"{shift:g} is not one of the shifts, which are {', '.join(f'{s:g}' for s in self.shifts)}")
-        return int(np.flatnonzero(self.shifts == shift)[0])
+        return int(found[0])
 
     @property
     def harmed(self) -> Bool[np.ndarray, "k n"]:

@@ -1,5 +1,6 @@
 """What every intervention shares: new rows in, moved rows out, the way back, and what it did to the gap."""
 
+import inspect
 import math
 import numbers
 from abc import ABC, abstractmethod
@@ -84,6 +85,10 @@ class Intervention(ABC):
             about: model, data, caption rule, selection; the numbers of rows are added.
         """
         a, b = as_unit_pair(x, y)
+        try:
+            inspect.signature(cls._fitted).bind(a, b, *options, **named)
+        except TypeError as error:
+            raise UserError(f"options of {cls.kind}: {error}") from error
         return cls(**cls._fitted(a, b, *options, **named), about={"n": {"x": len(a), "y": len(b)}, **(about or {})})
 
     @property

@@ -87,7 +87,7 @@ class Options:
     """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
     device: cli.Device = "auto"
     """auto takes a GPU where there is one."""
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
     """Names of steps, for instance --only depth theorems; by default all of them."""
     again: bool = False
     """Run steps again whose records are there."""
@@ -96,9 +96,10 @@ class Options:
     def chosen(self) -> list[Step]:
         """The steps that are named; all of them where none is."""
         names = [step.name for step in self.steps]
-        if unknown := [name for name in self.only if name not in names]:
-            raise UserError(f"no step {', '.join(unknown)}; the steps are {', '.join(names)}")
-        steps = [step for step in self.steps if not self.only or step.name in self.only]
+        unknown = [name for name in self.only or () if name not in names]
+        if unknown or self.only == ():
+            raise UserError(f"no step {', '.join(unknown) or 'named'}; the steps are {', '.join(names)}")
+        steps = [step for step in self.steps if self.only is None or step.name in self.only]
         if absent := [step.script for step in steps if not step.script.is_file()]:
             raise UserError(f"{absent[0]}: not here; run this in a checkout of the repository")
         return steps
