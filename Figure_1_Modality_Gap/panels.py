@@ -15,7 +15,7 @@ from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, Stored
 from util.encoders.tower import EncoderPair
 from util.errors import UserError
-from util.files import CACHE_VARIABLE, sha256
+from util.files import CACHE_VARIABLE, cache_folder, sha256
 from util.numerics.arrays import as_count
 
 PUBLISHED, OWN = "published embeddings", "your own"
@@ -113,7 +113,9 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
         if (key, weights) in there:
             found = published.load(key, weights, fetch=False)
             yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
-    if unused := [name for name, key in published.files().items() if key not in there]:
+    unused = [name for name, key in published.files().items() if key not in there]
+    unused = [f"{name}: {published.WRONG}" if (cache_folder() / name).exists() else name for name in unused]
+    if unused:
         by_hand = f"by hand, get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE}"
         what = f"published embeddings that the cache lacks or has damaged: {', '.join(unused)}"
         left_out.append(f"{what}; `make published` brings them; {by_hand} names")

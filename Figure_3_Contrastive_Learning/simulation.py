@@ -1,9 +1,8 @@
 """Figure 3 (e-g) and the appendix: mismatched pairs, a low temperature, and a gap that lowers the loss.
 
-Six pairs on a sphere, two of them mismatched: the loss as the texts move towards the images and past them. Nine pairs
-on two rings, with the labels of two neighbours swapped. Beyond the paper a dial: any number of random pairs in any
-dimension, and any fraction of them mismatched up to one half. The paper's claim: below some temperature the loss of
-mismatched pairs is lowest with a gap; above it, or without a mismatch, without one.
+Six pairs on a sphere, two of them mismatched, as the texts move past the images. Nine pairs on two rings, the labels of
+two neighbours swapped. Beyond the paper a dial: random pairs in any dimension, any fraction up to one half mismatched.
+The claim: below some temperature the loss of mismatched pairs is lowest with a gap, otherwise without one.
 
     python Figure_3_Contrastive_Learning/simulation.py                       (under 5 s on 2 cores, and the imports)
     python Figure_3_Contrastive_Learning/simulation.py --pairs 200 --dim 33 --mismatch 0 0.02 0.1 0.5

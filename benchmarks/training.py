@@ -1,9 +1,8 @@
 """A training step of the embedded small CLIP beside its bare forward and backward pass, as ratios of one run.
 
-Turns of a few steps alternate: ``util.training.train`` as it is used (batches made beside it, loss, clipping, AdamW,
-log), and on batches made before, first the bare forward pass of both towers with InfoNCE and its backward pass, then
-the same with an optimiser step. Ratios are medians over the turns, with one CPU thread and with all. Several threads
-wait for one another by spinning, so on a machine that is shared only the row of one thread says anything.
+Turns of a few steps alternate: ``util.training.train`` as it is used, and on batches made before, the bare forward and
+backward pass with InfoNCE, without and with an optimiser step. Ratios are medians over the turns, with one thread and
+with all. On a shared machine only the row of one thread says anything: several wait for one another by spinning.
 """
 
 import pandas as pd

@@ -122,6 +122,8 @@ def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeyp
     folder.mkdir(parents=True)
     (folder / "depth.json").write_text(json.dumps({"settings": {"embeddings": [str(tmp_path / "a.npz")]}}))
     assert cli.own_output(settings, tmp_path / "a.npz").output == folder
+    assert cli.own_output(settings, tmp_path / "a.npy").output == folder, "a path that leads nowhere is refused later"
+    (tmp_path / "a.npy").touch()
     with pytest.raises(UserError, match=r"holds results of another file than .*a\.npy"):
         cli.own_output(settings, tmp_path / "a.npy")
 

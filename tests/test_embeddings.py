@@ -45,6 +45,8 @@ def test_what_is_saved_is_what_is_loaded_from_names_in_capitals_too(arrays, tmp_
         assert after.names == ("image", "text") and after.paired_by_row
         for name in after.names:
             assert after.modalities[name] == pytest.approx(before.modalities[name], abs=1e-6)
+        with pytest.raises(UserError, match="were read from it; choose another file"):
+            after.save(place)
 
 
 def test_compressed_embeddings_that_are_mostly_zeros_are_read_beyond_the_floor_too(rng, tmp_path, monkeypatch):
@@ -123,6 +125,7 @@ def of(changes=None, **extra):
 
 test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
     (lambda: of({"text": None}), "two modalities or more; found image"),
+    (lambda: Embeddings.of([ROWS, ROWS]), "given as {name: array}"),
     (lambda: of({"text": np.eye(5)}), "one width"),
     (lambda: of({"text": ROWS[:1]}), "text needs at least 2 rows"),
     (lambda: of({"text": ROWS * 0}), "text: row 0 is zero"),
@@ -230,7 +233,11 @@ def odd_metadata(path):
         (".safetensors", corrupt, "not readable"),
         (".npz", empty_member, "not readable"),
         (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
-        (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\); this one has \(4, 4\)"),
+        (
+            ".npy",
+            lambda path: np.save(path, ROWS),
+            r"shape \(2, pairs, width\), this one \(4, 4\); put two",
+        ),
         (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 2 rows"),
         (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
         (".npy", lambda path: None, "no such file; expected a file of embeddings as .npy"),

@@ -9,10 +9,10 @@ import pytest
 
 from scripts import REPOSITORY as ROOT
 
-LINES = {"util": 12_100, "rest": 7_900, "tests": 14_900}
+LINES = {"util": 12_100, "rest": 7_900, "tests": 14_880}
 """Most lines of Python: of the package, of all else outside tests, of the tests."""
 MOST_ENTRIES = 24
-MOST_FUNCTION_LINES = {"util": 12_100, "rest": 7_900, "tests": 14_900}
+MOST_FUNCTION_LINES = 62
 README_BYTES, README_LINES, README_ROWS, COMMAND_LINE = 10_000, 150, 40, 25
 MEAN_WORDS = 20
 

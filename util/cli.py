@@ -207,7 +207,7 @@ def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object],
 def own_output(settings: Settings, *own: Path | None) -> Settings:
     """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
 
-    Those of the smoke and the paper preset go to ``outputs/own/<name>-smoke/`` and ``<name>-paper/``.
+    Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``.
 
     Args:
         settings: those of a script, whose class says the default folder.
@@ -220,7 +220,7 @@ def own_output(settings: Settings, *own: Path | None) -> Settings:
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
     folder = OUTPUTS / "own" / f"{given[0].stem}{suffix}"
     for path in folder.glob("*.json"):
-        if not _names(path, given[0]):
+        if given[0].exists() and not _names(path, given[0]):
             raise UserError(f"{folder} holds results of another file than {given[0]}; give --output, or remove it")
     return replace(settings, output=folder)
 

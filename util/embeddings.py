@@ -45,6 +45,8 @@ class Stored:
         """Checks names, widths, counts, pairs and labels; arguments and errors as ``Embeddings.of``."""
         source = _plain_source(source)
         prefix = _prefix(source)
+        if not isinstance(modalities, Mapping):
+            raise UserError("embeddings are given as {name: array}, for instance {'image': images, 'text': texts}")
         for name in modalities:
             if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
                 raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
@@ -117,6 +119,8 @@ class Embeddings:
     def save(self, path) -> Path:
         """Writes .npy (two modalities paired row by row, no labels), .npz or .safetensors (number labels only)."""
         path = Path(path)
+        if "path" in self.source and path.resolve() == Path(self.source["path"]).resolve():
+            raise UserError(f"{path}: these embeddings were read from it; choose another file")
         if path.suffix == ".npy" and (len(self.modalities) != 2 or not self.paired_by_row or self.labels is not None):
             raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
         arrays = {**self.modalities, **{k: v for k in RESERVED if (v := getattr(self, k)) is not None}}

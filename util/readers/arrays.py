@@ -64,7 +64,8 @@ def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: an archive, not a .npy file; name it .npz")
     if array.ndim != 3 or array.shape[0] != 2:
-        raise UserError(f"{path}: a .npy file of embeddings has shape (2, pairs, width); this one has {array.shape}")
+        how = "put two such files into one: numpy.savez('mine.npz', image=images, text=texts)"
+        raise UserError(f"{path}: a .npy of embeddings has shape (2, pairs, width), this one {array.shape}; {how}")
     return {first: array[0], TEXT: array[1]}, {}
 
 

@@ -68,13 +68,8 @@ def execute(
     given = {"PRESET": preset, "DEVICE": device}
     given |= {name: str(Path(path).resolve()) for name, path in paths.items() if path}
     _set(content, {name: value for name, value in given.items() if value}, notebook)
-    client = NotebookClient(
-        content,
-        timeout=SECONDS_PER_CELL,
-        kernel_name="python3",
-        resources={"metadata": {"path": notebook.parent}},
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-    )
+    about = {"resources": {"metadata": {"path": notebook.parent}}, "extra_arguments": ["--IPKernelApp.log_level=ERROR"]}
+    client = NotebookClient(content, timeout=SECONDS_PER_CELL, kernel_name="python3", **about)
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     path = os.pathsep.join([str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])])
     variables |= {"PYTHONPATH": path, records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **(environment or {})}
@@ -110,12 +105,8 @@ def _in_pairs(due: Sequence[tuple[Path, Path]], outputs: Path, **values) -> list
         UserError: at the end, names every notebook that failed.
     """
     threads = str(max(1, (os.cpu_count() or 1) // AT_A_TIME))
-    variables = {
-        "OMP_NUM_THREADS": threads,
-        "NUMBA_NUM_THREADS": threads,
-        cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()),
-        records.REUSE_VARIABLE: records.AS_THEY_ARE,
-    }
+    variables = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    variables |= {cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()), records.REUSE_VARIABLE: records.AS_THEY_ARE}
     done, failed = [], []
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         work = [pool.submit(execute, notebook, output, **values, environment=variables) for notebook, output in due]

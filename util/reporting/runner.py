@@ -5,6 +5,7 @@ stopped goes on where it was. Only one run at a time works in a folder.
 """
 
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -35,11 +36,11 @@ def run(options: Options) -> Path:
     Raises:
         UserError: names, at the end, every step and notebook that failed.
     """
-    output, chosen, failed = Path(options.output), options.chosen(), {}
+    output, chosen, failed, start = Path(options.output), options.chosen(), {}, time.monotonic()
     with _locked(output), _logged(output / LOG):
         published.fetch_all(say=cli.say)
         for place, step in enumerate(chosen):
-            _announce(chosen, place, options.preset)
+            _announce(chosen, place, options.preset, time.monotonic() - start)
             try:
                 perform(step, options)
             except (Exception, SystemExit) as error:  # a script may be broken in any way; the others go on
@@ -103,12 +104,13 @@ def look(step: Step, settings: cli.Common, options: Options) -> tuple[records.Re
     return records.matching(settings.output, step.name, settings, any_code=options.preset == "paper")
 
 
-def _announce(chosen: Sequence[Step], place: int, preset: str) -> None:
-    """A line such as "[3/10] Figure 2 (b): mean cosine by depth, about 10 seconds, 4.0 minutes left"."""
+def _announce(chosen: Sequence[Step], place: int, preset: str, elapsed: float) -> None:
+    """A line such as "[3/10] Theorems, about 10 seconds, 4.0 minutes left", more where earlier steps took longer."""
     line = f"[{place + 1}/{len(chosen)}] {chosen[place].title}"
     if preset == "embedded":
-        left = sum(step.seconds for step in chosen[place:]) + NOTEBOOK_SECONDS
-        line += f", about {in_words(chosen[place].seconds)}, {in_words(left)} left"
+        before, left = (sum(step.seconds for step in part) for part in (chosen[:place], chosen[place:]))
+        pace = max(1, elapsed / before) if before else 1
+        line += f", about {in_words(pace * chosen[place].seconds)}, {in_words(pace * (left + NOTEBOOK_SECONDS))} left"
     cli.say(line)
 
 
@@ -125,6 +127,8 @@ def _notebooks(options: Options) -> list[str]:
         if not all(path.is_file() and path.stat().st_mtime >= newest for path in there):
             due.append(folder)
     given = {"preset": options.preset, "device": options.device, "coco": options.coco}
+    if due:
+        cli.say(f"[notebooks] executing {len(due)}, about {in_words(NOTEBOOK_SECONDS)}")
     try:
         notebooks.execute_all(output, root, folders=due, **given)
     except UserError as error:
