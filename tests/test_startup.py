@@ -53,7 +53,7 @@ def mine(tmp_path, rng):
     [
         "import util",
         "from util import commands; commands.main(['measure', sys.argv[1]])",
-        "from util import commands; commands.main(['shift', sys.argv[1], '--amount', '1', '-o', sys.argv[1] + '.closer.npz'])",
+        "from util import commands; commands.main(['shift', sys.argv[1], '--amount', '1', '-o', sys.argv[1] + '.npz'])",
     ],
 )
 def test_what_needs_no_heavy_package_imports_none(code, mine):
