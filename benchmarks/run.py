@@ -70,7 +70,7 @@ def startup(runs: int, seed: int) -> list[dict]:
 def measure(settings: frame.Settings) -> dict[str, list[dict]]:
     """All rows and memory facts."""
     n, batch, many = settings.size(5000, 500), settings.size(20_000, 2000), settings.size(50_000, 2000)
-    few, some, large = (pairs(count, settings.seed) for count in (200, n, batch))
+    few, some, large = (pairs(count, settings.seed) for count in (2000, n, batch))
     most = pairs(many, settings.seed)[:1]
     tasks = {
         f"cosine statistics of {n} x {WIDTH}": (statistics, few[:1], some[:1]),
