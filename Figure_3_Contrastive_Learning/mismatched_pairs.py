@@ -8,6 +8,7 @@ without a gap at logit scale a/tau: a gap does what a higher temperature would d
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,14 +26,14 @@ TIE = 1e-12
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(ABC):
     """n unit rows, each an image and a text, which move apart along a new dimension and stay on the unit sphere."""
 
     points: Float[np.ndarray, "n k"]
 
+    @abstractmethod
     def heights(self, positions: Float[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
         """Place of the images and of the texts along the new dimension, in [-1, 1]."""
-        raise NotImplementedError
 
     @property
     def cosines(self) -> Float[np.ndarray, "n n"]:

@@ -1,5 +1,7 @@
 """The chosen shift and what is said of it: by hand, by plain loops over the same resamples, and on noise."""
 
+import doctest
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,13 +63,15 @@ def test_the_best_on_the_test_items_by_hand():
 
 
 def test_the_example_of_on_test_runs(rng):
-    lines = [
-        line.strip() for line in on_test.__doc__.splitlines() if line.strip().startswith(("ranks", "gaps =", "best"))
-    ]
+    starts = ("ranks", "gaps =", "best")
+    lines = [line.strip() for line in on_test.__doc__.splitlines() if line.strip().startswith(starts)]
     images, texts = unit_rows(rng.normal(size=(40, 8)) + 1), unit_rows(rng.normal(size=(3, 8)))
     names = {"util": util, "images": images, "texts": texts, "labels": np.arange(40) % 3, "shifts": SHIFTS}
-    exec("\n".join(lines), names)  # noqa: S102, the lines are our own
-    assert len(lines) == 3 and names["best"].modified >= names["best"].default and names["best"].n == 40
+    examples = [doctest.Example(f"{line}\n", want="") for line in lines]
+    example = doctest.DocTest(examples, names, "on_test", None, 0, None)
+    assert doctest.DocTestRunner().run(example, clear_globs=False) == (0, 3)
+    best = example.globs["best"]
+    assert best.modified >= best.default and best.n == 40
 
 
 @pytest.mark.parametrize(
