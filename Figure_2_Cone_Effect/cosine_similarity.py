@@ -177,6 +177,7 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
         for what, key in (("mean", f"{KEY}.{row}.{PUBLISHED[encoder]}"), ("std", f"{KEY}.std.{row}.{place}")):
             theirs, mean = published.numbers()[key].value, part[what].mean()
             low, high = prediction_interval(part[what]) if len(part) > 1 else (None, None)
+            interval = f"95% prediction, {len(part)} seeds" if len(part) > 1 else ""
             agrees, note = None, "one seed: no interval"
             if not own:
                 note = "other data, or fewer, or other weights"
@@ -184,7 +185,7 @@ def compare(table: pd.DataFrame) -> list[records.Comparison]:
                 agrees, note = bool(abs(mean - theirs) < NEAR[what]), f"{NEAR[what]:g} apart at most asked for"
             elif len(part) > 1:
                 agrees, note = low <= theirs <= high, f"95% interval for one further seed, {len(part)} seeds"
-            found.append(published.compare(key, mean, on, agrees, note, low, high, own=bool(own)))
+            found.append(published.compare(key, mean, on, agrees, note, low, high, bool(own), interval))
     return found
 
 

@@ -122,15 +122,14 @@ def curves(settings: Settings, device: str) -> pd.DataFrame:
 def compare(table: pd.DataFrame, settings: Settings) -> list[records.Comparison]:
     """Each published value and whether it lies where one further seed would; none without ReLU and biases."""
     on = f"{settings.seeds} seeds, width {settings.width}, {settings.batch} inputs"
-    note = "95% prediction interval for one seed"
     ours = table[(table["activation"] == "relu") & table["bias"]].groupby("layers")["mean_cosine_with_self"]
-    found = []
+    found, interval = [], f"95% prediction, {settings.seeds} seeds"
     for key, number in published.numbers(KEY).items():
         if (layers := int(key.removeprefix(KEY))) in ours.groups:
             seeds = ours.get_group(layers)
             low, high = prediction_interval(seeds)
             agrees = low <= number.value <= high
-            found.append(published.compare(key, seeds.mean(), on, agrees, note, low, high, own=True))
+            found.append(published.compare(key, seeds.mean(), on, agrees, "", low, high, True, interval))
     return found
 
 

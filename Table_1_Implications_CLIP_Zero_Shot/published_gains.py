@@ -76,7 +76,9 @@ def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cl
         note += f"chosen on the test data {other['gain']:+.4f}, p = {other['p_value_scaled']:.3g}"
         on, limits = f"{dataset}, {metric}, {one.model}, n = {one.n:,}", (float(one.gain_low), float(one.gain_high))
         about = on, bool(one.gain > 0 and p < ALPHA), note
-        rows.append(published.compare("table_1.claims.held_out", float(one.gain), *about, *limits, dataset in papers))
+        rows.append(
+            published.compare("table_1.claims.held_out", float(one.gain), *about, *limits, dataset in papers, "95%")
+        )
     return rows
 
 
@@ -96,7 +98,9 @@ def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[C
         agrees = None if differs else bool(abs(off) < AGREES)
         ends = (float(found[f"{limits}_{end}"]) for end in ("low", "high"))
         about = on, agrees, (differs or f"{off:+.4f}") + more
-        result.append(published.compare(f"table_1.rows.{k}.{name}", float(found[name]), *about, *ends, not differs))
+        result.append(
+            published.compare(f"table_1.rows.{k}.{name}", float(found[name]), *about, *ends, not differs, "95%")
+        )
     agrees = None if differs else found["direction"] == row["direction"]
     key, note = f"table_1.rows.{k}.direction", differs or best
     return [*result, published.compare(key, found["direction"], on, agrees, note, own=not differs)]

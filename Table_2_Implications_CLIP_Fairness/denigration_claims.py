@@ -138,7 +138,7 @@ def compared(key: str, row: pd.Series, column: str, kind: str, note: str = "") -
     agrees = None if theirs is None else abs(ours - theirs) <= NEAR[kind] + 1e-9
     ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")]
     low, high = ends if np.isfinite(ends).all() else (None, None)
-    return compare(key, ours, "", agrees, note, low, high)
+    return compare(key, ours, "", agrees, note, low, high, True, "" if low is None else "95%")
 
 
 def in_words(tables: Tables, results: Mapping) -> Iterator[str]:

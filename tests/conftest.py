@@ -12,6 +12,7 @@ from PIL import Image
 
 import smoke_runs
 from encoder_checks import COMMIT
+from util import records
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -45,6 +46,12 @@ def own_cache(tmp_path, monkeypatch):
     """A cache folder of the test's own, in which nothing lies yet."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    """Records made as if nothing waited for a commit."""
+    monkeypatch.setattr(records, "commit", lambda: {"hash": COMMIT, "clean": True})
 
 
 @pytest.fixture(scope="module")

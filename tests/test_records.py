@@ -13,6 +13,7 @@ from util import UserError, figures, published, records
 from util.files import publishing, replacing, sha256
 from util.reporting import readme, report
 
+pytestmark = pytest.mark.usefixtures("committed")
 NAME, FOLDER = "modality_gap", "Figure_1_Modality_Gap"
 TABLE = pd.DataFrame({"system": ["a", "b"], "gap_distance": [0.1, np.float32(0.25)]})
 COMPARISONS = [
@@ -47,7 +48,9 @@ def cut(path, share):
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
-    comparison = published.compare("figure_3.gap_distance", 0.82, "MSCOCO", low=np.float64(0.81), high=0.83)
+    comparison = published.compare(
+        "figure_3.gap_distance", 0.82, "MSCOCO", low=np.float64(0.81), high=0.83, interval="95%"
+    )
     results = {"gap": np.float64(0.5), "path": tmp_path, "none": float("nan")}
     save(tmp_path, results=results, comparisons=[comparison])
     record = records.load(tmp_path, NAME)
@@ -233,6 +236,12 @@ def test_smoke_records_and_your_own_data_never_become_results(tmp_path, settings
     save(tmp_path / "outputs" / FOLDER, settings=settings)
     with pytest.raises(UserError, match=words):
         readme.publish_results(tmp_path / "outputs", tmp_path)
+
+
+def test_records_of_code_that_is_not_committed_never_become_results(outputs, tmp_path):
+    change(outputs / FOLDER / f"{NAME}.json", commit={"hash": "0" * 40, "clean": False})
+    with pytest.raises(UserError, match="modality_gap ran on code that is not committed"):
+        readme.publish_results(outputs, tmp_path)
 
 
 def test_a_run_of_other_settings_than_the_committed_one_or_of_less_is_named_and_not_taken(outputs, tmp_path):

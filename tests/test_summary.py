@@ -9,6 +9,7 @@ from util import published, records
 from util.reporting import comparisons, readme, report
 from util.reporting.steps import FOLDERS, STEPS
 
+pytestmark = pytest.mark.usefixtures("committed")
 LAYERS = "figure_2b.relu_bias.1"
 PLACE = {step.name: step.folder for step in STEPS}
 
@@ -65,14 +66,15 @@ def test_no_published_value_stands_twice_and_each_is_measured_by_a_step_of_the_p
 
 def test_a_measured_number_has_a_row_for_each_data_set_with_value_interval_and_note(tmp_path):
     rows = [
-        published.compare(LAYERS, 0.32, on, True, "10 seeds", low=0.31, high=0.33, own=True) for on in ("here", "there")
+        published.compare(LAYERS, 0.32, on, True, "10 seeds", low=0.31, high=0.33, own=True, interval="95% prediction")
+        for on in ("here", "there")
     ]
     table = collected(record(tmp_path, "depth", *rows))
     found = table[table["key"] == LAYERS]
     assert list(found["measured_on"]) == ["here", "there"]
     first = found.iloc[0]
     assert (first["published"], first["here"], first["low"], first["high"]) == (0.319475, 0.32, 0.31, 0.33)
-    assert (first["interval"], first["verdict"], first["note"]) == ("95%", "yes", "10 seeds")
+    assert (first["interval"], first["verdict"], first["note"]) == ("95% prediction", "yes", "10 seeds")
     assert row(table, "figure_2b.relu_bias.2")["note"] == "the record lacks it"
 
 
@@ -107,7 +109,7 @@ def test_what_was_not_measured_says_why(tmp_path):
     assert row(small, LAYERS)["note"] == "needs --preset paper"
     lacking = collected(record(tmp_path / "b", "depth", left_out=["no memory"]))
     assert row(lacking, LAYERS)["note"] == "no memory"
-    old = record(tmp_path / "c", "depth", published.compare(LAYERS, 0.3, "10 seeds", True))
+    old = record(tmp_path / "c", "depth", published.compare(LAYERS, 0.3, "10 seeds", True, own=True))
     del old.about["comparisons"][0]["key"]  # as older records were
     assert row(collected(old), LAYERS)["verdict"] == "not run"
 
@@ -120,7 +122,7 @@ def test_a_corpus_of_the_project_is_not_your_own(tmp_path, corpus, own):
 
 
 def test_your_own_data_say_nothing_about_the_paper(tmp_path):
-    own = record(tmp_path, "loss_landscape", published.compare("figure_3.gap_distance", 0.6, "mine", False),
+    own = record(tmp_path, "loss_landscape", published.compare("figure_3.gap_distance", 0.6, "mine"),
                  embeddings=("mine.npz",))  # fmt: skip
     assert row(collected(own), "figure_3.gap_distance")["here"] != 0.6
 
@@ -162,7 +164,7 @@ def test_results_are_the_files_that_a_record_names_and_no_others(tmp_path):
 
 def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
     captions = {"depth": "A picture.", "depth_table": "A table."}
-    rows = [published.compare(LAYERS, 0.32, "10 seeds", True, low=0.31, high=0.33)]
+    rows = [published.compare(LAYERS, 0.32, "10 seeds", True, low=0.31, high=0.33, own=True, interval="95%")]
     made = record(tmp_path / PLACE["depth"], "depth", *rows, captions=captions, left_out=["a panel: no file"])
     (made.folder / "depth.png").write_bytes(b"x")
     (made.folder / "depth_table.html").write_text("<table id='styled'></table>")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
+Width = Literal["column", "page"]
 Settings = TypeVar("Settings", bound="Common")
 
 OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
@@ -54,6 +55,8 @@ class Common:
     """auto takes a GPU where there is one."""
     seed: int = 0
     """Seed of everything random."""
+    width: Width = "page"
+    """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
 
 
 def parse(presets: Mapping[Preset, Settings], description: str, arguments: Sequence[str] | None = None) -> Settings:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas.io.formats.style import Styler
 
+    from .records import Record
+
 NON_TEXT = "#0072B2"
 """Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
 
@@ -20,6 +22,11 @@ SERIES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00")
 
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#e4e4e4"
 
+WIDTHS = {"column": 3.35, "page": 6.9}
+"""Inches across one column, and across the page, of a paper in two columns."""
+LEAST_POINTS = 6
+"""Smallest text at that width."""
+
 EMBEDDED_NOTE = "embedded preset: a small model on generated data; it shows the phenomenon, not the paper's numbers"
 
 STYLE = {
@@ -27,9 +34,9 @@ STYLE = {
     "savefig.dpi": 200,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
@@ -40,11 +47,11 @@ STYLE = {
     "grid.linewidth": 0.6,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
     "legend.frameon": False,
-    "lines.linewidth": 1.4,
+    "lines.linewidth": 1.2,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
 }
@@ -55,6 +62,11 @@ def use_style() -> None:
     import matplotlib
 
     matplotlib.rcParams.update(STYLE)
+
+
+def width(record: "Record") -> float:
+    """Inches that a record's pictures are drawn across: its setting ``width``, the page where it has none."""
+    return WIDTHS[record.about["settings"].get("width", "page")]
 
 
 def panel_title(axes: "Axes", letter: str, title: str) -> None:

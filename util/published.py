@@ -57,8 +57,9 @@ class Number:
         key: its name in ``util/data/paper.json``.
         panel: where the paper states it, for instance "Figure 3 (b)".
         quantity: what it is, with its unit.
-        value: as published, in the paper's words where it is a claim; None where we measure what the paper does not.
+        value: as published, in the paper's words where it is a claim; None where the paper says nothing of it.
         script: name of the script that measures it.
+        rule: name of the rule that judges it, in the section "rules".
     """
 
     key: str
@@ -66,6 +67,28 @@ class Number:
     quantity: str
     value: float | str | None
     script: str
+    rule: str = ""
+
+    @property
+    def judged_by(self) -> "Rule":
+        """The rule of this number."""
+        return Rule(**values()["rules"][self.rule])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How ours and a published value are judged.
+
+    Attributes:
+        says: what has to hold for "yes" or "shown".
+        reason: where the tolerance comes from.
+        tolerance: largest difference of a number from the published one, or the threshold of a claim; None where the
+            rule has none.
+    """
+
+    says: str
+    reason: str
+    tolerance: float | None = None
 
 
 def numbers(prefix: str = "") -> dict[str, Number]:
@@ -76,18 +99,29 @@ def numbers(prefix: str = "") -> dict[str, Number]:
 
 def compare(
     key: str, ours: float | str, on: str, agrees: bool | None = None, note: str = "",
-    low: float | None = None, high: float | None = None, own: bool = False,
+    low: float | None = None, high: float | None = None, own: bool = False, interval: str = "",
 ) -> Comparison:  # fmt: skip
     """The published number of ``key`` beside ours; the arguments are those of ``util.records.Comparison``.
 
     The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
-    counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown".
+    counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown". A number with a tolerance
+    is judged here, by that tolerance, where ``own=True``.
 
     Raises:
         KeyError: ``paper.json`` has no such key.
+        ValueError: limits without the name of their interval, or a number judged on another model or data.
     """
     number = Number(key, **values()["numbers"][key])
-    return Comparison(key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high, own)
+    numeric = not isinstance(number.value, str | None)
+    if (low is None) != (not interval):
+        raise ValueError(f"{key}: an interval needs limits and a name")
+    if numeric and agrees is not None and not own:
+        raise ValueError(f"{key}: a number is judged on the paper's own model and data alone")
+    if numeric and own and agrees is None and number.judged_by.tolerance is not None:
+        agrees = bool(abs(ours - number.value) <= number.judged_by.tolerance)
+    return Comparison(
+        key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high, own, interval
+    )
 
 
 def files() -> dict[str, tuple[str, str]]:

@@ -52,8 +52,9 @@ class Comparison:
         on: the embeddings or data that ours was measured on.
         agrees: whether they agree; None where they are not expected to (other model, other data).
         note: how far apart, or why they may differ.
-        low, high: ends of ours' interval, 95% unless the note says otherwise; None where there is none.
+        low, high: ends of ours' interval; None where there is none.
         own: whether the paper's own model and data were measured, or its own embeddings or counts.
+        interval: what the interval is, for instance "95% Wilson" or "95% Student t, 3 seeds".
     """
 
     key: str
@@ -67,6 +68,7 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     own: bool = False
+    interval: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from .steps import FOLDERS, STEPS
 
 COLUMNS = (
     "key", "panel", "quantity", "published", "here", "low", "high", "interval", "measured_on", "verdict", "note",
+    "rule",
 )  # fmt: skip
 VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 """One number measured on several data sets counts once, with the first of these that it got."""
@@ -42,17 +43,17 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
         reasons: script -> why it did not finish.
 
     Returns:
-        a row for each number and each data set that it was measured on.
+        a row for each number and each data set that it was measured on. What the paper says nothing of has a row
+        only where it was measured, without a published value.
     """
     known, rows = {record.name: record for _, record in found if not is_own(record)}, []
     for key, number in published.numbers().items():
-        if number.value is None:
-            continue
         record = known.get(number.script)
         stated = {"key": key, "panel": number.panel, "quantity": number.quantity, "published": number.value}
         measured = [part for part in record.about["comparisons"] if part.get("key") == key] if record else []
+        stated |= {"rule": said(number)}
         rows += [{**stated, **_measured(part)} for part in measured]
-        if not measured:
+        if not measured and number.value is not None:
             rows.append({**stated, "verdict": "not run", "note": _why_not(number, record, reasons or {})})
     return pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"interval": "", "measured_on": ""})
 
@@ -63,11 +64,19 @@ def _measured(part: Mapping) -> dict[str, Any]:
         "here": part["ours"],
         "low": part.get("low"),
         "high": part.get("high"),
-        "interval": "" if part.get("low") is None else "95%",
+        "interval": part.get("interval", ""),
         "measured_on": part["on"],
         "verdict": verdict(part),
         "note": "; ".join(filter(None, [*notes, part["note"]])),
     }
+
+
+def said(number: published.Number) -> str:
+    """The rule that judges a number, its tolerance, and where that comes from."""
+    if not number.rule:
+        return ""
+    rule = number.judged_by
+    return f"{rule.says.format(tolerance=rule.tolerance)} ({rule.reason})"
 
 
 def _why_not(number: published.Number, record: Record | None, reasons: Mapping[str, str]) -> str:
@@ -101,8 +110,9 @@ def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
-    """Counts of numbers by verdict, a row for each figure or table of the paper: folder, figure, and a column each."""
-    ranked = table.assign(verdict=pd.Categorical(table["verdict"], VERDICTS, ordered=True))
+    """Counts of the paper's numbers by verdict, a row for each figure or table: folder, figure, and a column each."""
+    stated = table[table["published"].notna()]
+    ranked = stated.assign(verdict=pd.Categorical(stated["verdict"], VERDICTS, ordered=True))
     first = ranked.sort_values("verdict").drop_duplicates("key")
     counts = pd.crosstab(_folders(first), first["verdict"], dropna=False)
     counts = counts.reindex(index=FOLDERS, columns=list(VERDICTS), fill_value=0).rename_axis(columns=None)

@@ -46,6 +46,8 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
         raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
     if own := [record.name for _, record in found if comparisons.is_own(record)]:
         raise UserError(f"{outputs}: {', '.join(own)} ran on data of your own; run make figures first")
+    if dirty := [record.name for _, record in found if record.about["commit"]["clean"] is False]:
+        raise UserError(f"{outputs}: {', '.join(dirty)} ran on code that is not committed; commit it, run make figures")
     lines = []
     for folder, record in found:
         _check_settings(record, Path(root) / folder / "results" / f"{record.name}.json")
@@ -134,8 +136,8 @@ def _overview(root: Path) -> pd.DataFrame:
     """Counts of the published numbers by figure, each with a link to its csv."""
     table = comparisons.overview(committed_numbers(root))
     columns = {
-        "figure": "Paper", "yes": "Agree", "no": "Differ", "paper is wrong": "Paper is wrong", "shown": "Shown",
-        "not shown": "Not shown", "not run": "Need `--preset paper`",
+        "figure": "Paper", "yes": "Yes", "no": "No", "paper is wrong": "Paper is wrong", "shown": "Shown",
+        "not shown": "Not shown", "not run": "Not run",
     }  # fmt: skip
     links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table["folder"]]
     return table[list(columns)].rename(columns=columns).assign(**{"Every number": links})

@@ -1,0 +1,33 @@
+"""Every verdict could have been no: each number outside its tolerance, each claim on a run that contradicts it."""
+
+import pytest
+
+import contrary
+from util import published, records
+from util.reporting import comparisons
+
+NUMBERS = published.numbers()
+TOLERATED = [key for key, each in NUMBERS.items() if each.rule and isinstance(each.value, float)]
+AGAINST = {"no", "not shown", "paper is wrong"}
+
+
+def verdict(comparison):
+    return comparisons.verdict(records.plain(comparison))
+
+
+@pytest.mark.parametrize("key", [key for key in TOLERATED if NUMBERS[key].judged_by.tolerance is not None])
+def test_a_number_is_no_outside_its_tolerance_and_yes_inside_it(key):
+    number = NUMBERS[key]
+    for share, expected in ((-1.01, "no"), (-0.99, "yes"), (0.99, "yes"), (1.01, "no")):
+        ours = number.value + share * number.judged_by.tolerance
+        assert verdict(published.compare(key, ours, "the paper's own", own=True)) == expected
+
+
+@pytest.mark.parametrize("script", sorted({each.script for each in NUMBERS.values()}))
+def test_each_claim_of_the_paper_is_refused_where_a_run_contradicts_it(script):
+    if not hasattr(contrary, script):
+        return
+    found = getattr(contrary, script)()
+    assert found and {verdict(each) for each in found} <= AGAINST
+    claims = {key for key, each in NUMBERS.items() if each.script == script and isinstance(each.value, str)}
+    assert claims <= {each.key for each in found}
