@@ -58,7 +58,9 @@ def leaves(part, at):
 
 
 def test_no_published_value_stands_twice_and_each_is_measured_by_a_step_of_the_paper():
-    places = set(leaves({name: part for name, part in published.values().items() if name not in ("numbers", "rules")}, ""))
+    places = set(
+        leaves({name: part for name, part in published.values().items() if name not in ("numbers", "rules")}, "")
+    )
     numbers = published.numbers()
     assert len(places) > 200 and not places & {f".{key}" for key in numbers}
     assert {number.script for number in numbers.values()} <= set(PLACE)
