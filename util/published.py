@@ -84,11 +84,13 @@ class Rule:
         reason: where the tolerance comes from.
         tolerance: largest difference of a number from the published one, or the threshold of a claim; None where the
             rule has none.
+        derivation: whether the paper's own numbers or mathematics decide, so that a difference is the paper's.
     """
 
     says: str
     reason: str
     tolerance: float | None = None
+    derivation: bool = False
 
 
 def numbers(prefix: str = "") -> dict[str, Number]:

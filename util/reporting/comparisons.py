@@ -92,16 +92,22 @@ def verdict(part: Mapping) -> str:
 
     "yes" and "no" need the paper's own model and data, or an experiment without data: comparisons with ``own``. A
     comparison that is judged on something else is "shown" or "not shown". One that is not judged is "not run": its
-    value stands beside the published one, measured on another model or data. "paper is wrong" is said of a sentence
-    that the authors' own published counts contradict.
+    value stands beside the published one, measured on another model or data. "paper is wrong" is said of a statement
+    that the authors' own numbers or mathematics contradict: its rule is a derivation.
     """
     if part["agrees"] is None:
         return "not run"
-    if part["key"].startswith(AS_PRINTED) and not part["agrees"]:
+    if not part["agrees"] and _is_derived(part["key"]):
         return "paper is wrong"
     if part.get("own"):
         return "yes" if part["agrees"] else "no"
     return "shown" if part["agrees"] else "not shown"
+
+
+def _is_derived(key: str) -> bool:
+    number = published.numbers().get(key)
+    marked = number is not None and bool(number.rule) and number.judged_by.derivation
+    return marked or key.startswith(AS_PRINTED)
 
 
 def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
