@@ -7,7 +7,6 @@ orthogonal Procrustes map fitted before the first step (amended; absorbed: the m
 
     python Figure_3_Contrastive_Learning/training.py                                   (5 to 13 minutes)
     python Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR         (a GPU; hours)
-    torchrun --nproc-per-node=2 Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR
 
 The same command again takes up finished runs and a stopped one from the cache. Expect from the embedded model a gap
 that grows at every step down in temperature, from about 0.1 at 1 to 0.89 at 1/100. Amended weights start at a gap of
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import torch
 
 import training_claims
 import training_figure
@@ -33,7 +31,7 @@ from util import cli
 from util.errors import UserError
 from util.numerics.arrays import as_count
 from util.records import Record
-from util.training import TrainingSettings, batch_indices, distributed
+from util.training import TrainingSettings, batch_indices
 
 NAME = "training"
 COLUMNS = (
@@ -78,7 +76,7 @@ class Settings(cli.Common):
     evaluations: int = 5
     """Measurements on the way, evenly spaced; one at step 0 besides."""
     batch: int = 64
-    """Pairs per step, of all processes together."""
+    """Pairs per step."""
     loss: str = "info_nce"
     """A loss of util.training.losses.LOSSES."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -159,11 +157,10 @@ def check(settings: Settings) -> None:
         batch_indices(settings.pairs, run.training.batch, run.training.seed, 0)
 
 
-def measure(settings: Settings, device: torch.device) -> cli.Measured:
-    """Trains, or takes up, every run; in processes other than the first the tables are empty."""
+def measure(settings: Settings, device: str) -> cli.Measured:
+    """Trains, or takes up, every run."""
     check(settings)
     load = partial(training_pairs.load, settings.model, settings.pretrained, device=device)
-    say = cli.say if distributed.is_first() else lambda line: None
     outcomes, data, left_out, corpus = [], [], [], None
     for experiment in dict.fromkeys(settings.experiments):
         runs = [run for run in plan(settings) if run.experiment == experiment]
@@ -180,16 +177,15 @@ def measure(settings: Settings, device: torch.device) -> cli.Measured:
         elif corpus is None:
             corpus = training_pairs.photographs(trainable, settings.coco, *counts)
             left_out.append("zero-shot accuracy: the photographs have no classes")
-        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)), say)
+        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)), cli.say)
         for run in runs:
-            if found := perform(run, bench):
-                outcomes.append(found)
-                gaps = "gap {gap_before:.3f} -> {gap_after:.3f}, loss {loss:.3f}".format(**found["summary"])
-                say(f"[{NAME}] {run.name}: {gaps}")
+            outcomes.append(found := perform(run, bench))
+            gaps = "gap {gap_before:.3f} -> {gap_after:.3f}, loss {loss:.3f}".format(**found["summary"])
+            cli.say(f"[{NAME}] {run.name}: {gaps}")
         data.append({"name": label(settings), "experiment": experiment, **corpus.about})
     if not data:
         raise UserError("; ".join(left_out))
-    return measured(settings, outcomes, data, left_out) if outcomes else cli.Measured(tables={}, data=data, dtype="")
+    return measured(settings, outcomes, data, left_out)
 
 
 def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict], left_out: list[str]) -> cli.Measured:
@@ -225,16 +221,11 @@ def label(settings: Settings) -> str:
     return f"{'small CLIP' if settings.model == SMALL else settings.model}, {data}"
 
 
-def run(settings: Settings, reuse: bool = False) -> Record | None:
-    """Trains, measures, records and draws; of several processes only the first writes, and the others return None."""
-    with distributed.group(cli.resolve_device(settings.device)) as own:
-        if not distributed.is_first():
-            measure(settings, own)
-            return None
-        title = "Section 4: temperature, initialization and the gap in training"
-        captions = {NAME: training_figure.CAPTION}
-        work = lambda settings, _: measure(settings, own)  # noqa: E731
-        return cli.publish_run(NAME, settings, work, {"": draw}, title=title, captions=captions, reuse=reuse)
+def run(settings: Settings, reuse: bool = False) -> Record:
+    """Trains, measures, records and draws."""
+    title = "Section 4: temperature, initialization and the gap in training"
+    captions = {NAME: training_figure.CAPTION}
+    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=captions, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from training_measures import SHIFTS, Meter, embeddings, landscape
 from training_pairs import Trainable, TrainingPairs
 from util import figures, files, records
 from util.numerics import procrustes
-from util.training import TrainingSettings, distributed, train
+from util.training import TrainingSettings, train
 from util.training.checkpoints import Checkpoints, data_digest, digest_of
 
 Initialization = Literal["trained", "original", "amended", "absorbed"]
@@ -78,26 +78,25 @@ class Bench:
     say: Callable[[str], None] = print
 
 
-def perform(run: Run, bench: Bench) -> dict | None:
+def perform(run: Run, bench: Bench) -> dict:
     """Trains one model and measures it on the way and at the end; or takes up the cached numbers of the same run.
 
-    Rows of ``training.csv`` ("curve") and of its "landscape", and its "summary"; None in processes but the first.
+    Rows of ``training.csv`` ("curve") and of its "landscape", and its "summary".
     """
     trainable = bench.load(seed=run.weights_seed)
     cached = files.cached_path("training", _identity(run, bench, trainable), ".json")
     found = _read(cached)
-    if distributed.agreed(int(found is not None), trainable.device, "the cached numbers of a run"):
-        return found if distributed.is_first() else None
+    if found is not None:
+        return found
     checkpoints = Checkpoints(cached.with_suffix(""), run.training.validate_every, say=bench.say)
     found = _train(run, bench, trainable, checkpoints)
-    if found:
-        with files.replacing(cached) as part:
-            part.write_text(json.dumps(found, allow_nan=False) + "\n")
-        shutil.rmtree(checkpoints.folder, ignore_errors=True)
+    with files.replacing(cached) as part:
+        part.write_text(json.dumps(found, allow_nan=False) + "\n")
+    shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return found
 
 
-def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoints) -> dict | None:
+def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoints) -> dict:
     """One model from its first weights to its landscape."""
     with torch.no_grad():
         trainable.model.logit_scale.fill_(-math.log(run.training.temperature))
@@ -108,7 +107,7 @@ def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoint
         trainable = replace(trainable, model=procrustes.absorbed(trainable.model, text_map).eval())
         text_map = None
     meter = Meter(trainable, bench.corpus, run.training.batch, text_map)
-    first = {"step": 0, "training_gap": meter.training_gap(), **meter(0)} if distributed.is_first() else {}
+    first = {"step": 0, "training_gap": meter.training_gap(), **meter(0)}
     log = train(
         trainable.model,
         bench.corpus.training,
@@ -119,7 +118,7 @@ def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoint
         checkpoints=checkpoints,
         description=run.name,
     )
-    return _outcome(run, bench, meter, [first, *log]) if distributed.is_first() else None
+    return _outcome(run, bench, meter, [first, *log])
 
 
 def _outcome(run: Run, bench: Bench, meter: Meter, log: Sequence[Mapping]) -> dict:
@@ -156,7 +155,6 @@ def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
         "content": [data_digest(part.images, part.tokens) for part in (bench.corpus.training, bench.corpus.held_out)],
         "measured": [list(bench.temperatures), SHIFTS],
         "device": trainable.device.type,
-        "processes": distributed.size(),
         "versions": [versions[name] for name in ("torch", "open_clip_torch", "numpy")],
     }
 

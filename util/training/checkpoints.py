@@ -38,7 +38,7 @@ class Checkpoints:
     """Where and how often to write checkpoints.
 
     Args:
-        folder: for this run alone; made where it is missing. Several processes must see the same one.
+        folder: for this run alone; made where it is missing.
         every: steps between checkpoints; one more is written at the end.
         say: takes one line about a resumed run or a damaged checkpoint.
     """

@@ -9,7 +9,6 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ..errors import UserError
-from . import distributed
 from .settings import TrainingSettings, batch_indices
 
 
@@ -36,14 +35,10 @@ class Pairs:
 def batches(
     pairs: Pairs, settings: TrainingSettings, prepare: Callable[[Tensor], Tensor], device: torch.device, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Prepared pictures and tokens of every step from ``first`` on; the next are made while the last are trained on.
-
-    In several processes, this one's share of every batch.
-    """
-    own = distributed.share(settings.batch)
+    """Prepared pictures and tokens of every step from ``first`` on; the next are made while the last are trained on."""
 
     def make(step: int) -> tuple[Tensor, Tensor]:
-        index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step)[own].copy())
+        index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step).copy())
         return prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
 
     if first >= settings.steps:

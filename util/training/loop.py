@@ -1,4 +1,4 @@
-"""Contrastive training of any open_clip model on captioned pictures, in one process or in many under torchrun.
+"""Contrastive training of any open_clip model on captioned pictures.
 
 Everything that happens at a step is a function of the settings and the step alone: which pairs (``batch_indices``),
 the temperature (``temperature_at``) and the learning rate (``learning_rate_at``). A run that was stopped therefore goes
@@ -8,7 +8,7 @@ on from its last checkpoint as if nothing had happened.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..numerics.procrustes import as_text_map, mapped
 from . import checkpoints as stored
-from . import distributed
 from .checkpoints import Checkpoints, History
 from .data import Pairs, batches
 from .losses import LOSSES
@@ -47,9 +46,6 @@ def train(
 ) -> list[dict]:
     """Trains a model *in place*.
 
-    In a torch.distributed process group (``util.training.distributed.group``) each process takes its share of every
-    batch. The loss is that of the whole batch, and only the first process validates, shows the bar and writes.
-
     Args:
         model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its logit
             scale follows the temperature schedule and is not learned, unless the settings say so.
@@ -65,19 +61,17 @@ def train(
         description: text in front of the bar.
 
     Returns:
-        The log, json-able, empty in all processes but the first. An entry has step (done), loss (nats, the mean since
-        the last entry), gap_distance (of the last training batch), temperature, learning_rate, seconds, and the
-        numbers of ``validate``.
+        The log, json-able. An entry has step (done), loss (nats, the mean since the last entry), gap_distance (of the
+        last training batch), temperature, learning_rate, seconds, and the numbers of ``validate``.
     """
     batch_indices(len(pairs), settings.batch, settings.seed, 0)
-    distributed.share(settings.batch)
     trainer = _Trainer(model, settings, text_map, checkpoints)
     identity = trainer.identity(pairs) if checkpoints else {}
     history = trainer.resume(identity)
     started = time.perf_counter() - history.seconds
     model.train()
     coming = batches(pairs, settings, prepare, trainer.device, history.step)
-    hidden = True if not (progress and distributed.is_first()) else None  # None: where there is no terminal
+    hidden = None if progress else True  # None: where there is no terminal
     bar = tqdm(coming, desc=description or None, total=settings.steps, initial=history.step, disable=hidden)
     with torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else []):
         for images, tokens in bar:
@@ -88,7 +82,7 @@ def train(
                 history.log.append(entry | {"seconds": history.seconds})
             trainer.save(history, identity)
     model.eval()
-    return history.log if distributed.is_first() else []
+    return history.log
 
 
 def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
@@ -97,7 +91,7 @@ def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], 
 
 
 class _Objective(torch.nn.Module):
-    """The loss of the whole batch as one forward pass, which ``distributed.parallel`` can wrap."""
+    """The loss of a batch as one forward pass."""
 
     def __init__(self, model: torch.nn.Module, settings: TrainingSettings, text_map):
         super().__init__()
@@ -108,7 +102,7 @@ class _Objective(torch.nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the gap distance of the batch; the texts are under the map."""
         x, y = embed(self.model, images, tokens)
-        x, y = distributed.gather(x, mapped(y, self.text_map))
+        y = mapped(y, self.text_map)
         scale = self.model.logit_scale if self.settings.learn_temperature else self.model.logit_scale.detach()
         gap = torch.linalg.vector_norm(x.detach().mean(0) - y.detach().mean(0))
         return LOSSES[self.settings.loss](x, y, scale.exp()), gap
@@ -119,11 +113,8 @@ class _Trainer:
 
     def __init__(self, model, settings: TrainingSettings, text_map, checkpoints: Checkpoints | None):
         self.model, self.settings, self.checkpoints = model, settings, checkpoints
-        if checkpoints and not distributed.is_first():
-            self.checkpoints = replace(checkpoints, say=lambda line: None)
         self.device = next(model.parameters()).device
         self.objective = _Objective(model, settings, text_map)
-        self.forward = distributed.parallel(self.objective)
         self.optimizer = optimizer_for(model, settings)
 
     def identity(self, pairs: Pairs) -> dict:
@@ -134,21 +125,20 @@ class _Trainer:
             "first_weights": stored.digest_of(self.model.state_dict()),
             "data": stored.data_digest(pairs.images, pairs.tokens),
             "text_map": None if text_map is None else list(text_map.shape),
-            "processes": distributed.size(),
         }
 
     def resume(self, identity: dict) -> History:
         """Takes up the last checkpoint of the same run, if there is one; else sets the first temperature."""
-        if self.checkpoints and distributed.is_first():
+        found = None
+        if self.checkpoints:
             stored.clean(self.checkpoints.folder)
-        found = stored.latest(self.checkpoints, identity) if self.checkpoints else None
-        step = distributed.agreed(found[0].step if found else 0, self.device, "the checkpoint to go on from")
+            found = stored.latest(self.checkpoints, identity)
         if not found:
             self._set_temperature(0)
             return History()
         history, tensors = found
         self._restore(tensors)
-        self.checkpoints.say(f"[checkpoint] going on from step {step} in {self.checkpoints.folder}")
+        self.checkpoints.say(f"[checkpoint] going on from step {history.step} in {self.checkpoints.folder}")
         return history
 
     def advance(self, history: History, images: Tensor, tokens: Tensor, validate) -> dict:
@@ -158,7 +148,7 @@ class _Trainer:
         history.losses.append(loss)
         last = history.step == self.settings.steps
         measured = {}
-        if validate and distributed.is_first() and (last or history.step % self.settings.validate_every == 0):
+        if validate and (last or history.step % self.settings.validate_every == 0):
             self.model.eval()
             measured = dict(validate(history.step))
             self.model.train()
@@ -170,7 +160,7 @@ class _Trainer:
 
     def save(self, history: History, identity: dict) -> None:
         """Writes a checkpoint where one is due: weights, the text map and moments, by name."""
-        if not self.checkpoints or not distributed.is_first():
+        if not self.checkpoints:
             return
         if history.step % self.checkpoints.every and history.step != self.settings.steps:
             return
@@ -195,7 +185,7 @@ class _Trainer:
         temperature = math.exp(-model.logit_scale.item())
         if not settings.learn_temperature:
             temperature = self._set_temperature(step)
-        value, gap = self.forward(images, tokens)
+        value, gap = self.objective(images, tokens)
         loss = self._finite(value, "loss", step)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
@@ -223,8 +213,8 @@ class _Trainer:
 
 
 def _seed(device: torch.device, seed: int, step: int) -> None:
-    """Makes what a model draws in training mode a function of seed, step and process."""
-    drawn = int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1, np.uint64)[0] >> 1)
+    """Makes what a model draws in training mode a function of seed and step."""
+    drawn = int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)
     torch.default_generator.manual_seed(drawn)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(drawn)

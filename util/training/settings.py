@@ -37,7 +37,7 @@ class TrainingSettings:
 
     Args:
         steps: optimiser steps.
-        batch: pairs per step, at most the size of the corpus; of all processes together.
+        batch: pairs per step, at most the size of the corpus.
         seed: of the order of the data, and of randomness in a model in training mode.
         learning_rate: at the top of the one-cycle schedule, or at every step.
         warmup_share: share of the steps that climb to it in the one-cycle schedule, in [0, 1].
