@@ -30,10 +30,12 @@ CAPTIONS = {
     NAME: "Theorem 1, a line for each cosine, norm ratio r and norm |v| of the grid. (a) Probability that a ReLU layer "
     "with d_out units raises the cosine (its intervals, in the table, are hardly wider than the lines). (b) d_out "
     "times the failure rate inside the condition: where the limit of the cosine is hardly above the cosine it rises "
-    "first, and then falls. Theorem 2. (c) Share of the variance that the initialization explains after one layer on "
-    "unit inputs, and closed forms (lines); below the diagonal the theorem's bound does not hold. (d) The same for the "
-    "pre-activations of ReLU networks with biases by depth, beside the average cosine of the layer's inputs, the "
-    "bound. Bars, where they can be seen: 95% intervals, jackknife over the initializations.",
+    "first, and then falls. A line ends where no failure was seen.",
+    f"{NAME}_2": "Theorem 2. (a) Share of the variance that the initialization explains after one layer on unit "
+    "inputs: measured (dots) and in closed form (lines). In the grey area the theorem's bound does not hold. After "
+    "ReLU without a bias the share lies there: the theorem is about pre-activations. (b) The same for the "
+    "pre-activations of ReLU networks with biases by depth (dots), beside the average cosine of the layer's inputs, "
+    "the bound (dashed). Bars, where they can be seen: 95% intervals, jackknife over the initializations.",
 }
 COLUMNS = (
     *("theorem", "cosine", "norm_ratio", "norm", "d_out", "layers", "in_condition", "n_trials", "estimate"),
@@ -60,7 +62,7 @@ class Settings(cli.Common):
     """Theorem 2: random initializations."""
     items: int = 64
     """Theorem 2: inputs, the same for every initialization."""
-    width: int = 256
+    units: int = 256
     """Theorem 2: width of the networks by depth; the single layers have half of it."""
     layers: int = 25
     """Theorem 2: depth of the networks."""
@@ -69,20 +71,32 @@ class Settings(cli.Common):
 PRESETS = {
     "embedded": Settings(),
     "paper": Settings(preset="paper"),
-    "smoke": Settings(preset="smoke", trials=200, widest=512, seeds=8, items=16, width=64, layers=4),
+    "smoke": Settings(preset="smoke", trials=200, widest=512, seeds=8, items=16, units=64, layers=4),
 }
 
 
 def draw(record: records.Record) -> plt.Figure:
-    """Theorem 1 in panels a and b, theorem 2 in panels c and d."""
-    table = record.tables[""]
-    cells = table[table["theorem"] == 1]
-    figure, axes = plt.subplots(2, 2, figsize=(8, 6.2), layout="constrained")
-    draw_probability(axes[0, 0], cells)
-    draw_failures(axes[0, 1], cells[cells["in_condition"]])
-    draw_one_layer(axes[1, 0], table)
-    draw_depth(axes[1, 1], table)
+    """Theorem 1: the probability, and d_out times the failure rate."""
+    cells = record.tables[""].query("theorem == 1")
+    figure, axes = two_panels(record)
+    draw_probability(axes[0], cells)
+    draw_failures(axes[1], cells[cells["in_condition"]])
     return figure
+
+
+def draw_second(record: records.Record) -> plt.Figure:
+    """Theorem 2: the share after one layer, and by depth."""
+    figure, axes = two_panels(record)
+    draw_one_layer(axes[0], record.tables[""])
+    draw_depth(axes[1], record.tables[""])
+    return figure
+
+
+def two_panels(record: records.Record):
+    """A figure and two axes, beside each other on a page and one above the other in a column."""
+    width = figures.width(record)
+    rows, columns, height = (2, 1, 5.6) if width < 5 else (1, 2, 3.0)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
 
 
 def lines(cells: pd.DataFrame):
@@ -104,7 +118,7 @@ def draw_probability(ax: plt.Axes, cells: pd.DataFrame) -> None:
     width_axis(ax)
     ax.set(ylim=(-0.36, 1.03), yticks=np.linspace(0, 1, 6), ylabel="probability that the cosine grows")
     ax.legend(loc="lower left", borderaxespad=0.2)
-    figures.panel_title(ax, "a", "Theorem 1: every cell")
+    figures.panel_title(ax, "a", "Theorem 1, every cell")
 
 
 def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
@@ -120,8 +134,8 @@ def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
     ax.set_yscale("log")
     ax.set_ylabel("$d_{out}$ x failure rate")
     if present:
-        ax.legend(title="cosine before", loc="best", ncols=2, title_fontsize=7, handlelength=1.2)
-    figures.panel_title(ax, "b", "Theorem 1: inside the condition")
+        ax.legend(title="cosine before", loc="best", ncols=2, title_fontsize=6.5, handlelength=1.2)
+    figures.panel_title(ax, "b", "Theorem 1, inside the condition")
 
 
 def width_axis(ax: plt.Axes) -> None:
@@ -134,16 +148,16 @@ def width_axis(ax: plt.Axes) -> None:
 def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
     """Share of the initialization after one layer against the average cosine, with closed forms and the bound."""
     grid = np.linspace(0, 1, 200)
-    ax.fill_between([0, 1], [0, 1], color=figures.MUTED, alpha=0.12, linewidth=0)
-    ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: average cosine (grey: below)")
+    ax.fill_between([0, 1], [0, 1], color=figures.MUTED, alpha=0.12, linewidth=0, label="below the bound")
+    ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: the average cosine")
     for (case, (relu, bias)), colour in zip(ONE_LAYER.items(), figures.SERIES, strict=False):
         part = table[table["case"] == case]
         ax.plot(grid, theorem_2.seed_share(grid, relu=relu, bias=bias), color=colour, lw=1)
         draw_shares(ax, part["cosine"], part, colour, case)
-    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="average cosine of the inputs")
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.34), yticks=np.linspace(0, 1, 6), xlabel="average cosine of the inputs")
     ax.set_ylabel("share of the initialization in the variance")
     ax.legend(loc="upper left", handletextpad=0.3, borderaxespad=0.2)
-    figures.panel_title(ax, "c", "Theorem 2: one layer, unit inputs")
+    figures.panel_title(ax, "a", "Theorem 2, one layer, unit inputs")
 
 
 def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
@@ -151,13 +165,13 @@ def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
     for case, colour, label in ((ON_SPHERE, INSIDE, "unit inputs"), (AS_FIGURE, FALLS, "as in Figure 2 (b)")):
         part = table[table["case"] == case]
         draw_shares(ax, part["layers"], part, colour, f"share, {label}")
-        ax.plot(part["layers"], part["cosine"], color=colour, ls="--", lw=1, label=f"average cosine, {label}")
+        ax.plot(part["layers"], part["cosine"], color=colour, ls="--", lw=1, label=f"bound: average cosine, {label}")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set(ylim=(-0.03, 1.03), xlabel="layer", ylabel="share of the initialization in the variance")
     handles, labels = ax.get_legend_handles_labels()
     order = np.argsort(labels)[::-1]
     ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right")
-    figures.panel_title(ax, "d", "Theorem 2: ReLU network with biases")
+    figures.panel_title(ax, "b", "Theorem 2, ReLU network with biases")
 
 
 def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, label: str) -> None:
@@ -169,12 +183,12 @@ def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, la
 
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Both theorems' tables and comparisons."""
-    for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("width", 16), ("layers", 1)):
+    for name, least in (("trials", 1), ("seeds", 3), ("items", 2), ("units", 16), ("layers", 1)):
         as_count(getattr(settings, name), f"--{name}", least)
     grid = (settings.cosines, settings.norm_ratios, settings.norms)
     first = theorem_1.measure(grid, widest=settings.widest, trials=settings.trials, seed=settings.seed)
-    counts = {name: getattr(settings, name) for name in ("seeds", "items", "width", "layers", "seed")}
-    second = theorem_2.measure(**counts, device=device)
+    counts = {name: getattr(settings, name) for name in ("seeds", "items", "layers", "seed")}
+    second = theorem_2.measure(**counts, width=settings.units, device=device)
     inputs = f"drawn: one layer, inputs of equal cosines; by depth, {settings.items} inputs N(0, I)"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     found = theorem_1.comparisons(first) + theorem_2.comparisons(second)
@@ -193,7 +207,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Theorems 1 and 2: one random layer, and the share of the initialization"
-    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
+    pictures = {"": draw, "_2": draw_second}
+    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -15,3 +15,15 @@ def depth():
     main = [counts.assign(activation=name, bias=bias) for name, bias in kinds]
     released = [counts.assign(network=name) for name in released_layers.LAYERS]
     return published_curves.compare({"": pd.concat(main), "released": pd.concat(released)}, "a constant")
+
+
+def theorems():
+    """A failure rate that the width does not lower, and a share that is a thousandth below the average cosine."""
+    import theorem_1
+    import theorem_2
+
+    cell = {"cosine": 0.5, "norm_ratio": 1.0, "norm": 1.0, "in_condition": True}
+    first = pd.DataFrame({"d_out": (8, 16, 32, 64), "estimate": 0.9}).assign(**cell)
+    cases = ("pre-activation, bias", theorem_2.ON_SPHERE, theorem_2.AS_FIGURE)
+    second = pd.DataFrame({"case": cases, "estimate": 0.499, "cosine": 0.5, "in_condition": (True, True, False)})
+    return theorem_1.comparisons(first) + theorem_2.comparisons(second)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import picture_checks
 import scripts
 import smoke_runs
 import theorem_1
@@ -29,7 +30,7 @@ def test_the_record_and_its_table_are_complete(smoke):
     assert len(about["data"]) == 2 and about["data"][1]["seeds"] == list(range(8))
     assert [row["key"] for row in about["comparisons"]] == ["theorem_1.bounded", *["theorem_2.share"] * 3]
     assert all(row["agrees"] for row in about["comparisons"] if row["agrees"] is not None)
-    assert (smoke.folder / "theorems.png").is_file() and set(about["captions"]) == {"theorems"}
+    assert (smoke.folder / "theorems.png").is_file() and set(about["captions"]) == {"theorems", "theorems_2"}
 
 
 def test_theorem_1_is_counted_with_its_intervals(smoke):
@@ -82,13 +83,13 @@ def test_a_share_below_the_bound_is_found(smoke):
     lowered = table.assign(estimate=table["estimate"].where(table["case"] != theorem_2.ON_SPHERE, -0.5))
     found = {row.on: row.agrees for row in theorem_2.comparisons(lowered)}
     assert found["pre-activation, bias"] is True and found[theorem_2.ON_SPHERE] is False
-    assert found[theorem_2.AS_FIGURE] is None
+    assert found[theorem_2.AS_FIGURE] is True
 
 
 @pytest.mark.parametrize("ratio, count", [(1.0, 4), (8.0, 3)])
 def test_a_grid_all_inside_or_all_outside_the_condition(tmp_path, monkeypatch, ratio, count):
     monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
-    small = {"cosines": (0.5,), "norms": (1.0,), "widest": 64, "items": 4, "width": 16, "seeds": 4, "layers": 2}
+    small = {"cosines": (0.5,), "norms": (1.0,), "widest": 64, "items": 4, "units": 16, "seeds": 4, "layers": 2}
     settings = replace(script.PRESETS["smoke"], **small, norm_ratios=(ratio,), output=tmp_path)
     assert len(script.run(settings).about["comparisons"]) == count
 
@@ -101,6 +102,12 @@ test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
     (["--items", "1"], "--items must be"),
     (["--layers", "0"], "--layers must be"),
 )
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_the_pictures_print_at_both_widths(smoke, width):
+    for draw in (script.draw, script.draw_second):
+        picture_checks.printable(draw(picture_checks.at_width(smoke, width)), width)
 
 
 def test_the_presets_differ_in_name_only():
