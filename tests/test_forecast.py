@@ -1,13 +1,10 @@
 """`make paper DRY=1`: what is missing, disk and hours, from the hub's own client, a server, and folders."""
 
-import io
 from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
 import open_clip
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
@@ -20,9 +17,7 @@ from util.reporting.forecast import Found, Need, look_up
 from util.reporting.steps import STEPS, Options
 
 COMMIT = "a" * 40
-TABLE = io.BytesIO()
-pq.write_table(pa.table({"image": [1, 2, 3], "label": [0, 1, 0]}), TABLE)
-SIZES = {"data/test-0.parquet": 1000, "weights.bin": 300, "card.md": 5}
+SIZES = {"data/test-0.parquet": 1000, "data/test-1.parquet": 300, "card.md": 5}
 
 
 @pytest.fixture(autouse=True)
@@ -36,66 +31,42 @@ def nothing_here(monkeypatch, tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub with one repository; what it says can be changed."""
-    said = SimpleNamespace(gated=False)
+    """A hub whose repositories hold ``SIZES``; the second file is in the cache."""
 
-    class Api:
-        def repo_info(self, name, **asked):
-            if "absent" in name:
-                raise OSError("404: no such repository")
-            files = [SimpleNamespace(rfilename=file, size=size) for file, size in SIZES.items()]
-            return SimpleNamespace(siblings=files, sha=COMMIT, gated=said.gated)
+    def snapshot_download(repo_id, revision, allow_patterns, dry_run, **_):
+        assert dry_run and revision == COMMIT
+        if "absent" in repo_id:
+            raise OSError("404: no such repository")
+        names = huggingface_hub.utils.filter_repo_objects(SIZES, allow_patterns=allow_patterns)
+        return [SimpleNamespace(file_size=SIZES[name], is_cached="-1" in name) for name in names]
 
-        def auth_check(self, name, repo_type):
-            answer = SimpleNamespace(headers={}, request=None, status_code=403)
-            raise huggingface_hub.errors.GatedRepoError("no", response=answer)
-
-    table = SimpleNamespace(open=lambda _: io.BytesIO(TABLE.getvalue()))
     monkeypatch.setattr(forecast, "_answers", lambda address: True)
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    monkeypatch.setattr(huggingface_hub, "HfFileSystem", lambda: table)
-    return said
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
 
 
-def dataset(id="some/thing", files=("data/test-*.parquet",), columns=("image", "label")):
-    return Need("dataset", id, ("zero_shot",), 1, files, COMMIT, columns)
-
-
-def model(*files):
-    return Need("model", "some/thing", ("zero_shot",), 1, files)
-
-
-def test_sizes_come_from_the_hub_and_a_model_takes_the_first_choice_of_weights(hub):
-    assert look_up(dataset()) == Found("", 1000, 0)
-    assert look_up(model("weights.safetensors", "weights.bin", "card.md")) == Found("", 300, 0)
+def dataset(id="some/thing", files=("data/test-*.parquet",)):
+    return Need("dataset", id, ("zero_shot",), 1, files, COMMIT)
 
 
 @pytest.mark.parametrize(
-    "need, words",
+    "need, found",
     [
-        (dataset(columns=("img", "label")), "has no column img; it has image, label"),
-        (dataset(files=("other/*.parquet",)), "has no files other/*.parquet"),
-        (dataset("some/absent"), "could not be asked for: 404: no such repository"),
+        (dataset(), Found("", 1300, 300)),
+        (dataset(files=("other/*",)), Found("has no files other/*", 1_000_000, 0)),
+        (dataset("some/absent"), Found("could not be asked for: 404: no such repository", 1_000_000, 0)),
     ],
 )
-def test_what_the_hub_lacks_is_said(hub, need, words):
-    assert look_up(need).problem == words
+def test_sizes_and_what_is_lacking_come_from_the_hub(hub, need, found):
+    assert look_up(need) == found
 
 
-def test_a_gated_data_set_is_named_as_such(hub):
-    hub.gated = "manual"
-    assert look_up(dataset()).problem.startswith("gated: ask for access")
-
-
-def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path, monkeypatch):
+def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path):
+    assert look_up(dataset()) == Found("no connection to the hub, and it is not in its cache", 1_000_000, 0)
     place = tmp_path / "hub" / "datasets--some--thing" / "snapshots" / COMMIT / "data" / "test-0.parquet"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"x" * 40)
     assert look_up(dataset()) == Found("", 40, 40)
-    place.unlink()
-    assert look_up(dataset()) == Found("no connection to the hub, and it is not in the cache", 1_000_000, 0)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert look_up(model("*")).problem == "HF_HUB_OFFLINE is set, and it is not in the cache"
+    assert look_up(dataset(files=("data/*", "other/*"))) == Found("not there: other/*", 1_000_000, 0)
 
 
 def test_a_file_is_looked_for_where_downloads_lie_and_then_on_its_server(monkeypatch, tmp_path):
@@ -117,7 +88,8 @@ def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
 
 
 def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
-    found = {dataset(): Found("", 1000, 400), model("*"): Found("no connection", 7, 0)}
+    model = Need("model", "some/thing", ("zero_shot",), 1, ("*",))
+    found = {dataset(): Found("", 1000, 400), model: Found("no connection", 7, 0)}
     needed, free = forecast.disk(found, tmp_path / "not" / "there")
     assert needed == 600 + 1000 + 7 and free > 0
 
@@ -125,13 +97,12 @@ def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
 def test_what_is_declared_is_what_the_loaders_load():
     found = {(each.kind, each.id): each for each in forecast.needs(None)}
     captions = found["dataset", coco.HUB_DATASET]
-    assert (captions.revision, captions.columns) == (coco.HUB_REVISION, coco.HUB_COLUMNS)
+    assert captions.revision == coco.HUB_REVISION
     fairface = found["dataset", faces.HUB_DATASET]
     assert (fairface.revision, fairface.files) == (faces.HUB_REVISION, (faces.HUB_FILES["0.25"],))
-    assert fairface.columns == ("image", *faces.AXES)
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
-        assert task.image_column in each.columns and "zero_shot" in each.steps
+        assert "zero_shot" in each.steps
         assert task.dataset == coco.HUB_DATASET or each.revision == task.revision
     for step in STEPS:
         settings = scripts.load(step.name).PRESETS["paper"]
@@ -156,7 +127,7 @@ def test_a_dry_run_begins_with_three_lines_writes_nothing_and_ends_well(capsys, 
     assert lines[1].startswith("[paper] disk: 22.1GB needed, ")
     assert lines[2].startswith("[paper] time: ") and "; training " in lines[2] and "on a GPU" in lines[2]
     told = "\n".join(lines)
-    for words in (coco.HUB_REVISION[:12], "image answer question_id", "COCO=DIR", "used by training"):
+    for words in (coco.HUB_REVISION[:12], "COCO=DIR", "used by training"):
         assert words in told
     assert "cosine_similarity  6.7 hours   6.7 minutes  no record" in told
     assert not (tmp_path / "out").exists()

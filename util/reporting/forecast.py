@@ -1,13 +1,12 @@
 """``make paper DRY=1``: what a run at the paper's settings lacks, how much disk and how long it takes.
 
-Sizes and columns are asked of the Hugging Face hub. Without a network the sizes are as declared here.
+Sizes are asked of the Hugging Face hub. Without a network they are as declared here.
 """
 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -23,8 +22,7 @@ from .steps import Options, Step, in_words, said
 
 CORES = 2
 """CPU cores that ``Step.cpu`` is for."""
-TIMEOUT_SECONDS = 20.0
-CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+CLIP_WEIGHTS = ("open_clip_model.safetensors",)
 PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_landscape", "zero_shot", "denigration")
 
 
@@ -36,9 +34,8 @@ class Need:
         kind: of the Hugging Face hub, of another address, or a local folder.
         id: repository, address or folder.
         megabytes: size, for when nobody can be asked.
-        files: shell patterns of what is read; of a model the first that is there.
+        files: shell patterns of what is read.
         revision: commit of the repository; None: the newest.
-        columns: columns that are read.
         place: folder of the downloads of an address.
     """
 
@@ -48,7 +45,6 @@ class Need:
     megabytes: float
     files: tuple[str, ...]
     revision: str | None = None
-    columns: tuple[str, ...] = ()
     place: str = ""
 
 
@@ -78,7 +74,7 @@ def needs(photographs: Path | None) -> list[Need]:
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
         Need(
             "dataset", "HuggingFaceM4/FairFace", ("denigration",), 63, ("0.25/validation-*.parquet",),
-            "54d573cdb8b5af490ba8da9da2799628f6e5c496", ("image", "race", "gender"),
+            "54d573cdb8b5af490ba8da9da2799628f6e5c496",
         ),
     ]  # fmt: skip
 
@@ -91,15 +87,14 @@ def _photographs(folder: Path | None) -> tuple[Need, Need]:
     if folder:
         return training, Need("folder", place, PHOTOGRAPHED, 800, val)
     split = (f"data/{coco.HUB_SPLITS['val2017']}-*.parquet",)
-    return training, Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION, coco.HUB_COLUMNS)
+    return training, Need("dataset", coco.HUB_DATASET, PHOTOGRAPHED, 800, split, coco.HUB_REVISION)
 
 
 def _task(task: tasks.Task) -> Need:
     """A data set of Table 1."""
     names = ["all"] if task.split_column else task.split.split("+")
     files = tuple(task.files[name] for name in names if name in task.files) or ("*.parquet",)
-    columns = (task.image_column, *task.columns)
-    return Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.revision, columns)
+    return Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.revision)
 
 
 def describe(options: Options) -> None:
@@ -113,11 +108,10 @@ def describe(options: Options) -> None:
     cli.say(f"[paper] missing: {f'{len(missing)} of {len(found)} downloads and folders' if missing else 'nothing'}")
     cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free{'' if needed <= free else ': too little'}")
     cli.say(f"[paper] time: {_hours([step for step, reason in reasons.items() if reason])}")
-    rows = [("found", "size", "here", "revision", "id and columns")]
+    rows = [("found", "size", "here", "revision", "id")]
     for need, each in found.items():
         revision = (need.revision or "newest")[:12]
-        what = " ".join([need.id, *need.columns])
-        rows.append(("NO" if each.problem else "yes", size(each.total), size(each.here), revision, what))
+        rows.append(("NO" if each.problem else "yes", size(each.total), size(each.here), revision, need.id))
     _tell(rows)
     rows = [("step", f"{CORES} cores", "GPU", "runs because")]
     for step, reason in reasons.items():
@@ -152,59 +146,21 @@ def _local(need: Need, declared: int) -> Found:
 
 
 def _repository(need: Need, declared: int) -> Found:
-    """A repository of the hub: its files, sizes and columns; without a network, what its cache on disk holds."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import GatedRepoError
+    """A repository of the hub: sizes of the files that would be fetched; without a network, what its cache holds."""
+    from huggingface_hub import constants, snapshot_download, utils
 
-    offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "no connection to the hub"
+    repository = {"repo_id": need.id, "repo_type": need.kind, "revision": need.revision}
     if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
-        held = _wanted(need, _cached(need, need.revision))
-        here = sum(held.values())
-        return Found(total=here, here=here) if held else Found(f"{offline}, and it is not in the cache", declared)
-    hub = HfApi()
-    about = hub.repo_info(
-        need.id, repo_type=need.kind, revision=need.revision, files_metadata=True, timeout=TIMEOUT_SECONDS
-    )
-    wanted = _wanted(need, {file.rfilename: file.size or 0 for file in about.siblings or ()})
-    if not wanted:
-        return Found(f"has no files {', '.join(need.files)}", declared)
-    try:
-        if about.gated:
-            hub.auth_check(need.id, repo_type=need.kind)
-        problem = _lacking(need, about.sha, next(iter(wanted)))
-    except GatedRepoError:
-        problem = "gated: ask for access on its page, and log in with hf auth login"
-    return Found(problem, sum(wanted.values()), sum(_wanted(need, _cached(need, about.sha)).values()))
-
-
-def _cached(need: Need, revision: str | None) -> dict[str, int]:
-    """Name -> bytes of the files of a revision in the hub's cache on disk."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(need.id, repo_type=need.kind, revision=revision, local_files_only=True))
-    except OSError:
-        return {}
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-
-
-def _wanted(need: Need, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Files that are read; of a model's weights the first that are there."""
-    found = [name for pattern in need.files for name in sizes if fnmatchcase(name, pattern)]
-    return {name: sizes[name] for name in (found[:1] if need.kind == "model" else found)}
-
-
-def _lacking(need: Need, revision: str, table: str) -> str:
-    """Columns that a data set lacks, read from the end of one of its tables; "" where there are all."""
-    if not need.columns or not table.endswith(".parquet"):
-        return ""
-    import pyarrow.parquet as pq
-    from huggingface_hub import HfFileSystem
-
-    with HfFileSystem().open(f"datasets/{need.id}@{revision}/{table}") as file:
-        columns = pq.read_schema(file).names
-    absent = [column for column in need.columns if column not in columns]
-    return f"has no column {', '.join(absent)}; it has {', '.join(columns)}" if absent else ""
+        try:
+            folder = Path(snapshot_download(**repository, local_files_only=True))
+        except OSError:
+            return Found("no connection to the hub, and it is not in its cache", declared)
+        return _local(replace(need, kind="folder", place=str(folder)), declared)
+    utils.disable_progress_bars()
+    files = snapshot_download(**repository, allow_patterns=list(need.files), dry_run=True)
+    total = sum(file.file_size or 0 for file in files)
+    here = sum(file.file_size or 0 for file in files if file.is_cached)
+    return Found("" if files else f"has no files {', '.join(need.files)}", total or declared, here)
 
 
 @cache
