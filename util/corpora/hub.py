@@ -2,7 +2,6 @@
 
 import errno
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +14,6 @@ from ..files import cache_folder, reachable
 from . import tables
 from .captioned import picture
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-"""A full commit, which names one version for ever; anything else may move."""
-OF_FOLDERS = "imagefolder"
-"""The builder of ``datasets`` that finds pictures as files itself; its tables name them by whole paths."""
-
 
 @contextmanager
 def hub_or_cache() -> Iterator[None]:
@@ -27,12 +21,11 @@ def hub_or_cache() -> Iterator[None]:
 
     Without this block every file is asked for again and again, half a minute and a screen of warnings for each.
     """
-    import datasets
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    online = not any(before) and reachable(constants.ENDPOINT)
-    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = not online
+    before = constants.HF_HUB_OFFLINE
+    online = not before and reachable(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = not online
     try:
         yield
     except Exception as error:
@@ -40,7 +33,7 @@ def hub_or_cache() -> Iterator[None]:
             raise
         raise ConnectionError(f"no connection to {constants.ENDPOINT}, and not whole in its cache") from error
     finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = before
 
 
 def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherwise: str) -> tuple[list[Path], str]:
@@ -66,23 +59,6 @@ def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherw
     if not (files := sorted(folder.glob(pattern))):
         raise UserError(f"{title}: https://huggingface.co/datasets/{dataset} has no files {pattern}")
     return files, folder.name
-
-
-def loaded(title: str, dataset: str, config: str | None, revision: str | None, split: str, otherwise: str):
-    """A split of a data set as the hub's own rules find it, and its commit; arguments and errors as ``fetched``."""
-    import datasets
-
-    try:
-        with hub_or_cache():
-            options = {"name": config, "revision": revision, "cache_dir": str(cache_folder() / "datasets")}
-            builder = datasets.load_dataset_builder(dataset, **options)
-            builder.download_and_prepare()
-    except Exception as error:  # datasets, the hub's client and pyarrow each raise their own
-        raise not_fetched(title, dataset, split, error, otherwise) from error
-    if split not in builder.info.splits:
-        raise UserError(f"{title}: no split {split!r}; there are {', '.join(builder.info.splits)}")
-    commit = str(builder.hash or "")
-    return builder.as_dataset(split), commit if COMMIT.fullmatch(commit) else None
 
 
 def not_fetched(title: str, dataset: str, wanted: str, error: Exception, otherwise: str) -> UserError:
@@ -136,7 +112,10 @@ def joined(parts: Sequence[Rows], where: str) -> Rows:
 
 
 def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]) -> Rows:
-    """The rows of parquet files, at least one, in their order; columns as in ``rows_of``."""
+    """The rows of parquet files, at least one, in their order.
+
+    ``image`` is the column of pictures. ``columns`` are others that must be there; any further ones are left out.
+    """
     import datasets
 
     cache, parts = str(cache_folder() / "datasets"), []
@@ -145,18 +124,12 @@ def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]) -> R
             table = datasets.load_dataset("parquet", data_files={"rows": str(file)}, split="rows", cache_dir=cache)
         except Exception as error:  # pyarrow, datasets and the file system each raise their own
             raise UserError(f"{file}: not readable as parquet ({reason(error.__cause__ or error)})") from error
-        parts.append(rows_of(table, image, columns, str(file)))
+        parts.append(_rows(table, image, columns, str(file)))
     return joined(parts, str(files[0].parent))
 
 
-def rows_of(table, image: str, columns: Sequence[str], where: str) -> Rows:
-    """The rows of a ``datasets.Dataset``, its pictures left encoded.
-
-    Args:
-        image: the column of pictures: structs of bytes and path, bytes, or paths.
-        columns: others that must be there; those of the table that are not named are left out.
-        where: how an error begins.
-    """
+def _rows(table, image: str, columns: Sequence[str], where: str) -> Rows:
+    """The rows of a ``datasets.Dataset``, its pictures left encoded: structs of bytes and path, bytes, or paths."""
     import datasets
 
     wanted, found = [image, *columns], table.column_names
@@ -166,17 +139,10 @@ def rows_of(table, image: str, columns: Sequence[str], where: str) -> Rows:
         pictures = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except Exception as error:  # pyarrow's and datasets' own
         raise UserError(f"{where}: column {image!r} holds no pictures ({reason(error)})") from error
-    given = _of_file if table.info.builder_name == OF_FOLDERS else dict
-    cells = [lambda row=row: given(pictures[row][image] or {}) for row in range(len(table))]
+    cells = [lambda row=row: pictures[row][image] or {} for row in range(len(table))]
     kinds = {column: table.features[column] for column in columns}
     names = {column: tuple(kind.names) for column, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
     return Rows({column: list(table[column]) for column in columns}, names, cells)
-
-
-def _of_file(cell: Mapping) -> Mapping:
-    """A cell with the bytes of the file that ``datasets`` itself has found."""
-    found = cell.get("path") and not cell.get("bytes")
-    return {**cell, "bytes": Path(cell["path"]).read_bytes()} if found else cell
 
 
 def encoded(cell: Mapping, folder: Path | None = None) -> bytes:

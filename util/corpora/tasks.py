@@ -40,7 +40,7 @@ class Task(Declared):
     config: Text | None = None
     """The data set's own configuration; None for the only one."""
     files: dict[str, Text] = Field(default_factory=dict)
-    """Split -> parquet files of the repository, so that nothing else is fetched; empty: the hub is asked."""
+    """Split -> parquet files of the repository, which alone are fetched; none for data of your own folder."""
     split: Text = "test"
     """One split, or several that are joined in this order: "train+test"."""
     image_column: Text = "image"
@@ -218,18 +218,15 @@ def _of_folder(task: Task, place: Path, split: str) -> hub.Rows:
     return hub.read_parquet(files, task.image_column, task.columns)
 
 
-def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str | None]:
-    """The rows of a split, and the commit that they are of: of declared files, else as the hub's own rules find it."""
+def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str]:
+    """The rows of a split, and the commit that they are of."""
     size = f" ({task.megabytes} MB)" if task.megabytes else ""
     otherwise = (
         f"get its parquet files{size} where there is a network and put them into DIR/{task.key} (--data DIR), or copy "
         "the Hugging Face cache (HF_HOME) of a machine that has them"
     )
-    if not task.files:
-        table, commit = hub.loaded(task.title, task.dataset, task.config, task.revision, split, otherwise)
-        return hub.rows_of(table, task.image_column, task.columns, task.dataset), commit
     pattern = task.files.get("all" if task.split_column else split)
     if pattern is None:
-        raise UserError(f"{task.title}: no split {split!r}; there are {', '.join(task.files)}")
+        raise UserError(f"{task.title}: files names no split {split!r}; there are {', '.join(task.files) or 'none'}")
     files, commit = hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
     return hub.read_parquet(files, task.image_column, task.columns), commit
