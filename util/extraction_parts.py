@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
-from .corpora.captioned import Captioned, Unreadable
+from .corpora.captioned import Unreadable
 from .errors import UserError
 from .files import replacing
 
@@ -47,7 +46,7 @@ class Work:
     """The items to encode, and how.
 
     Attributes:
-        items: their captions are not looked at.
+        openers, ids: as those of ``Captioned``.
         encode: an iterable of items to rows (k, d), one for each.
         words: what the items are called in messages, in the plural.
         batch_size: a part is a whole number of such batches; None: all items are one part.
@@ -55,7 +54,8 @@ class Work:
         say: takes a line about a part that is damaged, or a place that cannot be written.
     """
 
-    items: Captioned
+    openers: Sequence[Callable[[], Any]]
+    ids: Sequence[str]
     encode: Callable[[Iterator], np.ndarray]
     words: str
     batch_size: int | None
@@ -64,11 +64,11 @@ class Work:
 
     def lines(self, skipped: Mapping[int, str]) -> list[str]:
         """A line "name: reason" for each of these items, in their order."""
-        return [f"{self.items.ids[number]}: {reason}" for number, reason in sorted(skipped.items())]
+        return [f"{self.ids[number]}: {reason}" for number, reason in sorted(skipped.items())]
 
     def refuse_many(self, lines: Sequence[str], seen: int | None = None) -> None:
         """Stops where more items are unreadable, one line for each, than are accepted; ``seen`` were looked at."""
-        total, most = len(self.items), self.most_skipped
+        total, most = len(self.ids), self.most_skipped
         if lines and len(lines) == total:
             raise UserError(f"none of the {total} {self.words} can be read, first {lines[0]}")
         if most is not None and len(lines) > most * total:
@@ -84,7 +84,7 @@ def run(work: Work, folder: Path | None) -> tuple[Part, Path | None]:
 
     ``folder`` is where the parts of exactly this work are stored; None: nowhere. It comes back if it could be written.
     """
-    total, start = len(work.items), 0
+    total, start = len(work.ids), 0
     if not total:
         raise UserError(f"there are no {work.words} to encode")
     parts: list[Part] = []
@@ -95,7 +95,7 @@ def run(work: Work, folder: Path | None) -> tuple[Part, Path | None]:
             part = path and _stored(path, start, total, work.say)
             if part is None:
                 part = _encoded(work, start)
-                folder = folder if path and kept(partial(_save, part, start, path), work.say) else None
+                folder = folder if path and _kept(part, start, path, work.say) else None
             parts.append(part)
             skipped |= part.skipped
             work.refuse_many(work.lines(skipped), part.end)
@@ -112,11 +112,11 @@ def _encoded(work: Work, start: int) -> Part:
     taken: list[int] = []
 
     def readable() -> Iterator:
-        for number in range(start, len(work.items)):
+        for number in range(start, len(work.ids)):
             if len(taken) == most:
                 return
             try:
-                item = work.items.openers[number]()
+                item = work.openers[number]()
             except Unreadable as error:
                 skipped[number] = str(error)
             else:
@@ -135,21 +135,17 @@ def _encoded(work: Work, start: int) -> Part:
     return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
 
 
-def kept(save: Callable[[], Any], say: Callable[[str], None]) -> bool:
-    """Whether a file could be written; says so where it could not."""
+def _kept(part: Part, start: int, path: Path, say: Callable[[str], None]) -> bool:
+    """Whether a part could be stored; says so where it could not."""
+    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
+    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _digest(arrays)}
     try:
-        save()
+        with replacing(path) as temporary:
+            save_file(arrays, temporary, metadata={"part": json.dumps(about)})
     except UserError as error:
         say(f"[extraction] not kept for the next time: {error}")
         return False
     return True
-
-
-def _save(part: Part, start: int, path: Path) -> None:
-    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
-    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _digest(arrays)}
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={"part": json.dumps(about)})
 
 
 def _stored(path: Path, start: int, total: int, say: Callable[[str], None]) -> Part | None:
