@@ -31,14 +31,22 @@ NAME = re.compile(r"\w[\w .+-]*")
 class Stored:
     """Embeddings as they were given, checked in all but their values: not normalised and, from a file, not yet read.
 
-    Arrays (n, d) of real numbers, memory-mapped where the format allows, for measures that go over a file of any size
-    once (``util.measures``). All else is as in ``Embeddings``.
+    For measures that go over a file of any size once (``util.measures``).
+
+    Attributes:
+        modalities: name -> array (n, d) of real numbers, memory-mapped where the format allows; "text", where there is
+            one, is the last. All of one width d; row counts may differ.
+        pairs: int64 array (p, number of modalities), row numbers that belong together, or None where no pairing is
+            known. Row i with row i is the default where all row counts are equal.
+        labels: array (n,) of numbers or strings for the rows of the first modality, or None.
+        source: where the embeddings come from (path, model, data, caption rule, whether rows were normalised here);
+            plain values that json can hold.
     """
 
     modalities: Mapping[str, np.ndarray]
-    pairs: np.ndarray | None
-    labels: np.ndarray | None
-    source: Mapping
+    pairs: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    source: Mapping = field(default_factory=dict)
 
     @classmethod
     def of(cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None) -> "Stored":
@@ -76,23 +84,8 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """Unit-norm embeddings of two or more modalities.
-
-    Attributes:
-        modalities: name -> float32 array (n, d), unit-norm rows; "text", where there is one, is the last. All of
-            one width d; row counts may differ.
-        pairs: int64 array (p, number of modalities), row numbers that belong together, or None where no pairing is
-            known. Row i with row i is the default where all row counts are equal.
-        labels: array (n,) of numbers or strings for the rows of the first modality, or None.
-        source: where the embeddings come from (path, model, data, caption rule, whether rows were normalised here);
-            plain values that json can hold.
-    """
-
-    modalities: Mapping[str, np.ndarray]
-    pairs: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    source: Mapping = field(default_factory=dict)
+class Embeddings(Stored):
+    """Unit-norm embeddings of two or more modalities: float32 arrays (n, d), all else as in ``Stored``."""
 
     @classmethod
     def of(cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None) -> "Embeddings":
@@ -128,11 +121,6 @@ class Embeddings:
             arrays["pairs"] = np.empty((0, len(self.modalities)), np.int64)  # else equal counts would read as paired
         write(path, arrays, self.names, dict(self.source))
         return path
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The modalities in order, text last."""
-        return tuple(self.modalities)
 
     @property
     def dim(self) -> int:

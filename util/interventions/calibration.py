@@ -6,7 +6,6 @@ Arrays are tensors by name; the metadata hold one json, ``calibration``: schema_
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
@@ -107,9 +106,16 @@ def load(path: str | Path) -> Intervention:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"{path}: not readable as a calibration ({reason}); is it damaged?") from error
     try:
-        return _restored(cls, arrays, told["settings"], told["about"])
-    except UserError as error:
-        raise UserError(f"{path}: {error}; fit it again") from error
+        restored = cls(**arrays, **told["settings"], about=told["about"])
+    except (TypeError, ValueError) as error:  # a TypeError names what the kind lacks, or does not have
+        raise UserError(f"{path}: no calibration of kind {cls.kind} ({error}); fit it again") from error
+    given = {**told["settings"], **arrays}
+    if lacking := {**restored.settings(), **restored.arrays()}.keys() - given.keys():
+        raise UserError(f"{path}: a calibration of kind {cls.kind} needs {', '.join(lacking)}; fit it again")
+    for name, value in restored.arrays().items():
+        if not np.array_equal(value, given[name]):  # all that is ever changed is a direction that is made unit
+            raise UserError(f"{path}: {name} must have norm 1; it has {np.linalg.norm(given[name]):.6g}; fit it again")
+    return restored
 
 
 def _kind(path: Path, told) -> type[Intervention]:
@@ -124,18 +130,3 @@ def _kind(path: Path, told) -> type[Intervention]:
     if not all(isinstance(part, dict) for part in parts) or not set(SAID) <= set(told["about"]):
         raise UserError(f"{path}: its settings or what it says of its source ({', '.join(SAID)}) are incomplete")
     return KINDS[told["kind"]]
-
-
-def _restored(cls: type[Intervention], arrays: Mapping, settings: Mapping, about: Mapping) -> Intervention:
-    parts = {part.name: part for part in fields(cls) if part.name != "about"}
-    names = set(parts) - set(cls.array_names)
-    if wrong := sorted((set(arrays) - set(cls.array_names)) | (set(settings) - names)):
-        raise UserError(f"a calibration of kind {cls.kind} has no {', '.join(wrong)}")
-    needed = names | {name for name in cls.array_names if parts[name].default is MISSING}
-    if missing := sorted(needed - set(arrays) - set(settings)):
-        raise UserError(f"a calibration of kind {cls.kind} needs {', '.join(missing)}")
-    restored = cls(**arrays, **settings, about=about)
-    for name, value in restored.arrays().items():
-        if not np.array_equal(value, arrays[name]):  # all that is ever changed is a direction that is made unit
-            raise UserError(f"{name} must have norm 1; it has {np.linalg.norm(arrays[name]):.6g}")
-    return restored

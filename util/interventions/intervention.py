@@ -5,7 +5,7 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -56,21 +56,21 @@ class Effect:
         return ", ".join(f"{name.replace('_', ' ')} {a:.4f} -> {b:.4f}" for name, (a, b) in told.items())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Intervention(ABC):
     """Something that is fitted to two modalities once and then done to any further rows of either.
 
-    The first modality (images in the paper) is x, text is y. A subclass is a frozen dataclass of arrays, of settings
-    and of ``about``, which says as json can hold it where they come from; nothing is estimated from the rows that it
-    moves, so that a row comes out the same whatever comes with it.
+    The first modality (images in the paper) is x, text is y. A subclass is a frozen dataclass of arrays, the first of
+    them d long, and of settings. Nothing is estimated from the rows that it moves, so that a row comes out the same
+    whatever comes with it.
 
     Attributes:
         kind: what ``modality-gap fit`` and a calibration file call it.
-        array_names: the fields that are arrays.
+        about: where it comes from, as json can hold it.
     """
 
     kind: ClassVar[str]
-    array_names: ClassVar[tuple[str, ...]]
-    about: Mapping
+    about: Mapping = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -94,7 +94,7 @@ class Intervention(ABC):
     @property
     def width(self) -> int:
         """The width d of the rows that it takes."""
-        return len(getattr(self, self.array_names[0]))
+        return len(next(iter(self.arrays().values())))
 
     def transform(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
         """New rows of either modality, or of both, moved.
@@ -121,12 +121,16 @@ class Intervention(ABC):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays by name, as a calibration file holds them."""
-        return {name: value for name in self.array_names if (value := getattr(self, name)) is not None}
+        return {name: value for name, value in self._fields().items() if isinstance(value, np.ndarray)}
 
     def settings(self) -> dict:
         """Everything else that shapes what it does, as json can hold it."""
-        others = {*self.array_names, "about"}
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
+        return {name: value for name, value in self._fields().items() if not isinstance(value, np.ndarray)}
+
+    def _fields(self) -> dict:
+        """What is there besides ``about``."""
+        named = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "about"}
+        return {name: value for name, value in named.items() if value is not None}
 
     def _each(self, x, y, work: Callable[[Array, Modality], Array]) -> Moved:
         if x is None and y is None:

@@ -1,7 +1,6 @@
 """Interventions that are one matrix: the Procrustes rotation of the texts, and the ablation of dimensions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -20,16 +19,13 @@ class Procrustes(Intervention):
 
     Attributes:
         rotation: float64 (d, d), orthogonal; y' = y @ rotation, ``util.numerics.procrustes.orthogonal_map``.
-        about: where it comes from.
 
     An isometry: cosines within the texts stay, and the inverse is exact. So does the norm of the text centroid: a gap
     of at least the difference of the centroids' norms remains. Paper: section 4.3, the amended initialization.
     """
 
     kind: ClassVar[str] = "procrustes"
-    array_names: ClassVar[tuple[str, ...]] = ("rotation",)
     rotation: Float[np.ndarray, "d d"]
-    about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from ..numerics.procrustes import as_text_map
@@ -70,7 +66,6 @@ class Ablation(Intervention):
     Attributes:
         dimensions: int64 (k,), which are deleted, that of the largest difference first.
         dim: the width d of the rows that it takes; those that it gives have d - k.
-        about: where they come from.
 
     What is deleted is gone: there is no inverse. Source: Schrodi et al., "Two effects, one trigger" (2024), who delete
     up to 20 of 512 dimensions, chosen once on all of them; their finding is that a gap closed afterwards need not help
@@ -78,10 +73,8 @@ class Ablation(Intervention):
     """
 
     kind: ClassVar[str] = "ablation"
-    array_names: ClassVar[tuple[str, ...]] = ("dimensions",)
     dimensions: Int[np.ndarray, "k"]
     dim: int
-    about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given, d = np.asarray(self.dimensions), as_count(self.dim, "dim", least=2)

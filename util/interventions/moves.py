@@ -1,8 +1,7 @@
 """Interventions that add one vector to all rows of a modality: the shift, centring and ReAlign."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -49,19 +48,16 @@ class Shift(_Move):
         side: "both" moves x by -amount/2 and y by +amount/2, "first" x by -amount alone, "second" y by
             +amount alone.
         gap_vector: float64 (d,), that of the rows it was fitted on; None where it was not fitted.
-        about: where they come from.
 
     The inverse is exact while no modality moves by 1 or more: |amount| < 2 for "both", < 1 for one side. Paper: section
     4.2, Figure 3 and Table 1 ("both"), Table 2 ("first").
     """
 
     kind: ClassVar[str] = "shift"
-    array_names: ClassVar[tuple[str, ...]] = ("direction", "gap_vector")
     direction: Float[np.ndarray, "d"]
     amount: float
     side: Side = "both"
     gap_vector: Float[np.ndarray, "d"] | None = None
-    about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = vector(self.direction, "direction")
@@ -104,7 +100,6 @@ class Centring(_Move):
 
     Attributes:
         mean_x, mean_y: float64 (d,), centroids of the unit rows fitted on, themselves not normalised.
-        about: where they come from.
 
     On the rows that it was fitted on the gap is zero, to rounding, before they are renormalised; after, and on other
     rows, it is small and not zero. The inverse is exact, but for a modality whose fitted rows were all one.
@@ -117,10 +112,8 @@ class Centring(_Move):
     """
 
     kind: ClassVar[str] = "centring"
-    array_names: ClassVar[tuple[str, ...]] = ("mean_x", "mean_y")
     mean_x: Float[np.ndarray, "d"]
     mean_y: Float[np.ndarray, "d"]
-    about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._keep(mean_x=vector(self.mean_x, "mean_x"))
@@ -144,7 +137,6 @@ class ReAlign(_Move):
         mean_x, mean_y: float64 (d,), centroids of the unit rows fitted on.
         mean_b: float64 (d,), mean of the rows b of the texts fitted on.
         scale: s, the root of the ratio of the traces of the covariances, that of x over that of y.
-        about: where they come from.
 
     On the rows fitted on, the mean and the trace of a are those of x, and so is the mean of b - mean_b + mean_x; the
     last renormalisation leaves both approximate. Because norm(a) = norm(y - mean_y + mean_x / s), this is two steps,
@@ -156,12 +148,10 @@ class ReAlign(_Move):
     """
 
     kind: ClassVar[str] = "realign"
-    array_names: ClassVar[tuple[str, ...]] = ("mean_x", "mean_y", "mean_b")
     mean_x: Float[np.ndarray, "d"]
     mean_y: Float[np.ndarray, "d"]
     mean_b: Float[np.ndarray, "d"]
     scale: float
-    about: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._keep(mean_x=vector(self.mean_x, "mean_x"), scale=number(self.scale, "scale"))
