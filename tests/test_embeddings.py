@@ -49,21 +49,9 @@ def test_what_is_saved_is_what_is_loaded_from_names_in_capitals_too(arrays, tmp_
             after.save(place)
 
 
-def test_compressed_embeddings_that_are_mostly_zeros_are_read_beyond_the_floor_too(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "UNPACKED_FLOOR", 1000)
-    sparse = np.where(rng.random((2000, 64)) < 0.97, 0, rng.standard_normal((2000, 64))).astype(np.float32)
-    sparse[:, 0] = 1
-    np.savez_compressed(tmp_path / "e.npz", image=sparse, text=sparse[::-1])
-    assert (tmp_path / "e.npz").stat().st_size < 2 * sparse.nbytes / 10
-    assert np.count_nonzero(Embeddings.load(tmp_path / "e.npz").modalities["image"]) == np.count_nonzero(sparse)
-
-
-def test_small_files_may_unpack_to_any_size_below_the_floor(tmp_path):
-    same = np.zeros((500, 1024), np.float32)
-    same[:, 0] = 1
-    np.savez_compressed(tmp_path / "e.npz", image=same, text=same)
-    assert 200 * (tmp_path / "e.npz").stat().st_size < 2 * same.nbytes
-    assert len(Embeddings.load(tmp_path / "e.npz").modalities["image"]) == 500
+def test_compressed_embeddings_are_read(arrays, tmp_path):
+    np.savez_compressed(tmp_path / "e.npz", **arrays)
+    assert Embeddings.load(tmp_path / "e.npz").modalities["image"] == pytest.approx(arrays["image"], abs=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -181,17 +169,6 @@ def corrupt_deflate(path):
     overwritten(path, 40, 60)
 
 
-def bomb(path):
-    """Two members that say rightly that they unpack to 65 MiB, of 66 kB."""
-    for name in ("image.npy", "text.npy"):
-        member(path, name, (2**14 + 2**8, 2**9), bytes(2**25 + 2**19), zipfile.ZIP_DEFLATED)
-
-
-def twice(path):
-    for name in ("image.npy", "text.npy", "image.npy"):
-        member(path, name, (4, 4), ROWS.tobytes())
-
-
 def empty_member(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("image.npy", b"")
@@ -218,8 +195,6 @@ def odd_metadata(path):
         (".npz", lambda path: member(path, "image.npy", (10**13, 512)), "not readable"),
         (".npz", lambda path: member(path, "image.npy", (10**7, 512)), "not readable"),
         (".npy", absurd_npy, "not readable"),
-        (".npz", bomb, r"\d{2},\d{3} bytes that unpack to 68,\d{3},\d{3}, more than 200 times as many; if"),
-        (".npz", twice, "there twice"),
         (".npz", corrupt_deflate, "not readable"),
         (".npy", archive_named_npy, "an archive"),
         (".safetensors", odd_metadata, "metadata"),
@@ -246,7 +221,6 @@ def odd_metadata(path):
         (".NPY", truncated, "not readable as .npy"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_damaged_files_are_refused_with_their_name(tmp_path, suffix, damage, words):
     path = tmp_path / f"bad{suffix}"
     damage(path)

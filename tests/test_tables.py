@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import tracemalloc
 
 import pytest
 
@@ -65,29 +64,6 @@ PACKED = gzip.compress(b"file,text\n" + bytes(range(32, 120)) * 20)
 def test_a_damaged_gzip_file_is_one_line(tmp_path, content):
     with pytest.raises(UserError, match=r"a.csv.gz: not a whole gzip file .*pack it again"):
         tables.read(write(tmp_path / "a.csv.gz", content), ("file", "text"))
-
-
-def test_a_small_gzip_file_that_unpacks_to_a_huge_one_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    assert tables.LARGEST_UNPACKED == 2**29
-    monkeypatch.setattr(tables, "LARGEST_UNPACKED", 2**22)
-    path = write(tmp_path / "a.csv.gz", gzip.compress(b"file,text\n" + bytes(2**26)))
-    tracemalloc.start()
-    with pytest.raises(
-        UserError, match=r"^[^\n]*a.csv.gz: 65,\d{3} bytes that unpack to more than 4 MB; .* without .gz$"
-    ):
-        tables.text_of(path)
-    assert tracemalloc.get_traced_memory()[1] < 2**24
-    tracemalloc.stop()
-
-
-def test_a_gzip_file_of_several_chunks_and_members_is_read_whole_up_to_the_limit(tmp_path, monkeypatch):
-    content = b"file,text\n" + b"0123456789abcdef\n" * 200_000
-    packed = gzip.compress(content[:1_000_000], 1) + gzip.compress(content[1_000_000:], 1)
-    monkeypatch.setattr(tables, "LARGEST_UNPACKED", len(content))
-    assert tables.text_of(write(tmp_path / "a.csv.gz", packed))[0].encode() == content
-    monkeypatch.setattr(tables, "LARGEST_UNPACKED", len(content) - 1)
-    with pytest.raises(UserError, match="unpack to more than"):
-        tables.text_of(tmp_path / "a.csv.gz")
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):

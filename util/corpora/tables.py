@@ -19,9 +19,6 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 CAPTION_TABLES = ("captions.csv", "captions.tsv")
 CAPTION_COLUMNS = ("file", "text")
 
-LARGEST_UNPACKED, CHUNK = 512 * 2**20, 2**20
-"""Bytes that a .gz may hold, for it may unpack to a thousand times its size; bytes unpacked at a time."""
-
 LONGEST_FIELD = 2**24
 """Characters of a field; the limit of csv, 131,072, would refuse a long sequence."""
 
@@ -31,7 +28,7 @@ def text_of(path: str | Path) -> tuple[str, str]:
     path = Path(path)
     try:
         packed = path.read_bytes()
-        content = _unpacked(packed, path) if path.suffix.lower() == ".gz" else packed
+        content = gzip.decompress(packed) if path.suffix.lower() == ".gz" else packed
         return content.decode("utf-8-sig"), hashlib.sha256(packed).hexdigest()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x})") from error
@@ -39,17 +36,6 @@ def text_of(path: str | Path) -> tuple[str, str]:
         raise UserError(f"{path}: not a whole gzip file ({error}); pack it again") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
-
-
-def _unpacked(packed: bytes, path: Path) -> bytearray:
-    content = bytearray()
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        while part := file.read(CHUNK):
-            content += part
-            if len(content) > LARGEST_UNPACKED:
-                what = f"{len(packed):,} bytes that unpack to more than {LARGEST_UNPACKED // 2**20} MB"
-                raise UserError(f"{path}: {what}; if that is meant, unpack it yourself and give the file without .gz")
-    return content
 
 
 def suffix_of(path: str | Path) -> str:

@@ -23,13 +23,6 @@ SAFETENSORS_DTYPES = {
 }  # fmt: skip
 """What numpy calls the dtypes of a .safetensors file; bfloat16 is read as its bits."""
 
-UNPACKED_RATIO, UNPACKED_FLOOR = 200, 64 * 2**20
-"""How many times its own size, and at least how many bytes, a .npz may unpack to.
-
-Deflated zeros unpack to 1028 times their size; normal values of which nine in ten are zero to 7 times, of which
-ninety-nine in a hundred are zero to 56 times (measured, float32).
-"""
-
 
 def read(path: Path, first: str) -> tuple[dict, dict]:
     """The named arrays of a file as stored, and its own account of their source.
@@ -70,26 +63,8 @@ def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
 
 
 def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
-    """Every member once, and all together within ``UNPACKED_RATIO`` of the size of the file.
-
-    A member's sizes are its own claims, but zipfile gives no byte beyond them, and numpy touches no memory for a shape
-    before it has the bytes.
-    """
-    arrays, packed = {}, path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > max(UNPACKED_FLOOR, UNPACKED_RATIO * packed):
-            raise UserError(
-                f"{path}: {packed:,} bytes that unpack to {unpacked:,}, more than {UNPACKED_RATIO} times as many; "
-                "if that is meant, save it without compression"
-            )
-        for member in archive.infolist():
-            name = member.filename.removesuffix(".npy")
-            if name in arrays or name == member.filename:
-                raise UserError(f"{path}: member {member.filename!r} is there twice, or is no .npy")
-            with archive.open(member) as stream:
-                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    return arrays, {}
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}, {}
 
 
 def _read_safetensors(path: Path, first: str) -> tuple[dict, dict]:
