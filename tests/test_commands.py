@@ -185,7 +185,7 @@ def test_the_inverse_brings_the_rows_back_and_the_source_tells_both(two, tmp_pat
     assert after.source["transform"]["inverse"] and not after.source["transform"]["after"]["inverse"]
 
 
-def test_other_modalities_and_unpaired_rows_stay_as_they_are(mine, tmp_path, rng):
+def test_other_modalities_and_unpaired_rows_stay_as_they_are(mine, tmp_path, rng, capsys):
     x, y = reference.pairs(rng, 12, 6)
     calibration, out = str(tmp_path / "c.safetensors"), tmp_path / "out.npz"
     commands.main(["fit", str(mine), "--kind", "centring", "--output", calibration])
@@ -198,8 +198,10 @@ def test_other_modalities_and_unpaired_rows_stay_as_they_are(mine, tmp_path, rng
         ["transform", str(unpaired), "--calibration", calibration],
         ["shift", str(unpaired), "--amount", "1"],
     ):
+        capsys.readouterr()
         commands.main([*words, "--output", str(out)])
         assert Embeddings.load(out).pairs is None
+        assert "gap distance" in (said := capsys.readouterr().out) and "cosine" not in said
 
 
 def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsys):

@@ -13,7 +13,7 @@ from . import cli, interventions
 from .embeddings import Embeddings, Stored
 from .errors import UserError
 from .files import sha256
-from .geometry import Side, gap_distance, shift
+from .geometry import Side, shift
 from .interventions.calibration import first_and_last, replaced
 from .measures import measure_all, pairs_of
 from .numerics.moments import pair_moments
@@ -21,6 +21,15 @@ from .reporting.steps import FileOut, Options
 
 Kind = Literal[*interventions.KINDS]
 FileIn = Annotated[Path, tyro.conf.Positional]
+
+
+def _effect(given: Embeddings, moved: tuple) -> str:
+    """What other rows for the first modality and the last do to the numbers of the gap that there are."""
+    pairs = pairs_of(given, (given.names[0], given.names[-1]))
+    before, after = pair_moments(*first_and_last(given), pairs), pair_moments(*moved, pairs)
+    names = ("gap_distance", "matched_cosine", "relative_gap")
+    values = {name.replace("_", " "): (getattr(before, name), getattr(after, name)) for name in names}
+    return ", ".join(f"{name} {a:.4f} -> {b:.4f}" for name, (a, b) in values.items() if None not in (a, b))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +67,10 @@ class Shift:
 
     def __call__(self) -> None:
         before = Embeddings.load(self.embeddings)
-        x, y = first_and_last(before)
-        moved = shift(x, y, self.amount, side=self.side)
+        moved = shift(*first_and_last(before), self.amount, side=self.side)
         told = {"amount": self.amount, "side": self.side, "along": f"{before.names[0]} - {before.names[-1]}"}
         replaced(before, moved, {"shift": told}).save(self.output)
-        cli.say(f"gap distance {gap_distance(x, y):.4f} -> {gap_distance(*moved):.4f}; wrote {self.output}")
+        cli.say(f"{_effect(before, moved)}; wrote {self.output}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +100,7 @@ class Fit:
         about["data"] = {"sha256": sha256(self.embeddings), "source": dict(given.source)}
         about["n"] = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
         fitted = interventions.fit(self.kind, *rows, **options, about=about)
-        effect = fitted.effect(*first_and_last(given), pairs_of(given, modalities))
+        effect = _effect(given, fitted.transform(*first_and_last(given)))
         interventions.save(self.output, fitted)
         if self.kind == "procrustes" and len(rows[0]) < given.dim:
             cli.say(f"note: {len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
@@ -125,14 +133,12 @@ class Transform:
 
     def __call__(self) -> None:
         before, calibration = Embeddings.load(self.embeddings), interventions.load(self.calibration)
-        rows, pairs = first_and_last(before), pairs_of(before, (before.names[0], before.names[-1]))
-        moved = (calibration.inverse if self.inverse else calibration.transform)(*rows)
+        moved = (calibration.inverse if self.inverse else calibration.transform)(*first_and_last(before))
         told = {"kind": calibration.kind, "inverse": self.inverse, "calibration_sha256": sha256(self.calibration)}
         if earlier := before.source.get("transform"):
             told["after"] = earlier
         replaced(before, moved, {"transform": told}).save(self.output)
-        effect = interventions.Effect(pair_moments(*rows, pairs), pair_moments(*moved, pairs))
-        cli.say(f"{calibration.kind}: {effect}; wrote {self.output}")
+        cli.say(f"{calibration.kind}: {_effect(before, moved)}; wrote {self.output}")
 
 
 @dataclass(frozen=True, kw_only=True)

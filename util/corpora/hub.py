@@ -1,6 +1,5 @@
 """Data sets of the Hugging Face hub: whether it answers, files of a revision, rows of tables, pictures undecoded."""
 
-import errno
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from PIL import Image
 
 from ..errors import NoConnection, UserError, reason
 from ..files import cache_folder, reachable
-from . import tables
 from .captioned import picture
 
 
@@ -90,16 +88,16 @@ class Rows:
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
         return Rows(columns, self.names, [self.cells[row] for row in rows])
 
-    def openers(self, folder: Path | None = None) -> list[Callable[[], Image.Image]]:
-        """Functions that open the pictures; ``folder`` holds those that the table names, as in ``encoded``.
+    def openers(self) -> list[Callable[[], Image.Image]]:
+        """Functions that open the pictures.
 
         No picture is turned by its EXIF data: a data set as published is shown to an encoder as it is stored.
         """
-        return [picture(lambda cell=cell: Image.open(io.BytesIO(encoded(cell(), folder)))) for cell in self.cells]
+        return [picture(lambda cell=cell: Image.open(io.BytesIO(encoded(cell())))) for cell in self.cells]
 
-    def contents(self, folder: Path | None = None) -> Iterator[Callable[[], bytes]]:
+    def contents(self) -> Iterator[Callable[[], bytes]]:
         """Functions that give the pictures' bytes as they are stored."""
-        return (lambda cell=cell: encoded(cell(), folder) for cell in self.cells)
+        return (lambda cell=cell: encoded(cell()) for cell in self.cells)
 
 
 def joined(parts: Sequence[Rows], where: str) -> Rows:
@@ -129,7 +127,7 @@ def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]) -> R
 
 
 def _rows(table, image: str, columns: Sequence[str], where: str) -> Rows:
-    """The rows of a ``datasets.Dataset``, its pictures left encoded: structs of bytes and path, bytes, or paths."""
+    """The rows of a ``datasets.Dataset``, its pictures left encoded: structs of bytes and path, or bytes."""
     import datasets
 
     wanted, found = [image, *columns], table.column_names
@@ -145,24 +143,14 @@ def _rows(table, image: str, columns: Sequence[str], where: str) -> Rows:
     return Rows({column: list(table[column]) for column in columns}, names, cells)
 
 
-def encoded(cell: Mapping, folder: Path | None = None) -> bytes:
-    """The bytes of a picture as it is stored, in the table or in a file that the table names.
-
-    Args:
-        cell: {"bytes": ..., "path": ...}; the path is asked for only where there are no bytes.
-        folder: the one that holds the table, within which a path must stay; None: a path is refused.
+def encoded(cell: Mapping) -> bytes:
+    """The bytes of a picture as it is stored in a cell, {"bytes": ..., "path": ...}.
 
     Raises:
-        OSError, ValueError: no such file; neither bytes nor a path. The item is left out.
+        ValueError: there are none; the item is left out.
     """
-    if not cell or not (cell["bytes"] or cell["path"]):
-        raise ValueError("there is no picture in this row")
-    if cell["bytes"]:
+    if cell and cell["bytes"]:
         return cell["bytes"]
-    if folder is None:
-        what = f"a table names the file {cell['path']!r} in place of a picture, and no folder holds both"
-        raise UserError(f"{what}; put the pictures into the table, or both into a folder")
-    path = Path(folder) / tables.inside(cell["path"], "a picture that a table names")
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "no such file", cell["path"])
-    return path.read_bytes()
+    if cell and cell["path"]:
+        raise ValueError(f"the table names the file {cell['path']!r} in place of a picture; put the pictures into it")
+    raise ValueError("there is no picture in this row")

@@ -84,18 +84,17 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 
 
 def from_rows(
-    rows: hub.Rows, image_ids: Sequence[str], label_column: str, classes: Classes, about: Mapping, folder: Path | None
+    rows: hub.Rows, image_ids: Sequence[str], label_column: str, classes: Classes, about: Mapping
 ) -> Labelled:
     """Labelled images of the rows of a table.
 
     Args:
         label_column: numbers in the declared order; numbers with the data's own names, in any order; or names.
         about: for ``source``, besides n and the hash.
-        folder: where the paths of pictures begin that are not in the table.
     """
     where = f"{about['dataset']}, column {label_column!r}"
     labels = _labels(rows.columns[label_column], rows.names.get(label_column), classes, where)
-    return _labelled(rows.openers(folder), image_ids, labels, classes, about, rows.contents(folder))
+    return _labelled(rows.openers(), image_ids, labels, classes, about, rows.contents())
 
 
 def _labelled(openers, ids, labels, classes: Classes, about: Mapping, content) -> Labelled:

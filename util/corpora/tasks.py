@@ -172,10 +172,10 @@ def load(task: Task, path: str | Path | None = None, n: int | None = None) -> La
     rows, ids, facts = _rows(task, place, n)
     if not task.is_retrieval:
         about = {"task": task.key, "label_column": task.label_column, **facts}
-        return labelled.from_rows(rows, ids, task.label_column, task.classes, about, place)
+        return labelled.from_rows(rows, ids, task.label_column, task.classes, about)
     texts = [[each] if isinstance(each, str) else list(each or ()) for each in rows.columns[task.caption_column]]
-    about = {"task": task.key, **facts, "split_sha256": labelled.split_hash(ids, texts, rows.contents(place))}
-    return assemble("image", rows.openers(place), ids, texts, "all", about)
+    about = {"task": task.key, **facts, "split_sha256": labelled.split_hash(ids, texts, rows.contents())}
+    return assemble("image", rows.openers(), ids, texts, "all", about)
 
 
 def _rows(task: Task, place: Path | None, n: int | None) -> tuple[hub.Rows, list[str], dict]:

@@ -12,7 +12,6 @@ __getattr__, __dir__ = attributes(
     KINDS="calibration",
     Ablation="linear",
     Centring="moves",
-    Effect="intervention",
     Intervention="intervention",
     Procrustes="linear",
     ReAlign="moves",

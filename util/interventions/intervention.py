@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from .. import geometry
 from ..errors import UserError
@@ -28,32 +28,9 @@ from ..numerics.arrays import (
     row_norms,
     wide,
 )
-from ..numerics.moments import PairMoments, pair_moments
 
 Modality = Literal["x", "y"]
 Moved = tuple[Float[Array, "n k"] | None, Float[Array, "m k"] | None]
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What an intervention did to rows.
-
-    Attributes:
-        before, after: moments of both modalities and of their pairs.
-    """
-
-    before: PairMoments
-    after: PairMoments
-
-    @property
-    def numbers(self) -> dict[str, tuple[float | None, float | None]]:
-        """gap_distance, matched_cosine and relative_gap, before and after; None where nothing is paired."""
-        names = ("gap_distance", "matched_cosine", "relative_gap")
-        return {name: (getattr(self.before, name), getattr(self.after, name)) for name in names}
-
-    def __str__(self) -> str:
-        told = {name: pair for name, pair in self.numbers.items() if None not in pair}
-        return ", ".join(f"{name.replace('_', ' ')} {a:.4f} -> {b:.4f}" for name, (a, b) in told.items())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,12 +89,6 @@ class Intervention(ABC):
     def inverse(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
         """Unit rows that ``transform`` brings to these, where it can be undone; arguments and answer as there."""
         return self._each(x, y, self._invert)
-
-    def effect(
-        self, x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarray, "p 2"] | None = None
-    ) -> Effect:
-        """What ``transform`` does to the gap of some unit-norm rows; ``pairs`` are row numbers that belong together."""
-        return Effect(pair_moments(x, y, pairs), pair_moments(*self.transform(x, y), pairs))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays by name, as a calibration file holds them."""
