@@ -189,15 +189,15 @@ NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
 PLACES = ("output", "device")
 """Settings that say where a run works, and not what it gives."""
 
-ENDS = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF", ".html": b"</table>"}
-"""Last bytes of a picture or table that is whole."""
+ENDS = (".png", ".pdf", ".html")
+"""Ends of the files of a picture, or of a table to read."""
 
 
 def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple[Record | None, str]:
     """The whole record in a folder that a run with these settings would make again, or None and why there is none.
 
-    Its pictures are there to their ends, its inputs as they were where it names them by path and hash. The same code
-    made it, with the same published files in the cache; with ``any_code``, other code or files may have.
+    Its pictures are there, its inputs as they were where it names them by path and hash. The same code made it, with
+    the same published files in the cache; with ``any_code``, other code or files may have.
 
     Raises:
         UserError: records are to be taken as they are, and this one is of another preset.
@@ -216,8 +216,9 @@ def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple
         return record, ""
     if other := differences(there, wanted, besides=PLACES):
         return None, f"other settings: {', '.join(other)}"
-    if lacking := [file for stem in record.about["captions"] for file in _cut_off(record.folder / stem)]:
-        return None, f"{', '.join(lacking)} missing or cut off"
+    shown = [[record.folder / f"{stem}{end}" for end in ENDS] for stem in record.about["captions"]]
+    if lacking := [files[0].stem for *files, page in shown if not (page.is_file() or all(f.is_file() for f in files))]:
+        return None, f"no picture of {', '.join(lacking)}"
     if changed := [part["path"] for part in record.about["data"] if not _unchanged(part)]:
         return None, f"other input: {', '.join(changed)}"
     made_by = (record.about.get("code"), record.about.get("cached_files"))
@@ -231,14 +232,6 @@ def differences(stored: Mapping, wanted: Mapping, besides: Sequence[str] = ()) -
     nothing = "(not there)"
     pairs = {key: (stored.get(key, nothing), wanted.get(key, nothing)) for key in {**wanted, **stored}}
     return [f"{key} {old} -> {new}" for key, (old, new) in pairs.items() if old != new and key not in besides]
-
-
-def _cut_off(stem: Path) -> list[str]:
-    """Names of the files of one picture, or table to read, that are not there to their ends."""
-    files = [stem.with_suffix(suffix) for suffix in ENDS]
-    files = files[-1:] if files[-1].is_file() else files[:-1]
-    ends = {file: file.read_bytes().rstrip() if file.is_file() else b"" for file in files}
-    return [file.name for file, end in ends.items() if not end.endswith(ENDS[file.suffix])]
 
 
 def _unchanged(part: Mapping) -> bool:

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..geometry import unit_rows
 from ..numerics.arrays import Array, as_count, blocks, new_result, to_numpy, wide
 from ..numerics.moments import moments
-from .intervention import Intervention, Modality, Moved, renormalised
+from .intervention import Intervention, Modality, renormalised
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,10 +102,6 @@ class Ablation(Intervention):
 
     def _apply(self, rows: Array, name: Modality) -> Array:
         return renormalised(rows[:, np.setdiff1d(np.arange(self.dim), self.dimensions)], name)
-
-    def inverse(self, x=None, y=None) -> Moved:
-        """Raises a UserError: what was deleted is gone."""
-        return self._invert(x, "x")
 
     def _invert(self, rows: Array, name: Modality) -> Array:
         raise UserError(f"an ablation has no inverse: the {len(self.dimensions)} dimensions that it deleted are gone")
