@@ -64,14 +64,6 @@ def chinese_clip_model():
     return transformers.ChineseCLIPModel(config)
 
 
-def two_bert_model():
-    """Any image network beside any text network; here ViT and BERT."""
-    vision = transformers.ViTConfig(image_size=SIDE, patch_size=16, **LAYERS)
-    text = transformers.BertConfig(vocab_size=57, max_position_embeddings=CONTEXT, pad_token_id=0, **STARK)
-    both = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=24)
-    return transformers.VisionTextDualEncoderModel(both)
-
-
 def clip_processor():
     return transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=SIDE)
 
@@ -79,10 +71,8 @@ def clip_processor():
 MAKERS = {
     "clip": lambda folder: (clip_model(56), clip_tokenizer(), clip_processor()),
     "clip as released": lambda folder: (clip_model(2), clip_tokenizer(), clip_processor()),
-    "metaclip": lambda folder: (clip_model(56, "MetaClip2"), clip_tokenizer(), clip_processor()),
     "owlvit": lambda folder: (clip_model(56, "OwlViT"), clip_tokenizer(), clip_processor()),
     "chinese clip": lambda folder: (chinese_clip_model(), bert_tokenizer(), clip_processor()),
-    "two towers": lambda folder: (two_bert_model(), bert_tokenizer(), clip_processor()),
     "siglip": lambda folder: (
         siglip_model(),
         siglip_tokenizer(folder),
