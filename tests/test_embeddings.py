@@ -170,7 +170,8 @@ def corrupt_deflate(path):
 
 
 def empty_member(path):
-    with zipfile.ZipFile(path, "w") as archive:
+    member(path, "text.npy", (4, 4), ROWS.tobytes())
+    with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("image.npy", b"")
 
 
@@ -206,7 +207,7 @@ def odd_metadata(path):
         (".safetensors", truncated, "not readable"),
         (".npy", corrupt, "not readable"),
         (".safetensors", corrupt, "not readable"),
-        (".npz", empty_member, "not readable"),
+        (".npz", empty_member, "image must be .* not bytes"),
         (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
         (
             ".npy",
