@@ -23,12 +23,15 @@ class SeedVariance:
         between_cosine: mean cosine over all pairs of rows of two different seeds, in [-1, 1].
         explained_by_seed: fraction of the variance of a row that the seed explains, Var[E[h|seed]] / Var[h].
         explained_by_item: fraction that the item explains; the rest is their interaction.
+        nearest_own_cone: share of the rows whose cosine with the mean of their own seed's other rows is above those
+            with the means of all other seeds, in [0, 1]; about 1/seeds where all seeds have one cone.
     """
 
     within_cosine: float
     between_cosine: float
     explained_by_seed: float
     explained_by_item: float
+    nearest_own_cone: float
 
 
 def seed_variance(embeddings: Float[Array, "seeds items d"]) -> SeedVariance:
@@ -51,7 +54,18 @@ def seed_variance(embeddings: Float[Array, "seeds items d"]) -> SeedVariance:
     total = centroids.sum(0)
     between = float(total @ total - centroids.square().sum()) / (seeds * (seeds - 1))
     within = sum(map(geometry.mean_cosine, parts)) / seeds
-    return SeedVariance(within, between, *explained_fractions(embeddings))
+    return SeedVariance(within, between, *explained_fractions(embeddings), _nearest_own_cone(parts))
+
+
+def _nearest_own_cone(parts: list[Tensor]) -> float:
+    """``SeedVariance.nearest_own_cone`` of one matrix for each seed."""
+    sums, nearest = torch.stack([geometry.unit_rows(part.double()).sum(0) for part in parts]), []
+    for seed, part in enumerate(parts):
+        rows = geometry.unit_rows(part.double())
+        cosines = rows @ torch.nn.functional.normalize(sums).T
+        cosines[:, seed] = (rows * torch.nn.functional.normalize(sums[seed] - rows)).sum(1)
+        nearest.append((cosines.argmax(1) == seed).double().mean())
+    return float(torch.stack(nearest).mean())
 
 
 def explained_fractions(embeddings: Float[Array, "seeds items d"]) -> tuple[float, float]:

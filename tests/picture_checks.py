@@ -5,7 +5,7 @@ from unittest import mock
 
 import matplotlib.pyplot as plt
 import pytest
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.text import Text
 
 from util import figures
 
@@ -18,8 +18,9 @@ def at_width(record, width):
 def printable(figure, width):
     """Asserts that a figure is as wide as its --width says and that every text drawn can be read; closes it."""
     texts = []
-    with mock.patch.object(RendererAgg, "draw_text", lambda *_, mtext=None, **__: texts.append(mtext)):
+    with mock.patch.object(Text, "draw", lambda text, _: texts.append(text)):
         figure.canvas.draw()
+    texts = [text for text in texts if text.get_visible() and text.get_text().strip()]
     assert figure.get_size_inches()[0] == pytest.approx(figures.WIDTHS[width])
     assert texts and not {t.get_text(): t.get_fontsize() for t in texts if t.get_fontsize() < figures.LEAST_POINTS}
     page, boxes = figure.bbox.padded(1), {t.get_text(): t.get_window_extent() for t in texts}

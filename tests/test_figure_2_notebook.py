@@ -41,7 +41,7 @@ def test_the_notebook_makes_what_is_not_there_and_shows_every_record_and_figure(
     shutil.copytree(made[0], folder, ignore=shutil.ignore_patterns("depth*"))
     text, pictures = execute()
     assert all((folder / f"{name}.{suffix}").is_file() for name in NAMES for suffix in ("json", "csv", "png", "pdf"))
-    assert pictures == 9
+    assert pictures == 11
     assert text.count("the record that is there is used") == 3 and "[depth] wrote" in text
     assert "the seed explains" in text and "ResNet-18 with trained weights" in text
 

@@ -15,6 +15,18 @@ def values(result):
     return [result.within_cosine, result.between_cosine, result.explained_by_seed, result.explained_by_item]
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (5, 4, 3), (3, 30, 2)])
+def test_nearest_own_cone_is_counted_with_every_row_left_out_of_its_own_mean(rng, shape):
+    h, hits = rng.normal(size=shape) + rng.normal(size=(shape[0], 1, shape[2])), 0
+    unit = h / np.linalg.norm(h, axis=2, keepdims=True)
+    for seed, item in np.ndindex(shape[:2]):
+        means = [np.delete(unit[s], item, 0).sum(0) if s == seed else unit[s].sum(0) for s in range(shape[0])]
+        cosines = [unit[seed, item] @ mean / np.linalg.norm(mean) for mean in means]
+        hits += int(np.argmax(cosines)) == seed
+    assert hits > 0 and variance.seed_variance(h).nearest_own_cone == pytest.approx(hits / np.prod(shape[:2]))
+    assert variance.seed_variance(np.stack([h[0], h[0]])).nearest_own_cone < 0.5, "one cone"
+
+
 def test_a_two_by_two_table_by_hand():
     """Seed means 1.5 and 4.5, item means 2 and 4, residuals 1/2: MS 9, 4, 1; components 4, 1.5, 1 of 6.5."""
     result = variance.seed_variance(np.array([[[1.0], [2.0]], [[3.0], [6.0]]]))

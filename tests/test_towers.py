@@ -137,8 +137,27 @@ def test_resnets_and_weights_that_are_unknown_or_cannot_be_fetched_are_one_line(
         resnet.load("resnet18", "openai")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))
-    with refused(r"IMAGENET1K_V1 could not be fetched from https.*no route.*TORCH_HOME"):
+    with refused(r"IMAGENET1K_V1 could not be fetched .*no route.*TORCH_HOME"):
         resnet.load("resnet18", "IMAGENET1K_V1", device="cpu")
+
+
+def test_weights_of_timm_and_of_a_checkpoint_file_give_timms_pooled_activations(tmp_path, monkeypatch):
+    import timm
+
+    torch.manual_seed(3)
+    network = timm.create_model("resnet18").eval()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "18.pth.tar")
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, pretrained: {("resnet18.a1_in1k", True): network}[name, pretrained]
+    )
+    for pretrained in ("a1_in1k", str(tmp_path / "18.pth.tar")):
+        tower = resnet.load("resnet18", pretrained, device="cpu")
+        pixels = tower.noise(2, 0)
+        with torch.inference_mode():
+            pooled = network.forward_head(network.forward_features(pixels), pre_logits=True)
+        assert np.allclose(tower.encode(pixels), unit(pooled), atol=1e-6) and tower.settings["pretrained"] == pretrained
+    with refused("a1_in1k could not be fetched .*HF_HOME"):
+        resnet.load("resnet34", "a1_in1k", device="cpu")
 
 
 def test_the_first_noise_inputs_are_those_that_fewer_would_give():

@@ -20,7 +20,7 @@ from .open_clip_origin import FOLDER, HUB, OWN
 from .tower import EncoderPair, Modality, Pixels, Precision, Tower, checked_device, resolve_precision
 
 KINDS = {
-    "torchvision": "torchvision:resnet18[:WEIGHTS]",
+    "torchvision": "torchvision:resnet18[:WEIGHTS, tag of timm or checkpoint file]",
     "open_clip": "open_clip:MODEL[:TAG or checkpoint file], open_clip:hf-hub:NAME, open_clip:local-dir:FOLDER",
     "huggingface": "huggingface:NAME or folder",
     "python": "python:FILE.py:FUNCTION",
@@ -67,7 +67,8 @@ class Named:
 
     def label(self, modality: Modality) -> str:
         """A tower's name in figures and tables, the paper's where it has one."""
-        name = {"resnet18": "ResNet-18", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}.get(self.name, self.name)
+        papers = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}
+        name = papers.get(self.name, self.name)
         if self.kind == "python":
             name = Path(name).stem
         if name.startswith((HUB, FOLDER)):

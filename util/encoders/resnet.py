@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
 
     Args:
         name: torchvision's name, "resnet18" to "resnet152".
-        pretrained: one of torchvision's weights, for instance "IMAGENET1K_V1"; None for random ones.
+        pretrained: one of torchvision's weights ("IMAGENET1K_V1"), a tag of timm's for this network ("a1_in1k"), or a
+            checkpoint file with the same names of parameters; None for random ones.
         seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
     """
@@ -32,15 +34,13 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
     if name not in names:
         raise UserError(f"unknown ResNet {name!r}; choose from {', '.join(names)}")
     known = torchvision.models.get_model_weights(name)
-    if pretrained is not None and pretrained not in known.__members__:
-        raise UserError(f"unknown weights {pretrained!r} of {name}; choose from {', '.join(known.__members__)}")
     target = checked_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = torchvision.models.get_model(name, weights=None)
     if pretrained is not None:
-        network.load_state_dict(_fetched(name, known[pretrained]))
-    transform = known[pretrained or PRETRAINED].transforms()
+        _load_weights(network, name, pretrained, known)
+    transform = known[pretrained if pretrained in known.__members__ else PRETRAINED].transforms()
     width, network.fc = network.fc.in_features, nn.Identity()
     network = fused(network.eval().requires_grad_(False)).to(target, memory_format=torch.channels_last)
     settings = {
@@ -87,11 +87,29 @@ def in_channels_last(network: nn.Module) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-def _fetched(name: str, weights) -> dict:
+def _load_weights(network: nn.Module, name: str, pretrained: str, known) -> None:
+    """Fills a network with torchvision's weights, timm's, or those of a checkpoint file."""
+    import timm
+    from timm.models import load_checkpoint
+
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name}.*")]
+    is_file = Path(pretrained).is_file()
+    if not is_file and pretrained not in {*known.__members__, *tags}:
+        choices = ", ".join([*known.__members__, *tags])
+        raise UserError(f"unknown weights {pretrained!r} of {name}; choose from {choices}, or name a checkpoint file")
     try:
-        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except Exception as error:  # torch's hub, its unpickler and the network each raise their own
+        if is_file:
+            load_checkpoint(network, pretrained)
+        elif pretrained in tags:
+            network.load_state_dict(timm.create_model(f"{name}.{pretrained}", pretrained=True).state_dict())
+        else:
+            fetched = known[pretrained].get_state_dict(progress=False, check_hash=True, weights_only=True)
+            network.load_state_dict(fetched)
+    except Exception as error:  # the hubs, the unpickler and the network each raise their own
+        what = f"{name} with weights {pretrained}"
+        if is_file:
+            raise UserError(f"{what}: no checkpoint of this network ({reason(error)})") from error
         raise UserError(
-            f"{name} with weights {weights.name} could not be fetched from {weights.url} ({reason(error)}); run this "
-            "once where there is a network and copy torch's hub cache here (TORCH_HOME)"
+            f"{what} could not be fetched ({reason(error)}); run this once where there is a network and copy the hub "
+            "caches here (TORCH_HOME, HF_HOME)"
         ) from error
