@@ -12,6 +12,7 @@ Beside it the released "no bias" experiment, whose layers with an activation hav
 Nothing is downloaded: the embedded and the paper preset are the same.
 """
 
+import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -32,14 +33,7 @@ from util.numerics.arrays import as_count
 NAME = "depth"
 BIASES = {"both": (True, False), "with": (True,), "without": (False,)}
 PAPER_WIDTH, PAPER_BATCH = 512, 1024
-CAPTIONS = {
-    NAME: "Mean cosine over all pairs against the number of random layers: mean over seeds, and a band from the lowest "
-    "seed to the highest. Above: the paper's networks, with biases N(0, 1/width) and the same weights without. Below: "
-    "the released 'no bias' experiment, whose layers with an activation have PyTorch's biases, uniform on "
-    "+-1/sqrt(width), and its other orders of layers. Diamonds: published, one seed, most of them read from a plot. "
-    "Dotted: 1/pi, what one wide ReLU layer makes of unrelated inputs. Self-pairs are included, as published: they "
-    "add (1 - mean)/n, 0.001 for n = 1024 unrelated inputs.",
-}
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 LABELS = {
     "sigmoid": ("sigmoid", figures.SERIES[1], "-"),
     "relu": ("ReLU", figures.SERIES[0], "-"),
@@ -53,16 +47,18 @@ LABELS = {
     "relu+linear": ("ReLU, linear", "#6A3D9A", "-"),
     "linear+relu+linear": ("linear, ReLU, linear, ReLU", figures.SERIES[5], "-"),
 }
-LABELS |= {f"linear+{name}": LABELS[name] for name in ("sigmoid", "relu", "leaky_relu", "tanh", "maxout")}
+LABELS |= {f"linear+{name}": about for name, about in LABELS.items() if "linear" not in name}
 LABELS |= {"linear": LABELS["none"], "linear+bias": ("linear with bias", figures.INK, (0, (1, 1)))}
-ORDERS = ("linear+relu", "linear+leaky_relu", "relu+linear", "linear+relu+linear", "linear", "linear+bias")
-"""Networks of the last panel; the released plot has the others before it."""
+PLAIN = tuple(f"linear+{name}" for name in ("sigmoid", "relu", "leaky_relu", "maxout", "tanh"))
+ORDERS = ("linear+relu", "linear+leaky_relu", "relu+linear", "linear+relu+linear", "linear+bias")
+FIGURE = "biases N(0, 1/width)"
 PANELS = {
-    "figure": "biases N(0, 1/width)",
-    "none": "no biases at all",
-    "no_bias": "released \u201cno bias\u201d: PyTorch\u2019s biases",
-    "orders": "the same, other orders of layers",
+    FIGURE: ("figure", (), ["figure"]),
+    "no biases at all": ("none", (), []),
+    "released “no bias”: biases of PyTorch": ("no_bias", (*PLAIN, "linear"), ["no_bias"]),
+    "the same, other orders of layers": ("no_bias", (*ORDERS, "linear"), ["orders", "linear"]),
 }
+"""Title -> what was measured, its networks (all where none are named), and the published plots."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,59 +142,45 @@ def tidy(frames: dict[int, pd.DataFrame], names: list[str], batch: int) -> pd.Da
 
 def draw(record: records.Record) -> plt.Figure:
     """A panel for each experiment, with the published curves in it."""
-    shown = panels(published_curves.curves(record.tables))
-    compared, width = bool(record.about["comparisons"]), figures.width(record)
-    columns = min(len(shown), 1 if width < 5 else 2)
-    rows = -(-len(shown) // columns)
-    size = {"figsize": (width, 0.9 + rows * (2.3 if columns > 1 else 2.0)), "layout": "constrained"}
-    figure, axes = plt.subplots(rows, columns, **size, squeeze=False, sharex=True, sharey=True)
-    for ax, (panel, networks) in zip(axes.flat, shown.items(), strict=False):
-        draw_curves(ax, networks, panel if compared else "")
-        if panel == "figure":
-            figures.panel_title(ax, "b", PANELS[panel])
-        else:
-            ax.set_title(PANELS[panel], loc="left")
-    for ax in axes.flat[len(shown) :]:
-        ax.set_axis_off()
-    for ax in axes[-1]:
-        ax.set_xlabel("layers")
+    found, compared, width = {}, bool(record.about["comparisons"]), figures.width(record)
+    for (plot, network), seeds in published_curves.curves(record.tables).items():
+        for title, (measured, networks, _) in PANELS.items():
+            if plot == measured and network in (networks or (network,)):
+                found.setdefault(title, {})[network] = seeds
+    columns = 1 if width < 5 or len(found) % 2 else 2
+    rows = len(found) // columns
+    size = {"figsize": (width, 0.9 + rows * (2.3 if columns > 1 else 2.0)), "layout": "constrained", "squeeze": False}
+    figure, axes = plt.subplots(rows, columns, **size, sharex=True, sharey=True)
+    for title, ax in zip([title for title in PANELS if title in found], axes.flat, strict=True):
+        draw_curves(ax, found[title], PANELS[title][2] if compared else [], title)
     for ax in axes[:, 0]:
         ax.set_ylabel("mean cosine")
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
     marks = [Patch(color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")]
     if compared:
-        diamond = Line2D(
-            [], [], marker="D", ls="none", ms=3, mfc="none", mec=figures.MUTED, label="published, one seed"
-        )
-        marks = [diamond, *marks]
-    figure.legend(handles=[*handles.values(), *marks], loc="outside lower center", ncols=2 if columns == 1 else 4)
+        style = {"marker": "D", "ls": "none", "ms": 3, "mfc": "none", "mec": figures.MUTED}
+        marks.insert(0, Line2D([], [], **style, label="published, one seed"))
+    figure.legend(handles=[*handles.values(), *marks], loc="outside lower center", ncols=2 if width < 5 else 4)
     return figure
 
 
-def panels(curves: published_curves.Curves) -> dict[str, dict[str, pd.DataFrame]]:
-    """Panel -> network -> seeds, for the panels that were measured."""
-    found = {panel: {} for panel in PANELS}
-    for (plot, network), seeds in curves.items():
-        if plot != "no_bias" or network not in ORDERS[2:] or network == "linear":
-            found[plot][network] = seeds
-        if plot == "no_bias" and network in ORDERS:
-            found["orders"][network] = seeds
-    return {panel: networks for panel, networks in found.items() if networks}
-
-
-def draw_curves(ax: plt.Axes, networks: dict[str, pd.DataFrame], plot: str) -> None:
-    """A line for each network, its band, and the readings of a published plot."""
+def draw_curves(ax: plt.Axes, networks: dict[str, pd.DataFrame], plots: list[str], title: str) -> None:
+    """A line for each network, its band, and the readings of published plots."""
     for network, seeds in networks.items():
         label, colour, dashes = LABELS[network]
         ax.fill_between(seeds.columns, seeds.min(), seeds.max(), color=colour, alpha=0.2, linewidth=0)
         ax.plot(seeds.mean(), color=colour, ls=dashes, label=label)
-        for source in {"orders": ("orders", "linear")}.get(plot, (plot,)):
-            theirs = published_curves.readings(source, network)
+        for plot in plots:
+            theirs = published_curves.readings(plot, network)
             style = {"ms": 2.4, "mec": colour, "mew": 0.6, "mfc": "white", "zorder": 3}
             ax.plot(theirs[theirs.index <= seeds.columns[-1]], "D", **style)
-    if {"relu", "linear+relu"} & set(networks) and plot != "figure":
-        ax.axhline(1 / np.pi, color=figures.INK, ls=":", lw=0.8, label="1/$\pi$")
-    ax.set_ylim(-0.04, 1.04)
+    if title == FIGURE:
+        figures.panel_title(ax, "b", title)
+    else:
+        ax.set_title(title, loc="left")
+        ax.axhline(1 / np.pi, color=figures.INK, ls=":", lw=0.8, label=r"1/$\pi$")
+    ax.set(ylim=(-0.04, 1.04), xlabel="layers")
+    ax.label_outer()
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 

@@ -11,8 +11,10 @@ drops after the 24 components that separate 25 cones. Beside it ResNet-50, as in
     python Figure_2_Cone_Effect/initializations.py --preset paper           (downloads MSCOCO val2017; a GPU, or a day)
 """
 
+import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,6 +41,7 @@ from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 
 NAME = "initializations"
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 KEY = "figure_2c."
 PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
 """Their names in the keys."""
@@ -198,7 +201,7 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
     title = "Figure 2 (c): random initializations have different cones"
     pictures = {"": figure.draw, "_pca": figure.draw_pca, "_spectrum": figure.draw_spectra}
     pictures["_resnet50"] = figure.draw_resnets
-    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=figure.CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,11 @@ from encoder_options import PAPER_SEEDS, RESNET, TEXT, VISION
 from tower_inputs import NOISE
 from util import figures, published, records
 
-NAME = "initializations"
 RESNET_50, TRAINED_50 = "ResNet-50", "ResNet-50, trained"
 COLOURS = {RESNET: figures.SERIES[1], VISION: figures.NON_TEXT, TEXT: figures.TEXT}
 TALLEST = 2.7
 """Inches of a panel."""
 PICTURES = "pictures and captions"
-SEEDS = "One colour for each seed, the same in UMAP and PCA"
-CAPTIONS = {
-    NAME: f"UMAP of the embeddings of the same inputs by random initializations of each encoder. {SEEDS}, and its "
-    "number in their midst. Above each panel: what the inputs are, seeds x inputs, the mean cosine within a seed and "
-    "between seeds, and the share of the variance that the seed explains (bias-corrected).",
-    f"{NAME}_pca": "The same embeddings on their first two principal components, with their shares of the variance "
-    f"(Supplementary Figures 5 and 7). {SEEDS}.",
-    f"{NAME}_spectrum": "Singular values of all centred embeddings, over the first. Crosses: as published. Dashed: "
-    "after component n_seeds - 1. So many directions separate the centroids of the seeds.",
-    f"{NAME}_resnet50": "ResNet-50, of which Supplementary Figure 13 has eleven trained ones. "
-    f"{SEEDS}, or each trained model. With random weights unless --imagenet names trained ones.",
-}
 
 
 def draw(record: records.Record) -> plt.Figure:

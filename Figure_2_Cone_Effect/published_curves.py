@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from util import published
 from util.numerics.statistics import prediction_interval
@@ -12,6 +11,7 @@ from util.records import Comparison
 
 RELU, CURVE = "figure_2b.relu_bias.", "figure_2b.curve."
 LEVEL = 0.95
+"""That the curve of one further seed lies inside at all its layers, at least, by Bonferroni's inequality."""
 
 Curves = dict[tuple[str, str], pd.DataFrame]
 """(plot, network) -> mean cosines (seeds, layers from 0)."""
@@ -21,12 +21,6 @@ def readings(plot: str, network: str) -> pd.Series:
     """Published values by number of layers, those that the plot shows; none where it has no such curve."""
     known = published.values()["figure_2b"]["curves"].get(plot, {})
     return pd.Series(known.get(network, []), dtype=float).dropna()
-
-
-def band(seeds: pd.DataFrame) -> Float[np.ndarray, "2 layers"]:
-    """Lower and upper limits: the curve of one further seed lies between them, at all its layers, with 95% or more."""
-    level = 1 - (1 - LEVEL) / seeds.shape[1]
-    return np.array([prediction_interval(seeds[layer], level) for layer in seeds]).T
 
 
 def curves(tables: Mapping[str, pd.DataFrame], column: str = "mean_cosine_with_self") -> Curves:
@@ -42,27 +36,32 @@ def curves(tables: Mapping[str, pd.DataFrame], column: str = "mean_cosine_with_s
 
 def compare(tables: Mapping[str, pd.DataFrame], on: str) -> list[Comparison]:
     """Every published value and curve whose network was measured, of the paper's width and number of inputs."""
-    ours, known = curves(tables), published.numbers(CURVE)
-    found = _values(ours["figure", "relu"], on) if ("figure", "relu") in ours else []
-    for key, number in known.items():
+    ours, nothing = curves(tables), pd.DataFrame()
+    relu = ours.get(("figure", "relu"), nothing)
+    layers = readings("figure", "relu").index.intersection(relu.columns)
+    found = [_value(f"{RELU}{layer}", relu[layer], on, at_once=len(layers)) for layer in layers]
+    for key, number in published.numbers(CURVE).items():
         plot, network = key.removeprefix(CURVE).split(".")
-        seeds = ours.get(("figure" if plot == "figure" else "no_bias", network))
-        if seeds is not None:
-            found += _curve(key, readings(plot, network), seeds, number.judged_by.tolerance, on)
-    return found + _single(ours, curves(tables, "mean_cosine"), on)
-
-
-def _values(seeds: pd.DataFrame, on: str) -> list[Comparison]:
-    """The printed curve, value by value."""
-    theirs = readings("figure", "relu").reindex(seeds.columns).dropna()
-    seeds = seeds[theirs.index]
-    interval = f"95% prediction, {len(seeds)} seeds, {len(theirs)} layers at once"
-    found = []
-    for (layers, value), low, high in zip(theirs.items(), *band(seeds), strict=True):
-        agrees = bool(low <= value <= high)
-        mean = float(seeds[layers].mean())
-        found.append(published.compare(f"{RELU}{layers}", mean, on, agrees, "", low, high, True, interval))
+        seeds = ours.get(("figure" if plot == "figure" else "no_bias", network), nothing)
+        found += _curve(key, readings(plot, network), seeds, number.judged_by.tolerance, on)
+    different = curves(tables, "mean_cosine")
+    for key, source, about, layer, note in (
+        ("figure_2b.sigmoid_2_layers", ours, ("figure", "sigmoid"), 2, ""),
+        ("figure_2b.one_over_pi", different, ("none", "relu"), 1, "the limit of a wide layer, different inputs"),
+        ("figure_2b.no_bias.tanh", ours, ("none", "tanh"), 25, "the released tanh layers have biases: see its curve"),
+    ):
+        if layer in (seeds := source.get(about, nothing)):
+            found.append(_value(key, seeds[layer], on, note))
     return found
+
+
+def _value(key: str, seeds: pd.Series, on: str, note: str = "", at_once: int = 1) -> Comparison:
+    """One published value beside the seeds: judged by the tolerance of its rule, else by the prediction interval."""
+    low, high = prediction_interval(seeds, 1 - (1 - LEVEL) / at_once)
+    number, interval = published.numbers()[key], f"95% prediction, {len(seeds)} seeds"
+    agrees = bool(low <= number.value <= high) if number.judged_by.tolerance is None else None
+    interval += f", {at_once} layers at once" if at_once > 1 else ""
+    return published.compare(key, float(seeds.mean()), on, agrees, note, low, high, True, interval)
 
 
 def _curve(key: str, whole: pd.Series, seeds: pd.DataFrame, error: float, on: str) -> list[Comparison]:
@@ -70,8 +69,8 @@ def _curve(key: str, whole: pd.Series, seeds: pd.DataFrame, error: float, on: st
     theirs = whole.reindex(seeds.columns).dropna().clip(upper=1)
     if theirs.empty:
         return []
-    seeds = seeds[theirs.index]
-    low, high = band(seeds)
+    seeds, level = seeds[theirs.index], 1 - (1 - LEVEL) / len(theirs)
+    low, high = np.array([prediction_interval(seeds[layer], level) for layer in seeds]).T
     inside = (low - error <= theirs) & (theirs <= high + error)
     farthest = (theirs - seeds.mean()).abs().idxmax()
     note = f"farthest at {farthest} layers: {theirs[farthest]:.4g}, ours {seeds[farthest].mean():.4g}"
@@ -80,22 +79,3 @@ def _curve(key: str, whole: pd.Series, seeds: pd.DataFrame, error: float, on: st
     agrees = bool(inside.all()) if len(theirs) == len(whole) else None
     ours = f"{inside.sum()} of {len(theirs)} readings inside"
     return [published.compare(key, ours, on, agrees, note, own=True)]
-
-
-def _single(ours: Curves, others: Curves, on: str) -> list[Comparison]:
-    """The text's 0.99, the line at 1/pi, and tanh without any bias; ``others`` are without self-pairs."""
-    found, interval = [], f"95% prediction, {len(next(iter(ours.values())))} seeds"
-    if 2 in (seeds := ours.get(("figure", "sigmoid"), pd.DataFrame())):
-        low, high = prediction_interval(seeds[2])
-        text = seeds[2].mean(), on, None, "", low, high, True, interval
-        found.append(published.compare("figure_2b.sigmoid_2_layers", *text))
-    places = {
-        "figure_2b.one_over_pi": (others, "relu", 1, "the arc-cosine kernel of unrelated vectors"),
-        "figure_2b.no_bias.tanh": (ours, "tanh", 25, "the released tanh layers have biases: see its curve"),
-    }
-    for key, (source, network, layers, note) in places.items():
-        if layers in (seeds := source.get(("none", network), pd.DataFrame())):
-            low, high = prediction_interval(seeds[layers])
-            agrees = bool(low <= published.numbers()[key].value <= high)
-            found.append(published.compare(key, seeds[layers].mean(), on, agrees, note, low, high, True, interval))
-    return found

@@ -10,6 +10,7 @@ the share that is due to the initialization is at least the average cosine of th
 Nothing is downloaded: the embedded and the paper preset are the same.
 """
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,17 +27,7 @@ from util.numerics.arrays import as_count
 from util.reporting.comparisons import number
 
 NAME = "theorems"
-CAPTIONS = {
-    NAME: "Theorem 1, a line for each cosine, norm ratio r and norm |v| of the grid. (a) Probability that a ReLU layer "
-    "with d_out units raises the cosine (its intervals, in the table, are hardly wider than the lines). (b) d_out "
-    "times the failure rate inside the condition: where the limit of the cosine is hardly above the cosine it rises "
-    "first, and then falls. A line ends where no failure was seen.",
-    f"{NAME}_2": "Theorem 2. (a) Share of the variance that the initialization explains after one layer on unit "
-    "inputs: measured (dots) and in closed form (lines). In the grey area the theorem's bound does not hold. After "
-    "ReLU without a bias the share lies there: the theorem is about pre-activations. (b) The same for the "
-    "pre-activations of ReLU networks with biases by depth (dots), beside the average cosine of the layer's inputs, "
-    "the bound (dashed). Bars, where they can be seen: 95% intervals, jackknife over the initializations.",
-}
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 COLUMNS = (
     *("theorem", "cosine", "norm_ratio", "norm", "d_out", "layers", "in_condition", "n_trials", "estimate"),
     *("ci_low", "ci_high", "predicted", "case"),
