@@ -37,6 +37,7 @@ from seed_variance import seed_variance
 from tower_inputs import NOISE, Inputs
 from util import UserError, cli, published, records
 from util.encoders.named import Named
+from util.encoders.resnet import RECIPES
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 
@@ -47,11 +48,8 @@ PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
 """Their names in the keys."""
 COMPONENTS, RATIOS = 50, 10
 """Published singular values, and published shares of the variance."""
-ARCHITECTURE, MODELS = "resnet50", 11
-"""Of Supplementary Figure 13."""
-TAGS = ("a1_in1k", "a1h_in1k", "a2_in1k", "a3_in1k", "b1k_in1k", "b2k_in1k", "c1_in1k", "c2_in1k", "d_in1k")
-TAGS += ("ram_in1k", "tv_in1k")
-"""timm's ResNet-50 trained on ImageNet alone: eleven recipes, where the paper has eleven seeds of one."""
+ARCHITECTURE = "resnet50"
+"""Of the eleven networks of Supplementary Figure 13."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class Settings(EncoderOptions):
 
 PRESETS = {
     "embedded": Settings(),
-    "paper": Settings(preset="paper", imagenet=TAGS, **PAPER_SIZES),
+    "paper": Settings(preset="paper", imagenet=RECIPES, **PAPER_SIZES),
     "smoke": Settings(preset="smoke", seeds=3, **SMOKE_SIZES),
 }
 
@@ -127,7 +125,7 @@ def collect(gathered: Gathered) -> Clouds:
 def resnets(gathered: Gathered, pictures: Iterable[Inputs]) -> Clouds:
     """ResNet-50 with the trained weights that are named, or as many random ones as the paper has trained."""
     settings, rows = gathered.settings, {}
-    few = replace(gathered, settings=replace(settings, seeds=min(settings.seeds, MODELS)))
+    few = replace(gathered, settings=replace(settings, seeds=min(settings.seeds, len(RECIPES))))
     for tag in settings.imagenet or (None,):
         for each in few.rows(Named("torchvision", ARCHITECTURE, tag), pictures, tag):
             name = TRAINED_50 if tag else RESNET_50

@@ -14,6 +14,8 @@ from .tower import Tower, checked_device, normal_pixels
 
 PRETRAINED = "IMAGENET1K_V1"
 """The weights of the paper's ResNet-18."""
+RECIPES = tuple(f"{name}_in1k" for name in ("a1", "a1h", "a2", "a3", "b1k", "b2k", "c1", "c2", "d", "ram", "tv"))
+"""timm's ResNet-50 trained on ImageNet alone: eleven recipes, where the paper has eleven seeds of one."""
 
 
 def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, device: Device = "auto") -> Tower:

@@ -62,6 +62,8 @@ def needs(photographs: Path | None) -> list[Need]:
     import torch
     from torchvision.models import ResNet18_Weights
 
+    from ..encoders.resnet import RECIPES
+
     resnet, checkpoints = ResNet18_Weights.IMAGENET1K_V1.url, f"{torch.hub.get_dir()}/checkpoints"
     large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
     published_clip = ("modality_gap", "loss_landscape", "zero_shot")
@@ -70,6 +72,7 @@ def needs(photographs: Path | None) -> list[Need]:
         Need("model", "timm/vit_base_patch16_clip_224.openai", large, 600, CLIP_WEIGHTS),
         Need("model", "timm/vit_base_patch32_clip_224.openai", small, 600, CLIP_WEIGHTS),
         Need("address", published.address(""), published_clip, 11, tuple(published.files()), place=str(cache_folder())),
+        *(Need("model", f"timm/resnet50.{tag}", ("initializations",), 102, ("model.safetensors",)) for tag in RECIPES),
         Need("address", resnet, ("cosine_similarity",), 45, (resnet.rpartition("/")[2],), place=checkpoints),
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
         Need(
