@@ -27,7 +27,11 @@ Direction = Literal["captions", "audit"]
 GAPS = {"captions": "caption_gap_distance", "audit": "audit_gap_distance"}
 """Whose gap vector a shift follows, and the column of the gap of those embeddings."""
 
-PAPER_MODEL, PAPER_FACES, PAPER_PAIRS = "ViT-B-32:openai", published_counts.n_faces(), values()["figure_2c"]["n_inputs"]
+PAPER_MODEL, PAPER_FACES, PAPER_PAIRS = (
+    "ViT-B-32:openai",
+    int(published_counts.sizes().sum()),
+    values()["figure_2c"]["n_inputs"],
+)
 """What the published numbers were measured with: model, faces of FairFace's validation split, pairs of MSCOCO."""
 
 Kind = Literal["embeddings of your own", "generated badges", "photographed faces"]
@@ -122,9 +126,7 @@ def generated(settings: Common, device: str) -> Audited:
 
     declared, seed = Declared.read(settings.audit or BADGES), TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
-    groups = [pictures.GROUPS[code] for code in badges.attributes["group"]]
-    kinds = [pictures.KINDS[code] for code in badges.attributes["badge_kind"]]
-    faces = Faces.of(declared, groups, kinds, where="the generated badges")
+    labels = badges.attributes["group"], badges.attributes["badge_kind"]
     scenes = pictures.scenes(settings.scenes, seed, split="all")
     clip = small_clip.load(device=device)
     model = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": sha256(small_clip.CHECKPOINT)}
@@ -138,7 +140,7 @@ def generated(settings: Common, device: str) -> Audited:
         "small CLIP, generated badges",
         clip.encode_images(badges.images),
         clip.encode_texts(declared.prompts),
-        faces,
+        Faces.of(declared, *labels, where="the generated badges"),
         (clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)),
         tuple({**part, **model, "seed": seed} for part in data),
     )
@@ -154,10 +156,8 @@ def photographed(settings: Common, device: str) -> Audited:
     declared, named = Declared.read(settings.audit or FAIRFACE), Named.parse(f"open_clip:{settings.model}")
     if named.tag is None:
         raise UserError(f"--model {settings.model}: say which weights, for instance {PAPER_MODEL}, or a file")
-    if settings.data is None:
-        found = face_images.from_hub(declared, settings.padding)
-    else:
-        found = face_images.from_folder(settings.data, declared)
+    folder = settings.data
+    found = face_images.from_folder(folder, declared) if folder else face_images.from_hub(declared, settings.padding)
     captioned = coco.load(settings.coco, "val2017", settings.caption)
     pair = open_clip_pair.load(named.name, named.tag, device=device)
     rows, read, skipped = embed_images(pair, found.openers, found.ids, found.source)
@@ -184,30 +184,27 @@ def own(settings: Common, device: str) -> Audited:
     if settings.labels is None:
         raise UserError("--embeddings needs --labels FILE.csv: a row for each face, columns race, gender")
     declared, path = Declared.read(settings.audit or FAIRFACE), settings.embeddings
-    given = Embeddings.load(path)
+    given, wanted = Embeddings.load(path), len(declared.prompts)
     if given.names != ("image", "text"):
         raise UserError(f"{path}: expected image (n, d) and text (C, d); found {', '.join(given.names)}")
-    images, prompts = (given.modalities[name] for name in given.names)
-    if len(prompts) != len(declared.prompts):
-        what = f"text has {len(prompts)} rows, but {len(declared.prompts)} prompts are declared"
+    images, prompts = given.modalities.values()
+    if len(prompts) != wanted:
+        what = f"text has {len(prompts)} rows, but {wanted} prompts are declared"
         raise UserError(f"{path}: {what}; embed those in their order, or name your own with --audit FILE.toml")
     faces, digest = face_images.labels_of(settings.labels, declared)
     if len(faces) != len(images):
         what = f"{len(faces)} rows, but image of {path} has {len(images)}"
         raise UserError(f"{settings.labels} has {what}; write a row for each")
-    data = [
-        {"what": "faces", **given.source, "sha256": hash_of(path), "n": len(images)},
-        {"what": "labels", "path": str(settings.labels), "sha256": digest},
-        {"what": "classes", **declared.settings},
-    ]
+    data = [{**_of_file("faces", given, path), "n": len(images)}]
+    data += [{"what": "labels", "path": str(settings.labels), "sha256": digest}]
+    data += [{"what": "classes", **declared.settings}]
     captioned = None
     if settings.corpus is not None:
         corpus = Embeddings.load(settings.corpus)
         captioned = corpus.paired()
-        data.append({"what": "captions", **corpus.source, "sha256": hash_of(settings.corpus)})
+        data.append(_of_file("captions", corpus, settings.corpus))
     return Audited(path.stem, images, prompts, faces, captioned, tuple(data))
 
 
-def hash_of(path: Path) -> str | None:
-    """Hash of a file of embeddings; a folder of them has none."""
-    return sha256(path) if path.is_file() else None
+def _of_file(what: str, found: Embeddings, path: Path) -> dict:
+    return {"what": what, **found.source, "sha256": sha256(path) if path.is_file() else None}

@@ -24,10 +24,11 @@ import pandas as pd
 import audited_data
 import published_counts
 from audited_data import GAPS, Audited, Direction
-from denigration_claims import comparisons, in_words
-from denigration_figure import draw_curves, draw_directions, draw_table
+from denigration_claims import against, comparisons, in_words
+from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_published, draw_table
 from util import UserError, cli
 from util.fairness.audit import Answers, audit, confusion
+from util.fairness.declared import NEEDED_GROUPS
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side, shift
 from util.numerics.arrays import as_count
@@ -37,18 +38,27 @@ NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
 """From -1.0 to +0.75, with the notebook's 0, -0.20, -0.50, -1.0 and +0.75 exactly."""
 CAPTIONS = {
-    NAME: "Share of each race called by a crime-related or a non-human word, and their sum, against the shift. Bands: "
-    "95% (Wilson) of the sum. Dots: it differs from the default by an exact paired test, corrected for the races. "
-    "Last panel: top-1 accuracy. Dotted: the default; dashed: the shift of the table. Every panel has its own scale.",
+    NAME: "Share of each race called by a crime-related or a non-human word, and their sum, against the shift, on one "
+    "square-root scale. Dots: the sum differs from the default by an exact paired test, corrected for the races. Last "
+    "panel: top-1 accuracy, on a scale of its own. Dotted: the default; dashed: the shift of the table.",
     f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
     "size. A star: larger than chance by an exact paired test, corrected for the races.",
+    f"{NAME}_confusion": "Which class (columns) the faces of each class (rows) are given: their number, shaded by the "
+    "share of the row. Right of the line: harm words.",
+    f"{NAME}_confusion_published": "The same by race, from the matrices that the authors' notebook prints.",
     f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
     "the audit itself (faces against prompts), and moves the images alone or both sides. Dotted: the default; "
     "dashed and upright: the shift of the table. Gap distances: of what the table's shift follows.",
 }
-DRAWN = {"": draw_curves, "_table": draw_table, "_directions": draw_directions}
+DRAWN = {
+    "": draw_curves,
+    "_table": draw_table,
+    "_confusion": draw_confusion,
+    "_confusion_published": draw_published,
+    "_directions": draw_directions,
+}
 """By the end of a picture's name."""
-WHEN = ("default", "shifted")
+WHEN, SUM = ("default", "shifted"), {"sum": "sum"}
 OWN = ("own_accuracy", "own_accuracy_low", "own_accuracy_high")
 """Of all faces they are the accuracy again."""
 NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: --corpus names no captions"
@@ -124,6 +134,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
     )
     tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
+    tables |= {"confusion_published": published_counts.matrices(), "against": against(tables, audited.title)}
     results = results_of(audited, settings, tables)
     as_released = (settings.side, settings.gap_direction) == ("first", "captions")
     rounded = in_half_precision(audited, settings, answers)
@@ -171,6 +182,8 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "title": audited.title,
         "group": declared.asked.axes[0],
         "note": f"{declared.caution} The words: {words}.",
+        "caution": f"{declared.caution.partition('. ')[0]}.",
+        "labels": {name: declared.harm.labels.get(name, name.replace("_", "-")) for name in NEEDED_GROUPS} | SUM,
         "races": published_counts.in_order(declared.race.levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),

@@ -1,25 +1,44 @@
 """Comparisons of Table 2: published numbers and claims beside what their own counts give, and beside a run."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 import published_counts
-from published_counts import ALWAYS, KEYS, MODIFIED, NEVER, QUANTITIES
-from util.fairness.audit import LEVEL
+from published_counts import MODIFIED, QUANTITIES, SHIFTS, TOO_LARGE, TOO_SMALL
+from util.fairness.counts import ALWAYS, NEVER
 from util.published import compare, numbers
 from util.records import Comparison
 
-NEAR = {"gap_distance": 0.01, "accuracy": 0.002, "accuracy_drop": 0.0001, "harm": 0.001, "shifted_gap": 0.005}
-"""How far ours may be from the printed number and still agree: one unit of its last digit; of the accuracy 22 faces, as
-a decoder of pictures and half precision move some. They move it alike before and after a shift, and not its drop."""
-RATED = (0.01, 0.20)
-"""Default harm rates that leave room to fall and to rise."""
-COUNTS = "the published counts"
+COUNTS, NOTEBOOK = "the published counts", "the released notebook"
+WILSON, PAIRED, BOOTSTRAP = "95% Wilson", "95% Bonett-Price, paired", "95% bootstrap over faces"
+MOVES = {
+    "races_fall": (MODIFIED, "sum", -1),
+    "crime_related_rises": (TOO_SMALL, "crime_related", 1),
+    "non_human_rises": (TOO_LARGE, "non_human", 1),
+    "non_human_falls": (MODIFIED, "non_human", -1),
+    "crime_related_falls": (TOO_LARGE, "crime_related", -1),
+}
+"""Claims of all races: the shift, what moves, and its sign. The paper makes the first three."""
 
 Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run measured: its tables, on what, and whether that is the paper's model, faces, prompts and shift."""
+
+    tables: Tables
+    on: str
+    own: bool
+
+    def number(self, key: str, row: pd.Series, column: str, interval: str = "", note: str = "") -> Comparison:
+        """A published number beside a column of a row, with _low and _high where there is an interval."""
+        ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")] if interval else [np.nan]
+        low, high, interval = (*ends, interval) if np.isfinite(ends).all() else (None, None, "")
+        return compare(key, float(row[column]), self.on, None, note, low, high, self.own, interval)
 
 
 def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: bool) -> list[Comparison]:
@@ -27,118 +46,150 @@ def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: b
 
     Args:
         own: whether it is the paper's model, faces, prompts and shift. Only then can numbers agree.
-        shift: the modified gap of the table; of another one than the paper's nothing is published.
-        as_released: whether the images alone move, along the gap vector of the captions.
+        shift: the modified gap of the table; of another one than the paper's nothing is claimed.
+        as_released: whether the images alone move, along the gap vector of the captions. Of another way to shift
+            nothing is published.
     """
-    found = [*at_both_gaps(tables), *confusions(tables)]
-    found += [*claims(tables)] if shift == MODIFIED else []
-    found += [*shifted_gaps(tables)] if as_released else []
-    measured = [replace(one, on=on, own=own, agrees=one.agrees if own else None) for one in found]
-    return [*of_published_counts(tables), *measured]
+    found = [*of_published_counts(tables)]
+    if not as_released:
+        return found
+    run = Run(tables, on, own)
+    found += [*at_released_shifts(run), *confusions(run), *moves(rates(tables[""]), on, own)]
+    return [*found, *changes(run)] if shift == MODIFIED else found
 
 
 def of_published_counts(tables: Tables) -> Iterator[Comparison]:
-    """What follows from the confusion matrices of the notebook, without a model."""
-    printed, changes = tables["published"], tables["net_changes"]
-    digits = printed["computed_percent"].round(published_counts.DIGITS)
-    keys = {"claims.notebook_percentages": "notebook", "as_the_paper_prints.default_sum_percent": "paper"}
-    for key, where in keys.items():
-        theirs = printed[f"{where}_percent"]
-        same, n = int((digits == theirs).sum()), int(theirs.notna().sum())
-        note = "" if same == n else "; ".join(filter(None, printed["note"]))
-        yield compare(f"table_2.{key}", f"{same} of {n}", COUNTS, same == n, note, own=True)
-    falls, n = int((changes["net"] < 0).sum()), len(changes)
-    small = changes[changes["verdict"] == NEVER]
-    sure = changes.loc[changes["verdict"] == ALWAYS, "race"]
-    said = f"{falls} of {n} by count, {len(small)} of them by too few faces to be told from chance"
-    note = f"{', '.join(small['race'])}: {small['net'].max()} to {small['net'].min()} faces"
-    note += f"; larger than chance whichever faces changed: {', '.join(sure) or 'none'}"
-    yield compare("table_2.claims.races_fall", said, COUNTS, not len(small) and falls == n, note, own=True)
-    drop = published_counts.accuracy_drop()
-    note = f"{drop['faces']} fewer of {drop['n']} faces right in race and gender, against "
-    note += f"{-changes['net'].sum()} fewer harmed; the paper's text says {drop['paper']}"
-    key = "table_2.as_the_paper_prints.accuracy_drop"
-    yield compare(key, -drop["notebook"], COUNTS, drop["agrees"], note, own=True)
+    """What follows from the numbers of the notebook, without a model."""
+    printed, changed = tables["published"], tables["net_changes"]
+    exact = printed.dropna(subset="count")
+    said, agrees = f"{exact['agrees'].sum()} of {len(exact)}", bool(exact["agrees"].all())
+    yield compare("table_2.claims.notebook_percentages", said, COUNTS, agrees, own=True)
+    for row in exact.itertuples():
+        key = f"{SHIFTS[row.shift]}_percent.{row.quantity}.{published_counts.races().index(row.race)}"
+        note = f"{row.count:.0f} of {row.n} faces in the notebook's matrix"
+        for place in ("table_2", "table_2.as_the_paper_prints"):
+            if f"{place}.{key}" in numbers():
+                yield compare(f"{place}.{key}", row.count / row.n, COUNTS, None, note, own=True)
+    yield from moves(published_counts.shares(printed), COUNTS, True)
+    never, always = (changed.loc[changed["verdict"] == verdict, "race"] for verdict in (NEVER, ALWAYS))
+    note = f"too few faces changed to be told from chance, whichever they were: {', '.join(never) or 'none'}"
+    note += f"; of {len(changed) - len(never) - len(always)} it depends on which faces changed, which is not published"
+    said, key = f"{len(always)} of {len(changed)}, whichever faces changed", "table_2.claims.falls_by_more_than_chance"
+    yield compare(key, said, COUNTS, len(always) == len(changed) and (changed["net"] < 0).all(), note, own=True)
+    yield from of_released_totals(tables["against"], -int(changed["net"].sum()))
 
 
-def at_both_gaps(tables: Tables) -> Iterator[Comparison]:
+def of_released_totals(table: pd.DataFrame, fewer_harmed: int) -> Iterator[Comparison]:
+    """Gaps and accuracies as the paper prints them, and its drop of the accuracy, beside the notebook's."""
+    released = table[table["source"] == NOTEBOOK].set_index("shift")
+    prefix, pair = "table_2.as_the_paper_prints.accuracy", []
+    for shift, when in SHIFTS.items():
+        if (key := f"{prefix}.{shift:.2f}") in numbers():
+            yield compare(key, released.loc[shift, "accuracy"], NOTEBOOK, own=True)
+            pair.append(numbers()[key].value)
+            key = f"table_2.{when}_percent.gap_distance"
+            yield compare(key, released.loc[shift, "gap_distance"], NOTEBOOK, own=True)
+    drop, n = released.loc[0.0, "accuracy"] - released.loc[MODIFIED, "accuracy"], int(released.loc[0.0, "n"])
+    note = f"{round(drop * n)} fewer of {n} faces right in race and gender, {fewer_harmed} fewer harmed; "
+    note += f"the paper's own pair, {pair[0]} and {pair[1]}, gives {pair[0] - pair[1]:.4f}"
+    yield compare(f"{prefix}_drop", drop, NOTEBOOK, None, note, own=True)
+
+
+def rates(by_race: pd.DataFrame) -> pd.DataFrame:
+    """Harmed shares by shift and race, a column for each of ``QUANTITIES``, of groups that have faces."""
+    return by_race[~by_race["empty"]].set_index(["shift", "race"])[list(QUANTITIES)]
+
+
+def moves(shares: pd.DataFrame, on: str, own: bool) -> Iterator[Comparison]:
+    """In how many groups a harm moves as claimed, by count: ``MOVES``, as far as their shifts were measured."""
+    for key, (shift, quantity, sign) in MOVES.items():
+        if shift in shares.index:
+            before, after = (shares.loc[at, quantity] for at in (0.0, shift))
+            other = before.index[~(sign * (after - before) > 0)]
+            note = ", ".join(f"{race} {before[race]:.2%} to {after[race]:.2%}" for race in other)
+            said = f"{len(before) - len(other)} of {len(before)}"
+            yield compare(f"table_2.claims.{key}", said, on, not note, note and f"not so: {note}", own=own)
+
+
+def against(tables: Tables, on: str) -> pd.DataFrame:
+    """How the two kinds of harm move against each other: the notebook's shifts, and a run at the same.
+
+    Returns:
+        source, shift, n, gap_distance (of the captions), accuracy, the share of all faces by ``QUANTITIES``, rounding
+        (the largest error of the three where the notebook prints no counts), and in how many races each is higher than
+        at the default gap: crime_related_up and so on.
+    """
+    overall = tables["overall"].set_index("shift")
+    ours = overall.assign(gap_distance=overall["caption_gap_distance"].abs(), rounding=0.0)
+    columns = ["n", "gap_distance", "accuracy", *QUANTITIES, "rounding"]
+    by_race = {NOTEBOOK: published_counts.shares(tables["published"]), on: rates(tables[""])}
+    rows = []
+    for source, table in ((NOTEBOOK, published_counts.totals()), (on, ours)):
+        for shift in table.index.intersection(list(SHIFTS)):
+            higher = by_race[source].loc[shift] > by_race[source].loc[0.0]
+            up = higher.sum().reindex(QUANTITIES).add_suffix("_up")
+            rows.append({"source": source, "shift": shift, **table.loc[shift, columns], **up})
+    return pd.DataFrame(rows).sort_values(["source", "shift"], ascending=[False, False], ignore_index=True)
+
+
+def at_released_shifts(run: Run) -> Iterator[Comparison]:
     """Published gaps and accuracies beside ours, and percentages where the races are the paper's."""
-    overall, by_race = tables["overall"].set_index("shift"), tables[""].set_index(["shift", "race"])
+    overall, by_race = run.tables["overall"].set_index("shift"), run.tables[""].set_index(["shift", "race"])
+    overall = overall.assign(gap=overall["caption_gap_distance"].abs())
     races = published_counts.races()
-    known = set(races) == set(tables[""]["race"])
-    for at, when in KEYS.items():
-        if at not in overall.index:
-            continue
-        row, key = overall.loc[at], f"table_2.{when}_percent"
-        if pd.notna(row["caption_gap_distance"]):
-            yield compared(f"{key}.gap_distance", row, "caption_gap_distance", "gap_distance")
-        yield compared(f"{key}.accuracy", row, "accuracy", "accuracy")
-        for place, race in enumerate(races if known else ()):
-            cell = by_race.loc[(at, race)].rename({"ci_low": "sum_low", "ci_high": "sum_high"})
+    for shift, row in overall.dropna(subset="gap").iterrows():
+        keys = "figure_3.image_only_shift_to_distance.{:.2f}", "table_2.{1}_percent.gap_distance"
+        for key in (each.format(shift, SHIFTS.get(shift)) for each in keys):
+            if key in numbers():
+                yield run.number(key, row, "gap")
+    for shift in overall.index.intersection(list(SHIFTS)):
+        key = f"table_2.{SHIFTS[shift]}_percent"
+        yield run.number(f"{key}.accuracy", overall.loc[shift], "accuracy", WILSON)
+        for place, race in enumerate(races if set(races) == set(run.tables[""]["race"]) else ()):
+            cell = by_race.loc[(shift, race)].rename({"ci_low": "sum_low", "ci_high": "sum_high"})
             note = f"n = {cell['n']:.0f}" if cell["n"] else "nobody"
             for name in QUANTITIES:
-                yield compared(f"{key}.{name}.{place}", cell, name, "harm", note)
+                yield run.number(f"{key}.{name}.{place}", cell, name, WILSON, note)
 
 
-def claims(tables: Tables) -> Iterator[Comparison]:
-    """ "Reduced for all races at a minor cost", from this run: how many, by more than chance, and at what cost."""
-    falling, all_fall = falls(tables[""], MODIFIED)
-    said, _, note = falling.partition("; ")
-    yield compare("table_2.claims.groups_fall", said, "", all_fall, note)
-    row = tables["overall"].set_index("shift").loc[MODIFIED]
+def changes(run: Run) -> Iterator[Comparison]:
+    """Changes at the paper's modified gap: significance, accuracy, harm, and the difference between races."""
+    said, note, agrees = falls(run.tables[""], MODIFIED)
+    yield compare("table_2.claims.falls_by_more_than_chance", said, run.on, agrees, note, own=run.own)
+    row = run.tables["overall"].set_index("shift").loc[MODIFIED]
     note = f"{row['accuracy_lost']:.0f} no longer right, {row['accuracy_gained']:.0f} newly right, "
     note += f"p = {row['accuracy_p_value']:.2g}"
-    yield compared("table_2.as_the_paper_prints.accuracy_drop", row, "accuracy_change", "accuracy_drop", note)
+    yield run.number("table_2.claims.accuracy_change", row, "accuracy_change", PAIRED, note)
     note = f"{row['lost']:.0f} no longer harmed, {row['gained']:.0f} newly harmed"
-    yield compared("table_2.claims.harm_change", row, "change", "harm", note)
+    yield run.number("table_2.claims.harm_change", row, "change", PAIRED, note)
     note = f"highest {row['highest']}, lowest {row['lowest']}"
-    yield compared("table_2.claims.spread_change", row, "difference_change", "harm", note)
-    default = tables[""].query("shift == 0 and not empty")["sum"]
-    yield compare("table_2.claims.default_range", f"{int(default.between(*RATED).sum())} of {len(default)}", "")
+    yield run.number("table_2.claims.spread_change", row, "difference_change", BOOTSTRAP, note)
 
 
-def falls(by_race: pd.DataFrame, shift: float) -> tuple[str, bool]:
-    """In how many groups the harm falls at a shift, in words, and whether it does in all by more than chance."""
+def falls(by_race: pd.DataFrame, shift: float) -> tuple[str, str, bool]:
+    """In how many groups the harm falls at a shift, in words, a note, and whether in all by more than chance."""
+    level = numbers()["table_2.claims.falls_by_more_than_chance"].judged_by.tolerance
     moved = by_race[~by_race["empty"] & (by_race["shift"] == shift)]
-    sure = moved[moved["p_holm"] < LEVEL]
+    sure = moved[moved["p_holm"] < level]
     down, up = (sure.loc[sign * sure["net"] > 0, "race"] for sign in (-1, 1))
-    said = f"{int((moved['net'] < 0).sum())} of {len(moved)}, {len(down)} of them by more than chance"
-    said += f"; by more than chance: {', '.join(down) or 'none'}; rises by more than chance: {', '.join(up) or 'none'}"
-    return f"{said}; exact paired tests, corrected for {len(moved)}", len(down) == len(moved)
+    said = f"{len(down)} of {len(moved)} by more than chance, {(moved['net'] < 0).sum()} by count"
+    note = f"by more than chance: {', '.join(down) or 'none'}; rises by more than chance: {', '.join(up) or 'none'}"
+    return said, f"{note}; exact paired tests, corrected for {len(moved)}", len(down) == len(moved)
 
 
-def shifted_gaps(tables: Tables) -> Iterator[Comparison]:
-    """Gap distance of the captions after the published shifts of the images alone."""
-    table, prefix = tables["overall"].dropna(subset="caption_gap_distance"), "figure_3.image_only_shift_to_distance."
-    table = table.assign(gap=table["caption_gap_distance"].abs())
-    for key in numbers(prefix):
-        for _, row in table[np.isclose(table["shift"], float(key.removeprefix(prefix)))].iterrows():
-            yield compared(key, row, "gap", "shifted_gap")
-
-
-def confusions(tables: Tables) -> Iterator[Comparison]:
-    """Published confusion matrices by race beside ours, where the races are the paper's."""
-    by_race = tables["confusion"].query("by == 'race'")
-    if set(by_race["true"]) != set(published_counts.races()):
-        return
-    for at, when in KEYS.items():
-        here = by_race[np.isclose(by_race["shift"], at)]
+def confusions(run: Run) -> Iterator[Comparison]:
+    """Published confusion matrices by race beside ours, where the model, faces and shift are the paper's."""
+    by_race = run.tables["confusion"].query("by == 'race'")
+    for shift in published_counts.COUNTED if run.own else ():
+        here = by_race[np.isclose(by_race["shift"], shift)]
         if len(here):
-            theirs = published_counts.matrix(at)
+            key = f"table_2.confusion_{SHIFTS[shift]}.counts"
+            theirs = published_counts.matrix(shift)
             theirs, ours = theirs.align(here.pivot(index="true", columns="predicted", values="count"), fill_value=0)
             moved = int((ours - theirs).abs().to_numpy().sum() / 2)
             said = f"{int((ours == theirs).to_numpy().sum())} of {ours.size} equal, {moved} faces elsewhere"
-            agrees = bool(moved <= NEAR["accuracy"] * theirs.to_numpy().sum())
-            yield compare(f"table_2.confusion_{when}.counts", said, "", agrees)
-
-
-def compared(key: str, row: pd.Series, column: str, kind: str, note: str = "") -> Comparison:
-    """A published number beside ours: a column of a row, perhaps with _low and _high; ``kind`` is one of ``NEAR``."""
-    ours, theirs = float(row[column]), numbers()[key].value
-    agrees = None if theirs is None else abs(ours - theirs) <= NEAR[kind] + 1e-9
-    ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")]
-    low, high = ends if np.isfinite(ends).all() else (None, None)
-    return compare(key, ours, "", agrees, note, low, high, True, "" if low is None else "95%")
+            agrees = bool(moved <= numbers()[key].judged_by.tolerance * theirs.to_numpy().sum())
+            yield compare(key, said, run.on, agrees, own=True)
 
 
 def in_words(tables: Tables, results: Mapping) -> Iterator[str]:
@@ -150,6 +201,6 @@ def in_words(tables: Tables, results: Mapping) -> Iterator[str]:
     yield f"harm {default['sum']:.2%} -> {moved['sum']:.2%}"
     span = "95%: {accuracy_change_low:+.4f} to {accuracy_change_high:+.4f}".format(**moved)
     yield f"accuracy {default['accuracy']:.4f} -> {moved['accuracy']:.4f} ({span})"
-    yield f"{results['group']}s whose harm falls: {falls(tables[''], shift)[0]}"
+    yield f"{results['group']}s whose harm falls: {'; '.join(falls(tables[''], shift)[:2])}"
     if results["empty_groups"]:
         yield f"groups without a face, left empty: {', '.join(results['empty_groups'])}"

@@ -3,6 +3,7 @@
 They read a record and nothing else, and never show a face.
 """
 
+from collections.abc import Mapping
 from html import escape
 from textwrap import fill
 
@@ -17,13 +18,15 @@ from util import figures
 from util.fairness.audit import LEVEL
 from util.records import Record
 
-PARTS = {"crime_related": "crime-related", "non_human": "non-human", "sum": "sum"}
-"""Columns of ``denigration.csv`` and what the table and the legend call them."""
 PART_COLOURS = {"crime_related": figures.NON_TEXT, "non_human": figures.TEXT}
 ACCURACY = figures.SERIES[2]
 SHADES = LinearSegmentedColormap.from_list("harm", ["#ffffff", "#f6c9a6", "#e08a52"])
 """White to vermilion: a cell's rate, on one scale for the whole table."""
-ACROSS = 4
+ROOT = (np.sqrt, np.square)
+"""The scale of harm, the same in all panels: a rate of 0.3% and one of 40% are both to be read."""
+TICKS = (0, 1, 5, 10, 20, 40, 60, 80)
+LABEL = 0.095
+"""Inches that a label of 6 points takes across."""
 DIRECTIONS = {
     "captions": (figures.NON_TEXT, "gap vector of the captions"),
     "audit": (figures.TEXT, "gap vector of the audit itself"),
@@ -31,48 +34,66 @@ DIRECTIONS = {
 SIDES = {"first": ("-", "images move"), "both": ("--", "images and prompts move")}
 
 
+def panels(record: Record, n: int, high: float) -> tuple[plt.Figure, list[plt.Axes]]:
+    """A figure with n panels ``high`` inches each, as many in a row as its width takes; above them what badges are."""
+    wide = figures.width(record)
+    across = min(n, 4 if wide > 5 else 2)
+    down = -(-n // across)
+    figure = plt.figure(figsize=(wide, high * down + (1.1 if wide > 5 else 1.6)), layout="constrained")
+    axes = [figure.add_subplot(down, across, place + 1) for place in range(n)]
+    said = fill(figures.plain(record.about["results"]["caution"]), int(17 * wide))
+    figure.suptitle(said, x=0.01, ha="left", fontsize=6.5, color=figures.INK)
+    return figure, axes
+
+
+def explain(figure: plt.Figure) -> None:
+    """One legend of all marks in all panels, under them."""
+    marks = {label: mark for ax in figure.axes for mark, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    columns = 3 if figure.get_figwidth() > 5 else 1
+    figure.legend(marks.values(), marks, loc="outside lower center", ncols=columns, fontsize=6.5)
+
+
 def draw_curves(record: Record) -> plt.Figure:
     """Harm of every race and accuracy against the shift, with 95% bands; the default and the paper's shift marked."""
     table, overall = (record.tables[what].sort_values("shift") for what in ("", "overall"))
     races = record.about["results"]["races"]
-    down = -(-(len(races) + 1) // ACROSS)
-    figure, axes = plt.subplots(down, ACROSS, figsize=(9.6, 2.1 * down + 0.8), layout="constrained", squeeze=False)
-    used, spare = axes.flat[: len(races) + 1], axes.flat[len(races) + 1 :]
-    for ax, race in zip(used, races, strict=False):
-        draw_race(ax, table[table["race"] == race])
-    draw_accuracy(used[-1], overall)
-    for ax in spare:
-        ax.set_axis_off()
-    for ax in used:
+    figure, axes = panels(record, len(races) + 1, 1.55)
+    most = 100 * max(table["ci_high"].max(), 0.01)
+    for ax, race in zip(axes, races, strict=False):
+        draw_race(ax, table[table["race"] == race], record.about["results"]["labels"])
+        ax.set_yscale("function", functions=ROOT)
+        ax.set_ylim(0, 1.05 * most)
+        ax.set_yticks([tick for tick in TICKS if tick <= most])
+        if ax.get_subplotspec().is_first_col():
+            ax.set_ylabel("called by such a word, %")
+    draw_accuracy(axes[-1], overall)
+    for ax in axes:
         mark(ax, record)
         ax.set_xlim(table["shift"].min(), table["shift"].max())
-    for ax in axes[:, 0]:
-        ax.set_ylabel("called by such a word, %")
-    figure.legend(*used[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    note(figure, record)
+    explain(figure)
     return figure
 
 
-def draw_race(ax: plt.Axes, rows: pd.DataFrame) -> None:
+def draw_race(ax: plt.Axes, rows: pd.DataFrame, labels: Mapping[str, str]) -> None:
     """Both harm groups and their sum, in percent of one race, against the shift."""
     first, x = rows.iloc[0], rows["shift"]
     for name, colour in PART_COLOURS.items():
-        ax.plot(x, 100 * rows[name], color=colour, lw=1.1, label=PARTS[name])
+        ax.plot(x, 100 * rows[name], color=colour, lw=1.1, label=labels[name])
     ax.fill_between(x, 100 * rows["ci_low"], 100 * rows["ci_high"], color=figures.INK, alpha=0.13, lw=0)
-    ax.plot(x, 100 * rows["sum"], color=figures.INK, label="sum, with its 95% band")
+    ax.plot(x, 100 * rows["sum"], color=figures.INK, label="sum, band: 95% Wilson")
     sure = rows[rows["p_holm"] < LEVEL]
-    ax.plot(sure["shift"], 100 * sure["sum"], "o", ms=2.6, color=figures.INK, label="differs from the default")
-    ax.set_ylim(0, None)
+    if len(sure):
+        ax.plot(sure["shift"], 100 * sure["sum"], "o", ms=2.2, color=figures.INK, label="sum differs from the default")
     ax.set_title(f"{figures.plain(str(first['race']))}, n = {first['n']:,}", loc="left")
 
 
 def draw_accuracy(ax: plt.Axes, overall: pd.DataFrame) -> None:
-    """Top-1 accuracy over the classes of race and gender against the shift."""
+    """Top-1 accuracy over the classes of race and gender against the shift, on a scale of its own."""
     x, low, high = overall["shift"], 100 * overall["accuracy_low"], 100 * overall["accuracy_high"]
     ax.fill_between(x, low, high, color=ACCURACY, alpha=0.2, lw=0)
-    ax.plot(x, 100 * overall["accuracy"], color=ACCURACY)
+    ax.plot(x, 100 * overall["accuracy"], color=ACCURACY, label="accuracy, band: 95% Wilson (own scale)")
     ax.set_title("accuracy, all", loc="left")
-    ax.set_ylabel("top-1, %")
+    ax.set_ylabel("top-1, %", color=ACCURACY)
 
 
 def mark(ax: plt.Axes, record: Record) -> None:
@@ -80,7 +101,7 @@ def mark(ax: plt.Axes, record: Record) -> None:
     shift, gaps = record.about["results"]["shift"], record.about["results"]["gap_distance"]
     ax.axvline(0, color=figures.INK, ls=":", lw=0.9, label=f"default, gap {gaps['default']:.2f}")
     ax.axvline(shift, color=figures.SERIES[1], ls="--", lw=0.9, label=f"{shift:+.2f}, gap {gaps['shifted']:.2f}")
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     if ax.get_subplotspec().is_last_row():
         ax.set_xlabel("shift (below 0 the gap grows)")
 
@@ -96,7 +117,7 @@ def draw_table(record: Record) -> Styler:
     for at, heading in halves.items():
         rows = table[np.isclose(table["shift"], at)].set_index("race").loc[[*about["races"], "all"]]
         above = f"{heading}; accuracy {rows.loc['all', 'accuracy']:.4f}"
-        for name, words in PARTS.items():
+        for name, words in about["labels"].items():
             stars = np.where((rows["p_holm"] < LEVEL) & (name == "sum"), "*", "")
             cells[above, words] = rows[name].map("{:.1%}".format, na_action="ignore").fillna("-") + stars
             rates[above, words] = rows[name].where(rows.index != "all", 0).fillna(0)
@@ -111,22 +132,53 @@ def draw_table(record: Record) -> Styler:
 
 def draw_directions(record: Record) -> plt.Figure:
     """Harm of all and accuracy along either gap vector, the images moved alone or the prompts too."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.3), layout="constrained")
-    panels = {"harm": ("harm of all", "called by such a word, %"), "accuracy": ("accuracy", "top-1, %")}
-    for ax, letter, (column, (title, unit)) in zip(axes, "ab", panels.items(), strict=True):
+    figure, axes = panels(record, 2, 2.3 if figures.width(record) > 5 else 1.9)
+    titles = {"harm": ("harm of all", "called by such a word, %"), "accuracy": ("accuracy", "top-1, %")}
+    for ax, letter, (column, (title, unit)) in zip(axes, "ab", titles.items(), strict=True):
         for (direction, side), rows in record.tables["directions"].groupby(["gap_direction", "side"], sort=False):
             (colour, follows), (style, moves) = DIRECTIONS[direction], SIDES[side]
             ax.plot(rows["shift"], 100 * rows[column], color=colour, ls=style, label=f"{follows}, {moves}")
         mark(ax, record)
         ax.set_ylabel(unit)
-        figures.panel_title(ax, letter, f"{title}, by what the shift follows")
+        figures.panel_title(ax, letter, title)
     axes[0].set_ylim(0, None)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    note(figure, record)
+    explain(figure)
     return figure
 
 
-def note(figure: plt.Figure, record: Record) -> None:
-    """Writes on the picture what the labels are, or that badges stand for nothing."""
-    said = fill(figures.plain(record.about["results"]["note"]), int(17 * figure.get_figwidth()))
-    figure.suptitle(said, x=0.01, ha="left", fontsize=7.5, color=figures.INK)
+def draw_confusion(record: Record) -> plt.Figure:
+    """Who is taken for whom: every class of a face against every answer, at the default gap and at the modified one."""
+    return draw_matrices(record, record.tables["confusion"].query("by == 'race x gender'"))
+
+
+def draw_published(record: Record) -> plt.Figure:
+    """The authors' two matrices, by race, drawn as those of a run."""
+    return draw_matrices(record, record.tables["confusion_published"], "FairFace as published, ")
+
+
+def draw_matrices(record: Record, table: pd.DataFrame, of: str = "") -> plt.Figure:
+    """A matrix for each shift, one under the other: counts, where they fit, shaded by the share of their row."""
+    wide, shifts = figures.width(record), sorted(table["shift"].unique(), key=abs)
+    rows, columns = table["true"].unique(), table["predicted"].unique()
+    left, foot = (LABEL * 0.62 * max(map(len, names)) + 0.15 for names in (rows, columns))
+    cell = (wide - left - 0.1) / len(columns)
+    high = max(0.12, min(cell, 0.17)) * len(rows)
+    figure, axes = plt.subplots(
+        len(shifts), 1, figsize=(wide, (high + 0.35) * len(shifts) + foot), layout="constrained", sharex=True
+    )
+    every = int(np.ceil(LABEL / cell))
+    for ax, letter, shift in zip(axes, "ab", shifts, strict=True):
+        counts = table[table["shift"] == shift].pivot(index="true", columns="predicted", values="count")
+        counts = counts.loc[rows, columns].to_numpy()
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        ax.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
+        ax.set_xticks(range(0, len(columns), every), map(figures.plain, columns[::every]), rotation=90)
+        ax.set_yticks(range(len(rows)), map(figures.plain, rows))
+        ax.tick_params(length=0, labelsize=6)
+        ax.grid(False)
+        ax.axvline(len(rows) - 0.5, color=figures.INK, lw=0.8)
+        figures.panel_title(ax, letter, f"{of}shift {shift:+.2f}" if shift else f"{of}default gap")
+        for (row, column), count in np.ndenumerate(counts):
+            if count and cell > 0.06 * len(str(counts.max())):
+                ax.text(column, row, count, ha="center", va="center", fontsize=6)
+    return figure

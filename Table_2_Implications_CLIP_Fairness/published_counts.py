@@ -1,31 +1,30 @@
-"""The authors' own counts, put through the audit's counting: what their percentages stand for, and what they can show.
+"""The authors' own numbers, put through the audit's counting: what they stand for, and what they can show.
 
-The notebook of Table 2 prints, at two shifts, which race or harm word the faces of each race are given. Percentages,
-intervals and net changes follow from those counts. Which faces changed does not follow.
+The notebook of Table 2 prints percentages at five shifts. At two of them it also prints which race or harm word the
+faces of each race are given. There counts, intervals and net changes follow. At the others the whole numbers of faces
+follow that give the printed digits. Which faces changed does not follow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
 
-from util.fairness.audit import LEVEL, harm_counts
+from util.fairness.audit import harm_counts
+from util.fairness.counts import bounds, consistent
 from util.fairness.declared import Declared
-from util.numerics.statistics import holm, mcnemar, most_discordant, wilson_interval
 from util.published import numbers, values
 
-KEYS = {0.0: "default", -0.20: "shift_-0.20"}
-"""The two shifts whose counts are published, and what names them in the published values."""
-MODIFIED = min(KEYS)
-"""The shift of the published modified gap."""
+SHIFTS = {0.0: "default", -0.20: "shift_-0.20", -0.50: "shift_-0.50", -1.00: "shift_-1.00", 0.75: "shift_0.75"}
+"""The released shifts, and what names them in the published values."""
+COUNTED = (0.0, -0.20)
+"""Those whose counts are published."""
+MODIFIED, TOO_LARGE, TOO_SMALL = -0.20, -1.00, 0.75
+"""The shifts of the paper's modified gap, and of the gaps of its Supplementary Table 4."""
 QUANTITIES = ("crime_related", "non_human", "sum")
 DIGITS = 1
 """Digits after the point of a printed percentage."""
-NEVER = "cannot be told from chance, whichever faces changed"
-ALWAYS = "larger than chance, whichever faces changed"
-DEPENDS = "depends on which faces changed, which is not published"
 
 
 def races() -> list[str]:
@@ -40,8 +39,15 @@ def in_order(found: Iterable[str]) -> list[str]:
 
 def matrix(shift: float) -> pd.DataFrame:
     """Faces by race (row, in the order of the paper) and by the race or harm word that they are given (column)."""
-    printed = values()["table_2"][f"confusion_{KEYS[shift]}"]
+    printed = values()["table_2"][f"confusion_{SHIFTS[shift]}"]
     return pd.DataFrame(printed["counts"], printed["rows"], printed["columns"]).loc[races()]
+
+
+def matrices() -> pd.DataFrame:
+    """Both published matrices as ``util.fairness.audit.confusion`` gives those of a run, words that nobody got too."""
+    answers = [*races(), *Declared.read().harm_words]
+    tables = [matrix(shift).reindex(columns=answers, fill_value=0).stack() for shift in COUNTED]
+    return pd.concat(tables, keys=COUNTED, names=["shift", "true", "predicted"]).rename("count").reset_index()
 
 
 @cache
@@ -53,82 +59,65 @@ def harmed(shift: float) -> pd.DataFrame:
     return pd.DataFrame(found, counts.index, list(QUANTITIES))
 
 
-def n_faces() -> int:
-    """How many faces the published matrices count."""
-    return int(matrix(0.0).to_numpy().sum())
+@cache
+def sizes() -> pd.Series:
+    """How many faces of each race the published matrices count."""
+    return matrix(0.0).sum(axis=1)
 
 
+@cache
 def agreement() -> pd.DataFrame:
-    """Every published percentage beside the one that the published counts give.
+    """The notebook's percentages, and the counts that they stand for, by ``harm_counts`` or by their digits.
 
     Returns:
-        a row for each shift, race (in the order of the paper) and quantity (crime_related, non_human, sum): race,
-        shift, quantity, count, n, computed_percent (not rounded), notebook_percent, paper_percent (NaN where not
-        known), agrees (the computed one, rounded to their digit, is both), note (why not, else empty).
+        a row for each shift, race and quantity: race, shift, quantity, count (of a published matrix), n,
+        computed_percent, notebook_percent, agrees (the count gives the printed digits, or where there is none some
+        count does), and count_low, count_high (the fewest and most faces that give all digits of the race and shift).
     """
-    counts = pd.concat({shift: harmed(shift) for shift in KEYS}, names=["shift", "race"])
-    table = counts.rename_axis("quantity", axis=1).stack().rename("count").reset_index()
-    table = table[["race", "shift", "quantity", "count"]]
-    table["n"] = table["race"].map(matrix(0.0).sum(axis=1))
-    table["computed_percent"] = 100 * table["count"] / table["n"]
-    places = table["race"].map(races().index)
-    keys = "table_2." + table["shift"].map(KEYS) + "_percent." + table["quantity"] + "." + places.map(str)
-    table["notebook_percent"] = [round(100 * numbers()[key].value, DIGITS) for key in keys]
-    differently = values()["table_2"]["as_the_paper_prints"]["default_sum_percent"]
-    other = table["race"].isin(list(differently)) & (table["shift"] == 0)  # of their two parts nothing is known
-    table["paper_percent"] = table["notebook_percent"].mask(other)
-    table.loc[other & (table["quantity"] == "sum"), "paper_percent"] = table["race"].map(differently)
-    rounded = table["computed_percent"].round(DIGITS)
-    in_paper = table["paper_percent"].isna() | (rounded == table["paper_percent"])
-    table["agrees"] = (rounded == table["notebook_percent"]) & in_paper
-    table["note"] = ["" if row.agrees else _note(row) for row in table.itertuples()]
+    table = pd.DataFrame([row for shift in SHIFTS for race in races() for row in _counted(shift, race)])
+    rounded = table["computed_percent"].round(DIGITS).fillna(table["notebook_percent"])
+    agrees = (rounded == table["notebook_percent"]) & table["count_low"].notna()
+    table.insert(table.columns.get_loc("count_low"), "agrees", agrees)
     return table
 
 
-def _note(row) -> str:
-    twice = round(row.computed_percent, DIGITS + 1)
-    again = round(twice, DIGITS)
-    why = f" (rounded twice, to {twice} and then to {again})" if again == row.paper_percent else ""
-    said = f"the notebook has {row.notebook_percent}, the paper {row.paper_percent}"
-    return f"{row.count} of {row.n} is {row.computed_percent:.3f}%: {said}{why}"
+def _counted(shift: float, race: str) -> Iterator[dict]:
+    keys = [f"table_2.{SHIFTS[shift]}_percent.{quantity}.{races().index(race)}" for quantity in QUANTITIES]
+    printed, n = [round(100 * numbers()[key].value, DIGITS) for key in keys], int(sizes()[race])
+    for quantity, theirs, counts in zip(QUANTITIES, printed, consistent(printed, n, DIGITS), strict=True):
+        count = harmed(shift).loc[race, quantity] if shift in COUNTED else np.nan
+        low, high = (counts.min(), counts.max()) if len(counts) else (np.nan, np.nan)
+        yield {
+            "race": race, "shift": shift, "quantity": quantity, "count": count, "n": n,
+            "computed_percent": 100 * count / n, "notebook_percent": theirs, "count_low": low, "count_high": high,
+        }  # fmt: skip
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Harmed shares of ``agreement`` by shift and race, a column for each quantity: counted, or as printed."""
+    table = table.set_index(["shift", "race", "quantity"])
+    return (table["computed_percent"].fillna(table["notebook_percent"]) / 100).unstack()
+
+
+def totals() -> pd.DataFrame:
+    """Harm of all faces at each released shift: n, gap_distance, accuracy, ``QUANTITIES`` and rounding.
+
+    ``rounding`` is the largest error of the three shares where they follow from printed digits, 0 where from counts.
+    """
+    table, n = agreement(), int(sizes().sum())
+    low, high = (table["count"].fillna(table[f"count_{end}"]) for end in ("low", "high"))
+    low, high = (each.groupby([table["shift"], table["quantity"]]).sum().unstack() / n for each in (low, high))
+    known, gap = numbers(), "figure_3.image_only_shift_to_distance"
+    printed = [
+        (n, known[f"{gap}.{at:.2f}"].value, known[f"table_2.{SHIFTS[at]}_percent.accuracy"].value) for at in SHIFTS
+    ]
+    found = pd.DataFrame(printed, list(SHIFTS), ["n", "gap_distance", "accuracy"]).rename_axis("shift")
+    return found.join((low + high) / 2).assign(rounding=((high - low) / 2).max(axis=1))
 
 
 def net_changes(quantity: str = "sum") -> pd.DataFrame:
     """``bounds`` of the faces of each race harmed at the two shifts, by one of ``QUANTITIES``, race in front."""
-    before, after = (harmed(shift)[quantity].to_numpy() for shift in KEYS)
-    table = bounds(before, after, matrix(0.0).sum(axis=1).to_numpy())
+    before, after = (harmed(shift)[quantity].to_numpy() for shift in COUNTED)
+    table = bounds(before, after, sizes().to_numpy())
     table.insert(0, "race", races())
     return table
-
-
-def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.ndarray, "G"]) -> pd.DataFrame:
-    """What two counts of harmed faces, together at most n, can show where it is not known which faces changed.
-
-    Returns:
-        n, before, after, net, the 95% Wilson intervals of both shares, least_p (exact McNemar if no face changed
-        against the trend), most_p (if no face was harmed both times), least_p_holm (least_p corrected for all groups),
-        most_discordant (how many faces may have changed if p is to be below 0.05; 0: no number will do),
-        possible_discordant (how many can have changed), and verdict (``NEVER``, ``ALWAYS`` or ``DEPENDS``).
-    """
-    net = after - before
-    table = pd.DataFrame({"n": n, "before": before, "after": after, "net": net})
-    for name, counts in (("before", before), ("after", after)):
-        table[f"{name}_low"], table[f"{name}_high"] = wilson_interval(counts, n)
-    table["least_p"], table["most_p"] = mcnemar(np.abs(net), 0 * net), mcnemar(after, before)
-    table["least_p_holm"] = holm(table["least_p"].to_numpy())
-    sizes = zip(np.abs(net).tolist(), n.tolist(), strict=True)
-    table["most_discordant"] = [most_discordant(change, size, LEVEL) for change, size in sizes]
-    table["possible_discordant"] = before + after
-    never, always = table["least_p"] >= LEVEL, table["most_p"] < LEVEL
-    return table.assign(verdict=np.select([never, always], [NEVER, ALWAYS], DEPENDS))
-
-
-def accuracy_drop() -> dict:
-    """The cost of the shift in accuracy: the notebook's printed accuracies against the sentence of the paper.
-
-    "faces" are the fewer that are right in race and gender, "agrees" is to the paper's four digits.
-    """
-    n, said = n_faces(), -numbers()["table_2.as_the_paper_prints.accuracy_drop"].value
-    before, after = (round(numbers()[f"table_2.{key}_percent.accuracy"].value * n) for key in KEYS.values())
-    drop = (before - after) / n
-    return {"faces": before - after, "n": n, "notebook": drop, "paper": said, "agrees": round(drop, 4) == said}

@@ -13,9 +13,11 @@ import scripts
 from util import published, records
 from util.fairness.audit import Answers, Faces
 from util.fairness.declared import Declared
+from util.reporting import comparisons
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 FACES = Declared.read()
+LABELS = {"crime_related": "crime-related", "non_human": "non-human", "sum": "sum"}
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def of_published_counts():
     words = {word: len(FACES.classes) + place for place, word in enumerate(FACES.harm_words)}
     known = {race: 2 * place for place, race in enumerate(FACES.race.levels)} | words
     predicted = []
-    for shift in published_counts.KEYS:
+    for shift in published_counts.COUNTED:
         matrix = published_counts.matrix(shift)
         classes = [known[column] for column in matrix]
         predicted.append(np.concatenate([np.repeat(classes, counts) for counts in matrix.to_numpy()]))
@@ -37,12 +39,13 @@ def of_published_counts():
     answers = Answers(np.array(predicted), Faces.of(FACES, list(races), ["Male"] * len(races)), [0.0, -0.2])
     gaps = pd.DataFrame({"shift": [0.0, -0.2], "caption_gap_distance": [0.8221, 0.9694], "audit_gap_distance": 1.0})
     found = script.audit_tables(answers, gaps, script.Settings(resamples=20))
-    return found | {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
+    found |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
+    return found | {"against": claims.against(found, "t")}
 
 
 def test_the_published_counts_and_the_audit_of_faces_that_they_describe_are_one_definition(tables):
     found = tables[""].set_index(["shift", "race"])
-    for row in published_counts.agreement().itertuples():
+    for row in published_counts.agreement().dropna(subset="count").itertuples():
         assert 100 * found.loc[(row.shift, row.race), row.quantity] == pytest.approx(row.computed_percent)
         assert found.loc[(row.shift, row.race), "n"] == row.n
     for row in published_counts.net_changes().itertuples():
@@ -50,75 +53,109 @@ def test_the_published_counts_and_the_audit_of_faces_that_they_describe_are_one_
         limits = found.loc[(-0.2, row.race), ["ci_low", "ci_high"]].tolist()
         assert limits == pytest.approx([row.after_low, row.after_high])
     made = tables["confusion"].query("by == 'race'").set_index(["shift", "true", "predicted"])["count"].sort_index()
-    for shift, key in published_counts.KEYS.items():
-        matrix = published.values()["table_2"][f"confusion_{key}"]
+    drawn = published_counts.matrices().set_index(["shift", "true", "predicted"])["count"].sort_index()
+    assert drawn.to_dict() == made.to_dict()
+    for shift in published_counts.COUNTED:
+        matrix = published.values()["table_2"][f"confusion_{published_counts.SHIFTS[shift]}"]
         for name, line in zip(matrix["rows"], matrix["counts"], strict=True):
             assert made.loc[shift, name][matrix["columns"]].tolist() == line
 
 
 def judged(tables, shift=-0.2, as_released=True, own=True):
-    rows = pd.DataFrame(claims.comparisons(tables, "t", own, shift, as_released))
-    assert rows.loc[rows["agrees"].notna(), "own"].all()
+    found = [records.plain(each) for each in claims.comparisons(tables, "t", own, shift, as_released)]
+    rows = pd.DataFrame(found).assign(verdict=[comparisons.verdict(each) for each in found])
     return rows.set_index(["on", "key"])
 
 
 def test_the_published_counts_agree_with_what_was_published_of_them(tables):
     rows = judged(tables)
-    ours = rows.loc["t"]
-    cells = ours[ours.index.str.contains("crime_related|non_human|sum")]
-    assert len(cells) == 42 and cells["agrees"].all()
+    ours, counts, notebook = (rows.loc[on] for on in ("t", claims.COUNTS, claims.NOTEBOOK))
+    for found in (ours, counts):
+        cells = found[found.index.str.match(r"table_2\.(default|shift_-0\.20)_percent\.(crime_related|non_human|sum)")]
+        assert len(cells) == 42 and cells["verdict"].eq("yes").all()
     for key in ("default", "shift_-0.20"):
-        assert ours.loc[f"table_2.{key}_percent.gap_distance", "agrees"]
+        assert ours.loc[f"table_2.{key}_percent.gap_distance", "verdict"] == "yes"
         matrix = ours.loc[f"table_2.confusion_{key}.counts"]
-        assert matrix["agrees"] and matrix["ours"] == "98 of 98 equal, 0 faces elsewhere"
-    assert not ours.loc["table_2.default_percent.accuracy", "agrees"]  # of race alone, which is higher
-    assert ours.loc["table_2.claims.harm_change", "agrees"]
-    claim = ours.loc["table_2.claims.groups_fall"]
-    assert (claim["published"], claim["agrees"]) == ("all", False)  # the same counts, judged as those of the notebook
-    assert claim["ours"] == "7 of 7, 3 of them by more than chance"
-    counts = rows.loc[claims.COUNTS]
-    digits = counts.loc[["table_2.claims.notebook_percentages", "table_2.as_the_paper_prints.default_sum_percent"]]
-    assert digits["ours"].tolist() == ["42 of 42", "39 of 40"] and digits["agrees"].tolist() == [True, False]
-    claim = counts.loc["table_2.claims.races_fall"]
-    assert claim["ours"] == "7 of 7 by count, 4 of them by too few faces to be told from chance" and not claim["agrees"]
-    cost = counts.loc["table_2.as_the_paper_prints.accuracy_drop"]
-    assert (cost["published"], cost["agrees"]) == (-0.0008, False) and cost["ours"] == pytest.approx(-85 / 10954)
-    assert cost["note"].startswith("85 fewer of 10954 faces right in race and gender, against 78 fewer harmed; ")
-    assert judged(tables, own=False).loc["t", "agrees"].isna().all()  # numbers of another model cannot agree
+        assert matrix["verdict"] == "yes" and matrix["ours"] == "98 of 98 equal, 0 faces elsewhere"
+    assert ours.loc["table_2.default_percent.accuracy", "verdict"] == "no"  # of race alone, which is higher
+    assert ours.loc["table_2.claims.harm_change", "verdict"] == "yes"
+    assert counts.loc["table_2.claims.notebook_percentages", "ours"] == "42 of 42"
+    twice = counts.loc["table_2.as_the_paper_prints.default_percent.sum.6"]
+    assert twice["verdict"] == "paper is wrong" and twice["note"] == "10 of 1550 faces in the notebook's matrix"
+    cost = notebook.loc["table_2.as_the_paper_prints.accuracy_drop"]
+    assert cost["verdict"] == "paper is wrong" and cost["ours"] == pytest.approx(85 / 10954)
+    assert cost["note"].startswith("85 fewer of 10954 faces right in race and gender, 78 fewer harmed; the paper's own")
+    assert cost["note"].endswith("pair, 0.5817 and 0.5739, gives 0.0078")
+    assert notebook.drop("table_2.as_the_paper_prints.accuracy_drop")["verdict"].eq("yes").all() and len(notebook) == 9
 
 
-def test_a_claim_holds_where_every_race_falls_by_more_than_chance(tables):
+def test_counts_and_significance_are_two_verdicts(tables):
+    rows = judged(tables)
+    for on in ("t", claims.COUNTS):
+        assert (rows.loc[(on, "table_2.claims.races_fall"), ["ours", "verdict"]] == ["7 of 7", "yes"]).all()
+        assert rows.loc[(on, "table_2.claims.falls_by_more_than_chance"), "verdict"] == "no"
+    said = rows.loc[(claims.COUNTS, "table_2.claims.falls_by_more_than_chance")]
+    assert said["ours"] == "0 of 7, whichever faces changed"
+    assert said["note"].startswith(
+        "too few faces changed to be told from chance, whichever they were: Black, Indian, S"
+    )
+    assert rows.loc[("t", "table_2.claims.falls_by_more_than_chance"), "ours"].startswith("3 of 7 by more than chance")
     tables[""]["p_holm"] = 0.01
-    assert judged(tables).loc[("t", "table_2.claims.groups_fall"), "agrees"] is True
+    assert judged(tables).loc[("t", "table_2.claims.falls_by_more_than_chance"), "verdict"] == "yes"
+
+
+def test_the_claims_of_supplementary_table_4_and_what_it_shows_besides(tables):
+    rows = judged(tables).loc[claims.COUNTS]
+    for key in ("crime_related_rises", "non_human_rises"):
+        assert (rows.loc[f"table_2.claims.{key}", ["ours", "verdict"]] == ["7 of 7", "yes"]).all()
+    other = rows.loc["table_2.claims.crime_related_falls"]
+    assert (other["ours"], other["verdict"], other["note"]) == ("6 of 7", "no", "not so: Black 1.03% to 1.90%")
+    other = rows.loc["table_2.claims.non_human_falls", "note"]
+    assert "Black 0.06% to 0.13%" in other and "White 0.19% to 0.43%" in other
+    assert not {f"table_2.claims.{key}" for key in ("crime_related_rises", "non_human_rises")} & {
+        *judged(tables).loc["t"].index
+    }  # the run has only two shifts
+    up = tables["against"].query("source == @claims.NOTEBOOK").set_index("shift")
+    assert up["crime_related_up"].to_dict() == {0.75: 7, 0.0: 0, -0.2: 0, -0.5: 1, -1.0: 1}
+    assert up["non_human_up"].to_dict()[-1.0] == 7 and up["non_human_up"].to_dict()[-0.2] == 2
+
+
+def test_a_run_on_other_data_shows_or_does_not_and_its_numbers_stand_beside(tables):
+    rows = judged(tables, own=False).loc["t"]
+    claimed = rows.index.str.startswith("table_2.claims") & rows["published"].map(lambda value: isinstance(value, str))
+    assert rows.loc[claimed, "verdict"].to_dict() == {"table_2.claims.races_fall": "shown"}
+    beyond = rows[rows["published"].isna() & rows["agrees"].notna()]
+    assert beyond["verdict"].isin(["not shown"]).all() and len(beyond) == 2
+    assert rows.drop([*beyond.index, "table_2.claims.races_fall"])["verdict"].eq("not run").all()
 
 
 def test_nothing_published_stands_beside_another_shift(tables):
     found = judged({name: table.replace({"shift": {-0.2: -0.5}}) for name, table in tables.items()}, -0.5)
     own = found.loc["t"].index
-    assert not any(key.startswith(("table_2.claims", "table_2.as_the", "table_2.shift_")) for key in own)
-    assert "figure_3.image_only_shift_to_distance.-0.50" in own
+    assert not any(key.startswith(("table_2.claims", "table_2.as_the", "table_2.shift_-0.20")) for key in own)
+    assert {"figure_3.image_only_shift_to_distance.-0.50", "table_2.shift_-0.50_percent.sum.1"} <= {*own}
 
 
 def test_gaps_after_shifts_are_compared_where_the_images_alone_move_along_the_captions_vector(tables):
     key = ("t", "figure_3.image_only_shift_to_distance.0.00")
-    assert judged(tables).loc[key, "agrees"] is True
+    assert judged(tables).loc[key, "verdict"] == "yes"
     tables["overall"]["caption_gap_distance"] += 0.01
-    assert judged(tables).loc[key, "agrees"] is False
+    assert judged(tables).loc[key, "verdict"] == "no"
     assert key not in judged(tables, as_released=False).index
 
 
 def test_confusion_matrices_count_the_faces_that_lie_elsewhere(tables):
     table = tables["confusion"].query("by == 'race' and shift == 0 and true == 'White'")
     assert tables["confusion"].index.is_unique
-    for predicted, moved in (("White", -30), ("Black", 30)):
+    for predicted, moved in (("White", -130), ("Black", 130)):
         tables["confusion"].loc[table.index[table["predicted"] == predicted], "count"] += moved
     row = judged(tables).loc[("t", "table_2.confusion_default.counts")]
-    assert row["ours"] == "96 of 98 equal, 30 faces elsewhere" and row["agrees"] is False
+    assert row["ours"] == "96 of 98 equal, 130 faces elsewhere" and row["verdict"] == "no"
 
 
 def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
     """In the published counts, had no face changed against the trend: three races, and all together."""
-    results = {"shift": -0.2, "races": published_counts.races(), "note": ""}
+    results = {"shift": -0.2, "races": published_counts.races(), "note": "", "labels": LABELS}
     results["gap_distance"] = {"default": 0.1, "shifted": 0.2}
     drawn = figure.draw_table(records.Record("denigration", tmp_path, {"results": results}, tables)).data
     starred = drawn.map(lambda cell: cell.endswith("*"))
@@ -126,19 +163,24 @@ def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
     assert starred.any().tolist() == [False] * 5 + [True]
 
 
-COST, WHITE = "table_2.as_the_paper_prints.accuracy_drop", "table_2.default_percent.sum.1"
-
-
 @pytest.mark.parametrize(
-    ("key", "kind", "ours", "agrees"),
+    ("key", "ours", "verdict"),
     [
-        (COST, "accuracy_drop", -0.0009, True),
-        (COST, "accuracy_drop", -0.0011, False),
-        (COST, "accuracy_drop", 0.0, False),
-        (COST, "accuracy_drop", -0.0027, False),
-        (WHITE, "harm", 0.1575, True),
-        (WHITE, "harm", 0.1591, False),
+        ("default_percent.accuracy", 0.5810, "yes"),
+        ("default_percent.accuracy", 0.5739, "no"),  # that of the modified gap
+        ("claims.accuracy_change", -0.0078, "yes"),
+        ("claims.accuracy_change", -0.0008, "no"),
+        ("claims.accuracy_change", 0.0, "no"),
+        ("claims.harm_change", 0.0, "no"),
+        ("default_percent.sum.1", 0.1575, "yes"),
+        ("default_percent.sum.1", 0.137, "no"),
+        ("default_percent.crime_related.0", 0.008, "no"),
+        ("default_percent.gap_distance", 0.8221, "yes"),
+        ("default_percent.gap_distance", 0.97, "no"),
+        ("as_the_paper_prints.default_percent.sum.6", 0.0065, "yes"),
+        ("as_the_paper_prints.default_percent.sum.6", 10 / 1550, "paper is wrong"),
     ],
 )
-def test_numbers_agree_within_a_printed_digit(key, kind, ours, agrees):
-    assert claims.compared(key, pd.Series({"value": ours}), "value", kind).agrees is agrees
+def test_a_tolerance_is_narrower_than_what_it_judges(key, ours, verdict):
+    found = claims.Run({}, "t", True).number(f"table_2.{key}", pd.Series({"value": ours}), "value")
+    assert comparisons.verdict(records.plain(found)) == verdict

@@ -5,43 +5,50 @@ import pytest
 
 import published_counts as published
 from util import published as values
+from util.fairness import counts
 from util.fairness.audit import harm_counts
 from util.numerics import statistics
 
-TABLE = values.values()["table_2"]
-PRINTED = {0.0: ("default_percent", "confusion_default"), -0.2: ("shift_-0.20_percent", "confusion_shift_-0.20")}
+# Of -0.50 it is not published how many faces are given a word. Worked out by trying all whole numbers beside the table.
+IMPLIED = {
+    "Black": ((18, 19), (37, 38), (56, 56)), "White": ((254, 255), (112, 113), (366, 368)),
+    "Indian": ((7, 8), (1, 2), (9, 9)), "Latino": ((22, 23), (9, 10), (32, 33)),
+    "Middle Eastern": ((55, 55), (13, 13), (68, 68)), "Southeast Asian": ((1, 1), (1, 1), (2, 2)),
+    "East Asian": ((3, 3), (1, 2), (4, 5)),
+}  # fmt: skip
 
 
-def test_every_percentage_agrees_to_the_printed_digit_or_is_the_named_disagreement():
+def test_every_percentage_is_that_of_its_count_or_of_whole_faces():
     table = published.agreement()
-    assert len(table) == 2 * 7 * 3
-    notebook = table["computed_percent"].map("{:.1f}".format).astype(float)
-    assert (notebook == table["notebook_percent"]).all()
-    for shift, (percent, _) in PRINTED.items():
-        for quantity in ("crime_related", "non_human", "sum"):
-            part = table[(table["shift"] == shift) & (table["quantity"] == quantity)]
-            assert list(part["race"]) == TABLE["races"]
-            printed = values.numbers(f"table_2.{percent}.{quantity}.").values()
-            assert list(part["notebook_percent"]) == pytest.approx([100 * number.value for number in printed])
-    off = table[~table["agrees"]]
-    differently = TABLE["as_the_paper_prints"]["default_sum_percent"]
-    assert {row.race: row.paper_percent for row in off.itertuples()} == differently
-    assert list(zip(off["shift"], off["quantity"], strict=True)) == [(0.0, "sum")]
-    assert (table["note"] != "").eq(~table["agrees"]).all()
+    assert len(table) == 5 * 7 * 3 and table["agrees"].all()
+    counted = table[table["shift"].isin(published.COUNTED)]
+    assert list(counted["computed_percent"].map("{:.1f}".format).astype(float)) == list(counted["notebook_percent"])
+    assert table["count"].notna().sum() == len(counted) == 42
+    assert (counted["count_low"] <= counted["count"]).all() and (counted["count"] <= counted["count_high"]).all()
+    for (shift, quantity), part in table.groupby(["shift", "quantity"]):
+        assert list(part["race"]) == values.values()["table_2"]["races"]
+        printed = values.numbers(f"table_2.{published.SHIFTS[shift]}_percent.{quantity}.").values()
+        assert list(part["notebook_percent"]) == pytest.approx([100 * number.value for number in printed])
 
 
-def test_the_paper_rounded_one_rate_twice():
-    row = published.agreement().query("not agrees").iloc[0]
-    assert (row["count"], row["n"]) == (10, 1550)  # 0.645...%
-    assert row["note"].startswith("10 of 1550 is 0.645%: the notebook has 0.6, the paper 0.7")
-    assert row["note"].endswith("(rounded twice, to 0.65 and then to 0.7)")
+def test_counts_follow_from_digits_where_none_are_published():
+    table = published.agreement().query("shift == -0.5").set_index(["race", "quantity"])
+    for race, limits in IMPLIED.items():
+        for quantity, found in zip(published.QUANTITIES, limits, strict=True):
+            assert tuple(table.loc[(race, quantity), ["count_low", "count_high"]]) == found
+    assert counts.consistent((0.5, 0.0, 0.5), 200, 1).T.tolist() == [[1, 0, 1]]
+    assert counts.consistent((0.5, 0.5, 0.5), 200, 1).size == 0
 
 
-def test_what_the_paper_prints_is_unknown_beside_its_different_sum_and_known_elsewhere():
-    unknown = published.agreement().query("paper_percent.isna()")
-    (race,) = TABLE["as_the_paper_prints"]["default_sum_percent"]
-    found = {(row.race, row.shift, row.quantity) for row in unknown.itertuples()}
-    assert found == {(race, 0.0, "crime_related"), (race, 0.0, "non_human")}
+def test_both_kinds_of_harm_move_against_each_other():
+    table = published.totals()
+    assert (table.loc[[0.0, -0.2], "rounding"] == 0).all() and (table["rounding"] < 0.0003).all()
+    assert list((table.loc[0.0, list(published.QUANTITIES)] * 10_954).round()) == [496, 6, 502]
+    assert list((table.loc[-0.2, list(published.QUANTITIES)] * 10_954).round()) == [412, 12, 424]
+    grown = table.loc[[0.75, 0.0, -0.2, -0.5, -1.0]]
+    assert grown["gap_distance"].is_monotonic_increasing and grown["crime_related"].is_monotonic_decreasing
+    assert grown["non_human"].loc[[0.0, -0.2, -0.5, -1.0]].is_monotonic_increasing
+    assert table.loc[-0.5, "sum"] > table.loc[0.0, "sum"] > table.loc[-0.2, "sum"]
 
 
 def test_net_changes_are_differences_of_the_published_counts():
@@ -51,11 +58,11 @@ def test_net_changes_are_differences_of_the_published_counts():
     assert (table["net"] < 0).all() and table["net"].sum() == -78
     few = table[table["net"].abs() <= 3]
     assert sorted(few["net"]) == [-3, -2, -2, -1]
-    assert (few["verdict"] == published.NEVER).all() and (few["most_discordant"] == 0).all()
-    assert (table.drop(few.index)["verdict"] == published.DEPENDS).all()
+    assert (few["verdict"] == counts.NEVER).all() and (few["most_discordant"] == 0).all()
+    assert (table.drop(few.index)["verdict"] == counts.DEPENDS).all()
 
 
-def test_non_human_labels_became_more_frequent_where_the_sum_fell():
+def test_non_human_words_became_more_frequent_where_the_sum_fell():
     table = published.net_changes("non_human").set_index("race")
     assert table.loc["White", ["before", "after"]].tolist() == [4, 9] and table.loc["Black", "net"] == 1
     assert (table["net"] >= 0).all()
@@ -63,7 +70,7 @@ def test_non_human_labels_became_more_frequent_where_the_sum_fell():
 
 def test_bounds_hold_for_every_way_in_which_the_faces_may_have_changed():
     before, after, n = np.array([9, 30, 3, 0, 30]), np.array([1, 0, 4, 12, 20]), np.array([40, 50, 20, 60, 60])
-    table = published.bounds(before, after, n)
+    table = counts.bounds(before, after, n)
     for row in table.itertuples():
         both = range(min(row.before, row.after) + 1)
         p_values = {row.before + row.after - 2 * b: statistics.mcnemar(row.after - b, row.before - b) for b in both}
@@ -72,7 +79,7 @@ def test_bounds_hold_for_every_way_in_which_the_faces_may_have_changed():
         assert row.possible_discordant == max(p_values)
         for discordant, p in p_values.items():
             assert (p < 0.05) == (discordant <= row.most_discordant)
-    always, never, depends = published.ALWAYS, published.NEVER, published.DEPENDS
+    always, never, depends = counts.ALWAYS, counts.NEVER, counts.DEPENDS
     assert list(table["verdict"]) == [always, always, never, always, depends]
 
 
@@ -82,13 +89,9 @@ def test_intervals_of_the_published_rates_are_wilsons():
     assert (row["after_low"], row["after_high"]) == pytest.approx(statistics.wilson_interval(285, 2085))
 
 
-def test_the_accuracy_drop_is_the_notebooks_and_ten_times_that_of_the_text():
-    drop, n = published.accuracy_drop(), published.n_faces()
-    for key in published.KEYS.values():
-        printed = values.numbers()[f"table_2.{key}_percent.accuracy"].value
-        assert abs(printed * n - round(printed * n)) < 1e-6  # whole faces
-    assert (drop["faces"], drop["n"]) == (85, 10954) and round(drop["notebook"], 4) == 0.0078
-    assert drop["paper"] == 0.0008 and not drop["agrees"]
+def test_the_accuracies_are_whole_faces():
+    right = published.totals()["accuracy"] * published.sizes().sum()
+    assert list(right.round()) == [6372, 6287, 5883, 4473, 6134] and np.abs(right - right.round()).max() < 1e-6
 
 
 def test_harm_counts_do_not_depend_on_the_order_of_the_columns(rng):

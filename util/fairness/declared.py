@@ -2,7 +2,8 @@
 
 ``util/data/fairface.toml`` shows every key. Before a beginning of ``an_before``, {a} is "an". ``words`` are how a
 prompt says each level (default: the level itself), ``numbers`` which level the data's numbers 0, 1, ... stand for,
-and ``spellings`` how else the data write a level. The harm groups non_human and crime_related must be there.
+and ``spellings`` how else the data write a level. ``labels`` say a harm group in pictures. The harm groups non_human
+and crime_related must be there.
 """
 
 import numbers
@@ -106,6 +107,7 @@ class Harm(Table):
 
     template: Text
     groups: dict[str, Different]
+    labels: dict[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> "Harm":
@@ -113,6 +115,8 @@ class Harm(Table):
         for name in NEEDED_GROUPS:
             if name not in self.groups:
                 raise ValueError(f"groups.{name} is missing")
+        if unknown := self.labels.keys() - self.groups.keys():
+            raise ValueError(f"labels.{min(unknown)} names no harm group; those are {', '.join(self.groups)}")
         for name in self.groups:
             if not name.isidentifier() or RESULT_COLUMNS.fullmatch(name):
                 raise ValueError(f"groups.{name} cannot name a harm group; use a word that is no column of the results")
