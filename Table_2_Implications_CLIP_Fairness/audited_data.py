@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-import faces as face_images
 import published_counts
 from util import geometry
 from util.cli import Common
 from util.embeddings import Embeddings
 from util.errors import UserError
+from util.fairness import faces as face_images
 from util.fairness.audit import Answers, Faces
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
@@ -27,11 +27,8 @@ Direction = Literal["captions", "audit"]
 GAPS = {"captions": "caption_gap_distance", "audit": "audit_gap_distance"}
 """Whose gap vector a shift follows, and the column of the gap of those embeddings."""
 
-PAPER_MODEL, PAPER_FACES, PAPER_PAIRS = (
-    "ViT-B-32:openai",
-    int(published_counts.sizes().sum()),
-    values()["figure_2c"]["n_inputs"],
-)
+PAPER_MODEL, PAPER_PAIRS = "ViT-B-32:openai", values()["figure_2c"]["n_inputs"]
+PAPER_FACES = int(published_counts.sizes().sum())
 """What the published numbers were measured with: model, faces of FairFace's validation split, pairs of MSCOCO."""
 
 Kind = Literal["embeddings of your own", "generated badges", "photographed faces"]
@@ -126,7 +123,9 @@ def generated(settings: Common, device: str) -> Audited:
 
     declared, seed = Declared.read(settings.audit or BADGES), TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
-    labels = badges.attributes["group"], badges.attributes["badge_kind"]
+    names = {"group": pictures.GROUPS, "badge_kind": pictures.KINDS}
+    labels = [[words[code] for code in badges.attributes[what]] for what, words in names.items()]
+    faces = Faces.of(declared, *labels, where="the generated badges")
     scenes = pictures.scenes(settings.scenes, seed, split="all")
     clip = small_clip.load(device=device)
     model = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": sha256(small_clip.CHECKPOINT)}
@@ -140,7 +139,7 @@ def generated(settings: Common, device: str) -> Audited:
         "small CLIP, generated badges",
         clip.encode_images(badges.images),
         clip.encode_texts(declared.prompts),
-        Faces.of(declared, *labels, where="the generated badges"),
+        faces,
         (clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)),
         tuple({**part, **model, "seed": seed} for part in data),
     )

@@ -44,7 +44,7 @@ CAPTIONS = {
     f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
     "size. A star: larger than chance by an exact paired test, corrected for the races.",
     f"{NAME}_confusion": "Which class (columns) the faces of each class (rows) are given: their number, shaded by the "
-    "share of the row. Right of the line: harm words.",
+    "root of the share of the row. Right of the line: harm words.",
     f"{NAME}_confusion_published": "The same by race, from the matrices that the authors' notebook prints.",
     f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
     "the audit itself (faces against prompts), and moves the images alone or both sides. Dotted: the default; "

@@ -35,22 +35,26 @@ SIDES = {"first": ("-", "images move"), "both": ("--", "images and prompts move"
 
 
 def panels(record: Record, n: int, high: float) -> tuple[plt.Figure, list[plt.Axes]]:
-    """A figure with n panels ``high`` inches each, as many in a row as its width takes; above them what badges are."""
+    """A figure with n panels over an axis of shifts, ``high`` inches each, as many in a row as its width takes."""
     wide = figures.width(record)
     across = min(n, 4 if wide > 5 else 2)
     down = -(-n // across)
     figure = plt.figure(figsize=(wide, high * down + (1.1 if wide > 5 else 1.6)), layout="constrained")
     axes = [figure.add_subplot(down, across, place + 1) for place in range(n)]
-    said = fill(figures.plain(record.about["results"]["caution"]), int(17 * wide))
-    figure.suptitle(said, x=0.01, ha="left", fontsize=6.5, color=figures.INK)
+    beware(figure, record)
     return figure, axes
+
+
+def beware(figure: plt.Figure, record: Record) -> None:
+    """Writes on the picture what the labels are, or that badges stand for nothing."""
+    said = fill(figures.plain(record.about["results"]["caution"]), int(17 * figure.get_figwidth()))
+    figure.suptitle(said, x=0.01, ha="left", fontsize=6.5, color=figures.INK)
 
 
 def explain(figure: plt.Figure) -> None:
     """One legend of all marks in all panels, under them."""
     marks = {label: mark for ax in figure.axes for mark, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    columns = 3 if figure.get_figwidth() > 5 else 1
-    figure.legend(marks.values(), marks, loc="outside lower center", ncols=columns, fontsize=6.5)
+    figure.legend(marks.values(), marks, loc="outside lower center", ncols=3 if figure.get_figwidth() > 5 else 1)
 
 
 def draw_curves(record: Record) -> plt.Figure:
@@ -103,7 +107,7 @@ def mark(ax: plt.Axes, record: Record) -> None:
     ax.axvline(shift, color=figures.SERIES[1], ls="--", lw=0.9, label=f"{shift:+.2f}, gap {gaps['shifted']:.2f}")
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     if ax.get_subplotspec().is_last_row():
-        ax.set_xlabel("shift (below 0 the gap grows)")
+        ax.set_xlabel("shift (< 0: gap grows)")
 
 
 def draw_table(record: Record) -> Styler:
@@ -148,37 +152,39 @@ def draw_directions(record: Record) -> plt.Figure:
 
 def draw_confusion(record: Record) -> plt.Figure:
     """Who is taken for whom: every class of a face against every answer, at the default gap and at the modified one."""
-    return draw_matrices(record, record.tables["confusion"].query("by == 'race x gender'"))
+    figure = draw_matrices(record, record.tables["confusion"].query("by == 'race x gender'"))
+    beware(figure, record)
+    return figure
 
 
 def draw_published(record: Record) -> plt.Figure:
     """The authors' two matrices, by race, drawn as those of a run."""
-    return draw_matrices(record, record.tables["confusion_published"], "FairFace as published, ")
+    return draw_matrices(record, record.tables["confusion_published"], "published, ")
 
 
 def draw_matrices(record: Record, table: pd.DataFrame, of: str = "") -> plt.Figure:
-    """A matrix for each shift, one under the other: counts, where they fit, shaded by the share of their row."""
+    """A matrix for each shift, one under the other: counts, where they fit, shaded by the root of their row's share."""
     wide, shifts = figures.width(record), sorted(table["shift"].unique(), key=abs)
     rows, columns = table["true"].unique(), table["predicted"].unique()
-    left, foot = (LABEL * 0.62 * max(map(len, names)) + 0.15 for names in (rows, columns))
-    cell = (wide - left - 0.1) / len(columns)
-    high = max(0.12, min(cell, 0.17)) * len(rows)
-    figure, axes = plt.subplots(
-        len(shifts), 1, figsize=(wide, (high + 0.35) * len(shifts) + foot), layout="constrained", sharex=True
-    )
+    left, foot = (0.06 * max(map(len, names)) + 0.3 for names in (rows, columns))
+    cell = (wide - left) / len(columns)
+    high = np.clip(cell, 0.12, 0.17) * len(rows) + 0.35
+    figure, axes = plt.subplots(len(shifts), 1, figsize=(wide, high * len(shifts) + foot + 0.2), sharex=True)
     every = int(np.ceil(LABEL / cell))
     for ax, letter, shift in zip(axes, "ab", shifts, strict=True):
         counts = table[table["shift"] == shift].pivot(index="true", columns="predicted", values="count")
         counts = counts.loc[rows, columns].to_numpy()
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        ax.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
+        ax.imshow(np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1)), SHADES, vmin=0, vmax=1, aspect="auto")
         ax.set_xticks(range(0, len(columns), every), map(figures.plain, columns[::every]), rotation=90)
         ax.set_yticks(range(len(rows)), map(figures.plain, rows))
         ax.tick_params(length=0, labelsize=6)
         ax.grid(False)
         ax.axvline(len(rows) - 0.5, color=figures.INK, lw=0.8)
         figures.panel_title(ax, letter, f"{of}shift {shift:+.2f}" if shift else f"{of}default gap")
-        for (row, column), count in np.ndenumerate(counts):
-            if count and cell > 0.06 * len(str(counts.max())):
-                ax.text(column, row, count, ha="center", va="center", fontsize=6)
+        fits = cell > 0.06 * len(str(counts.max()))
+        for (row, column), count in np.ndenumerate(counts if fits else counts[:0]):
+            ax.text(column, row, count or "", ha="center", va="center", fontsize=6)
+    figure.supylabel("label", fontsize=7)
+    figure.supxlabel("class or word given", fontsize=7)
+    figure.set_layout_engine("constrained")
     return figure

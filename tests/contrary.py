@@ -41,3 +41,30 @@ def theorems():
     cases = ("pre-activation, bias", theorem_2.ON_SPHERE, theorem_2.AS_FIGURE)
     second = pd.DataFrame({"case": cases, "estimate": 0.499, "cosine": 0.5, "in_condition": (True, True, False)})
     return theorem_1.comparisons(first) + theorem_2.comparisons(second)
+
+
+def denigration():
+    """Counts and a run whose harms move against every claim, with other accuracies, gaps and matrices."""
+    import denigration_claims as claims
+    import published_counts
+
+    moved = {0.0: (0.3, 0.3), -0.2: (0.35, 0.35), -1.0: (0.4, 0.1), 0.75: (0.1, 0.4)}
+    rows = [(at, race, *parts, sum(parts)) for at, parts in moved.items() for race in published_counts.races()]
+    by_race = pd.DataFrame(rows, columns=["shift", "race", *published_counts.QUANTITIES])
+    by_race = by_race.assign(n=1000, net=50, p_holm=0.01, empty=False)
+    overall = pd.DataFrame(
+        {"shift": list(moved), "n": 7000, "caption_gap_distance": 2.0, "accuracy": 0.9, "change": 0.1}
+    )
+    overall = overall.assign(accuracy_change=0.1, difference_change=0.0, highest="", lowest="", lost=0, gained=700)
+    overall = overall.assign(accuracy_lost=0, accuracy_gained=700, accuracy_p_value=0.01)
+    printed = by_race.melt(["shift", "race", "n"], list(published_counts.QUANTITIES), "quantity", "share")
+    printed = printed.assign(notebook_percent=100 * printed["share"], agrees=False, count=1000 * printed["share"])
+    printed["computed_percent"] = printed["notebook_percent"]
+    printed["count"] = printed["count"].where(printed["shift"].isin(published_counts.COUNTED))
+    changed = pd.DataFrame({"race": published_counts.races(), "net": 50, "verdict": claims.NEVER})
+    against = pd.DataFrame({"shift": list(published_counts.SHIFTS), "n": 7000, "gap_distance": 2.0, "accuracy": 0.9})
+    tables = {"": by_race, "overall": overall, "published": printed, "net_changes": changed}
+    tables |= {"against": against.assign(source=claims.NOTEBOOK)}
+    tables |= {"confusion": published_counts.matrices().assign(by="race", count=1)}
+    found = claims.comparisons(tables, "another run", True, -0.2, True)
+    return [each for each in found if each.published is not None or each.agrees is not None]

@@ -5,7 +5,7 @@ import io
 import datasets
 from PIL import Image
 
-import faces
+from util.fairness import faces
 from util.fairness.declared import Declared
 
 DECLARED = Declared.read()

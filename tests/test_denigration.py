@@ -11,6 +11,7 @@ import audited_data
 import denigration_claims as claims
 import denigration_figure as figure
 import face_files
+import picture_checks
 import published_counts
 import reference
 import scripts
@@ -30,6 +31,7 @@ CONTRACT = [
 ]  # fmt: skip
 FACES = Declared.read(FAIRFACE)
 C, H = len(FACES.classes), len(FACES.harm_words)
+PICTURES = [stem for stem in script.DRAWN if stem != "_table"]
 
 
 def run(folder, *words):
@@ -66,9 +68,20 @@ def measured(*words):
 
 
 def test_the_script_writes_tables_record_and_pictures(smoke):
-    tables = ("", "_table", "_groups", "_overall", "_confusion", "_directions", "_published", "_net_changes")
+    tables = (
+        "",
+        "_table",
+        "_groups",
+        "_overall",
+        "_confusion",
+        "_directions",
+        "_published",
+        "_net_changes",
+        "_against",
+    )
+    tables += ("_confusion_published",)
     names = {f"denigration{table}.csv" for table in tables} | {"denigration.json", "denigration_table.html"}
-    names |= {f"denigration{stem}.{suffix}" for stem in ("", "_directions") for suffix in ("png", "pdf")}
+    names |= {f"denigration{stem}.{suffix}" for stem in PICTURES for suffix in ("png", "pdf")}
     assert {path.name for path in smoke.folder.iterdir()} == names
     table = smoke.tables[""]
     assert list(table.columns[: len(CONTRACT)]) == CONTRACT
@@ -150,15 +163,39 @@ def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, m
     assert table["caption_gap_distance"].isna().all()
     assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
     assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
-    assert not any("gap_distance" in row["key"] for row in record.about["comparisons"])
+    assert {row["on"] for row in record.about["comparisons"]} == {claims.COUNTS, claims.NOTEBOOK}
     assert record.about["results"]["cosine_of_directions"] is None
     drawn = figure.draw_directions(record)
     assert len(drawn.axes[0].lines) == 2 + 2
-    assert drawn.get_suptitle().replace("\n", " ").startswith(FACES.caution)
+    assert drawn.get_suptitle().replace("\n", " ") == f"{FACES.caution.partition('. ')[0]}."
     legend = [text.get_text() for text in drawn.legends[0].get_texts()]
     ways = [f"gap vector of the audit itself, {what}" for what in ("images move", "images and prompts move")]
     gaps = record.about["results"]["gap_distance"]
     assert legend == [*ways, f"default, gap {gaps['default']:.2f}", f"-0.20, gap {gaps['shifted']:.2f}"]
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(smoke, width):
+    record = picture_checks.at_width(smoke, width)
+    curves = figure.draw_curves(record)
+    legend = {text.get_text() for text in curves.legends[0].get_texts()}
+    drawn = {line.get_label() for ax in curves.axes for line in ax.lines}
+    assert legend == {label for label in drawn if not label.startswith("_")} and "ring, heart, moon" in legend
+    assert not any("crime" in label for label in legend) and "sum differs from the default" not in legend
+    assert len({ax.get_ylim() for ax in curves.axes[:7]}) == 1
+    for drawn in (curves, *(script.DRAWN[stem](record) for stem in PICTURES[1:])):
+        picture_checks.printable(drawn, width)
+
+
+def test_the_confusion_figure_holds_every_face_and_answer(smoke):
+    table = smoke.tables["confusion"].query("by == 'race x gender' and shift == 0")
+    ax = figure.draw_confusion(smoke).axes[0]
+    assert ax.images[0].get_array().shape == (14, 21)
+    written = {text.get_position(): int(text.get_text()) for text in ax.texts if text.get_text()}
+    rows, columns = list(table["true"].unique()), list(table["predicted"].unique())
+    cells = table[table["count"] > 0].itertuples()
+    assert written == {(columns.index(cell.predicted), rows.index(cell.true)): cell.count for cell in cells}
+    assert sum(written.values()) == 140
 
 
 @pytest.fixture
@@ -184,7 +221,9 @@ def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs
     assert record.tables[""]["n"].eq(4).all()
     assert record.about["results"]["races"] == published_counts.races()
     rows = pd.DataFrame(record.about["comparisons"]).query("on != @claims.COUNTS").set_index("key")
-    assert rows["agrees"].isna().all() and not rows["own"].any() and len(rows) == 42 + 4 + 2 + 5 + 2
+    rows = rows[rows["on"] != claims.NOTEBOOK]
+    assert rows.loc[~rows.index.str.contains("claims"), "agrees"].isna().all() and not rows["own"].any()
+    assert len(rows) == 42 + 4 + 3 + 2 + 4
     white, mine = rows.loc["table_2.shift_-0.20_percent.sum.1"], record.tables[""].query("race == 'White'")
     mine = mine.set_index("shift").loc[-0.2]
     assert white["published"] == pytest.approx(0.137) and white["ours"] == pytest.approx(mine["sum"])
@@ -292,7 +331,7 @@ def test_the_table_prints_the_percentages_of_the_record_and_no_picture_shows_an_
             assert table.loc[row.race].tolist()[3 * half : 3 * half + 3] == printed
     default = smoke.tables["overall"].set_index("shift").loc[0]
     heading = f"Original gap = {default['caption_gap_distance']:.2f}; accuracy {default['accuracy']:.4f}"
-    assert table.columns[0] == (heading, "crime-related")
+    assert table.columns[0] == (heading, "ring, heart, moon")
     page = (smoke.folder / "denigration_table.html").read_text()
     assert heading in page and "stands for nothing else" in page
     said = list(claims.in_words(smoke.tables, smoke.about["results"]))
@@ -308,9 +347,9 @@ def test_every_measured_rate_and_change_carries_an_interval(smoke):
     rows = pd.DataFrame(smoke.about["comparisons"]).query("on == @smoke.about['results']['title']").set_index("key")
     spans = rows.dropna(subset=["low", "high"])
     assert spans["ours"].astype(float).between(spans["low"], spans["high"]).all()
-    named = [f"table_2.{key}" for key in ("default_percent.accuracy", "shift_-0.20_percent.accuracy")]
-    named += [f"table_2.claims.{key}" for key in ("harm_change", "spread_change")]
-    assert {*spans.index} == {*named, "table_2.as_the_paper_prints.accuracy_drop"}
+    named = [f"table_2.{when}_percent.accuracy" for when in published_counts.SHIFTS.values()]
+    named += [f"table_2.claims.{key}" for key in ("accuracy_change", "harm_change", "spread_change")]
+    assert {*spans.index} == {*named} and spans["interval"].str.startswith("95% ").all()
 
 
 def test_a_further_harm_group_is_counted_to_the_end_and_has_no_name_of_another_column(tmp_path, rng):

@@ -130,7 +130,8 @@ def test_a_run_on_other_data_shows_or_does_not_and_its_numbers_stand_beside(tabl
 
 
 def test_nothing_published_stands_beside_another_shift(tables):
-    found = judged({name: table.replace({"shift": {-0.2: -0.5}}) for name, table in tables.items()}, -0.5)
+    moved = {name: tables[name].replace({"shift": {-0.2: -0.5}}) for name in ("", "overall", "confusion")}
+    found = judged(tables | moved, -0.5)
     own = found.loc["t"].index
     assert not any(key.startswith(("table_2.claims", "table_2.as_the", "table_2.shift_-0.20")) for key in own)
     assert {"figure_3.image_only_shift_to_distance.-0.50", "table_2.shift_-0.50_percent.sum.1"} <= {*own}
@@ -177,7 +178,7 @@ def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
         ("default_percent.crime_related.0", 0.008, "no"),
         ("default_percent.gap_distance", 0.8221, "yes"),
         ("default_percent.gap_distance", 0.97, "no"),
-        ("as_the_paper_prints.default_percent.sum.6", 0.0065, "yes"),
+        ("as_the_paper_prints.default_percent.sum.6", 0.0066, "yes"),
         ("as_the_paper_prints.default_percent.sum.6", 10 / 1550, "paper is wrong"),
     ],
 )

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-import faces
 from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder, write_parquet
 from util import UserError
 from util.corpora import hub
+from util.fairness import faces
 from util.published import NoConnection
 
 

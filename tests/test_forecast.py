@@ -8,10 +8,10 @@ import open_clip
 import pytest
 from huggingface_hub import constants
 
-import faces
 import scripts
 from util import commands
 from util.corpora import coco, tasks
+from util.fairness import faces
 from util.reporting import forecast
 from util.reporting.forecast import Found, Need, look_up
 from util.reporting.steps import STEPS, Options

@@ -19,7 +19,7 @@ def test_the_notebook_runs_from_an_empty_folder_with_embeddings_that_have_no_gro
     )
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
     outputs = [output for cell in cells for output in cell.outputs]
-    assert len(cells) <= 15 and sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert len(cells) <= 15 and sum("image/png" in output.get("data", {}) for output in outputs) == 4
     assert (tmp_path / "outputs" / "Table_2_Implications_CLIP_Fairness" / "denigration.json").is_file()
     said = "".join(output.get("text", "") for output in outputs)
     assert "Without LABELS your images have no groups" in said and "stands for nothing else" in said

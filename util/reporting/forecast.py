@@ -63,6 +63,7 @@ def needs(photographs: Path | None) -> list[Need]:
     from torchvision.models import ResNet18_Weights
 
     from ..encoders.resnet import RECIPES
+    from ..fairness import faces
 
     resnet, checkpoints = ResNet18_Weights.IMAGENET1K_V1.url, f"{torch.hub.get_dir()}/checkpoints"
     large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
@@ -75,11 +76,8 @@ def needs(photographs: Path | None) -> list[Need]:
         *(Need("model", f"timm/resnet50.{tag}", ("initializations",), 102, ("model.safetensors",)) for tag in RECIPES),
         Need("address", resnet, ("cosine_similarity",), 45, (resnet.rpartition("/")[2],), place=checkpoints),
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
-        Need(
-            "dataset", "HuggingFaceM4/FairFace", ("denigration",), 63, ("0.25/validation-*.parquet",),
-            "54d573cdb8b5af490ba8da9da2799628f6e5c496",
-        ),
-    ]  # fmt: skip
+        Need("dataset", faces.HUB_DATASET, ("denigration",), 63, (faces.HUB_FILES["0.25"],), faces.HUB_REVISION),
+    ]
 
 
 def _photographs(folder: Path | None) -> tuple[Need, Need]:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.corpora import hub, tables
-from util.corpora.captioned import content_digest, is_picture, upright
-from util.errors import UserError
-from util.fairness.audit import Faces
-from util.fairness.declared import AXES, Declared
-from util.files import sha256
+from ..corpora import hub, tables
+from ..corpora.captioned import content_digest, is_picture, upright
+from ..errors import UserError
+from ..files import sha256
+from .audit import Faces
+from .declared import AXES, Declared
 
 HUB_DATASET = "HuggingFaceM4/FairFace"
 HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
