@@ -28,7 +28,6 @@ from denigration_claims import against, comparisons, in_words
 from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_published, draw_table
 from util import UserError, cli
 from util.fairness.audit import Answers, audit, confusion
-from util.fairness.declared import NEEDED_GROUPS
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side, shift
 from util.numerics.arrays import as_count
@@ -58,7 +57,7 @@ DRAWN = {
     "_directions": draw_directions,
 }
 """By the end of a picture's name."""
-WHEN, SUM = ("default", "shifted"), {"sum": "sum"}
+WHEN = ("default", "shifted")
 OWN = ("own_accuracy", "own_accuracy_low", "own_accuracy_high")
 """Of all faces they are the accuracy again."""
 NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: --corpus names no captions"
@@ -183,7 +182,9 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "group": declared.asked.axes[0],
         "note": f"{declared.caution} The words: {words}.",
         "caution": f"{declared.caution.partition('. ')[0]}.",
-        "labels": {name: declared.harm.labels.get(name, name.replace("_", "-")) for name in NEEDED_GROUPS} | SUM,
+        "labels": {
+            name: declared.harm.labels.get(name, name.replace("_", "-")) for name in published_counts.QUANTITIES
+        },
         "races": published_counts.in_order(declared.race.levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),

@@ -54,7 +54,8 @@ def beware(figure: plt.Figure, record: Record) -> None:
 def explain(figure: plt.Figure) -> None:
     """One legend of all marks in all panels, under them."""
     marks = {label: mark for ax in figure.axes for mark, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(marks.values(), marks, loc="outside lower center", ncols=3 if figure.get_figwidth() > 5 else 1)
+    columns = 3 if figure.get_figwidth() > 5 else 1
+    figure.legend(marks.values(), marks, loc="outside lower center", ncols=columns, columnspacing=1)
 
 
 def draw_curves(record: Record) -> plt.Figure:

@@ -128,6 +128,10 @@ REFUSALS = [
     (['numbers = ["Male", "Female"]', 'numbers = ["X"]'], "[attributes.gender] numbers says 'X'"),
     (['= "Latino" }', '= "Elf" }'], "[attributes.race] spellings.Latino_Hispanic says 'Elf'"),
     (["Latino_Hispanic =", "White ="], "[attributes.race] spellings.White is a level itself"),
+    (
+        ["labels = { ", "labels = { other = 'x', "],
+        "[harm] labels.other names no harm group; those are non_human, crime_re",
+    ),
     ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
     ([TWO_LEVELS, 'levels = ["Male", "Male"]'], "[attributes.gender] levels: has 'Male' more than once"),
     (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),

@@ -168,23 +168,23 @@ def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, m
     drawn = figure.draw_directions(record)
     assert len(drawn.axes[0].lines) == 2 + 2
     assert drawn.get_suptitle().replace("\n", " ") == f"{FACES.caution.partition('. ')[0]}."
-    legend = [text.get_text() for text in drawn.legends[0].get_texts()]
-    ways = [f"gap vector of the audit itself, {what}" for what in ("images move", "images and prompts move")]
-    gaps = record.about["results"]["gap_distance"]
-    assert legend == [*ways, f"default, gap {gaps['default']:.2f}", f"-0.20, gap {gaps['shifted']:.2f}"]
 
 
 @pytest.mark.parametrize("width", ["column", "page"])
 def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(smoke, width):
     record = picture_checks.at_width(smoke, width)
-    curves = figure.draw_curves(record)
-    legend = {text.get_text() for text in curves.legends[0].get_texts()}
-    drawn = {line.get_label() for ax in curves.axes for line in ax.lines}
-    assert legend == {label for label in drawn if not label.startswith("_")} and "ring, heart, moon" in legend
-    assert not any("crime" in label for label in legend) and "sum differs from the default" not in legend
-    assert len({ax.get_ylim() for ax in curves.axes[:7]}) == 1
-    for drawn in (curves, *(script.DRAWN[stem](record) for stem in PICTURES[1:])):
+    legends = []
+    for drawn in (script.DRAWN[stem](record) for stem in PICTURES):
+        if drawn.legends:
+            legends.append({text.get_text() for text in drawn.legends[0].get_texts()})
+            labels = {line.get_label() for ax in drawn.axes for line in ax.lines}
+            assert legends[-1] == {label for label in labels if not label.startswith("_")}
         picture_checks.printable(drawn, width)
+    gaps = {"default, gap {default:.2f}", "-0.20, gap {shifted:.2f}"}
+    gaps = {text.format(**record.about["results"]["gap_distance"]) for text in gaps}
+    assert "ring, heart, moon" in legends[0] and all(gaps < legend for legend in legends) and len(legends) == 2
+    assert not any("crime" in label or "differs" in label for label in legends[0])  # of 20 badges nothing is sure
+    assert len({ax.get_ylim() for ax in figure.draw_curves(record).axes[:7]}) == 1
 
 
 def test_the_confusion_figure_holds_every_face_and_answer(smoke):

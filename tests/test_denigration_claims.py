@@ -11,6 +11,7 @@ import denigration_figure as figure
 import published_counts
 import scripts
 from util import published, records
+from util.fairness import audit
 from util.fairness.audit import Answers, Faces
 from util.fairness.declared import Declared
 from util.reporting import comparisons
@@ -100,6 +101,7 @@ def test_counts_and_significance_are_two_verdicts(tables):
         "too few faces changed to be told from chance, whichever they were: Black, Indian, S"
     )
     assert rows.loc[("t", "table_2.claims.falls_by_more_than_chance"), "ours"].startswith("3 of 7 by more than chance")
+    assert published.numbers()["table_2.claims.falls_by_more_than_chance"].judged_by.tolerance == audit.LEVEL
     tables[""]["p_holm"] = 0.01
     assert judged(tables).loc[("t", "table_2.claims.falls_by_more_than_chance"), "verdict"] == "yes"
 
@@ -178,6 +180,7 @@ def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
         ("default_percent.crime_related.0", 0.008, "no"),
         ("default_percent.gap_distance", 0.8221, "yes"),
         ("default_percent.gap_distance", 0.97, "no"),
+        ("as_the_paper_prints.accuracy.0.75", 0.5601, "paper is wrong"),
         ("as_the_paper_prints.default_percent.sum.6", 0.0066, "yes"),
         ("as_the_paper_prints.default_percent.sum.6", 10 / 1550, "paper is wrong"),
     ],

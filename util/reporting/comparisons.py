@@ -16,8 +16,6 @@ COLUMNS = (
 VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 """One number measured on several data sets counts once, with the first of these that it got."""
 
-AS_PRINTED = "table_2.as_the_paper_prints."
-"""Statements of the paper's text that its own published counts decide."""
 OTHER_DATA = "measured on another model or data: not comparable"
 NEEDS_PAPER = "needs --preset paper"
 
@@ -106,8 +104,7 @@ def verdict(part: Mapping) -> str:
 
 def _is_derived(key: str) -> bool:
     number = published.numbers().get(key)
-    marked = number is not None and bool(number.rule) and number.judged_by.derivation
-    return marked or key.startswith(AS_PRINTED)
+    return number is not None and bool(number.rule) and number.judged_by.derivation
 
 
 def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
