@@ -1,9 +1,10 @@
 """Section 4: what training does to the gap: the temperature it is run at, and the weights it starts from.
 
-*temperature*: trained weights are fine-tuned at fixed temperatures and at a learned one; then the loss landscape of
-every model is measured at every temperature, which tells where training took the gap from what a temperature holds.
+*temperature*: trained weights are fine-tuned at fixed temperatures; then the loss landscape of every model is measured
+at every temperature, which tells where training took the gap from what a temperature holds.
 *initialization*: random weights are trained as they are (original) and with the texts mapped onto the images by the
-orthogonal Procrustes map fitted before the first step (amended; absorbed: the map inside the text projection).
+orthogonal Procrustes map fitted before the first step (amended).
+*learning_rate*: the original ones again, with other learning rates and weight decays (beyond the paper).
 
     python Figure_3_Contrastive_Learning/training.py                                   (5 to 13 minutes)
     python Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR         (a GPU; hours)
@@ -19,52 +20,60 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 import training_claims
 import training_figure
 import training_pairs
 from training_claims import PAPER_TEMPERATURES
-from training_pairs import SMALL
+from training_pairs import SMALL, TrainingPairs
 from training_runs import Bench, Run, perform
 from util import cli
 from util.errors import UserError
 from util.numerics.arrays import as_count
-from util.records import Record
+from util.records import Record, plain
+from util.reporting import comparisons as reporting
 from util.training import TrainingSettings, batch_indices
 
 NAME = "training"
 COLUMNS = (
     "experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss", "image_recall_at_1",
-    "text_recall_at_1", "zero_shot_accuracy", "learned", "tau", "training_loss",
+    "text_recall_at_1", "zero_shot_accuracy", "tau", "training_loss", "zero_shot_gap_distance",
+    "learning_rate", "weight_decay",
 )  # fmt: skip
-SCENE_CAPTIONS = {"temperature": "mixed", "initialization": "full"}
+SCENE_CAPTIONS = {"temperature": "mixed", "initialization": "full", "learning_rate": "full"}
 """With full descriptions alone the small CLIP hardly errs, and its loss is low over a wide range of shifts. From random
 weights, texts of mixed forms fill a wider cone than images do, and no orthogonal map brings centroids of unequal norms
 together."""
-FREE = {"output", "device", "seed", "seeds", "coco", "experiments", "learned_from"}
+FREE = {"output", "device", "width", "seed", "seeds", "coco", "data", "experiments", "evaluations"}
 """Options that leave the paper's experiment as it is, or that the paper does not settle."""
-INITIALIZATION_TEMPERATURE = 1 / 100
-"""Fixed temperature of the initialization experiment; the paper does not say."""
-SHORT = {"steps": 20, "seeds": 2, "evaluations": 2, "held_out": 300}
-"""Settings of a run of about two minutes, which `make figures` and the notebook take in the embedded preset."""
-draw = training_figure.draw
+RANDOM_TAU = 1 / 100
+"""Temperature from random weights, as the paper says."""
+OPTIMISERS = ((5e-4, 0.2), (1e-4, 0.0), (1e-5, 0.0), (1e-5, 0.2))
+"""Learning rates and weight decays of the experiment "learning_rate"; the last are the released ones."""
+PAPERS = ("temperature", "initialization")
+"""The paper's own experiments."""
+SHORT = {"steps": 20, "random_steps": 40, "seeds": 2, "evaluations": 5, "held_out": 300, "experiments": PAPERS}
+"""Settings of a run of about a minute, which `make figures` and the notebook take in the embedded preset."""
+draw, draw_random = training_figure.draw, training_figure.draw_random
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(cli.Common):
     output: Path = cli.OUTPUTS / "Figure_3_Contrastive_Learning"
-    experiments: tuple[Literal["temperature", "initialization"], ...] = ("temperature", "initialization")
+    experiments: tuple[Literal["temperature", "initialization", "learning_rate"], ...] = (*PAPERS, "learning_rate")
+    """learning_rate: the original random weights again, as in RATES; beyond the paper."""
     temperatures: tuple[float, ...] = PAPER_TEMPERATURES
     """Values of tau to train at, and to measure every model's landscape at."""
-    learned_from: float | None = 0.07
-    """Also train with a learned temperature, from here (CLIP: 0.07); None: do not."""
     model: str = SMALL
     """small: the project's own; otherwise a model by open_clip's name."""
     pretrained: str | None = None
     """Tag or checkpoint file of an open_clip model's trained weights."""
     coco: Path | None = None
     """MSCOCO folder in place of generated scenes: annotations/, train2017/, and val2017/ for the held-out pairs."""
+    data: Path | None = None
+    """With --coco: a folder whose subfolder cifar10 holds that data set; None: the hub."""
     pairs: int = 3000
     """Pairs to train on."""
     held_out: int = 500
@@ -72,9 +81,11 @@ class Settings(cli.Common):
     seeds: int = 3
     """Runs of each kind: --seed, --seed + 1, ...: of the order of the data, and of random weights."""
     steps: int = 80
-    """Steps of each run (the paper: 3905, five epochs of 50,000 pairs)."""
-    evaluations: int = 5
-    """Measurements on the way, evenly spaced; one at step 0 besides."""
+    """Steps of fine-tuning (the paper: 3905, five epochs of 50,000 pairs)."""
+    random_steps: int = 400
+    """Steps from random weights (the paper: 3905)."""
+    evaluations: int = 12
+    """Measurements on the way, in equal ratios of steps, besides those at step 0 and after every epoch."""
     batch: int = 64
     """Pairs per step."""
     loss: str = "info_nce"
@@ -93,11 +104,11 @@ PRESETS = {
     "embedded": Settings(),
     "paper": Settings(
         preset="paper", model="ViT-B-16-quickgelu", pretrained="openai", pairs=50_000, held_out=5000, steps=3905,
-        learning_rate=1e-5, weight_decay=0.2,
+        random_steps=3905, evaluations=6, experiments=PAPERS, learning_rate=1e-5, weight_decay=0.2,
     ),
     "smoke": Settings(
-        preset="smoke", temperatures=(1.0, 1 / 100), learned_from=None, pairs=64, held_out=32, seeds=1, steps=4,
-        batch=16, evaluations=2,
+        preset="smoke", temperatures=(1.0, 1 / 100), pairs=64, held_out=32, seeds=1, steps=4,
+        random_steps=4, batch=16, evaluations=2,
     ),
 }  # fmt: skip
 
@@ -108,37 +119,43 @@ def short(settings: Settings) -> Settings:
 
 
 def plan(settings: Settings) -> list[Run]:
-    """Every run, in order."""
-    runs, seeds = [], range(settings.seed, settings.seed + settings.seeds)
-    drifts = settings.temperature_as_released
-    for seed in seeds if "temperature" in settings.experiments else ():
+    """Every run, seed by seed."""
+    runs, first = [], settings.seed
+    for seed in range(first, first + settings.seeds):
         for tau in dict.fromkeys(settings.temperatures):
-            runs.append(Run("temperature", "trained", training_settings(settings, seed, tau, drifts)))
-        if settings.learned_from is not None:
-            training = training_settings(settings, seed, settings.learned_from, True)
-            runs.append(Run("temperature", "trained", training, learned=True))
-    for seed in seeds if "initialization" in settings.experiments else ():
-        training = training_settings(settings, seed, INITIALIZATION_TEMPERATURE, drifts)
-        runs += [Run("initialization", name, training) for name in ("original", "amended", "absorbed")]
-    return runs
+            runs.append(planned(settings, "temperature", "trained", seed, tau))
+        runs += [planned(settings, "initialization", name, seed) for name in ("original", "amended")]
+    for rate, decay in OPTIMISERS:
+        changed = replace(settings, learning_rate=rate, weight_decay=decay)
+        runs.append(planned(changed, "learning_rate", "original", first))
+    return [run for run in runs if run.experiment in settings.experiments]
 
 
-def training_settings(settings: Settings, seed: int, tau: float, learned: bool) -> TrainingSettings:
-    """The released optimiser, without a schedule and without clipping."""
-    every = max(1, settings.steps // settings.evaluations)
-    names = ("steps", "batch", "learning_rate", "weight_decay", "loss", "optimizer")
-    return TrainingSettings(
+def planned(settings: Settings, experiment: str, initialization: str, seed: int, tau: float = RANDOM_TAU) -> Run:
+    """One run with the released optimiser, without a schedule and without clipping."""
+    steps = settings.steps if experiment == "temperature" else settings.random_steps
+    names = ("batch", "learning_rate", "weight_decay", "loss", "optimizer")
+    training = TrainingSettings(
         **{name: getattr(settings, name) for name in names},
+        steps=steps,
         seed=seed,
         gradient_clip=None,
         temperature=tau,
         first_temperature=tau,
-        log_every=min(every, 10),
-        validate_every=every,
+        log_every=10,
+        validate_every=1,
         schedule="constant",
-        learn_temperature=learned,
+        learn_temperature=settings.temperature_as_released,
         clip_logit_scale=not settings.temperature_as_released,
     )
+    ratios = np.geomspace(1, steps, settings.evaluations).round().astype(int)
+    due = sorted({*ratios.tolist(), *range(epoch(settings), steps + 1, epoch(settings)), steps})
+    return Run(experiment, initialization, training, tuple(due))
+
+
+def epoch(settings: Settings) -> int:
+    """Steps of an epoch, after which every run is measured; the incomplete last batch is left out."""
+    return max(1, settings.pairs // settings.batch)
 
 
 def check(settings: Settings) -> None:
@@ -171,12 +188,11 @@ def measure(settings: Settings, device: str) -> cli.Measured:
                 raise
             left_out.append(f"{experiment}: {error}")
             continue
-        counts = (settings.pairs, settings.held_out)
         if not settings.coco:
-            corpus = training_pairs.scenes(trainable, *counts, settings.seed, SCENE_CAPTIONS[experiment])
+            counts, captions = (settings.pairs, settings.held_out), SCENE_CAPTIONS[experiment]
+            corpus = training_pairs.scenes(trainable, *counts, settings.seed, captions)
         elif corpus is None:
-            corpus = training_pairs.photographs(trainable, settings.coco, *counts)
-            left_out.append("zero-shot accuracy: the photographs have no classes")
+            corpus = photographs(trainable, settings, left_out)
         bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)), cli.say)
         for run in runs:
             outcomes.append(found := perform(run, bench))
@@ -188,16 +204,27 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     return measured(settings, outcomes, data, left_out)
 
 
+def photographs(trainable: training_pairs.Trainable, settings: Settings, left_out: list[str]) -> TrainingPairs:
+    """MSCOCO, and CIFAR-10 to classify; without that the rest is measured, and what is missing joins ``left_out``."""
+    corpus = training_pairs.photographs(trainable, settings.coco, settings.pairs, settings.held_out)
+    try:
+        return training_pairs.with_task(corpus, trainable, settings.data)
+    except UserError as error:
+        left_out.append(f"zero-shot classification: {error}")
+        return corpus
+
+
 def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict], left_out: list[str]) -> cli.Measured:
     """``training.csv`` with its landscape and summary, and the paper's numbers beside them."""
-    number = {"zero_shot_accuracy": float}  # None where the data have no classes
+    number = {"zero_shot_accuracy": float, "zero_shot_gap_distance": float}  # None without a task
     tables = {
         "": pd.DataFrame([row for found in outcomes for row in found["curve"]])[list(COLUMNS)].astype(number),
         "landscape": pd.DataFrame([row for found in outcomes for row in found["landscape"]]),
         "summary": pd.DataFrame([found["summary"] for found in outcomes]).astype(number),
     }
     seconds = float(tables["summary"]["seconds"].sum())
-    comparisons = training_claims.compare(tables, label(settings), is_the_papers(settings))
+    comparisons = training_claims.compare(tables, label(settings), is_the_papers(settings), epoch(settings))
+    claims = [comparison for comparison in comparisons if isinstance(comparison.published, str)]
     return cli.Measured(
         tables=tables,
         data=data,
@@ -205,7 +232,7 @@ def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict],
         comparisons=comparisons,
         left_out=left_out,
         results={"on": label(settings), "generated": settings.coco is None, "training_seconds": seconds},
-        said=[f"{c.quantity}: {c.ours} ({'yes' if c.agrees else 'NO'})" for c in comparisons if c.agrees is not None],
+        said=[f"{c.quantity}: {c.ours} ({reporting.verdict(plain(c))})" for c in claims],
     )
 
 
@@ -224,8 +251,9 @@ def label(settings: Settings) -> str:
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Trains, measures, records and draws."""
     title = "Section 4: temperature, initialization and the gap in training"
-    captions = {NAME: training_figure.CAPTION}
-    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=captions, reuse=reuse)
+    captions = {NAME: training_figure.CAPTION, f"{NAME}_random": training_figure.RANDOM_CAPTION}
+    pictures = {"": draw, "_random": draw_random}
+    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=captions, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -1,129 +1,221 @@
 """Section 4's published numbers and claims beside what a set of training runs gives."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from util import figures, published
-from util.numerics.statistics import prediction_interval
+from util.numerics.statistics import jackknife_interval
 from util.records import Comparison
 
 PREFIX = "section_4_training."
 PAPER_TEMPERATURES = (1.0, 1 / 10, 1 / 20, 1 / 30, 1 / 50, 1 / 100)
-QUANTITIES = ("gap_distance", "image_recall_at_1", "text_recall_at_1")
-"""Published after fine-tuning at each of these temperatures."""
-FOLD = 5.0
-"""The amended gap is said to grow when it becomes at least this many times as large; published: 19 times."""
-TRAINED = 0.98
-"""A model has learned something where its held-out loss is below this part of log(batch), the loss of chance."""
-MONOTONE = 0.9
-"""Least Spearman correlation of the gap with the fall of the temperature, in every seed; published: 1."""
-NEAR = 0.1
-"""Gap distance between a minimum of the loss and a model's own gap that counts as none: two shifts of the landscape."""
-CLOSE = 0.05
-"""Largest distance of a gap or a recall from a single published run of the same model and data."""
+FINE_TUNED = {
+    "gap_distance": "gap_distance",
+    "image_to_text_recall_at_1": "image_recall_at_1",
+    "text_to_image_recall_at_1": "text_recall_at_1",
+    "cifar10_gap_distance": "zero_shot_gap_distance",
+    "cifar10_accuracy": "zero_shot_accuracy",
+}
+"""Published after fine-tuning at each of these temperatures: the name in a key, and our column."""
+STARTS = {"init": "gap_before", "trained": "gap_after"}
+"""When the paper measures a model from random weights: the end of a key, and our column."""
 
-Found = Iterator[tuple[str, float | str, bool | None, str]]
-"""(rest of the key, ours, whether they agree, note)."""
+Found = Iterator[tuple[str, float | str, bool | None, str, Mapping[str, Any]]]
+"""(rest of the key, ours, whether they agree, note, limits)."""
 
 
-def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool) -> list[Comparison]:
-    """Published numbers and claims beside ours, as means over seeds; expected to agree where ``same``."""
-    curve, summary = tables[""], tables["summary"]
-    tuned = curve[(curve["experiment"] == "temperature") & (curve["step"] > 0) & ~curve["learned"]]
-    fixed = summary[(summary["experiment"] == "temperature") & ~summary["learned"]]
-    started = summary[summary["experiment"] == "initialization"]
-    paths = curve[(curve["experiment"] == "initialization") & (curve["step"] > 0)]
-    found = [*_temperatures(tuned, same), *_initializations(started, same), *_falling(fixed)]
-    found += [*_amended(started, paths), *_absorbed(started), *_minima(tables["landscape"])]
-    return [published.compare(PREFIX + key, ours, on, agrees, note, own=same) for key, ours, agrees, note in found]
+def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool, epoch: int) -> list[Comparison]:
+    """Published numbers and claims beside ours, as means over seeds; expected to agree where ``same``.
+
+    ``epoch``: steps of one, after which the paper measures fine-tuned models; ours elsewhere at the end.
+    """
+    curve, summary, landscape = (table.groupby("experiment") for table in map(tables.get, ("", "summary", "landscape")))
+    found: list = []
+    if "temperature" in curve.groups:
+        tuned = curve.get_group("temperature")
+        found += [*_temperatures(tuned, epoch if same else tuned["step"].max()), *_falling(tuned), *_other_data(tuned)]
+        found += _minima(landscape.get_group("temperature"))
+    if "initialization" in curve.groups:
+        started, paths = (table.get_group("initialization") for table in (summary, curve))
+        found += [*_initializations(started), *_amended(started, paths[paths["step"] > 0])]
+    if "learning_rate" in curve.groups:
+        found += _optimisers(curve.get_group("learning_rate"))
+    ours = [
+        published.compare(PREFIX + key, value, on, agrees, note, own=same, **limits)
+        for key, value, agrees, note, limits in found
+    ]
+    return [*ours, *derived(seeds_of_the_paper(), tuned_by_the_paper())]
 
 
-def _temperatures(tuned: pd.DataFrame, same: bool) -> Found:
-    """Fine-tuning: published after epoch 1; ours at the first measurement there, else at the end."""
-    steps = tuned.groupby("temperature")["step"]
-    means = tuned[tuned["step"] == steps.transform("min" if same else "max")].groupby("temperature")[list(QUANTITIES)]
-    for tau, ours in means.mean().iterrows():
+def seeds_of_the_paper() -> dict[str, Sequence[float]]:
+    """Published gaps of every seed from random weights, "original_init" and so on."""
+    about = published.values()["section_4_training"]["initialisation_and_optimisation"]
+    return {name: gaps for name, gaps in about.items() if isinstance(gaps, list)}
+
+
+def tuned_by_the_paper() -> dict[str, list[float]]:
+    """Published numbers after fine-tuning, by the names of ``FINE_TUNED``, from the highest temperature down."""
+    prefix = f"{PREFIX}temperature_fine_tuning."
+    return {name: [each.value for each in published.numbers(f"{prefix}{name}.").values()] for name in FINE_TUNED}
+
+
+def threshold(claim: str) -> float:
+    """That of a claim's rule."""
+    return published.numbers()[f"{PREFIX}claims.{claim}"].judged_by.tolerance
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """The paper's interval of a mean, Student's t over the seeds; empty for one seed, or where all are equal."""
+    error = stats.sem(values) if len(values) > 1 else 0.0
+    if not error > 0:
+        return {}
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+    return {"low": float(low), "high": float(high), "interval": f"95% Student t, {len(values)} seeds"}
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, dict[str, Any]]:
+    """The ratio of two means over the same seeds, with its interval; that is empty for one seed."""
+    a, b = np.asarray(above), np.asarray(below)
+    value, k = float(a.mean() / b.mean()), len(a)
+    if k < 2:
+        return value, {}
+    low, high = jackknife_interval(value, [np.delete(a, i).mean() / np.delete(b, i).mean() for i in range(k)])
+    return value, {"low": low, "high": high, "interval": f"95% jackknife, {k} seeds"}
+
+
+def derived(seeds: Mapping[str, Sequence[float]], tuned: Mapping[str, Sequence[float]]) -> list[Comparison]:
+    """What the paper's own numbers imply, beside what it prints: intervals, the 57%, and what falls or grows."""
+    default = published.numbers()["table_1.rows.0.default"].value
+    found = {f"half_width.{name}": over_seeds(values)["high"] - np.mean(values) for name, values in seeds.items()}
+    found["amended_to_original"], limits = ratio(seeds["amended_trained"], seeds["original_trained"])
+    found["mscoco_steps"] = np.count_nonzero(np.diff(tuned["gap_distance"]) > 0)
+    found["cifar10_steps"] = np.count_nonzero(np.diff(tuned["cifar10_gap_distance"]) > 0)
+    found["cifar10_below"] = np.count_nonzero(np.array(tuned["cifar10_accuracy"]) < default)
+    return [
+        published.compare(
+            f"{PREFIX}derived.{key}", float(value), "the paper's own numbers", own=True,
+            **(limits if key == "amended_to_original" else {}),
+        )
+        for key, value in found.items()
+    ]  # fmt: skip
+
+
+def _temperatures(tuned: pd.DataFrame, step: int) -> Found:
+    """Before fine-tuning, and after ``step`` steps of it."""
+    for name in ("gap_distance", "cifar10_gap_distance"):
+        if (values := tuned.loc[tuned["step"] == 0, FINE_TUNED[name]].dropna()).size:
+            yield f"temperature_fine_tuning.before.{name}", float(values.mean()), None, "", {}
+    for tau, runs in tuned[tuned["step"] == step].groupby("temperature"):
         for k in np.flatnonzero(np.isclose(PAPER_TEMPERATURES, tau)):
-            for quantity in QUANTITIES:
-                key, mean = f"temperature_fine_tuning.{quantity}.{k}", float(ours[quantity])
-                agrees = abs(mean - published.numbers()[PREFIX + key].value) <= CLOSE if same else None
-                yield key, mean, agrees, f"{CLOSE:g} apart at most asked for" if same else ""
+            for name, column in FINE_TUNED.items():
+                if (values := runs[column].dropna()).size:
+                    mean, limits = float(values.mean()), over_seeds(values)
+                    yield f"temperature_fine_tuning.{name}.{k}", mean, None, "", limits
 
 
-def _initializations(started: pd.DataFrame, same: bool) -> Found:
-    """From random weights: beside the interval of one further run that the published seeds give."""
-    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
-    means = started.groupby("initialization")[["gap_before", "gap_after"]].mean()
-    for name in means.index.intersection(["original", "amended"]):
-        for when, column in (("init", "gap_before"), ("trained", "gap_after")):
-            key, mean = f"{name}_{when}", float(means.loc[name, column])
-            low, high = prediction_interval(paper[key])
-            note = f"{low:.3f} to {high:.3f} asked for" if same else ""
-            yield f"initialisation_and_optimisation.{key}", mean, low <= mean <= high if same else None, note
+def _grid(tuned: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Last values by seed and temperature, from the highest temperature down."""
+    last = tuned[tuned["step"] == tuned["step"].max()]
+    return last.pivot_table(index="seed", columns="temperature", values=column).iloc[:, ::-1]
 
 
-def _falling(fixed: pd.DataFrame) -> Found:
-    """The gap grows as the temperature falls, in every seed; one swap of neighbours among six is noise of training."""
-    grid = fixed.pivot_table(index="seed", columns="temperature", values="gap_after")
-    if grid.shape[1] < 2:
-        return
-    ranks = [float(stats.spearmanr(-np.array(grid.columns), gaps).statistic) for gaps in grid.to_numpy()]
-    strictly = (np.diff(grid.to_numpy(), axis=1) < 0).all(axis=1)
-    agrees = min(ranks) >= MONOTONE and bool((grid.iloc[:, 0] > grid.iloc[:, -1]).all())
-    ends = [f"{figures.temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[-1], grid.columns[0])]
-    ours = f"lowest Spearman correlation over {len(grid)} seeds {min(ranks):.2f}"
-    note = f"{MONOTONE:g} asked for; at every step down in {strictly.sum()} of {len(grid)} seeds; "
-    yield "claims.grows", ours, agrees, f"{note}gap at {'; at '.join(ends)}"
+def _falling(tuned: pd.DataFrame) -> Found:
+    """Whether the gap grows at every step down in temperature, in every seed."""
+    grid = _grid(tuned, "gap_distance")
+    if grid.shape[1] > 1:
+        grows = np.diff(grid) > 0
+        ends = [f"{figures.temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
+        ours = f"at {grows.sum()} of {grows.size} steps down, over {len(grid)} seeds"
+        yield "claims.grows", ours, bool(grows.all()), f"gap at {'; at '.join(ends)}", {}
+
+
+def _other_data(tuned: pd.DataFrame) -> Found:
+    """What fine-tuning does on the data of the zero-shot task."""
+    gaps, right = (_grid(tuned, name).to_numpy() for name in ("zero_shot_gap_distance", "zero_shot_accuracy"))
+    if gaps.shape[1] > 1:
+        grows, before = np.diff(gaps) > 0, tuned.loc[tuned["step"] == 0, "zero_shot_accuracy"].iloc[0]
+        note = f"gaps {gaps.min():.3f} to {gaps.max():.3f}"
+        yield "other_data.steps", f"{grows.sum()} of {grows.size}", None, note, {}
+        note = f"before {before:.3f}, after {right.min():.3f} to {right.max():.3f}"
+        yield "other_data.below", f"{(right < before).sum()} of {right.size}", None, note, {}
+
+
+def _initializations(started: pd.DataFrame) -> Found:
+    """The gap from random weights, before and after training, over the seeds; and the two after it."""
+    for name, runs in started.groupby("initialization"):
+        for when, column in STARTS.items():
+            mean, limits = float(runs[column].mean()), over_seeds(runs[column])
+            yield f"initialisation_and_optimisation.{name}_{when}", mean, None, "", limits
+    after = started.pivot_table(index="seed", columns="initialization", values="gap_after")
+    value, limits = ratio(after["amended"], after["original"])
+    yield "initialisation_and_optimisation.amended_to_original", value, None, "", limits
 
 
 def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
-    """The amended gap grows, and stays below the original's, in every seed; not judged where nothing was learned."""
-    if not len(started):
-        return
+    """Whether both gaps grow and the amended one stays below, by intervals over seeds at the end of training."""
     by_name = started.set_index("seed").groupby("initialization")
     amended, original = by_name.get_group("amended"), by_name.get_group("original")
     along = paths.pivot_table(index=["seed", "step"], columns="initialization", values="gap_distance")
-    learned = bool((amended["loss"] < TRAINED * amended["chance_loss"]).all())
-    fold = amended["gap_after"] / amended["gap_before"]
-    way = along["amended"] / amended["gap_before"].reindex(along.index, level="seed")
-    steps, chance = amended["steps"].max(), amended["chance_loss"].max()
-    note = f"{FOLD:g} asked for in each of {len(fold)} seeds; after {steps} steps, on the way {way.min():.1f} to "
-    note += f"{way.max():.1f}; held-out loss {_span(amended['loss'])}, by chance {chance:.2f}"
-    note += "" if learned else ": not judged, for not every model has learned anything yet"
-    agrees = bool(fold.min() >= FOLD) if learned else None
-    yield "claims.amended_grows", f"at least {fold.min():.1f} times", agrees, note
-    below = along["original"] - along["amended"]
-    ours = f"lower by at least {(original['gap_after'] - amended['gap_after']).min():.3f}"
-    note = f"original {_span(original['gap_after'])}; at all {len(below)} measurements by at least {below.min():.3f}"
-    yield "claims.amended_below", ours, bool((below > 0).all()), note
+    learned = bool((started["loss"] < threshold("amended_grows") * started["chance_loss"]).all())
+    loss = f"held-out loss {_span(amended['loss'])} after {amended['steps'].max()} steps, by chance "
+    loss += f"{amended['chance_loss'].max():.2f}"
+    loss += "" if learned else ": not judged, for not every model has learned anything yet"
+    for claim, name, runs in (("amended_grows", "amended", amended), ("original_rises", "original", original)):
+        gain, path = runs["gap_after"] - runs["gap_before"], along[name].groupby("step").mean()
+        fold = f"{(runs['gap_after'] / runs['gap_before']).mean():.1f} times, "
+        note = f"{loss}; highest at step {path.idxmax()}, {path.max():.3f}; since step {path.index[-2:][0]} by "
+        note += f"{path.iloc[-1] - path.iloc[-2:].iloc[0]:+.3f}"
+        yield f"claims.{claim}", fold + _signed(gain), _above_zero(gain) if learned else None, note, {}
+    below, way = original["gap_after"] - amended["gap_after"], along["original"] - along["amended"]
+    note = f"{loss}; on the way below at {(way > 0).sum()} of {len(way)} measurements"
+    yield "claims.amended_below", f"lower by {_signed(below)}", _above_zero(below) if learned else None, note, {}
 
 
-def _absorbed(started: pd.DataFrame) -> Found:
-    """The map beside the model and the map inside the text projection: the same before training, not after Adam."""
-    if len(started):
-        grid = started.pivot_table(index="seed", columns="initialization", values=["gap_before", "gap_after"])
-        before, after = (grid[name]["absorbed"] - grid[name]["amended"] for name in ("gap_before", "gap_after"))
-        note = f"{before.abs().max():.1e} at most before training; after it, by seed"
-        yield "claims.absorbed", ", ".join(f"{value:+.3f}" for value in after), None, note
+def _signed(values: pd.Series) -> str:
+    """A mean over seeds with its interval, in words."""
+    limits = over_seeds(values)
+    return f"{values.mean():+.3f}" + (" ({interval}: {low:+.3f} to {high:+.3f})".format(**limits) if limits else "")
 
 
-def _minima(landscape: pd.DataFrame) -> Found:
+def _above_zero(values: pd.Series) -> bool:
+    """Whether all of the interval over seeds is above zero; without one, whether the mean is."""
+    return bool(over_seeds(values).get("low", values.mean()) > 0)
+
+
+def _optimisers(curve: pd.DataFrame) -> Found:
+    """The original weights at other settings of the optimiser: how high the gap gets, and where it ends."""
+    said = []
+    for (rate, decay), path in curve.groupby(["learning_rate", "weight_decay"]):
+        first, top, last = path.iloc[0], path.loc[path["gap_distance"].idxmax()], path.iloc[-1]
+        gaps = f"{first['gap_distance']:.3f}, {top['gap_distance']:.3f} at step {top['step']} (loss {top['loss']:.2f})"
+        said.append(f"{rate:g}, {decay:g}: {gaps}, {last['gap_distance']:.3f} (loss {last['loss']:.2f})")
+    if said:
+        note = "learning rate, weight decay: gap at first, highest and last, with the held-out loss"
+        yield "learning_rate.paths", "; ".join(said), None, note, {}
+
+
+def _minima(fixed: pd.DataFrame) -> Found:
     """Whether models lie at the minimum of the loss at their own temperature, and its place at others."""
-    fixed = landscape[(landscape["experiment"] == "temperature") & ~landscape["learned"]]
-    off = fixed["gap_at_minimum"].abs() - fixed["own_gap"]
+    off, near = fixed["gap_at_minimum"].abs() - fixed["own_gap"], threshold("own_minimum")
     own = np.isclose(fixed["temperature"], fixed["evaluated_temperature"])
     hotter = (fixed["evaluated_temperature"] > fixed["temperature"]) & ~own
     if own.any():
-        past = f"{int((fixed['gap_at_minimum'] < -NEAR).sum())} of all {len(fixed)} minima lie at a gap below -{NEAR:g}"
-        ours = f"{int((off[own].abs() <= NEAR).sum())} of {int(own.sum())}"
-        yield "claims.own_minimum", ours, None, f"trained there; {past}"
+        past = f"{int((fixed['gap_at_minimum'] < -near).sum())} of all {len(fixed)} minima lie at a gap below -{near:g}"
+        ours = f"{int((off[own].abs() <= near).sum())} of {int(own.sum())}"
+        note = f"nearly bound to be, where training lowered the loss; {past}"
+        yield "claims.own_minimum", ours, None, note, {}
+        below = int((off[own] < 0).sum())
+        note = f"by {-off[own].mean():.3f} on average; two-sided sign test, were the models independent: p = "
+        note += f"{stats.binomtest(below, int(own.sum())).pvalue:.1e}"
+        yield "claims.minimum_below", f"{below} of {int(own.sum())}", None, note, {}
     for name, chosen, sign in (("higher_smaller", hotter, -1), ("lower_larger", ~own & ~hotter, 1)):
         if chosen.any():
             ours = f"{int((sign * off[chosen] > 0).sum())} of {int(chosen.sum())}"
-            yield f"claims.{name}", ours, None, f"on average {off[chosen].mean():+.3f}"
+            yield f"claims.{name}", ours, None, f"on average {off[chosen].mean():+.3f}", {}
 
 
 def _span(values: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""The figure of section 4's training runs, drawn from their record."""
+"""The two pictures of section 4's training runs, drawn from their record: temperatures, and random weights."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,165 +6,186 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training_claims import PAPER_TEMPERATURES
+from training_claims import PAPER_TEMPERATURES, PREFIX, over_seeds
 from util import figures, published
 from util.records import Record
 
 CAPTION = (
-    "Fine-tuning at fixed temperatures and a learned one: (a) the gap on held-out pairs over the steps, a thin line "
-    "for each seed; (b) the gap after training, beside the published values; (c) recall@1 and zero-shot accuracy "
-    "after training. (d) Where each trained model's loss is lowest when images and texts are moved along the gap, at "
-    "every temperature, a row for each seed: the bar is the model's own gap, the ringed dot the temperature that it "
-    "was trained at. From random weights: (e) the gap over the steps with the original texts, and with texts mapped "
-    "onto the images first, the map beside the model (amended) or inside its text projection (absorbed), and the "
-    "published gaps after training (dash-dotted); (f) before and after, published means as short black lines."
+    "Fine-tuning at fixed temperatures. (a) The gap on held-out pairs over the steps, by their "
+    "logarithm from step 1 on: the mean over seeds, a thin line for each seed. (b) The gap after training by "
+    "temperature, colder to the right, on held-out pairs and on the data of the zero-shot task, beside the published "
+    "gaps of ViT-B/16 on MSCOCO and CIFAR10. (c) What the models can do: recall@1 of held-out pairs, image to text and "
+    "text to image, and the zero-shot accuracy; dotted: before fine-tuning. (d) Where each model's loss is lowest when "
+    "images and texts are moved along the gap, at every temperature: the mean over seeds, a line over their range. The "
+    "bar is the model's own gap, the ringed dot the temperature that it was trained at."
 )
-INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT, "absorbed": figures.SERIES[1]}
-LEARNED = figures.INK
-STARTED = "section_4_training.initialisation_and_optimisation."
-OPEN = {"marker": "o", "ls": "", "ms": 4, "mfc": "none"}
+RANDOM_CAPTION = (
+    "Training from random weights. (a) The gap on held-out pairs over the steps, by their logarithm from step 1 on, "
+    "with the original texts and with texts mapped onto the images (amended): the mean over seeds, its 95% interval "
+    "(Student's t, as the paper's), a thin line for each seed; the short bars at both sides are the published gaps "
+    "before and after training (ViT-B/16, MSCOCO), with theirs. (b) The original weights at other learning rates and "
+    "weight decays (coupled L2, as released): the gap against the held-out loss, which falls to the right as a model "
+    "learns; squares: first weights; dotted: the loss of chance."
+)
+INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT}
 QUALITY = {
-    "image_recall_at_1": "image recall@1",
-    "text_recall_at_1": "text recall@1",
-    "zero_shot_accuracy": "zero-shot accuracy",
+    "image_recall_at_1": ("image to text recall@1", figures.SERIES[0]),
+    "text_recall_at_1": ("text to image recall@1", figures.SERIES[1]),
+    "zero_shot_accuracy": ("zero-shot accuracy", figures.SERIES[2]),
+}
+GAPS = {
+    "gap_distance": ("held-out pairs", "MSCOCO", figures.SERIES[0], "gap_distance"),
+    "zero_shot_gap_distance": ("zero-shot data", "CIFAR10", figures.SERIES[2], "cifar10_gap_distance"),
 }
 
 
 def draw(record: Record) -> Figure:
-    """Two rows of three panels: temperature, and what it holds; initialization."""
-    tuned, started = (
-        {what: table[table["experiment"] == experiment] for what, table in record.tables.items()}
-        for experiment in ("temperature", "initialization")
-    )
-    figure, axes = plt.subplots(2, 3, figsize=(9.8, 6.2), layout="constrained")
-    fixed = sorted(tuned[""].query("not learned")["temperature"].unique(), reverse=True)
-    shades = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(fixed))))
-    colours = dict(zip(fixed, shades, strict=False))
-    draw_temperatures(axes[0, 0], tuned[""], colours)
-    draw_gaps(axes[0, 1], tuned["summary"])
-    draw_quality(axes[0, 2], tuned["summary"])
-    draw_landscape(axes[1, 0], tuned["landscape"], colours)
-    draw_initializations(axes[1, 1], started[""])
-    draw_before_after(axes[1, 2], started["summary"])
-    note = f"   ({figures.EMBEDDED_NOTE})" if record.about["results"]["generated"] else ""
-    figure.suptitle(f"{figures.plain(record.about['results']['on'])}{note}", x=0.01, ha="left", fontsize=9)
+    """Fine-tuning: four panels, below each other in a column."""
+    figure, axes = panels(record, 4, 2.3)
+    table, landscape = (record.tables[what].query("experiment == 'temperature'") for what in ("", "landscape"))
+    fixed = sorted(table["temperature"].unique(), reverse=True)
+    colours = dict(zip(fixed, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(fixed)))), strict=False))
+    ends = table[table["step"] == table["step"].max()]
+    draw_temperatures(axes[0], table, colours)
+    draw_gaps(axes[1], ends)
+    draw_quality(axes[2], ends, table[table["step"] == 0])
+    draw_landscape(axes[3], landscape, colours)
     return figure
+
+
+def draw_random(record: Record) -> Figure:
+    """From random weights: both first weights, and what the optimiser's settings do to the original ones."""
+    table = record.tables[""]
+    figure, axes = panels(record, 2, 2.6)
+    draw_initializations(axes[0], table.query("experiment == 'initialization'"))
+    chance = record.tables["summary"]["chance_loss"].max()
+    draw_optimisers(axes[1], table.query("experiment == 'learning_rate'"), chance)
+    return figure
+
+
+def panels(record: Record, count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Axes two in a row on a page, one in a column, under the name of model and data."""
+    width = figures.width(record)
+    across = 2 if width > figures.WIDTHS["column"] else 1
+    rows = count // across
+    figure, axes = plt.subplots(rows, across, figsize=(width, height * rows), layout="constrained", squeeze=False)
+    note = figures.EMBEDDED_NOTE.replace("; ", ";\n") if across == 1 else figures.EMBEDDED_NOTE
+    generated = f"\n{note}" if record.about["results"]["generated"] else ""
+    figure.suptitle(f"{figures.plain(record.about['results']['on'])}{generated}", x=0.01, ha="left", fontsize=7)
+    return figure, list(axes.flat)
 
 
 def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
     """Gap over the steps, a line for each temperature and seed."""
-    for (tau, learned), runs in sorted(table.groupby(["temperature", "learned"]), key=lambda each: -each[0][0]):
-        colour, style = (LEARNED, "--") if learned else (colours[tau], "-")
-        curves(ax, runs, colour, style, "learned" if learned else figures.temperature_label(tau))
-    ax.set(xlabel="step", ylabel="gap distance, held-out pairs")
-    ax.set_ylim(0, 1.5 * table["gap_distance"].max() if len(table) else None)
-    style = {"loc": "upper center", "ncols": 3, "columnspacing": 1.0}
-    finish(ax, "a", "fine-tuned at each temperature", title="temperature", **style)
+    for tau, colour in colours.items():
+        curves(ax, table[table["temperature"] == tau], figures.temperature_label(tau), color=colour)
+    ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.55 * table["gap_distance"].max() if len(table) else None))
+    finish(ax, "a", "fine-tuned at each temperature", loc="upper center", ncols=4, columnspacing=1.0)
 
 
-def curves(ax: Axes, runs: pd.DataFrame, colour, style: str, name: str) -> None:
-    """A thin line for each seed and the mean over them."""
+def curves(ax: Axes, runs: pd.DataFrame, name: str, **style) -> pd.DataFrame:
+    """A thin line for each seed and the mean over them; returns the gaps by step and seed."""
     grid = runs.pivot_table(index="step", columns="seed", values="gap_distance")
     if grid.shape[1] > 1:
-        ax.plot(grid.index, grid, color=colour, lw=0.5, ls=style, alpha=0.6)
-    ax.plot(grid.index, grid.mean(axis=1), color=colour, lw=1.6, ls=style, label=name)
+        ax.plot(grid.index, grid, lw=0.5, alpha=0.6, **style)
+    ax.plot(grid.index, grid.mean(axis=1), lw=1.5, label=name, **style)
+    ax.set_xscale("symlog", linthresh=1, linscale=0.3)
+    ax.set_xlim(0, None)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("step")
+    return grid
 
 
-def draw_gaps(ax: Axes, summary: pd.DataFrame) -> None:
-    """Gap after training against the temperature, every seed, with the published values."""
-    fixed, learned = summary[~summary["learned"]], summary[summary["learned"]]
-    if len(fixed):
-        mean = fixed.groupby("temperature")["gap_after"].mean()
-        ax.plot(1 / mean.index, mean, color=figures.NON_TEXT, lw=1)
-        ax.plot(1 / fixed["temperature"], fixed["gap_after"], **OPEN, color=figures.NON_TEXT, label="here, fixed")
-    if len(learned):
-        ax.plot(1 / learned["tau"], learned["gap_after"], **OPEN, color=LEARNED, label="here, learned")
-    paper = published.numbers("section_4_training.temperature_fine_tuning.gap_distance.").values()
-    style = {"ms": 3.5, "lw": 0.9, "color": figures.TEXT, "label": "published: ViT-B/16, MSCOCO"}
-    ax.plot([1 / tau for tau in PAPER_TEMPERATURES], [number.value for number in paper], "D--", **style)
-    temperature_axis(ax)
-    ax.set(ylabel="gap distance after training", ylim=(0, None))
-    finish(ax, "b", "the lower the temperature, the wider", loc="upper left")
+def draw_gaps(ax: Axes, ends: pd.DataFrame) -> None:
+    """Gap after training against the temperature, on both kinds of data, with the published values."""
+    for column, (name, paper, colour, key) in GAPS.items():
+        by_tau(ax, ends, column, color=colour, label=name)
+        numbers = published.numbers(f"{PREFIX}temperature_fine_tuning.{key}.").values()
+        at, values = [1 / tau for tau in PAPER_TEMPERATURES], [number.value for number in numbers]
+        ax.plot(at, values, "D--", ms=3, lw=0.8, color=colour, mfc="none", label=f"published, {paper}")
+    ax.set(ylabel="gap distance after training", ylim=(0, 1.9))
+    finish(ax, "b", "the gap by temperature", loc="upper left", ncols=2, columnspacing=1.0)
 
 
-def temperature_axis(ax: Axes) -> None:
-    """1/tau on a logarithmic axis, labelled as temperatures."""
+def by_tau(ax: Axes, ends: pd.DataFrame, column: str, **style) -> None:
+    """Every seed as a small dot and the mean over them, on a logarithmic axis of 1/tau."""
+    known = ends.dropna(subset=column)
+    mean = known.groupby("temperature")[column].mean()
+    ax.plot(1 / known["temperature"], known[column], ".", ms=3, color=style["color"])
+    if len(mean):
+        ax.plot(1 / mean.index, mean, "-", lw=1.2, **style)
     ax.set_xscale("log")
     ax.set_xticks(at := [1, 10, 20, 50, 100], [figures.temperature_label(1 / scale) for scale in at])
     ax.minorticks_off()
-    ax.set_xlabel("temperature (colder to the right)")
+    ax.set_xlabel("temperature")
 
 
-def draw_quality(ax: Axes, summary: pd.DataFrame) -> None:
+def draw_quality(ax: Axes, ends: pd.DataFrame, first: pd.DataFrame) -> None:
     """Recall@1 both ways and zero-shot accuracy after training, fixed temperatures."""
-    fixed = summary[~summary["learned"]]
-    for (column, name), colour in zip(QUALITY.items(), figures.SERIES, strict=False):
-        mean = fixed.groupby("temperature")[column].mean().dropna()
-        ax.plot(1 / mean.index, mean, "o-", ms=3, lw=1, color=colour, label=name if len(mean) else None)
-    temperature_axis(ax)
-    ax.set(ylim=(-0.03, 1.03), ylabel="share of held-out pairs")
-    finish(ax, "c", "what the models can do", loc="lower right")
+    for column, (name, colour) in QUALITY.items():
+        by_tau(ax, ends, column, color=colour, label=name)
+        ax.axhline(first[column].mean(), color=colour, lw=0.8, ls=":")
+    ax.set(ylim=(-0.03, 1.5), yticks=np.linspace(0, 1, 6), ylabel="share")
+    finish(ax, "c", "what the models can do", loc="upper left")
 
 
-def draw_landscape(ax: Axes, landscape: pd.DataFrame, colours: dict) -> None:
-    """For every model, its own gap and the gap at the lowest loss at each temperature; seeds one below the other."""
-    fixed = landscape[~landscape["learned"]]
-    present, seeds = list(colours), sorted(fixed["seed"].unique())
-    for (tau, seed), model in fixed.groupby(["temperature", "seed"]):
-        place = present.index(tau) + 0.6 * ((seeds.index(seed) + 0.5) / len(seeds) - 0.5)
-        half = 0.3 / len(seeds)
-        ax.plot([model["own_gap"].iloc[0]] * 2, [place - half, place + half], color=figures.INK, lw=2.2, zorder=2)
-        for row in model.itertuples():
-            ringed = bool(np.isclose(row.evaluated_temperature, tau))
-            style = {"ms": 5, "mec": figures.INK, "mew": 1.1} if ringed else {"ms": 3.5, "mec": "white", "mew": 0.3}
-            colour = colours[row.evaluated_temperature]
-            ax.plot(row.gap_at_minimum, place, "o", color=colour, zorder=3 + ringed, **style)
+def draw_landscape(ax: Axes, fixed: pd.DataFrame, colours: dict) -> None:
+    """For every temperature, the models' own gap and the gap at their lowest loss at each temperature."""
+    present = list(colours)
+    for (tau, at), models in fixed.groupby(["temperature", "evaluated_temperature"]):
+        place, gaps, ringed = present.index(tau), models["gap_at_minimum"], bool(np.isclose(tau, at))
+        style = {"ms": 5.5, "mec": figures.INK, "mew": 1.1} if ringed else {"ms": 4, "mec": "white", "mew": 0.3}
+        ax.plot([gaps.min(), gaps.max()], [place] * 2, color=colours[at], lw=1, zorder=3)
+        ax.plot(gaps.mean(), place, "o", color=colours[at], zorder=4 + ringed, **style)
+        ax.plot([models["own_gap"].mean()] * 2, [place - 0.3, place + 0.3], color=figures.INK, lw=2, zorder=2)
     for tau, colour in colours.items():
-        ax.plot([], [], "o", ms=4.5, color=colour, label=figures.temperature_label(tau))
+        ax.plot([], [], "o", ms=4, color=colour, label=figures.temperature_label(tau))
     if len(fixed):
-        ax.plot([], [], "|", ms=8, mew=2, color=figures.INK, label="own gap")
+        ax.plot([], [], "|", ms=7, mew=2, color=figures.INK, label="own gap")
     ax.set_yticks(range(len(present)), [figures.temperature_label(tau) for tau in present])
-    ax.set(ylim=(len(present) - 0.4, -0.6 - 0.35 * max(1, len(present))), ylabel="trained at")
+    ax.set(ylim=(len(present) - 0.4, -0.6 - 0.4 * max(1, len(present))), ylabel="trained at")
     ax.set_xlabel("signed gap distance at the lowest loss")
-    style = {"loc": "upper center", "ncols": 4, "handletextpad": 0.1, "columnspacing": 1.0}
-    finish(ax, "d", "where each temperature wants the gap", title="evaluated at", **style)
+    finish(ax, "d", "where each temperature wants the gap", title="evaluated at", ncols=4, loc="upper center")
 
 
 def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
-    """Gap over the steps from random weights, each initialization, and the published gaps after training."""
-    paper = published.numbers(STARTED)
+    """Gap over the steps, each initialization, its interval over seeds, and the published gaps before and after."""
+    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
     for name, colour in INITIALIZATIONS.items():
         runs = table[table["initialization"] == name]
-        if len(runs):
-            curves(ax, runs, colour, ":" if name == "absorbed" else "-", name)
-            if number := paper.get(f"{STARTED}{name}_trained"):
-                ax.axhline(number.value, color=colour, lw=0.8, ls="-.", zorder=1)
-    ax.set(xlabel="step", ylabel="gap distance, held-out pairs", ylim=(0, None))
-    finish(ax, "e", "from random weights")
+        if not len(runs):
+            continue
+        grid = curves(ax, runs, name, color=colour)
+        limits = [over_seeds(row.dropna()) for _, row in grid.iterrows()]
+        low, high = ([each.get(end, np.nan) for each in limits] for end in ("low", "high"))
+        ax.fill_between(grid.index, low, high, color=colour, alpha=0.15, lw=0)
+        for place, when in ((0.03, "init"), (0.97, "trained")):
+            if gaps := paper.get(f"{name}_{when}"):
+                half = over_seeds(gaps)["high"] - np.mean(gaps)
+                style = {"fmt": "_", "ms": 9, "mew": 1.6, "lw": 1.2, "capsize": 2, "zorder": 5, "color": colour}
+                ax.errorbar(place, np.mean(gaps), half, transform=ax.get_yaxis_transform(), mec=figures.INK, **style)
+    ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.9))
+    finish(ax, "a", "from random weights", loc="upper center", ncols=3)
 
 
-def draw_before_after(ax: Axes, summary: pd.DataFrame) -> None:
-    """Gap before and after training, a line for each seed; published means beside them."""
-    paper = published.numbers(STARTED)
-    present = [name for name in INITIALIZATIONS if (summary["initialization"] == name).any()]
-    for place, name in enumerate(present):
-        colour, runs = INITIALIZATIONS[name], summary[summary["initialization"] == name]
-        at = np.array([place - 0.2, place + 0.2])
-        ax.plot(at, runs[["gap_before", "gap_after"]].T, "o-", ms=4, lw=1, color=colour)
-        for x, when in zip(at, ("init", "trained"), strict=True):
-            if number := paper.get(f"{STARTED}{name}_{when}"):
-                ax.plot([x - 0.09, x + 0.09], [number.value] * 2, color=figures.INK, lw=1.6, zorder=4)
-    if present:
-        ax.plot([], [], color=figures.INK, lw=1.6, label="published: ViT-B/16, MSCOCO")
-    ax.set_xticks(range(len(present)), [f"{name}\nbefore    after" for name in present])
-    ax.set(xlim=(-0.5, len(present) - 0.5 if present else 0.5), ylabel="gap distance", ylim=(0, None))
-    finish(ax, "f", "before and after training")
+def draw_optimisers(ax: Axes, table: pd.DataFrame, chance: float) -> None:
+    """Gap against loss on held-out pairs, a line for each pair of settings of the optimiser."""
+    for colour, ((rate, decay), runs) in zip(
+        figures.SERIES, table.groupby(["learning_rate", "weight_decay"]), strict=False
+    ):
+        mean = runs.groupby("step")[["loss", "gap_distance"]].mean()
+        ax.plot(mean["loss"], mean["gap_distance"], ".-", ms=3, lw=1.1, color=colour, label=f"{rate:g}, {decay:g}")
+        ax.plot(*mean.iloc[0], "s", ms=5, mfc="none", color=figures.INK, zorder=5)
+    ax.axvline(chance, color=figures.MUTED, lw=0.8, ls=":")
+    ax.invert_xaxis()
+    ax.set(xlabel="held-out loss, nats", ylabel="gap distance, held-out pairs")
+    finish(ax, "b", "the gap as a model learns", title="learning rate, weight decay", loc="lower left")
 
 
 def finish(ax: Axes, letter: str, text: str, **legend) -> None:
     """The panel's title, and a compact legend where there is anything to name."""
     figures.panel_title(ax, letter, text)
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(title_fontsize=7, borderaxespad=0.2, **legend)
+        ax.legend(title_fontsize=6.5, borderaxespad=0.2, **legend)
     else:
         ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", color=figures.MUTED)

@@ -1,7 +1,7 @@
-"""A model while it is trained: gap, loss, recall@1, zero-shot accuracy on held-out pairs, and its loss landscape."""
+"""A model while it is trained: gap, loss and recall@1 on held-out pairs, a zero-shot task, and its loss landscape."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from training_pairs import Trainable, TrainingPairs
 from util import contrastive, geometry
 from util.numerics import procrustes
 from util.training import Pairs
+from util.zero_shot import metrics, shifted
 
 SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
 """Two-sided shifts of the landscape; positive closes the gap."""
@@ -18,10 +19,16 @@ Rows = Float[np.ndarray, "n d"]
 
 
 class Meter:
-    """Measures a changing model on held-out pairs; ``batch`` is of the loss, ``text_map`` goes onto the texts."""
+    """Measures a changing model on held-out pairs at the steps of ``due``, None for all; elsewhere it gives nothing.
 
-    def __init__(self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None = None):
-        self.trainable, self.corpus, self.text_map = trainable, corpus, text_map
+    ``batch`` is of the loss, ``text_map`` goes onto all texts.
+    """
+
+    def __init__(
+        self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None = None,
+        due: Collection[int] | None = None,
+    ):  # fmt: skip
+        self.trainable, self.corpus, self.text_map, self.due = trainable, corpus, text_map, due
         self.batch = min(batch, len(corpus.held_out))
 
     def rows(self, pairs: Pairs) -> tuple[Rows, Rows]:
@@ -31,6 +38,8 @@ class Meter:
 
     def __call__(self, step: int) -> dict:
         """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches."""
+        if self.due is not None and step not in self.due:
+            return {}
         x, y = self.rows(self.corpus.held_out)
         tau = math.exp(-self.trainable.model.logit_scale.item())
         image_recall, text_recall = recall_at_1(x, y)
@@ -39,17 +48,19 @@ class Meter:
             "loss": contrastive.contrastive_loss(x, y, tau, self.batch),
             "image_recall_at_1": image_recall,
             "text_recall_at_1": text_recall,
-            "zero_shot_accuracy": self.zero_shot(x),
             "tau": tau,
         }
-        return {"held_out": found}
+        return {"held_out": found | self.zero_shot()}
 
-    def zero_shot(self, x: Rows) -> float | None:
-        """Share of the pictures whose nearest prompt is that of their class; None without a task."""
-        if self.corpus.classes is None:
-            return None
-        prompts = procrustes.mapped(self.trainable.encode_tokens(self.corpus.classes), self.text_map)
-        return float(((x @ prompts.T).argmax(1) == self.corpus.labels).mean())
+    def zero_shot(self) -> dict[str, float | None]:
+        """Accuracy on other data and the gap there, of all pictures and one prompt a class; None without a task."""
+        accuracy, gap, task = None, None, self.corpus.task
+        if task is not None:
+            x = self.trainable.encode_pictures(task.pictures)
+            prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
+            accuracy = float(metrics.top_k(shifted.classify(x, prompts, task.labels, [0.0]).ranks)[0])
+            gap = geometry.gap_distance(x, prompts)
+        return {"zero_shot_accuracy": accuracy, "zero_shot_gap_distance": gap}
 
     def training_gap(self) -> float:
         """Gap distance of as many training pairs as are held out."""
@@ -63,13 +74,12 @@ def embeddings(trainable: Trainable, pairs: Pairs) -> tuple[Rows, Rows]:
 
 
 def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:
-    """Image and text recall@1 of paired unit rows, named by what is *retrieved*, as in the released code.
+    """Recall@1 of paired unit rows among all n, image to text (an image asks) and text to image.
 
-    Image recall@1 is the share of texts whose nearest image is their own, text recall@1 the share of images whose
-    nearest text is their own. The first of equally near ones counts as the nearest. Both depend on n.
+    Trap: the released code names them by what is retrieved, so its "Image R@1" is the second.
     """
-    cosines, own = x @ y.T, np.arange(len(x))
-    return float((cosines.argmax(0) == own).mean()), float((cosines.argmax(1) == own).mean())
+    image_ranks, text_ranks = shifted.retrieve(x, y, np.arange(len(x)), [0.0])
+    return float(metrics.top_k(image_ranks)[0]), float(metrics.top_k(text_ranks)[0])
 
 
 def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:

@@ -1,74 +1,31 @@
 """Models that training takes, and the pairs that they are trained and measured on."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from util import files
 from util.errors import UserError
-from util.training import Pairs
+from util.training import Pairs, Trainable
 
 SMALL = "small"
 """Name of the project's own small CLIP among open_clip's models."""
-BLOCK = 256
-"""Pictures or captions embedded at a time."""
 TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 """Seeds of the scenes, other than those that the small CLIP was trained, chosen and tested on."""
-TASK = "colour_shape"
-"""Zero-shot task of the scenes: 64 classes, "a red circle"."""
+PHOTOGRAPHS_TASK = "cifar10"
+"""Zero-shot task of models of photographs, as in the released code; a key of ``util/data/tasks.toml``."""
+DIGITS = 300
+"""Handwritten digits that models of generated scenes classify: of scans that the small CLIP has not seen."""
 FORMS = {"mixed": "of mixed forms", "full": "its full description"}
-
-
-@dataclass(frozen=True)
-class Trainable:
-    """An open_clip model whose weights may change, with its way to read pictures and captions.
-
-    Attributes:
-        model: has ``encode_image``, ``encode_text`` and ``logit_scale``; in evaluation mode, gradients allowed.
-        prepare: uint8 pictures (b, 3, s, s) to the image tower's input, on the device they are on.
-        tokenize: captions to int64 tokens (b, l).
-        cut: an RGB picture of any size to one of (s, s) pixels, as ``prepare`` takes them.
-        about: model, weights and pixels, as plain values.
-    """
-
-    model: torch.nn.Module
-    prepare: Callable[[Tensor], Tensor]
-    tokenize: Callable[[Sequence[str]], Tensor]
-    cut: Callable[[Image.Image], Image.Image]
-    about: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        return next(self.model.parameters()).device
-
-    def pixels(self, picture: Image.Image) -> UInt8[np.ndarray, "3 s s"]:
-        """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
-        return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
-
-    @torch.inference_mode()
-    def encode_pictures(self, pictures: UInt8[Tensor, "n 3 s s"]) -> Float[np.ndarray, "n d"]:
-        """Unit rows of pictures, float32."""
-        return self._encode(pictures, lambda part: self.model.encode_image(self.prepare(part)))
-
-    @torch.inference_mode()
-    def encode_tokens(self, tokens: Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
-        """Unit rows of tokenized captions, float32."""
-        return self._encode(tokens, self.model.encode_text)
-
-    def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
-        rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
-        return torch.cat(rows).float().numpy()
 
 
 def load(model: str, pretrained: str | None, seed: int | None, device: str | torch.device) -> Trainable:
@@ -113,20 +70,25 @@ def _open_clip(model: str, pretrained: str | None, seed: int, device: torch.devi
 
 
 @dataclass(frozen=True)
-class TrainingPairs:
-    """Pairs to train on and held-out ones to measure on, with a zero-shot task where the data have one.
+class Classification:
+    """Pictures of other data than a model is trained on, one tokenized prompt a class, and each picture's class."""
 
-    Attributes:
-        about: source, counts and caption rule, as plain values.
-        classes: the tokenized prompt of each class.
-        labels: the class of each held-out picture.
+    pictures: UInt8[Tensor, "n 3 s s"]
+    prompts: Int[Tensor, "c l"]
+    labels: Int[np.ndarray, "n"]
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Pairs to train on and held-out ones to measure on, with a zero-shot task where there is one.
+
+    ``about``: source, counts and caption rule, as plain values.
     """
 
     training: Pairs
     held_out: Pairs
     about: Mapping = field(repr=False)
-    classes: Int[Tensor, "c l"] | None = None
-    labels: Int[np.ndarray, "m"] | None = None
+    task: Classification | None = None
 
 
 def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Literal["mixed", "full"]) -> TrainingPairs:
@@ -138,13 +100,12 @@ def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Lit
     from util.corpora.generated import pictures
 
     parts = [pictures.scenes(n, TRAINING_SEED + seed, "train"), pictures.scenes(held_out, HELD_OUT_SEED + seed, "all")]
-    labels = pictures.task_labels(TASK, parts[1])
-    pairs = []
+    digits, pairs = pictures.digits("held_out", DIGITS, HELD_OUT_SEED + seed), []
     for part in parts:
         texts = pictures.full_descriptions(part) if captions == "full" else part.captions
-        rows = np.stack([trainable.pixels(Image.fromarray(image)) for image in part.images])
-        pairs.append(Pairs(torch.from_numpy(rows), trainable.tokenize(texts)))
-    prompts = pictures.TASKS[TASK].prompts
+        pairs.append(Pairs(_drawn(trainable, part.images), trainable.tokenize(texts)))
+    prompts, labels = pictures.TASKS["digit"].prompts, pictures.task_labels("digit", digits)
+    task = Classification(_drawn(trainable, digits.images), trainable.tokenize(prompts), labels)
     about = {
         "data": "generated scenes (util.corpora.generated.pictures)",
         "split": "train; held out: all combinations of attributes",
@@ -152,9 +113,13 @@ def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Lit
         "n": n,
         "held_out": held_out,
         "caption_rule": f"one caption for each picture, {FORMS[captions]}",
-        "zero_shot": f"{len(prompts)} classes of colour and shape",
+        "zero_shot": {"data": "generated handwritten digits", "n": DIGITS, "classes": len(prompts)},
     }
-    return TrainingPairs(*pairs, about, trainable.tokenize(prompts), labels)
+    return TrainingPairs(*pairs, about, task)
+
+
+def _drawn(trainable: Trainable, images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[Tensor, "n 3 s s"]:
+    return torch.from_numpy(np.stack([trainable.pixels(Image.fromarray(image)) for image in images]))
 
 
 def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> TrainingPairs:
@@ -165,6 +130,18 @@ def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> Tr
     found = [coco.from_folder(folder, split, "last", count) for split, count in counts.items()]
     (held, held_source), (train, source) = (_decoded(trainable, captioned) for captioned in found)
     return TrainingPairs(train, held, {"data": source, "n": len(train), "held_out": {"n": len(held), **held_source}})
+
+
+def with_task(corpus: TrainingPairs, trainable: Trainable, data: Path | None) -> TrainingPairs:
+    """The same with CIFAR-10's test split to classify: from the folder ``cifar10`` of ``data``, else from the hub."""
+    from util.corpora import tasks
+
+    task = tasks.read()[PHOTOGRAPHS_TASK]
+    found = tasks.load(task, tasks.folder_of(task, data))
+    rows = np.stack([trainable.pixels(opener()) for opener in tqdm(found.openers, desc=task.title, disable=None)])
+    prompts = trainable.tokenize([prompt for (prompt,) in task.texts()])
+    about = {**corpus.about, "zero_shot": dict(found.source)}
+    return replace(corpus, about=about, task=Classification(torch.from_numpy(rows), prompts, found.labels))
 
 
 def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:

@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,32 +21,32 @@ from util.numerics import procrustes
 from util.training import TrainingSettings, train
 from util.training.checkpoints import Checkpoints, data_digest, digest_of
 
-Initialization = Literal["trained", "original", "amended", "absorbed"]
-"""First weights: trained ones; random ones; random ones with the texts mapped onto the images, the map beside the model
-throughout training, as released, or absorbed into the text projection."""
+Initialization = Literal["trained", "original", "amended"]
+"""First weights: trained ones; random ones; random ones with the texts mapped onto the images throughout training."""
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""
+
+CHECKPOINTS = 8
+"""Times that a run writes down where it is."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run of the experiment "temperature" or "initialization"; the seed is also that of random weights.
+    """One training run, measured at the steps ``due`` besides 0; its seed is also that of random weights."""
 
-    ``learned``: meant to learn its temperature, which also drifts where it is fixed as released.
-    """
-
-    experiment: str
+    experiment: Literal["temperature", "initialization", "learning_rate"]
     initialization: Initialization
     training: TrainingSettings
-    learned: bool = False
+    due: tuple[int, ...]
 
     @property
     def name(self) -> str:
         """Text of the progress bar."""
-        tau = figures.temperature_label(self.training.temperature)
-        learned = ", learned" if self.learned else ""
-        return f"{self.experiment} {tau}{learned}, {self.initialization}, seed {self.training.seed}"
+        what = figures.temperature_label(self.training.temperature)
+        if self.experiment == "learning_rate":
+            what = f"{self.training.learning_rate:g}, decay {self.training.weight_decay:g}"
+        return f"{self.experiment} {what}, {self.initialization}, seed {self.training.seed}"
 
     @property
     def weights_seed(self) -> int | None:
@@ -61,7 +61,8 @@ class Run:
             "seed": self.training.seed,
             "temperature": self.training.temperature,
             "initialization": self.initialization,
-            "learned": self.learned,
+            "learning_rate": self.training.learning_rate,
+            "weight_decay": self.training.weight_decay,
         }
 
 
@@ -88,7 +89,7 @@ def perform(run: Run, bench: Bench) -> dict:
     found = _read(cached)
     if found is not None:
         return found
-    checkpoints = Checkpoints(cached.with_suffix(""), run.training.validate_every, say=bench.say)
+    checkpoints = Checkpoints(cached.with_suffix(""), max(1, run.training.steps // CHECKPOINTS), say=bench.say)
     found = _train(run, bench, trainable, checkpoints)
     with files.replacing(cached) as part:
         part.write_text(json.dumps(found, allow_nan=False) + "\n")
@@ -101,12 +102,9 @@ def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoint
     with torch.no_grad():
         trainable.model.logit_scale.fill_(-math.log(run.training.temperature))
     text_map = None
-    if run.initialization in ("amended", "absorbed"):
+    if run.initialization == "amended":
         text_map = procrustes.orthogonal_map(*embeddings(trainable, bench.corpus.training))
-    if run.initialization == "absorbed":
-        trainable = replace(trainable, model=procrustes.absorbed(trainable.model, text_map).eval())
-        text_map = None
-    meter = Meter(trainable, bench.corpus, run.training.batch, text_map)
+    meter = Meter(trainable, bench.corpus, run.training.batch, text_map, {0, *run.due})
     first = {"step": 0, "training_gap": meter.training_gap(), **meter(0)}
     log = train(
         trainable.model,

@@ -68,3 +68,19 @@ def denigration():
     tables |= {"confusion": published_counts.matrices().assign(by="race", count=1)}
     found = claims.comparisons(tables, "another run", True, -0.2, True)
     return [each for each in found if each.published is not None or each.agrees is not None]
+
+
+def training():
+    """Random weights whose gaps fall, the amended one above the other, and a gap that no temperature changes."""
+    import training_claims
+    import training_tables
+
+    taus = {("temperature", tau, "trained"): (0.5, 0.5, 0.5) for tau in training_claims.PAPER_TEMPERATURES}
+    falls = {("initialization", 0.01, "original"): (0.02, 0.03, 0.04)}
+    falls |= {("initialization", 0.01, "amended"): (0.05, 0.06, 0.07)}
+    found = training_claims.compare(training_tables.tables(taus | falls), "no effect", same=True, epoch=2)
+    runs = [each for each in found if isinstance(each.published, str)]
+    seeds = {name: [2 * gap for gap in gaps] for name, gaps in training_claims.seeds_of_the_paper().items()}
+    seeds["amended_trained"] = seeds["original_trained"]
+    constant = {name: [0.95] * 6 for name in training_claims.FINE_TUNED}
+    return runs + training_claims.derived(seeds, constant)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from open_clip.model import CustomTextCLIP
 from scipy.stats import ortho_group
 
 import reference
@@ -13,7 +12,7 @@ import tiny
 from refusals import refuses
 from util.errors import UserError
 from util.geometry import gap_distance
-from util.numerics.procrustes import absorbed, mapped, orthogonal_map
+from util.numerics.procrustes import mapped, orthogonal_map
 from util.training import TrainingSettings, embed, train
 
 PLAIN = TrainingSettings(
@@ -56,60 +55,6 @@ def test_the_map_is_of_the_kind_and_precision_of_the_images(rng):
     assert mapped(x, None) is x
 
 
-def text_tower(kind):
-    """A tiny CLIP whose text projection is a matrix, a linear layer, or in a text tower of its own."""
-    if kind == "custom text":
-        return CustomTextCLIP(embed_dim=8, vision_cfg=tiny.VISION, text_cfg=tiny.TEXT).eval()
-    model = tiny.model()
-    if kind.startswith("linear"):
-        del model.text_projection
-        model.text_projection = torch.nn.Linear(16, 8, bias="bias" in kind)
-    return model
-
-
-@pytest.mark.parametrize("kind", ["matrix", "linear", "linear with bias", "custom text"])
-def test_an_absorbed_map_gives_the_same_texts(kind, rng):
-    model, tokens = text_tower(kind), tiny.pairs().tokens
-    turn = ortho_group.rvs(8, random_state=rng)
-    with torch.no_grad():
-        before = model.encode_text(tokens, normalize=True)
-        after = absorbed(model, turn).encode_text(tokens, normalize=True)
-        again = model.encode_text(tokens, normalize=True)
-    assert torch.equal(before, again), "the model that was given is as it was"
-    torch.testing.assert_close(after, mapped(before, turn), atol=1e-6, rtol=0)
-
-
-def trained_both_ways(settings):
-    """Text rows after training with the map beside the model, and with the map inside it; and the two logs."""
-    pairs, beside = tiny.pairs(), tiny.model()
-    images = tiny.prepare(pairs.images)
-    with torch.no_grad():
-        turn = orthogonal_map(*embed(beside, images, pairs.tokens))
-    inside = absorbed(beside, turn)
-    logs = [
-        train(beside, pairs, settings, tiny.prepare, progress=False, text_map=turn),
-        train(inside, pairs, settings, tiny.prepare, progress=False),
-    ]
-    with torch.no_grad():
-        x, y = embed(beside, images, pairs.tokens)
-        other_x, other_y = embed(inside, images, pairs.tokens)
-    difference = max((x - other_x).abs().max().item(), (mapped(y, turn) - other_y).abs().max().item())
-    return difference, *([entry["loss"] for entry in log] for log in logs)
-
-
-def test_under_plain_sgd_the_map_inside_takes_the_same_path():
-    difference, beside, inside = trained_both_ways(PLAIN)
-    assert difference < 1e-5
-    assert beside == pytest.approx(inside, rel=1e-5) and beside[-1] < beside[0] - 0.05
-
-
-def test_under_adam_the_map_inside_takes_another_path():
-    settings = replace(PLAIN, optimizer="adam", learning_rate=1e-3)
-    difference, beside, inside = trained_both_ways(settings)
-    assert beside[0] == pytest.approx(inside[0], rel=1e-5), "the same function before the first step"
-    assert difference > 1e-3 and beside[-1] != pytest.approx(inside[-1], rel=1e-4)
-
-
 def test_training_with_a_map_starts_from_the_amended_gap():
     """The first entry of the log is measured on the turned texts."""
     pairs, model = tiny.pairs(), tiny.model()
@@ -135,13 +80,10 @@ def test_training_with_a_map_starts_from_the_amended_gap():
 )
 def test_what_is_not_an_orthogonal_map_of_the_texts_is_refused(turn, told):
     with pytest.raises(UserError, match=told):
-        absorbed(tiny.model(), turn)
-    with pytest.raises(UserError, match=told):
         train(tiny.model(), tiny.pairs(), PLAIN, tiny.prepare, progress=False, text_map=turn)
 
 
-test_a_map_needs_pairs_and_a_projection = refuses(
+test_a_map_needs_pairs = refuses(
     (lambda: orthogonal_map(np.eye(3), np.eye(3)[:2]), "x has 3 rows and y 2"),
     (lambda: orthogonal_map(2 * np.eye(3), np.eye(3)), "unit-norm"),
-    (lambda: absorbed(torch.nn.Linear(2, 2), np.eye(2)), "Linear has no text_projection"),
 )

@@ -1,17 +1,11 @@
 """The orthogonal Procrustes map that amends the gap at initialisation: texts turned onto the images they pair with."""
 
-from copy import deepcopy
-from typing import TYPE_CHECKING
-
 import numpy as np
 import scipy
 from jaxtyping import Float
 
 from ..errors import UserError
 from .arrays import Array, as_matrix, as_result, as_tensor, as_unit_pair, is_tensor, like, on, to_numpy, wide
-
-if TYPE_CHECKING:
-    import torch
 
 ORTHOGONAL_TOLERANCE = 1e-4
 """How far an entry of R^T R may be from the identity's; float32 leaves about 1e-6."""
@@ -59,31 +53,3 @@ def as_text_map(text_map, like_rows=None) -> Float[Array, "d d"]:
     if off > ORTHOGONAL_TOLERANCE:
         raise UserError(f"text_map must be orthogonal; an entry of R^T R is {off:.2g} from the identity's")
     return matrix if like_rows is None else as_tensor(matrix).to(like_rows.device, like_rows.dtype)
-
-
-def absorbed(model: "torch.nn.Module", text_map: Float[Array, "d d"]) -> "torch.nn.Module":
-    """A copy of an open_clip model with the map in its text projection: the same function without the map beside it.
-
-    Args:
-        model: an open_clip CLIP or CustomTextCLIP whose text tower ends in ``text_projection``.
-        text_map: orthogonal (d, d), R; the projection P becomes P R.
-
-    Returns:
-        a model whose normalised texts are those of ``model`` times R. Trained by plain SGD (weight decay and clipping
-        included) it takes the path of ``model`` with R beside it; under Adam it does not, for Adam divides each entry
-        of the gradient by its own size, and R mixes the entries of the projection.
-    """
-    import torch
-
-    copy = deepcopy(model)
-    owner = copy if hasattr(copy, "text_projection") else getattr(copy, "text", None)
-    projection = getattr(owner, "text_projection", None)
-    if not isinstance(projection, torch.nn.Parameter | torch.nn.Linear):
-        raise UserError(f"{type(model).__name__} has no text_projection at the end of its text tower to absorb a map")
-    parts = [projection]
-    if isinstance(projection, torch.nn.Linear):
-        parts = [projection.weight.T, *([] if projection.bias is None else [projection.bias[None]])]
-    with torch.no_grad():
-        for weights in parts:
-            weights.copy_(mapped(weights.double(), as_text_map(text_map, weights.double())))
-    return copy

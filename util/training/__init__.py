@@ -6,6 +6,7 @@ __getattr__, __dir__ = attributes(
     __name__,
     Loss="losses",
     Pairs="data",
+    Trainable="data",
     TrainingSettings="settings",
     batch_indices="settings",
     batches="data",

@@ -1,15 +1,22 @@
-"""The pairs that training reads, and its batches, which a thread makes one step ahead."""
+"""The pairs that training reads, what reads them, and batches, which a thread makes one step ahead."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from ..errors import UserError
 from .settings import TrainingSettings, batch_indices
+
+BLOCK = 256
+"""Pictures or captions embedded at a time."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,48 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """An open_clip model whose weights may change, with its way to read pictures and captions.
+
+    Attributes:
+        model: has ``encode_image``, ``encode_text`` and ``logit_scale``; in evaluation mode, gradients allowed.
+        prepare: uint8 pictures (b, 3, s, s) to the image tower's input, on the device they are on.
+        tokenize: captions to int64 tokens (b, l).
+        cut: an RGB picture of any size to one of (s, s) pixels, as ``prepare`` takes them.
+        about: model, weights and pixels, as plain values.
+    """
+
+    model: torch.nn.Module
+    prepare: Callable[[Tensor], Tensor]
+    tokenize: Callable[[Sequence[str]], Tensor]
+    cut: Callable[[Image.Image], Image.Image]
+    about: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return next(self.model.parameters()).device
+
+    def pixels(self, picture: Image.Image) -> UInt8[np.ndarray, "3 s s"]:
+        """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
+        return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: UInt8[Tensor, "n 3 s s"]) -> Float[np.ndarray, "n d"]:
+        """Unit rows of pictures, float32."""
+        return self._encode(pictures, lambda part: self.model.encode_image(self.prepare(part)))
+
+    @torch.inference_mode()
+    def encode_tokens(self, tokens: Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
+        """Unit rows of tokenized captions, float32."""
+        return self._encode(tokens, self.model.encode_text)
+
+    def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
+        rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
+        return torch.cat(rows).float().numpy()
 
 
 def batches(
