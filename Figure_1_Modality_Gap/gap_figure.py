@@ -1,5 +1,10 @@
-"""The picture of Figure 1: one view of both modalities for each panel, and the numbers above it."""
+"""The pictures of Figure 1: one view of both modalities for each panel, and its numbers above it."""
 
+import tomllib
+from functools import partial
+from itertools import chain
+from math import lcm
+from pathlib import Path
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
@@ -12,80 +17,108 @@ from util import figures, records
 
 LETTERS = {"trained": "b", "random": "c"}
 """Panels of the paper's figure."""
-METHODS = {"umap": "UMAP", "pca": "principal components", "svd": "singular vectors"}
-ACROSS, LETTERS_ACROSS = 4, 46
-"""Panels in a row of the figure, and letters across one, at most."""
-CAPTION = (
-    "Each panel: one two-dimensional view of both modalities together, a thin line for each pair. (b) trained weights, "
-    "(c) random weights. Over each panel: gap distance, mean cosine of matched pairs, mean cosine of two rows of one "
-    "modality, relative gap (RMG; 0.5: a matched pair is as far apart as any two rows of one modality), and the share "
-    "of held-out rows that a plane assigns to their own modality."
-)
+METHODS = {"umap": "UMAP", "tsne": "t-SNE", "pca": "Principal components", "svd": "Singular vectors"}
+ACROSS = {figures.WIDTHS["column"]: 2, figures.WIDTHS["page"]: 4}  # panels in a row, at most
+LETTERS_PER_INCH, LINE = 20.5, 0.105
+"""Letters across an inch over a panel, and inches from one line there to the next."""
+CAPTIONS, NOTES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
 
 
-def draw(record: records.Record) -> plt.Figure:
-    """Every panel of the record: published before others, trained before random weights."""
-    table, method = record.tables[""], record.about["settings"]["method"]
-    table = table.assign(run_here=table["source"] != PUBLISHED, random=table["weights"] == "random")
-    table = table.sort_values(["run_here", "random"], kind="stable")
-    rows = -(-len(table) // ACROSS)
-    across = -(-len(table) // rows)
-    figure = plt.figure(figsize=(max(2.4 * across, 3.2), 3.05 * rows + 0.6), layout="constrained")
-    columns = ["system", "weights", "source", "kind"]
-    points = record.tables["points"].query("method == @method").groupby(columns)
-    for place, facts in enumerate(table.to_dict("records"), start=1):
-        own = points.get_group(tuple(facts[name] for name in columns))
-        draw_panel(figure.add_subplot(rows, across, place), facts, own)
-    label(figure, record, method)
+def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt.Figure | None:
+    """The published embeddings where any are here, otherwise everything.
+
+    ``live``: what was run here instead; None unless published embeddings have a picture of their own. ``strip``: the
+    panels in little, for the head of a page; None of your own embeddings.
+    """
+    published = record.tables[""]["source"] == PUBLISHED
+    chosen = ~published if live else published | ~published.any()
+    nothing = published.all() or not published.any() if live else strip and record.about["settings"]["embeddings"]
+    return None if nothing else picture(record, chosen, strip)
+
+
+DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, strip=True)}
+"""The pictures by the ends of their names."""
+
+
+def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> plt.Figure:
+    """The chosen panels of the record, the colours and the method below."""
+    table, points, width = record.tables[""][chosen], record.tables["points"], figures.width(record)
+    rows, columns = arranged(table, ACROSS[width]), ["system", "weights", "source", "kind"]
+    points = points[points["method"] == record.about["settings"]["method"]].groupby(columns)
+    letters = int(width / max(map(len, rows)) * LETTERS_PER_INCH)
+    for facts in chain(*rows):
+        facts["points"] = points.get_group(tuple(facts[name] for name in columns))
+        facts["said"] = over(facts, letters, strip)
+    tall = (0.8 if strip else 1.45) + LINE * max(len(facts["said"]) for facts in chain(*rows))
+    figure = plt.figure(figsize=(width, tall * len(rows) + 0.75), layout="constrained")
+    grid = figure.add_gridspec(len(rows), lcm(*map(len, rows)))
+    for place, row in enumerate(rows):
+        step = grid.ncols // len(row)
+        for column, facts in enumerate(row):
+            draw_panel(figure.add_subplot(grid[place, column * step : (column + 1) * step]), facts)
+    label(figure, record, table)
     return figure
 
 
-def draw_panel(ax: plt.Axes, facts: dict, points: pd.DataFrame) -> None:
+def arranged(table: pd.DataFrame, across: int) -> list[list[dict]]:
+    """Rows of panels that leave no place empty: trained before random weights, or the two of a system side by side."""
+    if across > 2 or table["system"].value_counts().ne(2).any():
+        table = table.sort_values("weights", key=lambda weights: weights == "random", kind="stable")
+    letters = table["weights"].map(LETTERS).mask(table["weights"].duplicated()).fillna("")
+    panels = np.array(table.assign(letter=letters).to_dict("records"), object)
+    return [list(row) for row in np.array_split(panels, -(-len(panels) // across))]
+
+
+def draw_panel(ax: plt.Axes, facts: dict) -> None:
     """Both modalities in one view, a line for each pair, the numbers above; axes have no unit and are not drawn."""
+    points = facts["points"]
     other, text = (points[points["modality"] == facts[key]] for key in ("other", "text"))
     if not other["pair"].isna().any():
         ends = np.stack([rows[["x", "y"]].to_numpy() for rows in (other, text)], axis=1)
         alpha = 0.12 if len(ends) > 200 else 0.3
         ax.add_collection(LineCollection(ends, colors=figures.INK, linewidths=0.25, alpha=alpha, zorder=1))
     for rows, colour in ((other, figures.NON_TEXT), (text, figures.TEXT)):
-        ax.scatter(rows["x"], rows["y"], s=5 if len(rows) > 100 else 9, color=colour, linewidths=0, alpha=0.8, zorder=2)
+        ax.scatter(rows["x"], rows["y"], s=3 if len(rows) > 200 else 6, color=colour, linewidths=0, alpha=0.8, zorder=2)
     ax.margins(0.05)
     ax.set_axis_off()
-    letter = LETTERS.get(facts["weights"])
-    title = facts["system"] + (f", {facts['weights']} weights" if letter else "")
-    lines = [*wrap(title, LETTERS_ACROSS), *wrap(facts["source"], LETTERS_ACROSS), *in_words(facts, len(other))]
-    letter = f"$\\bf{{({letter})}}$ " if letter else ""
-    ax.set_title(letter + figures.plain("\n".join(lines)), fontsize=6, loc="left", linespacing=1.3)
+    letter = f"$\\bf{{({facts['letter']})}}$ " if facts["letter"] else ""
+    words = letter + figures.plain("\n".join(facts["said"]))
+    ax.set_title(words, fontsize=figures.LEAST_POINTS, loc="left", linespacing=1.2, pad=3)
 
 
-def in_words(facts: dict, shown: int) -> list[str]:
-    """The panel's numbers in short lines, with how many rows the picture and the separability are of."""
-    both = (facts["n_other"], facts["n_text"])
-    n = f"{facts['n_pairs']:,} pairs" if facts["n_pairs"] else f"{both[0]:,} and {both[1]:,}, not paired"
-    few, used = shown < max(*both, facts["n_pairs"]), facts["separability_rows"]
-    relative = f"RMG {facts['relative_gap']:.3f}, " if facts["n_pairs"] else ""
-    matched = f", matched cosine {facts['matched_cosine']:.3f}" if facts["n_pairs"] else ""
-    within = ", ".join(f"{facts[key]} {facts[f'mean_cosine_{key}']:.3f}" for key in ("other", "text"))
-    return [
-        n + (f", {shown:,} of each shown" if few else ""),
-        f"gap {facts['gap_distance']:.3f}{matched}",
-        f"cosine within {within}",
-        f"{relative}separable {facts['separability']:.1%}" + (f" ({used:,} of each)" if used < min(both) else ""),
-    ]
+def over(facts: dict, letters: int, strip: bool) -> list[str]:
+    """The lines over a panel, of so many letters: its name, its numbers, and of how many rows both are."""
+    title = facts["system"] + (f", {facts['weights']}" if facts["weights"] in LETTERS else "")
+    if strip:
+        return wrap(f"{title}: gap {facts['gap_distance']:.2f}", letters)
+    n, both, used = facts["n_pairs"], (facts["n_other"], facts["n_text"]), facts["separability_rows"]
+    shown = len(facts["points"]) // 2
+    kind = "" if facts["weights"] == "given" else f"{facts['kind']} "
+    size = f"{n:,} {kind}pairs" if n else f"{both[0]:,} and {both[1]:,}, not paired"
+    lines = [title + (" weights" if facts["weights"] in LETTERS else "")]
+    lines += [] if facts["source"] == PUBLISHED else [facts["source"]]
+    lines += [size + (f", {shown:,} of each shown" if shown < max(*both, n) else "")]
+    sampled = f" ({used:,} of each)" if used < min(both) else ""
+    lines += [f"gap {facts['gap_distance']:.3f}, separable {facts['separability']:.1%}{sampled}"]
+    if np.isfinite(facts["chance"]):
+        first, last = (f"{facts[name]:.3f}" for name in ("image_recall_at_1", "text_recall_at_1"))
+        lines += [f"recall@1 {first}, {last} ({facts['chance']:.3f})"]
+    return [part for line in lines for part in wrap(line, letters)]
 
 
-def label(figure: plt.Figure, record: records.Record, method: str) -> None:
-    """The two colours and the method below; on the face of the figure what it is not."""
-    table, width = record.tables[""], figure.get_figwidth()
+def label(figure: plt.Figure, record: records.Record, table: pd.DataFrame) -> None:
+    """The colours and the method below; on the face of the figure whose embeddings they are, and what they are not."""
+    settings, letters = record.about["settings"], int(18 * figure.get_figwidth())
     handles = []
     for column, colour in (("other", figures.NON_TEXT), ("text", figures.TEXT)):
         words = figures.plain(", ".join(table[column].unique()))
-        handles.append(plt.Line2D([], [], marker="o", ls="", ms=4, color=colour, label=words))
+        handles.append(plt.Line2D([], [], marker="o", ls="", ms=3, color=colour, label=words))
     handles.append(plt.Line2D([], [], color=figures.INK, lw=0.6, alpha=0.6, label="a pair"))
-    title = "\n".join(wrap(f"{METHODS[method]} of both modalities together; axes have no unit", int(16 * width)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=7)
-    if any(part.get("generated") for part in record.about["data"]):
-        preset = record.about["settings"]["preset"]
-        note = f"{preset} preset: inputs are generated where it says so, with a small trained model or random weights; "
-        note += "that shows the phenomenon, not the paper's numbers"
-        figure.suptitle("\n".join(wrap(note, int(19 * width))), x=0.01, ha="left", fontsize=6.5, color=figures.MUTED)
+    title = f"{METHODS[settings['method']]} of both modalities together; axes have no unit"
+    title += "; recall@1 in brackets: chance" if any("recall" in ax.get_title("left") for ax in figure.axes) else ""
+    below = {"loc": "outside lower center", "ncols": 3, "title_fontsize": 6.5}
+    figure.legend(handles=handles, title="\n".join(wrap(title, letters)), **below)
+    generated = any(record.about["data"][row].get("generated") for row in table.index)
+    for note in NOTES.keys() & {*table["source"], "generated" if generated else ""}:
+        words = wrap(NOTES[note].format(preset=settings["preset"]), letters)
+        figure.suptitle("\n".join(words), x=0.01, ha="left", fontsize=6.5, color=figures.MUTED)

@@ -142,7 +142,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
             continue
         found = extract(pair, items, say=cli.say)
         found = replace(found, source={name: value for name, value in found.source.items() if name != "path"})
-        about = {"note": note, "generated": generated}
+        about = {"note": note, "generated": generated, "random_in": "every layer", "embedded_in": "evaluation mode"}
         yield Panel(SYSTEMS[key].kind, name, weights, items.source["dataset"], found, found.names, about)
 
 

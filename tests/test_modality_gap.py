@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 import gap_figure
+import panels
+import picture_checks
 import reference
 import scripts
 from util import Embeddings, UserError, cli, figures, geometry, published, records
@@ -21,7 +23,15 @@ CONTRACT = [
     "system", "weights", "source", "n_pairs", "dim", "gap_distance", "matched_cosine", "mean_cosine_other",
     "mean_cosine_text", "relative_gap", "separability",
 ]  # fmt: skip
+CONTRACT += ["n_other", "n_text", "separability_rows", "other", "text", "kind", *script.RECALL_COLUMNS]
 POINTS = ["system", "weights", "source", "modality", "pair", "method", "x", "y"]
+METHODS = ["umap", "tsne", "pca", "svd"]
+PUBLISHED = {  # gap distance, and hits of image and text recall@1: from the files with numpy alone, in float64
+    ("CLIP", "trained"): (0.851352, 276, 253), ("CLIP", "random"): (1.136057, 1, 1),
+    ("VideoCLIP", "trained"): (1.066891, 37, 24), ("VideoCLIP", "random"): (0.954355, 0, 1),
+    ("ConVIRT", "trained"): (0.823076, 3, 11), ("ConVIRT", "random"): (1.403019, 1, 0),
+    ("CLASP", "trained"): (1.044664, 3, 0), ("CLASP", "random"): (1.289261, 1, 1),
+}  # fmt: skip
 
 
 def run(folder, *words):
@@ -65,7 +75,7 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     three = [f"{files[2]}: {names}" for names in ("image, audio", "image, text", "audio, text")]
     assert list(table["system"]) == [str(files[0]), str(files[1]), *three]
     assert list(table["n_pairs"]) == [30, 0, 30, 30, 30] and list(table["dim"]) == [8, 5, 8, 8, 8]
-    for column in ("matched_cosine", "relative_gap"):
+    for column in ("matched_cosine", "relative_gap", "image_recall_at_1", "text_recall_at_1_low", "chance"):
         assert table[column].isna().tolist() == [False, True, False, False, False]
     x, y = Embeddings.load(files[0]).paired()
     assert table["gap_distance"][0] == pytest.approx(geometry.gap_distance(x, y), abs=1e-6)
@@ -85,9 +95,9 @@ def test_own_embeddings_go_to_a_folder_of_their_own_and_are_reused(tmp_path, own
     assert script.run(settings, reuse=True).tables[""]["system"].tolist() == ["a"]
 
 
-def test_points_are_a_stated_subset_of_pairs_in_three_views(own, paired):
+def test_points_are_a_stated_subset_of_pairs_in_four_views(own, paired):
     points = paired.tables["points"]
-    assert set(points["method"]) == {"umap", "pca", "svd"}
+    assert set(points["method"]) == set(METHODS)
     for _, part in points.groupby("method"):
         image, text = (part[part["modality"] == name] for name in ("image", "text"))
         assert len(image) == len(text) == 10
@@ -100,7 +110,7 @@ def test_points_are_a_stated_subset_of_pairs_in_three_views(own, paired):
     assert np.abs(svd) == pytest.approx(np.abs(together @ vt[:2].T), abs=1e-5)
 
 
-@pytest.mark.parametrize("method", ["umap", "pca", "svd"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_view_that_is_drawn_is_named_on_the_picture(paired, method):
     record = replace(paired, about={**paired.about, "settings": {**paired.about["settings"], "method": method}})
     figure, points = gap_figure.draw(record), paired.tables["points"]
@@ -126,13 +136,19 @@ def test_the_same_seed_gives_the_same_coordinates_and_another_one_others(tmp_pat
     words = ("--embeddings", own / "a.npy", "--seed")
     first, again, other = (run(tmp_path, *words, seed).tables["points"] for seed in (3, 3, 4))
     assert first.equals(again)
-    umap = [table[table["method"] == "umap"][["x", "y"]].to_numpy() for table in (first, other)]
-    assert not np.allclose(*umap)
+    for method in ("umap", "tsne"):
+        assert not np.allclose(*(table[table["method"] == method][["x", "y"]].to_numpy() for table in (first, other)))
 
 
 def test_what_is_not_in_the_cache_is_named_and_the_rest_drawn(tmp_path, cache, capsys):
     np.save(tmp_path / "cache" / "features_clip.npy", np.ones((2, 4, 3), np.float32))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "modality_gap_live.png").touch()  # of a run that had the published files
     record = run(tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "modality_gap.png",
+        "modality_gap_strip.png",
+    ]
     table, said, (left_out,) = record.tables[""], capsys.readouterr().out, record.about["left_out"]
     assert list(table["weights"]) == ["trained", "random"]
     assert list(table["system"]) == ["small CLIP"] * 2 and list(table["source"]) == ["generated scenes"] * 2
@@ -140,38 +156,67 @@ def test_what_is_not_in_the_cache_is_named_and_the_rest_drawn(tmp_path, cache, c
     assert "or has damaged: features_clip.npy: wrong sha256" in left_out
     assert table["separability"].min() > 0.95 and table["gap_distance"].min() > 0.5
     assert [(c["key"], c["agrees"], c["own"], c["on"]) for c in record.about["comparisons"]] == [
-        (f"figure_1.separate.{weights}", True, False, f"small CLIP, {weights} weights, generated scenes")
+        (f"figure_1.separate.clip.{weights}", True, False, f"small CLIP, {weights} weights, generated scenes")
         for weights in ("trained", "random")
     ]
-    nothing_leaves_the_figure(record)
-
-
-def nothing_leaves_the_figure(record):
-    figures.use_style()
+    accepted = ["accepted for a gap" in comparison["note"] for comparison in record.about["comparisons"]]
+    assert accepted == [True, False] and list(table["random_in"].fillna("")) == ["", "every layer"]
     figure = gap_figure.draw(record)
-    figure.canvas.draw()
-    width, height = figure.canvas.get_width_height()
-    note = figure._suptitle.get_window_extent()
-    assert "inputs are generated" in figure._suptitle.get_text()
-    assert note.x0 >= 0 and note.x1 <= width and note.y1 <= height
-    assert len(figure.axes) == 2, "what is left out has no empty panel"
-    for ax in figure.axes:
-        title = ax._left_title.get_window_extent()
-        assert title.x1 <= width and title.y1 <= height
+    assert "inputs are generated" in figure._suptitle.get_text() and len(figure.axes) == 2, "no empty panel"
 
 
-def test_the_published_files_of_clip(tmp_path, cache):
-    if not (cache / "features_clip_random.npy").is_file():
-        pytest.skip("MODALITY_GAP_DATA names no folder with the published CLIP embeddings")
-    for name in ("features_clip.npy", "features_clip_random.npy"):
-        shutil.copy(cache / name, tmp_path / "cache")
-    record = run(tmp_path / "out", "--systems")
-    table = record.tables[""].set_index("weights")
-    assert table.loc["trained", "gap_distance"] == pytest.approx(0.851, abs=5e-4)
-    assert table.loc["random", "gap_distance"] == pytest.approx(1.136, abs=5e-4)
-    assert list(table["n_pairs"]) == [500, 500] and list(table["separability"]) == [1, 1]
-    assert "features_clip.npy" not in " ".join(record.about["left_out"])
-    assert [(c["agrees"], c["own"]) for c in record.about["comparisons"]] == [(True, True)] * 2
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """The record of all published files beside the small CLIP, with 20 points of each modality."""
+    here, folder = Path(os.environ.get("MODALITY_GAP_DATA", "nowhere")), tmp_path_factory.mktemp("eight")
+    if not all((here / name).is_file() for name in published.files()):
+        pytest.skip("MODALITY_GAP_DATA names no folder with the eight published files")
+    for name in published.files():
+        shutil.copy(here / name, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODALITY_GAP_DATA", str(folder))
+        return run(folder / "out", "--points", 20)
+
+
+def test_the_eight_published_files(eight):
+    table = eight.tables[""].query("source == 'published embeddings'").set_index(["system", "weights"])
+    assert list(table.index) == list(PUBLISHED) and (table["separability"] == 1).all()
+    for (key, row), (gap, image, text) in zip(table.iterrows(), PUBLISHED.values(), strict=True):
+        assert row["gap_distance"] == pytest.approx(gap, abs=1e-6), key
+        assert (row["image_recall_at_1"], row["text_recall_at_1"]) == (image / row["n_pairs"], text / row["n_pairs"])
+        assert row["image_recall_at_1_low"] <= image / row["n_pairs"] <= row["image_recall_at_1_high"]
+        assert row["chance"] == 1 / row["n_pairs"]
+    whole = table["random_in"].dropna()
+    assert [system for (system, _), said in whole.items() if said == "every layer"] == ["CLIP", "CLASP"]
+    assert [system for (system, _), said in table["embedded_in"].items() if "training" in said] == ["ConVIRT"] * 2
+    assert not eight.about["left_out"]
+    found = {c["key"]: c["agrees"] for c in eight.about["comparisons"] if c["own"]}
+    assert found == dict.fromkeys(published.numbers("figure_1."), True)
+    told = eight.tables["alignment"]["image_recall_at_1"]
+    assert (told[0], told[4]) == ("0.552 (0.508 to 0.595)", "0.006 (0.002 to 0.017)")
+
+
+@pytest.mark.parametrize("width", figures.WIDTHS)
+@pytest.mark.parametrize(("missing", "drawn"), [([], 8), ([2], 7), ([4, 5], 6), ([1, 2, 3, 4, 5, 6, 7], 1)])
+def test_the_pictures_have_no_blanks_whichever_of_the_eight_files_are_here(eight, width, missing, drawn):
+    figures.use_style()
+    record = picture_checks.at_width(eight, width)
+    record = replace(record, tables={**record.tables, "": record.tables[""].drop(index=missing)})
+    for suffix, expected in (("", drawn), ("_live", 2), ("_strip", drawn)):
+        figure = gap_figure.DRAWN[suffix](record)
+        titles = [ax.get_title("left") for ax in figure.axes]
+        assert len(titles) == expected and all(ax.collections for ax in figure.axes)
+        assert [sum(f"({letter})" in title for title in titles) for letter in "bc"] == [1, int(expected > 1)]
+        picture_checks.printable(figure, width)
+
+
+def test_recall_by_hand():
+    """Image 1 and texts 0 and 1 find their own; row 3 repeats row 1, and the first of equals counts."""
+    x, y = np.eye(3)[[0, 1, 2, 1]] + 0.1, np.array([[1, 0, 0.5], [0, 1, 0], [1, 0, 0.4], [0, 1, 0]])
+    embeddings = Embeddings.of({"image": x, "text": y}, np.tile(np.arange(4)[:, None], 2))
+    panel = panels.Panel("", "", "given", "", embeddings, ("image", "text"))
+    found = script.recall(panel, script.PRESETS["smoke"])
+    assert (found["image_recall_at_1"], found["text_recall_at_1"], found["chance"]) == (1 / 4, 2 / 4, 1 / 4)
 
 
 @pytest.mark.parametrize(

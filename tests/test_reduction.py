@@ -3,7 +3,7 @@ import pytest
 
 import reference
 from refusals import refuses
-from util.numerics.reduction import joint_pca, svd_coordinates
+from util.numerics.reduction import joint_pca, svd_coordinates, tsne_coordinates
 
 
 def test_points_on_a_line_by_hand():
@@ -58,7 +58,18 @@ def test_singular_vectors_subtract_nothing(rng):
     assert np.array_equal(found, svd_coordinates(rows.copy()))
 
 
+@pytest.mark.parametrize("n", [2, 60])
+def test_tsne_keeps_two_clouds_apart_and_is_fixed_by_its_seed(n):
+    rows = np.random.default_rng(n).normal(size=(2 * n, 9)) + 20 * np.repeat([[0], [1]], n, 0)
+    found = tsne_coordinates(rows, seed=1)
+    first, last = found[:n], found[n:]
+    between = np.linalg.norm(first[:, None] - last, axis=2)
+    assert found.shape == (2 * n, 2) and np.array_equal(found, tsne_coordinates(rows, seed=1))
+    assert n == 2 or between.min() > np.median(np.linalg.norm(first[:, None] - first, axis=2))
+
+
 test_too_many_components_are_refused = refuses(
     (lambda: joint_pca([np.eye(3), np.eye(3)], components=4), "components must be from 1 to 3"),
     (lambda: svd_coordinates(np.ones((5, 1))), "two rows and columns or more"),
+    (lambda: tsne_coordinates(np.eye(3)), "t-SNE needs at least 4 rows, not 3"),
 )

@@ -17,6 +17,14 @@ def test_mixed_modalities_are_not(rng):
     assert separability(both[:400], both[400:]) == pytest.approx(0.5, abs=0.08)
 
 
+def test_rows_centred_on_themselves_are_below_a_half_and_centred_by_others_are_not():
+    """The means of rows held out and of rows fitted then lie on opposite sides of zero."""
+    x, y = np.random.default_rng(0).normal(size=(2, 400, 64)) + np.eye(2, 64)[:, None] * 8
+    assert separability(x, y) == 1
+    assert separability(x - x.mean(0), y - y.mean(0)) < 0.35
+    assert separability(x[::2] - x[1::2].mean(0), y[::2] - y[1::2].mean(0)) > 0.45
+
+
 def test_rows_are_held_out():
     """As many columns as rows: any labels fit exactly, and say nothing about rows held out."""
     rows = np.random.default_rng(3).normal(size=(200, 400))

@@ -146,7 +146,7 @@ def publish_run(
     name: str,
     settings: Settings,
     measure: Callable[[Settings, str], Measured],
-    draw: Mapping[str, Callable[["records.Record"], "Figure"]],
+    draw: Mapping[str, Callable[["records.Record"], "Figure | None"]],
     *,
     title: str,
     captions: Mapping[str, str],
@@ -158,7 +158,8 @@ def publish_run(
         name: the script's name, stem of its files.
         settings: those of the command line.
         measure: takes the settings and "cpu" or "cuda".
-        draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
+        draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record, or gives None
+            where the record lacks what it shows.
         title, captions: as in ``util.records.save``.
         reuse: take the record that is already in the folder, where it is the same run's (``util.records.matching``).
     """
@@ -178,7 +179,8 @@ def publish_run(
         record = records.save(folder, name, found.tables, title=title, captions=captions, **facts)
         figures.use_style()
         for suffix, picture in draw.items():
-            figures.save(picture(record), folder, f"{name}{suffix}")
+            if (drawn := picture(record)) is not None:
+                figures.save(drawn, folder, f"{name}{suffix}")
         if found.also is not None:
             found.also(folder)
         written = {path.name for path in folder.iterdir()}

@@ -248,7 +248,7 @@ def code(name: str) -> str:
     """Hash of the package's sources and data, and of the script's folder where there is one: what made a record."""
     files = [*PACKAGE.rglob("*.py"), *PACKAGE.glob("data/*")]
     for script in REPOSITORY.glob(f"*/{name}.py"):
-        files += [*script.parent.rglob("*.py"), *script.parent.glob("*.toml")]
+        files += [*script.parent.rglob("*.py"), *script.parent.rglob("*.toml")]
     return hashlib.sha256("".join(sha256(path) for path in sorted(files)).encode()).hexdigest()
 
 

@@ -1,8 +1,9 @@
 """The four systems of Figure 1, in the paper's order: inputs, and encoder pairs with random or trained weights.
 
-A further system is one entry of ``SYSTEMS`` and a module beside this one.
+A further system is one entry of ``systems.toml``, one of ``READERS``, and a module beside this one.
 """
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -48,52 +49,13 @@ class System:
         return import_module(f".{self.module}", __package__).load(model, random, **how)
 
 
+READERS = {
+    "clip": (folder.load, scenes),
+    "videoclip": (videos.load, generated_inputs.clips),
+    "convirt": (folder.load, generated_inputs.noise_radiographs),
+    "clasp": (lambda path, caption, n: proteins.load(path, n), generated_inputs.random_sequences),
+}
 SYSTEMS = {
-    "clip": System(
-        kind="image-text",
-        module="image_text",
-        random_name="CLIP ViT-B/16",
-        trained_name="CLIP ViT-B/16",
-        note="CLIP itself, with QuickGELU as OpenAI trained it",
-        option="model",
-        default="ViT-B-16:openai",
-        items=500,
-        read=folder.load,
-        generate=scenes,
-    ),
-    "videoclip": System(
-        kind="video-text",
-        module="x_clip",
-        random_name="X-CLIP base",
-        trained_name="X-CLIP base",
-        note="X-CLIP stands in the place of VideoCLIP, whose code base is no longer kept up; texts are embedded "
-        "without its video-specific prompts",
-        option="video_model",
-        default="microsoft/xclip-base-patch32",
-        items=12,
-        read=videos.load,
-        generate=generated_inputs.clips,
-    ),
-    "convirt": System(
-        kind="medical image-text",
-        module="convirt",
-        random_name="ConVIRT",
-        trained_name="BiomedCLIP",
-        note="random weights are of ConVIRT's architecture; BiomedCLIP stands in the place of its trained weights, "
-        "which were not published in a form that can be had",
-        option="medical_model",
-        default="hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-        items=32,
-        read=folder.load,
-        generate=generated_inputs.noise_radiographs,
-    ),
-    "clasp": System(
-        kind="protein-text",
-        module="clasp",
-        random_name="CLASP",
-        note="random weights are of CLASP's architecture; the trained ones are known by its published embeddings",
-        items=24,
-        read=lambda path, caption, n: proteins.load(path, n),
-        generate=generated_inputs.random_sequences,
-    ),
+    key: System(**facts, read=READERS[key][0], generate=READERS[key][1])
+    for key, facts in tomllib.loads((Path(__file__).parent / "systems.toml").read_text(encoding="utf-8")).items()
 }

@@ -4,7 +4,9 @@ Videos are scenes in motion, radiographs are noise, proteins are random letters.
 describe what they stand beside: the other texts are drawn at random and come from no patient and no database.
 """
 
+import tomllib
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -26,47 +28,17 @@ PIXELS = 224
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Words and steps (x, y), y downwards."""
 ATTRIBUTES = {
-    "size": SIZES,
-    "colour": COLOUR_NAMES,
-    "shape": SHAPES,
-    "direction": tuple(DIRECTIONS),
-    "background": BACKGROUNDS,
-}
+    "size": SIZES, "colour": COLOUR_NAMES, "shape": SHAPES, "direction": tuple(DIRECTIONS), "background": BACKGROUNDS,
+}  # fmt: skip
 CAPTION = "a {size} {colour} {shape} moving {direction} on a {background} background"
 RADII, REACH = np.array([4.9, 8.2], np.float32), 8.0
 """Small and large subjects, as in the scenes; where a video begins and ends, from the middle: pixels of the drawing."""
 
 MEAN, DEVIATION = 127.5, 40.0
 """Grey values of every radiograph, before what leaves 0..255 is clipped."""
-FINDINGS = (
-    "The lungs are clear.",
-    "The heart is of normal size.",
-    "The heart is mildly enlarged.",
-    "There is no pleural effusion.",
-    "There is a small effusion on the left.",
-    "There is a small effusion on the right.",
-    "No pneumothorax is seen.",
-    "There is an opacity at the left base.",
-    "There is an opacity at the right base.",
-    "The mediastinum is not widened.",
-    "No acute fracture is seen.",
-    "The diaphragm is flattened on both sides.",
-)
-"""Sentences of our own; a caption joins two different ones."""
-
-PERCENT = {
-    "A": 8.25, "R": 5.53, "N": 4.06, "D": 5.46, "C": 1.38, "Q": 3.93, "E": 6.72, "G": 7.07, "H": 2.27, "I": 5.91,
-    "L": 9.65, "K": 5.80, "M": 2.41, "F": 3.86, "P": 4.74, "S": 6.64, "T": 5.36, "W": 1.10, "Y": 2.92, "V": 6.86,
-}  # fmt: skip
-"""Amino-acid composition of UniProtKB/Swiss-Prot, percent: https://web.expasy.org/docs/relnotes/relstat.html."""
-LENGTHS = (60, 160)
-"""Shortest and longest sequence; all lengths between are equally likely."""
-WORDS = {
-    "kind": ("kinase", "protease", "transporter", "receptor", "ligase", "chaperone", "structural protein"),
-    "place": ("in the cytoplasm", "in the nucleus", "in the membrane", "in mitochondria", "outside the cell"),
-    "partner": ("zinc", "calcium", "ATP", "DNA", "RNA", "haem", "other copies of itself"),
-}
-TEXT = "a {kind} found {place} that binds {partner}"
+DECLARED = tomllib.loads((Path(__file__).parent / "generated.toml").read_text(encoding="utf-8"))
+FINDINGS, PERCENT, LENGTHS = DECLARED["findings"], DECLARED["percent"], tuple(DECLARED["lengths"])
+WORDS, TEXT = DECLARED["words"], DECLARED["text"]
 
 
 def clips(n: int, seed: int) -> Captioned:

@@ -26,9 +26,6 @@ KNOWN = ALPHABET + AMBIGUOUS
 STRANGE = re.compile(f"[^{KNOWN}{KNOWN.lower()}]")
 FASTA = (".fasta", ".fa", ".faa", ".fas")
 
-Record = tuple[str, str, str]
-"""id, text, sequence as written."""
-
 
 def load(path: str | Path, n: int | None = None) -> Captioned:
     """The first n sequences of a file (None: all), strings of ``ALPHABET``, with their texts.
@@ -58,7 +55,8 @@ def residues(sequences: Sequence[str]) -> list[list[int]]:
     return [[place.get(letter, len(ALPHABET) - 1) for letter in sequence.upper()] for sequence in sequences]
 
 
-def _records(path: Path) -> tuple[list[Record], str]:
+def _records(path: Path) -> tuple[list[tuple[str, str, str]], str]:
+    """Id, text and sequence as written of each record, and the file's sha256."""
     suffix = tables.suffix_of(path)
     if suffix in FASTA:
         content, digest = tables.text_of(path)
@@ -73,7 +71,7 @@ def _records(path: Path) -> tuple[list[Record], str]:
     return [(row.get("id", f"line {line}"), row["text"], row["sequence"]) for line, row in rows], digest
 
 
-def _fasta(content: str, path: Path) -> list[Record]:
+def _fasta(content: str, path: Path) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, list[str]]] = []
     for number, line in enumerate(re.split(r"\r\n|\r|\n", content), start=1):
         line = line.strip()

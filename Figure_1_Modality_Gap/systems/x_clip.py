@@ -25,13 +25,9 @@ NAME = "microsoft/xclip-base-patch32"
 
 
 def load(
-    name: str = NAME,
-    random: bool = False,
-    seed: int = 0,
-    device: Device = "auto",
-    precision: Precision = "float32",
+    name: str = NAME, random: bool = False, seed: int = 0, device: Device = "auto", precision: Precision = "float32",
     config: XCLIPConfig | None = None,
-) -> EncoderPair:
+) -> EncoderPair:  # fmt: skip
     """An X-CLIP with trained or random weights; a video is a list of as many RGB PIL frames as its ``frames`` says.
 
     Arguments as ``util.encoders.hugging_face.load``. Random weights of ``NAME`` need no download: transformers has the
