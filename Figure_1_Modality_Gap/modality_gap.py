@@ -142,8 +142,8 @@ def alignment(table: pd.DataFrame) -> pd.DataFrame:
     """The table to read: each gap beside recall@1 both ways, its 95% interval and chance, and what was random."""
     shown = table[["system", "weights", "source", "n_pairs", "gap_distance", "separability"]].copy()
     for name in RECALLS:
-        limits = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-        shown[name] = [f"{at:.3f} ({low:.3f} to {high:.3f})" if at == at else "" for at, low, high in limits]
+        rows = table[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+        shown[f"{name}_with_limits"] = ["{:.3f} ({:.3f} to {:.3f})".format(*row) if row[0] >= 0 else "" for row in rows]
     return shown.assign(**table[["chance", "random_in", "embedded_in"]])
 
 

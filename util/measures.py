@@ -154,9 +154,9 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
     Returns:
         in [0, 1]: 1 where a plane separates the modalities, about 1/2 where they are two samples of one distribution.
 
-    Trap: below 1/2, down to about 1/4, where the modalities were centred on these very rows. Their means then agree
-    exactly, so the rows held out lie, on average, on the other side than those fitted: d_held = -d_fitted (1 - f)/f
-    for the share f of rows held out. Centre by rows of their own (``util.interventions.fit``) to see 1/2.
+    Trap: below 1/2 where the modalities were centred on these very rows, 0.30 for published CLIP and less the more
+    columns there are. The means then agree exactly, so d_held = -d_fitted (1 - f)/f for the share f of rows held out:
+    they lie on the other side. Centred by other rows (``util.interventions.fit``) they reach 1/2 or more.
 
     Source: Fahim et al., "It's Not a Modality Gap" (2024), who hold out one random fifth; here every pair is held out
     once. The penalty is theirs, scikit-learn's default (C = 1). Unit rows are moved to the centre of those fitted and
