@@ -24,20 +24,19 @@ LETTERS_PER_INCH, LINE = 20.5, 0.105
 CAPTIONS, NOTES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
 
 
-def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt.Figure | None:
-    """The published embeddings where any are here, otherwise everything.
-
-    ``live``: what was run here instead; None unless published embeddings have a picture of their own. ``strip``: the
-    panels in little, for the head of a page; None of your own embeddings.
-    """
+def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt.Figure:
+    """The published embeddings where any are here, otherwise everything; ``live``: the others; ``strip``: in little."""
     published = record.tables[""]["source"] == PUBLISHED
-    chosen = ~published if live else published | ~published.any()
-    nothing = published.all() or not published.any() if live else strip and record.about["settings"]["embeddings"]
-    return None if nothing else picture(record, chosen, strip)
+    return picture(record, ~published if live else published | ~published.any(), strip)
 
 
-DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, strip=True)}
-"""The pictures by the ends of their names."""
+def undrawn(table: pd.DataFrame) -> list[str]:
+    """Pictures without panels of their own: the live one where the first has them, the strip of your own files."""
+    live = [] if 0 < (table["source"] == PUBLISHED).mean() < 1 else ["_live"]
+    return [*live, "_strip"] if (table["weights"] == "given").all() else live
+
+
+DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, strip=True)}  # by the ends of their names
 
 
 def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> plt.Figure:

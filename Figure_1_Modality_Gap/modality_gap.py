@@ -169,6 +169,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         dtype="embeddings as stored (see data), float64 sums",
         comparisons=compare(table),
         left_out=left_out,
+        undrawn=gap_figure.undrawn(table),
         said=[
             f"{row.system}, {row.weights} weights, {row.source}: {row.n_pairs} pairs, gap {row.gap_distance:.3f}, "
             f"separable {row.separability:.3f}"

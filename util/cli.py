@@ -130,6 +130,7 @@ class Measured:
         dtype: precision of the arrays that were measured.
         said: lines for the terminal, shown when the files are in place.
         also: writes further files into the folder that is published.
+        undrawn: suffixes of the pictures that have nothing to show in this run.
     """
 
     tables: Mapping[str, "pd.DataFrame"]
@@ -140,13 +141,14 @@ class Measured:
     results: Mapping | None = None
     said: Sequence[str] = ()
     also: Callable[[Path], None] | None = None
+    undrawn: Sequence[str] = ()
 
 
 def publish_run(
     name: str,
     settings: Settings,
     measure: Callable[[Settings, str], Measured],
-    draw: Mapping[str, Callable[["records.Record"], "Figure | None"]],
+    draw: Mapping[str, Callable[["records.Record"], "Figure"]],
     *,
     title: str,
     captions: Mapping[str, str],
@@ -158,8 +160,7 @@ def publish_run(
         name: the script's name, stem of its files.
         settings: those of the command line.
         measure: takes the settings and "cpu" or "cuda".
-        draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record, or gives None
-            where the record lacks what it shows.
+        draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
         title, captions: as in ``util.records.save``.
         reuse: take the record that is already in the folder, where it is the same run's (``util.records.matching``).
     """
@@ -173,14 +174,15 @@ def publish_run(
     found = measure(settings, device)
     for line in found.left_out:
         say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
+    captions = {stem: said for stem, said in captions.items() if stem.removeprefix(name) not in found.undrawn}
     facts = {part: getattr(found, part) for part in ("dtype", "data", "comparisons", "left_out", "results")}
     with files.publishing(settings.output) as folder:
         facts |= {"settings": settings, "device": device, "seconds": time.perf_counter() - start}
         record = records.save(folder, name, found.tables, title=title, captions=captions, **facts)
         figures.use_style()
         for suffix, picture in draw.items():
-            if (drawn := picture(record)) is not None:
-                figures.save(drawn, folder, f"{name}{suffix}")
+            if suffix not in found.undrawn:
+                figures.save(picture(record), folder, f"{name}{suffix}")
         if found.also is not None:
             found.also(folder)
         written = {path.name for path in folder.iterdir()}
