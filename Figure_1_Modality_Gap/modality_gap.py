@@ -109,9 +109,9 @@ def view(panel: panels.Panel, settings: Settings) -> pd.DataFrame:
     together, k = np.concatenate(rows), len(chosen[0])
     views = {
         "umap": umap_coordinates(together, settings.seed),
-        "tsne": tsne_coordinates(together, settings.seed),
         "pca": joint_pca(rows, components=2).coordinates(together),
         "svd": svd_coordinates(together),
+        "tsne": tsne_coordinates(together, settings.seed),
     }
     first = {"system": panel.system, "weights": panel.weights, "source": panel.source}
     first |= {"modality": np.repeat(panel.modalities, k), "pair": np.tile(np.arange(k), 2) if paired else np.nan}

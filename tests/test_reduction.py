@@ -71,5 +71,5 @@ def test_tsne_keeps_two_clouds_apart_and_is_fixed_by_its_seed(n):
 test_too_many_components_are_refused = refuses(
     (lambda: joint_pca([np.eye(3), np.eye(3)], components=4), "components must be from 1 to 3"),
     (lambda: svd_coordinates(np.ones((5, 1))), "two rows and columns or more"),
-    (lambda: tsne_coordinates(np.eye(3)), "t-SNE needs at least 4 rows, not 3"),
+    (lambda: tsne_coordinates(np.eye(3)), r"t-SNE needs at least 4 rows and 2 columns, not \(3, 3\)"),
 )

@@ -106,7 +106,7 @@ def tsne_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0, perplexity: flo
 
     Args:
         x: float array (n, d), n at least 4, d at least 2. Distances rank unit rows as their cosines do.
-        seed: of the layout.
+        seed: of the principal components, which scikit-learn estimates at random in wide arrays.
         perplexity: about how many neighbours a row keeps, cut to (n - 1)/3.
 
     Returns:
@@ -114,8 +114,8 @@ def tsne_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0, perplexity: flo
 
     Trap: as with UMAP, distances between far clusters and the sizes of clusters mean little.
     """
-    if len(x) < 4:
-        raise UserError(f"t-SNE needs at least 4 rows, not {len(x)}")
+    if len(x) < 4 or x.shape[1] < 2:
+        raise UserError(f"t-SNE needs at least 4 rows and 2 columns, not {x.shape}")
     from sklearn.manifold import TSNE  # takes a second
 
     perplexity = min(perplexity, (len(x) - 1) / 3)
