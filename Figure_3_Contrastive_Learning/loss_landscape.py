@@ -2,17 +2,18 @@
 
 Images and texts are moved along the gap vector, towards each other and past each other, and the contrastive loss
 is measured at every shift and temperature. The paper's claims: at temperature 1/100, where CLIP was trained, the
-lowest loss is at the model's own gap; at 1/50 it is at a smaller gap; at 1 near zero.
+lowest loss is at the model's own gap; at 1/50 it is at a smaller gap; at 1 near zero. Another local minimum, with the
+modalities past each other, fades as the temperature rises.
 
     python Figure_3_Contrastive_Learning/loss_landscape.py                      (embedded: seconds on 2 cores)
     python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings mine.npz
     python Figure_3_Contrastive_Learning/loss_landscape.py --preset paper       (downloads CLIP and MSCOCO val2017)
 
-Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO pairs): gap distance 0.851, and the
-lowest loss at signed gap 0.851 for 1/100, 0.632 for 1/50 and 0.115 for 1 on the paper's grid of shifts (steps of 0.25).
+Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO pairs, batches of 50, shifts in steps of
+0.05): gap distance 0.851, and the lowest loss at signed gap 0.851 for 1/100, 0.723 for 1/50 and 0.008 for 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,26 +24,30 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from landscape_figure import SMALL_CLIP, draw, draw_strip, draw_temperatures
-from util import Embeddings, UserError, cli, contrastive, figures, files, geometry, published
+from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
+from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima
+from util import Embeddings, UserError, cli, figures, files, geometry, published
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
 from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
+MARKS = "Dashed: the model's own gap. Ring: the lowest loss. Triangle: it is lowest only where the shifts end."
+ACCEPTED = "The small CLIP was accepted for these minima. At 1/100 they lie at its gap or a little below."
 CAPTIONS = {
-    NAME: "Panel a: images and texts on two joint principal components; arrows: where a positive shift moves them. "
-    "Panels b-d: contrastive loss against the signed gap distance after the shift, at three temperatures; dashed: the "
-    "model's own gap; ring: the lowest loss; dotted: the loss as released, image-to-text only.",
-    f"{NAME}_temperatures": "The same at every temperature, one curve for each set of embeddings.",
-    f"{NAME}_strip": "In short, for the last set of embeddings: two modalities apart, and where the loss is lowest.",
+    NAME: "Panel a: images and texts on two joint principal components; black dots: their centroids; arrows: where a "
+    "positive shift moves them. Panels b-d: contrastive loss against the signed gap distance after the shift, at three "
+    f"temperatures τ. {MARKS} Grey band: 95% of the lowest points over batches drawn again. Dotted: the loss as "
+    "released, image-to-text only.",
+    f"{NAME}_temperatures": f"The same at every temperature. {MARKS} {ACCEPTED}",
+    f"{NAME}_systems": "Beyond the paper: the same for the other published systems and the small CLIP, at three "
+    f"temperatures, losses on one logarithmic axis. {MARKS} Dotted: chance, the logarithm of the batch. {ACCEPTED}",
+    f"{NAME}_strip": f"In short, for CLIP: two modalities apart, and where the loss is lowest. {MARKS}",
 }
-NEAR = 0.1
-"""Largest distance of a minimum from the default gap, or from zero, that counts as there; at least half a step."""
 PAPER_PAIRS = 5000
-CLOSE = 0.005
-"""Largest distance of a number from a published one of the same model and data."""
+COARSEST = 0.25
+"""The paper's step between shifts; a coarser grid judges no minimum."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,7 @@ class Settings(cli.Common):
 PRESETS = {
     "embedded": Settings(),
     "paper": Settings(preset="paper", shift_step=0.25),
-    "smoke": Settings(preset="smoke", shift_step=0.5, scenes=100, points=50),
+    "smoke": Settings(preset="smoke", shift_step=0.25, scenes=100, points=50),
 }
 
 
@@ -90,10 +95,11 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         encoder = open_clip_pair.load(settings.model, settings.pretrained, device=device)
         return {f"{settings.model} {settings.pretrained}, MSCOCO val2017": extract(encoder, captioned)}, []
     found, left_out = {SMALL_CLIP: scene_embeddings(settings, device)}, []
-    try:
-        found["published CLIP ViT-B/16, MSCOCO"] = published.load("clip", "trained", fetch=False)
-    except UserError as error:
-        left_out.append(f"published CLIP: {error}")
+    for system, name in PUBLISHED.items():
+        try:
+            found[name] = published.load(system, fetch=False)
+        except UserError as error:
+            left_out.append(f"{name}: {error}")
     return found, left_out
 
 
@@ -127,37 +133,23 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     return Embeddings.of(modalities, source=source)
 
 
-def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str) -> pd.DataFrame:
-    """Loss at every shift and temperature: the rows of ``loss_landscape.csv`` for one set of embeddings."""
+def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of ``loss_landscape.csv`` for one set of embeddings, and the minima with their limits over batches."""
     x, y = (torch.from_numpy(array).to(device) for array in embeddings.paired())
-    if settings.batch is not None and settings.batch > len(x):
-        raise UserError(f"{name}: --batch {settings.batch} is more than its {len(x)} pairs; choose a smaller one")
+    size = settings.batch or len(x)
+    if size > len(x):
+        raise UserError(f"{name}: --batch {size} is more than its {len(x)} pairs; choose a smaller one")
     shifts = cli.shift_grid(settings.shift_step)
-    losses = contrastive.sweep_both(x, y, shifts, settings.temperatures, settings.batch)
+    losses = batch_losses(x, y, shifts, settings.temperatures, size)
+    gaps = geometry.signed_gap_distances(x, y, shifts)
     columns = {"temperature": settings.temperatures, "shift": shifts}
     table = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
     table.insert(0, "embeddings", name)
-    table.insert(1, "batch", settings.batch or len(x))
-    table["signed_gap_distance"] = np.tile(geometry.signed_gap_distances(x, y, shifts), len(settings.temperatures))
-    table["loss"], table["loss_as_released"] = losses.symmetric.T.ravel(), losses.released.T.ravel()
-    return table
-
-
-def minima(table: pd.DataFrame) -> pd.DataFrame:
-    """Where each loss curve is lowest, beside the default gap."""
-    curve = ["embeddings", "batch", "temperature"]
-    groups = table.groupby(curve, sort=False)
-    default = table[table["shift"] == 0].set_index(curve)
-    lowest, released = (table.loc[groups[loss].idxmin()].set_index(curve) for loss in ("loss", "loss_as_released"))
-    found = {
-        "default_gap": default["signed_gap_distance"],
-        "default_loss": default["loss"],
-        "shift_at_minimum": lowest["shift"],
-        "gap_at_minimum": lowest["signed_gap_distance"],
-        "lowest_loss": lowest["loss"],
-        "gap_at_minimum_as_released": released["signed_gap_distance"],
-    }
-    return pd.DataFrame(found).reset_index()
+    table.insert(1, "batch", size)
+    table["signed_gap_distance"] = np.tile(gaps, len(settings.temperatures))
+    table["loss"], table["loss_as_released"] = (each.mean(0).T.ravel() for each in losses)
+    around = limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
+    return table, minima(table).join(around)
 
 
 def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.DataFrame, dict]:
@@ -174,9 +166,6 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
         "n_pairs": len(x),
         "dim": x.shape[1],
         "gap_distance": geometry.gap_distance(x, y),
-        "mean_cosine_other": geometry.mean_cosine(x),
-        "mean_cosine_text": geometry.mean_cosine(y),
-        "matched_cosine": geometry.matched_cosine(x, y),
         "explained_variance_ratio": pca.explained_variance_ratio,
         "centroids": [pca.coordinates(a.mean(0, dtype=np.float64)[None])[0, :2] for a in (x, y)],
         "direction": pca.direction(geometry.unit_gap_vector(x, y))[:2],
@@ -184,59 +173,90 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
     return points, about
 
 
-def compare(table: pd.DataFrame, lowest: pd.DataFrame, about: Mapping, settings: Settings) -> list[Comparison]:
-    """The paper's numbers and claims beside ours; numbers are judged for the paper's own model and data alone."""
-    rows, near = [], max(NEAR, settings.shift_step / 2)
-    whole = settings.preset == "paper" and settings.batch == PRESETS["paper"].batch
+def compare(
+    table: pd.DataFrame, lowest: pd.DataFrame, second: pd.DataFrame, about: Mapping, settings: Settings
+) -> list[Comparison]:
+    """The paper's numbers beside those of each CLIP, and its claims for every set of embeddings."""
+    rows, paper = [], PRESETS["paper"]
+    options = ("preset", "batch", "caption", "model", "pretrained", "embeddings")
+    whole = all(getattr(settings, option) == getattr(paper, option) for option in options)
     for name, facts in about.items():
-        same = whole and name.startswith("ViT-B-32 openai") and facts["n_pairs"] == PAPER_PAIRS
-        for key, ours in measured_numbers(facts, table[table["embeddings"] == name]).items():
-            agrees = bool(abs(ours - published.numbers()[key].value) <= CLOSE) if same else None
-            note = f"{CLOSE:g} apart at most asked for" if same else "another model or other data"
-            rows.append(published.compare(key, ours, name, agrees, note, own=same))
-        for row in lowest[lowest["embeddings"] == name].itertuples():
-            gap, default = row.gap_at_minimum, row.default_gap
-            note = f"default gap {default:.3f}, batches of {row.batch}, shifts in steps of {settings.shift_step:g}"
-            holds = {1 / 100: abs(gap - default) <= near, 1 / 50: 0 <= gap < default, 1.0: abs(gap) <= near}
-            for k, (tau, agrees) in enumerate(holds.items()):
-                if np.isclose(row.temperature, tau):
-                    judged = None if settings.embeddings else bool(agrees)  # of your own data the paper claims nothing
-                    rows.append(published.compare(f"figure_3.claims.{k}", gap, name, judged, note, own=same))
+        curves, found, passed = (part[part["embeddings"] == name] for part in (table, lowest, second))
+        own, beyond = whole and facts["n_pairs"] == PAPER_PAIRS, name in FURTHER
+        if not beyond:
+            ours = measured_numbers(facts, curves, passed)
+            rows += [published.compare(key, value, name, own=own) for key, value in ours.items()]
+        how = f"batches of {found['batch'].iloc[0]}, shifts in steps of {settings.shift_step:g}"
+        how += f"; {ACCEPTED}" if name == SMALL_CLIP else ""
+        for claim, value, holds, note, ends in claims(found, passed):
+            judged = None if settings.embeddings or settings.shift_step > COARSEST else holds
+            key = f"figure_3.{'systems' if beyond else 'claims'}.{claim}"
+            rows.append(published.compare(key, value, name, judged, f"{note}, {how}", own=own, **ends))
     return rows
 
 
-def measured_numbers(facts: Mapping, table: pd.DataFrame) -> dict[str, float]:
+def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, float | str, bool, str, dict]]:
+    """Number of each claim, what one set of embeddings has for it, whether it holds, a note and limits."""
+    own, smaller, zero, _ = (each.judged_by.tolerance for each in published.numbers("figure_3.claims.").values())
+    for row in found.itertuples():
+        gap, default, tau = row.gap_at_minimum, row.default_gap, figures.temperature_label(row.temperature)
+        holds = {"1/100": abs(gap - default) <= own, "1/50": 0 <= gap <= default - smaller, "1": abs(gap) <= zero}
+        known = {"low": row.gap_low, "high": row.gap_high, "interval": INTERVAL} if row.gap_low <= row.gap_high else {}
+        note = f"default gap {default:.3f}" + ", lowest where the shifts end: no minimum" * row.at_edge
+        note += "" if known else f", too few batches for an interval: {row.batches}"
+        if tau in holds:
+            yield list(holds).index(tau), gap, bool(holds[tau] and not row.at_edge), note, known
+    gaps = {figures.temperature_label(tau): "none" for tau in found["temperature"]}
+    for row in passed[passed["curve"] == "symmetric"].itertuples():
+        gaps[figures.temperature_label(row.temperature)] = f"{row.signed_gap_distance:.3f}"
+    if {"1/100", "1"} <= set(gaps):
+        agrees = gaps["1/100"] != "none" and gaps["1"] == "none"
+        yield 3, ", ".join(f"{gap} at {tau}" for tau, gap in gaps.items()), agrees, f"default gap {default:.3f}", {}
+
+
+def measured_numbers(facts: Mapping, table: pd.DataFrame, passed: pd.DataFrame) -> dict[str, float]:
     """Our value of every published number that one set of embeddings gives, by its key."""
-    ours = {"figure_3.gap_distance": facts["gap_distance"]}
-    for k, ratio in enumerate(facts["explained_variance_ratio"]):
-        ours[f"figure_3.pca_explained_variance_ratio.{k}"] = float(ratio)
-    prefix = "figure_3.two_sided_shift_to_distance."
-    for key in published.numbers(prefix):
-        found = table[np.isclose(table["shift"], float(key.removeprefix(prefix)))]["signed_gap_distance"]
-        ours |= {key: abs(float(found.iloc[0]))} if len(found) else {}
-    return ours
+    ratios, released = facts["explained_variance_ratio"], table["loss_as_released"]
+    ours = {"gap_distance": facts["gap_distance"], "pca_explained_variance_ratio.sum": sum(ratios)}
+    ours |= {f"pca_explained_variance_ratio.{k}": ratio for k, ratio in enumerate(ratios)}
+    for row in table[np.isclose(table["shift"], table["shift"].round(2))].itertuples():
+        ours[f"two_sided_shift_to_distance.{row.shift:.2f}"] = abs(row.signed_gap_distance)
+    for row in table.loc[released.groupby(table["temperature"]).idxmin()].itertuples():
+        scale = figures.temperature_label(row.temperature).removeprefix("1/")
+        ours |= {f"read.shift.{scale}": row.shift, f"read.loss.{scale}": row.loss_as_released}
+    near = (passed["curve"] == "as released") & np.isclose(passed["temperature"], 1 / 100)
+    for name, columns in (("back_to_back", [*PLACE, "loss"]), ("barrier", BARRIER)):
+        for row in passed.loc[near, columns].to_numpy():
+            ours |= {f"read.{name}.{what}": each for what, each in zip(("shift", "distance", "loss"), row, strict=True)}
+    return {key: float(ours[key[9:]]) for key in published.numbers("figure_3.") if key[9:] in ours}
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every set of embeddings: its landscape, its minima, and its view."""
     check(settings)
     everything, left_out = collect(settings, device)
-    tables, points, about = [], [], {}
+    tables, found, points, about = [], [], [], {}
     for name, embeddings in tqdm(everything.items(), desc=NAME, unit="set", disable=None):
-        tables.append(landscape(name, embeddings, settings, device))
+        curves, least = landscape(name, embeddings, settings, device)
+        tables.append(curves)
+        found.append(least)
         part, about[name] = view(name, embeddings, settings)
         points.append(part)
-    table = pd.concat(tables, ignore_index=True)
-    lowest, line = minima(table), "{}: temperature {}: lowest loss at gap {:+.3f} (its own: {:.3f})"
-    said = [
-        line.format(row.embeddings, figures.temperature_label(row.temperature), row.gap_at_minimum, row.default_gap)
-        for row in lowest.itertuples()
-    ]
+    table, lowest = (pd.concat(parts, ignore_index=True) for parts in (tables, found))
+    second = back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
+    said = []
+    for name, part in lowest.groupby("embeddings", sort=False):
+        gaps = ", ".join(
+            f"{row.gap_at_minimum:+.3f} at {figures.temperature_label(row.temperature)}"
+            + " (where the shifts end)" * row.at_edge
+            for row in part.itertuples()
+        )
+        said.append(f"{name}: gap {part['default_gap'].iloc[0]:.3f}; lowest loss at gap {gaps}")
     return cli.Measured(
-        tables={"": table, "points": pd.concat(points), "minima": lowest},
+        tables={"": table, "points": pd.concat(points), "minima": lowest, "back_to_back": second},
         data=[{"name": name, **embeddings.source} for name, embeddings in everything.items()],
         dtype="float32 embeddings, float64 losses",
-        comparisons=compare(table, lowest, about, settings),
+        comparisons=compare(table, lowest, second, about, settings),
         left_out=left_out,
         results=about,
         said=said,
@@ -255,7 +275,7 @@ def check(settings: Settings) -> None:
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures, records and draws; your own embeddings go to a folder of their own."""
     settings = cli.own_output(settings, *settings.embeddings)
-    draws = {"": draw, "_temperatures": draw_temperatures, "_strip": draw_strip}
+    draws = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": draw_strip}
     title = "Figure 3 (a-d): the contrastive loss against the modality gap"
     return cli.publish_run(NAME, settings, measure, draws, title=title, captions=CAPTIONS, reuse=reuse)
 

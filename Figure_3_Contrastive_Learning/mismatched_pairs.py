@@ -17,10 +17,6 @@ from jaxtyping import Float, Int
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
-from util.errors import UserError
-
-MOST_FRACTION = 0.5
-"""Largest fraction of mismatched pairs."""
 TIE = 1e-12
 """Largest difference between mean cosines that is rounding."""
 
@@ -98,18 +94,12 @@ def on_circle(azimuths) -> Float[np.ndarray, "n 2"]:
 
 
 def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-    """The text that belongs to each of n images, where a fraction of the pairs, round(fraction n), is mismatched.
+    """The text that belongs to each of n images, where round(fraction n) pairs, at least two or none, are mismatched.
 
     The first images of an order are moved in a cycle: image ``order[k]`` belongs to text ``order[k + 1]``, the last to
     the first. One order for several fractions gives nested sets.
     """
-    if not 0 <= fraction <= MOST_FRACTION:
-        raise UserError(f"a mismatch fraction must be from 0 to {MOST_FRACTION}, not {fraction}")
-    count = math.floor(fraction * n + 0.5)
-    if fraction > 0 and count < 2:
-        what = f"a mismatch fraction of {fraction:g} is {count} of {n} pairs, and a mismatch takes two"
-        raise UserError(f"{what}; choose 0, or at least {2 / n:.2g}, or more pairs")
-    text_of, moved = np.arange(n), np.asarray(order)[:count]
+    text_of, moved = np.arange(n), np.asarray(order)[: math.floor(fraction * n + 0.5)]
     text_of[moved] = np.roll(moved, -1)
     return text_of
 
@@ -131,11 +121,9 @@ def losses(
 def best_logit_scale(cosines: Float[np.ndarray, "n n"], text_of: Sequence[int]) -> float:
     """The logit scale s in [0, inf] at which the loss of pairs with these symmetric cosines, without a gap, is lowest.
 
-    It is infinite where every matched pair is the most similar one of its row, as without a mismatch, and 0 where
-    matched pairs are no more similar than others on average. The loss is convex in s: a mean of logsumexp(s c) less s
-    times the mean matched cosine. So there is one such s, where its slope changes sign. A gap of contrast a has the
-    loss of logit scale a/tau. So the loss is lowest without a gap while 1/tau <= s, and at contrast s tau below the
-    critical temperature 1/s.
+    It is infinite without a mismatch, and 0 where matched pairs are no more similar than others on average. The loss is
+    convex in s: a mean of logsumexp(s c) less s times the mean matched cosine. So there is one such s. A gap of
+    contrast a has the loss of logit scale a/tau: it is lowest without a gap while 1/tau <= s, else at contrast s tau.
     """
     matched = matched_cosine(cosines, text_of)
 

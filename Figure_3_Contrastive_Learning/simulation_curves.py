@@ -45,13 +45,14 @@ class Case:
         return {**names, "n_pairs": n, "dim": flat + 1}
 
 
-def sphere_cases() -> list[Case]:
-    """The six pairs as published, and the same pairs matched right."""
+def sphere_cases(spacing: float = 20) -> list[Case]:
+    """The six pairs as published, so many degrees apart, and the same pairs matched right."""
     paper = published.values()["figure_3"]["sphere_simulation"]
     azimuths = paper["azimuth_degrees_images"]
+    name = "sphere" if spacing == azimuths[1] - azimuths[0] else f"sphere {spacing} degrees"
     swapped = np.array([azimuths.index(angle) for angle in paper["azimuth_degrees_texts"]])
-    pairs = Meridians(on_circle(azimuths))
-    return [Case("sphere", pairs, text_of, text_of) for text_of in (swapped, np.arange(len(azimuths)))]
+    pairs = Meridians(on_circle(np.array(azimuths) * spacing / (azimuths[1] - azimuths[0])))
+    return [Case(name, pairs, text_of, text_of) for text_of in (swapped, np.arange(len(azimuths)))]
 
 
 def ring_cases() -> list[Case]:

@@ -97,3 +97,31 @@ def training():
     seeds["amended_trained"] = seeds["original_trained"]
     constant = {name: [0.95] * 6 for name in training_claims.FINE_TUNED}
     return runs + training_claims.derived(seeds, constant)
+
+
+def loss_landscape():
+    """Minima one step of the paper's grid from where it has them, and a second minimum that stays at temperature 1."""
+    import landscape_minima
+    import loss_landscape as script
+
+    taus = (1 / 100, 1 / 50, 1.0)
+    columns = {"embeddings": ["e"], "batch": [50], "temperature": taus, "shift": (-1.0, -0.5, 0.0, 0.25, 0.75)}
+    curves = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+    curves = curves.assign(signed_gap_distance=0.5, loss=9.0, loss_as_released=9.0)
+    lowest = pd.DataFrame({"embeddings": "e", "batch": 50, "temperature": taus, "gap_at_minimum": (0.6, 0.8, 0.35)})
+    lowest = lowest.assign(default_gap=0.822, at_edge=False, batches=100, gap_low=0.3, gap_high=0.9)
+    kinds = [("e", 50, tau, curve) for tau in (1 / 100, 1.0) for curve in landscape_minima.LOSSES]
+    second = pd.DataFrame(kinds, columns=[*landscape_minima.CURVE, "curve"]).assign(shift=3.0, loss=0.9)
+    second = second.assign(signed_gap_distance=-1.5, barrier_shift=1.0, barrier_gap=-0.5, barrier_loss=2.0)
+    facts = {"gap_distance": 0.5, "explained_variance_ratio": [0.1] * 6, "n_pairs": script.PAPER_PAIRS}
+    return script.compare(curves, lowest, second, {"e": facts}, script.PRESETS["paper"])
+
+
+def simulation():
+    """Mismatched pairs without a gap, and a gap of pairs that are matched right."""
+    import simulation as script
+
+    columns = {"simulation": ("sphere", "ring", "dial"), "mismatched": (True, False), "temperature": (0.01, 1.0)}
+    found = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+    gap = (~found["mismatched"]).astype(float)
+    return script.compare(found.assign(mismatch_fraction=1 - gap, gap_at_minimum=gap, gap_as_released=gap))

@@ -5,15 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import bootstrap
 
+import landscape_figure
+import landscape_minima
+import picture_checks
 import reference
 import scripts
 import smoke_runs
 from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, cli, published
+from util import Embeddings, cli, figures, published
 
 script = scripts.load("loss_landscape.py")
+PICTURES = {
+    "": landscape_figure.draw,
+    "_temperatures": landscape_figure.draw_temperatures,
+    "_systems": landscape_figure.draw_systems,
+    "_strip": landscape_figure.draw_strip,
+}
 CONTRACT = ["embeddings", "batch", "temperature", "shift", "signed_gap_distance", "loss", "loss_as_released"]
 
 
@@ -24,19 +34,22 @@ def mine(tmp_path, rng):
 
 
 def test_the_script_writes_table_record_and_pictures(smoke):
-    pictures = {f"loss_landscape{what}.{end}" for what in ("", "_temperatures", "_strip") for end in ("png", "pdf")}
-    tables = {f"loss_landscape{what}.csv" for what in ("", "_points", "_minima")}
+    pictures = {f"loss_landscape{what}.{end}" for what in PICTURES for end in ("png", "pdf")}
+    tables = {f"loss_landscape{what}.csv" for what in ("", "_points", "_minima", "_back_to_back")}
     assert {path.name for path in smoke.folder.glob("loss_landscape*")} == pictures | tables | {"loss_landscape.json"}
     table = smoke.tables[""]
     assert list(table.columns) == CONTRACT
-    assert len(table) == 20 * 6 and table["shift"].eq(0).sum() == 6
-    assert len(smoke.about["left_out"]) == 1 and "features_clip.npy" in smoke.about["left_out"][0]
+    assert len(table) == 40 * 6 and table["shift"].eq(0).sum() == 6
+    left_out = " ".join(smoke.about["left_out"])
+    assert len(smoke.about["left_out"]) == 4 and all(f"features_{name}.npy" in left_out for name in published.SYSTEMS)
     assert smoke.about["data"][0]["split"] == "all"
 
 
 def test_the_table_holds_the_losses_of_the_definition(mine):
     settings = replace(script.PRESETS["embedded"], embeddings=(mine,), shift_step=0.5)
-    table = script.measure(settings, "cpu").tables[""]
+    tables = script.measure(settings, "cpu").tables
+    table = tables[""]
+    assert tables["minima"]["batches"].eq(2).all() and tables["minima"]["gap_low"].isna().all()
     x, y = Embeddings.load(mine).paired()
     for row in table.sample(40, random_state=0).itertuples():
         moved = reference.shifted(x, y, row.shift)
@@ -54,26 +67,90 @@ def test_the_same_seed_gives_the_same_files(smoke, tmp_path, own_cache):
 
 def test_every_published_number_is_compared_by_its_key(smoke):
     rows = smoke.about["comparisons"]
-    keys = {row["key"] for row in rows}
-    wanted = published.numbers("figure_3.").values()
-    on_grid = {n.key for n in wanted if n.script == "loss_landscape" and not n.key.endswith(("25", "75"))}
-    assert keys == on_grid, "shifts of the smoke preset are multiples of 0.5"
-    numbers = [row for row in rows if isinstance(row["published"], float)]
-    assert all(row["agrees"] is None and row["note"] == "another model or other data" for row in numbers)
+    wanted = {
+        n.key for n in published.numbers("figure_3.").values() if n.script == "loss_landscape" and n.value is not None
+    }
+    assert {row["key"] for row in rows} == wanted
+    assert all(row["agrees"] is None for row in rows if isinstance(row["published"], float))
+    claims = [row for row in rows if row["key"].startswith("figure_3.claims.")]
+    assert all("accepted for these minima" in row["note"] and not row["own"] for row in claims) and len(claims) == 4
+    assert all("too few batches for an interval: 2" in row["note"] for row in claims[:3])
 
 
-def test_the_papers_own_model_and_data_are_judged(smoke):
-    name = "ViT-B-32 openai, MSCOCO val2017"
-    table = smoke.tables[""].assign(embeddings=name)
-    numbers = published.numbers("figure_3.pca")
-    facts = {"gap_distance": 0.83, "explained_variance_ratio": [number.value + 0.004 for number in numbers.values()]}
-    facts["n_pairs"] = script.PAPER_PAIRS
-    rows = script.compare(table, script.minima(table), {name: facts}, script.PRESETS["paper"])
-    judged = {row.key: row.agrees for row in rows if row.own}
-    assert len(judged) == len(rows)
-    assert judged["figure_3.gap_distance"] is False and all(judged[key] for key in numbers)
-    fewer = {name: {**facts, "n_pairs": 60}}
-    assert not any(row.own for row in script.compare(table, script.minima(table), fewer, script.PRESETS["paper"]))
+AS_PUBLISHED = {1 / 100: 0.78, 1 / 50: 0.6, 1.0: 0.08}
+
+
+def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), **changes):
+    """Verdicts of the four claims where the lowest losses of a default gap of 0.822 lie at these gaps."""
+    one = {"embeddings": "e", "batch": 50, "default_gap": 0.822, "batches": 9, "gap_low": -1.0, "gap_high": 2.0}
+    lowest = pd.DataFrame({"temperature": gaps.keys(), "gap_at_minimum": gaps.values()}).assign(**one)
+    second = pd.DataFrame({"temperature": passed}).assign(embeddings="e", curve="symmetric", signed_gap_distance=-1.6)
+    second = second.reindex(columns=[*second, "shift", "loss", *landscape_minima.BARRIER])
+    curves = pd.DataFrame(columns=CONTRACT, dtype=float)
+    facts = {"gap_distance": 0.83, "explained_variance_ratio": [0.25], "n_pairs": 5000} | changes.pop("facts", {})
+    settings = replace(script.PRESETS["paper"], **changes)
+    lowest["at_edge"] = lowest["temperature"].isin(edges)
+    rows = script.compare(curves, lowest, second, {"e": facts}, settings)
+    return {row.key[-1]: (row.own, row.agrees, row.interval) for row in rows if row.key.startswith("figure_3.claims")}
+
+
+def test_the_papers_own_model_and_data_are_judged_by_the_rules():
+    assert [(own, agrees) for own, agrees, _ in claims(AS_PUBLISHED).values()] == [(True, True)] * 4
+    assert [interval for *_, interval in claims(AS_PUBLISHED).values()] == [landscape_minima.INTERVAL] * 3 + [""]
+    elsewhere = ({"facts": {"n_pairs": 60}}, {"caption": "last"}, {"batch": None}, {"model": "ViT-B-16"})
+    assert not any(own for changes in elsewhere for own, *_ in claims(AS_PUBLISHED, **changes).values())
+    for changes in ({"embeddings": ("mine.npy",)}, {"shift_step": 0.5}):
+        assert {agrees for _, agrees, _ in claims(AS_PUBLISHED, **changes).values()} == {None}
+
+
+@pytest.mark.parametrize(
+    "claim, changes",
+    [
+        ("0", {"gaps": AS_PUBLISHED | {1 / 100: 0.6}}),
+        ("0", {"edges": (1 / 100,)}),
+        ("1", {"gaps": AS_PUBLISHED | {1 / 50: 0.78}}),
+        ("1", {"gaps": AS_PUBLISHED | {1 / 50: -0.1}}),
+        ("2", {"gaps": AS_PUBLISHED | {1.0: 0.35}}),
+        ("2", {"gaps": AS_PUBLISHED | {1.0: -0.19}}),
+        ("3", {"passed": (1 / 50,)}),
+        ("3", {"passed": (1 / 100, 1.0)}),
+    ],
+)
+def test_one_minimum_elsewhere_refuses_one_claim(claim, changes):
+    found = claims(**({"gaps": AS_PUBLISHED} | changes))
+    assert [key for key, (_, agrees, _) in found.items() if not agrees] == [claim]
+
+
+@pytest.fixture(scope="module")
+def systems(tmp_path_factory):
+    """A run beside all four published systems: 200 pairs of CLIP's, of the others fewer than five batches."""
+    rng, sizes = np.random.default_rng(0), {"clip": 300, "convirt": 60, "videoclip": 100, "clasp": 99}
+
+    def load(system, fetch):
+        x, y = reference.pairs(rng, sizes[system], 8)
+        return Embeddings.of({published.SYSTEMS[system].modality: x, "text": y})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "load", load)
+        return script.run(replace(script.PRESETS["smoke"], output=tmp_path_factory.mktemp("systems")))
+
+
+def test_all_four_published_systems_have_rows_and_the_paper_s_layout_is_clip_s(systems):
+    minima = systems.tables["minima"].set_index("embeddings")
+    assert list(minima.index.unique()) == [landscape_figure.SMALL_CLIP, *landscape_figure.PUBLISHED.values()]
+    assert minima["batches"].groupby(level=0, sort=False).first().tolist() == [2, 6, 1, 2, 1]
+    assert minima["gap_low"].notna().groupby(level=0, sort=False).all().tolist() == [False, True, False, False, False]
+    rows = pd.DataFrame(systems.about["comparisons"]).query("key.str.startswith('figure_3.systems.')")
+    assert set(rows["on"]) == set(landscape_figure.FURTHER) and len(rows) == 3 * 4
+    assert rows["published"].isna().all() and not rows["own"].any()
+    assert landscape_figure.of_paper(systems) == [landscape_figure.CLIP]
+
+
+@pytest.mark.parametrize("width", figures.WIDTHS)
+def test_every_picture_is_printable(smoke, systems, width):
+    for record in (smoke, systems):
+        for draw in PICTURES.values():
+            picture_checks.printable(draw(picture_checks.at_width(record, width)), width)
 
 
 def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_path, rng):
@@ -120,10 +197,37 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
 def test_minima_by_hand():
     table = pd.DataFrame({"shift": [-1.0, 0.0, 1.0], "signed_gap_distance": [1.5, 0.8, -0.2], "loss": [3.0, 2.0, 1.0]})
     table = table.assign(embeddings="e", batch=2, temperature=0.5, loss_as_released=table["loss"][::-1].to_numpy())
-    row = script.minima(table).iloc[0]
+    inside = table.assign(temperature=1.0, loss=[3.0, 1.0, 2.0])
+    row, other = (row for _, row in landscape_minima.minima(pd.concat([table, inside], ignore_index=True)).iterrows())
     assert (row["default_gap"], row["default_loss"]) == (0.8, 2.0)
     assert (row["shift_at_minimum"], row["gap_at_minimum"], row["lowest_loss"]) == (1.0, -0.2, 1.0)
     assert row["gap_at_minimum_as_released"] == 1.5
+    assert row["at_edge"] and not other["at_edge"]
+
+
+def test_limits_over_batches_are_those_of_the_bootstrap(rng):
+    """Parabolas: the lowest point of a mean of batches is the mean of theirs."""
+    shifts, centres = np.linspace(-1, 1, 401), rng.normal(scale=0.2, size=12)
+    losses = (shifts[None, :, None] - centres[:, None, None]) ** 2 + np.zeros((1, 1, 2))
+    found = landscape_minima.limits(losses, shifts, -2 * shifts, rng)
+    exact = bootstrap((centres,), np.mean, method="percentile", n_resamples=20_000, rng=rng).confidence_interval
+    assert found["batches"].eq(12).all() and len(found) == 2
+    assert found[["shift_low", "shift_high"]].to_numpy() == pytest.approx(np.array([exact] * 2), abs=0.015)
+    assert found[["gap_low", "gap_high"]].to_numpy() == pytest.approx(
+        -2 * found[["shift_high", "shift_low"]].to_numpy()
+    )
+    assert landscape_minima.limits(losses[:4], shifts, shifts, rng).drop(columns="batches").isna().all(axis=None)
+
+
+def test_a_second_minimum_lies_past_the_overlap_and_is_deep_enough():
+    shifts = np.arange(-5.0, 5.0)
+    loss = np.array([9.0, 1.0, 7.0, 6.0, 0.5, 3.0, 4.0, 2.0, 2.5, 2.4])
+    table = pd.DataFrame({"shift": shifts, "signed_gap_distance": -shifts, "loss": loss, "loss_as_released": shifts**2})
+    table = table.assign(embeddings="e", batch=2, temperature=0.5)
+    (row,) = landscape_minima.back_to_back(table, 0.4).to_dict("records")
+    assert (row["curve"], row["shift"], row["signed_gap_distance"], row["loss"]) == ("symmetric", 2.0, -2.0, 2.0)
+    assert (row["barrier_shift"], row["barrier_gap"], row["barrier_loss"]) == (1.0, -1.0, 4.0)
+    assert landscape_minima.back_to_back(table, 0.6).empty, "the loss rises by 0.5 after it"
 
 
 def test_the_shift_grid_of_the_paper_is_numpys():
