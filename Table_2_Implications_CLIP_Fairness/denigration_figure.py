@@ -160,7 +160,7 @@ def draw_confusion(record: Record) -> plt.Figure:
 
 def draw_published(record: Record) -> plt.Figure:
     """The authors' two matrices, by race, drawn as those of a run."""
-    return draw_matrices(record, record.tables["confusion_published"], "published, ")
+    return draw_matrices(record, record.tables["confusion_published"], "FairFace as published, ")
 
 
 def draw_matrices(record: Record, table: pd.DataFrame, of: str = "") -> plt.Figure:

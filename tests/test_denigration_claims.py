@@ -97,9 +97,7 @@ def test_counts_and_significance_are_two_verdicts(tables):
         assert rows.loc[(on, "table_2.claims.falls_by_more_than_chance"), "verdict"] == "no"
     said = rows.loc[(claims.COUNTS, "table_2.claims.falls_by_more_than_chance")]
     assert said["ours"] == "0 of 7, whichever faces changed"
-    assert said["note"].startswith(
-        "too few faces changed to be told from chance, whichever they were: Black, Indian, S"
-    )
+    assert "told from chance, whichever they were: Black, Indian, Southeast Asian, East Asian; of 3" in said["note"]
     assert rows.loc[("t", "table_2.claims.falls_by_more_than_chance"), "ours"].startswith("3 of 7 by more than chance")
     assert published.numbers()["table_2.claims.falls_by_more_than_chance"].judged_by.tolerance == audit.LEVEL
     tables[""]["p_holm"] = 0.01
@@ -114,9 +112,7 @@ def test_the_claims_of_supplementary_table_4_and_what_it_shows_besides(tables):
     assert (other["ours"], other["verdict"], other["note"]) == ("6 of 7", "no", "not so: Black 1.03% to 1.90%")
     other = rows.loc["table_2.claims.non_human_falls", "note"]
     assert "Black 0.06% to 0.13%" in other and "White 0.19% to 0.43%" in other
-    assert not {f"table_2.claims.{key}" for key in ("crime_related_rises", "non_human_rises")} & {
-        *judged(tables).loc["t"].index
-    }  # the run has only two shifts
+    assert not any(key.endswith("_rises") for key in judged(tables).loc["t"].index)  # the run has only two shifts
     up = tables["against"].query("source == @claims.NOTEBOOK").set_index("shift")
     assert up["crime_related_up"].to_dict() == {0.75: 7, 0.0: 0, -0.2: 0, -0.5: 1, -1.0: 1}
     assert up["non_human_up"].to_dict()[-1.0] == 7 and up["non_human_up"].to_dict()[-0.2] == 2
