@@ -98,13 +98,11 @@ OF_THREE = 'metric = "ROC-AUC"\ndataset = "me/mine"\nclass_names = ["cat", "dog"
     [
         ('["a {}."]', '["a picture."]', "[mine] prompts: at least one is needed, each with {}, the place"),
         ('["a {}."]', "[]", "[mine] prompts: at least one is needed"),
-        ('["a {}."]', '"a {}."', "[mine] prompts: expected a list, found 'a {}.'"),
         ('["cat", "dog"]', '["cat", "cat"]', "[mine] class_names: every class needs a name of its own"),
         ('["cat", "dog"]', '["cat"]', "[mine] class_names: at least two are needed, found 1"),
         (OF_TWO, OF_THREE, "[mine] metric: ROC-AUC is of two classes, but class_names has 3"),
         ('"top-1"', '"accuracy"', "[mine] metric: input should be 'top-1', 'ROC-AUC' or 'retrieval', found 'accuracy'"),
         ('"dog"]', '"dog", "cow"]\nown_names = ["a", "b"]', "[mine] own_names: 2 names, but class_names has 3"),
-        (TITLE, f'{TITLE}\nprompt = "a"', "[mine] prompt: not a known key"),
         (TITLE, f'{TITLE}\nkey = "a"', "[mine] key: not a known key"),
         (TITLE, f"{TITLE}\nitems = 0", "[mine] items: input should be greater than 0, found 0"),
         (TITLE, f'{TITLE}\nspellings = {{kitten = "cats"}}', "[mine] spellings: 'cats' is not a name of the data"),

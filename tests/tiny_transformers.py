@@ -57,13 +57,6 @@ def siglip_model():
     return transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=vision))
 
 
-def chinese_clip_model():
-    text = {"vocab_size": 57, "max_position_embeddings": CONTEXT, "pad_token_id": 0, **STARK}
-    vision = {"image_size": SIDE, "patch_size": 16, **LAYERS}
-    config = transformers.ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
-    return transformers.ChineseCLIPModel(config)
-
-
 def clip_processor():
     return transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=SIDE)
 
@@ -72,7 +65,6 @@ MAKERS = {
     "clip": lambda folder: (clip_model(56), clip_tokenizer(), clip_processor()),
     "clip as released": lambda folder: (clip_model(2), clip_tokenizer(), clip_processor()),
     "owlvit": lambda folder: (clip_model(56, "OwlViT"), clip_tokenizer(), clip_processor()),
-    "chinese clip": lambda folder: (chinese_clip_model(), bert_tokenizer(), clip_processor()),
     "siglip": lambda folder: (
         siglip_model(),
         siglip_tokenizer(folder),

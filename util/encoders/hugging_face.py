@@ -14,7 +14,7 @@ from ..cli import Device
 from ..errors import UserError
 from . import hugging_face_files as files
 from .tower import EncoderPair, Modality, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
-from .unread_tokens import Lengths, up_to, up_to_largest, without_padding
+from .unread_tokens import Lengths, up_to, up_to_largest
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig
@@ -32,8 +32,6 @@ LEGACY = ("clip", "clipseg", "groupvit")
 """Read at the largest number too where the configuration says that the end token is 2, as OpenAI's does."""
 
 PROBE = "a photograph"
-AGREEMENT = 1e-3
-"""How far the embedding of ``PROBE`` at its true length may lie from that with padding, as a part of its norm."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def assemble(
         weights = None if random else files.weights_digest(folder)
         network = files.build(folder, config, seed if random else None)
         beside, text = non_text.parts(folder, network), _text_parts(folder, network)
-        width = _tried(network, non_text, beside, text)
+        width = _width(network, non_text, beside, text)
         network.to(target, dtype)
     settings = {
         "encoder": f"transformers {transformers.__version__}",
@@ -148,21 +146,18 @@ def _text_parts(folder: Path, network: nn.Module) -> dict:
         captions = [caption.lower() for caption in captions] if lower else list(captions)
         return tokenizer(captions, return_tensors="pt", **options)["input_ids"]
 
-    lengths = _lengths(network.config, tokenizer.pad_token_id)
-    causal = kind in READ_AT_END + READ_AT_LARGEST
+    lengths = _lengths(network.config)
 
     def embed(tokens: Tensor) -> Tensor:
-        if lengths is None:
-            return vectors(network.get_text_features(input_ids=tokens))
-        tokens = tokens[:, : int(lengths(tokens).max())]  # up to the last that matters; what is causal needs no mask
-        mask = None if causal else (tokens != tokenizer.pad_token_id).long()
-        return vectors(network.get_text_features(input_ids=tokens, attention_mask=mask))
+        if lengths is not None:  # what is causal needs no mask
+            tokens = tokens[:, : int(lengths(tokens).max())]
+        return vectors(network.get_text_features(input_ids=tokens))
 
     words = tokenizer(PROBE, truncation=True, max_length=context)["input_ids"]
-    if causal and int(lengths(prepare([PROBE]))) != len(words):
+    if lengths is not None and int(lengths(prepare([PROBE]))) != len(words):
         ends = f"captions end in {tokenizer.eos_token!r}, number {tokenizer.eos_token_id}"
         raise UserError(f"{ends}, but the text tower is read at eos_token_id {text.eos_token_id} of config.json")
-    reading = "whole length" if lengths is None else "true length, causal" if causal else "true length, masked"
+    reading = "whole length" if lengths is None else "true length, causal"
     about = {"class": type(tokenizer).__name__, "lower_case": lower, "reading": reading}
     return {
         "prepare": prepare,
@@ -173,14 +168,17 @@ def _text_parts(folder: Path, network: nn.Module) -> dict:
     }
 
 
-def _lengths(config: "PreTrainedConfig", padding: int) -> Lengths | None:
-    """How many tokens of each row matter; None where all do."""
+def _lengths(config: "PreTrainedConfig") -> Lengths | None:
+    """How many tokens of each row matter; None where all do. Refuses text towers that are read in another way."""
     kind, end = config.model_type, getattr(config.text_config, "eos_token_id", None)
     if kind in READ_AT_LAST:
         return None
     if kind in READ_AT_LARGEST or (kind in LEGACY and end == 2):
         return up_to_largest
-    return up_to(end) if kind in READ_AT_END else without_padding(padding)
+    if kind in READ_AT_END:
+        return up_to(end)
+    known = ", ".join(READ_AT_END + READ_AT_LARGEST + READ_AT_LAST)
+    raise UserError(f"its kind, {kind}, has a text tower that is not read here; known are {known}")
 
 
 def vectors(given) -> Tensor:
@@ -189,19 +187,10 @@ def vectors(given) -> Tensor:
 
 
 @torch.inference_mode()
-def _tried(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
-    """The width of both embeddings, by trial; refuses a model without one, or whose text depends on its padding."""
-    tokens, blank = text["prepare"]([PROBE]), beside["prepare"]([non_text.blank(network)])
-    first, caption = beside["forward"](blank), text["forward"](tokens)
-    if first.shape != caption.shape or first.ndim != 2:
-        shapes = f"one {non_text.modality} gives {list(first.shape)}, one text {list(caption.shape)}"
-        raise UserError(f"{shapes}, not [1, d] both")
-    if text["lengths"] is not None:
-        mask = torch.arange(tokens.shape[1])[None] < text["lengths"](tokens)[:, None]
-        padded = vectors(network.get_text_features(input_ids=tokens, attention_mask=mask.long()))
-        if (padded - caption).norm() > AGREEMENT * caption.norm():
-            raise UserError(f"the text tower of {type(network).__name__} gives other numbers when a caption is padded")
-    return first.shape[1]
+def _width(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
+    """The width of the embeddings, by a trial of both towers."""
+    beside["forward"](beside["prepare"]([non_text.blank(network)]))
+    return text["forward"](text["prepare"]([PROBE])).shape[1]
 
 
 IMAGE = NonText(

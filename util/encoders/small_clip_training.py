@@ -59,7 +59,8 @@ def train_small_clip(
     with files.publishing(Path(output)) as folder, _threads(settings.threads):
         started = time.perf_counter()
         clip = small_clip.random(seed)
-        pairs = corpus_pairs(clip, settings.pictures, seed)
+        corpus = pictures.training_corpus(settings.pictures, seed)
+        pairs = Pairs(channels_first(corpus.images), clip.tokenizer(corpus.captions))
         best = LowestLoss(clip, settings)
         log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
         seconds = time.perf_counter() - started
@@ -71,12 +72,6 @@ def train_small_clip(
         (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
     return record
-
-
-def corpus_pairs(clip: SmallClip, n: int, seed: int) -> Pairs:
-    """The training corpus: pictures channels first, captions as the small CLIP's tokens."""
-    corpus = pictures.training_corpus(n, seed)
-    return Pairs(channels_first(corpus.images), clip.tokenizer(corpus.captions))
 
 
 class LowestLoss:
