@@ -203,17 +203,6 @@ def test_the_settings_tell_other_weights_and_other_tokenizers(own):
     assert after["configuration"] != before["configuration"] and after["context_length"] == 9
 
 
-def test_weights_in_several_files_are_one_model(own, photographs):
-    folder = own()
-    whole = load(folder)
-    (folder / "model.safetensors").unlink()
-    whole.model.save_pretrained(folder, max_shard_size="40KB")
-    assert len(list(folder.glob("model-*.safetensors"))) > 1
-    parts = load(folder)
-    assert np.array_equal(parts.encode_non_text(photographs), whole.encode_non_text(photographs))
-    assert len(parts.settings["checkpoint"]) == 64
-
-
 def test_bfloat16_changes_little(saved, photographs):
     exact, coarse = (load(saved("clip")[0], precision=precision) for precision in ("float32", "bfloat16"))
     assert coarse.settings["dtype"] == "bfloat16"
@@ -257,8 +246,14 @@ def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):
     asked = []
 
     def snapshot_download(name, **patterns):
-        files = ["config.json", "vocab.json", "merges.txt", "spiece.model", "model.safetensors", "model-1.safetensors"]
-        others = ["pytorch_model.bin", "modeling.py", "open_clip_model.safetensors", "onnx/config.json", "flax.msgpack"]
+        files = ["config.json", "vocab.json", "merges.txt", "spiece.model", "model.safetensors"]
+        others = [
+            "pytorch_model.bin",
+            "modeling.py",
+            "open_clip_model.safetensors",
+            "onnx/config.json",
+            "model-1.safetensors",
+        ]
         asked.append((name, list(huggingface_hub.utils.filter_repo_objects([*files, *others], **patterns))))
         return str(saved("clip")[0])
 
@@ -266,7 +261,7 @@ def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):
     load("org/name")
     load("org/name", random=True)
     plain = ["config.json", "vocab.json", "merges.txt", "spiece.model"]
-    assert asked == [("org/name", [*plain, "model.safetensors", "model-1.safetensors"]), ("org/name", plain)]
+    assert asked == [("org/name", [*plain, "model.safetensors"]), ("org/name", plain)]
 
 
 def test_folders_that_are_no_model_or_one_without_both_towers_are_refused(tmp_path):
@@ -302,12 +297,9 @@ def test_pickled_weights_are_never_read(own, monkeypatch):
     weights = load(folder).model.state_dict()
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
-    refusal(folder, r"no weights in model\.safetensors; pickled ones")
-    (folder.parent / "elsewhere.safetensors").touch()
-    for name in ("pytorch_model.bin", "../elsewhere.safetensors"):
-        index = {"metadata": {}, "weight_map": dict.fromkeys(weights, name)}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-        refusal(folder, f"not all there as safetensors: {name}")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "pytorch_model.bin")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    refusal(folder, r"no weights in model\.safetensors; pickled ones, and those in several files, are not read")
     assert not opened
 
 

@@ -3,7 +3,6 @@
 Its code and its pickled weights are not even fetched, and the folder that holds the rest is read without a network.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 CONFIGURATION = ("*.json", "*.txt", "*.model")
-WEIGHTS, INDEX, PARTS = "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"
+WEIGHTS = "model.safetensors"
 """Patterns of the files fetched from a repository: its top folder only, and weights only when they are wanted."""
 
 READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
@@ -37,7 +36,7 @@ def find(name: str, random: bool) -> tuple[Path, str | None]:
         return folder, None
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such folder")
-    wanted = list(CONFIGURATION) if random else [*CONFIGURATION, WEIGHTS, PARTS]
+    wanted = list(CONFIGURATION) if random else [*CONFIGURATION, WEIGHTS]
     try:
         with hub_or_cache():
             found = snapshot_download(name, allow_patterns=wanted, ignore_patterns="*/*")
@@ -70,21 +69,15 @@ def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
 
 
 def weights_digest(folder: Path) -> str:
-    """A digest of the model's safetensors, which must be there, in one file or several."""
-    if (folder / WEIGHTS).is_file():
-        return sha256(folder / WEIGHTS)
-    if not (folder / INDEX).is_file():
-        raise UserError(f"there are no weights in {WEIGHTS}; pickled ones (*.bin, *.pt) are not read")
-    names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
-    there = {path.name for path in folder.glob("*.safetensors")}
-    if not there.issuperset(names):
-        raise UserError(f"the weights that {INDEX} names are not all there as safetensors: {', '.join(names)}")
-    return digest([[name, sha256(folder / name)] for name in names])
+    """The sha256 of the model's weights, which must be there as one file of safetensors."""
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"there are no weights in {WEIGHTS}; pickled ones, and those in several files, are not read")
+    return sha256(folder / WEIGHTS)
 
 
 def configuration_digest(folder: Path) -> str:
     """A digest of all that the embeddings depend on but the weights."""
-    found = sorted(path for pattern in CONFIGURATION for path in folder.glob(pattern) if path.name != INDEX)
+    found = sorted(path for pattern in CONFIGURATION for path in folder.glob(pattern))
     return digest([[path.name, sha256(path)] for path in found])
 
 
