@@ -247,13 +247,7 @@ def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):
 
     def snapshot_download(name, **patterns):
         files = ["config.json", "vocab.json", "merges.txt", "spiece.model", "model.safetensors"]
-        others = [
-            "pytorch_model.bin",
-            "modeling.py",
-            "open_clip_model.safetensors",
-            "onnx/config.json",
-            "model-1.safetensors",
-        ]
+        others = ["pytorch_model.bin", "modeling.py", "onnx/config.json", "model-1.safetensors"]
         asked.append((name, list(huggingface_hub.utils.filter_repo_objects([*files, *others], **patterns))))
         return str(saved("clip")[0])
 
