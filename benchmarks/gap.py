@@ -1,6 +1,6 @@
 """Figure 1's speed and memory: the numbers of two arrays of a million rows, and eight panels of 500 pairs.
 
-The arrays take 4.1 GB of disk. The numbers of fewer rows are compared with the direct way, a matrix of all cosines.
+The arrays take 4.1 GB of disk.
 """
 
 import tempfile
@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 import frame
-from frame import WIDTH, compared, fact, pairs, seconds
+from frame import WIDTH, fact, pairs, seconds
 from util import Embeddings, measures
 from util.embeddings import Stored
-from util.numerics.moments import pair_moments
 from util.numerics.reduction import umap_coordinates
 
 
@@ -31,26 +30,6 @@ def numbers_of_file(path: Path) -> None:
     measures.measure(Stored.open(path))
 
 
-def direct(x: np.ndarray, y: np.ndarray) -> tuple[float, ...]:
-    """Gap distance, matched cosine and both mean cosines from one matrix of all cosines for each."""
-    off = ~np.eye(len(x), dtype=bool)
-    within = [float((part @ part.T)[off].mean()) for part in (x, y)]
-    return float(np.linalg.norm(x.mean(0) - y.mean(0))), float(np.diag(x @ y.T).mean()), *within
-
-
-def beside_the_direct_way(n: int, settings: frame.Settings) -> dict:
-    """Four numbers of pairs in memory."""
-    x, y = pairs(n, settings.seed)
-    rows = np.tile(np.arange(n)[:, None], 2)
-
-    def ours(_):
-        found = pair_moments(x, y, rows)
-        return found.gap_distance, found.matched_cosine, found.first.mean_cosine, found.last.mean_cosine
-
-    what = f"gap, matched and mean cosines of {n} x {WIDTH} pairs, beside a matrix of all cosines"
-    return compared(what, 1, ours, lambda _: direct(x, y), settings.runs)
-
-
 def panels(count: int) -> None:
     """Numbers and UMAP of some panels of 500 pairs."""
     for seed in range(count):
@@ -60,9 +39,8 @@ def panels(count: int) -> None:
 
 
 def measure(settings: frame.Settings) -> dict[str, list[dict]]:
-    """The comparison with the direct way, and facts."""
+    """Facts."""
     n, count = settings.size(1_000_000, 20_000), settings.size(8, 1)
-    table = [beside_the_direct_way(settings.size(5000, 500), settings)]
     with tempfile.TemporaryDirectory() as folder:
         small, large = (write(Path(folder) / f"{rows}.npy", rows) for rows in (100, n))
         grown, took = frame.in_fresh_process(numbers_of_file, (small,), (large,))
@@ -74,7 +52,7 @@ def measure(settings: frame.Settings) -> dict[str, list[dict]]:
             f"{count} panels of 500 pairs, numbers and UMAP, seconds (bar 60 for 8)", seconds(lambda: panels(count))[0]
         ),
     ]
-    return {"": table, "facts": facts}
+    return {"facts": facts}
 
 
 if __name__ == "__main__":
