@@ -59,10 +59,11 @@ def test_towers_that_are_not_causal_are_left_at_full_length():
     assert unread_tokens.text_parts(open_clip.model.CLIP(**TINY)) is not None
 
 
-def test_the_last_block_for_the_class_token_alone_changes_nothing(clip):
+def test_the_last_block_for_the_class_token_alone_changes_nothing_whatever_the_batch(clip):
     pixels = clip.non_text.noise(3, 1)
     with torch.inference_mode():
-        assert np.allclose(clip.non_text.encode(pixels, 2), unit(clip.model.encode_image(pixels)), atol=2e-6)
+        for size in (None, 1, 2):
+            assert np.allclose(clip.non_text.encode(pixels, size), unit(clip.model.encode_image(pixels)), atol=2e-6)
     blocks = clip.model.visual.transformer.resblocks
     assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
     assert isinstance(for_class_token(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
