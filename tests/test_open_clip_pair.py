@@ -16,8 +16,6 @@ from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models
 from util import UserError
 from util.encoders import open_clip_origin, open_clip_pair
 
-CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50]
-
 
 @pytest.fixture(scope="module")
 def tiny():
