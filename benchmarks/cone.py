@@ -1,7 +1,7 @@
 """Figure 2's speed: the depth curve, and encoding, as ratios of one run.
 
 Encoding is compared with the plain float32 loop twice, one input at a time and in batches of 64, on ViT-B/32 with
-random weights. Ours takes bfloat16 only where the CPU computes in it.
+random weights.
 """
 
 import numpy as np
@@ -41,15 +41,14 @@ def depth(settings: frame.Settings) -> dict:
 
 def encoding(settings: frame.Settings) -> tuple[list[dict], list[dict]]:
     """Pictures and captions beside the plain loop, and the least cosine to its embeddings."""
-    plain = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu")
-    ours = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu", precision="auto")
+    pair = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu")
     rng = np.random.default_rng(settings.seed)
     images = [Image.fromarray(rng.integers(0, 256, (427, 640, 3), np.uint8)) for _ in range(settings.size(64, 2))]
     captions = list(pictures.scenes(settings.size(128, 8), settings.seed).captions)
     rows, facts = [], []
     for modality, wanted, inputs, tower, whole, prepare in (
-        ("image", 2, images, ours.non_text, plain.model.encode_image, plain.non_text.prepare),
-        ("text", 4, captions, ours.text, plain.model.encode_text, plain.text.prepare),
+        ("image", 2, images, pair.non_text, pair.model.encode_image, pair.non_text.prepare),
+        ("text", 4, captions, pair.text, pair.model.encode_text, pair.text.prepare),
     ):
         mine = seconds(lambda t=tower, i=inputs: t.encode(i, progress=False), settings.runs)
         dtype = tower.settings["dtype"]
@@ -60,7 +59,7 @@ def encoding(settings: frame.Settings) -> tuple[list[dict], list[dict]]:
             rows.append(row(what, wanted, mine, theirs))
         least = (tower.encode(inputs) * released.encode_loop(*loop)).sum(1).min()
         facts.append(fact(f"least cosine to the loop's embeddings, {modality}s, {dtype}", least))
-    length = ours.text.lengths(ours.text.prepare(captions)).float().mean()
+    length = pair.text.lengths(pair.text.prepare(captions)).float().mean()
     return rows, [*facts, fact("mean length of a caption in tokens, of 77", length)]
 
 

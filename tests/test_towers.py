@@ -88,16 +88,11 @@ def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
         assert cosines.max() < 1 - 1e-7, "bfloat16 was not used"
 
 
-@pytest.mark.parametrize(
-    ("flags", "computes"), [("fma avx2 avx512f", False), ("avx512_bf16 fma", True), ("amx_tile amx_bf16", True)]
-)
-def test_auto_takes_bfloat16_where_the_hardware_lists_it(monkeypatch, tmp_path, flags, computes):
-    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags} sse2\n")
-    monkeypatch.setattr(towers, "Path", lambda name: tmp_path / "cpuinfo")
-    towers.computes_in_bfloat16.cache_clear()
-    found = towers.resolve_precision("auto", torch.device("cpu"))
-    towers.computes_in_bfloat16.cache_clear()
-    assert found is (torch.bfloat16 if computes else torch.float32)
+def test_auto_takes_bfloat16_on_a_gpu_that_computes_in_it(monkeypatch):
+    for computes, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=computes: found)
+        assert towers.resolve_precision("auto", torch.device("cuda")) is dtype
+        assert towers.resolve_precision("auto", torch.device("cpu")) is torch.float32
     with pytest.raises(UserError, match="unknown precision 'half'; choose from float32"):
         towers.resolve_precision("half", torch.device("cpu"))
 

@@ -67,7 +67,7 @@ def load(
         random: the architecture alone, with weights from ``seed``; none are fetched.
         seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
-        precision: of weights and activations; "auto": bfloat16 where the hardware has it.
+        precision: of weights and activations; "auto": bfloat16 on a GPU that has it.
     """
     return assemble(IMAGE, name, random, seed, device, precision)
 

@@ -37,7 +37,7 @@ def load(
             "own" or None.
         seed: of random weights; nothing else is disturbed.
         device: "auto" takes a GPU where there is one.
-        precision: of weights and activations; "auto": bfloat16 where the hardware has it (cosine to float32 > 0.9999).
+        precision: of weights and activations; "auto": bfloat16 on a GPU that has it (cosine to float32 > 0.9999).
         pixels: mean and standard deviation that images are normalised with: the model's "own", or "imagenet".
     """
     import open_clip

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -195,21 +194,10 @@ def checked_device(device: Device) -> torch.device:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of weights and activations: "auto" is bfloat16 where the hardware computes in it, else float32."""
+    """The dtype of weights and activations: "auto" is bfloat16 on a GPU that computes in it, else float32."""
     if precision not in get_args(Precision):
         raise UserError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
     if precision == "auto":
-        return torch.bfloat16 if computes_in_bfloat16(device.type) else torch.float32
+        fast = device.type != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
     return getattr(torch, precision)
-
-
-@lru_cache
-def computes_in_bfloat16(device: str) -> bool:
-    """Whether the hardware multiplies in bfloat16; where it does not, emulation is some ten times slower than float32.
-
-    CPUs with AMX or AVX512-BF16, or ARM's bf16, as Linux lists their features, and GPUs from Ampere on.
-    """
-    if device != "cpu":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    listed = Path("/proc/cpuinfo")
-    return listed.is_file() and bool({"amx_bf16", "avx512_bf16", "bf16"} & set(listed.read_text().split()))
