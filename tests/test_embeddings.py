@@ -49,11 +49,6 @@ def test_what_is_saved_is_what_is_loaded_from_names_in_capitals_too(arrays, tmp_
             after.save(place)
 
 
-def test_compressed_embeddings_are_read(arrays, tmp_path):
-    np.savez_compressed(tmp_path / "e.npz", **arrays)
-    assert Embeddings.load(tmp_path / "e.npz").modalities["image"] == pytest.approx(arrays["image"], abs=1e-6)
-
-
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_pairs_and_labels_survive_and_safetensors_keep_the_source(arrays, tmp_path, suffix):
     audio = reference.unit(np.arange(1, 13).reshape(3, 4))

@@ -242,17 +242,6 @@ def test_parts_make_the_rows_of_one_long_run_whatever_cannot_be_read(monkeypatch
     assert made[0][1].tolist() == [level - 1 for level in range(1, 18) if level not in damaged]
 
 
-def test_images_come_from_the_parts_the_second_time_and_from_none_of_other_settings(small_parts, tmp_path):
-    captioned, encoder = pictures(range(1, 13)), Encoder(by_place=True)
-    first = embed(encoder, captioned, say=silent)
-    assert same(first, embed(encoder, captioned, say=silent))
-    assert (encoder.calls, len(part_files(tmp_path))) == (3, 3)
-    embed(encoder, replace(captioned, source={**captioned.source, "revision": "2"}), say=silent)
-    assert encoder.calls == 6
-    embed(encoder, captioned, batch=4, say=silent)
-    assert encoder.calls == 9
-
-
 @pytest.mark.parametrize(("bad", "stops"), [((50,), False), ((50, 60), True)])
 def test_more_than_one_in_a_hundred_unreadable_images_stop_the_run(bad, stops):
     captioned, lines = pictures([1 + number % 20 for number in range(100)]), []

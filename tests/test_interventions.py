@@ -107,15 +107,6 @@ def test_procrustes_is_the_map_of_the_amended_initialization_and_an_isometry(rng
     assert turn.transform(x=new)[0] == near(new)
 
 
-def test_an_ablation_deletes_the_largest_entries_of_the_gap(rng):
-    x, y = reference.pairs(rng, 50, 8)
-    gap = np.abs(reference.gap(x, y))
-    deleted = Ablation.fit(x, y, 3).dimensions
-    kept = sorted(set(range(8)) - set(deleted.tolist()))
-    assert gap[deleted].min() > gap[kept].max() and (np.diff(gap[deleted]) < 0).all()
-    assert Ablation.fit(x, y, 3).transform(x)[0] == near(reference.unit(x[:, kept]), 1e-6)
-
-
 # There and back
 
 
