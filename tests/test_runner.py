@@ -265,13 +265,6 @@ def test_what_no_run_can_do_is_refused_before_anything_runs(stage, tmp_path):
         stage.run()
 
 
-def test_a_script_that_is_broken_is_a_step_that_failed(stage):
-    stage.options.steps[0].script.write_text("import nowhere_at_all\n")
-    with pytest.raises(UserError, match=r"depth \(No module named 'nowhere_at_all'\)"):
-        stage.run()
-    assert stage.ran() == ["theorems", "simulation"]
-
-
 def test_the_papers_scripts_are_there_and_photographs_go_to_those_that_take_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cheap = [step for step in STEPS if step.name != "training"]  # which takes seconds to import
