@@ -75,7 +75,7 @@ def test_a_file_says_where_it_comes_from_and_keeps_it_when_saved_again(kind, fit
 def test_a_shift_made_of_a_direction_alone_has_no_gap_vector_and_none_for_what_nobody_said(tmp_path):
     after = load(save(tmp_path / "c.safetensors", Shift(direction=[3.0, 4.0], amount=-0.25, side="first")))
     assert after.gap_vector is None and after.direction.tolist() == [0.6, 0.8]
-    assert (after.amount, after.side) == (-0.25, "first")
+    assert after.settings() == {"amount": -0.25, "side": "first"}
     assert [after.about[name] for name in ABOUT] == [None] * 5
 
 
