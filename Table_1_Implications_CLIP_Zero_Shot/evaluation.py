@@ -1,11 +1,13 @@
 """A task at every shift: the curves that the figure shows and the chosen shifts that the table lists.
 
 Every task is measured along the gap vector of its own images and prompts, two-sided and image-only. Where there is a
-caption corpus, it is also measured along that of the corpus. Each of two random halves has curves of its own, so that
-a shift and a direction chosen on one are judged on the other.
+caption corpus, it is also measured along that of the corpus. A shift and a direction that one random half chose are
+judged on the other: both ways for the first split, whose halves have curves of their own, and one way for further ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from embedded_tasks import EmbeddedTask
+from reach import reach
 from util import UserError, cli
 from util.geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
 from util.zero_shot import metrics, selection, shifted
@@ -36,7 +39,7 @@ CURVE_COLUMNS = (
 TABLE_COLUMNS = (
     "dataset", "metric", "gap_direction", "selection", "default", "modified", "ci_low", "ci_high", "p_value", "shift",
     "direction", "model", "side", "group", "n", "chance", "default_low", "default_high", "gain", "gain_low",
-    "gain_high", "discordant", "shift_first_half", "shift_second_half", "p_value_scaled",
+    "gain_high", "discordant", "shift_first_half", "shift_second_half", "p_value_scaled", "splits", "halves_that_chose",
 )  # fmt: skip
 
 
@@ -45,13 +48,14 @@ class Sweep(NamedTuple):
 
     outcomes: Mapping[str, Outcomes]
     """By metric, of all items: images, but texts for text-to-image recall."""
-    recall: Float[np.ndarray, "k"] | None = None
-    """Mean per-class recall where there are classes."""
+    predicted: Int[np.ndarray, "k n"] | None = None
+    """Classes, where there are any."""
 
 
 class Split(NamedTuple):
     """A sweep along the direction of some images, and what the shifts do to the gap of these images."""
 
+    name: str
     rows: Int[np.ndarray, "r"]
     gaps: Float[np.ndarray, "k"]
     sweep: Sweep
@@ -65,24 +69,24 @@ def evaluate(task: EmbeddedTask, settings: cli.Common) -> dict[str, pd.DataFrame
         settings: those of the script.
 
     Returns:
-        rows of ``zero_shot.csv`` (""), of ``zero_shot_table.csv`` ("table") and one of ``zero_shot_gaps.csv`` ("gaps").
+        rows of ``zero_shot.csv`` (""), ``zero_shot_table.csv`` ("table"), ``zero_shot_reach.csv`` ("reach"), and one of
+        ``zero_shot_gaps.csv`` ("gaps").
     """
-    curves, table = [], []
+    curves, table, reached = [], [], []
     try:
-        strata = None if task.is_retrieval else task.labels
-        halves = selection.halves(len(task.images), strata, settings.seed)
-        parts = dict(zip(SPLITS, (np.arange(len(task.images)), *halves), strict=True))
+        task = replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))  # wide once
         for direction in ("task",) if task.caption_gap is None else ("task", "captions"):
             for side in settings.side:
                 about = {"dataset": task.dataset, "gap_direction": direction, "model": task.model, "side": side}
-                splits = _splits(task, parts, direction, side, settings)
-                curves += [{**about, **curve} for curve in _curves(task, splits, settings)]
-                table += [{**about, **row} for row in _choices(task, splits, settings)]
+                found = _measured(task, direction, side, settings)
+                curves += [{**about, **curve} for curve in found[0]]
+                table += [{**about, **row} for row in found[1]]
+                reached += found[2]
     except UserError as error:
         raise UserError(f"{task.dataset}: {error}") from error
     curves = pd.concat([pd.DataFrame(curve) for curve in curves], ignore_index=True)
-    table = pd.DataFrame(table)
-    return {"": curves[list(CURVE_COLUMNS)], "table": table[list(TABLE_COLUMNS)], "gaps": pd.DataFrame([gaps_of(task)])}
+    more = {"gaps": pd.DataFrame([gaps_of(task)]), "reach": pd.DataFrame(reached)}
+    return {"": curves[list(CURVE_COLUMNS)], "table": pd.DataFrame(table)[list(TABLE_COLUMNS)], **more}
 
 
 def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Sweep:
@@ -98,7 +102,7 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
         return Sweep({f"{way} recall@{k}": Hits(ranks < k, groups) for way, ranks, groups in ways for k in RECALLS})
     found, classes = shifted.classify(*given, task.labels, shifts, direction, side), len(task.texts)
     hits = {f"top-{k}": Hits(found.ranks < k) for k in (1, 5) if k == 1 or classes > k}
-    return Sweep(hits, metrics.mean_per_class_recall(found.predicted, task.labels, classes))
+    return Sweep(hits, found.predicted)
 
 
 def gaps_of(task: EmbeddedTask) -> dict:
@@ -145,18 +149,35 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return test.join(held.rename(columns=other)[columns]).reset_index()
 
 
-def _splits(task: EmbeddedTask, parts: Mapping, direction: str, side: Side, settings: cli.Common) -> dict[str, Split]:
-    """All images and each half, along their own gap vector or all along that of the captions."""
-    found, shifts = {}, cli.shift_grid(settings.shift_step)
-    for name, rows in parts.items():
-        texts = task.texts[np.isin(task.labels, rows)] if task.is_retrieval else task.texts
-        own = unit_gap_vector(task.images[rows], texts)
-        along = own if direction == "task" else task.caption_gap
-        if direction == "task" or name == ALL:  # along the captions' the halves have the sweep of all
-            swept = sweep(task, shifts, along, side)
-        gaps = signed_gap_distances(task.images[rows], texts, shifts, along, side, sign_by=own)
-        found[name] = Split(rows, gaps, swept)
-    return found
+def _measured(task: EmbeddedTask, direction: str, side: Side, settings: cli.Common) -> tuple[list[dict], ...]:
+    """Curves, table and reach along one direction: of all items, both halves of a split, one of each further split."""
+    strata, shifts = None if task.is_retrieval else task.labels, cli.shift_grid(settings.shift_step)
+    everything = _split(task, ALL, np.arange(len(task.images)), direction, side, shifts)
+    curves, tested = list(_curves(task, everything, settings)), {metric: [] for metric in HEADLINES[task.metric]}
+    papers = direction == "task" and side == main_side(pd.DataFrame({"side": settings.side}))
+    for number in range(settings.splits if papers else 1):
+        one, other = selection.halves(len(task.images), strata, settings.seed, number)
+        ways = zip(SPLITS[1:], (one, other), (other, one), strict=True)
+        for name, rows, others in islice(ways, 1 if number else 2):
+            half = _split(task, name, rows, direction, side, shifts, everything)
+            curves += _curves(task, half, settings) if number == 0 else []
+            for metric, found in tested.items():
+                both = (_taken(task, half, metric, part) for part in (rows, others))
+                found.append(selection.cross_tested(*both, shifts, half.gaps, settings.seed, settings.resamples))
+    headline = {metric: everything.sweep.outcomes[metric] for metric in tested}
+    reached = reach(task, headline, shifts, side) if papers else []
+    return curves, _choices(task, everything, tested, settings), reached
+
+
+def _split(
+    task: EmbeddedTask, name: str, rows: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of: Split = None
+) -> Split:
+    """Every shift along the gap vector of some images alone; along the captions', the sweep is that of all images."""
+    texts = task.texts[np.isin(task.labels, rows)] if task.is_retrieval else task.texts
+    own = unit_gap_vector(task.images[rows], texts)
+    along = own if direction == "task" else task.caption_gap
+    gaps = signed_gap_distances(task.images[rows], texts, shifts, along, side, sign_by=own)
+    return Split(name, rows, gaps, of.sweep if of and direction == "captions" else sweep(task, shifts, along, side))
 
 
 def _taken(task: EmbeddedTask, split: Split, metric: str, rows: Int[np.ndarray, "r"]) -> Outcomes:
@@ -165,36 +186,28 @@ def _taken(task: EmbeddedTask, split: Split, metric: str, rows: Int[np.ndarray, 
     return split.sweep.outcomes[metric].take(items)
 
 
-def _curves(task: EmbeddedTask, splits: Mapping[str, Split], settings: cli.Common) -> list[dict]:
-    """Columns of every metric of all items, and of the headline ones of each half."""
-    curves, shifts = [], cli.shift_grid(settings.shift_step)
-    for name, split in splits.items():
-        same = {"split": name, "shift": shifts, "signed_gap_distance": split.gaps}
-        for metric in split.sweep.outcomes if name == ALL else HEADLINES[task.metric]:
-            mine = _taken(task, split, metric, split.rows)
-            low, high = mine.limits(settings.resamples, settings.seed)
-            curve = {"metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
-            curves.append({**same, **curve})
-        if name == ALL and split.sweep.recall is not None:
-            curve = {"metric": "mean per-class recall", "value": split.sweep.recall, "n": len(split.rows)}
-            curves.append({**same, **curve, "value_low": np.nan, "value_high": np.nan})
-    return curves
+def _curves(task: EmbeddedTask, split: Split, settings: cli.Common) -> Iterator[dict]:
+    """Columns of every metric of all items, or of the headline ones of a half."""
+    same = {"split": split.name, "shift": cli.shift_grid(settings.shift_step), "signed_gap_distance": split.gaps}
+    for metric in split.sweep.outcomes if split.name == ALL else HEADLINES[task.metric]:
+        mine = _taken(task, split, metric, split.rows)
+        low, high = mine.limits(settings.resamples, settings.seed)
+        yield {**same, "metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
+    if split.name == ALL and split.sweep.predicted is not None:
+        recall = metrics.mean_per_class_recall(split.sweep.predicted, task.labels, len(task.texts))
+        curve = {"metric": "mean per-class recall", "value": recall, "n": len(split.rows)}
+        yield {**same, **curve, "value_low": np.nan, "value_high": np.nan}
 
 
-def _choices(task: EmbeddedTask, splits: Mapping[str, Split], settings: cli.Common) -> list[dict]:
-    """The shift chosen on all items, and on each half for the other."""
+def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, settings: cli.Common) -> list[dict]:
+    """The shift chosen on all items, and on halves for the other halves."""
     rows, shifts, draws = [], cli.shift_grid(settings.shift_step), (settings.seed, settings.resamples)
-    everything, *halves = splits.values()
-    for metric in HEADLINES[task.metric]:
-        pairs = [
-            (_taken(task, one, metric, one.rows), _taken(task, one, metric, other.rows), one.gaps)
-            for one, other in (halves, halves[::-1])
-        ]
+    for metric, halves in tested.items():
         whole = everything.sweep.outcomes[metric]
         test = selection.on_test(whole, shifts, everything.gaps, *draws, settings.permutations)
-        held = selection.held_out(pairs, shifts, *draws)
-        for name, chosen, of_halves in (("test", test, (np.nan, np.nan)), ("held_out", held, held.shifts)):
-            row = {key: np.nan if value is None else value for key, value in vars(chosen).items()}
-            row |= {"metric": metric, "selection": name, "group": task.group, "chance": task.chance}
-            rows.append({**row, "shift_first_half": of_halves[0], "shift_second_half": of_halves[1]})
+        held = selection.held_out(test, halves)
+        more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
+        more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}
+        same = {"metric": metric, "group": task.group, "chance": task.chance}
+        rows += [{**vars(test), **same, "selection": "test"}, {**vars(held), **same, **more, "selection": "held_out"}]
     return rows

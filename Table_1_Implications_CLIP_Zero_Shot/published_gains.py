@@ -20,15 +20,13 @@ from util.numerics.statistics import holm, mcnemar, most_discordant
 from util.records import Comparison
 
 PAPER_MODEL = "ViT-B-16:openai"
-AGREES = 0.005
-"""How far our metric may be from the published one and still agree."""
-
-MEMES = {"dev_seen": 500, "dev_unseen": 540, "test_seen": 1000, "test_unseen": 2000}
-"""Labelled memes in the splits of Hateful Memes that are not for training (Kiela et al. 2020, and the dataset's cards).
-Which of them Table 1 was measured on is not said."""
+HELD_OUT = "table_1.claims.held_out"
 
 SHIFTS = np.arange(-5, 5, 0.25)
 """The shifts that the best one was chosen from ("model" of the table in ``util/data/paper.json``); 0 is among them."""
+
+WHOLE, SPLIT = "the whole data set", "the test split"
+"""Of EuroSAT, which has no splits of its own, both are all 27,000 images."""
 
 ALPHA = 0.05
 CORRECTED = ALPHA / (len(SHIFTS) - 1)
@@ -55,7 +53,7 @@ def published_items() -> dict[str, int]:
 
 
 def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cli.Common) -> list[Comparison]:
-    """The published rows that were measured, and the claim that a shift helps beside what held-out data say.
+    """The published rows that were measured, the published p-values, and what held-out data say beyond the paper.
 
     Args:
         table: rows of ``zero_shot_table.csv``.
@@ -69,41 +67,86 @@ def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cl
             ours = datasets[row["dataset"]]
             rows += beside(k, row, test.loc[(ours, row["metric"])], settings)
             papers |= {ours} if rows[-1].own else set()
-    adjusted = holm(held["p_value"].to_numpy())
+    rows += significances(chi_squared())
+    adjusted, level = holm(held["p_value"].to_numpy()), published.numbers()[HELD_OUT].judged_by.tolerance
     for (dataset, metric), one, p in zip(held.index, held.itertuples(), adjusted, strict=True):
         other = test.loc[(dataset, metric)]
         note = f"p = {one.p_value:.3g}, adjusted for all rows (Holm) {p:.3g}; "
         note += f"chosen on the test data {other['gain']:+.4f}, p = {other['p_value_scaled']:.3g}"
         on, limits = f"{dataset}, {metric}, {one.model}, n = {one.n:,}", (float(one.gain_low), float(one.gain_high))
-        about = on, bool(one.gain > 0 and p < ALPHA), note
-        rows.append(
-            published.compare("table_1.claims.held_out", float(one.gain), *about, *limits, dataset in papers, "95%")
-        )
+        interval = f"95%, medians over {settings.splits} splits"
+        about = on, bool(one.gain > 0 and p < level), note
+        rows.append(published.compare(HELD_OUT, float(one.gain), *about, *limits, dataset in papers, interval))
     return rows
 
 
 def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[Comparison]:
-    """A published row beside ours: without a shift, at the best one on the test data, and which way that moves the gap.
+    """A published row beside ours: without a shift, at the best on the test data, its gain, and how the gap changes.
 
     Args:
         k: the row's number.
         row: as published.
-        found: our row of ``zero_shot_table.csv``; its ``name`` begins with the dataset.
+        found: our row of ``zero_shot_table.csv``; its ``name`` is (dataset, metric).
         settings: of the run.
     """
     on, result = f"{found.name[0]}, {found['model']}, n = {found['n']:,}", []
     best = f"at the best shift {found['shift']:+.2f}, p = {found['p_value']:.2g}"
-    for name, limits, more in (("default", "default", ""), ("modified", "ci", f"; {best}")):
-        differs, off = difference(row, found, settings, shifted=name == "modified"), found[name] - row[name]
-        agrees = None if differs else bool(abs(off) < AGREES)
+    single = "95% bootstrap" if found.name[1] == "ROC-AUC" else "95% Wilson"
+    anew = "95% bootstrap, each resample with its own best shift"
+    for name, limits, interval in (("default", "default", single), ("modified", "ci", anew), ("gain", "gain", anew)):
+        differs = difference(row, found, settings, shifted=name != "default")
         ends = (float(found[f"{limits}_{end}"]) for end in ("low", "high"))
-        about = on, agrees, (differs or f"{off:+.4f}") + more
-        result.append(
-            published.compare(f"table_1.rows.{k}.{name}", float(found[name]), *about, *ends, not differs, "95%")
-        )
+        note = "; ".join(filter(None, [differs, best if name != "default" else ""]))
+        about = on, None, note, *ends, not differs, interval
+        result.append(published.compare(f"table_1.rows.{k}.{name}", float(found[name]), *about))
     agrees = None if differs else found["direction"] == row["direction"]
     key, note = f"table_1.rows.{k}.direction", differs or best
     return [*result, published.compare(key, found["direction"], on, agrees, note, own=not differs)]
+
+
+def significances(tested: pd.DataFrame) -> list[Comparison]:
+    """The published p-values beside those of the published accuracies, on as many images as give them."""
+    whole = tested[tested["items"] == WHOLE].reset_index(drop=True)
+    return [
+        published.compare(
+            f"table_1.significance.{k}.p",
+            row.p_value,
+            f"the published accuracies, n = {row.n:,}",
+            note=f"the published p belongs to n = {row.n_of_published_p:,.1f}; {row.note}",
+            own=True,
+        )
+        for k, row in enumerate(whole.itertuples())
+    ]
+
+
+def chi_squared() -> pd.DataFrame:
+    """The chi-squared test of equal accuracy (Supplementary Table 5) on as many images as it may be of, and on Table 1.
+
+    Returns:
+        n_of_published_p: the number of images for which the accuracies give the published p, as the statistic grows
+            with n. equal_at: the share of predictions that must have changed for a paired test (McNemar's, without
+            correction) to give the same p; the test takes the accuracies for those of two samples, though the same
+            images give both. Where fewer changed, the paired p is smaller.
+    """
+    rows, section = [], published.values()["table_1"]["significance"]
+    for k, printed in enumerate(section["rows"]):
+        table_1, theirs = published_rows()[k], published.numbers()[f"table_1.significance.{k}.p"].value
+        split = published_items()[printed["dataset"]]
+        for source, row, items, n in (
+            ("Supplementary Table 5", printed, WHOLE, printed["items"]),
+            ("Supplementary Table 5", printed, SPLIT, split),
+            ("Table 1", table_1, SPLIT, split),
+        ):
+            rates = np.array([row["default"], row["modified"]])
+            found = stats.chi2_contingency(n * np.stack([rates, 1 - rates]), correction=False)
+            equal = n * (rates[1] - rates[0]) ** 2 / found.statistic
+            of = n * stats.chi2.isf(theirs, 1) / found.statistic if source != "Table 1" else None
+            about = {"source": source, "dataset": row["dataset"], "items": items, "n": n}
+            about |= {"default": rates[0], "modified": rates[1], "chi_squared": found.statistic}
+            note = f"a paired test gives less where fewer than {equal:.0%} of the predictions changed"
+            more = {"published_p": theirs if of else None, "n_of_published_p": of, "equal_at": equal, "note": note}
+            rows.append({**about, "p_value": found.pvalue, **more})
+    return pd.DataFrame(rows)
 
 
 def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool) -> str:
@@ -127,7 +170,7 @@ def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool
 
 
 def table() -> pd.DataFrame:
-    """One row for each published accuracy, and one for each split that the published ROC-AUC may be of.
+    """One row for each published accuracy; how many images HatefulMemes' area is of is not published.
 
     Returns:
         net_items: items gained minus items lost; net_low, net_high: the range that rounding to four digits allows.
@@ -135,22 +178,15 @@ def table() -> pd.DataFrame:
             _corrected: at 0.05/39, for the best of 39 shifts beside none.
         most_possible: items that can have changed at all, with these two accuracies.
         least_p: McNemar's p if no item was lost, the smallest there can be.
-        positives: items of class 1 that a row for ROC-AUC assumes; se_default: the standard error of the default.
-        correlation, correlation_corrected: see ``correlation_needed``, at both levels.
-        What does not apply is missing.
     """
     rows = []
     for row in published_rows():
-        values = row["default"], row["modified"]
-        if row["metric"] == "ROC-AUC":
-            found = {n: _area_row(*values, split, n) for split, n in MEMES.items()}
-        else:
-            n = published_items()[row["dataset"]]
-            found = {n: _accuracy_row(*values, n)}
-        for n, more in found.items():
+        if row["metric"] != "ROC-AUC":
+            n, values = published_items()[row["dataset"]], (row["default"], row["modified"])
             about = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": values[0]}
-            rows.append({**about, "modified": values[1], "gain": round(values[1] - values[0], 4), **more})
-    return pd.DataFrame(rows).convert_dtypes()
+            about |= {"modified": values[1], "gain": round(values[1] - values[0], 4)}
+            rows.append({**about, **_accuracy_row(*values, n)})
+    return pd.DataFrame(rows)
 
 
 def count_range(value: float, n: int) -> tuple[int, int]:
@@ -160,35 +196,6 @@ def count_range(value: float, n: int) -> tuple[int, int]:
     if low > high:
         raise UserError(f"no number of hits among {n} items is a share of {value}")
     return low, high
-
-
-def area_standard_error(area: float, positives: int, negatives: int) -> float:
-    """Standard error of an area in (0, 1) under the ROC curve, from the area and the counts of both classes alone.
-
-    Source: Hanley and McNeil, Radiology 143 (1982), whose margins are exponentially distributed in either class.
-    """
-    q1, q2, pairs = area / (2 - area), 2 * area**2 / (1 + area), positives * negatives
-    spread = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    return math.sqrt(spread / pairs)
-
-
-def correlation_needed(default: float, modified: float, positives: int, negatives: int, alpha: float = ALPHA) -> float:
-    """The correlation between two areas of the same items from which their difference is significant.
-
-    Args:
-        default, modified: areas in (0, 1) that differ.
-        positives, negatives: items of either class.
-        alpha: two-sided level.
-
-    Returns:
-        r with |difference| = z sqrt(s1^2 + s2^2 - 2 r s1 s2), s the ``area_standard_error``; the difference is
-        significant where the areas correlate more. Above 1: never; -1 or less: always.
-
-    Source: Hanley and McNeil, Radiology 148 (1983).
-    """
-    s1, s2 = (area_standard_error(area, positives, negatives) for area in (default, modified))
-    tolerated = abs(modified - default) / stats.norm.ppf(1 - alpha / 2)
-    return (s1**2 + s2**2 - tolerated**2) / (2 * s1 * s2)
 
 
 def _accuracy_row(default: float, modified: float, n: int) -> dict:
@@ -220,14 +227,3 @@ def _conclusion(most: int, corrected: int, possible: int, n: int) -> str:
     if most >= possible:
         said = f"significant at {ALPHA} however many predictions changed"
     return f"{said}; as the best of {len(SHIFTS)} shifts (Bonferroni) only if at most {corrected}"
-
-
-def _area_row(default: float, modified: float, split: str, n: int) -> dict:
-    counts = n // 2, n - n // 2
-    return {
-        "positives": counts[0],
-        "se_default": area_standard_error(default, *counts),
-        "correlation": correlation_needed(default, modified, *counts),
-        "correlation_corrected": correlation_needed(default, modified, *counts, CORRECTED),
-        "note": f"n is not published: an example, as if it were {split} and half of it hateful",
-    }

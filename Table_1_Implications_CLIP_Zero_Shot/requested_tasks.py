@@ -31,7 +31,7 @@ OF_EMBEDDING = {"tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SET
 def check(settings: cli.Common, preset: cli.Common) -> None:
     """Refuses options that make no sense or would do nothing beside their preset, before anything is embedded."""
     cli.shift_grid(settings.shift_step)
-    for name, least in (("resamples", 1), ("permutations", 1), ("n", 4)):
+    for name, least in (("splits", 1), ("resamples", 1), ("permutations", 1), ("n", 4)):
         if getattr(settings, name) is not None:
             as_count(getattr(settings, name), f"--{name}", least)
     for name in ("side", "caption", "tasks", "embeddings"):

@@ -1,6 +1,5 @@
 """Drawn from the record of Table 1: the metric against the gap of each task, and the table in print."""
 
-from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -8,16 +7,15 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from evaluation import chosen_both_ways, main_side
+from evaluation import chosen_both_ways, main_side, shown
 from published_gains import published_rows
 from util import figures, published, records
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-COLUMNS = 3
-"""Panels in a row."""
-CAPTIONS_COLOUR = figures.SERIES[1]
+COLUMNS = {"page": 3, "column": 2}
+"""Panels in a row, by --width."""
 CHOSEN, HELD_OUT = figures.NON_TEXT, figures.SERIES[3]
 ARROWS = {"up": "\N{UPWARDS ARROW}", "down": "\N{DOWNWARDS ARROW}", "none": "=", "mixed": "\N{UP DOWN ARROW}"}
 """How the chosen shift changes the gap."""
@@ -25,78 +23,79 @@ NAMES = {"top-1": "accuracy (top-1)"}
 GROUPS = ("coarse-grained", "fine-grained", "optical character recognition", "retrieval")
 """The paper's groups in its order, then ours; others come after them."""
 SMALL_CLIP = "small CLIP"
-JUMP = 0.5
-"""The line is broken where the gap changes its sign without having been small, as along a direction not its own."""
 NOTHING = "\N{EN DASH}"
 
 
 def draw(record: records.Record) -> plt.Figure:
-    """Every headline metric against the signed gap distance, a panel for each task and metric."""
+    """Every headline metric against the signed gap distance, a panel for each task and metric, all on the same axes."""
     side = main_side(record.tables["table"])
-    table, curves = (rows[rows["side"] == side] for rows in (record.tables["table"], record.tables[""]))
-    panels = dict(iter(table.groupby(["dataset", "metric"], sort=False)))
-    rows, columns = -(-len(panels) // COLUMNS), min(COLUMNS, len(panels))
-    size = (3.1 * max(columns, 2), 2.45 * rows + 0.75)
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_visible(False)
-    for i, (ax, ((dataset, metric), chosen)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
-        draw_panel(ax, curves[(curves["dataset"] == dataset) & (curves["metric"] == metric)], chosen)
-        ax.set_ylabel(NAMES.get(metric, metric))
-        letter = chr(ord("a") + i) if i < 26 else str(i + 1)
-        figures.panel_title(ax, letter, heading(chosen.iloc[0], several=table["model"].nunique() > 1))
-        if i + columns >= len(panels):
-            ax.set_xlabel("signed gap distance")
-    label(figure, axes.flat[: len(panels)], record)
+    table, curves = (rows[rows["side"] == side] for rows in (shown(record.tables["table"]), record.tables[""]))
+    reached = record.tables["reach"].set_index(["dataset", "metric"])
+    panels = list(table.groupby(["dataset", "metric"], sort=False))
+    width, columns = figures.width(record), COLUMNS[record.about["settings"].get("width", "page")]
+    rows, several = -(-len(panels) // columns), table["model"].nunique() > 1
+    figure = plt.figure(figsize=(width, 1.75 * rows + 1.1), layout="constrained")
+    for i, (key, chosen) in enumerate(panels):
+        ax = figure.add_subplot(rows, columns, i + 1, xlim=(-2.05, 2.05), ylim=(0, 1.05), xticks=range(-2, 3))
+        mine = curves[(curves["gap_direction"] == "task") & (curves["split"] == "all")]
+        draw_panel(ax, mine.set_index(["dataset", "metric"]).loc[key].set_index("shift"), chosen.set_index("selection"))
+        above = ax.lines[0].get_ydata().min() < 0.45
+        said = sure(chosen.set_index("selection"), reached.loc[key] if key in reached.index else None)
+        box = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 0.5}
+        ax.text(-1.95, 1.02 if above else 0.68, said, va="top", fontsize=6, linespacing=1.25, bbox=box)
+        figures.panel_title(ax, chr(ord("a") + i) if i < 26 else str(i + 1), heading(chosen.iloc[0], several, columns))
+        ax.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(panels))
+        ax.set_xlabel("signed gap distance" if i + columns >= len(panels) else "")
+    label(figure, record)
     return figure
 
 
-def heading(row: pd.Series, several: bool) -> str:
+def heading(row: pd.Series, several: bool, columns: int = 3) -> str:
     """The title of a panel; with the model where there are several."""
-    lines = [row["dataset"], f"{row['group']}, n = {row['n']:,}"]
-    lines += [row["model"]] if several else []
-    return figures.plain("\n".join(part for line in lines for part in wrap(line, 44)))
+    lines = [row["dataset"], NAMES.get(row["metric"], row["metric"]), f"n = {row['n']:,}"]
+    lines[-1] += f", {row['model']}" if several else ""
+    widest = 24 if columns == COLUMNS["column"] else 36
+    parts = wrap(lines[0], widest - 3) + [part for line in lines[1:] for part in wrap(line, widest)]
+    return figures.plain("\n".join(parts))
 
 
-def draw_panel(ax: plt.Axes, curves: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """One metric of one task: the curve along the task's own gap vector with a band, along the captions' a thin one.
+def sure(chosen: pd.DataFrame, reached: pd.Series | None) -> str:
+    """What a panel says of both gains, and of how many items any shift changes; ``chosen`` by selection."""
+    test, held = (chosen.loc[name] for name in ("test", "held_out"))
+    lines = [f"best {test['gain']:+.4f}, p {equals(test['p_value_scaled'])}"]
+    lines += [f"held out {held['gain']:+.4f}, p {equals(held['p_value'])}"]
+    if reached is not None:
+        lines += [f"changes {reached['changes']:.0%}, at most {reached['can_change']:.0%}"]
+    return "\n".join(lines)
+
+
+def draw_panel(ax: plt.Axes, curve: pd.DataFrame, chosen: pd.DataFrame) -> None:
+    """One metric of one task along its own gap vector.
 
     Args:
         ax: where to draw.
-        curves: rows of ``zero_shot.csv``, those of the halves among them.
-        rows: of ``zero_shot_table.csv``.
+        curve: rows of ``zero_shot.csv``, by shift.
+        chosen: of ``zero_shot_table.csv``, by selection.
     """
-    parts = {key: part.set_index("shift") for key, part in curves.groupby(["gap_direction", "split"])}
-    chosen = rows[rows["gap_direction"] == "task"].set_index("selection")
-    own, where = parts["task", "all"], ["signed_gap_distance", "value"]
-    gap = own["signed_gap_distance"]
-    ax.fill_between(gap, own["value_low"], own["value_high"], color=figures.INK, alpha=0.13, lw=0, label="95% interval")
-    ax.plot(gap, own["value"], "o-", color=figures.INK, ms=1.8, lw=1.3, label="along the task's own gap vector")
-    ax.axvline(gap[0.0], color=figures.TEXT, ls="--", lw=1, label="default gap", zorder=1.8)
-    if ("captions", "all") in parts:
-        gap, value = (parts["captions", "all"][column] for column in where)
-        gap = gap.mask(gap.diff().abs() > JUMP)
-        ax.plot(gap, value, color=CAPTIONS_COLOUR, lw=0.9, label="along the caption corpus' gap vector", zorder=1.9)
-    filled = {"ms": 5.5, "color": HELD_OUT, "mec": "white", "mew": 0.5, "zorder": 4}
-    for half, style in (("first half", "<"), ("second half", ">")):
-        at = chosen.loc["held_out", f"shift_{half.replace(' ', '_')}"]
-        said = f"chosen on the {half}, at its gap and value"
-        ax.plot(*parts["task", half].loc[at, where], style, label=said, **filled)
-    ring = {"ms": 7, "mfc": "none", "mec": CHOSEN, "mew": 1.5, "zorder": 5}
-    ax.plot(*own.loc[chosen.loc["test", "shift"], where], "o", label="chosen on the test data", **ring)
-    guess, (low, high) = rows["chance"].iloc[0], ax.get_ylim()
-    if low - 0.15 * (high - low) < guess < high:
-        ax.axhline(guess, color=figures.MUTED, ls=":", lw=1, label="chance", zorder=1.7)
-    ax.margins(x=0.03)
+    gap, where = curve["signed_gap_distance"], ["signed_gap_distance", "value"]
+    ax.plot(gap, curve["value"], "o-", color=figures.INK, ms=1.5, lw=1, label="the metric after each shift")
+    low, high = curve["value_low"], curve["value_high"]
+    ax.fill_between(gap, low, high, color=figures.INK, alpha=0.15, lw=0, label="95% interval of each point")
+    ax.axvline(gap[0.0], color=figures.TEXT, ls="--", lw=0.8, label="default gap", zorder=1.8)
+    ax.axhline(chosen["chance"].iloc[0], color=figures.MUTED, ls=":", lw=1, label="chance", zorder=1.7)
+    ring = {"ms": 6.5, "mfc": "none", "mec": CHOSEN, "mew": 1.2, "zorder": 5}
+    ax.plot(*curve.loc[chosen.loc["test", "shift"], where], "o", label="best on the test data", **ring)
+    diamond = {"ms": 4, "color": HELD_OUT, "mec": "white", "mew": 0.4, "zorder": 4}
+    ax.plot(*curve.loc[chosen.loc["held_out", "shift"], where], "D", label="chosen by most halves", **diamond)
 
 
-def label(figure: plt.Figure, axes: Sequence[plt.Axes], record: records.Record) -> None:
+def label(figure: plt.Figure, record: records.Record) -> None:
     """One legend for all panels, and on the face of the figure which data sets are a small model's."""
-    handles = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    columns = 4 if figure.get_figwidth() > 8 else 2
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+    page = figure.get_figwidth() > 5
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3 if page else 2, columnspacing=1.2, handletextpad=0.5)
     lines = "\n".join(wrap(caveat(record), int(19 * figure.get_figwidth())))
-    figure.suptitle(figures.plain(lines), x=0.01, ha="left", fontsize=7, color=figures.MUTED)
+    figure.suptitle(figures.plain(lines), x=0.01, ha="left", fontsize=6.5, color=figures.MUTED)
 
 
 def caveat(record: records.Record) -> str:
@@ -153,6 +152,11 @@ def with_arrow(rows: pd.DataFrame) -> pd.Series:
     return rows["modified"].map("{:.4f} ".format) + rows["direction"].map(ARROWS)
 
 
+def equals(p: float) -> str:
+    """A p-value after its letter."""
+    return p_value(p) if p < 0.001 else f"= {p_value(p)}"
+
+
 def p_value(p: float) -> str:
     """A p-value to two digits after the point, or that it is small."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
@@ -165,8 +169,8 @@ def note(record: records.Record) -> str:
         f"{ARROWS['up']} the gap is widened, {ARROWS['down']} narrowed, {ARROWS['none']} left as it is, "
         f"{ARROWS['mixed']} one half each way; {moved} along the task's own gap vector. Best on test: the shift chosen "
         "on the data that it is reported on, as in the paper. Its p is that of the largest gain over all shifts, each "
-        f"divided by its spread ({record.about['settings']['permutations']:,} permutations). Held out: shift and "
-        "direction chosen on each half, tested on the other. Its p is of an exact paired test over all items (ROC-AUC: "
-        "of a paired bootstrap)."
+        f"divided by its spread ({record.about['settings']['permutations']:,} permutations). Held out: shift and gap "
+        f"vector of one half, tested on the other, the median of {record.about['settings']['splits']} random splits. "
+        "Its p is twice the median of exact one-sided paired tests (ROC-AUC: of DeLong's)."
     )
     return " ".join([said, caveat(record)]).strip()

@@ -1,14 +1,12 @@
-"""The published gains: counts by trying every number of hits, standard errors by hand and by simulation."""
-
-import math
+"""The published gains and p-values: counts by trying every number of hits, the test by its formula."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import published_gains
-from published_gains import area_standard_error, correlation_needed, count_range
-from util import UserError
+from published_gains import count_range
+from util import UserError, published
 from util.numerics.statistics import mcnemar
 
 
@@ -22,7 +20,7 @@ def of(table, dataset):
 
 
 def test_every_published_row_is_there_with_its_published_values(table):
-    rows = published_gains.published_rows()
+    rows = [row for row in published_gains.published_rows() if row["metric"] != "ROC-AUC"]
     assert list(dict.fromkeys(table.dataset)) == [row["dataset"] for row in rows]
     for row in rows:
         found = of(table, row["dataset"])
@@ -69,37 +67,31 @@ def test_accuracies_of_10000_images_are_exact_and_their_limits_lie_between(table
     assert row.most_discordant == pytest.approx((net / stats.norm.ppf(0.975)) ** 2, rel=0.05)
 
 
-def test_the_area_has_a_row_for_each_split_it_may_be_of(table):
-    rows = table[table.metric == "ROC-AUC"]
-    assert rows.n.tolist() == list(published_gains.MEMES.values())
-    assert rows.net_items.isna().all() and rows.most_discordant.isna().all()
-    assert (rows.correlation > 0.999).all() and (rows.correlation_corrected > rows.correlation).all()
-    assert rows.correlation.is_monotonic_decreasing
-    assert all("n is not published: an example" in note for note in rows.note)
-    assert table[table.metric != "ROC-AUC"].correlation.isna().all()
-
-
-def test_the_standard_error_is_that_by_hand_and_of_exponential_margins(rng):
-    """Area 1/2, one item of each class: 1/4 in all, the variance of a coin; two of each: (1/4 + 2/12) / 4.
-
-    4000 areas of 40 and 60 exponential margins, the positives' mean twice that of the negatives: area 2/3.
-    """
-    assert area_standard_error(0.5, 1, 1) == pytest.approx(0.5)
-    assert area_standard_error(0.5, 2, 2) == pytest.approx(math.sqrt((1 / 4 + 2 / 12) / 4))
-    positive, negative = 2 * rng.exponential(size=(4000, 40, 1)), rng.exponential(size=(4000, 1, 60))
-    areas = (positive > negative).mean((1, 2))
-    assert areas.mean() == pytest.approx(2 / 3, abs=0.005)
-    assert areas.std() == pytest.approx(area_standard_error(2 / 3, 40, 60), rel=0.05)
-
-
-@pytest.mark.parametrize("alpha", [0.05, 0.001])
-def test_at_the_correlation_needed_the_difference_is_z_standard_errors(alpha):
-    r = correlation_needed(0.7, 0.74, 120, 80, alpha)
-    s = [area_standard_error(area, 120, 80) for area in (0.7, 0.74)]
-    z = 0.04 / math.sqrt(s[0] ** 2 + s[1] ** 2 - 2 * r * s[0] * s[1])
-    assert 2 * stats.norm.sf(z) == pytest.approx(alpha)
-
-
 def test_a_share_that_no_number_of_hits_gives_is_refused():
     with pytest.raises(UserError, match="no number of hits among 10 items"):
         count_range(0.4567, 10)
+
+
+def test_the_published_p_values_are_of_all_images_and_table_1s_are_another_matter():
+    """By the statistic's formula: n (p2 - p1)^2 / (2 p (1 - p)), p the mean of both accuracies."""
+    found = published_gains.chi_squared()
+    mean = (found["default"] + found["modified"]) / 2
+    expected = found["n"] * (found["modified"] - found["default"]) ** 2 / (2 * mean * (1 - mean))
+    assert found["chi_squared"].to_numpy() == pytest.approx(expected.to_numpy())
+    assert found["equal_at"].to_numpy() == pytest.approx((2 * mean * (1 - mean)).to_numpy())
+    whole, split, table_1 = (found.iloc[start::3].reset_index(drop=True) for start in range(3))
+    assert whole["n"].tolist() == [60_000, 60_000, 27_000]
+    assert whole["n_of_published_p"].to_numpy() == pytest.approx(whole["n"].to_numpy(), rel=2e-5)
+    assert (split["p_value"][:2] > 0.05).all() and (table_1["p_value"] < 0.05).tolist() == [False, False, True]
+    assert (table_1["default"] != whole["default"]).all()
+    net, changed = 78, round(0.5 * whole["equal_at"][0] * 10_000)  # half as many changed: the paired p is smaller
+    assert mcnemar((changed + net) // 2, (changed - net) // 2) < split["p_value"][0]
+
+
+@pytest.mark.parametrize("k", range(5))
+def test_no_tolerance_is_wider_than_half_the_gain_that_it_judges(k):
+    keys = [f"table_1.rows.{k}.{name}" for name in ("default", "modified", "gain")]
+    numbers = published.numbers()
+    assert {numbers[key].judged_by.tolerance <= numbers[keys[2]].value / 2 for key in keys} == {True}
+    gain = numbers[keys[1]].value - numbers[keys[0]].value
+    assert numbers[keys[2]].value == pytest.approx(gain, abs=1e-9)

@@ -15,7 +15,7 @@ from util.geometry import unit_rows
 from util.numerics.statistics import wilson_interval
 from util.zero_shot.outcomes import Hits, Margins
 from util.zero_shot.resampling import largest_gain_p_values
-from util.zero_shot.selection import best, halves, held_out, on_test
+from util.zero_shot.selection import best, cross_tested, halves, held_out, on_test
 
 SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 GAPS = 0.8 - SHIFTS
@@ -118,80 +118,107 @@ def test_the_order_of_the_items_changes_nothing_and_the_seed_alone_draws(rng, ma
     assert (other.p_value, other.ci_low) != (chosen.p_value, chosen.ci_low)
 
 
+def chosen_and_held_out(parts):
+    """``held_out`` of parts (train, test, gaps); what all items together are does not matter for it."""
+    first = parts[0][1]
+    return held_out(on_test(first, SHIFTS, GAPS, 0, 9, 9), [cross_tested(*both, SHIFTS, gaps) for *both, gaps in parts])
+
+
+def changes(gained, lost, same, groups=None):
+    """Hits at SHIFTS, of which 0.5 gains and loses so many and the others nothing."""
+    change = np.repeat([1, -1, 0], [gained, lost, same])
+    return Hits(np.stack([change < 0] * 3 + [change > 0] + [change < 0]), groups)
+
+
 def test_held_out_by_hand():
     """Shift 0.5 chosen on the first half, -1 on the second; tested: 3 gained and 1 lost, then 2 gained."""
     train = [np.repeat(amount == SHIFTS, 4).reshape(5, 4) for amount in (0.5, -1.0)]
     tests = np.zeros((2, 5, 6), bool)
     tests[0, 2, :2], tests[0, 3, 1:5], tests[1, 0, :2] = True, True, True
-    parts = [(*both, GAPS) for both in zip(train, tests, strict=True)]
-    found = held_out(parts, SHIFTS)
-    assert (found.default, found.modified) == pytest.approx((2 / 12, 6 / 12)) and found.gain == pytest.approx(4 / 12)
-    assert np.isnan(found.shift) and (found.shifts, found.direction) == ((0.5, -1.0), "mixed")
-    assert (found.n, found.discordant, found.p_value_scaled) == (12, 6, None)
-    assert found.p_value == pytest.approx(stats.binomtest(5, 6).pvalue)
-    assert (found.ci_low, found.ci_high) == wilson(6, 12)
-    assert (found.default_low, found.default_high) == wilson(2, 12)
-    assert found.gain_low < 4 / 12 < found.gain_high
-    alike = held_out(parts[:1] * 2, SHIFTS, 0)
-    assert (alike.shift, alike.direction) == (0.5, "down")
+    one, other = (cross_tested(*both, SHIFTS, GAPS) for both in zip(train, tests, strict=True))
+    assert (one.shift, one.gain, one.n, one.discordant) == (0.5, pytest.approx(2 / 6), 6, 4)
+    assert (other.shift, other.gain, other.direction) == (-1.0, pytest.approx(2 / 6), "up")
+    assert (one.p_value, other.p_value) == pytest.approx((5 / 16, 1 / 4))  # at least 3 heads of 4, 2 of 2
+    assert one.limits == pytest.approx(wilson_interval(4, 6, 0.975))
+    found = held_out(on_test(tests.reshape(5, 12), SHIFTS, GAPS, 0, 9, 9), [one, other])
+    assert found.gain == pytest.approx(4 / 12) and found.modified == pytest.approx(found.default + found.gain)
+    assert (found.shifts, found.direction, found.n) == ((0.5, -1.0), "mixed", 12)
+    assert (found.discordant, found.p_value_scaled, found.p_value) == (6, None, pytest.approx(2 / 4))
+    assert found.gain_low == pytest.approx(np.mean([one.gain_limits[0], other.gain_limits[0]]))
+    three = held_out(on_test(tests[0], SHIFTS, GAPS, 0, 9, 9), [one, other, one])
+    assert (three.shift, three.direction, three.p_value) == (0.5, "down", pytest.approx(10 / 16))
 
 
-def test_the_gains_interval_of_held_out_hits_is_that_of_a_paired_bootstrap():
-    """300 items, 40 gained, 20 lost: normal limits of a mean of -1, 0 and 1 within the noise of quantiles."""
-    change = np.repeat([1, -1, 0], [40, 20, 240])
-    hits = np.stack([change < 0, change > 0])
-    found = held_out([(hits, hits, [1.0, 0.5])], [0.0, 0.5], 1, resamples=4000)
-    half = 1.96 * change.std() / 300**0.5
-    assert (found.gain_low, found.gain_high) == pytest.approx((20 / 300 - half, 20 / 300 + half), abs=0.006)
+def test_the_interval_of_a_half_is_that_of_a_mean_and_knows_of_groups():
+    """300 items, 40 gained, 20 lost; or ten of each group of 30 alike, which is a tenth of the items."""
+    found = cross_tested(*[changes(40, 20, 240)] * 2, SHIFTS, GAPS)
+    half = 2.2414 * np.std(np.repeat([1, -1, 0], [40, 20, 240])) / 300**0.5
+    assert found.gain_limits == pytest.approx((20 / 300 - half, 20 / 300 + half), abs=1e-5)
+    grouped = cross_tested(*[changes(40, 20, 240, np.arange(300) // 10)] * 2, SHIFTS, GAPS)
+    assert np.diff(grouped.gain_limits) == pytest.approx(10**0.5 * np.diff(found.gain_limits))
+    assert grouped.gain == found.gain and np.diff(grouped.limits) > 1.5 * np.diff(found.limits)
+    assert grouped.p_value == pytest.approx(stats.binomtest(4, 6, alternative="greater").pvalue)
+    assert found.p_value == pytest.approx(stats.binomtest(40, 60, alternative="greater").pvalue)
 
 
-def test_groups_are_tested_together():
-    """Five texts of each of six images change together: what counts is 5 of 6 images, not 25 of 30 texts."""
-    change = np.repeat([1, 1, 1, 1, 1, -1], 5)
-    hits = np.stack([change < 0, change > 0])
-    grouped, gaps = Hits(hits, np.repeat(np.arange(6), 5)), [1.0, 0.5]
-    alone, together = (held_out([(each, each, gaps)], [0.0, 0.5]) for each in (hits, grouped))
-    assert alone.p_value == pytest.approx(stats.binomtest(25, 30).pvalue)
-    assert together.p_value == pytest.approx(14 / 64) and together.gain == alone.gain
-    assert together.ci_high - together.ci_low > 1.5 * (alone.ci_high - alone.ci_low)
-    joined = held_out([(grouped, grouped, gaps)] * 2, [0.0, 0.5])
-    assert joined.p_value == pytest.approx(stats.binomtest(10, 12).pvalue)  # the halves' images are not each other's
-
-
-def test_held_out_areas_are_means_over_the_halves_weighted_by_their_pairs(rng):
-    train, tests = margins(rng, helps=3.0), [margins(rng, 30, 1.0), margins(rng, 60, 1.0)]
-    found = held_out([(train, test, GAPS) for test in tests], SHIFTS, 0, resamples=400)
-    areas = [[roc_auc_score(test.labels, test.margins[i]) for i in (2, 4)] for test in tests]
-    expected = np.average(areas, axis=0, weights=[10 * 20, 20 * 40])
-    assert (found.default, found.modified) == pytest.approx(tuple(expected)) and found.shifts == (1.0, 1.0)
-    assert (found.n, found.discordant, found.direction) == (90, None, "down")
-    drawn = np.average(
-        [test.at([2, 4]).resampled(400, 0, i) for i, test in enumerate(tests)], axis=0, weights=[200, 800]
-    )
-    gains = drawn[:, 1] - drawn[:, 0]
-    assert (found.gain_low, found.gain_high) == middle(gains)
-    assert found.p_value == pytest.approx(2 * (1 + min((gains <= 0).sum(), (gains >= 0).sum())) / 401)
-    assert found.p_value < 0.05 and found.gain_low > 0
+def test_held_out_areas_have_delongs_error(rng):
+    train, test = margins(rng, helps=3.0), margins(rng, 90, 1.0)
+    found = cross_tested(train, test, SHIFTS, GAPS, 0, 400)
+    areas = [roc_auc_score(test.labels, test.margins[i]) for i in (2, 4)]
+    assert found.gain == pytest.approx(areas[1] - areas[0]) and (found.shift, found.discordant) == (1.0, None)
+    drawn = test.at([2, 4]).resampled(4000, 0)
+    error = np.diff(found.gain_limits).item() / 2 / 2.2414
+    assert error == pytest.approx((drawn[:, 1] - drawn[:, 0]).std(), rel=0.08)
+    assert found.p_value == pytest.approx(stats.norm.sf(found.gain / error), rel=1e-3)
+    assert found.limits == pytest.approx(tuple(np.quantile(test.at([4]).resampled(400, 0), [0.0125, 0.9875])))
 
 
 def test_held_out_without_a_shift_gains_exactly_nothing(rng):
     steady = margins(rng)
     flat = Margins(np.tile(steady.margins[2], (5, 1)), steady.labels)
-    found = held_out([(flat, margins(rng), GAPS)] * 2, SHIFTS, 0, resamples=50)
+    found = chosen_and_held_out([(flat, margins(rng), GAPS)] * 2)
     assert (found.gain, found.gain_low, found.gain_high, found.p_value) == (0, 0, 0, 1)
     assert (found.shift, found.direction) == (0, "none")
 
 
+def combined(hits, splits):
+    """The combined p-value of all items' hits (k, n) over so many splits, and what the first two halves chose."""
+    rows = [halves(hits.shape[1], None, 0, split) for split in range(splits)]
+    both = [(hits[:, a], hits[:, b], GAPS) for one, other in rows for a, b in ((one, other), (other, one))]
+    found = chosen_and_held_out(both)
+    return found.p_value, found.shifts[0] == found.shifts[1] != 0
+
+
+@pytest.mark.parametrize("competing", [1, 4])
+def test_the_combined_p_value_keeps_its_size_also_where_both_halves_choose_the_same(rng, competing):
+    """Shifts that change a third of 60 items at random, 150 times: no more small p-values than a binomial allows."""
+    found = []
+    for _ in range(150):
+        hits = np.tile(rng.random(60) < 0.6, (5, 1))
+        for k in [3, 0, 1, 4][:competing]:
+            hits[k] = np.where(rng.random(60) < 0.3, rng.random(60) < 0.6, hits[2])
+        found.append(combined(hits, 10))
+    p, same = np.array(found).T
+    assert np.sum(p < 0.05) <= stats.binom.ppf(0.999, 150, 0.05)
+    assert same.sum() > 5 and np.sum(p[same > 0] < 0.05) <= stats.binom.ppf(0.999, int(same.sum()), 0.05)
+
+
+def test_a_gain_of_many_items_is_found_by_every_split():
+    """A fifth of 300 items is gained and a twentieth lost, by the same shift."""
+    p, same = combined(changes(60, 15, 225).hits, 10)
+    assert p < 1e-3 and same
+
+
 def test_choosing_on_the_test_items_gains_on_noise_and_holding_out_does_not(rng):
     """Mean gain of 60 draws of 120 items: well above 0 where chosen and tested on the same, else within its error."""
-    chosen, tested = [], []
+    chosen, away = [], []
     for seed in range(60):
         outcomes = noise(rng, 120)
         parts = [outcomes.take(rows) for rows in halves(120, None, seed)]
         chosen.append(on_test(outcomes, SHIFTS, GAPS, seed, 1, 1).gain)
-        tested.append(held_out([(*parts, GAPS), (*parts[::-1], GAPS)], SHIFTS, seed, 1).gain)
-    error = np.std(tested) / 60**0.5
-    assert np.mean(chosen) > 5 * error and abs(np.mean(tested)) < 3.5 * error
+        away.append(np.mean([cross_tested(*both, SHIFTS, GAPS).gain for both in (parts, parts[::-1])]))
+    error = np.std(away) / 60**0.5
+    assert np.mean(chosen) > 5 * error and abs(np.mean(away)) < 3.5 * error
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 99))
@@ -222,9 +249,11 @@ test_what_cannot_be_chosen_from_is_refused = refuses(
     (lambda: on_test(HITS, SHIFTS, GAPS, -1), "seed must be a whole number of at least 0"),
     (lambda: on_test(HITS, SHIFTS, GAPS, 0, resamples=0), "resamples must be"),
     (lambda: on_test(HITS, SHIFTS, GAPS, 0, permutations=0), "permutations must be"),
-    (lambda: held_out([], SHIFTS, 0), "needs halves"),
-    (lambda: held_out([(HITS, RANKED, GAPS)], SHIFTS, 0), "all hits or all margins"),
-    (lambda: held_out([(HITS, HITS.at([0, 2]), GAPS)], SHIFTS, 0), "2 shifts have outcomes"),
+    (lambda: held_out(on_test(HITS, SHIFTS, GAPS, 0, 9, 9), []), "needs tested halves"),
+    (lambda: cross_tested(HITS, RANKED, SHIFTS, GAPS), "all hits or all margins"),
+    (lambda: cross_tested(HITS, HITS.at([0, 2]), SHIFTS, GAPS), "2 shifts have outcomes"),
+    (lambda: cross_tested(RANKED, RANKED.take(np.arange(3)), SHIFTS, GAPS), "needs two items of each label"),
+    (lambda: halves(4, None, 0, -1), "split must be a whole number of at least 0"),
     (lambda: halves(1, None, 0), "n must be a whole number of at least 2"),
     (lambda: halves(3, np.zeros(2), 0), "one stratum for each of 3 items"),
 )

@@ -98,7 +98,9 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
         some.resampled(5, 0)
         selection.on_test(some, SHIFTS, 1 - SHIFTS, 0, 20, 20)
         first, second = selection.halves(30, None, 0)
-        selection.held_out([(some.take(first), some.take(second), 1 - SHIFTS)], list(SHIFTS), 0, 20)
+        test = selection.on_test(some, list(SHIFTS), 1 - SHIFTS, 0, 20, 20)
+        halves = some.take(first), some.take(second)
+        selection.held_out(test, [selection.cross_tested(*halves, list(SHIFTS), 1 - SHIFTS, 0, 20)])
     resampling.paired_p_value(np.array([1, -2, 3]))
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 
 import embedded_tasks
 import evaluation
+import reach
 import requested_tasks
 import zero_shot
 from embedded_tasks import EmbeddedTask
@@ -20,7 +21,9 @@ from util import Embeddings, UserError, cli, geometry
 from util.corpora.captioned import Unreadable
 from util.corpora.generated import pictures
 from util.corpora.tasks import Task
+from util.numerics.shifts import side_amounts
 from util.zero_shot import selection
+from util.zero_shot.outcomes import Hits
 
 SHIFTS = cli.shift_grid(1)
 CONTRACT = ["dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side"]
@@ -152,6 +155,7 @@ def test_a_shift_that_truly_helps_is_found_on_both_halves(rng):
     table = evaluate(given, settings)["table"]
     held = table.set_index("selection").loc["held_out"]
     assert held["gain"] == pytest.approx(0.5, abs=0.02) and held["p_value"] < 1e-6 and held["gain_low"] > 0.3
+    assert held["halves_that_chose"] == 6 and held["direction"] == table["direction"][0]
     assert table["gap_direction"].eq("task").all()
 
 
@@ -168,6 +172,39 @@ def test_gaps_and_the_cosine_of_their_directions_by_hand(rng):
     gaps = evaluation.gaps_of(given)
     assert gaps["task_gap"] == pytest.approx(2**0.5) and gaps["captions_gap"] == 3
     assert gaps["cosine_of_directions"] == pytest.approx(0.5**0.5)
+
+
+@pytest.mark.parametrize("side", ["both", "first", "second"])
+def test_only_items_that_their_margins_allow_to_change_do(rng, side):
+    """Few classes, projections that differ little: some items cannot change, and those that do are among the others."""
+    given = task(rng, n=300, classes=4, dim=12)
+    shifts, unit_gap = cli.shift_grid(0.25), geometry.unit_gap_vector(given.images, given.texts)
+    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side).outcomes["top-1"].hits
+    cosines, own = given.images @ given.texts.T, np.arange(4) == given.labels[:, None]
+    best = [np.where(mask, cosines, -2).max(1) for mask in (own, ~own)]
+    amounts = side_amounts(shifts, side)
+    can = reach.can_change(*best, given.images @ unit_gap, q, *amounts)
+    changes = (found != found[shifts == 0]).any(0)
+    assert changes.any() and not (changes & ~can).any()
+    assert not reach.can_change(
+        *best, given.images @ unit_gap, np.full(4, q[0]), *amounts
+    ).any()  # no spread, no change
+    (row,) = reach.reach(given, {"top-1": Hits(found)}, shifts, side)
+    assert (row["changes"], row["can_change"]) == (changes.mean(), pytest.approx(can.mean()))
+    assert row["gained"] + row["lost"] == pytest.approx(row["changes"]) and row["spread"] == pytest.approx(q.std())
+
+
+def test_the_reach_of_retrieval_is_that_of_either_side(rng):
+    """Text to image the projections are those of the images, and no text changes that its margin does not allow."""
+    given, rows = pairs(rng), {}
+    unit_gap = geometry.unit_gap_vector(given.images, given.texts)
+    outcomes = evaluation.sweep(given, SHIFTS, unit_gap, "both").outcomes
+    for row in reach.reach(given, {name: outcomes[name] for name in outcomes if "@1" in name}, SHIFTS, "both"):
+        rows[row["metric"]] = row
+        assert row["changes"] <= row["can_change"] and row["changes"] > 0
+    for way, candidates in (("text-to-image", given.images), ("image-to-text", given.texts)):
+        ends = rows[f"{way} recall@1"]["lowest"], rows[f"{way} recall@1"]["highest"]
+        assert np.ptp(ends) == pytest.approx(np.ptp(candidates @ unit_gap))
 
 
 def test_few_classes_have_no_top_5(rng):
@@ -215,17 +252,28 @@ def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
             embedded_tasks.of_file(tmp_path / f"{name}.npz")
 
 
-def test_held_out_means_chosen_on_one_half_and_counted_on_the_other(rng):
-    given, hits = task(rng), 0
-    halves = selection.halves(len(given.images), given.labels, QUICK.seed)
-    for mine, other in (halves, halves[::-1]):
-        along = geometry.unit_gap_vector(given.images[mine], given.texts)
-        right = evaluation.sweep(given, SHIFTS, along, "both").outcomes["top-1"].hits
-        shares = right[:, mine].mean(1)
-        best = min(range(len(SHIFTS)), key=lambda k: (-shares[k], abs(SHIFTS[k]), SHIFTS[k]))
-        hits += right[best, other].sum()
-    _, held = evaluation.chosen_both_ways(evaluate(given, QUICK)["table"])
-    assert held["modified"].item() == pytest.approx(hits / 90)
+def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng):
+    """Twelve images, so that a half's gap vector is another than that of all: with that the gains would differ."""
+
+    def gains(given, all_data):
+        labels, found = given.labels, []
+        for split in range(QUICK.splits):
+            one, other = selection.halves(len(labels), labels, QUICK.seed, split)
+            for mine, others in ((one, other), (other, one))[: 1 if split else 2]:
+                along = geometry.unit_gap_vector(given.images if all_data else given.images[mine], given.texts)
+                right = evaluation.sweep(given, SHIFTS, along, "both").outcomes["top-1"].hits
+                shares = right[:, mine].mean(1)
+                best = min(range(len(SHIFTS)), key=lambda k: (-shares[k], abs(SHIFTS[k]), SHIFTS[k]))
+                found.append(right[best, others].mean() - right[SHIFTS == 0][0, others].mean())
+        return np.median(found)
+
+    differ = 0
+    for _ in range(6):
+        given = task(rng, n=12, classes=3, caption_gap=None)
+        _, held = evaluation.chosen_both_ways(evaluate(given, replace(QUICK, side=("both",)))["table"])
+        assert held["gain"].item() == pytest.approx(gains(given, all_data=False))
+        differ += abs(held["gain"].item() - gains(given, all_data=True)) > 1e-9
+    assert differ
 
 
 def test_your_own_pairs_follow_the_caption_rules(tmp_path, rng):

@@ -173,6 +173,21 @@ def holm(p_values: Float[np.ndarray, "*r k"] | Sequence[float]) -> Float[np.ndar
     return adjusted
 
 
+def twice_the_median(p_values: Sequence[float]) -> float:
+    """One p-value of k >= 1 p-values of a hypothesis that may depend on each other in any way.
+
+    Returns:
+        twice the lower median, at most 1: below a level only where half of them are below half of it, which happens
+        with at most that probability (Markov's inequality). For k = 2 it is Bonferroni's.
+
+    Source: Rueger, Metrika 25 (1978); Meinshausen, Meier and Buehlmann, JASA 104 (2009), for random splits.
+    """
+    p = np.sort(np.asarray(p_values, np.float64))
+    if not p.size or not ((p >= 0) & (p <= 1)).all():
+        raise UserError("p-values must be one or more numbers in [0, 1]")
+    return float(min(1.0, 2 * p[(p.size - 1) // 2]))
+
+
 def bootstrap_counts(
     sizes: int | Int[np.ndarray, "u"], resamples: int, seed: int | Sequence[int]
 ) -> Iterator[Int[np.ndarray, "r u"]]:

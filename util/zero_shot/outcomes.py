@@ -6,16 +6,18 @@ curve a difference of placements. Exchanging an item's outcomes with and without
 number and no other. The permutation tests of ``util.zero_shot.resampling`` rest on that.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from ..errors import UserError
 from ..numerics.statistics import bootstrap_counts, wilson_interval
+from .resampling import paired_p_value
 
 LEVEL = 0.95
 """Confidence of every interval."""
@@ -79,11 +81,21 @@ class Hits:
         """How many items are right at only one of two shifts."""
         return int((self.hits[one] != self.hits[other]).sum())
 
-    def limits(self, resamples: int, seed: int) -> Float[np.ndarray, "2 k"]:
-        """95% limits of the metric, each shift by itself: Wilson's for independent items, otherwise by bootstrap."""
+    def gain(self, baseline: int, shift: int) -> tuple[float, float, float]:
+        """Gain of a shift over another, its standard error, and the one-sided p-value of no gain: exact.
+
+        The error is that of a mean of -1, 0 and 1, or with groups of a ratio of their sums.
+        """
+        changes = self.at([baseline, shift]).contributions(0)[:, 1].astype(np.int64)
+        sizes = self._together(np.ones((self.n, 1), np.int64))[:, 0]
+        gain = float(changes.sum() / self.n)
+        return gain, float(np.linalg.norm(changes - gain * sizes) / self.n), paired_p_value(changes)
+
+    def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
+        """Limits of the metric, each shift by itself: Wilson's for independent items, otherwise by bootstrap."""
         if self.groups is None:
-            return np.stack(wilson_interval(self.hits.sum(1), self.n, LEVEL))
-        return quantiles(self.resampled(resamples, seed))
+            return np.stack(wilson_interval(self.hits.sum(1), self.n, level))
+        return quantiles(self.resampled(resamples, seed), level)
 
     def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
         """``values`` of bootstrap resamples of the items, or groups, all shifts on the same resample.
@@ -185,8 +197,24 @@ class Margins:
     def discordant(self, one: int, other: int) -> None:
         """An area has no items that change from right to wrong."""
 
-    def limits(self, resamples: int, seed: int) -> Float[np.ndarray, "2 k"]:
-        return quantiles(self.resampled(resamples, seed))
+    def gain(self, baseline: int, shift: int) -> tuple[float, float, float]:
+        """The p-value is that of the normal distribution.
+
+        Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988): the error of a mean of each item's placement.
+        """
+        placed = []
+        for margins in self.margins[[baseline, shift]]:
+            one, zero = margins[self.positive], margins[~self.positive]
+            placed.append([_twice_larger(one, np.sort(zero)), -_twice_larger(zero, np.sort(one))])
+        changes = [(after - before) / 2 for before, after in zip(*placed, strict=True)]
+        if min(map(len, changes)) < 2:
+            raise UserError("the error of a gain in ROC-AUC needs two items of each label, in each half")
+        gain = float(changes[0].sum() / self.pairs)
+        error = math.sqrt(sum(part.var(ddof=1) * len(part) for part in changes)) / self.pairs
+        return gain, error, float(norm.sf(gain / error)) if error else 1.0
+
+    def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
+        return quantiles(self.resampled(resamples, seed), level)
 
     def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
         """Each class is resampled by itself: the numbers of both stay what they are."""
@@ -218,9 +246,9 @@ class Margins:
 Outcomes = Hits | Margins
 
 
-def quantiles(drawn: Float[np.ndarray, "r *k"]) -> Float[np.ndarray, "2 *k"]:
-    """The ends of the middle 95% of resampled values."""
-    return np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+def quantiles(drawn: Float[np.ndarray, "r *k"], level: float = LEVEL) -> Float[np.ndarray, "2 *k"]:
+    """The ends of the middle part of resampled values, by default of 95%."""
+    return np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
 
 
 def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:

@@ -65,14 +65,14 @@ def largest_gain_p_values(
 
 
 def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
-    """Exact two-sided test of a sum of differences, if each could as well have the other sign.
+    """Exact one-sided test of a sum of differences above 0, if each could as well have the other sign.
 
     Args:
         differences: whole numbers (u,), after minus before, of independent items or groups of items.
 
     Returns:
-        probability of a sum at least as far from 0 under u fair signs; 1 if all are zero. For differences of -1, 0
-        and 1 it is ``util.numerics.statistics.mcnemar``.
+        probability of at least this sum under u fair signs; 1 if all are zero. For differences of -1, 0 and 1 it is
+        the one-sided McNemar test.
     """
     differences = np.asarray(differences)
     if differences.ndim != 1 or differences.dtype.kind not in "iu":
@@ -84,4 +84,4 @@ def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
         own[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
         chances = np.convolve(chances, own)
     sums = 2 * np.arange(len(chances)) - int(sizes @ counts)
-    return min(1.0, float(chances[np.abs(sums) >= abs(int(differences.sum()))].sum()))
+    return min(1.0, float(chances[sums >= int(differences.sum())].sum()))
