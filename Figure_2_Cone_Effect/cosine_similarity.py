@@ -5,13 +5,14 @@ paper's three rows: trained weights on real data, random weights on real data, r
 are drawn for several seeds. The figure shows their spread, the record a prediction interval for one further seed.
 
     python Figure_2_Cone_Effect/cosine_similarity.py
-    python Figure_2_Cone_Effect/cosine_similarity.py --coco DIR --captions 5000
+    python Figure_2_Cone_Effect/cosine_similarity.py --coco DIR --every-caption --inputs 512
     python Figure_2_Cone_Effect/cosine_similarity.py --models open_clip:RN50 huggingface:google/siglip-base-patch16-224
     python Figure_2_Cone_Effect/cosine_similarity.py --preset paper         (downloads weights and MSCOCO val2017)
 """
 
+import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,43 +20,39 @@ import numpy as np
 import pandas as pd
 import tyro
 
+import caps
 import tower_inputs as inputs
-from cosine_figure import KEY, OWN_WEIGHTS, PUBLISHED, SMALL_CLIP, Row, draw, titles
-from encoder_options import ENOUGH, PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
+from cosine_claims import STATISTICS, compare
+from cosine_figure import OWN_WEIGHTS, SMALL_CLIP, Row, draw, titles
+from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered, sizes
 from util import Embeddings, UserError, cli, files, published, records
 from util.encoders.named import Named
 from util.geometry import cosine_statistics
 from util.numerics.arrays import as_count
-from util.numerics.statistics import prediction_interval
 
 NAME = "cosine_similarity"
-PAPER_WEIGHTS = ("openai", "IMAGENET1K_V1")
-NEAR = {"mean": 0.01, "std": 0.005}
-"""How far a number of the same weights on the same data may lie from the published one."""
-BINS = 30
-CAPTIONS = {
-    NAME: "The cosine over all pairs of different embeddings. Columns: encoders; rows as in the paper: trained weights "
-    "on real data, random weights on real data, random weights on noise. Where a row holds other data it says so. Thin "
-    "lines: one random initialization each; filled: their mean. Solid line: mean cosine over seeds; dashed: the "
-    "published mean (one seed, 5000 inputs). Each panel is scaled to its data.",
-}
+BINS, FINE_BINS = 30, 3000
+"""Bins that a panel shows, and those of each seed that they are made of."""
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(EncoderOptions):
+    inputs: int | None = None
+    """As many of each, in place of --images, --captions and both of --noise."""
     scenes: int = 2000
     """Generated scenes, with captions, for the small CLIP."""
     pretrained: str = "openai"
     """Pretrained tag of the model (paper preset)."""
     models: tuple[str, ...] = ()
-    """Further encoders, a column each: open_clip:MODEL[:TAG], huggingface:NAME, torchvision:resnet50[:WEIGHTS],
+    """Further encoders, a line of panels each: open_clip:MODEL[:TAG], huggingface:NAME, torchvision:resnet50[:WEIGHTS],
     python:FILE.py:FUNCTION."""
     embeddings: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     """Your own .npy, .npz or .safetensors in place of the preset's encoders; repeatable."""
 
 
 PRESETS = {
-    "embedded": Settings(),
+    "embedded": Settings(seeds=5, **sizes(64)),
     "paper": Settings(preset="paper", scenes=0, **PAPER_SIZES),
     "smoke": Settings(preset="smoke", seeds=2, scenes=50, **SMOKE_SIZES),
 }
@@ -77,16 +74,20 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     as_count(settings.seeds, "--seeds")
     if settings.embeddings and (settings.models or settings.coco):
         raise UserError("--embeddings measures your files alone; leave --models and --coco out, or run twice")
+    if settings.inputs is not None:
+        settings = replace(settings, **sizes(settings.inputs))
     gathered = Gathered(settings, device)
     parts = list(own_embeddings(settings.embeddings) if settings.embeddings else collect(gathered))
     if not parts:
         raise UserError(f"nothing to measure: {'; '.join(gathered.left_out)}")
     table, histograms = tables(parts, settings.model)
+    further = {"published": table[table["row"] == Row.PUBLISHED].drop(columns=["seed", "row"]), "caps": caps.table()}
+    further = {} if settings.embeddings else further
     return cli.Measured(
-        tables={"": table, "histograms": histograms},
+        tables={"": table, "histograms": histograms, **further},
         data=list(map(describe, settings.embeddings)) or gathered.data(),
         dtype=f"{gathered.dtypes()} networks, float32 embeddings, float64 means",
-        comparisons=compare(table),
+        comparisons=compare(table, further["caps"]) if further else (),
         left_out=gathered.left_out,
         results={"encoders": gathered.encoders},
         said=list(said(table)),
@@ -118,6 +119,10 @@ def collect(gathered: Gathered) -> Iterator[Part]:
         for each in gathered.rows(named, [*real, *noise]):
             row = Row.RANDOM_NOISE if each.inputs.name == inputs.NOISE else Row.RANDOM_REAL
             yield Part(each.encoder, "random", each.inputs.name, row, each.seed, each.rows)
+            if len(each.inputs.first):
+                name = inputs.FIRST.format(each.inputs.about["split"])
+                yield Part(each.encoder, "random", name, row, each.seed, each.rows[each.inputs.first])
+    yield from published_embeddings(gathered)
 
 
 def trained(gathered: Gathered, named: Named, what: Sequence[inputs.Inputs]) -> Iterator[Part]:
@@ -126,6 +131,16 @@ def trained(gathered: Gathered, named: Named, what: Sequence[inputs.Inputs]) -> 
     tag = OWN_WEIGHTS if named.kind == "python" else Path(named.tag or default).name
     for each in gathered.rows(named, what, tag):
         yield Part(each.encoder, tag, each.inputs.name, Row.TRAINED_REAL, None, each.rows)
+
+
+def published_embeddings(gathered: Gathered) -> Iterator[Part]:
+    """Every modality of the authors' own embeddings, trained and random."""
+    if not (available := published.available()):
+        gathered.left_out.append("published embeddings: none in the cache; `make published` fetches them")
+    for system, weights in available:
+        found, title = published.load(system, weights, fetch=False), published.SYSTEMS[system].title
+        for modality, rows in found.modalities.items():
+            yield Part(f"{title} {modality}", weights, found.source["data"], Row.PUBLISHED, None, rows)
 
 
 def own_embeddings(paths: Sequence[Path]) -> Iterator[Part]:
@@ -148,13 +163,13 @@ def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFram
     for part in sorted(parts, key=lambda p: (list(Row).index(p.row), [*first, p.encoder].index(p.encoder))):
         panels.setdefault(part[:4], []).append(part)
     for group in panels.values():
-        each = [cosine_statistics(part.rows, bins=1) for part in group]
+        each = [cosine_statistics(part.rows, bins=FINE_BINS) for part in group]
         edges = np.linspace(min(s.min for s in each) - 1e-9, max(s.max for s in each) + 1e-9, BINS + 1)
         for (encoder, weights, name, row, seed, rows), statistics in zip(group, each, strict=True):
             about = {"encoder": encoder, "weights": weights, "input": name, "seed": seed, "n": len(rows)}
-            numbers = {q: getattr(statistics, q) for q in ("mean", "std", "min", "q25", "median", "q75", "max")}
-            table.append({**about, **numbers, "row": row})
-            counts = cosine_statistics(rows, bins=edges).histogram
+            table.append({**about, **{what: getattr(statistics, what) for what in STATISTICS}, "row": row})
+            middles = ((statistics.edges[:-1] + statistics.edges[1:]) / 2).clip(edges[0], edges[-1])
+            counts = np.histogram(middles, edges, weights=statistics.histogram)[0]
             bins = {"left": edges[:-1], "right": edges[1:], "density": counts / counts.sum() / np.diff(edges)}
             histograms.append(pd.DataFrame({**about, "row": row, **bins}))
     return pd.DataFrame(table).astype({"seed": "Int64"}), pd.concat(histograms).astype({"seed": "Int64"})
@@ -164,29 +179,6 @@ def said(table: pd.DataFrame) -> Iterator[str]:
     """Means for the terminal."""
     for names, means in table.groupby(["encoder", "weights", "input"], sort=False)["mean"]:
         yield f"{', '.join(names)}: mean cosine {means.mean():.4f} ({means.min():.4f} to {means.max():.4f})"
-
-
-def compare(table: pd.DataFrame) -> list[records.Comparison]:
-    """Published means and standard deviations beside ours, judged by the interval for one further seed."""
-    found = []
-    ours = table[table["encoder"].isin(PUBLISHED)]
-    for (row, encoder, name), part in ours.groupby(["row", "encoder", "input"], sort=False):
-        same_data = row == Row.RANDOM_NOISE or (name.startswith("MSCOCO val2017") and part["n"].min() >= ENOUGH)
-        own = same_data and (row != Row.TRAINED_REAL or part["weights"].isin(PAPER_WEIGHTS).all())
-        place, on = list(PUBLISHED).index(encoder), f"{name}, n = {part['n'].iloc[0]}"
-        for what, key in (("mean", f"{KEY}.{row}.{PUBLISHED[encoder]}"), ("std", f"{KEY}.std.{row}.{place}")):
-            theirs, mean = published.numbers()[key].value, part[what].mean()
-            low, high = prediction_interval(part[what]) if len(part) > 1 else (None, None)
-            interval = f"95% prediction, {len(part)} seeds" if len(part) > 1 else ""
-            agrees, note = None, "one seed: no interval"
-            if not own:
-                note = "other data, or fewer, or other weights"
-            elif row == Row.TRAINED_REAL:
-                agrees, note = bool(abs(mean - theirs) < NEAR[what]), f"{NEAR[what]:g} apart at most asked for"
-            elif len(part) > 1:
-                agrees, note = low <= theirs <= high, f"95% interval for one further seed, {len(part)} seeds"
-            found.append(published.compare(key, mean, on, agrees, note, low, high, bool(own), interval))
-    return found
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:

@@ -18,7 +18,14 @@ ENOUGH = 2500
 """Inputs from which a number on real data is judged by the published one: few are one sample, shared by all seeds."""
 PAPER_SEEDS = 25
 """Of panel (c); panel (a) has one."""
-PAPER_SIZES = {"images": 5000, "captions": 5000, "noise": (5000, 5000)}
+
+
+def sizes(n: int) -> dict:
+    """n of everything, as options."""
+    return {"images": n, "captions": n, "noise": (n, n)}
+
+
+PAPER_SIZES = sizes(5000)
 SMOKE_SIZES = {"images": 2, "captions": 3, "noise": (2, 3), "model": "ViT-S-32-alt"}
 
 
@@ -37,6 +44,8 @@ class EncoderOptions(cli.Common):
     """Noise inputs for each seed: pictures, token sequences."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/ or train2017/) for the real pictures and captions."""
+    every_caption: bool = False
+    """All captions of that folder's split, not the first of each of its first images."""
     model: str = "ViT-B-32-quickgelu"
     """open_clip model of the vision and text columns; CLIP as released has QuickGELU."""
     pixels: Literal["own", "imagenet"] = "own"
@@ -61,8 +70,13 @@ class Gathered:
     def real(self) -> list[Inputs]:
         """Real pictures and captions; none where the paper's cannot be had."""
         chosen, download = self.settings, self.settings.preset == "paper"
+        if chosen.every_caption and chosen.coco is None:
+            raise UserError("--every-caption takes them from a local folder; name it with --coco")
         try:
-            found = inputs.real(chosen.coco, chosen.images, chosen.captions, chosen.seed, download)
+            if chosen.coco is not None or download:
+                found = inputs.mscoco(chosen.coco, chosen.images, chosen.captions, chosen.every_caption)
+            else:
+                found = inputs.in_packages(chosen.images, chosen.captions, chosen.seed)
         except UserError as error:
             if chosen.coco is not None or not download:
                 raise

@@ -96,13 +96,11 @@ def _keep(identity: Mapping | None, rows: np.ndarray, settings: dict, inputs: In
     """Writes rows into the cache; False, and a line on the terminal, where it cannot be written."""
     if identity is None:
         return True
-    path = _path(identity, inputs)
     told = json.dumps({"skipped": inputs.skipped, "settings": settings})
     try:
-        with replacing(path) as part:
+        with replacing(_path(identity, inputs)) as part:
             save_file({"rows": rows}, part, metadata={"told": told})
     except (UserError, SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())[-120:]
-        cli.say(f"[cache] {path.parent}: embeddings are not kept for the next time ({reason})")
+        cli.say(f"[cache] embeddings are not kept for the next time ({' '.join(str(error).split())[-160:]})")
         return False
     return True

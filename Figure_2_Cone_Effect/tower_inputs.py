@@ -1,7 +1,7 @@
 """Inputs for one tower, named and described: real ones, ready for its preprocessing, or noise that the tower draws."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,8 @@ CHUNK = 64
 
 CROPS = "crops of two photographs"
 CROPS_OF = "scikit-learn's sample images china.jpg and flower.jpg (640 x 427)"
+FIRST = "MSCOCO {} captions"
+"""The first of each image, as the released code takes them."""
 SMALLEST, LARGEST = 96, 400
 """Sides of a crop in pixels."""
 
@@ -35,6 +37,7 @@ class Inputs:
         about: all that they depend on, as plain values for records and cache keys.
         items: raw inputs, iterable more than once; None for noise.
         skipped: row -> reason, filled while the items are read.
+        first: rows of the first caption of each image, where there are all of them.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Inputs:
     about: Mapping
     items: Iterable | None = field(repr=False, default=None)
     skipped: dict[int, str] = field(repr=False, default_factory=dict)
+    first: Sequence[int] = field(repr=False, default=())
 
     def tensor(self, tower) -> Tensor:
         """The inputs as the network of a ``Tower`` takes them, (n, ...), for any number of seeds."""
@@ -102,31 +106,31 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     pixels, captions = list(drawn.images), list(drawn.captions)
     images = {**about, "sha256": _digest(p.tobytes() for p in pixels)}
     texts = {**about, "sha256": _digest(caption.encode() for caption in captions)}
-    return Inputs("scenes", "image", n, images, pixels), Inputs("captions of scenes", "text", n, texts, captions)
+    captions_of = Inputs("captions of generated scenes", "text", n, texts, captions)
+    return Inputs("generated scenes", "image", n, images, pixels), captions_of
 
 
-def real(folder: Path | None, n_images: int, n_captions: int, seed: int, download: bool) -> list[Inputs]:
-    """Real pictures and captions: MSCOCO's where a folder is given or may be downloaded, else what the package has."""
-    if folder is not None or download:
-        return mscoco(folder, n_images, n_captions)
+def in_packages(n_images: int, n_captions: int, seed: int) -> list[Inputs]:
+    """What needs no download: crops of photographs, captions of generated scenes."""
     return [photograph_crops(n_images, seed), scenes(n_captions, seed)[1]]
 
 
-def mscoco(folder: Path | None, n_images: int, n_captions: int) -> list[Inputs]:
+def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = False) -> list[Inputs]:
     """MSCOCO photographs and captions: from a local folder, or from the hub where none is given (val2017).
 
     Photographs are those of val2017 if the folder has them, else of train2017; a folder without either gives captions
-    alone. Captions are the first that is not empty of each image of val2017, else of the photographs' split.
+    alone. Captions are the first that is not empty of each image of val2017, else of the photographs' split; with
+    ``every``, all of all its images.
     """
     _check_count(n_images, "--images")
     _check_count(n_captions, "--captions")
     if folder is None:
         said = coco.load(None, caption="first", n=n_captions)
         about = {"what": "captions", **said.source}
-        captions = Inputs("MSCOCO val2017 captions", "text", len(said.captions), about, list(said.captions))
+        captions = Inputs(FIRST.format("val2017"), "text", len(said.captions), about, list(said.captions))
         return [_photographs(coco.load(None, caption="first", n=n_images), "val2017"), captions]
     splits = [split for split in ("val2017", "train2017") if (Path(folder) / split).is_dir()]
-    captions = _captions(folder, splits[0] if splits else "val2017", n_captions)
+    captions = _captions(folder, splits[0] if splits else "val2017", n_captions, every)
     if not splits:
         return [captions]
     return [_photographs(coco.from_folder(folder, splits[0], "first", n_images), splits[0]), captions]
@@ -135,18 +139,21 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int) -> list[Inputs]:
 def _photographs(captioned: Captioned, split: str) -> Inputs:
     skipped: dict[int, str] = {}
     about = {**captioned.source, "what": "photographs"}
-    return Inputs(f"MSCOCO {split}", "image", len(captioned), about, captioned.readable(skipped), skipped)
+    return Inputs(f"MSCOCO {split} photographs", "image", len(captioned), about, captioned.readable(skipped), skipped)
 
 
-def _captions(folder: Path, split: str, n: int) -> Inputs:
+def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:
     split = "val2017" if (Path(folder) / "annotations" / "captions_val2017.json").is_file() else split
     rows, revision = coco.read_captions(folder, split)
-    first = [next(filter(str.strip, texts), None) for _, _, texts in rows[:n]]
-    first = [text for text in first if text is not None]
-    _check_count(len(first), f"the number of captions in {folder}")
+    written = [list(filter(str.strip, texts)) for _, _, texts in rows]
+    written = list(filter(None, written if every else [texts[:1] for texts in written[:n]]))
+    texts = [text for of_one in written for text in of_one]
+    _check_count(len(texts), f"the number of captions in {folder}")
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
-    about |= {"caption_rule": "first", "n": len(first)}
-    return Inputs(f"MSCOCO {split} captions", "text", len(first), about, first)
+    about |= {"caption_rule": "every" if every else "first", "n": len(texts)}
+    name = f"captions (all) of MSCOCO {split}" if every else FIRST.format(split)
+    first = np.cumsum([0, *map(len, written[:-1])]) if every else ()
+    return Inputs(name, "text", len(texts), about, texts, first=first)
 
 
 def _digest(parts: Iterable[bytes]) -> str:

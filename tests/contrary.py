@@ -17,6 +17,24 @@ def modality_gap():
     return script.compare(table.assign(system=table["kind"].map(script.KEYS), **recalls, **numbers))
 
 
+def cosine_similarity():
+    """Every cosine of every encoder is -0.3, and the cone is as wide as the angle of a pair."""
+    import caps
+    import cosine_claims as claims
+    from cosine_figure import PUBLISHED, SMALL_CLIP
+
+    weights = {"pretrained_real": "openai", "random_real": "random", "random_noise": "random"}
+    kinds = [(row, encoder, weights[row], "MSCOCO val2017") for row in weights for encoder in PUBLISHED]
+    kinds += [("pretrained_real", f"{SMALL_CLIP} text", SMALL_CLIP, "generated scenes")]
+    kinds += [("published", "CLIP text", "trained", "MSCOCO")]
+    table = pd.DataFrame(kinds, columns=["row", "encoder", "weights", "input"]).merge(
+        pd.DataFrame({"seed": [0, 1]}), "cross"
+    )
+    table = table.assign(n=5000, **dict.fromkeys(claims.STATISTICS, -0.3))
+    wide = caps.table().query("half_angle == 'arccos(0.56)'").assign(half_angle=caps.PAPERS)
+    return claims.compare(table, wide)
+
+
 def depth():
     """Every network's mean cosine is 0.5 at every depth."""
     import published_curves

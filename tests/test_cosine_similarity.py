@@ -3,20 +3,24 @@
 import os
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+import caps
+import cosine_claims
+import cosine_figure
 import encoder_options
+import picture_checks
 import scripts
 import smoke_runs
 from coco_files import write_folder
-from util import Embeddings, cli, geometry, published
+from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora import coco
 from util.encoders import resnet
 from util.encoders.named import Named
 from util.numerics.statistics import prediction_interval
+from util.reporting import comparisons
 
 script = scripts.load("Figure_2_Cone_Effect/cosine_similarity.py")
 COLUMNS = ["encoder", "weights", "input", "seed", "n", "mean", "std", "min", "q25", "median", "q75", "max"]
@@ -42,7 +46,7 @@ def means_by_seed():
     if folder and (Path(folder) / "annotations" / "captions_val2017.json").is_file():
         first = [texts[0] for _, _, texts in coco.read_captions(folder)[0]]
         captions = first[::100]  # fifty, spread over the first captions of all 5000 photographs
-    means = {name: [] for name in (*script.PUBLISHED.values(), "captions")}
+    means = {name: [] for name in (*cosine_figure.PUBLISHED.values(), "captions")}
     clip = Named("open_clip", script.PRESETS["paper"].model)
     for seed in range(SEEDS):
         vision, text = clip.load(seed, "cpu")
@@ -68,7 +72,7 @@ def test_the_published_mean_of_random_weights_lies_where_a_further_seed_would(me
     if not means_by_seed[name]:
         pytest.skip("MODALITY_GAP_COCO names no folder with captions_val2017.json")
     low, high = prediction_interval(means_by_seed[name])
-    assert low <= published.numbers()[f"{script.KEY}.{key}"].value <= high
+    assert low <= published.numbers()[f"{cosine_figure.KEY}.{key}"].value <= high
     assert high - low < widest, "says something"
 
 
@@ -78,7 +82,7 @@ def test_the_table_has_the_contracts_columns_and_a_row_for_every_seed(smoke):
     random = table[table["weights"] == "random"]
     assert random.groupby(["encoder", "input"])["seed"].apply(list).map(lambda s: s == [0, 1]).all()
     assert set(random["encoder"]) == {"ResNet-18", f"{SMALL} vision", f"{SMALL} text"}
-    assert set(random["input"]) == {"noise", "crops of two photographs", "captions of scenes"}
+    assert set(random["input"]) == {"noise", "crops of two photographs", "captions of generated scenes"}
     trained = table[table["weights"] == "small CLIP"]
     assert list(trained["encoder"]) == ["small CLIP vision", "small CLIP text"]
     ordered = table[["min", "q25", "median", "q75", "max"]].to_numpy()
@@ -95,25 +99,32 @@ def test_histograms_share_edges_within_a_panel_and_integrate_to_one(smoke):
 
 def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
     about = smoke.about
-    (left_out,) = about["left_out"]
-    assert "ResNet-18 with trained weights" in left_out
+    assert "ResNet-18 with trained weights" in about["left_out"][0]
+    assert about["left_out"][1].startswith("published embeddings: none in the cache")
+    scenes = ["generated scenes", "captions of generated scenes"]
     names = [part["name"] for part in about["data"]]
-    assert names == ["crops of two photographs", "captions of scenes", "noise", "noise", "scenes", "captions of scenes"]
+    assert names == ["crops of two photographs", scenes[1], "noise", "noise", *scenes]
     assert "scikit-learn" in about["data"][0]["source"]
-    keys = [c["key"].removeprefix("figure_2a_mean_cosine.") for c in about["comparisons"]]
-    assert keys == ["random_real.resnet", "std.random_real.0", "random_noise.resnet", "std.random_noise.0"]
-    assert [c["agrees"] is None for c in about["comparisons"]] == [True, True, False, False]
-    assert [c["own"] for c in about["comparisons"]] == [False, False, True, True]
-    assert all(c["low"] <= c["ours"] <= c["high"] for c in about["comparisons"])
+    found = {c["key"]: c for c in about["comparisons"]}
+    few = {key: c for key, c in found.items() if "random" in key}
+    assert len(few) == 14 and {c["agrees"] for c in few.values()} == {None}, "three inputs judge nothing"
+    assert all(c["low"] <= c["ours"] <= c["high"] for c in few.values())
+    assert "negative with 0 of 2 seeds" in found["figure_2a.random_noise.resnet.min"]["note"]
+    assert "n = 50" in found[cosine_claims.POSITIVE]["on"] and not found[cosine_claims.POSITIVE]["own"]
     assert all((smoke.folder / f"cosine_similarity.{kind}").stat().st_size > 10_000 for kind in ("png", "pdf"))
 
 
-def test_rows_of_the_figure_say_what_they_hold(smoke):
-    figure = script.draw(smoke)
-    said = {text.get_text() for ax in figure.axes for text in ax.texts}
-    assert {"trained weights,\ngenerated scenes", "random weights,\nnoise"} <= said
-    assert "random weights,\nreal data, generated scenes" in said
-    plt.close(figure)
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_panels_say_what_they_hold_at_the_width_of_a_paper_and_none_is_there_without_data(smoke, width):
+    figure = script.draw(picture_checks.at_width(smoke, width))
+    panels = [" ".join(ax.get_title(loc="left").split()) for ax in figure.axes]
+    assert [" ".join(panel.split()[:4]) for panel in panels] == [
+        "", "random weights: 2 crops", "random weights: 2 noise",
+        "small CLIP: 50 generated", "random weights: 2 crops", "random weights: 2 noise",
+        "small CLIP: 50 captions", "random weights: 3 captions", "random weights: 3 noise",
+    ]  # fmt: skip
+    assert figure.axes[0].get_legend() is not None and not figure.axes[0].patches
+    picture_checks.printable(figure, width)
 
 
 def test_your_own_embeddings_make_a_column_each(tmp_path, rng):
@@ -138,35 +149,81 @@ def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_cou
     table = measured("--models", *models).tables[""]
     mine = table[table["encoder"].str.startswith("mine")]
     assert list(mine["encoder"]) == ["mine vision", "mine text"]
-    assert list(mine["input"]) == ["crops of two photographs", "captions of scenes"]
+    assert list(mine["input"]) == ["crops of two photographs", "captions of generated scenes"]
     others = table[~table["encoder"].str.startswith("mine")].reset_index(drop=True).astype({"seed": float})
     pd.testing.assert_frame_equal(others, smoke.tables[""], rtol=1e-6, check_dtype=False)
 
 
-def test_photographs_and_captions_of_a_local_folder_replace_the_crops(tmp_path):
+def test_photographs_and_every_caption_of_a_local_folder_replace_the_crops_beside_published_embeddings(
+    tmp_path, monkeypatch, rng
+):
     folder = write_folder(tmp_path / "coco")
     bad = folder / "val2017" / "000000000003.jpg"
     bad.write_bytes(bad.read_bytes()[:200])
-    found = measured("--images", "3", "--coco", str(folder))
-    real = found.tables[""].query("weights == 'random' and input != 'noise'")
-    assert set(real["input"]) == {"MSCOCO val2017", "MSCOCO val2017 captions"}
-    assert set(real.query("encoder == 'ResNet-18'")["n"]) == {2}
-    (photographs,) = [part for part in found.data if part["name"] == "MSCOCO val2017"]
+    rows = rng.normal(size=(2, 9, 5))
+    theirs = Embeddings.of({"image": rows[0], "text": rows[1]}, source={"data": "nine"})
+    monkeypatch.setattr(published, "available", lambda: [("clip", "trained")])
+    monkeypatch.setattr(published, "load", lambda *a, **k: theirs)
+    found = measured("--inputs", "3", "--coco", str(folder), "--every-caption")
+    real = found.tables[""].query("row == 'random_real'").groupby("input")
+    assert {name: set(part["n"]) for name, part in real} == {
+        "MSCOCO val2017 photographs": {2}, "captions (all) of MSCOCO val2017": {6}, "MSCOCO val2017 captions": {3}
+    }  # fmt: skip
+    first = real.get_group("MSCOCO val2017 captions")["mean"]
+    alone = measured("--inputs", "3", "--coco", str(folder)).tables[""].query("input == 'MSCOCO val2017 captions'")
+    assert np.allclose(first, alone["mean"], atol=1e-6)
+    (photographs,) = [part for part in found.data if part["name"] == "MSCOCO val2017 photographs"]
     assert len(photographs["skipped"]) == 1
     judged = [c.agrees for c in found.comparisons if c.on.startswith("MSCOCO")]
-    assert judged == [None, None], "three photographs say nothing of five thousand"
+    assert judged == [None] * 7, "two photographs say nothing of five thousand"
+    assert list(found.tables["published"]["encoder"]) == ["CLIP image", "CLIP text"]
+    assert np.allclose(found.tables["published"]["mean"], [geometry.mean_cosine(x) for x in rows])
+    positive = [c for c in found.comparisons if c.key == cosine_claims.POSITIVE]
+    assert [c.on for c in positive][1] == "published CLIP ViT-B/16, nine, n = 9" and positive[1].agrees is False
 
 
-def test_numbers_on_the_papers_data_are_judged_from_thousands_of_inputs_on():
-    about = {"row": "random_real", "encoder": encoder_options.TEXT, "weights": "random"}
-    about["input"] = "MSCOCO val2017 captions"
-    for n, agrees in ((5000, True), (50, None)):
-        rows = [{**about, "mean": mean, "std": mean / 9, "n": n} for mean in (0.66, 0.7, 0.68)]
-        mean, std = script.compare(pd.DataFrame(rows))
-        assert mean.agrees is std.agrees is agrees
-        assert mean.key == f"{script.KEY}.random_real.text_transformer" and std.key == f"{script.KEY}.std.random_real.2"
-    trained = {**about, "row": "pretrained_real", "weights": "openai", "n": 5000, "std": 0.1}
-    assert [script.compare(pd.DataFrame([{**trained, "mean": m}]))[0].agrees for m in (0.509, 0.6)] == [True, False]
+@pytest.mark.parametrize(
+    "row, data, n, off, expected, extremes",
+    [
+        ("random_real", "MSCOCO val2017 captions", 5000, 0, "yes", "yes"),
+        ("random_real", "MSCOCO val2017 captions", 4999, 0, "yes", "not run"),
+        ("random_real", "MSCOCO val2017 captions", 2499, 0, "not run", "not run"),
+        ("random_real", "MSCOCO train2017 captions", 5000, 0, "not run", "not run"),
+        ("random_real", "MSCOCO val2017 captions", 5000, 1e-4, "no", "no"),
+        ("random_noise", "noise", 64, 0, "yes", "not run"),
+        ("random_noise", "noise", 63, 0, "not run", "not run"),
+        ("pretrained_real", "MSCOCO val2017 captions", 5000, 0.0015, "yes", "yes"),
+        ("pretrained_real", "MSCOCO val2017 captions", 5000, 0.003, "no", "yes"),
+        ("pretrained_real", "MSCOCO val2017 captions", 5000, 0.006, "no", "no"),
+    ],
+)
+def test_a_statistic_is_judged_on_the_papers_data_and_an_extreme_with_as_many_inputs(
+    row, data, n, off, expected, extremes
+):
+    keys = {what: f"figure_2a.{row}.text_transformer.{what}" for what in cosine_claims.STATISTICS}
+    keys |= {"mean": f"{cosine_figure.KEY}.{row}.text_transformer", "std": f"{cosine_figure.KEY}.std.{row}.2"}
+    about = {"row": row, "encoder": encoder_options.TEXT, "input": data, "n": n, "weights": "openai"}
+    about |= {what: published.numbers()[key].value + off for what, key in keys.items()}
+    part = pd.DataFrame([{**about, "seed": seed} for seed in ([None] if row == "pretrained_real" else [0, 1, 2])])
+    found = {c.key: comparisons.verdict(records.plain(c)) for c in cosine_claims.statistics(part)}
+    verdicts = {what: extremes if what in ("min", "max") else expected for what in keys}
+    assert {what: found[key] for what, key in keys.items()} == verdicts
+
+
+def test_caps_are_those_of_direct_integration_and_contradict_the_paper_in_three_dimensions():
+    for degrees, dim in ((10, 2), (27.97, 2), (27.97, 3), (55.94, 17), (90, 4)):
+        angles = np.linspace(0, np.pi, 200_001)
+        density = np.sin(angles) ** (dim - 2)
+        inside = angles <= np.radians(degrees)
+        share = np.trapezoid(density[inside], angles[inside]) / np.trapezoid(density, angles)
+        assert caps.cap_fraction(degrees, dim) == pytest.approx(share, rel=1e-3)
+    assert caps.cap_fraction(27.97, 512) == pytest.approx(1.879e-170, rel=1e-3)
+    sizes = caps.table()
+    wider = sizes.assign(fraction=1.005 * sizes["fraction"], log10_fraction=-511 * np.log10(2))
+    for table, expected in ((sizes, ["yes", "paper is wrong", "yes"]), (wider, ["paper is wrong"] * 3)):
+        assert [comparisons.verdict(records.plain(c)) for c in cosine_claims.cap_sizes(table)] == expected
+    with pytest.raises(UserError, match="from 0 to 90 degrees, not 91"):
+        caps.cap_fraction(91, 3)
 
 
 def test_two_trained_tags_of_one_model_are_two_columns(monkeypatch):
@@ -189,6 +246,7 @@ test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(
     (("--images", "1"), "--images must be at least 2"),
     (("--seeds", "0"), "--seeds"),
     (("--coco", "{tmp}"), "no captions of split"),
+    (("--every-caption",), "name it with --coco"),
     (("--embeddings", "{tmp}/none.npz"), "no such file"),
     (("--embeddings", "{tmp}/none.npz", "--models", "open_clip:RN50"), "leave --models and --coco out"),
 )
@@ -205,6 +263,6 @@ def test_without_a_network_the_paper_preset_names_what_it_lacks(tmp_path, monkey
 def test_panels_a_and_c_share_inputs_and_take_the_papers_seeds():
     other = scripts.load("Figure_2_Cone_Effect/initializations.py").PRESETS
     for preset in script.PRESETS:
-        for option in ("images", "captions", "noise", "model", "pixels", "precision", "seed"):
+        for option in ("model", "pixels", "precision", "seed"):
             assert getattr(script.PRESETS[preset], option) == getattr(other[preset], option)
     assert other["embedded"].seeds == other["paper"].seeds == encoder_options.PAPER_SEEDS == 25

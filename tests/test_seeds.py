@@ -95,12 +95,12 @@ def test_an_unreadable_photograph_is_counted_and_moves_no_other(tmp_path):
     victim.write_bytes(victim.read_bytes()[:100])
     good, _ = inputs.mscoco(whole, 5, 5)
     bad, _ = inputs.mscoco(holed, 5, 5)
-    a, b = rows([0], good)["MSCOCO val2017", 0], rows([0], bad)["MSCOCO val2017", 0]
+    a, b = rows([0], good)["MSCOCO val2017 photographs", 0], rows([0], bad)["MSCOCO val2017 photographs", 0]
     assert len(a) == 3
     assert np.allclose(a[[0, 2]], b, atol=1e-6)
     assert bad.describe()["skipped"][0].startswith("1: ")
     again, _ = inputs.mscoco(holed, 5, 5)
-    assert len(rows([0], again)["MSCOCO val2017", 0]) == 2
+    assert len(rows([0], again)["MSCOCO val2017 photographs", 0]) == 2
     assert again.describe()["skipped"] == bad.describe()["skipped"], "the cache keeps what was left out"
 
 
@@ -108,7 +108,7 @@ def test_one_readable_photograph_has_no_pairs(tmp_path):
     folder = write_folder(tmp_path / "coco")
     for name in ("000000000003.jpg", "000000000009.jpg"):
         (folder / "val2017" / name).write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"MSCOCO val2017: a cosine needs two inputs or more; the first of 2 left out"):
+    with pytest.raises(UserError, match=r"photographs: a cosine needs two inputs or more; the first of 2 left out"):
         rows([0], inputs.mscoco(folder, 5, 5)[0])
 
 
@@ -134,7 +134,8 @@ def test_photographs_of_other_content_are_other_inputs(tmp_path, loads):
         Image.new("RGB", (16, 16), (3, 60, 200)).save(file, "jpeg", quality=95)
         file.write(b"\0" * (size - file.tell()))
     assert path.stat().st_size == size
-    assert not np.allclose(rows([0], inputs.mscoco(folder, 5, 5)[0])["MSCOCO val2017", 0], first["MSCOCO val2017", 0])
+    (again,) = rows([0], inputs.mscoco(folder, 5, 5)[0]).values()
+    assert not np.allclose(again, first["MSCOCO val2017 photographs", 0])
     assert loads == [0, 0]
 
 
@@ -156,12 +157,12 @@ def test_captions_that_are_empty_are_left_out(tmp_path):
 def test_photographs_come_from_the_split_that_the_folder_has_and_an_empty_one_is_refused(tmp_path):
     write_folder(tmp_path / "coco", "train2017")
     images, captions = inputs.mscoco(tmp_path / "coco", 5, 5)
-    assert (images.name, captions.name) == ("MSCOCO train2017", "MSCOCO train2017 captions")
+    assert (images.name, captions.name) == ("MSCOCO train2017 photographs", "MSCOCO train2017 captions")
     with pytest.raises(UserError, match="no captions of split 'val2017'"):
         inputs.mscoco(tmp_path, 5, 5)
 
 
-@pytest.mark.parametrize("make", [lambda: inputs.noise("image", 1, 0), lambda: inputs.real(None, 1, 5, 0, False)])
+@pytest.mark.parametrize("make", [lambda: inputs.noise("image", 1, 0), lambda: inputs.in_packages(1, 5, 0)])
 def test_one_input_has_no_pairs(make):
     with pytest.raises(UserError, match="must be at least 2, not 1: one input has no pairs"):
         make()
