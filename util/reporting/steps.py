@@ -60,7 +60,7 @@ class Step:
 
 STEPS = (
     Step(FOLDERS[0], "modality_gap", "Figure 1: the gap of four systems, trained and random", 60, 600, 90),
-    Step(FOLDERS[1], "cosine_similarity", "Figure 2 (a): cosines of full-size networks", 45, 24_000, 400),
+    Step(FOLDERS[1], "cosine_similarity", "Figure 2 (a): cosines of full-size networks", 70, 24_000, 400),
     Step(FOLDERS[1], "depth", "Figure 2 (b): mean cosine by depth", 25, 40, 30),
     Step(FOLDERS[1], "initializations", "Figure 2 (c): random initializations", 85, 63_000, 750),
     Step(FOLDERS[1], "theorems", "Theorems 1 and 2", 10, 20, 20),
