@@ -125,11 +125,11 @@ def against(tables: Tables, on: str) -> pd.DataFrame:
     by_race = {NOTEBOOK: published_counts.shares(tables["published"]), on: rates(tables[""])}
     rows = []
     for source, table in ((NOTEBOOK, published_counts.totals()), (on, ours)):
-        for shift in table.index.intersection(list(SHIFTS)):
+        for shift in sorted(table.index.intersection(list(SHIFTS)), reverse=True):
             higher = by_race[source].loc[shift] > by_race[source].loc[0.0]
             up = higher.sum().reindex(QUANTITIES).add_suffix("_up")
             rows.append({"source": source, "shift": shift, **table.loc[shift, columns], **up})
-    return pd.DataFrame(rows).sort_values(["source", "shift"], ascending=[False, False], ignore_index=True)
+    return pd.DataFrame(rows)
 
 
 def at_released_shifts(run: Run) -> Iterator[Comparison]:
