@@ -11,7 +11,6 @@ from util.records import Comparison
 
 RELU, CURVE = "figure_2b.relu_bias.", "figure_2b.curve."
 LEVEL = 0.95
-"""That the curve of one further seed lies inside at all its layers, at least, by Bonferroni's inequality."""
 
 Curves = dict[tuple[str, str], pd.DataFrame]
 """(plot, network) -> mean cosines (seeds, layers from 0)."""
@@ -55,9 +54,14 @@ def compare(tables: Mapping[str, pd.DataFrame], on: str) -> list[Comparison]:
     return found
 
 
+def _band(seeds: pd.Series, at_once: int) -> tuple[float, float]:
+    """Where one further seed lies at one of several layers, so that it lies inside at all of them: Bonferroni."""
+    return prediction_interval(seeds, 1 - (1 - LEVEL) / at_once)
+
+
 def _value(key: str, seeds: pd.Series, on: str, note: str = "", at_once: int = 1) -> Comparison:
     """One published value beside the seeds: judged by the tolerance of its rule, else by the prediction interval."""
-    low, high = prediction_interval(seeds, 1 - (1 - LEVEL) / at_once)
+    low, high = _band(seeds, at_once)
     number, interval = published.numbers()[key], f"95% prediction, {len(seeds)} seeds"
     agrees = bool(low <= number.value <= high) if number.judged_by.tolerance is None else None
     interval += f", {at_once} layers at once" if at_once > 1 else ""
@@ -69,8 +73,8 @@ def _curve(key: str, whole: pd.Series, seeds: pd.DataFrame, error: float, on: st
     theirs = whole.reindex(seeds.columns).dropna().clip(upper=1)
     if theirs.empty:
         return []
-    seeds, level = seeds[theirs.index], 1 - (1 - LEVEL) / len(theirs)
-    low, high = np.array([prediction_interval(seeds[layer], level) for layer in seeds]).T
+    seeds = seeds[theirs.index]
+    low, high = np.array([_band(seeds[layer], len(theirs)) for layer in seeds]).T
     inside = (low - error <= theirs) & (theirs <= high + error)
     farthest = (theirs - seeds.mean()).abs().idxmax()
     note = f"farthest at {farthest} layers: {theirs[farthest]:.4g}, ours {seeds[farthest].mean():.4g}"

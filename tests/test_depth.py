@@ -80,9 +80,16 @@ def one_curve(moved, layers=26):
     return row
 
 
-@pytest.mark.parametrize("moved, agrees", [(0, True), (0.0015, True), (-0.0015, True), (0.004, False), (-0.004, False)])
-def test_a_curve_may_miss_a_reading_by_the_reading_error_and_the_band_alone(moved, agrees):
-    row = one_curve(moved)
+@pytest.mark.parametrize(
+    "moved, spread, agrees",
+    [
+        *((0, 1e-7, True), (0.0015, 1e-7, True), (-0.0015, 1e-7, True), (0.003, 1e-7, False), (-0.003, 1e-7, False)),
+        *((0.1, 0.01, True), (0.3, 0.01, False)),
+    ],
+)
+def test_a_curve_may_miss_a_reading_by_the_reading_error_and_the_band_of_all_layers_alone(moved, spread, agrees):
+    """Of 22 layers at once the band is 24 spreads wide, of one layer five."""
+    row = one_curve(moved, spread)
     assert row.key == "figure_2b.curve.figure.tanh" and row.agrees is agrees
     assert ("outside at 20 layers" in row.note) is not agrees
     assert row.ours == f"{22 if agrees else 21} of 22 readings inside"
