@@ -23,9 +23,9 @@ RANDOM_CAPTION = (
     "Training from random weights. (a) The gap on held-out pairs over the steps, by their logarithm from step 1 on, "
     "with the original texts and with texts mapped onto the images (amended): the mean over seeds, its 95% interval "
     "(Student's t, as the paper's), a thin line for each seed; the short bars at both sides are the published gaps "
-    "before and after training (ViT-B/16, MSCOCO), with theirs. (b) The original weights at other learning rates and "
-    "weight decays (coupled L2, as released): the gap against the held-out loss, which falls to the right as a model "
-    "learns; squares: first weights; dotted: the loss of chance."
+    "before and after training (ViT-B/16, MSCOCO), with theirs. (b) The original weights, also at other learning rates "
+    "and weight decays (coupled L2, as released): the gap against the held-out loss, which falls to the right as a "
+    "model learns; squares: first weights; dotted: the loss of chance."
 )
 INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT}
 QUALITY = {
@@ -59,7 +59,7 @@ def draw_random(record: Record) -> Figure:
     figure, axes = panels(record, 2, 2.6)
     draw_initializations(axes[0], table.query("experiment == 'initialization'"))
     chance = record.tables["summary"]["chance_loss"].max()
-    draw_optimisers(axes[1], table.query("experiment == 'learning_rate'"), chance)
+    draw_optimisers(axes[1], table[table["initialization"] == "original"], chance)
     return figure
 
 
