@@ -54,7 +54,7 @@ OPTIMISERS = ((1e-5, 0.0), (1e-5, 0.2))
 """Learning rates and weight decays of the experiment "learning_rate"; the last are the released ones."""
 PAPERS = ("temperature", "initialization")
 """The paper's own experiments."""
-SHORT = {"steps": 20, "random_steps": 40, "seeds": 2, "evaluations": 5, "held_out": 300, "experiments": PAPERS}
+SHORT = {"steps": 20, "random_steps": 40, "seeds": 2, "evaluations": 4, "held_out": 300, "experiments": PAPERS}
 """Settings of a run of about a minute, which `make figures` and the notebook take in the embedded preset."""
 draw, draw_random = training_figure.draw, training_figure.draw_random
 

@@ -31,13 +31,14 @@ Found = Iterator[tuple[str, float | str, bool | None, str, Mapping[str, Any]]]
 def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool, epoch: int) -> list[Comparison]:
     """Published numbers and claims beside ours, as means over seeds; expected to agree where ``same``.
 
-    ``epoch``: steps of one, after which the paper measures fine-tuned models; ours elsewhere at the end.
+    ``epoch``: steps of one, after which the paper measures fine-tuned models; elsewhere it is done at the end.
     """
     curve, summary, landscape = (table.groupby("experiment") for table in map(tables.get, ("", "summary", "landscape")))
     found: list = []
     if "temperature" in curve.groups:
         tuned = curve.get_group("temperature")
-        found += [*_temperatures(tuned, epoch if same else tuned["step"].max()), *_falling(tuned), *_other_data(tuned)]
+        tuned = tuned[tuned["step"] <= (epoch if same else np.inf)]
+        found += [*_temperatures(tuned), *_falling(tuned), *_other_data(tuned)]
         found += _minima(landscape.get_group("temperature"))
     if "initialization" in curve.groups:
         started, paths = (table.get_group("initialization") for table in (summary, curve))
@@ -104,12 +105,12 @@ def derived(seeds: Mapping[str, Sequence[float]], tuned: Mapping[str, Sequence[f
     ]  # fmt: skip
 
 
-def _temperatures(tuned: pd.DataFrame, step: int) -> Found:
-    """Before fine-tuning, and after ``step`` steps of it."""
+def _temperatures(tuned: pd.DataFrame) -> Found:
+    """Before fine-tuning, and after it."""
     for name in ("gap_distance", "cifar10_gap_distance"):
         if (values := tuned.loc[tuned["step"] == 0, FINE_TUNED[name]].dropna()).size:
             yield f"temperature_fine_tuning.before.{name}", float(values.mean()), None, "", {}
-    for tau, runs in tuned[tuned["step"] == step].groupby("temperature"):
+    for tau, runs in _last(tuned).groupby("temperature"):
         for k in np.flatnonzero(np.isclose(PAPER_TEMPERATURES, tau)):
             for name, column in FINE_TUNED.items():
                 if (values := runs[column].dropna()).size:
@@ -119,8 +120,11 @@ def _temperatures(tuned: pd.DataFrame, step: int) -> Found:
 
 def _grid(tuned: pd.DataFrame, column: str) -> pd.DataFrame:
     """Last values by seed and temperature, from the highest temperature down."""
-    last = tuned[tuned["step"] == tuned["step"].max()]
-    return last.pivot_table(index="seed", columns="temperature", values=column).iloc[:, ::-1]
+    return _last(tuned).pivot_table(index="seed", columns="temperature", values=column).iloc[:, ::-1]
+
+
+def _last(curve: pd.DataFrame) -> pd.DataFrame:
+    return curve[curve["step"] == curve["step"].max()]
 
 
 def _falling(tuned: pd.DataFrame) -> Found:

@@ -156,6 +156,14 @@ def test_the_papers_own_settings_are_judged_by_its_numbers():
         assert not script.is_the_papers(replace(paper, **change))
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_the_papers_models_are_judged_after_one_epoch_and_others_at_the_end(same):
+    made = training_tables.tables(PAPERS)
+    made[""].loc[made[""]["step"] == 2, "gap_distance"] = 0.5
+    found = {each.key: each for each in training_claims.compare(made, "here", same, epoch=1)}
+    assert found["section_4_training.claims.grows"].agrees is same
+
+
 def test_tolerances_follow_from_the_published_numbers():
     """As their reasons say, so that none is wider than what it judges."""
     seeds, tuned = training_claims.seeds_of_the_paper(), training_claims.tuned_by_the_paper()
