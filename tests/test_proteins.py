@@ -71,6 +71,8 @@ def test_a_sequence_without_a_text_is_left_out_and_named(tmp_path, name, content
     loaded = proteins.load(write(tmp_path / name, content))
     assert (list(loaded.ids), loaded.captions, read(loaded)) == (["2"], ["text"], ["MC"])
     assert loaded.source["skipped"] == ["1: no caption"]
+    with pytest.raises(UserError, match="none of the 1 sequences taken has a text"):
+        proteins.load(tmp_path / name, n=1)
 
 
 def test_the_source_tells_contents_apart(tmp_path):
@@ -113,13 +115,6 @@ def test_what_is_no_protein_is_one_line_that_says_where(tmp_path, name, content,
     with pytest.raises(UserError, match=message) as caught:
         proteins.load(write(tmp_path / name, content))
     assert "\n" not in str(caught.value)
-
-
-def test_sequences_of_which_the_first_have_no_text_are_refused_when_only_those_are_taken(tmp_path):
-    path = write(tmp_path / "a.fa", ">1\nMA\n>2 text\nMC\n")
-    assert list(proteins.load(path).ids) == ["2"]
-    with pytest.raises(UserError, match="none of the 1 sequences taken has a text"):
-        proteins.load(path, n=1)
 
 
 def test_a_damaged_file_and_a_count_of_none_are_refused(tmp_path):

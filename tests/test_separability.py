@@ -64,10 +64,10 @@ def test_a_sample_of_pairs_that_share_texts_keeps_each_text_once():
     assert paired and sorted(prompts) == [0, 1, 2] and np.array_equal(images % 3, prompts)
 
 
-def test_a_sample_without_pairs_has_as_many_of_both():
-    first, last, paired = sample((50, 7), None, 100, seed=0)
-    assert not paired and len(first) == 7 and sorted(last) == list(range(7))
-    assert len(set(first)) == 7 and first.max() < 50
+@pytest.mark.parametrize(("counts", "pairs"), [((50, 7), None), ((5, 8), np.array([[0, i] for i in range(8)]))])
+def test_a_sample_without_pairs_or_of_pairs_that_all_share_one_row_has_as_many_of_both(counts, pairs):
+    for rows, count in zip((found := sample(counts, pairs, 100, seed=0))[:2], counts, strict=True):
+        assert len(rows) == len(set(rows)) == min(counts) and rows.max() < count and not found[2]
 
 
 def test_a_sample_is_fixed_by_its_seed_and_uniform():
@@ -75,11 +75,6 @@ def test_a_sample_is_fixed_by_its_seed_and_uniform():
     assert np.array_equal(sample((40, 40), rows, 10, 3)[0], sample((40, 40), rows, 10, 3)[0])
     counts = sum(np.bincount(sample((40, 40), rows, 10, seed)[0], minlength=40) for seed in range(400))
     assert counts.sum() == 4000 and counts.min() > 60 and counts.max() < 140
-
-
-def test_pairs_that_all_share_one_row_are_sampled_as_if_unpaired():
-    first, last, paired = sample((5, 8), np.array([[0, i] for i in range(8)]), 100, seed=0)
-    assert not paired and len(first) == len(last) == len(set(first)) == len(set(last)) == 5
 
 
 @pytest.mark.parametrize("spread", [1, 1e-3, 1e-5])

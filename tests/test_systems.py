@@ -175,20 +175,6 @@ def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [(("--own-data", "own.fasta"), "is of one system; name it, for instance --systems clip"),
-     (("--systems", "clip", "clasp", "--own-data", "own"), "is of one system; name it, for instance --systems clip"),
-     (("--systems", "clasp", "--coco", "b"), "--coco is read for clip, which --systems must name"),
-     (("--systems", "clip", "--own-data", "a", "--coco", "b"), "--coco is read for clip, .* without --own-data"),
-     (("--model", "RN50:openai"), "--model only applies to --systems clip with --own-data, --coco or --preset paper"),
-     (("--items", 1), "--items must be a whole number of at least 2")],
-)  # fmt: skip
-def test_options_that_do_nothing_or_make_no_sense_are_refused(words, said):
-    with pytest.raises(UserError, match=said):
-        collected(*(words if "--systems" in words else ("--systems", "clip", "videoclip", *words)))
-
-
-@pytest.mark.parametrize(
     ("option", "system", "said"),
     [("--own-data", "clip", "captions.csv"), ("--coco", "clip", "no captions of split"),
      ("--own-data", "videoclip", "captions.csv"), ("--own-data", "clasp", "nowhere")],
