@@ -159,9 +159,7 @@ def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
         ax.plot(part["layers"], part["cosine"], color=colour, ls="--", lw=1, label=f"bound: average cosine, {label}")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set(ylim=(-0.03, 1.03), xlabel="layer", ylabel="share of the initialization in the variance")
-    handles, labels = ax.get_legend_handles_labels()
-    order = np.argsort(labels)[::-1]
-    ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right")
+    ax.legend(loc="lower right")
     figures.panel_title(ax, "b", "Theorem 2, ReLU network with biases")
 
 
