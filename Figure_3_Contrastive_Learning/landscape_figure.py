@@ -1,6 +1,6 @@
 """Figure 3 (a-d), drawn from the record of ``loss_landscape.py``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -126,27 +126,22 @@ def title(record: Record, name: str) -> str:
 
 
 def draw_points(ax: Axes, record: Record, name: str, letter: str) -> None:
-    """Both modalities on two principal components, with an arrow from each centroid along the shift."""
+    """Both modalities on two principal components, with an arrow from each centroid along a positive shift."""
     facts, points = record.about["results"][name], record.tables["points"]
     points, colours = points[points["embeddings"] == name], (figures.NON_TEXT, figures.TEXT)
     for (modality, part), colour in zip(points.groupby("modality", sort=False), colours, strict=True):
         ax.scatter(part["pc1"], part["pc2"], s=3, color=colour, alpha=0.45, linewidths=0)
         ax.scatter([], [], s=12, color=colour, label=figures.plain(modality))
-    draw_arrows(ax, facts)
-    ratio = facts["explained_variance_ratio"]
-    ax.set(xlabel=f"PC 1 ({ratio[0]:.0%} of variance)", ylabel=f"PC 2 ({ratio[1]:.0%})")
-    gap = marked(letter, f"gap distance {facts['gap_distance']:.2f}")
-    ax.set_title(f"{title(record, name)}\n{gap}", loc="left")
-
-
-def draw_arrows(ax: Axes, facts: Mapping) -> None:
-    """The centroids, and where a positive shift moves them."""
     for at, sign in zip(np.array(facts["centroids"]), (-1, 1), strict=True):
         tip = at + sign * np.array(facts["direction"]) * 0.42 * facts["gap_distance"]
         style = {"arrowstyle": "-|>", "color": figures.INK, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", xy=tip, xytext=at, arrowprops=style, zorder=4)
         ax.plot(*at, "o", color=figures.INK, ms=3.5, zorder=5)
     ax.margins(0.08)
+    ratio = facts["explained_variance_ratio"]
+    ax.set(xlabel=f"PC 1 ({ratio[0]:.0%} of variance)", ylabel=f"PC 2 ({ratio[1]:.0%})")
+    gap = marked(letter, f"gap distance {facts['gap_distance']:.2f}")
+    ax.set_title(f"{title(record, name)}\n{gap}", loc="left")
 
 
 def draw_curve(ax: Axes, curve: pd.DataFrame, lowest: pd.Series, colour: str, label: str) -> None:

@@ -136,7 +136,7 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
 def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of ``loss_landscape.csv`` for one set of embeddings, and the minima with their limits over batches."""
     x, y = (torch.from_numpy(array).to(device) for array in embeddings.paired())
-    size = settings.batch or len(x)
+    size = len(x) if settings.batch is None else as_count(settings.batch, "--batch")
     if size > len(x):
         raise UserError(f"{name}: --batch {size} is more than its {len(x)} pairs; choose a smaller one")
     shifts = cli.shift_grid(settings.shift_step)
@@ -187,11 +187,11 @@ def compare(
             ours = measured_numbers(facts, curves, passed)
             rows += [published.compare(key, value, name, own=own) for key, value in ours.items()]
         how = f"batches of {found['batch'].iloc[0]}, shifts in steps of {settings.shift_step:g}"
-        how += f"; {ACCEPTED}" if name == SMALL_CLIP else ""
         for claim, value, holds, note, ends in claims(found, passed):
             judged = None if settings.embeddings or settings.shift_step > COARSEST else holds
             key = f"figure_3.{'systems' if beyond else 'claims'}.{claim}"
-            rows.append(published.compare(key, value, name, judged, f"{note}, {how}", own=own, **ends))
+            said = f"{note}, {how}" + f"; {ACCEPTED}" * (name == SMALL_CLIP and claim < 3)
+            rows.append(published.compare(key, value, name, judged, said, own=own, **ends))
     return rows
 
 
@@ -201,11 +201,12 @@ def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, flo
     for row in found.itertuples():
         gap, default, tau = row.gap_at_minimum, row.default_gap, figures.temperature_label(row.temperature)
         holds = {"1/100": abs(gap - default) <= own, "1/50": 0 <= gap <= default - smaller, "1": abs(gap) <= zero}
-        known = {"low": row.gap_low, "high": row.gap_high, "interval": INTERVAL} if row.gap_low <= row.gap_high else {}
-        note = f"default gap {default:.3f}" + ", lowest where the shifts end: no minimum" * row.at_edge
-        note += "" if known else f", too few batches for an interval: {row.batches}"
+        ends, note = {"low": row.gap_low, "high": row.gap_high, "interval": INTERVAL}, f"default gap {default:.3f}"
+        if row.at_edge or np.isnan(row.gap_low):
+            why = "no minimum: lowest where the shifts end" if row.at_edge else f"no interval: {row.batches} batches"
+            ends, note = {}, f"{note}, {why}"
         if tau in holds:
-            yield list(holds).index(tau), gap, bool(holds[tau] and not row.at_edge), note, known
+            yield list(holds).index(tau), gap, bool(holds[tau] and not row.at_edge), note, ends
     gaps = {figures.temperature_label(tau): "none" for tau in found["temperature"]}
     for row in passed[passed["curve"] == "symmetric"].itertuples():
         gaps[figures.temperature_label(row.temperature)] = f"{row.signed_gap_distance:.3f}"

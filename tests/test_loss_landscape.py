@@ -73,8 +73,8 @@ def test_every_published_number_is_compared_by_its_key(smoke):
     assert {row["key"] for row in rows} == wanted
     assert all(row["agrees"] is None for row in rows if isinstance(row["published"], float))
     claims = [row for row in rows if row["key"].startswith("figure_3.claims.")]
-    assert all("accepted for these minima" in row["note"] and not row["own"] for row in claims) and len(claims) == 4
-    assert all("too few batches for an interval: 2" in row["note"] for row in claims[:3])
+    assert ["accepted for these minima" in row["note"] for row in claims] == [True, True, True, False]
+    assert all("no interval: 2 batches" in row["note"] and not row["own"] for row in claims[:3])
 
 
 AS_PUBLISHED = {1 / 100: 0.78, 1 / 50: 0.6, 1.0: 0.08}
@@ -178,6 +178,7 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
     [
         (["--embeddings", "{tmp}/nan.npy"], "image holds a value that is not finite, first in row 1"),
         (["--embeddings", "{tmp}/good.npy", "--batch", "500"], "--batch 500 is more than its 60 pairs"),
+        (["--embeddings", "{tmp}/good.npy", "--batch", "0"], "--batch must be"),
         (["--embeddings", "{tmp}/good.npy", "--temperatures", "0"], "temperature must be above 0"),
         (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
         (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
