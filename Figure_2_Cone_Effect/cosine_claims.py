@@ -70,7 +70,7 @@ def is_own(part: pd.DataFrame) -> bool:
 
 def measured_on(part: pd.DataFrame) -> str:
     """Data, their number and seeds."""
-    seeds = "" if part["seed"].isna().all() else f", {len(part)} seeds"
+    seeds = "" if part["seed"].isna().all() else f", {len(part)} seed{'s' * (len(part) > 1)}"
     return f"{part['input'].iloc[0]}, n = {part['n'].iloc[0]}{seeds}"
 
 
