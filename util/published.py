@@ -212,7 +212,8 @@ def load(system: str, weights: str = "trained", fetch: bool = True) -> Embedding
         fetch: whether to ask the network for a file that is not in the cache folder.
 
     Returns:
-        embeddings whose ``source`` says url, sha256, layout, model, data and caption rule ("last" for CLIP).
+        embeddings whose ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP), in which mode the
+        network was (``embedded_in``), and which of its layers are random where its weights are (``random_in``).
 
     Raises:
         UserError: as ``fetch``; also an unknown system or kind of weights, or with ``fetch=False`` no right file.
