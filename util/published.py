@@ -212,8 +212,8 @@ def load(system: str, weights: str = "trained", fetch: bool = True) -> Embedding
         fetch: whether to ask the network for a file that is not in the cache folder.
 
     Returns:
-        embeddings whose ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP), ``embedded_in``
-        (in which mode the network was) and ``random_in`` (which layers of the network with random weights are random).
+        embeddings whose ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP),
+        ``embedded_in`` (the network's mode) and ``random_in`` (which layers are random where the weights are).
 
     Raises:
         UserError: as ``fetch``; also an unknown system or kind of weights, or with ``fetch=False`` no right file.
