@@ -178,7 +178,8 @@ def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFram
 def said(table: pd.DataFrame) -> Iterator[str]:
     """Means for the terminal."""
     for names, means in table.groupby(["encoder", "weights", "input"], sort=False)["mean"]:
-        yield f"{', '.join(names)}: mean cosine {means.mean():.4f} ({means.min():.4f} to {means.max():.4f})"
+        seeds = f" ({means.min():.4f} to {means.max():.4f}, {len(means)} seeds)" if len(means) > 1 else ""
+        yield f"{', '.join(names)}: mean cosine {means.mean():.4f}{seeds}"
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
