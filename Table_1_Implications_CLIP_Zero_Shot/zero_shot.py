@@ -34,7 +34,7 @@ CAPTIONS = {
     "vector (below zero: the modalities have moved past each other), all on the same axes; dotted: chance. Ring: the "
     "shift that is best on the data themselves, as the paper chooses it, its gain, and its p as the best of them. "
     "Diamond: the shift that most halves of random splits choose; held out: the median gain on the other halves, along "
-    "the gap vector of the half that chose, and twice the median of its one-sided p. Changes: the share of items that "
+    "the gap vector of the half that chose, and its combined p. Changes: the share of items that "
     "any of the shifts changes from right to wrong or back, and the share that the spread of the candidates' "
     "projections on the gap vector allows.",
     f"{NAME}_table": "Table 1 as the paper prints it, published values beside ours where the data set is the same. "

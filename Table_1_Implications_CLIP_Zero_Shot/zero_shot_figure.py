@@ -171,6 +171,6 @@ def note(record: records.Record) -> str:
         "on the data that it is reported on, as in the paper. Its p is that of the largest gain over all shifts, each "
         f"divided by its spread ({record.about['settings']['permutations']:,} permutations). Held out: shift and gap "
         f"vector of one half, tested on the other, the median of {record.about['settings']['splits']} random splits. "
-        "Its p is twice the median of exact one-sided paired tests (ROC-AUC: of DeLong's)."
+        "Its p is 4/3 of the upper quartile of exact one-sided paired tests (ROC-AUC: of DeLong's)."
     )
     return " ".join([said, caveat(record)]).strip()

@@ -110,14 +110,16 @@ def test_holm_rejects_what_stepping_down_rejects(p_values, alpha):
     assert {i for i, p in enumerate(statistics.holm(p_values)) if p <= alpha} == rejected
 
 
-def test_twice_the_median_by_hand_and_at_its_worst():
-    """Of 3 the second, of 4 the second, of 2 the first. Half of 10 p-values small together is what the 2 pays for."""
-    assert statistics.twice_the_median([0.3, 0.01, 0.2]) == 0.4 and statistics.twice_the_median([0.6, 0.9]) == 1
-    assert statistics.twice_the_median([0.9, 0.02, 0.1, 0.2]) == 0.2
-    assert statistics.twice_the_median([0.01]) == statistics.twice_the_median([0.5, 0.01]) == 0.02
-    u = (np.arange(1000) + 0.5) / 1000  # each p-value is uniform, and five of ten are below 0.025 in one case of twenty
-    worst = np.stack([(u + 0.1 * (k % 2)) % 1 if k % 2 else u for k in range(10)], axis=1)
-    assert np.mean([statistics.twice_the_median(row) <= 0.05 for row in worst]) == pytest.approx(0.05, abs=0.002)
+def test_the_combined_p_value_by_hand_and_at_its_worst():
+    """Of 4 the third, of 3 the largest. In one case of twenty 8 of 10 are small together: that is the level."""
+    assert statistics.combined_p_value([0.9, 0.03, 0.1, 0.2]) == pytest.approx(0.2 * 4 / 3)
+    assert statistics.combined_p_value([0.3, 0.01, 0.2]) == 0.3 and statistics.combined_p_value([0.01, 0.5]) == 0.5
+    assert statistics.combined_p_value([0.9, 0.02, 0.1, 0.2], share=0.5) == pytest.approx(0.2)
+    p = np.full((1000, 10), 0.5)
+    for case in range(50):
+        p[case, np.arange(10) // 2 != case // 10] = 0.04
+    assert (np.mean(p <= 0.04, axis=0) <= 0.04).all()
+    assert np.mean([statistics.combined_p_value(row) <= 0.05 + 1e-12 for row in p]) == 0.05
 
 
 @pytest.mark.parametrize("sizes", [7, np.array([4, 0, 2, 1])])
@@ -162,7 +164,8 @@ test_what_makes_no_sense_is_refused = refuses(
     (lambda: statistics.most_discordant(1, 4, 0.0), "alpha must be between 0 and 1"),
     (lambda: statistics.holm([0.1, 1.1]), "one or more numbers in"),
     (lambda: statistics.holm([]), "one or more numbers"),
-    (lambda: statistics.twice_the_median([0.1, math.nan]), "one or more numbers in"),
+    (lambda: statistics.combined_p_value([0.1, math.nan]), "one or more numbers in"),
+    (lambda: statistics.combined_p_value([0.1], 1), "share must be between 0 and 1"),
     (lambda: statistics.bootstrap_counts(0, 5, 0), "at least one item"),
     (lambda: statistics.bootstrap_counts(np.array([2, -1]), 5, 0), "at least one item"),
     (lambda: statistics.bootstrap_counts(3, 0, 0), "resamples must be a whole number of at least 1"),

@@ -173,19 +173,24 @@ def holm(p_values: Float[np.ndarray, "*r k"] | Sequence[float]) -> Float[np.ndar
     return adjusted
 
 
-def twice_the_median(p_values: Sequence[float]) -> float:
+def combined_p_value(p_values: Sequence[float], share: float = 0.75) -> float:
     """One p-value of k >= 1 p-values of a hypothesis that may depend on each other in any way.
 
+    Args:
+        p_values: numbers in [0, 1].
+        share: of them that must be small, in (0, 1).
+
     Returns:
-        twice the lower median, at most 1: below a level only where half of them are below half of it, which happens
-        with at most that probability (Markov's inequality). For k = 2 it is Bonferroni's.
+        k/j p_(j), at most 1, with p_(j) the j-th smallest and j = share k, rounded up: at most the level only where j
+        of k are at most j/k of it, which has at most that probability (Markov's inequality).
 
     Source: Rueger, Metrika 25 (1978); Meinshausen, Meier and Buehlmann, JASA 104 (2009), for random splits.
     """
     p = np.sort(np.asarray(p_values, np.float64))
     if not p.size or not ((p >= 0) & (p <= 1)).all():
         raise UserError("p-values must be one or more numbers in [0, 1]")
-    return float(min(1.0, 2 * p[(p.size - 1) // 2]))
+    j = math.ceil(_probability(share, "share") * p.size - 1e-9)
+    return float(min(1.0, p.size / j * p[j - 1]))
 
 
 def bootstrap_counts(

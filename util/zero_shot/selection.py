@@ -16,7 +16,7 @@ from scipy import stats
 
 from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
-from ..numerics.statistics import twice_the_median
+from ..numerics.statistics import combined_p_value
 from .outcomes import LEVEL, Hits, Outcomes, quantiles
 from .resampling import largest_gain_p_values
 
@@ -190,8 +190,8 @@ def held_out(chosen: Selected, halves: Sequence[Tested]) -> Selected:
         gain and its limits, and those of the metric: medians over the halves, whose limits are of confidence 97.5%.
             They are of a shift chosen on half the items, and as wide as half the items make them. ``modified`` is the
             default plus the gain.
-        p_value: twice the median of the halves' p-values, whose size is at most nominal however they depend on each
-            other (``util.numerics.statistics.twice_the_median``).
+        p_value: 4/3 of the upper quartile of the halves' p-values, whose size is at most nominal however they depend on
+            each other (``util.numerics.statistics.combined_p_value``).
 
     Source: Chernozhukov, Demirer, Duflo and Fernandez-Val, NBER 24678 (2018), for medians over splits.
 
@@ -213,7 +213,7 @@ def held_out(chosen: Selected, halves: Sequence[Tested]) -> Selected:
         gain=gain,
         gain_low=gain_low,
         gain_high=gain_high,
-        p_value=twice_the_median([half.p_value for half in halves]),
+        p_value=combined_p_value([half.p_value for half in halves]),
         p_value_scaled=None,
         shift=shift,
         shifts=tuple(half.shift for half in halves),
