@@ -176,10 +176,6 @@ def holm(p_values: Float[np.ndarray, "*r k"] | Sequence[float]) -> Float[np.ndar
 def combined_p_value(p_values: Sequence[float], share: float = 0.75) -> float:
     """One p-value of k >= 1 p-values of a hypothesis that may depend on each other in any way.
 
-    Args:
-        p_values: numbers in [0, 1].
-        share: of them that must be small, in (0, 1).
-
     Returns:
         k/j p_(j), at most 1, with p_(j) the j-th smallest and j = share k, rounded up: at most the level only where j
         of k are at most j/k of it, which has at most that probability (Markov's inequality).

@@ -27,7 +27,7 @@ PerItem = Outcomes | Bool[np.ndarray, "k _"]
 HALVES = 3
 """The stream of a seed's random numbers that halves are drawn from."""
 HALF_LEVEL = (1 + LEVEL) / 2
-"""Confidence of each half's interval, whose medians over the halves are an interval of ``LEVEL``."""
+"""Confidence of each half's interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def cross_tested(
 
     Args:
         train: outcomes to choose on, as in ``on_test``, along a direction that was estimated on these items alone.
-        test: outcomes of other items, along the same direction.
+        test: outcomes of other items along it.
         shifts: amounts, with 0 among them once.
         gaps: signed gap distance of the items to choose on, at every shift.
         seed, resamples: of the bootstrap of groups and of ROC-AUC.
@@ -195,8 +195,7 @@ def held_out(chosen: Selected, halves: Sequence[Tested]) -> Selected:
 
     Source: Chernozhukov, Demirer, Duflo and Fernandez-Val, NBER 24678 (2018), for medians over splits.
 
-    Trap: the p-value pays for its validity with power, see the README of Table 1. That of ``on_test`` knows of the
-    choice too and has more, for the hypothesis that no shift changes anything.
+    Trap: the p-value pays for its validity with power. That of ``on_test`` knows of the choice too and has more.
     """
     if not halves:
         raise UserError("held-out selection needs tested halves")
@@ -230,8 +229,7 @@ def halves(
     Args:
         n: items, at least 2.
         strata: what is to be as frequent in both, for instance labels (n,); None: nothing.
-        seed: of their own stream of random numbers.
-        split: number of the split, each independent of the others.
+        seed, split: of their own stream of random numbers.
 
     Returns:
         (rows_a, rows_b): no row in both; their numbers, in all and within a stratum, differ by at most 1.
