@@ -50,7 +50,7 @@ class Inputs(cli.Common):
     medical_model: str = SYSTEMS["convirt"].default
     """The trained medical model, named as in --model."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Precision of the networks; auto takes bfloat16 where the hardware has it."""
+    """Precision of the networks; auto takes bfloat16 on a GPU that has it, else float32."""
 
     def check(self) -> None:
         """Refuses a count below two, and options that would do nothing."""

@@ -51,7 +51,7 @@ class EncoderOptions(cli.Common):
     pixels: Literal["own", "imagenet"] = "own"
     """Pixel statistics for CLIP with random weights: its own, or ImageNet's as the released notebooks have it."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Of the transformers; auto takes bfloat16 where the hardware has it. ResNet-18 is always float32."""
+    """Of the transformers; auto takes bfloat16 on a GPU that has it, else float32. ResNet-18 is always float32."""
 
 
 @dataclass
