@@ -12,8 +12,10 @@ Expect of the paper preset what the notebook printed: gap distance 0.82 and 0.97
 and 13.7% for White. No picture ever shows a face.
 """
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -25,7 +27,7 @@ import audited_data
 import published_counts
 from audited_data import GAPS, Audited, Direction
 from denigration_claims import against, comparisons, in_words
-from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_published, draw_table
+from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_table
 from util import UserError, cli
 from util.fairness.audit import Answers, audit, confusion
 from util.fairness.disparity import accuracy_cost, disparity
@@ -36,30 +38,16 @@ from util.records import Record
 NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
 """From -1.0 to +0.75, with the notebook's 0, -0.20, -0.50, -1.0 and +0.75 exactly."""
-CAPTIONS = {
-    NAME: "Share of each race called by a crime-related or a non-human word, and their sum, against the shift, on one "
-    "square-root scale. Dots: the sum differs from the default by an exact paired test, corrected for the races. Last "
-    "panel: top-1 accuracy, on a scale of its own. Dotted: the default; dashed: the shift of the table.",
-    f"{NAME}_table": "As Table 2 of the paper: percentages at the default gap and at the modified one, shaded by their "
-    "size. A star: larger than chance by an exact paired test, corrected for the races.",
-    f"{NAME}_confusion": "Which class (columns) the faces of each class (rows) are given: their number, shaded by the "
-    "root of the share of the row. Right of the line: harm words.",
-    f"{NAME}_confusion_published": "The same by race, from the matrices that the authors' notebook prints.",
-    f"{NAME}_directions": "Harm of all and accuracy when the shift follows the gap vector of the captions or that of "
-    "the audit itself (faces against prompts), and moves the images alone or both sides. Dotted: the default; "
-    "dashed and upright: the shift of the table. Gap distances: of what the table's shift follows.",
-}
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 DRAWN = {
     "": draw_curves,
     "_table": draw_table,
     "_confusion": draw_confusion,
-    "_confusion_published": draw_published,
+    "_confusion_published": partial(draw_confusion, published=True),
     "_directions": draw_directions,
 }
 """By the end of a picture's name."""
 WHEN = ("default", "shifted")
-OWN = ("own_accuracy", "own_accuracy_low", "own_accuracy_high")
-"""Of all faces they are the accuracy again."""
 NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: --corpus names no captions"
 
 
@@ -107,13 +95,6 @@ PRESETS = {
 }
 
 
-def check(settings: Settings) -> None:
-    """Refuses options that make no sense, or do nothing beside the others."""
-    for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1)):
-        as_count(getattr(settings, name), f"--{name}", least=least)
-    audited_data.refuse_unused(settings, PRESETS[settings.preset])
-
-
 def grid(settings: Settings) -> np.ndarray:
     """The shifts in ascending order, with 0 and that of the table among them."""
     shifts = np.array(sorted({*settings.shifts, 0.0, settings.shift})) + 0.0
@@ -124,7 +105,9 @@ def grid(settings: Settings) -> np.ndarray:
 
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every table of the record, and what its pictures and comparisons read besides."""
-    check(settings)
+    for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1)):
+        as_count(getattr(settings, name), f"--{name}", least=least)
+    audited_data.refuse_unused(settings, PRESETS[settings.preset])
     shifts, audited = grid(settings), audited_data.collect(settings, device)
     ways = {way: audited.shifted(shifts, *way) for way in product(audited.directions, ("first", "both"))}
     answers, chosen = ways[settings.gap_direction, settings.side]
@@ -154,7 +137,8 @@ def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) ->
     axes = {"": ["race"], "groups": ["race", "gender"], "overall": []}
     tables = {what: audit(answers, followed, names).merge(gaps, on="shift") for what, names in axes.items()}
     further = accuracy_cost(answers).merge(disparity(answers, settings.seed, settings.resamples), on="shift")
-    everyone = tables["overall"].drop(columns=["p_holm", *OWN, "empty"])
+    own = tables["overall"].filter(like="own_accuracy")  # of all faces the accuracy again
+    everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
     tables["table"] = as_printed(tables[""], settings.shift)
     at = [0.0, settings.shift]
@@ -175,16 +159,14 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
     """What the pictures say beside the tables' numbers."""
     rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
     declared, empty = audited.faces.declared, tables["groups"].query("shift == 0 and empty")
-    groups = declared.harm.groups.items()
-    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in groups)
+    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in declared.harm.groups.items())
+    labels = {name: declared.harm.labels.get(name, name.replace("_", "-")) for name in published_counts.QUANTITIES}
     return {
         "title": audited.title,
         "group": declared.asked.axes[0],
         "note": f"{declared.caution} The words: {words}.",
         "caution": f"{declared.caution.partition('. ')[0]}.",
-        "labels": {
-            name: declared.harm.labels.get(name, name.replace("_", "-")) for name in published_counts.QUANTITIES
-        },
+        "labels": labels,
         "races": published_counts.in_order(declared.race.levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),

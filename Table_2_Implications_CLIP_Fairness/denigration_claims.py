@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 import published_counts
-from published_counts import MODIFIED, QUANTITIES, SHIFTS, TOO_LARGE, TOO_SMALL
-from util.fairness.counts import ALWAYS, NEVER
+from published_counts import ALWAYS, MODIFIED, NEVER, QUANTITIES, SHIFTS, TOO_LARGE, TOO_SMALL
 from util.published import compare, numbers
 from util.records import Comparison
 

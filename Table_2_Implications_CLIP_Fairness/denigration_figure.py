@@ -22,11 +22,6 @@ PART_COLOURS = {"crime_related": figures.NON_TEXT, "non_human": figures.TEXT}
 ACCURACY = figures.SERIES[2]
 SHADES = LinearSegmentedColormap.from_list("harm", ["#ffffff", "#f6c9a6", "#e08a52"])
 """White to vermilion: a cell's rate, on one scale for the whole table."""
-ROOT = (np.sqrt, np.square)
-"""The scale of harm, the same in all panels: a rate of 0.3% and one of 40% are both to be read."""
-TICKS = (0, 1, 5, 10, 20, 40, 60, 80)
-LABEL = 0.095
-"""Inches that a label of 6 points takes across."""
 DIRECTIONS = {
     "captions": (figures.NON_TEXT, "gap vector of the captions"),
     "audit": (figures.TEXT, "gap vector of the audit itself"),
@@ -66,9 +61,9 @@ def draw_curves(record: Record) -> plt.Figure:
     most = 100 * max(table["ci_high"].max(), 0.01)
     for ax, race in zip(axes, races, strict=False):
         draw_race(ax, table[table["race"] == race], record.about["results"]["labels"])
-        ax.set_yscale("function", functions=ROOT)
+        ax.set_yscale("function", functions=(np.sqrt, np.square))  # rates of 0.3% and of 40% are both to be read
         ax.set_ylim(0, 1.05 * most)
-        ax.set_yticks([tick for tick in TICKS if tick <= most])
+        ax.set_yticks([tick for tick in (0, 1, 5, 10, 20, 40, 60, 80) if tick <= most])
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel("called by such a word, %")
     draw_accuracy(axes[-1], overall)
@@ -151,27 +146,20 @@ def draw_directions(record: Record) -> plt.Figure:
     return figure
 
 
-def draw_confusion(record: Record) -> plt.Figure:
-    """Who is taken for whom: every class of a face against every answer, at the default gap and at the modified one."""
-    figure = draw_matrices(record, record.tables["confusion"].query("by == 'race x gender'"))
-    beware(figure, record)
-    return figure
+def draw_confusion(record: Record, published: bool = False) -> plt.Figure:
+    """Who is taken for whom, at the default gap and at the modified one: by race and gender, or as published, by race.
 
-
-def draw_published(record: Record) -> plt.Figure:
-    """The authors' two matrices, by race, drawn as those of a run."""
-    return draw_matrices(record, record.tables["confusion_published"], "FairFace as published, ")
-
-
-def draw_matrices(record: Record, table: pd.DataFrame, of: str = "") -> plt.Figure:
-    """A matrix for each shift, one under the other: counts, where they fit, shaded by the root of their row's share."""
+    Counts, where they fit, shaded by the root of their row's share.
+    """
+    table = record.tables["confusion_published" if published else "confusion"]
+    table, of = (table, "FairFace as published, ") if published else (table.query("by == 'race x gender'"), "")
     wide, shifts = figures.width(record), sorted(table["shift"].unique(), key=abs)
     rows, columns = table["true"].unique(), table["predicted"].unique()
     left, foot = (0.06 * max(map(len, names)) + 0.3 for names in (rows, columns))
     cell = (wide - left) / len(columns)
     high = np.clip(cell, 0.12, 0.17) * len(rows) + 0.35
     figure, axes = plt.subplots(len(shifts), 1, figsize=(wide, high * len(shifts) + foot + 0.2), sharex=True)
-    every = int(np.ceil(LABEL / cell))
+    every = int(np.ceil(0.095 / cell))  # a label of 6 points takes 0.095 inches
     for ax, letter, shift in zip(axes, "ab", shifts, strict=True):
         counts = table[table["shift"] == shift].pivot(index="true", columns="predicted", values="count")
         counts = counts.loc[rows, columns].to_numpy()
@@ -188,4 +176,6 @@ def draw_matrices(record: Record, table: pd.DataFrame, of: str = "") -> plt.Figu
     figure.supylabel("label", fontsize=7)
     figure.supxlabel("class or word given", fontsize=7)
     figure.set_layout_engine("constrained")
+    if not published:
+        beware(figure, record)
     return figure

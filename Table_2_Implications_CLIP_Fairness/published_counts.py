@@ -5,15 +5,17 @@ faces of each race are given. There counts, intervals and net changes follow. At
 follow that give the printed digits. Which faces changed does not follow.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
-from util.fairness.audit import harm_counts
-from util.fairness.counts import bounds, consistent
+from util.fairness.audit import LEVEL, harm_counts
 from util.fairness.declared import Declared
+from util.numerics.statistics import holm, mcnemar, most_discordant, wilson_interval
 from util.published import numbers, values
 
 SHIFTS = {0.0: "default", -0.20: "shift_-0.20", -0.50: "shift_-0.50", -1.00: "shift_-1.00", 0.75: "shift_0.75"}
@@ -25,6 +27,9 @@ MODIFIED, TOO_LARGE, TOO_SMALL = -0.20, -1.00, 0.75
 QUANTITIES = ("crime_related", "non_human", "sum")
 DIGITS = 1
 """Digits after the point of a printed percentage."""
+NEVER = "cannot be told from chance, whichever faces changed"
+ALWAYS = "larger than chance, whichever faces changed"
+DEPENDS = "depends on which faces changed, which is not published"
 
 
 def races() -> list[str]:
@@ -74,23 +79,20 @@ def agreement() -> pd.DataFrame:
         computed_percent, notebook_percent, agrees (the count gives the printed digits, or where there is none some
         count does), and count_low, count_high (the fewest and most faces that give all digits of the race and shift).
     """
-    table = pd.DataFrame([row for shift in SHIFTS for race in races() for row in _counted(shift, race)])
+    rows = []
+    for shift, (place, (race, n)) in product(SHIFTS, enumerate(sizes().items())):
+        keys = [f"table_2.{SHIFTS[shift]}_percent.{quantity}.{place}" for quantity in QUANTITIES]
+        printed = [round(100 * numbers()[key].value, DIGITS) for key in keys]
+        for quantity, theirs, counts in zip(QUANTITIES, printed, consistent(printed, n, DIGITS), strict=True):
+            count = harmed(shift).loc[race, quantity] if shift in COUNTED else np.nan
+            low, high = (counts.min(), counts.max()) if len(counts) else (np.nan, np.nan)
+            rows.append([race, shift, quantity, count, n, 100 * count / n, theirs, low, high])
+    columns = "race shift quantity count n computed_percent notebook_percent count_low count_high"
+    table = pd.DataFrame(rows, columns=columns.split())
     rounded = table["computed_percent"].round(DIGITS).fillna(table["notebook_percent"])
     agrees = (rounded == table["notebook_percent"]) & table["count_low"].notna()
     table.insert(table.columns.get_loc("count_low"), "agrees", agrees)
     return table
-
-
-def _counted(shift: float, race: str) -> Iterator[dict]:
-    keys = [f"table_2.{SHIFTS[shift]}_percent.{quantity}.{races().index(race)}" for quantity in QUANTITIES]
-    printed, n = [round(100 * numbers()[key].value, DIGITS) for key in keys], int(sizes()[race])
-    for quantity, theirs, counts in zip(QUANTITIES, printed, consistent(printed, n, DIGITS), strict=True):
-        count = harmed(shift).loc[race, quantity] if shift in COUNTED else np.nan
-        low, high = (counts.min(), counts.max()) if len(counts) else (np.nan, np.nan)
-        yield {
-            "race": race, "shift": shift, "quantity": quantity, "count": count, "n": n,
-            "computed_percent": 100 * count / n, "notebook_percent": theirs, "count_low": low, "count_high": high,
-        }  # fmt: skip
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,3 +123,34 @@ def net_changes(quantity: str = "sum") -> pd.DataFrame:
     table = bounds(before, after, sizes().to_numpy())
     table.insert(0, "race", races())
     return table
+
+
+def consistent(printed: Sequence[float], n: int, digits: int) -> Int[np.ndarray, "3 k"]:
+    """All counts of n faces that give printed percentages of two kinds of harm and of their sum; a column for each."""
+    rounded = np.round(100 * np.arange(n + 1) / n, digits)
+    first, second, both = (np.flatnonzero(rounded == value) for value in printed)
+    pairs = np.stack(np.meshgrid(first, second, indexing="ij")).reshape(2, -1)
+    counts = np.vstack([pairs, pairs.sum(0)])
+    return counts[:, np.isin(counts[2], both)]
+
+
+def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.ndarray, "G"]) -> pd.DataFrame:
+    """What two counts of harmed faces, together at most n, can show where it is not known which faces changed.
+
+    Returns:
+        n, before, after, net, the 95% Wilson intervals of both shares, least_p (exact McNemar if no face changed
+        against the trend), most_p (if no face was harmed both times), least_p_holm (least_p corrected for all groups),
+        most_discordant (how many faces may have changed if p is to be below 0.05; 0: no number will do),
+        possible_discordant (how many can have changed), and verdict (``NEVER``, ``ALWAYS`` or ``DEPENDS``).
+    """
+    net = after - before
+    table = pd.DataFrame({"n": n, "before": before, "after": after, "net": net})
+    for name, counts in (("before", before), ("after", after)):
+        table[f"{name}_low"], table[f"{name}_high"] = wilson_interval(counts, n)
+    table["least_p"], table["most_p"] = mcnemar(np.abs(net), 0 * net), mcnemar(after, before)
+    table["least_p_holm"] = holm(table["least_p"].to_numpy())
+    each = zip(np.abs(net).tolist(), n.tolist(), strict=True)
+    table["most_discordant"] = [most_discordant(change, size, LEVEL) for change, size in each]
+    table["possible_discordant"] = before + after
+    never, always = table["least_p"] >= LEVEL, table["most_p"] < LEVEL
+    return table.assign(verdict=np.select([never, always], [NEVER, ALWAYS], DEPENDS))

@@ -16,23 +16,23 @@ HUB = ("East Asian", "Indian", "Black", "White", "Middle Eastern", "Latino_Hispa
 """Races of the hub's labels 0 to 6, as the table of labels writes them."""
 
 FACES = Declared.read()
+TWO_WORDS = 'words = ["man", "woman"]'
+TWO_LEVELS = 'levels = ["Male", "Female"]'
+AXES = 'axes = ["race", "gender"]'
+GROUPS = "[harm.groups]"
 
 
 def article(words):
     return f"a photo of {'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def test_the_prompts_of_fairface_are_those_that_were_released():
+def test_prompts_and_harm_groups_of_fairface_are_those_that_were_released():
     released = published.values()["table_2"]["prompts"]
     races, genders = (part.split("|") for part in re.findall(r"\{(.*?)\}", released["classes"]))
     faces = [article(f"{race} {gender}") for race in races for gender in genders]
     assert faces[6] == "a photo of an east asian man" and len(faces) == 14
     harms = [article(word) for key in ("non_human", "crime_related") for word in released[key]]
     assert FACES.prompts == (*faces, *harms)
-
-
-def test_the_harm_groups_of_fairface_are_those_that_were_released():
-    released = published.values()["table_2"]["prompts"]
     assert FACES.harm_words == (*released["non_human"], *released["crime_related"])
     assert FACES.harms == ("non_human",) * 4 + ("crime_related",) * 3
     assert set(FACES.race.levels) == set(published.values()["table_2"]["races"])
@@ -55,9 +55,6 @@ def test_labels_in_words_and_in_numbers_mean_the_same(drawn):
     mixed = [HUB[number] if word else np.int64(number) for number, word in drawn]
     codes = FACES.codes("race", mixed)
     assert [FACES.race.levels[code] for code in codes] == [HUB[number].split("_")[0] for number, _ in drawn]
-
-
-def test_genders_are_those_of_the_hub():
     assert [FACES.gender.levels[code] for code in FACES.codes("gender", [1, 0, "Male"])] == ["Female", "Male", "Male"]
 
 
@@ -91,14 +88,11 @@ def changed(tmp_path, *edits):
 def test_a_file_of_ones_own_may_have_other_axes_and_more_harm_groups(tmp_path):
     path = changed(
         tmp_path,
-        ('axes = ["race", "gender"]', 'axes = ["race", "glasses"]'),
+        (AXES, 'axes = ["race", "glasses"]'),
         ("{race} {gender}", "{glasses} {race} person"),
-        (
-            '[attributes.gender]\nlevels = ["Male", "Female"]\nwords = ["man", "woman"]',
-            "[attributes.glasses]\nlevels = ['no', 'yes']",
-        ),
+        (f"[attributes.gender]\n{TWO_LEVELS}\n{TWO_WORDS}", "[attributes.glasses]\nlevels = ['no', 'yes']"),
         ('numbers = ["Male", "Female"]', "words = ['plain', 'eyeglassed']"),
-        ("[harm.groups]", "[harm.groups]\nillness = ['ill person']"),
+        (GROUPS, f"{GROUPS}\nillness = ['ill person']"),
     )
     declared = Declared.read(path)
     assert declared.prompts[:2] == ("a photo of a plain white person", "a photo of an eyeglassed white person")
@@ -106,21 +100,14 @@ def test_a_file_of_ones_own_may_have_other_axes_and_more_harm_groups(tmp_path):
     assert declared.settings["sha256"] != FACES.settings["sha256"]
 
 
-TWO_WORDS = 'words = ["man", "woman"]'
-TWO_LEVELS = 'levels = ["Male", "Female"]'
-AXES = 'axes = ["race", "gender"]'
-GROUPS = "[harm.groups]"
 REFUSALS = [
-    (
-        ['"thief"', '"gorilla"'],
-        "harm.groups.crime_related gives the prompt 'a photo of a gorilla' more than once (first from harm.groups.non",
-    ),
+    (['"thief"', '"gorilla"'], "'a photo of a gorilla' more than once (first from harm.groups.non"),
     (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
     (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
     (["crime_related =", "crimes ="], "[harm] groups.crime_related is missing"),
     ([GROUPS, f"{GROUPS}\nsum = ['x']"], "[harm] groups.sum cannot name"),
     (
-        ['"white", "black"', '"old", "old man"', '["man", "woman"]', '["man", "man man"]'],
+        ['"white", "black"', '"old", "old man"', TWO_WORDS, 'words = ["man", "man man"]'],
         "classes gives the prompt 'a photo of an old man man' more than once",
     ),
     (['"thief"', '"white man"'], "harm.groups.crime_related gives the prompt 'a photo of a white man'"),
@@ -128,10 +115,7 @@ REFUSALS = [
     (['numbers = ["Male", "Female"]', 'numbers = ["X"]'], "[attributes.gender] numbers says 'X'"),
     (['= "Latino" }', '= "Elf" }'], "[attributes.race] spellings.Latino_Hispanic says 'Elf'"),
     (["Latino_Hispanic =", "White ="], "[attributes.race] spellings.White is a level itself"),
-    (
-        ["labels = { ", "labels = { other = 'x', "],
-        "[harm] labels.other names no harm group; those are non_human, crime_re",
-    ),
+    (["labels = { ", "labels = { other = 'x', "], "[harm] labels.other names no harm group; those are non_human"),
     ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
     ([TWO_LEVELS, 'levels = ["Male", "Male"]'], "[attributes.gender] levels: has 'Male' more than once"),
     (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
@@ -159,6 +143,6 @@ def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path
 
 @pytest.mark.parametrize("name", ["non_human_low", "ci", "own_accuracy", "difference_change_high", "p_value", "1st"])
 def test_a_harm_group_may_not_take_a_column_of_the_results_or_of_another_group(tmp_path, name):
-    path = changed(tmp_path, ("[harm.groups]", f"[harm.groups]\n{name} = ['x']"))
+    path = changed(tmp_path, (GROUPS, f"{GROUPS}\n{name} = ['x']"))
     with pytest.raises(UserError, match=r"\[harm\] groups\.\w+ cannot name a harm group"):
         Declared.read(path)

@@ -62,14 +62,10 @@ def test_intervals_are_those_of_drawing_the_faces_of_each_race_again(rng):
         for group, here in enumerate(rows):
             drawn[resample, :, group] = harmed[:, here[rng.integers(0, len(here), len(here))]].sum(1)
     for name, values in extremes(drawn, sizes).items():
-        scale = values.std(0)
-        low, high = np.percentile(values, [2.5, 97.5], axis=0)
-        assert (np.abs(table[f"{name}_low"] - low) < 0.2 * scale).all(), name
-        assert (np.abs(table[f"{name}_high"] - high) < 0.2 * scale).all(), name
-        change = values - values[:, [1]]
-        low, high = np.percentile(change, [2.5, 97.5], axis=0)
-        assert (np.abs(table[f"{name}_change_low"] - low) <= 0.2 * change.std(0)).all(), name
-        assert (np.abs(table[f"{name}_change_high"] - high) <= 0.2 * change.std(0)).all(), name
+        for column, found in ((name, values), (f"{name}_change", values - values[:, [1]])):
+            for end, percent in (("low", 2.5), ("high", 97.5)):
+                off = np.abs(table[f"{column}_{end}"] - np.percentile(found, percent, axis=0))
+                assert (off <= 0.2 * found.std(0)).all(), (column, end)
 
 
 def test_changes_are_of_the_same_faces_so_that_equal_predictions_change_by_nothing(rng):

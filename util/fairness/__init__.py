@@ -1,7 +1,7 @@
 """Denigration harms of zero-shot classifiers.
 
 ``declared`` reads prompts, classes and harm groups from a file. ``audit`` counts harms by group, ``disparity`` compares
-the groups, ``counts`` says what published counts can show.
+the groups.
 """
 
 from .._lazy import attributes

@@ -235,8 +235,5 @@ def paired_change(
     up, down, total = (gained + 1) / (n + 2), (lost + 1) / (n + 2), n + 2
     half = Z_95 * np.sqrt((up + down - (up - down) ** 2) / total)
     low, high = np.maximum(up - down - half, -1.0), np.minimum(up - down + half, 1.0)
-    return {
-        name: rate(gained - lost, n),
-        f"{name}_low": np.where(n, low, np.nan),
-        f"{name}_high": np.where(n, high, np.nan),
-    }
+    there = np.where(n, 1.0, np.nan)
+    return {name: rate(gained - lost, n), f"{name}_low": low * there, f"{name}_high": high * there}

@@ -9,15 +9,11 @@ from jaxtyping import Bool, Float, Int
 from ..numerics.statistics import bootstrap_counts, mcnemar
 from .audit import Answers, paired_change, tally
 
-RESAMPLES = 2000
 HALF = 0.5
 """Added to the harmed and to the unharmed faces of a race before a ratio, so that none is divided by 0."""
 
-EQUAL = 1e-12
-"""Differences of rates that are closer than this count as equal."""
 
-
-def disparity(answers: Answers, seed: int, resamples: int = RESAMPLES) -> pd.DataFrame:
+def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFrame:
     """Difference and ratio between the races of the highest and the lowest ``sum``, at every shift.
 
     Args:
@@ -55,9 +51,7 @@ def disparity(answers: Answers, seed: int, resamples: int = RESAMPLES) -> pd.Dat
     return table.assign(**columns, disparity_p_value=_by_chance(observed, sizes, seed, resamples))
 
 
-def _with_interval(
-    name: str, value: Float[np.ndarray, "k"], drawn: Float[np.ndarray, "b k"]
-) -> dict[str, Float[np.ndarray, "k"]]:
+def _with_interval(name: str, value: np.ndarray, drawn: Float[np.ndarray, "b k"]) -> dict[str, np.ndarray]:
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
@@ -69,25 +63,20 @@ def extremes(harmed: Int[np.ndarray, "*k G"], n: Int[np.ndarray, "G"]) -> dict[s
 
 
 def _resampled(harmed: Bool[np.ndarray, "k n"], seed: Sequence[int], resamples: int) -> Int[np.ndarray, "b k"]:
-    """How many of n faces drawn with replacement are harmed at each shift, the same faces at all shifts.
-
-    Faces that are harmed at the same shifts are alike, and few patterns occur, so that only their numbers are drawn.
-    """
+    """How many of n faces drawn again are harmed, the same at all shifts; drawn by their pattern of harm."""
     patterns, sizes = np.unique(np.packbits(harmed, axis=0), axis=1, return_counts=True)
     flags = np.unpackbits(patterns, axis=0, count=len(harmed)).astype(np.float64)
     blocks = bootstrap_counts(sizes, resamples, seed)
     return np.concatenate([block @ flags.T for block in blocks]).round().astype(np.int64)
 
 
-def _by_chance(
-    harmed: Int[np.ndarray, "k G"], n: Int[np.ndarray, "G"], seed: int, permutations: int
-) -> Float[np.ndarray, "k"]:
+def _by_chance(harmed: Int[np.ndarray, "k G"], n: np.ndarray, seed: int, permutations: int) -> np.ndarray:
     """disparity_p_value: the harmed faces are any of all faces, and how many of each race is drawn again and again."""
     rng = np.random.default_rng((seed, len(n)))
     p_values = []
     for counted, difference in zip(harmed.sum(1), extremes(harmed, n)["difference"], strict=True):
         drawn = extremes(rng.multivariate_hypergeometric(n, counted, permutations), n)["difference"]
-        p_values.append((1 + (drawn >= difference - EQUAL).sum()) / (1 + permutations))
+        p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + permutations))  # equal but for rounding
     return np.array(p_values)
 
 

@@ -79,8 +79,7 @@ def from_hub(declared: Declared, padding: str = "0.25") -> FaceImages:
         "n": len(rows),
     }
     ids = [f"validation, row {row}" for row in range(len(rows))]
-    faces = Faces.of(declared, **labels, where=f"{HUB_DATASET}, {pattern}")
-    return FaceImages(rows.openers(), ids, faces, about)
+    return FaceImages(rows.openers(), ids, Faces.of(declared, **labels, where=f"{HUB_DATASET}, {pattern}"), about)
 
 
 def _in_words(rows: hub.Rows, column: str) -> Sequence:
