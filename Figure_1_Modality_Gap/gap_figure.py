@@ -87,22 +87,19 @@ def draw_panel(ax: plt.Axes, facts: dict) -> None:
 
 def over(facts: dict, letters: int, strip: bool) -> list[str]:
     """The lines over a panel, of so many letters: its name, its numbers, and of how many rows both are."""
-    title = facts["system"] + (f", {facts['weights']}" if facts["weights"] in LETTERS else "")
+    weights = f", {facts['weights']}" if facts["weights"] in LETTERS else ""
     if strip:
-        return wrap(f"{title}: gap {facts['gap_distance']:.2f}", letters)
-    n, both, used = facts["n_pairs"], (facts["n_other"], facts["n_text"]), facts["separability_rows"]
-    shown = len(facts["points"]) // 2
+        return wrap(f"{facts['system']}{weights}: gap {facts['gap_distance']:.2f}", letters)
+    name, source = facts["system"] + (weights and f"{weights} weights"), facts["source"].replace(PUBLISHED, "")
+    n, both, shown = facts["n_pairs"], (facts["n_other"], facts["n_text"]), len(facts["points"]) // 2
     kind = "" if facts["weights"] == "given" else f"{facts['kind']} "
     size = f"{n:,} {kind}pairs" if n else f"{both[0]:,} and {both[1]:,}, not paired"
-    lines = [title + (" weights" if facts["weights"] in LETTERS else "")]
-    lines += [] if facts["source"] == PUBLISHED else [facts["source"]]
-    lines += [size + (f", {shown:,} of each shown" if shown < max(*both, n) else "")]
-    sampled = f" ({used:,} of each)" if used < min(both) else ""
-    lines += [f"gap {facts['gap_distance']:.3f}, separable {facts['separability']:.1%}{sampled}"]
-    if np.isfinite(facts["chance"]):
-        first, last = (f"{facts[name]:.3f}" for name in ("image_recall_at_1", "text_recall_at_1"))
-        lines += [f"recall@1 {first}, {last} ({facts['chance']:.3f})"]
-    return [part for line in lines for part in wrap(line, letters)]
+    size += f", {shown:,} of each shown" if shown < max(*both, n) else ""
+    gap = "gap {gap_distance:.3f}, separable {separability:.1%}".format_map(facts)
+    gap += " ({separability_rows:,} of each)".format_map(facts) if facts["separability_rows"] < min(both) else ""
+    recall = "recall@1 {image_recall_at_1:.3f}, {text_recall_at_1:.3f} ({chance:.3f})".format_map(facts)
+    recall = recall if np.isfinite(facts["chance"]) else ""
+    return [part for line in (name, source, size, gap, recall) for part in wrap(line, letters)]
 
 
 def label(figure: plt.Figure, record: records.Record, table: pd.DataFrame) -> None:

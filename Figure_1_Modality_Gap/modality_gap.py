@@ -1,8 +1,6 @@
 """Figure 1: the modality gap across four pairs of modalities, with trained and with random weights.
 
-Images and texts, videos and texts, radiographs and reports, amino-acid sequences and descriptions: each model puts
-the two into different regions of its sphere, after training and before. One UMAP for each panel, fitted on both
-modalities together, with a line for each pair, and the numbers of the gap above it.
+One UMAP for each panel, fitted on both modalities together, a line for each pair, and the gap's numbers above it.
 
     python Figure_1_Modality_Gap/modality_gap.py                              (embedded: a minute or two on 2 cores)
     python Figure_1_Modality_Gap/modality_gap.py --embeddings a.npy --embeddings b.npz
@@ -38,6 +36,7 @@ RECALLS = ("image_recall_at_1", "text_recall_at_1")
 """The first modality asks and texts answer; texts ask and the first modality answers."""
 RECALL_COLUMNS = (*(f"{name}{end}" for name in RECALLS for end in ("", "_low", "_high")), "chance")
 KEYS = {system.kind: key for key, system in panels.SYSTEMS.items()}
+SAID = "{system}, {weights} weights, {source}: {n_pairs} pairs, gap {gap_distance:.3f}, separable {separability:.3f}"
 ACCEPTED = "; this model was accepted for a gap of at least 0.5, so its row could hardly have failed"
 
 
@@ -170,11 +169,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         comparisons=compare(table),
         left_out=left_out,
         undrawn=gap_figure.undrawn(table),
-        said=[
-            f"{row.system}, {row.weights} weights, {row.source}: {row.n_pairs} pairs, gap {row.gap_distance:.3f}, "
-            f"separable {row.separability:.3f}"
-            for row in table.itertuples()
-        ],
+        said=[SAID.format_map(row) for row in rows],
     )
 
 

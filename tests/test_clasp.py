@@ -37,50 +37,43 @@ def unit(rows):
 def reference(transformer, numbers):
     """One input alone, without padding, in float64, as the description reads."""
     double = {name: value.double() for name, value in transformer.state_dict().items()}
-    width, heads = TINY.width, TINY.heads
 
-    def angle(position, pair, of):
-        return position / 10_000 ** (2 * pair / of)
-
-    def sinusoid(position):
-        pairs = range(width // 2)
-        sines = [math.sin(angle(position, k, width)) for k in pairs]
-        return torch.tensor([*sines, *(math.cos(angle(position, k, width)) for k in pairs)], dtype=torch.float64)
+    def angles(position, of):
+        return torch.tensor([position / 10_000 ** (2 * pair / of) for pair in range(of // 2)], dtype=torch.float64)
 
     def turned(vector, place):
-        if place == 0:  # the class token
-            return vector
-        out = vector.clone()
-        for k in range(TINY.head_width // 2):
-            a, (x, y) = angle(place - 1, k, TINY.head_width), vector[2 * k : 2 * k + 2].tolist()
-            out[2 * k], out[2 * k + 1] = x * math.cos(a) - y * math.sin(a), y * math.cos(a) + x * math.sin(a)
-        return out
+        """Every two neighbours as a complex number; the class token, at place 0, stays."""
+        turn = torch.exp(1j * angles(max(place - 1, 0), TINY.head_width))
+        return torch.view_as_real(torch.view_as_complex(vector.reshape(-1, 2)) * turn).flatten()
+
+    def linear(x, name):
+        return x @ double[f"{name}.weight"].T + double.get(f"{name}.bias", 0)
+
+    def normed(x, name):
+        return functional.layer_norm(x, (TINY.width,), double[f"{name}.weight"], double[f"{name}.bias"])
 
     def attended(x, name):
-        x = functional.layer_norm(x, (width,), double[f"{name}.norm.weight"], double[f"{name}.norm.bias"])
-        parts = (x @ double[f"{name}.layer.queries_keys_values.weight"].T).chunk(3, dim=1)
+        parts = linear(normed(x, f"{name}.norm"), f"{name}.layer.queries_keys_values").chunk(3, dim=1)
         outputs = []
-        for h in range(heads):
+        for h in range(TINY.heads):
             q, k, v = (part[:, h * TINY.head_width : (h + 1) * TINY.head_width] for part in parts)
             q, k = (torch.stack([turned(row, i) for i, row in enumerate(part)]) for part in (q, k))
             outputs.append((q @ k.T / math.sqrt(TINY.head_width)).softmax(dim=1) @ v)
-        out = torch.cat(outputs, 1) @ double[f"{name}.layer.out.weight"].T + double[f"{name}.layer.out.bias"]
-        return out * double[f"{name}.scale"]
+        return linear(torch.cat(outputs, 1), f"{name}.layer.out") * double[f"{name}.scale"]
 
     def fed(x, name):
-        x = functional.layer_norm(x, (width,), double[f"{name}.norm.weight"], double[f"{name}.norm.bias"])
-        inner = x @ double[f"{name}.layer.inner.weight"].T + double[f"{name}.layer.inner.bias"]
-        value, gate = inner.chunk(2, dim=1)
-        out = value * gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
-        return (out @ double[f"{name}.layer.out.weight"].T + double[f"{name}.layer.out.bias"]) * double[f"{name}.scale"]
+        value, gate = linear(normed(x, f"{name}.norm"), f"{name}.layer.inner").chunk(2, dim=1)
+        gelu = gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
+        return linear(value * gelu, f"{name}.layer.out") * double[f"{name}.scale"]
 
     x = torch.stack([double["class_token"], *(double["tokens.weight"][number] for number in numbers)])
-    x = x + torch.stack([sinusoid(i) for i in range(len(x))])
+    turns = torch.stack([angles(position, TINY.width) for position in range(len(x))])
+    x = x + torch.cat([turns.sin(), turns.cos()], dim=1)
     first = second = x
     for layer in range(TINY.depth):
         first = first + attended(second, f"attention.{layer}")
         second = second + fed(first, f"feed_forward.{layer}")
-    return functional.layer_norm(first[0] + second[0], (width,), double["norm.weight"], double["norm.bias"])
+    return normed(first[0] + second[0], "norm")
 
 
 def test_rows_are_those_of_a_slow_reference_without_padding(tiny):

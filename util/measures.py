@@ -1,6 +1,5 @@
 """All numbers of a gap at once: what stands at each panel of Figure 1, and what ``modality-gap measure`` prints."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,42 +19,27 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Measures:
-    """Numbers of two modalities; everything but the separability comes from all rows.
+    """Numbers of two modalities; everything but the separability comes from all rows."""
 
-    Attributes:
-        modalities: their names, text last.
-        n_other, n_text: rows of each.
-        n_pairs: pairs; 0 where nothing is paired.
-        dim: the width d.
-        gap_distance: in [0, 2].
-        matched_cosine: mean cosine of the pairs, in [-1, 1]; None where nothing is paired.
-        mean_cosine_other, mean_cosine_text: over all pairs of different rows of one modality.
-        relative_gap: RMG, in [0, 1]; None where nothing is paired.
-        separability: cross-validated share of rows that a plane assigns to their modality, in [0, 1].
-        separability_rows: how many rows of each modality that is measured on.
-        norms_other, norms_text: the least and the largest norm of a row, before it was normalised here.
-    """
-
-    modalities: tuple[str, str]
+    modalities: tuple[str, str]  # their names, text last
     n_other: int
     n_text: int
-    n_pairs: int
+    n_pairs: int  # 0 where nothing is paired
     dim: int
-    gap_distance: float
-    matched_cosine: float | None
-    mean_cosine_other: float
+    gap_distance: float  # in [0, 2]
+    matched_cosine: float | None  # mean over the pairs, in [-1, 1]; None where nothing is paired
+    mean_cosine_other: float  # over all pairs of different rows of one modality
     mean_cosine_text: float
-    relative_gap: float | None
-    separability: float
-    separability_rows: int
-    norms_other: tuple[float, float]
+    relative_gap: float | None  # RMG, in [0, 1]; None where nothing is paired
+    separability: float  # cross-validated share of rows that a plane assigns to their modality, in [0, 1]
+    separability_rows: int  # rows of each modality that it is measured on
+    norms_other: tuple[float, float]  # the least and the largest norm of a row, before it was normalised here
     norms_text: tuple[float, float]
 
     def __str__(self) -> str:
         other, text = self.modalities
-        matched, relative = (
-            "not paired" if v is None else f"{v:.4f}" for v in (self.matched_cosine, self.relative_gap)
-        )
+        of_pairs = self.matched_cosine, self.relative_gap
+        matched, relative = ("not paired" if value is None else f"{value:.4f}" for value in of_pairs)
         return (
             f"{other} ({self.n_other} x {self.dim}) and {text} ({self.n_text} x {self.dim})\n"
             f"  gap distance           {self.gap_distance:.4f}\n"
@@ -142,14 +126,13 @@ def sample(
     return chosen[:, 0], chosen[:, 1], True
 
 
-def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed: int = 0, folds: int = FOLDS) -> float:
+def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed: int = 0) -> float:
     """Share of the rows that a logistic regression, fitted on others, assigns to their own modality.
 
     Args:
         x, y: as many rows of each, so that guessing is right half the time; rows are normalised here. Row i of both,
             a pair where there is one, is held out together.
-        seed: of the folds.
-        folds: cut to the number of rows.
+        seed: of the folds, ``FOLDS`` or as many as there are rows.
 
     Returns:
         in [0, 1]: 1 where a plane separates the modalities, about 1/2 where they are two samples of one distribution.
@@ -167,8 +150,9 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
     x, y = (np.asarray(unit_rows(np.asarray(part, np.float64))) for part in (x, y))
     if len(x) != len(y) or len(x) < 2:
         raise UserError(f"separability needs as many rows of both, two at least; there are {len(x)} and {len(y)}")
-    right = 0
-    for fitted, held_out in _folds(len(x), min(folds, len(x)), seed):
+    right, order = 0, np.random.RandomState(seed).permutation(len(x))
+    for held_out in np.array_split(order, min(FOLDS, len(x))):  # as scikit-learn's shuffled KFold
+        fitted = ~np.isin(np.arange(len(x)), held_out)
         rows, modality = np.concatenate([x[fitted], y[fitted]]), np.repeat([0.0, 1.0], fitted.sum())
         centre = rows.mean(0)
         spread = np.sqrt(np.square(rows - centre).sum(1).mean()) or 1.0
@@ -178,21 +162,9 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
     return right / (2 * len(x))
 
 
-def _folds(count: int, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields masks (count,) of the rows to fit and to hold out, the folds of scikit-learn's shuffled ``KFold``."""
-    order = np.random.RandomState(seed).permutation(count)
-    for held_out in np.array_split(order, folds):
-        mask = np.zeros(count, bool)
-        mask[held_out] = True
-        yield ~mask, mask
-
-
 def _fitted_plane(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Weights and intercept (d + 1,) of a logistic regression with C = 1, as scikit-learn fits it.
-
-    scikit-learn itself takes longer to import than the fit takes. The products are einsum's, because on a busy machine
-    the threads of a BLAS wait longer for one another than such a small product takes.
-    """
+    """Weights and intercept (d + 1,) of a logistic regression with C = 1, as scikit-learn fits it."""
+    # importing scikit-learn takes longer than the fit, and the threads of a BLAS wait longer than einsum computes
     from scipy.optimize import minimize
 
     count = len(rows)

@@ -50,16 +50,25 @@ def values() -> dict:
 
 
 @dataclass(frozen=True)
-class Number:
-    """One published number or claim.
+class Rule:
+    """How ours and a published value are judged: what has to hold for "yes" or "shown", and why at that tolerance.
 
-    Attributes:
-        key: its name in ``util/data/paper.json``.
-        panel: where the paper states it, for instance "Figure 3 (b)".
-        quantity: what it is, with its unit.
-        value: as published, in the paper's words where it is a claim; None where the paper says nothing of it.
-        script: name of the script that measures it.
-        rule: name of the rule that judges it, in the section "rules".
+    ``tolerance`` is the largest difference of a number from the published one, or the threshold of a claim. With
+    ``derivation`` the paper's own numbers or mathematics decide, so that a difference is the paper's.
+    """
+
+    says: str
+    reason: str
+    tolerance: float | None = None
+    derivation: bool = False
+
+
+@dataclass(frozen=True)
+class Number:
+    """One published number or claim: its key in ``paper.json``, and what stands there.
+
+    ``panel`` is where the paper states it, "Figure 3 (b)". ``value`` is as published, in the paper's words where it is
+    a claim, and None where the paper says nothing of it. ``script`` measures it.
     """
 
     key: str
@@ -70,27 +79,8 @@ class Number:
     rule: str = ""
 
     @property
-    def judged_by(self) -> "Rule":
-        """The rule of this number."""
+    def judged_by(self) -> Rule:
         return Rule(**values()["rules"][self.rule])
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How ours and a published value are judged.
-
-    Attributes:
-        says: what has to hold for "yes" or "shown".
-        reason: where the tolerance comes from.
-        tolerance: largest difference of a number from the published one, or the threshold of a claim; None where the
-            rule has none.
-        derivation: whether the paper's own numbers or mathematics decide, so that a difference is the paper's.
-    """
-
-    says: str
-    reason: str
-    tolerance: float | None = None
-    derivation: bool = False
 
 
 def numbers(prefix: str = "") -> dict[str, Number]:
@@ -121,9 +111,8 @@ def compare(
         raise ValueError(f"{key}: a number is judged on the paper's own model and data alone")
     if numeric and own and agrees is None and number.judged_by.tolerance is not None:
         agrees = bool(abs(ours - number.value) <= number.judged_by.tolerance)
-    return Comparison(
-        key, number.panel, number.quantity, number.value, ours, on, agrees, note, low, high, own, interval
-    )
+    stated = number.panel, number.quantity, number.value
+    return Comparison(key, *stated, ours, on, agrees, note, low, high, own, interval)
 
 
 def files() -> dict[str, tuple[str, str]]:

@@ -17,13 +17,9 @@ TSNE_STEPS = 500
 
 @dataclass(frozen=True)
 class Projection:
-    """Principal components of some rows.
+    """Principal components of some rows, in float64: the mean that is subtracted, and orthonormal components.
 
-    Attributes:
-        mean: float64 (d,), what is subtracted.
-        components: float64 (k, d), orthonormal rows, the largest variance first; the sign of each is fixed by
-            scikit-learn (its largest entry in absolute value is positive).
-        explained_variance_ratio: float64 (k,), fractions of the total variance.
+    The largest variance comes first. scikit-learn fixes each sign: the largest entry in absolute value is positive.
     """
 
     mean: Float[np.ndarray, "d"]
@@ -95,22 +91,20 @@ def umap_coordinates(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that a seed means one thread, and of small neighbourhoods
-        reducer = umap.UMAP(
-            n_neighbors=min(neighbours, len(x) - 1), min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1
-        )
+        sizes = {"n_neighbors": min(neighbours, len(x) - 1), "min_dist": min_dist}
+        reducer = umap.UMAP(**sizes, metric="cosine", random_state=seed, n_jobs=1)
         return reducer.fit_transform(np.asarray(x, np.float32)).astype(np.float64)
 
 
-def tsne_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[np.ndarray, "n 2"]:
+def tsne_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
     """t-SNE of rows, begun at their principal components, the same for the same seed on one machine.
 
     Args:
         x: float array (n, d), n at least 4, d at least 2. Distances rank unit rows as their cosines do.
         seed: of the principal components, which scikit-learn estimates at random in wide arrays.
-        perplexity: about how many neighbours a row keeps, cut to (n - 1)/3.
 
     Returns:
-        float64 array (n, 2), after ``TSNE_STEPS`` steps.
+        float64 array (n, 2), after ``TSNE_STEPS`` steps at perplexity 30, or (n - 1)/3 where that is less.
 
     Trap: as with UMAP, distances between far clusters and the sizes of clusters mean little.
     """
@@ -118,7 +112,7 @@ def tsne_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0, perplexity: flo
         raise UserError(f"t-SNE needs at least 4 rows and 2 columns, not {x.shape}")
     from sklearn.manifold import TSNE  # takes a second
 
-    perplexity = min(perplexity, (len(x) - 1) / 3)
+    perplexity = min(30.0, (len(x) - 1) / 3)
     with threadpool_limits(1):  # sums over several threads differ in their last bits, and the picture with them
         layout = TSNE(perplexity=perplexity, init="pca", max_iter=TSNE_STEPS, random_state=seed)
         return layout.fit_transform(np.asarray(x, np.float32)).astype(np.float64)
