@@ -30,10 +30,6 @@ def tiny():
     return pair
 
 
-def unit(rows):
-    return functional.normalize(torch.as_tensor(rows).float(), dim=-1).numpy()
-
-
 def reference(transformer, numbers):
     """One input alone, without padding, in float64, as the description reads."""
     double = {name: value.double() for name, value in transformer.state_dict().items()}
@@ -84,7 +80,7 @@ def test_rows_are_those_of_a_slow_reference_without_padding(tiny):
         written = [reference(tiny.model.text, row[row >= 0].tolist()) for row in texts]
     for rows, theirs in ((tiny.encode_non_text(SEQUENCES), wanted), (tiny.encode_texts(TEXTS), written)):
         assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), TINY.width))
-        assert np.allclose(rows, unit(torch.stack(theirs)), atol=2e-6)
+        assert np.allclose(rows, functional.normalize(torch.stack(theirs)), atol=2e-6)
     assert np.ptp(tiny.encode_non_text(SEQUENCES), axis=0).max() > 0.05
     tokens = untrained.padded(residues(["MKV"]), TINY.sequence)
     assert torch.equal(tiny.model.sequence(tokens), tiny.model.sequence(tokens[:, :3]))

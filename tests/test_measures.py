@@ -1,6 +1,5 @@
 """All the numbers of a gap at once, from arrays in memory and from files of any size."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import reference
+from benchmarks import frame
 from util import Embeddings, UserError, geometry
 from util.embeddings import Stored
 from util.measures import measure
@@ -70,28 +70,8 @@ def test_a_value_that_is_not_finite_is_named_with_its_file(arrays, tmp_path):
         measure(Stored.open(tmp_path / "bad.npy"))
 
 
-WATCH = """
-import sys, threading, time
-from util.embeddings import Stored
-from util.measures import measure
-
-def anonymous():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) / 1024
-
-stored, most, done = Stored.open(sys.argv[1]), [0.0], []
-measure(Stored.open(sys.argv[2]))
-before = anonymous()
-def watch():
-    while not done:
-        most[0] = max(most[0], anonymous())
-        time.sleep(0.005)
-watcher = threading.Thread(target=watch)
-watcher.start()
-measure(stored, most=200)
-done.append(True)
-watcher.join()
-print(most[0] - before)
-"""
+def measured(path):
+    measure(Stored.open(path), most=200)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -101,6 +81,5 @@ def test_a_large_file_is_measured_in_a_part_of_its_own_memory(tmp_path, rng):
     large[:] = rng.normal(size=(2, 1, 128)) + rng.normal(size=(120_000, 1)) * rng.normal(size=(1, 128))
     large.flush()
     del large
-    words = [sys.executable, "-c", WATCH, str(tmp_path / "large.npy"), str(tmp_path / "small.npy")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
-    assert float(done.stdout) < 60
+    megabytes, _ = frame.in_fresh_process(measured, (tmp_path / "small.npy",), (tmp_path / "large.npy",))
+    assert megabytes < 60
