@@ -121,12 +121,11 @@ def against(tables: Tables, on: str) -> pd.DataFrame:
     overall = tables["overall"].set_index("shift")
     ours = overall.assign(gap_distance=overall["caption_gap_distance"].abs(), rounding=0.0)
     columns = ["n", "gap_distance", "accuracy", *QUANTITIES, "rounding"]
-    by_race = {NOTEBOOK: published_counts.shares(tables["published"]), on: rates(tables[""])}
+    released = (published_counts.totals(), published_counts.shares(tables["published"]))
     rows = []
-    for source, table in ((NOTEBOOK, published_counts.totals()), (on, ours)):
+    for source, (table, by_race) in {NOTEBOOK: released, on: (ours, rates(tables[""]))}.items():
         for shift in sorted(table.index.intersection(list(SHIFTS)), reverse=True):
-            higher = by_race[source].loc[shift] > by_race[source].loc[0.0]
-            up = higher.sum().reindex(QUANTITIES).add_suffix("_up")
+            up = (by_race.loc[shift] > by_race.loc[0.0]).sum().reindex(QUANTITIES).add_suffix("_up")
             rows.append({"source": source, "shift": shift, **table.loc[shift, columns], **up})
     return pd.DataFrame(rows)
 

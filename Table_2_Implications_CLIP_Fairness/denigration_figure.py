@@ -1,7 +1,4 @@
-"""The pictures of Table 2: the table as the paper prints it, harm along the shift, and what decides its direction.
-
-They read a record and nothing else, and never show a face.
-"""
+"""The pictures of Table 2, from a record alone: the printed table, harm along the shift, who is taken for whom."""
 
 from collections.abc import Mapping
 from html import escape
@@ -54,7 +51,7 @@ def explain(figure: plt.Figure) -> None:
 
 
 def draw_curves(record: Record) -> plt.Figure:
-    """Harm of every race and accuracy against the shift, with 95% bands; the default and the paper's shift marked."""
+    """Harm of every race and top-1 accuracy (on a scale of its own) against the shift, with 95% bands."""
     table, overall = (record.tables[what].sort_values("shift") for what in ("", "overall"))
     races = record.about["results"]["races"]
     figure, axes = panels(record, len(races) + 1, 1.55)
@@ -66,7 +63,11 @@ def draw_curves(record: Record) -> plt.Figure:
         ax.set_yticks([tick for tick in (0, 1, 5, 10, 20, 40, 60, 80) if tick <= most])
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel("called by such a word, %")
-    draw_accuracy(axes[-1], overall)
+    x, low, high = overall["shift"], 100 * overall["accuracy_low"], 100 * overall["accuracy_high"]
+    axes[-1].fill_between(x, low, high, color=ACCURACY, alpha=0.2, lw=0)
+    axes[-1].plot(x, 100 * overall["accuracy"], color=ACCURACY, label="accuracy, band: 95% Wilson (own scale)")
+    axes[-1].set_title("accuracy, all", loc="left")
+    axes[-1].set_ylabel("top-1, %", color=ACCURACY)
     for ax in axes:
         mark(ax, record)
         ax.set_xlim(table["shift"].min(), table["shift"].max())
@@ -85,15 +86,6 @@ def draw_race(ax: plt.Axes, rows: pd.DataFrame, labels: Mapping[str, str]) -> No
     if len(sure):
         ax.plot(sure["shift"], 100 * sure["sum"], "o", ms=2.2, color=figures.INK, label="sum differs from the default")
     ax.set_title(f"{figures.plain(str(first['race']))}, n = {first['n']:,}", loc="left")
-
-
-def draw_accuracy(ax: plt.Axes, overall: pd.DataFrame) -> None:
-    """Top-1 accuracy over the classes of race and gender against the shift, on a scale of its own."""
-    x, low, high = overall["shift"], 100 * overall["accuracy_low"], 100 * overall["accuracy_high"]
-    ax.fill_between(x, low, high, color=ACCURACY, alpha=0.2, lw=0)
-    ax.plot(x, 100 * overall["accuracy"], color=ACCURACY, label="accuracy, band: 95% Wilson (own scale)")
-    ax.set_title("accuracy, all", loc="left")
-    ax.set_ylabel("top-1, %", color=ACCURACY)
 
 
 def mark(ax: plt.Axes, record: Record) -> None:

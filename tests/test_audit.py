@@ -121,7 +121,7 @@ def test_the_order_of_the_faces_does_not_matter(rng, axes):
     pd.testing.assert_frame_equal(audit(answers, GAPS, axes), audit(other, GAPS, axes))
 
 
-def test_the_tables_by_race_and_gender_add_up_to_those_by_race_and_of_all(rng):
+def test_the_tables_by_race_and_gender_and_the_confusions_add_up_to_those_of_all(rng):
     answers = some_answers(rng, 500)
     fine, middle, overall = (audit(answers, GAPS, axes) for axes in (("gender", "race"), ("race",), ()))
     for name in ("crime_related", "non_human", "sum", "own_accuracy", "change"):
@@ -131,6 +131,10 @@ def test_the_tables_by_race_and_gender_add_up_to_those_by_race_and_of_all(rng):
     assert total.to_numpy() == pytest.approx(500 * overall["sum"].to_numpy())
     assert list(overall["own_accuracy"]) == list(overall["accuracy"])
     assert list(overall["n"]) == [500] * 3 and "race" not in overall
+    table, at_zero = confusion(answers, [0.0]), overall.iloc[1]
+    assert table["count"].sum() == 500
+    assert table.loc[table["true"] == table["predicted"], "count"].sum() / 500 == at_zero["accuracy"]
+    assert table.loc[table["predicted"].isin(FAIRFACE.harm_words), "count"].sum() / 500 == at_zero["sum"]
 
 
 def test_confusion_matrices_by_hand(six):
@@ -149,15 +153,6 @@ def test_confusion_matrices_by_hand(six):
     assert rounded.equals(fine["count"]), "a shift of a grid of floats may differ in its last digits"
     with pytest.raises(UserError, match=r"-0.2 is not one of the shifts, which are 1, 0, -1"):
         confusion(answers, [-0.2])
-
-
-def test_the_confusion_matrix_holds_the_accuracy_and_the_harm_of_the_audit(rng):
-    answers = some_answers(rng, 400)
-    table = confusion(answers, [0.0])
-    overall = audit(answers, GAPS, ()).iloc[1]
-    assert table["count"].sum() == 400
-    assert table.loc[table["true"] == table["predicted"], "count"].sum() / 400 == overall["accuracy"]
-    assert table.loc[table["predicted"].isin(FAIRFACE.harm_words), "count"].sum() / 400 == overall["sum"]
 
 
 def test_a_further_harm_group_gets_columns_after_those_of_the_contract(tmp_path):

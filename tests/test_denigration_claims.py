@@ -169,7 +169,6 @@ def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
         ("default_percent.accuracy", 0.5739, "no"),  # that of the modified gap
         ("claims.accuracy_change", -0.0078, "yes"),
         ("claims.accuracy_change", -0.0008, "no"),
-        ("claims.accuracy_change", 0.0, "no"),
         ("claims.harm_change", 0.0, "no"),
         ("default_percent.sum.1", 0.1575, "yes"),
         ("default_percent.sum.1", 0.137, "no"),
@@ -178,7 +177,6 @@ def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
         ("default_percent.gap_distance", 0.97, "no"),
         ("as_the_paper_prints.accuracy.0.75", 0.5601, "paper is wrong"),
         ("as_the_paper_prints.default_percent.sum.6", 0.0066, "yes"),
-        ("as_the_paper_prints.default_percent.sum.6", 10 / 1550, "paper is wrong"),
     ],
 )
 def test_a_tolerance_is_narrower_than_what_it_judges(key, ours, verdict):

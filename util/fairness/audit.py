@@ -20,8 +20,6 @@ from ..numerics.arrays import as_numbers
 from ..numerics.statistics import holm, mcnemar, wilson_interval
 from .declared import AXES, NEEDED_GROUPS, Axis, Declared
 
-Z_95 = NormalDist().inv_cdf(0.975)
-
 LEVEL = 0.05
 """Below it a p-value counts as larger than chance."""
 
@@ -233,7 +231,7 @@ def paired_change(
     Trap: its middle is (gained - lost) / (n + 2), and where none is gained or lost it still has a width.
     """
     up, down, total = (gained + 1) / (n + 2), (lost + 1) / (n + 2), n + 2
-    half = Z_95 * np.sqrt((up + down - (up - down) ** 2) / total)
+    half = NormalDist().inv_cdf(0.975) * np.sqrt((up + down - (up - down) ** 2) / total)
     low, high = np.maximum(up - down - half, -1.0), np.minimum(up - down + half, 1.0)
     there = np.where(n, 1.0, np.nan)
     return {name: rate(gained - lost, n), f"{name}_low": low * there, f"{name}_high": high * there}

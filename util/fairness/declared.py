@@ -217,16 +217,15 @@ class Declared(Table):
             where: what to call the labels in an error.
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
         """
-        name = self.asked.axes[AXES.index(axis)]
-        asked = self.attributes[name]
+        name, asked = self.asked.axes[AXES.index(axis)], getattr(self, axis)
         known = dict(zip(asked.levels, asked.levels, strict=True)) | asked.spellings | dict(enumerate(asked.numbers))
         keys = [int(label) if isinstance(label, numbers.Integral) else str(label) for label in labels]
         unknown = [row for row, key in enumerate(keys) if key not in known]
         if unknown:
             first, a = unknown[0], "an" if name[0] in "aeiou" else "a"
             place = f"row {first}" if lines is None else f"line {lines[first]}"
-            raise UserError(
-                f"{where}: {len(unknown)} of {len(keys)} have {a} {name} that is not declared, first "
-                f"{keys[first]!r} in {place}; declared are {', '.join(asked.levels)}"
+            what = (
+                f"{len(unknown)} of {len(keys)} have {a} {name} that is not declared, first {keys[first]!r} in {place}"
             )
+            raise UserError(f"{where}: {what}; declared are {', '.join(asked.levels)}")
         return np.array([asked.levels.index(known[key]) for key in keys], np.int64)
