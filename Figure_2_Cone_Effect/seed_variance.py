@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from util import UserError, geometry
 from util.numerics.arrays import Array, as_matrix, as_tensor
@@ -48,24 +49,15 @@ def seed_variance(embeddings: Float[Array, "seeds items d"]) -> SeedVariance:
     interaction over n. Nothing is clipped: without an effect a fraction comes out slightly negative about as often as
     positive. Costs O(K n d) in float64.
     """
-    parts = _checked(embeddings)
-    seeds = len(parts)
-    centroids = torch.stack([geometry.centroid(geometry.unit_rows(part.double())) for part in parts])
-    total = centroids.sum(0)
-    between = float(total @ total - centroids.square().sum()) / (seeds * (seeds - 1))
-    within = sum(map(geometry.mean_cosine, parts)) / seeds
-    return SeedVariance(within, between, *explained_fractions(embeddings), _nearest_own_cone(parts))
-
-
-def _nearest_own_cone(parts: list[Tensor]) -> float:
-    """``SeedVariance.nearest_own_cone`` of one matrix for each seed."""
-    sums, nearest = torch.stack([geometry.unit_rows(part.double()).sum(0) for part in parts]), []
-    for seed, part in enumerate(parts):
-        rows = geometry.unit_rows(part.double())
-        cosines = rows @ torch.nn.functional.normalize(sums).T
-        cosines[:, seed] = (rows * torch.nn.functional.normalize(sums[seed] - rows)).sum(1)
-        nearest.append((cosines.argmax(1) == seed).double().mean())
-    return float(torch.stack(nearest).mean())
+    rows = torch.stack([geometry.unit_rows(part.double()) for part in _checked(embeddings)])
+    seeds, sums = range(len(rows)), rows.sum(1)
+    within = sum(map(geometry.mean_cosine, rows)) / len(rows)
+    centroids = sums / rows.shape[1]
+    between = float(centroids.sum(0).square().sum() - centroids.square().sum()) / (len(rows) * (len(rows) - 1))
+    cosines = rows @ normalize(sums).T
+    cosines[seeds, :, seeds] = (rows * normalize(sums[:, None] - rows, dim=2)).sum(2)
+    nearest = cosines.argmax(2) == torch.arange(len(rows), device=rows.device)[:, None]
+    return SeedVariance(within, between, *explained_fractions(embeddings), float(nearest.double().mean()))
 
 
 def explained_fractions(embeddings: Float[Array, "seeds items d"]) -> tuple[float, float]:
@@ -105,13 +97,7 @@ def _centred(embeddings, least_seeds: int = 2) -> Float[Tensor, "seeds items d"]
 
 
 def _fractions(seeds: int, items: int, squares, by_seed, by_item, total):
-    """The fractions (by seed, by item) of centred rows: numbers, or one for each sum that is given.
-
-    Args:
-        squares: sum of the rows' squared norms.
-        by_seed, by_item: sum of the squared norms of each seed's, each item's sum of rows.
-        total: squared norm of the sum of all rows.
-    """
+    """The two fractions from the sums of squared norms of rows, of sums by seed, by item and of all (the total)."""
     base = total / (seeds * items)
     seed_square, item_square = by_seed / items - base, by_item / seeds - base
     rest = (squares - base - seed_square - item_square) / ((seeds - 1) * (items - 1))

@@ -28,10 +28,7 @@ from util.reporting.comparisons import number
 
 NAME = "theorems"
 CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
-COLUMNS = (
-    *("theorem", "cosine", "norm_ratio", "norm", "d_out", "layers", "in_condition", "n_trials", "estimate"),
-    *("ci_low", "ci_high", "predicted", "case"),
-)
+COLUMNS = "theorem cosine norm_ratio norm d_out layers in_condition n_trials estimate ci_low ci_high predicted case"
 JOINT = "pairs of pre-activations drawn from their exact joint normal distribution; cells share the normals"
 INSIDE, GROWS, FALLS = figures.SERIES[0], figures.SERIES[1], figures.SERIES[5]
 
@@ -71,7 +68,12 @@ def draw(record: records.Record) -> plt.Figure:
     cells = record.tables[""].query("theorem == 1")
     figure, axes = two_panels(record)
     draw_probability(axes[0], cells)
-    draw_failures(axes[1], cells[cells["in_condition"]])
+    draw_failures(axes[1], cells.query("in_condition"))
+    for ax in axes:
+        ax.set_xscale("log", base=2)
+        ticks = 8 * 4 ** np.arange(np.log(cells["d_out"].max() / 8) // np.log(4) + 1, dtype=int)
+        ax.set_xticks(ticks, ticks)
+        ax.set_xlabel("$d_{out}$, units")
     return figure
 
 
@@ -80,6 +82,8 @@ def draw_second(record: records.Record) -> plt.Figure:
     figure, axes = two_panels(record)
     draw_one_layer(axes[0], record.tables[""])
     draw_depth(axes[1], record.tables[""])
+    for ax in axes:
+        ax.set(yticks=np.linspace(0, 1, 6), ylabel="share of the initialization in the variance")
     return figure
 
 
@@ -90,50 +94,35 @@ def two_panels(record: records.Record):
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
 
 
-def lines(cells: pd.DataFrame):
-    """Each cell's rows."""
-    return (part for _, part in cells.groupby(["cosine", "norm_ratio", "norm"]))
+def draw_lines(ax: plt.Axes, cells: pd.DataFrame, values: str, label: str, style: str, **look) -> None:
+    """A line against d_out for each cell, one of them in the legend."""
+    drawn = ax.plot(cells.pivot(index="d_out", columns=theorem_1.CELL, values=values), style, lw=0.8, **look)
+    plt.setp(drawn[:1], label=label.format(len(drawn)))
 
 
 def draw_probability(ax: plt.Axes, cells: pd.DataFrame) -> None:
-    """Probability that the cosine grows against d_out, every cell, coloured by condition and closed form."""
-    kinds = {
-        "inside the condition": (cells["in_condition"], INSIDE),
-        "outside, limit above the cosine": (~cells["in_condition"] & (cells["predicted"] == 1), GROWS),
-        "outside, limit below it": (~cells["in_condition"] & (cells["predicted"] == 0), FALLS),
-    }
-    for label, (chosen, colour) in kinds.items():
-        for i, part in enumerate(lines(cells[chosen])):
-            name = f"{label} ({chosen.sum() // len(part)})" if i == 0 else None
-            ax.plot(part["d_out"], part["estimate"], color=colour, lw=0.8, alpha=0.7, label=name)
-    width_axis(ax)
+    """Probability that the cosine grows, coloured by condition and closed form."""
+    outside = "outside, limit"
+    draw_lines(ax, cells.query("in_condition"), "estimate", "inside the condition ({})", "-", color=INSIDE, alpha=0.7)
+    for predicted, where, colour in ((1, "above the cosine", GROWS), (0, "below it", FALLS)):
+        part = cells.query("not in_condition and predicted == @predicted")
+        draw_lines(ax, part, "estimate", f"{outside} {where} ({{}})", "-", color=colour, alpha=0.7)
     ax.set(ylim=(-0.36, 1.03), yticks=np.linspace(0, 1, 6), ylabel="probability that the cosine grows")
     ax.legend(loc="lower left", borderaxespad=0.2)
     figures.panel_title(ax, "a", "Theorem 1, every cell")
 
 
 def draw_failures(ax: plt.Axes, cells: pd.DataFrame) -> None:
-    """d_out times the failure rate inside the condition, coloured by the cosine before the layer."""
-    present = sorted(cells["cosine"].unique())
-    colours = dict(zip(present, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(present))), strict=True))
-    for part in lines(cells):
-        part, colour = part[part["estimate"] < 1], colours[part["cosine"].iloc[0]]
-        ax.plot(part["d_out"], part["d_out"] * (1 - part["estimate"]), ".-", color=colour, lw=0.8, ms=2.5)
-    for cosine, colour in colours.items():
-        ax.plot([], [], color=colour, label=f"{cosine:g}")
-    width_axis(ax)
-    ax.set_yscale("log")
-    ax.set_ylabel("$d_{out}$ x failure rate")
-    if present:
+    """d_out times the failure rate where there is one, coloured by the cosine before the layer."""
+    cells = cells.assign(failures=(cells["d_out"] * (1 - cells["estimate"])).where(cells["estimate"] < 1))
+    count = cells["cosine"].nunique()
+    colours = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, count))
+    for (cosine, part), colour in zip(cells.groupby("cosine"), colours, strict=True):
+        draw_lines(ax, part, "failures", f"{cosine:g}", ".-", ms=2.5, color=colour)
+    ax.set(yscale="log", ylabel="$d_{out}$ x failure rate")
+    if count:
         ax.legend(title="cosine before", loc="best", ncols=2, title_fontsize=6.5, handlelength=1.2)
     figures.panel_title(ax, "b", "Theorem 1, inside the condition")
-
-
-def width_axis(ax: plt.Axes) -> None:
-    """d_out on a logarithmic axis, labelled at powers of two."""
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(ticks := [t for t in 8 * 4 ** np.arange(8) if t <= ax.get_xlim()[1]], [f"{t}" for t in ticks])
-    ax.set_xlabel("$d_{out}$, units")
 
 
 def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
@@ -142,11 +131,9 @@ def draw_one_layer(ax: plt.Axes, table: pd.DataFrame) -> None:
     ax.fill_between([0, 1], [0, 1], color=figures.MUTED, alpha=0.12, linewidth=0, label="below the bound")
     ax.plot([0, 1], [0, 1], color=figures.INK, ls="--", lw=1, zorder=3, label="bound: the average cosine")
     for (case, (relu, bias)), colour in zip(ONE_LAYER.items(), figures.SERIES, strict=False):
-        part = table[table["case"] == case]
         ax.plot(grid, theorem_2.seed_share(grid, relu=relu, bias=bias), color=colour, lw=1)
-        draw_shares(ax, part["cosine"], part, colour, case)
-    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.34), yticks=np.linspace(0, 1, 6), xlabel="average cosine of the inputs")
-    ax.set_ylabel("share of the initialization in the variance")
+        draw_shares(ax, "cosine", table[table["case"] == case], colour, case)
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.34), xlabel="average cosine of the inputs")
     ax.legend(loc="upper left", handletextpad=0.3, borderaxespad=0.2)
     figures.panel_title(ax, "a", "Theorem 2, one layer, unit inputs")
 
@@ -155,19 +142,18 @@ def draw_depth(ax: plt.Axes, table: pd.DataFrame) -> None:
     """Share of the initialization in the pre-activations by depth, and the average cosine that bounds it."""
     for case, colour, label in ((ON_SPHERE, INSIDE, "unit inputs"), (AS_FIGURE, FALLS, "as in Figure 2 (b)")):
         part = table[table["case"] == case]
-        draw_shares(ax, part["layers"], part, colour, f"share, {label}")
-        ax.plot(part["layers"], part["cosine"], color=colour, ls="--", lw=1, label=f"bound: average cosine, {label}")
+        draw_shares(ax, "layers", part, colour, f"share, {label}")
+        ax.plot("layers", "cosine", "--", data=part, color=colour, lw=1, label=f"bound: average cosine, {label}")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.set(ylim=(-0.03, 1.03), xlabel="layer", ylabel="share of the initialization in the variance")
+    ax.set(ylim=(-0.03, 1.03), xlabel="layer")
     ax.legend(loc="lower right")
     figures.panel_title(ax, "b", "Theorem 2, ReLU network with biases")
 
 
-def draw_shares(ax: plt.Axes, at: pd.Series, part: pd.DataFrame, colour: str, label: str) -> None:
+def draw_shares(ax: plt.Axes, x: str, part: pd.DataFrame, colour: str, label: str) -> None:
     """Estimates with their intervals."""
     bars = np.abs(part[["ci_low", "ci_high"]].to_numpy().T - part["estimate"].to_numpy())
-    style = {"fmt": "o", "ms": 3, "mew": 0, "elinewidth": 0.8, "color": colour, "label": label}
-    ax.errorbar(at, part["estimate"], bars, **style)
+    ax.errorbar(x, "estimate", bars, data=part, fmt="o", ms=3, mew=0, elinewidth=0.8, color=colour, label=label)
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
@@ -182,7 +168,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     seeds = range(settings.seed, settings.seed + settings.seeds)
     found = theorem_1.comparisons(first) + theorem_2.comparisons(second)
     return cli.Measured(
-        tables={"": pd.concat([first, second], ignore_index=True)[list(COLUMNS)]},
+        tables={"": pd.concat([first, second], ignore_index=True)[COLUMNS.split()]},
         data=[
             {"name": "theorem 1, ReLU layer, bias", "data": JOINT, "seed": settings.seed},
             {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": list(seeds)},
