@@ -1,9 +1,8 @@
 """Figure 2 (b): the deeper a random network, the narrower its cone.
 
-Standard normal inputs pass through random linear layers with an activation after each. The mean cosine between any two
-of them grows with depth; without biases it stays at zero for tanh and for no activation, which are odd. Width 512,
-1024 inputs, 25 layers, weights and biases N(0, 1/512), all as in the paper, over ten seeds, where the paper has one.
-Beside it the released "no bias" experiment, whose layers with an activation have PyTorch's biases.
+Standard normal inputs pass through random linear layers with an activation after each. Width, inputs, layers, weights
+and biases are the paper's, over ten seeds, where the paper has one. Beside it the released "no bias" experiment, whose
+layers with an activation have PyTorch's biases.
 
     python Figure_2_Cone_Effect/depth.py
     python Figure_2_Cone_Effect/depth.py --activations all --layers 100
@@ -20,8 +19,6 @@ from typing import Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
@@ -33,22 +30,8 @@ from util.numerics.arrays import as_count
 NAME = "depth"
 BIASES = {"both": (True, False), "with": (True,), "without": (False,)}
 PAPER_WIDTH, PAPER_BATCH = 512, 1024
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
-LABELS = {
-    "sigmoid": ("sigmoid", figures.SERIES[1], "-"),
-    "relu": ("ReLU", figures.SERIES[0], "-"),
-    "leaky_relu": ("leaky ReLU", figures.SERIES[4], (0, (2.5, 1.5))),
-    "tanh": ("tanh", figures.SERIES[2], "-"),
-    "none": ("none (linear)", figures.SERIES[3], (0, (4, 2))),
-    "gelu": ("GELU", figures.SERIES[5], "-"),
-    "quick_gelu": ("quick GELU", figures.INK, (0, (2.5, 1.5))),
-    "elu": ("ELU", figures.SERIES[2], (0, (1, 1))),
-    "maxout": ("maxout", figures.MUTED, "-"),
-    "relu+linear": ("ReLU, linear", "#6A3D9A", "-"),
-    "linear+relu+linear": ("linear, ReLU, linear, ReLU", figures.SERIES[5], "-"),
-}
-LABELS |= {f"linear+{name}": about for name, about in LABELS.items() if "linear" not in name}
-LABELS |= {"linear": LABELS["none"], "linear+bias": ("linear with bias", figures.INK, (0, (1, 1)))}
+WORDS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())
+CAPTIONS, LOOKS = WORDS[NAME], WORDS["networks"]
 PLAIN = tuple(f"linear+{name}" for name in ("sigmoid", "relu", "leaky_relu", "maxout", "tanh"))
 ORDERS = ("linear+relu", "linear+leaky_relu", "relu+linear", "linear+relu+linear", "linear+bias")
 FIGURE = "biases N(0, 1/width)"
@@ -93,29 +76,23 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     comparable = (settings.units, settings.batch) == (PAPER_WIDTH, PAPER_BATCH)
     on = f"{settings.seeds} seeds, width {settings.units}, {settings.batch} inputs"
     found = published_curves.compare(tables, on) if comparable else []
-    table = tables[""]
-    last = table[table["layers"] == settings.layers].groupby(["activation", "bias"], sort=False)["mean_cosine"]
-    said = [
-        f"{activation} {'with' if bias else 'without'} biases: mean cosine {seeds.mean():.4f} "
-        f"({seeds.min():.4f} to {seeds.max():.4f})"
-        for (activation, bias), seeds in last
-    ]
-    if found:
-        said.append(f"{sum(bool(c.agrees) for c in found)} of {len(found)} published values and curves like ours")
+    last = tables[""].query("layers == @settings.layers").groupby(["activation", "bias"], sort=False)["mean_cosine"]
+    about = {
+        "name": "random inputs, weights and biases, shared by the networks of a seed",
+        "data": f"drawn: {settings.batch} inputs N(0, I) of width {settings.units} for each seed",
+        "model": f"random linear layers, weights N(0, 1/{settings.units}), each with an activation",
+        "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
+    }
     return cli.Measured(
         tables=tables,
-        data=[
-            {
-                "name": "random inputs, weights and biases, shared by the networks of a seed",
-                "data": f"drawn: {settings.batch} inputs N(0, I) of width {settings.units} for each seed",
-                "model": f"random linear layers, weights N(0, 1/{settings.units}), each with an activation",
-                "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
-            }
-        ],
+        data=[about],
         dtype="float32 layers, float64 sums",
         comparisons=found,
         left_out=[] if found else [f"the published curves: they have width {PAPER_WIDTH}, {PAPER_BATCH} inputs"],
-        said=said,
+        said=[
+            f"{name}, bias {bias}: mean cosine {of.mean():.4f}, {of.min():.4f} to {of.max():.4f}"
+            for (name, bias), of in last
+        ],
     )
 
 
@@ -142,44 +119,45 @@ def tidy(frames: dict[int, pd.DataFrame], names: list[str], batch: int) -> pd.Da
 
 def draw(record: records.Record) -> plt.Figure:
     """A panel for each experiment, with the published curves in it."""
-    found, compared, width = {}, bool(record.about["comparisons"]), figures.width(record)
-    for (plot, network), seeds in published_curves.curves(record.tables).items():
-        for title, (measured, networks, _) in PANELS.items():
-            if plot == measured and network in (networks or (network,)):
-                found.setdefault(title, {})[network] = seeds
+    compared, width = bool(record.about["comparisons"]), figures.width(record)
+    found = {title: panel(record, *about[:2]) for title, about in PANELS.items()}
+    found = {title: networks for title, networks in found.items() if networks}
     columns = 1 if width < 5 or len(found) % 2 else 2
     rows = len(found) // columns
     size = {"figsize": (width, 0.9 + rows * (2.3 if columns > 1 else 2.0)), "layout": "constrained", "squeeze": False}
     figure, axes = plt.subplots(rows, columns, **size, sharex=True, sharey=True)
-    for title, ax in zip([title for title in PANELS if title in found], axes.flat, strict=True):
-        draw_curves(ax, found[title], PANELS[title][2] if compared else [], title)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("mean cosine")
+    for (title, networks), ax in zip(found.items(), axes.flat, strict=True):
+        draw_curves(ax, networks, PANELS[title][2] if compared else [], title)
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    marks = [Patch(color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")]
-    if compared:
-        style = {"marker": "D", "ls": "none", "ms": 3, "mfc": "none", "mec": figures.MUTED}
-        marks.insert(0, Line2D([], [], **style, label="published, one seed"))
-    figure.legend(handles=[*handles.values(), *marks], loc="outside lower center", ncols=2 if width < 5 else 4)
+    figure.legend(handles=handles.values(), loc="outside lower center", ncols=2 if width < 5 else 4)
     return figure
+
+
+def panel(record: records.Record, measured: str, networks: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Network -> seeds of one experiment, those that are named, or all."""
+    found = published_curves.curves(record.tables).items()
+    return {name: seeds for (plot, name), seeds in found if plot == measured and name in (networks or (name,))}
 
 
 def draw_curves(ax: plt.Axes, networks: dict[str, pd.DataFrame], plots: list[str], title: str) -> None:
     """A line for each network, its band, and the readings of published plots."""
     for network, seeds in networks.items():
-        label, colour, dashes = LABELS[network]
-        ax.fill_between(seeds.columns, seeds.min(), seeds.max(), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(seeds.mean(), color=colour, ls=dashes, label=label)
+        look = LOOKS[network]
+        ax.plot(seeds.mean(), **look)
+        ax.fill_between(seeds.columns, seeds.min(), seeds.max(), color=look["color"], alpha=0.2, linewidth=0)
         for plot in plots:
             theirs = published_curves.readings(plot, network)
-            style = {"ms": 2.4, "mec": colour, "mew": 0.6, "mfc": "white", "zorder": 3}
+            style = {"ms": 2.4, "mec": look["color"], "mew": 0.6, "mfc": "white", "zorder": 3}
             ax.plot(theirs[theirs.index <= seeds.columns[-1]], "D", **style)
     if title == FIGURE:
         figures.panel_title(ax, "b", title)
     else:
         ax.set_title(title, loc="left")
         ax.axhline(1 / np.pi, color=figures.INK, ls=":", lw=0.8, label=r"1/$\pi$")
-    ax.set(ylim=(-0.04, 1.04), xlabel="layers")
+    if plots:
+        ax.plot([], "D", ms=3, mfc="none", mec=figures.MUTED, label="published, one seed")
+    ax.fill_between([], [], color=figures.MUTED, alpha=0.2, lw=0, label="band: lowest to highest seed")
+    ax.set(ylim=(-0.04, 1.04), xlabel="layers", ylabel="mean cosine")
     ax.label_outer()
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 

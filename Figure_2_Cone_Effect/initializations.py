@@ -1,9 +1,8 @@
 """Figure 2 (c): every random initialization has a cone of its own.
 
-The same inputs go through each encoder with 25 random initializations. UMAP and PCA of all embeddings, one colour for
-each seed. Numbers for "distinctively different cones": the mean cosine within a seed and between seeds, the share of
-the variance that the seed explains, the share of the embeddings nearest to their own cone, and the spectrum, which
-drops after the 24 components that separate 25 cones. Beside it ResNet-50, as in Supplementary Figure 13.
+The same inputs go through each encoder with 25 random initializations, and all embeddings through UMAP and PCA. Numbers
+for "distinctively different cones": cosines within a seed and between seeds, the share of the variance that the seed
+explains, the share nearest to their own cone, and the spectrum. Beside it ResNet-50, as in Supplementary Figure 13.
 
     python Figure_2_Cone_Effect/initializations.py
     python Figure_2_Cone_Effect/initializations.py --coco DIR --images 80
@@ -20,19 +19,8 @@ import numpy as np
 import pandas as pd
 
 import initializations_figure as figure
-from encoder_options import (
-    ENOUGH,
-    PAPER_SEEDS,
-    PAPER_SIZES,
-    RESNET,
-    RESNET_18,
-    SMOKE_SIZES,
-    TEXT,
-    VISION,
-    EncoderOptions,
-    Gathered,
-)
-from initializations_figure import RESNET_50, TRAINED_50
+from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
+from initializations_figure import PUBLISHED, RESNET_50, TRAINED_50
 from seed_variance import seed_variance
 from tower_inputs import NOISE, Inputs
 from util import UserError, cli, published, records
@@ -44,8 +32,6 @@ from util.numerics.reduction import joint_pca, umap_coordinates
 NAME = "initializations"
 CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 KEY = "figure_2c."
-PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
-"""Their names in the keys."""
 COMPONENTS, RATIOS = 50, 10
 """Published singular values, and published shares of the variance."""
 ARCHITECTURE = "resnet50"
@@ -160,12 +146,11 @@ def compare(table: pd.DataFrame, spectrum: pd.DataFrame) -> list[records.Compari
         own &= noise or (row.input.startswith("MSCOCO val2017") and row.n >= ENOUGH)
         on = f"{row.encoder}, {row.input}, n = {row.n}, {row.n_seeds} seeds"
         if row.encoder != RESNET_50:
-            kind = "trained" if row.encoder == TRAINED_50 else "noise" if noise else "real"
-            least = published.numbers()[key := f"{KEY}separate.{kind}"].judged_by.tolerance
-            agrees = bool(row.nearest_own_cone >= least)
+            key = f"{KEY}separate.{'trained' if row.encoder == TRAINED_50 else 'noise' if noise else 'real'}"
+            agrees = bool(row.nearest_own_cone >= published.numbers()[key].judged_by.tolerance)
             found.append(published.compare(key, row.nearest_own_cone, on, agrees, own=own))
         if paper and not noise:
-            part = spectrum[(spectrum["encoder"] == row.encoder) & (spectrum["input"] == row.input)]
+            part = figure.of(spectrum, row)
             found += drop(part["singular_value"].to_numpy(), row.n_seeds, on, own)
             found += numbers(part, paper, on, own) if row.n_seeds == PAPER_SEEDS else []
     return found
@@ -198,7 +183,7 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Figure 2 (c): random initializations have different cones"
     pictures = {"": figure.draw, "_pca": figure.draw_pca, "_spectrum": figure.draw_spectra}
-    pictures["_resnet50"] = figure.draw_resnets
+    pictures |= {"_resnet50": figure.draw_resnets}
     return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
 
 

@@ -13,19 +13,19 @@ from util import figures, published, records
 
 RESNET_50, TRAINED_50 = "ResNet-50", "ResNet-50, trained"
 COLOURS = {RESNET: figures.SERIES[1], VISION: figures.NON_TEXT, TEXT: figures.TEXT}
+PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
+"""Their names in the keys."""
 TALLEST = 2.7
 """Inches of a panel."""
 PICTURES = "pictures and captions"
 
 
-def draw(record: records.Record) -> plt.Figure:
-    """UMAP of every encoder on real inputs and on noise, and its numbers."""
-    return picture(record, [partial(draw_cloud, record, facts, "umap") for facts in shown(record)], height=1.3)
+def draw(record: records.Record, method: str = "umap", height: float = 1.3) -> plt.Figure:
+    """UMAP, or PCA, of every encoder on real inputs and on noise."""
+    return picture(record, [partial(draw_cloud, record, facts, method) for facts in shown(record)], height)
 
 
-def draw_pca(record: records.Record) -> plt.Figure:
-    """Two principal components of every encoder."""
-    return picture(record, [partial(draw_cloud, record, facts, "pca") for facts in shown(record)], height=1.1)
+draw_pca = partial(draw, method="pca", height=1.1)
 
 
 def draw_resnets(record: records.Record) -> plt.Figure:
@@ -69,9 +69,9 @@ def picture(record: records.Record, panels: Sequence[Callable[[plt.Axes], None]]
     return figure
 
 
-def of(table: pd.DataFrame, facts: pd.Series) -> pd.DataFrame:
-    """Rows of one encoder on one input."""
-    return table[(table["encoder"] == facts["encoder"]) & (table["input"] == facts["input"])]
+def of(table: pd.DataFrame, facts) -> pd.DataFrame:
+    """Rows of one encoder on one input, as the facts say."""
+    return table[(table["encoder"] == facts.encoder) & (table["input"] == facts.input)]
 
 
 def draw_cloud(record: records.Record, facts: pd.Series, method: str, ax: plt.Axes) -> None:
@@ -86,8 +86,7 @@ def draw_cloud(record: records.Record, facts: pd.Series, method: str, ax: plt.Ax
     heading = [facts["encoder"], facts["input"], f"{networks} x {facts['n']} inputs"]
     if method == "umap":
         for seed, (x, y) in points.groupby("seed")[["x", "y"]].median().iterrows():
-            place = {"xytext": (2, 1), "textcoords": "offset points", "fontsize": figures.LEAST_POINTS}
-            ax.annotate(seed, (x, y), **place)
+            ax.annotate(seed, (x, y), (2, 1), textcoords="offset points", fontsize=figures.LEAST_POINTS)
         heading.append(f"cosine {facts['within_cosine']:.2f} within, {facts['between_cosine']:z.2f} between")
         heading.append(f"seed explains {facts['explained_by_seed']:.0%}")
         ax.set(xlabel="UMAP 1", ylabel="UMAP 2")

@@ -161,10 +161,7 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
     at = inside.loc[inside.groupby(CELL)["failures"].idxmax()]
     first, widest = inside["d_out"].min(), inside["d_out"].max()
     settled = 2 * (PEAK / at["margin"]) ** 2 <= widest
-    note = (
-        f"falls from d_out {first} on in {(at['d_out'] == first).sum()}; elsewhere it rises first, the longer the "
-        f"nearer the limit is to the cosine, and is largest at d_out {at['d_out'].max()} at the latest"
-    )
+    note = f"falls from d_out {first} on in {(at['d_out'] == first).sum()}; elsewhere largest by {at['d_out'].max()}"
     agrees = bool((at["d_out"] < widest)[settled].all())
     on = f"{len(at)} cells, d_out {first} to {widest}"
     return [compare("theorem_1.bounded", at["failures"].max(), on, agrees, note, own=True)]

@@ -102,11 +102,12 @@ def draw_lines(ax: plt.Axes, cells: pd.DataFrame, values: str, label: str, style
 
 def draw_probability(ax: plt.Axes, cells: pd.DataFrame) -> None:
     """Probability that the cosine grows, coloured by condition and closed form."""
-    outside = "outside, limit"
-    draw_lines(ax, cells.query("in_condition"), "estimate", "inside the condition ({})", "-", color=INSIDE, alpha=0.7)
-    for predicted, where, colour in ((1, "above the cosine", GROWS), (0, "below it", FALLS)):
-        part = cells.query("not in_condition and predicted == @predicted")
-        draw_lines(ax, part, "estimate", f"{outside} {where} ({{}})", "-", color=colour, alpha=0.7)
+    for label, where, colour in (
+        ("inside the condition ({})", "in_condition", INSIDE),
+        ("outside, limit above the cosine ({})", "not in_condition and predicted == 1", GROWS),
+        ("outside, limit below it ({})", "not in_condition and predicted == 0", FALLS),
+    ):
+        draw_lines(ax, cells.query(where), "estimate", label, "-", color=colour, alpha=0.7)
     ax.set(ylim=(-0.36, 1.03), yticks=np.linspace(0, 1, 6), ylabel="probability that the cosine grows")
     ax.legend(loc="lower left", borderaxespad=0.2)
     figures.panel_title(ax, "a", "Theorem 1, every cell")

@@ -52,9 +52,10 @@ def depth():
 def initializations():
     """One cone for all seeds, and singular values that fall evenly."""
     import initializations as script
+    from encoder_options import VISION
 
     names = [(encoder, "MSCOCO val2017") for encoder in script.PUBLISHED]
-    names += [(script.VISION, script.NOISE), (script.TRAINED_50, "MSCOCO val2017")]
+    names += [(VISION, script.NOISE), (script.TRAINED_50, "MSCOCO val2017")]
     about = pd.DataFrame(names, columns=["encoder", "input"])
     table = about.assign(n=5000, n_seeds=25, nearest_own_cone=0.04)
     values = pd.DataFrame({"component": range(1, 51), "singular_value": 0.99 ** np.arange(50)})

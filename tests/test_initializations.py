@@ -13,6 +13,7 @@ import picture_checks
 import reference
 import scripts
 import smoke_runs
+from encoder_options import VISION as PAPERS_VISION
 from encoder_options import Gathered
 from util import UserError, published
 from util.numerics import reduction
@@ -57,7 +58,7 @@ def test_the_same_run_gives_the_same_numbers_and_coordinates(smoke, tmp_path_fac
 
 def one_encoder(values, name="MSCOCO val2017", n=5000, seeds=25, nearest=1.0):
     """Comparisons of the vision tower with these singular values."""
-    about = {"encoder": script.VISION, "input": name}
+    about = {"encoder": PAPERS_VISION, "input": name}
     values = np.asarray(values, float)
     spectrum = {"component": range(1, len(values) + 1), "singular_value": values}
     spectrum["explained_variance_ratio"] = values**2 / (values**2).sum()
@@ -74,7 +75,7 @@ def one_encoder(values, name="MSCOCO val2017", n=5000, seeds=25, nearest=1.0):
     ],
 )
 def test_spectra_stand_beside_the_published_ones_and_are_judged_on_the_papers_data_alone(name, n, seeds, judged):
-    theirs = published.values()["figure_2c"]["singular_values"][script.VISION]
+    theirs = published.values()["figure_2c"]["singular_values"][PAPERS_VISION]
     found = one_encoder(theirs, name, n, seeds)
     keys = [key for key in published.numbers(script.KEY) if key.endswith("vision") or "_vision." in key]
     assert len(keys) == 13 and set(found) == {*keys, "figure_2c.drop", "figure_2c.separate.real"}
