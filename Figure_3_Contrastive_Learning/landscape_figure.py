@@ -107,10 +107,15 @@ def draw_systems(record: Record) -> Figure:
             draw_curve(ax, curve, lowest, colour, f"temperature {figures.temperature_label(tau)}")
         ax.axhline(np.log(lowest["batch"]), color=figures.MUTED, ls=":", lw=0.9, label="chance")
         ax.set_title(title(record, name).replace(": ", "\n", 1), loc="left")
-        ax.set_yscale("log")
-        ax.yaxis.set(major_locator=LogLocator(subs=(1, 3)), minor_locator=NullLocator(), major_formatter="{x:g}")
+        log_losses(ax)
     share_heights(axes)
     return legend(figure)
+
+
+def log_losses(ax: Axes) -> None:
+    """A logarithmic axis of losses, whose ticks are plain numbers."""
+    ax.set_yscale("log")
+    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
 
 
 def share_heights(axes: Sequence[Axes]) -> None:

@@ -13,6 +13,7 @@ Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO 
 0.05): gap distance 0.851, and the lowest loss at signed gap 0.851 for 1/100, 0.723 for 1/50 and 0.008 for 1.
 """
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,18 +34,9 @@ from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
-MARKS = "Dashed: the model's own gap. Ring: the lowest loss. Triangle: it is lowest only where the shifts end."
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
+DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": draw_strip}
 ACCEPTED = "The small CLIP was accepted for these minima. At 1/100 they lie at its gap or a little below."
-CAPTIONS = {
-    NAME: "Panel a: images and texts on two joint principal components; black dots: their centroids; arrows: where a "
-    "positive shift moves them. Panels b-d: contrastive loss against the signed gap distance after the shift, at three "
-    f"temperatures τ. {MARKS} Grey band: 95% of the lowest points over batches drawn again. Dotted: the loss as "
-    "released, image-to-text only.",
-    f"{NAME}_temperatures": f"The same at every temperature. {MARKS} {ACCEPTED}",
-    f"{NAME}_systems": "Beyond the paper: the same for the other published systems and the small CLIP, at three "
-    f"temperatures, losses on one logarithmic axis. {MARKS} Dotted: chance, the logarithm of the batch. {ACCEPTED}",
-    f"{NAME}_strip": f"In short, for CLIP: two modalities apart, and where the loss is lowest. {MARKS}",
-}
 PAPER_PAIRS = 5000
 COARSEST = 0.25
 """The paper's step between shifts; a coarser grid judges no minimum."""
@@ -236,25 +228,19 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     """Every set of embeddings: its landscape, its minima, and its view."""
     check(settings)
     everything, left_out = collect(settings, device)
-    tables, found, points, about = [], [], [], {}
+    found, about = [], {}
     for name, embeddings in tqdm(everything.items(), desc=NAME, unit="set", disable=None):
-        curves, least = landscape(name, embeddings, settings, device)
-        tables.append(curves)
-        found.append(least)
-        part, about[name] = view(name, embeddings, settings)
-        points.append(part)
-    table, lowest = (pd.concat(parts, ignore_index=True) for parts in (tables, found))
+        points, about[name] = view(name, embeddings, settings)
+        found.append((*landscape(name, embeddings, settings, device), points))
+    table, lowest, points = (pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True))
     second = back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
     said = []
     for name, part in lowest.groupby("embeddings", sort=False):
-        gaps = ", ".join(
-            f"{row.gap_at_minimum:+.3f} at {figures.temperature_label(row.temperature)}"
-            + " (where the shifts end)" * row.at_edge
-            for row in part.itertuples()
-        )
-        said.append(f"{name}: gap {part['default_gap'].iloc[0]:.3f}; lowest loss at gap {gaps}")
+        gaps = part["gap_at_minimum"].map("{:+.3f} at ".format) + part["temperature"].map(figures.temperature_label)
+        gaps += part["at_edge"].map({True: " (where the shifts end)", False: ""})
+        said.append(f"{name}: gap {part['default_gap'].iloc[0]:.3f}; lowest loss at gap {', '.join(gaps)}")
     return cli.Measured(
-        tables={"": table, "points": pd.concat(points), "minima": lowest, "back_to_back": second},
+        tables={"": table, "points": points, "minima": lowest, "back_to_back": second},
         data=[{"name": name, **embeddings.source} for name, embeddings in everything.items()],
         dtype="float32 embeddings, float64 losses",
         comparisons=compare(table, lowest, second, about, settings),
@@ -276,9 +262,8 @@ def check(settings: Settings) -> None:
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures, records and draws; your own embeddings go to a folder of their own."""
     settings = cli.own_output(settings, *settings.embeddings)
-    draws = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": draw_strip}
     title = "Figure 3 (a-d): the contrastive loss against the modality gap"
-    return cli.publish_run(NAME, settings, measure, draws, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

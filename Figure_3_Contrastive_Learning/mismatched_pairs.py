@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
@@ -91,17 +91,6 @@ def on_circle(azimuths) -> Float[np.ndarray, "n 2"]:
     """Points of the unit circle from azimuths in degrees."""
     angles = np.radians(azimuths)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def mismatched(n: int, fraction: float, order: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-    """The text that belongs to each of n images, where round(fraction n) pairs, at least two or none, are mismatched.
-
-    The first images of an order are moved in a cycle: image ``order[k]`` belongs to text ``order[k + 1]``, the last to
-    the first. One order for several fractions gives nested sets.
-    """
-    text_of, moved = np.arange(n), np.asarray(order)[: math.floor(fraction * n + 0.5)]
-    text_of[moved] = np.roll(moved, -1)
-    return text_of
 
 
 def losses(

@@ -1,18 +1,13 @@
-"""The simulations of Figure 3 and its appendix, and a dial beyond them: their pairs, curves and minima.
+"""The simulations of Figure 3 and its appendix, ``sphere`` and ``ring``: their pairs, curves and minima."""
 
-``sphere`` is the six pairs of panel e and ``ring`` the appendix' nine pairs. ``dial`` is any number of random pairs, of
-which any fraction up to one half is mismatched.
-"""
-
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mismatched_pairs import TIE, Caps, Meridians, best_logit_scale, losses, mismatched, on_circle
-from util import geometry, published
+from mismatched_pairs import TIE, Caps, Meridians, best_logit_scale, losses, on_circle
+from util import published
 
 RING_AZIMUTHS = (0.0, 180.0, 90.0, 270.0, 45.0, 135.0, 315.0, 225.0, 1.53 * 180)
 """Degrees, in the released order; the last is a near neighbour of 270."""
@@ -25,7 +20,9 @@ DRAWN = {"sphere": np.arange(-30.0, 30.5, 5.0), "ring": np.array([0.6])}
 KEYS = ["simulation", "mismatched", "mismatch_fraction"]
 CURVE = [*KEYS, "temperature"]
 COLUMNS = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
-COLUMNS += ["mismatch_fraction", "loss_as_released", "loss_low", "loss_high"]
+COLUMNS += ["mismatch_fraction", "loss_as_released"]
+MINIMA = [*CURVE, "position_at_minimum", "gap_at_minimum", "gap_as_released"]
+CRITICAL = [*KEYS, "n_pairs", "dim", "critical_temperature"]
 
 
 @dataclass(frozen=True)
@@ -69,18 +66,6 @@ def ring_cases() -> list[Case]:
     return [Case("ring", pairs, swapped, slip), Case("ring", pairs, right, right)]
 
 
-def dial_cases(n: int, dim: int, fractions: Sequence[float], seed: int) -> list[Case]:
-    """n random pairs in R^dim with every fraction of them mismatched; the larger mismatched sets hold the smaller.
-
-    The points are uniform on the unit sphere of R^(dim - 1), and the modalities move apart along the last dimension.
-    """
-    generator = np.random.default_rng(seed)
-    pairs = Caps(geometry.unit_rows(generator.normal(size=(n, dim - 1))))
-    order = generator.permutation(n)
-    matches = [mismatched(n, fraction, order) for fraction in fractions]
-    return [Case("dial", pairs, text_of, text_of) for text_of in matches]
-
-
 def scene() -> pd.DataFrame:
     """Where the mismatched pairs of the two pictures lie: rows of ``simulation_points.csv``."""
     frames = []
@@ -111,15 +96,17 @@ def curves(cases: Sequence[Case], positions: np.ndarray, temperatures: Sequence[
 
 
 def lowest(cases: Sequence[Case], temperatures: Sequence[float]) -> pd.DataFrame:
-    """Where the loss of each case is lowest, exactly and not on a grid: one row for each case and temperature."""
+    """Where the loss of each case is lowest, exactly and not on a grid: one row for each case and temperature.
+
+    The lowest loss has a gap below ``critical_temperature``, which is 0 where it never has one.
+    """
     frames = []
     for case in cases:
         scales = [best_logit_scale(case.pairs.cosines, each) for each in (case.text_of, case.released)]
         places = [case.pairs.position(np.minimum(1, scale * np.array(temperatures))) for scale in scales]
-        frame = pd.DataFrame({**case.labels, "temperature": temperatures, "position": places[0]})
-        frame["critical_temperature"] = 1 / scales[0] if scales[0] else math.inf
-        frame["gap"], frame["gap_as_released"] = (case.pairs.gap_distances(place) for place in places)
-        frames.append(frame)
+        frame = pd.DataFrame({**case.labels, "temperature": temperatures, "position_at_minimum": places[0]})
+        frame["gap_at_minimum"], frame["gap_as_released"] = (case.pairs.gap_distances(place) for place in places)
+        frames.append(frame.assign(critical_temperature=1 / scales[0]))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -128,31 +115,9 @@ def heights(count: int) -> np.ndarray:
     return np.arange(1 - count, count, 2) / (count - 1)
 
 
-def summarise(table: pd.DataFrame, minima: pd.DataFrame) -> pd.DataFrame:
-    """One row for each curve: |gap| at the lowest loss, exactly, over seeds, and on the grid of the curve."""
-    found = minima.groupby(CURVE, sort=False).agg(
-        position_at_minimum=("position", "mean"),
-        gap_at_minimum=("gap", "mean"),
-        gap_as_released=("gap_as_released", "mean"),
-        gap_low=("gap", "min"),
-        gap_high=("gap", "max"),
-    )
-    return found.join(on_grid(table)).reset_index()
-
-
 def on_grid(table: pd.DataFrame) -> pd.DataFrame:
     """|gap| and loss of each curve's lowest row; of several, as minima come in pairs, of that with the least |gap|."""
     least = table.groupby(CURVE)["loss"].transform("min")
     ties = table[table["loss"] <= least + TIE * least.abs().clip(lower=1)]
     ties = ties.assign(gap_on_grid=ties["signed_gap_distance"].abs(), lowest_loss=ties["loss"])
     return ties.sort_values("gap_on_grid", kind="stable").groupby(CURVE)[["gap_on_grid", "lowest_loss"]].first()
-
-
-def critical(minima: pd.DataFrame) -> pd.DataFrame:
-    """One row for each simulation and mismatch: the temperature below which the lowest loss has a gap; 0 for none."""
-    first = minima.groupby("simulation")["temperature"].transform("first")
-    groups = minima[minima["temperature"] == first].groupby([*KEYS, "n_pairs", "dim"], sort=False)
-    edges = groups["critical_temperature"].agg(
-        seeds="size", critical_temperature="mean", critical_low="min", critical_high="max"
-    )
-    return edges.reset_index()

@@ -1,4 +1,4 @@
-"""Figure 3 (e-g), the appendix' nine pairs and the dial, drawn from the record of ``simulation.py``."""
+"""Figure 3 (e-g) and the appendix' nine pairs, drawn from the record of ``simulation.py``."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from landscape_figure import LOSS, grid, legend, share_heights
+from landscape_figure import LOSS, grid, legend, log_losses, share_heights
 from util import figures
 from util.records import Record
 
-CLIP_TEMPERATURE = 1 / 100
-"""CLIP's, after training."""
 WRONG = "#C00000"
 """Mismatched pairs, red as in the paper."""
 
@@ -42,7 +39,7 @@ def draw_ring(record: Record) -> Figure:
     draw_pairs(axes[0], points, azimuth=255)
     for ax, swapped in zip(axes[1:], (True, False), strict=True):
         draw_curves(ax, table[table["mismatched"] == swapped], found)
-        loss_axis(ax, [0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2])
+        log_losses(ax)
         ax.set(xlabel="height z (|gap| = 2|z|)", ylabel=LOSS)
     titles = (f"nine pairs at z = {points['position'].iloc[0]:g}", "two labels swapped", "not swapped")
     return lettered(figure, axes, "abc", titles)
@@ -70,56 +67,15 @@ def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
             released = {"color": colours[tau], "lw": 0.9, "ls": ":", "label": "as released"}
             ax.plot(curve["position"], curve["loss_as_released"], **released)
         best = found[(found["mismatched"] == swapped) & (found["temperature"] == tau)].iloc[0]
-        ring(ax, best["position_at_minimum"], best["lowest_loss"], colours[tau])
-
-
-def ring(ax: Axes, place: float, height: float, colour) -> None:
-    """Marks a pair of minima, at a place and at its opposite."""
-    style = {"ls": "", "ms": 4.5, "mfc": "white", "mec": colour, "mew": 1.3, "label": "lowest loss"}
-    ax.plot([-place, place], [height] * 2, "o", **style, zorder=4)
+        style = {"ls": "", "ms": 4.5, "mfc": "white", "mec": colours[tau], "mew": 1.3, "label": "lowest loss"}
+        place = best["position_at_minimum"]
+        ax.plot([-place, place], [best["lowest_loss"]] * 2, "o", **style, zorder=4)
 
 
 def shades(values: Sequence[float]) -> dict[float, tuple]:
     """A colour for each value, light for the largest and dark for the smallest."""
     order = sorted(values, reverse=True)
     return {value: plt.colormaps["viridis_r"](0.2 + 0.8 * k / max(1, len(order) - 1)) for k, value in enumerate(order)}
-
-
-def draw_dial(record: Record) -> Figure:
-    """|gap| at the lowest loss against temperature, a curve for each fraction of mismatched pairs."""
-    _, found, edges, _ = tables_of(record, "dial")
-    figure, (ax,) = grid(record, 1, 1, 1, 2.3)
-    for fraction, colour in shades(edges["mismatch_fraction"]).items():
-        part, edge = (rows[rows["mismatch_fraction"] == fraction] for rows in (found, edges))
-        draw_dial_gap(ax, part, edge.iloc[0], colour)
-    ax.axvline(CLIP_TEMPERATURE, color=figures.INK, ls="--", lw=1, label="CLIP's temperature")
-    ax.set(xlabel="temperature", ylabel="|gap| at the lowest loss", xscale="log")
-    ticks = [1 / scale for scale in (1, 3, 10, 30, 100, 300, 1000) if 1 / scale >= found["temperature"].min() * 0.9]
-    ax.set_xticks(ticks, [figures.temperature_label(tick) for tick in ticks])
-    ax.xaxis.set_minor_locator(NullLocator())
-    return legend(figure, columns=4)
-
-
-def draw_dial_gap(ax: Axes, part: pd.DataFrame, edge: pd.Series, colour) -> None:
-    """|gap| at the lowest loss against temperature: as measured, and 2 sqrt(1 - temperature/critical) as a line."""
-    grid = np.geomspace(part["temperature"].min(), part["temperature"].max(), 400)
-    low, mid, high = (
-        2 * np.sqrt(1 - np.minimum(1, grid / edge[name])) if edge[name] else np.zeros(len(grid))
-        for name in ("critical_low", "critical_temperature", "critical_high")
-    )
-    ax.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
-    ax.plot(grid, mid, color=colour, label=f"{100 * edge['mismatch_fraction']:.3g}% mismatched")
-    ax.plot(part["temperature"], part["gap_on_grid"], "o", ms=3, color=colour, label="on the curves")
-
-
-def loss_axis(ax: Axes, ticks: Sequence[float]) -> None:
-    """A logarithmic axis of losses, with those ticks that lie within it."""
-    low, high = ax.dataLim.intervaly
-    low, high = max(low, 1e-9 * high) / 1.3, high * 1.3
-    ax.set(yscale="log", ylim=(low, high))
-    inside = [tick for tick in ticks if low <= tick <= high]
-    ax.set_yticks(inside, [f"{tick:g}" for tick in inside])
-    ax.yaxis.set_minor_locator(NullLocator())
 
 
 def draw_pairs(ax: Axes3D, points: pd.DataFrame, azimuth: float) -> None:

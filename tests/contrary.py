@@ -140,7 +140,7 @@ def simulation():
     """Mismatched pairs without a gap, and a gap of pairs that are matched right."""
     import simulation as script
 
-    columns = {"simulation": ("sphere", "ring", "dial"), "mismatched": (True, False), "temperature": (0.01, 1.0)}
+    columns = {"simulation": ("sphere", "ring"), "mismatched": (True, False), "temperature": (0.01, 1.0)}
     found = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
     gap = (~found["mismatched"]).astype(float)
     return script.compare(found.assign(mismatch_fraction=1 - gap, gap_at_minimum=gap, gap_as_released=gap))

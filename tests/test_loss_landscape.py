@@ -18,12 +18,6 @@ from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models
 from util import Embeddings, cli, figures, published
 
 script = scripts.load("loss_landscape.py")
-PICTURES = {
-    "": landscape_figure.draw,
-    "_temperatures": landscape_figure.draw_temperatures,
-    "_systems": landscape_figure.draw_systems,
-    "_strip": landscape_figure.draw_strip,
-}
 CONTRACT = ["embeddings", "batch", "temperature", "shift", "signed_gap_distance", "loss", "loss_as_released"]
 
 
@@ -34,7 +28,7 @@ def mine(tmp_path, rng):
 
 
 def test_the_script_writes_table_record_and_pictures(smoke):
-    pictures = {f"loss_landscape{what}.{end}" for what in PICTURES for end in ("png", "pdf")}
+    pictures = {f"loss_landscape{what}.{end}" for what in script.DRAWS for end in ("png", "pdf")}
     tables = {f"loss_landscape{what}.csv" for what in ("", "_points", "_minima", "_back_to_back")}
     assert {path.name for path in smoke.folder.glob("loss_landscape*")} == pictures | tables | {"loss_landscape.json"}
     table = smoke.tables[""]
@@ -149,7 +143,7 @@ def test_all_four_published_systems_have_rows_and_the_paper_s_layout_is_clip_s(s
 @pytest.mark.parametrize("width", figures.WIDTHS)
 def test_every_picture_is_printable(smoke, systems, width):
     for record in (smoke, systems):
-        for draw in PICTURES.values():
+        for draw in script.DRAWS.values():
             picture_checks.printable(draw(picture_checks.at_width(record, width)), width)
 
 

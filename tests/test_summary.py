@@ -89,7 +89,7 @@ def test_a_measured_number_has_a_row_for_each_data_set_with_value_interval_and_n
         ("figure_3.claims.0", False, False, "not shown"),
         ("figure_3.gap_distance", None, False, "not run"),
         (LAYERS, False, True, "no"),
-        ("mismatched_pairs.dial.matched", True, False, "shown"),
+        ("figure_3.systems.0", True, False, "shown"),
         ("table_2.as_the_paper_prints.accuracy_drop", False, True, "paper is wrong"),
         ("table_2.as_the_paper_prints.accuracy_drop", True, True, "yes"),
     ],
