@@ -83,12 +83,7 @@ def cosine_spread(correlation):
 
 
 class Raised(NamedTuple):
-    """How often a ReLU layer raised the cosine, for k cells (cosine, norm ratio, norm) and w widths.
-
-    Attributes:
-        d_out, n_trials: (w,) widths 8, 16, ... and the independent layers of each; all cells see the same ones.
-        raised: (k, w) in how many of them the cosine grew; an all-zero output does not count as grown.
-    """
+    """In how many of the layers of w widths the cosine of k cells grew; an all-zero output does not count as grown."""
 
     d_out: Int[np.ndarray, "w"]
     n_trials: Int[np.ndarray, "w"]
@@ -103,9 +98,9 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
         widest: the largest d_out, a power of two from 8 to 65536.
         trials: layers of the widest kind. Their units, divided up, are widest/d_out times as many of a narrower kind.
 
-    Paper: theorem 1. The pairs of pre-activations are drawn from their exact joint distribution
-    (``preactivation_correlation``). Trap: all cells, and all widths, are made of the same normals. The trials of one
-    cell at one width are independent, the cells are not.
+    Paper: theorem 1. Pairs of pre-activations come from their exact joint distribution (``preactivation_correlation``).
+    Trap: all cells, and all widths, are made of the same normals. Only the trials of one cell at one width are
+    independent.
     """
     c, r, m = as_numbers(cosine, "cosine"), as_numbers(norm_ratio, "norm ratio"), as_numbers(norm, "norm")
     for values, name, low, high in ((c, "cosine", -1, 1), (r, "norm ratio", 1e-6, 1e6), (m, "norm", 0, 1e6)):

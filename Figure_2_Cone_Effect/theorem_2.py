@@ -50,17 +50,11 @@ def seed_share(cosine, *, relu: bool, bias: bool):
 
 
 class Share(NamedTuple):
-    """The measured share of the initialization in the variance.
-
-    Attributes:
-        share, left_out: Var[E[h|Theta]] / Var[h], bias-corrected; the same without each seed in turn.
-        cosine: average cosine of the layer's inputs, the theorem's lower bound.
-        expected: closed form, given those inputs.
-    """
+    """Var[E[h|Theta]] / Var[h], bias-corrected, also without each seed in turn, beside its bound and closed form."""
 
     share: float
     left_out: Float[np.ndarray, "seeds"]
-    cosine: float
+    cosine: float  # average of the layer's inputs: the bound
     expected: float
 
 
@@ -97,12 +91,11 @@ def by_depth(
     """The share of the initialization in the pre-activations of every layer of random ReLU networks with biases.
 
     The weights of the k-th of at least 3 networks are those of ``cone.draw_layer`` for ``seed + k``. All have the same
-    inputs N(0, I).
+    inputs N(0, I). Theta is the weights of all layers up to the one measured.
 
     Returns:
-        True -> one ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the
-        theorem assumes; False -> the same weights without that, as in Figure 2 (b). Theta is the weights of all
-        layers up to the one measured. The cosine is the average over the networks. ``expected`` is
+        True -> a ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the theorem
+        assumes; False -> the same weights without that, as in Figure 2 (b). ``expected`` is
         (E[x.x'] + 1) / (E|x|^2 + 1) over the layer's different inputs x, x' as measured: (1 + cosine)/2 on the sphere.
     """
     inputs = cone.draw_inputs(items, width, seed).to(device).expand(seeds, -1, -1)
@@ -130,8 +123,7 @@ def _expected_share(x: Tensor) -> float:
 def measure(*, seeds: int, items: int, width: int, layers: int, seed: int, device: str) -> pd.DataFrame:
     """Rows of ``theorems.csv``: the share after one layer of half the width, for all cases and cosines, and by depth.
 
-    The cosine is the average of the layer's inputs, the theorem's bound. Trials are initializations, predictions closed
-    forms. There is no norm where inputs are not unit vectors.
+    Trials are initializations, predictions closed forms. There is no norm where inputs are not unit vectors.
     """
     rows, counts = [], {"seeds": seeds, "items": items, "seed": seed}
     for (case, (relu, bias)), cosine in product(ONE_LAYER.items(), AVERAGE_COSINES):

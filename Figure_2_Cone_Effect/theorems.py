@@ -1,8 +1,8 @@
 """Theorems 1 and 2: why random networks make cones, and why every initialization makes its own.
 
-Theorem 1: a ReLU layer with random weights and biases raises the cosine of two vectors, with probability at least
-1 - O(1/d_out), if it is below 2/(r + 1/r), r the ratio of their norms. Theorem 2: of the variance of a pre-activation,
-the share that is due to the initialization is at least the average cosine of the previous layer.
+Theorem 1: a random ReLU layer raises the cosine of two vectors, with probability at least 1 - O(1/d_out), if it is
+below 2/(r + 1/r), r the ratio of their norms. Theorem 2: the share of the initialization in the variance of a
+pre-activation is at least the average cosine of the previous layer.
 
     python Figure_2_Cone_Effect/theorems.py
     python Figure_2_Cone_Effect/theorems.py --cosines 0.8 0.99 --norm-ratios 1 3 --norms 2 --trials 50000
@@ -166,13 +166,13 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     counts = {name: getattr(settings, name) for name in ("seeds", "items", "layers", "seed")}
     second = theorem_2.measure(**counts, width=settings.units, device=device)
     inputs = f"drawn: one layer, inputs of equal cosines; by depth, {settings.items} inputs N(0, I)"
-    seeds = range(settings.seed, settings.seed + settings.seeds)
+    seeds = list(range(settings.seed, settings.seed + settings.seeds))
     found = theorem_1.comparisons(first) + theorem_2.comparisons(second)
     return cli.Measured(
         tables={"": pd.concat([first, second], ignore_index=True)[COLUMNS.split()]},
         data=[
             {"name": "theorem 1, ReLU layer, bias", "data": JOINT, "seed": settings.seed},
-            {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": list(seeds)},
+            {"name": "theorem 2, the same inputs for every initialization", "data": inputs, "seeds": seeds},
         ],
         dtype="float32 normals, float64 sums",
         comparisons=found,

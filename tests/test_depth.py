@@ -70,16 +70,13 @@ def one_curve(moved, spread):
     return row
 
 
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(
-    "moved, spread, agrees",
-    [
-        *((0, 1e-7, True), (0.0015, 1e-7, True), (-0.0015, 1e-7, True), (0.003, 1e-7, False), (-0.003, 1e-7, False)),
-        *((0.1, 0.01, True), (0.3, 0.01, False)),
-    ],
+    "moved, spread, agrees", [(0.0015, 1e-7, True), (0.003, 1e-7, False), (0.1, 0.01, True), (0.3, 0.01, False)]
 )
-def test_a_curve_may_miss_a_reading_by_the_reading_error_and_the_band_of_all_layers_alone(moved, spread, agrees):
+def test_a_curve_may_miss_a_reading_by_the_reading_error_and_the_band_of_all_layers_alone(sign, moved, spread, agrees):
     """Of 22 layers at once the band is 24 spreads wide, of one layer five."""
-    row = one_curve(moved, spread)
+    row = one_curve(sign * moved, spread)
     assert row.key == "figure_2b.curve.figure.tanh" and row.agrees is agrees
     assert ("outside at 20 layers" in row.note) is not agrees
     assert row.ours == f"{22 if agrees else 21} of 22 readings inside"
@@ -131,11 +128,7 @@ def test_all_activations_without_biases_leave_the_published_curve_out(tmp_path, 
     record = script.run(small(tmp_path, activations=("all",), bias="without", layers=2, released=False))
     assert record.tables[""]["activation"].unique().tolist() == list(cone.ACTIVATIONS)
     assert not record.tables[""]["bias"].any()
-    assert (
-        set(record.tables) == {""}
-        and record.about["comparisons"] == []
-        and "the published curves" in record.about["left_out"][0]
-    )
+    assert set(record.tables) == {""} and record.about["comparisons"] == []
     assert "left out: the published curves" in capsys.readouterr().out
 
 

@@ -17,14 +17,11 @@ NAMES = ("cosine_similarity", "initializations", "theorems", "depth")
 @pytest.fixture
 def execute(tmp_path, tmp_path_factory):
     """Runs the notebook with the smoke preset in an empty folder; gives its text and the number of its pictures."""
-    variables = {
-        "MODALITY_GAP_OUTPUTS": str(tmp_path / "outputs"),
-        "MODALITY_GAP_DATA": str(smoke_runs.cache(tmp_path_factory)),
-        "MODALITY_GAP_REUSE": "",
-    }
+    folders = {"MODALITY_GAP_OUTPUTS": str(tmp_path / "outputs"), "MODALITY_GAP_REUSE": ""}
+    folders["MODALITY_GAP_DATA"] = str(smoke_runs.cache(tmp_path_factory))
 
     def work(**given):
-        done = notebooks.execute(NOTEBOOK, tmp_path / "done.ipynb", preset="smoke", environment=variables, **given)
+        done = notebooks.execute(NOTEBOOK, tmp_path / "done.ipynb", preset="smoke", environment=folders, **given)
         assert done.stat().st_size < 500_000
         cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
         assert len(cells) <= 15

@@ -57,22 +57,18 @@ def test_fractions_ignore_order_scale_rotation_and_a_shift_of_all_rows(seed, spr
     assert variance.explained_fractions(moved) == pytest.approx(variance.explained_fractions(h), abs=1e-6)
 
 
-def test_the_correction_is_right_where_the_share_is_known(rng):
-    """Components 0.3 (seed), 0.2 (item), 0.5: the variance of the seed means is too large by 0.5/4."""
-    ours, naive = [], []
+@pytest.mark.parametrize("by_seed, by_item", [(0.3, 0.2), (0.0, 0.0)])
+def test_the_correction_is_right_where_the_shares_are_known(rng, by_seed, by_item):
+    """The uncorrected variance of the seed means is too large by a fourth of the rest; nothing is clipped at zero."""
+    ours, naive, rest = [], [], 1 - by_seed - by_item
     for _ in range(400):
-        parts = [np.sqrt(v) * rng.normal(size=s) for v, s in ((0.3, (6, 1, 20)), (0.2, (1, 4, 20)), (0.5, (6, 4, 20)))]
-        h = sum(parts)
+        parts = ((by_seed, (6, 1, 20)), (by_item, (1, 4, 20)), (rest, (6, 4, 20)))
+        h = sum(np.sqrt(share) * rng.normal(size=shape) for share, shape in parts)
         ours.append(variance.explained_fractions(h))
         naive.append(h.mean(1).var(0, ddof=1).sum() / h.reshape(24, 20).var(0, ddof=1).sum())
-    error = np.std(ours, axis=0) / 20
-    assert np.abs(np.mean(ours, axis=0) - [0.3, 0.2]) == pytest.approx([0, 0], abs=4 * error.max() + 0.005)
-    assert np.mean(naive) > 0.3 + 0.1
-
-
-def test_without_an_effect_the_fractions_are_zero_on_average_and_not_clipped(rng):
-    found = np.array([variance.explained_fractions(rng.normal(size=(5, 6, 4))) for _ in range(300)])
-    assert (found < 0).any() and np.abs(found.mean(0)) == pytest.approx([0, 0], abs=0.012)
+    error = 4 * np.std(ours, axis=0).max() / 20 + 0.005
+    assert np.mean(ours, axis=0) == pytest.approx([by_seed, by_item], abs=error)
+    assert np.mean(naive) > by_seed + 0.1 and (np.min(ours) < 0) == (by_seed == 0)
 
 
 def test_leaving_out_a_seed_is_leaving_out_a_seed(rng):
@@ -84,14 +80,9 @@ def test_leaving_out_a_seed_is_leaving_out_a_seed(rng):
     assert np.array_equal(h, before), "the input is left as it was"
 
 
-def changed(h, at, value):
-    h = h.copy()
-    h[at] = value
-    return h
-
-
 H = np.random.default_rng(0).normal(size=(3, 4, 5))
-ZERO = changed(H, (2, 3), 0)
+FIRST = np.array([True, False, False]).reshape(3, 1, 1)
+ZERO = H * (np.arange(12).reshape(3, 4, 1) < 11)
 
 test_what_cannot_be_measured_is_refused = refuses(
     (lambda: variance.seed_variance(H[:1]), "at least 2 seeds"),
@@ -99,7 +90,7 @@ test_what_cannot_be_measured_is_refused = refuses(
     (lambda: variance.seed_variance(H[0]), "seeds, items, width"),
     (lambda: variance.seed_variance(H.tolist()), "seeds, items, width"),
     (
-        lambda: variance.seed_variance(changed(H, (1, 2, 0), np.nan)),
+        lambda: variance.seed_variance(np.where(FIRST, H, np.nan)),
         "embeddings of seed 1 holds a value that is not finite",
     ),
     (lambda: variance.seed_variance(ZERO), "row 3 is zero"),
