@@ -106,7 +106,7 @@ def draw_systems(record: Record) -> Figure:
         for colour, (tau, curve, lowest) in zip(figures.SERIES, curves_of(record, name), strict=False):
             draw_curve(ax, curve, lowest, colour, f"temperature {figures.temperature_label(tau)}")
         ax.axhline(np.log(lowest["batch"]), color=figures.MUTED, ls=":", lw=0.9, label="chance")
-        ax.set_title(title(record, name).replace(": ", "\n", 1), loc="left")
+        ax.set_title(title(record, name).replace(", ", ",\n").replace(": ", "\n", 1), loc="left")
         log_losses(ax)
     share_heights(axes)
     return legend(figure)

@@ -40,7 +40,7 @@ def draw_ring(record: Record) -> Figure:
     for ax, swapped in zip(axes[1:], (True, False), strict=True):
         draw_curves(ax, table[table["mismatched"] == swapped], found)
         log_losses(ax)
-        ax.set(xlabel="height z (|gap| = 2|z|)", ylabel=LOSS)
+        ax.set(xlabel="height z (|gap| = 2|z|)", xticks=[-1, -0.5, 0, 0.5, 1], ylabel=LOSS)
     titles = (f"nine pairs at z = {points['position'].iloc[0]:g}", "two labels swapped", "not swapped")
     return lettered(figure, axes, "abc", titles)
 
