@@ -117,9 +117,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     )
     tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
     tables |= {"confusion_published": published_counts.matrices(), "against": against(tables, audited.title)}
-    results = results_of(audited, settings, tables)
+    results, rounded = results_of(audited, settings, tables), in_half_precision(audited, settings, answers)
     as_released = (settings.side, settings.gap_direction) == ("first", "captions")
-    rounded = in_half_precision(audited, settings, answers)
     return cli.Measured(
         tables=tables,
         data=audited.data,

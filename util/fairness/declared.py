@@ -224,8 +224,6 @@ class Declared(Table):
         if unknown:
             first, a = unknown[0], "an" if name[0] in "aeiou" else "a"
             place = f"row {first}" if lines is None else f"line {lines[first]}"
-            what = (
-                f"{len(unknown)} of {len(keys)} have {a} {name} that is not declared, first {keys[first]!r} in {place}"
-            )
-            raise UserError(f"{where}: {what}; declared are {', '.join(asked.levels)}")
+            what = f"{len(unknown)} of {len(keys)} have {a} {name} that is not declared, first {keys[first]!r}"
+            raise UserError(f"{where}: {what} in {place}; declared are {', '.join(asked.levels)}")
         return np.array([asked.levels.index(known[key]) for key in keys], np.int64)
