@@ -17,14 +17,10 @@ SEQUENCES = ["MKV", "ACDEFGHIKLMNPQRSTVWY" * 3, "", "WWWWWW", "MKVXMKV"]
 TEXTS = ["binds iron", "", "a membrane protein of the inner mitochondrial membrane", "binds"]
 
 
-def load(**options):
-    return clasp.load(**{"device": "cpu", "sizes": TINY, **options})
-
-
 @pytest.fixture(scope="module")
 def tiny():
     """The scales of the layers are made large, so that every layer matters."""
-    pair = load()
+    pair = clasp.load(device="cpu", sizes=TINY)
     for layer in (m for m in pair.model.modules() if isinstance(m, clasp.Scaled)):
         layer.scale.fill_(1.0)
     return pair
@@ -105,6 +101,6 @@ def test_a_layer_is_scaled_behind_its_normalisation():
     assert np.allclose(scaled(torch.tensor([3.0, 1.0])).detach(), [0.1, -0.1], atol=1e-4)
 
 
-def test_residues_are_numbered_as_in_clasp_and_cut():
+def test_residues_are_numbered_as_in_clasp_and_cut(tiny):
     assert residues(["ACY", "xbO*"]) == [[0, 1, 21], [22, 22, 12, 22]]
-    assert load().non_text.prepare(["W" * 30, "A"])[:, [0, -1]].tolist() == [[20, 20], [0, untrained.PADDING]]
+    assert tiny.non_text.prepare(["W" * 30, "A"])[:, [0, -1]].tolist() == [[20, 20], [0, untrained.PADDING]]

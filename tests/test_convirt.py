@@ -51,14 +51,11 @@ def test_texts_are_bert_then_the_maximum_then_the_head(tiny):
 
 @torch.no_grad()
 def test_images_are_the_pooled_activations_then_the_head(tiny, photographs):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = convirt.ConVirt(TINY).eval()
     transform = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
-    pooled = network.image(torch.stack([transform(picture) for picture in photographs[:3]]))
+    pooled = tiny.model.image(torch.stack([transform(picture) for picture in photographs[:3]]))
     assert pooled.shape == (3, 512)
     rows = tiny.encode_non_text(photographs[:3])
-    assert np.allclose(rows, normalize(network.image_head(pooled)), atol=2e-6) and rows.shape == (3, TINY.dim)
+    assert np.allclose(rows, normalize(tiny.model.image_head(pooled)), atol=2e-6) and rows.shape == (3, TINY.dim)
 
 
 def test_reports_that_are_too_long_keep_their_end_token(tiny):

@@ -21,13 +21,9 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50, "cats"]
 
 
-def load(**options):
-    return x_clip.load(**{"random": True, "device": "cpu", "config": x_clip_config(), **options})
-
-
 @pytest.fixture(scope="module")
 def tiny():
-    return load()
+    return x_clip.load(random=True, device="cpu", config=x_clip_config())
 
 
 @pytest.fixture
@@ -68,7 +64,7 @@ def test_rows_are_those_of_the_model_itself(tiny, videos):
     rows = rows_of_both(tiny, videos, CAPTIONS)
     assert agree(rows, rows_by(tiny.model, tiny, videos), 2e-6)
     assert min(np.ptp(part, axis=0).max() for part in rows) > 0.02
-    assert tiny.settings != load(config=x_clip_config(context=70)).settings
+    assert tiny.settings != x_clip.load(random=True, device="cpu", config=x_clip_config(context=70)).settings
 
 
 def test_texts_are_embedded_without_the_prompts_of_a_video(tiny, videos):

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +16,7 @@ from .errors import UserError
 from .files import sha256
 from .geometry import Side, shift
 from .interventions.calibration import first_and_last, replaced
-from .measures import measure_all, pairs_of
+from .measures import measure, pairs_of
 from .numerics.moments import pair_moments
 from .reporting.steps import FileOut, Options
 
@@ -47,7 +48,9 @@ class Measure:
         if not self.embeddings:
             raise UserError("measure needs a file of embeddings, for instance: modality-gap measure mine.npz")
         for path in self.embeddings:
-            for found in measure_all(Stored.open(path), self.seed):
+            stored = Stored.open(path)
+            for names in combinations(stored.names, 2):
+                found = measure(stored, names, self.seed)
                 told = {"embeddings": str(path), **asdict(found)}
                 cli.say(json.dumps(told) if self.as_json else f"{path}: {found}")
 

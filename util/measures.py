@@ -1,7 +1,6 @@
 """All numbers of a gap at once: what stands at each panel of Figure 1, and what ``modality-gap measure`` prints."""
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -83,11 +82,6 @@ def measure(
         norms_other=(found.first.shortest, found.first.longest),
         norms_text=(found.last.shortest, found.last.longest),
     )
-
-
-def measure_all(embeddings: Embeddings | Stored, seed: int = 0, most: int = MOST) -> list[Measures]:
-    """``measure`` of every two modalities."""
-    return [measure(embeddings, names, seed, most) for names in combinations(embeddings.names, 2)]
 
 
 def pairs_of(embeddings: Embeddings | Stored, names: tuple[str, str]) -> np.ndarray | None:
