@@ -86,7 +86,7 @@ def positive(who: str, trained: pd.DataFrame) -> records.Comparison:
 def cap_sizes(sizes: pd.DataFrame) -> Iterator[records.Comparison]:
     """The shares that the paper prints: mathematics alone decides."""
     shares = sizes[sizes["half_angle"] == caps.PAPERS].set_index("dim")
-    on = f"a cap of half-angle {shares['degrees'].iloc[0]:.2f} degrees"
+    on = f"{published.PRINTED}: a cap of half-angle {shares['degrees'].iloc[0]:.2f} degrees"
     for dim, derived in {2: "27.97/180", 3: "(1 - cos 27.97)/2, the paper's own formula"}.items():
         percent = 100 * float(shares["fraction"][dim])
         yield published.compare(f"cone_size.fraction_{dim}d_percent", percent, on, note=derived, own=True)

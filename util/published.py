@@ -26,6 +26,9 @@ STALL_SECONDS = 15.0
 
 WRONG = "wrong sha256, not used"
 
+PRINTED = "published numbers alone"
+"""Begins the data of a comparison that needs no run: counts, derivations and checks of what is in print."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -91,13 +94,13 @@ def numbers(prefix: str = "") -> dict[str, Number]:
 
 def compare(
     key: str, ours: float | str, on: str, agrees: bool | None = None, note: str = "",
-    low: float | None = None, high: float | None = None, own: bool = False, interval: str = "",
+    low: float | None = None, high: float | None = None, own: bool = False, interval: str = "", judge: bool = True,
 ) -> Comparison:  # fmt: skip
     """The published number of ``key`` beside ours; the arguments are those of ``util.records.Comparison``.
 
     The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
     counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown". A number with a tolerance
-    is judged here, by that tolerance, where ``own=True``.
+    is judged here, by that tolerance, where ``own=True``, unless ``judge`` is False.
 
     Raises:
         KeyError: ``paper.json`` has no such key.
@@ -109,7 +112,7 @@ def compare(
         raise ValueError(f"{key}: an interval needs limits and a name")
     if numeric and agrees is not None and not own:
         raise ValueError(f"{key}: a number is judged on the paper's own model and data alone")
-    if numeric and own and agrees is None and number.judged_by.tolerance is not None:
+    if numeric and own and judge and agrees is None and number.judged_by.tolerance is not None:
         agrees = bool(abs(ours - number.value) <= number.judged_by.tolerance)
     stated = number.panel, number.quantity, number.value
     return Comparison(key, *stated, ours, on, agrees, note, low, high, own, interval)

@@ -15,6 +15,8 @@ COLUMNS = (
 )  # fmt: skip
 VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 """One number measured on several data sets counts once, with the first of these that it got."""
+FOLLOWS = "follows"
+"""In counts, a "yes" that needed no run: the published numbers imply it."""
 
 OTHER_DATA = "measured on another model or data: not comparable"
 NEEDS_PAPER = "needs --preset paper"
@@ -113,12 +115,16 @@ def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
-    """Counts of the paper's numbers by verdict, a row for each figure or table: folder, figure, and a column each."""
+    """Counts of the paper's numbers by verdict, a row for each figure or table: folder, figure, and a column each.
+
+    A "yes" of published numbers alone is counted under ``FOLLOWS``.
+    """
     stated = table[table["published"].notna()]
     ranked = stated.assign(verdict=pd.Categorical(stated["verdict"], VERDICTS, ordered=True))
     first = ranked.sort_values("verdict").drop_duplicates("key")
-    counts = pd.crosstab(_folders(first), first["verdict"], dropna=False)
-    counts = counts.reindex(index=FOLDERS, columns=list(VERDICTS), fill_value=0).rename_axis(columns=None)
+    implied = (first["verdict"] == "yes") & first["measured_on"].str.startswith(published.PRINTED)
+    counts = pd.crosstab(_folders(first), first["verdict"].astype(str).mask(implied, FOLLOWS))
+    counts = counts.reindex(index=FOLDERS, columns=[*VERDICTS, FOLLOWS], fill_value=0).rename_axis(columns=None)
     counts.insert(0, "figure", [" ".join(folder.split("_")[:2]) for folder in FOLDERS])
     return counts.reset_index(names="folder")
 
