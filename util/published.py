@@ -56,14 +56,17 @@ def values() -> dict:
 class Rule:
     """How ours and a published value are judged: what has to hold for "yes" or "shown", and why at that tolerance.
 
-    ``tolerance`` is the largest difference of a number from the published one, or the threshold of a claim. With
-    ``derivation`` the paper's own numbers or mathematics decide, so that a difference is the paper's.
+    ``tolerance`` is the largest difference of a number from the published one, or the threshold of a claim.
+    ``refuses`` is a difference that it has to tell: that of another published model, shift or setting, or two units of
+    the last digit. With ``derivation`` the paper's own numbers or mathematics decide, so that a difference is the
+    paper's.
     """
 
     says: str
     reason: str
     tolerance: float | None = None
     derivation: bool = False
+    refuses: float | None = None
 
 
 @dataclass(frozen=True)

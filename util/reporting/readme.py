@@ -136,8 +136,8 @@ def _overview(root: Path) -> pd.DataFrame:
     """Counts of the published numbers by figure, each with a link to its csv."""
     table = comparisons.overview(committed_numbers(root))
     columns = {
-        "figure": "Paper", "yes": "Yes", comparisons.FOLLOWS: "Follows from print", "no": "No", "paper is wrong": "Paper is wrong", "shown": "Shown",
-        "not shown": "Not shown", "not run": "Not run",
+        "figure": "Paper", "yes": "Yes", comparisons.FOLLOWS: "Follows from print", "no": "No",
+        "paper is wrong": "Paper is wrong", "shown": "Shown", "not shown": "Not shown", "not run": "Not run",
     }  # fmt: skip
     links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table["folder"]]
     return table[list(columns)].rename(columns=columns).assign(**{"Every number": links})
