@@ -51,7 +51,6 @@ class Settings(panels.Inputs):
     """Most rows of each modality that separability and recall are measured on, a random subset by the seed."""
 
     def check(self) -> None:
-        """Refuses options that make no sense."""
         super().check()
         as_count(self.points, "--points", least=2)
         as_count(self.separability_rows, "--separability-rows", least=2)

@@ -97,11 +97,7 @@ def sample(
 ) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], bool]:
     """A random subset of both modalities, pair by pair where there are pairs, no row twice.
 
-    Args:
-        counts: rows of each modality.
-        pairs: row numbers that belong together, or None.
-        most: rows of each at most.
-        seed: of the draw.
+    ``counts`` are the rows of each modality, ``pairs`` the row numbers that belong together.
 
     Returns:
         row numbers (k,) of the first and of the last modality, k at most ``most``, and whether entry i of both is a

@@ -71,16 +71,13 @@ def svd_coordinates(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
 def umap_coordinates(
     x: Float[np.ndarray, "n d"], seed: int = 0, neighbours: int = 15, min_dist: float = 0.1
 ) -> Float[np.ndarray, "n 2"]:
-    """UMAP of rows under the cosine, the same for the same seed on one machine.
+    """UMAP of rows under the cosine, float64 (n, 2), the same for the same seed on one machine.
 
     Args:
         x: float array (n, d), n at least 4.
         seed: of the layout; with a seed umap-learn runs on one thread.
         neighbours: size of a row's neighbourhood, cut to n - 1.
         min_dist: least distance of points in the picture.
-
-    Returns:
-        float64 array (n, 2).
 
     Trap: distances between far clusters and the sizes of clusters mean little, and another version, operating system
     or number of cores may give another picture. The first call in a process compiles for some ten seconds.
@@ -97,14 +94,13 @@ def umap_coordinates(
 
 
 def tsne_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
-    """t-SNE of rows, begun at their principal components, the same for the same seed on one machine.
+    """t-SNE of rows, float64 (n, 2), begun at their principal components, the same for the same seed on one machine.
 
     Args:
         x: float array (n, d), n at least 4, d at least 2. Distances rank unit rows as their cosines do.
         seed: of the principal components, which scikit-learn estimates at random in wide arrays.
 
-    Returns:
-        float64 array (n, 2), after ``TSNE_STEPS`` steps at perplexity 30, or (n - 1)/3 where that is less.
+    It takes ``TSNE_STEPS`` steps at perplexity 30, or (n - 1)/3 where that is less.
 
     Trap: as with UMAP, distances between far clusters and the sizes of clusters mean little.
     """
