@@ -15,6 +15,8 @@ RESNET_50, TRAINED_50 = "ResNet-50", "ResNet-50, trained"
 COLOURS = {RESNET: figures.SERIES[1], VISION: figures.NON_TEXT, TEXT: figures.TEXT}
 PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
 """Their names in the keys."""
+GOLDEN = 0.618034
+"""Multiples of the golden section, without their whole parts: neighbouring seeds lie far apart, and none on another."""
 TALLEST = 2.7
 """Inches of a panel."""
 PICTURES = "pictures and captions"
@@ -77,11 +79,7 @@ def of(table: pd.DataFrame, facts) -> pd.DataFrame:
 def draw_cloud(record: records.Record, facts: pd.Series, method: str, ax: plt.Axes) -> None:
     """All embeddings of one encoder: a colour for each seed, those of neighbouring seeds far apart."""
     points = of(record.tables["points"], facts).query("method == @method")
-    seeds = points["seed"] - points["seed"].min()
-    count = int(seeds.max()) + 1
-    step = next(s for s in (7, 9, 11, 13, 1) if np.gcd(s, count) == 1)
-    colours = (seeds * step % count) / max(count - 1, 1)
-    ax.scatter(points["x"], points["y"], s=5, c=colours, cmap="turbo", linewidths=0, alpha=0.8)
+    ax.scatter(points["x"], points["y"], s=5, c=points["seed"] * GOLDEN % 1, cmap="turbo", linewidths=0, alpha=0.8)
     networks = f"{facts['n_seeds']} {'models' if facts['encoder'] == TRAINED_50 else 'seeds'}"
     heading = [facts["encoder"], facts["input"], f"{networks} x {facts['n']} inputs"]
     if method == "umap":
@@ -95,8 +93,7 @@ def draw_cloud(record: records.Record, facts: pd.Series, method: str, ax: plt.Ax
         ax.set(xlabel=f"component 1 ({first:.1%})", ylabel=f"component 2 ({second:.1%})")
     letter = "$\\bf{(c)}$ " if method == "umap" and ax is ax.figure.axes[0] and facts["encoder"] in COLOURS else ""
     ax.set_title(letter + figures.plain("\n".join(heading)), fontsize=6.2, loc="left")
-    ax.margins(0.06)
-    ax.set(xticks=[], yticks=[])
+    ax.set(xmargin=0.06, ymargin=0.06, xticks=[], yticks=[])
 
 
 def draw_spectrum(record: records.Record, kind: str, encoders: Sequence[pd.Series], ax: plt.Axes) -> None:

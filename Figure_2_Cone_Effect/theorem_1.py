@@ -127,9 +127,8 @@ def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
     The options are widest, trials and seed of ``raise_cosines``. Estimates are probabilities, predictions 1 or 0.
     """
     cells = pd.MultiIndex.from_product([sorted(set(part)) for part in grid], names=CELL).to_frame(index=False)
-    result = raise_cosines(*(cells[name].to_numpy(float) for name in CELL), **options)
-    rows = cells.loc[cells.index.repeat(len(result.d_out))].reset_index(drop=True)
-    rows["d_out"], rows["n_trials"] = (np.tile(part, len(cells)) for part in (result.d_out, result.n_trials))
+    result = raise_cosines(*cells.to_numpy(float).T, **options)
+    rows = cells.merge(pd.DataFrame({"d_out": result.d_out, "n_trials": result.n_trials}), "cross")
     raised = result.raised.ravel()
     low, high = clopper_pearson(raised, rows["n_trials"])
     limit = arc_cosine_kernel(preactivation_correlation(rows["cosine"], rows["norm_ratio"], rows["norm"]))
