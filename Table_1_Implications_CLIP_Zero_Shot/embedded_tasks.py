@@ -17,8 +17,6 @@ from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extrac
 from util.files import sha256
 from util.zero_shot.metrics import as_indices
 
-RULES_IN_WORDS = {"all": "all captions", "first": "first caption", "last": "last caption"}
-
 GENERATED = {
     "shape": ("shapes", "coarse-grained"),
     "colour_shape": ("coloured shapes", "coarse-grained"),
@@ -89,12 +87,12 @@ class EmbeddedTask:
 
     def with_captions(self, rule: CaptionRule) -> "EmbeddedTask":
         """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
-        order = np.argsort(self.labels, kind="stable")
-        ends = np.flatnonzero(np.diff(self.labels[order], append=-1))
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        rows = {"all": order, "first": order[starts], "last": order[ends]}[rule]
+        rows = np.argsort(self.labels, kind="stable")
+        if rule != "all":
+            new = np.diff(self.labels[rows], prepend=-1) if rule == "first" else np.diff(self.labels[rows], append=-1)
+            rows = rows[new != 0]
         source = {**self.source, "caption_rule": rule, "n_captions": len(rows)}
-        name = f"{self.dataset}, {RULES_IN_WORDS[rule]}"
+        name = f"{self.dataset}, {rule} caption{'s' if rule == 'all' else ''}"
         return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
 
 
@@ -115,15 +113,11 @@ def of_file(path: Path, name: str | None = None) -> EmbeddedTask:
         task = EmbeddedTask(**about, metric="top-1", images=images, texts=texts, labels=given.labels)
         named = int(task.labels.max()) + 1
         if len(texts) == len(images) and named < len(texts):
-            raise UserError(
-                f"{path}: text has {len(texts)} rows, one for each image, while labels name {named} classes; give one "
-                "text for each class, or leave the labels out for retrieval"
-            )
+            counts = f"text has {len(texts)} rows, one for each image, while labels name {named} classes"
+            raise UserError(f"{path}: {counts}; give one text for each class, or leave the labels out for retrieval")
         return task
     if given.pairs is None:
-        raise UserError(
-            f"{path}: needs labels (n,), the row of text that is each image's class, or pairs for retrieval"
-        )
+        raise UserError(f"{path}: needs labels (n,), the text row of each image's class, or pairs for retrieval")
     rows, labels = np.unique(given.pairs[:, 0], return_inverse=True)
     texts = texts[given.pairs[:, -1]]
     return EmbeddedTask(**about, metric="retrieval", images=images[rows], texts=texts, labels=labels)

@@ -64,10 +64,6 @@ class Split(NamedTuple):
 def evaluate(task: EmbeddedTask, settings: cli.Common) -> dict[str, pd.DataFrame]:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
-    Args:
-        task: what is measured.
-        settings: those of the script.
-
     Returns:
         rows of ``zero_shot.csv`` (""), ``zero_shot_table.csv`` ("table"), ``zero_shot_reach.csv`` ("reach"), and one of
         ``zero_shot_gaps.csv`` ("gaps").
@@ -110,16 +106,9 @@ def gaps_of(task: EmbeddedTask) -> dict:
     own = unit_gap_vector(task.images, task.texts)
     corpus = np.full(len(own), np.nan) if task.caption_gap is None else task.caption_gap
     length = float(np.linalg.norm(corpus))
-    return {
-        "dataset": task.dataset,
-        "model": task.model,
-        "n": len(task.images),
-        "n_texts": len(task.texts),
-        "dim": task.images.shape[1],
-        "task_gap": gap_distance(task.images, task.texts),
-        "captions_gap": length,
-        "cosine_of_directions": float(own @ corpus / length),
-    }
+    (n, dim), distance = task.images.shape, gap_distance(task.images, task.texts)
+    about = {"dataset": task.dataset, "model": task.model, "n": n, "n_texts": len(task.texts), "dim": dim}
+    return {**about, "task_gap": distance, "captions_gap": length, "cosine_of_directions": float(own @ corpus / length)}
 
 
 def main_side(table: pd.DataFrame) -> str:
@@ -195,8 +184,7 @@ def _curves(task: EmbeddedTask, split: Split, settings: cli.Common) -> Iterator[
         yield {**same, "metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
     if split.name == ALL and split.sweep.predicted is not None:
         recall = metrics.mean_per_class_recall(split.sweep.predicted, task.labels, len(task.texts))
-        curve = {"metric": "mean per-class recall", "value": recall, "n": len(split.rows)}
-        yield {**same, **curve, "value_low": np.nan, "value_high": np.nan}
+        yield {**same, "metric": "mean per-class recall", "value": recall, "n": len(split.rows)}
 
 
 def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, settings: cli.Common) -> list[dict]:

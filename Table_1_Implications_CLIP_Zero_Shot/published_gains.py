@@ -33,6 +33,11 @@ CORRECTED = ALPHA / (len(SHIFTS) - 1)
 """Bonferroni's level for the best of the shifts other than 0, each of which is one comparison with the default. It is
 sufficient, and strict: neighbouring shifts change the same predictions (``largest_gain_p_values`` knows that)."""
 
+CHI_SQUARED_COLUMNS = (
+    "source", "dataset", "items", "n", "default", "modified", "chi_squared", "p_value", "published_p",
+    "n_of_published_p", "equal_at", "note",
+)  # fmt: skip
+
 HALF_A_DIGIT = 0.5e-4
 """The published values are rounded to four digits."""
 
@@ -63,20 +68,19 @@ def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cl
     test, held = chosen_both_ways(table)
     datasets, rows, papers = {task.published: task.dataset for task in tasks}, [], set()
     for k, row in enumerate(published_rows()):
-        if row["dataset"] in datasets:
-            ours = datasets[row["dataset"]]
+        if ours := datasets.get(row["dataset"]):
             rows += beside(k, row, test.loc[(ours, row["metric"])], settings)
             papers |= {ours} if rows[-1].own else set()
     rows += significances(chi_squared())
-    adjusted, level = holm(held["p_value"].to_numpy()), published.numbers()[HELD_OUT].judged_by.tolerance
-    for (dataset, metric), one, p in zip(held.index, held.itertuples(), adjusted, strict=True):
-        other = test.loc[(dataset, metric)]
-        note = f"p = {one.p_value:.3g}, adjusted for all rows (Holm) {p:.3g}; "
-        note += f"chosen on the test data {other['gain']:+.4f}, p = {other['p_value_scaled']:.3g}"
-        on, limits = f"{dataset}, {metric}, {one.model}, n = {one.n:,}", (float(one.gain_low), float(one.gain_high))
+    level, both = published.numbers()[HELD_OUT].judged_by.tolerance, held.join(test.add_prefix("test_"))
+    both["adjusted"] = holm(held["p_value"].to_numpy())
+    for row in both.reset_index().itertuples():
+        on, agrees = f"{row.dataset}, {row.metric}, {row.model}, n = {row.n:,}", row.gain > 0 and row.adjusted < level
+        note = f"p = {row.p_value:.3g}, adjusted for all rows (Holm) {row.adjusted:.3g}; "
+        note += f"chosen on the test data {row.test_gain:+.4f}, p = {row.test_p_value_scaled:.3g}"
+        limits = float(row.gain_low), float(row.gain_high), row.dataset in papers
         interval = f"95%, medians over {settings.splits} splits"
-        about = on, bool(one.gain > 0 and p < level), note
-        rows.append(published.compare(HELD_OUT, float(one.gain), *about, *limits, dataset in papers, interval))
+        rows.append(published.compare(HELD_OUT, float(row.gain), on, bool(agrees), note, *limits, interval))
     return rows
 
 
@@ -84,8 +88,7 @@ def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[C
     """A published row beside ours: without a shift, at the best on the test data, its gain, and how the gap changes.
 
     Args:
-        k: the row's number.
-        row: as published.
+        k, row: the row's number, and as published.
         found: our row of ``zero_shot_table.csv``; its ``name`` is (dataset, metric).
         settings: of the run.
     """
@@ -106,17 +109,12 @@ def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[C
 
 def significances(tested: pd.DataFrame) -> list[Comparison]:
     """The published p-values beside those of the published accuracies, on as many images as give them."""
-    whole = tested[tested["items"] == WHOLE].reset_index(drop=True)
-    return [
-        published.compare(
-            f"table_1.significance.{k}.p",
-            row.p_value,
-            f"the published accuracies, n = {row.n:,}",
-            note=f"the published p belongs to n = {row.n_of_published_p:,.1f}; {row.note}",
-            own=True,
-        )
-        for k, row in enumerate(whole.itertuples())
-    ]
+    rows = []
+    for k, row in enumerate(tested[tested["items"] == WHOLE].itertuples()):
+        key, on = f"table_1.significance.{k}.p", f"the published accuracies, n = {row.n:,}"
+        note = f"the published p belongs to n = {row.n_of_published_p:,.1f}; {row.note}"
+        rows.append(published.compare(key, row.p_value, on, note=note, own=True))
+    return rows
 
 
 def chi_squared() -> pd.DataFrame:
@@ -130,32 +128,25 @@ def chi_squared() -> pd.DataFrame:
     """
     rows, section = [], published.values()["table_1"]["significance"]
     for k, printed in enumerate(section["rows"]):
-        table_1, theirs = published_rows()[k], published.numbers()[f"table_1.significance.{k}.p"].value
-        split = published_items()[printed["dataset"]]
-        for source, row, items, n in (
-            ("Supplementary Table 5", printed, WHOLE, printed["items"]),
-            ("Supplementary Table 5", printed, SPLIT, split),
-            ("Table 1", table_1, SPLIT, split),
+        theirs, split = published.numbers()[f"table_1.significance.{k}.p"].value, published_items()[printed["dataset"]]
+        for source, row, items, n, p in (
+            ("Supplementary Table 5", printed, WHOLE, printed["items"], theirs),
+            ("Supplementary Table 5", printed, SPLIT, split, theirs),
+            ("Table 1", published_rows()[k], SPLIT, split, np.nan),
         ):
             rates = np.array([row["default"], row["modified"]])
             found = stats.chi2_contingency(n * np.stack([rates, 1 - rates]), correction=False)
-            equal = n * (rates[1] - rates[0]) ** 2 / found.statistic
-            of = n * stats.chi2.isf(theirs, 1) / found.statistic if source != "Table 1" else None
-            about = {"source": source, "dataset": row["dataset"], "items": items, "n": n}
-            about |= {"default": rates[0], "modified": rates[1], "chi_squared": found.statistic}
+            equal, of = n * np.array([np.diff(rates).item() ** 2, stats.chi2.isf(p, 1)]) / found.statistic
             note = f"a paired test gives less where fewer than {equal:.0%} of the predictions changed"
-            more = {"published_p": theirs if of else None, "n_of_published_p": of, "equal_at": equal, "note": note}
-            rows.append({**about, "p_value": found.pvalue, **more})
-    return pd.DataFrame(rows)
+            rows.append([source, row["dataset"], items, n, *rates, found.statistic, found.pvalue, p, of, equal, note])
+    return pd.DataFrame(rows, columns=CHI_SQUARED_COLUMNS)
 
 
 def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool) -> str:
     """In which ways our row differs from the published one, so that the two need not agree; "" where in none.
 
     Args:
-        row: as published.
-        found: our row of ``zero_shot_table.csv``.
-        settings: of the run.
+        row, found, settings: as in ``beside``.
         shifted: whether the metric is that of a shift, which the shifts and the sides shape as well.
     """
     reasons = {
@@ -179,14 +170,8 @@ def table() -> pd.DataFrame:
         most_possible: items that can have changed at all, with these two accuracies.
         least_p: McNemar's p if no item was lost, the smallest there can be.
     """
-    rows = []
-    for row in published_rows():
-        if row["metric"] != "ROC-AUC":
-            n, values = published_items()[row["dataset"]], (row["default"], row["modified"])
-            about = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": values[0]}
-            about |= {"modified": values[1], "gain": round(values[1] - values[0], 4)}
-            rows.append({**about, **_accuracy_row(*values, n)})
-    return pd.DataFrame(rows)
+    rows, items = [row for row in published_rows() if row["metric"] != "ROC-AUC"], published_items()
+    return pd.DataFrame([_accuracy_row(row, items[row["dataset"]]) for row in rows])
 
 
 def count_range(value: float, n: int) -> tuple[int, int]:
@@ -198,22 +183,19 @@ def count_range(value: float, n: int) -> tuple[int, int]:
     return low, high
 
 
-def _accuracy_row(default: float, modified: float, n: int) -> dict:
+def _accuracy_row(row: Mapping, n: int) -> dict:
+    default, modified = row["default"], row["modified"]
     (least_before, most_before), (least_after, most_after) = (count_range(value, n) for value in (default, modified))
     net, low, high = round(n * (modified - default)), least_after - most_before, most_after - least_before
     most, most_low, most_high = (most_discordant(max(0, items), n) for items in (net, low, high))
     corrected = most_discordant(net, n, CORRECTED)
     possible = net + 2 * min(most_before, n - least_after)  # an item lost was right before and is wrong after
+    found = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": default, "modified": modified}
+    found |= {"gain": round(modified - default, 4), "net_items": net, "net_low": low, "net_high": high}
+    found |= {"most_discordant": most, "share": most / n, "note": _conclusion(most, corrected, possible, n)}
+    found |= {"least_p": mcnemar(net, 0), "most_discordant_low": most_low, "most_discordant_high": most_high}
     return {
-        "net_items": net,
-        "net_low": low,
-        "net_high": high,
-        "most_discordant": most,
-        "share": most / n,
-        "note": _conclusion(most, corrected, possible, n),
-        "least_p": mcnemar(net, 0),
-        "most_discordant_low": most_low,
-        "most_discordant_high": most_high,
+        **found,
         "most_discordant_corrected": corrected,
         "share_corrected": corrected / n,
         "most_possible": possible,
@@ -223,7 +205,6 @@ def _accuracy_row(default: float, modified: float, n: int) -> dict:
 def _conclusion(most: int, corrected: int, possible: int, n: int) -> str:
     if corrected >= possible:
         return "significant however many predictions changed, chosen among 40 shifts or not"
-    said = f"significant at {ALPHA} only if at most {most} of {n} predictions changed"
-    if most >= possible:
-        said = f"significant at {ALPHA} however many predictions changed"
+    only = "however many" if most >= possible else f"only if at most {most} of {n}"
+    said = f"significant at {ALPHA} {only} predictions changed"
     return f"{said}; as the best of {len(SHIFTS)} shifts (Bonferroni) only if at most {corrected}"

@@ -20,12 +20,10 @@ CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""
 COCO = "mscoco"
 """Key of the declared task that is also the caption corpus."""
-NO_CORPUS = "the captions' gap vector"
 
 OF_DATA_SETS = {"data", "coco"}
-"""Options that only declared tasks read."""
 OF_EMBEDDING = {"tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SETS}
-"""Options that say how to embed, and which data."""
+"""Options that only declared tasks read, and those that say how to embed, and which data."""
 
 
 def check(settings: cli.Common, preset: cli.Common) -> None:
@@ -72,10 +70,7 @@ def chosen(settings: cli.Common) -> tuple[list[str], list[Task]]:
 def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[EmbeddedTask]:
     """Every task that can be had, one after the other, each with the captions' gap vector where there is one.
 
-    Args:
-        settings: which tasks, by which model, of which data; or which files of embeddings in place of all that.
-        device: "cpu" or "cuda".
-        left_out: receives a line for each task that could not be had for want of a network, with the reason.
+    ``left_out`` receives a line for each task that could not be had for want of a network, with the reason.
     """
     if settings.embeddings:
         stems = [path.stem for path in settings.embeddings]
@@ -122,24 +117,18 @@ def _caption_gap(pair: EncoderPair, cache: bool, settings: cli.Common, left_out:
 
         scenes = captioned_scenes.scenes(settings.n or CAPTIONED, settings.seed + 1)
         return gap_vector(*extract(pair, scenes, embedded_tasks.BATCH, cache=False).paired())
-    if settings.coco is None and settings.preset != "paper":
-        left_out.append(f"{NO_CORPUS}: --coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
-        return None
     try:
+        if settings.coco is None and settings.preset != "paper":
+            raise NoConnection("--coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
         corpus = _embed(tasks.read()[COCO], pair, cache, settings).by_caption(["last"])[0]  # as released
     except NoConnection as error:
-        left_out.append(f"{NO_CORPUS}: {error}")
+        left_out.append(f"the captions' gap vector: {error}")
         return None
     return gap_vector(corpus.images[corpus.labels], corpus.texts)
 
 
 def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
-    """An encoder pair by its name on the command line, in float32, and whether its embeddings may be kept.
-
-    Args:
-        model: "small-clip", or any name of ``util.encoders.named`` that has both towers.
-        device: "cpu" or "cuda".
-    """
+    """The small CLIP or an encoder pair of ``util.encoders.named``, in float32, and whether its embeddings are kept."""
     if model == SMALL_CLIP:
         from util.corpora.generated.drawing import SIDE
         from util.encoders import small_clip

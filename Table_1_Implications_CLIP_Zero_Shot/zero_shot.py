@@ -29,17 +29,6 @@ from util import UserError, cli, records
 from util.geometry import Side
 
 NAME = "zero_shot"
-CAPTIONS = {
-    NAME: "A zero-shot metric of each task against the signed gap distance after a shift along the task's own gap "
-    "vector (below zero: the modalities have moved past each other), all on the same axes; dotted: chance. Ring: the "
-    "shift that is best on the data themselves, as the paper chooses it, its gain, and its p as the best of them. "
-    "Diamond: the shift that most halves of random splits choose; held out: the median gain on the other halves, along "
-    "the gap vector of the half that chose, and its combined p. Changes: the share of items that "
-    "any of the shifts changes from right to wrong or back, and the share that the spread of the candidates' "
-    "projections on the gap vector allows.",
-    f"{NAME}_table": "Table 1 as the paper prints it, published values beside ours where the data set is the same. "
-    "The interval of every number stands in zero_shot_table.csv.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,22 +82,21 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
         measure,
         {"": figure.draw, "_table": figure.draw_table},
         title="Table 1: zero-shot classification and retrieval against the modality gap",
-        captions=CAPTIONS,
+        captions=figure.WORDS["captions"],
         reuse=reuse,
     )
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every task at every shift, and the shifts chosen; what cannot be had is named and left out."""
-    tasks, found, left_out = [], [], []
+    left_out = []
     collected = requested_tasks.collect(settings, device, left_out)
     with tqdm(collected, desc=NAME, unit="task", leave=False, delay=1, disable=None) as bar:  # closed on errors
-        for task in bar:
-            found.append(evaluation.evaluate(task, settings))
-            tasks.append(task)
+        found = [(task, evaluation.evaluate(task, settings)) for task in bar]
     if not found:
         raise UserError(f"no task could be had: {left_out[0]}")
-    tables = {what: pd.concat([part[what] for part in found], ignore_index=True) for what in found[0]}
+    tasks, parts = zip(*found, strict=True)
+    tables = {what: pd.concat([part[what] for part in parts], ignore_index=True) for what in parts[0]}
     tables["summary"] = evaluation.summary(tables["table"])
     tables["published"], tables["chi_squared"] = published_gains.table(), published_gains.chi_squared()
     return cli.Measured(

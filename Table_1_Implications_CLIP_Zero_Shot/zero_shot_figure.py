@@ -1,6 +1,8 @@
 """Drawn from the record of Table 1: the metric against the gap of each task, and the table in print."""
 
+import tomllib
 from html import escape
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,12 @@ from util import figures, published, records
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
+WORDS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())
 COLUMNS = {"page": 3, "column": 2}
 """Panels in a row, by --width."""
 CHOSEN, HELD_OUT = figures.NON_TEXT, figures.SERIES[3]
 ARROWS = {"up": "\N{UPWARDS ARROW}", "down": "\N{DOWNWARDS ARROW}", "none": "=", "mixed": "\N{UP DOWN ARROW}"}
 """How the chosen shift changes the gap."""
-NAMES = {"top-1": "accuracy (top-1)"}
 GROUPS = ("coarse-grained", "fine-grained", "optical character recognition", "retrieval")
 """The paper's groups in its order, then ours; others come after them."""
 SMALL_CLIP = "small CLIP"
@@ -52,31 +54,23 @@ def draw(record: records.Record) -> plt.Figure:
 
 def heading(row: pd.Series, several: bool, columns: int = 3) -> str:
     """The title of a panel; with the model where there are several."""
-    lines = [row["dataset"], NAMES.get(row["metric"], row["metric"]), f"n = {row['n']:,}"]
-    lines[-1] += f", {row['model']}" if several else ""
-    widest = 24 if columns == COLUMNS["column"] else 36
-    parts = wrap(lines[0], widest - 3) + [part for line in lines[1:] for part in wrap(line, widest)]
-    return figures.plain("\n".join(parts))
+    widest, model = 24 if columns == COLUMNS["column"] else 36, f", {row['model']}" if several else ""
+    below = wrap(row["metric"].replace("top-1", "accuracy (top-1)"), widest) + wrap(f"n = {row['n']:,}{model}", widest)
+    return figures.plain("\n".join(wrap(row["dataset"], widest - 3) + below))
 
 
 def sure(chosen: pd.DataFrame, reached: pd.Series | None) -> str:
     """What a panel says of both gains, and of how many items any shift changes; ``chosen`` by selection."""
     test, held = (chosen.loc[name] for name in ("test", "held_out"))
-    lines = [f"best {test['gain']:+.4f}, p {equals(test['p_value_scaled'])}"]
-    lines += [f"held out {held['gain']:+.4f}, p {equals(held['p_value'])}"]
+    lines = [f"best {test['gain']:+.4f}, p {p_value(test['p_value_scaled'], '= ')}"]
+    lines += [f"held out {held['gain']:+.4f}, p {p_value(held['p_value'], '= ')}"]
     if reached is not None:
         lines += [f"changes {reached['changes']:.0%}, at most {reached['can_change']:.0%}"]
     return "\n".join(lines)
 
 
 def draw_panel(ax: plt.Axes, curve: pd.DataFrame, chosen: pd.DataFrame) -> None:
-    """One metric of one task along its own gap vector.
-
-    Args:
-        ax: where to draw.
-        curve: rows of ``zero_shot.csv``, by shift.
-        chosen: of ``zero_shot_table.csv``, by selection.
-    """
+    """One metric of one task along its own gap vector: rows of the curve by shift, of the table by selection."""
     gap, where = curve["signed_gap_distance"], ["signed_gap_distance", "value"]
     ax.plot(gap, curve["value"], "o-", color=figures.INK, ms=1.5, lw=1, label="the metric after each shift")
     low, high = curve["value_low"], curve["value_high"]
@@ -102,13 +96,11 @@ def caveat(record: records.Record) -> str:
     """The data sets whose numbers are a small model's, and which of these are generated; "" where there are none."""
     table = record.tables["table"]
     generated = {part["name"] for part in record.about["data"] if part.get("generated")}
-    small = list(dict.fromkeys(table.loc[table["model"] == SMALL_CLIP, "dataset"]))
-    if not small:
-        return ""
+    small = table.loc[table["model"] == SMALL_CLIP, "dataset"].unique()
     drawn = ", ".join(name for name in small if name in generated)
     words = [f"generated data ({drawn})"] if drawn else []
-    words += [name for name in small if name not in generated]
-    return f"{SMALL_CLIP} on {', '.join(words)}: it shows the phenomenon, not the paper's numbers"
+    words = ", ".join([*words, *(name for name in small if name not in generated)])
+    return f"{SMALL_CLIP} on {words}: it shows the phenomenon, not the paper's numbers" if words else ""
 
 
 def draw_table(record: records.Record) -> "Styler":
@@ -118,10 +110,9 @@ def draw_table(record: records.Record) -> "Styler":
         theirs = theirs.iloc[:0]
     order = [*theirs.index, *ours.index.difference(theirs.index, sort=False)]
     order.sort(key=lambda row: GROUPS.index(row[0]) if row[0] in GROUPS else len(GROUPS))
-    frame = pd.concat([ours[["Model"]], theirs, ours.drop(columns="Model")], axis=1).reindex(order).fillna(NOTHING)
     there = f"published ({published.values()['table_1']['model'].split(' (')[0]})"
-    names = [("", "Model"), *((there, name) for name in theirs), *(("here", name) for name in ours if name != "Model")]
-    frame.columns = pd.MultiIndex.from_tuples(names)
+    parts = {"": ours[["Model"]], there: theirs, "here": ours.drop(columns="Model")}
+    frame = pd.concat(parts, axis=1).reindex(order).fillna(NOTHING)
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["Group", "Data set", "Metric"])
     if (frame[there] == NOTHING).all(axis=None):
         frame = frame.drop(columns=there, level=0)
@@ -152,25 +143,13 @@ def with_arrow(rows: pd.DataFrame) -> pd.Series:
     return rows["modified"].map("{:.4f} ".format) + rows["direction"].map(ARROWS)
 
 
-def equals(p: float) -> str:
-    """A p-value after its letter."""
-    return p_value(p) if p < 0.001 else f"= {p_value(p)}"
-
-
-def p_value(p: float) -> str:
-    """A p-value to two digits after the point, or that it is small."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+def p_value(p: float, equals: str = "") -> str:
+    """A p-value to two or three digits after the point, behind ``equals``, or that it is small."""
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.{3 if p < 0.1 else 2}f}"
 
 
 def note(record: records.Record) -> str:
     """The meaning of the columns, in a few sentences."""
-    moved = "both modalities moved" if main_side(record.tables["table"]) == "both" else "images moved"
-    said = (
-        f"{ARROWS['up']} the gap is widened, {ARROWS['down']} narrowed, {ARROWS['none']} left as it is, "
-        f"{ARROWS['mixed']} one half each way; {moved} along the task's own gap vector. Best on test: the shift chosen "
-        "on the data that it is reported on, as in the paper. Its p is that of the largest gain over all shifts, each "
-        f"divided by its spread ({record.about['settings']['permutations']:,} permutations). Held out: shift and gap "
-        f"vector of one half, tested on the other, the median of {record.about['settings']['splits']} random splits. "
-        "Its p is 4/3 of the upper quartile of exact one-sided paired tests (ROC-AUC: of DeLong's)."
-    )
-    return " ".join([said, caveat(record)]).strip()
+    moved = "both modalities" if main_side(record.tables["table"]) == "both" else "images"
+    numbers = {name: record.about["settings"][name] for name in ("permutations", "splits")}
+    return WORDS["note"].format(**ARROWS, **numbers, moved=moved, caveat=caveat(record)).strip()

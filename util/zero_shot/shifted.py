@@ -28,14 +28,11 @@ from .metrics import as_indices
 BLOCK_ROWS, BLOCK_ENTRIES = 1024, 2**20
 """Most rows, and most products, of a block of classification on a CPU: 8 MB of float64."""
 
-CUDA_BLOCK_ENTRIES = 2**24
-"""Most products of a block on a GPU: 128 MB of float64."""
-
 TILE_ROWS, TILE_COLUMNS = 256, 1024
 """A tile of retrieval on a CPU: its products, 2 MB, are read again for every shift."""
 
 CUDA_TILE = 4096
-"""Rows and columns of such a tile on a GPU: 128 MB of float64."""
+"""Rows and columns of a tile on a GPU, and the root of a block's products: 128 MB of float64."""
 
 
 class Classified(NamedTuple):
@@ -133,9 +130,9 @@ def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarr
 def _classified(moved: _Shifted, labels: Tensor) -> Classified:
     kernel = _kernel.choose(moved.x.device)
     found = Classified(*np.empty((2, len(moved.row_offsets), len(moved.x)), np.int32))
-    right, entries = moved.y.double(), CUDA_BLOCK_ENTRIES
-    if moved.x.device.type == "cpu":
-        entries = min(BLOCK_ENTRIES, BLOCK_ROWS * len(right))
+    right = moved.y.double()
+    cpu = moved.x.device.type == "cpu"
+    entries = min(BLOCK_ENTRIES, BLOCK_ROWS * len(right)) if cpu else CUDA_TILE**2
     size = max(1, entries // len(right))
     for start in range(0, len(moved.x), size):
         rows = slice(start, start + size)
