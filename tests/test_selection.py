@@ -26,10 +26,6 @@ def middle(drawn):
     return pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
-def wilson(hits, n):
-    return pytest.approx(wilson_interval(hits, n))
-
-
 def noise(rng, n=60):
     """Shifts that change a third of the predictions and nothing else."""
     return Hits(np.where(rng.random((5, n)) < 0.3, rng.random((5, n)) < 0.6, rng.random(n) < 0.6))
@@ -38,9 +34,8 @@ def noise(rng, n=60):
 def margins(rng, n=60, helps=0.0):
     """Margins of which the last shift's are better by ``helps``."""
     labels = np.arange(n) % 3 == 0
-    return Margins(
-        rng.normal(size=n) + 0.2 * rng.normal(size=(5, n)) + np.outer([1, 1, 1, 1, 1 + helps], labels), labels
-    )
+    noise = rng.normal(size=n) + 0.2 * rng.normal(size=(5, n))
+    return Margins(noise + np.outer([1, 1, 1, 1, 1 + helps], labels), labels)
 
 
 def test_the_best_is_the_highest_then_the_smallest_shift_then_the_negative_one():
@@ -57,7 +52,7 @@ def test_the_best_on_the_test_items_by_hand():
     chosen = on_test(hits, SHIFTS, GAPS, resamples=50, permutations=4000)
     assert (chosen.default, chosen.modified, chosen.shift, chosen.shifts) == (0.4, 0.7, 0.5, (0.5,))
     assert chosen.gain == pytest.approx(0.3) and (chosen.direction, chosen.n, chosen.discordant) == ("down", 10, 5)
-    assert (chosen.default_low, chosen.default_high) == wilson(4, 10)
+    assert (chosen.default_low, chosen.default_high) == pytest.approx(wilson_interval(4, 10))
     assert chosen.p_value == pytest.approx(6 / 32, abs=0.025)  # at least four heads of five
     assert chosen.p_value_scaled == pytest.approx(6 / 32, abs=0.025)
 

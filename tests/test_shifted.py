@@ -85,16 +85,6 @@ def test_retrieval_by_hand():
     assert retrieve(x, y[[0, 1, 2]], [2, 0, 1], [0.0]).image_ranks.tolist() == [[2, 1, 2]]
 
 
-def test_margins_by_hand():
-    x, y = turned(0, 45, 90), turned(0, 90)
-    zero = np.sqrt(0.5)
-    assert binary_margins(x, y, [0.0, 0.0]) == pytest.approx(np.tile([-1, 0, 1], (2, 1)))
-    # Along (0, 1), images by 1: (1, -1), (0.71, -0.29) and zero length, which is refused.
-    moved = binary_margins(x[:2], y, [1.0], np.array([0.0, 0.1]), "first")[0]
-    length = np.hypot(zero, zero - 1)
-    assert moved == pytest.approx([-2 * zero, (zero - 1 - zero) / length])
-
-
 @pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("given_direction", [False, True])
 def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(rng, kernel, side, given_direction):
@@ -111,9 +101,7 @@ def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(rng, ker
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
 @pytest.mark.parametrize("given_direction", [False, True])
-def test_retrieval_with_five_captions_agrees_with_shifting_at_every_one_of_the_shifts(
-    rng, kernel, side, given_direction
-):
+def test_retrieval_with_five_captions_agrees_with_shifting_one_by_one(rng, kernel, side, given_direction):
     x, y, items = captioned(rng)
     direction = rng.normal(size=12) if given_direction else None
     found = retrieve(x, y, items, PAPER_SHIFTS, direction, side)

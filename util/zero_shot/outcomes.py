@@ -97,17 +97,16 @@ class Hits:
             return np.stack(wilson_interval(self.hits.sum(1), self.n, level))
         return quantiles(self.resampled(resamples, seed), level)
 
-    def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
+    def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
         """``values`` of bootstrap resamples of the items, or groups, all shifts on the same resample.
 
-        The same for any order of the items. ``stream`` tells apart several draws that belong to one seed. Items with
-        the same hits at every shift are counted together.
+        The same for any order of the items. Items with the same hits at every shift are counted together.
         """
         units = self._together(np.vstack([self.hits, np.ones(self.n, bool)]).view(np.int8).T)
         patterns, sizes = distinct_rows(units)
         if 4 * len(sizes) > len(units):  # few are alike: drawing units is cheaper than as many binomial numbers
             patterns, sizes = np.repeat(patterns, sizes, axis=0), len(units)
-        patterns, draws = patterns.astype(np.float64), bootstrap_counts(sizes, resamples, [seed, BOOTSTRAP, stream])
+        patterns, draws = patterns.astype(np.float64), bootstrap_counts(sizes, resamples, [seed, BOOTSTRAP])
         sums = np.concatenate([counts.astype(np.float64) @ patterns for counts in draws])
         return sums[:, :-1] / sums[:, -1:]  # the last column counts items
 
@@ -216,12 +215,12 @@ class Margins:
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         return quantiles(self.resampled(resamples, seed), level)
 
-    def resampled(self, resamples: int, seed: int, stream: int = 0) -> Float[np.ndarray, "r k"]:
+    def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
         """Each class is resampled by itself: the numbers of both stay what they are."""
         order = np.lexsort((*self.margins, self.positive))
         same, positives = self.take(order), int(self.positive.sum())
         draws = [
-            chain.from_iterable(bootstrap_counts(size, resamples, [seed, BOOTSTRAP, stream, label]))
+            chain.from_iterable(bootstrap_counts(size, resamples, [seed, BOOTSTRAP, label]))
             for label, size in enumerate((self.n - positives, positives))
         ]
         rows, drawn = zip(*draws, strict=True), []
