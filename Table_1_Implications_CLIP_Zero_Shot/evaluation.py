@@ -43,22 +43,14 @@ TABLE_COLUMNS = (
 )  # fmt: skip
 
 
-class Sweep(NamedTuple):
-    """A task after every shift along one direction."""
-
-    outcomes: Mapping[str, Outcomes]
-    """By metric, of all items: images, but texts for text-to-image recall."""
-    predicted: Int[np.ndarray, "k n"] | None = None
-    """Classes, where there are any."""
-
-
 class Split(NamedTuple):
-    """A sweep along the direction of some images, and what the shifts do to the gap of these images."""
+    """All items at every shift along the direction of some images, and what the shifts do to the gap of these."""
 
     name: str
     rows: Int[np.ndarray, "r"]
     gaps: Float[np.ndarray, "k"]
-    sweep: Sweep
+    outcomes: Mapping[str, Outcomes]
+    predicted: Int[np.ndarray, "k n"] | None = None
 
 
 def evaluate(task: EmbeddedTask, settings: cli.Common) -> dict[str, pd.DataFrame]:
@@ -85,20 +77,21 @@ def evaluate(task: EmbeddedTask, settings: cli.Common) -> dict[str, pd.DataFrame
     return {"": curves[list(CURVE_COLUMNS)], "table": pd.DataFrame(table)[list(TABLE_COLUMNS)], **more}
 
 
-def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Sweep:
-    """Every metric of a task after every shift along a direction, from one product."""
+def sweep(
+    task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side
+) -> tuple[Mapping[str, Outcomes], Int[np.ndarray, "k n"] | None]:
+    """Outcomes by metric after every shift, of images, but texts for text-to-image recall; and predicted classes."""
     given = (task.images, task.texts)
     if task.metric == "ROC-AUC":
         margins = shifted.binary_margins(*given, shifts, direction, side)
-        return Sweep({"ROC-AUC": Margins(margins, task.labels)})
+        return {"ROC-AUC": Margins(margins, task.labels)}, None
     if task.is_retrieval:
         found = shifted.retrieve(*given, task.labels, shifts, direction, side)
         together = task.labels if len(task.texts) > len(task.images) else None
         ways = ((IMAGE_TO_TEXT, found.image_ranks, None), (TEXT_TO_IMAGE, found.text_ranks, together))
-        return Sweep({f"{way} recall@{k}": Hits(ranks < k, groups) for way, ranks, groups in ways for k in RECALLS})
+        return {f"{way} recall@{k}": Hits(ranks < k, groups) for way, ranks, groups in ways for k in RECALLS}, None
     found, classes = shifted.classify(*given, task.labels, shifts, direction, side), len(task.texts)
-    hits = {f"top-{k}": Hits(found.ranks < k) for k in (1, 5) if k == 1 or classes > k}
-    return Sweep(hits, found.predicted)
+    return {f"top-{k}": Hits(found.ranks < k) for k in (1, 5) if k == 1 or classes > k}, found.predicted
 
 
 def gaps_of(task: EmbeddedTask) -> dict:
@@ -153,7 +146,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings: cli.Comm
             for metric, found in tested.items():
                 both = (_taken(task, half, metric, part) for part in (rows, others))
                 found.append(selection.cross_tested(*both, shifts, half.gaps, settings.seed, settings.resamples))
-    headline = {metric: everything.sweep.outcomes[metric] for metric in tested}
+    headline = {metric: everything.outcomes[metric] for metric in tested}
     reached = reach(task, headline, shifts, side) if papers else []
     return curves, _choices(task, everything, tested, settings), reached
 
@@ -166,24 +159,26 @@ def _split(
     own = unit_gap_vector(task.images[rows], texts)
     along = own if direction == "task" else task.caption_gap
     gaps = signed_gap_distances(task.images[rows], texts, shifts, along, side, sign_by=own)
-    return Split(name, rows, gaps, of.sweep if of and direction == "captions" else sweep(task, shifts, along, side))
+    if of and direction == "captions":
+        return Split(name, rows, gaps, of.outcomes)
+    return Split(name, rows, gaps, *sweep(task, shifts, along, side))
 
 
 def _taken(task: EmbeddedTask, split: Split, metric: str, rows: Int[np.ndarray, "r"]) -> Outcomes:
     """The outcomes of those items of a metric that belong to some images."""
     items = np.flatnonzero(np.isin(task.labels, rows)) if metric.startswith(TEXT_TO_IMAGE) else rows
-    return split.sweep.outcomes[metric].take(items)
+    return split.outcomes[metric].take(items)
 
 
 def _curves(task: EmbeddedTask, split: Split, settings: cli.Common) -> Iterator[dict]:
     """Columns of every metric of all items, or of the headline ones of a half."""
     same = {"split": split.name, "shift": cli.shift_grid(settings.shift_step), "signed_gap_distance": split.gaps}
-    for metric in split.sweep.outcomes if split.name == ALL else HEADLINES[task.metric]:
+    for metric in split.outcomes if split.name == ALL else HEADLINES[task.metric]:
         mine = _taken(task, split, metric, split.rows)
         low, high = mine.limits(settings.resamples, settings.seed)
         yield {**same, "metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
-    if split.name == ALL and split.sweep.predicted is not None:
-        recall = metrics.mean_per_class_recall(split.sweep.predicted, task.labels, len(task.texts))
+    if split.name == ALL and split.predicted is not None:
+        recall = metrics.mean_per_class_recall(split.predicted, task.labels, len(task.texts))
         yield {**same, "metric": "mean per-class recall", "value": recall, "n": len(split.rows)}
 
 
@@ -191,7 +186,7 @@ def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, settings: c
     """The shift chosen on all items, and on halves for the other halves."""
     rows, shifts, draws = [], cli.shift_grid(settings.shift_step), (settings.seed, settings.resamples)
     for metric, halves in tested.items():
-        whole = everything.sweep.outcomes[metric]
+        whole = everything.outcomes[metric]
         test = selection.on_test(whole, shifts, everything.gaps, *draws, settings.permutations)
         held = selection.held_out(test, halves)
         more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))

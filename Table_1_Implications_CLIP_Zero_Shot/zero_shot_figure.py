@@ -116,7 +116,10 @@ def draw_table(record: records.Record) -> "Styler":
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["Group", "Data set", "Metric"])
     if (frame[there] == NOTHING).all(axis=None):
         frame = frame.drop(columns=there, level=0)
-    style = frame.style.format(escape="html").set_caption(escape(note(record)))
+    moved = "both modalities" if main_side(record.tables["table"]) == "both" else "images"
+    numbers = {name: record.about["settings"][name] for name in ("permutations", "splits")}
+    note = WORDS["note"].format(**ARROWS, **numbers, moved=moved, caveat=caveat(record)).strip()
+    style = frame.style.format(escape="html").set_caption(escape(note))
     return style.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
 
 
@@ -146,10 +149,3 @@ def with_arrow(rows: pd.DataFrame) -> pd.Series:
 def p_value(p: float, equals: str = "") -> str:
     """A p-value to two or three digits after the point, behind ``equals``, or that it is small."""
     return "< 0.001" if p < 0.001 else f"{equals}{p:.{3 if p < 0.1 else 2}f}"
-
-
-def note(record: records.Record) -> str:
-    """The meaning of the columns, in a few sentences."""
-    moved = "both modalities" if main_side(record.tables["table"]) == "both" else "images"
-    numbers = {name: record.about["settings"][name] for name in ("permutations", "splits")}
-    return WORDS["note"].format(**ARROWS, **numbers, moved=moved, caveat=caveat(record)).strip()

@@ -56,20 +56,12 @@ def check_retrieval(found, x, y, items, shifts, direction=None, side="both"):
         assert found.text_ranks[s].tolist() == (cosines > cosines[items, np.arange(len(items))]).sum(0).tolist()
 
 
-def test_classification_by_hand():
-    x, y = turned(0, 40, 90), turned(10, 60, 100)  # the nearest classes: 0; 1 (20 degrees) before 0 (30); 2
-    found = classify(x, y, [2, 0, 1], [0.0])
-    assert found.predicted.tolist() == [[0, 1, 2]]
-    assert found.ranks.tolist() == [[2, 1, 1]]
-    assert found.predicted.dtype == found.ranks.dtype == np.int32
-
-
 def test_a_shift_by_hand_turns_a_miss_into_a_hit():
     # Along (1, 0): the image at 90 degrees moves to (-1, 1) and so to 135 degrees, the classes stay.
     x, y, right = turned(90), turned(80, 125), np.array([3.0, 0.0])
     found = classify(x, y, [1], [0.0, 1.0, -1.0], right, "first")
     assert found.predicted.tolist() == [[0], [1], [0]]
-    assert found.ranks.tolist() == [[1], [0], [1]]
+    assert found.ranks.tolist() == [[1], [0], [1]] and found.predicted.dtype == found.ranks.dtype == np.int32
     # Two-sided, by 2: the image goes to 135 degrees again, and the class of 180 degrees to zero length.
     with pytest.raises(UserError, match="a shift moves row 1 to zero"):
         classify(x, turned(80, 180), [1], [2.0], right)

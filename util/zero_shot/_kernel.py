@@ -15,9 +15,6 @@ from torch import Tensor
 TIE = 1e-12
 """Cosines closer than this are one cosine: far above a float64 product's rounding, far below any real difference."""
 
-CHUNK = 512
-"""Columns whose thresholds and counts are kept at hand: half a dozen rows of them fit a first-level cache."""
-
 
 class Tile(NamedTuple):
     """Products of some rows with some columns, and what turns them into the cosines after each shift."""
@@ -59,11 +56,9 @@ class Compiled:
 
         The products of pairs that belong together are -inf.
         """
-        parts = -(-tile.products.shape[1] // CHUNK)
-        by_row = np.zeros((parts, *tile.row_offsets.shape), np.int32)
-        by_column = np.zeros(tile.column_offsets.shape, np.int32)
+        by_row, by_column = (np.zeros(each.shape, np.int32) for each in (tile.row_offsets, tile.column_offsets))
         _count(_as_arrays(tile), _as_arrays(own), by_row, by_column)
-        return by_row.sum(0, dtype=np.int32), by_column
+        return by_row, by_column
 
 
 def _as_arrays(parts: NamedTuple) -> NamedTuple:
@@ -106,20 +101,18 @@ def _above(cosines, least):
 
 @numba.njit(parallel=True, cache=True)
 def _count(tile, own, by_row, by_column):
-    shifts, columns = by_column.shape
-    for turn in numba.prange(shifts * len(by_row)):
-        s, part = turn % shifts, turn // shifts
-        start, stop = part * CHUNK, min((part + 1) * CHUNK, columns)
-        _count_chunk(tile, own, s, start, stop, by_row[part, s], by_column[s, start:stop])
+    for s in numba.prange(len(by_row)):
+        _count_shift(tile, own, s, by_row[s], by_column[s])
 
 
 @numba.njit(cache=True)
-def _count_chunk(tile, own, s, start, stop, by_row, by_column):
-    """Adds to by_row (r,) and by_column (stop - start,) what comes before the own ones at shift s."""
-    counts = np.zeros(stop - start, np.int64)  # as wide as a float64, so that the loop takes several columns at once
+def _count_shift(tile, own, s, by_row, by_column):
+    """Adds to by_row (r,) and by_column (c,) what comes before the own ones at shift s."""
+    columns = len(by_column)
+    counts = np.zeros(columns, np.int64)  # as wide as a float64, so that the loop takes several columns at once
     for i in range(len(tile.products)):
-        middle, best = min(max(own.first[s, i], start), stop), own.best[s, i]
-        for left, right, least in ((start, middle, best - TIE), (middle, stop, best + TIE)):
+        middle, best = min(max(own.first[s, i], 0), columns), own.best[s, i]
+        for left, right, least in ((0, middle, best - TIE), (middle, columns, best + TIE)):
             by_row[i] += _count_line(
                 tile.products[i, left:right],
                 tile.row_offsets[s, i],
@@ -130,10 +123,9 @@ def _count_chunk(tile, own, s, start, stop, by_row, by_column):
                 own.cosines[s, left:right],
                 own.rows[left:right],
                 i,
-                counts[left - start : right - start],
+                counts[left:right],
             )
-    for j in range(len(counts)):
-        by_column[j] += counts[j]
+    by_column += counts
 
 
 @numba.njit(fastmath={"nnan", "nsz"}, cache=True)

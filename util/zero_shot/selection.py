@@ -43,14 +43,12 @@ class Selected:
     """The metric at the chosen shift."""
     ci_low: float
     ci_high: float
-    """Its interval; see the function that made it."""
     gain: float
     """``modified`` minus ``default``."""
     gain_low: float
     gain_high: float
-    """Its interval; see the function that made it."""
     p_value: float
-    """Of the hypothesis that shifts improve nothing; see the function that made it."""
+    """Of the hypothesis that shifts improve nothing; of this and both intervals, see the function that made it."""
     p_value_scaled: float | None = None
     """Where each shift's gain is measured by its own spread; None where one shift alone is tested."""
     shift: float

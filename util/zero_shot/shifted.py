@@ -28,8 +28,9 @@ from .metrics import as_indices
 BLOCK_ROWS, BLOCK_ENTRIES = 1024, 2**20
 """Most rows, and most products, of a block of classification on a CPU: 8 MB of float64."""
 
-TILE_ROWS, TILE_COLUMNS = 256, 1024
-"""A tile of retrieval on a CPU: its products, 2 MB, are read again for every shift."""
+TILE_ROWS, TILE_COLUMNS = 512, 512
+"""A tile of retrieval on a CPU: its products, 2 MB, are read again for every shift, its columns' thresholds and counts,
+half a dozen rows, for every row: they fit a first-level cache."""
 
 CUDA_TILE = 4096
 """Rows and columns of a tile on a GPU, and the root of a block's products: 128 MB of float64."""
