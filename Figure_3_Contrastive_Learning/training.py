@@ -14,6 +14,7 @@ that grows at every step down in temperature, from about 0.1 at 1 to 0.89 at 1/1
 0.1, pass about 0.95 and come down as they learn. Original ones start at 1.3 to 1.4 and come down likewise.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -24,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 import training_claims
-import training_figure
 import training_pairs
 from training_claims import PAPER_TEMPERATURES
-from training_pairs import SMALL, TrainingPairs
+from training_figure import draw, draw_random
+from training_pairs import SMALL
 from training_runs import Bench, Run, perform
 from util import cli
 from util.errors import UserError
@@ -37,6 +38,7 @@ from util.reporting import comparisons as reporting
 from util.training import TrainingSettings, batch_indices
 
 NAME = "training"
+CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 COLUMNS = (
     "experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss", "image_recall_at_1",
     "text_recall_at_1", "zero_shot_accuracy", "tau", "training_loss", "zero_shot_gap_distance",
@@ -54,9 +56,8 @@ OPTIMISERS = ((1e-5, 0.0), (1e-5, 0.2))
 """Learning rates and weight decays of the experiment "learning_rate"; the last are the released ones."""
 PAPERS = ("temperature", "initialization")
 """The paper's own experiments."""
-SHORT = {"steps": 20, "random_steps": 40, "seeds": 2, "evaluations": 4, "held_out": 300, "experiments": PAPERS}
+SHORT = {"steps": 20, "random_steps": 40, "seeds": 2, "evaluations": 3, "held_out": 300, "experiments": PAPERS}
 """Settings of a run of about a minute, which `make figures` and the notebook take in the embedded preset."""
-draw, draw_random = training_figure.draw, training_figure.draw_random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +123,7 @@ def plan(settings: Settings) -> list[Run]:
     """Every run, seed by seed."""
     runs, first = [], settings.seed
     for seed in range(first, first + settings.seeds):
-        for tau in dict.fromkeys(settings.temperatures):
-            runs.append(planned(settings, "temperature", "trained", seed, tau))
+        runs += [planned(settings, "temperature", "trained", seed, tau) for tau in dict.fromkeys(settings.temperatures)]
         runs += [planned(settings, "initialization", name, seed) for name in ("original", "amended")]
     for rate, decay in OPTIMISERS:
         changed = replace(settings, learning_rate=rate, weight_decay=decay)
@@ -188,11 +188,15 @@ def measure(settings: Settings, device: str) -> cli.Measured:
                 raise
             left_out.append(f"{experiment}: {error}")
             continue
+        counts = settings.pairs, settings.held_out
         if not settings.coco:
-            counts, captions = (settings.pairs, settings.held_out), SCENE_CAPTIONS[experiment]
-            corpus = training_pairs.scenes(trainable, *counts, settings.seed, captions)
+            corpus = training_pairs.scenes(trainable, *counts, settings.seed, SCENE_CAPTIONS[experiment])
         elif corpus is None:
-            corpus = photographs(trainable, settings, left_out)
+            corpus = training_pairs.photographs(trainable, settings.coco, *counts)
+            try:
+                corpus = training_pairs.with_task(corpus, trainable, settings.data)
+            except UserError as error:
+                left_out.append(f"zero-shot classification: {error}")
         bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)), cli.say)
         for run in runs:
             outcomes.append(found := perform(run, bench))
@@ -204,27 +208,16 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     return measured(settings, outcomes, data, left_out)
 
 
-def photographs(trainable: training_pairs.Trainable, settings: Settings, left_out: list[str]) -> TrainingPairs:
-    """MSCOCO, and CIFAR-10 to classify; without that the rest is measured, and what is missing joins ``left_out``."""
-    corpus = training_pairs.photographs(trainable, settings.coco, settings.pairs, settings.held_out)
-    try:
-        return training_pairs.with_task(corpus, trainable, settings.data)
-    except UserError as error:
-        left_out.append(f"zero-shot classification: {error}")
-        return corpus
-
-
 def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict], left_out: list[str]) -> cli.Measured:
     """``training.csv`` with its landscape and summary, and the paper's numbers beside them."""
     number = {"zero_shot_accuracy": float, "zero_shot_gap_distance": float}  # None without a task
-    tables = {
-        "": pd.DataFrame([row for found in outcomes for row in found["curve"]])[list(COLUMNS)].astype(number),
-        "landscape": pd.DataFrame([row for found in outcomes for row in found["landscape"]]),
-        "summary": pd.DataFrame([found["summary"] for found in outcomes]).astype(number),
-    }
-    seconds = float(tables["summary"]["seconds"].sum())
+    curve, places = ([row for found in outcomes for row in found[what]] for what in ("curve", "landscape"))
+    summary = pd.DataFrame([found["summary"] for found in outcomes]).astype(number)
+    tables = {"": pd.DataFrame(curve, columns=COLUMNS).astype(number), "landscape": pd.DataFrame(places)}
+    tables["summary"] = summary
     comparisons = training_claims.compare(tables, label(settings), is_the_papers(settings), epoch(settings))
     claims = [comparison for comparison in comparisons if isinstance(comparison.published, str)]
+    seconds = float(summary["seconds"].sum())
     return cli.Measured(
         tables=tables,
         data=data,
@@ -251,9 +244,8 @@ def label(settings: Settings) -> str:
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Trains, measures, records and draws."""
     title = "Section 4: temperature, initialization and the gap in training"
-    captions = {NAME: training_figure.CAPTION, f"{NAME}_random": training_figure.RANDOM_CAPTION}
     pictures = {"": draw, "_random": draw_random}
-    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=captions, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

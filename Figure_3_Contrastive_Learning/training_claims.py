@@ -1,6 +1,7 @@
 """Section 4's published numbers and claims beside what a set of training runs gives."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,6 @@ FINE_TUNED = {
     "cifar10_accuracy": "zero_shot_accuracy",
 }
 """Published after fine-tuning at each of these temperatures: the name in a key, and our column."""
-STARTS = {"init": "gap_before", "trained": "gap_after"}
-"""When the paper measures a model from random weights: the end of a key, and our column."""
 
 Found = Iterator[tuple[str, float | str, bool | None, str, Mapping[str, Any]]]
 """(rest of the key, ours, whether they agree, note, limits)."""
@@ -91,31 +90,35 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, dict[s
 def derived(seeds: Mapping[str, Sequence[float]], tuned: Mapping[str, Sequence[float]]) -> list[Comparison]:
     """What the paper's own numbers imply, beside what it prints: intervals, the 57%, and what falls or grows."""
     default = published.numbers()["table_1.rows.0.default"].value
-    found = {f"half_width.{name}": over_seeds(values)["high"] - np.mean(values) for name, values in seeds.items()}
-    found["amended_to_original"], limits = ratio(seeds["amended_trained"], seeds["original_trained"])
-    found["mscoco_steps"] = np.count_nonzero(np.diff(tuned["gap_distance"]) > 0)
-    found["cifar10_steps"] = np.count_nonzero(np.diff(tuned["cifar10_gap_distance"]) > 0)
-    found["cifar10_below"] = np.count_nonzero(np.array(tuned["cifar10_accuracy"]) < default)
+    half_widths = {name: over_seeds(values)["high"] - np.mean(values) for name, values in seeds.items()}
+    share, limits = ratio(seeds["amended_trained"], seeds["original_trained"])
+    counts = {
+        "mscoco_steps": np.diff(tuned["gap_distance"]) > 0,
+        "cifar10_steps": np.diff(tuned["cifar10_gap_distance"]) > 0,
+        "cifar10_below": np.array(tuned["cifar10_accuracy"]) < default,
+    }
+    beside = partial(published.compare, on="the paper's own numbers", own=True)
     return [
-        published.compare(
-            f"{PREFIX}derived.{key}", float(value), "the paper's own numbers", own=True,
-            **(limits if key == "amended_to_original" else {}),
-        )
-        for key, value in found.items()
-    ]  # fmt: skip
+        *(beside(f"{PREFIX}derived.half_width.{name}", float(value)) for name, value in half_widths.items()),
+        beside(f"{PREFIX}derived.amended_to_original", share, **limits),
+        *(beside(f"{PREFIX}derived.{key}", float(held.sum())) for key, held in counts.items()),
+    ]
 
 
 def _temperatures(tuned: pd.DataFrame) -> Found:
-    """Before fine-tuning, and after it."""
+    """Before fine-tuning, where all runs are one model, and after it."""
     for name in ("gap_distance", "cifar10_gap_distance"):
-        if (values := tuned.loc[tuned["step"] == 0, FINE_TUNED[name]].dropna()).size:
-            yield f"temperature_fine_tuning.before.{name}", float(values.mean()), None, "", {}
+        yield from _mean(f"temperature_fine_tuning.before.{name}", tuned[tuned["step"] == 0][FINE_TUNED[name]].head(1))
     for tau, runs in _last(tuned).groupby("temperature"):
         for k in np.flatnonzero(np.isclose(PAPER_TEMPERATURES, tau)):
             for name, column in FINE_TUNED.items():
-                if (values := runs[column].dropna()).size:
-                    mean, limits = float(values.mean()), over_seeds(values)
-                    yield f"temperature_fine_tuning.{name}.{k}", mean, None, "", limits
+                yield from _mean(f"temperature_fine_tuning.{name}.{k}", runs[column])
+
+
+def _mean(key: str, values: pd.Series) -> Found:
+    """That over the seeds, with its interval; nothing where there is no task to measure."""
+    if (known := values.dropna()).size:
+        yield key, float(known.mean()), None, "", over_seeds(known)
 
 
 def _grid(tuned: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -133,7 +136,7 @@ def _falling(tuned: pd.DataFrame) -> Found:
     if grid.shape[1] > 1:
         grows = np.diff(grid) > 0
         ends = [f"{figures.temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
-        ours = f"at {grows.sum()} of {grows.size} steps down, over {len(grid)} seeds"
+        ours = f"at {_count(grows.to_numpy())} steps down, over {len(grid)} seeds"
         yield "claims.grows", ours, bool(grows.all()), f"gap at {'; at '.join(ends)}", {}
 
 
@@ -143,17 +146,16 @@ def _other_data(tuned: pd.DataFrame) -> Found:
     if gaps.shape[1] > 1:
         grows, before = np.diff(gaps) > 0, tuned.loc[tuned["step"] == 0, "zero_shot_accuracy"].iloc[0]
         note = f"gaps {gaps.min():.3f} to {gaps.max():.3f}"
-        yield "other_data.steps", f"{grows.sum()} of {grows.size}", None, note, {}
+        yield "other_data.steps", _count(grows), None, note, {}
         note = f"before {before:.3f}, after {right.min():.3f} to {right.max():.3f}"
-        yield "other_data.below", f"{(right < before).sum()} of {right.size}", None, note, {}
+        yield "other_data.below", _count(right < before), None, note, {}
 
 
 def _initializations(started: pd.DataFrame) -> Found:
     """The gap from random weights, before and after training, over the seeds; and the two after it."""
     for name, runs in started.groupby("initialization"):
-        for when, column in STARTS.items():
-            mean, limits = float(runs[column].mean()), over_seeds(runs[column])
-            yield f"initialisation_and_optimisation.{name}_{when}", mean, None, "", limits
+        for when, column in (("init", "gap_before"), ("trained", "gap_after")):
+            yield from _mean(f"initialisation_and_optimisation.{name}_{when}", runs[column])
     after = started.pivot_table(index="seed", columns="initialization", values="gap_after")
     value, limits = ratio(after["amended"], after["original"])
     yield "initialisation_and_optimisation.amended_to_original", value, None, "", limits
@@ -165,15 +167,15 @@ def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
     amended, original = by_name.get_group("amended"), by_name.get_group("original")
     along = paths.pivot_table(index=["seed", "step"], columns="initialization", values="gap_distance")
     learned = bool((started["loss"] < threshold("amended_grows") * started["chance_loss"]).all())
-    loss = f"held-out loss {_span(amended['loss'])} after {amended['steps'].max()} steps, by chance "
-    loss += f"{amended['chance_loss'].max():.2f}"
-    loss += "" if learned else ": not judged, for not every model has learned anything yet"
+    chance = f"{amended['chance_loss'].max():.2f}"
+    chance += "" if learned else ": not judged, for not every model has learned anything yet"
+    loss = f"held-out loss {_span(amended['loss'])} after {amended['steps'].max()} steps, by chance {chance}"
     for claim, name, runs in (("amended_grows", "amended", amended), ("original_rises", "original", original)):
         gain, path = runs["gap_after"] - runs["gap_before"], along[name].groupby("step").mean()
-        fold = f"{(runs['gap_after'] / runs['gap_before']).mean():.1f} times, "
-        note = f"{loss}; highest at step {path.idxmax()}, {path.max():.3f}; since step {path.index[-2:][0]} by "
-        note += f"{path.iloc[-1] - path.iloc[-2:].iloc[0]:+.3f}"
-        yield f"claims.{claim}", fold + _signed(gain), _above_zero(gain) if learned else None, note, {}
+        fold, late = (runs["gap_after"] / runs["gap_before"]).mean(), path.iloc[-2:]
+        note = f"{loss}; highest at step {path.idxmax()}, {path.max():.3f}; since step {late.index[0]} by "
+        note += f"{late.iloc[-1] - late.iloc[0]:+.3f}"
+        yield f"claims.{claim}", f"{fold:.1f} times, {_signed(gain)}", _above_zero(gain) if learned else None, note, {}
     below, way = original["gap_after"] - amended["gap_after"], along["original"] - along["amended"]
     note = f"{loss}; on the way below at {(way > 0).sum()} of {len(way)} measurements"
     yield "claims.amended_below", f"lower by {_signed(below)}", _above_zero(below) if learned else None, note, {}
@@ -197,9 +199,8 @@ def _optimisers(curve: pd.DataFrame) -> Found:
         first, top, last = path.iloc[0], path.loc[path["gap_distance"].idxmax()], path.iloc[-1]
         gaps = f"{first['gap_distance']:.3f}, {top['gap_distance']:.3f} at step {top['step']} (loss {top['loss']:.2f})"
         said.append(f"{rate:g}, {decay:g}: {gaps}, {last['gap_distance']:.3f} (loss {last['loss']:.2f})")
-    if said:
-        note = "learning rate, weight decay: gap at first, highest and last, with the held-out loss"
-        yield "learning_rate.paths", "; ".join(said), None, note, {}
+    note = "learning rate, weight decay: gap at first, highest and last, with the held-out loss"
+    yield "learning_rate.paths", "; ".join(said), None, note, {}
 
 
 def _minima(fixed: pd.DataFrame) -> Found:
@@ -207,19 +208,19 @@ def _minima(fixed: pd.DataFrame) -> Found:
     off, near = fixed["gap_at_minimum"].abs() - fixed["own_gap"], threshold("own_minimum")
     own = np.isclose(fixed["temperature"], fixed["evaluated_temperature"])
     hotter = (fixed["evaluated_temperature"] > fixed["temperature"]) & ~own
-    if own.any():
-        past = f"{int((fixed['gap_at_minimum'] < -near).sum())} of all {len(fixed)} minima lie at a gap below -{near:g}"
-        ours = f"{int((off[own].abs() <= near).sum())} of {int(own.sum())}"
-        note = f"nearly bound to be, where training lowered the loss; {past}"
-        yield "claims.own_minimum", ours, None, note, {}
-        below = int((off[own] < 0).sum())
-        note = f"by {-off[own].mean():.3f} on average; two-sided sign test, were the models independent: p = "
-        note += f"{stats.binomtest(below, int(own.sum())).pvalue:.1e}"
-        yield "claims.minimum_below", f"{below} of {int(own.sum())}", None, note, {}
+    past = f"{(fixed['gap_at_minimum'] < -near).sum()} of all {len(fixed)} minima lie at a gap below -{near:g}"
+    note = f"nearly bound to be, where training lowered the loss; {past}"
+    yield "claims.own_minimum", _count(off[own].abs() <= near), None, note, {}
+    sign_test = stats.binomtest(int((off[own] < 0).sum()), int(own.sum()))
+    note = f"by {-off[own].mean():.3f} on average; two-sided sign test, were the models independent: p = "
+    yield "claims.minimum_below", _count(off[own] < 0), None, f"{note}{sign_test.pvalue:.1e}", {}
     for name, chosen, sign in (("higher_smaller", hotter, -1), ("lower_larger", ~own & ~hotter, 1)):
         if chosen.any():
-            ours = f"{int((sign * off[chosen] > 0).sum())} of {int(chosen.sum())}"
-            yield f"claims.{name}", ours, None, f"on average {off[chosen].mean():+.3f}", {}
+            yield f"claims.{name}", _count(sign * off[chosen] > 0), None, f"on average {off[chosen].mean():+.3f}", {}
+
+
+def _count(held: pd.Series | np.ndarray) -> str:
+    return f"{held.sum()} of {held.size}"
 
 
 def _span(values: pd.Series) -> str:

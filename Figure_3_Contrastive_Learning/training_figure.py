@@ -10,23 +10,6 @@ from training_claims import PAPER_TEMPERATURES, PREFIX, over_seeds
 from util import figures, published
 from util.records import Record
 
-CAPTION = (
-    "Fine-tuning at fixed temperatures. (a) The gap on held-out pairs over the steps, by their "
-    "logarithm from step 1 on: the mean over seeds, a thin line for each seed. (b) The gap after training by "
-    "temperature, colder to the right, on held-out pairs and on the data of the zero-shot task, beside the published "
-    "gaps of ViT-B/16 on MSCOCO and CIFAR10. (c) What the models can do: recall@1 of held-out pairs, image to text and "
-    "text to image, and the zero-shot accuracy; dotted: before fine-tuning. (d) Where each model's loss is lowest when "
-    "images and texts are moved along the gap, at every temperature: the mean over seeds, a line over their range. The "
-    "bar is the model's own gap, the ringed dot the temperature that it was trained at."
-)
-RANDOM_CAPTION = (
-    "Training from random weights. (a) The gap on held-out pairs over the steps, by their logarithm from step 1 on, "
-    "with the original texts and with texts mapped onto the images (amended): the mean over seeds, its 95% interval "
-    "(Student's t, as the paper's), a thin line for each seed; the short bars at both sides are the published gaps "
-    "before and after training (ViT-B/16, MSCOCO), with theirs. (b) The original weights, also at other learning rates "
-    "and weight decays (coupled L2, as released): the gap against the held-out loss, which falls to the right as a "
-    "model learns; squares: first weights; dotted: the loss of chance."
-)
 INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT}
 QUALITY = {
     "image_recall_at_1": ("image to text recall@1", figures.SERIES[0]),
@@ -65,13 +48,13 @@ def draw_random(record: Record) -> Figure:
 
 def panels(record: Record, count: int, height: float) -> tuple[Figure, list[Axes]]:
     """Axes two in a row on a page, one in a column, under the name of model and data."""
-    width = figures.width(record)
+    width, about = figures.width(record), record.about["results"]
     across = 2 if width > figures.WIDTHS["column"] else 1
     rows = count // across
     figure, axes = plt.subplots(rows, across, figsize=(width, height * rows), layout="constrained", squeeze=False)
-    note = figures.EMBEDDED_NOTE.replace("; ", ";\n") if across == 1 else figures.EMBEDDED_NOTE
-    generated = f"\n{note}" if record.about["results"]["generated"] else ""
-    figure.suptitle(f"{figures.plain(record.about['results']['on'])}{generated}", x=0.01, ha="left", fontsize=7)
+    note = f"\n{figures.EMBEDDED_NOTE}" if about["generated"] else ""
+    note = note.replace("; ", ";\n") if across == 1 else note
+    figure.suptitle(figures.plain(about["on"]) + note, x=0.01, ha="left", fontsize=7)
     return figure, list(axes.flat)
 
 
@@ -170,16 +153,17 @@ def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
 
 def draw_optimisers(ax: Axes, table: pd.DataFrame, chance: float) -> None:
     """Gap against loss on held-out pairs, a line for each pair of settings of the optimiser."""
-    for colour, ((rate, decay), runs) in zip(
-        figures.SERIES, table.groupby(["learning_rate", "weight_decay"]), strict=False
-    ):
+    groups = table.groupby(["learning_rate", "weight_decay"])
+    for colour, ((rate, decay), runs) in zip(figures.SERIES, groups, strict=False):
         mean = runs.groupby("step")[["loss", "gap_distance"]].mean()
         ax.plot(mean["loss"], mean["gap_distance"], ".-", ms=3, lw=1.1, color=colour, label=f"{rate:g}, {decay:g}")
         ax.plot(*mean.iloc[0], "s", ms=5, mfc="none", color=figures.INK, zorder=5)
     ax.axvline(chance, color=figures.MUTED, lw=0.8, ls=":")
     ax.invert_xaxis()
     ax.set(xlabel="held-out loss, nats", ylabel="gap distance, held-out pairs")
-    finish(ax, "b", "the gap as a model learns", title="learning rate, weight decay", loc="lower left")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.4 * (high - low))
+    finish(ax, "b", "the gap as a model learns", title="learning rate, weight decay", loc="upper center", ncols=3)
 
 
 def finish(ax: Axes, letter: str, text: str, **legend) -> None:

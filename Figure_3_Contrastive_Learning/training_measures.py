@@ -19,15 +19,12 @@ Rows = Float[np.ndarray, "n d"]
 
 
 class Meter:
-    """Measures a changing model on held-out pairs at the steps of ``due``, None for all; elsewhere it gives nothing.
+    """Measures a changing model on held-out pairs at the steps of ``due``; elsewhere it gives nothing.
 
     ``batch`` is of the loss, ``text_map`` goes onto all texts.
     """
 
-    def __init__(
-        self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None = None,
-        due: Collection[int] | None = None,
-    ):  # fmt: skip
+    def __init__(self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None, due: Collection):
         self.trainable, self.corpus, self.text_map, self.due = trainable, corpus, text_map, due
         self.batch = min(batch, len(corpus.held_out))
 
@@ -38,7 +35,7 @@ class Meter:
 
     def __call__(self, step: int) -> dict:
         """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches."""
-        if self.due is not None and step not in self.due:
+        if step not in self.due:
             return {}
         x, y = self.rows(self.corpus.held_out)
         tau = math.exp(-self.trainable.model.logit_scale.item())
@@ -54,13 +51,12 @@ class Meter:
 
     def zero_shot(self) -> dict[str, float | None]:
         """Accuracy on other data and the gap there, of all pictures and one prompt a class; None without a task."""
-        accuracy, gap, task = None, None, self.corpus.task
-        if task is not None:
-            x = self.trainable.encode_pictures(task.pictures)
-            prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
-            accuracy = float(metrics.top_k(shifted.classify(x, prompts, task.labels, [0.0]).ranks)[0])
-            gap = geometry.gap_distance(x, prompts)
-        return {"zero_shot_accuracy": accuracy, "zero_shot_gap_distance": gap}
+        if (task := self.corpus.task) is None:
+            return {"zero_shot_accuracy": None, "zero_shot_gap_distance": None}
+        x = self.trainable.encode_pictures(task.pictures)
+        prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
+        accuracy = float(metrics.top_k(shifted.classify(x, prompts, task.labels, [0.0]).ranks)[0])
+        return {"zero_shot_accuracy": accuracy, "zero_shot_gap_distance": geometry.gap_distance(x, prompts)}
 
     def training_gap(self) -> float:
         """Gap distance of as many training pairs as are held out."""

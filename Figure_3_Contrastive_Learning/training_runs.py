@@ -21,9 +21,6 @@ from util.numerics import procrustes
 from util.training import TrainingSettings, train
 from util.training.checkpoints import Checkpoints, data_digest, digest_of
 
-Initialization = Literal["trained", "original", "amended"]
-"""First weights: trained ones; random ones; random ones with the texts mapped onto the images throughout training."""
-
 FORMAT = 4
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""
 
@@ -33,10 +30,13 @@ CHECKPOINTS = 8
 
 @dataclass(frozen=True)
 class Run:
-    """One training run, measured at the steps ``due`` besides 0; its seed is also that of random weights."""
+    """One training run, measured at the steps ``due`` besides 0; its seed is also that of random weights.
+
+    First weights are trained ones, random ones, or random ones with the texts mapped onto the images throughout.
+    """
 
     experiment: Literal["temperature", "initialization", "learning_rate"]
-    initialization: Initialization
+    initialization: Literal["trained", "original", "amended"]
     training: TrainingSettings
     due: tuple[int, ...]
 
@@ -86,8 +86,7 @@ def perform(run: Run, bench: Bench) -> dict:
     """
     trainable = bench.load(seed=run.weights_seed)
     cached = files.cached_path("training", _identity(run, bench, trainable), ".json")
-    found = _read(cached)
-    if found is not None:
+    if found := _read(cached):
         return found
     checkpoints = Checkpoints(cached.with_suffix(""), max(1, run.training.steps // CHECKPOINTS), say=bench.say)
     found = _train(run, bench, trainable, checkpoints)
@@ -99,8 +98,7 @@ def perform(run: Run, bench: Bench) -> dict:
 
 def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoints) -> dict:
     """One model from its first weights to its landscape."""
-    with torch.no_grad():
-        trainable.model.logit_scale.fill_(-math.log(run.training.temperature))
+    trainable.model.logit_scale.data.fill_(-math.log(run.training.temperature))
     text_map = None
     if run.initialization == "amended":
         text_map = procrustes.orthogonal_map(*embeddings(trainable, bench.corpus.training))

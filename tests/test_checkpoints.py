@@ -66,11 +66,9 @@ def run(store=None, settings=SETTINGS, stop=None, model=None, pairs=None, **opti
         return tiny.prepare(pixels)
 
     model = model or tiny.model()
-    options = {"text_map": TURN, "validate": lambda done: {"v": done}} | options
+    options = {"text_map": TURN, "validate": lambda done: {"v": done}, "checkpoints": store} | options
     try:
-        return model, train(
-            model, pairs or tiny.pairs(), settings, prepare, progress=False, checkpoints=store, **options
-        )
+        return model, train(model, pairs or tiny.pairs(), settings, prepare, progress=False, **options)
     except Killed:
         return None
 
@@ -96,11 +94,10 @@ def child(folder, steps=SETTINGS.steps, limit=0):
 
 
 def spoil(path, how):
+    if how == "missing":
+        return path.unlink()
     content = path.read_bytes()
     middle = len(content) // 2
-    if how == "missing":
-        path.unlink()
-        return
     spoilt = {
         "truncated": content[:middle],
         "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
@@ -112,9 +109,11 @@ def spoil(path, how):
     path.write_bytes(spoilt)
 
 
-def test_checkpoints_change_nothing(tmp_path, uninterrupted):
-    assert same_end(run(Checkpoints(tmp_path, 7)), uninterrupted)
-    assert steps_in(tmp_path) == [28, 30]
+def test_checkpoints_change_nothing_and_a_finished_run_is_not_run_again(tmp_path, uninterrupted):
+    for stop in (None, 1):
+        found = run(Checkpoints(tmp_path, 7), stop=stop)
+        assert same_end(found, uninterrupted) and not found[0].training
+        assert steps_in(tmp_path) == [28, 30]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
@@ -178,21 +177,10 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(how, tmp_pat
     assert len(lines) == (1 if how == "missing" else 2) and "going on from step 9" in lines[-1]
     assert how == "missing" or "step-00000012.safetensors" in lines[0]
     assert same_end(found, uninterrupted)
-
-
-def test_when_every_checkpoint_is_damaged_the_run_starts_anew(tmp_path, uninterrupted):
-    run(Checkpoints(tmp_path, 3), stop=8)
     for path in tmp_path.iterdir():
         spoil(path, "truncated")
-    lines = []
-    assert same_end(run(Checkpoints(tmp_path, 3, say=lines.append)), uninterrupted)
-    assert len(lines) == 2 and not any("going on" in line for line in lines)
-
-
-def test_a_finished_run_is_not_run_again(tmp_path, uninterrupted):
-    run(Checkpoints(tmp_path, 10))
-    found = run(Checkpoints(tmp_path, 10), stop=1)
-    assert found is not None and same_end(found, uninterrupted) and not found[0].training
+    assert same_end(run(Checkpoints(tmp_path, 3, say=lines.append)), uninterrupted), "it starts anew"
+    assert ["is damaged" in line or "cannot be read" in line for line in lines[-2:]] == [True] * 2
 
 
 def test_a_model_with_dropout_ends_with_the_same_numbers(tmp_path):

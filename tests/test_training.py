@@ -9,7 +9,6 @@ import torch
 
 import tiny
 from refusals import refuses
-from util.errors import UserError
 from util.training import (
     Pairs,
     TrainingSettings,
@@ -152,15 +151,9 @@ test_settings_that_make_no_sense_are_refused_by_name = refuses(
     (lambda: replace(TINY, learn_temperature=True, fixed_share=0.5), "learned or scheduled, not both"),
     (lambda: replace(TINY, learn_temperature=True, temperature=0.005), "learned temperature must start at 0.01 to 1"),
     (lambda: replace(TINY, learn_temperature=True, temperature=2.0), "clipped, not at 2"),
+    (lambda: run(replace(TINY, batch=49)), "49 pairs is larger than the corpus of 48"),
+    (lambda: Pairs(tiny.pairs().images, tiny.pairs(47).tokens), "48 images do not pair with 47"),
 )
-
-
-def test_a_batch_larger_than_the_corpus_and_captions_of_another_count_are_refused():
-    pairs = tiny.pairs()
-    with pytest.raises(UserError, match="49 pairs is larger than the corpus of 48"):
-        run(replace(TINY, batch=49))
-    with pytest.raises(UserError, match="48 images do not pair with 47"):
-        Pairs(pairs.images, pairs.tokens[:-1])
 
 
 def test_sgd_takes_the_gradient_and_its_decay_off_the_weights():

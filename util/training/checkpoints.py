@@ -83,7 +83,12 @@ def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors:
 
 
 def latest(checkpoints: Checkpoints, identity: Mapping) -> tuple[History, Tensors] | None:
-    """The last whole checkpoint of the same run; damaged ones are named and passed over. None: there is none."""
+    """The last whole checkpoint of the same run; damaged ones are named and passed over. None: there is none.
+
+    Removes what a killed run left half written.
+    """
+    for part in checkpoints.folder.glob(".step-*"):
+        part.unlink(missing_ok=True)
     for path in reversed(_paths(checkpoints.folder)):
         try:
             record, tensors = _read(path)
@@ -121,12 +126,6 @@ def differences(there: Mapping, here: Mapping) -> list[str]:
 def _short(value) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:18]}...{text[-18:]}"
-
-
-def clean(folder: Path) -> None:
-    """Removes what a killed run left half written."""
-    for part in Path(folder).glob(".step-*"):
-        part.unlink(missing_ok=True)
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

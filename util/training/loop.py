@@ -129,10 +129,7 @@ class _Trainer:
 
     def resume(self, identity: dict) -> History:
         """Takes up the last checkpoint of the same run, if there is one; else sets the first temperature."""
-        found = None
-        if self.checkpoints:
-            stored.clean(self.checkpoints.folder)
-            found = stored.latest(self.checkpoints, identity)
+        found = stored.latest(self.checkpoints, identity) if self.checkpoints else None
         if not found:
             self._set_temperature(0)
             return History()

@@ -31,8 +31,8 @@ def info_nce(x: Rows, y: Rows, logit_scale: Tensor) -> Tensor:
 
 
 def alignment_uniformity(x: Rows, y: Rows, logit_scale: Tensor) -> Tensor:
-    """Alignment plus the mean uniformity, without InfoNCE: the logit scale has no say. Source: Wang and Isola 2020."""
-    return alignment(x, y) + mean_uniformity(x, y)
+    """Alignment plus mean uniformity, without InfoNCE: the logit scale has no say. Source: Wang and Isola 2020."""
+    return alignment(x, y) + (uniformity(x) + uniformity(y)) / 2
 
 
 def cua(x: Rows, y: Rows, logit_scale: Tensor) -> Tensor:
@@ -59,11 +59,6 @@ def uniformity(x: Rows) -> Tensor:
     Source: Wang and Isola 2020, equation 3 with t = 2.
     """
     return _log_mean_kernel(x, x, torch.ones(len(x), len(x), dtype=torch.bool, device=x.device).triu(1))
-
-
-def mean_uniformity(x: Rows, y: Rows) -> Tensor:
-    """``uniformity`` within each modality, averaged over the two."""
-    return (uniformity(x) + uniformity(y)) / 2
 
 
 def cross_uniformity(x: Rows, y: Rows) -> Tensor:
