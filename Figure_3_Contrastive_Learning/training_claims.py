@@ -136,7 +136,7 @@ def _falling(tuned: pd.DataFrame) -> Found:
     if grid.shape[1] > 1:
         grows = np.diff(grid) > 0
         ends = [f"{figures.temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
-        ours = f"at {_count(grows.to_numpy())} steps down, over {len(grid)} seeds"
+        ours = f"at {_count(grows)} steps down, over {len(grid)} seeds"
         yield "claims.grows", ours, bool(grows.all()), f"gap at {'; at '.join(ends)}", {}
 
 
