@@ -31,7 +31,7 @@ def test_the_notebook_makes_what_is_not_there_and_shows_it(tmp_path, tmp_path_fa
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
     shown = [output for cell in cells for output in cell.outputs]
     pictures = [output for output in shown if "image/png" in output.get("data", {})]
-    assert len(cells) <= 15 and len(pictures) == (3 if own else 5) and done.stat().st_size < 500_000
+    assert len(cells) <= 15 and len(pictures) == (3 if own else 6) and done.stat().st_size < 500_000
     text = "".join(o.get("text", "") + o.get("data", {}).get("text/html", "") for o in shown)
     assert ("mine" in text) == own and ("small CLIP" in text) != own
     assert "util.geometry.shift gives the same: True True" in text and "lowest at" in text
