@@ -1,6 +1,5 @@
 """A run that is stopped at any moment goes on from its last whole checkpoint and ends with the same numbers."""
 
-import errno
 import os
 import random
 import signal
@@ -156,18 +155,6 @@ def test_the_previous_checkpoint_survives_a_full_disk(tmp_path, uninterrupted):
     assert same_end(run(Checkpoints(tmp_path, 3)), uninterrupted)
 
 
-def test_the_previous_checkpoint_survives_a_disk_without_room(tmp_path, monkeypatch, uninterrupted):
-    def no_room(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    run(Checkpoints(tmp_path, 3), stop=8)
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"No space left.*good checkpoint is .*00006"):
-        patch.setattr(stored, "save_file", no_room)
-        run(Checkpoints(tmp_path, 3))
-    assert steps_in(tmp_path) == [3, 6]
-    assert same_end(run(Checkpoints(tmp_path, 3)), uninterrupted)
-
-
 @pytest.mark.parametrize("how", ["truncated", "one bit", "missing", "empty", "another number"])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(how, tmp_path, uninterrupted):
     run(Checkpoints(tmp_path, 3), stop=14)
@@ -200,16 +187,13 @@ def test_a_model_with_dropout_ends_with_the_same_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"settings": replace(SETTINGS, batch=8)}, "batch: 16 there, 8 asked for"),
-        (
-            {"settings": replace(SETTINGS, optimizer="adam", seed=3)},
-            'seed: 0 there, 3 asked for; optimizer: "adamw" there, "adam" asked for',
-        ),
-        ({"settings": replace(SETTINGS, loss="cua")}, 'loss: "info_nce" there, "cua" asked for'),
-        ({"model": tiny.model(1)}, "first_weights: "),
-        ({"pairs": tiny.pairs(seed=1)}, "data: "),
-        ({"pairs": Pairs(tiny.pairs(seed=1).images, tiny.pairs().tokens)}, "data: "),
-        ({"text_map": None}, "text_map: "),
+        ({"settings": replace(SETTINGS, batch=8)}, "(batch 16 -> 8)"),
+        ({"settings": replace(SETTINGS, optimizer="adam", seed=3)}, "(seed 0 -> 3, optimizer adamw -> adam)"),
+        ({"settings": replace(SETTINGS, loss="cua")}, "(loss info_nce -> cua)"),
+        ({"model": tiny.model(1)}, "(first_weights "),
+        ({"pairs": tiny.pairs(seed=1)}, "(data "),
+        ({"pairs": Pairs(tiny.pairs(seed=1).images, tiny.pairs().tokens)}, "(data "),
+        ({"text_map": None}, "(text_map "),
     ],
 )
 def test_a_resumed_run_with_other_settings_is_refused_by_name(changes, told, tmp_path):

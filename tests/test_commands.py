@@ -194,12 +194,9 @@ def test_other_modalities_and_unpaired_rows_stay_as_they_are(mine, tmp_path, rng
     assert after.modalities["audio"] == pytest.approx(before.modalities["audio"], abs=1e-6)
     assert after.pairs.tolist() == before.pairs.tolist()
     unpaired = Embeddings.of({"image": x, "text": y}, pairs=np.empty((0, 2), int)).save(tmp_path / "unpaired.npz")
-    for words in (
-        ["transform", str(unpaired), "--calibration", calibration],
-        ["shift", str(unpaired), "--amount", "1"],
-    ):
+    for command, *words in (["transform", "--calibration", calibration], ["shift", "--amount", "1"]):
         capsys.readouterr()
-        commands.main([*words, "--output", str(out)])
+        commands.main([command, str(unpaired), *words, "--output", str(out)])
         assert Embeddings.load(out).pairs is None
         assert "gap distance" in (said := capsys.readouterr().out) and "cosine" not in said
 

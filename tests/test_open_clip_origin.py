@@ -129,21 +129,25 @@ def theirs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["theirs", "encoder-decoder"])
 def test_code_of_a_text_tower_is_neither_run_nor_asked_about(medical, theirs, tmp_path, kind):
     asked = theirs(tmp_path / "bert" / "config.json", model_type=kind)
-    words = (
-        "its text tower needs code that comes with it, which is not run; choose one that" if kind == "theirs" else ""
-    )
+    words = "its text tower needs code that comes with it, which is not run; choose one that"
     for pretrained in ("own", None):
-        refusal(f"local-dir:{medical}", f"medical: {words}", pretrained)
+        refusal(f"local-dir:{medical}", f"medical: {words if kind == 'theirs' else ''}", pretrained)
     assert not asked
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_text_tower_that_transformers_has_itself_is_taken_from_there(medical, theirs, tmp_path):
+def test_a_text_tower_that_transformers_has_itself_is_taken_from_there_which_stays_as_it_was(medical, theirs, tmp_path):
+    from open_clip import hf_model
+    from transformers import AutoConfig, dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
     rows = load(f"local-dir:{medical}").encode_texts(CAPTIONS)
     asked = theirs(tmp_path / "bert" / "config.json", attn_implementation="someone/kernels")
     pair = load(f"local-dir:{medical}")
     assert np.array_equal(pair.encode_texts(CAPTIONS), rows)
     assert pair.model.text.transformer.config._attn_implementation == "sdpa"
+    assert hf_model.AutoConfig is AutoConfig
+    assert dynamic_module_utils.TIME_OUT_REMOTE_CODE == before > 0
     assert not asked and not (tmp_path / "ran").exists()
 
 
@@ -158,17 +162,6 @@ def test_a_configuration_cannot_say_that_code_of_its_tokenizer_may_run(medical, 
     except UserError as error:
         assert "\n" not in str(error)
     assert not asked and not (tmp_path / "ran").exists()
-
-
-def test_what_transformers_may_ask_elsewhere_is_left_as_it_was(medical):
-    from open_clip import hf_model
-    from transformers import AutoConfig, dynamic_module_utils
-
-    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
-    load(f"local-dir:{medical}")
-    refusal(f"local-dir:{medical.parent / 'none'}", "there is no open_clip_config.json")
-    assert hf_model.AutoConfig is AutoConfig
-    assert dynamic_module_utils.TIME_OUT_REMOTE_CODE == before > 0
 
 
 def test_a_repository_in_the_cache_is_found_without_a_network(folder, hub, photographs):

@@ -13,7 +13,7 @@ from refusals import refuses
 from util.errors import UserError
 from util.geometry import gap_distance
 from util.numerics.procrustes import mapped, orthogonal_map
-from util.training import TrainingSettings, embed, train
+from util.training import TrainingSettings, train
 
 PLAIN = TrainingSettings(
     steps=5, batch=16, optimizer="sgd", schedule="constant", learning_rate=0.5, temperature=0.1, log_every=1
@@ -59,7 +59,8 @@ def test_training_with_a_map_starts_from_the_amended_gap():
     """The first entry of the log is measured on the turned texts."""
     pairs, model = tiny.pairs(), tiny.model()
     with torch.no_grad():
-        x, y = embed(model, tiny.prepare(pairs.images), pairs.tokens)
+        x = model.encode_image(tiny.prepare(pairs.images), normalize=True)
+        y = model.encode_text(pairs.tokens, normalize=True)
     turn = orthogonal_map(x, y)
     whole = replace(PLAIN, steps=1, batch=len(pairs))
     amended = train(tiny.model(), pairs, whole, tiny.prepare, progress=False, text_map=turn.numpy())[0]

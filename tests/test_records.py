@@ -48,9 +48,8 @@ def cut(path, share):
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
-    comparison = published.compare(
-        "figure_3.gap_distance", 0.82, "MSCOCO", low=np.float64(0.81), high=0.83, interval="95%"
-    )
+    limits = {"low": np.float64(0.81), "high": 0.83, "interval": "95%"}
+    comparison = published.compare("figure_3.gap_distance", 0.82, "MSCOCO", **limits)
     results = {"gap": np.float64(0.5), "path": tmp_path, "none": float("nan")}
     save(tmp_path, results=results, comparisons=[comparison])
     record = records.load(tmp_path, NAME)

@@ -19,9 +19,11 @@ script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 MEDICAL = SYSTEMS["convirt"].default
 
 
-def test_they_are_those_that_were_published():
+def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_clip():
     assert set(SYSTEMS) == set(published.SYSTEMS) == set(panels.Inputs(output="").systems)
     assert not any(system.note.endswith(".") for system in SYSTEMS.values())
+    assert "openai" in open_clip.list_pretrained_tags_by_model("ViT-B-16")
+    assert open_clip.get_model_config("ViT-B-16-quickgelu")["quick_gelu"]
 
 
 @pytest.mark.parametrize(
@@ -43,11 +45,6 @@ def test_a_model_is_taken_as_it_is_named(monkeypatch, key, model, random, expect
         monkeypatch.setattr(module, "load", lambda *given, **how: calls.append((*given, *how.values())))
     SYSTEMS[key].load(model, random, 4, "cpu", "bfloat16")
     assert calls == [(*expected, "cpu", "bfloat16")]
-
-
-def test_the_default_of_clip_is_known_to_open_clip():
-    assert "openai" in open_clip.list_pretrained_tags_by_model("ViT-B-16")
-    assert open_clip.get_model_config("ViT-B-16-quickgelu")["quick_gelu"]
 
 
 @pytest.mark.parametrize(

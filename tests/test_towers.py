@@ -13,7 +13,6 @@ from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny 
 from util import UserError
 from util.encoders import open_clip_pair, resnet, unread_tokens
 from util.encoders import tower as towers
-from util.encoders.unread_tokens import ClassTokenBlock, for_class_token
 
 CAPTIONS = ["a cat", "", "two dogs on a bench beside a very long fence and a car", "x " * 500, "a man", "a red bus"]
 
@@ -36,6 +35,9 @@ def test_captions_and_noise_are_read_at_their_true_length_with_the_full_length_e
     assert np.allclose(clip.text.encode(noise), unit(clip.model.encode_text(noise)), atol=2e-6)
     assert noise.shape == (4, 77) and noise.min() >= 0 and noise.max() < 49408
     assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], full, atol=2e-6)
+    pixels = clip.non_text.noise(3, 1)
+    for size in (None, 1, 2):
+        assert np.allclose(clip.non_text.encode(pixels, size), unit(clip.model.encode_image(pixels)), atol=2e-6)
     seen, transformer = [], clip.model.transformer.forward
     watched = lambda x, **options: (seen.append(tuple(x.shape[:2])), transformer(x, **options))[1]  # noqa: E731
     monkeypatch.setattr(clip.model.transformer, "forward", watched)
@@ -57,22 +59,6 @@ def test_towers_that_are_not_causal_are_left_at_full_length():
     model = open_clip.model.CLIP(**{**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}})
     assert unread_tokens.text_parts(model) is None
     assert unread_tokens.text_parts(open_clip.model.CLIP(**TINY)) is not None
-
-
-def test_the_last_block_for_the_class_token_alone_changes_nothing_whatever_the_batch(clip):
-    pixels = clip.non_text.noise(3, 1)
-    with torch.inference_mode():
-        for size in (None, 1, 2):
-            assert np.allclose(clip.non_text.encode(pixels, size), unit(clip.model.encode_image(pixels)), atol=2e-6)
-    blocks = clip.model.visual.transformer.resblocks
-    assert not any(isinstance(block, ClassTokenBlock) for block in blocks)
-    assert isinstance(for_class_token(clip.model.visual).transformer.resblocks[-1], ClassTokenBlock)
-
-
-@pytest.mark.parametrize("change", [{"pool_type": "avg"}, {"attentional_pool": True}])
-def test_towers_that_read_every_token_are_left_alone(change):
-    visual = open_clip.model.CLIP(**{**TINY, "vision_cfg": {**TINY["vision_cfg"], **change}}).visual
-    assert for_class_token(visual) is visual
 
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
@@ -177,19 +163,10 @@ def test_embeddings_that_are_not_finite_or_zero_are_refused(clip, value):
 @pytest.mark.parametrize(
     ("modality", "frames", "batches"), [("image", 1, [16, 4]), ("video", 8, [2] * 10), ("video", 32, [1] * 20)]
 )
-def test_a_video_counts_as_its_frames_in_a_batch(modality, frames, batches):
-    seen = []
-    tower = towers.Tower(
-        name="stand-in",
-        weights="random",
-        modality=modality,
-        width=2,
-        prepare=lambda items: torch.tensor(items, dtype=torch.float32),
-        forward=lambda rows: (seen.append(len(rows)), rows)[1],
-        device=torch.device("cpu"),
-        settings={},
-        frames=frames,
-    )
+def test_a_video_counts_as_its_frames_in_a_batch(clip, modality, frames, batches):
+    seen, about = [], {"name": "stand-in", "modality": modality, "width": 2, "frames": frames}
+    work = {"prepare": torch.tensor, "forward": lambda rows: (seen.append(len(rows)), rows)[1]}
+    tower = replace(clip.non_text, **about, **work)
     items = [[1.0, float(i)] for i in range(20)]
     rows = tower.encode(items)
     assert seen == batches

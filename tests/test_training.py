@@ -9,16 +9,7 @@ import torch
 
 import tiny
 from refusals import refuses
-from util.training import (
-    Pairs,
-    TrainingSettings,
-    batch_indices,
-    embed,
-    learning_rate_at,
-    optimizer_for,
-    temperature_at,
-    train,
-)
+from util.training import Pairs, TrainingSettings, batch_indices, learning_rate_at, optimizer_for, temperature_at, train
 from util.training.losses import LOSSES
 
 TINY = TrainingSettings(
@@ -36,7 +27,8 @@ def first_batch(model, settings=TINY):
     """Unit rows of the pairs of the first step."""
     pairs = tiny.pairs()
     chosen = batch_indices(len(pairs), settings.batch, settings.seed, 0).copy()
-    return embed(model, tiny.prepare(pairs.images[chosen]), pairs.tokens[chosen])
+    x = model.encode_image(tiny.prepare(pairs.images[chosen]), normalize=True)
+    return x, model.encode_text(pairs.tokens[chosen], normalize=True)
 
 
 def gradients(model, settings):

@@ -71,8 +71,13 @@ def test_the_middle_frame_of_each_segment_is_taken(count, expected):
     ("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx"), ("a.mkv", "libx264")]
 )
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_every_container_gives_the_frames_of_the_rule(tmp_path, name, codec, count):
+def test_every_container_gives_the_frames_of_the_rule_and_no_more_are_ever_held(
+    tmp_path, monkeypatch, name, codec, count
+):
+    made, turn = [], videos._upright
+    monkeypatch.setattr(videos, "_upright", lambda frame: made.append(frame.pts) or turn(frame))
     frames = videos.frames_of(write_video(tmp_path / name, count, codec))
+    assert len(set(made)) == len(set(videos.middle_frames(count)))
     assert numbers(frames) == videos.middle_frames(count)
     assert {(frame.mode, frame.size) for frame in frames} == {("RGB", (SIDE, SIDE))}
 
@@ -99,13 +104,6 @@ def test_a_video_that_was_cut_by_its_edit_list_is_whole_and_gives_frames_of_what
     assert numbers(videos.frames_of(path)) == [5 + i for i in videos.middle_frames(10)]
 
 
-def test_only_the_frames_that_are_taken_are_ever_held(tmp_path, monkeypatch):
-    made, turn = [], videos._upright
-    monkeypatch.setattr(videos, "_upright", lambda frame: made.append(frame.pts) or turn(frame))
-    videos.frames_of(write_video(tmp_path / "a.mp4", 20))
-    assert len(made) == 8
-
-
 def test_a_video_is_turned_upright_as_its_container_says(tmp_path):
     left_is_bright = np.repeat([200, 0], 32)[None, :, None] * np.ones((32, 64, 3), np.uint8)
     path = write_video(tmp_path / "a.mp4", 1, draw=lambda _: left_is_bright.astype(np.uint8))
@@ -129,7 +127,7 @@ def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path):
     assert numbers(videos.frames_of(mixed)) == videos.middle_frames(3)
 
 
-def test_videos_and_folders_of_frames_share_a_table(tmp_path):
+def test_videos_and_folders_of_frames_share_a_table_and_missing_ones_are_refused(tmp_path):
     write_video(tmp_path / "a.mp4", 10)
     write_frames(tmp_path / "b", ["1.png", "2.png"])
     loaded = videos.load(write_table(tmp_path, "b/", "a.mp4"))
@@ -139,6 +137,8 @@ def test_videos_and_folders_of_frames_share_a_table(tmp_path):
     assert json.loads(json.dumps(loaded.source)) == loaded.source
     assert loaded.source["frame_rule"] == "the middle frame of each of 8 equal segments"
     assert list(videos.load(tmp_path, n=1).ids) == ["b"]
+    with pytest.raises(UserError, match=r"2 of the 3 captioned videos are missing, first c.mp4"):
+        videos.load(write_table(tmp_path, "b", "c.mp4", "d.mp4"))
 
 
 def test_the_source_tells_contents_apart(tmp_path):
@@ -237,10 +237,3 @@ def test_a_playlist_opens_no_connection(tmp_path, monkeypatch):
             videos.frames_of(tmp_path / "list.m3u8")
         hangs_up.join()
     assert not asked
-
-
-def test_missing_videos_are_refused(tmp_path):
-    write_frames(tmp_path / "good", ["1.png"])
-    write_table(tmp_path, "good", "a.mp4", "b.mp4")
-    with pytest.raises(UserError, match=r"2 of the 3 captioned videos are missing, first a.mp4"):
-        videos.load(tmp_path)

@@ -20,7 +20,7 @@ import numpy as np
 from .errors import UserError
 from .geometry import unit_rows
 from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
-from .readers.arrays import TEXT, read, write
+from .readers import TEXT, read, write
 
 RESERVED = ("labels", "pairs")
 NAME = re.compile(r"\w[\w .+-]*")

@@ -62,17 +62,18 @@ ZERO_GAP = 1e-7
 """Below this length, about the rounding of a float32 mean, a gap vector has no direction to speak of."""
 
 
-def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def unit_rows(x: Float[Array, "n d"], name: str = "x") -> Float[Array, "n d"]:
     """Every row divided by its Euclidean norm.
 
     Args:
         x: float array (n, d), norms from 1e-150 to 1e150.
+        name: what to call it in an error.
 
     Returns:
         float array (n, d), unit-norm rows.
     """
-    matrix = as_matrix(x)
-    norms, out = nonzero_norms(matrix), new_result(matrix)
+    matrix = as_matrix(x, name)
+    norms, out = nonzero_norms(matrix, name), new_result(matrix)
     for start, block in blocks(matrix):
         out[start : start + len(block)] = wide(block) / norms[start : start + len(block), None]
     return like(out, x)
@@ -182,7 +183,7 @@ def shift(
         raise UserError(f"amount must be one number, not {delta.size}; util.contrastive.sweep takes many")
     unit = resolve_direction(a, b, direction)
     move_x, move_y = side_amounts(float(delta[0]), side)
-    return like(moved(a, -move_x * unit), x), like(moved(b, move_y * unit), y)
+    return like(moved(a, -move_x * unit, "x"), x), like(moved(b, move_y * unit, "y"), y)
 
 
 def signed_gap_distances(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -69,11 +70,10 @@ def load(
 
 
 def _image_fields(network: nn.Module, preprocess: Callable, dtype: torch.dtype) -> dict:
-    visual = unread_tokens.for_class_token(network.visual)
     return {
         "modality": "image",
         "prepare": lambda images: torch.stack([preprocess(image) for image in images]),
-        "forward": lambda pixels: visual(pixels.to(dtype)),
+        "forward": lambda pixels: network.visual(pixels.to(dtype)),
         "noise": normal_pixels(network.visual.image_size),
     }
 
@@ -135,26 +135,19 @@ def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, 
     return network, preprocess, open_clip.get_tokenizer(origin.tokenizer, **trust)
 
 
-class _ConfigOnly:
-    """Reads the configuration of a text tower for open_clip, in place of transformers' AutoConfig."""
-
-    @staticmethod
-    def from_pretrained(name: str):
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
-        return config
-
-
 @contextmanager
 def _no_code() -> Iterator[None]:
     """No code of a repository is run, nor is anybody asked whether it may be, where open_clip does not say so."""
     from open_clip import hf_model
     from transformers import AutoConfig, dynamic_module_utils
 
+    def configuration(name: str):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
+        return config
+
     seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
-    hf_model.AutoConfig = _ConfigOnly
+    hf_model.AutoConfig = SimpleNamespace(from_pretrained=configuration)
     try:
         yield
     finally:

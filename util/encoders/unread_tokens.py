@@ -1,12 +1,10 @@
-"""CLIP's towers without the work on tokens that nothing reads, with the same result.
+"""CLIP's text tower without the work on tokens that nothing reads, with the same result.
 
-Only the class token leaves the vision transformer, whose last block need not compute the others: 7% of ViT-B/32's work.
-The text tower is causal, and read at the end token alone, which depends on no token after it. A batch may be cut at its
-longest caption: about 15 tokens of 77 for MSCOCO. open_clip takes no shorter sequence, so the positional embedding and
-the mask are cut here. Towers of transformers inside open_clip (BERT and its kin) mask their padding, and do take one.
+It is causal, and read at the end token alone, which depends on no token after it. A batch may be cut at its longest
+caption: about 15 tokens of 77 for MSCOCO. open_clip takes no shorter sequence, so the positional embedding and the mask
+are cut here. Towers of transformers inside open_clip (BERT and its kin) mask their padding, and do take one.
 """
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -17,41 +15,6 @@ Lengths = Callable[[Tensor], Tensor]
 
 MASKED = ("ClsPooler", "ClsLastHiddenStatePooler", "MeanPooler")
 """open_clip's poolers that leave the padding of a transformers tower out; its third, the maximum, does not."""
-
-
-class ClassTokenBlock(nn.Module):
-    """A residual attention block that gives its first token only: (b, t, w) to (b, 1, w)."""
-
-    def __init__(self, block: nn.Module):
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        block, normed = self.block, self.block.ln_1(x)
-        attended, _ = block.attn(normed[:, :1], normed, normed, need_weights=False)
-        first = x[:, :1] + block.ls_1(attended)
-        return first + block.ls_2(block.mlp(block.ln_2(first)))
-
-
-def for_class_token(visual: nn.Module) -> nn.Module:
-    """The same tower, sharing its weights, with the last block for the class token alone; others as they are."""
-    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-
-    plain = isinstance(visual, VisionTransformer) and visual.pool_type == "tok" and visual.attn_pool is None
-    if not plain or visual.output_tokens or type(visual.transformer.resblocks[-1]) is not ResidualAttentionBlock:
-        return visual
-    tower = _sharing(visual)
-    tower.transformer = _sharing(visual.transformer)
-    blocks = visual.transformer.resblocks
-    tower.transformer.resblocks = nn.ModuleList([*blocks[:-1], ClassTokenBlock(blocks[-1])])
-    return tower
-
-
-def _sharing(module: nn.Module) -> nn.Module:
-    """A module with the same parameters, whose children can be replaced without touching the original."""
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    return twin
 
 
 def text_parts(model: nn.Module) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""What every intervention shares: new rows in, moved rows out, the way back, and what it did to the gap."""
+"""What every intervention shares: new rows in, moved rows out, and the way back."""
 
 import inspect
 import math
@@ -13,7 +13,6 @@ from jaxtyping import Float
 
 from .. import geometry
 from ..errors import UserError
-from ..numerics import shifts
 from ..numerics.arrays import (
     Array,
     as_matrix,
@@ -23,9 +22,7 @@ from ..numerics.arrays import (
     check_unit_rows,
     like,
     new_result,
-    nonzero_norms,
     on,
-    row_norms,
     wide,
 )
 
@@ -137,18 +134,8 @@ class Intervention(ABC):
         """Checked rows of one modality as they were before."""
 
 
-def moved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
-    """Every row plus ``step``, put back on the sphere: one side of ``util.geometry.shift``."""
-    along = on(step.copy(), x)
-    try:
-        return shifts.moved(x, along)
-    except UserError:
-        row = int(row_norms(wide(x) + along).argmin())
-        raise UserError(f"{name}: row {row} comes to zero, where it has no direction; remove it") from None
-
-
 def unmoved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
-    """The unit rows that ``moved`` brings to these.
+    """The unit rows that ``util.numerics.shifts.moved`` brings to these.
 
     The row before lies on the ray of the row after: x = t x' - step with |x| = 1 and t > 0, a quadratic in t with the
     roots p +- sqrt(p^2 + 1 - |step|^2), p = <x', step>. Their product is |step|^2 - 1, so that for a step shorter than
@@ -160,19 +147,13 @@ def unmoved(x: Array, step: Float[np.ndarray, "d"], name: str) -> Array:
             f"{name}: a step of {np.linalg.norm(step):.4g} has no inverse: from 1 on, two rows may come to one"
             " direction; keep the rows as they were"
         )
-    out, along = new_result(x), on(step.copy(), x)
+    out, along = new_result(x), on(step, x)
     for start, block in blocks(x):
         rows = geometry.unit_rows(wide(block))
         p = rows @ along
         t = p + (p**2 + left) ** 0.5
         out[start : start + len(block)] = geometry.unit_rows(t[:, None] * rows - along)
     return out
-
-
-def renormalised(rows: Array, name: str) -> Array:
-    """``util.geometry.unit_rows``, which does not know what its rows are called."""
-    nonzero_norms(rows, name)
-    return geometry.unit_rows(rows)
 
 
 def vector(values, name: str, width: int | None = None) -> Float[np.ndarray, "d"]:

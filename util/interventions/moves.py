@@ -11,7 +11,8 @@ from ..errors import UserError
 from ..geometry import Side, resolve_direction, side_amounts
 from ..numerics.arrays import Array, to_numpy
 from ..numerics.moments import moments
-from .intervention import Intervention, Modality, moved, number, unmoved, vector
+from ..numerics.shifts import moved
+from .intervention import Intervention, Modality, number, unmoved, vector
 
 ALREADY_UNIT = 1e-12
 """A direction whose norm is this near to 1 stays as it is, so that a file gives back the bits that it was given."""

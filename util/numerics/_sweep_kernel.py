@@ -132,18 +132,10 @@ def _add_exponentials(
 ):
     """Adds exp(k (cosine - 1)) of the unmatched pairs to row_sums (t, s, g*r) and column_sums (t, s, g*c)."""
     for s in numba.prange(len(against)):
+        moved, offsets = against[s] * q, along[s] * p - against[s] * along[s]
+        rows, columns = row_sums[:, s], column_sums[:, s]
         _add_one_shift(
-            products,
-            against[s] * q,
-            along[s] * p - against[s] * along[s],
-            row_inverse[s],
-            column_inverse[s],
-            diagonal,
-            seeds,
-            steps,
-            wanted,
-            row_sums[:, s],
-            column_sums[:, s],
+            products, moved, offsets, row_inverse[s], column_inverse[s], diagonal, seeds, steps, wanted, rows, columns
         )
 
 

@@ -180,15 +180,16 @@ def norms_in_range(norms: Array) -> Array:
     return (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)
 
 
-def nonzero_norms(x: Array, name: str = "x") -> Array:
-    """``row_norms`` of a checked matrix, all of them such that their squares are normal float64 numbers."""
+def nonzero_norms(x: Array, name: str = "x", start: int = 0) -> Array:
+    """``row_norms``, all of them such that their squares are normal float64 numbers; ``start`` numbers the first."""
     norms = row_norms(x)
     usable = norms_in_range(norms)
     if not usable.all():
         row = first_true(~usable)
-        if not x[row].any():
-            raise UserError(f"{name}: row {row} is zero and has no direction; remove it")
-        raise UserError(f"{name}: row {row} has a norm outside [1e-150, 1e150]; bring the rows to a common scale first")
+        reason = "has a norm outside [1e-150, 1e150]" if x[row].any() else "is zero and has no direction"
+        if not library(x).isfinite(x[row]).all():
+            reason = "holds a value that is not finite"
+        raise UserError(f"{name}: row {start + row} {reason}; remove or mend it")
     return norms
 
 

@@ -13,21 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import UserError
-from .arrays import (
-    Array,
-    as_rows,
-    as_tensor,
-    blocks,
-    first_true,
-    is_tensor,
-    library,
-    norms_in_range,
-    row_blocks,
-    row_norms,
-    rows_shape,
-    to_numpy,
-    wide,
-)
+from .arrays import Array, as_rows, as_tensor, blocks, is_tensor, nonzero_norms, row_blocks, rows_shape, to_numpy, wide
 
 ALL_ONE = 1e-12
 """Sum of distances (1 - cosine)/2 below which all rows count as one: what is left is rounding."""
@@ -173,15 +159,7 @@ def _dot(x: Array, y: Array) -> float:
 def _block(rows: Array, name: str, start: int) -> tuple[Moments, Array]:
     """Moments of some rows, and the rows made unit, in float64."""
     unit = wide(rows)
-    norms = row_norms(unit)
-    usable = norms_in_range(norms)
-    if not usable.all():
-        row = first_true(~usable)
-        finite = bool(library(rows).isfinite(rows[row]).all())
-        reason = "is zero and has no direction" if not rows[row].any() else "has a norm outside [1e-150, 1e150]"
-        raise UserError(
-            f"{name}: row {start + row} {reason if finite else 'holds a value that is not finite'}; remove or mend it"
-        )
+    norms = nonzero_norms(unit, name, start)
     if unit is rows:
         unit = unit / norms[:, None]
     else:

@@ -1,7 +1,7 @@
 """The steps of a shift, on rows of numpy or torch: how far each side moves, and the norms of the rows after it."""
 
 from ..errors import UserError
-from .arrays import Array, blocks, first_true, library, new_result, row_norms, wide
+from .arrays import Array, blocks, first_true, library, new_result, on, row_norms, wide
 
 NEAREST_TO_ZERO = 1e-7
 """A row that a shift brings closer to zero than this is refused: its direction would be rounding."""
@@ -21,15 +21,15 @@ def side_amounts(amounts, side: str):
     raise UserError(f'side must be "both", "first" or "second", not {side!r}')
 
 
-def moved(x: Array, step: Array) -> Array:
-    """Every row (n, d) plus a float64 step (d,), put back on the sphere."""
-    out = new_result(x)
+def moved(x: Array, step: Array, name: str) -> Array:
+    """Every row (n, d) plus a float64 step (d,), put back on the sphere; ``name`` is what an error calls them."""
+    out, along = new_result(x), on(step, x)
     for start, block in blocks(x):
-        rows = wide(block) + step
+        rows = wide(block) + along
         norms = row_norms(rows)
         if (norms < NEAREST_TO_ZERO).any():
             row = start + first_true(norms < NEAREST_TO_ZERO)
-            raise UserError(f"the shift moves row {row} to zero; change amount")
+            raise UserError(f"{name}: row {row} comes to zero, where it has no direction; move it less, or remove it")
         out[start : start + len(block)] = rows / norms[:, None]
     return out
 

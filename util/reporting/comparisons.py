@@ -97,16 +97,12 @@ def verdict(part: Mapping) -> str:
     """
     if part["agrees"] is None:
         return "not run"
-    if not part["agrees"] and _is_derived(part["key"]):
+    known = published.numbers().get(part["key"])
+    if not part["agrees"] and known and known.rule and known.judged_by.derivation:
         return "paper is wrong"
     if part.get("own"):
         return "yes" if part["agrees"] else "no"
     return "shown" if part["agrees"] else "not shown"
-
-
-def _is_derived(key: str) -> bool:
-    number = published.numbers().get(key)
-    return number is not None and bool(number.rule) and number.judged_by.derivation
 
 
 def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -11,15 +12,6 @@ import tyro
 
 from .. import cli, records
 from ..errors import UserError
-
-FOLDERS = (
-    "Figure_1_Modality_Gap",
-    "Figure_2_Cone_Effect",
-    "Figure_3_Contrastive_Learning",
-    "Table_1_Implications_CLIP_Zero_Shot",
-    "Table_2_Implications_CLIP_Fairness",
-)
-"""The paper's figures and tables."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +50,10 @@ class Step:
         return module
 
 
-STEPS = (
-    Step(FOLDERS[0], "modality_gap", "Figure 1: the gap of four systems, trained and random", 60, 600, 90),
-    Step(FOLDERS[1], "cosine_similarity", "Figure 2 (a): cosines of full-size networks", 70, 24_000, 400),
-    Step(FOLDERS[1], "depth", "Figure 2 (b): mean cosine by depth", 25, 40, 30),
-    Step(FOLDERS[1], "initializations", "Figure 2 (c): random initializations", 85, 63_000, 750),
-    Step(FOLDERS[1], "theorems", "Theorems 1 and 2", 10, 20, 20),
-    Step(FOLDERS[2], "loss_landscape", "Figure 3 (a-d): the loss landscape", 10, 1_000, 120),
-    Step(FOLDERS[2], "simulation", "Figure 3 (e-g): mismatched pairs", 5, 5, 5),
-    Step(FOLDERS[2], "training", "section 4: training", 70, 12_000_000, 96_000),
-    Step(FOLDERS[3], "zero_shot", "Table 1: zero-shot classification and retrieval", 15, 38_000, 1_900),
-    Step(FOLDERS[4], "denigration", "Table 2: denigration harms", 10, 2_400, 400),
-)
-
+DECLARED = tomllib.loads((records.PACKAGE / "data" / "steps.toml").read_text(encoding="utf-8"))
+STEPS = tuple(Step(name=name, **facts) for name, facts in DECLARED.items())
+FOLDERS = tuple(dict.fromkeys(step.folder for step in STEPS))
+"""The paper's figures and tables."""
 
 FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 

@@ -7,7 +7,7 @@ checkpoint before it.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import files
+from .. import files, records
 from ..errors import UserError
 from ..numerics.arrays import as_count
 
@@ -89,17 +89,10 @@ def latest(checkpoints: Checkpoints, identity: Mapping) -> tuple[History, Tensor
     """
     for part in checkpoints.folder.glob(".step-*"):
         part.unlink(missing_ok=True)
-    for path in reversed(_paths(checkpoints.folder)):
-        try:
-            record, tensors = _read(path)
-        except UserError as error:
-            checkpoints.say(f"[checkpoint] {error}; taking the one before it")
-            continue
-        if found := differences(record.pop("identity"), json.loads(json.dumps(identity))):
-            raise UserError(
-                f"{path}: this checkpoint is of a run with other settings ({'; '.join(found)}); give the same ones to"
-                " go on with it, or another folder to start anew"
-            )
+    for path, record, tensors in _whole(checkpoints.folder, checkpoints.say):
+        if found := records.differences(record.pop("identity"), records.plain(identity)):
+            what = f"this checkpoint is of a run with other settings ({', '.join(found)})"
+            raise UserError(f"{path}: {what}; give the same ones to go on with it, or another folder to start anew")
         return History(**record), tensors
     return None
 
@@ -108,24 +101,9 @@ def last_words(checkpoints: Checkpoints | None) -> str:
     """The end of an error's line: where the last good checkpoint is; nothing where none are written."""
     if checkpoints is None:
         return ""
-    for path in reversed(_paths(checkpoints.folder)):
-        try:
-            _read(path)
-        except UserError:
-            continue
+    for path, *_ in _whole(checkpoints.folder, lambda line: None):
         return f"; the last good checkpoint is {path}"
     return "; no checkpoint was written before"
-
-
-def differences(there: Mapping, here: Mapping) -> list[str]:
-    """One line for each value of two json mappings that differs: "batch: 64 there, 32 asked for"."""
-    names = [name for name in dict.fromkeys([*there, *here]) if there.get(name) != here.get(name)]
-    return [f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} asked for" for name in names]
-
-
-def _short(value) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:18]}...{text[-18:]}"
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -146,6 +124,17 @@ def data_digest(images: Tensor, tokens: Tensor) -> str:
 
 def _paths(folder: Path) -> list[Path]:
     return sorted(Path(folder).glob("step-????????.safetensors"))
+
+
+def _whole(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, dict, Tensors]]:
+    """Whole checkpoints with their contents, the last one first; damaged ones are named and passed over."""
+    for path in reversed(_paths(folder)):
+        try:
+            found = _read(path)
+        except UserError as error:
+            say(f"[checkpoint] {error}; taking the one before it")
+        else:
+            yield path, *found
 
 
 def _digest(record: str, tensors: Tensors) -> str:

@@ -22,14 +22,7 @@ from . import checkpoints as stored
 from .checkpoints import Checkpoints, History
 from .data import Pairs, batches
 from .losses import LOSSES
-from .settings import (
-    LARGEST_LOGIT_SCALE,
-    TrainingSettings,
-    batch_indices,
-    learning_rate_at,
-    optimizer_for,
-    temperature_at,
-)
+from .settings import LARGEST_LOGIT_SCALE, TrainingSettings, learning_rate_at, optimizer_for, temperature_at
 
 
 def train(
@@ -64,7 +57,6 @@ def train(
         The log, json-able. An entry has step (done), loss (nats, the mean since the last entry), gap_distance (of the
         last training batch), temperature, learning_rate, seconds, and the numbers of ``validate``.
     """
-    batch_indices(len(pairs), settings.batch, settings.seed, 0)
     trainer = _Trainer(model, settings, text_map, checkpoints)
     identity = trainer.identity(pairs) if checkpoints else {}
     history = trainer.resume(identity)
@@ -85,46 +77,23 @@ def train(
     return history.log
 
 
-def embed(model, images: Tensor, tokens: Tensor) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
-    """Unit rows of both towers for prepared pictures and tokens."""
-    return model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)
-
-
-class _Objective(torch.nn.Module):
-    """The loss of a batch as one forward pass."""
-
-    def __init__(self, model: torch.nn.Module, settings: TrainingSettings, text_map):
-        super().__init__()
-        self.model, self.settings = model, settings
-        parameter = next(model.parameters())
-        self.register_buffer("text_map", None if text_map is None else as_text_map(text_map, parameter))
-
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and the gap distance of the batch; the texts are under the map."""
-        x, y = embed(self.model, images, tokens)
-        y = mapped(y, self.text_map)
-        scale = self.model.logit_scale if self.settings.learn_temperature else self.model.logit_scale.detach()
-        gap = torch.linalg.vector_norm(x.detach().mean(0) - y.detach().mean(0))
-        return LOSSES[self.settings.loss](x, y, scale.exp()), gap
-
-
 class _Trainer:
     """A model with its optimiser: all that changes from step to step, besides the history."""
 
     def __init__(self, model, settings: TrainingSettings, text_map, checkpoints: Checkpoints | None):
         self.model, self.settings, self.checkpoints = model, settings, checkpoints
-        self.device = next(model.parameters()).device
-        self.objective = _Objective(model, settings, text_map)
+        parameter = next(model.parameters())
+        self.device = parameter.device
+        self.text_map = None if text_map is None else as_text_map(text_map, parameter)
         self.optimizer = optimizer_for(model, settings)
 
     def identity(self, pairs: Pairs) -> dict:
         """All that the run's numbers depend on, compared before a checkpoint is taken up."""
-        text_map = self.objective.text_map
         return {
             **asdict(self.settings),
             "first_weights": stored.digest_of(self.model.state_dict()),
             "data": stored.data_digest(pairs.images, pairs.tokens),
-            "text_map": None if text_map is None else list(text_map.shape),
+            "text_map": None if self.text_map is None else list(self.text_map.shape),
         }
 
     def resume(self, identity: dict) -> History:
@@ -161,18 +130,25 @@ class _Trainer:
             return
         if history.step % self.checkpoints.every and history.step != self.settings.steps:
             return
-        tensors = self.objective.state_dict()
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.text_map is not None:
+            tensors["text_map"] = self.text_map
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items() if value is not None}
         stored.save(self.checkpoints, identity, history, tensors)
 
     def _restore(self, tensors: stored.Tensors) -> None:
-        moments = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
-        self.objective.load_state_dict({name: value for name, value in tensors.items() if name not in moments})
-        state: dict[int, dict] = {}
-        for name, value in moments.items():
-            _, number, moment = name.split(".")
-            state.setdefault(int(number), {})[moment] = value
+        weights, state = {}, {}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "model":
+                weights[rest] = value
+            elif kind == "optimizer":
+                number, moment = rest.split(".")
+                state.setdefault(int(number), {})[moment] = value
+        self.model.load_state_dict(weights)
+        if self.text_map is not None:
+            self.text_map = tensors["text_map"].to(self.text_map)
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
     def _step(self, step: int, images: Tensor, tokens: Tensor) -> tuple[float, dict]:
@@ -182,7 +158,11 @@ class _Trainer:
         temperature = math.exp(-model.logit_scale.item())
         if not settings.learn_temperature:
             temperature = self._set_temperature(step)
-        value, gap = self.objective(images, tokens)
+        x = model.encode_image(images, normalize=True)
+        y = mapped(model.encode_text(tokens, normalize=True), self.text_map)
+        scale = model.logit_scale if settings.learn_temperature else model.logit_scale.detach()
+        value = LOSSES[settings.loss](x, y, scale.exp())
+        gap = torch.linalg.vector_norm(x.detach().mean(0) - y.detach().mean(0)).item()
         loss = self._finite(value, "loss", step)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
@@ -194,7 +174,7 @@ class _Trainer:
         if settings.learn_temperature and settings.clip_logit_scale:
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
-        return loss, {"gap_distance": gap.item(), "temperature": temperature, "learning_rate": rate}
+        return loss, {"gap_distance": gap, "temperature": temperature, "learning_rate": rate}
 
     def _set_temperature(self, step: int) -> float:
         temperature = temperature_at(self.settings, step)

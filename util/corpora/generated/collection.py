@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ...errors import UserError
+from ...numerics.arrays import as_count
 
 NOT_APPLICABLE = -1
 """Value of an attribute that a picture of this kind does not have."""
@@ -59,9 +59,7 @@ def join(parts: list[Pictures]) -> Pictures:
 
 def check_count(n, what: str = "the number of pictures") -> int:
     """``n`` as a whole number of at least 0."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise UserError(f"{what} must be a whole number of at least 0, not {n!r}")
-    return int(n)
+    return as_count(n, what, least=0)
 
 
 def generator(purpose: int, seed: int) -> np.random.Generator:

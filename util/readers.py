@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from ..errors import UserError
-from ..files import replacing
+from .errors import UserError
+from .files import replacing
 
 TEXT = "text"
 FORMATS = (".npy", ".npz", ".safetensors")
