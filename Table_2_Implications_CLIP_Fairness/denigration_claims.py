@@ -8,10 +8,12 @@ import pandas as pd
 
 import published_counts
 from published_counts import ALWAYS, MODIFIED, NEVER, QUANTITIES, SHIFTS, TOO_LARGE, TOO_SMALL
-from util.published import compare, numbers
+from util.published import PRINTED, compare, numbers
 from util.records import Comparison
 
-COUNTS, NOTEBOOK = "the published counts", "the released notebook"
+COUNTS, NOTEBOOK = f"{PRINTED}: counts of the notebook's matrices", "the released notebook"
+HALF_A_DIGIT = 0.0005 + 1e-9
+"""Of a printed percentage, as a fraction."""
 WILSON, PAIRED, BOOTSTRAP = "95% Wilson", "95% Bonett-Price, paired", "95% bootstrap over faces"
 MOVES = {
     "races_fall": (MODIFIED, "sum", -1),
@@ -33,11 +35,13 @@ class Run:
     on: str
     own: bool
 
-    def number(self, key: str, row: pd.Series, column: str, interval: str = "", note: str = "") -> Comparison:
+    def number(
+        self, key: str, row: pd.Series, column: str, interval: str = "", note: str = "", judge: bool = True
+    ) -> Comparison:
         """A published number beside a column of a row, with _low and _high where there is an interval."""
         ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")] if interval else [np.nan]
         low, high, interval = (*ends, interval) if np.isfinite(ends).all() else (None, None, "")
-        return compare(key, float(row[column]), self.on, None, note, low, high, self.own, interval)
+        return compare(key, float(row[column]), self.on, None, note, low, high, self.own, interval, judge)
 
 
 def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: bool) -> list[Comparison]:
@@ -66,9 +70,11 @@ def of_published_counts(tables: Tables) -> Iterator[Comparison]:
     for row in exact.itertuples():
         key = f"{SHIFTS[row.shift]}_percent.{row.quantity}.{published_counts.races().index(row.race)}"
         note = f"{row.count:.0f} of {row.n} faces in the notebook's matrix"
-        for place in ("table_2", "table_2.as_the_paper_prints"):
-            if f"{place}.{key}" in numbers():
-                yield compare(f"{place}.{key}", row.count / row.n, COUNTS, None, note, own=True)
+        share = row.count / row.n
+        agrees = bool(abs(share - numbers()[f"table_2.{key}"].value) <= HALF_A_DIGIT)
+        yield compare(f"table_2.{key}", share, COUNTS, agrees, note, own=True)
+        if (printed_key := f"table_2.as_the_paper_prints.{key}") in numbers():
+            yield compare(printed_key, share, COUNTS, None, note, own=True)
     yield from moves(published_counts.shares(printed), COUNTS, True)
     never, always = (changed.loc[changed["verdict"] == verdict, "race"] for verdict in (NEVER, ALWAYS))
     note = f"too few faces changed to be told from chance, whichever they were: {', '.join(never) or 'none'}"
@@ -84,14 +90,14 @@ def of_released_totals(table: pd.DataFrame, fewer_harmed: int) -> Iterator[Compa
     prefix, pair = "table_2.as_the_paper_prints.accuracy", []
     for shift, when in SHIFTS.items():
         if (key := f"{prefix}.{shift:.2f}") in numbers():
-            yield compare(key, released.loc[shift, "accuracy"], NOTEBOOK, own=True)
+            yield compare(key, released.loc[shift, "accuracy"], f"{PRINTED}: {NOTEBOOK}", own=True)
             pair.append(numbers()[key].value)
             key = f"table_2.{when}_percent.gap_distance"
-            yield compare(key, released.loc[shift, "gap_distance"], NOTEBOOK, own=True)
+            yield compare(key, released.loc[shift, "gap_distance"], f"{PRINTED}: {NOTEBOOK}", own=True)
     drop, n = released.loc[0.0, "accuracy"] - released.loc[MODIFIED, "accuracy"], int(released.loc[0.0, "n"])
     note = f"{round(drop * n)} fewer of {n} faces right in race and gender, {fewer_harmed} fewer harmed; "
     note += f"the paper's own pair, {pair[0]} and {pair[1]}, gives {pair[0] - pair[1]:.4f}"
-    yield compare(f"{prefix}_drop", drop, NOTEBOOK, None, note, own=True)
+    yield compare(f"{prefix}_drop", drop, f"{PRINTED}: {NOTEBOOK}", None, note, own=True)
 
 
 def rates(by_race: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +153,15 @@ def at_released_shifts(run: Run) -> Iterator[Comparison]:
             cell = by_race.loc[(shift, race)].rename({"ci_low": "sum_low", "ci_high": "sum_high"})
             note = f"n = {cell['n']:.0f}" if cell["n"] else "nobody"
             for name in QUANTITIES:
-                yield run.number(f"{key}.{name}.{place}", cell, name, WILSON, note)
+                judge = tells(f"{name}.{place}", shift)
+                why = note if judge else f"{note}; not judged: the published change is too small to tell"
+                yield run.number(f"{key}.{name}.{place}", cell, name, WILSON, why, judge)
+
+
+def tells(cell: str, shift: float) -> bool:
+    """Whether the tolerance tells the published share of a race at a shift from that without one."""
+    default, here = (numbers()[f"table_2.{SHIFTS[at]}_percent.{cell}"] for at in (0.0, shift))
+    return shift == 0 or abs(here.value - default.value) > 2 * here.judged_by.tolerance
 
 
 def changes(run: Run) -> Iterator[Comparison]:
