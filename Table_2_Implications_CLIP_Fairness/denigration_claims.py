@@ -12,6 +12,7 @@ from util.published import PRINTED, compare, numbers
 from util.records import Comparison
 
 COUNTS, NOTEBOOK = f"{PRINTED}: counts of the notebook's matrices", "the released notebook"
+TOTALS = f"{PRINTED}: totals of the notebook"
 HALF_A_DIGIT = 0.0005 + 1e-9
 """Of a printed percentage, as a fraction."""
 WILSON, PAIRED, BOOTSTRAP = "95% Wilson", "95% Bonett-Price, paired", "95% bootstrap over faces"
@@ -90,14 +91,14 @@ def of_released_totals(table: pd.DataFrame, fewer_harmed: int) -> Iterator[Compa
     prefix, pair = "table_2.as_the_paper_prints.accuracy", []
     for shift, when in SHIFTS.items():
         if (key := f"{prefix}.{shift:.2f}") in numbers():
-            yield compare(key, released.loc[shift, "accuracy"], f"{PRINTED}: {NOTEBOOK}", own=True)
+            yield compare(key, released.loc[shift, "accuracy"], TOTALS, own=True)
             pair.append(numbers()[key].value)
             key = f"table_2.{when}_percent.gap_distance"
-            yield compare(key, released.loc[shift, "gap_distance"], f"{PRINTED}: {NOTEBOOK}", own=True)
+            yield compare(key, released.loc[shift, "gap_distance"], TOTALS, own=True)
     drop, n = released.loc[0.0, "accuracy"] - released.loc[MODIFIED, "accuracy"], int(released.loc[0.0, "n"])
     note = f"{round(drop * n)} fewer of {n} faces right in race and gender, {fewer_harmed} fewer harmed; "
     note += f"the paper's own pair, {pair[0]} and {pair[1]}, gives {pair[0] - pair[1]:.4f}"
-    yield compare(f"{prefix}_drop", drop, f"{PRINTED}: {NOTEBOOK}", None, note, own=True)
+    yield compare(f"{prefix}_drop", drop, TOTALS, None, note, own=True)
 
 
 def rates(by_race: pd.DataFrame) -> pd.DataFrame:

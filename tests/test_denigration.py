@@ -156,7 +156,7 @@ def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, m
     assert table["caption_gap_distance"].isna().all()
     assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
     assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
-    assert {row["on"] for row in record.about["comparisons"]} == {claims.COUNTS, claims.NOTEBOOK}
+    assert {row["on"] for row in record.about["comparisons"]} == {claims.COUNTS, claims.TOTALS}
     assert record.about["results"]["cosine_of_directions"] is None
     drawn = figure.draw_directions(record)
     assert len(drawn.axes[0].lines) == 2 + 2
@@ -214,7 +214,7 @@ def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs
     assert record.tables[""]["n"].eq(4).all()
     assert record.about["results"]["races"] == published_counts.races()
     rows = pd.DataFrame(record.about["comparisons"]).query("on != @claims.COUNTS").set_index("key")
-    rows = rows[rows["on"] != claims.NOTEBOOK]
+    rows = rows[rows["on"] != claims.TOTALS]
     assert rows.loc[~rows.index.str.contains("claims"), "agrees"].isna().all() and not rows["own"].any()
     assert len(rows) == 42 + 4 + 3 + 2 + 4
     white, mine = rows.loc["table_2.shift_-0.20_percent.sum.1"], record.tables[""].query("race == 'White'")
