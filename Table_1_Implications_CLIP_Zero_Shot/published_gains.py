@@ -111,7 +111,7 @@ def significances(tested: pd.DataFrame) -> list[Comparison]:
     """The published p-values beside those of the published accuracies, on as many images as give them."""
     rows = []
     for k, row in enumerate(tested[tested["items"] == WHOLE].itertuples()):
-        key, on = f"table_1.significance.{k}.p", f"the published accuracies, n = {row.n:,}"
+        key, on = f"table_1.significance.{k}.p", f"{published.PRINTED}: its accuracies, n = {row.n:,}"
         note = f"the published p belongs to n = {row.n_of_published_p:,.1f}; {row.note}"
         rows.append(published.compare(key, row.p_value, on, note=note, own=True))
     return rows
@@ -151,6 +151,8 @@ def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool
     """
     reasons = {
         "another model": settings.model != PAPER_MODEL,
+        "the paper's memes are not published": row["dataset"] == "HatefulMemes",
+        "the paper's class names are not published": row["dataset"] == "EuroSAT",
         "your own task": settings.tasks_file is not None,
         "other prompts": settings.class_names is not None,
         "part of the data": found["n"] != published_items()[row["dataset"]],
