@@ -40,6 +40,8 @@ CHI_SQUARED_COLUMNS = (
 
 HALF_A_DIGIT = 0.5e-4
 """The published values are rounded to four digits."""
+UNPUBLISHED = {"HatefulMemes": "the paper's memes are not published", "EuroSAT": "the paper's names are not published"}
+"""Why a row's numbers are not judged, and its direction is shown or not shown."""
 
 
 def published_rows() -> list[dict]:
@@ -102,7 +104,8 @@ def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[C
         note = "; ".join(filter(None, [differs, best if name != "default" else ""]))
         about = on, None, note, *ends, not differs, interval
         result.append(published.compare(f"table_1.rows.{k}.{name}", float(found[name]), *about))
-    agrees = None if differs else found["direction"] == row["direction"]
+    comparable = not differs or differs in UNPUBLISHED.values()
+    agrees = found["direction"] == row["direction"] if comparable else None
     key, note = f"table_1.rows.{k}.direction", differs or best
     return [*result, published.compare(key, found["direction"], on, agrees, note, own=not differs)]
 
@@ -151,8 +154,7 @@ def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool
     """
     reasons = {
         "another model": settings.model != PAPER_MODEL,
-        "the paper's memes are not published": row["dataset"] == "HatefulMemes",
-        "the paper's class names are not published": row["dataset"] == "EuroSAT",
+        UNPUBLISHED.get(row["dataset"]): row["dataset"] in UNPUBLISHED,
         "your own task": settings.tasks_file is not None,
         "other prompts": settings.class_names is not None,
         "part of the data": found["n"] != published_items()[row["dataset"]],
