@@ -7,7 +7,7 @@ import pandas as pd
 
 import caps
 from cosine_figure import PUBLISHED, SMALL_CLIP, Row
-from encoder_options import ENOUGH
+from encoder_options import ENOUGH, LEAST_NOISE
 from util import published, records
 from util.numerics.statistics import prediction_interval
 
@@ -15,7 +15,6 @@ STATISTICS = ("mean", "std", "min", "q25", "median", "q75", "max")
 PAPER_WEIGHTS = ("openai", "IMAGENET1K_V1")
 PAPERS_N = 5000
 """Inputs of every published number. Extremes depend on their number, so they are judged with as many."""
-LEAST_NOISE = 64
 """Noise inputs from which other statistics are judged: fewer are one sample, which all seeds share."""
 ROUNDING = 1e-6
 """Of a cosine in float32. Where two captions are alike the largest is 1 with every seed, without a spread."""

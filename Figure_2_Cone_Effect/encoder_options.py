@@ -14,8 +14,8 @@ from util.encoders.named import Named
 RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
 """The paper's three encoders."""
 RESNET_18 = Named("torchvision", "resnet18")
-ENOUGH = 2500
-"""Inputs from which a number on real data is judged by the published one: few are one sample, shared by all seeds."""
+ENOUGH, LEAST_NOISE = 2500, 64
+"""Least inputs, real and of noise, whose numbers are judged: few are one sample, shared by all seeds."""
 PAPER_SEEDS = 25
 """Of panel (c); panel (a) has one."""
 

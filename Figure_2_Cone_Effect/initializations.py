@@ -19,7 +19,16 @@ import numpy as np
 import pandas as pd
 
 import initializations_figure as figure
-from encoder_options import ENOUGH, PAPER_SEEDS, PAPER_SIZES, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
+from encoder_options import (
+    ENOUGH,
+    LEAST_NOISE,
+    PAPER_SEEDS,
+    PAPER_SIZES,
+    RESNET_18,
+    SMOKE_SIZES,
+    EncoderOptions,
+    Gathered,
+)
 from initializations_figure import PUBLISHED, RESNET_50, TRAINED_50
 from seed_variance import seed_variance
 from tower_inputs import NOISE, Inputs
@@ -143,7 +152,7 @@ def compare(table: pd.DataFrame, spectrum: pd.DataFrame) -> list[records.Compari
     for row in table.itertuples():
         paper, noise = PUBLISHED.get(row.encoder), row.input == NOISE
         own = paper is not None and row.n_seeds == PAPER_SEEDS
-        own &= noise or (row.input.startswith("MSCOCO val2017") and row.n >= ENOUGH)
+        own &= row.n >= (LEAST_NOISE if noise else ENOUGH) and (noise or row.input.startswith("MSCOCO val2017"))
         on = f"{row.encoder}, {row.input}, n = {row.n}, {row.n_seeds} seeds"
         if row.encoder != RESNET_50:
             key = f"{KEY}separate.{'trained' if row.encoder == TRAINED_50 else 'noise' if noise else 'real'}"

@@ -42,7 +42,8 @@ def compare(tables: Mapping[str, pd.DataFrame], on: str) -> list[Comparison]:
     for key, number in published.numbers(CURVE).items():
         plot, network = key.removeprefix(CURVE).split(".")
         seeds = ours.get(("figure" if plot == "figure" else "no_bias", network), nothing)
-        found += _curve(key, readings(plot, network), seeds, number.judged_by.tolerance, on)
+        others = {" ".join(name): each for name, each in ours.items() if each is not seeds}
+        found += _curve(key, readings(plot, network), seeds, others, number.judged_by.tolerance, on)
     different = curves(tables, "mean_cosine")
     for key, source, about, layer, note in (
         ("figure_2b.sigmoid_2_layers", ours, ("figure", "sigmoid"), 2, ""),
@@ -68,18 +69,29 @@ def _value(key: str, seeds: pd.Series, on: str, note: str = "", at_once: int = 1
     return published.compare(key, float(seeds.mean()), on, agrees, note, low, high, True, interval)
 
 
-def _curve(key: str, whole: pd.Series, seeds: pd.DataFrame, error: float, on: str) -> list[Comparison]:
-    """All readings of a curve together, judged where every layer was measured; none where no layer was."""
+def _inside(theirs: pd.Series, seeds: pd.DataFrame, error: float) -> pd.Series:
+    """Whether each reading lies in the band of one further seed, widened by the error of reading."""
+    low, high = np.array([_band(seeds[layer], len(theirs)) for layer in theirs.index]).T
+    return (low - error <= theirs) & (theirs <= high + error)
+
+
+def _curve(
+    key: str, whole: pd.Series, seeds: pd.DataFrame, others: Mapping[str, pd.DataFrame], error: float, on: str
+) -> list[Comparison]:
+    """All readings of a curve together, judged where every layer was measured; none where no layer was.
+
+    The note names the other networks whose bands hold all of its readings, which the curve does not tell from its own.
+    """
     theirs = whole.reindex(seeds.columns).dropna().clip(upper=1)
     if theirs.empty:
         return []
-    seeds = seeds[theirs.index]
-    low, high = np.array([_band(seeds[layer], len(theirs)) for layer in seeds]).T
-    inside = (low - error <= theirs) & (theirs <= high + error)
-    farthest = (theirs - seeds.mean()).abs().idxmax()
+    inside = _inside(theirs, seeds, error)
+    farthest = (theirs - seeds[theirs.index].mean()).abs().idxmax()
     note = f"farthest at {farthest} layers: {theirs[farthest]:.4g}, ours {seeds[farthest].mean():.4g}"
     if not inside.all():
         note += f"; outside at {', '.join(map(str, theirs.index[~inside]))} layers"
+    same = [name for name, each in others.items() if _inside(theirs, each, error).all()]
+    note += f"; also inside: {', '.join(same)}" if same else "; no other network here has it inside"
     agrees = bool(inside.all()) if len(theirs) == len(whole) else None
     ours = f"{inside.sum()} of {len(theirs)} readings inside"
     return [published.compare(key, ours, on, agrees, note, own=True)]
