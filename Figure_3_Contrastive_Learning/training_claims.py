@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from util import figures, published
-from util.numerics.statistics import jackknife_interval
+from util.numerics.statistics import jackknife_interval, prediction_interval
 from util.records import Comparison
 
 PREFIX = "section_4_training."
@@ -44,10 +44,11 @@ def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool, epoch: int)
         found += [*_initializations(started), *_amended(started, paths[paths["step"] > 0])]
     if "learning_rate" in curve.groups:
         found += _optimisers(curve.get_group("learning_rate"))
-    ours = [
-        published.compare(PREFIX + key, value, on, agrees, note, own=same, **limits)
-        for key, value, agrees, note, limits in found
-    ]
+    numbers = published.numbers(PREFIX)
+    ours = []
+    for key, value, agrees, note, limits in found:
+        judged = agrees if same or not isinstance(numbers[PREFIX + key].value, float) else None
+        ours.append(published.compare(PREFIX + key, value, on, judged, note, own=same, **limits))
     return [*ours, *derived(seeds_of_the_paper(), tuned_by_the_paper())]
 
 
@@ -97,7 +98,7 @@ def derived(seeds: Mapping[str, Sequence[float]], tuned: Mapping[str, Sequence[f
         "cifar10_steps": np.diff(tuned["cifar10_gap_distance"]) > 0,
         "cifar10_below": np.array(tuned["cifar10_accuracy"]) < default,
     }
-    beside = partial(published.compare, on="the paper's own numbers", own=True)
+    beside = partial(published.compare, on=published.PRINTED, own=True)
     return [
         *(beside(f"{PREFIX}derived.half_width.{name}", float(value)) for name, value in half_widths.items()),
         beside(f"{PREFIX}derived.amended_to_original", share, **limits),
@@ -116,9 +117,16 @@ def _temperatures(tuned: pd.DataFrame) -> Found:
 
 
 def _mean(key: str, values: pd.Series) -> Found:
-    """That over the seeds, with its interval; nothing where there is no task to measure."""
+    """That over the seeds, with its interval; nothing where there is no task to measure.
+
+    A published value without a tolerance, one run, is judged by where one further seed would lie.
+    """
     if (known := values.dropna()).size:
-        yield key, float(known.mean()), None, "", over_seeds(known)
+        number, agrees, note = published.numbers()[PREFIX + key], None, ""
+        if number.judged_by.tolerance is None and known.size > 1:
+            low, high = prediction_interval(known)
+            agrees, note = bool(low <= number.value <= high), f"one further seed: {low:.4f} to {high:.4f}"
+        yield key, float(known.mean()), agrees, note, over_seeds(known)
 
 
 def _grid(tuned: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -187,9 +195,10 @@ def _signed(values: pd.Series) -> str:
     return f"{values.mean():+.3f}" + (" ({interval}: {low:+.3f} to {high:+.3f})".format(**limits) if limits else "")
 
 
-def _above_zero(values: pd.Series) -> bool:
-    """Whether all of the interval over seeds is above zero; without one, whether the mean is."""
-    return bool(over_seeds(values).get("low", values.mean()) > 0)
+def _above_zero(values: pd.Series) -> bool | None:
+    """Whether all of the interval over seeds is above zero; not judged without one."""
+    limits = over_seeds(values)
+    return bool(limits["low"] > 0) if limits else None
 
 
 def _optimisers(curve: pd.DataFrame) -> Found:

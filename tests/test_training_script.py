@@ -173,8 +173,6 @@ def test_tolerances_follow_from_the_published_numbers():
     expected[mean + "amended_to_original"] = (limits["high"] - limits["low"]) / 2**0.5
     for name in ("gap_distance", "cifar10_gap_distance"):
         expected[f"temperature_fine_tuning.{name}.0"] = abs(np.diff(tuned[name])).min() / 2
-    expected["temperature_fine_tuning.image_to_text_recall_at_1.0"] = 1.96 * (2 * 0.2 * 0.8 / 5000) ** 0.5
-    expected["temperature_fine_tuning.cifar10_accuracy.0"] = 1.96 * (2 * 0.25 / 10_000) ** 0.5
     for key, value in expected.items():
         tolerance = published.numbers()[training_claims.PREFIX + key].judged_by.tolerance
         assert tolerance == pytest.approx(value, abs=6e-5), key
@@ -183,7 +181,12 @@ def test_tolerances_follow_from_the_published_numbers():
 
 def test_what_the_papers_numbers_imply_is_checked():
     derived = {key: row for key, row in claims(CLAIMED).items() if key.startswith("derived.")}
-    assert all(row.agrees and row.own for row in derived.values()) and len(derived) == 8
+    assert [derived.pop(f"derived.{name}").ours for name in ("mscoco_steps", "cifar10_steps", "cifar10_below")] == [
+        5,
+        4,
+        6,
+    ]
+    assert all(row.agrees and row.own for row in derived.values()) and len(derived) == 5
     assert derived["derived.amended_to_original"].ours == pytest.approx(0.574013, abs=1e-6)
     assert derived["derived.half_width.amended_trained"].ours == pytest.approx(0.063304, abs=1e-6)
 
