@@ -172,10 +172,7 @@ def drop(values: np.ndarray, seeds: int, on: str, own: bool) -> list[records.Com
     if len(ratios) < seeds - 1:
         return []
     largest = int(ratios.argmax()) + 1
-    ours, note = (
-        f"after component {largest}, {ratios.max():.2f} times",
-        f"{seeds - 1} directions separate {seeds} cones",
-    )
+    ours, note = f"after component {largest}, {ratios.max():.2f} times", f"{seeds - 1} directions separate the cones"
     return [published.compare(f"{KEY}drop", ours, on, largest == seeds - 1, note, own=own)]
 
 

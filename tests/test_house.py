@@ -9,8 +9,8 @@ import pytest
 
 from scripts import REPOSITORY as ROOT
 
-LINES = {"util": 12_100, "rest": 7_900, "tests": 14_880}
-"""Most lines of Python: of the package, of all else outside tests, of the tests."""
+LINES = {"util": 11_800, "outside tests": 19_999, "tests": 14_700}
+"""Most lines of Python: of the package, of it and the folders' scripts and benchmarks, of the tests."""
 MOST_ENTRIES = 24
 MOST_FUNCTION_LINES = 62
 README_BYTES, README_LINES, README_ROWS, COMMAND_LINE = 10_000, 150, 40, 25
@@ -150,7 +150,7 @@ def test_the_code_stays_small():
         return sum(len(path.read_text().splitlines()) for path in paths)
 
     tests = [path for path in PYTHON if path.is_relative_to(ROOT / "tests")]
-    counted = {"util": lines(PACKAGE), "rest": lines(set(PYTHON) - set(PACKAGE) - set(tests)), "tests": lines(tests)}
+    counted = {"util": lines(PACKAGE), "outside tests": lines(set(PYTHON) - set(tests)), "tests": lines(tests)}
     for part, most in LINES.items():
         assert counted[part] <= most, f"{part}: {counted[part]} lines, at most {most}"
 

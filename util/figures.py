@@ -29,39 +29,14 @@ LEAST_POINTS = 6
 
 EMBEDDED_NOTE = "embedded preset: a small model on generated data; it shows the phenomenon, not the paper's numbers"
 
-STYLE = {
-    "figure.dpi": 110,
-    "savefig.dpi": 200,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 7,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-}
+STYLE = Path(__file__).resolve().parent / "data" / "figures.mplstyle"
 
 
 def use_style() -> None:
     """Sets the style for this process."""
-    import matplotlib
+    from matplotlib import style
 
-    matplotlib.rcParams.update(STYLE)
+    style.use(STYLE)
 
 
 def width(record: "Record") -> float:

@@ -105,11 +105,6 @@ def verdict(part: Mapping) -> str:
     return "shown" if part["agrees"] else "not shown"
 
 
-def of_folder(table: pd.DataFrame, folder: str) -> pd.DataFrame:
-    """Rows whose script lies in one folder."""
-    return table[_folders(table) == folder]
-
-
 def overview(table: pd.DataFrame) -> pd.DataFrame:
     """Counts of the paper's numbers by verdict, a row for each figure or table: folder, figure, and a column each.
 
@@ -119,13 +114,13 @@ def overview(table: pd.DataFrame) -> pd.DataFrame:
     ranked = stated.assign(verdict=pd.Categorical(stated["verdict"], VERDICTS, ordered=True))
     first = ranked.sort_values("verdict").drop_duplicates("key")
     implied = (first["verdict"] == "yes") & first["measured_on"].str.startswith(published.PRINTED)
-    counts = pd.crosstab(_folders(first), first["verdict"].astype(str).mask(implied, FOLLOWS))
+    counts = pd.crosstab(folders(first), first["verdict"].astype(str).mask(implied, FOLLOWS))
     counts = counts.reindex(index=FOLDERS, columns=[*VERDICTS, FOLLOWS], fill_value=0).rename_axis(columns=None)
     counts.insert(0, "figure", [" ".join(folder.split("_")[:2]) for folder in FOLDERS])
     return counts.reset_index(names="folder")
 
 
-def _folders(table: pd.DataFrame) -> pd.Series:
+def folders(table: pd.DataFrame) -> pd.Series:
     """Folder of the script that measures each row."""
     places = {step.name: step.folder for step in STEPS}
     return table["key"].map({key: places[number.script] for key, number in published.numbers().items()})

@@ -81,7 +81,7 @@ def write_published(root: Path = records.REPOSITORY) -> list[Path]:
     paths = [Path(root) / folder / "results" / PUBLISHED for folder in FOLDERS if (Path(root) / folder).is_dir()]
     for path in paths:
         with replacing(path) as part:
-            comparisons.of_folder(table, path.parent.parent.name).to_csv(part, index=False, float_format="%.9g")
+            table[comparisons.folders(table) == path.parent.parent.name].to_csv(part, index=False, float_format="%.9g")
     return paths
 
 
