@@ -296,3 +296,10 @@ def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
 )
 def test_seconds_in_words(amount, words):
     assert in_words(amount) == words
+
+
+@pytest.mark.parametrize("name", [step.name for step in STEPS])
+def test_the_words_of_a_step_give_its_settings_back(name):
+    (step,) = [step for step in STEPS if step.name == name]
+    module, _, settings = runner.read(step, Options())
+    assert settings == replace(module.PRESETS["embedded"], **getattr(module, "SHORT", {}))

@@ -90,7 +90,9 @@ def read(step: Step, options: Options) -> tuple:
         given["device"] = options.device
     if options.coco and hasattr(defaults, "coco") and (preset == "paper" or step.name in TAKE_PHOTOGRAPHS):
         given["coco"] = Path(options.coco).resolve()
-    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words = []
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
     return module, words, cli.parse(module.PRESETS, module.__doc__ or "", words)
 
 
