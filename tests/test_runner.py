@@ -47,6 +47,8 @@ def measure(settings, device):
         (ROOT / "asleep").touch()
         time.sleep(60)
     compared = [published.compare("figure_2b.relu_bias.1", 0.32, "here", True, own=True)] if NAME == "depth" else []
+    key, on = "figure_2b.relu_bias.2", published.PRINTED
+    compared += [published.compare(key, 0.49, on, True, own=True)] if NAME == "depth" else []
     return cli.Measured(
         tables={"": pd.DataFrame({"layers": [1, 2]})}, data=[], dtype="", comparisons=compared,
         left_out=[behaviour] if behaviour else [],
@@ -122,7 +124,9 @@ def test_every_step_runs_once_and_is_kept_the_next_time(whole, capsys):
     assert len(before) == 3
     assert whole.run() == []
     assert {path: path.stat().st_mtime_ns for path in whole.output.glob("*/*.json")} == before
-    assert capsys.readouterr().out.count("kept: its record is there") == 3
+    said = capsys.readouterr().out
+    assert said.count("kept: its record is there") == 3 and "[summary] Figure 2: 1 yes, " in said
+    assert "1 follows from print" in said
     assert (whole.output / "report.html").is_file()
     assert set(whole.of_depth()["verdict"]) == {"yes", "not run"}
     log = (whole.output / "run.log").read_text().splitlines()

@@ -132,11 +132,12 @@ def test_your_own_data_say_nothing_about_the_paper(tmp_path):
 def test_a_number_counts_once_by_its_most_decided_verdict(tmp_path):
     key = "figure_3.gap_distance"
     rows = [published.compare(key, 0.6, "scenes"), published.compare(key, 0.82, "MSCOCO", True, own=True)]
+    rows += [published.compare(f"{key[:9]}claims.0", "its own", f"{published.PRINTED}: a plot", True, own=True)]
     overview = comparisons.overview(collected(record(tmp_path, "loss_landscape", *rows))).set_index("folder")
     figure_3 = overview.loc[PLACE["loss_landscape"]]
-    assert (figure_3["figure"], figure_3["yes"], figure_3["no"]) == ("Figure 3", 1, 0)
+    assert figure_3[["figure", "yes", "no", comparisons.FOLLOWS]].tolist() == ["Figure 3", 1, 0, 1]
     stated = [number for number in published.numbers().values() if number.value is not None]
-    assert overview[list(comparisons.VERDICTS)].to_numpy().sum() == len(stated)
+    assert overview[list(comparisons.COUNTED)].to_numpy().sum() == len(stated)
 
 
 def test_committed_records_become_a_csv_for_each_folder_and_a_row_of_the_readme(tmp_path):

@@ -15,8 +15,9 @@ COLUMNS = (
 )  # fmt: skip
 VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 """One number measured on several data sets counts once, with the first of these that it got."""
-FOLLOWS = "follows"
+FOLLOWS = "follows from print"
 """In counts, a "yes" that needed no run: the published numbers imply it."""
+COUNTED = (*VERDICTS, FOLLOWS)
 
 OTHER_DATA = "measured on another model or data: not comparable"
 NEEDS_PAPER = "needs --preset paper"
@@ -115,7 +116,7 @@ def overview(table: pd.DataFrame) -> pd.DataFrame:
     first = ranked.sort_values("verdict").drop_duplicates("key")
     implied = (first["verdict"] == "yes") & first["measured_on"].str.startswith(published.PRINTED)
     counts = pd.crosstab(folders(first), first["verdict"].astype(str).mask(implied, FOLLOWS))
-    counts = counts.reindex(index=FOLDERS, columns=[*VERDICTS, FOLLOWS], fill_value=0).rename_axis(columns=None)
+    counts = counts.reindex(index=FOLDERS, columns=list(COUNTED), fill_value=0).rename_axis(columns=None)
     counts.insert(0, "figure", [" ".join(folder.split("_")[:2]) for folder in FOLDERS])
     return counts.reset_index(names="folder")
 

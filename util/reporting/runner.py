@@ -146,7 +146,7 @@ def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
     with replacing(output / SUMMARY) as part:
         table.to_csv(part, index=False, float_format="%.9g")
     for row in comparisons.overview(table).to_dict("records"):
-        told = [f"{row[verdict]} {verdict}" for verdict in comparisons.VERDICTS if row[verdict]]
+        told = [f"{row[verdict]} {verdict}" for verdict in comparisons.COUNTED if row[verdict]]
         cli.say(f"[summary] {row['figure']}: {', '.join(told)}")
     if found:
         cli.say(f"[report] open {report.write(output, damaged)}")
