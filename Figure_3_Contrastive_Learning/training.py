@@ -125,9 +125,9 @@ def plan(settings: Settings) -> list[Run]:
     for seed in range(first, first + settings.seeds):
         runs += [planned(settings, "temperature", "trained", seed, tau) for tau in dict.fromkeys(settings.temperatures)]
         runs += [planned(settings, "initialization", name, seed) for name in ("original", "amended")]
-    for rate, decay in OPTIMISERS:
-        changed = replace(settings, learning_rate=rate, weight_decay=decay)
-        runs.append(planned(changed, "learning_rate", "original", first))
+        for rate, decay in OPTIMISERS:
+            changed = replace(settings, learning_rate=rate, weight_decay=decay)
+            runs.append(planned(changed, "learning_rate", "original", seed))
     return [run for run in runs if run.experiment in settings.experiments]
 
 
