@@ -42,7 +42,7 @@ DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, st
 def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> plt.Figure:
     """The chosen panels of the record, the colours and the method below."""
     table, points, width = record.tables[""][chosen], record.tables["points"], figures.width(record)
-    rows, columns = arranged(table, ACROSS[width]), ["system", "weights", "source", "kind"]
+    rows, columns = arranged(table, ACROSS[width]), ["system", "weights", "source"]
     points = points[points["method"] == record.about["settings"]["method"]].groupby(columns)
     letters = int(width / max(map(len, rows)) * LETTERS_PER_INCH)
     for facts in chain(*rows):

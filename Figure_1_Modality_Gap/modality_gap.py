@@ -10,7 +10,7 @@ Expect, on the embeddings that the authors published, trained / with random weig
 CLIP, 1.067 / 0.954 of VideoCLIP, 0.823 / 1.403 of ConVIRT, 1.045 / 1.289 of CLASP.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,8 @@ RECALLS = ("image_recall_at_1", "text_recall_at_1")
 RECALL_COLUMNS = (*(f"{name}{end}" for name in RECALLS for end in ("", "_low", "_high")), "chance")
 KEYS = {system.kind: key for key, system in panels.SYSTEMS.items()}
 SAID = "{system}, {weights} weights, {source}: {n_pairs} pairs, gap {gap_distance:.3f}, separable {separability:.3f}"
+TINY = 1e-9
+"""A range of coordinates below which all are one point."""
 ACCEPTED = "; this model was accepted for a gap of at least 0.5, so its row could hardly have failed"
 
 
@@ -44,7 +46,7 @@ ACCEPTED = "; this model was accepted for a gap of at least 0.5, so its row coul
 class Settings(panels.Inputs):
     output: Path = cli.OUTPUTS / "Figure_1_Modality_Gap"
     method: Literal["umap", "tsne", "pca", "svd"] = "umap"
-    """The view that is drawn; the table of points holds all four."""
+    """The view that is drawn; the table of points holds all four of what the first picture shows."""
     points: int = 500
     """Most rows of each modality in a picture, a random subset by the seed; the numbers use all."""
     separability_rows: int = measures.MOST
@@ -101,22 +103,30 @@ def recall(panel: panels.Panel, settings: Settings) -> dict[str, float]:
     return dict(zip(RECALL_COLUMNS, [*found, 1 / n], strict=True))
 
 
-def view(panel: panels.Panel, settings: Settings) -> pd.DataFrame:
-    """The rows of ``modality_gap_points.csv``: a random subset of both modalities in four views."""
+VIEWS = {
+    "umap": umap_coordinates,
+    "pca": lambda together, seed: joint_pca([together], components=2).coordinates(together),
+    "svd": lambda together, seed: svd_coordinates(together),
+    "tsne": tsne_coordinates,
+}
+
+
+def view(panel: panels.Panel, settings: Settings, methods: Iterable[str] = VIEWS) -> pd.DataFrame:
+    """The rows of ``modality_gap_points.csv``: a random subset of both modalities, in each view by itself.
+
+    Coordinates keep four digits of their range, which is more than a picture shows.
+    """
     chosen, rows, paired = chosen_rows(panel, settings.points, settings.seed)
     together, k = np.concatenate(rows), len(chosen[0])
-    views = {
-        "umap": umap_coordinates(together, settings.seed),
-        "pca": joint_pca(rows, components=2).coordinates(together),
-        "svd": svd_coordinates(together),
-        "tsne": tsne_coordinates(together, settings.seed),
-    }
-    first = {"system": panel.system, "weights": panel.weights, "source": panel.source}
-    first |= {"modality": np.repeat(panel.modalities, k), "pair": np.tile(np.arange(k), 2) if paired else np.nan}
-    last = {"row": np.concatenate(chosen), "kind": panel.kind}
-    return pd.concat(
-        pd.DataFrame({**first, "method": method, "x": at[:, 0], "y": at[:, 1], **last}) for method, at in views.items()
-    )
+    facts = {"system": panel.system, "weights": panel.weights, "source": panel.source}
+    facts |= {"modality": np.repeat(panel.modalities, k), "pair": np.tile(np.arange(k), 2) if paired else np.nan}
+    views = []
+    for method in methods:
+        at = VIEWS[method](together, settings.seed)
+        decimals = 3 - np.floor(np.log10(np.ptp(at, axis=0) + TINY)).astype(int)
+        x, y = (np.round(column, places) for column, places in zip(at.T, decimals.tolist(), strict=True))
+        views.append(pd.DataFrame({**facts, "method": method, "x": x, "y": y, "row": np.concatenate(chosen)}))
+    return pd.concat(views)
 
 
 def compare(table: pd.DataFrame) -> list[records.Comparison]:
@@ -152,7 +162,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False, delay=1, disable=None):
         try:
             row, about = numbers(panel, settings)
-            views.append(view(panel, settings))
+            beside = panel.source != panels.PUBLISHED and any(part["source"] == panels.PUBLISHED for part in rows)
+            views.append(view(panel, settings, [settings.method] if beside else VIEWS))
         except UserError as error:
             where = panel.embeddings.source.get("path", f"{panel.system}, {panel.weights} weights")
             raise error if str(error).startswith(str(where)) else UserError(f"{where}: {error}") from error

@@ -97,7 +97,7 @@ def test_points_are_a_stated_subset_of_pairs_in_four_views(own, paired):
     together = np.concatenate([x[rows], y[rows]]).astype(float)
     svd = points[points["method"] == "svd"][["x", "y"]].to_numpy()
     _, _, vt = np.linalg.svd(together, full_matrices=False)
-    assert np.abs(svd) == pytest.approx(np.abs(together @ vt[:2].T), abs=1e-5)
+    assert np.abs(svd) == pytest.approx(np.abs(together @ vt[:2].T), abs=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -173,6 +173,8 @@ def test_the_eight_published_files(eight):
     assert [system for (system, _), said in table["random_in"].items() if said == "every layer"] == ["CLIP", "CLASP"]
     assert [system for (system, _), said in table["embedded_in"].items() if "training" in said] == ["ConVIRT"] * 2
     assert not eight.about["left_out"]
+    views = eight.tables["points"].groupby("source")["method"].agg(set)
+    assert views["published embeddings"] == set(METHODS) and views["generated scenes"] == {"umap"}
     found = {c["key"]: c["agrees"] for c in eight.about["comparisons"] if c["own"]}
     assert found == dict.fromkeys(published.numbers("figure_1."), True)
     told = eight.tables["alignment"]["image_recall_at_1_with_limits"]
