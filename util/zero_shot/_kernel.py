@@ -1,15 +1,13 @@
 """The inner loops over a tile of products: cosines after each shift, ordered against one of them.
 
 Cosines within ``TIE`` of each other are equal, because the same two rows give products that differ in their last
-digits from one place of a matrix product to another; of equal ones the lower index comes first. ``Compiled`` (CPU) and
-``Plain`` (CUDA, in torch, one shift at a time) give the same numbers.
+digits from one place of a matrix product to another; of equal ones the lower index comes first.
 """
 
 from typing import NamedTuple
 
 import numba
 import numpy as np
-import torch
 from torch import Tensor
 
 TIE = 1e-12
@@ -35,30 +33,21 @@ class Own(NamedTuple):
     rows: Tensor  # (c,) int64 that row, counted from the tile's first
 
 
-def choose(device: torch.device):
-    """The kernel for a device."""
-    return Compiled if device.type == "cpu" else Plain
+def classify(tile: Tile, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class of the highest cosine, and the number of classes before the true one, both int32 (k, r)."""
+    predicted, ranks = np.empty((2, *tile.row_offsets.shape), np.int32)
+    _classify(_as_arrays(tile), labels, predicted, ranks)
+    return predicted, ranks
 
 
-class Compiled:
-    """Compiled loops on the CPU."""
+def count(tile: Tile, own: Own) -> tuple[np.ndarray, np.ndarray]:
+    """Columns before each row's best own one (k, r), and rows before each column's own (k, c), as int32 counts.
 
-    @staticmethod
-    def classify(tile: Tile, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Class of the highest cosine, and the number of classes before the true one, both int32 (k, r)."""
-        predicted, ranks = np.empty((2, *tile.row_offsets.shape), np.int32)
-        _classify(_as_arrays(tile), labels.numpy(), predicted, ranks)
-        return predicted, ranks
-
-    @staticmethod
-    def count(tile: Tile, own: Own) -> tuple[np.ndarray, np.ndarray]:
-        """Columns before each row's best own one (k, r), and rows before each column's own (k, c), as int32 counts.
-
-        The products of pairs that belong together are -inf.
-        """
-        by_row, by_column = (np.zeros(each.shape, np.int32) for each in (tile.row_offsets, tile.column_offsets))
-        _count(_as_arrays(tile), _as_arrays(own), by_row, by_column)
-        return by_row, by_column
+    The products of pairs that belong together are -inf.
+    """
+    by_row, by_column = (np.zeros(each.shape, np.int32) for each in (tile.row_offsets, tile.column_offsets))
+    _count(_as_arrays(tile), _as_arrays(own), by_row, by_column)
+    return by_row, by_column
 
 
 def _as_arrays(parts: NamedTuple) -> NamedTuple:
@@ -137,41 +126,3 @@ def _count_line(line, offset, offsets, inverse, inverses, least, own, own_rows, 
         before += 1 if cosine > least else 0
         counts[j] += 1 if cosine > own[j] + (TIE if i > own_rows[j] else -TIE) else 0
     return before
-
-
-class Plain:
-    """The same in torch, on any device."""
-
-    @staticmethod
-    def classify(tile: Tile, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """As ``Compiled.classify``."""
-        columns = torch.arange(tile.products.shape[1], device=labels.device)
-        slack = torch.where(columns >= labels[:, None], TIE, -TIE)
-        predicted, ranks = [], []
-        for cosines in _by_shift(tile):
-            highest = cosines >= cosines.amax(1, keepdim=True) - TIE
-            predicted.append(torch.where(highest, columns, len(columns)).amin(1))
-            ranks.append((cosines > cosines.gather(1, labels[:, None]) + slack).sum(1))
-        return _int32(predicted), _int32(ranks)
-
-    @staticmethod
-    def count(tile: Tile, own: Own) -> tuple[np.ndarray, np.ndarray]:
-        """As ``Compiled.count``."""
-        rows, columns = (torch.arange(size, device=tile.products.device) for size in tile.products.shape)
-        row_slack = torch.where(rows[:, None] > own.rows, TIE, -TIE)
-        by_row, by_column = [], []
-        for s, cosines in enumerate(_by_shift(tile)):
-            slack = torch.where(columns >= own.first[s, :, None], TIE, -TIE)
-            by_row.append((cosines > own.best[s, :, None] + slack).sum(1))
-            by_column.append((cosines > own.cosines[s] + row_slack).sum(0))
-        return _int32(by_row), _int32(by_column)
-
-
-def _by_shift(tile: Tile):
-    """Yields the cosines (r, c) after each shift."""
-    for row, column, row_inverse, column_inverse in zip(*tile[1:], strict=True):
-        yield (tile.products + row[:, None] - column) * (row_inverse[:, None] * column_inverse)
-
-
-def _int32(counts: list[Tensor]) -> np.ndarray:
-    return torch.stack(counts).to(torch.int32).cpu().numpy()

@@ -8,7 +8,8 @@ b by which a shift moves x against it and y along it,
 so each product is computed once, in float64, and a shift only costs comparisons. Nothing is ever as large as rows
 times columns. Cosines within 1e-12 of each other count as equal, and of equal ones the lower index comes first.
 
-Images are the rows of x, prompts or texts those of y. Results are numpy arrays with the shifts as their first axis.
+Images are the rows of x, prompts or texts those of y. The loops are compiled for a CPU, which tensors of a GPU are
+copied to. Results are numpy arrays with the shifts as their first axis.
 """
 
 from dataclasses import dataclass
@@ -26,14 +27,11 @@ from . import _kernel
 from .metrics import as_indices
 
 BLOCK_ROWS, BLOCK_ENTRIES = 1024, 2**20
-"""Most rows, and most products, of a block of classification on a CPU: 8 MB of float64."""
+"""Most rows, and most products, of a block of classification: 8 MB of float64."""
 
 TILE_ROWS, TILE_COLUMNS = 512, 512
-"""A tile of retrieval on a CPU: its products, 2 MB, are read again for every shift, its columns' thresholds and counts,
+"""A tile of retrieval: its products, 2 MB, are read again for every shift, its columns' thresholds and counts,
 half a dozen rows, for every row: they fit a first-level cache."""
-
-CUDA_TILE = 4096
-"""Rows and columns of a tile on a GPU, and the root of a block's products: 128 MB of float64."""
 
 
 class Classified(NamedTuple):
@@ -62,11 +60,12 @@ class _Shifted:
     column_inverse_norms: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, shifts, direction, side: Side) -> "_Shifted":
-        amounts = torch.as_tensor(as_numbers(shifts, "shifts"), device=x.device)
+    def of(cls, x: Array, y: Array, shifts, direction, side: Side) -> "_Shifted":
+        x, y = (part.cpu() for part in as_unit_tensors(x, y))
+        amounts = torch.from_numpy(as_numbers(shifts, "shifts"))
         against, along = side_amounts(amounts, side)
         if direction is None and not amounts.any():
-            unit = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)  # a zero gap is no hindrance
+            unit = torch.zeros(x.shape[1], dtype=torch.float64)  # a zero gap is no hindrance
         else:
             unit = resolve_direction(x, y, direction)
         p, q = project(x, unit), project(y, unit)
@@ -116,29 +115,23 @@ def classify(
 
     Paper: Table 1. Time: one product, and k comparisons for each of its entries; memory: a block of rows times c.
     """
-    a, b = as_unit_tensors(x, y)
-    true = as_indices(labels, "labels", len(a), "row of x", len(b), "classes")
-    return _classified(_Shifted.of(a, b, shifts, direction, side), torch.as_tensor(true, device=a.device))
+    moved = _Shifted.of(x, y, shifts, direction, side)
+    return _classified(moved, as_indices(labels, "labels", len(x), "row of x", len(y), "classes"))
 
 
 def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarray, "k n"]:
     """The ``predicted`` of ``classify`` where no labels are known."""
-    a, b = as_unit_tensors(x, y)
-    unknown = torch.zeros(len(a), dtype=torch.int64, device=a.device)
-    return _classified(_Shifted.of(a, b, shifts, direction, side), unknown).predicted
+    return _classified(_Shifted.of(x, y, shifts, direction, side), np.zeros(len(x), np.int64)).predicted
 
 
-def _classified(moved: _Shifted, labels: Tensor) -> Classified:
-    kernel = _kernel.choose(moved.x.device)
+def _classified(moved: _Shifted, labels: np.ndarray) -> Classified:
     found = Classified(*np.empty((2, len(moved.row_offsets), len(moved.x)), np.int32))
     right = moved.y.double()
-    cpu = moved.x.device.type == "cpu"
-    entries = min(BLOCK_ENTRIES, BLOCK_ROWS * len(right)) if cpu else CUDA_TILE**2
-    size = max(1, entries // len(right))
+    size = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // len(right)))
     for start in range(0, len(moved.x), size):
         rows = slice(start, start + size)
         tile = moved.tile(rows, slice(None), right)
-        found.predicted[:, rows], found.ranks[:, rows] = kernel.classify(tile, labels[rows])
+        found.predicted[:, rows], found.ranks[:, rows] = _kernel.classify(tile, labels[rows])
     return found
 
 
@@ -155,13 +148,12 @@ def binary_margins(x, y, shifts, direction=None, side: Side = "both") -> Float[n
 
     Paper: Table 1, Hateful Memes.
     """
-    a, b = as_unit_tensors(x, y)
-    if len(b) != 2:
-        raise UserError(f"y must have two rows, the classes 0 and 1; it has {len(b)}")
-    moved = _Shifted.of(a, b, shifts, direction, side)
-    products = torch.cat([block.double() @ b.double().T for _, block in blocks(a)])
+    moved = _Shifted.of(x, y, shifts, direction, side)
+    if len(y) != 2:
+        raise UserError(f"y must have two rows, the classes 0 and 1; it has {len(y)}")
+    products = torch.cat([block.double() @ moved.y.double().T for _, block in blocks(moved.x)])
     zero, one = (moved.cosines(products[:, j], slice(None), [j]) for j in range(2))
-    return (one - zero).cpu().numpy()
+    return (one - zero).numpy()
 
 
 def retrieve(
@@ -188,18 +180,18 @@ def retrieve(
     Time: one product, and k comparisons both ways for each of its entries; memory: one tile of the product and
     O(k (n + m)).
     """
-    a, b = as_unit_tensors(x, y)
-    items = as_indices(item_of, "item_of", len(b), "row of y", len(a), "rows of x")
-    lacking = np.flatnonzero(np.bincount(items, minlength=len(a)) == 0)
+    moved = _Shifted.of(x, y, shifts, direction, side)
+    items = as_indices(item_of, "item_of", len(y), "row of y", len(x), "rows of x")
+    lacking = np.flatnonzero(np.bincount(items, minlength=len(x)) == 0)
     if len(lacking):
         raise UserError(
-            f"every image needs a text: {len(lacking)} of {len(a)} have none, first row {lacking[0]} of x; remove them"
+            f"every image needs a text: {len(lacking)} of {len(x)} have none, first row {lacking[0]} of x; remove them"
         )
-    return _retrieved(_Shifted.of(a, b, shifts, direction, side), torch.as_tensor(items, device=a.device))
+    return _retrieved(moved, torch.from_numpy(items))
 
 
 def _retrieved(moved: _Shifted, items: Tensor) -> Retrieved:
-    kernel, cosines = _kernel.choose(moved.x.device), _own_cosines(moved, items)
+    cosines = _own_cosines(moved, items)
     best, first = _best_own(cosines, items, len(moved.x))
     shape = len(cosines), len(moved.x), len(moved.y)
     found = Retrieved(np.zeros(shape[:2], np.int32), np.zeros(shape[::2], np.int32))
@@ -209,7 +201,7 @@ def _retrieved(moved: _Shifted, items: Tensor) -> Retrieved:
         inside = ((own_rows >= 0) & (own_rows < len(tile.products))).nonzero()[:, 0]
         tile.products[own_rows[inside], inside] = -torch.inf
         own = _kernel.Own(best[:, rows], first[:, rows] - columns.start, cosines[:, columns], own_rows)
-        by_row, by_column = kernel.count(tile, own)
+        by_row, by_column = _kernel.count(tile, own)
         found.image_ranks[:, rows] += by_row
         found.text_ranks[:, columns] += by_column
     return found
@@ -226,16 +218,15 @@ def _best_own(cosines: Tensor, items: Tensor, n: int) -> tuple[Tensor, Tensor]:
     k, m = cosines.shape
     where = items.expand(k, m)
     best = cosines.new_full((k, n), -torch.inf).scatter_reduce_(1, where, cosines, "amax")
-    texts = torch.arange(m, device=items.device)
+    texts = torch.arange(m)
     having = torch.where(cosines >= best.gather(1, where) - _kernel.TIE, texts, m)
     return best, having.new_full((k, n), m).scatter_reduce_(1, where, having, "amin")
 
 
 def _tiles(x: Tensor, y: Tensor):
     """Yields (row slice, column slice, y[columns] in float64); each column slice is converted once."""
-    height, width = (TILE_ROWS, TILE_COLUMNS) if x.device.type == "cpu" else (CUDA_TILE, CUDA_TILE)
-    for left in range(0, len(y), width):
-        columns = slice(left, left + width)
+    for left in range(0, len(y), TILE_COLUMNS):
+        columns = slice(left, left + TILE_COLUMNS)
         right = y[columns].double()
-        for top in range(0, len(x), height):
-            yield slice(top, top + height), columns, right
+        for top in range(0, len(x), TILE_ROWS):
+            yield slice(top, top + TILE_ROWS), columns, right
