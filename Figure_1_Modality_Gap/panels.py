@@ -34,9 +34,8 @@ class Inputs(cli.Common):
     systems: tuple[SystemKey, ...] = tuple(SYSTEMS)
     """Which systems to run here, beside their published embeddings; "--systems" alone: none."""
     own_data: Path | None = None
-    """Your own items with texts, for the one system that --systems names: a folder of pictures, of videos or of folders
-    of frames, with captions.csv or captions.tsv (columns file, text); of proteins a FASTA file or a table (columns
-    sequence, text)."""
+    """Your own items with texts, for the one system that --systems names: a folder of pictures, or of folders of
+    frames, with captions.csv or captions.tsv (columns file, text)."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/ or train2017/), for CLIP."""
     items: int | None = None
@@ -45,10 +44,6 @@ class Inputs(cli.Common):
     """Which caption of an item that has several; last, as released for this figure."""
     model: str = SYSTEMS["clip"].default
     """open_clip model and its trained weights (a tag or a checkpoint file), or huggingface:NAME; on real pictures."""
-    video_model: str = SYSTEMS["videoclip"].default
-    """X-CLIP on the hub, or a folder."""
-    medical_model: str = SYSTEMS["convirt"].default
-    """The trained medical model, named as in --model."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Precision of the networks; auto takes bfloat16 on a GPU that has it, else float32."""
 
@@ -58,6 +53,8 @@ class Inputs(cli.Common):
             as_count(self.items, "--items", least=2)
         if self.own_data is not None and len(self.systems) != 1:
             raise UserError(f"--own-data {self.own_data} is of one system; name it, for instance --systems clip")
+        if self.own_data is not None and SYSTEMS[self.systems[0]].read is None:
+            raise UserError(f"no trained weights of {self.systems[0]} can be had; leave --own-data out")
         if self.coco is not None and ("clip" not in self.systems or self.own_data is not None):
             raise UserError("--coco is read for clip, which --systems must name, and without --own-data")
         real = self.own_data or self.coco or self.preset == "paper"
@@ -170,7 +167,7 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
         device = cli.resolve_device(inputs.device)
         small = small_clip.random(inputs.seed, device) if random else small_clip.load(device=device)
         return "small CLIP", SMALL_NOTE, small.pair("random" if random else "trained")
-    model = getattr(inputs, system.option) if system.option else None
+    model = inputs.model if key == "clip" else system.default
     if model is not None and not random and generated:
         raise UserError("trained weights are run on real data alone: --own-data")
     if model is not None and not inputs.fetch and not (random and model == system.default) and not is_here(model):

@@ -24,7 +24,7 @@ import caps
 import tower_inputs as inputs
 from cosine_claims import STATISTICS, compare
 from cosine_figure import OWN_WEIGHTS, SMALL_CLIP, Row, draw, titles
-from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered, sizes
+from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, files, published, records
 from util.encoders.named import Named
 from util.geometry import cosine_statistics
@@ -39,7 +39,7 @@ CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[
 @dataclass(frozen=True, kw_only=True)
 class Settings(EncoderOptions):
     inputs: int | None = None
-    """As many of each, in place of --images, --captions and both of --noise."""
+    """As many of each, in place of --images and --captions."""
     scenes: int = 2000
     """Generated scenes, with captions, for the small CLIP."""
     pretrained: str = "openai"
@@ -52,7 +52,7 @@ class Settings(EncoderOptions):
 
 
 PRESETS = {
-    "embedded": Settings(seeds=5, **sizes(64)),
+    "embedded": Settings(seeds=5, images=64, captions=64),
     "paper": Settings(preset="paper", scenes=0, **PAPER_SIZES),
     "smoke": Settings(preset="smoke", seeds=2, scenes=50, **SMOKE_SIZES),
 }
@@ -75,7 +75,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     if settings.embeddings and (settings.models or settings.coco):
         raise UserError("--embeddings measures your files alone; leave --models and --coco out, or run twice")
     if settings.inputs is not None:
-        settings = replace(settings, **sizes(settings.inputs))
+        settings = replace(settings, images=settings.inputs, captions=settings.inputs)
     gathered = Gathered(settings, device)
     parts = list(own_embeddings(settings.embeddings) if settings.embeddings else collect(gathered))
     if not parts:

@@ -20,13 +20,8 @@ PAPER_SEEDS = 25
 """Of panel (c); panel (a) has one."""
 
 
-def sizes(n: int) -> dict:
-    """n of everything, as options."""
-    return {"images": n, "captions": n, "noise": (n, n)}
-
-
-PAPER_SIZES = sizes(5000)
-SMOKE_SIZES = {"images": 2, "captions": 3, "noise": (2, 3), "model": "ViT-S-32-alt"}
+PAPER_SIZES = {"images": 5000, "captions": 5000}
+SMOKE_SIZES = {"images": 2, "captions": 3, "model": "ViT-S-32-alt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +32,9 @@ class EncoderOptions(cli.Common):
     seeds: int = 10
     """Random initializations of each encoder: seed, seed + 1, ..."""
     images: int = 8
-    """Real pictures for each seed."""
+    """Pictures for each seed, as many real ones as of noise."""
     captions: int = 16
-    """Real captions for each seed."""
-    noise: tuple[int, int] = (8, 16)
-    """Noise inputs for each seed: pictures, token sequences."""
+    """Texts for each seed, as many real captions as sequences of random tokens."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/ or train2017/) for the real pictures and captions."""
     every_caption: bool = False
@@ -89,8 +82,8 @@ class Gathered:
 
     def noise(self) -> list[Inputs]:
         """Noise pictures and noise texts."""
-        counts = zip(("image", "text"), self.settings.noise, strict=True)
-        found = [inputs.noise(modality, n, self.settings.seed) for modality, n in counts]
+        counts = {"image": self.settings.images, "text": self.settings.captions}
+        found = [inputs.noise(modality, n, self.settings.seed) for modality, n in counts.items()]
         self.inputs += found
         return found
 

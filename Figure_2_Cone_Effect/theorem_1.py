@@ -8,11 +8,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-import _relu_kernel
 from util.errors import UserError
 from util.numerics.arrays import as_count, as_numbers
 from util.numerics.statistics import clopper_pearson
@@ -20,6 +20,8 @@ from util.published import compare
 from util.records import Comparison
 
 CELL = ["cosine", "norm_ratio", "norm"]
+SMALLEST = 8
+"""Smallest d_out; the others are its doublings."""
 UNITS_AT_ONCE = 2**17
 """Units, with two normals each, that are in memory at a time: 1 MB in float32, the size of a second-level cache."""
 STREAMS = 20
@@ -107,18 +109,54 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
         off = values[(values < low) | (values > high)]
         if len(off):
             raise UserError(f"{name} must be from {low:g} to {high:g}, not {off[0]:g}")
-    if widest not in {8 * 2**level for level in range(14)}:
+    if widest not in {SMALLEST * 2**level for level in range(14)}:
         raise UserError(f"the widest d_out must be a power of two from 8 to 65536, not {widest}")
     rho = np.clip(preactivation_correlation(c, r, m), -1.0, 1.0)
-    d_out = 8 * 2 ** np.arange(int(math.log2(widest // 8)) + 1)
+    d_out = SMALLEST * 2 ** np.arange(int(math.log2(widest // SMALLEST)) + 1)
     raised, at_once = np.zeros((len(c), len(d_out)), np.int64), UNITS_AT_ONCE // widest
     streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(STREAMS)
     for part, stream in zip(np.array_split(np.empty(as_count(trials, "trials")), STREAMS), streams, strict=True):
         generator = np.random.default_rng(stream)
         for start in range(0, len(part), at_once):
-            shape = (2, min(at_once, len(part) - start), _relu_kernel.SMALLEST, widest // 8)
-            _relu_kernel.count_raised(*generator.standard_normal(shape, dtype=np.float32), rho, c, raised)
+            shape = (2, min(at_once, len(part) - start), SMALLEST, widest // SMALLEST)
+            count_raised(*generator.standard_normal(shape, dtype=np.float32), rho, c, raised)
     return Raised(d_out, trials * widest // d_out, raised)
+
+
+@numba.njit(parallel=True, cache=True)
+def count_raised(first, second, correlations, cosines, raised):
+    """Counts the trials that raise the cosine at every width 8, 16, ... 8 * blocks, in place.
+
+    Args:
+        first, second: (trials, 8, blocks) independent normals, blocks a power of two; those of width 8 * 2**w are the
+            columns j, j + blocks / 2**w, ... of both.
+        correlations, cosines: (cells,) of the pre-activations, and before the layer.
+        raised: (cells, widths) to add to; an all-zero output is not raised.
+    """
+    for cell in numba.prange(len(correlations)):
+        for trial in range(len(first)):
+            _count_one(first[trial], second[trial], correlations[cell], cosines[cell], raised[cell])
+
+
+@numba.njit(fastmath=True, cache=True)
+def _count_one(first, second, correlation, cosine, raised):
+    count, other = first.shape[1], math.sqrt(1.0 - correlation * correlation)
+    xx, yy, xy = np.zeros(count), np.zeros(count), np.zeros(count)
+    for i in range(SMALLEST):
+        for j in range(count):
+            z = np.float64(first[i, j])
+            x, y = max(z, 0.0), max(correlation * z + other * np.float64(second[i, j]), 0.0)
+            xx[j] += x * x
+            yy[j] += y * y
+            xy[j] += x * y
+    for level in range(len(raised)):
+        for j in range(count):
+            raised[level] += np.int64(xy[j] > cosine * math.sqrt(xx[j] * yy[j]))  # 0 > 0 where an output is all zero
+        count //= 2
+        for j in range(count):
+            xx[j] += xx[count + j]
+            yy[j] += yy[count + j]
+            xy[j] += xy[count + j]
 
 
 def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:

@@ -68,7 +68,7 @@ class Inputs:
 
 def noise(modality: str, n: int, seed: int) -> Inputs:
     """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them."""
-    _check_count(n, "--noise")
+    _check_count(n, "the number of noise inputs")
     return Inputs(NOISE, modality, n, {"dataset": "standard normal pixels, uniform tokens", "n": n, "seed": seed})
 
 

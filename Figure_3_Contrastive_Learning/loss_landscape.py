@@ -105,24 +105,17 @@ def own_embeddings(paths: Sequence[Path]) -> dict[str, Embeddings]:
 
 
 def scene_embeddings(settings: Settings, device: str) -> Embeddings:
-    """The small CLIP's embeddings of pictures that it was not trained on."""
-    from util.corpora.generated import pictures
+    """The small CLIP's embeddings of pictures that it was not trained on, one caption each."""
+    from util.corpora.generated.captioned_scenes import scenes
     from util.encoders import small_clip
-    from util.encoders.small_clip_evaluation import TEST_SEED
 
-    seed = TEST_SEED + settings.seed
-    scenes = pictures.scenes(settings.scenes, seed=seed, split="all")
-    clip = small_clip.load(device=device)
-    modalities = {"image": clip.encode_images(scenes.images), "text": clip.encode_texts(scenes.captions)}
-    source = {
-        "model": "small CLIP, util/data/small_clip.safetensors",
-        "sha256": files.sha256(small_clip.CHECKPOINT),
-        "data": "generated scenes (util.corpora.generated), of all combinations of attributes, never trained on",
-        "split": "all",
-        "seed": seed,
-        "caption_rule": "one caption for each picture, of mixed forms",
+    clip, data = small_clip.load(device=device), scenes(settings.scenes, settings.seed)
+    modalities = {
+        "image": clip.encode_images(np.stack(list(data.readable({})))),
+        "text": clip.encode_texts(data.captions),
     }
-    return Embeddings.of(modalities, source=source)
+    about = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": files.sha256(small_clip.CHECKPOINT)}
+    return Embeddings.of(modalities, source={**about, "data": dict(data.source)})
 
 
 def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:

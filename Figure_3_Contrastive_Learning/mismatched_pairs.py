@@ -8,7 +8,6 @@ without a gap at logit scale a/tau: a gap does what a higher temperature would d
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,14 +21,13 @@ TIE = 1e-12
 
 
 @dataclass(frozen=True)
-class Pairs(ABC):
-    """n unit rows, each an image and a text, which move apart along a new dimension and stay on the unit sphere."""
+class Pairs:
+    """n unit rows, each an image and a text, which move apart along a new dimension and stay on the unit sphere.
+
+    A subclass has ``heights``: p positions to the place of the images and of the texts along the new dimension.
+    """
 
     points: Float[np.ndarray, "n k"]
-
-    @abstractmethod
-    def heights(self, positions: Float[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
-        """Place of the images and of the texts along the new dimension, in [-1, 1]."""
 
     @property
     def cosines(self) -> Float[np.ndarray, "n n"]:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from systems import clasp, untrained
-from systems.proteins import residues
+from systems.clasp import residues
 from tiny_systems import CLASP as TINY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,5 +102,7 @@ def test_a_layer_is_scaled_behind_its_normalisation():
 
 
 def test_residues_are_numbered_as_in_clasp_and_cut(tiny):
+    *letters, last = clasp.ALPHABET
+    assert letters == sorted("ARNDCQEGHILKMFPSTWYV" + "UO") and last == "X"
     assert residues(["ACY", "xbO*"]) == [[0, 1, 21], [22, 22, 12, 22]]
     assert tiny.non_text.prepare(["W" * 30, "A"])[:, [0, -1]].tolist() == [[20, 20], [0, untrained.PADDING]]

@@ -255,7 +255,7 @@ test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(
 def test_without_a_network_the_paper_preset_names_what_it_lacks(tmp_path, monkeypatch, no_network):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))
-    found = measured("--preset", "paper", "--model", SMALL, "--seeds", "2", "--noise", "2", "3")
+    found = measured("--preset", "paper", "--model", SMALL, "--seeds", "2", "--inputs", "3")
     assert set(found.tables[""]["input"]) == {"noise"}
     assert "real data" in " ".join(found.left_out)
 

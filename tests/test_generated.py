@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chisquare
 
 from systems import SYSTEMS, generated_inputs
-from systems.proteins import ALPHABET
+from systems.clasp import ALPHABET
 from util import UserError, published
 from util.corpora.generated import pictures, scenes
 from util.corpora.generated.pictures import TEST_SEED

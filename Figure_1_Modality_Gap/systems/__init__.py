@@ -15,7 +15,7 @@ from util.corpora.captioned import Captioned
 from util.corpora.generated.captioned_scenes import scenes
 from util.encoders.tower import EncoderPair, Precision
 
-from . import generated_inputs, proteins, videos
+from . import generated_inputs, videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,10 @@ class System:
         kind: both modalities in words, the column ``kind`` of the tables.
         module: module here whose ``load`` takes model, random, seed, device and precision.
         random_name, trained_name, note: the networks that are run, in print, and what stands in for what.
-        option, default: the option that names a model, and what it names unless told otherwise.
+        default: the model with trained weights, unless --model names another CLIP; None where there is none.
         items: number of generated items unless told otherwise.
-        read: (path, caption rule, n or None for all) to your own items with captions.
+        read: (path, caption rule, n or None for all) to your own items with captions; None where no trained weights
+            can be had.
         generate: (n, seed) to n generated items, one caption each.
     """
 
@@ -37,10 +38,9 @@ class System:
     random_name: str
     trained_name: str | None = None
     note: str
-    option: str | None = None
     default: str | None = None
     items: int
-    read: Callable[[Path, str, int | None], Captioned]
+    read: Callable[[Path, str, int | None], Captioned] | None
     generate: Callable[[int, int], Captioned]
 
     def load(self, model: str | None, random: bool, seed: int, device: Device, precision: Precision) -> EncoderPair:
@@ -53,7 +53,7 @@ READERS = {
     "clip": (folder.load, scenes),
     "videoclip": (videos.load, generated_inputs.clips),
     "convirt": (folder.load, generated_inputs.noise_radiographs),
-    "clasp": (lambda path, caption, n: proteins.load(path, n), generated_inputs.random_sequences),
+    "clasp": (None, generated_inputs.random_sequences),
 }
 SYSTEMS = {
     key: System(**facts, read=READERS[key][0], generate=READERS[key][1])

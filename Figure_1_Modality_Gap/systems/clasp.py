@@ -6,6 +6,7 @@ to the first, the feed-forward layer to the second, and their sum is read. Not a
 positions are used in every layer, and a sequence that is too long is cut at its end, not at random.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -17,7 +18,10 @@ from util.encoders.tower import EncoderPair, uniform_tokens
 from util.errors import UserError
 
 from . import untrained
-from .proteins import ALPHABET, residues
+
+ALPHABET = "ACDEFGHIKLMNOPQRSTUVWYX"
+"""The 23 symbols by number: the 22 amino acids that proteins are made of (O pyrrolysine, U selenocysteine) in
+alphabetical order, and X, any of them. Source: MicPie/clasp, clasp/utils.py at 03f551f."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,12 @@ class Sizes:
 
 
 RELEASED = Sizes()
+
+
+def residues(sequences: Sequence[str]) -> list[list[int]]:
+    """Amino-acid letters as their places in ``ALPHABET``, a letter that is not there as the last."""
+    place = {letter: i for i, letter in enumerate(ALPHABET)}
+    return [[place.get(letter, len(ALPHABET) - 1) for letter in sequence.upper()] for sequence in sequences]
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:

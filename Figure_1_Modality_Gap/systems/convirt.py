@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from util.encoders import resnet
 from util.encoders.tower import EncoderPair, normal_pixels
 
-from . import SYSTEMS, image_text, untrained
+from . import image_text, untrained
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def largest(outputs: Float[Tensor, "b length w"], real: Tensor) -> Float[Tensor,
 
 
 def load(model: str | None = None, random: bool = True, sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
-    """ConVIRT with random weights, ``how`` as ``Drawn.of``; trained ones, or another ``model``, are of image_text.
+    """ConVIRT with random weights, ``how`` as ``Drawn.of``; trained ones are those of image_text.
 
     Pictures are prepared as torchvision prepares them for its trained ResNets. The image tower is in float32 whatever
     the precision (``util.encoders.resnet`` says why).
     """
-    if model is not None and not (random and model == SYSTEMS["convirt"].default):
+    if not random:
         return image_text.load(model, random, **how)
     drawn = untrained.Drawn.of(lambda: ConVirt(sizes), **how)
     network = drawn.network.to(drawn.device)
