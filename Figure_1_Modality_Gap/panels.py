@@ -10,7 +10,7 @@ import tyro
 
 from systems import SYSTEMS
 from util import cli, published
-from util.corpora import coco
+from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, Stored
 from util.encoders.tower import EncoderPair
@@ -20,6 +20,8 @@ from util.numerics.arrays import as_count
 
 PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
+MODEL = "ViT-B-16:openai"
+"""The paper's."""
 SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
 
@@ -34,15 +36,14 @@ class Inputs(cli.Common):
     systems: tuple[SystemKey, ...] = tuple(SYSTEMS)
     """Which systems to run here, beside their published embeddings; "--systems" alone: none."""
     own_data: Path | None = None
-    """Your own items with texts, for the one system that --systems names: a folder of pictures, or of folders of
-    frames, with captions.csv or captions.tsv (columns file, text)."""
+    """A folder of your own pictures, with captions.csv or captions.tsv (columns file, text), for --systems clip."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/ or train2017/), for CLIP."""
     items: int | None = None
-    """Items of each system, at most; by default 500 images, 12 videos, 32 radiographs, 24 proteins, all of your own."""
+    """Items of each system, at most; by default 500 images, 12 videos, 32 radiographs, 24 proteins, all your own."""
     caption: Literal["first", "last"] = "last"
     """Which caption of an item that has several; last, as released for this figure."""
-    model: str = SYSTEMS["clip"].default
+    model: str = MODEL
     """open_clip model and its trained weights (a tag or a checkpoint file), or huggingface:NAME; on real pictures."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Precision of the networks; auto takes bfloat16 on a GPU that has it, else float32."""
@@ -51,14 +52,12 @@ class Inputs(cli.Common):
         """Refuses a count below two, and options that would do nothing."""
         if self.items is not None:
             as_count(self.items, "--items", least=2)
-        if self.own_data is not None and len(self.systems) != 1:
-            raise UserError(f"--own-data {self.own_data} is of one system; name it, for instance --systems clip")
-        if self.own_data is not None and SYSTEMS[self.systems[0]].read is None:
-            raise UserError(f"no trained weights of {self.systems[0]} can be had; leave --own-data out")
+        if self.own_data is not None and self.systems != ("clip",):
+            raise UserError(f"--own-data {self.own_data} is read for --systems clip alone; name no other system")
         if self.coco is not None and ("clip" not in self.systems or self.own_data is not None):
             raise UserError("--coco is read for clip, which --systems must name, and without --own-data")
         real = self.own_data or self.coco or self.preset == "paper"
-        if self.model != SYSTEMS["clip"].default and not ("clip" in self.systems and real):
+        if self.model != MODEL and not ("clip" in self.systems and real):
             raise UserError("--model only applies to --systems clip with --own-data, --coco or --preset paper")
 
 
@@ -119,7 +118,7 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
 
 
 def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
-    """One system: trained where weights can be had and the data are real, and random."""
+    """One system with random weights, and CLIP with trained ones too."""
     from util.extraction import extract
 
     title = published.SYSTEMS[key].title
@@ -145,20 +144,19 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
 
 def read(key: str, inputs: Inputs) -> Captioned:
     """Items and captions of a system: your own, MSCOCO's in the paper preset, or generated ones."""
-    system = SYSTEMS[key]
     if inputs.own_data is not None:
-        return system.read(inputs.own_data, inputs.caption, inputs.items)
-    n = inputs.items or system.items
+        return folder.load(inputs.own_data, inputs.caption, inputs.items)
+    n = inputs.items or SYSTEMS[key].items
     if key == "clip" and (inputs.coco is not None or inputs.preset == "paper"):
         here = inputs.coco is not None and not (inputs.coco / "val2017").is_dir()
         return coco.load(inputs.coco, "train2017" if here else "val2017", inputs.caption, n)
-    return system.generate(n, inputs.seed)
+    return SYSTEMS[key].generate(n, inputs.seed)
 
 
 def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[str, str, EncoderPair]:
     """Name in print of what is run, what it stands in the place of, and the encoder pair.
 
-    On generated scenes that is the project's small CLIP. No other trained model is run on generated inputs.
+    On generated scenes that is the project's small CLIP. Of the other systems random weights alone are run.
     """
     system = SYSTEMS[key]
     if key == "clip" and generated:
@@ -167,17 +165,20 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
         device = cli.resolve_device(inputs.device)
         small = small_clip.random(inputs.seed, device) if random else small_clip.load(device=device)
         return "small CLIP", SMALL_NOTE, small.pair("random" if random else "trained")
-    model = inputs.model if key == "clip" else system.default
-    if model is not None and not random and generated:
-        raise UserError("trained weights are run on real data alone: --own-data")
-    if model is not None and not inputs.fetch and not (random and model == system.default) and not is_here(model):
-        what = f"the architecture of {model} may be" if random else "trained weights are"
+    if key != "clip":
+        if not random:
+            raise UserError("random weights alone are run; its published embeddings are its trained panel")
+        return system.name, system.note, system.load(inputs.seed, inputs.device, inputs.precision)
+    from systems import image_text
+
+    if not inputs.fetch and not (random and inputs.model == MODEL) and not is_here(inputs.model):
+        what = f"the architecture of {inputs.model} may be" if random else "trained weights are"
         raise UserError(f"{what} a download; allow it with --fetch")
-    pair = system.load(model, random, inputs.seed, inputs.device, inputs.precision)
-    if model == system.default:
-        return (system.random_name if random else system.trained_name), system.note, pair
+    pair = image_text.load(inputs.model, random, inputs.seed, inputs.device, inputs.precision)
+    if inputs.model == MODEL:
+        return system.name, system.note, pair
     name = pair.settings["model"] if random else pair.name
-    return name, f"{name}, chosen by option for the place of {published.SYSTEMS[key].title}", pair
+    return name, f"{name}, chosen by option for the place of CLIP", pair
 
 
 def is_here(model: str) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 
 import caps
 from cosine_figure import PUBLISHED, SMALL_CLIP, Row
-from encoder_options import ENOUGH, LEAST_NOISE
+from encoder_options import is_papers
 from util import published, records
 from util.numerics.statistics import prediction_interval
 
@@ -15,7 +15,6 @@ STATISTICS = ("mean", "std", "min", "q25", "median", "q75", "max")
 PAPER_WEIGHTS = ("openai", "IMAGENET1K_V1")
 PAPERS_N = 5000
 """Inputs of every published number. Extremes depend on their number, so they are judged with as many."""
-"""Noise inputs from which other statistics are judged: fewer are one sample, which all seeds share."""
 ROUNDING = 1e-6
 """Of a cosine in float32. Where two captions are alike the largest is 1 with every seed, without a spread."""
 CLIP = ["CLIP image", "CLIP text"]
@@ -61,10 +60,8 @@ def statistics(part: pd.DataFrame) -> Iterator[records.Comparison]:
 def is_own(part: pd.DataFrame) -> bool:
     """Whether rows hold the paper's weights and data, and enough of them."""
     row, name, n = part[["row", "input", "n"]].iloc[0]
-    if row == Row.RANDOM_NOISE:
-        return bool(n >= LEAST_NOISE)
-    weights = row == Row.RANDOM_REAL or part["weights"].isin(PAPER_WEIGHTS).all()
-    return bool(weights and name.startswith("MSCOCO val2017") and n >= ENOUGH)
+    random = row in (Row.RANDOM_REAL, Row.RANDOM_NOISE)
+    return bool(random or part["weights"].isin(PAPER_WEIGHTS).all()) and is_papers(name, n)
 
 
 def measured_on(part: pd.DataFrame) -> str:

@@ -85,7 +85,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     further = {} if settings.embeddings else further
     return cli.Measured(
         tables={"": table, "histograms": histograms, **further},
-        data=list(map(describe, settings.embeddings)) or gathered.data(),
+        data=list(map(describe, settings.embeddings)) or [each.describe() for each in gathered.inputs],
         dtype=f"{gathered.dtypes()} networks, float32 embeddings, float64 means",
         comparisons=compare(table, further["caps"]) if further else (),
         left_out=gathered.left_out,

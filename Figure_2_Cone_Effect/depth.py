@@ -6,7 +6,7 @@ layers with an activation have PyTorch's biases.
 
     python Figure_2_Cone_Effect/depth.py
     python Figure_2_Cone_Effect/depth.py --activations all --layers 100
-    python Figure_2_Cone_Effect/depth.py --activations relu tanh --bias with --no-released --seeds 30
+    python Figure_2_Cone_Effect/depth.py --activations relu tanh --no-released --seeds 30
 
 Nothing is downloaded: the embedded and the paper preset are the same.
 """
@@ -14,7 +14,6 @@ Nothing is downloaded: the embedded and the paper preset are the same.
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +27,6 @@ from util import cli, cone, figures, records
 from util.numerics.arrays import as_count
 
 NAME = "depth"
-BIASES = {"both": (True, False), "with": (True,), "without": (False,)}
 PAPER_WIDTH, PAPER_BATCH = 512, 1024
 WORDS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())
 CAPTIONS, LOOKS = WORDS[NAME], WORDS["networks"]
@@ -57,8 +55,6 @@ class Settings(cli.Common):
     """Number of inputs."""
     activations: tuple[str, ...] = cone.PAPER_ACTIVATIONS
     """sigmoid, relu, leaky_relu, tanh, none, and from the appendix gelu, quick_gelu, elu, maxout; or all."""
-    bias: Literal["both", "with", "without"] = "both"
-    """Networks with biases, without, or both."""
     released: bool = True
     """The released "no bias" experiment too."""
 
@@ -99,10 +95,9 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 def curves(settings: Settings, device: str) -> dict[str, pd.DataFrame]:
     """``depth.csv``, by activation, bias, layers and seed, and ``depth_released.csv``, by network, layers and seed."""
     options = {"layers": settings.layers, "width": settings.units, "batch": settings.batch, "device": device}
-    chosen = {"activations": settings.activations, "biases": BIASES[settings.bias]}
     seeds, main, released = range(settings.seed, settings.seed + settings.seeds), {}, {}
     for seed in tqdm(seeds, desc=NAME, unit="seed", leave=False, disable=None):
-        main[seed] = pd.DataFrame(cone.mean_cosine_by_depth(**options, **chosen, seed=seed))
+        main[seed] = pd.DataFrame(cone.mean_cosine_by_depth(settings.activations, **options, seed=seed))
         if settings.released:
             released[seed] = pd.DataFrame(released_layers.mean_cosine_by_depth(**options, seed=seed))
     tables = {"": tidy(main, ["activation", "bias"], settings.batch).astype({"bias": bool})}

@@ -24,6 +24,11 @@ PAPER_SIZES = {"images": 5000, "captions": 5000}
 SMOKE_SIZES = {"images": 2, "captions": 3, "model": "ViT-S-32-alt"}
 
 
+def is_papers(name: str, n: int) -> bool:
+    """Whether n inputs of this name are the paper's data, and enough of them to judge a number by."""
+    return bool(n >= LEAST_NOISE if name == inputs.NOISE else n >= ENOUGH and name.startswith("MSCOCO val2017"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions(cli.Common):
     """Options of both scripts; each adds its own."""
@@ -104,10 +109,6 @@ class Gathered:
     def clip(self) -> Named:
         """The CLIP of the vision and text columns, with random weights."""
         return Named("open_clip", self.settings.model, None, self.settings.pixels)
-
-    def data(self) -> list[dict]:
-        """Inputs as the record describes them, once they have been read."""
-        return [each.describe() for each in self.inputs]
 
     def dtypes(self) -> str:
         """Precisions of the networks."""

@@ -19,16 +19,7 @@ import numpy as np
 import pandas as pd
 
 import initializations_figure as figure
-from encoder_options import (
-    ENOUGH,
-    LEAST_NOISE,
-    PAPER_SEEDS,
-    PAPER_SIZES,
-    RESNET_18,
-    SMOKE_SIZES,
-    EncoderOptions,
-    Gathered,
-)
+from encoder_options import PAPER_SEEDS, PAPER_SIZES, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered, is_papers
 from initializations_figure import PUBLISHED, RESNET_50, TRAINED_50
 from seed_variance import seed_variance
 from tower_inputs import NOISE, Inputs
@@ -83,7 +74,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     points, spectrum = views(clouds, settings)
     return cli.Measured(
         tables={"": table, "points": points, "spectrum": spectrum},
-        data=gathered.data(),
+        data=[each.describe() for each in gathered.inputs],
         dtype=f"{gathered.dtypes()} networks, float64 sums",
         comparisons=compare(table, spectrum),
         left_out=gathered.left_out,
@@ -151,8 +142,7 @@ def compare(table: pd.DataFrame, spectrum: pd.DataFrame) -> list[records.Compari
     found = []
     for row in table.itertuples():
         paper, noise = PUBLISHED.get(row.encoder), row.input == NOISE
-        own = paper is not None and row.n_seeds == PAPER_SEEDS
-        own &= row.n >= (LEAST_NOISE if noise else ENOUGH) and (noise or row.input.startswith("MSCOCO val2017"))
+        own = paper is not None and row.n_seeds == PAPER_SEEDS and is_papers(row.input, row.n)
         on = f"{row.encoder}, {row.input}, n = {row.n}, {row.n_seeds} seeds"
         if row.encoder != RESNET_50:
             key = f"{KEY}separate.{'trained' if row.encoder == TRAINED_50 else 'noise' if noise else 'real'}"

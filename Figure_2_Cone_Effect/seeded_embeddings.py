@@ -23,12 +23,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Rows:
-    """Unit rows of one tower, one set of inputs and one seed of random weights, None for trained ones.
-
-    Attributes:
-        encoder: the tower's name in figures and tables.
-        settings: the tower's: model, weights, pixels, dtype, versions.
-    """
+    """Unit rows of one tower, its name in print and settings, of one set of inputs and one seed, None if trained."""
 
     encoder: str
     inputs: Inputs

@@ -37,12 +37,7 @@ def largest_cosine(norm_ratio):
 
 
 def preactivation_correlation(cosine, norm_ratio, norm):
-    """Correlation of the two pre-activations W u + b and W v + b of one unit, in [-1, 1].
-
-    Args:
-        cosine: of u and v, in [-1, 1].
-        norm_ratio: r = |u| / |v|, above 0.
-        norm: |v|, so that |u| is r times it.
+    """Correlation of the two pre-activations W u + b and W v + b of one unit, in [-1, 1], of c, r and |v|.
 
     Given u and v, the d_out pairs of coordinates are independent and Gaussian with covariance
     [[|u|^2 + 1, u.v + 1], [u.v + 1, |v|^2 + 1]] / d_out. ReLU keeps a scale and a cosine knows none, so the cosine
@@ -93,12 +88,10 @@ class Raised(NamedTuple):
 
 
 def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0) -> Raised:
-    """Sends pairs of vectors through random ReLU layers of d_out 8, 16, ... widest.
+    """Sends pairs of vectors, one for each of k cells, through random ReLU layers of d_out 8, 16, ... widest.
 
-    Args:
-        cosine, norm_ratio, norm: k numbers each, one for each cell.
-        widest: the largest d_out, a power of two from 8 to 65536.
-        trials: layers of the widest kind. Their units, divided up, are widest/d_out times as many of a narrower kind.
+    There are so many ``trials`` of the widest kind, a power of two from 8 to 65536. Their units, divided up, are
+    widest/d_out times as many layers of a narrower kind.
 
     Paper: theorem 1. Pairs of pre-activations come from their exact joint distribution (``preactivation_correlation``).
     Trap: all cells, and all widths, are made of the same normals. Only the trials of one cell at one width are
@@ -127,11 +120,9 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
 def count_raised(first, second, correlations, cosines, raised):
     """Counts the trials that raise the cosine at every width 8, 16, ... 8 * blocks, in place.
 
-    Args:
-        first, second: (trials, 8, blocks) independent normals, blocks a power of two; those of width 8 * 2**w are the
-            columns j, j + blocks / 2**w, ... of both.
-        correlations, cosines: (cells,) of the pre-activations, and before the layer.
-        raised: (cells, widths) to add to; an all-zero output is not raised.
+    ``first`` and ``second`` are (trials, 8, blocks) independent normals, blocks a power of two. Those of width 8 * 2**w
+    are the columns j, j + blocks / 2**w, ... of both. Of each cell come the correlation of the pre-activations and the
+    cosine before the layer; ``raised`` (cells, widths) is added to. An all-zero output is not raised.
     """
     for cell in numba.prange(len(correlations)):
         for trial in range(len(first)):

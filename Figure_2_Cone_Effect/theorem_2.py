@@ -32,15 +32,11 @@ AVERAGE_COSINES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def seed_share(cosine, *, relu: bool, bias: bool):
-    """Var[E[h|Theta]] / Var[h] for one random layer on unit inputs, all pairs of them of the same cosine.
+    """Var[E[h|Theta]] / Var[h] for one random layer on unit inputs, all pairs of them of the same cosine in [-1, 1].
 
-    Args:
-        cosine: of the inputs, in [-1, 1]; number or array.
-        relu, bias: whether h is the output of ReLU; whether the layer has a bias, of the variance of its products.
-
-    Returns:
-        for pre-activations their correlation rho, which is the cosine c without a bias and (1 + c)/2 with one; after
-        ReLU (E[relu(x) relu(y)] - E[relu]^2) / (E[relu^2] - E[relu]^2) = (pi kappa(rho) - 1) / (pi - 1).
+    For pre-activations that is their correlation rho: the cosine c without a bias, (1 + c)/2 with one of the variance
+    of its products. After ReLU, (E[relu(x) relu(y)] - E[relu]^2) / (E[relu^2] - E[relu]^2), it is
+    (pi kappa(rho) - 1) / (pi - 1).
 
     Paper: theorem 2, which bounds the share from below by the average cosine. Trap: after ReLU without a bias the
     share is smaller than the cosine (0.43 at 0.5): the theorem is about pre-activations.
@@ -93,10 +89,9 @@ def by_depth(
     The weights of the k-th of at least 3 networks are those of ``cone.draw_layer`` for ``seed + k``. All have the same
     inputs N(0, I). Theta is the weights of all layers up to the one measured.
 
-    Returns:
-        True -> a ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the theorem
-        assumes; False -> the same weights without that, as in Figure 2 (b). ``expected`` is
-        (E[x.x'] + 1) / (E|x|^2 + 1) over the layer's different inputs x, x' as measured: (1 + cosine)/2 on the sphere.
+    True gives a ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the theorem
+    assumes; False the same weights without that, as in Figure 2 (b). ``expected`` is (E[x.x'] + 1) / (E|x|^2 + 1) over
+    the layer's different inputs x, x' as measured: (1 + cosine)/2 on the sphere.
     """
     inputs = cone.draw_inputs(items, width, seed).to(device).expand(seeds, -1, -1)
     rows, shares = {True: inputs, False: inputs}, {True: [], False: []}

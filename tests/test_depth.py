@@ -123,11 +123,10 @@ def test_the_same_seed_gives_the_same_files_and_another_other_numbers(tmp_path):
     assert not set(ours) & set(theirs)
 
 
-def test_all_activations_without_biases_leave_the_published_curve_out(tmp_path, capsys, monkeypatch):
+def test_all_activations_of_another_width_leave_the_published_curve_out(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
-    record = script.run(small(tmp_path, activations=("all",), bias="without", layers=2, released=False))
+    record = script.run(small(tmp_path, activations=("all",), layers=2, released=False))
     assert record.tables[""]["activation"].unique().tolist() == list(cone.ACTIVATIONS)
-    assert not record.tables[""]["bias"].any()
     assert set(record.tables) == {""} and record.about["comparisons"] == []
     assert "left out: the published curves" in capsys.readouterr().out
 
@@ -155,6 +154,6 @@ def test_a_disk_that_fails_while_drawing_leaves_the_old_results(tmp_path, monkey
 def test_the_presets_are_the_papers_settings():
     embedded, paper = script.PRESETS["embedded"], script.PRESETS["paper"]
     assert replace(paper, preset="embedded") == embedded
-    assert (paper.units, paper.batch, paper.layers, paper.seeds, paper.bias) == (512, 1024, 25, 10, "both")
-    read = cli.parse(script.PRESETS, "", ["--activations", "relu", "tanh", "--bias", "with"])
-    assert read.activations == ("relu", "tanh") and read.bias == "with"
+    assert (paper.units, paper.batch, paper.layers, paper.seeds) == (512, 1024, 25, 10)
+    read = cli.parse(script.PRESETS, "", ["--activations", "relu", "tanh", "--no-released"])
+    assert read.activations == ("relu", "tanh") and not read.released

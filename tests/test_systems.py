@@ -11,12 +11,11 @@ from safetensors.torch import save_file
 import panels
 import scripts
 import tiny_systems
-from systems import SYSTEMS, clasp, convirt, x_clip
+from systems import SYSTEMS, clasp, convirt, image_text, x_clip
 from util import UserError, cli, published
 from util.encoders import hugging_face, open_clip_pair
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
-MEDICAL = SYSTEMS["convirt"].default
 
 
 def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_clip():
@@ -27,36 +26,31 @@ def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_c
 
 
 @pytest.mark.parametrize(
-    ("key", "model", "random", "expected"),
-    [("clip", "ViT-B-16:openai", True, ("ViT-B-16-quickgelu", None, 4)),  # the activation is that of each tag
-     ("clip", "ViT-B-16:openai", False, ("ViT-B-16", "openai", 0)),
-     ("clip", "open_clip:RN50:yfcc15m", False, ("RN50", "yfcc15m", 0)),
-     ("clip", "ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", None, 4)),
-     ("clip", "huggingface:mine/siglip", True, ("mine/siglip", True, 4)),
-     ("convirt", MEDICAL, False, (MEDICAL, "own", 0)),
-     ("convirt", "local-dir:mine/medical", False, ("local-dir:mine/medical", "own", 0)),
-     ("videoclip", "microsoft/xclip-base-patch32", True, ("microsoft/xclip-base-patch32", True, 4)),
-     ("videoclip", "mine/xclip", False, ("mine/xclip", False, 4))],
+    ("model", "random", "expected"),
+    [("ViT-B-16:openai", True, ("ViT-B-16-quickgelu", None, 4)),  # the activation is that of each tag
+     ("ViT-B-16:openai", False, ("ViT-B-16", "openai", 0)),
+     ("open_clip:RN50:yfcc15m", False, ("RN50", "yfcc15m", 0)),
+     ("ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", None, 4)),
+     ("huggingface:mine/siglip", True, ("mine/siglip", True, 4)),
+     ("local-dir:mine/medical", False, ("local-dir:mine/medical", "own", 0))],
 )  # fmt: skip
-def test_a_model_is_taken_as_it_is_named(monkeypatch, key, model, random, expected):
+def test_a_model_is_taken_as_it_is_named(monkeypatch, model, random, expected):
     calls = []
-    for module in (open_clip_pair, hugging_face, x_clip):
-        monkeypatch.setattr(module, "load", lambda *given, **how: calls.append((*given, *how.values())))
-    SYSTEMS[key].load(model, random, 4, "cpu", "bfloat16")
+    for module in (open_clip_pair, hugging_face):
+        monkeypatch.setattr(module, "load", lambda *given: calls.append(given))
+    image_text.load(model, random, 4, "cpu", "bfloat16")
     assert calls == [(*expected, "cpu", "bfloat16")]
 
 
 @pytest.mark.parametrize(
-    ("key", "model", "random", "said"),
-    [("clip", "RN50", False, "RN50: say which trained weights, for instance RN50:openai"),
-     ("clip", "torchvision:resnet18", True, "torchvision:resnet18: Figure 1 takes models of open_clip"),
-     ("clasp", None, False, "no trained weights can be had; its published embeddings are its trained"),
-     *((key, SYSTEMS[key].default, False, r"no connection to http://127.0.0.1:9.*HF_HOME")
-       for key in ("clip", "convirt", "videoclip"))],
+    ("model", "random", "said"),
+    [("RN50", False, "RN50: say which trained weights, for instance RN50:openai"),
+     ("torchvision:resnet18", True, "torchvision:resnet18: Figure 1 takes models of open_clip"),
+     (panels.MODEL, False, r"no connection to http://127.0.0.1:9.*HF_HOME")],
 )  # fmt: skip
-def test_trained_weights_that_do_not_exist_or_cannot_be_fetched_are_one_line(no_network, key, model, random, said):
+def test_trained_weights_that_do_not_exist_or_cannot_be_fetched_are_one_line(no_network, model, random, said):
     with pytest.raises(UserError, match=said) as caught:
-        SYSTEMS[key].load(model, random, 0, "cpu", "float32")
+        image_text.load(model, random, 0, "cpu", "float32")
     assert "\n" not in str(caught.value)
 
 
@@ -82,13 +76,12 @@ def collected(*words):
 
 
 def pictures(folder, *names, mode="L"):
-    """Pictures of noise and a table of their captions; a name of two parts is a frame of a video."""
+    """Pictures of noise and a table of their captions."""
+    folder.mkdir()
     for k, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(k).integers(0, 255, (40, 40), dtype=np.uint8)
         Image.fromarray(noise).convert(mode).save(folder / name)
-    items = dict.fromkeys(name.split("/")[0] for name in names)
-    (folder / "captions.csv").write_text("\n".join(["file,text", *(f"{item},about {item}" for item in items)]))
+    (folder / "captions.csv").write_text("\n".join(["file,text", *(f"{name},about {name}" for name in names)]))
     return folder
 
 
@@ -105,9 +98,8 @@ def test_all_four_systems_with_random_weights_and_the_small_clip_trained(tiny):
     ]  # fmt: skip
     assert [row["n_pairs"] for row in rows] == [5] * 5
     assert [row["other"] for row in rows] == ["image", "image", "video", "image", "amino acid"]
-    for said in ("VideoCLIP, trained weights, run here: trained weights are run on real data alone: --own-data",
-                 "CLASP, trained weights, run here: no trained weights can be had"):  # fmt: skip
-        assert any(line.startswith(said) for line in left_out)
+    for system in ("VideoCLIP", "ConVIRT", "CLASP"):
+        assert any(line.startswith(f"{system}, trained weights, run here: random weights alone") for line in left_out)
     assert "X-CLIP stands in the place of VideoCLIP" in data[2]["note"] and data[0]["note"] == panels.SMALL_NOTE
     assert data[4]["settings"]["encoder"]["seed"] == 0 and not any("path" in part for part in data)
     assert data[3]["normalised_here"] and set(data[3]["row_norms_before"]) == {"image", "text"}
@@ -121,25 +113,18 @@ def test_another_seed_is_another_network_and_is_not_taken_from_the_cache(tiny):
         assert np.array_equal(first, again) and not np.allclose(first, other, atol=0.1)
 
 
-def test_own_radiographs_one_of_which_does_not_decode(tmp_path, tiny, capsys):
-    own = pictures(tmp_path / "own", "a.png", "b.png", "c.png")
-    (own / "c.png").write_bytes(b"not a picture")
-    found, _ = collected("--systems", "convirt", "--own-data", own)
-    data = found["ConVIRT", "random"].embeddings.source["data"]
-    assert data["n"] == 2 and data["skipped"][0].startswith("c.png: ")
-    assert "1 of 3 photographs left out" in capsys.readouterr().out
-
-
-def test_own_videos_as_folders_of_frames(tmp_path, tiny):
-    names = [f"{name}/frame{k}.png" for name in ("one", "two", "six") for k in range(5)]
-    own = pictures(tmp_path / "own", *names, mode="RGB")
-    found, left_out = collected("--systems", "videoclip", "--own-data", own)
-    assert list(found) == [("X-CLIP base", "random")]
-    panel = found["X-CLIP base", "random"]
-    assert panel.modalities == ("video", "text") and len(panel.embeddings.modalities["video"]) == 3
+def test_own_pictures_are_taken_whole_one_of_which_does_not_decode(tmp_path, own_cache, monkeypatch, capsys):
+    monkeypatch.setattr(panels, "MODEL", "ViT-S-32-alt:none")
+    own = pictures(tmp_path / "own", *(f"{k}.png" for k in range(4)))
+    (own / "2.png").write_bytes(b"not a picture")
+    words = ("--systems", "clip", "--own-data", own, "--model", panels.MODEL)
+    found, left_out = collected(*words)
+    data = found["CLIP ViT-B/16", "random"].embeddings.source["data"]
+    assert data["n"] == 3 and data["skipped"][0].startswith("2.png: ")
+    assert "1 of 4 photographs left out" in capsys.readouterr().out
     assert any("trained weights are a download; allow it with --fetch" in line for line in left_out)
-    (fewer,) = collected("--systems", "videoclip", "--own-data", own, "--items", 2)[0].values()
-    assert len(fewer.embeddings.modalities["video"]) == 2
+    (fewer,) = collected(*words, "--items", 2)[0].values()
+    assert len(fewer.embeddings.modalities["image"]) == 2
 
 
 def test_a_checkpoint_of_your_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_path, tiny):
@@ -152,18 +137,26 @@ def test_a_checkpoint_of_your_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_
     assert trained.about["note"].startswith("ViT-S-32-alt mine.safetensors, chosen by option")
 
 
-def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_path, tiny, monkeypatch, no_network):
+def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_path, own_cache, monkeypatch):
     monkeypatch.setattr("util.published.fetch_all", lambda say: {})
+    load = image_text.load
+
+    def offline(model, random, *how):
+        if not random:
+            raise UserError("no connection to the hub")
+        return load(model, random, *how)
+
+    monkeypatch.setattr(image_text, "load", offline)
     own = pictures(tmp_path / "own", "a.png", "b.png")
-    found, left_out = collected("--systems", "convirt", "--own-data", own, "--fetch")
-    assert list(found) == [("ConVIRT", "random")]
-    assert any(line.startswith("ConVIRT, trained weights") and "no connection to" in line for line in left_out)
+    found, left_out = collected("--systems", "clip", "--own-data", own, "--fetch", "--model", "ViT-S-32-alt:openai")
+    assert list(found) == [("ViT-S-32-alt", "random")]
+    assert any(line.startswith("CLIP, trained weights") and "no connection to" in line for line in left_out)
 
 
 @pytest.mark.parametrize(
     ("option", "system", "said"),
     [("--own-data", "clip", "captions.csv"), ("--coco", "clip", "no captions of split"),
-     ("--own-data", "videoclip", "captions.csv"), ("--own-data", "clasp", "no trained weights of clasp")],
+     ("--own-data", "clasp", "is read for --systems clip alone")],
 )  # fmt: skip
 def test_own_data_that_are_not_there_end_the_run(tmp_path, tiny, option, system, said):
     (tmp_path / "empty").mkdir()

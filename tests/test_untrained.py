@@ -20,7 +20,7 @@ CAPTIONS = ["a cat", "", "Two DOGS on a bench!", "x " * 50]
 PICTURES = [Image.fromarray(np.random.default_rng(k).integers(0, 256, (40, 50, 3), dtype=np.uint8)) for k in range(9)]
 SYSTEMS = {
     "x_clip": (
-        lambda **how: x_clip.load(random=True, config=tiny_systems.x_clip_config(), **how),
+        lambda **how: x_clip.load(config=tiny_systems.x_clip_config(), **how),
         [PICTURES[:3], PICTURES[3:6], PICTURES[6:]],
         {"modality": "video", "frames": 3, "model": x_clip.NAME, "dim": 24},
         ((3, 3, 32, 32), (77,)),

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from util.encoders.tower import EncoderPair, uniform_tokens
-from util.errors import UserError
 
 from . import untrained
 
@@ -134,10 +133,8 @@ class Clasp(nn.Module):
         self.sequence = Transformer(len(ALPHABET), sizes.sequence, sizes)
 
 
-def load(model: None = None, random: bool = True, sizes: Sizes = RELEASED, **how) -> EncoderPair:
+def load(sizes: Sizes = RELEASED, **how) -> EncoderPair:
     """CLASP with random weights, ``how`` as ``Drawn.of``; beyond 512 residues or 1024 byte pairs an input is cut."""
-    if not random:
-        raise UserError("no trained weights can be had; its published embeddings are its trained panel")
     drawn = untrained.Drawn.of(lambda: Clasp(sizes), **how)
     network = drawn.network.to(drawn.device, drawn.dtype)
     sequence = {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from util.encoders import resnet
 from util.encoders.tower import EncoderPair, normal_pixels
 
-from . import image_text, untrained
+from . import untrained
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,12 @@ def largest(outputs: Float[Tensor, "b length w"], real: Tensor) -> Float[Tensor,
     return outputs.masked_fill(~real[:, :, None], -torch.inf).amax(dim=1)
 
 
-def load(model: str | None = None, random: bool = True, sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
-    """ConVIRT with random weights, ``how`` as ``Drawn.of``; trained ones are those of image_text.
+def load(sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
+    """ConVIRT with random weights, ``how`` as ``Drawn.of``.
 
     Pictures are prepared as torchvision prepares them for its trained ResNets. The image tower is in float32 whatever
     the precision (``util.encoders.resnet`` says why).
     """
-    if not random:
-        return image_text.load(model, random, **how)
     drawn = untrained.Drawn.of(lambda: ConVirt(sizes), **how)
     network = drawn.network.to(drawn.device)
     network.image = resnet.fused(network.image).to(memory_format=torch.channels_last)

@@ -19,10 +19,10 @@ from util.corpora.generated.collection import generator
 from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, SIDE
 from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
 
-from .videos import FRAMES
-
 MOTION, NOISE, PROTEINS = 7, 8, 9
 """Streams of random numbers."""
+FRAMES = 8
+"""Of a video: the number that X-CLIP takes."""
 PIXELS = 224
 """Width and height of a video's frames and of a radiograph."""
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}

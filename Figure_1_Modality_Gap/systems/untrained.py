@@ -74,10 +74,8 @@ class Drawn:
     def pair(self, name: str, dim: int, other: dict, embed: Callable, length: int, ends: bool, **about) -> EncoderPair:
         """Both towers, once the network is in its place and precision.
 
-        Args:
-            other: ``modality``, ``prepare``, ``forward`` and ``noise`` of the tower beside text, perhaps more fields.
-            embed: what ``tokens`` gives to rows; ``length`` and ``ends`` are those of ``tokens``.
-            about: all else that the embeddings depend on.
+        ``other`` is fields of the tower beside text. ``embed`` takes what ``tokens`` gives for ``length`` and ``ends``.
+        ``about`` is all else that the embeddings depend on.
         """
         settings = {"model": name, "pretrained": None, "seed": self.seed, "dim": dim, "tokenizer": TOKENIZER, **about}
         settings |= {"dtype": str(self.dtype).removeprefix("torch."), "device": self.device.type}
