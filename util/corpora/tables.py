@@ -44,28 +44,26 @@ def suffix_of(path: str | Path) -> str:
     return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
-def read(
-    path: str | Path, columns: Sequence[str], optional: Sequence[str] = ()
-) -> tuple[list[tuple[int, dict[str, str]]], str]:
+def read(path: str | Path, columns: Sequence[str]) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """The rows of a table, each with the line on which it ends, and the sha256 of the file.
 
-    A row holds the ``columns``, which must be there, and the ``optional`` ones that are, without the white space around
-    their fields. Blank lines are left out.
+    A row holds the ``columns``, which must be there, without the white space around their fields. Blank lines are left
+    out.
     """
     content, digest = text_of(path)
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=SEPARATORS[suffix_of(path)], strict=True)
     before = csv.field_size_limit(LONGEST_FIELD)
     try:
-        return list(_rows(path, lines, columns, optional)), digest
+        return list(_rows(path, lines, columns)), digest
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
     finally:
         csv.field_size_limit(before)
 
 
-def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path, lines, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     header = [name.strip().lower() for name in next((fields for fields in lines if fields), [])]
-    if any(header.count(name) != 1 for name in columns) or any(header.count(name) > 1 for name in optional):
+    if any(header.count(name) != 1 for name in columns):
         found = ", ".join(header) or "nothing"
         raise UserError(f"{path}: expected a header with the columns {', '.join(columns)}, each once; found {found}")
     for fields in lines:
@@ -76,7 +74,7 @@ def _rows(path, lines, columns: Sequence[str], optional: Sequence[str]) -> Itera
             how = "put a text that holds the separator in quotation marks"
             raise UserError(f"{path}, line {lines.line_num}: {what}; {how}")
         named = dict(zip(header, (field.strip() for field in fields), strict=True))
-        yield lines.line_num, {name: named[name] for name in (*columns, *optional) if name in named}
+        yield lines.line_num, {name: named[name] for name in columns}
 
 
 def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], str, str]:

@@ -1,10 +1,8 @@
 """The two towers of any image-text model of transformers: CLIP, SigLIP and their kin, from the hub or a folder."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from ..cli import Device
 from ..errors import UserError
 from . import hugging_face_files as files
-from .tower import EncoderPair, Modality, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from .tower import EncoderPair, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
 from .unread_tokens import Lengths, up_to, up_to_largest
 
 if TYPE_CHECKING:
@@ -26,30 +24,13 @@ READ_AT_LAST = ("siglip", "siglip2")
 """Text towers that see their padding and are read at the last token: every caption has the whole length."""
 READ_AT_END = ("clip", "clipseg", "groupvit", "metaclip_2")
 """Causal text towers, read at the first end token."""
-READ_AT_LARGEST = ("owlvit", "owlv2", "xclip")
+READ_AT_LARGEST = ("owlvit", "owlv2")
 """Causal text towers, read at the largest token number, which is that of CLIP's end token."""
 LEGACY = ("clip", "clipseg", "groupvit")
 """Read at the largest number too where the configuration says that the end token is 2, as OpenAI's does."""
 
-PROBE = "a photograph"
-
-
-@dataclass(frozen=True)
-class NonText:
-    """The modality beside text, and how transformers embeds it.
-
-    Attributes:
-        method: of the model, which makes embeddings of prepared inputs.
-        towers: both towers in words, and which kinds of transformers have them.
-        parts: folder and model to ``prepare``, ``forward`` and ``noise`` of the tower, and ``about`` them.
-        blank: the model to one raw input without content.
-    """
-
-    modality: Modality
-    method: str
-    towers: str
-    parts: Callable[[Path, nn.Module], dict]
-    blank: Callable[[nn.Module], Any]
+BLANK, PROBE = Image.new("RGB", (64, 64)), "a photograph"
+"""What both towers are tried with."""
 
 
 def load(
@@ -69,13 +50,6 @@ def load(
         device: "auto" takes a GPU where there is one.
         precision: of weights and activations; "auto": bfloat16 on a GPU that has it.
     """
-    return assemble(IMAGE, name, random, seed, device, precision)
-
-
-def assemble(
-    non_text: NonText, name: str, random: bool, seed: int, device: Device, precision: Precision
-) -> EncoderPair:
-    """The text tower of a model of transformers and the tower beside it; arguments as ``load``."""
     import transformers
 
     target = checked_device(device)
@@ -83,11 +57,11 @@ def assemble(
     folder, commit = files.find(name, random)
     shown = folder.resolve().name if commit is None else name
     with files.one_line(shown), files.quiet():
-        config = files.configuration(folder, non_text.method, non_text.towers)
+        config = files.configuration(folder)
         weights = None if random else files.weights_digest(folder)
         network = files.build(folder, config, seed if random else None)
-        beside, text = non_text.parts(folder, network), _text_parts(folder, network)
-        width = _width(network, non_text, beside, text)
+        image, text = _image_parts(folder, network), _text_parts(folder, network)
+        width = _width(image, text)
         network.to(target, dtype)
     settings = {
         "encoder": f"transformers {transformers.__version__}",
@@ -99,12 +73,12 @@ def assemble(
         "configuration": files.configuration_digest(folder),
         "seed": seed if random else None,
         "dim": width,
-        **beside.pop("about"),
+        **image.pop("about"),
         **text.pop("about"),
         "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
-    return EncoderPair.of(network, settings, {"modality": non_text.modality, **beside}, {"modality": "text", **text})
+    return EncoderPair.of(network, settings, {"modality": "image", **image}, {"modality": "text", **text})
 
 
 def _image_parts(folder: Path, network: nn.Module) -> dict:
@@ -121,7 +95,7 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
     def embed(pixels: Tensor) -> Tensor:
         return vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))
 
-    noise = normal_pixels(tuple(prepare([Image.new("RGB", (64, 64))]).shape[2:]))
+    noise = normal_pixels(tuple(prepare([BLANK]).shape[2:]))
     return {"prepare": prepare, "forward": embed, "noise": noise, "about": {"pixels": described(processor)}}
 
 
@@ -187,16 +161,7 @@ def vectors(given) -> Tensor:
 
 
 @torch.inference_mode()
-def _width(network: nn.Module, non_text: NonText, beside: dict, text: dict) -> int:
+def _width(image: dict, text: dict) -> int:
     """The width of the embeddings, by a trial of both towers."""
-    beside["forward"](beside["prepare"]([non_text.blank(network)]))
+    image["forward"](image["prepare"]([BLANK]))
     return text["forward"](text["prepare"]([PROBE])).shape[1]
-
-
-IMAGE = NonText(
-    modality="image",
-    method="get_image_features",
-    towers="an image and a text tower, as clip and siglip have",
-    parts=_image_parts,
-    blank=lambda network: Image.new("RGB", (64, 64)),
-)

@@ -54,8 +54,8 @@ def not_fetched(what: str, page: str, error: Exception, instead: str) -> UserErr
     )
 
 
-def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
-    """The architecture, if its model has ``method`` beside ``get_text_features``; ``towers`` are both in words."""
+def configuration(folder: Path) -> "PreTrainedConfig":
+    """The architecture, if its model has ``get_image_features`` and ``get_text_features``."""
     import transformers
 
     if not (folder / "config.json").is_file():
@@ -63,8 +63,10 @@ def configuration(folder: Path, method: str, towers: str) -> "PreTrainedConfig":
     config = transformers.AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
     config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
     kind = transformers.MODEL_MAPPING.get(type(config), None)
-    if not (hasattr(kind, method) and hasattr(kind, "get_text_features")):
-        raise UserError(f"its kind, {config.model_type}, has not both {towers}")
+    if not (hasattr(kind, "get_image_features") and hasattr(kind, "get_text_features")):
+        raise UserError(
+            f"its kind, {config.model_type}, has not both an image and a text tower, as clip and siglip have"
+        )
     return config
 
 
