@@ -1,13 +1,12 @@
-"""Checkpoints of a training run: one safetensors file each, found again only if it is whole.
+"""The checkpoint of a training run: one safetensors file, taken up only if it is whole.
 
-``step-00000100.safetensors`` holds the tensors and, as metadata, how far the run is, all that it depends on and a hash
-of everything. A file appears complete or not at all. So a run that is killed, or a disk that fills, leaves the
-checkpoint before it.
+It holds the tensors and, as metadata, how far the run is, all that it depends on and a hash of everything. A run that
+is killed, or a disk that fills, leaves the one before it as it was.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,9 +23,6 @@ from ..numerics.arrays import as_count
 FORMAT = 2
 """Raise it when a checkpoint's contents change."""
 
-KEPT = 2
-"""Checkpoints that stay: the last one and the one before it."""
-
 PICTURES = 64
 """Pictures, evenly spaced, whose content tells one corpus from another of the same captions."""
 
@@ -35,11 +31,11 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often to write checkpoints.
+    """Where to write the checkpoint, and how often.
 
     Args:
         folder: for this run alone; made where it is missing.
-        every: steps between checkpoints; one more is written at the end.
+        every: steps from one to the next; it is written at the end too.
         say: takes one line about a resumed run or a damaged checkpoint.
     """
 
@@ -50,6 +46,10 @@ class Checkpoints:
     def __post_init__(self):
         as_count(self.every, "every")
         object.__setattr__(self, "folder", Path(self.folder))
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "last.safetensors"
 
 
 @dataclass
@@ -62,9 +62,9 @@ class History:
     seconds: float = 0.0
 
 
-def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors: Tensors) -> Path:
-    """Writes a checkpoint, removes all but the last two, and returns its path."""
-    path = checkpoints.folder / f"step-{history.step:08d}.safetensors"
+def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors: Tensors) -> None:
+    """Writes the checkpoint in place of the one before."""
+    path = checkpoints.path
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     record = json.dumps({"identity": dict(identity), **asdict(history)}, allow_nan=False)
     try:
@@ -76,33 +76,31 @@ def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors:
     except (UserError, SafetensorError) as error:
         reason = str(error) if isinstance(error, UserError) else f"{path}: could not be written ({error})"
         raise UserError(f"{reason}; training stopped after step {history.step}{last_words(checkpoints)}") from error
-    past = [other for other in _paths(checkpoints.folder) if other <= path]
-    for other in set(_paths(checkpoints.folder)) - set(past[-KEPT:]):  # later ones are left by a damaged future
-        other.unlink(missing_ok=True)
-    return path
 
 
 def latest(checkpoints: Checkpoints, identity: Mapping) -> tuple[History, Tensors] | None:
-    """The last whole checkpoint of the same run; damaged ones are named and passed over. None: there is none.
+    """The checkpoint of the same run; None where there is none, or a damaged one, which is named.
 
     Removes what a killed run left half written.
     """
-    for part in checkpoints.folder.glob(".step-*"):
+    for part in checkpoints.folder.glob(f".{checkpoints.path.stem}.*"):
         part.unlink(missing_ok=True)
-    for path, record, tensors in _whole(checkpoints.folder, checkpoints.say):
-        if found := records.differences(record.pop("identity"), records.plain(identity)):
-            what = f"this checkpoint is of a run with other settings ({', '.join(found)})"
-            raise UserError(f"{path}: {what}; give the same ones to go on with it, or another folder to start anew")
-        return History(**record), tensors
-    return None
+    found = _read(checkpoints.path, checkpoints.say)
+    if not found:
+        return None
+    record, tensors = found
+    if changed := records.differences(record.pop("identity"), records.plain(identity)):
+        what = f"this checkpoint is of a run with other settings ({', '.join(changed)})"
+        raise UserError(f"{checkpoints.path}: {what}; give the same ones to go on with it, or another folder")
+    return History(**record), tensors
 
 
 def last_words(checkpoints: Checkpoints | None) -> str:
     """The end of an error's line: where the last good checkpoint is; nothing where none are written."""
     if checkpoints is None:
         return ""
-    for path, *_ in _whole(checkpoints.folder, lambda line: None):
-        return f"; the last good checkpoint is {path}"
+    if found := _read(checkpoints.path, lambda line: None):
+        return f"; the last good checkpoint, of step {found[0]['step']}, is {checkpoints.path}"
     return "; no checkpoint was written before"
 
 
@@ -122,33 +120,21 @@ def data_digest(images: Tensor, tokens: Tensor) -> str:
     return digest_of({"images": images[some], "count": torch.tensor(len(images)), "tokens": tokens})
 
 
-def _paths(folder: Path) -> list[Path]:
-    return sorted(Path(folder).glob("step-????????.safetensors"))
-
-
-def _whole(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, dict, Tensors]]:
-    """Whole checkpoints with their contents, the last one first; damaged ones are named and passed over."""
-    for path in reversed(_paths(folder)):
-        try:
-            found = _read(path)
-        except UserError as error:
-            say(f"[checkpoint] {error}; taking the one before it")
-        else:
-            yield path, *found
-
-
 def _digest(record: str, tensors: Tensors) -> str:
     return files.digest([FORMAT, record, digest_of(tensors)])
 
 
-def _read(path: Path) -> tuple[dict, Tensors]:
-    """A checkpoint's record and tensors, proved whole."""
+def _read(path: Path, say: Callable[[str], None]) -> tuple[dict, Tensors] | None:
+    """A checkpoint's record and tensors, proved whole; None where it is not there, or damaged, which is said."""
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from None
-    if about.get("sha256") != _digest(about.get("record", ""), tensors):
-        raise UserError(f"{path} is damaged (its content does not have its hash)")
+        if about.get("sha256") != _digest(about.get("record", ""), tensors):
+            raise ValueError("its content does not have its hash")
+    except (SafetensorError, OSError, ValueError) as error:
+        say(f"[checkpoint] {path} is damaged ({error}); starting anew")
+        return None
     return json.loads(about["record"]), tensors
