@@ -1,7 +1,6 @@
-"""The pairs that training reads, what reads them, and batches, which a thread makes one step ahead."""
+"""The pairs that training reads, what reads them, and the batch of every step."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,21 +83,7 @@ class Trainable:
 def batches(
     pairs: Pairs, settings: TrainingSettings, prepare: Callable[[Tensor], Tensor], device: torch.device, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Prepared pictures and tokens of every step from ``first`` on; the next are made while the last are trained on."""
-
-    def make(step: int) -> tuple[Tensor, Tensor]:
+    """Prepared pictures and tokens of every step from ``first`` on."""
+    for step in range(first, settings.steps):
         index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step).copy())
-        return prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
-
-    if first >= settings.steps:
-        return
-    # one thread in the worker: a team of its own would wait for work by spinning, on the cores of the training step
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as worker:
-        threads, coming = torch.get_num_threads(), worker.submit(make, first)
-        for step in range(first, settings.steps):
-            ready = coming.result()
-            if step == first:
-                torch.set_num_threads(threads)  # what threads that start later inherit
-            if step + 1 < settings.steps:
-                coming = worker.submit(make, step + 1)
-            yield ready
+        yield prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
