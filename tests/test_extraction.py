@@ -105,7 +105,7 @@ def test_captions_belong_to_their_photograph_and_an_unreadable_one_shifts_no_oth
     data = embeddings.source["data"]
     assert (data["n"], data["n_captions"]) == (len(left), per_image * len(left))
     assert [entry.split(":")[0] for entry in data["skipped"]] == [f"{level}.png" for level in damaged]
-    assert len(lines) == bool(damaged) and all(f"{len(damaged)} of 8 photographs" in line for line in lines)
+    assert len(lines) == bool(damaged) and all(f"{len(damaged)} of 8 images" in line for line in lines)
 
 
 @pytest.mark.parametrize(("modality", "words"), [("video", "videos"), ("amino acid", "sequences")])
@@ -117,7 +117,7 @@ def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(mod
     assert embeddings.names == (modality, "text")
     assert belongs(embeddings, [1, 2, 4, 5, 6, 7, 8])
     assert batches == [None]
-    assert f"1 of 8 {words} left out with their captions, first 3.png: " in lines[0]
+    assert f"1 of 8 {words} left out, first 3.png: " in lines[0]
 
 
 def test_the_first_that_was_left_out_on_reading_is_named_not_one_without_a_caption():
@@ -128,17 +128,16 @@ def test_the_first_that_was_left_out_on_reading_is_named_not_one_without_a_capti
 
 
 def test_what_cannot_be_embedded_is_one_line():
-    with pytest.raises(UserError, match="stand-in embeds videos, but the data are photographs; choose an encoder"):
-        extract(Encoder(modality="video"), pictures(), say=silent)
-    with pytest.raises(UserError, match="stand-in embeds videos, not images; choose another encoder"):
-        embed(Encoder(modality="video"), pictures(), say=silent)
+    for run in (extract, embed):
+        with pytest.raises(UserError, match="stand-in embeds videos, but the data are images; choose an encoder"):
+            run(Encoder(modality="video"), pictures(), say=silent)
     with pytest.raises(UserError, match="there are no images to encode"):
         embed(Encoder(), pictures([]), say=silent)
-    with pytest.raises(UserError, match="none of the 3 photographs can be read"):
+    with pytest.raises(UserError, match="none of the 3 images can be read"):
         extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)), say=silent)
     encoder = Encoder()
     encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
-    with pytest.raises(UserError, match="8 photographs were read, but the encoder gave 7 rows"):
+    with pytest.raises(UserError, match="8 images were read, but the encoder gave 7 rows"):
         extract(encoder, pictures(), say=silent)
 
 
@@ -261,7 +260,7 @@ def test_more_than_one_in_a_hundred_unreadable_images_stop_the_run(bad, stops):
 def test_embeddings_stored_with_too_many_left_out_are_refused_when_fewer_are_accepted():
     captioned = pictures(damaged=(3, 5))
     extract(Encoder(), captioned, say=lambda line: None)
-    with pytest.raises(UserError, match=r"2 of 8 photographs cannot be read, more than 1%: first 3.png: "):
+    with pytest.raises(UserError, match=r"2 of 8 images cannot be read, more than 1%: first 3.png: "):
         extract(Encoder(), captioned, say=silent, most_skipped=MOST_SKIPPED)
 
 

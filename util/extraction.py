@@ -7,6 +7,7 @@ same bits. Videos and sequences, whose batches the tower makes, are one part, an
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from jaxtyping import Float, Int
 
 from .corpora.captioned import WORDS, Captioned
 from .embeddings import Embeddings
-from .encoders.tower import NAMES, EncoderPair
+from .encoders.tower import EncoderPair
 from .errors import UserError
-from .extraction_parts import Work, run
+from .extraction_parts import Part, Work, run
 from .files import cached_path, digest
 
 FORMAT = 2
@@ -63,25 +64,15 @@ def extract(
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    modality = captioned.modality
-    if encoder.non_text.modality != modality:
-        raise UserError(
-            f"{encoder.name} embeds {WORDS[encoder.non_text.modality]}, "
-            f"but the data are {WORDS[modality]}; choose an encoder of the same modality"
-        )
-    items, settings = _work(encoder, captioned, batch_size, WORDS[modality], most_skipped, say)
-    part, folder = run(items, cached_path("parts", settings) if cache else None)
-    if part.skipped:
-        count = f"{len(part.skipped)} of {len(captioned)} {items.words}"
-        say(f"[extraction] {count} left out with their captions, first {items.lines(part.skipped)[0]}")
+    part, settings, folder, _ = _embedded(encoder, captioned, batch_size, cache, say, most_skipped)
     readable = captioned.without(part.skipped)
     openers = [lambda text=text: text for text in readable.captions]
     encode = partial(encoder.encode_texts, batch_size=settings["batch"])
-    captions = Work(openers, readable.captions, encode, NAMES["text"], None, None, say)
+    captions = Work(openers, readable.captions, encode, WORDS["text"], None, None, say)
     texts, _ = run(captions, folder and folder / digest(readable.captions))
     pairs = np.stack([readable.item_of, np.arange(len(readable.captions))], axis=1)
     source = {"settings": settings, "data": dict(readable.source)}
-    return Embeddings.of({modality: part.rows, "text": texts.rows}, pairs, source=source)
+    return Embeddings.of({captioned.modality: part.rows, "text": texts.rows}, pairs, source=source)
 
 
 def embed_images(
@@ -106,14 +97,8 @@ def embed_images(
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
-    if pair.non_text.modality != "image":
-        raise UserError(f"{pair.name} embeds {WORDS[pair.non_text.modality]}, not images; choose another encoder")
     images = Captioned("image", openers, ids, [], np.empty(0, np.int64), source)
-    work, settings = _work(pair, images, batch_size, "images", most_skipped, say)
-    part, _ = run(work, cached_path("parts", settings) if cache else None)
-    skipped = work.lines(part.skipped)
-    if skipped:
-        say(f"[extraction] {len(skipped)} of {len(ids)} images left out, first {skipped[0]}")
+    part, *_, skipped = _embedded(pair, images, batch_size, cache, say, most_skipped)
     return part.rows, part.item_of, skipped
 
 
@@ -137,14 +122,21 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
     return (means / norms).astype(np.float32)
 
 
-def _work(
-    encoder: EncoderPair, items: Captioned, batch_size: int | None, words: str, most_skipped: float | None, say: Say
-) -> tuple[Work, dict]:
-    """How the items are encoded, and everything that the result depends on."""
+def _embedded(
+    encoder: EncoderPair, items: Captioned, batch_size: int | None, cache: bool, say: Say, most_skipped: float | None
+) -> tuple[Part, dict, Path | None, list[str]]:
+    """The rows of items, all that they depend on, where they are kept, and a line for each that cannot be read."""
+    words, takes = WORDS[items.modality], WORDS[encoder.non_text.modality]
+    if words != takes:
+        raise UserError(f"{encoder.name} embeds {takes}, but the data are {words}; choose an encoder of those")
     if batch_size is None:
         batch_size = BATCH.get(items.modality)
-    settings = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
+    about = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
+    settings = json.loads(json.dumps(about))
     whole_batches = batch_size if items.modality in BATCH else None
     encode = partial(encoder.encode_non_text, batch_size=batch_size)
     work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped, say)
-    return work, json.loads(json.dumps(settings))
+    part, folder = run(work, cached_path("parts", settings) if cache else None)
+    if skipped := work.lines(part.skipped):
+        say(f"[extraction] {len(skipped)} of {len(items)} {words} left out, first {skipped[0]}")
+    return part, settings, folder, skipped

@@ -21,8 +21,8 @@ Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
 RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
-WORDS = {"image": "photographs", "video": "videos", "amino acid": "sequences"}
-"""Words for the items of a modality, in messages."""
+WORDS = {"image": "images", "text": "captions", "video": "videos", "amino acid": "sequences"}
+"""Words for the items of a modality, in messages and beside bars."""
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """Ends of the names of picture files, in lower case; what else lies in a folder is not looked at."""
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..cli import Device, resolve_device
+from ..corpora.captioned import WORDS
 from ..errors import UserError
 
 Modality = Literal["image", "text", "video", "amino acid"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Pixels = Literal["own", "imagenet"]
-
-NAMES = {"image": "images", "text": "captions", "video": "videos", "amino acid": "sequences"}
-"""Words for the inputs of a tower, in messages and beside its bar."""
 
 CPU_BATCH, GPU_BATCH = 16, 256
 """Pictures per batch: on a CPU as many as keep the activations near its caches (measured: 16 beats 8 and 64)."""
@@ -72,7 +70,7 @@ class Tower:
                 captions and sequences of known length by their tokens. It changes the last bits at most.
             progress: whether to show a bar.
         """
-        what = NAMES[self.modality]
+        what = WORDS[self.modality]
         if isinstance(inputs, str):
             raise UserError(f"{what} must be given in a list, not as one string: {inputs!r}")
         if batch_size is not None and batch_size < 1:
