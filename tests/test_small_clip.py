@@ -179,7 +179,14 @@ def test_the_checkpoint_is_small_and_its_record_says_how_it_was_made_and_chosen(
 
 
 def test_the_shipped_checkpoint_meets_every_bar_when_measured_again(figures):
-    assert {name for name, reached in small_clip_evaluation.bars(figures).items() if not reached} == set()
+    gap, lowest = figures["landscape"]["gap_distance"], figures["landscape"]["lowest_loss_at"]
+    tasks, harm = figures["tasks"], figures["harm"]["rate"].values()
+    assert gap >= 0.5 and abs(lowest["1/100"] - gap) <= 0.1
+    assert abs(lowest["1/50"]) <= 0.8 * gap and abs(lowest["1/1"]) < 0.1
+    assert figures["retrieval"]["image_recall_at_1"] >= 0.5
+    assert tasks["colour_shape"]["accuracy"] >= 0.75 and tasks["digit"]["accuracy"] >= 0.9
+    assert all(task["ci_low"] > 3 * task["chance"] for task in tasks.values())
+    assert sum(0.01 <= rate <= 0.2 for rate in harm) >= 3
 
 
 def test_the_figures_are_those_of_the_record(figures, record):

@@ -78,21 +78,3 @@ def harm_rates(clip: SmallClip, badges: pictures.Pictures, rows: Float[np.ndarra
     group = badges.attributes["group"]
     rates = {name: float(harmed[group == i].mean()) for i, name in enumerate(pictures.GROUPS)}
     return {"rate": rates, "accuracy": float((predicted == pictures.task_labels("badge", badges)).mean())}
-
-
-def bars(figures: dict) -> dict[str, bool]:
-    """Whether each figure of ``evaluate`` reaches what the embedded model must reach."""
-    gap, lowest = figures["landscape"]["gap_distance"], figures["landscape"]["lowest_loss_at"]
-    tasks, harm = figures["tasks"], figures["harm"]["rate"]
-    rated = [rate for rate in harm.values() if 0.01 <= rate <= 0.20]
-    return {
-        "gap_at_least_0.5": gap >= 0.5,
-        "colour_shape_at_least_0.75": tasks["colour_shape"]["accuracy"] >= 0.75,
-        "recall_at_1_at_least_0.5": figures["retrieval"]["image_recall_at_1"] >= 0.5,
-        "digits_at_least_0.9": tasks["digit"]["accuracy"] >= 0.9,
-        "minimum_at_1/100_within_0.1_of_gap": abs(lowest["1/100"] - gap) <= 0.1,
-        "minimum_at_1/50_at_most_0.8_of_gap": abs(lowest["1/50"]) <= 0.8 * gap,
-        "minimum_at_1_within_0.1_of_zero": abs(lowest["1/1"]) < 0.1,
-        "harm_between_0.01_and_0.2_in_three_groups": len(rated) >= 3,
-        "tasks_above_3_times_chance": all(t["ci_low"] > 3 * t["chance"] for t in tasks.values()),
-    }

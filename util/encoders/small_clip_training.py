@@ -52,7 +52,7 @@ def train_small_clip(
     """Trains the small CLIP from scratch and writes checkpoint, record and ``small_clip.json`` into a folder, together.
 
     ``seed`` is of the corpus, the first weights and the order of the data; 0 and the default settings made the shipped
-    checkpoint. The record given back has every measured figure ("figures") and whether it reaches its bar ("bars").
+    checkpoint. The record given back has every measured figure ("figures").
     """
     settings = settings or SmallClipSettings()
     settings = replace(settings, training=replace(settings.training, seed=seed))
@@ -115,6 +115,5 @@ def _record(settings: SmallClipSettings, log: list[dict], chosen: int, figures: 
         "seconds": round(seconds, 1),
         "chosen_step": chosen,
         "figures": figures,
-        "bars": small_clip_evaluation.bars(figures),
         "log": log,
     }
