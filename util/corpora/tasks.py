@@ -49,8 +49,6 @@ class Task(Declared):
     caption_column: Text = "caption"
     id_column: Text | None = None
     """Names of the images of retrieval; None: they are numbered."""
-    split_column: Text | None = None
-    """The split of a row, where one table holds all of them."""
     class_names: Texts = ()
     """C words that go into the prompts."""
     own_names: Texts = ()
@@ -101,7 +99,7 @@ class Task(Declared):
     def columns(self) -> tuple[str, ...]:
         """The columns of a table that are read beside the pictures."""
         named = (self.caption_column, self.id_column) if self.is_retrieval else (self.label_column,)
-        return tuple(column for column in (*named, self.split_column) if column)
+        return tuple(filter(None, named))
 
     @property
     def classes(self) -> Classes:
@@ -184,10 +182,10 @@ def _rows(task: Task, place: Path | None, n: int | None) -> tuple[hub.Rows, list
     if place is not None:
         facts |= {"dataset": f"{task.title}, local parquet files", "revision": None}
     parts, ids = [], []
-    for name in [task.split] if task.split_column else task.split.split("+"):
+    for name in task.split.split("+"):
         rows, commit = _of_hub(task, name) if place is None else (_of_folder(task, place, name), None)
         facts["revision"] = commit or facts["revision"]
-        parts.append(_of_split(task, rows) if task.split_column else rows)
+        parts.append(rows)
         ids += [f"{name}/{number}" for number in range(len(parts[-1]))]
     rows = hub.joined(parts, task.title)
     if not len(rows):
@@ -201,20 +199,8 @@ def _rows(task: Task, place: Path | None, n: int | None) -> tuple[hub.Rows, list
     return rows.take(chosen), [ids[row] for row in chosen], facts
 
 
-def _of_split(task: Task, rows: hub.Rows) -> hub.Rows:
-    values, wanted = rows.columns[task.split_column], task.split.split("+")
-    there = list(dict.fromkeys(values))
-    if missing := [name for name in wanted if name not in there]:
-        what = f"no split {missing[0]!r} in column {task.split_column!r}"
-        raise UserError(f"{task.title}: {what}; it has {', '.join(there)}")
-    return rows.take([row for row, value in enumerate(values) if value in wanted])
-
-
 def _of_folder(task: Task, place: Path, split: str) -> hub.Rows:
-    if task.split_column:
-        files = labelled.parquet_files(place)
-    else:
-        files = labelled.parquet_of_split(place, split, task.files.get(split, split))
+    files = labelled.parquet_of_split(place, split, task.files.get(split, split))
     return hub.read_parquet(files, task.image_column, task.columns)
 
 
@@ -225,8 +211,7 @@ def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str]:
         f"get its parquet files{size} where there is a network and put them into DIR/{task.key} (--data DIR), or copy "
         "the Hugging Face cache (HF_HOME) of a machine that has them"
     )
-    pattern = task.files.get("all" if task.split_column else split)
-    if pattern is None:
+    if (pattern := task.files.get(split)) is None:
         raise UserError(f"{task.title}: files names no split {split!r}; there are {', '.join(task.files) or 'none'}")
     files, commit = hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
     return hub.read_parquet(files, task.image_column, task.columns), commit

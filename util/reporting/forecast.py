@@ -93,8 +93,7 @@ def _photographs(folder: Path | None) -> tuple[Need, Need]:
 
 def _task(task: tasks.Task) -> Need:
     """A data set of Table 1."""
-    names = ["all"] if task.split_column else task.split.split("+")
-    files = tuple(task.files[name] for name in names if name in task.files) or ("*.parquet",)
+    files = tuple(task.files[name] for name in task.split.split("+") if name in task.files) or ("*.parquet",)
     return Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.revision)
 
 
