@@ -15,7 +15,7 @@ from util.corpora.tasks import Task
 from util.encoders.tower import EncoderPair
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
 from util.files import sha256
-from util.zero_shot.metrics import as_indices
+from util.numerics.arrays import as_indices
 
 GENERATED = {
     "shape": ("shapes", "coarse-grained"),

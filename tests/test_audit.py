@@ -179,8 +179,8 @@ def test_the_paired_interval_by_hand_and_by_simulation(rng):
     "made, said",
     [
         (lambda f: Faces(f.declared, f.race[:3], f.gender), "gender .* one for each of the 3 faces of race"),
-        (lambda f: Faces(f.declared, f.race, f.gender + 1), "gender has numbers 1 to 2; its 2 levels count"),
-        (lambda f: Faces(f.declared, f.race - 1, f.gender), "race has numbers -1 to 0"),
+        (lambda f: Faces(f.declared, f.race, f.gender + 1), "gender must be 0 to 1 for 2 levels; "),
+        (lambda f: Faces(f.declared, f.race - 1, f.gender), "race must be 0 to [0-9]+ for "),
         (lambda f: Faces(f.declared, f.race / 2, f.gender), "race must be whole numbers"),
         (lambda f: Answers(SIX.astype(float), f, SHIFTS), "class numbers"),
         (lambda f: Answers(SIX[:2], f, SHIFTS), r"class numbers, of shape .* \(3, 6\)"),

@@ -41,10 +41,10 @@ def named(found):
     return [found.class_names[label] for label in found.labels]
 
 
-def test_the_shipped_tasks_are_those_of_table_1_and_two_of_retrieval():
+def test_the_shipped_tasks_are_those_of_table_1_and_one_of_retrieval():
     found, rows = tasks.read(), {row["dataset"]: row for row in published.values()["table_1"]["rows"]}
     assert [task.published for task in found.values() if task.published] == list(rows)
-    assert [key for key, task in found.items() if task.is_retrieval] == ["mscoco", "flickr30k"]
+    assert [key for key, task in found.items() if task.is_retrieval] == ["mscoco"]
     for task in found.values():
         assert re.fullmatch("[0-9a-f]{40}", task.revision)
         assert task.sources["dataset"]
@@ -55,7 +55,7 @@ def test_the_shipped_tasks_are_those_of_table_1_and_two_of_retrieval():
 def test_the_papers_single_prompts_are_the_default_and_other_class_names_keep_the_order_of_the_data():
     found, prompts = tasks.read(), published.values()["table_1"]["prompts"]
     for key, task in found.items():
-        if key not in ("hateful_memes", "mscoco", "flickr30k"):
+        if key not in ("hateful_memes", "mscoco"):
             assert task.prompts == (prompts.get(task.published, prompts["default"]),)
     assert found["hateful_memes"].texts() == [["a meme."], ["a hatespeech meme."]]
     assert found["svhn"].texts()[7] == ['a street sign of the number: "7".']
@@ -169,10 +169,13 @@ def test_labels_may_be_numbers_or_names_and_pictures_may_be_bytes(tmp_path, kind
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([0, 3, 1, 7, 0, 0], r"column 'label': 2 of 6 labels are outside 0..2 \(3 classes\), first 3 in row 1"),
-        ([0, -1, 1, 2, 0, 0], r"1 of 6 labels are outside 0..2 \(3 classes\), first -1 in row 1"),
+        (
+            [0, 3, 1, 7, 0, 0],
+            "'label': labels must be 0 to 2 for 3 classes; 2 of 6 are not, the first is 3, at 1",
+        ),
+        ([0, -1, 1, 2, 0, 0], "for 3 classes; 1 of 6 are not, the first is -1, at 1"),
         ([0, None, 1, None, 0, 0], "2 of 6 rows have no label, first row 1"),
-        ([0.5, 1, 1, 1, 0, 0], "labels must be whole numbers, one an image; found float64"),
+        ([0.5, 1, 1, 1, 0, 0], "labels must be whole numbers in a row, one for each image, not float64"),
     ],
 )
 def test_labels_that_cannot_be_are_counted_and_the_first_named(tmp_path, values, reason):
@@ -244,32 +247,6 @@ def test_class_folders_do_in_place_of_parquet(tmp_path):
         tasks.load(colours(), tmp_path / "nowhere")
 
 
-def test_flickr30k_is_the_rows_of_its_split_with_their_captions(tmp_path):
-    """The columns of nlphuji/flickr30k: every split in one table."""
-    tints = ["red", "green", "blue", "blue"]
-    columns = {
-        "image": cells(tints),
-        "caption": [[f"{tint} {turn}" for turn in range(5)] for tint in tints],
-        "sentids": [[str(5 * number + turn) for turn in range(5)] for number in range(4)],
-        "split": ["train", "test", "val", "test"],
-        "filename": [f"{number}.jpg" for number in range(4)],
-    }
-    kinds = {"caption": [TEXT], "sentids": [TEXT], "split": TEXT, "filename": TEXT}
-    write_parquet(tmp_path / "TEST/test/0000.parquet", columns, **kinds)
-    task = tasks.read()["flickr30k"]
-    found = tasks.load(task, tmp_path)
-    assert shown(found.openers) == ["green", "blue"]
-    assert list(found.ids) == ["1.jpg", "3.jpg"]
-    assert found.item_of.tolist() == [0] * 5 + [1] * 5
-    assert (found.captions[0], found.captions[-1]) == ("green 0", "blue 4")
-    assert json.loads(json.dumps(found.source)) == found.source
-    assert len(found.source["split_sha256"]) == 64
-    with pytest.raises(UserError, match="Flickr30k: no split 'dev' in column 'split'; it has train, test, val"):
-        tasks.load(of_split(task, "dev"), tmp_path)
-    assert shown(tasks.load(of_split(task, "train+val"), tmp_path).openers) == ["red", "blue"]
-    assert shown(tasks.load(task, tmp_path, n=1).openers) == ["green"]
-
-
 def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet_and_known_by_its_content(tmp_path):
     task = tasks.read()["mscoco"]
     assert len(tasks.load(task, coco_files.write_folder(tmp_path / "coco")).captions) == 6
@@ -289,6 +266,6 @@ def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet_and_known_by_
 def test_pictures_with_a_table_of_captions_do_for_retrieval(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded("red"))
     (tmp_path / "captions.csv").write_text("file,text\na.png,red\na.png,also red\n")
-    found = tasks.load(tasks.read()["flickr30k"], tmp_path)
+    found = tasks.load(tasks.read()["mscoco"], tmp_path)
     assert found.captions == ["red", "also red"]
     assert found.source["dataset"] == "pictures and captions.csv, local folder"

@@ -162,10 +162,10 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
     write_set(tmp_path / "data" / "wide", replace(scenes, images=np.repeat(scenes.images, 2, axis=2)))
     words = ["--tasks-file", str(tmp_path / "tasks.toml"), "--data", str(tmp_path / "data"), "--n", "12"]
     for declared, said in (
-        ({"key": "mine"}, "labels are outside 0..7 (8 classes), first 9 in row 0"),
+        ({"key": "mine"}, "labels must be 0 to 7 for 8 classes"),
         ({"key": "mine", "prompt": "a shape"}, "prompts: at least one is needed, each with {}"),
         ({"key": "other"}, "it has train"),
-        ({"key": "mine", "names": SHAPES[:5]}, "labels are outside 0..4"),
+        ({"key": "mine", "names": SHAPES[:5]}, "labels must be 0 to 4"),
         ({"key": "wide"}, "the small CLIP takes pictures of 32x32 pixels only"),
     ):
         declare(tmp_path / "tasks.toml", **declared)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..errors import UserError
+from ..numerics.arrays import as_indices
 from . import hub
 from .captioned import PICTURE_SUFFIXES, checked_count, is_picture, upright
 
@@ -105,26 +106,15 @@ def _labelled(openers, ids, labels, classes: Classes, about: Mapping, content) -
 def _labels(values: Sequence, names: tuple[str, ...] | None, classes: Classes, where: str) -> np.ndarray:
     if missing := [row for row, value in enumerate(values) if value is None]:
         raise UserError(f"{where}: {len(missing)} of {len(values)} rows have no label, first row {missing[0]}")
+    told = f"{where}: labels", len(values), "image"
     if names is not None:
         order = classes.numbers(names, where)
-        return np.array(order, np.int64)[_in_range(values, len(names), where)]
+        return np.array(order, np.int64)[as_indices(values, *told, len(names), "classes")]
     if values and isinstance(values[0], str):
         different = list(dict.fromkeys(values))
         order = dict(zip(different, classes.numbers(different, where, whole=False), strict=True))
         return np.array([order[value] for value in values], np.int64)
-    return _in_range(values, len(classes.names), where)
-
-
-def _in_range(labels: Sequence, classes: int, where: str) -> Int[np.ndarray, "n"]:
-    """Labels as int64 (n,), each the number of a class."""
-    values = np.asarray(labels)
-    if values.dtype.kind not in "iub" or values.ndim != 1:
-        raise UserError(f"{where}: labels must be whole numbers, one an image; found {values.dtype} {values.shape}")
-    if len(wrong := np.flatnonzero((values < 0) | (values >= classes))):
-        first = f"first {int(values[wrong[0]])} in row {int(wrong[0])}"
-        what = f"{len(wrong)} of {len(values)} labels are outside 0..{classes - 1} ({classes} classes)"
-        raise UserError(f"{where}: {what}, {first}")
-    return values.astype(np.int64)
+    return as_indices(values, *told, len(classes.names), "classes")
 
 
 def split_hash(ids: Sequence[str], labels: Sequence, content: Iterable[Callable[[], bytes]]) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from ..errors import UserError
-from ..numerics.arrays import as_numbers
+from ..numerics.arrays import as_indices, as_numbers
 from ..numerics.statistics import holm, mcnemar, wilson_interval
 from .declared import AXES, NEEDED_GROUPS, Axis, Declared
 
@@ -39,12 +39,9 @@ class Faces:
 
     def __post_init__(self):
         for name in AXES:
-            codes = getattr(self, name)
-            if np.shape(codes) != (len(self.race),) or codes.dtype.kind not in "iu":
-                raise UserError(f"{name} must be whole numbers, one for each of the {len(self.race)} faces of race")
             levels = len(getattr(self.declared, name).levels)
-            if len(codes) and not 0 <= codes.min() <= codes.max() < levels:
-                raise UserError(f"{name} has numbers {codes.min()} to {codes.max()}; its {levels} levels count from 0")
+            codes = as_indices(getattr(self, name), name, len(self.race), "face of race", levels, "levels")
+            object.__setattr__(self, name, codes)
 
     def __len__(self) -> int:
         return len(self.race)

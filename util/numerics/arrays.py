@@ -242,3 +242,27 @@ def as_count(value, name: str, least: int = 1) -> int:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return int(value)
+
+
+def as_indices(values, name: str, n: int, each: str, limit: int, what: str) -> np.ndarray:
+    """n whole numbers in 0 to limit - 1, as int64 (n,).
+
+    Args:
+        values: array, tensor or list of integers.
+        name: what to call them in an error.
+        n: how many there must be.
+        each: what there must be one for, in the singular.
+        limit: how many ``what`` there are.
+        what: what the numbers point at, in the plural.
+    """
+    array = np.asarray(values.detach().cpu() if is_tensor(values) else values)
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        shape = f"{array.dtype} of shape {array.shape}"
+        raise UserError(f"{name} must be whole numbers in a row, one for each {each}, not {shape}")
+    if len(array) != n:
+        raise UserError(f"{name} must be one whole number for each {each}, {n}, not {len(array)}")
+    outside = np.flatnonzero((array < 0) | (array >= limit))
+    if len(outside):
+        first = f"the first is {array[outside[0]]}, at {outside[0]}"
+        raise UserError(f"{name} must be 0 to {limit - 1} for {limit} {what}; {len(outside)} of {n} are not, {first}")
+    return array.astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import UserError
-from ..numerics.arrays import as_count
+from ..numerics.arrays import as_count, as_indices
 
 
 def top_k(ranks: Int[np.ndarray, "s n"], k: int = 1) -> Float[np.ndarray, "s"]:
@@ -47,30 +47,6 @@ def mean_per_class_recall(
     counts = np.bincount(true, minlength=classes)
     hits = np.stack([np.bincount(true[row == true], minlength=classes) for row in given])
     return (hits[:, counts > 0] / counts[counts > 0]).mean(axis=1)
-
-
-def as_indices(values, name: str, n: int, each: str, limit: int, what: str) -> Int[np.ndarray, "n"]:
-    """n whole numbers in 0 to limit - 1, as int64.
-
-    Args:
-        values: array, tensor or list of integers.
-        name: what to call them in an error.
-        n: how many there must be.
-        each: what there must be one for, in the singular.
-        limit: how many ``what`` there are.
-        what: what the numbers point at, in the plural.
-    """
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    if array.ndim != 1 or array.dtype.kind not in "iub":
-        shape = f"{array.dtype} of shape {array.shape}"
-        raise UserError(f"{name} must be whole numbers in a row, one for each {each}, not {shape}")
-    if len(array) != n:
-        raise UserError(f"{name} must be one whole number for each {each}, {n}, not {len(array)}")
-    outside = np.flatnonzero((array < 0) | (array >= limit))
-    if len(outside):
-        first = f"the first is {array[outside[0]]}, at {outside[0]}"
-        raise UserError(f"{name} must be 0 to {limit - 1} for {limit} {what}; {len(outside)} of {n} are not, {first}")
-    return array.astype(np.int64)
 
 
 def _over_shifts(values, name: str) -> np.ndarray:

@@ -22,9 +22,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
-from ..numerics.arrays import Array, as_numbers, as_unit_tensors, blocks
+from ..numerics.arrays import Array, as_indices, as_numbers, as_unit_tensors, blocks
 from . import _kernel
-from .metrics import as_indices
 
 BLOCK_ROWS, BLOCK_ENTRIES = 1024, 2**20
 """Most rows, and most products, of a block of classification: 8 MB of float64."""
