@@ -14,10 +14,10 @@ class NoConnection(UserError):
     """The server could not be reached at all: asking it for the next file would be no use."""
 
 
-def reason(error: Exception) -> str:
-    """A foreign error's message in one line of bounded length, without places in memory, which differ from run to run.
+def reason(error: BaseException, most: int = 160) -> str:
+    """An error's message in one line of bounded length, without places in memory, which differ from run to run.
 
     It is the error's kind where it says nothing.
     """
     message = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r" object at 0x[0-9a-fA-F]+", "", message)[:160]
+    return re.sub(r" object at 0x[0-9a-fA-F]+", "", message)[:most]

@@ -30,9 +30,7 @@ ITEMS = 512
 class Part:
     """Rows of some of n items and, ascending, the number of the item that each belongs to.
 
-    Attributes:
-        skipped: numbers of the items that could not be read, and why.
-        end: the first item that was not looked at.
+    ``skipped`` are numbers of the items that could not be read, and why. ``end`` is the first that was not looked at.
     """
 
     rows: Float[np.ndarray, "k d"]

@@ -78,14 +78,9 @@ def shown(figure: "Figure"):
 def save(picture: "Figure | Styler", folder: Path, name: str) -> list[Path]:
     """Writes a figure or a table without dates, so that the same content is the same file.
 
-    Args:
-        picture: a matplotlib figure, which is closed, or a pandas Styler whose cells and headers are escaped for html
-            (``format(escape="html")``, ``format_index(escape="html", axis=1)``).
-        folder: where to write.
-        name: stem of the files.
-
-    Returns:
-        the files: ``name.png`` and ``name.pdf`` of a figure, ``name.html`` (a fragment) of a table.
+    A matplotlib figure becomes ``name.png`` and ``name.pdf``, and is closed. A pandas Styler becomes ``name.html``, a
+    fragment; its cells and headers are escaped for html (``format(escape="html")``, ``format_index(escape="html",
+    axis=1)``).
     """
     if not hasattr(picture, "savefig"):
         table = Path(folder) / f"{name}.html"

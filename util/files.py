@@ -28,14 +28,9 @@ def cache_folder() -> Path:
 def cached_path(kind: str, settings: Mapping, suffix: str = "") -> Path:
     """Place of something expensive, by all that it depends on: ``cache_folder()/kind/<sha256 of settings><suffix>``.
 
-    Every cache of the project goes through here; nothing is made. Equal settings give equal paths, whatever the order
-    of their keys; tuples and lists count as equal.
-
-    Args:
-        kind: name of the cache, a folder of its own: "embeddings", "training".
-        settings: everything the content depends on, json-able: a format number, versions, content hashes, seeds, the
-            device. What JSON cannot hold is a TypeError.
-        suffix: ".safetensors", ".json", or "" for a folder.
+    Every cache of the project goes through here; nothing is made. ``settings`` are json-able: a format number,
+    versions, content hashes, seeds, the device. Equal ones give equal paths, whatever the order of their keys; tuples
+    and lists count as equal.
     """
     return cache_folder() / kind / f"{digest(settings)}{suffix}"
 

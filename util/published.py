@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .embeddings import Embeddings
-from .errors import NoConnection, UserError
+from .errors import NoConnection, UserError, reason
 from .files import CONNECT_SECONDS, cache_folder, reachable, sha256
 from .records import Comparison
 
@@ -164,8 +164,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
         path.chmod(0o644)
     except (requests.RequestException, OSError, ValueError) as error:
         lost = isinstance(error, requests.ConnectionError | requests.Timeout)
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        told = f"the connection broke off ({reason})" if lost else reason
+        told = f"the connection broke off ({reason(error)})" if lost else reason(error)
         raise (NoConnection if lost else UserError)(f"{name}: {told}; {_by_hand()}") from error
     return path
 

@@ -37,12 +37,8 @@ def hub_or_cache() -> Iterator[None]:
 def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherwise: str) -> tuple[list[Path], str]:
     """Files of a data set in the Hugging Face cache, in the order of their names, and the commit that they are of.
 
-    Only these files are fetched; they are found there again without a network.
-
-    Args:
-        title, otherwise: a name of the data and what to do instead, for the error.
-        dataset, revision: its id on the hub, and a commit or branch; None: the newest.
-        pattern: which files, for instance "data/test-*.parquet".
+    Only the files of the pattern are fetched; they are found there again without a network. ``title`` and ``otherwise``
+    are a name of the data and what to do instead, for the error. Without a revision the newest is taken.
 
     Raises:
         NoConnection: the hub does not answer, and the files are not in the cache.

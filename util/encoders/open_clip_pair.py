@@ -37,7 +37,6 @@ def load(
         pretrained: tag of trained weights, a checkpoint file, or None for random ones; of a repository or a folder,
             "own" or None.
         seed: of random weights; nothing else is disturbed.
-        device: "auto" takes a GPU where there is one.
         precision: of weights and activations; "auto": bfloat16 on a GPU that has it (cosine to float32 > 0.9999).
         pixels: mean and standard deviation that images are normalised with: the model's "own", or "imagenet".
     """

@@ -28,7 +28,6 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
         pretrained: one of torchvision's weights ("IMAGENET1K_V1"), a tag of timm's for this network ("a1_in1k"), or a
             checkpoint file with the same names of parameters; None for random ones.
         seed: of random weights; nothing else is disturbed.
-        device: "auto" takes a GPU where there is one.
     """
     import torchvision
 

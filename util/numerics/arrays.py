@@ -71,15 +71,9 @@ def as_tensor(x: Array):
 
 
 def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
-    """The array in its own memory, after the checks that every measure needs.
+    """A numpy array or torch tensor (n, d) of finite real numbers, in its own memory; integers become float32.
 
-    Args:
-        x: numpy array or torch tensor (n, d) of real numbers, any scale.
-        name: what to call it in an error.
-        least_rows: the smallest n that makes sense.
-
-    Returns:
-        floating-point array (n, d) of the kind and device of ``x``; integers become float32.
+    ``name`` is what errors call it, ``least_rows`` the smallest n that makes sense.
     """
     rows = as_rows(x, name, least_rows)
     for start, block in blocks(rows):
@@ -247,13 +241,7 @@ def as_count(value, name: str, least: int = 1) -> int:
 def as_indices(values, name: str, n: int, each: str, limit: int, what: str) -> np.ndarray:
     """n whole numbers in 0 to limit - 1, as int64 (n,).
 
-    Args:
-        values: array, tensor or list of integers.
-        name: what to call them in an error.
-        n: how many there must be.
-        each: what there must be one for, in the singular.
-        limit: how many ``what`` there are.
-        what: what the numbers point at, in the plural.
+    ``name`` is what errors call them, ``each`` what there is one for (singular), ``what`` what they count (plural).
     """
     array = np.asarray(values.detach().cpu() if is_tensor(values) else values)
     if array.ndim != 1 or array.dtype.kind not in "iub":

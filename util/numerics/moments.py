@@ -96,12 +96,7 @@ class PairMoments:
 
 
 def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
-    """Moments of one modality, in O(nd) and the memory of one block.
-
-    Args:
-        x: numpy array or torch tensor (n, d), memory-mapped or not, norms from 1e-150 to 1e150.
-        name: what to call it in an error.
-    """
+    """Moments of one modality (n, d), memory-mapped or not, norms from 1e-150 to 1e150; in the memory of one block."""
     rows_shape(x, name)
     return reduce(add, [_block(block, name, start)[0] for start, block in row_blocks(x, name)])
 

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from .. import cli, published
 from ..corpora import coco, tasks
+from ..errors import reason
 from ..files import cache_folder, reachable
 from .runner import look, read
-from .steps import Options, Step, in_words, said
+from .steps import Options, Step, in_words
 
 CORES = 2
 """CPU cores that ``Step.cpu`` is for."""
@@ -28,15 +29,10 @@ PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_la
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that steps read.
+    """One thing that steps read: a repository of the Hugging Face hub, another address, or a local folder.
 
-    Attributes:
-        kind: of the Hugging Face hub, of another address, or a local folder.
-        id: repository, address or folder.
-        megabytes: size, for when nobody can be asked.
-        files: shell patterns of what is read.
-        revision: commit of the repository; None: the newest.
-        place: folder of the downloads of an address.
+    ``megabytes`` is its size, for when nobody can be asked. ``files`` are shell patterns of what is read. ``revision``
+    is a commit; None: the newest. ``place`` is the folder of an address's downloads.
     """
 
     kind: Literal["dataset", "model", "address", "folder"]
@@ -107,15 +103,15 @@ def describe(options: Options) -> None:
     needed, free = disk(found, options.output)
     cli.say(f"[paper] missing: {f'{len(missing)} of {len(found)} downloads and folders' if missing else 'nothing'}")
     cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free{'' if needed <= free else ': too little'}")
-    cli.say(f"[paper] time: {_hours([step for step, reason in reasons.items() if reason])}")
+    cli.say(f"[paper] time: {_hours([step for step, why in reasons.items() if why])}")
     rows = [("found", "size", "here", "revision", "id")]
     for need, each in found.items():
         revision = (need.revision or "newest")[:12]
         rows.append(("NO" if each.problem else "yes", size(each.total), size(each.here), revision, need.id))
     _tell(rows)
     rows = [("step", f"{CORES} cores", "GPU", "runs because")]
-    for step, reason in reasons.items():
-        rows.append((step.name, in_words(step.cpu), in_words(step.gpu), reason or "does not: its record is kept"))
+    for step, why in reasons.items():
+        rows.append((step.name, in_words(step.cpu), in_words(step.gpu), why or "does not: its record is kept"))
     _tell(rows)
     for need, each in missing.items():
         cli.say(f"- {need.id}: {each.problem}; used by {', '.join(need.steps)}")
@@ -129,7 +125,7 @@ def look_up(need: Need) -> Found:
     try:
         return (_repository if need.kind in ("dataset", "model") else _local)(need, declared)
     except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
-        return Found(f"could not be asked for: {said(error)}", declared)
+        return Found(f"could not be asked for: {reason(error)}", declared)
 
 
 def _local(need: Need, declared: int) -> Found:
@@ -192,7 +188,7 @@ def _reason(step: Step, options: Options) -> str:
     try:
         return look(step, read(step, options)[2], options)[1]
     except (Exception, SystemExit) as error:  # a script may be broken in any way
-        return said(error)
+        return reason(error)
 
 
 def _hours(due: Sequence[Step]) -> str:

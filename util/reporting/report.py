@@ -21,8 +21,7 @@ def find_records(
 ) -> list[tuple[str, records.Record]]:
     """Every record under ``outputs``, as (folder name, record), in the order of ``folders``.
 
-    Args:
-        damaged: where it is given, a damaged record is left out, and its name and what is wrong are added to it.
+    With ``damaged``, a damaged record is left out, and its name and what is wrong are added there.
     """
     found = []
     for folder in folders:
@@ -37,11 +36,7 @@ def find_records(
 
 
 def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
-    """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data.
-
-    Args:
-        damaged: as for ``find_records``; a record that is left out has no section.
-    """
+    """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data."""
     outputs = Path(outputs)
     mine = [path.relative_to(outputs).as_posix() for path in sorted((outputs / OWN).glob("*/"))]
     found = find_records(outputs, (*FOLDERS, *mine, "."), damaged)

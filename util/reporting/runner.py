@@ -15,10 +15,10 @@ from typing import TextIO
 from filelock import FileLock, Timeout
 
 from .. import cli, published, records
-from ..errors import UserError
+from ..errors import UserError, reason
 from ..files import replacing
 from . import comparisons, notebooks, report
-from .steps import Options, Step, in_words, said
+from .steps import Options, Step, in_words
 
 LOG, LOCK, SUMMARY = "run.log", "run.lock", "summary.csv"
 """In the output folder: what the scripts said; held while a run works there; every published number."""
@@ -46,11 +46,11 @@ def run(options: Options) -> Path:
             except (Exception, SystemExit) as error:  # a script may be broken in any way; the others go on
                 if not isinstance(error, UserError):
                     cli.say(traceback.format_exc())
-                failed[step.name] = said(error)
+                failed[step.name] = reason(error, most=300)
                 cli.say(f"[{step.name}] FAILED: {failed[step.name]}")
         problems = _notebooks(options) + _summary(output, failed)
     if failed:
-        told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+        told = "; ".join(f"{name} ({why})" for name, why in failed.items())
         problems.insert(0, f"{len(failed)} of {len(chosen)} steps failed: {told}")
     if problems:
         problems.append(f"{output / LOG} has all that was said, and the same command goes on from here")
@@ -61,14 +61,14 @@ def run(options: Options) -> Path:
 def perform(step: Step, options: Options) -> None:
     """Keeps the record of a step, or runs its script in this process."""
     module, arguments, settings = read(step, options)
-    kept, reason = look(step, settings, options)
+    kept, why = look(step, settings, options)
     if kept:
         told = ["made by other code"] if kept.about.get("code") != records.code(step.name) else []
         if left_out := kept.about["left_out"]:
             told.append(f"left out in it: {'; '.join(left_out)}; --only {step.name} --again tries again")
         cli.say("; ".join([f"[{step.name}] kept: its record is there", *told]))
         return
-    cli.say(f"[{step.name}] {reason}; running it")
+    cli.say(f"[{step.name}] {why}; running it")
     before = sys.argv
     try:
         sys.argv = [str(step.script), *arguments]  # the command line that the record holds

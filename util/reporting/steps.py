@@ -94,8 +94,3 @@ def in_words(seconds: float) -> str:
         if seconds >= unit:
             return f"{seconds / unit:.1f} {name}"
     return f"{seconds:.0f} seconds"
-
-
-def said(error: BaseException) -> str:
-    """One line of an error, or its kind where it says nothing."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -76,12 +76,7 @@ def scenes(n: int, seed: int, split: str = "train") -> Pictures:
 
 
 def distinct_scenes(n: int, seed: int) -> Pictures:
-    """n scenes of n different combinations, each under its full description, so that no two captions agree.
-
-    Args:
-        n: at most 2560.
-        seed: as in ``scenes``; the stream is another one.
-    """
+    """n <= 2560 scenes of different combinations, each under its full description, so that no two captions agree."""
     every = combinations()
     if check_count(n) > len(every):
         raise UserError(f"only {len(every)} scenes have different full descriptions; {n} were asked for")
