@@ -137,11 +137,9 @@ def address(name: str) -> str:
 
 
 def fetch(name: str, say: Callable[[str], None] = print) -> Path:
-    """The path of one published file in the cache folder, downloaded unless the right one is there.
+    """The path of one of ``files()`` in the cache folder, downloaded unless the right one is there.
 
-    Args:
-        name: one of ``files()``.
-        say: takes the line that names a file with a wrong hash.
+    ``say`` takes the line that names a file with a wrong hash.
 
     Raises:
         NoConnection: the server cannot be reached, or stands still.
@@ -170,13 +168,9 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
 
 
 def fetch_all(say: Callable[[str], None] = print) -> list[str]:
-    """Brings all eight files into the cache folder; stops at the first connection that fails.
+    """Brings all eight files into the cache folder, and gives the names of those that are missing in the end.
 
-    Args:
-        say: takes a line for each file that went wrong, and one at the end.
-
-    Returns:
-        the names of the files that are missing.
+    Stops at the first connection that fails. ``say`` takes a line for each file that went wrong, and one at the end.
     """
     offline = ""
     for name in tqdm(files(), desc="published embeddings", unit="file", leave=False, disable=None):

@@ -36,11 +36,9 @@ REASONS |= {"string_type": "expected a text, found {input!r}", "tuple_type": "ex
 
 
 def read_toml(path: str | Path, model: type[Model]) -> Model:
-    """Reads the content of a TOML file as a model.
+    """Reads the content of a TOML file as a model, or refuses it in one line.
 
-    Raises:
-        UserError: the file cannot be read, is no TOML, or has a value that the model refuses. A validator refuses by
-            raising ``ValueError``; one that looks at several keys begins its message with a key.
+    A validator refuses by raising ``ValueError``; one that looks at several keys begins its message with a key.
     """
     path = Path(path)
     try:

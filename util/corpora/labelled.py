@@ -87,11 +87,9 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 def from_rows(
     rows: hub.Rows, image_ids: Sequence[str], label_column: str, classes: Classes, about: Mapping
 ) -> Labelled:
-    """Labelled images of the rows of a table.
+    """Labelled images of the rows of a table; ``about`` is for ``source``, besides n and the hash.
 
-    Args:
-        label_column: numbers in the declared order; numbers with the data's own names, in any order; or names.
-        about: for ``source``, besides n and the hash.
+    The column holds numbers in the declared order, numbers with the data's own names in any order, or names.
     """
     where = f"{about['dataset']}, column {label_column!r}"
     labels = _labels(rows.columns[label_column], rows.names.get(label_column), classes, where)
@@ -145,10 +143,8 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
     It holds the classes itself where every class has a subfolder, however splits are named ("train" is a class of
     CIFAR-100). A picture is turned upright where its EXIF data say so; its bytes, which are hashed, say that too.
 
-    Args:
-        split: "train+test" for several one after the other; not asked for where the folder has none.
-        about: for ``source``, besides split, n and the hash.
-        n: take only so many pictures, evenly spaced.
+    A split may be "train+test", and is not asked for where the folder has none. ``about`` is for ``source``, besides
+    split, n and the hash. Of all pictures n are taken, evenly spaced.
     """
     there, splits = _subfolders(folder), split.split("+")
     whole = set(classes.matched(there)) >= set(range(len(classes.names)))

@@ -149,12 +149,8 @@ def folder_of(task: Task, data: str | Path | None) -> Path | None:
 def load(task: Task, path: str | Path | None = None, n: int | None = None) -> Labelled | Captioned:
     """The images of a task, with labels, or for retrieval with all of their captions.
 
-    Args:
-        path: your own folder; None for the hub.
-        n: take only so many: evenly spaced, of images with captions the first.
-
-    Raises:
-        NoConnection: the hub does not answer and its cache does not hold the files.
+    They come from your own folder, or with None from the hub. n are taken evenly spaced, of images with captions the
+    first. ``NoConnection`` says that the hub does not answer and its cache does not hold the files.
     """
     place = None if path is None else Path(path)
     if place is not None and not place.is_dir():

@@ -117,10 +117,7 @@ def audit(
 ) -> pd.DataFrame:
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
-    Args:
-        answers: checked already.
-        signed_gap_distances: the gap distance after each shift.
-        axes: whether race, gender or both make a group; none: all faces are one.
+    ``axes`` are those that make a group; none: all faces are one.
 
     Returns:
         a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, one for each axis, n, the
@@ -168,13 +165,8 @@ def confusion(
 ) -> pd.DataFrame:
     """Which class the faces of each group are given, at some of the shifts.
 
-    Args:
-        answers: checked already.
-        at: some of its shifts.
-        by: "race x gender" (every class; R * G rows and R * G + H columns) or "race" (genders added up).
-
-    Returns:
-        columns shift, true, predicted, count: every pair, those with count 0 too.
+    Columns are shift, true, predicted and count: every pair, those with count 0 too. By "race x gender" there are R * G
+    rows and R * G + H columns at a shift; by "race" genders are added up.
     """
     declared, predicted = answers.faces.declared, answers.predicted[[answers.row(shift) for shift in at]]
     groups, codes = answers.faces.groups(by.split(" x "))

@@ -16,10 +16,7 @@ HALF = 0.5
 def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFrame:
     """Difference and ratio between the races of the highest and the lowest ``sum``, at every shift.
 
-    Args:
-        answers: checked already.
-        seed: of the resamples.
-        resamples: how many; faces are drawn within their race, the same faces at every shift.
+    Faces are drawn again within their race, the same faces at every shift.
 
     Returns:
         a row for each shift: shift, n_races (that have faces), highest, lowest (races; the first declared of equals),

@@ -36,11 +36,7 @@ class Projection:
 
 
 def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -> Projection:
-    """Principal components of several modalities together, as Figure 3 (a) of the paper.
-
-    Args:
-        modalities: arrays (n_m, d) of one width.
-        components: how many to keep, at most min(total rows, d).
+    """Principal components of several modalities (n_m, d) together, as Figure 3 (a) of the paper.
 
     Trap: with a gap, the first component is close to the gap vector, because the gap is the largest variance.
     """
@@ -54,9 +50,6 @@ def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -
 
 def svd_coordinates(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     """Rows on the first two right singular vectors, nothing subtracted; signs as scikit-learn fixes them.
-
-    Args:
-        x: float array (n, d), n and d at least 2.
 
     Trap: without centring, the first axis is about the mean of all rows, and the gap mostly the second.
     """

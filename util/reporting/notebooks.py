@@ -99,11 +99,7 @@ def _set(content: nbformat.NotebookNode, values: Mapping[str, str], notebook: Pa
 
 
 def _in_pairs(due: Sequence[tuple[Path, Path]], outputs: Path, **values) -> list[Path]:
-    """Runs (notebook, output) two at a time on the records under ``outputs``, each kernel with its share of the cores.
-
-    Raises:
-        UserError: at the end, names every notebook that failed.
-    """
+    """Runs (notebook, output) two at a time on the records under ``outputs``, each with its share of the cores."""
     threads = str(max(1, (os.cpu_count() or 1) // AT_A_TIME))
     variables = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
     variables |= {cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()), records.REUSE_VARIABLE: records.AS_THEY_ARE}

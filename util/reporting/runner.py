@@ -28,13 +28,9 @@ NOTEBOOK_SECONDS = 60
 
 
 def run(options: Options) -> Path:
-    """Keeps or makes every record, then writes the notebooks, the summary and the report of all that is there.
+    """Keeps or makes every record, then writes the notebooks, the summary and the report, whose path it gives.
 
-    Returns:
-        the report's path.
-
-    Raises:
-        UserError: names, at the end, every step and notebook that failed.
+    A ``UserError`` names, at the end, every step and notebook that failed.
     """
     output, chosen, failed, start = Path(options.output), options.chosen(), {}, time.monotonic()
     with _locked(output), _logged(output / LOG):

@@ -20,12 +20,7 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Pairs:
-    """A corpus in the form that training reads.
-
-    Args:
-        images: uint8 tensor (n, 3, s, s).
-        tokens: int64 tensor (n, l); row i is the caption of image i.
-    """
+    """A corpus in the form that training reads: uint8 images, and int64 tokens, row i the caption of image i."""
 
     images: UInt8[Tensor, "n 3 s s"]
     tokens: Int[Tensor, "n l"]

@@ -33,13 +33,7 @@ def mean_per_class_recall(
 ) -> Float[np.ndarray, "s"]:
     """Accuracy within each class, averaged over the classes that the labels have, as ``balanced_accuracy_score``.
 
-    Args:
-        predicted: whole numbers (s, n) in 0 to n_classes - 1.
-        labels: whole numbers (n,), likewise.
-        n_classes: how many classes there are.
-
-    Returns:
-        float64 (s,) in [0, 1].
+    Classes count from 0. Returns float64 (s,) in [0, 1].
     """
     given, classes = _over_shifts(predicted, "predicted"), as_count(n_classes, "n_classes")
     true = as_indices(labels, "labels", given.shape[1], "item of predicted", classes, "classes")

@@ -93,9 +93,7 @@ def on_test(
             ``Margins`` for ROC-AUC (both of ``util.zero_shot.outcomes``).
         shifts: amounts, with 0 among them once.
         gaps: signed gap distance at every shift.
-        seed: of the permutations and the resamples.
-        resamples: of the bootstrap.
-        permutations: of the test.
+        seed: of the test's permutations and the bootstrap's resamples.
 
     Returns:
         ``p_value`` and ``p_value_scaled`` are those of the largest gain over all shifts (``largest_gain_p_values``; the
