@@ -54,7 +54,6 @@ def extract(
 
     Args:
         encoder: what ``non_text.modality``, ``describe``, ``encode_non_text`` and ``encode_texts`` are asked of.
-        captioned: the items, their captions and where both come from.
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.
         cache: whether to read and write the cache folder; one that cannot be written is named and done without.
         say: takes one line about skipped items or the cache.

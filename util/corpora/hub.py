@@ -66,10 +66,8 @@ def not_fetched(title: str, dataset: str, wanted: str, error: Exception, otherwi
 class Rows:
     """n rows of a table: the columns asked for, and pictures that are encoded still.
 
-    Attributes:
-        columns: name -> n values.
-        names: name -> the classes that the data set itself gives a column of numbers; only of such columns.
-        cells: n functions without arguments, each of which gives {"bytes": ..., "path": ...} of a picture.
+    ``names`` are the classes that the data set itself gives a column of numbers. ``cells`` are n functions without
+    arguments, each of which gives {"bytes": ..., "path": ...} of a picture.
     """
 
     columns: Mapping[str, Sequence]

@@ -49,10 +49,7 @@ class Origin:
 
 
 def find(model: str, pretrained: str | None) -> Origin:
-    """A model's origin; asks the hub for the configuration and the weights of a repository.
-
-    Arguments as ``open_clip_pair.load``, "/" as "-" in names of open_clip's own list.
-    """
+    """A model's origin by the arguments of ``open_clip_pair.load``; of a repository it asks the hub."""
     if model.startswith((HUB, FOLDER)):
         if pretrained not in (None, OWN):
             raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")

@@ -29,11 +29,8 @@ VALIDATION_SEED = 10_001
 class SmallClipSettings:
     """All that the shipped checkpoint depends on, besides the architecture in ``small_clip.json``.
 
-    Args:
-        pictures: size of the training corpus.
-        validation_pictures: number of fresh scenes whose loss chooses among the weights.
-        threads: CPU threads of the run; another number changes the last bits, and so the path.
-        training: the schedule; its seed is also that of the corpus and of the first weights.
+    Fresh validation scenes choose among the weights by their loss. Another number of CPU threads changes the last bits,
+    and so the path. The seed of ``training`` is also that of the corpus and of the first weights.
     """
 
     pictures: int = 60_000

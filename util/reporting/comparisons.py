@@ -39,13 +39,8 @@ def is_own(record: Record) -> bool:
 def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Table of every published number with the columns ``COLUMNS``, in the paper's order.
 
-    Args:
-        found: (folder, record) as ``report.find_records`` gives them.
-        reasons: script -> why it did not finish.
-
-    Returns:
-        a row for each number and each data set that it was measured on. What the paper says nothing of has a row
-        only where it was measured, without a published value.
+    It has a row for each number and each data set that it was measured on. What the paper says nothing of has a row
+    only where it was measured, without a published value. ``reasons`` say of scripts why they did not finish.
     """
     known, rows = {record.name: record for _, record in found if not is_own(record)}, []
     for key, number in published.numbers().items():

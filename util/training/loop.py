@@ -42,16 +42,12 @@ def train(
     Args:
         model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its logit
             scale follows the temperature schedule and is not learned, unless the settings say so.
-        pairs: the corpus.
-        settings: all else.
         prepare: uint8 pictures (b, 3, s, s) to the image tower's input.
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
             evaluation mode. Its numbers join the log, and are in no checkpoint otherwise.
-        progress: show a bar with loss and gap on the terminal.
         text_map: orthogonal (d, d), multiplied onto text rows throughout (``util.numerics.procrustes``). A resumed run
             goes on with the one in its checkpoint.
         checkpoints: where to write checkpoints. A run that finds its own there goes on from it.
-        description: text in front of the bar.
 
     Returns:
         The log, json-able. An entry has step (done), loss (nats, the mean since the last entry), gap_distance (of the

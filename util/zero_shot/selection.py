@@ -222,10 +222,7 @@ def halves(
 ) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
     """Row numbers of two random halves, in ascending order, every stratum as even as it can be.
 
-    Args:
-        n: items, at least 2.
-        strata: what is to be as frequent in both, for instance labels (n,); None: nothing.
-        seed, split: of their own stream of random numbers.
+    ``strata`` (n,) are what is to be as frequent in both, for instance labels; None: nothing.
 
     Returns:
         (rows_a, rows_b): no row in both; their numbers, in all and within a stratum, differ by at most 1.
