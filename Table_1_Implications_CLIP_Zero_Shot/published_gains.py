@@ -156,7 +156,6 @@ def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool
         "another model": settings.model != PAPER_MODEL,
         UNPUBLISHED.get(row["dataset"]): row["dataset"] in UNPUBLISHED,
         "your own task": settings.tasks_file is not None,
-        "other prompts": settings.class_names is not None,
         "part of the data": found["n"] != published_items()[row["dataset"]],
         "other shifts": shifted and not np.array_equal(cli.shift_grid(settings.shift_step), SHIFTS),
         "images moved alone": shifted and found["side"] != "both",

@@ -9,6 +9,7 @@ import embedded_tasks
 from embedded_tasks import GENERATED, PUBLISHED_CLIP, EmbeddedTask
 from util import UserError, cli
 from util.corpora import tasks
+from util.corpora.generated.drawing import SIDE
 from util.corpora.tasks import Task
 from util.encoders.tower import EncoderPair
 from util.errors import NoConnection
@@ -21,40 +22,40 @@ CAPTIONED = 2000
 COCO = "mscoco"
 """Key of the declared task that is also the caption corpus."""
 
-OF_DATA_SETS = {"data", "coco"}
-OF_EMBEDDING = {"tasks", "tasks_file", "n", "model", "class_names", *OF_DATA_SETS}
+OF_DATA_SETS = ("data", "coco")
+OF_EMBEDDING = ("tasks", "tasks_file", "n", "model", *OF_DATA_SETS)
 """Options that only declared tasks read, and those that say how to embed, and which data."""
+LEAST = {"splits": 1, "resamples": 1, "permutations": 1, "n": 4}
 
 
 def check(settings: cli.Common, preset: cli.Common) -> None:
     """Refuses options that make no sense or would do nothing beside their preset, before anything is embedded."""
     cli.shift_grid(settings.shift_step)
-    for name, least in (("splits", 1), ("resamples", 1), ("permutations", 1), ("n", 4)):
+    for name, least in LEAST.items():
         if getattr(settings, name) is not None:
             as_count(getattr(settings, name), f"--{name}", least)
     for name in ("side", "caption", "tasks", "embeddings"):
         values = [str(value) for value in getattr(settings, name)]
         if len({*values}) < len(values) or (not values and name in ("side", "caption")):
             raise UserError(f"--{name} takes one or more different words, not {' '.join(values) or 'none'}")
-    drawn, declared = ([], []) if settings.embeddings else chosen(settings)
+    drawn, declared = chosen(settings)
     if drawn and settings.model != SMALL_CLIP:
         raise UserError(f"--model {settings.model}: the generated tasks ({', '.join(drawn)}) are for {SMALL_CLIP}")
-    why, useless = "no task of a data set is asked for; name some with --tasks, or leave it out", OF_DATA_SETS
     if settings.embeddings:
-        why, useless = "the files of --embeddings are embedded already; leave it out", OF_EMBEDDING
-    for name, value in vars(settings).items():
-        if not declared and name in useless and value != getattr(preset, name):
-            raise UserError(f"--{name.replace('_', '-')}: {why}")
+        useless, why = OF_EMBEDDING, "the files of --embeddings are embedded already"
+    else:
+        useless, why = OF_DATA_SETS, "no task of a data set is asked for; name some with --tasks"
+    for name in () if declared else useless:
+        if getattr(settings, name) != getattr(preset, name):
+            raise UserError(f"--{name.replace('_', '-')}: {why}, or leave it out")
     if settings.data is not None and not settings.data.is_dir():
         raise UserError(f"--data {settings.data}: no such folder; expected one that holds a folder for each task")
-    there = dict.fromkeys(word for task in declared for word in task.alternatives)
-    if settings.class_names is not None and settings.class_names not in there:
-        said = f"there are {', '.join(there)}" if there else "they declare none"
-        raise UserError(f"--class-names: no chosen task has class names {settings.class_names!r}; {said}")
 
 
 def chosen(settings: cli.Common) -> tuple[list[str], list[Task]]:
-    """The names of generated tasks, or the declared tasks, to run; other names are refused, and a mixture."""
+    """Names of generated tasks, or the declared tasks, to run; none beside your own embeddings."""
+    if settings.embeddings:
+        return [], []
     own, drawn = settings.tasks_file is not None, list(GENERATED)
     if settings.preset != "paper" and not own and set(settings.tasks) <= set(drawn):
         return list(settings.tasks or drawn), []
@@ -74,8 +75,8 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     """
     if settings.embeddings:
         stems = [path.stem for path in settings.embeddings]
-        names = stems if len({*stems}) == len(stems) else map(str, settings.embeddings)
-        for path, name in zip(settings.embeddings, names, strict=True):
+        for path, stem in zip(settings.embeddings, stems, strict=True):
+            name = stem if stems.count(stem) == 1 else str(path)
             yield from embedded_tasks.of_file(path, name).by_caption(settings.caption)
         return
     drawn, declared = chosen(settings)
@@ -100,8 +101,6 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
 
 def _embed(task: Task, pair: EncoderPair, cache: bool, settings: cli.Common) -> EmbeddedTask:
     """A declared task, embedded: from --coco or --data where that has it, otherwise from the hub."""
-    if settings.class_names in task.alternatives:
-        task = task.with_names(settings.class_names)
     folder = settings.coco if task.key == COCO and settings.coco else tasks.folder_of(task, settings.data)
     return embedded_tasks.of_declared(task, tasks.load(task, folder, settings.n), pair, cache)
 
@@ -129,10 +128,10 @@ def _caption_gap(pair: EncoderPair, cache: bool, settings: cli.Common, left_out:
 
 def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
     """The small CLIP or an encoder pair of ``util.encoders.named``, in float32, and whether its embeddings are kept."""
-    if model == SMALL_CLIP:
-        from util.corpora.generated.drawing import SIDE
-        from util.encoders import small_clip
+    from util.encoders import small_clip
+    from util.encoders.named import Named
 
+    if model == SMALL_CLIP:
         pair = small_clip.load(device=device).pair("small CLIP")
 
         def of_its_size(images: list):  # it says nothing of photographs
@@ -141,7 +140,6 @@ def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
             return pair.non_text.prepare(images)
 
         return replace(pair, name="small CLIP", non_text=replace(pair.non_text, prepare=of_its_size)), True
-    from util.encoders.named import Named
 
     named = Named.parse(model)
     towers = named.load(device=device, precision="float32")

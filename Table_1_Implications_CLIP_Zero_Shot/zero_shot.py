@@ -47,8 +47,6 @@ class Settings(cli.Common):
     """Take only n images of each task that is embedded here, and of the caption corpus."""
     model: str = requested_tasks.SMALL_CLIP
     """small-clip; an open_clip model and its weights (ViT-B-16:openai); huggingface:NAME; python:FILE.py:FUNCTION."""
-    class_names: str | None = None
-    """Other class names, in those tasks that declare some under this word (clip, mteb, torchvision, words)."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/), for the captions' gap vector and for retrieval."""
     caption: tuple[Literal["all", "first", "last"], ...] = ("all", "last")

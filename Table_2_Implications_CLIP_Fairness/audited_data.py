@@ -31,11 +31,10 @@ PAPER_MODEL, PAPER_PAIRS = "ViT-B-32:openai", values()["figure_2c"]["n_inputs"]
 PAPER_FACES = int(published_counts.sizes().sum())
 """What the published numbers were measured with: model, faces of FairFace's validation split, pairs of MSCOCO."""
 
-Kind = Literal["embeddings of your own", "generated badges", "photographed faces"]
-OPTIONS: Mapping[Kind, tuple[str, ...]] = {
+OPTIONS = {
     "embeddings of your own": ("embeddings", "labels", "corpus"),
     "generated badges": ("badges", "scenes"),
-    "photographed faces": ("data", "padding", "model", "coco", "caption"),
+    "photographed faces": ("data", "model", "coco"),
 }
 """By what is audited: the options that only it reads."""
 
@@ -47,8 +46,7 @@ class Audited:
     Attributes:
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
-        as_published: whether model, faces, prompts and what is shifted are the paper's. The padding and the caption of
-            a photograph are free, because the paper does not say them.
+        as_published: whether model, faces, prompts and what is shifted are the paper's.
     """
 
     title: str
@@ -71,10 +69,9 @@ class Audited:
         return {name: geometry.unit_gap_vector(*pair) for name, pair in self.pairs.items()}
 
     def shifted(self, shifts: Float[np.ndarray, "k"], name: Direction, side: Side) -> tuple[Answers, pd.DataFrame]:
-        """Classes after shifts along one direction; and both signed gap distances, harm and accuracy at every shift.
+        """Classes after shifts along one direction; and harm, accuracy and both signed gap distances at every shift.
 
-        A gap distance has the sign of its projection on its own unit gap vector before the shift. That of captions is
-        NaN where there are none.
+        A gap distance has the sign of its projection on its own unit gap vector before the shift, or is NaN.
         """
         along = self.directions[name]
         table = pd.DataFrame({"shift": shifts, **dict.fromkeys(GAPS.values(), np.nan)})
@@ -89,17 +86,14 @@ class Audited:
 def refuse_unused(settings: Common, default: Common) -> None:
     """Refuses an option that is not as in ``default`` and does nothing beside the others."""
     chosen = kind_of(settings)
-    unused = [(kind, name) for kind, names in OPTIONS.items() if kind != chosen for name in names]
-    if chosen == "photographed faces" and settings.data is not None:
-        chosen = "a folder of faces"
-        unused.append(("the hub's FairFace", "padding"))
-    for kind, name in unused:
-        if getattr(settings, name) != getattr(default, name):
-            raise UserError(f"--{name} only applies to {kind}; this run uses {chosen}; leave it out")
+    for kind, names in OPTIONS.items():
+        for name in names:
+            if kind != chosen and getattr(settings, name) != getattr(default, name):
+                raise UserError(f"--{name} only applies to {kind}; this run uses {chosen}; leave it out")
 
 
-def kind_of(settings: Common) -> Kind:
-    """What the settings have audited."""
+def kind_of(settings: Common) -> str:
+    """What the settings have audited: a key of ``OPTIONS``."""
     if settings.embeddings is not None:
         return "embeddings of your own"
     return "photographed faces" if settings.preset == "paper" or settings.data is not None else "generated badges"
@@ -107,7 +101,7 @@ def kind_of(settings: Common) -> Kind:
 
 def collect(settings: Common, device: str) -> Audited:
     """The inputs that the settings name: your own embeddings, generated badges, or faces."""
-    makers = {"embeddings of your own": own, "generated badges": generated, "photographed faces": photographed}
+    makers = dict(zip(OPTIONS, (own, generated, photographed), strict=True))
     audited = makers[kind_of(settings)](settings, device)
     if settings.gap_direction not in audited.pairs:
         what = "--gap-direction captions follows the gap vector of captions and their images, which are not there"
@@ -123,8 +117,8 @@ def generated(settings: Common, device: str) -> Audited:
 
     declared, seed = Declared.read(settings.audit or BADGES), TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
-    names = {"group": pictures.GROUPS, "badge_kind": pictures.KINDS}
-    labels = [[words[code] for code in badges.attributes[what]] for what, words in names.items()]
+    names = (pictures.GROUPS, badges.attributes["group"]), (pictures.KINDS, badges.attributes["badge_kind"])
+    labels = [[words[code] for code in codes] for words, codes in names]
     faces = Faces.of(declared, *labels, where="the generated badges")
     scenes = pictures.scenes(settings.scenes, seed, split="all")
     clip = small_clip.load(device=device)
@@ -155,9 +149,8 @@ def photographed(settings: Common, device: str) -> Audited:
     declared, named = Declared.read(settings.audit or FAIRFACE), Named.parse(f"open_clip:{settings.model}")
     if named.tag is None:
         raise UserError(f"--model {settings.model}: say which weights, for instance {PAPER_MODEL}, or a file")
-    folder = settings.data
-    found = face_images.from_folder(folder, declared) if folder else face_images.from_hub(declared, settings.padding)
-    captioned = coco.load(settings.coco, "val2017", settings.caption)
+    found = face_images.from_folder(settings.data, declared) if settings.data else face_images.from_hub(declared)
+    captioned = coco.load(settings.coco, "val2017", "first")
     pair = open_clip_pair.load(named.name, named.tag, device=device)
     rows, read, skipped = embed_images(pair, found.openers, found.ids, found.source)
     followed = extract(pair, captioned)

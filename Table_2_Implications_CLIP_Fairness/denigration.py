@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -68,14 +67,10 @@ class Settings(cli.Common):
     """Bootstrap resamples of the disparity between races."""
     data: Path | None = None
     """A folder of faces with fairface_label_val.csv or labels.csv (columns file, race, gender)."""
-    padding: Literal["0.25", "1.25"] = "0.25"
-    """Which of the hub's two versions of FairFace: how much around a face it shows."""
     model: str = "ViT-B-32:openai"
     """open_clip model and its weights: a tag or a checkpoint file."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/); otherwise val2017 comes from the hub."""
-    caption: Literal["first", "last"] = "first"
-    """Which caption of an MSCOCO photograph."""
     embeddings: Path | None = None
     """Your own: .npz or .safetensors with image (faces, d) and text (prompts, d), in place of all models."""
     labels: Path | None = None

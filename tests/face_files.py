@@ -30,7 +30,7 @@ def write_folder(folder, rows=ROWS, pictures=COLOURS, table="fairface_label_val.
     return folder
 
 
-def write_parquet(folder, labels, colours=("red", "lime", "blue"), padding="0.25", damaged=(), **columns):
+def write_parquet(folder, labels, colours=("red", "lime", "blue"), damaged=(), **columns):
     """Rows as the hub has them: whole numbers, their names in the file's metadata, pictures in the table."""
     cells = []
     for row, colour in enumerate(colours):
@@ -41,7 +41,7 @@ def write_parquet(folder, labels, colours=("red", "lime", "blue"), padding="0.25
         name: datasets.ClassLabel(names=list(columns.get(name) or names)) for name, names in HUB_NAMES.items()
     }
     table = {"image": cells} | dict(zip(("race", "gender", "age"), zip(*labels, strict=True), strict=True))
-    file = folder / padding / "validation-00000-of-00001-0123456789abcdef.parquet"
+    file = folder / "0.25" / "validation-00000-of-00001-0123456789abcdef.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     datasets.Dataset.from_dict(table, datasets.Features(features)).to_parquet(str(file))
     return folder

@@ -205,12 +205,12 @@ def colours(rng, n):
 
 def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs, monkeypatch, rng):
     labels = [(race, gender, int(rng.integers(9))) for race in range(7) for gender in range(2) for _ in range(2)]
-    face_files.write_parquet(tmp_path / "hub", labels, colours(rng, 28), padding="1.25")
+    face_files.write_parquet(tmp_path / "hub", labels, colours(rng, 28))
     monkeypatch.setattr(script, "DRAWN", {})  # drawn by the smoke run already
-    words = ("--preset", "paper", *photographs, "--padding", "1.25", "--resamples", "50")
+    words = ("--preset", "paper", *photographs, "--resamples", "50")
     record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "0.5")
     about = {part["what"]: part for part in record.about["data"]}
-    assert about["faces"]["revision"] == "0" * 40 and about["faces"]["padding"] == "1.25" and about["faces"]["n"] == 28
+    assert about["faces"]["revision"] == "0" * 40 and about["faces"]["n"] == 28
     assert record.tables[""]["n"].eq(4).all()
     assert record.about["results"]["races"] == published_counts.races()
     rows = pd.DataFrame(record.about["comparisons"]).query("on != @claims.COUNTS").set_index("key")
@@ -242,12 +242,11 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
 
 
 def test_a_run_is_the_papers_only_where_it_shifts_as_the_paper_does(tmp_path, photographs, monkeypatch):
-    """Padding and caption, which the paper does not say, are free."""
-    face_files.write_parquet(tmp_path / "hub", [(3, 0, 1), (2, 1, 8)], ("red", "lime"), padding="1.25")
-    pairs = len(coco.load(photographs[1], "val2017", "last"))
+    face_files.write_parquet(tmp_path / "hub", [(3, 0, 1), (2, 1, 8)], ("red", "lime"))
+    pairs = len(coco.load(photographs[1], "val2017", "first"))
     for name, value in (("PAPER_MODEL", photographs[3]), ("PAPER_FACES", 2), ("PAPER_PAIRS", pairs)):
         monkeypatch.setattr(audited_data, name, value)
-    words = ("--preset", "paper", *photographs, "--padding", "1.25", "--caption", "last")
+    words = ("--preset", "paper", *photographs)
     assert audited_data.collect(settings_of(*words), "cpu").as_published
     for other in (("--side", "both"), ("--gap-direction", "audit")):
         assert not audited_data.collect(settings_of(*words, *other), "cpu").as_published
@@ -269,7 +268,6 @@ OWN = "--embeddings {own} --labels {labels}"
         ("--model ViT-B-16:openai", "--model only applies to photographed faces"),
         ("--coco x", "--coco only applies to photographed faces"),
         ("--preset paper --scenes 3", "--scenes only applies to generated badges"),
-        ("--data {tmp} --padding 1.25", "--padding only applies to the hub's FairFace; this run"),
         ("--data {tmp}", "expected fairface_label_val.csv or labels.csv"),
         ("--data {tmp} --model ViT-B-32", "say which weights, for instance ViT-B-32:openai"),
         ("--audit {twice}", "harm.groups.crime_related gives the prompt 'a square in the middle' more"),

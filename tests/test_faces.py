@@ -27,7 +27,7 @@ def from_hub(tmp_path, monkeypatch):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
 
     def load(folder):
-        monkeypatch.setattr(hub, "fetched", lambda *_: (sorted(folder.glob(faces.HUB_FILES["0.25"])), "0" * 40))
+        monkeypatch.setattr(hub, "fetched", lambda *_: (sorted(folder.glob(faces.HUB_FILES)), "0" * 40))
         return faces.from_hub(DECLARED)
 
     return load

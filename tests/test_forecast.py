@@ -99,7 +99,7 @@ def test_what_is_declared_is_what_the_loaders_load():
     captions = found["dataset", coco.HUB_DATASET]
     assert captions.revision == coco.HUB_REVISION
     fairface = found["dataset", faces.HUB_DATASET]
-    assert (fairface.revision, fairface.files) == (faces.HUB_REVISION, (faces.HUB_FILES["0.25"],))
+    assert (fairface.revision, fairface.files) == (faces.HUB_REVISION, (faces.HUB_FILES,))
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
         assert "zero_shot" in each.steps

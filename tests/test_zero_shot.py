@@ -198,13 +198,10 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
         ("--tasks digit digit", "--tasks takes one or more different words, not digit digit"),
         ("--embeddings a.npz --embeddings ./a.npz", "--embeddings takes one or more different words"),
         ("--embeddings a.npz --tasks digit", "--tasks: the files of --embeddings are embedded already"),
-        ("--embeddings a.npz --class-names clip", "--class-names: the files of --embeddings are"),
         ("--preset smoke --embeddings a.npz --n 9", "--n: the files of --embeddings are"),
         ("--tasks svhn --data /no/such/folder", "--data /no/such/folder: no such folder"),
         ("--data /tmp", "--data: no task of a data set is asked for"),
         ("--tasks digit --coco x", "--coco: no task of a data set is asked for"),
-        ("--class-names clip", "no chosen task has class names 'clip'; they declare none"),
-        ("--tasks eurosat svhn --class-names clip", "has class names 'clip'; there are mteb, torchvision, words"),
         ("--tasks shape cifar10", "no task 'shape' here; there are cifar10"),
         ("--tasks shape nothing", "ones (shape, colour_shape, fine_grained, digit, retrieval) run apart from these"),
         ("--preset paper --tasks shape", "no task 'shape' here; there are cifar10"),
@@ -247,7 +244,7 @@ def test_our_row_is_judged_only_for_the_papers_model_and_data_and_a_gain_as_a_ga
     assert direction.ours == direction.published == "up" and all(each.own and each.agrees for each in compared())
     off = {**ours, "default": 0.9013 + 0.0012, "gain": 0.0068 - 0.0012, "direction": "down"}
     assert [each.agrees for each in compared(off)] == [False, True, False, False]
-    for other in ({"model": "ViT-B-32:openai"}, {"class_names": "clip"}, {"tasks_file": "mine.toml"}):
+    for other in ({"model": "ViT-B-32:openai"}, {"tasks_file": "mine.toml"}):
         assert [(each.agrees, each.own) for each in compared(**other)] == [(None, False)] * 4
     assert compared({**ours, "n": 9_999})[0].note == "part of the data"
     for changed in (compared(shift_step=0.5), compared({**ours, "side": "first"})):

@@ -57,8 +57,6 @@ class Task(Declared):
     """Further spellings in the data -> one of the data's names."""
     prompts: Texts = ()
     """Templates with ``{}`` for the name of the class; the embeddings of several are averaged."""
-    alternatives: dict[str, Texts] = Field(default_factory=dict)
-    """Name -> other class names, in the same order."""
     sources: dict[str, Text] = Field(default_factory=dict)
     """Field -> where it comes from."""
     published: Text | None = None
@@ -77,9 +75,7 @@ class Task(Declared):
             raise ValueError(f"class_names: at least two are needed, found {count}")
         if self.metric == "ROC-AUC" and count != 2:
             raise ValueError(f"metric: ROC-AUC is of two classes, but class_names has {count}")
-        lists = {"class_names": self.class_names, "own_names": own}
-        lists |= {f"alternatives.{name}": names for name, names in self.alternatives.items()}
-        for name, values in lists.items():
+        for name, values in (("class_names", self.class_names), ("own_names", own)):
             if len(values) != count:
                 raise ValueError(f"{name}: {len(values)} names, but class_names has {count}")
             if len(set(values)) < count:
@@ -109,10 +105,6 @@ class Task(Declared):
     def texts(self) -> list[list[str]]:
         """The prompts of each class, classes in order."""
         return [[template.replace("{}", name) for template in self.prompts] for name in self.class_names]
-
-    def with_names(self, name: str) -> "Task":
-        """The same task with the class names of ``alternatives[name]``."""
-        return self.model_copy(update={"class_names": self.alternatives[name], "own_names": self.classes.own})
 
 
 class TaskFile(RootModel[dict[str, Task]]):

@@ -22,8 +22,8 @@ from .declared import AXES, Declared
 
 HUB_DATASET = "HuggingFaceM4/FairFace"
 HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
-HUB_FILES = {"0.25": "0.25/validation-*.parquet", "1.25": "1.25/validation-*.parquet"}
-"""By padding: how much around the face a picture shows, as a share of the face. 63 MB and 237 MB."""
+HUB_FILES = "0.25/validation-*.parquet"
+"""Those that show a quarter of the face around it; 63 MB."""
 ORIGIN = "https://github.com/joojs/fairface"
 LICENCE = "CC BY 4.0"
 BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
@@ -63,10 +63,9 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
     return FaceImages([upright(folder / name) for name in names], names, _faces(rows, declared, table), about)
 
 
-def from_hub(declared: Declared, padding: str = "0.25") -> FaceImages:
+def from_hub(declared: Declared) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
-    pattern = HUB_FILES[padding]
-    files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, pattern, BY_HAND)
+    files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
     rows = hub.read_parquet(files, "image", AXES)
     labels = {name: _in_words(rows, name) for name in AXES}
     about = {
@@ -74,12 +73,12 @@ def from_hub(declared: Declared, padding: str = "0.25") -> FaceImages:
         "revision": revision,
         "files": [f"sha256:{sha256(file)}" for file in files],
         "split": "validation",
-        "padding": padding,
+        "padding": "0.25",
         "licence": LICENCE,
         "n": len(rows),
     }
     ids = [f"validation, row {row}" for row in range(len(rows))]
-    return FaceImages(rows.openers(), ids, Faces.of(declared, **labels, where=f"{HUB_DATASET}, {pattern}"), about)
+    return FaceImages(rows.openers(), ids, Faces.of(declared, **labels, where=f"{HUB_DATASET}, {HUB_FILES}"), about)
 
 
 def _in_words(rows: hub.Rows, column: str) -> Sequence:

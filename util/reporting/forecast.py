@@ -72,7 +72,7 @@ def needs(photographs: Path | None) -> list[Need]:
         *(Need("model", f"timm/resnet50.{tag}", ("initializations",), 102, ("model.safetensors",)) for tag in RECIPES),
         Need("address", resnet, ("cosine_similarity",), 45, (resnet.rpartition("/")[2],), place=checkpoints),
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
-        Need("dataset", faces.HUB_DATASET, ("denigration",), 63, (faces.HUB_FILES["0.25"],), faces.HUB_REVISION),
+        Need("dataset", faces.HUB_DATASET, ("denigration",), 63, (faces.HUB_FILES,), faces.HUB_REVISION),
     ]
 
 
