@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
 from util import Embeddings, UserError, published
@@ -43,8 +44,7 @@ class EmbeddedTask:
     Attributes:
         dataset: its name in tables and figures.
         metric: "top-1", "ROC-AUC" or "retrieval".
-        group: "coarse-grained", "fine-grained", "optical character recognition", "retrieval", or another.
-        model: the model's name.
+        group: as ``util.corpora.tasks.Task`` has it.
         images: float32 (n, d), unit-norm rows.
         texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
         labels: int64: (n,) the class of each image, or (m,) the image of each caption.
@@ -87,22 +87,17 @@ class EmbeddedTask:
 
     def with_captions(self, rule: CaptionRule) -> "EmbeddedTask":
         """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
-        rows = np.argsort(self.labels, kind="stable")
-        if rule != "all":
-            new = np.diff(self.labels[rows], prepend=-1) if rule == "first" else np.diff(self.labels[rows], append=-1)
-            rows = rows[new != 0]
+        by_image = pd.Series(np.argsort(self.labels, kind="stable")).groupby(np.sort(self.labels))
+        rows = (by_image.obj if rule == "all" else by_image.agg(rule)).to_numpy()
         source = {**self.source, "caption_rule": rule, "n_captions": len(rows)}
         name = f"{self.dataset}, {rule} caption{'s' if rule == 'all' else ''}"
         return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
 
 
 def of_file(path: Path, name: str | None = None) -> EmbeddedTask:
-    """A task from a file of embeddings: images with ``labels`` and one text for each class, or pairs for retrieval.
+    """A task from a file that ``Embeddings.load`` reads, named by default as the file is.
 
-    Args:
-        path: a file that ``Embeddings.load`` reads. With ``labels`` (n,), whole numbers from 0, row c of "text" is the
-            embedding of class c. Without labels, images and texts are pairs.
-        name: by default the file's.
+    With ``labels`` (n,), whole numbers from 0, row c of "text" is the embedding of class c. Without, rows are pairs.
     """
     given = Embeddings.load(path)
     images, texts = given.modalities[given.names[0]], given.modalities[given.names[-1]]
@@ -145,11 +140,7 @@ def of_generated(
 ) -> Iterator[EmbeddedTask]:
     """Tasks of ``GENERATED`` on pictures that the small CLIP was never trained on, one after the other.
 
-    Args:
-        names: keys of ``GENERATED``.
-        pair: the small CLIP.
-        seed: 0 gives the pictures that the small CLIP's own record was measured on, others further ones.
-        n: take only the first n pictures of each.
+    Seed 0 gives those that its own record was measured on, others further ones; n takes only the first n of each.
     """
     from util.corpora.generated import pictures
 

@@ -56,9 +56,7 @@ class Split(NamedTuple):
 def evaluate(task: EmbeddedTask, settings: cli.Common) -> dict[str, pd.DataFrame]:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
-    Returns:
-        rows of ``zero_shot.csv`` (""), ``zero_shot_table.csv`` ("table"), ``zero_shot_reach.csv`` ("reach"), and one of
-        ``zero_shot_gaps.csv`` ("gaps").
+    Rows of ``zero_shot.csv`` are under "", those of ``zero_shot_table.csv`` under "table", and so on.
     """
     curves, table, reached = [], [], []
     try:

@@ -62,10 +62,7 @@ def published_items() -> dict[str, int]:
 def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cli.Common) -> list[Comparison]:
     """The published rows that were measured, the published p-values, and what held-out data say beyond the paper.
 
-    Args:
-        table: rows of ``zero_shot_table.csv``.
-        tasks: what they were measured on.
-        settings: of the run.
+    ``table`` has the rows of ``zero_shot_table.csv``, measured on ``tasks``.
     """
     test, held = chosen_both_ways(table)
     datasets, rows, papers = {task.published: task.dataset for task in tasks}, [], set()
@@ -87,12 +84,9 @@ def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cl
 
 
 def beside(k: int, row: Mapping, found: Mapping, settings: cli.Common) -> list[Comparison]:
-    """A published row beside ours: without a shift, at the best on the test data, its gain, and how the gap changes.
+    """The published row k beside ours: without a shift, at the best on the test data, its gain, how the gap changes.
 
-    Args:
-        k, row: the row's number, and as published.
-        found: our row of ``zero_shot_table.csv``; its ``name`` is (dataset, metric).
-        settings: of the run.
+    ``found`` is our row of ``zero_shot_table.csv``; its ``name`` is (dataset, metric).
     """
     on, result = f"{found.name[0]}, {found['model']}, n = {found['n']:,}", []
     best = f"at the best shift {found['shift']:+.2f}, p = {found['p_value']:.2g}"
@@ -126,8 +120,7 @@ def chi_squared() -> pd.DataFrame:
     Returns:
         n_of_published_p: the number of images for which the accuracies give the published p, as the statistic grows
             with n. equal_at: the share of predictions that must have changed for a paired test (McNemar's, without
-            correction) to give the same p; the test takes the accuracies for those of two samples, though the same
-            images give both. Where fewer changed, the paired p is smaller.
+            correction) to give the same p. Where fewer changed, the paired p is smaller.
     """
     rows, section = [], published.values()["table_1"]["significance"]
     for k, printed in enumerate(section["rows"]):
@@ -148,9 +141,7 @@ def chi_squared() -> pd.DataFrame:
 def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool) -> str:
     """In which ways our row differs from the published one, so that the two need not agree; "" where in none.
 
-    Args:
-        row, found, settings: as in ``beside``.
-        shifted: whether the metric is that of a shift, which the shifts and the sides shape as well.
+    Shifts and sides only shape a metric that is ``shifted``.
     """
     reasons = {
         "another model": settings.model != PAPER_MODEL,
@@ -197,12 +188,8 @@ def _accuracy_row(row: Mapping, n: int) -> dict:
     found |= {"gain": round(modified - default, 4), "net_items": net, "net_low": low, "net_high": high}
     found |= {"most_discordant": most, "share": most / n, "note": _conclusion(most, corrected, possible, n)}
     found |= {"least_p": mcnemar(net, 0), "most_discordant_low": most_low, "most_discordant_high": most_high}
-    return {
-        **found,
-        "most_discordant_corrected": corrected,
-        "share_corrected": corrected / n,
-        "most_possible": possible,
-    }
+    corrected = {"most_discordant_corrected": corrected, "share_corrected": corrected / n}
+    return {**found, **corrected, "most_possible": possible}
 
 
 def _conclusion(most: int, corrected: int, possible: int, n: int) -> str:
