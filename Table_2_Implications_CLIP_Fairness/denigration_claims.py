@@ -44,13 +44,10 @@ class Run:
 
 
 def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: bool) -> list[Comparison]:
-    """Every comparison of a run.
+    """Every comparison of a run on what ``on`` says; numbers of another run than the paper's ``own`` cannot agree.
 
-    Args:
-        own: whether it is the paper's model, faces, prompts and shift. Only then can numbers agree.
-        shift: the modified gap of the table; of another one than the paper's nothing is claimed.
-        as_released: whether the images alone move, along the gap vector of the captions. Of another way to shift
-            nothing is published.
+    Nothing is claimed at another ``shift`` than the paper's. Nothing is published of another way to shift than
+    ``as_released``: the images alone, along the gap vector of the captions.
     """
     found = [*of_published_counts(tables)]
     if not as_released:
@@ -117,10 +114,7 @@ def moves(shares: pd.DataFrame, on: str, own: bool) -> Iterator[Comparison]:
 def against(tables: Tables, on: str) -> pd.DataFrame:
     """How the two kinds of harm move against each other: the notebook's shifts, and a run at the same.
 
-    Returns:
-        source, shift, n, gap_distance (of the captions), accuracy, the share of all faces by ``QUANTITIES``, rounding
-        (the largest error of the three where the notebook prints no counts), and in how many races each is higher than
-        at the default gap: crime_related_up and so on.
+    Columns as in ``totals``, with source; crime_related_up and so on: in how many races each is above the default.
     """
     overall = tables["overall"].set_index("shift")
     ours = overall.assign(gap_distance=overall["caption_gap_distance"].abs(), rounding=0.0)

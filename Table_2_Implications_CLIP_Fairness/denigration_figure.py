@@ -32,9 +32,8 @@ def panels(record: Record, n: int, high: float) -> tuple[plt.Figure, list[plt.Ax
     across = min(n, 4 if wide > 5 else 2)
     down = -(-n // across)
     figure = plt.figure(figsize=(wide, high * down + (1.1 if wide > 5 else 1.6)), layout="constrained")
-    axes = [figure.add_subplot(down, across, place + 1) for place in range(n)]
     beware(figure, record)
-    return figure, axes
+    return figure, [figure.add_subplot(down, across, place + 1) for place in range(n)]
 
 
 def beware(figure: plt.Figure, record: Record) -> None:

@@ -72,12 +72,10 @@ def sizes() -> pd.Series:
 
 @cache
 def agreement() -> pd.DataFrame:
-    """The notebook's percentages, and the counts that they stand for, by ``harm_counts`` or by their digits.
+    """The notebook's percentages of each shift, race and quantity, and the counts that they stand for.
 
-    Returns:
-        a row for each shift, race and quantity: race, shift, quantity, count (of a published matrix), n,
-        computed_percent, notebook_percent, agrees (the count gives the printed digits, or where there is none some
-        count does), and count_low, count_high (the fewest and most faces that give all digits of the race and shift).
+    ``count`` is of a published matrix. ``agrees``: it gives the printed digits, or where there is none some count does.
+    ``count_low``, ``count_high``: the fewest and most faces that give all digits of the race and shift.
     """
     rows = []
     for shift, (place, (race, n)) in product(SHIFTS, enumerate(sizes().items())):
@@ -102,7 +100,7 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def totals() -> pd.DataFrame:
-    """Harm of all faces at each released shift: n, gap_distance, accuracy, ``QUANTITIES`` and rounding.
+    """Harm of all faces at each released shift: n, gap_distance (of the captions), accuracy, ``QUANTITIES``, rounding.
 
     ``rounding`` is the largest error of the three shares where they follow from printed digits, 0 where from counts.
     """
@@ -117,9 +115,9 @@ def totals() -> pd.DataFrame:
     return found.join((low + high) / 2).assign(rounding=((high - low) / 2).max(axis=1))
 
 
-def net_changes(quantity: str = "sum") -> pd.DataFrame:
-    """``bounds`` of the faces of each race harmed at the two shifts, by one of ``QUANTITIES``, race in front."""
-    before, after = (harmed(shift)[quantity].to_numpy() for shift in COUNTED)
+def net_changes() -> pd.DataFrame:
+    """``bounds`` of the faces of each race harmed at the two shifts, race in front."""
+    before, after = (harmed(shift)["sum"].to_numpy() for shift in COUNTED)
     table = bounds(before, after, sizes().to_numpy())
     table.insert(0, "race", races())
     return table
