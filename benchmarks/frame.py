@@ -5,7 +5,9 @@ files that it maps, as Linux counts it. Results go to outputs/benchmarks/.
 """
 
 import multiprocessing
+import os
 import time
+import timeit
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ SHIFTS, LOGIT_SCALES = np.arange(-5, 5, 0.25), (100, 50, 30, 20, 10, 1)
 TEMPERATURES = tuple(1 / k for k in LOGIT_SCALES)
 WIDTH = 512
 
-_kept: list[Callable] = []
-"""Work that a fresh process is to do."""
+_large: list = []
+"""What the work of a fresh process is to be done on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +62,7 @@ def pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def seconds(work: Callable, runs: int = 1) -> list[float]:
     """Seconds of several runs."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return times
+    return timeit.repeat(work, repeat=runs, number=1)
 
 
 def compared(what: str, wanted: float, ours: Callable, theirs: Callable, runs: int, some=SHIFTS, atol=1e-4) -> dict:
@@ -95,26 +92,25 @@ def fact(what: str, value: float, column: str = "value") -> dict:
 
 def in_fresh_process(work: Callable, small: tuple, large: tuple) -> tuple[float, float]:
     """MB by which memory grows at the peak of ``work(*large)``, and its seconds; ``work(*small)`` comes before."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        status = pool.submit(_prepare, work, small, large).result()
-        before = most = _megabytes(status)
-        took = pool.submit(_seconds)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare, (work, small, large)) as pool:
+        process = pool.submit(os.getpid).result()
+        before = most = _megabytes(process)
+        took = pool.submit(_seconds, work)
         while not took.done():
-            most = max(most, _megabytes(status))
+            most = max(most, _megabytes(process))
             time.sleep(0.002)
         return most - before, took.result()
 
 
-def _prepare(work: Callable, small: tuple, large: tuple) -> Path:
+def _prepare(work: Callable, small: tuple, large: tuple) -> None:
     work(*small)
-    _kept.append(lambda: work(*large))
-    return Path("/proc/self/status").resolve()
+    _large.extend(large)
 
 
-def _seconds() -> float:
-    return seconds(_kept[0])[0]
+def _seconds(work: Callable) -> float:
+    return seconds(lambda: work(*_large))[0]
 
 
-def _megabytes(status: Path) -> float:
-    words = status.read_text().split()
+def _megabytes(process: int) -> float:
+    words = Path(f"/proc/{process}/status").read_text().split()
     return int(words[words.index("RssAnon:") + 1]) / 1024
