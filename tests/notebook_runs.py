@@ -1,0 +1,20 @@
+"""A notebook of the repository, run with its smoke preset as a reader runs it."""
+
+import nbformat
+
+from scripts import REPOSITORY
+from util import cli, records
+from util.reporting import notebooks
+
+
+def run(name, tmp_path, cache=None, embeddings=None):
+    """What the notebook prints and shows in words, and how many pictures; its results go to ``tmp_path/outputs``."""
+    (notebook,) = REPOSITORY.glob(f"*/{name}.ipynb")
+    folders = {cli.OUTPUTS_VARIABLE: str(tmp_path / "outputs"), "MODALITY_GAP_DATA": str(cache or tmp_path / "cache")}
+    folders[records.REUSE_VARIABLE] = ""
+    done = notebooks.execute(notebook, tmp_path / "done.ipynb", "smoke", embeddings=embeddings, environment=folders)
+    cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
+    assert len(cells) <= 15 and done.stat().st_size < 500_000
+    shown = [(output.get("text", ""), output.get("data", {})) for cell in cells for output in cell.outputs]
+    words = "".join(text + data.get("text/plain", "") + data.get("text/html", "") for text, data in shown)
+    return words, sum("image/png" in data for _, data in shown)
