@@ -1,5 +1,6 @@
 """Scripts of the paper folders as modules, as their notebooks import them."""
 
+import ast
 import importlib
 from pathlib import Path
 
@@ -16,3 +17,13 @@ def all_scripts() -> list[Path]:
     """Every script: the modules of the folders that read a command line."""
     found = [path for folder in FOLDERS for path in sorted(folder.glob("*.py"))]
     return [path for path in found if "cli.main(" in path.read_text()]
+
+
+def imports(path, inside=True):
+    """(level, module, names) of every import of a file, ``inside`` its functions too."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if inside else tree.body:
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.level, node.module or "", [alias.name for alias in node.names]

@@ -1,6 +1,5 @@
 """The documentation is read and held to what it says."""
 
-import ast
 import inspect
 import re
 import shlex
@@ -100,11 +99,7 @@ def test_every_package_that_is_imported_is_declared():
     files = [path for place in ("util/**/*.py", "[FT]*_*/**/*.py", "benchmarks/*.py") for path in ROOT.glob(place)]
     known = {"util", *sys.stdlib_module_names, *(path.stem for path in files), *(path.parent.name for path in files)}
     for path in files:
-        names = []
-        for node in ast.walk(ast.parse(path.read_text())):
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-        for top in {name.split(".")[0] for name in names} - known:
+        for top in {module.split(".")[0] for level, module, _ in scripts.imports(path) if not level} - known:
             assert OTHER_NAMES.get(top, top) in declared, f"{path.relative_to(ROOT)} imports {top}"
 
 

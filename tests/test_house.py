@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from scripts import REPOSITORY as ROOT
+from scripts import imports
 
 LINES = {"util": 11_800, "outside tests": 19_999, "tests": 14_700}
 """Most lines of Python: of the package, of it and the folders' scripts and benchmarks, of the tests."""
@@ -52,31 +53,18 @@ def dotted(path):
 NAMES = {dotted(path): path for path in PACKAGE}
 
 
-def relative(node, path):
-    """Modules that one relative import names, or the package that it takes names from."""
+def imported(path, inside=True):
+    """Modules of util that a file imports, or ``inside`` its functions too and on demand."""
     package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
-    above = package[: len(package) - node.level + 1] if node.level else []
-    base = ".".join([*above, *filter(None, [node.module])])
-    return {name if (name := f"{base}.{alias.name}") in NAMES else base for alias in node.names}
-
-
-def imported(path):
-    """Modules of util that a file imports, inside functions too, and those that it loads on demand."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            found |= relative(node, path)
+    for level, module, names in imports(path, inside):
+        above = package[: len(package) - level + 1] if level else []
+        base = ".".join([*above, *filter(None, [module])])
+        found |= {name if (name := f"{base}.{each}") in NAMES else base for each in names or [""]}
+    for node in ast.walk(ast.parse(path.read_text())) if inside else ():
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "attributes":
             found |= {f"{dotted(path)}.{part.value.value}" for part in node.keywords}
     return found & set(NAMES) - {dotted(path)}
-
-
-def at_import(path):
-    """Modules of util that a file imports when it is itself imported."""
-    nodes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom) and node.level]
-    return set().union(*(relative(node, path) for node in nodes)) & set(NAMES) - {dotted(path)}
 
 
 def room(name):
@@ -95,16 +83,15 @@ def test_no_import_of_util_runs_upwards(path):
 
 
 def test_no_imports_run_in_a_circle():
-    graph = {name: at_import(path) for name, path in NAMES.items()}
+    graph = {name: imported(path, inside=False) for name, path in NAMES.items()}
     assert list(TopologicalSorter(graph).static_order())
 
 
 def test_util_imports_itself_relatively_and_no_figure():
     figures = {path.stem for folder in FOLDERS for path in folder.glob("*.py")}
     for path in PACKAGE:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                assert node.module.split(".")[0] not in {"util", "modality_gap"} | figures, dotted(path)
+        absolute = {module.split(".")[0] for level, module, _ in imports(path) if not level}
+        assert not absolute & ({"util", "modality_gap"} | figures), dotted(path)
 
 
 def test_a_module_of_util_serves_two_folders_or_the_command_line_or_the_contract():
@@ -129,10 +116,7 @@ def test_scripts_are_imported_by_no_module():
         scripts = {path.stem for path in folder.glob("*.py") if "cli.main(" in path.read_text()}
         assert scripts, folder.name
         for path in folder.rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-                assert not scripts & set(names), f"{path.name} imports a script"
+            assert not scripts & {module for _, module, _ in imports(path)}, f"{path.name} imports a script"
 
 
 def test_modules_of_the_five_folders_have_names_of_their_own():
