@@ -1,10 +1,8 @@
 """Faces on disk: a folder laid out as FairFace's, and parquet files laid out as the hub's."""
 
-import io
-
 import datasets
-from PIL import Image
 
+import picture_files
 from util.fairness import faces
 from util.fairness.declared import Declared
 
@@ -24,24 +22,17 @@ def write_folder(folder, rows=ROWS, pictures=COLOURS, table="fairface_label_val.
     folder.mkdir(parents=True, exist_ok=True)
     for name, colour in pictures.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (16, 16), colour).save(folder / name)
+        (folder / name).write_bytes(picture_files.encoded(colour))
     lines = ["file,age,gender,race,service_test", *(",".join(row) for row in rows)]
     (folder / table).write_text("\n".join(lines) + "\n")
     return folder
 
 
-def write_parquet(folder, labels, colours=("red", "lime", "blue"), damaged=(), **columns):
+def write_parquet(folder, labels, colours=("red", "lime", "blue"), **names):
     """Rows as the hub has them: whole numbers, their names in the file's metadata, pictures in the table."""
-    cells = []
-    for row, colour in enumerate(colours):
-        content = io.BytesIO()
-        Image.new("RGB", (16, 16), colour).save(content, "JPEG")
-        cells.append({"bytes": content.getvalue()[: 60 if row in damaged else None], "path": f"{row}.jpg"})
-    features = {"image": datasets.Image(decode=False)} | {
-        name: datasets.ClassLabel(names=list(columns.get(name) or names)) for name, names in HUB_NAMES.items()
-    }
-    table = {"image": cells} | dict(zip(("race", "gender", "age"), zip(*labels, strict=True), strict=True))
+    columns = {"image": picture_files.cells(colours)}
+    columns |= dict(zip(("race", "gender", "age"), zip(*labels, strict=True), strict=True))
+    kinds = {name: datasets.ClassLabel(names=list(words)) for name, words in (HUB_NAMES | names).items()}
     file = folder / "0.25" / "validation-00000-of-00001-0123456789abcdef.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    datasets.Dataset.from_dict(table, datasets.Features(features)).to_parquet(str(file))
+    picture_files.write_parquet(file, columns, image=datasets.Image(decode=False), **kinds)
     return folder

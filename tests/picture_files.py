@@ -1,4 +1,4 @@
-"""Pictures of one colour, as files and in tables, and what is seen of them."""
+"""Pictures of one colour, of ``TINTS`` or any, as files and in tables, and what is seen of them."""
 
 import io
 
@@ -16,7 +16,7 @@ def encoded(tint, size=(6, 6), form="png", turned=False):
     file, exif = io.BytesIO(), Image.Exif()
     if turned:
         exif[0x112] = 6
-    Image.new("RGB", size, TINTS[tint]).save(file, form, exif=exif)
+    Image.new("RGB", size, TINTS.get(tint, tint)).save(file, form, exif=exif)
     return file.getvalue()
 
 
