@@ -2,6 +2,9 @@
 
 import ast
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -17,6 +20,14 @@ def all_scripts() -> list[Path]:
     """Every script: the modules of the folders that read a command line."""
     found = [path for folder in FOLDERS for path in sorted(folder.glob("*.py"))]
     return [path for path in found if "cli.main(" in path.read_text()]
+
+
+def python(*words, cwd=REPOSITORY, **environment):
+    """What a fresh Python prints; it must not fail."""
+    streams = {"capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run([sys.executable, *words], cwd=cwd, env={**os.environ, **environment}, **streams)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def imports(path, inside=True):

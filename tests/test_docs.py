@@ -3,7 +3,6 @@
 import inspect
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 
@@ -82,9 +81,7 @@ def test_every_option_named_in_the_readmes_exists():
 def test_the_python_lines_of_the_readme_run_as_pasted(tmp_path):
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     assert len([line for line in code.splitlines() if line]) == 6
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[0]) > 0
+    assert float(scripts.python("-c", code, cwd=tmp_path).split()[0]) > 0
 
 
 def test_public_functions_say_what_they_do():

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import sysconfig
 import zipfile
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts import REPOSITORY
+from scripts import REPOSITORY, python
 
 SOURCES = [path for path in (REPOSITORY / "util").rglob("*.py") if "__pycache__" not in path.parts]
 
@@ -24,9 +22,7 @@ def installed(tmp_path_factory) -> Path:
         shutil.copy(REPOSITORY / name, copy)
     shutil.copytree(REPOSITORY / "util", copy / "util", ignore=shutil.ignore_patterns("__pycache__"))
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
-    done = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True, timeout=120, cwd=copy)
-    assert done.returncode == 0, done.stderr[-2000:]
-    with zipfile.ZipFile(copy / done.stdout.splitlines()[-1]) as wheel:
+    with zipfile.ZipFile(copy / python("-c", build, cwd=copy).splitlines()[-1]) as wheel:
         wheel.extractall(site)
     return site
 
@@ -35,16 +31,7 @@ def run(installed: Path, folder: Path, *words: str) -> str:
     """Python in a folder with the wheel and the locked packages, without the repository that a .pth file adds."""
     (folder / "util.py").write_text("raise RuntimeError('the util of the user')\n")
     path = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])
-    done = subprocess.run(
-        [sys.executable, "-S", *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return python("-S", *words, cwd=folder, PYTHONPATH=path)
 
 
 def test_the_wheel_holds_every_module_and_file(installed):

@@ -7,17 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from scripts import REPOSITORY
+from scripts import REPOSITORY, python
 
 HEAVY = ("torch", "sklearn", "pandas", "numba", "matplotlib", "requests", "IPython")
-
-
-def run(code: str, *words: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120, cwd=REPOSITORY
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done
 
 
 def test_every_call_of_the_readme_and_the_contract_is_there_after_import_util():
@@ -30,7 +22,7 @@ def test_every_call_of_the_readme_and_the_contract_is_there_after_import_util():
     names += ["util.fairness.audit.audit", "util.fairness.disparity.disparity", "util.encoders.named", "util.cone"]
     names += ["util.geometry.cosine_statistics", "util.numerics.moments.pair_moments", "util.training.train"]
     found = "import sys, util\nfrom operator import attrgetter\nfor name in sys.argv[1:]: attrgetter(name)(util)"
-    run(found, *(name.removeprefix("util.") for name in reversed(names)))
+    python("-c", found, *(name.removeprefix("util.") for name in reversed(names)))
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -58,7 +50,7 @@ def mine(tmp_path, rng):
 )
 def test_what_needs_no_heavy_package_imports_none(code, mine):
     listed = f"import sys\n{code}\nprint(sorted(set({HEAVY}) & set(sys.modules)))"
-    assert run(listed, mine).stdout.splitlines()[-1] == "[]"
+    assert python("-c", listed, mine).splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_stops_early_ends_the_command_without_a_traceback(mine):
