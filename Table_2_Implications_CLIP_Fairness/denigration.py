@@ -13,7 +13,6 @@ and 13.7% for White. No picture ever shows a face.
 """
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,7 +28,7 @@ from denigration_figure import draw_confusion, draw_curves, draw_directions, dra
 from util import UserError, cli
 from util.fairness.audit import Answers, audit, confusion
 from util.fairness.disparity import accuracy_cost, disparity
-from util.geometry import Side, shift
+from util.geometry import Side
 from util.numerics.arrays import as_count
 from util.records import Record
 
@@ -44,7 +43,6 @@ DRAWN = {
     "_directions": draw_directions,
 }
 """By the end of a picture's name."""
-WHEN = ("default", "shifted")
 NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: --corpus names no captions"
 
 
@@ -110,7 +108,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     )
     tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
     tables["against"] = against(tables, audited.title)
-    results, rounded = results_of(audited, settings, tables), in_half_precision(audited, settings, answers)
+    results = results_of(audited, settings, tables)
     as_released = (settings.side, settings.gap_direction) == ("first", "captions")
     return cli.Measured(
         tables=tables,
@@ -118,7 +116,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         dtype="float32 embeddings, float64 cosines",
         comparisons=comparisons(tables, audited.title, audited.as_published, settings.shift, as_released),
         left_out=[] if audited.captioned is not None else [NO_CAPTIONS],
-        results=results | {"changed_by_half_precision": dict(zip(WHEN, rounded, strict=True))},
+        results=results,
         said=list(in_words(tables, results)),
     )
 
@@ -161,20 +159,10 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "labels": labels,
         "races": published_counts.in_order(declared.race.levels),
         "shift": settings.shift,
-        "gap_distance": dict(zip(WHEN, rows["signed_gap_distance"], strict=True)),
+        "gap_distance": dict(zip(("default", "shifted"), rows["signed_gap_distance"], strict=True)),
         "empty_groups": [" ".join(group) for group in empty[["race", "gender"]].values],
         "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
     }
-
-
-def in_half_precision(audited: Audited, settings: Settings, answers: Answers) -> Iterator[float]:
-    """Share of the faces that the notebook's rounding gives another class: embeddings and logits in float16."""
-    direction = audited.directions[settings.gap_direction]
-    for at in (0.0, settings.shift):
-        moved = shift(audited.images, audited.prompts, at, direction, settings.side)
-        x, y = (rows.astype(np.float16).astype(np.float32) for rows in moved)
-        classes = (100 * (x @ y.T).astype(np.float16)).argmax(1)
-        yield float((classes != answers.predicted[answers.row(at)]).mean())
 
 
 def run(settings: Settings, reuse: bool = False) -> Record:

@@ -1,7 +1,5 @@
 """Table 2's script, end to end: generated badges, FairFace's layouts with a tiny model, your own embeddings."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +19,6 @@ from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, geometry, records
 from util.corpora import coco, hub
-from util.fairness.audit import Answers, Faces
 from util.fairness.declared import BADGES, FAIRFACE, NEEDED_GROUPS, RESULT_COLUMNS, Declared
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
@@ -127,18 +124,6 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
         assert (part["harm"], part["accuracy"]) == (pytest.approx(row["sum"]), pytest.approx(row["accuracy"]))
     matrix = tables["confusion"].query("by == 'race x gender'")
     assert matrix.groupby("shift")["count"].sum().to_dict() == {-0.2: 60, 0.0: 60}
-
-
-def test_half_precision_is_told_from_double():
-    """Two prompts closer than float16 can tell: the notebook's rounding takes the first, we take the nearer."""
-    d = 8
-    prompts = np.vstack([np.eye(d)[1] + 1e-5 * np.eye(d)[2], np.eye(d)[1] + 2e-5 * np.eye(d)[2], np.eye(d)[3:7]])
-    images = geometry.unit_rows(np.eye(d)[[1, 1, 1, 3]] + np.outer([1, 1, 1, 0], np.eye(d)[2]))
-    faces = Faces(FACES, *np.zeros((2, 4), np.int64))
-    audited = audited_data.Audited("t", images, geometry.unit_rows(prompts), faces, None)
-    settings = replace(script.PRESETS["smoke"], gap_direction="audit", shift=-0.2)
-    answers = Answers(np.array([[1, 1, 1, 2]] * 2), faces, [-0.2, 0.0])
-    assert list(script.in_half_precision(audited, settings, answers)) == [0.75, 0.75]
 
 
 def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, monkeypatch):
