@@ -7,6 +7,7 @@ the picture's own range (``util.corpora.captioned``). A picture is turned uprigh
 
 from pathlib import Path
 
+from ..errors import UserError
 from . import tables
 from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, upright
 
@@ -20,7 +21,9 @@ def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = Non
     rows, table, digest = tables.captions_of_files(folder)
     rows = rows[: checked_count(n, "photographs")]
     names = [name for name, _ in rows]
-    tables.require(folder, names, Path.is_file, "pictures")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        said = f"{len(missing)} of the {len(names)} captioned pictures are missing, first {missing[0]}"
+        raise UserError(f"{folder}: {said}; put them there or take their rows out of the table")
     about = {"dataset": f"pictures and {table}, local folder", "revision": f"sha256:{digest}"}
     about["files"] = content_digest({name: folder / name for name in names})
     openers = [upright(folder / name) for name in names]
