@@ -69,7 +69,7 @@ bench: env ## measure speed and memory against the released procedures
 lock: env ## resolve requirements.lock again from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
 
-clean: ## remove outputs/ (but outputs/paper/) and caches, keep .venv
-	-find $(OUTPUTS) -mindepth 1 -maxdepth 1 -not -name paper -exec rm -rf {} +
+clean: ## remove outputs/ (but outputs/own/ and outputs/paper/) and caches, keep .venv
+	-find $(OUTPUTS) -mindepth 1 -maxdepth 1 -not -name paper -not -name own -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -157,6 +157,12 @@ def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_pa
     assert [record.about["results"][name]["n_pairs"] for name in names] == [120, 60, 60]
 
 
+def test_embeddings_without_a_second_minimum_have_an_empty_table_of_them(mine, tmp_path):
+    settings = replace(script.PRESETS["smoke"], embeddings=(mine,), temperatures=(1.0,), output=tmp_path / "out")
+    record = script.run(settings)
+    assert record.tables["back_to_back"].empty and record.tables["minima"]["temperature"].tolist() == [1]
+
+
 def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
     """Everything of --preset paper but the download: an open_clip model with random weights, real files."""
     paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model="tiny", pretrained=None)

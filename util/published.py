@@ -59,7 +59,7 @@ class Rule:
     ``tolerance`` is the largest difference of a number from the published one, or the threshold of a claim.
     ``refuses`` is a difference that it has to tell: that of another published model, shift or setting, or two units of
     the last digit. With ``derivation`` the paper's own numbers or mathematics decide, so that a difference is the
-    paper's.
+    paper's. Numbers of one curve, judged ``together``, count once.
     """
 
     says: str
@@ -67,6 +67,7 @@ class Rule:
     tolerance: float | None = None
     derivation: bool = False
     refuses: float | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True)

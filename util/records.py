@@ -135,7 +135,7 @@ def save(
         "data": [dict(part) for part in data],
         "tables": {file: list(table.columns) for file, table in files.items()},
         "sha256": {file: sha256(folder / file) for file in files},
-        "text_columns": sorted({c for table in tables.values() for c in table if not is_numeric_dtype(table[c])}),
+        "text_columns": sorted({c for t in tables.values() for c in t if len(t) and not is_numeric_dtype(t[c])}),
         "captions": dict(captions or {}),
         "comparisons": [asdict(part) for part in comparisons],
         "left_out": list(left_out),

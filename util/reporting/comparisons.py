@@ -11,10 +11,10 @@ from .steps import FOLDERS, STEPS
 
 COLUMNS = (
     "key", "panel", "quantity", "published", "here", "low", "high", "interval", "measured_on", "verdict", "note",
-    "rule",
+    "rule", "counted",
 )  # fmt: skip
 VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
-"""One number measured on several data sets counts once, with the first of these that it got."""
+"""One number measured on several data sets counts once, with the first of these that it got; so does one curve."""
 FOLLOWS = "follows from print"
 """In counts, a "yes" that needed no run: the published numbers imply it."""
 COUNTED = (*VERDICTS, FOLLOWS)
@@ -51,7 +51,22 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
         rows += [{**stated, **_measured(part)} for part in measured]
         if not measured and number.value is not None:
             rows.append({**stated, "verdict": "not run", "note": _why_not(number, record, reasons or {})})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"interval": "", "measured_on": ""})
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"interval": "", "measured_on": ""})
+    return table.assign(counted=_counted(table))
+
+
+def _counted(table: pd.DataFrame) -> pd.Series:
+    """The word that each number, or curve, counts under, in one of its rows; empty in its others.
+
+    A "yes" of published numbers alone counts under ``FOLLOWS``.
+    """
+    numbers = published.numbers()
+    ranked = table[table["published"].notna()].copy()
+    ranked["once"] = [numbers[key].rule if numbers[key].judged_by.together else key for key in ranked["key"]]
+    ranked["verdict"] = pd.Categorical(ranked["verdict"], VERDICTS, ordered=True)
+    first = ranked.sort_values("verdict", kind="stable").drop_duplicates("once")
+    implied = (first["verdict"] == "yes") & first["measured_on"].str.startswith(published.PRINTED)
+    return first["verdict"].astype(str).mask(implied, FOLLOWS).reindex(table.index, fill_value="")
 
 
 def _measured(part: Mapping) -> dict[str, Any]:
@@ -102,15 +117,9 @@ def verdict(part: Mapping) -> str:
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
-    """Counts of the paper's numbers by verdict, a row for each figure or table: folder, figure, and a column each.
-
-    A "yes" of published numbers alone is counted under ``FOLLOWS``.
-    """
-    stated = table[table["published"].notna()]
-    ranked = stated.assign(verdict=pd.Categorical(stated["verdict"], VERDICTS, ordered=True))
-    first = ranked.sort_values("verdict").drop_duplicates("key")
-    implied = (first["verdict"] == "yes") & first["measured_on"].str.startswith(published.PRINTED)
-    counts = pd.crosstab(folders(first), first["verdict"].astype(str).mask(implied, FOLLOWS))
+    """Counts of the paper's numbers by verdict, a row for each figure or table: folder, figure, and a column each."""
+    first = table[table["counted"] != ""]
+    counts = pd.crosstab(folders(first), first["counted"])
     counts = counts.reindex(index=FOLDERS, columns=list(COUNTED), fill_value=0).rename_axis(columns=None)
     counts.insert(0, "figure", [" ".join(folder.split("_")[:2]) for folder in FOLDERS])
     return counts.reset_index(names="folder")

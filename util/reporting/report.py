@@ -12,6 +12,8 @@ from ..files import replacing
 from . import comparisons
 from .steps import FOLDERS
 
+STRIP = "_strip"
+"""End of the name of a picture that shows some panels of another for the README."""
 OWN = "own"
 """Folder of results on your own data, one folder each inside."""
 
@@ -84,6 +86,8 @@ def _figures(record: records.Record) -> list[Mapping]:
     """Pictures and tables of a record with their captions; a table is a fragment of HTML that pandas wrote."""
     found = []
     for stem, caption in record.about["captions"].items():
+        if stem.endswith(STRIP):
+            continue
         picture, fragment = (record.folder / f"{stem}{suffix}" for suffix in (".png", ".html"))
         if fragment.is_file():
             found.append({"caption": caption, "fragment": fragment.read_text(encoding="utf-8")})
