@@ -20,6 +20,8 @@ PUBLISHED = {RESNET: "resnet", VISION: "vision_transformer", TEXT: "text_transfo
 KEY = "figure_2a_mean_cosine"
 SMALL_CLIP = "small CLIP"
 OWN_WEIGHTS = "your own"
+THEIRS = {"lw": 1, "ls": "--"}
+"""Line of the published mean, with a triangle above it, for ours may hide it."""
 LETTER = 3.9
 """Points that a letter of the smallest text takes on the average, with room to spare."""
 
@@ -60,11 +62,12 @@ def draw(record: records.Record) -> plt.Figure:
     figure.supxlabel(f"cosine of two embeddings\n{below}".strip(), fontsize=figures.LEAST_POINTS + 0.5)
     handles = [
         Line2D([], [], color=figures.INK, lw=1.2, label="mean, ours"),
-        Line2D([], [], color=figures.INK, lw=1, ls="--", label="mean, paper"),
+        Line2D([], [], color=figures.INK, marker="v", ms=4, label="mean, paper", **THEIRS),
         Patch(color=figures.INK, alpha=0.1, lw=0, label="range of means"),
         Line2D([], [], color=figures.MUTED, lw=0.5, label="one seed"),
     ]
     if free:
+        free[0].set_title("not run here", loc="left", fontsize=figures.LEAST_POINTS + 0.2)
         legend = free[0].legend(handles=handles, loc="center left", fontsize=figures.LEAST_POINTS + 0.2, borderpad=0)
         legend.set_in_layout(False)
     else:
@@ -115,7 +118,8 @@ def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, lett
         theirs = published.numbers()[f"{KEY}.{row}.{PUBLISHED[paper]}"].value
         lines.append(f"paper{'' if paper == encoder else f', {paper}'}: {theirs:.{digits}f}")
         if row == Row.RANDOM_NOISE or edges[0] < theirs < edges[-1]:
-            ax.axvline(theirs, color=figures.INK, lw=1, ls="--")
+            ax.axvline(theirs, color=figures.INK, **THEIRS)
+            ax.plot(theirs, 1, "v", ms=4, color=figures.INK, transform=ax.get_xaxis_transform(), clip_on=False)
     wrapped = "\n".join(textwrap.fill(line, letters) for line in lines)
     ax.set_title(figures.plain(wrapped), loc="left", fontsize=figures.LEAST_POINTS + 0.2)
     ax.set(yticks=[], ylim=(0, None))

@@ -6,7 +6,7 @@ at every temperature, which tells where training took the gap from what a temper
 orthogonal Procrustes map fitted before the first step (amended).
 *learning_rate*: the original ones again, with other learning rates and weight decays (beyond the paper).
 
-    python Figure_3_Contrastive_Learning/training.py                                   (under an hour)
+    python Figure_3_Contrastive_Learning/training.py                                   (one to two hours)
     python Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR         (a GPU; hours)
 
 The same command again takes up finished runs and a stopped one from the cache. Expect from the embedded model a gap

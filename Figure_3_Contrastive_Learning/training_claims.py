@@ -180,9 +180,9 @@ def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
     loss = f"held-out loss {_span(amended['loss'])} after {amended['steps'].max()} steps, by chance {chance}"
     for claim, name, runs in (("amended_grows", "amended", amended), ("original_rises", "original", original)):
         gain, path = runs["gap_after"] - runs["gap_before"], along[name].groupby("step").mean()
-        fold, late = (runs["gap_after"] / runs["gap_before"]).mean(), path.iloc[-2:]
-        note = f"{loss}; highest at step {path.idxmax()}, {path.max():.3f}; since step {late.index[0]} by "
-        note += f"{late.iloc[-1] - late.iloc[0]:+.3f}"
+        fold, half = (runs["gap_after"] / runs["gap_before"]).mean(), path.loc[path.index[-1] // 2 :]
+        note = f"{loss}; highest at step {path.idxmax()}, {path.max():.3f}; since step {half.index[0]} by "
+        note += f"{half.iloc[-1] - half.iloc[0]:+.3f}"
         yield f"claims.{claim}", f"{fold:.1f} times, {_signed(gain)}", _above_zero(gain) if learned else None, note, {}
     below, way = original["gap_after"] - amended["gap_after"], along["original"] - along["amended"]
     note = f"{loss}; on the way below at {(way > 0).sum()} of {len(way)} measurements"

@@ -62,8 +62,8 @@ def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
     """Gap over the steps, a line for each temperature and seed."""
     for tau, colour in colours.items():
         curves(ax, table[table["temperature"] == tau], figures.temperature_label(tau), color=colour)
-    ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.55 * table["gap_distance"].max() if len(table) else None))
-    finish(ax, "a", "fine-tuned at each temperature", loc="upper center", ncols=4, columnspacing=1.0)
+    ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.7 * table["gap_distance"].max() if len(table) else None))
+    finish(ax, "a", "fine-tuned at each temperature", title="temperature", loc="upper center", ncols=4, columnspacing=1.0)
 
 
 def curves(ax: Axes, runs: pd.DataFrame, name: str, **style) -> pd.DataFrame:
@@ -108,7 +108,8 @@ def draw_quality(ax: Axes, ends: pd.DataFrame, first: pd.DataFrame) -> None:
     for column, (name, colour) in QUALITY.items():
         by_tau(ax, ends, column, color=colour, label=name)
         ax.axhline(first[column].mean(), color=colour, lw=0.8, ls=":")
-    ax.set(ylim=(-0.03, 1.5), yticks=np.linspace(0, 1, 6), ylabel="share")
+    ax.plot([], [], color=figures.MUTED, lw=0.8, ls=":", label="before fine-tuning")
+    ax.set(ylim=(-0.03, 1.6), yticks=np.linspace(0, 1, 6), ylabel="share")
     finish(ax, "c", "what the models can do", loc="upper left")
 
 
@@ -125,6 +126,7 @@ def draw_landscape(ax: Axes, fixed: pd.DataFrame, colours: dict) -> None:
         ax.plot([], [], "o", ms=4, color=colour, label=figures.temperature_label(tau))
     if len(fixed):
         ax.plot([], [], "|", ms=7, mew=2, color=figures.INK, label="own gap")
+        ax.plot([], [], "o", ms=5.5, mfc="none", mec=figures.INK, mew=1.1, label="where trained")
     ax.set_yticks(range(len(present)), [figures.temperature_label(tau) for tau in present])
     ax.set(ylim=(len(present) - 0.4, -0.6 - 0.4 * max(1, len(present))), ylabel="trained at")
     ax.set_xlabel("signed gap distance at the lowest loss")
@@ -147,6 +149,7 @@ def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
                 half = over_seeds(gaps)["high"] - np.mean(gaps)
                 style = {"fmt": "_", "ms": 9, "mew": 1.6, "lw": 1.2, "capsize": 2, "zorder": 5, "color": colour}
                 ax.errorbar(place, np.mean(gaps), half, transform=ax.get_yaxis_transform(), mec=figures.INK, **style)
+    ax.plot([], [], "_", ms=9, mew=1.6, color=figures.INK, label="published")
     ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.9))
     finish(ax, "a", "from random weights", loc="upper center", ncols=3)
 
@@ -158,11 +161,12 @@ def draw_optimisers(ax: Axes, table: pd.DataFrame, chance: float) -> None:
         mean = runs.groupby("step")[["loss", "gap_distance"]].mean()
         ax.plot(mean["loss"], mean["gap_distance"], ".-", ms=3, lw=1.1, color=colour, label=f"{rate:g}, {decay:g}")
         ax.plot(*mean.iloc[0], "s", ms=5, mfc="none", color=figures.INK, zorder=5)
-    ax.axvline(chance, color=figures.MUTED, lw=0.8, ls=":")
+    ax.plot([], [], "s", ms=5, mfc="none", color=figures.INK, label="first weights")
+    ax.axvline(chance, color=figures.MUTED, lw=0.8, ls=":", label="loss of chance")
     ax.invert_xaxis()
     ax.set(xlabel="held-out loss, nats", ylabel="gap distance, held-out pairs")
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.4 * (high - low))
+    ax.set_ylim(low, high + 0.5 * (high - low))
     finish(ax, "b", "the gap as a model learns", title="learning rate, weight decay", loc="upper center", ncols=3)
 
 
