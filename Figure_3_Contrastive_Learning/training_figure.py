@@ -110,7 +110,8 @@ def draw_quality(ax: Axes, ends: pd.DataFrame, first: pd.DataFrame) -> None:
     for column, (name, colour) in QUALITY.items():
         by_tau(ax, ends, column, color=colour, label=name)
         ax.axhline(first[column].mean(), color=colour, lw=0.8, ls=":")
-    ax.plot([], [], color=figures.MUTED, lw=0.8, ls=":", label="before fine-tuning")
+    if len(ends):
+        ax.plot([], [], color=figures.MUTED, lw=0.8, ls=":", label="before fine-tuning")
     ax.set(ylim=(-0.03, 1.6), yticks=np.linspace(0, 1, 6), ylabel="share")
     finish(ax, "c", "what the models can do", loc="upper left")
 

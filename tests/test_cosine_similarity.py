@@ -119,7 +119,7 @@ def test_panels_say_what_they_hold_at_the_width_of_a_paper_and_none_is_there_wit
     figure = script.draw(picture_checks.at_width(smoke, width))
     panels = [" ".join(ax.get_title(loc="left").split()) for ax in figure.axes]
     assert [" ".join(panel.split()[:4]) for panel in panels] == [
-        "", "random weights: 2 crops", "random weights: 2 noise",
+        "not run here", "random weights: 2 crops", "random weights: 2 noise",
         "small CLIP: 50 generated", "random weights: 2 crops", "random weights: 2 noise",
         "small CLIP: 50 captions", "random weights: 3 captions", "random weights: 3 noise",
     ]  # fmt: skip

@@ -36,7 +36,7 @@ def test_the_script_writes_table_record_and_pictures(smoke):
     assert len(table) == 40 * 6 and table["shift"].eq(0).sum() == 6
     left_out = " ".join(smoke.about["left_out"])
     assert len(smoke.about["left_out"]) == 4 and all(f"features_{name}.npy" in left_out for name in published.SYSTEMS)
-    assert smoke.about["data"][0]["split"] == "all"
+    assert smoke.about["data"][0]["data"]["generated"] is True
 
 
 def test_the_table_holds_the_losses_of_the_definition(mine):
