@@ -80,7 +80,7 @@ def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
 def chosen_rows(panel: panels.Panel, most: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
     """A random subset of both modalities: row numbers, float64 unit rows, and whether row i of both is a pair."""
     arrays = [panel.embeddings.modalities[name] for name in panel.modalities]
-    pairs = measures.pairs_of(panel.embeddings, panel.modalities)
+    pairs = panel.embeddings.pairs_between(panel.modalities)
     *chosen, paired = measures.sample(tuple(map(len, arrays)), pairs, most, seed)
     return chosen, [np.asarray(unit_rows(a[some]), np.float64) for a, some in zip(arrays, chosen, strict=True)], paired
 

@@ -1,21 +1,19 @@
 """Sources of Figure 1's panels: files of your own, published embeddings, and the four systems run here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 from typing import Literal
-
-import tyro
 
 from systems import SYSTEMS
 from util import cli, published
 from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
-from util.embeddings import Embeddings, Stored
+from util.embeddings import Embeddings, Stored, duos, open_sets
 from util.encoders.tower import EncoderPair
 from util.errors import UserError
-from util.files import CACHE_VARIABLE, cache_folder, sha256
+from util.files import CACHE_VARIABLE, cache_folder
 from util.numerics.arrays import as_count
 
 PUBLISHED, OWN = "published embeddings", "your own"
@@ -26,11 +24,9 @@ SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs(cli.Common):
+class Inputs(cli.WithEmbeddings):
     """Options that say what is embedded, or read."""
 
-    embeddings: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Your own .npy, .npz or .safetensors, in place of all else; repeatable, of any sizes and widths."""
     fetch: bool = False
     """Ask the network for published embeddings and trained weights that are not here."""
     systems: tuple[SystemKey, ...] = tuple(SYSTEMS)
@@ -80,7 +76,7 @@ class Panel:
 def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     """Every panel that can be had, one at a time; ``left_out`` receives a line with the reason for every other."""
     if inputs.embeddings:
-        yield from own_files(inputs.embeddings)
+        yield from own_files(inputs.embeddings, inputs.named_columns())
         return
     if inputs.fetch:
         published.fetch_all(cli.say)
@@ -89,17 +85,11 @@ def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
         yield from run_here(key, inputs, left_out)
 
 
-def own_files(paths: Sequence[Path]) -> Iterator[Panel]:
-    """A panel for every two modalities of every file; all files are looked at before the first is measured."""
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise UserError(f"--embeddings names a file twice: {', '.join(map(str, paths))}")
-    unique = len({path.stem for path in paths}) == len(paths)
-    for path, stored in [(path, Stored.open(path)) for path in paths]:
-        about = {"sha256": sha256(path), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
-        for names in combinations(stored.names, 2):
-            name = path.stem if unique else str(path)
-            name = name if len(stored.names) == 2 else f"{name}: {names[0]}, {names[1]}"
-            yield Panel(name, name, "given", OWN, stored, names, about)
+def own_files(paths: Sequence[str], columns: Mapping[str, str] | None) -> Iterator[Panel]:
+    """A panel for every two modalities of every set; all files are looked at before the first is measured."""
+    for name, stored in duos(open_sets(paths, columns)).items():
+        about = {**stored.digest(), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
+        yield Panel(name, name, "given", OWN, stored, stored.names, about)
 
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:

@@ -11,21 +11,21 @@ are drawn for several seeds. The figure shows their spread, the record a predict
 """
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import tyro
 
 import caps
 import tower_inputs as inputs
 from cosine_claims import STATISTICS, compare
 from cosine_figure import OWN_WEIGHTS, SMALL_CLIP, Row, draw, titles
 from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
-from util import Embeddings, UserError, cli, files, published, records
+from util import Embeddings, UserError, cli, published, records
+from util.embeddings import load_sets
 from util.encoders.named import Named
 from util.geometry import cosine_statistics
 from util.numerics.arrays import as_count
@@ -37,7 +37,7 @@ CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(EncoderOptions):
+class Settings(EncoderOptions, cli.WithEmbeddings):
     inputs: int | None = None
     """As many of each, in place of --images and --captions."""
     scenes: int = 2000
@@ -47,8 +47,6 @@ class Settings(EncoderOptions):
     models: tuple[str, ...] = ()
     """Further encoders, a line of panels each: open_clip:MODEL[:TAG], huggingface:NAME, torchvision:resnet50[:WEIGHTS],
     python:FILE.py:FUNCTION."""
-    embeddings: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Your own .npy, .npz or .safetensors in place of the preset's encoders; repeatable."""
 
 
 PRESETS = {
@@ -77,7 +75,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     if settings.inputs is not None:
         settings = replace(settings, images=settings.inputs, captions=settings.inputs)
     gathered = Gathered(settings, device)
-    parts = list(own_embeddings(settings.embeddings) if settings.embeddings else collect(gathered))
+    own = load_sets(settings.embeddings, settings.named_columns(), two=False)
+    parts = list(own_embeddings(own) if own else collect(gathered))
     if not parts:
         raise UserError(f"nothing to measure: {'; '.join(gathered.left_out)}")
     table, histograms = tables(parts, settings.model)
@@ -85,7 +84,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     further = {} if settings.embeddings else further
     return cli.Measured(
         tables={"": table, "histograms": histograms, **further},
-        data=list(map(describe, settings.embeddings)) or [each.describe() for each in gathered.inputs],
+        data=[{"name": name, **found.source} for name, found in own.items()] or [e.describe() for e in gathered.inputs],
         dtype=f"{gathered.dtypes()} networks, float32 embeddings, float64 means",
         comparisons=compare(table, further["caps"]) if further else (),
         left_out=gathered.left_out,
@@ -143,17 +142,11 @@ def published_embeddings(gathered: Gathered) -> Iterator[Part]:
             yield Part(f"{title} {modality}", weights, found.source["data"], Row.PUBLISHED, None, rows)
 
 
-def own_embeddings(paths: Sequence[Path]) -> Iterator[Part]:
-    """Every modality of every file."""
-    for path in paths:
-        name = path.stem if len({p.stem for p in paths}) == len(paths) else str(path)
-        for modality, rows in Embeddings.load(path).modalities.items():
-            yield Part(f"{name} {modality}", OWN_WEIGHTS, path.name, Row.OWN, None, rows)
-
-
-def describe(path: Path) -> dict:
-    """A file of your own, for the record."""
-    return {"name": path.stem, **Embeddings.load(path).source, "path": str(path), "sha256": files.sha256(path)}
+def own_embeddings(sets: Mapping[str, Embeddings]) -> Iterator[Part]:
+    """Every modality of every set."""
+    for name, found in sets.items():
+        for modality, rows in found.modalities.items():
+            yield Part(f"{name} {modality}", OWN_WEIGHTS, Path(found.source["path"]).name, Row.OWN, None, rows)
 
 
 def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -14,20 +14,20 @@ Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO 
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-import tyro
 from tqdm import tqdm
 
 from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
 from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima
 from util import Embeddings, UserError, cli, figures, files, geometry, published
+from util.embeddings import load_sets
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
 from util.records import Comparison, Record
@@ -43,10 +43,8 @@ COARSEST = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
+class Settings(cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Figure_3_Contrastive_Learning"
-    embeddings: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Your own .npy, .npz or .safetensors, in place of the preset's; repeatable."""
     batch: int | None = 50
     """Pairs per batch of the loss, consecutive, as released; None: all pairs as one batch."""
     temperatures: tuple[float, ...] = PAPER_TEMPERATURES
@@ -77,7 +75,7 @@ PRESETS = {
 def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], list[str]]:
     """The embeddings to measure, by name, and one line for each that could not be had."""
     if settings.embeddings:
-        return own_embeddings(settings.embeddings), []
+        return load_sets(settings.embeddings, settings.named_columns()), []
     if settings.preset == "paper":
         from util.corpora import coco
         from util.encoders import open_clip_pair
@@ -93,15 +91,6 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         except UserError as error:
             left_out.append(f"{name}: {error}")
     return found, left_out
-
-
-def own_embeddings(paths: Sequence[Path]) -> dict[str, Embeddings]:
-    """Your own files, each named by its stem, or by its path where two stems are the same."""
-    loaded = [Embeddings.load(path) for path in paths]
-    loaded = [replace(e, source={**e.source, "sha256": files.sha256(e.source["path"])}) for e in loaded]
-    names = [path.stem for path in paths]
-    unique = len(set(names)) == len(names)
-    return dict(zip(names if unique else map(str, paths), loaded, strict=True))
 
 
 def scene_embeddings(settings: Settings, device: str) -> Embeddings:
@@ -143,7 +132,7 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
     pca = joint_pca([x, y], components=min(6, 2 * len(x), x.shape[1]))
     items = np.sort(np.random.default_rng(settings.seed).permutation(len(x))[: settings.points])
     parts = []
-    for modality, array in zip((embeddings.names[0], embeddings.names[-1]), (x, y), strict=True):
+    for modality, array in zip(embeddings.names, (x, y), strict=True):
         part = pd.DataFrame(pca.coordinates(array[items])[:, :2], columns=["pc1", "pc2"])
         parts.append(part.assign(embeddings=name, modality=modality, item=items))
     points = pd.concat(parts)[["embeddings", "modality", "item", "pc1", "pc2"]]

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.tower import EncoderPair
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
-from util.files import sha256
 from util.numerics.arrays import as_indices
 
 GENERATED = {
@@ -94,15 +92,15 @@ class EmbeddedTask:
         return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
 
 
-def of_file(path: Path, name: str | None = None) -> EmbeddedTask:
-    """A task from a file that ``Embeddings.load`` reads, named by default as the file is.
+def of_own(name: str, given: Embeddings) -> EmbeddedTask:
+    """A task from embeddings: images with ``labels`` and one text for each class, or pairs for retrieval.
 
-    With ``labels`` (n,), whole numbers from 0, row c of "text" is the embedding of class c. Without, rows are pairs.
+    With ``labels`` (n,), whole numbers from 0, row c of the texts is the embedding of class c. Without labels, images
+    and texts are pairs.
     """
-    given = Embeddings.load(path)
-    images, texts = given.modalities[given.names[0]], given.modalities[given.names[-1]]
-    source = {**given.source, "sha256": sha256(path), "generated": False}
-    about = {"dataset": name or Path(path).stem, "group": "your own embeddings", "source": source}
+    images, texts = (given.modalities[each] for each in given.two())
+    path, source = given.source.get("path", name), {**given.source, "generated": False}
+    about = {"dataset": name, "group": "your own embeddings", "source": source}
     about["model"] = str(source.get("model", "not said"))
     if given.labels is not None:
         task = EmbeddedTask(**about, metric="top-1", images=images, texts=texts, labels=given.labels)
@@ -111,10 +109,10 @@ def of_file(path: Path, name: str | None = None) -> EmbeddedTask:
             counts = f"text has {len(texts)} rows, one for each image, while labels name {named} classes"
             raise UserError(f"{path}: {counts}; give one text for each class, or leave the labels out for retrieval")
         return task
-    if given.pairs is None:
+    if (pairs := given.pairs_between(given.names)) is None:
         raise UserError(f"{path}: needs labels (n,), the text row of each image's class, or pairs for retrieval")
-    rows, labels = np.unique(given.pairs[:, 0], return_inverse=True)
-    texts = texts[given.pairs[:, -1]]
+    rows, labels = np.unique(pairs[:, 0], return_inverse=True)
+    texts = texts[pairs[:, 1]]
     return EmbeddedTask(**about, metric="retrieval", images=images[rows], texts=texts, labels=labels)
 
 

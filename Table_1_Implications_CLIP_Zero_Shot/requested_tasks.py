@@ -11,6 +11,7 @@ from util import UserError, cli
 from util.corpora import tasks
 from util.corpora.generated.drawing import SIDE
 from util.corpora.tasks import Task
+from util.embeddings import load_sets
 from util.encoders.tower import EncoderPair
 from util.errors import NoConnection
 from util.geometry import gap_vector
@@ -74,10 +75,8 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     ``left_out`` receives a line for each task that could not be had for want of a network, with the reason.
     """
     if settings.embeddings:
-        stems = [path.stem for path in settings.embeddings]
-        for path, stem in zip(settings.embeddings, stems, strict=True):
-            name = stem if stems.count(stem) == 1 else str(path)
-            yield from embedded_tasks.of_file(path, name).by_caption(settings.caption)
+        for name, found in load_sets(settings.embeddings, settings.named_columns()).items():
+            yield from embedded_tasks.of_own(name, found).by_caption(settings.caption)
         return
     drawn, declared = chosen(settings)
     pair, cache = encoder(settings.model, device)

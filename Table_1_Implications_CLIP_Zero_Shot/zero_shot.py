@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import tyro
 from tqdm import tqdm
 
 import evaluation
@@ -32,11 +31,8 @@ NAME = "zero_shot"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
+class Settings(cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Table_1_Implications_CLIP_Zero_Shot"
-    embeddings: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Your own .npz or .safetensors, in place of all else, repeatable: image (n, d), text (C, d) and labels (n,), or
-    pairs without labels for retrieval."""
     tasks: tuple[str, ...] = ()
     """Names of tasks; by default the generated ones, in paper all of the tasks file."""
     tasks_file: Path | None = None

@@ -199,4 +199,4 @@ def own(settings: Common, device: str) -> Audited:
 
 
 def _of_file(what: str, found: Embeddings, path: Path) -> dict:
-    return {"what": what, **found.source, "sha256": sha256(path) if path.is_file() else None}
+    return {"what": what, **found.source, **found.digest()}

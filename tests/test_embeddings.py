@@ -33,7 +33,7 @@ def test_rows_are_normalised_text_comes_last_and_the_source_says_so(arrays):
     assert embeddings.source["model"] == "mine"
 
 
-@pytest.mark.parametrize("suffix", formats.FORMATS)
+@pytest.mark.parametrize("suffix", formats.WRITTEN)
 def test_what_is_saved_is_what_is_loaded_from_names_in_capitals_too(arrays, tmp_path, suffix):
     before = Embeddings.of(arrays)
     path = before.save(tmp_path / f"e{suffix}")

@@ -217,10 +217,10 @@ test_labels_outside_the_classes_and_too_little_data_are_refused_with_the_name_of
 def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
     image, text = unit(rng.normal(size=(5, 3))), unit(rng.normal(size=(4, 3)))
     Embeddings.of({"image": image, "text": text}, labels=np.array([0, 3, 1, 1, 2])).save(tmp_path / "a.npz")
-    mine = embedded_tasks.of_file(tmp_path / "a.npz")
+    mine = embedded_tasks.of_own("mine", Embeddings.load(tmp_path / "a.npz"))
     assert (mine.metric, mine.labels.tolist(), mine.chance) == ("top-1", [0, 3, 1, 1, 2], 0.25)
     Embeddings.of({"image": image, "text": text}, pairs=np.array([[4, 0], [4, 3], [1, 2]])).save(tmp_path / "b.npz")
-    found = embedded_tasks.of_file(tmp_path / "b.npz")
+    found = embedded_tasks.of_own("mine", Embeddings.load(tmp_path / "b.npz"))
     assert found.is_retrieval and found.labels.tolist() == [1, 1, 0]
     assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 3, 2]])
     Embeddings.of({"image": image, "text": text}).save(tmp_path / "c.npz")
@@ -230,7 +230,7 @@ def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
         ("d", "text has 4 rows, one for each image, while labels name 2"),
     ):
         with pytest.raises(UserError, match=f"{name}.npz: {said}"):
-            embedded_tasks.of_file(tmp_path / f"{name}.npz")
+            embedded_tasks.of_own("mine", Embeddings.load(tmp_path / f"{name}.npz"))
 
 
 def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng):

@@ -18,6 +18,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import tyro
 
 from .errors import UserError
+from .files import is_remote, named_path
 from .records import REPOSITORY
 
 if TYPE_CHECKING:
@@ -57,6 +58,29 @@ class Common:
     """Seed of everything random."""
     width: Width = "page"
     """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithEmbeddings(Common):
+    """Options of a script that takes your own embeddings."""
+
+    embeddings: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Your own embeddings in place of all else, repeatable: a file or folder of any format, or files of one modality
+    each (image=a.npy says which)."""
+    columns: tuple[str, ...] = ()
+    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+
+    def named_columns(self) -> dict[str, str] | None:
+        """The words of --columns, by modality."""
+        return named_columns(self.columns)
+
+
+def named_columns(words: Sequence[str]) -> dict[str, str] | None:
+    """The words of --columns, by modality; None where there are none."""
+    pairs = [word.partition("=")[::2] for word in words]
+    if not all(map(all, pairs)) or len({name for name, _ in pairs}) < len(pairs):
+        raise UserError(f"--columns takes words like image=COLUMN, a modality once, not {' '.join(words)}")
+    return dict(pairs) or None
 
 
 def parse(presets: Mapping[Preset, Settings], description: str, arguments: Sequence[str] | None = None) -> Settings:
@@ -203,7 +227,16 @@ def _absolute(settings: Settings) -> Settings:
             return tuple(map(whole, value))
         return value.absolute() if isinstance(value, Path) else value
 
-    return replace(settings, **{field.name: whole(getattr(settings, field.name)) for field in fields(settings)})
+    found = {field.name: whole(getattr(settings, field.name)) for field in fields(settings)}
+    if isinstance(settings, WithEmbeddings):
+        found["embeddings"] = tuple(map(_absolute_path, settings.embeddings))
+    return replace(settings, **found)
+
+
+def _absolute_path(given: str) -> str:
+    """A path as the record keeps it, with the name that it was given."""
+    name, path = named_path(given)
+    return given if is_remote(path) else f"{name}{'=' if name else ''}{Path(path).absolute()}"
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
@@ -211,7 +244,7 @@ def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object],
     run(lambda: work(parse(presets, description)))
 
 
-def own_output(settings: Settings, *own: Path | None) -> Settings:
+def own_output(settings: Settings, *own: Path | str | None) -> Settings:
     """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
 
     Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``.
@@ -221,7 +254,7 @@ def own_output(settings: Settings, *own: Path | None) -> Settings:
         own: paths of your own data, None where none are given; the first names the folder, by its stem. A folder that
             holds results of another file of that name is refused.
     """
-    given = [Path(path).resolve() for path in own if path is not None]
+    given = [Path(named_path(str(path))[1]).resolve() for path in own if path is not None]
     if not given or settings.output != type(settings).output:
         return settings
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
@@ -236,7 +269,8 @@ def _names(record: Path, file: Path) -> bool:
     """Whether the settings of a record name a file."""
     values = json.loads(record.read_text()).get("settings", {}).values()
     named = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    return any(isinstance(part, str) and (REPOSITORY / part).resolve() == file for part in named)
+    paths = [named_path(part)[1] for part in named if isinstance(part, str)]
+    return any((REPOSITORY / path).resolve() == file for path in paths)
 
 
 def resolve_device(device: Device) -> str:

@@ -4,63 +4,80 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from . import cli, interventions
-from .embeddings import Embeddings, Stored
+from .embeddings import Embeddings, duos, open_sets
 from .errors import UserError
 from .files import sha256
 from .geometry import Side, shift
-from .interventions.calibration import first_and_last, replaced
-from .measures import measure, pairs_of
+from .interventions.calibration import replaced
+from .measures import measure
 from .numerics.moments import pair_moments
 from .reporting.steps import FileOut, Options
 
 Kind = Literal[*interventions.KINDS]
-FileIn = Annotated[Path, tyro.conf.Positional]
+FilesIn = Annotated[tuple[str, ...], tyro.conf.Positional]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfFiles:
+    embeddings: FilesIn
+    """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
+    columns: tuple[str, ...] = ()
+    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+
+    def load(self) -> Embeddings:
+        """The one set of embeddings that the files hold."""
+        found = Embeddings.load(*self.given(), columns=cli.named_columns(self.columns))
+        for note in found.source.get("notes", ()):
+            cli.say(f"note: {note}")
+        return found
+
+    def given(self) -> tuple[str, ...]:
+        """The files that were named; none are refused."""
+        if not self.embeddings:
+            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
+        return self.embeddings
 
 
 def _effect(given: Embeddings, moved: tuple) -> str:
-    """What other rows for the first modality and the last do to the numbers of the gap that there are."""
-    pairs = pairs_of(given, (given.names[0], given.names[-1]))
-    before, after = pair_moments(*first_and_last(given), pairs), pair_moments(*moved, pairs)
+    """What other rows do to the numbers of the gap that there are."""
+    if len(given.names) == 1:
+        return f"{given.names[0]}: {len(moved[0])} rows"
+    pairs = given.pairs_between(given.names)
+    before, after = (pair_moments(*rows, pairs) for rows in (tuple(given.modalities.values()), moved))
     names = ("gap_distance", "matched_cosine", "relative_gap")
     values = {name.replace("_", " "): (getattr(before, name), getattr(after, name)) for name in names}
     return ", ".join(f"{name} {a:.4f} -> {b:.4f}" for name, (a, b) in values.items() if None not in (a, b))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class Measure(_OfFiles):
     """Print the numbers of your embeddings: gap distance, cosines, relative gap, separability."""
 
-    embeddings: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """.npy, .npz or .safetensors files."""
     as_json: bool = False
     """Print json, one object for each file and pair of modalities."""
     seed: int = 0
     """Seed of the sample and the folds of the separability."""
 
     def __call__(self) -> None:
-        if not self.embeddings:
-            raise UserError("measure needs a file of embeddings, for instance: modality-gap measure mine.npz")
-        for path in self.embeddings:
-            stored = Stored.open(path)
-            for names in combinations(stored.names, 2):
-                found = measure(stored, names, self.seed)
-                told = {"embeddings": str(path), **asdict(found)}
-                cli.say(json.dumps(told) if self.as_json else f"{path}: {found}")
+        sets = open_sets(self.given(), cli.named_columns(self.columns))
+        for note in [note for one in sets.values() for note in one.source.get("notes", ())]:
+            print(f"note: {note}", file=sys.stderr)
+        for one in duos(sets).values():
+            found = measure(one, one.names, self.seed)
+            told = {"embeddings": one.source["path"], **asdict(found)}
+            cli.say(json.dumps(told) if self.as_json else f"{one.source['path']}: {found}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
-    """Move the first modality and the last along their gap vector, and save the result."""
+class Shift(_OfFiles):
+    """Move two modalities along their gap vector, and save the result."""
 
-    embeddings: FileIn
-    """A .npy, .npz or .safetensors file."""
     amount: float
     """The paper's delta: positive closes the gap, negative widens it."""
     output: FileOut
@@ -69,19 +86,18 @@ class Shift:
     """both: half each, as in Figure 3. first: the first modality alone, as in Table 2. second: the last alone."""
 
     def __call__(self) -> None:
-        before = Embeddings.load(self.embeddings)
-        moved = shift(*first_and_last(before), self.amount, side=self.side)
-        told = {"amount": self.amount, "side": self.side, "along": f"{before.names[0]} - {before.names[-1]}"}
+        before = self.load()
+        first, last = before.two()
+        moved = shift(*before.modalities.values(), self.amount, side=self.side)
+        told = {"amount": self.amount, "side": self.side, "along": f"{first} - {last}"}
         replaced(before, moved, {"shift": told}).save(self.output)
         cli.say(f"{_effect(before, moved)}; wrote {self.output}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
-    """Fit an intervention to the first modality and the last, and save it as a calibration file."""
+class Fit(_OfFiles):
+    """Fit an intervention to two modalities, and save it as a calibration file."""
 
-    embeddings: FileIn
-    """A .npy, .npz or .safetensors file."""
     kind: Kind
     """shift: along the gap vector. centring: each modality minus its mean. realign: texts to mean and variance of the
     first modality. procrustes: texts turned onto their pairs. ablation: the widest dimensions of the gap deleted."""
@@ -96,14 +112,14 @@ class Fit:
 
     def __call__(self) -> None:
         options = self._options()
-        given = Embeddings.load(self.embeddings)
-        rows = given.paired() if self.kind == "procrustes" else first_and_last(given)
-        modalities = given.names[0], given.names[-1]
+        given = self.load()
+        modalities = given.two()
+        rows = given.paired() if self.kind == "procrustes" else tuple(given.modalities.values())
         about = {name: given.source.get(name) for name in ("model", "caption_rule")}
-        about["data"] = {"sha256": sha256(self.embeddings), "source": dict(given.source)}
+        about["data"] = {**given.digest(), "source": dict(given.source)}
         about["n"] = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
         fitted = interventions.fit(self.kind, *rows, **options, about=about)
-        effect = _effect(given, fitted.transform(*first_and_last(given)))
+        effect = _effect(given, fitted.transform(*given.modalities.values()))
         interventions.save(self.output, fitted)
         if self.kind == "procrustes" and len(rows[0]) < given.dim:
             cli.say(f"note: {len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
@@ -122,11 +138,9 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transform:
-    """Apply a calibration to the first modality and the last of new embeddings, and save the result."""
+class Transform(_OfFiles):
+    """Apply a calibration to new embeddings of one modality or both, by their names, and save the result."""
 
-    embeddings: FileIn
-    """A .npy, .npz or .safetensors file."""
     calibration: Path
     """A file of ``modality-gap fit``."""
     output: FileOut
@@ -135,8 +149,8 @@ class Transform:
     """Undo it instead."""
 
     def __call__(self) -> None:
-        before, calibration = Embeddings.load(self.embeddings), interventions.load(self.calibration)
-        moved = (calibration.inverse if self.inverse else calibration.transform)(*first_and_last(before))
+        before, calibration = self.load(), interventions.load(self.calibration)
+        moved = calibration.by_name(before.modalities, self.inverse)
         told = {"kind": calibration.kind, "inverse": self.inverse, "calibration_sha256": sha256(self.calibration)}
         if earlier := before.source.get("transform"):
             told["after"] = earlier

@@ -1,30 +1,25 @@
-"""The embeddings of two or more modalities, and the files that hold them.
+"""The embeddings of one modality or more, and the files that hold them (``util.readers``: none is ever unpickled).
 
-Formats (none is ever unpickled):
-    .npy          (2, n, d): [0] the non-text modality, [1] text; row i of one pairs with row i of the other
-    .npz          one named array (n, d) per modality, optional ``labels`` and ``pairs``
-    .safetensors  the same; keeps ``source`` in its metadata, and the order of the modalities, which is otherwise
-                  alphabetical
-
-"text" always comes last. The columns of ``pairs`` follow the order of the modalities.
+Modalities are known by what their names mean, and text comes last: "image_features" of a file is "image", "captions"
+is "text". The columns of ``pairs`` follow the order of the modalities.
 """
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from .errors import UserError
+from .files import is_remote, named_path, sha256
 from .geometry import unit_rows
 from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
-from .readers import TEXT, read, write
+from .readers import NAME, TEXT, read, role, sort_out, write
+from .readers.beside import as_rows, checked_labels, checked_pairs, matched_ids
 
 RESERVED = ("labels", "pairs")
-NAME = re.compile(r"\w[\w .+-]*")
-"""What a modality may be called: it names a member of an archive."""
 
 
 @dataclass(frozen=True)
@@ -34,92 +29,182 @@ class Stored:
     For measures that go over a file of any size once (``util.measures``).
 
     Attributes:
-        modalities: name -> array (n, d) of real numbers, memory-mapped where the format allows; "text", where there is
-            one, is the last. All of one width d; row counts may differ.
-        pairs: int64 array (p, number of modalities), row numbers that belong together, or None where no pairing is
-            known. Row i with row i is the default where all row counts are equal.
-        labels: array (n,) of numbers or strings for the rows of the first modality, or None.
+        modalities: name -> array (n, d) of real numbers, memory-mapped or in parts where the format allows; those that
+            mean text are the last. All of one width d; row counts may differ.
+        pairs: int64 array (p, number of modalities), row numbers that belong together, or None where nobody said.
+        labels: int64 or str array (n,) for the rows of the first modality, or bool (n, C), several classes a row.
         source: where the embeddings come from (path, model, data, caption rule, whether rows were normalised here);
-            plain values that json can hold.
+            plain values that json can hold. ``notes`` in it are sentences for whoever reads the numbers.
+        beside: arrays that stand beside the vectors: ids, classes, paths, captions, logit_scale, logit_bias.
+        unpaired: whether modalities of equal length are not paired, on purpose.
     """
 
     modalities: Mapping[str, np.ndarray]
     pairs: np.ndarray | None = None
     labels: np.ndarray | None = None
     source: Mapping = field(default_factory=dict)
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unpaired: bool = False
 
     @classmethod
-    def of(cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None) -> "Stored":
+    def of(
+        cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None, beside: Mapping | None = None
+    ) -> "Stored":
         """Checks names, widths, counts, pairs and labels; arguments and errors as ``Embeddings.of``."""
-        source = _plain_source(source)
+        source, beside = _plain_source(source), dict(beside or {})
         prefix = _prefix(source)
-        if not isinstance(modalities, Mapping):
+        if not isinstance(modalities, Mapping) or not modalities:
             raise UserError("embeddings are given as {name: array}, for instance {'image': images, 'text': texts}")
         for name in modalities:
             if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
                 raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
-        if len(modalities) < 2:
-            raise UserError(f"{prefix}embeddings need two modalities or more; found {', '.join(modalities) or 'none'}")
-        ordered = sorted(modalities, key=lambda name: name == TEXT)
-        shapes = {name: rows_shape(modalities[name], f"{prefix}{name}", least_rows=2) for name in ordered}
+        ordered = sorted(modalities, key=lambda name: (role(name) == TEXT, name == TEXT))
+        shapes = {name: rows_shape(modalities[name], f"{prefix}{name}") for name in ordered}
         if len({width for _, width in shapes.values()}) > 1:
-            widths = {name: width for name, (_, width) in shapes.items()}
-            raise UserError(f"{prefix}modalities must be of one width; found {widths}")
+            said = ", ".join(f"{name} {width}" for name, (_, width) in shapes.items())
+            raise UserError(f"{prefix}modalities must be of one width; columns are {said}: are they of one model?")
         counts = [count for count, _ in shapes.values()]
-        checked = _checked_pairs(pairs, counts, prefix), _checked_labels(labels, counts[0], prefix)
-        return cls({name: modalities[name] for name in ordered}, *checked, source)
+        labels = checked_labels(labels, dict(zip(ordered, counts, strict=True)), beside.get("classes"), prefix)
+        pairs = checked_pairs(pairs, counts, prefix)
+        unpaired = pairs is not None and not len(pairs)
+        given = {name: modalities[name] for name in ordered}
+        return cls(given, None if unpaired else pairs, labels, source, beside, unpaired)
 
     @classmethod
-    def open(cls, path, first: str = "image") -> "Stored":
-        """Embeddings in any format above; arguments and errors as ``Embeddings.load``, but for the values."""
-        path = Path(path)
+    def open(cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image") -> "Stored":
+        """Embeddings in any format; arguments and errors as ``Embeddings.load``, but for the values."""
+        if len(paths) == 1 and not named_path(str(paths[0]))[0]:
+            return cls._of_file(str(paths[0]), columns, first)
+        found: dict[str, Stored] = {}
+        for given in map(str, paths):
+            name, path = named_path(given)
+            one = cls._of_file(path, columns, first)
+            if len(one.modalities) > 1:
+                raise UserError(f"{path}: holds {', '.join(one.names)}; files of a set hold one modality each")
+            name = name or one.names[0]
+            if name in found:
+                others = f"{found[name].source['path']} and {path} are both {name}"
+                raise UserError(f"{others}; name them, as image={path}")
+            found[name] = one
+        for name, one in found.items() if len(found) > 1 else ():
+            path = one.source["path"]
+            if not role(name) and not any(str(given) == f"{name}={path}" for given in paths):
+                raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
+        return cls._joined(found)
+
+    @classmethod
+    def _of_file(cls, path: str, columns: Mapping[str, str] | None, first: str) -> "Stored":
         arrays, source = read(path, first)
-        parts = {name: arrays.pop(name, None) for name in RESERVED}
-        return cls.of(arrays, **parts, source={**source, "path": str(path)})
+        stem = Path(path).name.split(".")[0]
+        found = sort_out(arrays, path, columns, stem)
+        notes = [f"{path}: {', '.join(found.ignored)} not used"] if found.ignored else []
+        found, more = as_rows(found, path)
+        notes += more
+        beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
+        named = {kind: found.beside.get(kind) for kind in RESERVED}
+        source = {**source, "path": path, **({"notes": notes} if notes else {})}
+        return cls.of(found.modalities, **named, source=source, beside=beside)
+
+    @classmethod
+    def _joined(cls, parts: Mapping[str, "Stored"]) -> "Stored":
+        """Sets of one modality each as one; equal ids say which rows are pairs."""
+        sources = [dict(part.source) for part in parts.values()]
+        notes = [note for source in sources for note in source.pop("notes", [])]
+        path = " + ".join(source["path"] for source in sources)
+        source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
+        beside = {kind: array for part in parts.values() for kind, array in part.beside.items()}
+        modalities = {name: next(iter(part.modalities.values())) for name, part in parts.items()}
+        labels = [part.labels for part in parts.values() if part.labels is not None]
+        joined = cls.of(modalities, None, labels[0] if labels else None, source, beside)
+        ids = {name: part.beside.get("ids", part.beside.get("paths")) for name, part in parts.items()}
+        if any(each is None for each in ids.values()) or len({len(each) for each in ids.values()}) > 1:
+            return joined
+        return replace(joined, pairs=matched_ids([ids[name] for name in joined.names], path))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The modalities in order, text last."""
         return tuple(self.modalities)
 
+    def digest(self) -> dict:
+        """The sha256 of the file, or of each of the files; nothing for what is not on this machine."""
+        paths = [source["path"] for source in self.source.get("files", [self.source]) if "path" in source]
+        found = {path: sha256(Path(path)) for path in paths if not is_remote(path)}
+        return {"sha256": next(iter(found.values())) if len(found) == 1 else found} if found else {}
+
+    def two(self) -> tuple[str, str]:
+        """The names of the two modalities, text second; one alone is refused, and more than two."""
+        if len(self.names) == 2:
+            return self.names
+        where, there = _prefix(self.source), ", ".join(self.names)
+        if len(self.names) == 1:
+            raise UserError(f"{where}holds {there} alone; two modalities are needed here: give the other file too")
+        chosen = f"--columns {self.names[0]}={self.names[0]} {self.names[-1]}={self.names[-1]}"
+        raise UserError(f"{where}holds {there}; choose two of them, for instance {chosen}")
+
+    def duo(self, names: tuple[str, str]) -> "Stored":
+        """Two of the modalities as a set of their own, with the pairs between them."""
+        pairs, labels = self.pairs_between(names), self.labels if names[0] == self.names[0] else None
+        modalities = {name: self.modalities[name] for name in names}
+        return replace(self, modalities=modalities, pairs=pairs, labels=labels, unpaired=pairs is None)
+
+    def pairs_between(self, names: tuple[str, str]) -> np.ndarray | None:
+        """Row numbers (p, 2) of two modalities that belong together, each once; None where nothing is paired.
+
+        Where nobody said, row i belongs to row i of modalities that are equally long.
+        """
+        if self.pairs is not None:
+            columns = self.pairs[:, [self.names.index(name) for name in names]]
+            return columns if len(self.names) == 2 else np.unique(columns, axis=0)
+        n, m = (len(self.modalities[name]) for name in names)
+        return np.tile(np.arange(n)[:, None], 2) if n == m and not self.unpaired else None
+
 
 @dataclass(frozen=True)
 class Embeddings(Stored):
-    """Unit-norm embeddings of two or more modalities: float32 arrays (n, d), all else as in ``Stored``."""
+    """Unit-norm embeddings: float32 arrays (n, d), all else as in ``Stored``."""
 
     @classmethod
-    def of(cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None) -> "Embeddings":
+    def of(
+        cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None, beside: Mapping | None = None
+    ) -> "Embeddings":
         """Checks arrays, normalises their rows and says in ``source`` that it did.
 
         Args:
-            modalities: name -> numpy array or torch tensor (n, d) of real numbers, norms from 1e-150 to 1e150, at
-                least two rows each.
+            modalities: name -> numpy array or torch tensor (n, d) of real numbers, norms from 1e-150 to 1e150.
             pairs: int array (p, number of modalities) of row numbers, p = 0 for "not paired"; None pairs row i with
-                row i where row counts are equal, and nothing where they differ.
-            labels: array (n,), n the rows of the first modality.
+                row i of modalities of one length, and nothing where lengths differ.
+            labels: numbers or strings (n,), n the rows of the first modality, or one column for each class (n, C).
             source: where they come from, as json can hold it.
+            beside: arrays that stand beside the vectors, by kind (``Stored.beside``).
         """
-        return _normalised(Stored.of(modalities, pairs, labels, source))
+        return _normalised(Stored.of(modalities, pairs, labels, source, beside))
 
     @classmethod
-    def load(cls, path, first: str = "image") -> "Embeddings":
-        """Reads, checks and normalises embeddings in any format above.
+    def load(cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image") -> "Embeddings":
+        """Reads, checks and normalises embeddings in any format of ``util.readers``.
 
-        ``first`` is what to call the non-text modality of a .npy file, which names nothing.
+        Args:
+            paths: one file or folder, or several that hold one modality each, named as ``image=a.npy`` where their
+                names do not say what they hold.
+            columns: modality -> name of its array or column; then no other is a modality.
+            first: what to call the non-text modality of a .npy of shape (2, n, d), which names nothing.
         """
-        return _normalised(Stored.open(path, first))
+        return _normalised(Stored.open(*paths, columns=columns, first=first))
 
     def save(self, path) -> Path:
-        """Writes .npy (two modalities paired row by row, no labels), .npz or .safetensors (number labels only)."""
+        """Writes .npy (one modality, or two paired row by row, no labels), .npz or .safetensors (number labels)."""
         path = Path(path)
         if "path" in self.source and path.resolve() == Path(self.source["path"]).resolve():
             raise UserError(f"{path}: these embeddings were read from it; choose another file")
-        if path.suffix == ".npy" and (len(self.modalities) != 2 or not self.paired_by_row or self.labels is not None):
+        extra = {k: v for k in RESERVED if (v := getattr(self, k)) is not None}
+        if path.suffix == ".npy" and (self.labels is not None or (len(self.names) > 1 and not self.paired_by_row)):
             raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
-        arrays = {**self.modalities, **{k: v for k in RESERVED if (v := getattr(self, k)) is not None}}
-        if self.pairs is None:
-            arrays["pairs"] = np.empty((0, len(self.modalities)), np.int64)  # else equal counts would read as paired
-        write(path, arrays, self.names, dict(self.source))
+        if path.suffix == ".npz":
+            extra |= self.beside
+        if self.unpaired:
+            extra["pairs"] = np.empty((0, len(self.names)), np.int64)  # else equal counts would read as paired
+        write(path, {**self.modalities, **extra}, self.names, dict(self.source))
         return path
 
     @property
@@ -129,32 +214,69 @@ class Embeddings(Stored):
 
     @property
     def paired_by_row(self) -> bool:
-        """Whether row i of every modality belongs to row i of every other, with no row left over."""
-        if self.pairs is None or len({len(array) for array in self.modalities.values()}) > 1:
+        """Whether row i of each of two modalities belongs to row i of the other, with no row left over."""
+        if len(self.names) != 2 or (pairs := self.pairs_between(self.names)) is None:
             return False
-        rows = np.arange(len(next(iter(self.modalities.values()))))
-        return self.pairs.shape[0] == len(rows) and bool((self.pairs == rows[:, None]).all())
+        counts = {len(array) for array in self.modalities.values()}
+        return counts == {len(pairs)} and bool((pairs == np.arange(len(pairs))[:, None]).all())
 
     def paired(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first and the last modality as arrays (p, d), row i of one belonging to row i of the other."""
-        if self.pairs is None:
+        """The two modalities as arrays (p, d), row i of one belonging to row i of the other."""
+        first, last = (self.modalities[name] for name in self.two())
+        if (pairs := self.pairs_between(self.names)) is None:
             counts = {name: len(array) for name, array in self.modalities.items()}
             raise UserError(f"{self.source.get('path', 'these embeddings')}: pairs are needed here; rows: {counts}")
-        first, last = self.modalities[self.names[0]], self.modalities[self.names[-1]]
-        if self.paired_by_row:
-            return first, last
-        return first[self.pairs[:, 0]], last[self.pairs[:, -1]]
+        return (first, last) if self.paired_by_row else (first[pairs[:, 0]], last[pairs[:, 1]])
+
+
+def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict[str, Stored]:
+    """Files and folders as sets by name: those of one modality each are one set, every other is its own.
+
+    Sets are named by the stem of their file, or by its path where two stems are the same.
+    """
+    alone = [str(path) for path in paths]
+    opened: dict[str, Stored] = {}
+    if len(alone) > 1:
+        each = {given: Stored.open(named_path(given)[1], columns=columns) for given in alone}
+        alone = [given for given in alone if len(each[given].modalities) == 1]
+        opened = {given: one for given, one in each.items() if given not in alone}
+    if alone:
+        opened["+".join(alone)] = Stored.open(*alone, columns=columns)
+    stems = {
+        given: "+".join(Path(path).stem for path in one.source["path"].split(" + ")) for given, one in opened.items()
+    }
+    unique = len({*stems.values()}) == len(stems)
+    return {stems[given] if unique else given: one for given, one in opened.items()}
+
+
+def duos(sets: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Sets of two modalities: of three, every two of them are a set. One modality alone is refused."""
+    found: dict[str, Stored] = {}
+    for name, one in sets.items():
+        several = list(combinations(one.names, 2)) if len(one.names) > 1 else [one.two()]
+        for names in several:
+            found[name if len(several) == 1 else f"{name}: {names[0]}, {names[1]}"] = one.duo(names)
+    return found
+
+
+def load_sets(paths: Sequence, columns: Mapping[str, str] | None = None, two: bool = True) -> dict[str, Embeddings]:
+    """``open_sets``, or the ``duos`` of them, with rows made unit-norm and the hashes of their files in ``source``."""
+    sets = open_sets(paths, columns)
+    sets = duos(sets) if two else sets
+    return {name: _normalised(replace(one, source={**one.source, **one.digest()})) for name, one in sets.items()}
 
 
 def _normalised(stored: Stored) -> Embeddings:
+    """The same with its rows read, checked and made unit-norm."""
     unit, spans = {}, {}
     for name, array in stored.modalities.items():
         where = f"{_prefix(stored.source)}{name}"
-        norms = nonzero_norms(as_matrix(array, where), where)
+        rows = as_matrix(array, where)
+        norms = nonzero_norms(rows, where)
         spans[name] = [float(norms.min()), float(norms.max())]
-        unit[name] = to_numpy(unit_rows(array)).astype(np.float32, copy=False)
+        unit[name] = to_numpy(unit_rows(rows)).astype(np.float32, copy=False)
     about = {**stored.source, "normalised_here": True, "row_norms_before": spans}
-    return Embeddings(unit, stored.pairs, stored.labels, about)
+    return Embeddings(unit, stored.pairs, stored.labels, about, stored.beside, stored.unpaired)
 
 
 def _prefix(source: Mapping) -> str:
@@ -168,30 +290,3 @@ def _plain_source(source: Mapping | None) -> dict:
         return json.loads(json.dumps(dict(source or {}), default=str))
     except (TypeError, ValueError) as error:
         raise UserError(f"source must be a mapping that json can hold ({error})") from error
-
-
-def _checked_pairs(pairs, counts: list[int], prefix: str) -> np.ndarray | None:
-    if pairs is None:
-        return np.tile(np.arange(counts[0])[:, None], len(counts)) if len(set(counts)) == 1 else None
-    try:
-        pairs = np.asarray(pairs)
-    except ValueError:
-        raise UserError(f"{prefix}pairs must be rows of {len(counts)} whole numbers each") from None
-    if pairs.ndim != 2 or pairs.shape[1] != len(counts) or pairs.dtype.kind not in "iu":
-        raise UserError(
-            f"{prefix}pairs must be whole numbers of shape (pairs, {len(counts)}), found {pairs.dtype} {pairs.shape}"
-        )
-    if len(pairs) == 0:
-        return None
-    if len(pairs) < 2 or (pairs < 0).any() or (pairs >= counts).any():
-        raise UserError(f"{prefix}pairs must be at least two rows of row numbers below {counts}")
-    return pairs.astype(np.int64)
-
-
-def _checked_labels(labels, count: int, prefix: str) -> np.ndarray | None:
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if labels.shape != (count,) or labels.dtype.kind not in "iufU":
-        raise UserError(f"{prefix}labels must be {count} numbers or strings, found {labels.dtype} {labels.shape}")
-    return labels

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -47,9 +48,27 @@ def top_files(folder: Path) -> list[str]:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content, as 64 hexadecimal digits."""
+    """Hash of a file's content, or of the names and contents of a folder's files, as 64 hexadecimal digits."""
+    if Path(path).is_dir():
+        members = sorted(each for each in Path(path).rglob("*") if each.is_file())
+        said = "".join(f"{each.relative_to(path).as_posix()} {sha256(each)}\n" for each in members)
+        return hashlib.sha256(said.encode()).hexdigest()
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names a URL, or a data set of the hub (``hub:OWNER/NAME``)."""
+    return "://" in path or path.startswith("hub:")
+
+
+def named_path(given: str | Path) -> tuple[str, str]:
+    """The name and the path of ``image=a.npy``; the name is empty where none is given."""
+    given = str(given)
+    if is_remote(given) or Path(given).exists() or not re.match(r"[^/\\]*=", given):
+        return "", given
+    name, _, path = given.partition("=")
+    return name, path
 
 
 def reachable(url: str) -> bool:

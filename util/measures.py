@@ -56,13 +56,13 @@ def measure(
 
     Args:
         embeddings: checked embeddings, in memory or mapped from a file of any size.
-        modalities: which two; by default the first and the last.
+        modalities: which two; needed where there are more.
         seed: of the sample and the folds of the separability.
         most: rows of each modality that the separability is measured on, at most.
     """
-    names = modalities or (embeddings.names[0], embeddings.names[-1])
+    names = modalities or embeddings.two()
     x, y = (embeddings.modalities[name] for name in names)
-    pairs = pairs_of(embeddings, names)
+    pairs = embeddings.pairs_between(names)
     path = f"{embeddings.source['path']}: " if "path" in embeddings.source else ""
     found = pair_moments(x, y, pairs, tuple(f"{path}{name}" for name in names))
     first, last, _ = sample((len(x), len(y)), pairs, most, seed)
@@ -82,14 +82,6 @@ def measure(
         norms_other=(found.first.shortest, found.first.longest),
         norms_text=(found.last.shortest, found.last.longest),
     )
-
-
-def pairs_of(embeddings: Embeddings | Stored, names: tuple[str, str]) -> np.ndarray | None:
-    """The pairs (p, 2) of two of the modalities, of more than two each once; None where nothing is paired."""
-    if embeddings.pairs is None:
-        return None
-    columns = embeddings.pairs[:, [embeddings.names.index(name) for name in names]]
-    return columns if len(embeddings.names) == 2 else np.unique(columns, axis=0)
 
 
 def sample(

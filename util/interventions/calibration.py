@@ -5,7 +5,7 @@ Arrays are tensors by name; the metadata hold one json, ``calibration``: schema_
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,23 +41,18 @@ def fit(kind: str, *rows, **options) -> Intervention:
     return KINDS[kind].fit(*rows, **options)
 
 
-def first_and_last(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
-    """All rows of the first modality and of the last, which is text: the two that an intervention sees."""
-    return embeddings.modalities[embeddings.names[0]], embeddings.modalities[embeddings.names[-1]]
-
-
-def replaced(before: Embeddings, moved: tuple[np.ndarray, np.ndarray], told: Mapping) -> Embeddings:
-    """The embeddings with other rows for the first modality and the last.
+def replaced(before: Embeddings, moved: Sequence[np.ndarray | None], told: Mapping) -> Embeddings:
+    """The embeddings with other rows.
 
     Args:
-        before: modalities in between, pairs, labels and source are taken over.
-        moved: the new rows, as many as before.
+        before: pairs, labels, source and what stands beside are taken over.
+        moved: the new rows of each modality in order, as many as before.
         told: what to add to the source.
     """
-    modalities = {**before.modalities, **dict(zip((before.names[0], before.names[-1]), moved, strict=True))}
-    unpaired = np.empty((0, len(before.names)), np.int64)
-    pairs = unpaired if before.pairs is None else before.pairs
-    return Embeddings.of(modalities, pairs, before.labels, {**before.source, **told})
+    source = {**before.source, **told}
+    pairs = np.empty((0, len(before.names)), np.int64) if before.unpaired else before.pairs
+    modalities = dict(zip(before.names, moved, strict=True))
+    return Embeddings.of(modalities, pairs, before.labels, source, before.beside)
 
 
 def save(path: str | Path, intervention: Intervention) -> Path:

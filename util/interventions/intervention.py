@@ -87,6 +87,18 @@ class Intervention(ABC):
         """Unit rows that ``transform`` brings to these, where it can be undone; arguments and answer as there."""
         return self._each(x, y, self._invert)
 
+    def by_name(self, modalities: Mapping[str, Array], inverse: bool = False) -> list[Array]:
+        """Rows of one modality or both, each moved as the modality of its name that the calibration was fitted on.
+
+        A name that it does not know is refused, for which modality rows are of is never guessed.
+        """
+        known = dict(zip(self.about.get("n", {}), ("x", "y"), strict=False))
+        if unknown := [name for name in modalities if name not in known]:
+            there = " and ".join(known) or "modalities without names"
+            raise UserError(f"the calibration was fitted on {there}, these rows are {unknown[0]}; name them as it does")
+        work = self.inverse if inverse else self.transform
+        return [next(m for m in work(**{known[name]: rows}) if m is not None) for name, rows in modalities.items()]
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays by name, as a calibration file holds them."""
         return {name: value for name, value in self._fields().items() if isinstance(value, np.ndarray)}

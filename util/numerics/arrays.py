@@ -5,6 +5,8 @@ numpy arrays never need torch here. Functions that name no kind work on both.
 
 import numbers
 import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,13 +33,53 @@ def is_tensor(x) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+class Parts:
+    """Rows in parts that are read when they are asked for: an array (n, d) of any length in the memory of one part.
+
+    ``read`` gives part k as an array (lengths[k], d) of this width and dtype.
+    """
+
+    ndim = 2
+
+    def __init__(self, read: Callable[[int], np.ndarray], lengths: Sequence[int], width: int, dtype):
+        self._read = lru_cache(maxsize=1)(read)
+        self._starts = np.cumsum([0, *lengths])
+        self.shape, self.dtype = (int(self._starts[-1]), width), np.dtype(dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            edges = self._starts[(self._starts > start) & (self._starts < stop)]
+            bounds = zip([start, *edges], [*edges, stop], strict=True) if stop > start else ()
+            found = [
+                self._part(first)[first - self._start(first) : last - self._start(first)] for first, last in bounds
+            ]
+            whole = found[0] if len(found) == 1 else np.concatenate([np.empty((0, self.shape[1]), self.dtype), *found])
+            return whole[::step]
+        out = np.empty((len(rows), self.shape[1]), self.dtype)
+        places = np.searchsorted(self._starts, rows, side="right") - 1
+        for place in np.unique(places):
+            asked = places == place
+            out[asked] = self._read(int(place))[np.asarray(rows)[asked] - self._starts[place]]
+        return out
+
+    def _start(self, row: int) -> int:
+        return int(self._starts[np.searchsorted(self._starts, row, side="right") - 1])
+
+    def _part(self, row: int) -> np.ndarray:
+        return self._read(int(np.searchsorted(self._starts, row, side="right") - 1))
+
+
 class _ArrayKinds(type):
     def __instancecheck__(cls, x) -> bool:
-        return isinstance(x, np.ndarray) or is_tensor(x)
+        return isinstance(x, np.ndarray | Parts) or is_tensor(x)
 
 
 class Array(metaclass=_ArrayKinds):
-    """A numpy array or a torch tensor, in annotations and for isinstance."""
+    """A numpy array, one in ``Parts``, or a torch tensor, in annotations and for isinstance."""
 
 
 def library(x):
@@ -113,6 +155,8 @@ def _as_floats(x, name: str) -> Array:
         if x.is_complex() or str(x.dtype) == "torch.bool":
             raise UserError(f"{name} must hold real numbers, not {x.dtype}")
         return x.detach() if x.is_floating_point() else x.detach().float()
+    if isinstance(x, Parts):
+        x = x[:]
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
         kind = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise UserError(f"{name} must be a numpy array or torch tensor of real numbers, not {kind}")

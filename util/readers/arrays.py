@@ -1,7 +1,8 @@
-"""Arrays in .npy, .npz and .safetensors files: read, checked and written. Nothing is unpickled."""
+"""Arrays in .npy, .npz, .safetensors, .pt and .h5 files, as stored. Nothing is unpickled, what can be mapped is."""
 
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,76 +11,62 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from .errors import UserError
-from .files import replacing
-
-TEXT = "text"
-FORMATS = (".npy", ".npz", ".safetensors")
-"""Ends of the names of files; those that are read may be in capitals."""
+from ..errors import UserError
+from ..files import replacing
+from ..numerics.arrays import Parts
+from .names import TEXT
 
 SAFETENSORS_DTYPES = {
     "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "?",
     "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8",
 }  # fmt: skip
 """What numpy calls the dtypes of a .safetensors file; bfloat16 is read as its bits."""
+WRITTEN = (".npy", ".npz", ".safetensors")
+METADATA = "modality_gap"
+"""The one metadata value of a .safetensors file written here, so that equal content has equal bytes."""
+Found = tuple[dict, dict]
+"""Arrays by the names that the file gives them ("" where it gives none), and its own account of their source."""
 
 
-def read(path: Path, first: str) -> tuple[dict, dict]:
-    """The named arrays of a file as stored, and its own account of their source.
-
-    .npy and .safetensors are mapped, .npz is read. ``first`` names the non-text modality of a .npy file.
-    """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise UserError(f"{path}: {found}; expected a file of embeddings as {', '.join(FORMATS)}")
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise UserError(f"{path}: unknown format {path.suffix or '(no suffix)'}; expected {', '.join(FORMATS)}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
-    try:
-        return {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}[suffix](path, first)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a damaged or hostile file makes its parser raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if suffix == ".npy" and path.open("rb").read(6) != b"\x93NUMPY":
-            reason = "it is no .npy file, whatever its name says"
-        raise UserError(f"{path}: not readable as {suffix} ({reason}); is it damaged or pickled?") from error
-
-
-def _read_npy(path: Path, first: str) -> tuple[dict, dict]:
+def mapped_npy(path: Path) -> np.ndarray:
     """Mapped, so that a header cannot claim more than the file holds, and a large file costs no memory.
 
     Copy on write: torch takes only writable arrays without a copy, and nothing writes into this one.
     """
-    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a shape that overflows is a warning of numpy's, and then an odd error
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: an archive, not a .npy file; name it .npz")
-    if array.ndim != 3 or array.shape[0] != 2:
-        how = "put two such files into one: numpy.savez('mine.npz', image=images, text=texts)"
-        raise UserError(f"{path}: a .npy of embeddings has shape (2, pairs, width), this one {array.shape}; {how}")
-    return {first: array[0], TEXT: array[1]}, {}
+    return array
 
 
-def _read_npz(path: Path, first: str) -> tuple[dict, dict]:
+def read_npy(path: Path, first: str = "image") -> Found:
+    """One modality (n, d), or two of them (2, n, d), of which text is the second."""
+    array = mapped_npy(path)
+    if array.ndim == 3 and array.shape[0] == 2:
+        return {first: array[0], TEXT: array[1]}, {}
+    return {"": array}, {}
+
+
+def read_npz(path: Path) -> Found:
+    """The members of an archive; a scalar is an array without axes."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}, {}
 
 
-def _read_safetensors(path: Path, first: str) -> tuple[dict, dict]:
+def read_safetensors(path: Path) -> Found:
     """Mapped; bfloat16, which numpy lacks, becomes float32 in memory."""
     with safe_open(path, framework="np") as file:  # checks the header
-        told = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in ("source", "order")}
-    order, source = told.get("order", []), told.get("source", {})
-    if not isinstance(order, list) or not isinstance(source, dict):
-        raise UserError(f"{path}: its metadata hold no list as order or no mapping as source")
+        told = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    source = told.get("source", {}) if isinstance(told, dict) else None
+    if not isinstance(source, dict):
+        raise UserError(f"{path}: its metadata hold no mapping as source")
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))
     header.pop("__metadata__", None)
-    names = sorted(header, key=lambda name: (order.index(name) if name in order else len(order), name))
-    return {name: _mapped(path, header[name], 8 + length) for name in names}, source
+    return {name: _mapped(path, header[name], 8 + length) for name in sorted(header)}, source
 
 
 def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
@@ -94,23 +81,75 @@ def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
     return (array.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else array
 
 
+def read_torch(path: Path) -> Found:
+    """A tensor, or a dict of tensors and of lists of strings, mapped where the file allows it."""
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: holds more than tensors and is not unpickled; save tensors alone ({reason})"
+        ) from None
+    found = found if isinstance(found, Mapping) else {"": found}
+    arrays = {str(name): as_array(value) for name, value in found.items()}
+    return {name: array for name, array in arrays.items() if array is not None}, {}
+
+
+def as_array(value) -> np.ndarray | None:
+    """A tensor, number, string or list of one kind as an array; None for anything else."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        return (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return None
+    return array if array.dtype.kind in "biufU" else None
+
+
+def read_h5(path: Path) -> Found:
+    """Every data set of an HDF5 file by its path, read in blocks of rows; needs h5py."""
+    try:
+        import h5py
+    except ImportError:
+        raise UserError(f"{path}: reading HDF5 needs h5py; pip install 'modality-gap[h5]'") from None
+    file, found = h5py.File(path, "r"), {}
+
+    def collect(name: str, item) -> None:
+        if isinstance(item, h5py.Dataset):
+            text = h5py.check_string_dtype(item.dtype)
+            found[name] = item.asstr()[...].astype(str) if text else blockwise(item) if item.ndim == 2 else item[...]
+
+    file.visititems(collect)
+    return found, {}
+
+
+def blockwise(rows, size: int = 16_384) -> Parts:
+    """Something with a shape and slices of rows as ``Parts``."""
+    lengths = [min(size, len(rows) - start) for start in range(0, len(rows), size)]
+    return Parts(lambda k: rows[k * size : (k + 1) * size], lengths, rows.shape[1], rows.dtype)
+
+
 def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:
     """Writes modalities in this order, with ``labels`` and ``pairs`` among the arrays where there are any.
 
-    .npy holds the two modalities alone. .safetensors holds numbers only, and keeps ``order`` and ``source``.
+    .npy holds one modality, or two of equal length, alone. .safetensors holds numbers only, and keeps ``source``.
     """
-    if path.suffix not in FORMATS:
-        raise UserError(f"{path}: unknown format; expected {', '.join(FORMATS)}")
-    if path.suffix == ".safetensors" and "labels" in arrays and arrays["labels"].dtype.kind not in "iuf":
-        raise UserError(f"{path}: .safetensors holds numbers only, and labels are text; use .npz")
+    if path.suffix not in WRITTEN:
+        raise UserError(f"{path}: unknown format; expected {', '.join(WRITTEN)}")
+    if path.suffix == ".safetensors" and (texts := [k for k, v in arrays.items() if v.dtype.kind not in "biuf"]):
+        raise UserError(f"{path}: .safetensors holds numbers only, and {texts[0]} are text; use .npz")
     with replacing(path) as part:
         if path.suffix == ".npy":
-            np.save(part, np.stack([arrays[name] for name in order]), allow_pickle=False)
+            whole = [arrays[name] for name in order]
+            np.save(part, np.stack(whole) if len(whole) > 1 else whole[0], allow_pickle=False)
         elif path.suffix == ".npz":
             with zipfile.ZipFile(part, "w") as archive:
                 for name, array in arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
         else:
-            told = {"source": json.dumps(dict(source)), "order": json.dumps(list(order))}
+            told = {METADATA: json.dumps({"source": dict(source)}, sort_keys=True)}
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part, metadata=told)

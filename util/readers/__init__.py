@@ -1,0 +1,119 @@
+"""Files and folders of embeddings, told apart by content, read without unpickling anything."""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import UserError
+from .arrays import WRITTEN, Found, read_h5, read_npy, read_npz, read_safetensors, read_torch, write
+from .folders import read_folder
+from .names import NAME, TEXT, SortedOut, role, sort_out
+from .tables import read_arrow, read_dataset, read_delimited, read_json, read_parquet
+
+__all__ = ["FORMATS", "NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "sort_out", "write"]
+
+FORMATS = (
+    ".npy", ".npz", ".safetensors", ".pt", ".parquet", ".arrow", ".csv", ".tsv", ".json", ".jsonl", ".h5",
+)  # fmt: skip
+MAGIC = {
+    b"\x93NUMPY": ".npy",
+    b"PAR1": ".parquet",
+    b"ARROW1": ".arrow",
+    b"\x89HDF": ".h5",
+    b"\xff\xff\xff\xff": ".arrow",
+}
+TEXTS = {".csv": ".csv", ".tsv": ".tsv", ".json": ".json", ".jsonl": ".jsonl", ".ndjson": ".jsonl"}
+READERS: dict[str, Callable[[Path], Found]] = {
+    ".npz": read_npz,
+    ".safetensors": read_safetensors,
+    ".pt": read_torch,
+    ".parquet": read_parquet,
+    ".arrow": lambda path: read_arrow([path], str(path)),
+    ".csv": lambda path: read_delimited(path, ","),
+    ".tsv": lambda path: read_delimited(path, "\t"),
+    ".json": read_json,
+    ".jsonl": read_json,
+    ".h5": read_h5,
+}
+HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+
+
+def read(path: str | Path, first: str = "image") -> Found:
+    """The arrays of a file or folder as stored, by the names it gives them, and its own account of their source.
+
+    Args:
+        path: a file, a folder, a URL that an installed plug-in of fsspec opens, or ``hub:OWNER/NAME[:SPLIT]``.
+        first: what to call the non-text modality of a .npy of shape (2, n, d).
+    """
+    if "://" in str(path):
+        return read(_fetched(str(path)), first)
+    if str(path).startswith("hub:"):
+        return _hub(str(path).removeprefix("hub:"))
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file; expected embeddings as {', '.join(FORMATS)} or a folder")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    kind = "a folder" if path.is_dir() else kind_of(path)
+    reader = {"a folder": read_folder, ".npy": lambda path: read_npy(path, first)}.get(kind) or READERS[kind]
+    try:
+        return reader(path)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes its parser raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path}: not readable as {kind} ({reason}); is it damaged or pickled?") from error
+
+
+def kind_of(path: Path) -> str:
+    """What a file is: by its first bytes, and by its suffix where they are text. A pickle is refused."""
+    if not path.is_file():
+        raise UserError(f"{path}: no regular file; name a file or a folder")
+    with path.open("rb") as file:
+        head = file.read(9)
+    suffix = path.suffix.lower()
+    if found := next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None):
+        return found
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return ".pt" if any(name.endswith("data.pkl") for name in archive.namelist()) else ".npz"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return ".safetensors"
+    if suffix in (".pt", ".pth"):
+        return ".pt"
+    if suffix in TEXTS and b"\0" not in head:
+        return TEXTS[suffix]
+    if suffix in (".npy", ".npz", ".safetensors", ".parquet", ".arrow", ".h5"):
+        raise UserError(f"{path}: not readable as {suffix}; it is no {suffix} file, whatever its name says, or damaged")
+    if head[:1] == b"\x80":
+        raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
+    raise UserError(f"{path}: unknown format {path.suffix or '(no suffix)'}; expected {', '.join(FORMATS)}")
+
+
+def _hub(name: str) -> Found:
+    """A data set of the hub, one split of it."""
+    import datasets
+
+    if not HUB.fullmatch(name):
+        raise UserError(f"hub:{name}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
+    repository, _, split = name.partition(":")
+    try:
+        return read_dataset(datasets.load_dataset(repository, split=split or None), f"hub:{repository}")
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"hub:{name}: could not be loaded ({reason})") from None
+
+
+def _fetched(url: str) -> Path:
+    """A local copy of a remote file, in the cache of fsspec, by the plug-in of its protocol."""
+    import fsspec
+
+    try:
+        return Path(fsspec.open_local(f"simplecache::{url}"))
+    except Exception as error:
+        protocol = url.split("://")[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{url}: could not be read ({reason}); {protocol}:// needs its fsspec plug-in") from None

@@ -1,0 +1,121 @@
+"""What stands beside the vectors, in the forms that people keep it in: labels, pairs, ids, prompts by template."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import UserError
+from ..numerics.arrays import Parts, row_norms
+from .names import TEXT, SortedOut, role
+
+
+def checked_pairs(pairs, counts: list[int], prefix: str) -> np.ndarray | None:
+    """Row numbers (p, modalities) as int64; p = 0 says that nothing is paired."""
+    if pairs is None:
+        return None
+    try:
+        pairs = np.asarray(pairs)
+    except ValueError:
+        raise UserError(f"{prefix}pairs must be rows of {len(counts)} whole numbers each") from None
+    if pairs.ndim != 2 or pairs.shape[1] != len(counts) or pairs.dtype.kind not in "iu":
+        found = f"found {pairs.dtype} {pairs.shape}"
+        raise UserError(f"{prefix}pairs must be whole numbers of shape (pairs, {len(counts)}), {found}")
+    if len(pairs) == 1 or (pairs < 0).any() or (pairs >= counts).any():
+        raise UserError(f"{prefix}pairs must be at least two rows of row numbers below {counts}")
+    return pairs.astype(np.int64)
+
+
+def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> np.ndarray | None:
+    """Labels of the first modality's rows, one class each or, as bool (n, C), several.
+
+    Args:
+        labels: whole numbers, whole floats, booleans, strings, or a column for each class.
+        counts: rows of each modality.
+        classes: names of the classes (C,), which strings are looked up in; None keeps strings.
+        prefix: what an error begins with.
+    """
+    if labels is None:
+        return None
+    try:
+        found = np.asarray(labels)
+    except ValueError:
+        found = np.empty(0, object)
+    first, count = next(iter(counts.items()))
+    if found.dtype.kind not in "biufU" or found.ndim not in (1, 2) or len(found) != count:
+        raise UserError(
+            f"{prefix}labels must be {count} numbers or strings, as {first} has rows; found {found.dtype} {found.shape}"
+        )
+    if found.ndim == 2 and found.shape[1] > 1:
+        if found.dtype.kind == "U" or not np.isin(found, (0, 1)).all():
+            raise UserError(f"{prefix}labels in {found.shape[1]} columns must be 0 or 1: a column for each class")
+        return found.argmax(1) if (found.sum(1) == 1).all() else found.astype(bool)
+    found = found.reshape(-1)
+    if found.dtype.kind == "U" and classes is not None:
+        known = {name: place for place, name in enumerate(map(str, classes))}
+        if unknown := [row for row, name in enumerate(found) if name not in known]:
+            what = f"{len(unknown)} of {count} labels are no class, first {found[unknown[0]]!r} in row {unknown[0]}"
+            raise UserError(
+                f"{prefix}{what}; classes are {', '.join(list(known)[:8])}{' ...' if len(known) > 8 else ''}"
+            )
+        return np.array([known[name] for name in found], np.int64)
+    if found.dtype.kind == "f" and not (np.isfinite(found) & (found == found.round())).all():
+        row = int(np.flatnonzero(~(np.isfinite(found) & (found == np.round(found))))[0])
+        raise UserError(f"{prefix}labels name classes; row {row} has {found[row]}, no whole number")
+    return found if found.dtype.kind == "U" else found.astype(np.int64)
+
+
+def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:
+    """Texts of several templates as the mean of their unit rows, and texts stored by column as rows; both are said."""
+    notes, modalities = [], dict(found.modalities)
+    widths = {array.shape[-1] for name, array in modalities.items() if role(name) != TEXT and array.ndim == 2}
+    for name, array in found.modalities.items():
+        if role(name) != TEXT or isinstance(array, Parts):
+            continue
+        if array.ndim == 3:
+            modalities[name], said = _mean_of_templates(array, _class_count(found), f"{path}: {name}")
+            notes.append(f"{path}: {name} {array.shape}: {said}")
+        elif len(widths) == 1 and array.shape[1] not in widths and array.shape[0] in widths:
+            modalities[name] = array.T
+            notes.append(
+                f"{path}: {name} {array.shape} holds a column for each text, for its rows are as wide as others"
+            )
+    return replace(found, modalities=modalities), notes
+
+
+def _class_count(found: SortedOut) -> tuple[int | None, int]:
+    """The number of classes where it is known, and the least that it can be."""
+    labels, classes = found.beside.get("labels"), found.beside.get("classes")
+    if classes is not None:
+        return len(classes), len(classes)
+    if labels is None or labels.dtype.kind not in "iufb" or not labels.size:
+        return None, 2
+    return (labels.shape[1], labels.shape[1]) if labels.ndim == 2 else (None, int(labels.max()) + 1)
+
+
+def _mean_of_templates(array: np.ndarray, classes: tuple[int | None, int], where: str) -> tuple[np.ndarray, str]:
+    """(C, T, d) or (T, C, d) as unit rows (C, d): the mean over templates of unit rows."""
+    known, least = classes
+    axes = [axis for axis in (0, 1) if array.shape[axis] == known or (known is None and array.shape[axis] >= least)]
+    if len(axes) == 2 and 1 in array.shape[:2]:
+        axes = [int(array.shape[0] == 1)]
+    if len(axes) != 1:
+        how = "store (classes, templates, width) beside labels and class names, or the mean over templates"
+        raise UserError(f"{where} {array.shape}: which axis is of the classes cannot be told; {how}")
+    rows = np.moveaxis(np.asarray(array, np.float64), axes[0], 0)
+    norms = np.linalg.norm(rows, axis=2, keepdims=True)
+    if not (norms > 0).all() or not np.isfinite(norms).all():
+        raise UserError(f"{where}: a prompt is zero or not finite; mend it")
+    mean = (rows / norms).mean(1)
+    return mean / row_norms(mean)[:, None], f"mean of {rows.shape[1]} templates for each of {len(rows)} classes"
+
+
+def matched_ids(ids: Sequence[np.ndarray], path: str) -> np.ndarray | None:
+    """Rows (p, modalities) whose ids are the same in all files; None where one id stands twice in a file."""
+    places = [{str(each): row for row, each in enumerate(some)} for some in ids]
+    if any(len(place) < len(some) for place, some in zip(places, ids, strict=True)):
+        return None
+    shared = [each for each in map(str, ids[0]) if all(each in place for place in places)]
+    if len(shared) < 2:
+        raise UserError(f"{path}: their ids have {len(shared)} in common; pairs are matched by id: mend the ids")
+    return np.array([[place[each] for place in places] for each in shared], np.int64)

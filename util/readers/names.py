@@ -1,0 +1,127 @@
+"""What the arrays of a file are, told by their names: modalities, what stands beside them, and the rest.
+
+A modality is known by meaning, never by position: "image_features", "img_emb" and "b32_img" are images, "caption",
+"txt" and "prompts" texts. Where that cannot be told, the file is refused with how to name its arrays.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import UserError
+from ..numerics.arrays import Parts
+
+TEXT = "text"
+ROLES = {
+    TEXT: "text txt caption prompt query querie sentence title description report question language lang word",
+    "image": "image img visual vision picture photo pixel radiograph xray",
+    "video": "video movie",
+    "audio": "audio sound speech voice wav music",
+    "protein": "protein",
+    "molecule": "molecule",
+    "depth": "depth",
+    "thermal": "thermal",
+    "point cloud": "pointcloud",
+}
+"""Words of each modality, in the singular."""
+WORDS = {word: role for role, words in ROLES.items() for word in words.split()}
+BESIDE = {
+    "labels": "label labels target targets y class_id class_ids class_idx",
+    "pairs": "pairs",
+    "ids": "id ids key keys uid uids image_id image_ids image_key",
+    "classes": "classes class_names classnames class_name categories class_list",
+    "paths": "path paths file files filename filenames file_name image_path image_paths url urls image_url",
+    "captions": "caption captions text texts sentence sentences title titles",
+    "logit_scale": "logit_scale",
+    "logit_bias": "logit_bias",
+}
+"""Names of the arrays that are used beside the vectors: where one is of numbers in rows it may be a modality."""
+KINDS = {name: kind for kind, names in BESIDE.items() for name in names.split()}
+NAME = re.compile(r"\w[\w .+-]*")
+"""What a modality may be called: it names a member of an archive."""
+
+
+@dataclass(frozen=True)
+class SortedOut:
+    """The arrays of a file: modalities by name, what stands beside them by kind, and the names of the others."""
+
+    modalities: dict
+    beside: dict = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+def word(name: str) -> str | None:
+    """The one word of a name that means a modality; None where there is none, or where two disagree."""
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    lower = [part.lower() for part in parts]
+    found = [each for part in lower for each in (part, part.removesuffix("s")) if each in WORDS]
+    return found[0] if len({WORDS[each] for each in found}) == 1 else None
+
+
+def role(name: str) -> str | None:
+    """The modality that a name means ("text" of "caption_embeds"), or None."""
+    return WORDS.get(word(name) or "")
+
+
+def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = None, stem: str = "") -> SortedOut:
+    """Tells modalities from what stands beside them.
+
+    Args:
+        arrays: name -> array, as a file has them.
+        where: the file, for errors.
+        columns: modality -> name of its array; then no other array is a modality.
+        stem: what a single nameless array is called after.
+    """
+    beside = {kind: arrays[name] for name in arrays if (kind := _kind(name, arrays[name]))}
+    used = {name for name in arrays if _kind(name, arrays[name])}
+    rows = {name: each for name, each in arrays.items() if name not in used and _is_rows(each)}
+    if columns:
+        if unknown := [name for name in columns.values() if name not in arrays]:
+            there = ", ".join(arrays) or "none"
+            raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {there}")
+        named = {modality: arrays[name] for modality, name in columns.items()}
+        used |= {*columns.values()}
+    elif len(rows) == 1:
+        (name,) = rows
+        named, used = (
+            {role(name) or role(stem) or (name if name and not stem else stem or name): rows[name]},
+            used | {name},
+        )
+    else:
+        named = {modality: rows[name] for modality, name in _by_meaning(rows, where).items()}
+        used |= {name for name in rows if role(name)}
+    for name in named:
+        if not NAME.fullmatch(name) or name in ("labels", "pairs"):
+            raise UserError(f"{where}: a modality cannot be called {name!r}; use letters, digits, space, . + or -")
+    return SortedOut(named, beside, tuple(name for name in arrays if name not in used))
+
+
+def _is_rows(array) -> bool:
+    return array.ndim in (2, 3) and array.dtype.kind in "fiu"
+
+
+def _kind(name: str, array) -> str | None:
+    """What an array beside the vectors is: captions are strings, and numbers in rows of that name a modality."""
+    kind = KINDS.get(name.lower())
+    if kind in ("captions", "paths", "classes") and (isinstance(array, Parts) or array.dtype.kind not in "US"):
+        return None
+    return kind
+
+
+def _by_meaning(rows: Mapping, where: str) -> dict[str, str]:
+    """Modality -> array, of two arrays or more."""
+    meant = {name: role(name) for name in rows}
+    how = "name them, for instance --columns image=COLUMN text=COLUMN"
+    known = [name for name, each in meant.items() if each]
+    if len(known) < 2:
+        unknown = [name for name in rows if name not in known]
+        there = "no arrays of rows" if not rows else f"what {', '.join(unknown)} hold cannot be told by name"
+        raise UserError(f"{where}: {there}; {how}")
+    found: dict[str, str] = {}
+    for name in known:
+        alone = [meant[each] for each in known].count(meant[name]) == 1
+        modality = meant[name] if alone or word(name) == meant[name] else word(name)
+        if modality in found:
+            raise UserError(f"{where}: {found[modality]} and {name} are both {modality}; {how}")
+        found[modality] = name
+    return found
