@@ -42,7 +42,7 @@ class Meter:
         image_recall, text_recall = recall_at_1(x, y)
         found = {
             "gap_distance": geometry.gap_distance(x, y),
-            "loss": contrastive.contrastive_loss(x, y, tau, self.batch),
+            "loss": contrastive.contrastive_loss(x, y, tau, self.batch, consecutive=True),
             "image_recall_at_1": image_recall,
             "text_recall_at_1": text_recall,
             "tau": tau,
@@ -74,13 +74,13 @@ def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:
 
     Trap: the released code names them by what is retrieved, so its "Image R@1" is the second.
     """
-    image_ranks, text_ranks = shifted.retrieve(x, y, np.arange(len(x)), [0.0])
+    image_ranks, text_ranks = shifted.retrieve(x, y, np.arange(len(x)), [0.0], once=False)
     return float(metrics.top_k(image_ranks)[0]), float(metrics.top_k(text_ranks)[0])
 
 
 def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:
     """The signed gap distance at the lowest loss of ``SHIFTS``, at each temperature, beside their own gap and loss."""
-    losses = contrastive.sweep(x, y, SHIFTS, temperatures, batch)
+    losses = contrastive.sweep(x, y, SHIFTS, temperatures, batch, consecutive=True)
     distances, here = geometry.signed_gap_distances(x, y, SHIFTS), SHIFTS.index(0)
     return [
         {

@@ -8,7 +8,7 @@ import reference
 from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
 from refusals import refuses
 from util import contrastive, geometry
-from util.contrastive import contrastive_loss, sweep
+from util.contrastive import contrastive_loss, sigmoid_loss, sweep
 from util.numerics import _sweep_kernel
 
 
@@ -37,8 +37,8 @@ def test_directions_differ_by_hand():
 
 def test_equal_embeddings_give_log_n():
     x = np.tile([[0.6, 0.8]], (7, 1))
-    assert contrastive_loss(x, x, 0.01) == pytest.approx(np.log(7))
-    assert contrastive_loss(x, x, 0.01, batch=3) == pytest.approx(np.log(3))
+    assert contrastive_loss(x, x, 0.01, consecutive=True) == pytest.approx(np.log(7))
+    assert contrastive_loss(x, x, 0.01, 3, consecutive=True) == pytest.approx(np.log(3))
 
 
 def test_loss_is_unchanged_when_modalities_swap_or_pairs_are_permuted_together(rng):
@@ -51,8 +51,92 @@ def test_loss_is_unchanged_when_modalities_swap_or_pairs_are_permuted_together(r
     assert one != pytest.approx(other, rel=1e-4)
 
 
+def waiting_batches(x, y, size):
+    """The rule, one pair at a time: in order, and what stands in the batch waits for the next."""
+    waiting, found = list(range(len(x))), []
+    while True:
+        batch = []
+        for k in waiting:
+            held = [np.array_equal(part[k], part[j]) for part in (x, y) for j in batch]
+            if len(batch) < size and not any(held):
+                batch.append(k)
+        if len(batch) < size:
+            return found
+        found.append(batch)
+        waiting = [k for k in waiting if k not in batch]
+
+
+def captions(rng, images, each, d=16):
+    """Pairs of images and ``each`` captions of their own, an image's captions one after the other."""
+    x, _ = reference.pairs(rng, images, d)
+    rows = np.repeat(np.arange(images), each)
+    return x[rows], reference.unit(x[rows] + 0.4 * rng.normal(size=(len(rows), d)) - 0.3).astype(np.float32)
+
+
+@pytest.mark.parametrize("order", ["one after the other", "mixed", "some texts too"])
+@pytest.mark.filterwarnings("ignore:the loss is of")
+def test_no_batch_holds_an_image_or_a_text_twice_and_the_loss_is_that_of_the_rule(rng, order):
+    x, y = captions(rng, 20, 5)
+    if order != "one after the other":
+        mixed = rng.permutation(len(x))
+        x, y = x[mixed], y[mixed]
+    if order == "some texts too":
+        y = y[np.where(rng.random(len(y)) < 0.3, 0, np.arange(len(y)))]
+    batches = waiting_batches(x, y, 12)
+    assert len(batches) > 1 and batches[0] != list(range(12))
+    shifts, rows = [0.0, 0.4, -0.3], np.concatenate(batches)
+    direction = reference.gap(x, y)
+    exact = reference.sweep(x[rows], y[rows], shifts, (0.01, 0.1), 12, direction=direction)
+    assert sweep(x, y, shifts, (0.01, 0.1), 12) == pytest.approx(exact, rel=1e-6)
+    assert contrastive_loss(x, y, 0.1, 12) == pytest.approx(exact[0, 1], rel=1e-6)
+    if order == "one after the other":
+        assert contrastive_loss(x, y, 0.1) == pytest.approx(reference.loss(x[::5], y[::5], 0.1), rel=1e-6)
+    assert contrastive_loss(x, y, 0.1, 12, consecutive=True) == pytest.approx(reference.loss(x, y, 0.1, 12), rel=1e-6)
+
+
+def test_pairs_that_fill_no_batch_are_said(rng, recwarn):
+    x, y = reference.pairs(rng, 60, 8)
+    contrastive_loss(x, y, 0.1)
+    contrastive_loss(x, y, 0.1, 50, consecutive=True)
+    assert not recwarn.list
+    for call in (lambda: contrastive_loss(x, y, 0.1, 50), lambda: sweep(x, y, [0.1], [0.1], 50)):
+        with pytest.warns(UserWarning, match="the loss is of 50 of 60 pairs, in batches of 50"):
+            call()
+    with pytest.warns(UserWarning, match="of 20 of 100 pairs, in batches of 20"):
+        contrastive_loss(*captions(rng, 20, 5), 0.1)
+
+
+def sigmoid_reference(x, y, scale, bias, batch):
+    """The definition, a pair at a time."""
+    losses = []
+    for start in range(0, len(x) - batch + 1, batch):
+        total = 0.0
+        for i in range(start, start + batch):
+            for j in range(start, start + batch):
+                z = 1 if i == j else -1
+                total += np.logaddexp(0, -z * (scale * float(np.float64(x[i]) @ np.float64(y[j])) + bias))
+        losses.append(total / batch)
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("batch, tile", [(40, 1024), (20, 1024), (40, 16)])
+@pytest.mark.parametrize("scale, bias", [(112.67, -16.5), (10.0, -10.0), (500.0, 3.0)])
+def test_the_sigmoid_loss_is_that_of_the_definition(rng, monkeypatch, batch, tile, scale, bias):
+    monkeypatch.setattr(contrastive, "TILE", tile)
+    x, y = reference.pairs(rng, 40, 8)
+    exact = sigmoid_reference(x, y, scale, bias, batch)
+    assert sigmoid_loss(x, y, scale, bias, batch) == pytest.approx(exact, rel=1e-9)
+    shifts = [0.0, 0.6]
+    found = sweep(x, y, shifts, [1 / scale, 0.1], batch, bias=bias)
+    moved = reference.shifted(x, y, 0.6)
+    assert found[:, 0] == pytest.approx([exact, sigmoid_reference(*moved, scale, bias, batch)], rel=1e-9)
+    assert found[0, 1] == pytest.approx(sigmoid_reference(x, y, 10.0, bias, batch), rel=1e-9)
+    assert (sweep(x, y, shifts, [1 / scale], batch, True, bias=bias)[:, 0] == found[:, 0]).all()
+
+
 @pytest.mark.parametrize("released", [False, True])
 @pytest.mark.parametrize("batch", [None, 50, 1, 7])
+@pytest.mark.filterwarnings("ignore:the loss is of")
 def test_sweep_agrees_with_the_definition_at_every_shift_and_temperature_of_the_paper(rng, batch, released):
     x, y = reference.pairs(rng, 120, 32)
     ours = sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, batch, released)
@@ -173,6 +257,11 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: contrastive_loss(GOOD, 3 * GOOD, 0.1), "y must have unit-norm rows"),
     (lambda: contrastive_loss(GOOD, GOOD, 0.0), "temperature must be above 0"),
     (lambda: contrastive_loss(GOOD, GOOD, -0.1), "temperature must be above 0"),
+    (lambda: contrastive_loss(GOOD, GOOD, 100), "at most 10, not 100: a logit scale. say --temperatures 0.01"),
+    (lambda: sweep(GOOD, -GOOD, [0.1], [0.01, 30]), "a logit scale. say --temperatures 0.03333"),
+    (lambda: sigmoid_loss(GOOD, GOOD, 0.0, -10), "logit_scale must be one number above 0"),
+    (lambda: sigmoid_loss(GOOD, GOOD, 100, [1, 2]), "bias must be one number, not 2"),
+    (lambda: contrastive_loss(GOOD[[0, 0, 1]], GOOD[:3], 0.1, 3), "batch must be at most 2"),
     (lambda: contrastive_loss(GOOD, GOOD, 1e-310), "temperature must be above 0, at least 1e-09"),
     (lambda: contrastive_loss(GOOD, GOOD, "warm"), "temperature must be"),
     (lambda: contrastive_loss(GOOD, GOOD, [0.1, 0.2]), "one number"),

@@ -76,7 +76,7 @@ def test_every_position_has_the_loss_of_the_definition_whatever_the_rotation(kin
     for p, (x, y) in enumerate(zip(*pairs.move(positions), strict=True)):
         for k, case in enumerate(cases):
             for t, tau in enumerate(TEMPERATURES):
-                expected = contrastive.contrastive_loss(x, y[case], tau)
+                expected = contrastive.contrastive_loss(x, y[case], tau, consecutive=True)
                 assert found[k, p, t] == pytest.approx(expected, rel=1e-9)
     turned = kind(pairs.points @ np.linalg.qr(rng.normal(size=(3, 3)))[0])
     assert losses(turned, -positions, TEMPERATURES, cases) == pytest.approx(found, abs=1e-10)

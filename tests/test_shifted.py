@@ -130,18 +130,65 @@ def test_of_identical_prompts_the_first_comes_first_at_every_shift(rng, blocks):
 
 def test_of_identical_images_and_texts_the_first_comes_first(rng, blocks):
     x, y = (part[np.tile(np.arange(20), 3)] for part in reference.pairs(rng, 20, 48, noise=0.05))
-    found = retrieve(x, y, np.arange(60), PAPER_SHIFTS[12:28])
+    found = retrieve(x, y, np.arange(60), PAPER_SHIFTS[12:28], once=False)
     own = np.repeat([0, 1, 2], 20)
     assert (found.image_ranks % 3 == own).all() and (found.text_ranks % 3 == own).all()
     assert (found.image_ranks[8] == own).all() and (found.text_ranks[8] == own).all()  # no shift: all are found
+    as_one = retrieve(x[:20], y[:20], np.arange(20), PAPER_SHIFTS[12:28], reference.gap(x, y))
+    for ours, once in zip(retrieve(x, y, np.arange(60), PAPER_SHIFTS[12:28], reference.gap(x, y)), as_one, strict=True):
+        assert (ours == np.tile(once, 3)).all()
+
+
+def many_to_many(rng, n, m, copies, d=12):
+    """Images and texts in several pairs each, and ``copies`` of some images and texts with partners of their own."""
+    x, y = reference.pairs(rng, max(n, m), d)
+    x, y = x[[*range(n), *rng.integers(0, n, copies)]], y[[*range(m), *rng.integers(0, m, copies)]]
+    first = np.concatenate([np.arange(len(x)), rng.integers(0, len(x), len(y))])
+    second = np.concatenate([rng.integers(0, len(y), len(x)), np.arange(len(y))])
+    return x, y, rng.permutation(np.stack([first, second], 1))
+
+
+@pytest.mark.parametrize("copies", [0, 9])
+@pytest.mark.parametrize("side", ["both", "first"])
+def test_every_partner_is_a_hit_and_a_copy_is_no_negative(rng, blocks, copies, side):
+    """A loop in float64: what is not a partner of any row that equals this one, and nearer than the best partner."""
+    x, y, pairs = many_to_many(rng, 35, 50, copies)
+    direction, shifts = rng.normal(size=12), PAPER_SHIFTS[::5]
+    found = retrieve(x, y, pairs, shifts, direction, side)
+    names = [[row.tobytes() for row in part] for part in (x, y)]
+    joined = {(names[0][i], names[1][j]) for i, j in pairs}
+    own = np.array([[(a, b) in joined for b in names[1]] for a in names[0]])
+    firsts = [np.array([name not in part[:k] for k, name in enumerate(part)]) for part in names]
+    for s, amount in enumerate(shifts):
+        a, b = reference.shifted(x, y, amount, direction, side)
+        cosines = a @ b.T
+        for mine, ours, negative, answering in (
+            (cosines, found.image_ranks[s], ~own, firsts[1]),
+            (cosines.T, found.text_ranks[s], ~own.T, firsts[0]),
+        ):
+            best = np.where(negative, -2, mine).max(1, keepdims=True)
+            assert ours.tolist() == (negative & answering & (mine > best + 1e-9)).sum(1).tolist()
+    assert 0 < (found.image_ranks == 0).mean() < 1 and 0 < (found.text_ranks == 0).mean() < 1
+
+
+def test_pairs_in_any_order_say_what_the_image_of_each_text_says(rng, blocks):
+    x, y, of = captioned(rng)
+    pairs = rng.permutation(np.stack([of, np.arange(len(of))], 1))
+    for once in (True, False):
+        for ours, as_listed in zip(
+            retrieve(x, y, np.concatenate([pairs, pairs[:9]]), PAPER_SHIFTS, once=once),
+            retrieve(x, y, of, PAPER_SHIFTS, once=once),
+            strict=True,
+        ):
+            assert (ours == as_listed).all()
 
 
 def test_a_text_of_the_image_that_ties_with_a_better_placed_one_is_counted_by_the_best_place():
     x, y = turned(0, 180), turned(10, -10, 10, 170)
     # Texts 0, 1, 2 are 10 degrees from image 0; 0 is another image's, so it comes before, whichever of 1, 2 is own.
-    assert retrieve(x, y, [1, 0, 0, 1], [0.0]).image_ranks.tolist() == [[1, 0]]
-    assert retrieve(x, y, [0, 1, 1, 0], [0.0]).image_ranks.tolist() == [[0, 2]]
-    assert retrieve(x, y, [1, 0, 0, 1], [0.0]).text_ranks.tolist() == [[1, 0, 0, 0]]
+    assert retrieve(x, y, [1, 0, 0, 1], [0.0], once=False).image_ranks.tolist() == [[1, 0]]
+    assert retrieve(x, y, [0, 1, 1, 0], [0.0], once=False).image_ranks.tolist() == [[0, 2]]
+    assert retrieve(x, y, [1, 0, 0, 1], [0.0], once=False).text_ranks.tolist() == [[1, 0, 0, 0]]
 
 
 @given(st.integers(1, 25), st.integers(1, 25), st.integers(1, 9), st.integers(0, 2**31))
@@ -151,7 +198,7 @@ def test_retrieval_agrees_with_the_definitions_at_any_size(n, more, d, seed):
     items = rng.permutation(np.concatenate([np.arange(n), rng.integers(0, n, more)]))
     x, y = (reference.unit(rng.normal(size=(size, d)) + 0.01) for size in (n, len(items)))
     direction, shifts = rng.normal(size=d) + 0.1, [0.0, 0.37]
-    found = retrieve(x, y, items, shifts, direction)
+    found = retrieve(x, y, items, shifts, direction, once=False)
     for s, amount in enumerate(shifts):
         a, b = reference.shifted(x, y, amount, direction)
         cosines = np.round(a @ b.T, 11)  # in one dimension all cosines are 1 or -1
@@ -225,4 +272,7 @@ test_bad_input_is_refused_in_one_line = refuses(
     (partial(retrieve, Y, X, [0, 1, 2], [0.0]), "item_of must be 0 to 1 for 2 rows of x; 1 of 3 are not"),
     (partial(retrieve, Y, X, [0, 1], [0.0]), "item_of must be one whole number for each row of y, 3, not 2"),
     (partial(retrieve, Y, X, [0, 1, 1], [1.0], Y[0], "first"), "a shift moves row 0 to zero"),
+    (partial(retrieve, X, Y, [[0, 0], [1, 1]], [0.0]), "every image needs a text: 1 of 3 have none, first row 2 of x"),
+    (partial(retrieve, Y, X, [[0, 0], [1, 1]], [0.0]), "every text needs an image: 1 of 3 have none, first row 2 of y"),
+    (partial(retrieve, Y, X, [[0, 3], [1, 1]], [0.0]), "y of item_of must be 0 to 2 for 3 rows of y; 1 of 2 are not"),
 )

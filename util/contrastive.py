@@ -1,4 +1,4 @@
-"""The contrastive loss, and the same loss at every shift and temperature from one product per batch.
+"""The contrastive loss, InfoNCE or SigLIP's, and the same at every shift and temperature from one product per batch.
 
 A shifted pair's cosine follows from the unshifted one. With p = <x, u>, q = <y, u> and a unit direction u,
 
@@ -6,8 +6,13 @@ A shifted pair's cosine follows from the unshifted one. With p = <x, u>, q = <y,
 
 so the product of a batch is computed once, in float64, and each shift and temperature only costs the exponentials
 of its entries. Batches too large to hold are cut into tiles whose sums of exponentials are added up.
+
+Exactly equal rows are one item (``util.numerics.items``), and one rule makes the batches. Pairs are taken in order. A
+pair whose image or text already stands in the batch waits for the next one. What cannot fill a last batch is left out,
+with a warning.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,11 +25,15 @@ from .errors import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import _sweep_kernel
 from .numerics.arrays import Array, as_count, as_numbers, as_unit_tensors
+from .numerics.items import batches
 
-__all__ = ["SweepLosses", "contrastive_loss", "sweep", "sweep_both"]
+__all__ = ["SweepLosses", "contrastive_loss", "sigmoid_loss", "sweep", "sweep_both"]
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
+
+MOST_TEMPERATURE = 10
+"""Above it a number is a logit scale, the inverse, and not a temperature."""
 
 TILE = 1024
 """Rows and columns of a product held at a time on a CPU: 8 MB of float64."""
@@ -62,17 +71,22 @@ def contrastive_loss(
     temperature: float,
     batch: int | None = None,
     released: bool = False,
+    *,
+    bias: float | None = None,
+    consecutive: bool = False,
 ) -> float:
     """Symmetric InfoNCE: cross-entropy of the matched pair among a batch, both ways, averaged; in nats.
 
     Args:
         x: float array (n, d), unit-norm rows; images in the paper.
         y: float array (n, d), unit-norm rows; row i pairs with row i of ``x``.
-        temperature: tau >= 1e-9; cosines are divided by it (CLIP ends at 1/100).
-        batch: pairs per batch, consecutive and not shuffled; an incomplete last batch is dropped, as in the released
-            code. None: all n pairs as one batch.
+        temperature: tau from 1e-9 to 10; cosines are divided by it (CLIP ends at 1/100, a logit scale of 100).
+        batch: pairs per batch, in order and not shuffled; an incomplete last batch is dropped, as in the released
+            code, and said in a warning. None: one batch. No batch holds equal rows: see the module.
         released: only the image-to-text direction, which is what the released notebook computes (it transposes
             the text logits twice, so both of its terms are this one).
+        bias: SigLIP's, for its sigmoid loss in place of InfoNCE (``sigmoid_loss``), whose two directions are one.
+        consecutive: batches as released, of neighbours, also where these are equal: false negatives. Nothing is said.
 
     Returns:
         float >= 0, the mean over batches; log(batch) when every cosine of a batch is equal.
@@ -85,7 +99,29 @@ def contrastive_loss(
         raise UserError(f"temperature must be one number, not {tau.size}; sweep takes many")
     still = torch.zeros(1, dtype=torch.float64, device=a.device)
     moves = _Moves(torch.zeros(a.shape[1], dtype=torch.float64, device=a.device), still, still, renormalise=False)
-    return float(_losses(a, b, moves, _logit_scales(tau), _batch_size(batch, len(a)))[int(released)][0, 0])
+    scales, kernel = _scales_and_kernel(tau, bias, a)
+    return float(_losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)[int(released)][0, 0])
+
+
+def sigmoid_loss(
+    x: Float[Array, "n d"], y: Float[Array, "n d"], logit_scale: float, bias: float, batch: int | None = None
+) -> float:
+    """SigLIP's loss in nats: -log sigmoid(z (t cos + b)) of all pairs of a batch, z = 1 where matched and else -1.
+
+    Args:
+        x, y, batch: as in ``contrastive_loss``.
+        logit_scale: t, from 0.1 to 1e9, by which cosines are multiplied: not its logarithm, which checkpoints store.
+        bias: b, added after it (SigLIP ends at about t = 113, b = -16.5).
+
+    Returns:
+        float >= 0: the sum over batch x batch pairs divided by the batch, the mean over batches.
+
+    Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), equation 1.
+    """
+    scale = as_numbers(logit_scale, "logit_scale")
+    if scale.size != 1 or scale[0] <= 0:
+        raise UserError(f"logit_scale must be one number above 0, not {logit_scale}")
+    return contrastive_loss(x, y, 1 / scale[0], batch, bias=bias)
 
 
 def sweep(
@@ -98,13 +134,15 @@ def sweep(
     *,
     direction: Float[Array, "d"] | None = None,
     side: Side = "both",
+    bias: float | None = None,
+    consecutive: bool = False,
 ) -> Float[Array, "shifts temperatures"]:
     """``contrastive_loss`` of ``geometry.shift``-ed embeddings at every shift and temperature.
 
     Args:
-        x, y, batch, released: as in ``contrastive_loss``.
+        x, y, batch, released, bias, consecutive: as in ``contrastive_loss``.
         shifts: s amounts, as ``geometry.shift`` takes them (positive closes the gap).
-        temperatures: t values of tau > 0.
+        temperatures: t values of tau, 1 / logit scale where there is a bias.
         direction, side: as in ``geometry.shift``; the gap vector is that of all rows, before batches are cut.
 
     Returns:
@@ -114,7 +152,8 @@ def sweep(
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
     scales are whole numbers. Never holds more than one tile of the product, 8 MB on a CPU.
     """
-    losses = sweep_both(x, y, shifts, temperatures, batch, direction=direction, side=side)[int(released)]
+    options = {"direction": direction, "side": side, "bias": bias, "consecutive": consecutive}
+    losses = sweep_both(x, y, shifts, temperatures, batch, **options)[int(released)]
     return torch.as_tensor(losses, device=x.device) if isinstance(x, Tensor) else losses
 
 
@@ -127,15 +166,17 @@ def sweep_both(
     *,
     direction: Float[Array, "d"] | None = None,
     side: Side = "both",
+    bias: float | None = None,
+    consecutive: bool = False,
 ) -> SweepLosses:
     """``sweep`` with the symmetric and the released loss from one pass, as numpy arrays."""
     a, b = _pairs(x, y)
     amounts = torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device)
-    scales = _logit_scales(as_numbers(temperatures, "temperatures"))
-    size = _batch_size(batch, len(a))
+    scales, kernel = _scales_and_kernel(as_numbers(temperatures, "temperatures"), bias, a)
     moving = direction is not None or bool((amounts != 0).any())
     unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
-    return _losses(a, b, _Moves(unit, *side_amounts(amounts, side), renormalise=True), scales, size)
+    moves = _Moves(unit, *side_amounts(amounts, side), renormalise=True)
+    return _losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)
 
 
 def _pairs(x, y) -> tuple[Tensor, Tensor]:
@@ -145,40 +186,57 @@ def _pairs(x, y) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _logit_scales(temperatures: np.ndarray) -> np.ndarray:
+def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
+    """Logit scales (t,), and the inner loop for them; temperatures out of range are refused."""
     if (temperatures < LEAST_TEMPERATURE).any():
         least = f"above 0, at least {LEAST_TEMPERATURE:g}"
         raise UserError(f"temperature must be {least} (CLIP's is 0.01, not 100), not {temperatures.min():g}")
-    return 1 / temperatures
+    if (most := temperatures.max()) > MOST_TEMPERATURE:
+        said = f"a logit scale? say --temperatures {1 / most:.4g}"
+        raise UserError(f"temperature must be at most {MOST_TEMPERATURE}, not {most:g}: {said}")
+    scales = 1 / temperatures
+    if bias is None:
+        return scales, _sweep_kernel.choose(x.device, scales)
+    given = as_numbers(bias, "bias")
+    if given.size != 1:
+        raise UserError(f"bias must be one number, not {given.size}")
+    return scales, _sweep_kernel.Sigmoid(float(given[0]))
 
 
-def _batch_size(batch: int | None, n: int) -> int:
-    size = n if batch is None else as_count(batch, "batch")
-    if size > n:
-        raise UserError(f"batch must be at most the number of pairs, {n}, not {size}")
-    return size
+def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> tuple[Tensor, Tensor, int]:
+    """The pairs in the order of their batches, and the size of these; what is left out is said."""
+    n = len(x)
+    if batch is not None and as_count(batch, "batch") > n:
+        raise UserError(f"batch must be at most the number of pairs, {n}, not {batch}")
+    if consecutive:
+        size = batch or n
+        return x[: n // size * size], y[: n // size * size], size
+    rows = batches(x, y, batch)
+    if rows.size < n:
+        warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=3)
+    order = torch.from_numpy(rows.ravel()).to(x.device)
+    return x[order], y[order], rows.shape[1]
 
 
-def _losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int) -> SweepLosses:
-    """Both losses (s, t), averaged over the whole batches of ``size`` consecutive pairs."""
-    n_shifts, batches = len(moves.against), len(x) // size
+def _losses(x: Tensor, y: Tensor, size: int, moves: _Moves, scales: np.ndarray, kernel) -> SweepLosses:
+    """Both losses (s, t), averaged over the batches of ``size`` consecutive pairs."""
+    n_shifts, count = len(moves.against), len(x) // size
     group = max(1, TILE // size) if size < TILE else 1
     per_turn = max(1, SUMS_BYTES // (2 * 8 * len(scales) * size * group))
     both = np.zeros((2, n_shifts, len(scales)))
-    for first in range(0, batches, group):
-        span = slice(first * size, min(first + group, batches) * size)
+    for first in range(0, count, group):
+        span = slice(first * size, min(first + group, count) * size)
         for start in range(0, n_shifts, per_turn):
             some = moves.some(start, start + per_turn)
-            both[:, start : start + per_turn] += _group_losses(x[span], y[span], some, scales, size)
-    to_text, to_image = both / (batches * size)
+            both[:, start : start + per_turn] += _group_losses(x[span], y[span], some, scales, size, kernel)
+    to_text, to_image = both / len(x)
     return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
 
 
-def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int) -> np.ndarray:
+def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int, kernel) -> np.ndarray:
     """Summed losses (2, s, t) of a few whole batches, image-to-text and text-to-image."""
     p, q = project(x, moves.direction), project(y, moves.direction)
     norms_x, norms_y = _norms(x, p, -moves.against, moves), _norms(y, q, moves.along, moves)
-    kernel = _sweep_kernel.choose(x.device, scales)
     sums = kernel.new_sums(len(scales), len(moves.against), len(x), x.device)
     for rows, columns, products in _products(x, y, size):
         tile = _sweep_kernel.Tile(

@@ -44,7 +44,7 @@ def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
 def loss_minima(clip: SmallClip, scenes: pictures.Pictures) -> dict:
     """The gap of pairs, the signed gap distance of the lowest loss at each temperature, and the loss at 1/100."""
     x, y = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
-    losses = sweep(x, y, SHIFTS, TEMPERATURES, batch=BATCH)
+    losses = sweep(x, y, SHIFTS, TEMPERATURES, batch=BATCH, consecutive=True)
     signed = signed_gap_distances(x, y, SHIFTS)
     lowest = {f"1/{1 / tau:.0f}": float(signed[losses[:, t].argmin()]) for t, tau in enumerate(TEMPERATURES)}
     loss = float(losses[SHIFTS.index(0), 0])

@@ -82,7 +82,7 @@ class LowestLoss:
 
     def __call__(self, step: int) -> dict:
         x, y = self.clip.encode_images(self.fresh.images), self.clip.encode_texts(self.fresh.captions)
-        loss = contrastive_loss(x, y, self.temperature, batch=small_clip_evaluation.BATCH)
+        loss = contrastive_loss(x, y, self.temperature, batch=small_clip_evaluation.BATCH, consecutive=True)
         if loss < self.loss:
             self.loss, self.step = loss, step
             self.weights = {name: value.detach().clone() for name, value in self.clip.model.state_dict().items()}

@@ -71,11 +71,8 @@ class Logarithmic:
     @staticmethod
     def add(tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
         """Adds a tile's exponentials to the log-sum-exps (2, t, s, n) in place."""
-        g, r, c = tile.products.shape
-        p, q = tile.row_projections.view(g, r, 1), tile.column_projections.view(g, 1, c)
-        for s, (a, b) in enumerate(zip(tile.against, tile.along, strict=True)):
-            cosines = tile.products + (b * p - a * b) - a * q
-            cosines *= tile.row_inverse_norms[s].view(g, r, 1) * tile.column_inverse_norms[s].view(g, 1, c)
+        for s in range(len(tile.against)):
+            cosines = _cosines(tile, s)
             cosines.diagonal(tile.diagonal, 1, 2).fill_(-torch.inf)
             for t, scale in enumerate(scales):
                 logits = (cosines - 1) * scale
@@ -88,6 +85,40 @@ class Logarithmic:
         """Losses summed over the rows, (2, s, t), from the log-sum-exps and the matched cosines minus 1 (s, n)."""
         against_matched = sums - matched * torch.as_tensor(scales, device=sums.device)[:, None, None]
         return torch.logaddexp(against_matched, torch.zeros_like(sums)).sum(-1).transpose(1, 2).cpu().numpy()
+
+
+class Sigmoid:
+    """Sums of log(1 + exp(k c + bias)) over the pairs that do not match, for SigLIP's loss, on any device."""
+
+    def __init__(self, bias: float):
+        self.bias = bias
+
+    def new_sums(self, t: int, s: int, n: int, device) -> Tensor:
+        return torch.zeros((t, s, n), dtype=torch.float64, device=device)
+
+    def add(self, tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
+        """Adds a tile's terms to sums (t, s, n) in place."""
+        for s in range(len(tile.against)):
+            cosines = _cosines(tile, s)
+            for t, scale in enumerate(scales):
+                logits = cosines * scale + self.bias
+                logits.diagonal(tile.diagonal, 1, 2).fill_(-torch.inf)
+                sums[t, s, rows] += torch.logaddexp(logits, logits.new_zeros(())).sum(2).flatten()
+
+    def losses(self, sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
+        """Losses summed over the rows, (2, s, t), twice the same, from the sums and the matched cosines minus 1."""
+        logits = (matched + 1) * torch.as_tensor(scales, device=sums.device)[:, None, None] + self.bias
+        whole = (sums + torch.logaddexp(-logits, logits.new_zeros(()))).sum(-1).T.cpu().numpy()
+        return np.stack([whole, whole])
+
+
+def _cosines(tile: Tile, s: int) -> Tensor:
+    """Cosines (g, r, c) after shift s."""
+    g, r, c = tile.products.shape
+    p, q = tile.row_projections.view(g, r, 1), tile.column_projections.view(g, 1, c)
+    a, b = tile.against[s], tile.along[s]
+    cosines = tile.products + (b * p - a * b) - a * q
+    return cosines * (tile.row_inverse_norms[s].view(g, r, 1) * tile.column_inverse_norms[s].view(g, 1, c))
 
 
 @cache

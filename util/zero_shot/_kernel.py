@@ -29,8 +29,8 @@ class Own(NamedTuple):
 
     best: Tensor  # (k, r) highest cosine of a row with a column of its own
     first: Tensor  # (k, r) int64 the column, counted from the tile's first, which has it
-    cosines: Tensor  # (k, c) cosine of a column with its own row
-    rows: Tensor  # (c,) int64 that row, counted from the tile's first
+    column_best: Tensor  # (k, c) highest cosine of a column with a row of its own
+    column_first: Tensor  # (k, c) int64 the row, counted from the tile's first, which has it
 
 
 def classify(tile: Tile, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +41,7 @@ def classify(tile: Tile, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def count(tile: Tile, own: Own) -> tuple[np.ndarray, np.ndarray]:
-    """Columns before each row's best own one (k, r), and rows before each column's own (k, c), as int32 counts.
+    """Columns before each row's best own one (k, r), and rows before each column's (k, c), as int32 counts.
 
     The products of pairs that belong together are -inf.
     """
@@ -109,8 +109,8 @@ def _count_shift(tile, own, s, by_row, by_column):
                 tile.row_inverse_norms[s, i],
                 tile.column_inverse_norms[s, left:right],
                 least,
-                own.cosines[s, left:right],
-                own.rows[left:right],
+                own.column_best[s, left:right],
+                own.column_first[s, left:right],
                 i,
                 counts[left:right],
             )
@@ -118,11 +118,11 @@ def _count_shift(tile, own, s, by_row, by_column):
 
 
 @numba.njit(fastmath={"nnan", "nsz"}, cache=True)
-def _count_line(line, offset, offsets, inverse, inverses, least, own, own_rows, i, counts):
-    """Number of cosines above ``least``; adds to counts (c,) whether row i comes before the columns' own."""
+def _count_line(line, offset, offsets, inverse, inverses, least, own, own_first, i, counts):
+    """Number of cosines above ``least``; adds to counts (c,) whether row i comes before the columns' best own."""
     before = 0
     for j in range(len(line)):
         cosine = (line[j] + offset - offsets[j]) * (inverse * inverses[j])
         before += 1 if cosine > least else 0
-        counts[j] += 1 if cosine > own[j] + (TIE if i > own_rows[j] else -TIE) else 0
+        counts[j] += 1 if cosine > own[j] + (TIE if i > own_first[j] else -TIE) else 0
     return before

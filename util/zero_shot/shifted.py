@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
-from ..numerics.arrays import Array, as_indices, as_numbers, as_unit_tensors, blocks
+from ..numerics.arrays import Array, as_indices, as_numbers, as_unit_tensors, blocks, to_numpy
+from ..numerics.items import matched
 from . import _kernel
 
 BLOCK_ROWS, BLOCK_ENTRIES = 1024, 2**20
@@ -162,64 +163,106 @@ def retrieve(
     shifts,
     direction: Float[Array, "d"] | None = None,
     side: Side = "both",
+    *,
+    once: bool = True,
 ) -> Retrieved:
-    """Where the matching text of each image, and the matching image of each text, stand after every shift.
+    """Where the nearest own text of each image, and the nearest own image of each text, stand after every shift.
 
     Args:
-        x, shifts, direction, side: as in ``classify``; the default direction counts an image once, whatever its texts.
+        x, shifts, direction, side: as in ``classify``; the default direction counts every item once.
         y: float array (m, d), unit-norm rows: texts.
-        item_of: m whole numbers, the row of ``x`` that each text describes; every image has one text or more, in any
-            order.
+        item_of: m whole numbers, the row of ``x`` that each text describes, or pairs (p, 2) of a row of ``x`` and a
+            row of ``y``, many to many. Every row of both needs a partner; the order is free.
+        once: whether equal rows are one item; False as released: of equal ones the lower index comes first.
 
     Returns:
-        image_ranks: int32 (k, n), in 0 to m - 1: how many texts of other images come before the best of the image's
+        image_ranks: int32 (k, n), in 0 to m - 1: how many texts that are not the image's come before the best of its
             own, so recall@k is the share of ranks below k (``util.zero_shot.metrics.top_k``).
-        text_ranks: int32 (k, m), in 0 to n - 1: how many other images come before the text's own.
+        text_ranks: int32 (k, m), in 0 to n - 1: how many images that are not the text's come before the best of its.
+
+    Exactly equal rows are one item, which has the partners of all its copies. It is ranked once, and each copy gets
+    its rank. Where items are to count once, as in a share or a p-value, give them once (``util.numerics.items``):
+
+        own = items.matched(images, texts, pairs)
+        found = shifted.retrieve(images[own.first], texts[own.second], own.pairs, shifts)
+
+    ``own.groups`` says which items depend on each other: the ``groups`` of ``util.zero_shot.outcomes.Hits``.
 
     Time: one product, and k comparisons both ways for each of its entries; memory: one tile of the product and
-    O(k (n + m)).
+    O(k (n + m + pairs)).
     """
-    moved = _Shifted.of(x, y, shifts, direction, side)
-    items = as_indices(item_of, "item_of", len(y), "row of y", len(x), "rows of x")
-    lacking = np.flatnonzero(np.bincount(items, minlength=len(x)) == 0)
-    if len(lacking):
-        raise UserError(
-            f"every image needs a text: {len(lacking)} of {len(x)} have none, first row {lacking[0]} of x; remove them"
-        )
-    return _retrieved(moved, torch.from_numpy(items))
+    x, y = as_unit_tensors(x, y)
+    pairs = _own_pairs(item_of, len(x), len(y))
+    if not once:
+        return _retrieved(_Shifted.of(x, y, shifts, direction, side), np.unique(pairs, axis=0))
+    own = matched(x, y, pairs)
+    if (len(own.first), len(own.second)) == (len(x), len(y)):
+        return _retrieved(_Shifted.of(x, y, shifts, direction, side), own.pairs)
+    found = _retrieved(_Shifted.of(x[own.first], y[own.second], shifts, direction, side), own.pairs)
+    at = (np.searchsorted(rows, of) for rows, of in zip((own.first, own.second), own.items, strict=True))
+    return Retrieved(*(ranks[:, places] for ranks, places in zip(found, at, strict=True)))
 
 
-def _retrieved(moved: _Shifted, items: Tensor) -> Retrieved:
-    cosines = _own_cosines(moved, items)
-    best, first = _best_own(cosines, items, len(moved.x))
+def _own_pairs(item_of, n: int, m: int) -> np.ndarray:
+    """Row numbers (p, 2) that belong together; a row of either side that has no partner is refused."""
+    given = np.asarray(to_numpy(item_of))
+    if given.ndim == 2 and given.shape[1] == 2:
+        sides = zip(given.T, ("x", "y"), (n, m), strict=True)
+        columns = [
+            as_indices(part, f"{of} of item_of", len(part), "pair", size, f"rows of {of}") for part, of, size in sides
+        ]
+    else:
+        columns = [as_indices(given, "item_of", m, "row of y", n, "rows of x"), np.arange(m)]
+    for rows, size, (of, one, other) in zip(
+        columns, (n, m), (("x", "image", "text"), ("y", "text", "image")), strict=True
+    ):
+        lacking = np.flatnonzero(np.bincount(rows, minlength=size) == 0)
+        if len(lacking):
+            none = f"{len(lacking)} of {size} have none, first row {lacking[0]} of {of}"
+            raise UserError(f"every {one} needs a{'n' * (other == 'image')} {other}: {none}; remove them")
+    return np.stack(columns, axis=1)
+
+
+def _retrieved(moved: _Shifted, pairs: np.ndarray) -> Retrieved:
+    """Ranks of both sides from pairs (p, 2), each once."""
+    pairs = torch.from_numpy(pairs[np.argsort(pairs[:, 1], kind="stable")])
+    images, texts = pairs.T.contiguous()
+    cosines = _own_cosines(moved, images, texts)
+    best_text, first_text = _best_own(cosines, images, texts, len(moved.x))
+    best_image, first_image = _best_own(cosines, texts, images, len(moved.y))
     shape = len(cosines), len(moved.x), len(moved.y)
     found = Retrieved(np.zeros(shape[:2], np.int32), np.zeros(shape[::2], np.int32))
     for rows, columns, right in _tiles(moved.x, moved.y):
         tile = moved.tile(rows, columns, right)
-        own_rows = items[columns] - rows.start
-        inside = ((own_rows >= 0) & (own_rows < len(tile.products))).nonzero()[:, 0]
-        tile.products[own_rows[inside], inside] = -torch.inf
-        own = _kernel.Own(best[:, rows], first[:, rows] - columns.start, cosines[:, columns], own_rows)
+        start, end = torch.searchsorted(texts, torch.tensor([columns.start, columns.stop])).tolist()
+        i, j = images[start:end] - rows.start, texts[start:end] - columns.start
+        inside = (i >= 0) & (i < len(tile.products))
+        tile.products[i[inside], j[inside]] = -torch.inf
+        own = _kernel.Own(
+            best_text[:, rows],
+            first_text[:, rows] - columns.start,
+            best_image[:, columns],
+            first_image[:, columns] - rows.start,
+        )
         by_row, by_column = _kernel.count(tile, own)
         found.image_ranks[:, rows] += by_row
         found.text_ranks[:, columns] += by_column
     return found
 
 
-def _own_cosines(moved: _Shifted, items: Tensor) -> Tensor:
-    """Cosine (k, m) of every text with its own image after every shift."""
-    parts = [(moved.x[items[i : i + len(y)]].double() * y.double()).sum(1) for i, y in blocks(moved.y)]
-    return moved.cosines(torch.cat(parts), items, slice(None))
+def _own_cosines(moved: _Shifted, images: Tensor, texts: Tensor) -> Tensor:
+    """Cosine (k, p) of every pair after every shift."""
+    sides = zip(blocks(images), blocks(texts), strict=True)
+    parts = [(moved.x[i].double() * moved.y[j].double()).sum(1) for (_, i), (_, j) in sides]
+    return moved.cosines(torch.cat(parts), images, texts)
 
 
-def _best_own(cosines: Tensor, items: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The highest cosine (k, n) of every image with a text of its own, and the first text (k, n) that has it."""
-    k, m = cosines.shape
-    where = items.expand(k, m)
-    best = cosines.new_full((k, n), -torch.inf).scatter_reduce_(1, where, cosines, "amax")
-    texts = torch.arange(m)
-    having = torch.where(cosines >= best.gather(1, where) - _kernel.TIE, texts, m)
-    return best, having.new_full((k, n), m).scatter_reduce_(1, where, having, "amin")
+def _best_own(cosines: Tensor, of: Tensor, partners: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The highest cosine (k, n) of every row with a partner of its own, and the first partner (k, n) that has it."""
+    where, last = of.expand(len(cosines), -1), int(partners.max()) + 1
+    best = cosines.new_full((len(cosines), n), -torch.inf).scatter_reduce_(1, where, cosines, "amax")
+    having = torch.where(cosines >= best.gather(1, where) - _kernel.TIE, partners, last)
+    return best, having.new_full((len(cosines), n), last).scatter_reduce_(1, where, having, "amin")
 
 
 def _tiles(x: Tensor, y: Tensor):

@@ -1,0 +1,123 @@
+"""One item is one item: exactly equal rows are the same image, or the same text, however often they stand in a file.
+
+Captions are often stored beside a copy of their image. Such copies are partners of each other's partners. They are
+never each other's negatives: not in recall, not in a p-value, not in a batch of the loss.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..errors import UserError
+from .arrays import Array, blocks, to_numpy, wide
+
+DIGEST = 16
+"""Bytes of a row's hash: two different rows share one with probability 2**-128."""
+
+
+class Matched(NamedTuple):
+    """Result of ``matched``."""
+
+    first: Int[np.ndarray, "a"]
+    second: Int[np.ndarray, "b"]
+    pairs: Int[np.ndarray, "p 2"]
+    items: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]]
+    groups: tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]
+
+
+def items(rows: Float[Array, "n d"]) -> Int[np.ndarray, "n"]:
+    """The number of the first row that equals each row exactly, its own where none does; -0.0 equals 0.0.
+
+    Time: one hash of each row. Memory: 16 bytes a row.
+    """
+    seen: dict[bytes, int] = {}
+    found = np.empty(len(rows), np.int64)
+    for start, block in blocks(rows):
+        values = block if isinstance(block, np.ndarray) else to_numpy(wide(block))
+        for row, value in enumerate(np.ascontiguousarray(values + values.dtype.type(0)), start):
+            found[row] = seen.setdefault(blake2b(value, digest_size=DIGEST).digest(), row)
+    return found
+
+
+def matched(x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarray, "p 2"]) -> Matched:
+    """The items of two modalities that have a partner, each once, and who belongs to whom.
+
+    Args:
+        x, y: rows of both modalities; equal ones are one item.
+        pairs: row numbers that belong together; an item may be in many.
+
+    Returns:
+        first, second: the first row of each item of ``x`` and of ``y``, ascending.
+        pairs: int64 (p, 2), places in ``first`` and ``second``, sorted, each pair once; a copy has the partners of
+            all its copies.
+        items: ``items`` of all rows of both.
+        groups: for each item of both the number of its group: items that pairs join, directly or through others. Items
+            of one group are not independent, so they are resampled, exchanged and split together.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    named = items(x), items(y)
+    (first, at_first), (second, at_second) = (
+        np.unique(of[rows], return_inverse=True) for of, rows in zip(named, pairs.T, strict=True)
+    )
+    places = np.unique(np.stack([at_first, at_second], axis=1), axis=0)
+    size = len(first) + len(second)
+    edges = coo_array((np.ones(len(places)), (places[:, 0], len(first) + places[:, 1])), (size, size))
+    groups = connected_components(edges, directed=False)[1].astype(np.int64)
+    return Matched(first, second, places, named, (groups[: len(first)], groups[len(first) :]))
+
+
+def batches(x: Float[Array, "n d"], y: Float[Array, "n d"], size: int | None = None) -> Int[np.ndarray, "b size"]:
+    """The pairs (x[i], y[i]) of each batch of a loss: in order, and no batch holds an image or a text twice.
+
+    A pair whose image or text already stands in the batch waits for the next one. What cannot fill a last batch is
+    left out. ``size`` None makes one batch, of all pairs but those that would have to wait.
+    """
+    n = len(x)
+    of_x, of_y = items(x), items(y)
+    if all((of == np.arange(n)).all() for of in (of_x, of_y)):
+        return consecutive(n, size or n)
+    of_x, of_y, most = of_x.tolist(), of_y.tolist(), size or n
+    fresh, waiting, found = iter(range(n)), [], []
+    while True:
+        before, batch, later, seen_x, seen_y = iter(waiting), [], [], set(), set()
+        for pair in chain(before, fresh):
+            if of_x[pair] in seen_x or of_y[pair] in seen_y:
+                later.append(pair)
+                continue
+            batch.append(pair)
+            seen_x.add(of_x[pair])
+            seen_y.add(of_y[pair])
+            if len(batch) == most:
+                break
+        if size is None:
+            return np.array([batch])
+        if len(batch) < size:
+            break
+        found.append(batch)
+        waiting = [*later, *before]
+    if not found:
+        raise UserError(f"batch must be at most {len(batch)}: no more pairs of different items are there, not {size}")
+    return np.array(found)
+
+
+def consecutive(n: int, size: int) -> Int[np.ndarray, "b size"]:
+    """Batches of neighbours, as released, equal or not; an incomplete last one is dropped."""
+    return np.arange(n // size * size).reshape(-1, size)
+
+
+def copies(modalities: Mapping[str, Float[Array, "n d"]]) -> list[str]:
+    """A sentence for each modality with equal rows, for whoever reads numbers of it."""
+    said = []
+    for name, rows in modalities.items():
+        n, different = len(rows), len(np.unique(items(rows)))
+        if different < n:
+            said.append(
+                f"{name}: {n - different} of {n} rows equal an earlier one exactly: {different} items, each once"
+            )
+    return said
