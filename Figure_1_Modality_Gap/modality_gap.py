@@ -187,7 +187,7 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records and draws; your own data go to ``outputs/own/<name>/``."""
     return cli.publish_run(
         NAME,
-        cli.own_output(settings, *settings.embeddings, settings.own_data),
+        settings,
         measure,
         gap_figure.DRAWN,
         title="Figure 1: the modality gap across four pairs of modalities",

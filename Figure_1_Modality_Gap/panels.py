@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from systems import SYSTEMS
 from util import cli, published
+from util.cli import Only
 from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, Stored, duos, open_sets
@@ -44,17 +45,30 @@ class Inputs(cli.WithEmbeddings):
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Precision of the networks; auto takes bfloat16 on a GPU that has it, else float32."""
 
+    ONLY: ClassVar = (
+        Only("fetch systems own_data coco items caption model precision", "runs without --embeddings",
+             lambda chosen: not chosen.embeddings),
+        Only("own_data", "--systems clip alone", lambda chosen: chosen.systems == ("clip",)),
+        Only("coco", "clip among --systems, without --own-data",
+             lambda chosen: "clip" in chosen.systems and chosen.own_data is None),
+        Only("items", "one of --systems or more", lambda chosen: chosen.systems),
+        Only("caption model", "clip among --systems, with --own-data, --coco or --preset paper",
+             lambda chosen: chosen.photographs()),
+        Only("precision", "other networks than the small CLIP",
+             lambda chosen: chosen.photographs() or {*chosen.systems} - {"clip"}),
+    )  # fmt: skip
+
+    def photographs(self) -> bool:
+        """Whether CLIP is run here on real pictures."""
+        return "clip" in self.systems and bool(self.own_data or self.coco or self.preset == "paper")
+
+    def own(self) -> tuple:
+        return (*super().own(), self.own_data)
+
     def check(self) -> None:
-        """Refuses a count below two, and options that would do nothing."""
+        """Refuses a count below two."""
         if self.items is not None:
             as_count(self.items, "--items", least=2)
-        if self.own_data is not None and self.systems != ("clip",):
-            raise UserError(f"--own-data {self.own_data} is read for --systems clip alone; name no other system")
-        if self.coco is not None and ("clip" not in self.systems or self.own_data is not None):
-            raise UserError("--coco is read for clip, which --systems must name, and without --own-data")
-        real = self.own_data or self.coco or self.preset == "paper"
-        if self.model != MODEL and not ("clip" in self.systems and real):
-            raise UserError("--model only applies to --systems clip with --own-data, --coco or --preset paper")
 
 
 @dataclass(frozen=True)

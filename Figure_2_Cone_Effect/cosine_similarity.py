@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,6 +47,14 @@ class Settings(EncoderOptions, cli.WithEmbeddings):
     models: tuple[str, ...] = ()
     """Further encoders, a line of panels each: open_clip:MODEL[:TAG], huggingface:NAME, torchvision:resnet50[:WEIGHTS],
     python:FILE.py:FUNCTION."""
+    ONLY: ClassVar = (
+        cli.Only(
+            "seeds images captions inputs coco every_caption model pixels precision scenes pretrained models",
+            "runs without --embeddings", lambda chosen: not chosen.embeddings),
+        cli.Only("images captions", "runs without --inputs", lambda chosen: chosen.inputs is None),
+        cli.Only("scenes", "the presets embedded and smoke", lambda chosen: chosen.preset != "paper"),
+        cli.Only("pretrained", "--preset paper", lambda chosen: chosen.preset == "paper"),
+    )  # fmt: skip
 
 
 PRESETS = {
@@ -70,8 +78,6 @@ class Part(NamedTuple):
 def measure(settings: Settings, device: str) -> cli.Measured:
     """The cosines of every encoder, and the published ones beside them."""
     as_count(settings.seeds, "--seeds")
-    if settings.embeddings and (settings.models or settings.coco):
-        raise UserError("--embeddings measures your files alone; leave --models and --coco out, or run twice")
     if settings.inputs is not None:
         settings = replace(settings, images=settings.inputs, captions=settings.inputs)
     gathered = Gathered(settings, device)
@@ -178,7 +184,6 @@ def said(table: pd.DataFrame) -> Iterator[str]:
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Figure 2 (a): the cosine between any two embeddings of one encoder"
-    settings = cli.own_output(settings, *settings.embeddings)
     return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import tower_inputs as inputs
 from seeded_embeddings import Rows, embed
@@ -50,6 +50,7 @@ class EncoderOptions(cli.Common):
     """Pixel statistics for CLIP with random weights: its own, or ImageNet's as the released notebooks have it."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Of the transformers; auto takes bfloat16 on a GPU that has it, else float32. ResNet-18 is always float32."""
+    ONLY: ClassVar = (cli.Only("every_caption", "--coco, the folder that has them", lambda chosen: chosen.coco),)
 
 
 @dataclass
@@ -68,8 +69,6 @@ class Gathered:
     def real(self) -> list[Inputs]:
         """Real pictures and captions; none where the paper's cannot be had."""
         chosen, download = self.settings, self.settings.preset == "paper"
-        if chosen.every_caption and chosen.coco is None:
-            raise UserError("--every-caption takes them from a local folder; name it with --coco")
         try:
             if chosen.coco is not None or download:
                 found = inputs.mscoco(chosen.coco, chosen.images, chosen.captions, chosen.every_caption)

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -63,6 +63,12 @@ class Settings(cli.WithEmbeddings):
     """A local MSCOCO folder (annotations/, val2017/) for the paper preset; otherwise it comes from the hub."""
     caption: Literal["first", "last"] = "first"
     """Which caption of an image: first (as in the released extraction) or last."""
+    ONLY: ClassVar = (
+        cli.Only("scenes model pretrained coco caption", "runs without --embeddings",
+                 lambda chosen: not chosen.embeddings),
+        cli.Only("scenes", "the presets embedded and smoke", lambda chosen: chosen.preset != "paper"),
+        cli.Only("model pretrained coco caption", "--preset paper", lambda chosen: chosen.preset == "paper"),
+    )  # fmt: skip
 
 
 PRESETS = {
@@ -208,7 +214,8 @@ def measured_numbers(facts: Mapping, table: pd.DataFrame, passed: pd.DataFrame) 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every set of embeddings: its landscape, its minima, and its view."""
-    check(settings)
+    as_count(settings.points, "--points")
+    as_count(settings.scenes, "--scenes", least=2)
     everything, left_out = collect(settings, device)
     found, about = [], {}
     for name, embeddings in tqdm(everything.items(), desc=NAME, unit="set", disable=None):
@@ -232,18 +239,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     )
 
 
-def check(settings: Settings) -> None:
-    """Refuses a count below its least, and an option of the paper preset in another."""
-    as_count(settings.points, "--points")
-    as_count(settings.scenes, "--scenes", least=2)
-    for name in ("model", "pretrained", "coco", "caption") if settings.preset != "paper" else ():
-        if getattr(settings, name) != getattr(PRESETS["embedded"], name):
-            raise UserError(f"--{name} only applies to --preset paper; this run is --preset {settings.preset}")
-
-
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures, records and draws; your own embeddings go to a folder of their own."""
-    settings = cli.own_output(settings, *settings.embeddings)
     title = "Figure 3 (a-d): the contrastive loss against the modality gap"
     return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 

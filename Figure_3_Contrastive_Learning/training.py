@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -99,6 +99,14 @@ class Settings(cli.Common):
     """Released, and of the paper preset: 0.2."""
     temperature_as_released: bool = False
     """A fixed temperature is only where it starts: the logit scale stays among the optimiser's parameters."""
+    ONLY: ClassVar = (
+        cli.Only("pretrained", "a --model of open_clip", lambda c: c.model != SMALL),
+        cli.Only("pretrained steps", "the experiment temperature", lambda c: "temperature" in c.experiments),
+        cli.Only("random_steps", "other experiments than temperature", lambda c: {*c.experiments} - {"temperature"}),
+        cli.Only("learning_rate weight_decay", "the experiments of the paper",
+                 lambda c: {*c.experiments} & {*PAPERS}),
+        cli.Only("data", "--coco", lambda c: c.coco),
+    )  # fmt: skip
 
 
 PRESETS = {
@@ -168,8 +176,6 @@ def check(settings: Settings) -> None:
         raise UserError("the small CLIP reads only the words of generated scenes; give --model ViT-B-16-quickgelu")
     if settings.preset == "paper" and not settings.coco:
         raise UserError("--preset paper trains on MSCOCO train2017, which the hub lacks; give its folder: --coco DIR")
-    if settings.pretrained and settings.model == SMALL:
-        raise UserError("--pretrained only applies to open_clip's models; the small CLIP has its own weights")
     for run in plan(settings):
         batch_indices(settings.pairs, run.training.batch, run.training.seed, 0)
 

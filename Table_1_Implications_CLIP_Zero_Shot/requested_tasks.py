@@ -23,14 +23,20 @@ CAPTIONED = 2000
 COCO = "mscoco"
 """Key of the declared task that is also the caption corpus."""
 
-OF_DATA_SETS = ("data", "coco")
-OF_EMBEDDING = ("tasks", "tasks_file", "n", "model", *OF_DATA_SETS)
-"""Options that only declared tasks read, and those that say how to embed, and which data."""
+ONLY = (
+    cli.Only("tasks tasks_file n model data coco", "runs without --embeddings", lambda s: not s.embeddings),
+    cli.Only("data", "tasks of a data set; name some with --tasks", lambda s: chosen(s)[1]),
+    cli.Only("coco", "MSCOCO's retrieval, and the captions' gap vector of other models than the small CLIP",
+             lambda s: any(s.model != SMALL_CLIP or task.key == COCO for task in chosen(s)[1])),
+    cli.Only("caption", "retrieval among tasks of a data set or --embeddings",
+             lambda s: s.embeddings or any(task.is_retrieval for task in chosen(s)[1])),
+)  # fmt: skip
+"""Options that only some runs read."""
 LEAST = {"splits": 1, "resamples": 1, "permutations": 1, "n": 4}
 
 
-def check(settings: cli.Common, preset: cli.Common) -> None:
-    """Refuses options that make no sense or would do nothing beside their preset, before anything is embedded."""
+def check(settings: cli.Common) -> None:
+    """Refuses options that make no sense, before anything is embedded."""
     cli.shift_grid(settings.shift_step)
     for name, least in LEAST.items():
         if getattr(settings, name) is not None:
@@ -39,16 +45,9 @@ def check(settings: cli.Common, preset: cli.Common) -> None:
         values = [str(value) for value in getattr(settings, name)]
         if len({*values}) < len(values) or (not values and name in ("side", "caption")):
             raise UserError(f"--{name} takes one or more different words, not {' '.join(values) or 'none'}")
-    drawn, declared = chosen(settings)
+    drawn, _ = chosen(settings)
     if drawn and settings.model != SMALL_CLIP:
         raise UserError(f"--model {settings.model}: the generated tasks ({', '.join(drawn)}) are for {SMALL_CLIP}")
-    if settings.embeddings:
-        useless, why = OF_EMBEDDING, "the files of --embeddings are embedded already"
-    else:
-        useless, why = OF_DATA_SETS, "no task of a data set is asked for; name some with --tasks"
-    for name in () if declared else useless:
-        if getattr(settings, name) != getattr(preset, name):
-            raise UserError(f"--{name.replace('_', '-')}: {why}, or leave it out")
     if settings.data is not None and not settings.data.is_dir():
         raise UserError(f"--data {settings.data}: no such folder; expected one that holds a folder for each task")
 

@@ -15,7 +15,7 @@ CIFAR10 0.9013 and 0.9081 at the best shift.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 from tqdm import tqdm
@@ -58,6 +58,10 @@ class Settings(cli.WithEmbeddings):
     """Resamples per bootstrap."""
     permutations: int = 2000
     """Permutations per max-gain test."""
+    ONLY: ClassVar = requested_tasks.ONLY
+
+    def own(self) -> tuple:
+        return (*super().own(), self.tasks_file)
 
 
 PRESETS = {
@@ -69,10 +73,10 @@ PRESETS = {
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Embeds or reads, measures, records, draws."""
-    requested_tasks.check(settings, PRESETS[settings.preset])
+    requested_tasks.check(settings)
     return cli.publish_run(
         NAME,
-        cli.own_output(settings, *settings.embeddings, settings.tasks_file),
+        settings,
         measure,
         {"": figure.draw, "_table": figure.draw_table},
         title="Table 1: zero-shot classification and retrieval against the modality gap",

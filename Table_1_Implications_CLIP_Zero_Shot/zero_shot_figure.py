@@ -106,7 +106,7 @@ def caveat(record: records.Record) -> str:
 def draw_table(record: records.Record) -> "Styler":
     """Table 1 as the paper prints it, in groups, the published values beside ours; without those where none is ours."""
     ours, theirs = our_cells(record), published_cells()
-    if record.about["settings"]["embeddings"]:
+    if record.about.get("own_data"):
         theirs = theirs.iloc[:0]
     order = [*theirs.index, *ours.index.difference(theirs.index, sort=False)]
     order.sort(key=lambda row: GROUPS.index(row[0]) if row[0] in GROUPS else len(GROUPS))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 import published_counts
 from util import geometry
-from util.cli import Common
+from util.cli import Common, Only
 from util.embeddings import Embeddings
 from util.errors import UserError
 from util.fairness import faces as face_images
@@ -32,11 +32,12 @@ PAPER_FACES = int(published_counts.sizes().sum())
 """What the published numbers were measured with: model, faces of FairFace's validation split, pairs of MSCOCO."""
 
 OPTIONS = {
-    "embeddings of your own": ("embeddings", "labels", "corpus"),
-    "generated badges": ("badges", "scenes"),
-    "photographed faces": ("data", "model", "coco"),
+    "embeddings of your own": "embeddings labels corpus",
+    "generated badges": "badges scenes",
+    "photographed faces": "data model coco",
 }
 """By what is audited: the options that only it reads."""
+ONLY = tuple(Only(names, kind, lambda chosen, kind=kind: kind_of(chosen) == kind) for kind, names in OPTIONS.items())
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,6 @@ class Audited:
         answers = Answers(predict(self.images, self.prompts, shifts, along, side), self.faces, shifts)
         table["harm"], table["accuracy"] = answers.harmed.mean(1), answers.right.mean(1)
         return answers, table
-
-
-def refuse_unused(settings: Common, default: Common) -> None:
-    """Refuses an option that is not as in ``default`` and does nothing beside the others."""
-    chosen = kind_of(settings)
-    for kind, names in OPTIONS.items():
-        for name in names:
-            if kind != chosen and getattr(settings, name) != getattr(default, name):
-                raise UserError(f"--{name} only applies to {kind}; this run uses {chosen}; leave it out")
 
 
 def kind_of(settings: Common) -> str:

@@ -16,6 +16,7 @@ import tomllib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,10 @@ class Settings(cli.Common):
     """Generated badges, the same number of each group and kind."""
     scenes: int = 2000
     """Generated scenes with captions, whose gap vector is followed."""
+    ONLY: ClassVar = audited_data.ONLY
+
+    def own(self) -> tuple:
+        return self.embeddings, self.data if self.preset != "paper" else None, self.audit
 
 
 PRESETS = {
@@ -98,7 +103,6 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     """Every table of the record, and what its pictures and comparisons read besides."""
     for name, least in (("badges", 2), ("scenes", 2), ("resamples", 1)):
         as_count(getattr(settings, name), f"--{name}", least=least)
-    audited_data.refuse_unused(settings, PRESETS[settings.preset])
     shifts, audited = grid(settings), audited_data.collect(settings, device)
     ways = {way: audited.shifted(shifts, *way) for way in product(audited.directions, ("first", "both"))}
     answers, chosen = ways[settings.gap_direction, settings.side]
@@ -167,8 +171,6 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
 
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Embeds or reads, measures, records, draws."""
-    own_faces = settings.data if settings.preset != "paper" else None
-    settings = cli.own_output(settings, settings.embeddings, own_faces, settings.audit)
     title = "Table 2: denigration harms against the modality gap"
     return cli.publish_run(NAME, settings, measure, DRAWN, title=title, captions=CAPTIONS, reuse=reuse)
 

@@ -15,6 +15,7 @@ import torch
 
 import tiny
 from tiny import SETTINGS, TURN
+from util import files
 from util.errors import UserError
 from util.training import Pairs, train
 from util.training import checkpoints as stored
@@ -135,7 +136,7 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_numbers(tmp_path):
     time.sleep(random.uniform(0, 0.5))
     process.send_signal(signal.SIGKILL)
     assert process.communicate(timeout=60) and process.returncode in (-signal.SIGKILL, 0)
-    (tmp_path / ".last.abc.safetensors").write_bytes(b"half written")
+    (tmp_path / f".last-{files.MACHINE}-{process.pid}-abcdefgh.safetensors").write_bytes(b"half written")
     lines = []
     found = run(Checkpoints(tmp_path, 50, say=lines.append), LONG)
     assert lines and "going on from step" in lines[-1]

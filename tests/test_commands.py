@@ -1,7 +1,7 @@
 """``modality-gap`` and what every command line shares."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,20 +112,30 @@ def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeyp
     @dataclass(frozen=True, kw_only=True)
     class Settings(cli.Common):
         output: Path = Path("default")
+        given: tuple = (None,)
+
+        def own(self):
+            return self.given
+
+    def output(*given, **more):
+        return cli.own_output(Settings(preset=preset, given=given, **more)).output
 
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
-    settings = Settings(preset=preset)
-    assert cli.own_output(settings, None) is settings
-    assert cli.own_output(replace(settings, output=Path("mine")), tmp_path / "a.npz").output == Path("mine")
     folder = tmp_path / "own" / f"a{suffix}"
-    assert cli.own_output(settings, None, tmp_path / "a.npz").output == folder
+    assert output(None) == output() == Path("default")
+    assert output(tmp_path / "a.npz", output=Path("mine")) == Path("mine")
+    assert output(None, tmp_path / "a.npz") == output(f"image={tmp_path}/a.npz") == folder
+    assert output(tmp_path / "a.npz", output=Path("default").absolute()) == folder, "no place for your own"
+    assert output("s3://bucket/a.npz") == output("hub:somebody/a") == folder
     folder.mkdir(parents=True)
     (folder / "depth.json").write_text(json.dumps({"settings": {"embeddings": [str(tmp_path / "a.npz")]}}))
-    assert cli.own_output(settings, tmp_path / "a.npz").output == folder
-    assert cli.own_output(settings, tmp_path / "a.npy").output == folder, "a path that leads nowhere is refused later"
+    (tmp_path / "a.npz").touch()
+    assert output(tmp_path / "a.npz") == folder
+    assert output(tmp_path / "a.npy") == folder, "a path that leads nowhere is refused later"
     (tmp_path / "a.npy").touch()
-    with pytest.raises(UserError, match=r"holds results of another file than .*a\.npy"):
-        cli.own_output(settings, tmp_path / "a.npy")
+    for other in (tmp_path / "a.npy", "s3://other/a.npz"):
+        with pytest.raises(UserError, match=r"holds results of another file than .*/a\.np"):
+            output(other)
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch):
@@ -215,9 +225,7 @@ def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsy
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["--kind", "centring", "--side", "first"], "--kind centring does not use --side"),
-        (["--kind", "shift", "--dimensions", "2"], "--kind shift does not use --dimensions"),
-        (["--kind", "ablation", "--amount", "0.5"], "--kind ablation does not use --amount"),
+        (["--kind", "centring", "--side", "first"], "--side only applies to --kind shift"),
         (["--kind", "ablation"], "--kind ablation needs --dimensions"),
         (["--kind", "shift", "--amount", "nan"], "amount must be one finite number"),
     ],

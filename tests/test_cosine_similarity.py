@@ -246,9 +246,7 @@ test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(
     (("--images", "1"), "--images must be at least 2"),
     (("--seeds", "0"), "--seeds"),
     (("--coco", "{tmp}"), "no captions of split"),
-    (("--every-caption",), "name it with --coco"),
     (("--embeddings", "{tmp}/none.npz"), "no such file"),
-    (("--embeddings", "{tmp}/none.npz", "--models", "open_clip:RN50"), "leave --models and --coco out"),
 )
 
 

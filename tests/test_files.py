@@ -1,8 +1,20 @@
-"""Places in the cache are named by all settings, in one way for every cache."""
+"""Files of equal content have equal bytes, a killed process leaves nothing for ever, one way to name every cache."""
 
+import ast
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
 import pytest
+import torch
 
+import reference
+from scripts import REPOSITORY
+from util import Embeddings, files, interventions
 from util.files import cache_folder, cached_path
+from util.training import checkpoints
 
 
 def test_a_cached_path_depends_on_every_setting_and_on_the_kind_but_not_on_the_order_of_keys():
@@ -21,3 +33,98 @@ def test_a_cached_path_depends_on_every_setting_and_on_the_kind_but_not_on_the_o
 def test_settings_that_json_cannot_hold_are_no_key():
     with pytest.raises(TypeError):
         cached_path("embeddings", {"path": object()})
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from util import files
+
+folder = Path(sys.argv[1])
+print("started", flush=True)
+while True:
+    with files.publishing(folder / "run") as part:
+        (part / "a.csv").write_text("a" * 100_000)
+        (part / "b.csv").write_text("b" * 100_000)
+    with files.replacing(folder / "x.npz") as part:
+        part.write_text("x" * 100_000)
+        if sys.argv[2:]:
+            print("writing", flush=True)
+            sys.stdin.read()
+"""
+
+
+def writer(folder, *words):
+    command = [sys.executable, "-c", WRITES, str(folder), *words]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+def hidden(folder):
+    return sorted(path for path in folder.rglob(".*"))
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_run_and_never_what_a_living_one_writes(tmp_path):
+    living = writer(tmp_path / "living", "waits")
+    try:
+        assert living.stdout.readline() == "writing\n"
+        left = 0
+        for wait in np.linspace(0, 0.03, 8):
+            process = writer(tmp_path)
+            time.sleep(wait)
+            kill(process)
+            left += len(hidden(tmp_path / "run")) + len(list(tmp_path.glob(".*")))
+            with files.publishing(tmp_path / "run") as part, files.replacing(tmp_path / "x.npz"):
+                files.remove_left(tmp_path / "run")
+                assert hidden(tmp_path / "run") == [part], "only what this process writes"
+            assert not hidden(tmp_path / "run") and not list(tmp_path.glob(".*"))
+        assert left, "every kill fell between two files: none showed anything"
+        (being_written,) = hidden(tmp_path / "living")
+        files.remove_left(tmp_path / "living")
+        assert hidden(tmp_path / "living") == [being_written]
+    finally:
+        kill(living)
+    files.remove_left(tmp_path / "living")
+    assert not hidden(tmp_path / "living")
+
+
+def test_only_what_this_machine_left_is_removed(tmp_path):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    pid = int(gone.stdout)
+    mine, others = f".x-{files.MACHINE}-{pid}-abcdefgh.csv", [f".x-000000-{pid}-abcdefgh.csv", ".part-notes", ".x.csv"]
+    for name in (mine, *others):
+        (tmp_path / name).touch()
+    files.remove_left(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
+
+
+def test_safetensors_of_equal_content_have_equal_bytes(tmp_path, rng):
+    """Of two metadata values or more the order differs from one writing to the next."""
+    x, y = reference.pairs(rng, 6, 4)
+    given = Embeddings.of({"image": x, "text": y}, source={"model": "a", "data": {"b": 1, "a": 2}})
+    fitted, kept = interventions.fit("centring", x, y), checkpoints.Checkpoints(tmp_path / "run", 1)
+    contents = set()
+    for _ in range(8):
+        given.save(tmp_path / "e.safetensors")
+        interventions.save(tmp_path / "c.safetensors", fitted)
+        checkpoints.save(kept, {"seed": 1}, checkpoints.History(step=3), {"w": torch.ones(3), "b": torch.zeros(2)})
+        paths = (tmp_path / "e.safetensors", tmp_path / "c.safetensors", kept.path)
+        contents.add(tuple(path.read_bytes() for path in paths))
+    assert len(contents) == 1
+
+
+def test_every_safetensors_file_of_the_project_has_at_most_one_metadata_value():
+    calls = []
+    for path in [path for part in ("util", "[FT]*_*") for path in REPOSITORY.glob(f"{part}/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "save_file":
+                values = [*node.args[2:], *(each.value for each in node.keywords if each.arg == "metadata")]
+                calls.append((path.name, [len(each.keys) if isinstance(each, ast.Dict) else each for each in values]))
+    assert len(calls) >= 6
+    assert [name for name, counts in calls if counts not in ([], [1])] == []

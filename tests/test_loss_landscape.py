@@ -182,8 +182,6 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
         (["--embeddings", "{tmp}/good.npy", "--temperatures", "0"], "temperature must be above 0"),
         (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
         (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
-        (["--model", "ViT-L-14"], "--model only applies to --preset paper"),
-        (["--caption", "last"], "--caption only applies to --preset paper; this run is --preset smoke"),
     ],
 )
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):

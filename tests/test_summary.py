@@ -116,11 +116,13 @@ def test_what_was_not_measured_says_why(tmp_path):
     assert row(collected(old), LAYERS)["verdict"] == "not run"
 
 
-@pytest.mark.parametrize("corpus, own", [("scenes", False), ("coco", False), ("mine.npz", True), (None, False)])
-def test_a_corpus_of_the_project_is_not_your_own(tmp_path, corpus, own):
-    made = record(tmp_path, "training")
-    made.about["settings"]["corpus"] = corpus
-    assert comparisons.is_own(made) == own
+@pytest.mark.parametrize("about, own", [({}, False), ({"own_data": False}, False), ({"own_data": True}, True)])
+def test_a_record_says_whether_it_is_of_your_own_data(tmp_path, about, own):
+    made = record(tmp_path, "depth", published.compare(LAYERS, 0.32, "10 seeds", True, own=True))
+    made.about.pop("own_data")  # as records before had none
+    made.about.update(about)
+    assert bool(comparisons.is_own(made)) == own
+    assert (row(collected(made), LAYERS)["verdict"] == "yes") != own
 
 
 def test_your_own_data_say_nothing_about_the_paper(tmp_path):
@@ -179,9 +181,42 @@ def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
     assert "no record" in page
 
 
-def test_the_report_takes_your_own_data_without_the_papers_claims(tmp_path):
+@pytest.mark.parametrize("folder", ["own/mine", ".", "mine", "Figure_3_Contrastive_Learning"])
+def test_the_report_takes_your_own_data_in_any_folder_without_the_papers_claims(tmp_path, folder):
     claim = published.compare("figure_3.claims.0", -1.2, "mine", False)
-    record(tmp_path / "own" / "mine", "loss_landscape", claim, embeddings=("mine.npz",))
+    record(tmp_path / folder, "loss_landscape", claim, preset="embedded", embeddings=("mine.npz",))
+    (tmp_path / "settings.json").write_text("[]")
     page = report.write(tmp_path).read_text()
-    section = page[page.index('<section id="own-mine-loss_landscape">') : page.index('<section id="published">')]
-    assert "-1.2000" in section and "not shown" not in section and "the default gap" not in section
+    name = f"{folder}-loss_landscape".replace("/", "-")
+    assert f'<section id="{name}">' in page and f'href="#{name}"' in page and "on your own data" in page
+    for words in (
+        "not shown",
+        "the default gap",
+        "small models",
+        "generated data",
+        "Liang",
+        "Not run",
+        'id="published"',
+    ):
+        assert words not in page.split("</style>")[1], words
+    record(tmp_path / FOLDERS[1], "depth", published.compare(LAYERS, 0.32, "10 seeds", True, own=True))
+    page = report.write(tmp_path).read_text()
+    assert "<tr><td>Your own data</td>" in page and 'id="published"' in page
+
+
+def test_a_record_of_the_paper_counts_in_whatever_folder_it_lies_and_the_papers_own_folder_first(tmp_path):
+    rows = [published.compare(LAYERS, value, "here", True, own=True) for value in (0.3, 0.4)]
+    record(tmp_path / "mine", "depth", rows[0])
+    assert '<td class="n">0.3000</td>' in report.write(tmp_path).read_text().split('id="published"')[1]
+    record(tmp_path / FOLDERS[1], "depth", rows[1])
+    told = report.write(tmp_path).read_text().split('id="published"')[1]
+    assert "0.4000" in told and "0.3000" not in told
+
+
+def test_the_comparisons_of_a_notebook_are_a_table_also_where_there_are_none(tmp_path):
+    made = record(tmp_path, "depth", published.compare(LAYERS, 0.32, "10 seeds", True, own=True))
+    table = comparisons.beside(made, made)
+    assert list(table["verdict"]) == ["yes", "yes"] and table["key"].eq(LAYERS).all()
+    none = comparisons.beside(record(tmp_path, "depth"))
+    assert list(none.columns) == list(table.columns) and none.empty
+    assert none[none["key"].str.match("table_2")].empty

@@ -155,9 +155,8 @@ def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_
 
 @pytest.mark.parametrize(
     ("option", "system", "said"),
-    [("--own-data", "clip", "captions.csv"), ("--coco", "clip", "no captions of split"),
-     ("--own-data", "clasp", "is read for --systems clip alone")],
-)  # fmt: skip
+    [("--own-data", "clip", "captions.csv"), ("--coco", "clip", "no captions of split")],
+)
 def test_own_data_that_are_not_there_end_the_run(tmp_path, tiny, option, system, said):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=said):

@@ -276,7 +276,6 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypa
         ({"held_out": 1}, "--held-out"),
         ({"temperatures": ()}, "--temperatures"),
         ({"coco": Path("coco")}, "reads only the words of generated scenes"),
-        ({"pretrained": "openai"}, "--pretrained only applies to open_clip's models"),
         ({"preset": "paper"}, "--coco DIR"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -44,6 +44,23 @@ MOST_SEED = 2**31
 """numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""
 
 
+@dataclass(frozen=True)
+class Only:
+    """Options that only some runs read: given to another run they would do nothing, and are refused.
+
+    Settings and commands hold a tuple of these as ``ONLY``, beside those of the classes that they inherit from.
+
+    Attributes:
+        options: names of the options, with blanks between.
+        to: which runs read them, in words that go on "only applies to".
+        when: takes the settings; whether theirs is such a run.
+    """
+
+    options: str
+    to: str
+    when: Callable
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """Options of every script; a script's own settings inherit from it."""
@@ -59,6 +76,10 @@ class Common:
     width: Width = "page"
     """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
 
+    def own(self) -> tuple:
+        """Your own data among the options, or None in their place: results go to a folder that the first one names."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class WithEmbeddings(Common):
@@ -69,10 +90,14 @@ class WithEmbeddings(Common):
     each (image=a.npy says which)."""
     columns: tuple[str, ...] = ()
     """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+    ONLY: ClassVar = (Only("columns", "--embeddings", lambda chosen: chosen.embeddings),)
 
     def named_columns(self) -> dict[str, str] | None:
         """The words of --columns, by modality."""
         return named_columns(self.columns)
+
+    def own(self) -> tuple:
+        return tuple(self.embeddings)
 
 
 def named_columns(words: Sequence[str]) -> dict[str, str] | None:
@@ -99,18 +124,18 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     except argparse.ArgumentError:
         named = "embedded"
     default = presets.get(named, presets["embedded"])
-    settings = in_one_line(tyro.cli, type(default), default=default, args=words, description=description)
-    if not 0 <= settings.seed <= MOST_SEED:
-        raise UserError(f"--seed must be a whole number from 0 to {MOST_SEED}, not {settings.seed}")
-    return settings
+    return in_one_line(tyro.cli, type(default), default=default, args=words, description=description)
 
 
-def in_one_line(read: Callable, *what, **options):
-    """What tyro reads of a command line; the box that it draws around an error becomes the line of a UserError."""
+def in_one_line(read: Callable, *what, args: Sequence[str], **options):
+    """What tyro reads of a command line; the box that it draws around an error becomes the line of a UserError.
+
+    Refused as well are a seed out of range, and an option that would do nothing beside the others (``Only``).
+    """
     box = io.StringIO()
     try:
         with redirect_stderr(box):
-            return read(*what, **options, config=(tyro.conf.OmitArgPrefixes,))
+            return checked(read(*what, **options, args=args, config=(tyro.conf.OmitArgPrefixes,)), args)
     except SystemExit as end:
         if not end.code:  # after --help
             raise
@@ -122,6 +147,21 @@ def in_one_line(read: Callable, *what, **options):
             parts[-1].append(row.strip("│| "))
     parts = [part for part in parts if part and not part[0].startswith(("For full help", "Argument help"))]
     raise UserError("; ".join([*(" ".join(part).rstrip(".") for part in parts), "see --help"]))
+
+
+def checked(settings, words: Sequence[str]):
+    """The settings of a command line, unless a seed is out of range or an option that was given does nothing."""
+    seed = getattr(settings, "seed", 0)
+    if not 0 <= seed <= MOST_SEED:
+        raise UserError(f"--seed must be a whole number from 0 to {MOST_SEED}, not {seed}")
+    options = {re.split("[ =]", word)[0].removeprefix("--no-").lstrip("-") for word in words if word.startswith("--")}
+    given = {option.replace("-", "_") for option in options}
+    for only in [only for kind in type(settings).__mro__ for only in vars(kind).get("ONLY", ())]:
+        if (useless := sorted(given & set(only.options.split()))) and not only.when(settings):
+            named = " and ".join(f"--{name.replace('_', '-')}" for name in useless)
+            applies = "only applies" if len(useless) == 1 else "only apply"
+            raise UserError(f"{named} {applies} to {only.to}, and would do nothing here; leave it out")
+    return settings
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
@@ -182,7 +222,7 @@ def publish_run(
 
     Args:
         name: the script's name, stem of its files.
-        settings: those of the command line.
+        settings: those of the command line. Your own data in them go to a folder of their own, without comparisons.
         measure: takes the settings and "cpu" or "cuda".
         draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
         title, captions: as in ``util.records.save``.
@@ -190,16 +230,18 @@ def publish_run(
     """
     from . import figures, files, records
 
-    settings = _absolute(settings)
-    if reuse and (kept := records.matching(settings.output, name, settings)[0]):
-        say(f"[{name}] the record that is there is used: {records.plain(settings.output)}/{name}.json")
-        return kept
-    start, device = time.perf_counter(), resolve_device(settings.device)
+    settings = _absolute(own_output(settings))
+    for place in (settings.output, OUTPUTS) if reuse else ():
+        if kept := records.matching(place, name, settings)[0]:
+            say(f"[{name}] the record that is there is used: {records.plain(place)}/{name}.json")
+            return kept
+    own, start, device = any(settings.own()), time.perf_counter(), resolve_device(settings.device)
     found = measure(settings, device)
     for line in found.left_out:
         say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
     captions = {stem: said for stem, said in captions.items() if stem.removeprefix(name) not in found.undrawn}
-    facts = {part: getattr(found, part) for part in ("dtype", "data", "comparisons", "left_out", "results")}
+    facts = {part: getattr(found, part) for part in ("dtype", "data", "left_out", "results")}
+    facts |= {"own": own, "comparisons": () if own else found.comparisons}
     with files.publishing(settings.output) as folder:
         facts |= {"settings": settings, "device": device, "seconds": time.perf_counter() - start}
         record = records.save(folder, name, found.tables, title=title, captions=captions, **facts)
@@ -244,33 +286,34 @@ def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object],
     run(lambda: work(parse(presets, description)))
 
 
-def own_output(settings: Settings, *own: Path | str | None) -> Settings:
+def own_output(settings: Settings) -> Settings:
     """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
 
-    Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``.
-
-    Args:
-        settings: those of a script, whose class says the default folder.
-        own: paths of your own data, None where none are given; the first names the folder, by its stem. A folder that
-            holds results of another file of that name is refused.
+    Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``. The first of ``settings.own()`` names the
+    folder, by its stem. One that holds results of another file of that name is refused.
     """
-    given = [Path(named_path(str(path))[1]).resolve() for path in own if path is not None]
-    if not given or settings.output != type(settings).output:
+    given = [_place(str(each)) for each in settings.own() if each is not None]
+    if not given or Path(settings.output).resolve() != type(settings).output.resolve():
         return settings
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
-    folder = OUTPUTS / "own" / f"{given[0].stem}{suffix}"
+    folder = OUTPUTS / "own" / f"{Path(given[0]).stem}{suffix}"
     for path in folder.glob("*.json"):
-        if given[0].exists() and not _names(path, given[0]):
+        if (is_remote(given[0]) or Path(given[0]).exists()) and not _names(path, given[0]):
             raise UserError(f"{folder} holds results of another file than {given[0]}; give --output, or remove it")
     return replace(settings, output=folder)
 
 
-def _names(record: Path, file: Path) -> bool:
+def _place(given: str) -> str:
+    """Where a file lies, in one spelling: without the name that it was given, absolute, a URL as it is."""
+    path = named_path(given)[1]
+    return path if is_remote(path) else str((REPOSITORY / path).resolve())
+
+
+def _names(record: Path, place: str) -> bool:
     """Whether the settings of a record name a file."""
     values = json.loads(record.read_text()).get("settings", {}).values()
     named = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    paths = [named_path(part)[1] for part in named if isinstance(part, str)]
-    return any((REPOSITORY / path).resolve() == file for path in paths)
+    return place in [_place(part) for part in named if isinstance(part, str)]
 
 
 def resolve_device(device: Device) -> str:

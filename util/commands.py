@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -109,6 +109,10 @@ class Fit(_OfFiles):
     """shift: both (the default): half each; first or second: one modality all of it."""
     dimensions: int | None = None
     """ablation: how many dimensions to delete."""
+    ONLY: ClassVar = (
+        cli.Only("amount side", "--kind shift", lambda chosen: chosen.kind == "shift"),
+        cli.Only("dimensions", "--kind ablation", lambda chosen: chosen.kind == "ablation"),
+    )
 
     def __call__(self) -> None:
         options = self._options()
@@ -126,12 +130,9 @@ class Fit(_OfFiles):
         cli.say(f"{self.kind}: {effect} on its own rows; wrote {self.output}")
 
     def _options(self) -> dict:
-        """Options of this kind; an option of another kind is refused."""
-        used = {"shift": {"amount", "side"}, "ablation": {"dimensions"}}.get(self.kind, set())
+        """Options of this kind."""
         given = {name: getattr(self, name) for name in ("amount", "side", "dimensions")}
         given = {name: value for name, value in given.items() if value is not None}
-        for name in given.keys() - used:
-            raise UserError(f"--kind {self.kind} does not use --{name}; leave it out")
         if self.kind == "ablation" and not given:
             raise UserError("--kind ablation needs --dimensions: how many to delete")
         return given
@@ -234,7 +235,7 @@ class Notebooks(_OfRecords):
     def __call__(self) -> None:
         from .reporting import notebooks
 
-        for path in notebooks.execute_all(self.outputs):
+        for path in notebooks.execute_there(self.outputs):
             cli.say(f"[notebooks] wrote {path}")
 
 

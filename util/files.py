@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,17 +94,55 @@ def reachable(url: str) -> bool:
     return bool(answers)
 
 
+TEMPORARY = re.compile(r"\..+-([0-9a-f]{6})-(\d+)-\w{8}(\.[^.]*)?")
+"""Name of a temporary file or folder: which machine and which process made it."""
+MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_WRITING: set[Path] = set()
+_MAKING = threading.Lock()
+
+
+def _temporary(make: Callable[..., object], stem: str, folder: Path, suffix: str = "") -> Path:
+    """A new temporary file or folder, after those that killed processes left beside it are gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _MAKING:
+        remove_left(folder)
+        made = make(suffix, f".{stem}-{MACHINE}-{os.getpid()}-", folder)
+        handle, name = made if isinstance(made, tuple) else (None, made)
+        _WRITING.add(part := Path(name))
+    if handle is not None:
+        os.close(handle)
+    return part
+
+
+def remove_left(folder: Path) -> None:
+    """Removes what killed processes of this machine left half written in a folder; never what a living one writes."""
+    for path in Path(folder).glob(".*"):
+        made = TEMPORARY.fullmatch(path.name)
+        if made and made[1] == MACHINE and path not in _WRITING and not _lives(int(made[2])):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether another process is there; one that cannot be asked counts as there."""
+    if process == os.getpid() or os.name == "nt":  # there, asking would end it
+        return process != os.getpid()
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` (same suffix) and renames it to ``path`` when the block succeeds."""
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        part = _temporary(tempfile.mkstemp, path.stem, path.parent, path.suffix)
     except OSError as error:
         raise UserError(f"{path}: cannot be written here ({error.strerror}); choose another place") from error
-    part = Path(name)
     try:
         yield part
         part.chmod(0o644)
@@ -112,6 +151,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
         part.unlink(missing_ok=True)
+        _WRITING.discard(part)
 
 
 @contextmanager
@@ -123,8 +163,7 @@ def publishing(folder: Path) -> Iterator[Path]:
     folder = Path(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        part = _temporary(tempfile.mkdtemp, "part", folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
     try:
@@ -135,6 +174,7 @@ def publishing(folder: Path) -> Iterator[Path]:
         raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        _WRITING.discard(part)
         for parent in made:
             if not any(parent.iterdir()):
                 parent.rmdir()

@@ -102,6 +102,7 @@ def save(
     results: Mapping | None = None,
     title: str = "",
     captions: Mapping[str, str] | None = None,
+    own: bool = False,
 ) -> Record:
     """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into an existing folder and reads them back.
 
@@ -114,6 +115,7 @@ def save(
         results: further numbers for the figure, the notebook and the report.
         title: what the run regenerates, as a heading.
         captions: stem of each figure file -> what it shows, in the order to show them.
+        own: whether it is of your own data, of which the paper says nothing.
     """
     from pandas.api.types import is_numeric_dtype
 
@@ -126,6 +128,7 @@ def save(
         "title": title or name,
         "command": command(),
         "settings": plain(settings),
+        "own_data": own,
         "commit": commit(),
         "code": code(name),
         "cached_files": top_files(cache_folder()),

@@ -70,7 +70,7 @@ def save(path: str | Path, intervention: Intervention) -> Path:
     about = {**dict.fromkeys(SAID), **made, **intervention.about}
     told = {"schema_version": SCHEMA_VERSION, "kind": intervention.kind, "settings": intervention.settings()}
     try:
-        text = json.dumps(records.plain(told | {"about": about}), allow_nan=False)
+        text = json.dumps(records.plain(told | {"about": about}), allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: about must hold what json can ({error})") from error
     with replacing(path) as part:

@@ -151,5 +151,5 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], so
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
         else:
-            told = {METADATA: json.dumps({"source": dict(source)}, sort_keys=True)}
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part, metadata=told)
+            told = json.dumps({"source": dict(source)}, sort_keys=True)
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part, {METADATA: told})

@@ -1,12 +1,13 @@
 """Published numbers joined by key with what the records measured; the one table of report, README and results."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
 from .. import published
-from ..records import Record
+from ..records import Comparison, Record
 from .steps import FOLDERS, STEPS
 
 COLUMNS = (
@@ -22,18 +23,20 @@ COUNTED = (*VERDICTS, FOLLOWS)
 OTHER_DATA = "measured on another model or data: not comparable"
 NEEDS_PAPER = "needs --preset paper"
 
-OWN_DATA = ("embeddings", "own_data", "audit", "labels", "corpus", "tasks_file")
-"""Options that name your own data, about which the paper says nothing."""
-CORPORA = ("scenes", "coco")
-"""Values of an option in ``OWN_DATA`` that name a corpus of the project."""
+OWN_DATA = ("embeddings", "own_data", "audit", "tasks_file")
+"""Options that name your own data, in records that do not say whether they are of such."""
 
 
 def is_own(record: Record) -> bool:
-    """Whether a record was made from your own data."""
-    settings = record.about["settings"]
-    names = OWN_DATA if settings["preset"] == "paper" else (*OWN_DATA, "data")  # there, a local copy of the paper's
-    values = [settings.get(name) for name in names]
-    return any(value and value not in CORPORA for value in values)
+    """Whether a record was made from your own data, of which the paper says nothing."""
+    return record.about.get("own_data") or any(record.about["settings"].get(name) for name in OWN_DATA)
+
+
+def beside(*found: Record) -> pd.DataFrame:
+    """The comparisons of some records with their verdicts; without rows where these are of your own data."""
+    rows = [row for record in found for row in record.about["comparisons"]]
+    table = pd.DataFrame(rows, columns=[field.name for field in fields(Comparison)])
+    return table.assign(verdict=[verdict(row) for row in rows])
 
 
 def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | None = None) -> pd.DataFrame:

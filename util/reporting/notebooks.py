@@ -14,8 +14,9 @@ from tqdm import tqdm
 from .. import cli, records
 from ..errors import UserError
 from ..files import replacing
+from . import comparisons
 from .report import find_records
-from .steps import FOLDERS
+from .steps import FOLDERS, STEPS
 
 AT_A_TIME = 2
 SECONDS_PER_CELL = 3600
@@ -29,15 +30,35 @@ def execute_all(
     coco: Path | None = None,
     folders: Sequence[str] = FOLDERS,
 ) -> list[Path]:
-    """Runs every notebook, two at a time, and writes each to its folder under ``outputs``.
+    """Runs notebooks, two at a time, and writes each to its folder under ``outputs``.
 
-    Records that are there are taken as they are. ``preset``, ``device`` and ``coco`` are as in ``execute``; the preset
-    is by default that of the records.
+    Records that are there are taken as they are. ``preset``, ``device`` and ``coco`` are as in ``execute``.
     """
     due = [(path, Path(outputs) / path.parent.name / path.name) for path in _notebooks(root, folders)]
-    if preset is None:
-        preset = next((record.about["settings"]["preset"] for _, record in find_records(outputs)), None)
     return _in_pairs(due, outputs, preset=preset, device=device, coco=coco)
+
+
+def execute_there(outputs: Path, root: Path = records.REPOSITORY) -> list[Path]:
+    """Runs each notebook whose records lie somewhere in a folder, one of your own data where they are of such.
+
+    Presets and your own embeddings are those of the record. Results are as of ``execute_all``.
+    """
+    found = {record.name: record for _, record in reversed(find_records(outputs))}
+    done = []
+    for folder in FOLDERS:
+        there = [found[step.name] for step in STEPS if step.folder == folder and step.name in found]
+        lacking = [step.name for step in STEPS if step.folder == folder and step.name not in found]
+        if not there or (lacking and not any(map(comparisons.is_own, there))):
+            cli.say(f"[notebooks] none of {folder}: no record here of {', '.join(lacking)}")
+            continue
+        settings = there[0].about["settings"]
+        own = settings.get("embeddings") or ()
+        paths = [own] if isinstance(own, str) else list(own)
+        due = [(path, Path(outputs) / folder / path.name) for path in _notebooks(root, [folder])]
+        done += _in_pairs(due, outputs, preset=settings["preset"], embeddings=paths[0] if len(paths) == 1 else None)
+    if not done:
+        raise UserError(f"{outputs}: no records of a figure or table; run make figures, or a script, first")
+    return done
 
 
 def refresh_committed(outputs: Path, root: Path = records.REPOSITORY) -> list[Path]:

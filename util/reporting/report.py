@@ -19,15 +19,18 @@ OWN = "own"
 
 
 def find_records(
-    outputs: Path, folders: Sequence[str] = FOLDERS, damaged: dict[str, str] | None = None
+    outputs: Path, folders: Sequence[str] | None = None, damaged: dict[str, str] | None = None
 ) -> list[tuple[str, records.Record]]:
     """Every record under ``outputs``, as (folder name, record), in the order of ``folders``.
 
-    With ``damaged``, a damaged record is left out, and its name and what is wrong are added there.
+    These are by default the paper's, those of your own data, ``outputs`` itself and whatever folder in it. With
+    ``damaged``, a damaged record is left out, and its name and what is wrong are added there.
     """
-    found = []
-    for folder in folders:
+    found, known = [], FOLDERS if folders is None else folders
+    for folder in further(outputs) if folders is None else folders:
         for path in sorted((Path(outputs) / folder).glob("*.json")):
+            if folder not in known and '"comparisons"' not in path.read_text("utf-8", "replace"):
+                continue  # somebody's own file, or no record of a run
             try:
                 found.append((folder, records.load(path.parent, path.stem)))
             except UserError as error:
@@ -37,20 +40,27 @@ def find_records(
     return found
 
 
+def further(outputs: Path) -> list[str]:
+    """Names of the folders that may hold records: the paper's, those of your own data, and all others."""
+    outputs = Path(outputs)
+    others = [*sorted(outputs.glob(f"{OWN}/*/")), outputs, *sorted(outputs.glob("*/"))]
+    return [*dict.fromkeys([*FOLDERS, *(path.relative_to(outputs).as_posix() for path in others)])]
+
+
 def write(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
     """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data."""
     outputs = Path(outputs)
-    mine = [path.relative_to(outputs).as_posix() for path in sorted((outputs / OWN).glob("*/"))]
-    found = find_records(outputs, (*FOLDERS, *mine, "."), damaged)
+    found = find_records(outputs, damaged=damaged)
     if not found:
         raise UserError(f"{outputs}: no records to report; run make figures, or a script, first")
-    table = comparisons.collect([(folder, record) for folder, record in found if folder in FOLDERS], damaged)
+    papers = [(folder, record) for folder, record in found if not comparisons.is_own(record)]
+    table = comparisons.collect(sorted(papers, key=lambda each: each[0] in FOLDERS), damaged)
     page = _template().render(
         parts=[_part(folder, record) for folder, record in found],
         commit=records.commit(),
         numbers=table.to_dict("records"),
         overview=comparisons.overview(table).to_dict("records"),
-        verdicts=comparisons.VERDICTS,
+        papers=bool(papers),
     )
     path = outputs / "report.html"
     with replacing(path) as part:

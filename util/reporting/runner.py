@@ -4,6 +4,7 @@ A script publishes its record whole or not at all, and a whole record of the sam
 stopped goes on where it was. Only one run at a time works in a folder.
 """
 
+import json
 import sys
 import time
 import traceback
@@ -22,8 +23,6 @@ from .steps import Options, Step, in_words
 
 LOG, LOCK, SUMMARY = "run.log", "run.lock", "summary.csv"
 """In the output folder: what the scripts said; held while a run works there; every published number."""
-TAKE_PHOTOGRAPHS = ("cosine_similarity", "initializations")
-"""Scripts that take MSCOCO's photographs in every preset; others take them in the paper preset only."""
 NOTEBOOK_SECONDS = 60
 
 
@@ -33,6 +32,7 @@ def run(options: Options) -> Path:
     A ``UserError`` names, at the end, every step and notebook that failed.
     """
     output, chosen, failed, start = Path(options.output), options.chosen(), {}, time.monotonic()
+    _keep_other_presets(options)
     with _locked(output), _logged(output / LOG):
         published.fetch_all(say=cli.say)
         for place, step in enumerate(chosen):
@@ -52,6 +52,19 @@ def run(options: Options) -> Path:
         problems.append(f"{output / LOG} has all that was said, and the same command goes on from here")
         raise UserError("; ".join(problems))
     return output / "report.html"
+
+
+def _keep_other_presets(options: Options) -> None:
+    """Refuses a folder where a step would write over a record of another preset."""
+    for step in options.chosen():
+        path = Path(options.output) / step.folder / f"{step.name}.json"
+        try:
+            there = json.loads(path.read_text())["settings"]["preset"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # none, or a damaged one, which is made again
+        if there != options.preset:
+            other = Path(options.output) / options.preset
+            raise UserError(f"{path} is of the {there} preset, and would be lost; give another --output, as {other}")
 
 
 def perform(step: Step, options: Options) -> None:
@@ -84,7 +97,7 @@ def read(step: Step, options: Options) -> tuple:
         given["output"] = output
     if options.device != "auto":
         given["device"] = options.device
-    if options.coco and hasattr(defaults, "coco") and (preset == "paper" or step.name in TAKE_PHOTOGRAPHS):
+    if options.coco and options.photographed(step):
         given["coco"] = Path(options.coco).resolve()
     words = []
     for name, value in given.items():

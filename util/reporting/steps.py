@@ -3,10 +3,11 @@
 import importlib.util
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -23,6 +24,7 @@ class Step:
         name: the script's name, and that of its record.
         title: what it regenerates.
         seconds: with the embedded preset, on two CPU cores.
+        photographs: presets with which it takes MSCOCO's photographs.
         cpu, gpu: seconds with the paper preset, on two CPU cores and on one GPU. Passes of networks are counted, not
             timed: two cores are taken at 80 GFLOP a second, a GPU at 10 TFLOP a second.
         root: the checkout.
@@ -34,6 +36,7 @@ class Step:
     seconds: float
     cpu: float
     gpu: float
+    photographs: Sequence[str] = ("paper",)
     root: Path = field(default=records.REPOSITORY, repr=False)
 
     @property
@@ -75,6 +78,13 @@ class Options:
     again: bool = False
     """Run steps again whose records are there."""
     steps: tyro.conf.Suppress[tuple[Step, ...]] = STEPS
+    ONLY: ClassVar = (
+        cli.Only("coco", "steps that take photographs", lambda chosen: any(map(chosen.photographed, chosen.chosen()))),
+    )
+
+    def photographed(self, step: Step) -> bool:
+        """Whether a step takes MSCOCO's photographs with this preset."""
+        return self.preset in step.photographs
 
     def chosen(self) -> list[Step]:
         """The steps that are named; all of them where none is."""

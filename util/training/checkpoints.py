@@ -20,8 +20,11 @@ from .. import files, records
 from ..errors import UserError
 from ..numerics.arrays import as_count
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when a checkpoint's contents change."""
+
+METADATA = "checkpoint"
+"""One metadata value alone, so that equal content has equal bytes."""
 
 PICTURES = 64
 """Pictures, evenly spaced, whose content tells one corpus from another of the same captions."""
@@ -72,7 +75,8 @@ def save(checkpoints: Checkpoints, identity: Mapping, history: History, tensors:
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise UserError(f"{path}: not written, for {name} holds a number that is not finite")
         with files.replacing(path) as part:
-            save_file(tensors, part, {"record": record, "sha256": _digest(record, tensors)})
+            told = json.dumps({"record": record, "sha256": _digest(record, tensors)})
+            save_file(tensors, part, {METADATA: told})
     except (UserError, SafetensorError) as error:
         reason = str(error) if isinstance(error, UserError) else f"{path}: could not be written ({error})"
         raise UserError(f"{reason}; training stopped after step {history.step}{last_words(checkpoints)}") from error
@@ -83,8 +87,7 @@ def latest(checkpoints: Checkpoints, identity: Mapping) -> tuple[History, Tensor
 
     Removes what a killed run left half written.
     """
-    for part in checkpoints.folder.glob(f".{checkpoints.path.stem}.*"):
-        part.unlink(missing_ok=True)
+    files.remove_left(checkpoints.folder)
     found = _read(checkpoints.path, checkpoints.say)
     if not found:
         return None
@@ -130,7 +133,7 @@ def _read(path: Path, say: Callable[[str], None]) -> tuple[dict, Tensors] | None
         return None
     try:
         with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         if about.get("sha256") != _digest(about.get("record", ""), tensors):
             raise ValueError("its content does not have its hash")
