@@ -47,7 +47,7 @@ def measure(settings, device):
         (ROOT / "asleep").touch()
         time.sleep(60)
     compared = [published.compare("figure_2b.relu_bias.1", 0.32, "here", True, own=True)] if NAME == "depth" else []
-    key, on = "figure_2b.relu_bias.2", published.PRINTED
+    key, on = "figure_2b.sigmoid_2_layers", published.PRINTED
     compared += [published.compare(key, 0.49, on, True, own=True)] if NAME == "depth" else []
     return cli.Measured(
         tables={"": pd.DataFrame({"layers": [1, 2]})}, data=[], dtype="", comparisons=compared,
@@ -237,13 +237,26 @@ def test_a_record_that_is_not_that_of_the_run_is_made_again_and_why_is_said(stag
 
 def test_other_code_makes_figures_again_but_not_the_paper(stage, capsys):
     for preset, ran in (("paper", []), ("embedded", ["depth"])):
-        stage.run(preset=preset)
+        stage.output = stage.root / preset
+        stage.run(preset=preset, output=stage.output)
         about = json.loads(stage.record("depth").read_text())
         stage.record("depth").write_text(json.dumps({**about, "code": "0123"}))
-        assert stage.run(preset=preset) == ran
+        assert stage.run(preset=preset, output=stage.output) == ran
     told = capsys.readouterr().out
     assert "[depth] kept: its record is there; made by other code" in told
     assert "[depth] made by other code, or with other published files; running it" in told
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_records_of_another_preset_are_never_written_over(stage, again):
+    stage.run(preset="embedded", only=["depth"])
+    before = stage.record("depth").read_bytes()
+    with pytest.raises(UserError, match=r"depth\.json is of the embedded preset, and would be lost; give another"):
+        stage.run(preset="smoke", again=again)
+    assert stage.record("depth").read_bytes() == before and stage.ran() == []
+    assert stage.run(preset="smoke", output=stage.output / "smoke") == list(PLACES)
+    stage.record("depth").write_text("damaged")
+    assert stage.run(preset="smoke", only=["depth"]) == ["depth"]
 
 
 def test_a_record_that_left_something_out_is_kept_and_tried_again_when_asked(stage, capsys):
@@ -287,12 +300,17 @@ def test_the_papers_scripts_are_there_and_photographs_go_to_those_that_take_them
 def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(runner, "run", given.append)
-    words = ["--coco", "c", "--output", str(tmp_path), "--device", "cpu", "--only", "depth", "--again"]
+    words = ["--coco", "c", "--output", str(tmp_path), "--device", "cpu", "--only", "cosine_similarity", "--again"]
     commands.main(["figures", "--preset", "smoke", *words])
     commands.main(["paper", *words])
     for options, preset in zip(given, ("smoke", "paper"), strict=True):
         assert (options.preset, options.output, options.coco) == (preset, tmp_path, Path("c"))
-        assert (options.device, options.only, options.again, options.steps) == ("cpu", ("depth",), True, STEPS)
+        assert (options.device, options.only, options.again, options.steps) == (
+            "cpu",
+            ("cosine_similarity",),
+            True,
+            STEPS,
+        )
 
 
 @pytest.mark.parametrize(
