@@ -1,12 +1,16 @@
 """Notebooks run in their own folder with the values that are asked for, and a failing cell is one line."""
 
+from dataclasses import dataclass
+
 import nbformat
+import pandas as pd
 import pytest
 
-from util import UserError
+from util import UserError, cli, records
 from util.reporting import notebooks
 from util.reporting.steps import FOLDERS
 
+pytestmark = pytest.mark.usefixtures("committed")
 SETTINGS = 'import os\nPRESET = "embedded"\nDEVICE = "auto"\nEMBEDDINGS = None'
 SHOW = 'from util import cli\nprint(PRESET, DEVICE, EMBEDDINGS, os.path.basename(os.getcwd()), cli.OUTPUTS, sep=" | ")'
 
@@ -58,3 +62,60 @@ def test_a_notebook_that_fails_is_named_with_its_error_and_writes_nothing(tmp_pa
     with pytest.raises(UserError, match=words):
         notebooks.execute(notebook, tmp_path / "out.ipynb", preset="smoke")
     assert not (tmp_path / "out.ipynb").exists()
+
+
+@dataclass(frozen=True)
+class Settings:
+    preset: str = "smoke"
+    embeddings: tuple = ()
+
+
+def made(folder, name, **settings):
+    """A record without comparisons, as those of your own data are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "dtype": "", "data": []}
+    return records.save(folder, name, {"": pd.DataFrame({"a": [1]})}, own="embeddings" in settings, **facts)
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """What is executed: the notebook's name, and the values that it is given."""
+    done = []
+
+    def execute(notebook, output, **values):
+        done.append((notebook.name, values["preset"], values["embeddings"]))
+        return output
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    return done
+
+
+def test_notebooks_take_any_folder_that_holds_the_records_they_read(tmp_path, executed, capsys):
+    for folder in FOLDERS:
+        write(tmp_path / folder / f"{folder[:7]}.ipynb", SETTINGS)
+    there = tmp_path / "mine"
+    with pytest.raises(UserError, match="mine: no records of a figure or table"):
+        notebooks.execute_there(there, tmp_path)
+    made(there / "some", "loss_landscape")
+    made(there, "zero_shot")
+    done = notebooks.execute_there(there, tmp_path)
+    assert done == [there / FOLDERS[3] / "Table_1.ipynb"] and executed == [("Table_1.ipynb", "smoke", None)]
+    assert f"none of {FOLDERS[2]}: no record here of simulation, training" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["own/mine-smoke", "."])
+def test_notebooks_show_the_records_of_your_own_data_with_their_files(tmp_path, executed, folder):
+    write(tmp_path / FOLDERS[2] / "figure_3.ipynb", SETTINGS)
+    made(tmp_path / "out" / folder, "loss_landscape", embeddings=("/there/mine.npz",))
+    notebooks.execute_there(tmp_path / "out", tmp_path)
+    assert executed == [("figure_3.ipynb", "smoke", "/there/mine.npz")]
+
+
+def test_a_script_takes_a_record_that_lies_in_the_folder_of_all_results_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
+    monkeypatch.setenv(records.REUSE_VARIABLE, records.AS_THEY_ARE)
+    kept = made(tmp_path, "depth")
+    settings = cli.Common(preset="smoke", output=tmp_path / FOLDERS[1])
+    words = {"title": "", "captions": {}, "reuse": True}
+    found = cli.publish_run("depth", settings, lambda *_: pytest.fail("measured"), {}, **words)
+    assert found.about == kept.about
