@@ -5,7 +5,7 @@ and biases are the paper's, over ten seeds, where the paper has one. Beside it t
 layers with an activation have PyTorch's biases.
 
     python Figure_2_Cone_Effect/depth.py
-    python Figure_2_Cone_Effect/depth.py --activations all --layers 100
+    python Figure_2_Cone_Effect/depth.py --layers 100
     python Figure_2_Cone_Effect/depth.py --activations relu tanh --no-released --seeds 30
 
 Nothing is downloaded: the embedded and the paper preset are the same.
@@ -53,8 +53,8 @@ class Settings(cli.Common):
     """Width of the inputs and of every layer."""
     batch: int = PAPER_BATCH
     """Number of inputs."""
-    activations: tuple[str, ...] = cone.PAPER_ACTIVATIONS
-    """sigmoid, relu, leaky_relu, tanh, none, and from the appendix gelu, quick_gelu, elu, maxout; or all."""
+    activations: tuple[str, ...] = tuple(cone.ACTIVATIONS)
+    """Some of sigmoid, relu, leaky_relu, tanh and none."""
     released: bool = True
     """The released "no bias" experiment too."""
 

@@ -9,7 +9,7 @@ orthogonal Procrustes map fitted before the first step (amended).
     python Figure_3_Contrastive_Learning/training.py                                   (one to two hours)
     python Figure_3_Contrastive_Learning/training.py --preset paper --coco DIR         (a GPU; hours)
 
-The same command again takes up finished runs and a stopped one from the cache. Expect from the embedded model a gap
+The same command again takes up finished runs from the cache. Expect from the embedded model a gap
 that grows at every step down in temperature, from about 0.1 at 1 to 0.89 at 1/100. Amended weights start at a gap of
 0.1, pass 1 at once and come down to 0.48 as they learn. Original ones come down from 1.34 to 0.61.
 """
@@ -149,12 +149,10 @@ def planned(settings: Settings, experiment: str, initialization: str, seed: int,
         seed=seed,
         gradient_clip=None,
         temperature=tau,
-        first_temperature=tau,
         log_every=10,
         validate_every=1,
         schedule="constant",
         learn_temperature=settings.temperature_as_released,
-        clip_logit_scale=not settings.temperature_as_released,
     )
     ratios = np.geomspace(1, steps, settings.evaluations).round().astype(int)
     due = sorted({*ratios.tolist(), *range(epoch(settings), steps + 1, epoch(settings)), steps})
@@ -203,7 +201,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
                 corpus = training_pairs.with_task(corpus, trainable, settings.data)
             except UserError as error:
                 left_out.append(f"zero-shot classification: {error}")
-        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)), cli.say)
+        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)))
         for run in runs:
             outcomes.append(found := perform(run, bench))
             gaps = "gap {gap_before:.3f} -> {gap_after:.3f}, loss {loss:.3f}".format(**found["summary"])

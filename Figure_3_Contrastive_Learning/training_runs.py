@@ -1,12 +1,11 @@
 """The training runs behind section 4: one run from its first weights to its loss landscape, measured on the way.
 
 A finished run's numbers are cached under a key of everything they depend on, and taken up by the next run of the same
-key. A run that was stopped goes on from its last checkpoint (``util.training.checkpoints``).
+key. A run that was stopped starts anew, with the same numbers.
 """
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,13 +18,10 @@ from training_pairs import Trainable, TrainingPairs
 from util import figures, files, records
 from util.numerics import procrustes
 from util.training import TrainingSettings, train
-from util.training.checkpoints import Checkpoints, data_digest, digest_of
+from util.training.data import data_digest, digest_of
 
 FORMAT = 4
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""
-
-CHECKPOINTS = 8
-"""Times that a run writes down where it is."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,6 @@ class Bench:
     load: Callable[..., Trainable]
     corpus: TrainingPairs
     temperatures: Sequence[float]
-    say: Callable[[str], None] = print
 
 
 def perform(run: Run, bench: Bench) -> dict:
@@ -88,15 +83,13 @@ def perform(run: Run, bench: Bench) -> dict:
     cached = files.cached_path("training", _identity(run, bench, trainable), ".json")
     if found := _read(cached):
         return found
-    checkpoints = Checkpoints(cached.with_suffix(""), max(1, run.training.steps // CHECKPOINTS), say=bench.say)
-    found = _train(run, bench, trainable, checkpoints)
+    found = _train(run, bench, trainable)
     with files.replacing(cached) as part:
         part.write_text(json.dumps(found, allow_nan=False) + "\n")
-    shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return found
 
 
-def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoints) -> dict:
+def _train(run: Run, bench: Bench, trainable: Trainable) -> dict:
     """One model from its first weights to its landscape."""
     trainable.model.logit_scale.data.fill_(-math.log(run.training.temperature))
     text_map = None
@@ -111,7 +104,6 @@ def _train(run: Run, bench: Bench, trainable: Trainable, checkpoints: Checkpoint
         trainable.prepare,
         validate=meter,
         text_map=None if text_map is None else torch.from_numpy(text_map),
-        checkpoints=checkpoints,
         description=run.name,
     )
     return _outcome(run, bench, meter, [first, *log])
@@ -141,14 +133,17 @@ def _outcome(run: Run, bench: Bench, meter: Meter, log: Sequence[Mapping]) -> di
 
 def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
     """Everything that an outcome depends on, json-able."""
-    versions = records.versions()
+    versions, training = records.versions(), asdict(run.training)
+    # Settings that are gone, as every run had them: numbers cached before are taken up still.
+    training |= {"first_temperature": run.training.temperature, "fixed_share": 1.0}
+    training |= {"clip_logit_scale": not run.training.learn_temperature}
     return {
         "format": FORMAT,
-        "run": asdict(run),
+        "run": {**asdict(run), "training": training},
         "model": dict(trainable.about),
         "first_weights": digest_of(trainable.model.state_dict()),
         "corpus": dict(bench.corpus.about),
-        "content": [data_digest(part.images, part.tokens) for part in (bench.corpus.training, bench.corpus.held_out)],
+        "content": [data_digest(part) for part in (bench.corpus.training, bench.corpus.held_out)],
         "measured": [list(bench.temperatures), SHIFTS],
         "device": trainable.device.type,
         "versions": [versions[name] for name in ("torch", "open_clip_torch", "numpy")],

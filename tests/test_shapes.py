@@ -60,15 +60,14 @@ def test_measures_and_losses(monkeypatch, pairs):
     assert pca.coordinates(rows[0]).shape == (30, 3)
     pca.direction(rows[0][0].astype(float))
     procrustes.orthogonal_map(*rows)
-    for loss in losses.LOSSES.values():
-        loss(*map(torch.from_numpy, rows), torch.tensor(10.0))
+    losses.info_nce(*map(torch.from_numpy, rows), torch.tensor(10.0))
 
 
 def test_random_networks_and_theorems(monkeypatch, rng):
     checked(monkeypatch, cone, seed_variance, theorem_1, theorem_2, statistics)
     cone.draw_inputs(3, 4, seed=0)
     cone.draw_layer(4, 0, 1)
-    cone.mean_cosine_by_depth("all", layers=2, width=8, batch=5)
+    cone.mean_cosine_by_depth(layers=2, width=8, batch=5)
     for features in (rng.normal(size=(3, 4, 5)), torch.ones(3, 4, 5).cumsum(0) + torch.eye(4, 5)):
         seed_variance.seed_variance(features)
         seed_variance.explained_fractions(features)

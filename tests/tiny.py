@@ -1,20 +1,13 @@
-"""A CLIP and a corpus so small that a training step takes milliseconds; also what child processes of tests train."""
+"""A CLIP and a corpus so small that a training step takes milliseconds."""
 
 import numpy as np
 import torch
 from open_clip.model import CLIP
-from scipy.stats import ortho_group
 
-from util.training import Pairs, TrainingSettings
+from util.training import Pairs
 
 VISION = {"image_size": 8, "patch_size": 4, "width": 16, "layers": 1, "head_width": 8}
 TEXT = {"context_length": 5, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1}
-
-SETTINGS = TrainingSettings(
-    steps=30, batch=16, log_every=4, validate_every=10, learn_temperature=True, temperature=0.05, learning_rate=1e-2
-)
-TURN = ortho_group.rvs(8, random_state=np.random.default_rng(4))
-"""A text map."""
 
 
 def model(seed: int = 0) -> CLIP:

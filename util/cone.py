@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,54 +12,26 @@ from . import geometry
 from .errors import UserError
 from .numerics.arrays import as_count
 
-QUICK_GELU_SLOPE = 1.702
-"""OpenAI's CLIP: x * sigmoid(1.702 x)."""
-
-OFF_SCALE = 20
-"""Rows carried without a bias are brought back near 1 once their size is a factor 2**20 away from it."""
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A non-linearity on the pre-activations of a layer.
-
-    Attributes:
-        function: (h, scale) -> phi(scale h) / scale, where h is the list of pre-activations (n, d) of all pieces.
-        pieces: how many pre-activations it takes, each with a weight matrix and a bias of its own.
-        rescalable: whether ``function`` is exact for any scale, without an overflow or underflow.
-    """
-
-    function: Callable[[Sequence[Tensor], float], Tensor]
-    pieces: int = 1
-    rescalable: bool = False
-
-
-PAPER_ACTIVATIONS = ("sigmoid", "relu", "leaky_relu", "tanh", "none")
-"""Those of Figure 2 (b)."""
-
-ACTIVATIONS = {
-    "sigmoid": Activation(lambda h, _: torch.sigmoid(h[0])),
-    "relu": Activation(lambda h, _: torch.relu(h[0]), rescalable=True),
-    "leaky_relu": Activation(lambda h, _: torch.nn.functional.leaky_relu(h[0]), rescalable=True),
-    "tanh": Activation(lambda h, _: torch.tanh(h[0])),
-    "none": Activation(lambda h, _: h[0], rescalable=True),
-    "gelu": Activation(lambda h, scale: h[0] * torch.special.ndtr(h[0] * scale), rescalable=True),
-    "quick_gelu": Activation(lambda h, scale: h[0] * torch.sigmoid(h[0] * (QUICK_GELU_SLOPE * scale)), rescalable=True),
-    "elu": Activation(lambda h, _: torch.nn.functional.elu(h[0])),
-    "maxout": Activation(lambda h, _: torch.maximum(h[0], h[1]), pieces=2, rescalable=True),
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "leaky_relu": torch.nn.functional.leaky_relu,
+    "tanh": torch.tanh,
+    "none": lambda h: h,
 }
-"""By name. Maxout is the larger of two linear pieces, each with its own weights and bias."""
+"""Those of Figure 2 (b), by name."""
+
+KEEP_A_SCALE = ("relu", "leaky_relu", "none")
+"""Twice the input gives twice the output."""
 
 
-def activation_names(names: str | Sequence[str]) -> tuple[str, ...]:
-    """The names given, each once. "all" stands for all nine, "paper" for the five of Figure 2 (b)."""
-    groups = {"all": tuple(ACTIVATIONS), "paper": PAPER_ACTIVATIONS}
-    given = [names] if isinstance(names, str) else names
-    found = tuple(dict.fromkeys(name for entry in given for name in groups.get(entry, (entry,))))
+def activation_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names given, each once."""
+    found = tuple(dict.fromkeys(names))
     unknown = [name for name in found if name not in ACTIVATIONS]
     if unknown or not found:
         what = f"activation {unknown[0]!r} is unknown" if unknown else "no activation given"
-        raise UserError(f"{what}; choose from {', '.join(ACTIVATIONS)}, or all")
+        raise UserError(f"{what}; choose from {', '.join(ACTIVATIONS)}")
     return found
 
 
@@ -84,7 +55,7 @@ def _generator(seed: int, layer: int, piece: int) -> np.random.Generator:
 
 
 def mean_cosine_by_depth(
-    activations: str | Sequence[str] = "paper",
+    activations: Sequence[str] = tuple(ACTIVATIONS),
     biases: Sequence[bool] = (True, False),
     *,
     layers: int = 25,
@@ -96,7 +67,7 @@ def mean_cosine_by_depth(
     """Mean cosine of random inputs after each layer of random networks, one for each activation and use of a bias.
 
     Args:
-        activations: names in ``ACTIVATIONS``, "paper" or "all".
+        activations: names in ``ACTIVATIONS``.
         biases: True for networks with biases, False for those without, or both.
         layers, width: number of layers L, each with fresh weights and biases N(0, 1/width); width of all.
         batch: number of inputs N(0, I), at least 2.
@@ -107,53 +78,35 @@ def mean_cosine_by_depth(
     Returns:
         (activation, bias) -> float64 array (L + 1,): mean over all pairs of different inputs, first before any layer.
 
-    Paper: Figure 2 (b), which includes self-pairs (``with_self_pairs``) and shows one seed. Without a bias, ReLU,
-    GELU and quick GELU shrink the rows by up to one half in every layer. A cosine knows no scale, so the rows are
-    then carried divided by a power of two, which costs no rounding, and the activation is told: phi(s h) / s. This is
-    exact at any depth, in float32. With a bias its own variance keeps the rows in range.
+    Paper: Figure 2 (b), which includes self-pairs (``with_self_pairs``) and shows one seed. Without a bias, ReLU makes
+    the rows shorter in every layer. A cosine knows no scale, so such rows are divided by a power of two, which costs
+    no rounding. This is exact at any depth, in float32. With a bias its own variance keeps the rows in range.
     """
     names = activation_names(activations)
     for value, name, least in ((layers, "layers", 1), (width, "width", 1), (batch, "batch", 2), (seed, "seed", 0)):
         as_count(value, name, least)
     inputs = draw_inputs(batch, width, seed).to(device)
-    start = geometry.mean_cosine(inputs)
-    networks = [_Network(name, bool(bias), inputs, start) for name in names for bias in dict.fromkeys(biases)]
-    pieces = max(ACTIVATIONS[name].pieces for name in names)
+    networks = [(name, bool(bias)) for name in names for bias in dict.fromkeys(biases)]
+    rows, means = dict.fromkeys(networks, inputs), {key: [geometry.mean_cosine(inputs)] for key in networks}
     for layer in range(1, layers + 1):
-        drawn = [draw_layer(width, seed, layer, piece) for piece in range(pieces)]
-        drawn = [(weights.to(device), bias.to(device)) for weights, bias in drawn]
-        for network in networks:
-            network.step(drawn)
-    return {(network.name, network.bias): np.array(network.means) for network in networks}
+        drawn = [part.to(device) for part in draw_layer(width, seed, layer)]
+        for key in networks:
+            rows[key] = _through(rows[key], *drawn, *key)
+            try:
+                means[key].append(geometry.mean_cosine(rows[key]))
+            except UserError as error:
+                what = f"{key[0]} {'with' if key[1] else 'without'} bias, layer {layer}"
+                raise UserError(f"{what}: an output has no direction ({error}); choose a larger width") from error
+    return {key: np.array(values) for key, values in means.items()}
 
 
-class _Network:
-    """The rows on their way through one network, divided by 2**exponent, and their mean cosine at each depth."""
-
-    def __init__(self, name: str, bias: bool, inputs: Tensor, mean_cosine: float):
-        self.name, self.bias, self.rows, self.exponent = name, bias, inputs, 0
-        self.means = [mean_cosine]
-
-    def step(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """One layer further."""
-        activation = ACTIVATIONS[self.name]
-        h = [
-            torch.addmm(bias, self.rows, weights.T) if self.bias else self.rows @ weights.T
-            for weights, bias in drawn[: activation.pieces]
-        ]
-        self.rows = activation.function(h, math.ldexp(1.0, self.exponent))
-        try:
-            self.means.append(geometry.mean_cosine(self.rows))
-        except UserError as error:
-            what = f"{self.name} {'with' if self.bias else 'without'} bias, layer {len(self.means)}"
-            raise UserError(f"{what}: an output has no direction ({error}); choose a larger width") from error
-        if activation.rescalable and not self.bias:
-            self._rescale()
-
-    def _rescale(self) -> None:
-        size = math.frexp(float(self.rows[0].abs().amax()))[1]
-        if abs(size) > OFF_SCALE:
-            self.rows, self.exponent = self.rows * math.ldexp(1.0, -size), self.exponent + size
+def _through(rows: Tensor, weights: Tensor, biases: Tensor, activation: str, bias: bool) -> Tensor:
+    """Rows after one layer, brought back near 1 where its scale is all that changes."""
+    h = torch.addmm(biases, rows, weights.T) if bias else rows @ weights.T
+    rows = ACTIVATIONS[activation](h)
+    if bias or activation not in KEEP_A_SCALE:
+        return rows
+    return rows * math.ldexp(1.0, -math.frexp(float(rows.abs().amax()))[1])
 
 
 def with_self_pairs(mean_cosine, n: int):

@@ -1,5 +1,6 @@
 """The pairs that training reads, what reads them, and the batch of every step."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from .settings import TrainingSettings, batch_indices
 
 BLOCK = 256
 """Pictures or captions embedded at a time."""
+
+PICTURES = 64
+"""Pictures, evenly spaced, whose content tells one corpus from another of the same captions."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,26 @@ class Trainable:
 
 
 def batches(
-    pairs: Pairs, settings: TrainingSettings, prepare: Callable[[Tensor], Tensor], device: torch.device, first: int = 0
+    pairs: Pairs, settings: TrainingSettings, prepare: Callable[[Tensor], Tensor], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Prepared pictures and tokens of every step from ``first`` on."""
-    for step in range(first, settings.steps):
+    """Prepared pictures and tokens of every step."""
+    for step in range(settings.steps):
         index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step).copy())
         yield prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of tensors' names, dtypes, shapes and contents."""
+    found = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        value = value.detach().cpu().contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+    return found.hexdigest()
+
+
+def data_digest(pairs: Pairs) -> str:
+    """A hash of all captions and of 64 pictures."""
+    some = torch.from_numpy(np.linspace(0, len(pairs) - 1, min(PICTURES, len(pairs))).astype(np.int64))
+    count = torch.tensor(len(pairs))
+    return digest_of({"images": pairs.images[some], "count": count, "tokens": pairs.tokens})

@@ -16,16 +16,10 @@ from .losses import LOSSES
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one_cycle", "constant"]
 
-LARGEST_LOGIT_SCALE = 100.0
-"""Where CLIP clips a learned logit scale (Radford et al. 2021, section 2.5)."""
-
 RANGES: dict[str, tuple[tuple[str, ...], Callable[[float], bool]]] = {
     "be at least 1": (("steps", "batch", "log_every", "validate_every"), lambda value: value >= 1),
-    "be above 0 and finite": (
-        ("temperature", "first_temperature", "learning_rate", "gradient_clip"),
-        lambda value: 0 < value < math.inf,
-    ),
-    "lie in [0, 1]": (("warmup_share", "fixed_share"), lambda value: 0 <= value <= 1),
+    "be above 0 and finite": (("temperature", "learning_rate", "gradient_clip"), lambda value: 0 < value < math.inf),
+    "lie in [0, 1]": (("warmup_share",), lambda value: 0 <= value <= 1),
     "be 0 or above and finite": (("weight_decay",), lambda value: 0 <= value < math.inf),
 }
 """What a setting must do, those that must, and whether a value does."""
@@ -45,19 +39,16 @@ class TrainingSettings:
             "adam" and "sgd" it is added to the gradient (coupled L2), on all parameters.
         betas, epsilon: AdamW's and Adam's.
         gradient_clip: largest norm of the gradient; None: any, as in the released code.
-        temperature: tau > 0 at the end, 1/100 for CLIP; its start if it is learned.
-        first_temperature: tau at step 0, approached geometrically from here.
-        fixed_share: share of the steps, the last ones, at ``temperature``; 1: all.
+        temperature: tau > 0, 1/100 for CLIP; its start if it is learned.
         log_every, validate_every: steps between entries of the log, and between calls of ``validate``.
         loss: a name in ``util.training.losses.LOSSES``.
         optimizer: "adamw"; "adam", as in the released code; "sgd", without momentum.
         schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
-        learn_temperature: the logit scale is a parameter; else tau is fixed or scheduled.
-        clip_logit_scale: keep a learned 1/tau from 1 to 100, as CLIP was trained; the released code does not.
+        learn_temperature: the logit scale is a parameter, and not clipped, as in the released code; else tau is fixed.
 
     Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
     Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",
-    learn_temperature=True, gradient_clip=None, clip_logit_scale=False``.
+    learn_temperature=True, gradient_clip=None``.
     """
 
     steps: int
@@ -70,15 +61,12 @@ class TrainingSettings:
     epsilon: float = 1e-6
     gradient_clip: float | None = 1.0
     temperature: float = 0.01
-    first_temperature: float = 0.01
-    fixed_share: float = 1.0
     log_every: int = 25
     validate_every: int = 125
     loss: str = "info_nce"
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "one_cycle"
     learn_temperature: bool = False
-    clip_logit_scale: bool = True
 
     def __post_init__(self):
         for said, (names, fits) in RANGES.items():
@@ -90,21 +78,6 @@ class TrainingSettings:
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
                 raise UserError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")
-        if self.learn_temperature and self.fixed_share < 1:
-            raise UserError("a temperature is learned or scheduled, not both; leave fixed_share at 1")
-        least = 1 / LARGEST_LOGIT_SCALE
-        if self.learn_temperature and self.clip_logit_scale and not least <= self.temperature <= 1:
-            raise UserError(
-                f"a learned temperature must start at {least:g} to 1, where its logit scale is clipped, "
-                f"not at {self.temperature}"
-            )
-
-
-def temperature_at(settings: TrainingSettings, step: int) -> float:
-    """tau at a step, where it is not learned: geometric to ``temperature``, then fixed for ``fixed_share``."""
-    moving = settings.steps * (1 - settings.fixed_share)
-    progress = min(1.0, step / moving) if moving > 0 else 1.0
-    return settings.first_temperature ** (1 - progress) * settings.temperature**progress
 
 
 def learning_rate_at(settings: TrainingSettings, step: int) -> float:
