@@ -17,7 +17,7 @@ from .files import is_remote, named_path, sha256
 from .geometry import unit_rows
 from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
 from .readers import NAME, TEXT, read, role, sort_out, write
-from .readers.beside import as_rows, checked_labels, checked_pairs, matched_ids
+from .readers.beside import as_rows, checked_labels, checked_pairs, matched
 
 RESERVED = ("labels", "pairs")
 
@@ -73,53 +73,67 @@ class Stored:
     @classmethod
     def open(cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image") -> "Stored":
         """Embeddings in any format; arguments and errors as ``Embeddings.load``, but for the values."""
-        if len(paths) == 1 and not named_path(str(paths[0]))[0]:
-            return cls._of_file(str(paths[0]), columns, first)
-        found: dict[str, Stored] = {}
+        return cls._joined(cls._opened(paths, columns, first))
+
+    @classmethod
+    def _opened(cls, paths: Sequence, columns: Mapping[str, str] | None, first: str = "image") -> dict[str, "Stored"]:
+        """A set for each file, by how it was given; of several files each takes the columns that it has."""
+        opened, used = {}, set()
         for given in map(str, paths):
             name, path = named_path(given)
-            one = cls._of_file(path, columns, first)
-            if len(one.modalities) > 1:
-                raise UserError(f"{path}: holds {', '.join(one.names)}; files of a set hold one modality each")
-            name = name or one.names[0]
-            if name in found:
-                others = f"{found[name].source['path']} and {path} are both {name}"
-                raise UserError(f"{others}; name them, as image={path}")
-            found[name] = one
-        for name, one in found.items() if len(found) > 1 else ():
-            path = one.source["path"]
-            if not role(name) and not any(str(given) == f"{name}={path}" for given in paths):
-                raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
-        return cls._joined(found)
+            if not name and Path(path).resolve() in {Path(each).resolve() for each in opened}:
+                raise UserError(f"{path}: is named twice; leave one out")
+            arrays, source = read(path, first)
+            mine = {key: value for key, value in (columns or {}).items() if not name or key == name}
+            if len(paths) > 1:
+                mine = {key: value for key, value in mine.items() if value in arrays}
+            used |= {*mine}
+            opened[given] = cls._of_arrays(arrays, source, path, mine)
+            if (name or (len(paths) > 1 and mine)) and len(there := opened[given].names) > 1:
+                raise UserError(
+                    f"{path}: holds {', '.join(there)}; {name or 'a file of a set'} is one; choose it by --columns"
+                )
+        if left := [f"{key}={value}" for key, value in (columns or {}).items() if key not in used]:
+            raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
+        return opened
 
     @classmethod
-    def _of_file(cls, path: str, columns: Mapping[str, str] | None, first: str) -> "Stored":
-        arrays, source = read(path, first)
-        stem = Path(path).name.split(".")[0]
-        found = sort_out(arrays, path, columns, stem)
-        notes = [f"{path}: {', '.join(found.ignored)} not used"] if found.ignored else []
+    def _of_arrays(cls, arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> "Stored":
+        found = sort_out(arrays, path, columns, Path(path).name.split(".")[0])
+        notes = [*source.get("notes", [])]
+        if found.ignored:
+            notes.append(f"{path}: not used: {', '.join(name or 'an array without a name' for name in found.ignored)}")
         found, more = as_rows(found, path)
-        notes += more
+        if notes := notes + more:
+            source = {**source, "notes": notes}
         beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
         named = {kind: found.beside.get(kind) for kind in RESERVED}
-        source = {**source, "path": path, **({"notes": notes} if notes else {})}
-        return cls.of(found.modalities, **named, source=source, beside=beside)
+        return cls.of(found.modalities, **named, source={**source, "path": path}, beside=beside)
 
     @classmethod
-    def _joined(cls, parts: Mapping[str, "Stored"]) -> "Stored":
+    def _joined(cls, opened: Mapping[str, "Stored"]) -> "Stored":
         """Sets of one modality each as one; equal ids say which rows are pairs."""
+        if len(opened) == 1 and not named_path(*opened)[0]:
+            return next(iter(opened.values()))
+        parts = _by_name(opened)
         sources = [dict(part.source) for part in parts.values()]
         notes = [note for source in sources for note in source.pop("notes", [])]
         path = " + ".join(source["path"] for source in sources)
-        source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
-        beside = {kind: array for part in parts.values() for kind, array in part.beside.items()}
         modalities = {name: next(iter(part.modalities.values())) for name, part in parts.items()}
-        labels = [part.labels for part in parts.values() if part.labels is not None]
-        joined = cls.of(modalities, None, labels[0] if labels else None, source, beside)
-        ids = {name: part.beside.get("ids", part.beside.get("paths")) for name, part in parts.items()}
-        if any(each is None for each in ids.values()) or len({len(each) for each in ids.values()}) > 1:
-            return joined
-        return replace(joined, pairs=matched_ids([ids[name] for name in joined.names], path))
+        order = cls.of(modalities).names
+        try:
+            pairs, how = matched({n: parts[n].beside for n in order}, {n: len(modalities[n]) for n in order})
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        notes += [f"{path}: {how}"] if how else []
+        beside: dict = {}  # captions are of the last modality that has them, all else of the first
+        for kind, each in [item for name in order for item in parts[name].beside.items()]:
+            if kind == "captions" or kind not in beside:
+                beside[kind] = each
+        labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
+        notes += [f"{path}: labels of {name} not used: labels are of {order[0]}" for name in labels if name != order[0]]
+        source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
+        return cls.of(modalities, pairs, labels.get(order[0]), source, beside)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -234,19 +248,32 @@ def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict
 
     Sets are named by the stem of their file, or by its path where two stems are the same.
     """
-    alone = [str(path) for path in paths]
-    opened: dict[str, Stored] = {}
-    if len(alone) > 1:
-        each = {given: Stored.open(named_path(given)[1], columns=columns) for given in alone}
-        alone = [given for given in alone if len(each[given].modalities) == 1]
-        opened = {given: one for given, one in each.items() if given not in alone}
+    opened = Stored._opened(paths, columns)
+    alone = {given: one for given, one in opened.items() if len(one.names) == 1}
+    opened = {given: one for given, one in opened.items() if given not in alone}
     if alone:
-        opened["+".join(alone)] = Stored.open(*alone, columns=columns)
+        opened["+".join(alone)] = Stored._joined(alone)
     stems = {
         given: "+".join(Path(path).stem for path in one.source["path"].split(" + ")) for given, one in opened.items()
     }
     unique = len({*stems.values()}) == len(stems)
     return {stems[given] if unique else given: one for given, one in opened.items()}
+
+
+def _by_name(opened: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Sets of one modality each by its name, which is given or told by the name of the file or its array."""
+    found: dict[str, Stored] = {}
+    for given, one in opened.items():
+        given_name, path = named_path(given)
+        name = given_name or one.names[0]
+        if len(one.names) > 1:
+            raise UserError(f"{path}: holds {', '.join(one.names)}; files of a set hold one modality each")
+        if name in found:
+            raise UserError(f"{found[name].source['path']} and {path} are both {name}; name them, as image={path}")
+        if len(opened) > 1 and not given_name and not role(name):
+            raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
+        found[name] = one
+    return found
 
 
 def duos(sets: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -272,7 +299,7 @@ def _normalised(stored: Stored) -> Embeddings:
     for name, array in stored.modalities.items():
         where = f"{_prefix(stored.source)}{name}"
         rows = as_matrix(array, where)
-        norms = nonzero_norms(rows, where)
+        norms = nonzero_norms(rows, where, whole=array)
         spans[name] = [float(norms.min()), float(norms.max())]
         unit[name] = to_numpy(unit_rows(rows)).astype(np.float32, copy=False)
     about = {**stored.source, "normalised_here": True, "row_norms_before": spans}

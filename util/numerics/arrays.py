@@ -5,12 +5,11 @@ numpy arrays never need torch here. Functions that name no kind work on both.
 
 import numbers
 import sys
-from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from ..errors import UserError
+from .parts import Parts
 
 ROWS_PER_BLOCK = 1024
 """Rows that are converted to float64 at a time, so that a conversion costs memory in O(d), not O(nd).
@@ -31,46 +30,6 @@ def is_tensor(x) -> bool:
     """Whether this is a torch tensor; torch is not imported to find out."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
-
-
-class Parts:
-    """Rows in parts that are read when they are asked for: an array (n, d) of any length in the memory of one part.
-
-    ``read`` gives part k as an array (lengths[k], d) of this width and dtype.
-    """
-
-    ndim = 2
-
-    def __init__(self, read: Callable[[int], np.ndarray], lengths: Sequence[int], width: int, dtype):
-        self._read = lru_cache(maxsize=1)(read)
-        self._starts = np.cumsum([0, *lengths])
-        self.shape, self.dtype = (int(self._starts[-1]), width), np.dtype(dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            edges = self._starts[(self._starts > start) & (self._starts < stop)]
-            bounds = zip([start, *edges], [*edges, stop], strict=True) if stop > start else ()
-            found = [
-                self._part(first)[first - self._start(first) : last - self._start(first)] for first, last in bounds
-            ]
-            whole = found[0] if len(found) == 1 else np.concatenate([np.empty((0, self.shape[1]), self.dtype), *found])
-            return whole[::step]
-        out = np.empty((len(rows), self.shape[1]), self.dtype)
-        places = np.searchsorted(self._starts, rows, side="right") - 1
-        for place in np.unique(places):
-            asked = places == place
-            out[asked] = self._read(int(place))[np.asarray(rows)[asked] - self._starts[place]]
-        return out
-
-    def _start(self, row: int) -> int:
-        return int(self._starts[np.searchsorted(self._starts, row, side="right") - 1])
-
-    def _part(self, row: int) -> np.ndarray:
-        return self._read(int(np.searchsorted(self._starts, row, side="right") - 1))
 
 
 class _ArrayKinds(type):
@@ -121,8 +80,8 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
     for start, block in blocks(rows):
         finite = library(rows).isfinite(library(rows).amax(abs(block), 1))  # NaN and infinity both survive amax
         if not finite.all():
-            row = start + first_true(~finite)
-            raise UserError(f"{name} holds a value that is not finite, first in row {row}; remove or mend that row")
+            place = placed(x, start + first_true(~finite))
+            raise UserError(f"{name} holds a value that is not finite, first in {place}; remove or mend that row")
     return rows
 
 
@@ -218,8 +177,16 @@ def norms_in_range(norms: Array) -> Array:
     return (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)
 
 
-def nonzero_norms(x: Array, name: str = "x", start: int = 0) -> Array:
-    """``row_norms``, all of them such that their squares are normal float64 numbers; ``start`` numbers the first."""
+def placed(x, row: int) -> str:
+    """What an error calls a row: "row 7", and of an array in parts that have names its row there."""
+    return x.place(row) if isinstance(x, Parts) else f"row {row}"
+
+
+def nonzero_norms(x: Array, name: str = "x", start: int = 0, whole: Array | None = None) -> Array:
+    """``row_norms``, all of them such that their squares are normal float64 numbers.
+
+    ``start`` is the number of the first row in ``whole``, of which ``x`` is a block.
+    """
     norms = row_norms(x)
     usable = norms_in_range(norms)
     if not usable.all():
@@ -227,7 +194,7 @@ def nonzero_norms(x: Array, name: str = "x", start: int = 0) -> Array:
         reason = "has a norm outside [1e-150, 1e150]" if x[row].any() else "is zero and has no direction"
         if not library(x).isfinite(x[row]).all():
             reason = "holds a value that is not finite"
-        raise UserError(f"{name}: row {start + row} {reason}; remove or mend it")
+        raise UserError(f"{name}: {placed(whole, start + row)} {reason}; remove or mend it")
     return norms
 
 

@@ -98,7 +98,7 @@ class PairMoments:
 def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     """Moments of one modality (n, d), memory-mapped or not, norms from 1e-150 to 1e150; in the memory of one block."""
     rows_shape(x, name)
-    return reduce(add, [_block(block, name, start)[0] for start, block in row_blocks(x, name)])
+    return reduce(add, [_block(block, name, start, x)[0] for start, block in row_blocks(x, name)])
 
 
 def pair_moments(
@@ -126,8 +126,8 @@ def pair_moments(
         return PairMoments(first, last, 0 if pairs is None else len(pairs), matched)
     firsts, lasts, sums = [], [], []
     for (start, block), (_, other) in zip(row_blocks(x, names[0]), row_blocks(y, names[1]), strict=True):
-        first, rows = _block(block, names[0], start)
-        last, others = _block(other, names[1], start)
+        first, rows = _block(block, names[0], start, x)
+        last, others = _block(other, names[1], start, y)
         firsts.append(first)
         lasts.append(last)
         sums.append(_dot(rows, others))
@@ -143,7 +143,7 @@ def _matched(x: Array, y: Array, pairs: Array) -> float:
     sums = []
     for _, some in blocks(pairs):
         first, last = some.T
-        sums.append(_dot(_block(as_rows(x[first]), "x", 0)[1], _block(as_rows(y[last]), "y", 0)[1]))
+        sums.append(_dot(_block(as_rows(x[first]), "x", 0, x)[1], _block(as_rows(y[last]), "y", 0, y)[1]))
     return math.fsum(sums)
 
 
@@ -151,10 +151,10 @@ def _dot(x: Array, y: Array) -> float:
     return float((x * y).sum()) if is_tensor(x) else float(np.einsum("ij,ij->", x, y))
 
 
-def _block(rows: Array, name: str, start: int) -> tuple[Moments, Array]:
+def _block(rows: Array, name: str, start: int, whole: Array) -> tuple[Moments, Array]:
     """Moments of some rows, and the rows made unit, in float64."""
     unit = wide(rows)
-    norms = nonzero_norms(unit, name, start)
+    norms = nonzero_norms(unit, name, start, whole)
     if unit is rows:
         unit = unit / norms[:, None]
     else:

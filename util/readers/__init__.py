@@ -9,7 +9,8 @@ from ..errors import UserError
 from .arrays import WRITTEN, Found, read_h5, read_npy, read_npz, read_safetensors, read_torch, write
 from .folders import read_folder
 from .names import NAME, TEXT, SortedOut, role, sort_out
-from .tables import read_arrow, read_dataset, read_delimited, read_json, read_parquet
+from .tables import read_arrow, read_dataset, read_parquet
+from .texts import read_delimited, read_json
 
 __all__ = ["FORMATS", "NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "sort_out", "write"]
 
@@ -28,8 +29,8 @@ READERS: dict[str, Callable[[Path], Found]] = {
     ".npz": read_npz,
     ".safetensors": read_safetensors,
     ".pt": read_torch,
-    ".parquet": read_parquet,
-    ".arrow": lambda path: read_arrow([path], str(path)),
+    ".parquet": lambda path: read_parquet([path], str(path)),
+    ".arrow": read_arrow,
     ".csv": lambda path: read_delimited(path, ","),
     ".tsv": lambda path: read_delimited(path, "\t"),
     ".json": read_json,
@@ -47,7 +48,7 @@ def read(path: str | Path, first: str = "image") -> Found:
         first: what to call the non-text modality of a .npy of shape (2, n, d).
     """
     if "://" in str(path):
-        return read(_fetched(str(path)), first)
+        return _fetched(str(path), first)
     if str(path).startswith("hub:"):
         return _hub(str(path).removeprefix("hub:"))
     path = Path(path)
@@ -59,11 +60,15 @@ def read(path: str | Path, first: str = "image") -> Found:
     reader = {"a folder": read_folder, ".npy": lambda path: read_npy(path, first)}.get(kind) or READERS[kind]
     try:
         return reader(path)
-    except UserError:
-        raise
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged or hostile file makes its parser raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{path}: not readable as {kind} ({reason}); is it damaged or pickled?") from error
+        raise UserError(f"{path}: not readable as {kind} ({reason(error)}); is it damaged or pickled?") from error
+
+
+def reason(error: Exception) -> str:
+    """The first words of an error of somebody else's."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:160]
 
 
 def kind_of(path: Path) -> str:
@@ -103,17 +108,19 @@ def _hub(name: str) -> Found:
     except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"hub:{name}: could not be loaded ({reason})") from None
+        raise UserError(f"hub:{name}: could not be loaded ({reason(error)})") from None
 
 
-def _fetched(url: str) -> Path:
-    """A local copy of a remote file, in the cache of fsspec, by the plug-in of its protocol."""
+def _fetched(url: str, first: str) -> Found:
+    """What a remote file holds, by a copy under its own name that goes when the program ends."""
     import fsspec
 
     try:
-        return Path(fsspec.open_local(f"simplecache::{url}"))
+        local = fsspec.open_local(f"simplecache::{url}", simplecache={"same_names": True})
     except Exception as error:
         protocol = url.split("://")[0]
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{url}: could not be read ({reason}); {protocol}:// needs its fsspec plug-in") from None
+        raise UserError(f"{url}: could not be read ({reason(error)}); {protocol}:// needs its fsspec plug-in") from None
+    try:
+        return read(local, first)
+    except UserError as error:
+        raise UserError(str(error).replace(str(local), url)) from error

@@ -2,9 +2,11 @@
 
 import json
 import math
+import pickle
+import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ from safetensors.numpy import save_file
 
 from ..errors import UserError
 from ..files import replacing
-from ..numerics.arrays import Parts
-from .names import TEXT
+from ..numerics.parts import Parts
+from .names import KINDS, TEXT, role
 
 SAFETENSORS_DTYPES = {
     "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "?",
@@ -26,6 +28,8 @@ METADATA = "modality_gap"
 """The one metadata value of a .safetensors file written here, so that equal content has equal bytes."""
 Found = tuple[dict, dict]
 """Arrays by the names that the file gives them ("" where it gives none), and its own account of their source."""
+UNKNOWN = np.array(None)
+"""What stands for anything that is neither numbers nor strings: it is ignored, and named."""
 
 
 def mapped_npy(path: Path) -> np.ndarray:
@@ -42,9 +46,9 @@ def mapped_npy(path: Path) -> np.ndarray:
 
 
 def read_npy(path: Path, first: str = "image") -> Found:
-    """One modality (n, d), or two of them (2, n, d), of which text is the second."""
+    """One modality (n, d), or two of them (2, n, d), of which text is the second; a file of texts holds texts alone."""
     array = mapped_npy(path)
-    if array.ndim == 3 and array.shape[0] == 2:
+    if array.ndim == 3 and array.shape[0] == 2 and role(path.stem) != TEXT:
         return {first: array[0], TEXT: array[1]}, {}
     return {"": array}, {}
 
@@ -52,7 +56,20 @@ def read_npy(path: Path, first: str = "image") -> Found:
 def read_npz(path: Path) -> Found:
     """The members of an archive; a scalar is an array without axes."""
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}, {}
+        return {name: npz_member(archive, name, path) for name in archive.files}, {}
+
+
+def npz_member(archive, name: str, path: Path) -> np.ndarray:
+    """One array of an opened archive."""
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise UserError(f"{path}: {name} holds objects, which nothing unpickles; save it as .astype(str)") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: {name} is no array; save arrays by numpy.savez")
+    return array
 
 
 def read_safetensors(path: Path) -> Found:
@@ -82,31 +99,51 @@ def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
 
 
 def read_torch(path: Path) -> Found:
-    """A tensor, or a dict of tensors and of lists of strings, mapped where the file allows it."""
+    """A tensor, or dicts of tensors, numbers and lists of strings, mapped where the file allows it."""
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: holds more than tensors and is not unpickled; save tensors alone ({reason})"
-        ) from None
-    found = found if isinstance(found, Mapping) else {"": found}
-    arrays = {str(name): as_array(value) for name, value in found.items()}
-    return {name: array for name, array in arrays.items() if array is not None}, {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of programs that look like tensors, which are refused in one line
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        named = re.search(r"GLOBAL [\w.]+|TorchScript", str(error))
+        if not named:
+            raise
+        what = f"holds more than tensors ({named[0]}), which nothing unpickles"
+        raise UserError(f"{path}: {what}; save a dict of tensors alone") from None
+    return by_item({name: as_array(value) for name, value in _flat(found)}), {}
 
 
-def as_array(value) -> np.ndarray | None:
-    """A tensor, number, string or list of one kind as an array; None for anything else."""
+def _flat(value, name: str = "") -> Iterator[tuple[str, object]]:
+    """Names and values of dicts in dicts: "image.features"."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _flat(inner, f"{name}.{key}" if name else str(key))
+
+
+def as_array(value) -> np.ndarray:
+    """A tensor, number, string or list of one kind as an array; ``UNKNOWN`` for anything else."""
     if hasattr(value, "detach"):
         value = value.detach()
         return (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
     try:
         array = np.asarray(value)
-    except ValueError:
-        return None
-    return array if array.dtype.kind in "biufU" else None
+    except (ValueError, TypeError):
+        return UNKNOWN
+    return array if array.dtype.kind in "biufU" else UNKNOWN
+
+
+def by_item(arrays: Mapping) -> dict:
+    """Vectors by item, as {"a.jpg": vector, ...}, are the rows of one array, and the names of items its ids."""
+    vectors = [each for each in arrays.values() if each.dtype.kind == "f" and each.ndim == 1 and each.size > 1]
+    meant = {role(name) for name in arrays} - {None}
+    alone = len(vectors) == len(arrays) > 1 and len({each.shape for each in vectors}) == 1
+    if not alone or len(meant) > 1 or any(name.lower() in KINDS for name in arrays):
+        return dict(arrays)
+    return {"": np.stack(vectors), "ids": np.array([*arrays], dtype=str)}
 
 
 def read_h5(path: Path) -> Found:
@@ -115,18 +152,23 @@ def read_h5(path: Path) -> Found:
         import h5py
     except ImportError:
         raise UserError(f"{path}: reading HDF5 needs h5py; pip install 'modality-gap[h5]'") from None
-    file, found = h5py.File(path, "r"), {}
+    file, found = h5py.File(path, "r"), {}  # open as long as its data sets are
 
     def collect(name: str, item) -> None:
-        if isinstance(item, h5py.Dataset):
-            text = h5py.check_string_dtype(item.dtype)
-            found[name] = item.asstr()[...].astype(str) if text else blockwise(item) if item.ndim == 2 else item[...]
+        if not isinstance(item, h5py.Dataset):
+            return
+        if h5py.check_string_dtype(item.dtype):
+            found[name] = item.asstr()[...].astype(str)
+        elif item.dtype.kind not in "biuf" or item.shape is None:
+            found[name] = UNKNOWN
+        else:
+            found[name] = blockwise(item) if item.ndim == 2 else item[...]
 
     file.visititems(collect)
     return found, {}
 
 
-def blockwise(rows, size: int = 16_384) -> Parts:
+def blockwise(rows, size: int = 8192) -> Parts:
     """Something with a shape and slices of rows as ``Parts``."""
     lengths = [min(size, len(rows) - start) for start in range(0, len(rows), size)]
     return Parts(lambda k: rows[k * size : (k + 1) * size], lengths, rows.shape[1], rows.dtype)

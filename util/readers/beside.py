@@ -1,12 +1,13 @@
 """What stands beside the vectors, in the forms that people keep it in: labels, pairs, ids, prompts by template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import UserError
-from ..numerics.arrays import Parts, row_norms
+from ..numerics.arrays import row_norms
+from ..numerics.parts import Parts
 from .names import TEXT, SortedOut, role
 
 
@@ -110,12 +111,33 @@ def _mean_of_templates(array: np.ndarray, classes: tuple[int | None, int], where
     return mean / row_norms(mean)[:, None], f"mean of {rows.shape[1]} templates for each of {len(rows)} classes"
 
 
-def matched_ids(ids: Sequence[np.ndarray], path: str) -> np.ndarray | None:
-    """Rows (p, modalities) whose ids are the same in all files; None where one id stands twice in a file."""
-    places = [{str(each): row for row, each in enumerate(some)} for some in ids]
-    if any(len(place) < len(some) for place, some in zip(places, ids, strict=True)):
-        return None
-    shared = [each for each in map(str, ids[0]) if all(each in place for place in places)]
-    if len(shared) < 2:
-        raise UserError(f"{path}: their ids have {len(shared)} in common; pairs are matched by id: mend the ids")
-    return np.array([[place[each] for place in places] for each in shared], np.int64)
+def matched(parts: Mapping[str, Mapping], counts: Mapping[str, int]) -> tuple[np.ndarray | None, str]:
+    """Pairs of rows (p, modalities) that have the same id, or the same path, in every file; and how it was done.
+
+    One modality may have an id in several rows, as five captions of an image have. None: nothing tells pairs.
+    """
+    kind = next((kind for kind in ("ids", "paths") if all(kind in each for each in parts.values())), None)
+    if kind is None or len(parts) < 2:
+        return None, ""
+    ids = {name: np.asarray(each[kind]) for name, each in parts.items()}
+    for name, each in ids.items():
+        if each.ndim != 1 or len(each) != counts[name]:
+            raise UserError(f"{name} has {counts[name]} rows and {kind} of shape {each.shape}; give one for each row")
+    ids = {
+        name: [str(int(k) if isinstance(k, float) and k.is_integer() else k) for k in each.tolist()]
+        for name, each in ids.items()
+    }
+    if len({*map(tuple, ids.values())}) == 1:
+        return None, f"{kind} are the same, row by row"
+    several = [name for name, each in ids.items() if len({*each}) < len(each)]
+    if len(several) > 1:
+        raise UserError(f"{', '.join(several)}: {kind} stand twice in each of them, so no pairs can be told; mend them")
+    places = {name: {each: row for row, each in enumerate(some)} for name, some in ids.items() if name not in several}
+    asked = ids[several[0] if several else next(iter(ids))]
+    rows = [row for row, each in enumerate(asked) if all(each in place for place in places.values())]
+    if len(rows) < 2:
+        raise UserError(f"their {kind} have {len(rows)} in common, and tell pairs; mend or remove the column of {kind}")
+    pairs = [[places[name][asked[row]] if name in places else row for name in ids] for row in rows]
+    unpaired = [counts[name] - len({*column}) for name, column in zip(ids, np.transpose(pairs).tolist(), strict=True)]
+    left = ", ".join(f"{few} of {counts[name]} {name}" for name, few in zip(ids, unpaired, strict=True))
+    return np.array(pairs, np.int64), f"{len(pairs)} pairs matched by {kind}; without a partner: {left}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import UserError
-from ..numerics.arrays import Parts
+from ..numerics.parts import Parts
 
 TEXT = "text"
 ROLES = {
@@ -25,13 +25,17 @@ ROLES = {
 }
 """Words of each modality, in the singular."""
 WORDS = {word: role for role, words in ROLES.items() for word in words.split()}
+SHORT = {"img": "image", "txt": "text", "querie": "query"}
+"""Words that are another one in print."""
+NO_ROWS = {"logit", "logits", "score", "scores", "similarity", "mask", "size", "sizes", "bbox", "length", "id", "ids"}
+"""Words of arrays about a modality that are not its embeddings: "logits_per_image", "text_mask"."""
 BESIDE = {
     "labels": "label labels target targets y class_id class_ids class_idx",
     "pairs": "pairs",
     "ids": "id ids key keys uid uids image_id image_ids image_key",
     "classes": "classes class_names classnames class_name categories class_list",
     "paths": "path paths file files filename filenames file_name image_path image_paths url urls image_url",
-    "captions": "caption captions text texts sentence sentences title titles",
+    "captions": "caption captions text texts txt sentence sentences title titles prompt prompts",
     "logit_scale": "logit_scale",
     "logit_bias": "logit_bias",
 }
@@ -52,10 +56,16 @@ class SortedOut:
 
 def word(name: str) -> str | None:
     """The one word of a name that means a modality; None where there is none, or where two disagree."""
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    lower = [part.lower() for part in parts]
-    found = [each for part in lower for each in (part, part.removesuffix("s")) if each in WORDS]
-    return found[0] if len({WORDS[each] for each in found}) == 1 else None
+    parts = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    found = [each for part in parts for each in (part, part.removesuffix("s")) if each in WORDS]
+    if len({WORDS[each] for each in found}) != 1 or NO_ROWS.intersection(parts):
+        return None
+    return SHORT.get(found[0], found[0])
+
+
+def leaf(name: str) -> str:
+    """The last part of a name in groups: "labels" of "train/Labels"."""
+    return re.split(r"[./]", name)[-1].lower()
 
 
 def role(name: str) -> str | None:
@@ -70,30 +80,30 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = No
         arrays: name -> array, as a file has them.
         where: the file, for errors.
         columns: modality -> name of its array; then no other array is a modality.
-        stem: what a single nameless array is called after.
+        stem: the name of the file, by which a single array is called that says nothing itself.
     """
-    beside = {kind: arrays[name] for name in arrays if (kind := _kind(name, arrays[name]))}
-    used = {name for name in arrays if _kind(name, arrays[name])}
-    rows = {name: each for name, each in arrays.items() if name not in used and _is_rows(each)}
+    if unknown := [name for name in (columns or {}).values() if name not in arrays]:
+        raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {', '.join(arrays) or 'none'}")
+    others = {name: array for name, array in arrays.items() if name not in (columns or {}).values()}
+    kinds: dict[str, str] = {}
+    for name in sorted(others, key=lambda name: [*KINDS, leaf(name)].index(leaf(name))):
+        if (kind := _kind(name, others[name])) and kind not in kinds.values():
+            kinds[name] = kind  # of several names of one kind the first in BESIDE
+    rows = {name: each for name, each in others.items() if name not in kinds and _is_rows(each)}
     if columns:
-        if unknown := [name for name in columns.values() if name not in arrays]:
-            there = ", ".join(arrays) or "none"
-            raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {there}")
-        named = {modality: arrays[name] for modality, name in columns.items()}
-        used |= {*columns.values()}
+        named = dict(columns)
     elif len(rows) == 1:
         (name,) = rows
-        named, used = (
-            {role(name) or role(stem) or (name if name and not stem else stem or name): rows[name]},
-            used | {name},
-        )
+        named = {role(name) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or name): name}
     else:
-        named = {modality: rows[name] for modality, name in _by_meaning(rows, where).items()}
-        used |= {name for name in rows if role(name)}
+        named = _by_meaning(rows, where, arrays)
     for name in named:
         if not NAME.fullmatch(name) or name in ("labels", "pairs"):
             raise UserError(f"{where}: a modality cannot be called {name!r}; use letters, digits, space, . + or -")
-    return SortedOut(named, beside, tuple(name for name in arrays if name not in used))
+    used = {*kinds, *named.values()}
+    modalities = {modality: arrays[name] for modality, name in named.items()}
+    beside = {kind: arrays[name] for name, kind in kinds.items()}
+    return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used))
 
 
 def _is_rows(array) -> bool:
@@ -102,20 +112,23 @@ def _is_rows(array) -> bool:
 
 def _kind(name: str, array) -> str | None:
     """What an array beside the vectors is: captions are strings, and numbers in rows of that name a modality."""
-    kind = KINDS.get(name.lower())
+    kind = KINDS.get(leaf(name))
     if kind in ("captions", "paths", "classes") and (isinstance(array, Parts) or array.dtype.kind not in "US"):
         return None
-    return kind
+    return None if leaf(name) == "y" and array.ndim > 1 else kind
 
 
-def _by_meaning(rows: Mapping, where: str) -> dict[str, str]:
+def _by_meaning(rows: Mapping, where: str, arrays: Mapping) -> dict[str, str]:
     """Modality -> array, of two arrays or more."""
     meant = {name: role(name) for name in rows}
     how = "name them, for instance --columns image=COLUMN text=COLUMN"
     known = [name for name, each in meant.items() if each]
     if len(known) < 2:
         unknown = [name for name in rows if name not in known]
-        there = "no arrays of rows" if not rows else f"what {', '.join(unknown)} hold cannot be told by name"
+        there = f"what {', '.join(unknown)} hold cannot be told by name"
+        if not rows:
+            shapes = ", ".join(f"{name or 'an array'} {tuple(each.shape)}" for name, each in [*arrays.items()][:6])
+            raise UserError(f"{where}: no arrays (rows, width) of numbers; it holds {shapes or 'nothing'}")
         raise UserError(f"{where}: {there}; {how}")
     found: dict[str, str] = {}
     for name in known:

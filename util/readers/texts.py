@@ -1,0 +1,147 @@
+"""Tables in text: .csv, .tsv, .json and .jsonl, parsed once, in blocks, into numbers on disk that are mapped."""
+
+import csv
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import types
+
+from ..errors import UserError
+from ..numerics.parts import Parts
+from .arrays import UNKNOWN, Found, as_array, by_item
+from .names import KINDS, role
+from .tables import columns_of, is_list, vectors
+
+PARSED = 1 << 24
+"""Bytes that are parsed at a time, and that show what a column holds."""
+
+
+def read_delimited(path: Path, delimiter: str) -> Found:
+    """Numbers in columns, or vectors written as lists in one.
+
+    A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns: that is said.
+    """
+    from pyarrow import csv as arrow
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        line = file.readline()
+    if delimiter not in line:
+        delimiter = next(
+            (each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split()))), ","
+        )
+    line = line.strip("\r\n ") if delimiter == " " else line.rstrip("\r\n")
+    head = next(csv.reader([line], delimiter=delimiter), [])
+    counted = [cell for cell in head if cell.isdecimal()]
+    numbered = len(counted) > 1 and [*map(int, counted)] == [*range(int(counted[0]), int(counted[0]) + len(counted))]
+    header = not is_row(head) or (numbered and int(counted[0]) < 2)
+    names = [cell or "unnamed" for cell in head] if header else [f"column {k}" for k in range(len(head))]
+    numbers = {name: pa.float64() for name, cell in zip(names, head, strict=True) if is_row([cell]) and cell[:1] != "["}
+    reading = arrow.ReadOptions(column_names=names, skip_rows=int(header), block_size=PARSED)
+    parsing = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=header)
+    converting = arrow.ConvertOptions(column_types=numbers)
+    said = f"{path}: its first line names columns, from {counted[0]} to {counted[-1]}" if header and numbered else ""
+    with arrow.open_csv(path, reading, parsing, converting) as reader:
+        return spooled(reader.schema, iter(reader), str(path)), {"notes": [said]} if said else {}
+
+
+def is_row(cells: Sequence[str]) -> bool:
+    """Whether one of the cells is a number, or a list of them."""
+    for cell in cells:
+        try:
+            float(cell if cell[:1] != "[" else 0)
+            return True
+        except ValueError:
+            continue
+    return False
+
+
+def read_json(path: Path) -> Found:
+    """Lists of vectors or of rows, objects of columns or of rows by item, and one row a line."""
+    from pyarrow import json as arrow
+
+    try:
+        told = (
+            None if path.suffix.lower() in (".jsonl", ".ndjson") else json.loads(path.read_text(encoding="utf-8-sig"))
+        )
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        told = None  # one object a line, whatever the suffix says
+    if told is None:
+        with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as reader:
+            return spooled(reader.schema, iter(reader), str(path)), {}
+    if isinstance(told, dict) and told and all(isinstance(each, dict) for each in told.values()):
+        if any(role(name) or name.lower() in KINDS for name in told):  # columns by row, as pandas writes them
+            told = {name: list(each.values()) for name, each in told.items()}
+        else:
+            told = [{"ids": item, **each} for item, each in told.items()]
+    if isinstance(told, list) and told and all(isinstance(row, dict) for row in told):
+        told = {name: [row.get(name) for row in told] for name in dict.fromkeys(name for row in told for name in row)}
+    columns = told if isinstance(told, dict) else {"": told}
+    return by_item(
+        {name: _column(values, f"{path}: {name}".removesuffix(": ")) for name, values in columns.items()}
+    ), {}
+
+
+def _column(values, where: str):
+    """A value of a JSON object as an array; where it is a list of rows, these are checked one by one."""
+    try:
+        table = pa.table({"": values}) if isinstance(values, list) else None
+    except pa.ArrowInvalid:  # a list of unlike things
+        return UNKNOWN
+    return vectors(table, where, 0) if table and is_list(table.schema.types[0]) else as_array(values)
+
+
+def spooled(schema: pa.Schema, batches: Iterator[pa.RecordBatch], where: str) -> dict:
+    """Batches that are read once: vectors as float64 in a file without a name, mapped; all else in memory."""
+    files: dict[str, tuple] = {}
+    rest: dict[str, list] = {}
+    rows, written = 0, set()
+    for batch in batches:
+        table = pa.table(batch)
+        if not len(table):
+            continue
+        written = written or {name for name in table.column_names if is_written(table[name])}
+        for name in written:
+            table = table.set_column(
+                table.column_names.index(name), name, parsed(table[name], f"{where}: {name}", rows)
+            )
+        reader = lambda columns, table=table: lambda k: table.select(columns)  # noqa: E731
+        for name, array in columns_of(table.schema, reader, [len(table)], where, (), rows).items():
+            if isinstance(array, Parts):
+                file, width = files.setdefault(name, (tempfile.TemporaryFile(), array.shape[1]))  # noqa: SIM115
+                if array.shape[1] != width:
+                    raise UserError(f"{where}: {name}: row {rows} has {array.shape[1]} numbers, those before {width}")
+                file.write(np.ascontiguousarray(array[:], np.float64).tobytes())
+            else:
+                rest.setdefault(name, []).append(array)
+        rows += len(table)
+    if not rows:
+        raise UserError(f"{where}: the table has no rows")
+    found = {name: parts[0] if parts[0] is UNKNOWN else np.concatenate(parts) for name, parts in rest.items()}
+    for name, (file, width) in files.items():
+        file.flush()
+        found[name] = np.memmap(file, np.float64, "c", 0, (rows, width))
+    return found
+
+
+def is_written(column: pa.ChunkedArray) -> bool:
+    """Whether strings are lists of numbers, as pandas and numpy write them into .csv."""
+    return types.is_string(column.type) and bool(re.match(r"\s*\[[\s\d.+-]", column[0].as_py() or ""))
+
+
+def parsed(column: pa.ChunkedArray, where: str, start: int) -> pa.Array:
+    """Strings that are lists of numbers, with commas or without, as lists."""
+    found = []
+    for row, text in enumerate(column.to_pylist(), start):
+        try:
+            found.append([float(word) for word in (text or "").strip().strip("[]").replace(",", " ").split()])
+        except ValueError:
+            why = "numpy shortens long lists to '...'; save numbers" if "..." in text else "mend it"
+            raise UserError(f"{where}: row {row} is no list of numbers; {why}") from None
+    return pa.array(found, pa.list_(pa.float64()))
