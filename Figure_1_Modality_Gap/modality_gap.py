@@ -4,6 +4,7 @@ One UMAP for each panel, fitted on both modalities together, a line for each pai
 
     python Figure_1_Modality_Gap/modality_gap.py                              (embedded: a minute or two on 2 cores)
     python Figure_1_Modality_Gap/modality_gap.py --embeddings a.npy --embeddings b.npz
+    python Figure_1_Modality_Gap/modality_gap.py --systems clip --model python:mine.py:encoders
     python Figure_1_Modality_Gap/modality_gap.py --preset paper --fetch       (downloads embeddings, models and MSCOCO)
 
 Expect, on the embeddings that the authors published, trained / with random weights: gap distance 0.851 / 1.136 of

@@ -6,12 +6,15 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from PIL import Image
+
 from systems import SYSTEMS
 from util import cli, published
 from util.cli import Only
 from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, Stored, duos, open_sets
+from util.encoders.named import FOLDER, SMALL_CLIP, ModelName, Named
 from util.encoders.tower import EncoderPair
 from util.errors import UserError
 from util.files import CACHE_VARIABLE, cache_folder
@@ -19,7 +22,7 @@ from util.numerics.arrays import as_count
 
 PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
-MODEL = "ViT-B-16:openai"
+MODEL = "open_clip:ViT-B-16:openai"
 """The paper's."""
 SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
@@ -40,8 +43,9 @@ class Inputs(cli.WithEmbeddings):
     """Items of each system, at most; by default 500 images, 12 videos, 32 radiographs, 24 proteins, all your own."""
     caption: Literal["first", "last"] = "last"
     """Which caption of an item that has several; last, as released for this figure."""
-    model: str = MODEL
-    """open_clip model and its trained weights (a tag or a checkpoint file), or huggingface:NAME; on real pictures."""
+    model: ModelName | None = None
+    """For --systems clip: open_clip:MODEL:TAG (or a checkpoint file), huggingface:NAME, python:MODULE or
+    FILE.py:FUNCTION; by default the paper's, and on generated scenes the small CLIP."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Precision of the networks; auto takes bfloat16 on a GPU that has it, else float32."""
 
@@ -52,10 +56,11 @@ class Inputs(cli.WithEmbeddings):
         Only("coco", "clip among --systems, without --own-data",
              lambda chosen: "clip" in chosen.systems and chosen.own_data is None),
         Only("items", "one of --systems or more", lambda chosen: chosen.systems),
-        Only("caption model", "clip among --systems, with --own-data, --coco or --preset paper",
+        Only("model", "clip among --systems", lambda chosen: "clip" in chosen.systems),
+        Only("caption", "clip among --systems, with --own-data, --coco or --preset paper",
              lambda chosen: chosen.photographs()),
-        Only("precision", "other networks than the small CLIP",
-             lambda chosen: chosen.photographs() or {*chosen.systems} - {"clip"}),
+        Only("precision", "networks made here, but the small CLIP", lambda chosen: {*chosen.systems} - {"clip"} or
+             (not own_function(chosen) and (chosen.photographs() or chosen.model not in (None, SMALL_CLIP)))),
     )  # fmt: skip
 
     def photographs(self) -> bool:
@@ -63,7 +68,7 @@ class Inputs(cli.WithEmbeddings):
         return "clip" in self.systems and bool(self.own_data or self.coco or self.preset == "paper")
 
     def own(self) -> tuple:
-        return (*super().own(), self.own_data)
+        return (*super().own(), self.own_data, own_function(self))
 
     def check(self) -> None:
         """Refuses a count below two."""
@@ -138,6 +143,8 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
         try:
             name, note, pair = encoder(key, weights == "random", generated, inputs)
         except UserError as error:
+            if weights == "trained" and (own_function(inputs) or str(error).startswith("unknown")):
+                raise  # a slip, and not a download that failed
             left_out.append(f"{title}, {weights} weights, run here: {error}")
             continue
         found = extract(pair, items, say=cli.say)
@@ -154,7 +161,10 @@ def read(key: str, inputs: Inputs) -> Captioned:
     if key == "clip" and (inputs.coco is not None or inputs.preset == "paper"):
         here = inputs.coco is not None and not (inputs.coco / "val2017").is_dir()
         return coco.load(inputs.coco, "train2017" if here else "val2017", inputs.caption, n)
-    return SYSTEMS[key].generate(n, inputs.seed)
+    found = SYSTEMS[key].generate(n, inputs.seed)
+    if key == "clip" and inputs.model:  # only the small CLIP's own pair takes arrays
+        return replace(found, openers=[lambda opener=opener: Image.fromarray(opener()) for opener in found.openers])
+    return found
 
 
 def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[str, str, EncoderPair]:
@@ -163,7 +173,7 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
     On generated scenes that is the project's small CLIP. Of the other systems random weights alone are run.
     """
     system = SYSTEMS[key]
-    if key == "clip" and generated:
+    if key == "clip" and generated and not inputs.model:
         from util.encoders import small_clip
 
         device = cli.resolve_device(inputs.device)
@@ -175,16 +185,24 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
         return system.name, system.note, system.load(inputs.seed, inputs.device, inputs.precision)
     from systems import image_text
 
-    if not inputs.fetch and not (random and inputs.model == MODEL) and not is_here(inputs.model):
-        what = f"the architecture of {inputs.model} may be" if random else "trained weights are"
+    named = Named.parse(inputs.model or MODEL)
+    if not inputs.fetch and not (random and str(named) == MODEL) and not is_here(named):
+        what = f"the architecture of {named} may be" if random else "trained weights are"
         raise UserError(f"{what} a download; allow it with --fetch")
-    pair = image_text.load(inputs.model, random, inputs.seed, inputs.device, inputs.precision)
-    if inputs.model == MODEL:
+    pair = image_text.load(named, random, inputs.seed, inputs.device, inputs.precision)
+    if str(named) == MODEL:
         return system.name, system.note, pair
-    name = pair.settings["model"] if random else pair.name
+    name = pair.settings.get("model", pair.name) if random else pair.name
     return name, f"{name}, chosen by option for the place of CLIP", pair
 
 
-def is_here(model: str) -> bool:
-    """Whether a model's name holds that of a folder or a checkpoint file."""
-    return any(Path(part).exists() for part in (model, model.partition(":")[2], model.rpartition(":")[2]) if part)
+def is_here(named: Named) -> bool:
+    """Whether a model needs no download: it is the project's or yours, or its name holds a folder or a file."""
+    parts = (named.name.removeprefix(FOLDER), named.tag)
+    return named.kind in ("python", SMALL_CLIP) or any(Path(part).exists() for part in parts if part)
+
+
+def own_function(inputs: Inputs) -> str | None:
+    """The module or file of an encoder of your own, where --model names one."""
+    named = Named.parse(inputs.model or MODEL)
+    return named.name if named.kind == "python" else None

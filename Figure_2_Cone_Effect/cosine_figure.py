@@ -77,7 +77,7 @@ def draw(record: records.Record) -> plt.Figure:
 
 def titles(model: str) -> dict[str, str]:
     """The paper's encoders and their titles; CLIP's towers are those of the model."""
-    clip = Named("open_clip", model)
+    clip = Named.parse(model)
     return dict(zip((RESNET, clip.label("image"), clip.label("text")), TITLES, strict=True))
 
 

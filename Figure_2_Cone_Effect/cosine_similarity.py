@@ -26,7 +26,7 @@ from cosine_figure import OWN_WEIGHTS, SMALL_CLIP, Row, draw, titles
 from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, published, records
 from util.embeddings import load_sets
-from util.encoders.named import Named
+from util.encoders.named import KINDS, ModelName, Named
 from util.geometry import cosine_statistics
 from util.numerics.arrays import as_count
 
@@ -42,24 +42,21 @@ class Settings(EncoderOptions, cli.WithEmbeddings):
     """As many of each, in place of --images and --captions."""
     scenes: int = 2000
     """Generated scenes, with captions, for the small CLIP."""
-    pretrained: str = "openai"
-    """Pretrained tag of the model (paper preset)."""
-    models: tuple[str, ...] = ()
+    models: tuple[ModelName, ...] = ()
     """Further encoders, a line of panels each: open_clip:MODEL[:TAG], huggingface:NAME, torchvision:resnet50[:WEIGHTS],
-    python:FILE.py:FUNCTION."""
+    python:MODULE or FILE.py:FUNCTION."""
     ONLY: ClassVar = (
         cli.Only(
-            "seeds images captions inputs coco every_caption model pixels precision scenes pretrained models",
+            "seeds images captions inputs coco every_caption model pixels precision scenes models",
             "runs without --embeddings", lambda chosen: not chosen.embeddings),
         cli.Only("images captions", "runs without --inputs", lambda chosen: chosen.inputs is None),
         cli.Only("scenes", "the presets embedded and smoke", lambda chosen: chosen.preset != "paper"),
-        cli.Only("pretrained", "--preset paper", lambda chosen: chosen.preset == "paper"),
     )  # fmt: skip
 
 
 PRESETS = {
     "embedded": Settings(seeds=5, images=64, captions=64),
-    "paper": Settings(preset="paper", scenes=0, **PAPER_SIZES),
+    "paper": Settings(preset="paper", scenes=0, model="open_clip:ViT-B-32-quickgelu:openai", **PAPER_SIZES),
     "smoke": Settings(preset="smoke", seeds=2, scenes=50, **SMOKE_SIZES),
 }
 
@@ -104,11 +101,11 @@ def collect(gathered: Gathered) -> Iterator[Part]:
     settings = gathered.settings
     further = list(dict.fromkeys(map(Named.parse, settings.models)))
     clip, real, noise = gathered.clip(), gathered.real(), gathered.noise()
-    for named in further:
-        if named.tag or named.kind not in ("open_clip", "torchvision"):
+    for named in [*further, *([clip] if clip.tag and settings.preset != "paper" else [])]:
+        if named.tag or KINDS[named.kind].tag == "none":
             yield from trained(gathered, named, real)
     if settings.preset == "paper":
-        for named in (RESNET_18, Named("open_clip", settings.model, settings.pretrained)):
+        for named in (RESNET_18, clip):
             try:
                 yield from trained(gathered, named, real)
             except UserError as error:
@@ -116,7 +113,7 @@ def collect(gathered: Gathered) -> Iterator[Part]:
     else:
         scenes = inputs.scenes(settings.scenes, settings.seed)
         gathered.inputs += scenes
-        yield from trained(gathered, Named("small_clip", SMALL_CLIP), scenes)
+        yield from trained(gathered, Named("small-clip", SMALL_CLIP), scenes)
         if f"{RESNET}, trained" not in gathered.encoders:
             gathered.left_out.append(f"{RESNET} with trained weights: a download; it comes with --preset paper")
     random = {(named.kind, named.name): named for named in (*further, RESNET_18, clip) if named.kind != "python"}
@@ -132,7 +129,7 @@ def collect(gathered: Gathered) -> Iterator[Part]:
 
 def trained(gathered: Gathered, named: Named, what: Sequence[inputs.Inputs]) -> Iterator[Part]:
     """Parts with trained weights."""
-    default = {"torchvision": "IMAGENET1K_V1", "small_clip": SMALL_CLIP}.get(named.kind, "trained")
+    default = {"torchvision": "IMAGENET1K_V1", "small-clip": SMALL_CLIP}.get(named.kind, "trained")
     tag = OWN_WEIGHTS if named.kind == "python" else Path(named.tag or default).name
     for each in gathered.rows(named, what, tag):
         yield Part(each.encoder, tag, each.inputs.name, Row.TRAINED_REAL, None, each.rows)

@@ -9,7 +9,7 @@ import tower_inputs as inputs
 from seeded_embeddings import Rows, embed
 from tower_inputs import Inputs
 from util import UserError, cli
-from util.encoders.named import Named
+from util.encoders.named import ModelName, Named
 
 RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
 """The paper's three encoders."""
@@ -21,7 +21,7 @@ PAPER_SEEDS = 25
 
 
 PAPER_SIZES = {"images": 5000, "captions": 5000}
-SMOKE_SIZES = {"images": 2, "captions": 3, "model": "ViT-S-32-alt"}
+SMOKE_SIZES = {"images": 2, "captions": 3, "model": "open_clip:ViT-S-32-alt"}
 
 
 def is_papers(name: str, n: int) -> bool:
@@ -44,8 +44,8 @@ class EncoderOptions(cli.Common):
     """A local MSCOCO folder (annotations/, val2017/ or train2017/) for the real pictures and captions."""
     every_caption: bool = False
     """All captions of that folder's split, not the first of each of its first images."""
-    model: str = "ViT-B-32-quickgelu"
-    """open_clip model of the vision and text columns; CLIP as released has QuickGELU."""
+    model: ModelName = "open_clip:ViT-B-32-quickgelu"
+    """Of the vision and text columns, open_clip:MODEL or huggingface:NAME; CLIP as released has QuickGELU."""
     pixels: Literal["own", "imagenet"] = "own"
     """Pixel statistics for CLIP with random weights: its own, or ImageNet's as the released notebooks have it."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
@@ -106,8 +106,15 @@ class Gathered:
             yield replace(each, encoder=name)
 
     def clip(self) -> Named:
-        """The CLIP of the vision and text columns, with random weights."""
-        return Named("open_clip", self.settings.model, None, self.settings.pixels)
+        """The CLIP of the vision and text columns; its tag, where it has one, is of trained weights."""
+        named = Named.parse(self.settings.model)
+        if named.kind not in ("open_clip", "huggingface"):
+            raise UserError(
+                f"--model {named}: it is drawn with random weights, for which open_clip:MODEL or huggingface:NAME"
+            )
+        if self.settings.pixels != "own" and named.kind != "open_clip":
+            raise UserError(f"--pixels only applies to models of open_clip, not to --model {named}")
+        return replace(named, pixels=self.settings.pixels)
 
     def dtypes(self) -> str:
         """Precisions of the networks."""

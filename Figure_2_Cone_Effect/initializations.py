@@ -24,7 +24,7 @@ from initializations_figure import PUBLISHED, RESNET_50, TRAINED_50
 from seed_variance import seed_variance
 from tower_inputs import NOISE, Inputs
 from util import UserError, cli, published, records
-from util.encoders.named import Named
+from util.encoders.named import OWN, Named
 from util.encoders.resnet import RECIPES
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
@@ -92,9 +92,12 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 def collect(gathered: Gathered) -> Clouds:
     """The embeddings of every encoder by every seed."""
+    clip = gathered.clip()
+    if clip.tag not in (None, OWN):
+        raise UserError(f"--model {clip}: this figure draws random weights alone; leave out :{clip.tag}")
     real, noise = gathered.real(), gathered.noise()
     rows: dict[tuple[str, str], list] = {}
-    for named in (RESNET_18, gathered.clip()):
+    for named in (RESNET_18, clip):
         for each in gathered.rows(named, [*real, *noise]):
             rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
     clouds = {about: np.stack(parts) for about, parts in rows.items()}

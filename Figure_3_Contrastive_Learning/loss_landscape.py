@@ -28,6 +28,7 @@ from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, d
 from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima
 from util import Embeddings, UserError, cli, figures, files, geometry, published
 from util.embeddings import load_sets
+from util.encoders.named import ModelName, Named
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
 from util.records import Comparison, Record
@@ -55,19 +56,18 @@ class Settings(cli.WithEmbeddings):
     """Generated pairs that the small CLIP embeds."""
     points: int = 500
     """Most points of each modality in panel a, a random subset by the seed."""
-    model: str = "ViT-B-32"
-    """open_clip model of the paper preset."""
-    pretrained: str = "openai"
-    """Its pretrained tag, or a checkpoint file."""
+    model: ModelName = "open_clip:ViT-B-32:openai"
+    """Of the paper preset: open_clip:MODEL:TAG (or a checkpoint file), huggingface:NAME, python:MODULE or
+    FILE.py:FUNCTION."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/) for the paper preset; otherwise it comes from the hub."""
     caption: Literal["first", "last"] = "first"
     """Which caption of an image: first (as in the released extraction) or last."""
     ONLY: ClassVar = (
-        cli.Only("scenes model pretrained coco caption", "runs without --embeddings",
+        cli.Only("scenes model coco caption", "runs without --embeddings",
                  lambda chosen: not chosen.embeddings),
         cli.Only("scenes", "the presets embedded and smoke", lambda chosen: chosen.preset != "paper"),
-        cli.Only("model pretrained coco caption", "--preset paper", lambda chosen: chosen.preset == "paper"),
+        cli.Only("model coco caption", "--preset paper", lambda chosen: chosen.preset == "paper"),
     )  # fmt: skip
 
 
@@ -84,12 +84,11 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         return load_sets(settings.embeddings, settings.named_columns()), []
     if settings.preset == "paper":
         from util.corpora import coco
-        from util.encoders import open_clip_pair
         from util.extraction import extract
 
         captioned = coco.load(settings.coco, split="val2017", caption=settings.caption)
-        encoder = open_clip_pair.load(settings.model, settings.pretrained, device=device)
-        return {f"{settings.model} {settings.pretrained}, MSCOCO val2017": extract(encoder, captioned)}, []
+        encoder = Named.parse(settings.model).pair(device=device)
+        return {f"{encoder.name}, MSCOCO val2017": extract(encoder, captioned)}, []
     found, left_out = {SMALL_CLIP: scene_embeddings(settings, device)}, []
     for system, name in PUBLISHED.items():
         try:
@@ -158,7 +157,7 @@ def compare(
 ) -> list[Comparison]:
     """The paper's numbers beside those of each CLIP, and its claims for every set of embeddings."""
     rows, paper = [], PRESETS["paper"]
-    options = ("preset", "batch", "caption", "model", "pretrained", "embeddings")
+    options = ("preset", "batch", "caption", "model", "embeddings")
     whole = all(getattr(settings, option) == getattr(paper, option) for option in options)
     for name, facts in about.items():
         curves, found, passed = (part[part["embeddings"] == name] for part in (table, lowest, second))

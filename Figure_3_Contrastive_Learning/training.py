@@ -28,9 +28,9 @@ import training_claims
 import training_pairs
 from training_claims import PAPER_TEMPERATURES
 from training_figure import draw, draw_random
-from training_pairs import SMALL
 from training_runs import Bench, Run, perform
 from util import cli
+from util.encoders.named import SMALL_CLIP, ModelName, Named
 from util.errors import UserError
 from util.numerics.arrays import as_count
 from util.records import Record, plain
@@ -67,10 +67,8 @@ class Settings(cli.Common):
     """learning_rate: the original random weights again, with each of OPTIMISERS; beyond the paper."""
     temperatures: tuple[float, ...] = PAPER_TEMPERATURES
     """Values of tau to train at, and to measure every model's landscape at."""
-    model: str = SMALL
-    """small: the project's own; otherwise a model by open_clip's name."""
-    pretrained: str | None = None
-    """Tag or checkpoint file of an open_clip model's trained weights."""
+    model: ModelName = SMALL_CLIP
+    """small-clip, or open_clip:MODEL:TAG (or a checkpoint file); no other kind can be trained."""
     coco: Path | None = None
     """MSCOCO folder in place of generated scenes: annotations/, train2017/, and val2017/ for the held-out pairs."""
     data: Path | None = None
@@ -100,8 +98,7 @@ class Settings(cli.Common):
     temperature_as_released: bool = False
     """A fixed temperature is only where it starts: the logit scale stays among the optimiser's parameters."""
     ONLY: ClassVar = (
-        cli.Only("pretrained", "a --model of open_clip", lambda c: c.model != SMALL),
-        cli.Only("pretrained steps", "the experiment temperature", lambda c: "temperature" in c.experiments),
+        cli.Only("steps", "the experiment temperature", lambda c: "temperature" in c.experiments),
         cli.Only("random_steps", "other experiments than temperature", lambda c: {*c.experiments} - {"temperature"}),
         cli.Only("learning_rate weight_decay", "the experiments of the paper",
                  lambda c: {*c.experiments} & {*PAPERS}),
@@ -112,7 +109,7 @@ class Settings(cli.Common):
 PRESETS = {
     "embedded": Settings(),
     "paper": Settings(
-        preset="paper", model="ViT-B-16-quickgelu", pretrained="openai", pairs=50_000, held_out=5000, steps=3905,
+        preset="paper", model="open_clip:ViT-B-16-quickgelu:openai", pairs=50_000, held_out=5000, steps=3905,
         random_steps=3905, evaluations=6, experiments=PAPERS, learning_rate=1e-5, weight_decay=0.2,
     ),
     "smoke": Settings(
@@ -170,8 +167,10 @@ def check(settings: Settings) -> None:
         as_count(getattr(settings, name), f"--{name.replace('_', '-')}", least)
     if not settings.experiments or not settings.temperatures:
         raise UserError("--experiments and --temperatures need at least one value each")
-    if settings.coco and settings.model == SMALL:
-        raise UserError("the small CLIP reads only the words of generated scenes; give --model ViT-B-16-quickgelu")
+    if settings.coco and settings.model == SMALL_CLIP:
+        raise UserError(
+            f"the small CLIP reads only the words of generated scenes; give --model {PRESETS['paper'].model}"
+        )
     if settings.preset == "paper" and not settings.coco:
         raise UserError("--preset paper trains on MSCOCO train2017, which the hub lacks; give its folder: --coco DIR")
     for run in plan(settings):
@@ -181,7 +180,7 @@ def check(settings: Settings) -> None:
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Trains, or takes up, every run."""
     check(settings)
-    load = partial(training_pairs.load, settings.model, settings.pretrained, device=device)
+    load = partial(training_pairs.load, settings.model, device=device)
     outcomes, data, left_out, corpus = [], [], [], None
     for experiment in dict.fromkeys(settings.experiments):
         runs = [run for run in plan(settings) if run.experiment == experiment]
@@ -242,7 +241,7 @@ def is_the_papers(settings: Settings) -> bool:
 def label(settings: Settings) -> str:
     """Model and data in words."""
     data = "MSCOCO train2017" if settings.coco else "generated scenes"
-    return f"{'small CLIP' if settings.model == SMALL else settings.model}, {data}"
+    return f"{Named.parse(settings.model).name}, {data}"
 
 
 def run(settings: Settings, reuse: bool = False) -> Record:

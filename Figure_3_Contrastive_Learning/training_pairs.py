@@ -14,11 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from util import files
+from util.encoders.named import SMALL_CLIP, Named
 from util.errors import UserError
 from util.training import Pairs, Trainable
 
-SMALL = "small"
-"""Name of the project's own small CLIP among open_clip's models."""
 TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 """Seeds of the scenes, other than those that the small CLIP was trained, chosen and tested on."""
 PHOTOGRAPHS_TASK = "cifar10"
@@ -28,13 +27,12 @@ DIGITS = 300
 FORMS = {"mixed": "of mixed forms", "full": "its full description"}
 
 
-def load(model: str, pretrained: str | None, seed: int | None, device: str | torch.device) -> Trainable:
-    """A model to train, in float32: "small" or one of open_clip's; trained weights where ``seed`` is None."""
-    if model == SMALL:
-        return _small(seed, device)
-    if seed is None and pretrained is None:
-        raise UserError(f"{model}: fine-tuning needs trained weights; name them with --pretrained")
-    return _open_clip(model, pretrained if seed is None else None, seed or 0, torch.device(device))
+def load(model: str, seed: int | None, device: str | torch.device) -> Trainable:
+    """A model to train, in float32: the small CLIP or one of open_clip's; trained weights where ``seed`` is None."""
+    named = Named.parse(model)
+    if named.kind not in (SMALL_CLIP, "open_clip"):
+        raise UserError(f"unknown to training: {model}; it takes {SMALL_CLIP} and models of open_clip alone")
+    return _small(seed, device) if named.kind == SMALL_CLIP else _open_clip(named, seed, torch.device(device))
 
 
 def _small(seed: int | None, device: str | torch.device) -> Trainable:
@@ -47,14 +45,12 @@ def _small(seed: int | None, device: str | torch.device) -> Trainable:
     return Trainable(clip.model, clip.prepare, clip.tokenizer, lambda picture: picture.resize((side, side)), about)
 
 
-def _open_clip(model: str, pretrained: str | None, seed: int, device: torch.device) -> Trainable:
+def _open_clip(named: Named, seed: int | None, device: torch.device) -> Trainable:
     """Through ``open_clip_pair``, whose towers only embed: the pixels stay whole numbers until the training step."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from torchvision import transforms
 
-    from util.encoders import open_clip_pair
-
-    pair = open_clip_pair.load(model, pretrained, seed, device.type)
+    pair = named.pair(seed, device.type)
     network = pair.model.requires_grad_(True).to(device)
     config = PreprocessCfg(**network.visual.preprocess_cfg)
     steps = image_transform_v2(config, is_train=False).transforms

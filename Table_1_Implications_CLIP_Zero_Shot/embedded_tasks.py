@@ -116,17 +116,17 @@ def of_own(name: str, given: Embeddings) -> EmbeddedTask:
     return EmbeddedTask(**about, metric="retrieval", images=images[rows], texts=texts, labels=labels)
 
 
-def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair, cache: bool = True) -> EmbeddedTask:
+def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair) -> EmbeddedTask:
     """A declared task with its images, and the prompts of its classes or its captions, embedded."""
     about = {"declared_by": dict(task.sources), "encoder": pair.describe()}
     if task.is_retrieval:
-        found = extract(pair, data, cache=cache, most_skipped=MOST_SKIPPED)
+        found = extract(pair, data, most_skipped=MOST_SKIPPED)
         images, texts = (found.modalities[name] for name in (data.modality, "text"))
         labels, source = found.pairs[:, 0], {**found.source["data"], **about}
     else:
         prompts = task.texts()
         texts = class_embeddings(pair, prompts)  # first: what is wrong with prompts shows before hours of images
-        images, rows, skipped = embed_images(pair, data.openers, data.ids, data.source, cache=cache)
+        images, rows, skipped = embed_images(pair, data.openers, data.ids, data.source)
         labels, source = data.labels[rows], {**data.source, "n": len(rows), "skipped": skipped}
         source |= {"class_names": list(task.class_names), "prompts": prompts, **about}
     embedded = images, texts, labels, source

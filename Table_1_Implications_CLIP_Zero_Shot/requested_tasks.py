@@ -9,15 +9,14 @@ import embedded_tasks
 from embedded_tasks import GENERATED, PUBLISHED_CLIP, EmbeddedTask
 from util import UserError, cli
 from util.corpora import tasks
-from util.corpora.generated.drawing import SIDE
 from util.corpora.tasks import Task
 from util.embeddings import load_sets
+from util.encoders.named import SMALL_CLIP, Named
 from util.encoders.tower import EncoderPair
 from util.errors import NoConnection
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count
 
-SMALL_CLIP = "small-clip"
 CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""
 COCO = "mscoco"
@@ -78,13 +77,13 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
             yield from embedded_tasks.of_own(name, found).by_caption(settings.caption)
         return
     drawn, declared = chosen(settings)
-    pair, cache = encoder(settings.model, device)
-    captions = _caption_gap(pair, cache, settings, left_out)
+    pair = Named.parse(settings.model).pair(device=device)
+    captions = _caption_gap(pair, settings, left_out)
     for task in embedded_tasks.of_generated(drawn, pair, settings.seed, settings.n):
         yield replace(task, caption_gap=captions)
     for declaration in declared:
         try:
-            task = _embed(declaration, pair, cache, settings)
+            task = _embed(declaration, pair, settings)
         except NoConnection as error:
             left_out.append(str(error))
             continue
@@ -97,13 +96,13 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
             left_out.append(f"{PUBLISHED_CLIP}: {error}")
 
 
-def _embed(task: Task, pair: EncoderPair, cache: bool, settings: cli.Common) -> EmbeddedTask:
+def _embed(task: Task, pair: EncoderPair, settings: cli.Common) -> EmbeddedTask:
     """A declared task, embedded: from --coco or --data where that has it, otherwise from the hub."""
     folder = settings.coco if task.key == COCO and settings.coco else tasks.folder_of(task, settings.data)
-    return embedded_tasks.of_declared(task, tasks.load(task, folder, settings.n), pair, cache)
+    return embedded_tasks.of_declared(task, tasks.load(task, folder, settings.n), pair)
 
 
-def _caption_gap(pair: EncoderPair, cache: bool, settings: cli.Common, left_out: list[str]) -> np.ndarray | None:
+def _caption_gap(pair: EncoderPair, settings: cli.Common, left_out: list[str]) -> np.ndarray | None:
     """The gap vector of captioned images: generated scenes for the small CLIP, MSCOCO for any other model.
 
     Without a network and a folder, or where the hub was not asked for, None and a line in ``left_out``.
@@ -117,33 +116,8 @@ def _caption_gap(pair: EncoderPair, cache: bool, settings: cli.Common, left_out:
     try:
         if settings.coco is None and settings.preset != "paper":
             raise NoConnection("--coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
-        corpus = _embed(tasks.read()[COCO], pair, cache, settings).by_caption(["last"])[0]  # as released
+        corpus = _embed(tasks.read()[COCO], pair, settings).by_caption(["last"])[0]  # as released
     except NoConnection as error:
         left_out.append(f"the captions' gap vector: {error}")
         return None
     return gap_vector(corpus.images[corpus.labels], corpus.texts)
-
-
-def encoder(model: str, device: str) -> tuple[EncoderPair, bool]:
-    """The small CLIP or an encoder pair of ``util.encoders.named``, in float32, and whether its embeddings are kept."""
-    from util.encoders import small_clip
-    from util.encoders.named import Named
-
-    if model == SMALL_CLIP:
-        pair = small_clip.load(device=device).pair("small CLIP")
-
-        def of_its_size(images: list):  # it says nothing of photographs
-            if any(np.shape(image) != (SIDE, SIDE, 3) for image in images):
-                raise UserError(f"the small CLIP takes pictures of {SIDE}x{SIDE} pixels only; choose another --model")
-            return pair.non_text.prepare(images)
-
-        return replace(pair, name="small CLIP", non_text=replace(pair.non_text, prepare=of_its_size)), True
-
-    named = Named.parse(model)
-    towers = named.load(device=device, precision="float32")
-    if [tower.modality for tower in towers] != ["image", "text"]:
-        raise UserError(f"--model {model}: zero-shot needs a tower of images and one of texts")
-    image, text = towers
-    settings = {"image": dict(image.settings), "text": dict(text.settings)}
-    name = model.removeprefix("open_clip:").replace(":", " ") if named.kind == "open_clip" else image.name
-    return EncoderPair(name, image, text, settings), named.kind != "python"

@@ -25,6 +25,7 @@ import published_gains
 import requested_tasks
 import zero_shot_figure as figure
 from util import UserError, cli, records
+from util.encoders.named import SMALL_CLIP, ModelName
 from util.geometry import Side
 
 NAME = "zero_shot"
@@ -41,8 +42,8 @@ class Settings(cli.WithEmbeddings):
     """A folder with local copies of data sets, a folder for each task by its name; others come from the hub."""
     n: int | None = None
     """Take only n images of each task that is embedded here, and of the caption corpus."""
-    model: str = requested_tasks.SMALL_CLIP
-    """small-clip; an open_clip model and its weights (ViT-B-16:openai); huggingface:NAME; python:FILE.py:FUNCTION."""
+    model: ModelName = SMALL_CLIP
+    """small-clip, open_clip:ViT-B-16:openai, huggingface:NAME, python:MODULE or FILE.py:FUNCTION."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/), for the captions' gap vector and for retrieval."""
     caption: tuple[Literal["all", "first", "last"], ...] = ("all", "last")

@@ -27,7 +27,7 @@ Direction = Literal["captions", "audit"]
 GAPS = {"captions": "caption_gap_distance", "audit": "audit_gap_distance"}
 """Whose gap vector a shift follows, and the column of the gap of those embeddings."""
 
-PAPER_MODEL, PAPER_PAIRS = "ViT-B-32:openai", values()["figure_2c"]["n_inputs"]
+PAPER_MODEL, PAPER_PAIRS = "open_clip:ViT-B-32:openai", values()["figure_2c"]["n_inputs"]
 PAPER_FACES = int(published_counts.sizes().sum())
 """What the published numbers were measured with: model, faces of FairFace's validation split, pairs of MSCOCO."""
 
@@ -132,18 +132,15 @@ def generated(settings: Common, device: str) -> Audited:
 
 
 def photographed(settings: Common, device: str) -> Audited:
-    """Faces of a folder or of FairFace, an open_clip model, and the captions of MSCOCO val2017."""
+    """Faces of a folder or of FairFace, a model, and the captions of MSCOCO val2017."""
     from util.corpora import coco
-    from util.encoders import open_clip_pair
     from util.encoders.named import Named
     from util.extraction import class_embeddings, embed_images, extract
 
-    declared, named = Declared.read(settings.audit or FAIRFACE), Named.parse(f"open_clip:{settings.model}")
-    if named.tag is None:
-        raise UserError(f"--model {settings.model}: say which weights, for instance {PAPER_MODEL}, or a file")
+    declared = Declared.read(settings.audit or FAIRFACE)
     found = face_images.from_folder(settings.data, declared) if settings.data else face_images.from_hub(declared)
     captioned = coco.load(settings.coco, "val2017", "first")
-    pair = open_clip_pair.load(named.name, named.tag, device=device)
+    pair = Named.parse(settings.model).pair(device=device)
     rows, read, skipped = embed_images(pair, found.openers, found.ids, found.source)
     followed = extract(pair, captioned)
     data = (

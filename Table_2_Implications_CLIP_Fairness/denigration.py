@@ -27,6 +27,7 @@ from audited_data import GAPS, Audited, Direction
 from denigration_claims import against, comparisons, in_words
 from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_table
 from util import UserError, cli
+from util.encoders.named import ModelName
 from util.fairness.audit import Answers, audit, confusion
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side
@@ -64,8 +65,8 @@ class Settings(cli.Common):
     """Bootstrap resamples of the disparity between races."""
     data: Path | None = None
     """A folder of faces with fairface_label_val.csv or labels.csv (columns file, race, gender)."""
-    model: str = "ViT-B-32:openai"
-    """open_clip model and its weights: a tag or a checkpoint file."""
+    model: ModelName = audited_data.PAPER_MODEL
+    """open_clip:MODEL:TAG (or a checkpoint file), huggingface:NAME, python:MODULE or FILE.py:FUNCTION."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/); otherwise val2017 comes from the hub."""
     embeddings: Path | None = None

@@ -1,6 +1,7 @@
 """Figure 2 (a): the script, its record, and the published values inside the spread over seeds."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def means_by_seed():
         first = [texts[0] for _, _, texts in coco.read_captions(folder)[0]]
         captions = first[::100]  # fifty, spread over the first captions of all 5000 photographs
     means = {name: [] for name in (*cosine_figure.PUBLISHED.values(), "captions")}
-    clip = Named("open_clip", script.PRESETS["paper"].model)
+    clip = Named.parse(script.PRESETS["paper"].model)
     for seed in range(SEEDS):
         vision, text = clip.load(seed, "cpu")
         assert vision.settings["quick_gelu"] is True, "CLIP as released"
@@ -243,6 +244,9 @@ test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(
     script,
     (("--models", "open_clip:ViT-B-31"), "unknown model: 'ViT-B-31'"),
     (("--models", "nonsense"), "unknown model: 'nonsense'"),
+    (("--models", "small-clip", "python:mine.py"), "unknown encoder 'python:mine.py'; write open_clip:MODEL"),
+    (("--model", "torchvision:resnet18"), "it is drawn with random weights, for which open_clip:MODEL or huggingface"),
+    (("--model", "huggingface:a/b", "--pixels", "imagenet"), "--pixels only applies to models of open_clip"),
     (("--images", "1"), "--images must be at least 2"),
     (("--seeds", "0"), "--seeds"),
     (("--coco", "{tmp}"), "no captions of split"),
@@ -259,8 +263,12 @@ def test_without_a_network_the_paper_preset_names_what_it_lacks(tmp_path, monkey
 
 
 def test_panels_a_and_c_share_inputs_and_take_the_papers_seeds():
+    def named(settings):
+        return Named.parse(settings.model)
+
     other = scripts.load("Figure_2_Cone_Effect/initializations.py").PRESETS
     for preset in script.PRESETS:
-        for option in ("model", "pixels", "precision", "seed"):
+        assert replace(named(script.PRESETS[preset]), tag=None) == named(other[preset])
+        for option in ("pixels", "precision", "seed"):
             assert getattr(script.PRESETS[preset], option) == getattr(other[preset], option)
     assert other["embedded"].seeds == other["paper"].seeds == encoder_options.PAPER_SEEDS == 25

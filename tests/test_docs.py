@@ -1,5 +1,6 @@
 """The documentation is read and held to what it says."""
 
+import ast
 import inspect
 import re
 import shlex
@@ -18,6 +19,7 @@ DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]
 NOTEBOOKS = [ROOT / name for name in re.findall(r"\((\S+\.ipynb)\)", (ROOT / "README.md").read_text())]
 MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/", "train2017/")
 FILE = re.compile(r"[\w./-]+\.(py|md|ipynb|json|cff|toml|lock|j2)|[\w./-]+/")
+IMPORT, IMPORT_ERRORS = re.compile(r"(import|from) "), ("ImportError", "ModuleNotFoundError")
 OTHER_NAMES = {
     "PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open_clip_torch", "IPython": "jupyter",
     "umap": "umap-learn", "mpl_toolkits": "matplotlib",
@@ -89,6 +91,34 @@ def test_public_functions_say_what_they_do():
         assert all(inspect.getdoc(getattr(module, name)) for name in module.__all__)
 
 
+def optional(path):
+    """Packages that a file imports in a ``try`` whose ``except ImportError`` raises, as one that has none must say."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        kinds = [each for each in getattr(node, "handlers", []) if getattr(each.type, "id", "") in IMPORT_ERRORS]
+        if kinds and all(isinstance(each.body[-1], ast.Raise) for each in kinds):
+            yield from (line.split()[1].split(".")[0] for line in map(ast.unparse, node.body) if IMPORT.match(line))
+
+
+def undeclared(path, known, declared):
+    """Packages that a file imports and neither the standard library nor pyproject.toml has, optional ones apart."""
+    found = {module.split(".")[0] for level, module, _ in scripts.imports(path) if not level} - known
+    return {top for top in found - {*optional(path)} if OTHER_NAMES.get(top, top) not in declared}
+
+
+@pytest.mark.parametrize(
+    ("code", "left"),
+    [
+        ("def build():\n    import nowhere.deep", {"nowhere"}),
+        ("try:\n    import nowhere\nexcept ImportError:\n    pass", {"nowhere"}),
+        ("try:\n    import nowhere\nexcept ValueError:\n    raise KeyError", {"nowhere"}),
+        ("try:\n    from nowhere.deep import it\nexcept ImportError as error:\n    raise KeyError from error", set()),
+    ],
+)
+def test_a_package_is_optional_where_its_absence_is_refused_in_words(tmp_path, code, left):
+    (tmp_path / "mine.py").write_text(code)
+    assert undeclared(tmp_path / "mine.py", set(), set()) == left
+
+
 def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     everything = sum(project["optional-dependencies"].values(), project["dependencies"])
@@ -96,8 +126,7 @@ def test_every_package_that_is_imported_is_declared():
     files = [path for place in ("util/**/*.py", "[FT]*_*/**/*.py", "benchmarks/*.py") for path in ROOT.glob(place)]
     known = {"util", *sys.stdlib_module_names, *(path.stem for path in files), *(path.parent.name for path in files)}
     for path in files:
-        for top in {module.split(".")[0] for level, module, _ in scripts.imports(path) if not level} - known:
-            assert OTHER_NAMES.get(top, top) in declared, f"{path.relative_to(ROOT)} imports {top}"
+        assert not undeclared(path, known, declared), path.relative_to(ROOT)
 
 
 def test_the_lock_names_exact_versions_and_no_addresses():

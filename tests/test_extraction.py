@@ -25,7 +25,7 @@ class Encoder:
     By place, the row depends also, as those of real hardware may, on where in its batch an image was.
     """
 
-    name, dim = "stand-in", 6
+    name, dim, kept = "stand-in", 6, True
 
     def __init__(self, seed=0, modality="image", by_place=False, dies_at=None):
         self.seed, self.by_place, self.dies_at = seed, by_place, dies_at

@@ -11,6 +11,7 @@ from huggingface_hub import constants
 import scripts
 from util import commands
 from util.corpora import coco, tasks
+from util.encoders.named import Named
 from util.fairness import faces
 from util.reporting import forecast
 from util.reporting.forecast import Found, Need, look_up
@@ -106,10 +107,9 @@ def test_what_is_declared_is_what_the_loaders_load():
         assert task.dataset == coco.HUB_DATASET or each.revision == task.revision
     for step in STEPS:
         settings = scripts.load(step.name).PRESETS["paper"]
-        name, tag = getattr(settings, "model", ""), getattr(settings, "pretrained", "")
-        name, tag = (name, tag) if tag else name.partition(":")[::2]
-        if tag:
-            id = open_clip.get_pretrained_cfg(name, tag)["hf_hub"].rstrip("/")
+        named = Named.parse(getattr(settings, "model", None) or "small-clip")
+        if named.tag:
+            id = open_clip.get_pretrained_cfg(named.name, named.tag)["hf_hub"].rstrip("/")
             assert step.name in found["model", id].steps
         takes = step.name in captions.steps or step.name in found["folder", "MSCOCO train2017"].steps
         assert takes == hasattr(settings, "coco")

@@ -13,6 +13,7 @@ import picture_checks
 import reference
 import scripts
 import smoke_runs
+import tiny_open_clip
 from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, figures, published
@@ -91,7 +92,7 @@ def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), **changes):
 def test_the_papers_own_model_and_data_are_judged_by_the_rules():
     assert [(own, agrees) for own, agrees, _ in claims(AS_PUBLISHED).values()] == [(True, True)] * 4
     assert [interval for *_, interval in claims(AS_PUBLISHED).values()] == [landscape_minima.INTERVAL] * 3 + [""]
-    elsewhere = ({"facts": {"n_pairs": 60}}, {"caption": "last"}, {"batch": None}, {"model": "ViT-B-16"})
+    elsewhere = ({"facts": {"n_pairs": 60}}, {"caption": "last"}, {"batch": None}, {"model": "open_clip:RN50:openai"})
     assert not any(own for changes in elsewhere for own, *_ in claims(AS_PUBLISHED, **changes).values())
     for changes in ({"embeddings": ("mine.npy",)}, {"shift_step": 0.5}):
         assert {agrees for _, agrees, _ in claims(AS_PUBLISHED, **changes).values()} == {None}
@@ -164,8 +165,9 @@ def test_embeddings_without_a_second_minimum_have_an_empty_table_of_them(mine, t
 
 
 def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
-    """Everything of --preset paper but the download: an open_clip model with random weights, real files."""
-    paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model="tiny", pretrained=None)
+    """Everything of --preset paper but the download: a tiny open_clip model, real files."""
+    model = f"open_clip:{tiny_open_clip.with_weights(tmp_path)}"
+    paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model=model)
     found = script.measure(replace(paper, batch=None), "cpu")
     assert found.tables[""]["batch"].eq(3).all() and len(found.tables[""]) == 40 * 6
     assert found.data[0]["data"]["caption_rule"] == "first"

@@ -14,7 +14,7 @@ GIVEN = {
     "coco": "coco", "cosines": "0.1", "data": "tests", "dimensions": "2", "experiments": "temperature",
     "gap_direction": "audit", "imagenet": "a b", "learning_rate": "0.1", "loss": "info_nce", "method": "pca",
     "model": "RN50:openai", "models": "open_clip:RN50", "norm_ratios": "2", "norms": "2", "optimizer": "sgd",
-    "own_data": "pictures", "pixels": "imagenet", "precision": "float32", "pretrained": "openai", "shift": "-0.1",
+    "own_data": "pictures", "pixels": "imagenet", "precision": "float32", "shift": "-0.1",
     "shift_step": "0.5", "shifts": "0.1", "side": "both", "systems": "clip clasp", "tasks": "digit",
     "tasks_file": "tasks.toml", "temperatures": "0.5", "weight_decay": "0.1", "embeddings": "a.npz",
     "labels": "l.csv", "corpus": "c.npz", "device": "cpu", "only": "depth", "preset": "smoke",
@@ -30,9 +30,11 @@ EVALUATION = "side shift_step splits resamples permutations"
 AUDIT = "audit shifts shift gap_direction side resamples"
 READ = {
     "modality_gap": {
-        "": f"fetch systems items coco precision {VIEWS}",
+        "": f"fetch systems items coco model precision {VIEWS}",
         "--systems": f"fetch systems {VIEWS}",
-        "--systems clip": f"fetch systems items own_data coco {VIEWS}",
+        "--systems clip": f"fetch systems items own_data coco model {VIEWS}",
+        "--systems clip --model mine.py:f": f"fetch systems items own_data coco model {VIEWS}",
+        "--systems clip --model RN50": f"fetch systems items own_data coco model precision {VIEWS}",
         "--systems clip --own-data p": f"fetch items own_data caption model precision {VIEWS}",
         "--systems clip --coco c": f"fetch systems items own_data coco caption model precision {VIEWS}",
         "--preset paper": f"fetch systems items coco caption model precision {VIEWS}",
@@ -42,7 +44,7 @@ READ = {
         "": f"{ENCODERS} inputs scenes models",
         "--coco c": f"{ENCODERS} inputs scenes models every_caption",
         "--inputs 4": "seeds coco model pixels precision inputs scenes models",
-        "--preset paper": f"{ENCODERS} inputs models pretrained",
+        "--preset paper": f"{ENCODERS} inputs models",
         "--embeddings e.npz": "columns",
     },
     "depth": {"": "seeds layers units batch activations released"},
@@ -54,14 +56,14 @@ READ = {
     "loss_landscape": {
         "": f"{LOSSES} scenes",
         "--preset smoke": f"{LOSSES} scenes",
-        "--preset paper": f"{LOSSES} model pretrained coco caption",
+        "--preset paper": f"{LOSSES} model coco caption",
         "--embeddings e.npz": f"{LOSSES} columns",
         "--preset paper --embeddings e.npz": f"{LOSSES} columns",
     },
     "simulation": {"": "heights"},
     "training": {
         "": f"{TRAINING} steps random_steps learning_rate weight_decay temperature_as_released",
-        "--model RN50 --coco c": f"{TRAINING} pretrained data steps random_steps learning_rate weight_decay "
+        "--model RN50 --coco c": f"{TRAINING} data steps random_steps learning_rate weight_decay "
         "temperature_as_released",
         "--experiments temperature": f"{TRAINING} steps learning_rate weight_decay temperature_as_released",
         "--experiments learning_rate": f"{TRAINING} random_steps temperature_as_released",

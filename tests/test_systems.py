@@ -1,6 +1,10 @@
 """The four systems of Figure 1: what each entry leads to, and all four run by the script with tiny networks."""
 
+import runpy
+import sys
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -10,10 +14,13 @@ from safetensors.torch import save_file
 
 import panels
 import scripts
+import smoke_runs
 import tiny_systems
 from systems import SYSTEMS, clasp, convirt, image_text, x_clip
 from util import UserError, cli, published
+from util.corpora.generated import captioned_scenes
 from util.encoders import hugging_face, open_clip_pair
+from util.encoders.named import Named
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 
@@ -35,22 +42,23 @@ def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_c
      ("local-dir:mine/medical", False, ("local-dir:mine/medical", "own", 0))],
 )  # fmt: skip
 def test_a_model_is_taken_as_it_is_named(monkeypatch, model, random, expected):
-    calls = []
+    calls, tower = [], SimpleNamespace(width=3)
+    pair = SimpleNamespace(non_text=tower, text=tower)
     for module in (open_clip_pair, hugging_face):
-        monkeypatch.setattr(module, "load", lambda *given: calls.append(given))
-    image_text.load(model, random, 4, "cpu", "bfloat16")
+        monkeypatch.setattr(module, "load", lambda *given: calls.append(given[:5]) or pair)
+    image_text.load(Named.parse(model), random, 4, "cpu", "bfloat16")
     assert calls == [(*expected, "cpu", "bfloat16")]
 
 
 @pytest.mark.parametrize(
     ("model", "random", "said"),
-    [("RN50", False, "RN50: say which trained weights, for instance RN50:openai"),
-     ("torchvision:resnet18", True, "torchvision:resnet18: Figure 1 takes models of open_clip"),
+    [("RN50", False, "open_clip:RN50: say which trained weights, for instance open_clip:ViT"),
+     ("torchvision:resnet18", True, "torchvision:resnet18: a tower of images and one of texts are needed"),
      (panels.MODEL, False, r"no connection to http://127.0.0.1:9.*HF_HOME")],
 )  # fmt: skip
 def test_trained_weights_that_do_not_exist_or_cannot_be_fetched_are_one_line(no_network, model, random, said):
     with pytest.raises(UserError, match=said) as caught:
-        image_text.load(model, random, 0, "cpu", "float32")
+        image_text.load(Named.parse(model), random, 0, "cpu", "float32")
     assert "\n" not in str(caught.value)
 
 
@@ -114,7 +122,7 @@ def test_another_seed_is_another_network_and_is_not_taken_from_the_cache(tiny):
 
 
 def test_own_pictures_are_taken_whole_one_of_which_does_not_decode(tmp_path, own_cache, monkeypatch, capsys):
-    monkeypatch.setattr(panels, "MODEL", "ViT-S-32-alt:none")
+    monkeypatch.setattr(panels, "MODEL", "open_clip:ViT-S-32-alt:none")
     own = pictures(tmp_path / "own", *(f"{k}.png" for k in range(4)))
     (own / "2.png").write_bytes(b"not a picture")
     words = ("--systems", "clip", "--own-data", own, "--model", panels.MODEL)
@@ -141,10 +149,10 @@ def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_
     monkeypatch.setattr("util.published.fetch_all", lambda say: {})
     load = image_text.load
 
-    def offline(model, random, *how):
+    def offline(named, random, *how):
         if not random:
             raise UserError("no connection to the hub")
-        return load(model, random, *how)
+        return load(named, random, *how)
 
     monkeypatch.setattr(image_text, "load", offline)
     own = pictures(tmp_path / "own", "a.png", "b.png")
@@ -162,3 +170,98 @@ def test_own_data_that_are_not_there_end_the_run(tmp_path, tiny, option, system,
     with pytest.raises(UserError, match=said):
         script.run(parsed(tmp_path / "out", "--systems", system, option, tmp_path / "empty"))
     assert not (tmp_path / "out").exists()
+
+
+OWN = """
+import numpy as np
+
+def encoders():
+    import beside
+    return beside.colours, lambda texts: np.array([[len(each), each.count(" "), len(set(each)), 5.0] for each in texts])
+
+def pictures():
+    return encoders()[0], None
+
+def failing():
+    return (lambda images: 1 / 0), (lambda texts: None)
+"""
+BESIDE = """
+import numpy as np
+
+def colours(pictures):
+    return np.array([[*np.asarray(each.convert("RGB"), float).mean((0, 1)), 40] for each in pictures])
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, own_cache, monkeypatch):
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "beside.py").write_text(BESIDE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "beside", raising=False)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def gap(name, pictures, captions):
+    """The gap distance of the encoder of a test's file, in float64."""
+    rows = [
+        encode(inputs) for encode, inputs in zip(runpy.run_path(name)["encoders"](), (pictures, captions), strict=True)
+    ]
+    x, y = ((each / np.linalg.norm(each, axis=1, keepdims=True)).mean(0) for each in rows)
+    return np.linalg.norm(x - y)
+
+
+@pytest.mark.parametrize("model", ["python:mine.py:encoders", "python:mine:encoders", "mine.py:encoders"])
+@pytest.mark.parametrize("data", ["generated", "own"])
+def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data):
+    drawn = captioned_scenes.scenes(9, 0)
+    given, captions = [Image.fromarray(opener()) for opener in drawn.openers], drawn.captions
+    words = ["--preset", "smoke", "--systems", "clip", "--items", "9", "--model", model]
+    if data == "own":
+        folder = pictures(mine / "own", *(f"{k}.png" for k in range(9)), mode="RGB")
+        given = [Image.open(folder / f"{k}.png") for k in range(9)]
+        words, captions = [*words, "--own-data", "own"], [f"about {k}.png" for k in range(9)]
+    record = script.run(cli.parse(script.PRESETS, "", words + ["--output", "out"]))
+    (row,) = record.tables[""].itertuples()
+    assert (row.system, row.weights, row.n_pairs) == ("mine", "trained", 9)
+    assert row.gap_distance == pytest.approx(gap("mine.py", given, captions), abs=1e-6)
+    spelled = "python:mine" if model == "python:mine:encoders" else f"python:{mine / 'mine.py'}"
+    assert record.about["settings"]["model"] == f"{spelled}:encoders"
+    assert any("your own functions have no random twin" in line for line in record.about["left_out"])
+
+
+def test_an_encoder_of_your_own_is_asked_anew_each_time_and_its_results_have_their_own_folder(mine):
+    words = ["--preset", "smoke", "--systems", "clip", "--items", "5", "--model", "mine.py:encoders"]
+    settings = replace(cli.parse(script.PRESETS, "", words), output=script.Settings.output)
+    gaps = []
+    for constant in ("40", "400"):
+        (mine / "beside.py").write_text(BESIDE.replace("40]", f"{constant}]"))
+        sys.modules.pop("beside", None)
+        gaps.append(script.run(settings).tables[""]["gap_distance"].item())
+    assert abs(gaps[0] - gaps[1]) > 0.05, "weights may change while the file stays"
+    assert (mine / "outputs" / "own" / "mine-smoke" / "modality_gap.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("mine.py:pictures", "a tower of images and one of texts are needed, and it has one alone"),
+        ("mine.py:failing", "mine: the image function failed on 1 inputs (ZeroDivisionError"),
+        ("python:absent:f", "no module absent in the working directory or among the packages"),
+        ("python:mine.py", "unknown encoder 'python:mine.py'; write open_clip:MODEL"),
+    ],
+)
+def test_a_wrong_encoder_ends_the_run_in_one_line(mine, model, said, capsys):
+    words = ("--systems", "clip", "--items", "5", "--model", model)
+    assert said in smoke_runs.refusal(script, words, mine / "out", capsys)
+
+
+def test_the_small_clip_has_a_name_and_takes_pictures_of_its_size_alone(mine):
+    found, _ = collected("--systems", "clip", "--items", 5, "--model", "small-clip")
+    assert list(found) == [("small CLIP", "trained"), ("small CLIP random", "random")]
+    pictures(mine / "own", "a.png", "b.png", mode="RGB")
+    with pytest.raises(UserError, match="the small CLIP takes pictures of 32x32 pixels only"):
+        collected("--systems", "clip", "--own-data", "own", "--model", "small-clip")

@@ -151,7 +151,7 @@ def test_the_papers_own_settings_are_judged_by_its_numbers():
     assert all(row.own for row in found.values())
     paper = script.PRESETS["paper"]
     assert script.is_the_papers(replace(paper, coco=Path("coco"), seeds=2, device="cuda", data=Path("data")))
-    for change in ({"model": "ViT-B-32"}, {"preset": "embedded"}, {"batch": 32}, {"steps": 1}):
+    for change in ({"model": "open_clip:ViT-B-32:openai"}, {"preset": "embedded"}, {"batch": 32}, {"steps": 1}):
         assert not script.is_the_papers(replace(paper, **change))
 
 
@@ -223,7 +223,7 @@ def test_the_landscape_is_the_sweep_of_the_definition(rng):
 
 
 def test_the_meter_puts_texts_and_prompts_under_the_map():
-    model = training_pairs.load("small", None, 3, "cpu")
+    model = training_pairs.load("small-clip", 3, "cpu")
     corpus = training_pairs.scenes(model, 40, 40, 0, "full")
     turn = procrustes.orthogonal_map(*embeddings(model, corpus.training))
     beside, without = (Meter(model, corpus, 20, each, {0})(0)["held_out"] for each in (turn, None))
@@ -294,7 +294,7 @@ def tiny(tmp_path):
         (folder := tmp_path / "data" / "cifar10" / "test" / name).mkdir(parents=True)
         Image.fromarray(np.full((32, 32, 3), 20 * number, np.uint8)).save(folder / "0.png")
     return replace(
-        script.PRESETS["paper"], coco=coco, model="tiny", pretrained=str(tmp_path / "tiny.safetensors"), pairs=3,
+        script.PRESETS["paper"], coco=coco, model=f"open_clip:tiny:{tmp_path / 'tiny.safetensors'}", pairs=3,
         held_out=3, batch=2, seeds=1, steps=2, random_steps=2, temperatures=(0.1, 0.01), data=tmp_path / "data",
     )  # fmt: skip
 
@@ -314,7 +314,7 @@ def test_the_paper_preset_runs_on_a_local_coco_folder_and_classifies_cifar10(tin
 
 
 def test_the_prompts_of_cifar10_are_the_papers(tiny):
-    model = training_pairs.load("tiny", None, 0, "cpu")
+    model = training_pairs.load("open_clip:tiny", 0, "cpu")
     corpus = training_pairs.photographs(model, tiny.coco, 3, 3)
     task = training_pairs.with_task(corpus, model, tiny.data).task
     assert torch.equal(task.prompts[3], model.tokenize(["a photo of a cat."])[0])
@@ -324,13 +324,15 @@ def test_the_prompts_of_cifar10_are_the_papers(tiny):
 
 def test_without_trained_weights_the_rest_is_run_and_what_is_left_out_is_said(tiny, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"unknown pretrained tag.*missing\.pt"):
-        run(replace(tiny, pretrained=str(tmp_path / "missing.pt")), tmp_path / "misspelt")
+        run(replace(tiny, model=f"open_clip:tiny:{tmp_path / 'missing.pt'}"), tmp_path / "misspelt")
+    with pytest.raises(UserError, match="unknown to training: huggingface:a/b; it takes small-clip"):
+        run(replace(tiny, model="huggingface:a/b"), tmp_path / "other kind")
     load = training_pairs.load
 
-    def offline(model, pretrained, seed, device):
+    def offline(model, seed, device):
         if seed is None:
             raise UserError("weights could not be loaded from the hub")
-        return load(model, pretrained, seed, device)
+        return load(model, seed, device)
 
     monkeypatch.setattr(training_pairs, "load", offline)
     (tiny.data / "cifar10" / "test" / "cat").rename(tiny.data / "cifar10" / "test" / "lion")
@@ -346,7 +348,7 @@ def test_without_trained_weights_the_rest_is_run_and_what_is_left_out_is_said(ti
 
 def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
     pair = open_clip_pair.load("tiny", seed=0, device="cpu")
-    model = training_pairs.load("tiny", None, 0, "cpu")
+    model = training_pairs.load("open_clip:tiny", 0, "cpu")
     picture = Image.fromarray(rng.integers(0, 256, (40, 57, 3), dtype=np.uint8))
     pixels = torch.from_numpy(model.pixels(picture).copy())[None]
     assert pixels.dtype == torch.uint8
@@ -357,7 +359,7 @@ def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
 def test_photographs_that_cannot_be_read_are_left_out(tiny):
     broken = sorted((tiny.coco / "train2017").iterdir())[1:]
     broken[0].write_bytes(broken[0].read_bytes()[:40])
-    model = training_pairs.load("tiny", None, 0, "cpu")
+    model = training_pairs.load("open_clip:tiny", 0, "cpu")
     corpus = training_pairs.photographs(model, tiny.coco, 3, 3)
     assert len(corpus.training) == 2 and broken[0].name in corpus.about["data"]["skipped"][0]
     whole = training_pairs.photographs(model, tiny.coco, 3, 2).held_out
@@ -368,7 +370,7 @@ def test_photographs_that_cannot_be_read_are_left_out(tiny):
 
 
 def test_what_photographs_lack_is_said_before_the_first_is_decoded(tiny, monkeypatch):
-    model = training_pairs.load("tiny", None, 0, "cpu")
+    model = training_pairs.load("open_clip:tiny", 0, "cpu")
     monkeypatch.setattr(Readable, "__iter__", lambda self: pytest.fail("decoded"))
     with monkeypatch.context() as patch, pytest.raises(UserError, match=r"900,000.0 GB of memory .*lower --pairs"):
         large = np.broadcast_to(np.uint8(0), (3, 10**7, 10**7))

@@ -228,7 +228,7 @@ def test_our_row_is_judged_only_for_the_papers_model_and_data_and_a_gain_as_a_ga
     assert direction.ours == direction.published == "up" and all(each.own and each.agrees for each in compared())
     off = {**ours, "default": 0.9013 + 0.0012, "gain": 0.0068 - 0.0012, "direction": "down"}
     assert [each.agrees for each in compared(off)] == [False, True, False, False]
-    for other in ({"model": "ViT-B-32:openai"}, {"tasks_file": "mine.toml"}):
+    for other in ({"model": "open_clip:ViT-B-32:openai"}, {"tasks_file": "mine.toml"}):
         assert [(each.agrees, each.own) for each in compared(**other)] == [(None, False)] * 4
     assert compared({**ours, "n": 9_999})[0].note == "part of the data"
     for changed in (compared(shift_step=0.5), compared({**ours, "side": "first"})):

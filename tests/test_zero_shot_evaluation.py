@@ -12,7 +12,6 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 import embedded_tasks
 import evaluation
 import reach
-import requested_tasks
 import zero_shot
 from embedded_tasks import EmbeddedTask
 from evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
@@ -21,6 +20,7 @@ from util import Embeddings, UserError, cli, geometry
 from util.corpora.captioned import Unreadable
 from util.corpora.generated import pictures
 from util.corpora.tasks import Task
+from util.encoders.named import Named
 from util.zero_shot import selection
 
 SHIFTS = cli.shift_grid(1)
@@ -262,8 +262,8 @@ def declared(*prompts):
     return Task(**about, class_names=("ring", "star"), prompts=prompts)
 
 
-def test_an_image_that_does_not_decode_takes_its_own_label_with_it():
-    clip, _ = requested_tasks.encoder("small-clip", "cpu")
+def test_an_image_that_does_not_decode_takes_its_own_label_with_it(own_cache):
+    clip = Named.parse("small-clip").pair(device="cpu")
     images, labels = pictures.scenes(101, seed=5, split="all").images, np.arange(101) % 2
 
     def opener(row):
@@ -273,7 +273,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it():
 
     openers = [partial(opener, row) for row in range(101)]
     data = SimpleNamespace(openers=openers, ids=[str(row) for row in range(101)], labels=labels, source={})
-    found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip, cache=False)
+    found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip)
     assert found.labels.tolist() == np.delete(labels, 50).tolist() and len(found.source["skipped"]) == 1
     assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(images, 50, 0))), abs=1e-5)
 

@@ -313,7 +313,8 @@ def _names(record: Path, place: str) -> bool:
     """Whether the settings of a record name a file."""
     values = json.loads(record.read_text()).get("settings", {}).values()
     named = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    return place in [_place(part) for part in named if isinstance(part, str)]
+    given = [part for part in named if isinstance(part, str)]
+    return place in [_place(each) for part in given for each in (part, *part.split(":"))]  # python:FILE.py:FUNCTION
 
 
 def resolve_device(device: Device) -> str:

@@ -55,7 +55,8 @@ def extract(
     Args:
         encoder: what ``non_text.modality``, ``describe``, ``encode_non_text`` and ``encode_texts`` are asked of.
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.
-        cache: whether to read and write the cache folder; one that cannot be written is named and done without.
+        cache: whether to read and write the cache folder; one that cannot be written is named and done without. What
+            functions of your own give is not kept.
         say: takes one line about skipped items or the cache.
         most_skipped: share of the items that may be unreadable, for instance ``MOST_SKIPPED``; None: any.
 
@@ -135,7 +136,7 @@ def _embedded(
     whole_batches = batch_size if items.modality in BATCH else None
     encode = partial(encoder.encode_non_text, batch_size=batch_size)
     work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped, say)
-    part, folder = run(work, cached_path("parts", settings) if cache else None)
+    part, folder = run(work, cached_path("parts", settings) if cache and encoder.kept else None)
     if skipped := work.lines(part.skipped):
         say(f"[extraction] {len(skipped)} of {len(items)} {words} left out, first {skipped[0]}")
     return part, settings, folder, skipped

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..cli import Device
 from ..errors import UserError
 from . import hugging_face_files as files
+from .named import Named
 from .tower import EncoderPair, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
 from .unread_tokens import Lengths, up_to, up_to_largest
 
@@ -31,6 +32,11 @@ LEGACY = ("clip", "clipseg", "groupvit")
 
 BLANK, PROBE = Image.new("RGB", (64, 64)), "a photograph"
 """What both towers are tried with."""
+
+
+def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+    """The encoder of a name, with random weights of a seed or with its own."""
+    return load(named.name, seed is not None, seed or 0, device, precision)
 
 
 def load(

@@ -1,43 +1,79 @@
 """Encoders by name, with trained or random weights: "open_clip:ViT-B-16:laion2b_s34b_b88k".
 
-Every option that names a model is spelled so. Without a kind before the first colon it is open_clip's.
+Every option that names a model is spelled KIND:NAME[:TAG], and records hold that spelling. A word without a kind is
+open_clip's, or Python's where it reads FILE.py:FUNCTION.
 """
 
-import runpy
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import torch
-from PIL import Image
+from tyro.constructors import PrimitiveConstructorSpec
 
 from ..cli import Device
 from ..errors import UserError
 from ..files import sha256
-from .open_clip_origin import FOLDER, HUB, OWN
-from .tower import EncoderPair, Modality, Pixels, Precision, Tower, checked_device, resolve_precision
+
+if TYPE_CHECKING:
+    from .tower import EncoderPair, Modality, Pixels, Precision, Tower
+
+HUB, FOLDER = "hf-hub:", "local-dir:"
+"""How open_clip begins the name of a repository on the hub, or of a folder with the files of one."""
+OWN = "own"
+"""Tag of a repository or a folder: the weights that lie beside its configuration."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of encoder: one entry of ``KINDS`` and one module beside this one.
+
+    Attributes:
+        spelling: how an option has it.
+        module: its ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with
+            trained weights where ``seed`` is None, else with random ones.
+        tag: whether something follows the name; what is needed comes after the last colon.
+        package: whose version is part of the identity; None where an identity is known only once it is loaded.
+        text: whether it embeds texts too.
+    """
+
+    spelling: str
+    module: str
+    tag: Literal["optional", "needed", "none"] = "none"
+    package: str | None = None
+    text: bool = True
+
 
 KINDS = {
-    "torchvision": "torchvision:resnet18[:WEIGHTS, tag of timm or checkpoint file]",
-    "open_clip": "open_clip:MODEL[:TAG or checkpoint file], open_clip:hf-hub:NAME, open_clip:local-dir:FOLDER",
-    "huggingface": "huggingface:NAME or folder",
-    "python": "python:FILE.py:FUNCTION",
+    "open_clip": Kind(
+        "open_clip:MODEL[:TAG or checkpoint file], open_clip:hf-hub:NAME, open_clip:local-dir:FOLDER",
+        "open_clip_pair",
+        "optional",
+        "open_clip_torch",
+    ),
+    "huggingface": Kind("huggingface:NAME or folder", "hugging_face"),
+    "torchvision": Kind(
+        "torchvision:resnet18[:WEIGHTS, tag of timm or checkpoint file]",
+        "resnet",
+        "optional",
+        "torchvision",
+        text=False,
+    ),
+    "python": Kind("python:MODULE or FILE.py:FUNCTION", "own_functions", "needed"),
+    "small-clip": Kind("small-clip", "small_clip"),
 }
-"""How each kind is written on a command line. The project's own "small_clip" is there from Python alone."""
-
-PACKAGES = {"torchvision": "torchvision", "open_clip": "open_clip_torch"}
-"""Those whose version is part of an identity, beside those of torch, torchvision and pillow."""
+SMALL_CLIP = "small-clip"
+"""The project's own, a kind and a whole name."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """An encoder's name, taken apart.
+    """An encoder's name, taken apart; as a string it is spelled with its kind and whole paths.
 
     Attributes:
-        kind: a key of ``KINDS``, or "small_clip".
-        name: model, repository, folder or file.
+        kind: a key of ``KINDS``.
+        name: model, repository, folder, module or file.
         tag: which trained weights, or which function; None where not given.
         pixels: "own" statistics, or "imagenet" as the released code gives its random-weight CLIP (open_clip only).
     """
@@ -45,74 +81,80 @@ class Named:
     kind: str
     name: str
     tag: str | None = None
-    pixels: Pixels = "own"
+    pixels: "Pixels" = "own"
 
     @classmethod
     def parse(cls, text: str) -> "Named":
         """The encoder that an option spells."""
         kind, _, rest = text.partition(":")
+        if text == SMALL_CLIP:
+            return cls(kind, "small CLIP")
         if kind not in KINDS:
-            kind, rest = "open_clip", text
+            kind, rest = ("python" if text.rpartition(":")[0].endswith(".py") else "open_clip"), text
         if kind == "open_clip" and rest.startswith((HUB, FOLDER)):
             return cls(kind, rest, OWN)
-        parts = [rest] if kind == "huggingface" else rest.split(":", 1)
-        if "" in parts or (kind == "python" and len(parts) < 2):
-            raise UserError(f"unknown encoder {text!r}; write {', '.join(KINDS.values())}")
+        takes = KINDS[kind].tag
+        parts = {"none": [rest], "optional": rest.split(":", 1), "needed": rest.rsplit(":", 1)}[takes]
+        if "" in parts or (takes == "needed" and len(parts) < 2) or kind == SMALL_CLIP:
+            raise UserError(f"unknown encoder {text!r}; write {', '.join(each.spelling for each in KINDS.values())}")
         return cls(kind, *parts)
 
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        """Which towers it may have."""
-        return ("image",) if self.kind == "torchvision" else ("image", "text")
+    def __str__(self) -> str:
+        if self.kind == SMALL_CLIP:
+            return SMALL_CLIP
+        begins = next((word for word in (HUB, FOLDER) if self.kind == "open_clip" and self.name.startswith(word)), "")
+        name, tag = self.name.removeprefix(begins), self.tag
+        if begins == FOLDER or self.kind in ("huggingface", "python"):
+            name = _whole(name)
+        tags = [] if tag is None or begins else [tag if self.kind == "python" else _whole(tag)]
+        return ":".join([self.kind, f"{begins}{name}", *tags])
 
-    def label(self, modality: Modality) -> str:
+    @property
+    def modalities(self) -> "tuple[Modality, ...]":
+        """Which towers it may have."""
+        return ("image", "text") if KINDS[self.kind].text else ("image",)
+
+    def label(self, modality: "Modality") -> str:
         """A tower's name in figures and tables, the paper's where it has one."""
         papers = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}
         name = papers.get(self.name, self.name)
-        if self.kind == "python":
+        if self.kind == "python" and name.endswith(".py"):
             name = Path(name).stem
         if name.startswith((HUB, FOLDER)):
             name = Path(name.split(":", 1)[1]).name
-        return name if self.kind == "torchvision" else f"{name} {'vision' if modality == 'image' else 'text'}"
+        return name if not KINDS[self.kind].text else f"{name} {'vision' if modality == 'image' else 'text'}"
 
-    def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
+    def load(
+        self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
+    ) -> "list[Tower]":
         """Its towers, one or two; with trained weights where ``seed`` is None, else with random ones."""
-        if self.kind == "torchvision":
-            from . import resnet
+        found = self._build(seed, device, precision)
+        return [found.non_text, found.text] if hasattr(found, "non_text") else [found]
 
-            tag = (self.tag or resnet.PRETRAINED) if seed is None else None
-            return [resnet.load(self.name, tag, seed or 0, device)]
-        if self.kind == "python":
-            if seed is not None:
-                raise UserError(f"python:{self.name}: your own callables have no random twin")
-            return own_towers(Path(self.name), self.tag)
-        pair = self._pair(seed, device, precision)
-        return [pair.non_text, pair.text]
+    def pair(
+        self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
+    ) -> "EncoderPair":
+        """Its two towers, as ``load``; an encoder of one modality alone is refused."""
+        found = self._build(seed, device, precision) if KINDS[self.kind].text else None
+        if not hasattr(found, "non_text"):
+            raise UserError(f"{self}: a tower of images and one of texts are needed, and it has one alone")
+        if found.non_text.width != found.text.width:
+            widths = f"{found.non_text.width} numbers, a text of {found.text.width}"
+            raise UserError(f"{self}: an image's embedding is of {widths}; a gap needs one space for both")
+        return found
 
-    def _pair(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-        if self.kind == "huggingface":
-            from . import hugging_face
+    def _build(self, seed: int | None, device: Device, precision: "Precision") -> "EncoderPair | Tower":
+        return import_module(f".{KINDS[self.kind].module}", __package__).build(self, seed, device, precision)
 
-            return hugging_face.load(self.name, seed is not None, seed or 0, device, precision)
-        if self.kind == "small_clip":
-            from . import small_clip
-
-            target = checked_device(device)
-            if seed is None:
-                return small_clip.load(device=target).pair("small CLIP")
-            return small_clip.random(seed, target).pair("random")
-        from . import open_clip_pair
-
-        if seed is not None:
-            return open_clip_pair.load(self.name, None, seed, device, precision, self.pixels)
-        if self.tag is None:
-            raise UserError(f"open_clip:{self.name}: say which trained weights, for instance open_clip:ViT-B-32:openai")
-        return open_clip_pair.load(self.name, self.tag, 0, device, precision)
-
-    def identity(self, seed: int | None, device: Device, precision: Precision) -> dict | None:
+    def identity(self, seed: int | None, device: Device, precision: "Precision") -> dict | None:
         """All that its embeddings depend on, without building it; None where that is known only once it is loaded."""
-        if self.kind not in PACKAGES or self.name.startswith((HUB, FOLDER)):
+        package = KINDS[self.kind].package
+        if package is None or self.name.startswith((HUB, FOLDER)):
             return None
+        import torch
+
+        from .tower import checked_device, resolve_precision
+
         target = checked_device(device)
         dtype = torch.float32 if self.kind == "torchvision" else resolve_precision(precision, target)
         tag = self.tag if seed is None else None
@@ -125,47 +167,32 @@ class Named:
             "device": target.type,
             "dtype": str(dtype),
             "pixels": self.pixels if seed is not None else "own",
-            "versions": {p: version(p) for p in ("torch", "torchvision", "pillow", PACKAGES[self.kind])},
+            "versions": {p: version(p) for p in ("torch", "torchvision", "pillow", package)},
         }
 
 
-def own_towers(file: Path, function: str) -> list[Tower]:
-    """Towers of your own: what ``function`` of a Python file gives, (encode_images, encode_texts), either may be None.
-
-    They take a list of b PIL images or strings and give an array or a tensor (b, d), not normalised.
-    """
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; write python:FILE.py:FUNCTION")
+def _spelled(words: list[str]) -> str:
+    """The whole spelling of a word; one that is none stays, and is refused where it is used."""
     try:
-        pair = runpy.run_path(str(file))[function]()
-    except Exception as error:  # the file is the user's own
-        raise UserError(f"{file}: {function} gave no encoders ({type(error).__name__}: {error})") from error
-    if not isinstance(pair, Sequence) or len(pair) != 2 or not all(p is None or callable(p) for p in pair):
-        raise UserError(f"{file}: {function}() must give (encode_images, encode_texts), either may be None")
-    probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
-    named = zip(probes.items(), pair, strict=True)
-    return [_own(file.stem, modality, encode, probe) for (modality, probe), encode in named if encode is not None]
+        return str(Named.parse(words[0]))
+    except UserError:
+        return words[0]
 
 
-def _own(name: str, modality: Modality, function: Callable, probe) -> Tower:
-    def rows(inputs: list) -> torch.Tensor:
-        try:
-            given = function(inputs)
-        except Exception as error:  # the function is the user's own
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{name}: the {modality} function failed on {len(inputs)} inputs ({reason})") from error
-        given = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(np.asarray(given))
-        if given.ndim != 2 or len(given) != len(inputs) or not given.is_floating_point():
-            raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
-        return given.float()
+def _whole(part: str) -> str:
+    """A path that means the same in every working directory, as a record must hold it; other words as they are."""
+    path = Path(part).expanduser()
+    return str(path.absolute()) if path.exists() else part
 
-    return Tower(
-        name=name,
-        weights="your own",
-        modality=modality,
-        width=rows([probe]).shape[1],
-        prepare=rows,
-        forward=lambda given: given,
-        device=torch.device("cpu"),
-        settings={"encoder": "callable", "name": name},
-    )
+
+ModelName = Annotated[
+    str,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="KIND:NAME[:TAG]",
+        instance_from_str=_spelled,
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+]
+"""Type of an option that names a model: its value is the whole spelling, whatever was written."""

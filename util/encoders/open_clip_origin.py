@@ -17,10 +17,8 @@ from ..corpora.hub import hub_or_cache
 from ..errors import UserError
 from ..files import sha256
 from .hugging_face_files import not_fetched
+from .named import FOLDER, HUB, OWN
 
-OWN = "own"
-"""``pretrained`` of a repository or a folder: the weights that lie beside its configuration."""
-HUB, FOLDER = "hf-hub:", "local-dir:"
 CONFIGURATION = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """Names of weights, the preferred first."""

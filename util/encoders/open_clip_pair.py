@@ -12,10 +12,20 @@ from ..corpora.hub import hub_or_cache
 from ..errors import UserError, reason
 from . import open_clip_origin, unread_tokens
 from .hugging_face_files import not_fetched, quiet
-from .open_clip_origin import FOLDER, HUB, Origin
+from .named import FOLDER, HUB, Named
+from .open_clip_origin import Origin
 from .tower import EncoderPair, Pixels, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+    """The encoder of a name, with random weights of a seed or with those of its tag."""
+    if seed is not None:
+        return load(named.name, None, seed, device, precision, named.pixels)
+    if named.tag is None:
+        raise UserError(f"{named}: say which trained weights, for instance open_clip:ViT-B-32:openai")
+    return load(named.name, named.tag, 0, device, precision)
 
 
 def load(

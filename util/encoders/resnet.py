@@ -10,12 +10,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..cli import Device
 from ..errors import UserError, reason
-from .tower import Tower, checked_device, normal_pixels
+from .named import Named
+from .tower import Precision, Tower, checked_device, normal_pixels
 
 PRETRAINED = "IMAGENET1K_V1"
 """The weights of the paper's ResNet-18."""
 RECIPES = tuple(f"{name}_in1k" for name in ("a1", "a1h", "a2", "a3", "b1k", "b2k", "c1", "c2", "d", "ram", "tv"))
 """timm's ResNet-50 trained on ImageNet alone: eleven recipes, where the paper has eleven seeds of one."""
+
+
+def build(named: Named, seed: int | None, device: Device, precision: Precision) -> Tower:
+    """The encoder of a name, with random weights of a seed or trained ones; always in float32."""
+    return load(named.name, (named.tag or PRETRAINED) if seed is None else None, seed or 0, device)
 
 
 def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, device: Device = "auto") -> Tower:

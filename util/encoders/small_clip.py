@@ -7,7 +7,7 @@ card is ``util/data/README.md``.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from ..cli import Device
 from ..errors import UserError
 from ..files import digest
 from . import unread_tokens
-from .tower import EncoderPair, Tower, normal_pixels, uniform_tokens
+from .named import Named
+from .tower import EncoderPair, Precision, Tower, checked_device, normal_pixels, uniform_tokens
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CONFIG = DATA / "small_clip.json"
@@ -159,6 +161,23 @@ class SmallClip:
             part = tower(inputs[start : start + BLOCK].to(self.device))
             rows[start : start + BLOCK] = nn.functional.normalize(part, dim=-1).cpu().numpy()
         return rows
+
+
+def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
+    """The pair of its name: float32, and pictures of its own size alone, for it says nothing of photographs."""
+    target = checked_device(device)
+    clip = load(device=target) if seed is None else random(seed, target)
+    pair = clip.pair(named.name if seed is None else "random")
+
+    def of_its_size(images: list) -> Tensor:
+        if any(np.shape(image) != (clip.side, clip.side, 3) for image in images):
+            raise UserError(
+                f"the small CLIP takes pictures of {clip.side}x{clip.side} pixels only; choose another --model"
+            )
+        return pair.non_text.prepare(images)
+
+    name = named.name if seed is None else pair.name
+    return replace(pair, name=name, non_text=replace(pair.non_text, prepare=of_its_size))
 
 
 def channels_first(images: UInt8[np.ndarray, "n s s 3"]) -> UInt8[Tensor, "n 3 s s"]:

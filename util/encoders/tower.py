@@ -131,6 +131,7 @@ class EncoderPair:
         text: the text tower, embeddings of the same width.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
         model: the whole model where there is one, with the weights of both towers.
+        kept: whether the settings hold all that the embeddings depend on, so that the cache may keep these.
     """
 
     name: str
@@ -138,6 +139,7 @@ class EncoderPair:
     text: Tower
     settings: Mapping[str, Any]
     model: nn.Module | None = field(repr=False, default=None)
+    kept: bool = True
 
     @classmethod
     def of(cls, model: nn.Module, settings: Mapping[str, Any], non_text: dict, text: dict) -> "EncoderPair":

@@ -1,0 +1,94 @@
+"""Encoders of your own: a function of a Python module or file, which gives what embeds pictures and texts."""
+
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..cli import Device
+from ..errors import UserError, reason
+from ..files import sha256
+from .named import Named
+from .tower import EncoderPair, Precision, Tower
+
+
+def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
+    """What a function of yours gives: (encode_images, encode_texts), either may be None.
+
+    They take a list of b PIL images or strings and give an array or a tensor (b, d), not normalised. A module is
+    looked for in the working directory too. Its own imports are found beside it.
+    """
+    if seed is not None:
+        raise UserError(f"{named}: your own functions have no random twin")
+    names, file = _run(named)
+    try:
+        given = names[named.tag]()
+    except Exception as error:  # the file is the user's own
+        raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
+    if not isinstance(given, Sequence) or len(given) != 2 or not all(p is None or callable(p) for p in given):
+        raise UserError(f"{named}: {named.tag}() must give (encode_images, encode_texts), either may be None")
+    name = file.stem if named.name.endswith(".py") else named.name
+    settings = {"encoder": "callable", "name": name, "function": named.tag, "sha256": sha256(file)}
+    probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
+    towers = [
+        _tower({**settings, "modality": modality}, encode, probe)
+        for (modality, probe), encode in zip(probes.items(), given, strict=True)
+        if encode is not None
+    ]
+    if not towers:
+        raise UserError(f"{named}: {named.tag}() gave neither a function of images nor one of texts")
+    if len(towers) == 1:
+        return towers[0]
+    return EncoderPair(name, *towers, settings=settings, kept=False)
+
+
+def _run(named: Named) -> tuple[dict, Path]:
+    """The names that a module or a file defines, and its file."""
+    path = Path(named.name)
+    is_file = path.is_file() or named.name.endswith(".py") or len(path.parts) > 1
+    if is_file and not path.is_file():
+        raise UserError(f"{named.name}: no such file; write python:MODULE or FILE.py:FUNCTION")
+    place = str(path.parent.absolute()) if is_file else str(Path.cwd())
+    if place not in sys.path:
+        sys.path.append(place)  # for good: its functions may import when they are called
+    try:
+        if is_file:
+            return runpy.run_path(str(path)), path
+        if find_spec(named.name) is None:
+            raise ModuleNotFoundError(f"no module {named.name} in the working directory or among the packages")
+        module = import_module(named.name)
+    except Exception as error:  # the file is the user's own
+        raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
+    return vars(module), Path(module.__file__)
+
+
+def _tower(settings: dict, function: Callable, probe) -> Tower:
+    name, modality = settings["name"], settings["modality"]
+
+    def rows(inputs: list) -> torch.Tensor:
+        try:
+            given = function(inputs)
+        except Exception as error:  # the function is the user's own
+            said = f"{type(error).__name__}: {reason(error)}"
+            raise UserError(f"{name}: the {modality} function failed on {len(inputs)} inputs ({said})") from error
+        given = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(np.asarray(given))
+        if given.ndim != 2 or len(given) != len(inputs) or not given.is_floating_point():
+            raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
+        return given.float()
+
+    return Tower(
+        name=name,
+        weights="your own",
+        modality=modality,
+        width=rows([probe]).shape[1],
+        prepare=rows,
+        forward=lambda given: given,
+        device=torch.device("cpu"),
+        settings=settings,
+    )
