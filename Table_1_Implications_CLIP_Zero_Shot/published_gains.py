@@ -19,7 +19,7 @@ from util.corpora import tasks as declared
 from util.numerics.statistics import holm, mcnemar, most_discordant
 from util.records import Comparison
 
-PAPER_MODEL = "ViT-B-16:openai"
+PAPER_MODEL = "open_clip:ViT-B-16:openai"
 HELD_OUT = "table_1.claims.held_out"
 
 SHIFTS = np.arange(-5, 5, 0.25)

@@ -166,7 +166,7 @@ def test_embeddings_without_a_second_minimum_have_an_empty_table_of_them(mine, t
 
 def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
     """Everything of --preset paper but the download: a tiny open_clip model, real files."""
-    model = f"open_clip:{tiny_open_clip.with_weights(tmp_path)}"
+    model = tiny_open_clip.with_weights(tmp_path)
     paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model=model)
     found = script.measure(replace(paper, batch=None), "cpu")
     assert found.tables[""]["batch"].eq(3).all() and len(found.tables[""]) == 40 * 6

@@ -224,7 +224,7 @@ def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data):
         folder = pictures(mine / "own", *(f"{k}.png" for k in range(9)), mode="RGB")
         given = [Image.open(folder / f"{k}.png") for k in range(9)]
         words, captions = [*words, "--own-data", "own"], [f"about {k}.png" for k in range(9)]
-    record = script.run(cli.parse(script.PRESETS, "", words + ["--output", "out"]))
+    record = script.run(cli.parse(script.PRESETS, "", [*words, "--output", "out"]))
     (row,) = record.tables[""].itertuples()
     assert (row.system, row.weights, row.n_pairs) == ("mine", "trained", 9)
     assert row.gap_distance == pytest.approx(gap("mine.py", given, captions), abs=1e-6)

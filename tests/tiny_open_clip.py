@@ -31,4 +31,4 @@ def tiny_models(tmp_path_factory):
 def with_weights(folder):
     """The name of "tiny" with a file of random weights in a folder."""
     save_file(open_clip_pair.load("tiny", device="cpu").model.state_dict(), folder / "weights.safetensors")
-    return f"tiny:{folder / 'weights.safetensors'}"
+    return f"open_clip:tiny:{folder / 'weights.safetensors'}"
