@@ -157,7 +157,7 @@ def test_functions_of_your_own_become_towers_that_call_them_batch_by_batch(own):
         ("python:{}:broken", r"1 images gave .*\(3,\), not \(n, d\)"),
         ("python:{}:alone", "must give"),
         ("python:{}:absent", "gave no encoders .*absent"),
-        ("python:nowhere.at_all:towers", "gave no encoders .*no module nowhere"),
+        ("python:nowhere.at_all:towers", "gave no encoders .*No module named 'nowhere'"),
         ("python:{}:nothing", "neither a function of images nor one of texts"),
         ("python:nowhere.py:towers", "nowhere.py: no such file"),
         ("python:{}.txt:towers", "gave no encoders .*SyntaxError"),

@@ -250,7 +250,7 @@ def test_an_encoder_of_your_own_is_asked_anew_each_time_and_its_results_have_the
     [
         ("mine.py:pictures", "a tower of images and one of texts are needed, and it has one alone"),
         ("mine.py:failing", "mine: the image function failed on 1 inputs (ZeroDivisionError"),
-        ("python:absent:f", "no module absent in the working directory or among the packages"),
+        ("python:absent:f", "python:absent:f: it gave no encoders (ModuleNotFoundError: No module named 'absent')"),
         ("python:mine.py", "unknown encoder 'python:mine.py'; write open_clip:MODEL"),
     ],
 )

@@ -4,7 +4,6 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +59,6 @@ def _run(named: Named) -> tuple[dict, Path]:
     try:
         if is_file:
             return runpy.run_path(str(path)), path
-        if find_spec(named.name) is None:
-            raise ModuleNotFoundError(f"no module {named.name} in the working directory or among the packages")
         module = import_module(named.name)
     except Exception as error:  # the file is the user's own
         raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
