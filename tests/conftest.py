@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,15 @@ def own_cache(tmp_path, monkeypatch):
     """A cache folder of the test's own, in which nothing lies yet."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def own_modules(tmp_path, monkeypatch):
+    """Modules of the test's own folder are forgotten after it, and so is the folder."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in [name for name, each in sys.modules.items() if str(tmp_path) in str(vars(each).get("__file__"))]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Encoders by name, from strings as the command line has them."""
 
 import json
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +46,7 @@ def count(texts):
 
 
 @pytest.fixture
-def own(tmp_path):
+def own(tmp_path, own_modules):
     path = tmp_path / "mine.py"
     path.write_text(OWN)
     return path
@@ -176,7 +175,6 @@ def test_a_module_is_found_in_the_working_directory_and_what_it_imports_beside_i
     (own.parent / "package_of_one").mkdir()
     own.rename(own.parent / "package_of_one" / "mine.py")
     monkeypatch.chdir(own.parent)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     named = Named.parse("python:package_of_one.mine:helped")
     pair = named.pair()
     assert (

@@ -194,12 +194,9 @@ def colours(pictures):
 
 
 @pytest.fixture
-def mine(tmp_path, own_cache, monkeypatch):
+def mine(tmp_path, own_cache, own_modules, monkeypatch):
     (tmp_path / "mine.py").write_text(OWN)
     (tmp_path / "beside.py").write_text(BESIDE)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "beside", raising=False)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
