@@ -47,7 +47,7 @@ def measure(settings, device):
         (ROOT / "asleep").touch()
         time.sleep(60)
     compared = [published.compare("figure_2b.relu_bias.1", 0.32, "here", True, own=True)] if NAME == "depth" else []
-    key, on = "figure_2b.relu_bias.2", published.PRINTED
+    key, on = "figure_2b.sigmoid_2_layers", published.PRINTED
     compared += [published.compare(key, 0.49, on, True, own=True)] if NAME == "depth" else []
     return cli.Measured(
         tables={"": pd.DataFrame({"layers": [1, 2]})}, data=[], dtype="", comparisons=compared,
