@@ -1,4 +1,4 @@
-"""How a shift changes a task: through one number for each candidate, its projection on the gap vector.
+"""How far a shift can change a task at all: through one number for each candidate, its projection on the gap vector.
 
 An image x is held against texts y. A shift moves x by a against the unit gap vector u and y by b along it, and
 
@@ -11,17 +11,21 @@ image, the two change places.
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from embedded_tasks import EmbeddedTask
 from util.geometry import Side, unit_gap_vector
+from util.numerics.shifts import side_amounts
 from util.zero_shot.outcomes import Hits, Outcomes
+
+ROWS = 1024
+"""Items whose cosines with all candidates are in memory at a time."""
 
 
 def reach(
     task: EmbeddedTask, outcomes: Mapping[str, Outcomes], shifts: Float[np.ndarray, "k"], side: Side
 ) -> list[dict]:
-    """How the candidates' projections differ, and which items change from right to wrong or back at any shift.
+    """Which items can change from right to wrong or back at any shift, from their margins alone, and which do.
 
     Args:
         task: what was measured.
@@ -30,16 +34,61 @@ def reach(
         side: who moves.
 
     Returns:
-        a row for each metric. spread, lowest, highest: of the candidates' projections q. changes: share of items that
-        change at any shift. gained, lost: of these, wrong or right without a shift.
+        a row for each metric. spread, lowest, highest: of the candidates' projections q. margin: median distance of the
+        cosine with the best right candidate from that with the best wrong one. can_change: share of items that would
+        change if the candidate that is ahead had the worst of all q and the other the best, at any shift: no shift can
+        change others. changes: share that do at any shift. gained, lost: of these, wrong or right without a shift.
     """
     unit, rows = unit_gap_vector(task.images, task.texts), []
+    images, texts = task.images.astype(np.float64), task.texts.astype(np.float64)
+    against, along = side_amounts(shifts, side)
+    ways = {True: (texts, images, -unit, along, against), False: (images, texts, unit, against, along)}
     for metric, found in outcomes.items():
-        if isinstance(found, Hits):
-            q = -task.images @ unit if metric.startswith("text-to-image") else task.texts @ unit
-            before = found.hits[shifts == 0][0]
-            changes = (found.hits != before).any(0)
-            about = {"dataset": task.dataset, "metric": metric, "model": task.model, "side": side, "n": found.n}
-            about |= {"spread": q.std(), "lowest": q.min(), "highest": q.max(), "changes": changes.mean()}
-            rows.append({**about, "gained": (changes & ~before).mean(), "lost": (changes & before).mean()})
+        if not isinstance(found, Hits):
+            continue
+        of_texts = metric.startswith("text-to-image")
+        items, candidates, u, a, b = ways[of_texts]
+        right, wrong = _best(items, candidates, task, of_texts)
+        q, p, changed = candidates @ u, items @ u, found.hits != found.hits[shifts == 0]
+        can, changes, before = can_change(right, wrong, p, q, a, b), changed.any(0), found.hits[shifts == 0][0]
+        about = {"dataset": task.dataset, "metric": metric, "model": task.model, "side": side, "n": found.n}
+        about |= {"spread": q.std(), "lowest": q.min(), "highest": q.max(), "margin": np.median(abs(right - wrong))}
+        about |= {"can_change": can.mean(), "changes": changes.mean()}
+        rows.append({**about, "gained": (changes & ~before).mean(), "lost": (changes & before).mean()})
     return rows
+
+
+def can_change(right, wrong, p, q, against, along) -> Bool[np.ndarray, "n"]:
+    """Whether the candidate that is behind can come to lie ahead, at any shift and with any projections in q's range.
+
+    Args:
+        right, wrong, p: (n,) best cosines with a right and a wrong candidate, and the items' projections.
+        q: projections of the candidates.
+        against, along: (k,) how far items and candidates move.
+    """
+    can, ends = np.zeros(len(p), bool), (q.min(), q.max())
+    ahead, behind = np.maximum(right, wrong), np.minimum(right, wrong)
+    for a, b in zip(against, along, strict=True):
+        top = -(a + b * behind + b * b * p) / (a * b) if a * b else p  # the cosine's maximum over q, where it has one
+        highest = [_cosine(behind, p, each, a, b) for each in (*ends, np.clip(top, *ends))]
+        can |= np.max(highest, axis=0) >= np.min([_cosine(ahead, p, each, a, b) for each in ends], axis=0)
+    return can
+
+
+def _cosine(s, p, q, a, b):
+    """The cosine after a shift, times the item's own norm."""
+    return (s + b * p - a * q - a * b) / np.sqrt(1 + 2 * b * q + b * b)
+
+
+def _best(items, candidates, task: EmbeddedTask, of_texts: bool) -> Float[np.ndarray, "2 n"]:
+    """Every item's highest cosine with a candidate of its own, and with another."""
+    found = np.empty((2, len(items)))
+    for start in range(0, len(items), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(items)))
+        if task.is_retrieval and not of_texts:
+            own = task.labels == rows[:, None]
+        else:
+            own = np.arange(len(candidates)) == task.labels[rows, None]
+        cosines = items[rows] @ candidates.T
+        found[:, rows] = np.where(own, cosines, -np.inf).max(1), np.where(own, -np.inf, cosines).max(1)
+    return found

@@ -65,7 +65,7 @@ def sure(chosen: pd.DataFrame, reached: pd.Series | None) -> str:
     lines = [f"best {test['gain']:+.4f}, p {p_value(test['p_value_scaled'], '= ')}"]
     lines += [f"held out {held['gain']:+.4f}, p {p_value(held['p_value'], '= ')}"]
     if reached is not None:
-        lines += [f"changes {reached['changes']:.0%}"]
+        lines += [f"changes {reached['changes']:.0%}, at most {reached['can_change']:.0%}"]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ and 13.7% for White. No picture ever shows a face.
 
 import tomllib
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -42,6 +43,7 @@ DRAWN = {
     "": draw_curves,
     "_table": draw_table,
     "_confusion": draw_confusion,
+    "_confusion_published": partial(draw_confusion, published=True),
     "_directions": draw_directions,
 }
 """By the end of a picture's name."""
@@ -112,7 +114,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
     )
     tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
-    tables["against"] = against(tables, audited.title)
+    tables |= {"confusion_published": published_counts.matrices(), "against": against(tables, audited.title)}
     results = results_of(audited, settings, tables)
     as_released = (settings.side, settings.gap_direction) == ("first", "captions")
     return cli.Measured(

@@ -137,12 +137,13 @@ def draw_directions(record: Record) -> plt.Figure:
     return figure
 
 
-def draw_confusion(record: Record) -> plt.Figure:
-    """Who is taken for whom, at the default gap and at the modified one, by race and gender.
+def draw_confusion(record: Record, published: bool = False) -> plt.Figure:
+    """Who is taken for whom, at the default gap and at the modified one: by race and gender, or as published, by race.
 
     Counts, where they fit, shaded by the root of their row's share.
     """
-    table = record.tables["confusion"].query("by == 'race x gender'")
+    table = record.tables["confusion_published" if published else "confusion"]
+    table, of = (table, "FairFace as published, ") if published else (table.query("by == 'race x gender'"), "")
     wide, shifts = figures.width(record), sorted(table["shift"].unique(), key=abs)
     rows, columns = table["true"].unique(), table["predicted"].unique()
     left, foot = (0.06 * max(map(len, names)) + 0.3 for names in (rows, columns))
@@ -159,12 +160,13 @@ def draw_confusion(record: Record) -> plt.Figure:
         ax.tick_params(length=0, labelsize=6)
         ax.grid(False)
         ax.axvline(len(rows) - 0.5, color=figures.INK, lw=0.8)
-        figures.panel_title(ax, letter, f"shift {shift:+.2f}" if shift else "default gap")
+        figures.panel_title(ax, letter, f"{of}shift {shift:+.2f}" if shift else f"{of}default gap")
         fits = cell > 0.06 * len(str(counts.max()))
         for (row, column), count in np.ndenumerate(counts if fits else counts[:0]):
             ax.text(column, row, count or "", ha="center", va="center", fontsize=6)
     figure.supylabel("label", fontsize=7)
     figure.supxlabel("class or word given", fontsize=7)
     figure.set_layout_engine("constrained")
-    beware(figure, record)
+    if not published:
+        beware(figure, record)
     return figure

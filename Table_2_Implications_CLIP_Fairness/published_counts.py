@@ -48,6 +48,13 @@ def matrix(shift: float) -> pd.DataFrame:
     return pd.DataFrame(printed["counts"], printed["rows"], printed["columns"]).loc[races()]
 
 
+def matrices() -> pd.DataFrame:
+    """Both published matrices as ``util.fairness.audit.confusion`` gives those of a run, words that nobody got too."""
+    answers = [*races(), *Declared.read().harm_words]
+    tables = [matrix(shift).reindex(columns=answers, fill_value=0).stack() for shift in COUNTED]
+    return pd.concat(tables, keys=COUNTED, names=["shift", "true", "predicted"]).rename("count").reset_index()
+
+
 @cache
 def harmed(shift: float) -> pd.DataFrame:
     """How many faces of each race (row) are given a word of each harm group, and of any: ``QUANTITIES``."""

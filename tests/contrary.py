@@ -97,9 +97,7 @@ def denigration():
     against = pd.DataFrame({"shift": list(published_counts.SHIFTS), "n": 7000, "gap_distance": 2.0, "accuracy": 0.9})
     tables = {"": by_race, "overall": overall, "published": printed, "net_changes": changed}
     tables |= {"against": against.assign(source=claims.NOTEBOOK)}
-    answers = {at: published_counts.matrix(at).stack() for at in published_counts.COUNTED}
-    confusion = pd.concat(answers, names=["shift", "true", "predicted"]).rename("count").reset_index()
-    tables |= {"confusion": confusion.assign(by="race", count=1)}
+    tables |= {"confusion": published_counts.matrices().assign(by="race", count=1)}
     found = claims.comparisons(tables, "another run", True, -0.2, True)
     return [each for each in found if each.published is not None or each.agrees is not None]
 

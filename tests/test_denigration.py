@@ -60,7 +60,7 @@ def measured(*words):
 
 def test_the_script_writes_tables_record_and_pictures(smoke):
     tables = ["table", "groups", "overall", "confusion", "directions"]
-    tables += ["published", "net_changes", "against"]
+    tables += ["published", "net_changes", "against", "confusion_published"]
     names = {f"denigration_{table}.csv" for table in tables}
     names |= {"denigration.csv", "denigration.json", "denigration_table.html"}
     names |= {f"denigration{stem}.{suffix}" for stem in PICTURES for suffix in ("png", "pdf")}

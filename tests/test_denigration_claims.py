@@ -54,6 +54,8 @@ def test_the_published_counts_and_the_audit_of_faces_that_they_describe_are_one_
         limits = found.loc[(-0.2, row.race), ["ci_low", "ci_high"]].tolist()
         assert limits == pytest.approx([row.after_low, row.after_high])
     made = tables["confusion"].query("by == 'race'").set_index(["shift", "true", "predicted"])["count"].sort_index()
+    drawn = published_counts.matrices().set_index(["shift", "true", "predicted"])["count"].sort_index()
+    assert drawn.to_dict() == made.to_dict()
     for shift in published_counts.COUNTED:
         matrix = published.values()["table_2"][f"confusion_{published_counts.SHIFTS[shift]}"]
         for name, line in zip(matrix["rows"], matrix["counts"], strict=True):

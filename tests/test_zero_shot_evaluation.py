@@ -21,7 +21,9 @@ from util.corpora.captioned import Unreadable
 from util.corpora.generated import pictures
 from util.corpora.tasks import Task
 from util.encoders.named import Named
+from util.numerics.shifts import side_amounts
 from util.zero_shot import selection
+from util.zero_shot.outcomes import Hits
 
 SHIFTS = cli.shift_grid(1)
 CONTRACT = "dataset metric gap_direction split shift signed_gap_distance value model side"
@@ -174,20 +176,34 @@ def test_gaps_and_the_cosine_of_their_directions_by_hand(rng):
     assert gaps["cosine_of_directions"] == pytest.approx(0.5**0.5)
 
 
-@pytest.mark.parametrize("captions", [None, 2])
-def test_the_reach_of_a_task_counts_items_that_change_and_projects_its_candidates(rng, captions):
-    """Text to image the candidates are the images."""
-    given = pairs(rng) if captions else task(rng)
+@pytest.mark.parametrize("side", ["both", "first", "second"])
+def test_only_items_that_their_margins_allow_to_change_do(rng, side):
+    """Few classes, projections that differ little: some items cannot change, and those that do are among the others."""
+    given = task(rng, n=300, classes=4, dim=12)
+    shifts, unit_gap = cli.shift_grid(0.25), geometry.unit_gap_vector(given.images, given.texts)
+    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side)[0]["top-1"].hits
+    cosines, own = given.images @ given.texts.T, np.arange(4) == given.labels[:, None]
+    best = [np.where(mask, cosines, -2).max(1) for mask in (own, ~own)]
+    amounts = side_amounts(shifts, side)
+    can, same = (reach.can_change(*best, given.images @ unit_gap, each, *amounts) for each in (q, np.full(4, q[0])))
+    changes = (found != found[shifts == 0]).any(0)
+    assert changes.any() and not (changes & ~can).any() and not same.any()  # no spread, no change
+    (row,) = reach.reach(given, {"top-1": Hits(found)}, shifts, side)
+    assert (row["changes"], row["can_change"]) == (changes.mean(), pytest.approx(can.mean()))
+    assert row["gained"] + row["lost"] == pytest.approx(row["changes"]) and row["spread"] == pytest.approx(q.std())
+
+
+def test_the_reach_of_retrieval_is_that_of_either_side(rng):
+    """Text to image the projections are those of the images, and no text changes that its margin does not allow."""
+    given, rows = pairs(rng), {}
     unit_gap = geometry.unit_gap_vector(given.images, given.texts)
     outcomes = evaluation.sweep(given, SHIFTS, unit_gap, "both")[0]
-    for row in reach.reach(given, outcomes, SHIFTS, "both"):
-        hits, to_image = outcomes[row["metric"]].hits, row["metric"].startswith("text-to-image")
-        q = (given.images if to_image else given.texts) @ unit_gap
-        assert (row["spread"], row["highest"] - row["lowest"]) == pytest.approx((q.std(), np.ptp(q)))
-        before, ever = hits[SHIFTS == 0][0], (hits != hits[SHIFTS == 0]).any(0)
-        assert (row["gained"], row["lost"]) == ((ever & ~before).mean(), (ever & before).mean())
-        assert row["changes"] == pytest.approx(row["gained"] + row["lost"])
-    assert row["changes"] > 0
+    for row in reach.reach(given, {name: outcomes[name] for name in outcomes if "@1" in name}, SHIFTS, "both"):
+        rows[row["metric"]] = row
+        assert row["changes"] <= row["can_change"] and row["changes"] > 0
+    for way, candidates in (("text-to-image", given.images), ("image-to-text", given.texts)):
+        ends = rows[f"{way} recall@1"]["lowest"], rows[f"{way} recall@1"]["highest"]
+        assert np.ptp(ends) == pytest.approx(np.ptp(candidates @ unit_gap))
 
 
 def test_one_caption_of_each_image_by_hand(rng):

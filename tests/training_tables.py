@@ -1,6 +1,20 @@
-"""Tables of training runs that were never run: what the claims of section 4 read."""
+"""Section 4's script without its pictures, and tables of training runs that were never run, for its claims."""
+
+from dataclasses import replace
 
 import pandas as pd
+import pytest
+
+from util import figures
+
+
+def run(script, settings, folder):
+    """training.py without its pictures, which the smoke run draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        for draw in ("draw", "draw_random"):
+            patch.setattr(script, draw, lambda record: None)
+        patch.setattr(figures, "save", lambda figure, folder, name: [])
+        return script.run(replace(settings, output=folder))
 
 
 def tables(gaps, **changes):
