@@ -24,9 +24,11 @@ import gap_figure
 import panels
 from util import UserError, cli, measures, published, records
 from util.geometry import unit_rows
+from util.numerics import items
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, svd_coordinates, tsne_coordinates, umap_coordinates
 from util.numerics.statistics import wilson_interval
+from util.zero_shot import shifted
 
 NAME = "modality_gap"
 MEASURED = (
@@ -89,19 +91,19 @@ def chosen_rows(panel: panels.Panel, most: int, seed: int) -> tuple[list[np.ndar
 def recall(panel: panels.Panel, settings: Settings) -> dict[str, float]:
     """Recall@1 both ways with 95% Wilson limits, and what guessing reaches; NaN where nothing is paired.
 
-    Whoever is nearest to its own partner, of all that there are, counts. Of partners as near as each other to the 12th
-    decimal the first one counts, so of a text that occurs twice one row at most is found.
+    Whose own partner, or an equal row, is nearest of all that there are, counts. Equal rows are one item and are asked
+    once. Cosines that are equal to the 12th decimal are ordered by their rows.
     """
     _, (x, y), paired = chosen_rows(panel, settings.separability_rows, settings.seed)
     if not paired:
         return dict.fromkeys(RECALL_COLUMNS, np.nan)
-    n, found = len(x), []
-    for asking, answering in ((x, y), (y, x)):
-        parts = np.array_split(asking, -(-n // measures.MOST))
-        nearest = np.concatenate([np.round(part @ answering.T, 12).argmax(1) for part in parts])
-        hits = int((nearest == np.arange(n)).sum())
-        found += [hits / n, *map(float, wilson_interval(hits, n))]
-    return dict(zip(RECALL_COLUMNS, [*found, 1 / n], strict=True))
+    own = items.matched(x, y, np.tile(np.arange(len(x))[:, None], 2))
+    ranks = shifted.retrieve(x[own.first], y[own.second], own.pairs, [0.0])
+    found = []
+    for hits in (each[0] == 0 for each in ranks):
+        found += [float(hits.mean()), *map(float, wilson_interval(int(hits.sum()), len(hits)))]
+    chance = len(own.pairs) / (len(own.first) * len(own.second))
+    return dict(zip(RECALL_COLUMNS, [*found, chance], strict=True))
 
 
 VIEWS = {

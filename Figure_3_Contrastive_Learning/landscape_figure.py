@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from landscape_minima import FLAT, no_minimum
 from util import figures, published
 from util.records import Record
 
@@ -20,13 +21,23 @@ FURTHER = tuple(name for name in PUBLISHED.values() if name != CLIP)
 """Published systems of which the paper has no Figure 3."""
 PANELS = (1 / 100, 1 / 50, 1.0)
 """Temperatures of panels b, c and d."""
-LOSS, GAP = "contrastive loss (nats)", "signed gap distance"
+GAP = "signed gap distance"
 
 
 def of_paper(record: Record) -> list[str]:
     """The sets of embeddings in the paper's layout: the published CLIP, the small one in its place, or your own."""
     names = list(record.about["results"])
     return [CLIP] if CLIP in names else [name for name in names if name not in FURTHER]
+
+
+def is_sigmoid(record: Record) -> bool:
+    """Whether the loss is SigLIP's."""
+    return record.about["settings"].get("loss") == "sigmoid"
+
+
+def loss_label(record: Record) -> str:
+    """The axis of losses."""
+    return "sigmoid loss (nats)" if is_sigmoid(record) else "contrastive loss (nats)"
 
 
 def grid(record: Record, panels: int, page: int, column: int, height: float, **first) -> tuple[Figure, list[Axes]]:
@@ -36,7 +47,7 @@ def grid(record: Record, panels: int, page: int, column: int, height: float, **f
     figure = plt.figure(figsize=(figures.width(record), height * rows + 0.35), layout="constrained")
     axes = [figure.add_subplot(rows, side, 1 + k, **(first if k == 0 else {})) for k in range(panels)]
     for ax in axes[::side]:
-        ax.set_ylabel(LOSS)
+        ax.set_ylabel(loss_label(record))
     return figure, axes
 
 
@@ -68,13 +79,13 @@ def draw_rows(record: Record, names: Sequence[str], letters: str, some: slice = 
         first, *others = axes[k * sides : (k + 1) * sides]
         draw_points(first, record, name, letters[:1])
         for letter, ax, (tau, curve, lowest) in zip(letters[1:] or " " * sides, others, curves, strict=False):
-            if letters:
+            if letters and not is_sigmoid(record):
                 style = {"color": figures.MUTED, "lw": 0.9, "ls": ":", "label": "as released (image to text)"}
                 ax.plot(curve["signed_gap_distance"], curve["loss_as_released"], **style)
-            draw_curve(ax, curve, lowest, figures.INK, "symmetric loss")
+            draw_curve(ax, curve, lowest, figures.INK, "sigmoid loss" if is_sigmoid(record) else "symmetric loss")
             ends = {"color": figures.MUTED, "alpha": 0.3, "lw": 0, "label": "95% over batches"}
             ax.axvspan(lowest["gap_low"], lowest["gap_high"], **ends)
-            ax.set_ylabel(LOSS)
+            ax.set_ylabel(loss_label(record))
             said = "τ =" if letters else "temperature"
             ax.set_title(marked(letter, f"{said} {figures.temperature_label(tau)}"), loc="left")
     return legend(figure)
@@ -105,7 +116,8 @@ def draw_systems(record: Record) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         for colour, (tau, curve, lowest) in zip(figures.SERIES, curves_of(record, name), strict=False):
             draw_curve(ax, curve, lowest, colour, f"temperature {figures.temperature_label(tau)}")
-        ax.axhline(np.log(lowest["batch"]), color=figures.MUTED, ls=":", lw=0.9, label="chance")
+        if not is_sigmoid(record):
+            ax.axhline(np.log(lowest["batch"]), color=figures.MUTED, ls=":", lw=0.9, label="chance")
         ax.set_title(title(record, name).replace(", ", ",\n").replace(": ", "\n", 1), loc="left")
         log_losses(ax)
     share_heights(axes)
@@ -153,9 +165,11 @@ def draw_curve(ax: Axes, curve: pd.DataFrame, lowest: pd.Series, colour: str, la
     """Loss against signed gap distance, with the default gap and the lowest point marked."""
     ax.plot(curve["signed_gap_distance"], curve["loss"], color=colour, label=label)
     ax.axvline(lowest["default_gap"], color=colour, ls="--", lw=0.9, label="default gap")
-    marker, said = ("v", "lowest where the shifts end") if lowest["at_edge"] else ("o", "lowest loss")
-    style = {"marker": marker, "ls": "", "ms": 5, "mfc": "white", "mec": colour, "mew": 1.3}
-    ax.plot(lowest["gap_at_minimum"], lowest["lowest_loss"], **style, label=said, zorder=5, clip_on=False)
+    why, at = no_minimum(lowest), curve["loss"].idxmin()
+    style = {"marker": "v" if why else "o", "ls": "", "ms": 5, "mfc": "white", "mec": colour, "mew": 1.3}
+    style |= {"label": why or "lowest loss", "zorder": 5, "clip_on": False}
+    if why != FLAT:
+        ax.plot(curve["signed_gap_distance"][at], curve["loss"][at], **style)
     ax.set(xlabel=GAP, xlim=(-2, 2))
 
 

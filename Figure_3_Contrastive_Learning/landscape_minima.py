@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from scipy.signal import find_peaks
 from torch import Tensor
 
@@ -18,15 +19,22 @@ INTERVAL = "95% bootstrap over batches"
 LEAST_BATCHES = 5
 """Fewer batches give no interval."""
 RESAMPLES = 2000
+FLAT, EDGE = "flat curve", "lowest where the shifts end"
+LEVEL, WIDTH = 0.001, 1.0
+"""A curve that stays within so many nats of its lowest loss over shifts of this width is flat: it has no minimum."""
 
 
 def batch_losses(
-    x: Tensor, y: Tensor, shifts: Sequence[float], temperatures: Sequence[float], size: int
+    x: Tensor,
+    y: Tensor,
+    rows: Int[np.ndarray, "b size"],
+    shifts: Sequence[float],
+    temperatures: Sequence[float],
+    bias: float | None = None,
 ) -> contrastive.SweepLosses:
-    """Both losses (batches, shifts, temperatures) of every whole batch, along the gap vector of all pairs."""
-    along = geometry.unit_gap_vector(x, y)
-    spans = [slice(first, first + size) for first in range(0, len(x) // size * size, size)]
-    parts = [contrastive.sweep_both(x[span], y[span], shifts, temperatures, direction=along) for span in spans]
+    """Both losses (batches, shifts, temperatures) of every batch of pairs, along the gap vector of all pairs."""
+    options = {"direction": geometry.unit_gap_vector(x, y), "bias": bias, "consecutive": True}
+    parts = [contrastive.sweep_both(x[some], y[some], shifts, temperatures, **options) for some in torch.tensor(rows)]
     return contrastive.SweepLosses(*map(np.stack, zip(*parts, strict=True)))
 
 
@@ -50,22 +58,46 @@ def limits(
     return pd.DataFrame({"batches": count, **found})
 
 
-def minima(table: pd.DataFrame) -> pd.DataFrame:
-    """Where each loss curve is lowest, beside the default gap, and whether that is only where the shifts end."""
-    groups = table.groupby(CURVE, sort=False)
-    default = table[table["shift"] == 0].set_index(CURVE)
-    lowest, released = (table.loc[groups[loss].idxmin()].set_index(CURVE) for loss in LOSSES.values())
-    ends = groups["shift"].agg(["min", "max"])
-    found = {
-        "default_gap": default["signed_gap_distance"],
-        "default_loss": default["loss"],
-        "shift_at_minimum": lowest["shift"],
-        "gap_at_minimum": lowest["signed_gap_distance"],
-        "lowest_loss": lowest["loss"],
-        "gap_at_minimum_as_released": released["signed_gap_distance"],
-        "at_edge": ends.eq(lowest["shift"], axis=0).any(axis=1),
-    }
-    return pd.DataFrame(found).reset_index()
+def minima(table: pd.DataFrame, around: pd.DataFrame) -> pd.DataFrame:
+    """Where each loss curve is lowest, beside the default gap and the limits of ``around``, a row for each curve.
+
+    A curve that is lowest where the shifts end (``at_edge``), or flat (``flat``), has no minimum: its place and limits
+    are NaN.
+    """
+    rows = []
+    for labels, part in table.groupby(CURVE, sort=False):
+        default, shifts, gaps = part[part["shift"] == 0].iloc[0], *(part[name].to_numpy() for name in PLACE)
+        (at, at_edge, flat), (other, *flagged) = (lowest(part[loss].to_numpy(), shifts) for loss in LOSSES.values())
+        rows.append(
+            dict(zip(CURVE, labels, strict=True))
+            | {"default_gap": default["signed_gap_distance"], "default_loss": default["loss"]}
+            | {"shift_at_minimum": shifts[at], "gap_at_minimum": gaps[at], "lowest_loss": part["loss"].iloc[at]}
+            | {"gap_at_minimum_as_released": np.nan if any(flagged) else gaps[other], "at_edge": at_edge}
+            | around.iloc[len(rows)].to_dict()
+            | {"flat": flat}
+        )
+    found = pd.DataFrame(rows)
+    where = [name for name in found if name.startswith(("shift_", "gap_")) and not name.endswith("as_released")]
+    found.loc[found["at_edge"] | found["flat"], where] = np.nan
+    return found.astype({"batches": int})
+
+
+def lowest(loss: Float[np.ndarray, "s"], shifts: Float[np.ndarray, "s"]) -> tuple[int, bool, bool]:
+    """Index of the lowest loss, whether it is as low where the shifts end, and whether the curve is flat around it."""
+    at = first = last = int(loss.argmin())
+    low = loss <= loss[at] + LEVEL
+    while first > 0 and low[first - 1]:
+        first -= 1
+    while last < len(loss) - 1 and low[last + 1]:
+        last += 1
+    return at, first == 0 or last == len(loss) - 1, bool(low.all() or shifts[last] - shifts[first] >= WIDTH)
+
+
+def no_minimum(row) -> str:
+    """Why a row of ``minima`` has none; empty where it has one."""
+    if row.flat:
+        return FLAT
+    return EDGE if row.at_edge else ""
 
 
 def back_to_back(table: pd.DataFrame, least: float) -> pd.DataFrame:

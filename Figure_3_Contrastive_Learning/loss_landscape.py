@@ -7,6 +7,7 @@ modalities past each other, fades as the temperature rises.
 
     python Figure_3_Contrastive_Learning/loss_landscape.py                      (embedded: seconds on 2 cores)
     python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings mine.npz
+    python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings siglip.npz --loss sigmoid
     python Figure_3_Contrastive_Learning/loss_landscape.py --preset paper       (downloads CLIP and MSCOCO val2017)
 
 Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO pairs, batches of 50, shifts in steps of
@@ -25,7 +26,8 @@ import torch
 from tqdm import tqdm
 
 from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
-from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima
+from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima, no_minimum
+from landscape_terms import Terms, terms
 from util import Embeddings, UserError, cli, figures, files, geometry, published
 from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
@@ -47,7 +49,13 @@ COARSEST = 0.25
 class Settings(cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Figure_3_Contrastive_Learning"
     batch: int | None = 50
-    """Pairs per batch of the loss, consecutive, as released; None: all pairs as one batch."""
+    """Pairs per batch of the loss, in order; None: one batch. No batch of your own data holds an item twice."""
+    loss: Literal["info_nce", "sigmoid"] = "info_nce"
+    """CLIP's loss, or SigLIP's, at its own temperature."""
+    logit_scale: float | None = None
+    """SigLIP's scale t, not its logarithm; by default the logit_scale beside the vectors."""
+    bias: float | None = None
+    """SigLIP's bias b; by default the logit_bias beside the vectors."""
     temperatures: tuple[float, ...] = PAPER_TEMPERATURES
     """Values of tau, for instance --temperatures 0.01 0.07."""
     shift_step: float = 0.05
@@ -68,6 +76,9 @@ class Settings(cli.WithEmbeddings):
                  lambda chosen: not chosen.embeddings),
         cli.Only("scenes", "the presets embedded and smoke", lambda chosen: chosen.preset != "paper"),
         cli.Only("model coco caption", "--preset paper", lambda chosen: chosen.preset == "paper"),
+        cli.Only("logit_scale bias", "--loss sigmoid", lambda chosen: chosen.loss == "sigmoid"),
+        cli.Only("temperatures", "--loss info_nce, for SigLIP's is 1 / --logit-scale",
+                 lambda chosen: chosen.loss == "info_nce"),
     )  # fmt: skip
 
 
@@ -112,23 +123,20 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     return Embeddings.of(modalities, source={**about, "data": dict(data.source)})
 
 
-def landscape(name: str, embeddings: Embeddings, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of ``loss_landscape.csv`` for one set of embeddings, and the minima with their limits over batches."""
-    x, y = (torch.from_numpy(array).to(device) for array in embeddings.paired())
-    size = len(x) if settings.batch is None else as_count(settings.batch, "--batch")
-    if size > len(x):
-        raise UserError(f"{name}: --batch {size} is more than its {len(x)} pairs; choose a smaller one")
+    x, y = (torch.from_numpy(array).to(device) for array in (found.x, found.y))
     shifts = cli.shift_grid(settings.shift_step)
-    losses = batch_losses(x, y, shifts, settings.temperatures, size)
+    losses = batch_losses(x, y, found.rows, shifts, found.temperatures, found.bias)
     gaps = geometry.signed_gap_distances(x, y, shifts)
-    columns = {"temperature": settings.temperatures, "shift": shifts}
+    columns = {"temperature": found.temperatures, "shift": shifts}
     table = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
     table.insert(0, "embeddings", name)
-    table.insert(1, "batch", size)
-    table["signed_gap_distance"] = np.tile(gaps, len(settings.temperatures))
+    table.insert(1, "batch", found.rows.shape[1])
+    table["signed_gap_distance"] = np.tile(gaps, len(found.temperatures))
     table["loss"], table["loss_as_released"] = (each.mean(0).T.ravel() for each in losses)
     around = limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
-    return table, minima(table).join(around)
+    return table, minima(table, around)
 
 
 def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.DataFrame, dict]:
@@ -142,7 +150,6 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
         parts.append(part.assign(embeddings=name, modality=modality, item=items))
     points = pd.concat(parts)[["embeddings", "modality", "item", "pc1", "pc2"]]
     about = {
-        "n_pairs": len(x),
         "dim": x.shape[1],
         "gap_distance": geometry.gap_distance(x, y),
         "explained_variance_ratio": pca.explained_variance_ratio,
@@ -157,6 +164,8 @@ def compare(
 ) -> list[Comparison]:
     """The paper's numbers beside those of each CLIP, and its claims for every set of embeddings."""
     rows, paper = [], PRESETS["paper"]
+    if settings.embeddings or settings.loss != "info_nce":
+        return []
     options = ("preset", "batch", "caption", "model", "embeddings")
     whole = all(getattr(settings, option) == getattr(paper, option) for option in options)
     for name, facts in about.items():
@@ -167,7 +176,7 @@ def compare(
             rows += [published.compare(key, value, name, own=own) for key, value in ours.items()]
         how = f"batches of {found['batch'].iloc[0]}, shifts in steps of {settings.shift_step:g}"
         for claim, value, holds, note, ends in claims(found, passed):
-            judged = None if settings.embeddings or settings.shift_step > COARSEST else holds
+            judged = None if settings.shift_step > COARSEST else holds
             key = f"figure_3.{'systems' if beyond else 'claims'}.{claim}"
             said = f"{note}, {how}" + f"; {ACCEPTED}" * (name == SMALL_CLIP and claim < 3)
             rows.append(published.compare(key, value, name, judged, said, own=own, **ends))
@@ -181,11 +190,11 @@ def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, flo
         gap, default, tau = row.gap_at_minimum, row.default_gap, figures.temperature_label(row.temperature)
         holds = {"1/100": abs(gap - default) <= own, "1/50": 0 <= gap <= default - smaller, "1": abs(gap) <= zero}
         ends, note = {"low": row.gap_low, "high": row.gap_high, "interval": INTERVAL}, f"default gap {default:.3f}"
-        if row.at_edge or np.isnan(row.gap_low):
-            why = "no minimum: lowest where the shifts end" if row.at_edge else f"no interval: {row.batches} batches"
-            ends, note = {}, f"{note}, {why}"
+        why = no_minimum(row)
+        if why or np.isnan(row.gap_low):
+            ends, note = {}, f"{note}, {f'no minimum: {why}' if why else f'no interval: {row.batches} batches'}"
         if tau in holds:
-            yield list(holds).index(tau), gap, bool(holds[tau] and not row.at_edge), note, ends
+            yield list(holds).index(tau), "none" if why else gap, bool(holds[tau] and not why), note, ends
     gaps = {figures.temperature_label(tau): "none" for tau in found["temperature"]}
     for row in passed[passed["curve"] == "symmetric"].itertuples():
         gaps[figures.temperature_label(row.temperature)] = f"{row.signed_gap_distance:.3f}"
@@ -211,22 +220,35 @@ def measured_numbers(facts: Mapping, table: pd.DataFrame, passed: pd.DataFrame) 
     return {key: float(ours[key[9:]]) for key in published.numbers("figure_3.") if key[9:] in ours}
 
 
+def summary(found: Terms, lowest: pd.DataFrame, facts: Mapping) -> str:
+    """A line for the terminal: how many pairs, the gap, and where the loss is lowest."""
+    places = []
+    for row in lowest.itertuples():
+        why, tau = no_minimum(row), figures.temperature_label(row.temperature)
+        places.append(f"none at {tau} ({why})" if why else f"{row.gap_at_minimum:+.3f} at {tau}")
+    said = f"gap {facts['gap_distance']:.3f}; lowest loss at gap {', '.join(places)}"
+    said += f"; {found.count} in {len(found.rows)} x {found.rows.shape[1]}"
+    if found.bias is None:
+        return said
+    matched = facts["mean_matched_probability"]
+    return f"{said}; sigmoid loss {lowest['default_loss'].iloc[0]:.6f}, mean matched probability {matched:.6f}"
+
+
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Every set of embeddings: its landscape, its minima, and its view."""
     as_count(settings.points, "--points")
     as_count(settings.scenes, "--scenes", least=2)
     everything, left_out = collect(settings, device)
-    found, about = [], {}
+    parts, about, said = [], {}, []
     for name, embeddings in tqdm(everything.items(), desc=NAME, unit="set", disable=None):
+        found = terms(name, embeddings, settings)
         points, about[name] = view(name, embeddings, settings)
-        found.append((*landscape(name, embeddings, settings, device), points))
-    table, lowest, points = (pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True))
+        about[name] |= found.facts()
+        parts.append((*landscape(name, found, settings, device), points))
+        said += [f"{name}: {line}" for line in (*found.said, summary(found, parts[-1][1], about[name]))]
+        left_out += [f"{name}: {line}" for line in found.left_out()]
+    table, lowest, points = (pd.concat(some, ignore_index=True) for some in zip(*parts, strict=True))
     second = back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
-    said = []
-    for name, part in lowest.groupby("embeddings", sort=False):
-        gaps = part["gap_at_minimum"].map("{:+.3f} at ".format) + part["temperature"].map(figures.temperature_label)
-        gaps += part["at_edge"].map({True: " (where the shifts end)", False: ""})
-        said.append(f"{name}: gap {part['default_gap'].iloc[0]:.3f}; lowest loss at gap {', '.join(gaps)}")
     return cli.Measured(
         tables={"": table, "points": points, "minima": lowest, "back_to_back": second},
         data=[{"name": name, **embeddings.source} for name, embeddings in everything.items()],

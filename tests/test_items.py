@@ -34,8 +34,8 @@ def test_a_copy_has_the_partners_of_all_its_copies(rng):
     assert first[1] == first[2] == second[2] != first[0] and first[0] == second[0] == second[1]
     assert found.items[0].tolist() == [0, 1, 0, 3, 4]
     assert copies({"image": x, "text": y}) == [
-        "image: 1 of 5 rows equal an earlier one exactly: 4 items, each once",
-        "text: 1 of 5 rows equal an earlier one exactly: 4 items, each once",
+        "image: 1 of 5 rows equal an earlier one exactly, 4 items",
+        "text: 1 of 5 rows equal an earlier one exactly, 4 items",
     ]
 
 

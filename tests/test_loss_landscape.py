@@ -75,7 +75,7 @@ def test_every_published_number_is_compared_by_its_key(smoke):
 AS_PUBLISHED = {1 / 100: 0.78, 1 / 50: 0.6, 1.0: 0.08}
 
 
-def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), **changes):
+def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), flat=(), **changes):
     """Verdicts of the four claims where the lowest losses of a default gap of 0.822 lie at these gaps."""
     one = {"embeddings": "e", "batch": 50, "default_gap": 0.822, "batches": 9, "gap_low": -1.0, "gap_high": 2.0}
     lowest = pd.DataFrame({"temperature": gaps.keys(), "gap_at_minimum": gaps.values()}).assign(**one)
@@ -84,7 +84,7 @@ def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), **changes):
     curves = pd.DataFrame(columns=CONTRACT, dtype=float)
     facts = {"gap_distance": 0.83, "explained_variance_ratio": [0.25], "n_pairs": 5000} | changes.pop("facts", {})
     settings = replace(script.PRESETS["paper"], **changes)
-    lowest["at_edge"] = lowest["temperature"].isin(edges)
+    lowest["at_edge"], lowest["flat"] = lowest["temperature"].isin(edges), lowest["temperature"].isin(flat)
     rows = script.compare(curves, lowest, second, {"e": facts}, settings)
     return {row.key[-1]: (row.own, row.agrees, row.interval) for row in rows if row.key.startswith("figure_3.claims")}
 
@@ -94,8 +94,8 @@ def test_the_papers_own_model_and_data_are_judged_by_the_rules():
     assert [interval for *_, interval in claims(AS_PUBLISHED).values()] == [landscape_minima.INTERVAL] * 3 + [""]
     elsewhere = ({"facts": {"n_pairs": 60}}, {"caption": "last"}, {"batch": None}, {"model": "open_clip:RN50:openai"})
     assert not any(own for changes in elsewhere for own, *_ in claims(AS_PUBLISHED, **changes).values())
-    for changes in ({"embeddings": ("mine.npy",)}, {"shift_step": 0.5}):
-        assert {agrees for _, agrees, _ in claims(AS_PUBLISHED, **changes).values()} == {None}
+    assert {agrees for _, agrees, _ in claims(AS_PUBLISHED, shift_step=0.5).values()} == {None}
+    assert claims(AS_PUBLISHED, embeddings=("mine.npy",)) == claims(AS_PUBLISHED, loss="sigmoid") == {}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,7 @@ def test_the_papers_own_model_and_data_are_judged_by_the_rules():
     [
         ("0", {"gaps": AS_PUBLISHED | {1 / 100: 0.6}}),
         ("0", {"edges": (1 / 100,)}),
+        ("2", {"flat": (1.0,)}),
         ("1", {"gaps": AS_PUBLISHED | {1 / 50: 0.78}}),
         ("1", {"gaps": AS_PUBLISHED | {1 / 50: -0.1}}),
         ("2", {"gaps": AS_PUBLISHED | {1.0: 0.35}}),
@@ -134,7 +135,7 @@ def test_all_four_published_systems_have_rows_and_the_paper_s_layout_is_clip_s(s
     minima = systems.tables["minima"].set_index("embeddings")
     assert list(minima.index.unique()) == [landscape_figure.SMALL_CLIP, *landscape_figure.PUBLISHED.values()]
     assert minima["batches"].groupby(level=0, sort=False).first().tolist() == [2, 6, 1, 2, 1]
-    assert minima["gap_low"].notna().groupby(level=0, sort=False).all().tolist() == [False, True, False, False, False]
+    assert minima["gap_low"].notna().groupby(level=0, sort=False).any().tolist() == [False, True, False, False, False]
     rows = pd.DataFrame(systems.about["comparisons"]).query("key.str.startswith('figure_3.systems.')")
     assert set(rows["on"]) == set(landscape_figure.FURTHER) and len(rows) == 3 * 4
     assert rows["published"].isna().all() and not rows["own"].any()
@@ -155,7 +156,12 @@ def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_pa
     settings = replace(script.PRESETS["smoke"], embeddings=(mine, *odd), shift_step=1.0, output=tmp_path / "out")
     record, names = script.run(settings), ["mine", *(path.stem for path in odd)]
     assert record.tables[""]["embeddings"].unique().tolist() == names
-    assert [record.about["results"][name]["n_pairs"] for name in names] == [120, 60, 60]
+    facts = [record.about["results"][name] for name in names]
+    assert [(each["n_pairs"], each["n_given"]) for each in facts] == [(100, 120), (50, 60), (50, 60)]
+    assert [line.split(": the loss is of ")[1][:18] for line in record.about["left_out"]][1:] == [
+        "50 of 60 pairs: wh"
+    ] * 2
+    assert record.about["comparisons"] == []
 
 
 def test_embeddings_without_a_second_minimum_have_an_empty_table_of_them(mine, tmp_path):
@@ -182,6 +188,20 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
         (["--embeddings", "{tmp}/good.npy", "--batch", "500"], "--batch 500 is more than its 60 pairs"),
         (["--embeddings", "{tmp}/good.npy", "--batch", "0"], "--batch must be"),
         (["--embeddings", "{tmp}/good.npy", "--temperatures", "0"], "temperature must be above 0"),
+        (["--embeddings", "{tmp}/good.npy", "--temperatures", "100"], "a logit scale? say --temperatures 0.01"),
+        (["--embeddings", "{tmp}/good.npy", "--logit-scale", "100"], "--logit-scale only applies to --loss sigmoid"),
+        (
+            ["--embeddings", "{tmp}/good.npy", "--loss", "sigmoid", "--bias", "-9"],
+            "needs --logit-scale: no logit_scale",
+        ),
+        (
+            ["--embeddings", "{tmp}/good.npy", "--loss", "sigmoid", "--temperatures", "0.1"],
+            "only applies to --loss info_nce",
+        ),
+        (
+            ["--embeddings", "{tmp}/scaled.npz", "--loss", "sigmoid"],
+            "scaled: logit_scale 4.7 beside the vectors may be",
+        ),
         (["--embeddings", "{tmp}/good.npy", "--shift-step", "0"], "--shift-step must be"),
         (["--embeddings", "{tmp}/good.npy", "--points", "0"], "--points must be"),
     ],
@@ -189,21 +209,49 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
 def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
     good = np.stack(reference.pairs(rng, 60, 5))
     np.save(tmp_path / "good.npy", good)
+    np.savez(tmp_path / "scaled.npz", image=good[0], text=good[1], logit_scale=4.7, logit_bias=-10.0)
     good[0, 1, 2] = np.nan
     np.save(tmp_path / "nan.npy", good)
     words = [word.format(tmp=tmp_path) for word in words]
     assert said in smoke_runs.refusal(script, words, tmp_path / "out", capsys)
 
 
+NO_LIMITS = pd.DataFrame({"batches": 2, "shift_low": [-0.5], "shift_high": 0.5, "gap_low": 0.1, "gap_high": 0.9})
+
+
+def found_minimum(loss, released=None, shifts=(-1.0, 0.0, 1.0)):
+    gaps = np.linspace(1.5, -0.2, len(shifts))
+    table = pd.DataFrame({"shift": shifts, "signed_gap_distance": gaps, "loss": loss})
+    table = table.assign(loss_as_released=loss if released is None else released)
+    table = table.assign(embeddings="e", batch=2, temperature=0.5)
+    return landscape_minima.minima(table, NO_LIMITS).iloc[0]
+
+
 def test_minima_by_hand():
-    table = pd.DataFrame({"shift": [-1.0, 0.0, 1.0], "signed_gap_distance": [1.5, 0.8, -0.2], "loss": [3.0, 2.0, 1.0]})
-    table = table.assign(embeddings="e", batch=2, temperature=0.5, loss_as_released=table["loss"][::-1].to_numpy())
-    inside = table.assign(temperature=1.0, loss=[3.0, 1.0, 2.0])
-    row, other = (row for _, row in landscape_minima.minima(pd.concat([table, inside], ignore_index=True)).iterrows())
-    assert (row["default_gap"], row["default_loss"]) == (0.8, 2.0)
-    assert (row["shift_at_minimum"], row["gap_at_minimum"], row["lowest_loss"]) == (1.0, -0.2, 1.0)
-    assert row["gap_at_minimum_as_released"] == 1.5
-    assert row["at_edge"] and not other["at_edge"]
+    row = found_minimum([3.0, 1.0, 2.0])
+    assert (row["shift_at_minimum"], row["gap_at_minimum"], row["lowest_loss"]) == (0, pytest.approx(0.65), 1)
+    assert (row["default_gap"], row["default_loss"]) == (pytest.approx(0.65), 1.0)
+    assert row["gap_at_minimum_as_released"] == row["gap_at_minimum"] and row["gap_high"] == 0.9
+    assert not row["at_edge"] and not row["flat"] and landscape_minima.no_minimum(row) == ""
+    assert np.isnan(found_minimum([3.0, 1.0, 2.0], [1.0, 2.0, 3.0])["gap_at_minimum_as_released"])
+
+
+@pytest.mark.parametrize(
+    "loss, why",
+    [
+        ([3.0, 2.5, 2.0, 1.0, 0.5], "lowest where the shifts end"),
+        ([3.0, 2.5, 2.0, 1.0, 1.0005], "lowest where the shifts end"),
+        ([3.0, 2.9996, 2.9999, 3.0002, 3.0], "flat curve"),
+        ([0.0] * 5, "flat curve"),
+        ([3.0, 1.0, 1.0009, 1.0009, 2.0], "flat curve"),
+        ([3.0, 1.0, 1.0009, 1.0011, 2.0], ""),
+    ],
+)
+def test_where_the_shifts_end_and_on_a_flat_curve_is_no_minimum(loss, why):
+    row = found_minimum(loss, shifts=(-1.0, -0.5, 0.0, 0.5, 1.0))
+    assert landscape_minima.no_minimum(row) == why
+    places = row[["shift_at_minimum", "gap_at_minimum", "shift_low", "gap_high", "gap_at_minimum_as_released"]]
+    assert places.isna().all() if why else places.notna().all()
 
 
 def test_limits_over_batches_are_those_of_the_bootstrap(rng):

@@ -24,7 +24,7 @@ FLAGS = {"again", "dry_run", "fetch", "every_caption", "released", "temperature_
 
 ENCODERS = "seeds images captions coco model pixels precision"
 VIEWS = "method points separability_rows"
-LOSSES = "batch temperatures shift_step points"
+LOSSES = "batch loss temperatures shift_step points"
 TRAINING = "experiments temperatures model coco pairs held_out seeds evaluations batch loss optimizer"
 EVALUATION = "side shift_step splits resamples permutations"
 AUDIT = "audit shifts shift gap_direction side resamples"
@@ -59,6 +59,7 @@ READ = {
         "--preset paper": f"{LOSSES} model coco caption",
         "--embeddings e.npz": f"{LOSSES} columns",
         "--preset paper --embeddings e.npz": f"{LOSSES} columns",
+        "--embeddings e.npz --loss sigmoid": "batch loss logit_scale bias shift_step points columns",
     },
     "simulation": {"": "heights"},
     "training": {

@@ -1,0 +1,109 @@
+"""Other people's files, through the command line: the value that is right, or the reason why there is none.
+
+Inputs are made here, and so are the right values, in float64.
+"""
+
+import numpy as np
+import pytest
+
+import reference
+import scripts
+from util import cli
+
+
+def run(name, folder, *words):
+    """The record of a script at its smoke preset."""
+    script = scripts.load(f"{name}.py")
+    words = ("--preset", "smoke", "--output", folder / "out", *words)
+    return script.run(cli.parse(script.PRESETS, "", list(map(str, words))))
+
+
+def five_captions(rng, n=40, d=24, noise=0.35):
+    """n images, and five captions of each one after the other: (n, d) and (5 n, d)."""
+    images = reference.unit(rng.normal(size=(n, d)) + 0.8)
+    texts = reference.unit(np.repeat(images, 5, axis=0) + noise * rng.normal(size=(5 * n, d)) - 0.3)
+    return images.astype(np.float32), texts.astype(np.float32)
+
+
+def recalls(images, texts, of):
+    """Recall@1 of images to any text of theirs, and of texts to their image."""
+    cosines = images.astype(np.float64) @ texts.astype(np.float64).T
+    return np.mean(of[cosines.argmax(1)] == np.arange(len(images))), np.mean(cosines.argmax(0) == of)
+
+
+@pytest.mark.parametrize("kind", ["repeated", "pairs", "partly repeated"])
+def test_an_image_that_stands_once_for_each_caption_is_one_image(tmp_path, rng, kind, capsys):
+    images, texts = five_captions(rng)
+    of = np.repeat(np.arange(40), 5)
+    given = {"image": images, "text": texts, "pairs": np.stack([of, np.arange(200)], 1)}
+    if kind == "repeated":
+        given = {"image": images[of], "text": texts}
+    if kind == "partly repeated":
+        copied = np.where(of < 20, of, np.arange(200) + 20)
+        given = {"image": np.concatenate([images, images[of[100:]]])[np.where(of < 20, of, copied - 80)], "text": texts}
+    np.savez(tmp_path / "mine.npz", **given)
+    table = run("zero_shot", tmp_path, "--embeddings", tmp_path / "mine.npz").tables[""]
+    table = table[(table["shift"] == 0) & (table["split"] == "all")].set_index("metric")
+    found = [table.loc[f"{way} recall@1", "value"].iloc[0] for way in ("image-to-text", "text-to-image")]
+    assert found == pytest.approx(recalls(images, texts, of)) and 0.3 < found[0] < 1
+    assert table.loc["image-to-text recall@1", "n"].max() == 40
+    assert ("rows equal an earlier one" in capsys.readouterr().out) == (kind != "pairs")
+
+
+def test_with_five_captions_an_image_the_loss_is_lowest_where_it_is_with_one(tmp_path, rng):
+    """Batches of neighbours would hold each image five times, and the lowest loss would lie past the overlap."""
+    images, texts = five_captions(rng, n=120, noise=0.2)
+    of = np.repeat(np.arange(120), 5)
+    np.savez(tmp_path / "five.npz", image=images, text=texts, pairs=np.stack([of, np.arange(600)], 1))
+    np.savez(tmp_path / "one.npz", image=images, text=texts[::5])
+    words = [word for name in ("five", "one") for word in ("--embeddings", tmp_path / f"{name}.npz")]
+    record = run("loss_landscape", tmp_path, *words, "--temperatures", 0.01)
+    five, one = record.tables["minima"]["gap_at_minimum"]
+    assert five == pytest.approx(one, abs=0.13) and five > 0  # half a step of the shifts
+    losses = record.tables[""].set_index(["embeddings", "shift"])["loss"]
+    assert losses["five", 0.0] == pytest.approx(losses["one", 0.0], abs=0.3)
+    rows = np.concatenate([np.arange(50) * 5 + k for k in range(1)])
+    batch = images[of][rows], texts[rows]
+    assert reference.loss(*batch, 0.01) == pytest.approx(losses["five", 0.0], abs=0.3)
+
+
+def test_pairs_that_fill_no_batch_are_said(tmp_path, rng, capsys):
+    np.savez(tmp_path / "sixty.npz", **dict(zip(("image", "text"), reference.pairs(rng, 60, 24), strict=True)))
+    record = run("loss_landscape", tmp_path, "--embeddings", tmp_path / "sixty.npz")
+    assert record.about["results"]["sixty"]["n_pairs"] == 50
+    (line,) = record.about["left_out"]
+    assert line.startswith("sixty: the loss is of 50 of 60 pairs")
+    assert line.split(";")[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_siglip_s_own_loss(tmp_path, rng, beside, capsys):
+    scale, bias = 112.67, -16.5
+    x, y = (part.astype(np.float64) for part in reference.pairs(rng, 60, 24, noise=0.4, gap=0.3))
+    logits = scale * x @ y.T + bias
+    signs = 2 * np.eye(60) - 1
+    right = np.logaddexp(0, -signs * logits).sum() / 60
+    extra = {"logit_scale": scale, "logit_bias": bias} if beside else {}
+    np.savez(tmp_path / "siglip.npz", image=x.astype(np.float32), text=y.astype(np.float32), **extra)
+    options = () if beside else ("--logit-scale", scale, "--bias", bias)
+    words = ("--embeddings", tmp_path / "siglip.npz", "--loss", "sigmoid", "--batch", "None", *options)
+    record = run("loss_landscape", tmp_path, *words)
+    table = record.tables[""].set_index("shift")
+    assert table.loc[0.0, "loss"] == pytest.approx(right, rel=1e-5)
+    assert table["temperature"].unique() == pytest.approx([1 / scale])
+    matched = (1 / (1 + np.exp(-np.diag(logits)))).mean()
+    assert record.about["results"]["siglip"]["mean_matched_probability"] == pytest.approx(matched, rel=1e-5)
+    said = capsys.readouterr().out
+    assert f"mean matched probability {matched:.4f}"[:-1] in said and ("from beside the vectors" in said) == beside
+
+
+def test_a_curve_that_is_lowest_where_the_shifts_end_has_no_minimum(tmp_path, rng, capsys):
+    """Pairs that know nothing of each other: their loss falls for ever, or is nowhere lower than elsewhere."""
+    x, _ = reference.pairs(rng, 100, 16)
+    _, y = reference.pairs(rng, 100, 16)
+    np.savez(tmp_path / "strangers.npz", image=x, text=y)
+    record = run("loss_landscape", tmp_path, "--embeddings", tmp_path / "strangers.npz", "--temperatures", 0.01, 10)
+    minima = record.tables["minima"]
+    assert (minima["at_edge"] | minima["flat"]).all() and minima["gap_at_minimum"].isna().all()
+    said = capsys.readouterr().out
+    assert "none at 1/100 (lowest where the shifts end)" in said and "none at 10 (" in said
