@@ -51,7 +51,7 @@ def test_an_image_that_stands_once_for_each_caption_is_one_image(tmp_path, rng, 
 
 
 def test_with_five_captions_an_image_the_loss_is_lowest_where_it_is_with_one(tmp_path, rng):
-    """Batches of neighbours would hold each image five times, and the lowest loss, log 5, would lie past the overlap."""
+    """Batches of neighbours would hold each image five times, and the lowest loss, log 5, would lie elsewhere."""
     shared, apart = rng.normal(size=(120, 24)), 0.2 * np.sqrt(24) * reference.unit(rng.normal(size=(1, 24)))
     images = reference.unit(shared + 0.7 * rng.normal(size=(120, 24)) + apart).astype(np.float32)
     of = np.repeat(np.arange(120), 5)
