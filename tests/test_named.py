@@ -26,6 +26,9 @@ def broken():
 def alone():
     return 5
 
+def words():
+    return None, lambda texts: np.ones((len(texts), len(texts)))
+
 def nothing():
     return None, None
 
@@ -156,6 +159,8 @@ def test_functions_of_your_own_become_towers_that_call_them_batch_by_batch(own):
         ("python:{}:broken", r"1 images gave .*\(3,\), not \(n, d\)"),
         ("python:{}:alone", "must give"),
         ("python:{}:absent", "gave no encoders .*absent"),
+        ("python:{}:words", "2 texts gave 2 columns, a trial gave 1"),
+        ("python:math:towers", "it gave no encoders"),
         ("python:nowhere.at_all:towers", "gave no encoders .*No module named 'nowhere'"),
         ("python:{}:nothing", "neither a function of images nor one of texts"),
         ("python:nowhere.py:towers", "nowhere.py: no such file"),

@@ -60,15 +60,15 @@ def _run(named: Named) -> tuple[dict, Path]:
         if is_file:
             return runpy.run_path(str(path)), path
         module = import_module(named.name)
+        return vars(module), Path(module.__file__)
     except Exception as error:  # the file is the user's own
         raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
-    return vars(module), Path(module.__file__)
 
 
 def _tower(settings: dict, function: Callable, probe) -> Tower:
     name, modality = settings["name"], settings["modality"]
 
-    def rows(inputs: list) -> torch.Tensor:
+    def rows(inputs: list, width: int | None = None) -> torch.Tensor:
         try:
             given = function(inputs)
         except Exception as error:  # the function is the user's own
@@ -77,14 +77,18 @@ def _tower(settings: dict, function: Callable, probe) -> Tower:
         given = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(np.asarray(given))
         if given.ndim != 2 or len(given) != len(inputs) or not given.is_floating_point():
             raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
+        if width not in (None, given.shape[1]):
+            raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.shape[1]} columns, a trial gave {width}")
         return given.float()
+
+    width = rows([probe]).shape[1]
 
     return Tower(
         name=name,
         weights="your own",
         modality=modality,
-        width=rows([probe]).shape[1],
-        prepare=rows,
+        width=width,
+        prepare=lambda inputs: rows(inputs, width),
         forward=lambda given: given,
         device=torch.device("cpu"),
         settings=settings,
