@@ -7,7 +7,7 @@ modalities past each other, fades as the temperature rises.
 
     python Figure_3_Contrastive_Learning/loss_landscape.py                      (embedded: seconds on 2 cores)
     python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings mine.npz
-    python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings siglip.npz --loss sigmoid
+    python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings siglip.npz --loss sigmoid --batch None
     python Figure_3_Contrastive_Learning/loss_landscape.py --preset paper       (downloads CLIP and MSCOCO val2017)
 
 Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO pairs, batches of 50, shifts in steps of
