@@ -62,7 +62,7 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     record = run(tmp_path / "out", *(word for path in files for word in ("--embeddings", path)))
     table, points = record.tables[""], record.tables["points"]
     assert list(table.columns)[: len(CONTRACT)] == CONTRACT and list(points.columns)[: len(POINTS)] == POINTS
-    three = [f"{files[2]}: {names}" for names in ("image, audio", "image, text", "audio, text")]
+    three = [f"{files[2]}: {names}" for names in ("audio, image", "audio, text", "image, text")]
     assert list(table["system"]) == [str(files[0]), str(files[1]), *three]
     assert list(table["n_pairs"]) == [30, 0, 30, 30, 30] and list(table["dim"]) == [8, 5, 8, 8, 8]
     for column in ("matched_cosine", "relative_gap", *script.RECALL_COLUMNS):
@@ -219,7 +219,7 @@ def test_bad_files_are_refused_by_name_and_leave_nothing(tmp_path, array, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [(("--points", 1), "--points must be a whole number of at least 2"),
-     (("--embeddings", "a.npy", "--embeddings", "../tests/a.npy"), "--embeddings names a file twice"),
+     (("--embeddings", "a.npy", "--embeddings", "../tests/a.npy"), "a.npy: is named twice"),
      (("--seed", 2**40), "--seed must be a whole number from 0 to 2147483648"),
      (("--items", 1), "--items must be a whole number of at least 2"),
      (("--systems",), "there is nothing to draw")],

@@ -18,10 +18,11 @@ ROLES = {
     "video": "video movie",
     "audio": "audio sound speech voice wav music",
     "protein": "protein",
+    "amino acid": "amino",
     "molecule": "molecule",
     "depth": "depth",
     "thermal": "thermal",
-    "point cloud": "pointcloud",
+    "point cloud": "pointcloud cloud",
 }
 """Words of each modality, in the singular."""
 WORDS = {word: role for role, words in ROLES.items() for word in words.split()}
