@@ -1,11 +1,16 @@
 """Every option of every script and command is read by some runs, named here, and refused by all others."""
 
+import itertools
+import zlib
+from collections import defaultdict
 from dataclasses import fields
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import scripts
-from util import UserError, cli, commands
+from util import Embeddings, UserError, cli, commands, geometry
 
 EVERYWHERE = {"preset", "output", "device", "seed", "width", "embeddings"}
 """Options that every script takes, and the one that says what is measured: beside it, others are refused."""
@@ -170,3 +175,108 @@ def test_one_check_refuses_every_seed_that_is_out_of_range(seed):
                 commands.read(words)
             taken.append(name)
     assert {"measure", "train-small-clip"} <= set(taken)
+
+
+SMALL = {
+    "depth": "--seeds 2 --layers 2 --units 8 --batch 6",
+    "theorems": "--trials 20 --widest 16 --seeds 5 --items 4 --units 16 --layers 2 --cosines 0.5 --norm-ratios 1 "
+    "--norms 1",
+    "simulation": "--heights 5",
+    "loss_landscape": "--batch 4 --shift-step 1 --points 5 --temperatures 0.2",
+    "cosine_similarity": "--images 4 --captions 4 --seeds 2 --model ViT-S-32-alt",
+    "initializations": "--images 4 --captions 4 --seeds 2 --model ViT-S-32-alt --points 4",
+    "zero_shot": "--shift-step 2 --splits 4 --resamples 20 --permutations 20",
+    "training": "",
+}
+"""Words that keep a run short. What each option changes is looked for in it, with stand-ins for networks and data."""
+RUNS = {
+    "depth": [""],
+    "theorems": [""],
+    "simulation": [""],
+    "loss_landscape": ["", "--preset paper", "--embeddings e.npz"],
+    "cosine_similarity": ["", "--coco c", "--preset paper"],
+    "initializations": ["", "--coco c"],
+    "zero_shot": ["--embeddings e.npz"],
+    "training": ["", "--model RN50 --coco c"],
+}
+OTHER = {
+    "released": "--no-released", "widest": "--widest 32", "units": "--units 32", "pretrained": "--pretrained laion2b",
+    "splits": "--splits 5", "evaluations": "--evaluations 5", "pairs": "--pairs 640", "loss": "--loss sogclr",
+}  # fmt: skip
+"""Words for an option that differ from its default, where those of ``GIVEN`` do not."""
+UNSEEN = {"columns", "models"}
+"""Options of the reader and of further encoders, whose own tests look at what they change."""
+
+
+def drawn_by(*given, n=12, d=8):
+    """Rows that depend on all that they are asked for by, and on nothing else."""
+    return np.random.default_rng(zlib.crc32(repr(given).encode())).normal(size=(n, d)).astype(np.float32)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch, tmp_path, own_cache):
+    """Networks and data of others, in whose place rows are drawn by what they are asked for."""
+    from util import extraction, published
+    from util.corpora import coco
+    from util.encoders import open_clip_pair
+
+    def pairs(*asked):
+        x = drawn_by(asked)
+        return Embeddings.of({"image": geometry.unit_rows(x), "text": geometry.unit_rows(x + drawn_by("text"))})
+
+    def embed(named, what, seeds, device, precision):
+        for seed, each in itertools.product(seeds, what):
+            if each.modality in named.modalities:
+                rows = geometry.unit_rows(drawn_by(named, each.name, each.n, dict(each.about), seed, precision))
+                yield scripts.load("seeded_embeddings").Rows(named.label(each.modality), each, seed, rows, {})
+
+    def mscoco(folder, images, captions, every):
+        of, counts = scripts.load("tower_inputs").Inputs, {"image": images, "text": captions}
+        about = {"from": str(folder), "every": every, "split": "val2017"}
+        return [of(f"MSCOCO {modality}", modality, n, about) for modality, n in counts.items()]
+
+    def absent(*words, **more):
+        raise UserError("not here")
+
+    monkeypatch.setattr(coco, "load", lambda *words, **more: (words, more))
+    monkeypatch.setattr(open_clip_pair, "load", lambda *words, **more: (words, more))
+    monkeypatch.setattr(extraction, "extract", lambda encoder, captioned, *_, **__: pairs(encoder, captioned))
+    monkeypatch.setattr(published, "load", absent)
+    monkeypatch.setattr(published, "available", lambda: ())
+    monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
+    monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
+    script = scripts.load("training")
+    monkeypatch.setattr(script.training_pairs, "load", lambda *words, **more: (words, more))
+    for name in ("scenes", "photographs", "with_task"):
+        asked = lambda first, *words, name=name: SimpleNamespace(about={}, asked=(name, first, words))  # noqa: E731
+        monkeypatch.setattr(script.training_pairs, name, asked)
+    monkeypatch.setattr(script, "perform", lambda run, bench: {"summary": defaultdict(float), "asked": (run, bench)})
+    monkeypatch.setattr(script, "measured", lambda settings, outcomes, *_: SimpleNamespace(tables={}, results=[
+        (each["asked"][0], each["asked"][1].corpus.asked, each["asked"][1].temperatures, each["asked"][1].load.args)
+        for each in outcomes]))  # fmt: skip
+    x = drawn_by("own", n=40)
+    labels, text = np.arange(40) % 5, x[:5] + drawn_by("text", n=5)
+    Embeddings.of({"image": x, "text": text}, labels=labels).save(tmp_path / "classes.npz")
+    Embeddings.of({"image": x, "text": x + drawn_by("text", n=40)}).save(tmp_path / "pairs.npz")
+    many = np.stack([np.repeat(np.arange(20), 2), np.arange(40)], axis=1)
+    Embeddings.of({"image": x[:20], "text": x + drawn_by("text", n=40)}, pairs=many).save(tmp_path / "captions.npz")
+    monkeypatch.chdir(tmp_path)
+
+
+def measured(name, words):
+    script = scripts.load(name)
+    settings = cli.parse(script.PRESETS, "", words)
+    found = script.measure(settings, "cpu")
+    return repr({what: table.to_csv() for what, table in found.tables.items()}), repr(found.results)
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in RUNS.items() for kind in kinds])
+def test_every_option_that_a_run_takes_changes_what_is_measured(name, kind, stand_ins):
+    file = {"zero_shot": "captions.npz", "loss_landscape": "pairs.npz"}.get(name, "")
+    small = SMALL[name] + (" --scenes 12" if "scenes" in READ[name][kind] and name == "loss_landscape" else "")
+    base = f"{kind.replace('e.npz', file)} {small}".split()
+    before = measured(name, base)
+    assert before == measured(name, base), "the same again"
+    for option in {*READ[name][kind].split()} - UNSEEN:
+        words = OTHER[option].split() if option in OTHER else words_for(option)
+        assert measured(name, [*base, *words]) != before, option
