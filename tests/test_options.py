@@ -2,7 +2,6 @@
 
 import itertools
 import zlib
-from collections import defaultdict
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import pytest
 
 import scripts
 from util import Embeddings, UserError, cli, commands, geometry
+from util.training import losses
 
 EVERYWHERE = {"preset", "output", "device", "seed", "width", "embeddings"}
 """Options that every script takes, and the one that says what is measured: beside it, others are refused."""
@@ -29,7 +29,7 @@ FLAGS = {"again", "dry_run", "fetch", "every_caption", "released", "temperature_
 
 ENCODERS = "seeds images captions coco model pixels precision"
 VIEWS = "method points separability_rows"
-LOSSES = "batch loss temperatures shift_step points"
+LANDSCAPE = "batch loss temperatures shift_step points"
 TRAINING = "experiments temperatures model coco pairs held_out seeds evaluations batch loss optimizer"
 EVALUATION = "side shift_step splits resamples permutations"
 AUDIT = "audit shifts shift gap_direction side resamples"
@@ -59,11 +59,11 @@ READ = {
     },
     "theorems": {"": "trials widest cosines norm_ratios norms seeds items units layers"},
     "loss_landscape": {
-        "": f"{LOSSES} scenes",
-        "--preset smoke": f"{LOSSES} scenes",
-        "--preset paper": f"{LOSSES} model coco caption",
-        "--embeddings e.npz": f"{LOSSES} columns",
-        "--preset paper --embeddings e.npz": f"{LOSSES} columns",
+        "": f"{LANDSCAPE} scenes",
+        "--preset smoke": f"{LANDSCAPE} scenes",
+        "--preset paper": f"{LANDSCAPE} model coco caption",
+        "--embeddings e.npz": f"{LANDSCAPE} columns",
+        "--preset paper --embeddings e.npz": f"{LANDSCAPE} columns",
         "--embeddings e.npz --loss sigmoid": "batch loss logit_scale bias shift_step points columns",
     },
     "simulation": {"": "heights"},
@@ -186,7 +186,7 @@ SMALL = {
     "cosine_similarity": "--images 4 --captions 4 --seeds 2 --model ViT-S-32-alt",
     "initializations": "--images 4 --captions 4 --seeds 2 --model ViT-S-32-alt --points 4",
     "zero_shot": "--shift-step 2 --splits 4 --resamples 20 --permutations 20",
-    "training": "",
+    "training": "--seeds 1",
 }
 """Words that keep a run short. What each option changes is looked for in it, with stand-ins for networks and data."""
 RUNS = {
@@ -201,11 +201,13 @@ RUNS = {
 }
 OTHER = {
     "released": "--no-released", "widest": "--widest 32", "units": "--units 32", "pretrained": "--pretrained laion2b",
-    "splits": "--splits 5", "evaluations": "--evaluations 5", "pairs": "--pairs 640", "loss": "--loss sogclr",
+    "splits": "--splits 5", "evaluations": "--evaluations 5", "pairs": "--pairs 640", "loss": "--loss mine",
+    "scenes": "--scenes 13", "caption": "--caption last",
 }  # fmt: skip
 """Words for an option that differ from its default, where those of ``GIVEN`` do not."""
-UNSEEN = {"columns", "models"}
-"""Options of the reader and of further encoders, whose own tests look at what they change."""
+NUMBERS = {"gap_before": 0.0, "gap_after": 0.0, "loss": 0.0}
+UNSEEN = {"columns", "models", "inputs"}
+"""Options of the reader, of further encoders, and one in place of two others: their own tests see what they change."""
 
 
 def drawn_by(*given, n=12, d=8):
@@ -244,13 +246,15 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(published, "load", absent)
     monkeypatch.setattr(published, "available", lambda: ())
     monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
+    monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
     monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
+    monkeypatch.setitem(losses.LOSSES, "mine", lambda x, y, scale: x.sum())
     script = scripts.load("training")
     monkeypatch.setattr(script.training_pairs, "load", lambda *words, **more: (words, more))
     for name in ("scenes", "photographs", "with_task"):
         asked = lambda first, *words, name=name: SimpleNamespace(about={}, asked=(name, first, words))  # noqa: E731
         monkeypatch.setattr(script.training_pairs, name, asked)
-    monkeypatch.setattr(script, "perform", lambda run, bench: {"summary": defaultdict(float), "asked": (run, bench)})
+    monkeypatch.setattr(script, "perform", lambda run, bench: {"summary": NUMBERS, "asked": (run, bench)})
     monkeypatch.setattr(script, "measured", lambda settings, outcomes, *_: SimpleNamespace(tables={}, results=[
         (each["asked"][0], each["asked"][1].corpus.asked, each["asked"][1].temperatures, each["asked"][1].load.args)
         for each in outcomes]))  # fmt: skip
