@@ -9,6 +9,7 @@ import pytest
 import reference
 import scripts
 from util import cli
+from util.reporting import report
 
 
 def run(name, folder, *words):
@@ -109,3 +110,23 @@ def test_a_curve_that_is_lowest_where_the_shifts_end_has_no_minimum(tmp_path, rn
     assert (minima["at_edge"] | minima["flat"]).all() and minima["gap_at_minimum"].isna().all()
     said = capsys.readouterr().out
     assert "none at 1/100 (lowest where the shifts end)" in said and "none at 10 (" in said
+
+
+@pytest.mark.parametrize("given", [(), ("--output", "{default}")])
+def test_own_embeddings_never_write_over_what_make_figures_wrote_and_say_nothing_of_the_paper(
+    tmp_path, rng, monkeypatch, given
+):
+    """The README's own command took the place of the figure's record; its minima were stamped "no"."""
+    script, (x, y) = scripts.load("loss_landscape.py"), reference.pairs(rng, 60, 8)
+    np.savez(tmp_path / "mine.npz", image=x, text=y)
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
+    default = script.Settings.output
+    before = sorted((path, path.stat().st_mtime_ns) for path in default.glob("*"))
+    words = ("--preset", "smoke", "--embeddings", "{mine}", *given)
+    words = [word.format(default=default, mine=tmp_path / "mine.npz") for word in words]
+    record = script.run(cli.parse(script.PRESETS, "", words))
+    assert record.folder == tmp_path / "outputs" / "own" / "mine-smoke"
+    assert sorted((path, path.stat().st_mtime_ns) for path in default.glob("*")) == before
+    assert record.about["own_data"] is True and record.about["comparisons"] == []
+    page = report.write(record.folder).read_text()
+    assert "loss_landscape.csv" in page and "small models" not in page and "Liang" not in page
