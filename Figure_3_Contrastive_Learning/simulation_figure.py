@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from landscape_figure import LOSS, grid, legend, log_losses, share_heights
+from landscape_figure import grid, legend, log_losses, share_heights
 from util import figures
 from util.records import Record
 
@@ -26,7 +26,7 @@ def draw(record: Record) -> Figure:
     wrong, low, limit = table["mismatched"], table["temperature"] < edge, f"1/{1 / edge:.0f}"
     for ax, rows in zip(axes[1:], (wrong & low, wrong & ~low, ~wrong), strict=True):
         draw_curves(ax, table[rows], found)
-        ax.set(xlabel="angle (degrees)", xticks=[-90, -45, 0, 45, 90], ylabel=LOSS)
+        ax.set(xlabel="angle (degrees)", xticks=[-90, -45, 0, 45, 90], ylabel="contrastive loss (nats)")
     share_heights(axes[1:])
     titles = ("two of six mismatched", f"τ < {limit}", f"τ > {limit}", "matched right")
     return lettered(figure, axes, "efgh", titles)
@@ -40,7 +40,7 @@ def draw_ring(record: Record) -> Figure:
     for ax, swapped in zip(axes[1:], (True, False), strict=True):
         draw_curves(ax, table[table["mismatched"] == swapped], found)
         log_losses(ax)
-        ax.set(xlabel="height z (|gap| = 2|z|)", xticks=[-1, -0.5, 0, 0.5, 1], ylabel=LOSS)
+        ax.set(xlabel="height z (|gap| = 2|z|)", xticks=[-1, -0.5, 0, 0.5, 1], ylabel="contrastive loss (nats)")
     titles = (f"nine pairs at z = {points['position'].iloc[0]:g}", "two labels swapped", "not swapped")
     return lettered(figure, axes, "abc", titles)
 
