@@ -60,7 +60,9 @@ def test_pairs_and_labels_survive_and_safetensors_keep_the_source(arrays, tmp_pa
     assert after.labels.tolist() == list(range(6))
     assert after.pairs.tolist() == pairs.tolist()
     assert after.source.get("model") == ("mine" if suffix == ".safetensors" else None)
-    x, y = after.paired()
+    with pytest.raises(UserError, match="holds image, audio, text; choose two of them"):
+        after.paired()
+    x, y = after.duo(("image", "text")).paired()
     assert x == pytest.approx(after.modalities["image"][[0, 5]])
     assert y == pytest.approx(after.modalities["text"][[1, 3]])
 
@@ -107,10 +109,10 @@ def of(changes=None, **extra):
 
 
 test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
-    (lambda: of({"text": None}), "two modalities or more; found image"),
+    (lambda: of({"text": None}).two(), "holds image alone; two modalities are needed here"),
     (lambda: Embeddings.of([ROWS, ROWS]), "given as {name: array}"),
     (lambda: of({"text": np.eye(5)}), "one width"),
-    (lambda: of({"text": ROWS[:1]}), "text needs at least 2 rows"),
+    (lambda: of({"text": ROWS[:0]}), "text needs at least 1 rows"),
     (lambda: of({"text": ROWS * 0}), "text: row 0 is zero"),
     (lambda: of({"text": np.where(ROWS == 1, np.inf, 0)}), "text holds a value that is not finite, first in row 0"),
     (lambda: of({"image": ROWS[None]}), "image must have two axes"),
@@ -176,13 +178,8 @@ def absurd_npy(path):
         np.lib.format.write_array_header_1_0(file, described)
 
 
-def archive_named_npy(path):
-    with path.open("wb") as file:
-        np.savez(file, image=ROWS, text=ROWS)
-
-
 def odd_metadata(path):
-    save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"source": "[1]"})
+    save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"modality_gap": '{"source": [1]}'})
 
 
 @pytest.mark.parametrize(
@@ -191,24 +188,22 @@ def odd_metadata(path):
         (".npz", lambda path: member(path, "image.npy", (10**13, 512)), "not readable"),
         (".npy", absurd_npy, "not readable"),
         (".npz", corrupt_deflate, "not readable"),
-        (".npy", archive_named_npy, "an archive"),
         (".safetensors", odd_metadata, "metadata"),
         (".npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
         (".npy", pickled, "not readable"),
-        (".npz", lambda path: np.savez(path, image=np.array([None]), text=ROWS), "not readable"),
+        (".npz", lambda path: np.savez(path, image=np.array([None]), text=ROWS), "image holds objects, which nothing"),
         (".npy", truncated, "not readable"),
         (".npz", truncated, "not readable"),
         (".safetensors", truncated, "not readable"),
         (".npy", corrupt, "not readable"),
         (".safetensors", corrupt, "not readable"),
-        (".npz", empty_member, "image must be .* not bytes"),
+        (".npz", empty_member, "image is no array"),
         (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
-        (".npy", lambda path: np.save(path, ROWS), r"shape \(2, pairs, width\), this one \(4, 4\); put two"),
-        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 2 rows"),
-        (".csv", lambda path: path.write_text("1,2"), "unknown format .csv"),
-        (".npy", lambda path: None, "no such file; expected a file of embeddings as .npy"),
-        (".npy", Path.mkdir, r"bad.npy: a folder; expected a file of embeddings as .npy, .npz, .safetensors"),
-        ("", Path.mkdir, "bad: a folder; expected"),
+        (".npy", lambda path: np.save(path, ROWS[0]), r"no arrays \(rows, width\) of numbers; it holds .* \(4,\)"),
+        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 1 rows"),
+        (".txt", lambda path: path.write_text("1,2"), "unknown format .txt"),
+        (".npy", lambda path: None, "no such file; expected embeddings as .npy"),
+        ("", Path.mkdir, "bad: a folder without embeddings that are known here; expected img_emb/"),
         (".NPY", truncated, "not readable as .npy"),
     ],
 )

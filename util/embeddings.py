@@ -79,10 +79,11 @@ class Stored:
     def _opened(cls, paths: Sequence, columns: Mapping[str, str] | None, first: str = "image") -> dict[str, "Stored"]:
         """A set for each file, by how it was given; of several files each takes the columns that it has."""
         opened, used = {}, set()
+        whole = [Path(given).resolve() for given in map(str, paths) if not named_path(given)[0]]
+        if twice := [path for path in whole if whole.count(path) > 1]:
+            raise UserError(f"{twice[0]}: is named twice; leave one out")
         for given in map(str, paths):
             name, path = named_path(given)
-            if not name and Path(path).resolve() in {Path(each).resolve() for each in opened}:
-                raise UserError(f"{path}: is named twice; leave one out")
             arrays, source = read(path, first)
             mine = {key: value for key, value in (columns or {}).items() if not name or key == name}
             if len(paths) > 1:

@@ -16,12 +16,15 @@ class Parts:
         width: d.
         dtype: that of all parts.
         names: what errors call the parts, for instance files; without them they name rows of the whole.
+        where: the file, for errors.
     """
 
     ndim = 2
 
-    def __init__(self, read: Callable[[int], np.ndarray], lengths: Sequence[int], width: int, dtype, names=()):
-        self._read, self._names, self._held = read, names, (-1, np.empty(0))
+    def __init__(
+        self, read: Callable[[int], np.ndarray], lengths: Sequence[int], width: int, dtype, names=(), where: str = ""
+    ):
+        self._read, self._names, self._where, self._held = read, names, where, (-1, np.empty(0))
         self._starts = np.cumsum([0, *lengths])
         self.shape, self.dtype = (int(self._starts[-1]), int(width)), np.dtype(dtype)
 
@@ -58,6 +61,7 @@ class Parts:
         """Part k, of the shape that was promised; the last one is kept."""
         if self._held[0] != k:
             name = self._names[k] if len(self._names) else f"rows {self._starts[k]} to {self._starts[k + 1] - 1}"
+            name = f"{self._where}: {name}" if self._where else name
             self._held = (-1, np.empty(0))  # two parts are never held
             try:
                 part = self._read(int(k))

@@ -76,14 +76,15 @@ def read_safetensors(path: Path) -> Found:
     """Mapped; bfloat16, which numpy lacks, becomes float32 in memory."""
     with safe_open(path, framework="np") as file:  # checks the header
         told = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-    source = told.get("source", {}) if isinstance(told, dict) else None
-    if not isinstance(source, dict):
-        raise UserError(f"{path}: its metadata hold no mapping as source")
+    source, order = (told.get("source", {}), told.get("order", [])) if isinstance(told, dict) else (None, [])
+    if not isinstance(source, dict) or not isinstance(order, list):
+        raise UserError(f"{path}: its metadata hold no mapping as source, or no list as order")
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))
     header.pop("__metadata__", None)
-    return {name: _mapped(path, header[name], 8 + length) for name in sorted(header)}, source
+    names = [*(name for name in order if name in header), *sorted(header.keys() - order)]
+    return {name: _mapped(path, header[name], 8 + length) for name in names}, source
 
 
 def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
@@ -162,16 +163,16 @@ def read_h5(path: Path) -> Found:
         elif item.dtype.kind not in "biuf" or item.shape is None:
             found[name] = UNKNOWN
         else:
-            found[name] = blockwise(item) if item.ndim == 2 else item[...]
+            found[name] = blockwise(item, str(path)) if item.ndim == 2 else item[...]
 
     file.visititems(collect)
     return found, {}
 
 
-def blockwise(rows, size: int = 8192) -> Parts:
+def blockwise(rows, where: str, size: int = 8192) -> Parts:
     """Something with a shape and slices of rows as ``Parts``."""
     lengths = [min(size, len(rows) - start) for start in range(0, len(rows), size)]
-    return Parts(lambda k: rows[k * size : (k + 1) * size], lengths, rows.shape[1], rows.dtype)
+    return Parts(lambda k: rows[k * size : (k + 1) * size], lengths, rows.shape[1], rows.dtype, (), where)
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:
@@ -193,5 +194,5 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], so
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
         else:
-            told = json.dumps({"source": dict(source)}, sort_keys=True)
+            told = json.dumps({"order": [*order], "source": dict(source)}, sort_keys=True)
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part, {METADATA: told})

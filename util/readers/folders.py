@@ -50,7 +50,7 @@ def clip_retrieval(path: Path) -> Found:
         counts[name] = dict(zip(files, map(len, arrays), strict=True))
         dtype, names = np.result_type(*arrays), [f"{name}/{file.name}" for file in files.values()]
         read = lambda k, arrays=arrays, dtype=dtype: arrays[k].astype(dtype, copy=False)  # noqa: E731
-        found[name] = Parts(read, [*map(len, arrays)], arrays[0].shape[1], dtype, names)
+        found[name] = Parts(read, [*map(len, arrays)], arrays[0].shape[1], dtype, names, str(path))
     if (path / "metadata").is_dir() and any((path / "metadata").iterdir()):
         files = parts_of(path / "metadata", ".parquet")
         counts["metadata"] = {part: _rows_of(file) for part, file in files.items()}
@@ -130,7 +130,7 @@ def datacomp(path: Path) -> Found:
     found = {}
     for name, (shape, dtype) in shapes[0].items():
         read = lambda k, name=name: _member(shards[k], name)  # noqa: E731
-        found[name] = Parts(read, lengths, shape[1], dtype, [shard.name for shard in shards])
+        found[name] = Parts(read, lengths, shape[1], dtype, [shard.name for shard in shards], str(path))
     tables = [shard.with_suffix(".parquet") for shard in shards]
     if not any(table.is_file() for table in tables):
         return found, {"layout": "DataComp"}

@@ -118,8 +118,7 @@ def columns_of(
     """
     if not sum(lengths):
         raise UserError(f"{where}: the table has no rows")
-    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
-        raise UserError(f"{where}: several columns are called {min(twice)!r}; rename them")
+    check_names(schema.names, where)
     starts = start + np.cumsum([0, *lengths])
     lists = [field.name for field in schema if is_list(field.type)]
     scalar = [field.name for field in schema if is_scalar(field.type)]
@@ -136,10 +135,16 @@ def columns_of(
         kind = first.schema.field(columns[0]).type
         dtype = (kind.value_type if name in lists else pa.float64()).to_pandas_dtype()
         found = {key: each for key, each in found.items() if key not in columns}
-        found[name] = Parts(part, lengths, width or 0, dtype, names)
+        found[name] = Parts(part, lengths, width or 0, dtype, names, where)
     for name in [name for name in scalar if name in found]:
         found[name] = in_memory(reader([name]), name, len(lengths))
     return found
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuses two columns of one name."""
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"{where}: several columns are called {min(twice)!r}; rename them")
 
 
 def is_list(kind: pa.DataType) -> bool:

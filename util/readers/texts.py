@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..errors import UserError
 from ..numerics.parts import Parts
 from .arrays import UNKNOWN, Found, as_array, by_item
 from .names import KINDS, role
-from .tables import columns_of, is_list, vectors
+from .tables import check_names, columns_of, is_list, vectors
 
 PARSED = 1 << 24
 """Bytes that are parsed at a time, and that show what a column holds."""
@@ -40,13 +41,18 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     numbered = len(counted) > 1 and [*map(int, counted)] == [*range(int(counted[0]), int(counted[0]) + len(counted))]
     header = not is_row(head) or (numbered and int(counted[0]) < 2)
     names = [cell or "unnamed" for cell in head] if header else [f"column {k}" for k in range(len(head))]
+    check_names(names, str(path))
     numbers = {name: pa.float64() for name, cell in zip(names, head, strict=True) if is_row([cell]) and cell[:1] != "["}
     reading = arrow.ReadOptions(column_names=names, skip_rows=int(header), block_size=PARSED)
     parsing = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=header)
     converting = arrow.ConvertOptions(column_types=numbers)
     said = f"{path}: its first line names columns, from {counted[0]} to {counted[-1]}" if header and numbered else ""
     with arrow.open_csv(path, reading, parsing, converting) as reader:
-        return spooled(reader.schema, iter(reader), str(path)), {"notes": [said]} if said else {}
+        found = spooled(iter(reader), str(path))
+    rows = found.get("column", np.empty(0))
+    if not header and len(rows) > 2 and (rows[:, 0] == np.arange(len(rows))).all():  # pandas' index
+        found["column"], said = rows[:, 1:], f"{path}: its first column counts the rows, and is not used"
+    return found, {"notes": [said]} if said else {}
 
 
 def is_row(cells: Sequence[str]) -> bool:
@@ -74,7 +80,7 @@ def read_json(path: Path) -> Found:
         told = None  # one object a line, whatever the suffix says
     if told is None:
         with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as reader:
-            return spooled(reader.schema, iter(reader), str(path)), {}
+            return spooled(iter(reader), str(path)), {}
     if isinstance(told, dict) and told and all(isinstance(each, dict) for each in told.values()):
         if any(role(name) or name.lower() in KINDS for name in told):  # columns by row, as pandas writes them
             told = {name: list(each.values()) for name, each in told.items()}
@@ -97,36 +103,35 @@ def _column(values, where: str):
     return vectors(table, where, 0) if table and is_list(table.schema.types[0]) else as_array(values)
 
 
-def spooled(schema: pa.Schema, batches: Iterator[pa.RecordBatch], where: str) -> dict:
+def spooled(batches: Iterator[pa.RecordBatch], where: str) -> dict:
     """Batches that are read once: vectors as float64 in a file without a name, mapped; all else in memory."""
     files: dict[str, tuple] = {}
     rest: dict[str, list] = {}
     rows, written = 0, set()
-    for batch in batches:
-        table = pa.table(batch)
-        if not len(table):
-            continue
-        written = written or {name for name in table.column_names if is_written(table[name])}
-        for name in written:
-            table = table.set_column(
-                table.column_names.index(name), name, parsed(table[name], f"{where}: {name}", rows)
-            )
-        reader = lambda columns, table=table: lambda k: table.select(columns)  # noqa: E731
-        for name, array in columns_of(table.schema, reader, [len(table)], where, (), rows).items():
-            if isinstance(array, Parts):
-                file, width = files.setdefault(name, (tempfile.TemporaryFile(), array.shape[1]))  # noqa: SIM115
-                if array.shape[1] != width:
-                    raise UserError(f"{where}: {name}: row {rows} has {array.shape[1]} numbers, those before {width}")
-                file.write(np.ascontiguousarray(array[:], np.float64).tobytes())
-            else:
-                rest.setdefault(name, []).append(array)
-        rows += len(table)
-    if not rows:
-        raise UserError(f"{where}: the table has no rows")
-    found = {name: parts[0] if parts[0] is UNKNOWN else np.concatenate(parts) for name, parts in rest.items()}
-    for name, (file, width) in files.items():
-        file.flush()
-        found[name] = np.memmap(file, np.float64, "c", 0, (rows, width))
+    with ExitStack() as stack:
+        for table in (pa.table(batch) for batch in batches if len(batch)):
+            written = written or {name for name in table.column_names if is_written(table[name])}
+            for place, name in enumerate(table.column_names):
+                if name in written:
+                    table = table.set_column(place, name, parsed(table[name], f"{where}: {name}", rows))
+            reader = lambda columns, table=table: lambda k: table.select(columns)  # noqa: E731
+            for name, array in columns_of(table.schema, reader, [len(table)], where, (), rows).items():
+                if not isinstance(array, Parts):
+                    rest.setdefault(name, []).append(array)
+                    continue
+                if name not in files:
+                    files[name] = stack.enter_context(tempfile.TemporaryFile()), array.shape[1]
+                if array.shape[1] != files[name][1]:
+                    before = f"{array.shape[1]} numbers where others have {files[name][1]}"
+                    raise UserError(f"{where}: {name}: row {rows} has {before}; remove or mend it")
+                files[name][0].write(np.ascontiguousarray(array[:], np.float64).tobytes())
+            rows += len(table)
+        if not rows:
+            raise UserError(f"{where}: the table has no rows")
+        found = {name: parts[0] if parts[0] is UNKNOWN else np.concatenate(parts) for name, parts in rest.items()}
+        for name, (file, width) in files.items():
+            file.flush()
+            found[name] = np.memmap(file, np.float64, "c", 0, (rows, width))
     return found
 
 

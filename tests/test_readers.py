@@ -1,0 +1,379 @@
+"""Files as the libraries of other people write them, and each kind of damage, refused in one line that names it."""
+
+import json
+import shutil
+import sys
+import tracemalloc
+
+import datasets
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import reference
+from util import Embeddings, UserError, commands, geometry
+from util.embeddings import Stored
+from util.measures import measure
+from util.numerics.parts import Parts
+
+N, D = 40, 6
+X, Y = (rows.astype(np.float32) for rows in reference.pairs(np.random.default_rng(0), N, D))
+IDS = [f"i{k}" for k in range(N)]
+ORDER = np.random.default_rng(1).permutation(N)
+FRAME = pd.DataFrame({"id": IDS, "image_embeds": [*X], "txt_emb": [*Y], "caption": [f'a "{k}", b' for k in range(N)]})
+LISTS = FRAME.assign(image_embeds=X.tolist(), txt_emb=Y.tolist())
+PAIR = {"image_features": torch.from_numpy(X), "text_features": torch.from_numpy(Y)}
+UNIT = [geometry.unit_rows(rows.astype(np.float64)) for rows in (X, Y)]
+
+
+def arrow(path, dtype="float32", new=pa.ipc.new_file):
+    table = table_of(dtype)
+    with new(path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=9)
+
+
+def table_of(dtype="float32", rows=X):
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.astype(dtype).ravel()), D)
+    text = pa.array([*Y.astype(dtype)], pa.list_(pa.from_numpy_dtype(dtype)))
+    return pa.table({"b32_img": fixed, "b32_txt": text, "tokens": [[1] * (k % 3) for k in range(N)]})
+
+
+def numbered(path, **options):
+    for name, rows in (("image", X), ("text", Y)):
+        pd.DataFrame(rows).to_csv(path.with_name(f"{name}.csv"), **options)
+    return [path.with_name("image.csv"), path.with_name("text.csv")]
+
+
+def savetxt(path):
+    np.savetxt(path.with_name("image.csv"), X)
+    np.savetxt(path.with_name("text.tsv"), Y, delimiter="\t")
+    return [path.with_name("image.csv"), path.with_name("text.tsv")]
+
+
+def wide(path):
+    names = [f"{name}_{k}" for name in ("image", "text") for k in range(D)]
+    pd.DataFrame(np.hstack([X, Y])[:, ::-1], columns=names[::-1]).assign(label=["a", "b"] * 20).to_csv(path)
+
+
+def saved(dataset, path, inner=""):
+    dataset.save_to_disk(path)
+    return [path / inner]
+
+
+def data_set():
+    vector = datasets.Sequence(datasets.Value("float32"))
+    features = {"img_emb": vector, "txt_emb": vector, "label": datasets.ClassLabel(names=["cat", "dog"])}
+    columns = {"img_emb": X[ORDER], "txt_emb": Y[ORDER], "label": [0, 1] * 20}
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(features)).select(np.argsort(ORDER))
+
+
+def clip_retrieval(path, change=None):
+    """Four parts with numbers of two digits, and metadata with numbers of one."""
+    for name, rows in (("img_emb", X), ("text_emb", Y)):
+        (path / name).mkdir(parents=True)
+        for k in range(4):
+            np.save(path / name / f"{name}_{k:02d}.npy", rows[10 * k : 10 * k + 10].astype(np.float16))
+    (path / "metadata").mkdir()
+    for k in range(4):
+        FRAME[["caption"]][10 * k : 10 * k + 10].to_parquet(path / "metadata" / f"metadata_{k}.parquet")
+    if change:
+        change(path / "img_emb" / "img_emb_02.npy")
+
+
+def one_value(value, column=2):
+    def change(part):
+        rows = np.load(part)
+        rows[3, column] = value
+        np.save(part, rows)
+
+    return change
+
+
+def datacomp(path, shuffled=False, missing=False):
+    path.mkdir()
+    for k in range(2):
+        x, y = (rows[20 * k : 20 * k + 20] for rows in UNIT)
+        texts = y[::-1] if shuffled and k else y
+        half = {"b32_img": x, "b32_txt": texts, "l14_img": np.hstack([x, x]), "l14_txt": np.hstack([texts, texts])}
+        np.savez(path / f"{k:08d}.npz", **{name: rows.astype(np.float16) for name, rows in half.items()})
+        scores = {f"clip_{name}_similarity_score": (x * y).sum(1) for name in ("b32", "l14")}
+        if not missing or k == 0:
+            pd.DataFrame({"uid": IDS[20 * k : 20 * k + 20], **scores}).to_parquet(path / f"{k:08d}.parquet")
+
+
+def mteb(path, rows=100, index=N):
+    path.mkdir()
+    whole = np.zeros((rows, D), np.float32)
+    whole[: min(N, rows)] = X[:rows]
+    whole.tofile(path / "vectors.npy")
+    (path / "index.json").write_text(json.dumps({f"h{k}": k for k in range(index)}))
+    (path / "dimension").write_text(str(D))
+
+
+def h5(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["clip/image"], file["clip/text"], file["clip/ids"], file["none"] = X, Y, IDS, h5py.Empty("f")
+
+
+def jsonl(path):
+    FRAME.to_json(path, orient="records", lines=True)
+
+
+WRITERS = {
+    "pandas.parquet": FRAME.to_parquet,
+    "feather.arrow": FRAME.to_feather,
+    "numpy_strings.csv": FRAME.to_csv,
+    "lists.tsv": lambda path: LISTS.to_csv(path, sep="\t", index=False),
+    "columns.json": FRAME.to_json,
+    "records.json": lambda path: FRAME.to_json(path, orient="records"),
+    "index.json": lambda path: FRAME.set_index("id").to_json(path, orient="index"),
+    "lines.json": jsonl,
+    "lines.jsonl": jsonl,
+    "numbered.csv": numbered,
+    "header_of_numbers.csv": lambda path: numbered(path, index=False),
+    "headless.csv": lambda path: numbered(path, index=False, header=False),
+    "named_rows.csv": lambda path: numbered(path, header=False),
+    "semicolons.csv": lambda path: numbered(path, sep=";"),
+    "savetxt": savetxt,
+    "wide.csv": wide,
+    "groups.parquet": lambda path: pq.write_table(table_of(), path, row_group_size=7),
+    "half.parquet": lambda path: pq.write_table(table_of("float16"), path),
+    "double.parquet": lambda path: pq.write_table(table_of("float64"), path),
+    "file.arrow": lambda path: arrow(path, "float16"),
+    "stream.arrow": lambda path: arrow(path, new=pa.ipc.new_stream),
+    "datasets": lambda path: saved(data_set(), path),
+    "one_split": lambda path: saved(datasets.DatasetDict({"train": data_set()}), path),
+    "named_split": lambda path: saved(datasets.DatasetDict(train=data_set(), test=data_set()), path, "test"),
+    "dict.pt": lambda path: torch.save({**PAIR, "paths": IDS, "model": None}, path),
+    "nested.pth": lambda path: torch.save({"val": PAIR}, path),
+    "legacy.pt": lambda path: torch.save(PAIR, path, _use_new_zipfile_serialization=False),
+    "outputs.npz": lambda path: np.savez(path, image_embeds=X, text_embeds=Y, logits_per_image=X @ Y.T),
+    "groups.h5": h5,
+    "clip_retrieval": clip_retrieval,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_of_other_libraries_are_read_with_what_stands_beside_the_vectors(tmp_path, name):
+    found = Embeddings.load(*(WRITERS[name](tmp_path / name) or [tmp_path / name]))
+    assert found.names == ("image", "text") and found.paired_by_row
+    for rows, unit in zip(found.modalities.values(), UNIT, strict=True):
+        assert rows == pytest.approx(
+            unit, abs=2e-3 if "half" in name or name in ("file.arrow", "clip_retrieval") else 2e-6
+        )
+    if name in ("pandas.parquet", "numpy_strings.csv", "lists.tsv", "columns.json", "index.json", "lines.jsonl"):
+        assert (found.beside["ids"].tolist() == IDS and name != "index.json") or found.beside
+        assert found.beside["captions"][7] == 'a "7", b'
+    if name == "datasets":
+        assert found.beside["classes"].tolist() == ["cat", "dog"] and found.labels[ORDER].tolist() == [0, 1] * 20
+    ignored = {"groups.parquet": "tokens", "dict.pt": "model", "outputs.npz": "logits_per_image", "groups.h5": "none"}
+    assert ignored.get(name, "") in " ".join(found.source.get("notes", []))
+
+
+def test_one_modality_alone_is_read_by_item_by_shard_and_from_a_cache_without_a_header(tmp_path):
+    torch.save({f"photo{k}.jpg": row for k, row in enumerate(torch.from_numpy(X))}, tmp_path / "photos.pt")
+    mteb(tmp_path / "images")
+    clip_retrieval(tmp_path / "cr")
+    shutil.rmtree(tmp_path / "cr" / "text_emb")
+    for path in ("photos.pt", "images", "cr"):
+        found = Embeddings.load(tmp_path / path)
+        assert found.modalities["image"] == pytest.approx(UNIT[0], abs=2e-3) and len(found.names) == 1
+    assert Embeddings.load(tmp_path / "photos.pt").beside["ids"][3] == "photo3.jpg"
+
+
+def test_one_model_of_datacomp_is_chosen_by_columns_and_its_scores_agree_within_half_precision(tmp_path):
+    datacomp(tmp_path / "dc")
+    found = Embeddings.load(tmp_path / "dc", columns={"image": "l14_img", "text": "l14_txt"})
+    assert found.dim == 2 * D and found.beside["ids"].tolist() == IDS
+    assert "b32_img" in found.source["notes"][0]
+
+
+def test_urls_and_the_hub_are_read_and_refusals_name_them(tmp_path, monkeypatch):
+    LISTS.to_csv(tmp_path / "pairs.csv")
+    with fsspec.open("memory://mine/pairs.csv", "wb") as file:
+        file.write((tmp_path / "pairs.csv").read_bytes())
+    for url in ("memory://mine/pairs.csv", f"file://{tmp_path}/pairs.csv"):
+        assert Embeddings.load(url).modalities["text"] == pytest.approx(UNIT[1], abs=1e-6)
+    for url, words in (("memory://mine/none.npy", "could not be read"), ("odd://a.npy", "needs its fsspec plug-in")):
+        with pytest.raises(UserError, match=f"^{url}: .*{words}"):
+            Embeddings.load(url)
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or data_set())
+    assert Embeddings.load("hub:me/mine:test").names == ("image", "text") and asked == [("me/mine", "test")]
+
+
+def test_files_with_ids_in_another_order_give_the_same_pairs(tmp_path):
+    FRAME[["id", "image_embeds"]].to_parquet(tmp_path / "image.parquet")
+    FRAME[["id", "txt_emb"]].iloc[ORDER].to_csv(tmp_path / "text.csv")
+    LISTS[["id", "txt_emb"]].loc[np.repeat(np.arange(1, N), 2)].to_json(tmp_path / "texts.json", orient="records")
+    found = Embeddings.load(tmp_path / "text.csv", tmp_path / "image.parquet")
+    for rows, unit in zip(found.paired(), UNIT, strict=True):
+        assert rows[found.pairs[:, 0].argsort()] == pytest.approx(unit, abs=2e-6)
+    assert "40 pairs matched by ids" in found.source["notes"][-1]
+    many = Embeddings.load(tmp_path / "image.parquet", tmp_path / "texts.json")
+    assert many.pairs.tolist() == [[1 + k // 2, k] for k in range(2 * N - 2)]
+    assert "without a partner: 1 of 40 image, 0 of 78 text" in many.source["notes"][-1]
+    FRAME[["txt_emb"]].assign(id="x" + FRAME["id"]).to_parquet(tmp_path / "other_text.parquet")
+    with pytest.raises(UserError, match="their ids have 0 in common"):
+        Embeddings.load(tmp_path / "image.parquet", tmp_path / "other_text.parquet")
+
+
+def test_files_of_a_set_take_the_columns_that_they_have_and_unused_ones_are_refused(tmp_path):
+    pd.DataFrame({"emb": [*X], "more": [*Y]}).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame({"emb": [*Y]}).to_parquet(tmp_path / "b.parquet")
+    files = [f"image={tmp_path}/a.parquet", f"text={tmp_path}/b.parquet"]
+    found = Embeddings.load(*files, columns={"image": "emb", "text": "emb"})
+    assert found.modalities["text"] == pytest.approx(UNIT[1], abs=1e-6)
+    with pytest.raises(UserError, match="--columns audio=emb: no such column"):
+        Embeddings.load(*files, columns={"image": "emb", "text": "emb", "audio": "emb"})
+
+
+@pytest.mark.parametrize("kind", ["parquet", "folder"])
+def test_large_files_are_read_in_the_memory_of_a_block(tmp_path, kind, rng):
+    """120 MB of vectors, in one row group of a table or eight parts of a folder, by Python's own count."""
+    rows = rng.standard_normal((120_000, 128)).astype(np.float32)
+    if kind == "parquet":
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 128)
+        pq.write_table(pa.table({"image": flat, "text": flat}), tmp_path / "big", row_group_size=100_000)
+    else:
+        for name in ("img_emb", "text_emb"):
+            (tmp_path / "big" / name).mkdir(parents=True)
+            for k, part in enumerate(np.array_split(rows, 8)):
+                np.save(tmp_path / "big" / name / f"{name}_{k}.npy", part)
+    pool = pa.default_memory_pool()
+    before = pool.bytes_allocated()
+    tracemalloc.start()
+    stored = Stored.open(tmp_path / "big")
+    assert measure(stored, most=100).matched_cosine == pytest.approx(1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6 and pool.bytes_allocated() - before < 30e6
+    assert isinstance(stored.modalities["image"], Parts)
+    some = np.array([119_999, 5, 100_000])
+    assert (stored.modalities["image"][some] == rows[some]).all()
+    assert (stored.modalities["text"][99_990:100_010:3] == rows[99_990:100_010:3]).all()
+
+
+def rows_of(path, change, suffix_text=""):
+    told = [{"image": x.tolist(), "text": y.tolist()} for x, y in zip(X, Y, strict=True)]
+    change(told)
+    path.write_text("\n".join(map(json.dumps, told)) + suffix_text)
+
+
+def late_page(path):
+    pq.write_table(table_of().drop_columns("tokens"), path, row_group_size=10, compression="none", use_dictionary=False)
+    data, start = bytearray(path.read_bytes()), pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    data[start : start + 40] = b"\xff" * 40
+    path.write_bytes(data)
+
+
+def cut(write, bytes_less):
+    def damage(path):
+        write(path)
+        path.write_bytes(path.read_bytes()[:-bytes_less])
+
+    return damage
+
+
+INFINITE = np.where(np.arange(N)[:, None] == 33, np.inf, X)
+BAD = {
+    "a.pt": (lambda path: torch.save(torch.nn.Linear(2, 2), path), "holds more than tensors .*nothing unpickles"),
+    "numpy.pt": (lambda path: torch.save({"image": X, "text": Y}, path), "holds more than tensors"),
+    "script.pt": (lambda path: torch.jit.script(torch.nn.Linear(2, 2)).save(path), "TorchScript"),
+    "cut.pt": (cut(lambda path: torch.save(PAIR, path), 200), "not readable as .pt"),
+    "list.pt": (lambda path: torch.save([*PAIR.values()], path), "must have two axes"),
+    "a.pkl": (lambda path: pd.to_pickle(X, path), "a pickle, and nothing is unpickled"),
+    "cut.parquet": (cut(FRAME.to_parquet, 50), "not readable as .parquet"),
+    "page.parquet": (late_page, "page.parquet"),
+    "infinite.parquet": (
+        lambda path: pq.write_table(table_of("float16", INFINITE).drop_columns("tokens"), path, row_group_size=7),
+        "row 33"),
+    "empty.parquet": (FRAME[:0].to_parquet, "the table has no rows"),
+    "ragged.parquet": (lambda path: pd.DataFrame({"image": [[1.0, 2], [1]], "text": [[1.0, 2]] * 2}).to_parquet(path),
+     "row 1 has 1 numbers where others have 2"),
+    "gap.parquet": (lambda path: pd.DataFrame({"image": [[1.0, 2], None], "text": [[1.0, 2]] * 2}).to_parquet(path),
+     "image: row 1 has no vector"),
+    "cut.arrow": (cut(arrow, 300), "cut.arrow"),
+    "ragged.jsonl": (lambda path: rows_of(path, lambda told: told[35]["image"].pop()),
+     "image: row 35 has 5 numbers where"),
+    "none.jsonl": (lambda path: rows_of(path, lambda told: told[35].update(text=None)), "text: row 35 has no vector"),
+    "cut.jsonl": (lambda path: rows_of(path, list, '\n{"image": [1'), "not readable as .jsonl"),
+    "ragged.json": (lambda path: path.write_text('{"image": [[1, 2], [3]], "text": [[1, 2], [3, 4]]}'),
+     "image: row 1 has 1 numbers"),
+    "text.json": (lambda path: path.write_text('{"image": "a"}'), r"no arrays \(rows, width\) of numbers"),
+    "short.csv": (lambda path: path.write_text("image_0,image_1,text_0,text_1\n1,2,3,4\n1,2,3\n"),
+     "Expected 4 columns, got 3"),
+    "gap.csv": (lambda path: path.write_text("image_0,image_1,text_0,text_1\n1,2,3,4\n1,,3,4\n"),
+     "image: row 1 lacks a number in column 'image_1'"),
+    "dots.csv": (lambda path: path.write_text('image,text\n[1 2],[1 2]\n[1 ... 2],[3 4]\n'),
+     "image: row 1 is no list of numbers; numpy shortens"),
+    "twice.csv": (lambda path: path.write_text("image_0,image_0\n1,2\n"), "several columns are called 'image_0'"),
+    "zero.csv": (lambda path: path.write_text("image_0,image_1,text_0,text_1\n1,2,3,4\n0,0,3,4\n"),
+     "image: row 1 is zero"),
+    "splits": (lambda path: saved(datasets.DatasetDict(a=data_set(), b=data_set()), path),
+     "its splits are a, b; name one"),
+    "dc": (datacomp, "b32_img and l14_img are both image; name them"),
+    "shuffled": (lambda path: datacomp(path, shuffled=True),
+     r"b32: row 20 \(00000001.npz, row 0\): the score of the table"),
+    "half_dc": (lambda path: datacomp(path, missing=True), "00000001.parquet is missing"),
+    "mteb": (lambda path: mteb(path, rows=30), "does not hold the 40 rows of index.json"),
+    "cr": (lambda path: clip_retrieval(path, one_value(np.inf)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
+    "nan": (lambda path: clip_retrieval(path, one_value(np.nan)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
+    "zero": (lambda path: clip_retrieval(path, one_value(0, slice(None))),
+     r"image: row 23 \(img_emb/img_emb_02.npy, row 3\) is zero"),
+    "cut": (lambda path: clip_retrieval(path, cut(lambda part: None, 30)), "img_emb_02.npy: this part is damaged"),
+    "void": (lambda path: clip_retrieval(path, lambda part: part.write_bytes(b"")),
+     "img_emb_02.npy: this part is damaged"),
+    "counts": (lambda path: clip_retrieval(path, lambda part: np.save(part, X[:9])),
+     "part 2 differs: img_emb 9 rows, text_emb 10 rows"),
+    "lacks": (lambda path: clip_retrieval(path, lambda part: part.unlink()), "part 2 differs: img_emb no file"),
+    "width": (lambda path: clip_retrieval(path, lambda part: np.save(part, Y[:10, :5])),
+     "img_emb: rows of its parts have the shapes"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_one_line_that_names_them(tmp_path, name, capfd):
+    damage, words = BAD[name]
+    damage(tmp_path / name)
+    capfd.readouterr()
+    for load in (Embeddings.load, lambda path: measure(Stored.open(path))):
+        with pytest.raises(UserError, match=words) as caught:
+            load(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
+    assert "".join(capfd.readouterr()) == ""
+
+
+COMMANDS = {
+    "measure": ["measure", "{}"],
+    "shift": ["shift", "{}", "--amount", "0.1", "--output", "{}.out.npz"],
+    "fit": ["fit", "{}", "--kind", "centring", "--output", "{}.out.safetensors"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "name", ["numpy.pt", "page.parquet", "infinite.parquet", "dots.csv", "cr", "cut", "shuffled", "splits"]
+)
+def test_bad_files_stop_every_command_before_it_writes(tmp_path, name, command, capfd):
+    BAD[name][0](tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        commands.main([word.format(tmp_path / name) for word in COMMANDS[command]])
+    out, err = capfd.readouterr()
+    assert stop.value.code == 2 and not out and len(err.splitlines()) == 1 and name in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_hdf5_without_h5py_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UserError, match=r"needs h5py; pip install 'modality-gap\[h5\]'"):
+        Embeddings.load(tmp_path / "a.h5")
