@@ -62,8 +62,6 @@ format: env ## mend style
 
 bench: env ## measure speed and memory against the released procedures
 	@$(BIN)/python benchmarks/run.py
-	@$(BIN)/python benchmarks/cone.py
-	@$(BIN)/python benchmarks/gap.py
 	@$(BIN)/python benchmarks/zero_shot.py
 
 lock: env ## resolve requirements.lock again from pyproject.toml

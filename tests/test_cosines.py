@@ -88,18 +88,6 @@ def test_rows_made_tile_by_tile_give_the_same(rng, monkeypatch):
     assert cosine_statistics(x).histogram.tolist() == copied.histogram.tolist()
 
 
-def test_the_torch_path_agrees_with_the_compiled_one(rng, monkeypatch):
-    """What a GPU runs, run on the CPU."""
-    x = torch.from_numpy(rng.normal(size=(1200, 8)).astype(np.float32))
-    compiled = cosine_statistics(x)
-    monkeypatch.setattr(cosines, "_on_cpu", lambda tile: False)
-    general = cosine_statistics(x)
-    assert np.abs(general.histogram - compiled.histogram).sum() <= 4
-    assert [general.mean, general.std, general.q25] == pytest.approx(
-        [compiled.mean, compiled.std, compiled.q25], abs=1e-9
-    )
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_gives_the_numbers_of_the_cpu(rng):
     x = torch.from_numpy(rng.normal(size=(3000, 32)).astype(np.float32))

@@ -70,15 +70,6 @@ def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path):
     assert look_up(dataset(files=("data/*", "other/*"))) == Found("not there: other/*", 1_000_000, 0)
 
 
-def test_a_file_is_looked_for_where_downloads_lie_and_then_on_its_server(monkeypatch, tmp_path):
-    weights = Need("address", "https://here.org/weights.pth", (), 45, ("weights.pth",), place=str(tmp_path))
-    assert look_up(weights).problem == "no connection to here.org"
-    monkeypatch.setattr(forecast, "_answers", lambda address: address == "https://here.org/")
-    assert look_up(weights) == Found("", 45_000_000, 0)
-    (tmp_path / "weights.pth").write_bytes(b"x" * 30)
-    assert look_up(weights) == Found("", 30, 30)
-
-
 def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
     given = forecast.needs(tmp_path)[1]
     assert look_up(given).problem == "not there: annotations/captions_val2017.json, val2017/*.jpg"
@@ -123,7 +114,7 @@ def test_every_step_has_its_hours_and_training_is_not_free():
 def test_a_dry_run_begins_with_three_lines_writes_nothing_and_ends_well(capsys, tmp_path):
     commands.main(["paper", "--dry-run", "-o", str(tmp_path / "out"), "--only", "cosine_similarity", "training"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "[paper] missing: 5 of 5 downloads and folders"
+    assert lines[0] == "[paper] missing: 4 of 4 downloads and folders"
     assert lines[1].startswith("[paper] disk: 22.1GB needed, ")
     assert lines[2].startswith("[paper] time: ") and "; training " in lines[2] and "on a GPU" in lines[2]
     told = "\n".join(lines)

@@ -2,7 +2,7 @@
 
 One pass over the tiles of the upper triangle, each a matrix product, finds the extremes and the moments and fills a
 histogram of a guessed range, fine enough for the quartiles and the caller's bins; where a cosine lies outside that, a
-second pass with the range now known. A CPU tile is read by a compiled loop, a CUDA tile by torch operations.
+second pass with the range now known. A compiled loop reads the tiles, which come from a GPU where the rows are there.
 """
 
 from dataclasses import dataclass
@@ -191,21 +191,10 @@ def _pass(unit: _UnitRows, pivot: float, low: float, high: float, bins: int) -> 
     scale = bins / (high - low)
     parts = []
     for tile in _tiles(unit):
-        if _on_cpu(tile):
-            arrays = (part.numpy() for part in tile[:-1])
-            parts.append(_cosine_kernel.add_tile(*arrays, tile.diagonal, pivot, low, scale, counts))
-        elif len(values := tile.cosines()):
-            centred = values - pivot
-            sums = torch.stack([values.min(), values.max(), centred.sum(), centred.square().sum()])
-            parts.append(tuple(sums.tolist()))
-            index = ((values - low) * scale).long().clamp(0, bins - 1)
-            counts[0] += torch.bincount(index, minlength=bins).cpu().numpy()
+        arrays = (part.cpu().numpy() for part in tile[:-1])
+        parts.append(_cosine_kernel.add_tile(*arrays, tile.diagonal, pivot, low, scale, counts))
     smallest, largest, total, squares = zip(*parts, strict=True)
     return _Sums(min(smallest), max(largest), sum(total), sum(squares), counts.sum(0))
-
-
-def _on_cpu(tile: _Tile) -> bool:
-    return tile.products.is_cpu
 
 
 def _guessed_range(x: Tensor) -> tuple[float, float]:

@@ -6,15 +6,14 @@ Sizes are asked of the Hugging Face hub. Without a network they are as declared 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from .. import cli, published
+from .. import cli
 from ..corpora import coco, tasks
 from ..errors import reason
 from ..files import cache_folder, reachable
@@ -29,19 +28,18 @@ PHOTOGRAPHED = ("modality_gap", "cosine_similarity", "initializations", "loss_la
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that steps read: a repository of the Hugging Face hub, another address, or a local folder.
+    """One thing that steps read: a repository of the Hugging Face hub, or a local folder.
 
     ``megabytes`` is its size, for when nobody can be asked. ``files`` are shell patterns of what is read. ``revision``
-    is a commit; None: the newest. ``place`` is the folder of an address's downloads.
+    is a commit; None: the newest.
     """
 
-    kind: Literal["dataset", "model", "address", "folder"]
+    kind: Literal["dataset", "model", "folder"]
     id: str
     steps: tuple[str, ...]
     megabytes: float
     files: tuple[str, ...]
     revision: str | None = None
-    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,23 +52,16 @@ class Found:
 
 
 def needs(photographs: Path | None) -> list[Need]:
-    """Everything that the steps of the paper need, each once."""
-    import torch
-    from torchvision.models import ResNet18_Weights
-
+    """Everything large that the steps of the paper need, each once: not ResNet-18 and the published embeddings."""
     from ..encoders.resnet import RECIPES
     from ..fairness import faces
 
-    resnet, checkpoints = ResNet18_Weights.IMAGENET1K_V1.url, f"{torch.hub.get_dir()}/checkpoints"
     large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
-    published_clip = ("modality_gap", "loss_landscape", "zero_shot")
     return [
         *_photographs(photographs),
         Need("model", "timm/vit_base_patch16_clip_224.openai", large, 600, CLIP_WEIGHTS),
         Need("model", "timm/vit_base_patch32_clip_224.openai", small, 600, CLIP_WEIGHTS),
-        Need("address", published.address(""), published_clip, 11, tuple(published.files()), place=str(cache_folder())),
         *(Need("model", f"timm/resnet50.{tag}", ("initializations",), 102, ("model.safetensors",)) for tag in RECIPES),
-        Need("address", resnet, ("cosine_similarity",), 45, (resnet.rpartition("/")[2],), place=checkpoints),
         *(_task(task) for task in tasks.read().values() if task.dataset != coco.HUB_DATASET),
         Need("dataset", faces.HUB_DATASET, ("denigration",), 63, (faces.HUB_FILES,), faces.HUB_REVISION),
     ]
@@ -116,29 +107,25 @@ def describe(options: Options) -> None:
     for need, each in missing.items():
         cli.say(f"- {need.id}: {each.problem}; used by {', '.join(need.steps)}")
     if missing:
-        cli.say("Your own copies go to HF_HOME, TORCH_HOME/hub/checkpoints, MODALITY_GAP_DATA, or COCO=DIR for MSCOCO.")
+        cli.say("Your own copies go to HF_HOME, or COCO=DIR for MSCOCO.")
 
 
 def look_up(need: Need) -> Found:
     """What is known of one need; whatever a server says or does not say becomes its problem."""
     declared = int(1e6 * need.megabytes)
     try:
-        return (_repository if need.kind in ("dataset", "model") else _local)(need, declared)
+        return _local(Path(need.id), need, declared) if need.kind == "folder" else _repository(need, declared)
     except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
         return Found(f"could not be asked for: {reason(error)}", declared)
 
 
-def _local(need: Need, declared: int) -> Found:
-    """A local folder, or files of an address where their downloads lie."""
-    paths = {pattern: list(Path(need.place or need.id).glob(pattern)) for pattern in need.files}
-    absent = [pattern for pattern in paths if not paths[pattern]]
-    here = sum(path.stat().st_size for part in paths.values() for path in part)
-    if not absent:
-        return Found(total=here, here=here)
-    if need.kind == "folder":
+def _local(folder: Path, need: Need, declared: int) -> Found:
+    """Files of a local folder."""
+    paths = {pattern: list(folder.glob(pattern)) for pattern in need.files}
+    if absent := [pattern for pattern in paths if not paths[pattern]]:
         return Found(f"not there: {', '.join(absent)}", declared)
-    host = urlsplit(need.id).netloc
-    return Found("" if _answers(f"https://{host}/") else f"no connection to {host}", max(declared, here), here)
+    here = sum(path.stat().st_size for part in paths.values() for path in part)
+    return Found(total=here, here=here)
 
 
 def _repository(need: Need, declared: int) -> Found:
@@ -151,7 +138,7 @@ def _repository(need: Need, declared: int) -> Found:
             folder = Path(snapshot_download(**repository, local_files_only=True))
         except OSError:
             return Found("no connection to the hub, and it is not in its cache", declared)
-        return _local(replace(need, kind="folder", place=str(folder)), declared)
+        return _local(folder, need, declared)
     utils.disable_progress_bars()
     files = snapshot_download(**repository, allow_patterns=list(need.files), dry_run=True)
     total = sum(file.file_size or 0 for file in files)

@@ -9,9 +9,8 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from filelock import FileLock, Timeout
 
@@ -21,8 +20,8 @@ from ..files import replacing
 from . import comparisons, notebooks, report
 from .steps import Options, Step, in_words
 
-LOG, LOCK, SUMMARY = "run.log", "run.lock", "summary.csv"
-"""In the output folder: what the scripts said; held while a run works there; every published number."""
+LOCK, SUMMARY = "run.lock", "summary.csv"
+"""In the output folder: held while a run works there; every published number."""
 NOTEBOOK_SECONDS = 60
 
 
@@ -33,7 +32,7 @@ def run(options: Options) -> Path:
     """
     output, chosen, failed, start = Path(options.output), options.chosen(), {}, time.monotonic()
     _keep_other_presets(options)
-    with _locked(output), _logged(output / LOG):
+    with _locked(output):
         published.fetch_all(say=cli.say)
         for place, step in enumerate(chosen):
             _announce(chosen, place, options.preset, time.monotonic() - start)
@@ -49,7 +48,7 @@ def run(options: Options) -> Path:
         told = "; ".join(f"{name} ({why})" for name, why in failed.items())
         problems.insert(0, f"{len(failed)} of {len(chosen)} steps failed: {told}")
     if problems:
-        problems.append(f"{output / LOG} has all that was said, and the same command goes on from here")
+        problems.append("the same command goes on from here")
         raise UserError("; ".join(problems))
     return output / "report.html"
 
@@ -177,25 +176,3 @@ def _locked(output: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-class _Tee:
-    """Standard output that is written to a log as well."""
-
-    def __init__(self, terminal: TextIO, log: TextIO):
-        self.terminal, self.log = terminal, log
-
-    def write(self, text: str) -> int:
-        self.log.write(text)
-        self.log.flush()
-        return self.terminal.write(text)
-
-    def __getattr__(self, name: str):
-        return getattr(self.terminal, name)
-
-
-@contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """Adds what is said meanwhile to a log."""
-    with path.open("a", encoding="utf-8") as log, redirect_stdout(_Tee(sys.stdout, log)):
-        yield
