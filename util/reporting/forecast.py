@@ -90,18 +90,18 @@ def describe(options: Options) -> None:
     names = {step.name for step in chosen}
     found = {need: look_up(need) for need in needs(options.coco) if names & set(need.steps)}
     missing = {need: each for need, each in found.items() if each.problem}
-    reasons = {step: _reason(step, options) for step in chosen}
+    reasons = [(step, _reason(step, options)) for step in chosen]
     needed, free = disk(found, options.output)
     cli.say(f"[paper] missing: {f'{len(missing)} of {len(found)} downloads and folders' if missing else 'nothing'}")
     cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free{'' if needed <= free else ': too little'}")
-    cli.say(f"[paper] time: {_hours([step for step, why in reasons.items() if why])}")
+    cli.say(f"[paper] time: {_hours([step for step, why in reasons if why])}")
     rows = [("found", "size", "here", "revision", "id")]
     for need, each in found.items():
         revision = (need.revision or "newest")[:12]
         rows.append(("NO" if each.problem else "yes", size(each.total), size(each.here), revision, need.id))
     _tell(rows)
     rows = [("step", f"{CORES} cores", "GPU", "runs because")]
-    for step, why in reasons.items():
+    for step, why in reasons:
         rows.append((step.name, in_words(step.cpu), in_words(step.gpu), why or "does not: its record is kept"))
     _tell(rows)
     for need, each in missing.items():
