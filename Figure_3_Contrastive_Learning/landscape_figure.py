@@ -21,7 +21,7 @@ FURTHER = tuple(name for name in PUBLISHED.values() if name != CLIP)
 """Published systems of which the paper has no Figure 3."""
 PANELS = (1 / 100, 1 / 50, 1.0)
 """Temperatures of panels b, c and d."""
-GAP = "signed gap distance"
+LOSS, GAP = "contrastive loss (nats)", "signed gap distance"
 
 
 def of_paper(record: Record) -> list[str]:
@@ -37,7 +37,7 @@ def is_sigmoid(record: Record) -> bool:
 
 def loss_label(record: Record) -> str:
     """The axis of losses."""
-    return "sigmoid loss (nats)" if is_sigmoid(record) else "contrastive loss (nats)"
+    return "sigmoid loss (nats)" if is_sigmoid(record) else LOSS
 
 
 def grid(record: Record, panels: int, page: int, column: int, height: float, **first) -> tuple[Figure, list[Axes]]:
