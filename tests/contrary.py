@@ -128,7 +128,7 @@ def loss_landscape():
     curves = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
     curves = curves.assign(signed_gap_distance=0.5, loss=9.0, loss_as_released=9.0)
     lowest = pd.DataFrame({"embeddings": "e", "batch": 50, "temperature": taus, "gap_at_minimum": (0.6, 0.8, 0.35)})
-    lowest = lowest.assign(default_gap=0.822, at_edge=False, batches=100, gap_low=0.3, gap_high=0.9)
+    lowest = lowest.assign(default_gap=0.822, at_edge=False, flat=False, batches=100, gap_low=0.3, gap_high=0.9)
     kinds = [("e", 50, tau, curve) for tau in (1 / 100, 1.0) for curve in landscape_minima.LOSSES]
     second = pd.DataFrame(kinds, columns=[*landscape_minima.CURVE, "curve"]).assign(shift=3.0, loss=0.9)
     second = second.assign(signed_gap_distance=-1.5, barrier_shift=1.0, barrier_gap=-0.5, barrier_loss=2.0)
