@@ -1,6 +1,7 @@
 """What is imported, and when: everything is there after ``import util``, and nothing heavy before it is used."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -54,7 +55,8 @@ def test_what_needs_no_heavy_package_imports_none(code, mine):
 
 
 def test_a_reader_that_stops_early_ends_the_command_without_a_traceback(mine):
-    words = [sys.executable, "-m", "util", "measure", *[mine] * 40]
+    copies = [shutil.copy(mine, f"{mine}{k}.npz") for k in range(40)]
+    words = [sys.executable, "-m", "util", "measure", *copies]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
     process.stdout.readline()
     process.stdout.close()
