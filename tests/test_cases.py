@@ -175,7 +175,19 @@ def vectors(folder, kind, x, y):
 
 @pytest.mark.parametrize(
     "kind",
-    "pt,two pt,parquet,jsonl,two csv,two json,clip_retrieval,npz ids,npz scale,npz classes,npz other".split(","),
+    [
+        "pt",
+        "two pt",
+        "parquet",
+        "jsonl",
+        "two csv",
+        "two json",
+        "clip_retrieval",
+        "npz ids",
+        "npz scale",
+        "npz classes",
+        "npz other",
+    ],
 )
 def test_files_as_people_keep_them_give_the_same_numbers(tmp_path, rng, kind, capsys):
     x, y = (rows.astype(np.float32) for rows in reference.pairs(rng, 60, 24))

@@ -296,6 +296,8 @@ BAD = {
     "empty.parquet": (FRAME[:0].to_parquet, "the table has no rows"),
     "ragged.parquet": (lambda path: pd.DataFrame({"image": [[1.0, 2], [1]], "text": [[1.0, 2]] * 2}).to_parquet(path),
      "row 1 has 1 numbers where others have 2"),
+    "label.csv": (
+        lambda path: path.write_text("image_0,image_1,text_0,text_1,label\n1,2,3,4,a\n1,2,3,4,\n"), "row 1 has none"),
     "gap.parquet": (lambda path: pd.DataFrame({"image": [[1.0, 2], None], "text": [[1.0, 2]] * 2}).to_parquet(path),
      "image: row 1 has no vector"),
     "cut.arrow": (cut(arrow, 300), "cut.arrow"),

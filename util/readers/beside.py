@@ -52,6 +52,8 @@ def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> n
             raise UserError(f"{prefix}labels in {found.shape[1]} columns must be 0 or 1: a column for each class")
         return found.argmax(1) if (found.sum(1) == 1).all() else found.astype(bool)
     found = found.reshape(-1)
+    if found.dtype.kind == "U" and (found == "").any():
+        raise UserError(f"{prefix}labels name classes; row {int((found == '').argmax())} has none; mend it")
     if found.dtype.kind == "U" and classes is not None:
         known = {name: place for place, name in enumerate(map(str, classes))}
         if unknown := [row for row, name in enumerate(found) if name not in known]:
@@ -60,8 +62,8 @@ def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> n
                 f"{prefix}{what}; classes are {', '.join(list(known)[:8])}{' ...' if len(known) > 8 else ''}"
             )
         return np.array([known[name] for name in found], np.int64)
-    if found.dtype.kind == "f" and not (np.isfinite(found) & (found == found.round())).all():
-        row = int(np.flatnonzero(~(np.isfinite(found) & (found == np.round(found))))[0])
+    if found.dtype.kind == "f" and not (whole := np.isfinite(found) & (found == found.round())).all():
+        row = int(whole.argmin())
         raise UserError(f"{prefix}labels name classes; row {row} has {found[row]}, no whole number")
     return found if found.dtype.kind == "U" else found.astype(np.int64)
 
