@@ -1,9 +1,8 @@
 """What an audit is made of: embeddings of faces and prompts, labels, and the captions whose gap vector is followed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import Float
 import published_counts
 from util import geometry
 from util.cli import Common, Only
-from util.embeddings import Embeddings
+from util.embeddings import Embeddings, load_sets
 from util.errors import UserError
 from util.fairness import faces as face_images
 from util.fairness.audit import Answers, Faces
@@ -21,6 +20,7 @@ from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
 from util.geometry import Side
 from util.published import values
+from util.readers import TEXT, role
 from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]
@@ -48,6 +48,8 @@ class Audited:
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
         as_published: whether model, faces, prompts and what is shifted are the paper's.
+        ids: what your own faces are called, (n,), or None.
+        notes: sentences for whoever reads the numbers.
     """
 
     title: str
@@ -57,6 +59,8 @@ class Audited:
     captioned: tuple[np.ndarray, np.ndarray] | None
     data: tuple[Mapping, ...] = ()
     as_published: bool = False
+    ids: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def pairs(self) -> Mapping[Direction, tuple[np.ndarray, np.ndarray]]:
@@ -86,9 +90,14 @@ class Audited:
 
 def kind_of(settings: Common) -> str:
     """What the settings have audited: a key of ``OPTIONS``."""
-    if settings.embeddings is not None:
+    if settings.embeddings:
         return "embeddings of your own"
     return "photographed faces" if settings.preset == "paper" or settings.data is not None else "generated badges"
+
+
+def declared_by(settings: Common) -> Declared:
+    """The audit that the settings name, or that of their kind of data."""
+    return Declared.read(settings.audit or (BADGES if kind_of(settings) == "generated badges" else FAIRFACE))
 
 
 def collect(settings: Common, device: str) -> Audited:
@@ -107,7 +116,7 @@ def generated(settings: Common, device: str) -> Audited:
     from util.encoders import small_clip
     from util.encoders.small_clip_evaluation import TEST_SEED
 
-    declared, seed = Declared.read(settings.audit or BADGES), TEST_SEED + settings.seed
+    declared, seed = declared_by(settings), TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
     names = (pictures.GROUPS, badges.attributes["group"]), (pictures.KINDS, badges.attributes["badge_kind"])
     labels = [[words[code] for code in codes] for words, codes in names]
@@ -132,60 +141,92 @@ def generated(settings: Common, device: str) -> Audited:
 
 
 def photographed(settings: Common, device: str) -> Audited:
-    """Faces of a folder or of FairFace, a model, and the captions of MSCOCO val2017."""
+    """Faces of a folder or of FairFace, a model, and the captions of MSCOCO val2017.
+
+    Beside a folder these are read where the shift follows them, or where --coco names them.
+    """
     from util.corpora import coco
     from util.encoders.named import Named
     from util.extraction import class_embeddings, embed_images, extract
 
-    declared = Declared.read(settings.audit or FAIRFACE)
+    declared = declared_by(settings)
     found = face_images.from_folder(settings.data, declared) if settings.data else face_images.from_hub(declared)
-    captioned = coco.load(settings.coco, "val2017", "first")
+    asked_for = settings.preset == "paper" or settings.gap_direction == "captions" or settings.coco is not None
+    captioned = coco.load(settings.coco, "val2017", "first") if asked_for else None
     pair = Named.parse(settings.model).pair(device=device)
     rows, read, skipped = embed_images(pair, found.openers, found.ids, found.source)
-    followed = extract(pair, captioned)
-    data = (
-        {"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.describe()},
-        {"what": "captions", **followed.source},
-        {"what": "classes", **declared.settings},
-    )
-    measured = (settings.model, declared, len(read), len(captioned), settings.side, settings.gap_direction)
+    followed = None if captioned is None else extract(pair, captioned)
+    data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.describe()}]
+    data += [] if followed is None else [{"what": "captions", **followed.source}]
+    data += [{"what": "classes", **declared.settings}]
+    pairs = 0 if captioned is None else len(captioned)
+    measured = (settings.model, declared, len(read), pairs, settings.side, settings.gap_direction)
     return Audited(
         f"{pair.name}, {found.source['dataset']}",
         rows,
         class_embeddings(pair, [[prompt] for prompt in declared.prompts]),
         found.faces.take(read),
-        followed.paired(),
-        data,
+        None if followed is None else followed.paired(),
+        tuple(data),
         measured == (PAPER_MODEL, Declared.read(FAIRFACE), PAPER_FACES, PAPER_PAIRS, "first", "captions"),
+        [found.ids[row] for row in read] if settings.data is not None else None,
     )
 
 
 def own(settings: Common, device: str) -> Audited:
-    """Embeddings that you have: faces and prompts in one file, labels in a table, captions in another file."""
+    """Embeddings that you have: faces and prompts, labels in a table, captions in other files."""
+    declared = declared_by(settings)
     if settings.labels is None:
-        raise UserError("--embeddings needs --labels FILE.csv: a row for each face, columns race, gender")
-    declared, path = Declared.read(settings.audit or FAIRFACE), settings.embeddings
-    given, wanted = Embeddings.load(path), len(declared.prompts)
-    if given.names != ("image", "text"):
-        raise UserError(f"{path}: expected image (n, d) and text (C, d); found {', '.join(given.names)}")
-    images, prompts = given.modalities.values()
-    if len(prompts) != wanted:
-        what = f"text has {len(prompts)} rows, but {wanted} prompts are declared"
-        raise UserError(f"{path}: {what}; embed those in their order, or name your own with --audit FILE.toml")
-    faces, digest = face_images.labels_of(settings.labels, declared)
-    if len(faces) != len(images):
-        what = f"{len(faces)} rows, but image of {path} has {len(images)}"
-        raise UserError(f"{settings.labels} has {what}; write a row for each")
-    data = [{**_of_file("faces", given, path), "n": len(images)}]
-    data += [{"what": "labels", "path": str(settings.labels), "sha256": digest}]
+        axes = ", ".join(declared.asked.axes)
+        raise UserError(f"--embeddings needs --labels FILE: a row for each face, columns {axes} (and id or file)")
+    title, given = one_set(settings)
+    path, first = given.source["path"], given.names[0]
+    images, (prompts, how_prompts) = given.modalities[first], in_declared_order(declared, given)
+    labels = face_images.labels_of(settings.labels, declared)
+    faces, how_faces = labels.matched(given.beside, len(images), f"{first} of {path}")
+    data = [{"what": "faces", **given.source, "n": len(images)}]
+    data += [{"what": "labels", "path": str(settings.labels), "sha256": labels.sha256, "matched": how_faces}]
     data += [{"what": "classes", **declared.settings}]
+    notes = [*given.source.get("notes", ()), *labels.notes, *how_prompts, how_faces]
+    if given.labels is not None:
+        notes.append(f"{path}: labels in it are not used, those of {settings.labels} are")
     captioned = None
-    if settings.corpus is not None:
-        corpus = Embeddings.load(settings.corpus)
+    if settings.corpus:
+        corpus = Embeddings.load(*settings.corpus)
         captioned = corpus.paired()
-        data.append(_of_file("captions", corpus, settings.corpus))
-    return Audited(path.stem, images, prompts, faces, captioned, tuple(data))
+        if corpus.dim != given.dim:
+            what = f"{corpus.source['path']}: rows of {corpus.dim} numbers, but those of {path} have {given.dim}"
+            raise UserError(f"{what}; embed faces and captions with one model")
+        data.append({"what": "captions", **corpus.source, **corpus.digest()})
+        notes += corpus.source.get("notes", ())
+    ids = next(iter(face_images.named(given.beside, len(images)).values()), None)
+    return Audited(title, images, prompts, faces, captioned, tuple(data), ids=ids, notes=tuple(notes))
 
 
-def _of_file(what: str, found: Embeddings, path: Path) -> dict:
-    return {"what": what, **found.source, **found.digest()}
+def one_set(settings: Common) -> tuple[str, Embeddings]:
+    """Name and embeddings of the one set of faces and prompts that --embeddings gives."""
+    sets = load_sets(settings.embeddings, settings.named_columns(), two=False)
+    if len(sets) > 1:
+        raise UserError(f"--embeddings: {', '.join(sets)} are {len(sets)} sets; an audit takes faces and prompts, once")
+    ((title, given),) = sets.items()
+    if [role(name) == TEXT for name in given.two()] != [False, True]:
+        what = f"{given.source['path']}: which of {' and '.join(given.names)} are the prompts cannot be told by name"
+        raise UserError(f"{what}; name them, for instance --columns image=COLUMN text=COLUMN")
+    return title, given
+
+
+def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.ndarray, "C d"], list[str]]:
+    """The prompts in the order of the audit, known by their texts where those stand beside them; and what is to say."""
+    path, name = given.source["path"], given.names[-1]
+    prompts, wanted, texts = given.modalities[name], declared.prompts, given.beside.get("captions", ())
+    if len(prompts) != len(wanted):
+        what = f"{name} has {len(prompts)} rows, but {len(wanted)} prompts are declared"
+        how = "embed those of util.fairness.declared.Declared.read(AUDIT).prompts, in their order"
+        raise UserError(f"{path}: {what}; {how}, or name your own with --audit FILE.toml")
+    if len(texts) != len(wanted):
+        return prompts, [f"prompts are taken in the declared order: {wanted[0]!r} first, {wanted[-1]!r} last"]
+    place = {str(text): row for row, text in enumerate(texts)}
+    if lost := [prompt for prompt in wanted if prompt not in place]:
+        what = f"no row of {name} is called {lost[0]!r}, which is declared"
+        raise UserError(f"{path}: {what}; {len(wanted) - len(lost)} of {len(wanted)} are there")
+    return prompts[[place[prompt] for prompt in wanted]], []

@@ -6,6 +6,7 @@ it is counted how many faces of each race are called by such a word: with interv
 
     python Table_2_Implications_CLIP_Fairness/denigration.py                  (embedded: generated badges, no faces)
     python Table_2_Implications_CLIP_Fairness/denigration.py --embeddings mine.npz --labels faces.csv --corpus coco.npz
+    python Table_2_Implications_CLIP_Fairness/denigration.py --data faces/ --audit mine.toml --gap-direction audit
     python Table_2_Implications_CLIP_Fairness/denigration.py --preset paper   (downloads FairFace, CLIP and MSCOCO)
 
 Expect of the paper preset what the notebook printed: gap distance 0.82 and 0.97, accuracy 0.5817 and 0.5739, and 15.7%
@@ -13,6 +14,7 @@ and 13.7% for White. No picture ever shows a face.
 """
 
 import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -21,6 +23,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import tyro
 
 import audited_data
 import published_counts
@@ -30,6 +33,7 @@ from denigration_figure import draw_confusion, draw_curves, draw_directions, dra
 from util import UserError, cli
 from util.encoders.named import ModelName
 from util.fairness.audit import Answers, audit, confusion
+from util.fairness.declared import AXES, Declared
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side
 from util.numerics.arrays import as_count
@@ -47,14 +51,14 @@ DRAWN = {
     "_directions": draw_directions,
 }
 """By the end of a picture's name."""
-NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: --corpus names no captions"
+NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: neither --corpus nor --coco names captions"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.Common):
+class Settings(cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Table_2_Implications_CLIP_Fairness"
     audit: Path | None = None
-    """Prompts, classes and harm groups: a copy of util/data/fairface.toml or badges.toml, changed."""
+    """Prompts, any two attributes, any harm groups: a changed copy of util/data/fairface.toml."""
     shifts: tuple[float, ...] = GRID
     """Amounts by which the images are moved; 0 and --shift are added where they are not among them."""
     shift: float = published_counts.MODIFIED
@@ -64,19 +68,18 @@ class Settings(cli.Common):
     side: Side = "first"
     """first: only the images move, as released; both: images and prompts by half each."""
     resamples: int = 2000
-    """Bootstrap resamples of the disparity between races."""
+    """Bootstrap resamples of the disparity between groups."""
     data: Path | None = None
-    """A folder of faces with fairface_label_val.csv or labels.csv (columns file, race, gender)."""
+    """A folder of faces with fairface_label_val.csv or labels.csv: columns file and the audit's (race, gender)."""
     model: ModelName = audited_data.PAPER_MODEL
     """open_clip:MODEL:TAG (or a checkpoint file), huggingface:NAME, python:MODULE or FILE.py:FUNCTION."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/); otherwise val2017 comes from the hub."""
-    embeddings: Path | None = None
-    """Your own: .npz or .safetensors with image (faces, d) and text (prompts, d), in place of all models."""
     labels: Path | None = None
-    """Their labels: a table with a row for each face, columns race, gender."""
-    corpus: Path | None = None
-    """With --embeddings: paired images and captions of the same model, whose gap vector is followed."""
+    """With --embeddings (faces, and the audit's prompts): .csv, .tsv, .parquet or .npz with the audit's columns (race,
+    gender), matched to the faces by id or file where both have them, else by order."""
+    corpus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --embeddings: paired images and captions of the same model, whose gap vector is followed; repeatable."""
     badges: int = 7000
     """Generated badges, the same number of each group and kind."""
     scenes: int = 2000
@@ -84,7 +87,7 @@ class Settings(cli.Common):
     ONLY: ClassVar = audited_data.ONLY
 
     def own(self) -> tuple:
-        return self.embeddings, self.data if self.preset != "paper" else None, self.audit
+        return *self.embeddings, self.data if self.preset != "paper" else None, self.audit
 
 
 PRESETS = {
@@ -113,69 +116,101 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     tables["directions"] = pd.concat(
         [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
     )
-    tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
-    tables |= {"confusion_published": published_counts.matrices(), "against": against(tables, audited.title)}
+    found: list = []
+    if any(settings.own()):
+        tables["changed"] = changed(answers, settings.shift, audited.ids)
+    else:  # the paper's numbers beside
+        tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
+        tables |= {"confusion_published": published_counts.matrices(), "against": against(tables, audited.title)}
+        as_released = (settings.side, settings.gap_direction) == ("first", "captions")
+        found = comparisons(tables, audited.title, audited.as_published, settings.shift, as_released)
     results = results_of(audited, settings, tables)
-    as_released = (settings.side, settings.gap_direction) == ("first", "captions")
     return cli.Measured(
         tables=tables,
         data=audited.data,
         dtype="float32 embeddings, float64 cosines",
-        comparisons=comparisons(tables, audited.title, audited.as_published, settings.shift, as_released),
+        comparisons=found,
         left_out=[] if audited.captioned is not None else [NO_CAPTIONS],
         results=results,
-        said=list(in_words(tables, results)),
+        said=[*audited.notes, *in_words(tables, results)],
     )
 
 
 def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) -> dict[str, pd.DataFrame]:
     """The tables of one way to shift: by group, of all faces, as printed, and who is taken for whom."""
     gaps, followed = shifted[["shift", *GAPS.values()]], shifted[GAPS[settings.gap_direction]].to_numpy()
-    axes = {"": ["race"], "groups": ["race", "gender"], "overall": []}
+    axes = {"": AXES[:1], "groups": AXES, "overall": ()}
     tables = {what: audit(answers, followed, names).merge(gaps, on="shift") for what, names in axes.items()}
     further = accuracy_cost(answers).merge(disparity(answers, settings.seed, settings.resamples), on="shift")
     own = tables["overall"].filter(like="own_accuracy")  # of all faces the accuracy again
     everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
-    tables["table"] = as_printed(tables[""], settings.shift)
-    at = [0.0, settings.shift]
-    matrices = [confusion(answers, at, by).assign(by=by) for by in ("race x gender", "race")]
+    declared, at = answers.faces.declared, [0.0, settings.shift]
+    columns = declared.asked.columns
+    tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
+    called = {"race x gender": " x ".join(columns), "race": columns[0]}
+    matrices = [confusion(answers, at, by).assign(by=name) for by, name in called.items()]
     return tables | {"confusion": pd.concat(matrices, ignore_index=True)}
 
 
-def as_printed(by_race: pd.DataFrame, modified: float) -> pd.DataFrame:
+def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list[str]) -> pd.DataFrame:
     """The paper's table: a row for each race, the default gap beside the modified one, and what changed."""
-    rates, races = list(published_counts.QUANTITIES), published_counts.in_order(by_race["race"].unique())
-    before, after = (by_race[by_race["shift"] == at].set_index("race").loc[races] for at in (0.0, modified))
+    groups = published_counts.in_order(by_group[column].unique())
+    before, after = (by_group[by_group["shift"] == at].set_index(column).loc[groups] for at in (0.0, modified))
     columns = [before[["n", *rates]].add_prefix("default_"), after[rates].add_prefix("modified_")]
     columns += [after[["gained", "lost", "net", "change", "change_low", "change_high", "p_value", "p_holm"]]]
     return pd.concat(columns, axis=1).rename(columns={"default_n": "n"}).reset_index()
+
+
+def changed(answers: Answers, modified: float, ids: Sequence[str] | None) -> pd.DataFrame:
+    """The faces that are newly harmed at the modified gap, or no longer: their names or rows, labels and answers."""
+    declared, faces = answers.faces.declared, answers.faces
+    before, after = (answers.row(at) for at in (0.0, modified))
+    rows = np.flatnonzero(answers.harmed[before] != answers.harmed[after])
+    named, said = rows if ids is None else np.asarray(ids)[rows], np.array([*declared.classes, *declared.harm_words])
+    labels = [np.array(part.levels)[codes[rows]] for part, codes in zip(declared.both, faces.codes, strict=True)]
+    columns = dict(zip(("face", *declared.asked.columns), (named, *labels), strict=True))
+    return pd.DataFrame(
+        columns | {"default": said[answers.predicted[before, rows]], "modified": said[answers.predicted[after, rows]]}
+    )
 
 
 def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
     """What the pictures say beside the tables' numbers."""
     rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
     declared, empty = audited.faces.declared, tables["groups"].query("shift == 0 and empty")
-    words = "; ".join(f"{', '.join(words)} ({name.replace('_', '-')})" for name, words in declared.harm.groups.items())
-    labels = {name: declared.harm.labels.get(name, name.replace("_", "-")) for name in published_counts.QUANTITIES}
+    columns = list(declared.asked.columns)
     return {
         "title": audited.title,
         "group": declared.asked.axes[0],
-        "note": f"{declared.caution} The words: {words}.",
-        "caution": f"{declared.caution.partition('. ')[0]}.",
-        "labels": labels,
+        "columns": columns,
+        "note": f"{declared.caution} The words: {'; '.join(words_of(declared))}.",
+        "caution": f"{declared.caution.partition('. ')[0].rstrip('.')}.",
+        "labels": {**declared.labels, "sum": "sum"},
         "races": published_counts.in_order(declared.race.levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(("default", "shifted"), rows["signed_gap_distance"], strict=True)),
-        "empty_groups": [" ".join(group) for group in empty[["race", "gender"]].values],
+        "empty_groups": [" ".join(group) for group in empty[columns].values],
         "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
     }
 
 
+def words_of(declared: Declared) -> Iterator[str]:
+    """The words of each harm group with its label, unless the label is those words."""
+    for name, words in declared.harm.groups.items():
+        said, label = ", ".join(words), declared.labels[name]
+        yield said if said == label else f"{said} ({label})"
+
+
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Embeds or reads, measures, records, draws."""
-    title = "Table 2: denigration harms against the modality gap"
-    return cli.publish_run(NAME, settings, measure, DRAWN, title=title, captions=CAPTIONS, reuse=reuse)
+    declared = audited_data.declared_by(settings)
+    title = f"{declared.title}: harm words against the modality gap"
+    if settings.audit is None and not settings.embeddings:
+        title = "Table 2: denigration harms against the modality gap"
+    words = {"axis": declared.asked.axes[0], "groups": "; ".join(declared.labels.values())}
+    captions = {stem: caption.format(**words) for stem, caption in CAPTIONS.items()}
+    return cli.publish_run(NAME, settings, measure, DRAWN, title=title, captions=captions, reuse=reuse)
 
 
 if __name__ == "__main__":

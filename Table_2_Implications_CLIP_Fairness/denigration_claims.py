@@ -170,12 +170,12 @@ def changes(run: Run) -> Iterator[Comparison]:
     yield run.number("table_2.claims.spread_change", row, "difference_change", BOOTSTRAP, note)
 
 
-def falls(by_race: pd.DataFrame, shift: float) -> tuple[str, str, bool]:
+def falls(by_race: pd.DataFrame, shift: float, column: str = "race") -> tuple[str, str, bool]:
     """In how many groups the harm falls at a shift, in words, a note, and whether in all by more than chance."""
     level = numbers()["table_2.claims.falls_by_more_than_chance"].judged_by.tolerance
     moved = by_race[~by_race["empty"] & (by_race["shift"] == shift)]
     sure = moved[moved["p_holm"] < level]
-    down, up = (sure.loc[sign * sure["net"] > 0, "race"] for sign in (-1, 1))
+    down, up = (sure.loc[sign * sure["net"] > 0, column] for sign in (-1, 1))
     said = f"{len(down)} of {len(moved)} by more than chance, {(moved['net'] < 0).sum()} by count"
     note = f"by more than chance: {', '.join(down) or 'none'}; rises by more than chance: {', '.join(up) or 'none'}"
     return said, f"{note}; exact paired tests, corrected for {len(moved)}", len(down) == len(moved)
@@ -205,6 +205,6 @@ def in_words(tables: Tables, results: Mapping) -> Iterator[str]:
     yield f"harm {default['sum']:.2%} -> {moved['sum']:.2%}"
     span = "95%: {accuracy_change_low:+.4f} to {accuracy_change_high:+.4f}".format(**moved)
     yield f"accuracy {default['accuracy']:.4f} -> {moved['accuracy']:.4f} ({span})"
-    yield f"{results['group']}s whose harm falls: {'; '.join(falls(tables[''], shift)[:2])}"
+    yield f"harm falls, by {results['group']}: {'; '.join(falls(tables[''], shift, results['columns'][0])[:2])}"
     if results["empty_groups"]:
         yield f"groups without a face, left empty: {', '.join(results['empty_groups'])}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from html import escape
+from itertools import cycle
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,9 @@ from util import figures
 from util.fairness.audit import LEVEL
 from util.records import Record
 
-PART_COLOURS = {"crime_related": figures.NON_TEXT, "non_human": figures.TEXT}
 ACCURACY = figures.SERIES[2]
+PARTS = (figures.NON_TEXT, figures.TEXT, *(each for each in figures.SERIES[1:-1] if each != ACCURACY))
+"""Colours of the harm groups, in their order."""
 SHADES = LinearSegmentedColormap.from_list("harm", ["#ffffff", "#f6c9a6", "#e08a52"])
 """White to vermilion: a cell's rate, on one scale for the whole table."""
 DIRECTIONS = {
@@ -50,13 +52,13 @@ def explain(figure: plt.Figure) -> None:
 
 
 def draw_curves(record: Record) -> plt.Figure:
-    """Harm of every race and top-1 accuracy (on a scale of its own) against the shift, with 95% bands."""
+    """Harm of every group and top-1 accuracy (on a scale of its own) against the shift, with 95% bands."""
     table, overall = (record.tables[what].sort_values("shift") for what in ("", "overall"))
-    races = record.about["results"]["races"]
+    races, column = record.about["results"]["races"], record.about["results"]["columns"][0]
     figure, axes = panels(record, len(races) + 1, 1.55)
     most = 100 * max(table["ci_high"].max(), 0.01)
     for ax, race in zip(axes, races, strict=False):
-        draw_race(ax, table[table["race"] == race], record.about["results"]["labels"])
+        draw_group(ax, race, table[table[column] == race], record.about["results"]["labels"])
         ax.set_yscale("function", functions=(np.sqrt, np.square))  # rates of 0.3% and of 40% are both to be read
         ax.set_ylim(0, 1.05 * most)
         ax.set_yticks([tick for tick in (0, 1, 5, 10, 20, 40, 60, 80) if tick <= most])
@@ -74,17 +76,17 @@ def draw_curves(record: Record) -> plt.Figure:
     return figure
 
 
-def draw_race(ax: plt.Axes, rows: pd.DataFrame, labels: Mapping[str, str]) -> None:
-    """Both harm groups and their sum, in percent of one race, against the shift."""
-    first, x = rows.iloc[0], rows["shift"]
-    for name, colour in PART_COLOURS.items():
-        ax.plot(x, 100 * rows[name], color=colour, lw=1.1, label=labels[name])
+def draw_group(ax: plt.Axes, name: str, rows: pd.DataFrame, labels: Mapping[str, str]) -> None:
+    """The harm groups and their sum, in percent of the faces of one group, against the shift."""
+    x, parts = rows["shift"], [part for part in labels if part != "sum"]
+    for part, colour in zip(parts, cycle(PARTS), strict=False):
+        ax.plot(x, 100 * rows[part], color=colour, lw=1.1, label=figures.plain(labels[part]))
     ax.fill_between(x, 100 * rows["ci_low"], 100 * rows["ci_high"], color=figures.INK, alpha=0.13, lw=0)
     ax.plot(x, 100 * rows["sum"], color=figures.INK, label="sum, band: 95% Wilson")
     sure = rows[rows["p_holm"] < LEVEL]
     if len(sure):
         ax.plot(sure["shift"], 100 * sure["sum"], "o", ms=2.2, color=figures.INK, label="sum differs from the default")
-    ax.set_title(f"{figures.plain(str(first['race']))}, n = {first['n']:,}", loc="left")
+    ax.set_title(f"{figures.plain(name)}, n = {rows['n'].iloc[0]:,}", loc="left")
 
 
 def mark(ax: plt.Axes, record: Record) -> None:
@@ -98,21 +100,22 @@ def mark(ax: plt.Axes, record: Record) -> None:
 
 
 def draw_table(record: Record) -> Styler:
-    """Crime-related, non-human and their sum for every race, at the default gap and the modified one, as Table 2."""
+    """Every harm group and their sum for every race, at the default gap and the modified one, as Table 2."""
     about, overall = record.about["results"], record.tables["overall"].rename(columns={"p_value": "p_holm"})
-    table = pd.concat([record.tables[""], overall.assign(race="all")])
+    column = about["columns"][0]
+    table = pd.concat([record.tables[""], overall.assign(**{column: "all"})])
     gaps = about["gap_distance"]
     halves = {0.0: f"Original gap = {gaps['default']:.2f}"}
     halves[about["shift"]] = f"Modified gap (shift {about['shift']:+.2f}) = {gaps['shifted']:.2f}"
     cells, rates = {}, {}
     for at, heading in halves.items():
-        rows = table[np.isclose(table["shift"], at)].set_index("race").loc[[*about["races"], "all"]]
+        rows = table[np.isclose(table["shift"], at)].set_index(column).loc[[*about["races"], "all"]]
         above = f"{heading}; accuracy {rows.loc['all', 'accuracy']:.4f}"
         for name, words in about["labels"].items():
             stars = np.where((rows["p_holm"] < LEVEL) & (name == "sum"), "*", "")
             cells[above, words] = rows[name].map("{:.1%}".format, na_action="ignore").fillna("-") + stars
             rates[above, words] = rows[name].where(rows.index != "all", 0).fillna(0)
-    groups = (table.query("shift == 0 and race != 'all'")["n"] > 0).sum()
+    groups = (record.tables[""].query("shift == 0")["n"] > 0).sum()
     star = f"larger than chance: exact paired test, corrected for {groups} groups; all: not corrected"
     said = f"{about['note']} * {star}."
     styler = pd.DataFrame(cells).rename_axis(index=None).style.format(escape="html").format_index(escape="html")
@@ -138,12 +141,13 @@ def draw_directions(record: Record) -> plt.Figure:
 
 
 def draw_confusion(record: Record, published: bool = False) -> plt.Figure:
-    """Who is taken for whom, at the default gap and at the modified one: by race and gender, or as published, by race.
+    """Who is taken for whom, at the default gap and at the modified one: by both attributes, or as published, by race.
 
     Counts, where they fit, shaded by the root of their row's share.
     """
     table = record.tables["confusion_published" if published else "confusion"]
-    table, of = (table, "FairFace as published, ") if published else (table.query("by == 'race x gender'"), "")
+    by = " x ".join(record.about["results"]["columns"])
+    table, of = (table, "FairFace as published, ") if published else (table[table["by"] == by], "")
     wide, shifts = figures.width(record), sorted(table["shift"].unique(), key=abs)
     rows, columns = table["true"].unique(), table["predicted"].unique()
     left, foot = (0.06 * max(map(len, names)) + 0.3 for names in (rows, columns))

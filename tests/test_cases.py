@@ -12,7 +12,8 @@ import torch
 
 import reference
 import scripts
-from util import cli, commands
+from util import cli, commands, geometry
+from util.fairness.declared import FAIRFACE, Declared
 from util.reporting import report
 
 
@@ -201,3 +202,25 @@ def test_files_as_people_keep_them_give_the_same_numbers(tmp_path, rng, kind, ca
     assert found["gap_distance"] == pytest.approx(np.linalg.norm(x.mean(0) - y.mean(0)), abs=near)
     assert found["matched_cosine"] == pytest.approx((x * y).sum(1).mean(), abs=near)
     assert f"not used: {ignored}" in said.err if ignored else "not used" not in said.err
+
+
+def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):
+    """The hub's data set exports races and genders as numbers, whose meaning the audit declares."""
+    declared, n = Declared.read(FAIRFACE), 70
+    prompts = reference.cone(rng, len(declared.prompts), 24)
+    race, gender = np.arange(n) % 7, rng.integers(0, 2, n)
+    shown = 2 * race + gender
+    shown[:3] = (shown[:3] + 1) % 14  # another class, no harm word
+    images = geometry.unit_rows(prompts[shown] + 0.02 * rng.normal(size=(n, 24)))
+    np.savez(tmp_path / "faces.npz", image=images, text=prompts)
+    numbers = {name: getattr(declared, name).numbers for name in ("race", "gender")}
+    table = {"file": [f"{row}.jpg" for row in range(n)], "age": 3}
+    table["gender"] = [numbers["gender"].index(declared.gender.levels[code]) for code in gender]
+    table["race"] = [numbers["race"].index(declared.race.levels[code]) for code in race]
+    pd.DataFrame(table).to_csv(tmp_path / "hub_numbers.csv", index=False)
+    words = ["--embeddings", "faces.npz", "--labels", "hub_numbers.csv", "--gap-direction", "audit", "--output", "out"]
+    script = scripts.REPOSITORY / "Table_2_Implications_CLIP_Fairness" / "denigration.py"
+    said = scripts.python(str(script), *words, "--resamples", "20", cwd=tmp_path)
+    default = pd.read_csv(tmp_path / "out" / "denigration_overall.csv").set_index("shift").loc[0]
+    assert default["accuracy"] == pytest.approx(67 / 70, abs=1e-6) and default["sum"] == 0
+    assert "race in numbers, 0 East Asian, 1 Indian, 2 Black" in said and "matched by order" in said

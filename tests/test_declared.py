@@ -58,13 +58,13 @@ def test_labels_in_words_and_in_numbers_mean_the_same(drawn):
     assert [FACES.gender.levels[code] for code in FACES.codes("gender", [1, 0, "Male"])] == ["Female", "Male", "Male"]
 
 
-@pytest.mark.parametrize("label", ["Martian", "latino", "0", 7, -1])
+@pytest.mark.parametrize("label", ["Martian", "latino", 7, "7", 1.5, -1, float("nan")])
 def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     with pytest.raises(UserError) as caught:
         FACES.codes("race", ["White", label, label], "labels.csv")
     line = str(caught.value)
     assert line.startswith("labels.csv: 2 of 3 have a race that is not declared")
-    assert repr(label) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
+    assert repr(str(label)) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
 
 
 def test_settings_hold_all_that_a_result_depends_on():
@@ -104,7 +104,10 @@ REFUSALS = [
     (['"thief"', '"gorilla"'], "'a photo of a gorilla' more than once (first from harm.groups.non"),
     (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
     (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
-    (["crime_related =", "crimes ="], "[harm] groups.crime_related is missing"),
+    ([AXES, 'axes = ["race", "sum"]', "{gender}", "{sum}"], "[classes] axes or columns race, sum: one is a column of"),
+    ([AXES, 'axes = ["race", "race"]'], "[classes] axes must be the names of two attributes, not race, race"),
+    ([GROUPS, f"{GROUPS}\ngender = ['x']"], "harm.groups.gender has the name of an attribute"),
+    ([TWO_LEVELS, 'levels = ["Male", "1"]'], "[attributes.gender] numbers says"),
     ([GROUPS, f"{GROUPS}\nsum = ['x']"], "[harm] groups.sum cannot name"),
     (
         ['"white", "black"', '"old", "old man"', TWO_WORDS, 'words = ["man", "man man"]'],

@@ -1,5 +1,6 @@
 """Table 2's script, end to end: generated badges, FairFace's layouts with a tiny model, your own embeddings."""
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, geometry, records
 from util.corpora import coco, hub
-from util.fairness.declared import BADGES, FAIRFACE, NEEDED_GROUPS, RESULT_COLUMNS, Declared
+from util.fairness.declared import BADGES, FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 CONTRACT = [
@@ -135,7 +136,7 @@ def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, m
     assert table["caption_gap_distance"].isna().all()
     assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
     assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
-    assert {row["on"] for row in record.about["comparisons"]} == {claims.COUNTS, claims.TOTALS}
+    assert record.about["comparisons"] == [] and not {"published", "net_changes", "against"} & {*record.tables}
     assert record.about["results"]["cosine_of_directions"] is None
     drawn = figure.draw_directions(record)
     assert len(drawn.axes[0].lines) == 2 + 2
@@ -237,7 +238,11 @@ OWN = "--embeddings {own} --labels {labels}"
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--embeddings {own}", "--embeddings needs --labels FILE.csv"),
+        ("--embeddings {own}", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
+        (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text alone; two modalities are needed"),
+        (f"{OWN} --embeddings {{corpus}} --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
+        ("--embeddings {three} --labels {labels}", "holds image, audio, text; choose two of them"),
+        (f"{OWN} --corpus {{narrow}}", "rows of 5 numbers, but those of"),
         (OWN, "name them with --corpus FILE, or follow the audit"),
         ("--embeddings {own} --labels {short}", "short.csv has 2 rows, but image of"),
         ("--embeddings {own} --labels {odd}", "odd.csv: 1 of 2 have a race that is not declared"),
@@ -258,7 +263,10 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
     twice = BADGES.read_text().replace('crime_related = ["ring"', 'crime_related = ["square"')
     (tmp_path / "twice.toml").write_text(twice)
     (tmp_path / "empty").mkdir()
-    names = ("own.npz", "labels.csv", "corpus.npy", "short.csv", "odd.csv", "twice.toml")
+    cones = {name: reference.cone(rng, n, 12) for name, n in (("image", 60), ("audio", 60), ("text", C + H))}
+    np.savez(tmp_path / "three.npz", **cones)
+    np.save(tmp_path / "narrow.npy", np.stack(reference.pairs(rng, 40, 5)))
+    names = ("own.npz", "labels.csv", "corpus.npy", "short.csv", "odd.csv", "twice.toml", "three.npz", "narrow.npy")
     places = {name.split(".")[0]: tmp_path / name for name in names} | {"tmp": tmp_path / "empty", "fairface": FAIRFACE}
     assert said in smoke_runs.refusal(script, words.format(**places).split(), tmp_path / "nothing", capsys)
 
@@ -275,9 +283,9 @@ def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, monkeyp
     assert "groups without a face, left empty: White Male, White Female" in list(claims.in_words(tables, results))
     assert figure.draw_table(record).data.loc["White"].eq("-").all()
     assert len(figure.draw_curves(record).axes) == 8
-    found = {each["key"]: each for each in record.about["comparisons"]}
+    found = {each.key: each for each in claims.at_released_shifts(claims.Run(tables, "faces", own=False))}
     cell = found["table_2.default_percent.sum.1"]
-    assert (cell["quantity"], cell["agrees"], cell["note"]) == ("White, sum, default gap", None, "nobody")
+    assert (cell.quantity, cell.agrees, cell.note) == ("White, sum, default gap", None, "nobody")
 
 
 def test_the_table_prints_the_percentages_of_the_record_and_no_picture_shows_an_image(smoke):
@@ -321,9 +329,59 @@ def test_a_further_harm_group_is_counted_to_the_end_and_has_no_name_of_another_c
     for what in ("", "groups", "overall"):
         crimes = tables[what]["crime_related"] + tables[what]["theft"]
         assert np.allclose(crimes, before[what]["crime_related"], equal_nan=True) and tables[what]["theft"].gt(0).any()
-        own = {name + end for name in NEEDED_GROUPS for end in ("", "_low", "_high")}
-        assert own <= set(before[what]) and all(map(RESULT_COLUMNS.fullmatch, set(before[what]) - own))
+        own = {name + end for name in PAPER_GROUPS for end in ("", "_low", "_high")}
+        others = set(before[what]) - own - {"race", "gender"}
+        assert own <= set(before[what]) and all(map(RESULT_COLUMNS.fullmatch, others))
     assert list(tables[""].columns[: len(CONTRACT)]) == CONTRACT
+
+
+def other_files(folder, words, rng):
+    """By what differs: the same faces and labels as ``write_own`` gave, in other files."""
+    given, labels = np.load(words[1]), pd.read_csv(words[3], dtype=str)
+    arrays, order = {"face": given["image"], "prompts": given["text"]}, rng.permutation(len(labels))
+    names = np.array([f"{row:03}.png" for row in range(len(labels))])
+    np.savez(folder / "named.npz", **arrays, files=names, captions=FACES.prompts)
+    np.savez(folder / "plain.npz", **arrays)
+    told = {name: getattr(FACES, name) for name in ("race", "gender")}
+    numbers = labels.apply(lambda column: [told[column.name].numbers.index(level) for level in column])
+    turned = {name: list(told[name].numbers[::-1]) for name in told}  # a data set's own names, in another order
+    kinds = datasets.Features({name: datasets.ClassLabel(names=turned[name]) for name in told})
+    own = datasets.Dataset.from_dict({name: [turned[name].index(x) for x in labels[name]] for name in told}, kinds)
+    own.to_parquet(folder / "hub.parquet")
+    nobody = pd.DataFrame({"race": ["White"], "gender": ["Male"], "file": ["x.png"]})
+    more = pd.concat([labels.assign(file=names), nobody])
+    more.iloc[[60, *order]].to_csv(folder / "shuffled.tsv", sep="\t", index=False)
+    numbers.to_csv(folder / "numbers.csv", index=False)
+    numbers.assign(id=names).iloc[order].astype({"race": float}).to_parquet(folder / "ids.parquet")
+    np.savez(folder / "labels.npz", **{name: labels[name].to_numpy(str) for name in told})
+    back = rng.permutation(C + H)
+    np.savez(folder / "prompts.npz", prompts=given["text"][back], captions=np.array(FACES.prompts)[back])
+    np.savez(folder / "faces.npz", face=given["image"][order], files=names[order])
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "said"),
+    [
+        ("plain.npz", "numbers.csv", "race in numbers, 0 East Asian, 1 Indian, 2 Black"),
+        ("plain.npz", "labels.npz", "matched by order, for image of"),
+        ("plain.npz", "hub.parquet", "matched by order"),
+        ("named.npz", "shuffled.tsv", "matched to faces by name, as 000.png; 1 further labels not used"),
+        ("named.npz", "ids.parquet", "matched to faces by name, as 000.png"),
+        ("prompts.npz faces=faces.npz", "shuffled.tsv", "matched to faces by name, as "),
+    ],
+)
+def test_labels_in_any_form_and_order_give_the_same_numbers(tmp_path, rng, monkeypatch, embeddings, labels, said):
+    words = write_own(tmp_path, rng)[:4]
+    other_files(tmp_path, words, rng)
+    rest = ("--gap-direction", "audit", "--shifts", "-0.2", "0", "--columns")
+    monkeypatch.chdir(tmp_path)
+    columns = ("face=face", "text=prompts") if " " not in embeddings else ()
+    given = [word for name in embeddings.split() for word in ("--embeddings", name)]
+    found = script.measure(settings_of(*given, "--labels", labels, *rest[: None if columns else -1], *columns), "cpu")
+    tables, _ = measured(*words, *rest[:-1])
+    for name in ("", "groups", "overall", "confusion"):
+        pd.testing.assert_frame_equal(found.tables[name], tables[name])
+    assert any(said in line for line in found.said), found.said
 
 
 def test_the_committed_badges_leave_room_to_fall_and_to_rise():

@@ -13,6 +13,7 @@ from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder, write_p
 from util import UserError
 from util.corpora import hub
 from util.fairness import faces
+from util.fairness.declared import AXES
 from util.published import NoConnection
 
 
@@ -48,8 +49,9 @@ def test_labels_and_pictures_come_in_the_order_of_the_table(folder):
     found = loaded(folder)
     assert list(found.ids) == list(COLOURS)
     assert labels_of(found) == (["White", "Black", "Latino"], ["Male", "Female", "Female"], [0, 1, 2])
-    again, digest = faces.labels_of(folder / "fairface_label_val.csv", DECLARED)
-    assert again.race.tolist() == found.faces.race.tolist() and found.source["revision"] == f"sha256:{digest}"
+    again = faces.labels_of(folder / "fairface_label_val.csv", DECLARED)
+    assert again.faces.race.tolist() == found.faces.race.tolist() and again.ids == {"paths": list(COLOURS)}
+    assert found.source["revision"] == f"sha256:{again.sha256}"
 
 
 def test_the_source_tells_labels_and_pictures_apart_but_not_places(folder, tmp_path):
@@ -123,7 +125,7 @@ def test_the_hubs_numbers_are_read_by_their_names(tmp_path, from_hub):
 def test_a_label_of_the_hub_that_is_missing_or_has_no_name_is_refused(tmp_path, from_hub, column, label):
     """-1 is how the hub writes that a label is missing, and no count from the end."""
     good, number = (5, 0, 1), [7, 2][column] if label == 9 else label
-    folder, name = write_parquet(tmp_path / "hub", [good] * 3), faces.AXES[column]
+    folder, name = write_parquet(tmp_path / "hub", [good] * 3), AXES[column]
     file = next(folder.glob("0.25/*.parquet"))
     table = parquet.read_table(file)
     values = pa.array([good[column], good[column], number], pa.int64())
@@ -133,7 +135,7 @@ def test_a_label_of_the_hub_that_is_missing_or_has_no_name_is_refused(tmp_path, 
         from_hub(folder)
     line = str(error.value)
     assert f"0.25/validation-*.parquet: 1 of 3 have a {name} that is not declared" in line
-    assert f"first '{number}' in row 2" in line and "\n" not in line
+    assert f"first '{number} (unnamed)' in row 2" in line and "\n" not in line
 
 
 def test_a_column_that_is_lacking_is_named(tmp_path, from_hub):

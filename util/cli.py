@@ -270,8 +270,9 @@ def _absolute(settings: Settings) -> Settings:
         return value.absolute() if isinstance(value, Path) else value
 
     found = {field.name: whole(getattr(settings, field.name)) for field in fields(settings)}
-    if isinstance(settings, WithEmbeddings):
-        found["embeddings"] = tuple(map(_absolute_path, settings.embeddings))
+    for name in ("embeddings", "corpus") if isinstance(settings, WithEmbeddings) else ():
+        if hasattr(settings, name):
+            found[name] = tuple(map(_absolute_path, getattr(settings, name)))
     return replace(settings, **found)
 
 

@@ -30,24 +30,27 @@ def text_of(path: str | Path) -> tuple[str, str]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
 
 
-def read(path: str | Path, columns: Sequence[str]) -> tuple[list[tuple[int, dict[str, str]]], str]:
+def read(
+    path: str | Path, columns: Sequence[str], also: Sequence[str] = ()
+) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """The rows of a table, each with the line on which it ends, and the sha256 of the file.
 
-    A row holds the ``columns``, which must be there, without the white space around their fields. Blank lines are left
-    out.
+    A row holds the ``columns``, which must be there, and those of ``also`` that are, without the white space around
+    their fields. Blank lines are left out.
     """
     content, digest = text_of(path)
     separator = "\t" if Path(path).suffix.lower() in TABBED else ","
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
     try:
-        return list(_rows(path, lines, columns)), digest
+        return list(_rows(path, lines, columns, also)), digest
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
 
 
-def _rows(path, lines, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path, lines, columns: Sequence[str], also: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     header = [name.strip().lower() for name in next((fields for fields in lines if fields), [])]
-    if any(header.count(name) != 1 for name in columns):
+    wanted = [*columns, *(name for name in also if name in header)]
+    if any(header.count(name.lower()) != 1 for name in wanted):
         found = ", ".join(header) or "nothing"
         raise UserError(f"{path}: expected a header with the columns {', '.join(columns)}, each once; found {found}")
     for fields in lines:
@@ -58,7 +61,7 @@ def _rows(path, lines, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, 
             how = "put a text that holds the separator in quotation marks"
             raise UserError(f"{path}, line {lines.line_num}: {what}; {how}")
         named = dict(zip(header, (field.strip() for field in fields), strict=True))
-        yield lines.line_num, {name: named[name] for name in columns}
+        yield lines.line_num, {name: named[name.lower()] for name in wanted}
 
 
 def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], str, str]:

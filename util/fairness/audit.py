@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from ..errors import UserError
 from ..numerics.arrays import as_indices, as_numbers
 from ..numerics.statistics import holm, mcnemar, wilson_interval
-from .declared import AXES, NEEDED_GROUPS, Axis, Declared
+from .declared import AXES, PAPER_GROUPS, Axis, Declared
 
 LEVEL = 0.05
 """Below it a p-value counts as larger than chance."""
@@ -45,6 +45,11 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.race)
+
+    @property
+    def codes(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """The levels of both attributes."""
+        return self.race, self.gender
 
     def take(self, rows) -> "Faces":
         """The faces of some rows."""
@@ -120,14 +125,14 @@ def audit(
     ``axes`` are those that make a group; none: all faces are one.
 
     Returns:
-        a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, one for each axis, n, the
-        rates of the two harm groups that every audit has, sum, ci_low, ci_high (Wilson, 95%) and p_value (exact
-        McNemar: harmed here against harmed at shift 0), all three of ``sum``; then p_holm (p_value corrected for the
-        groups at the same shift), gained, lost, net (faces newly harmed, no longer harmed, and their difference),
-        change, change_low, change_high (net / n with its paired interval), the Wilson interval of each harm group (of
-        a further one the rate before it), own_accuracy (of the group; ``accuracy`` is of all faces) with its interval,
-        accuracy_low, accuracy_high, and empty (no faces). Accuracy is top-1 and exact in race and gender, over all
-        classes, harm words included.
+        a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, one for each axis, called
+        as declared, n, the rates of the harm groups (where the paper's are there, of those), sum, ci_low, ci_high
+        (Wilson, 95%) and p_value (exact McNemar: harmed here against harmed at shift 0), all three of ``sum``; then
+        p_holm (p_value corrected for the groups at the same shift), gained, lost, net (faces newly harmed, no longer
+        harmed, and their difference), change, change_low, change_high (net / n with its paired interval), the Wilson
+        interval of each harm group (of one beside the paper's the rate before it), own_accuracy (of the group;
+        ``accuracy`` is of all faces) with its interval, accuracy_low, accuracy_high, and empty (no faces). Accuracy is
+        top-1 and exact in both attributes, over all classes, harm words included.
 
     Trap: p_holm answers for the groups at one shift. The best of many shifts needs a correction for those as well.
     """
@@ -144,11 +149,13 @@ def audit(
     p_values = np.where(n, mcnemar(gained, lost), np.nan)
     columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None]}
     columns |= {"accuracy": rate(all_hits, everyone)}
-    columns |= {name: np.array([group[place] for group in groups], object) for place, name in enumerate(axes)}
-    columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*NEEDED_GROUPS, "sum")}
+    called = [declared.asked.columns[AXES.index(name)] for name in axes]
+    columns |= {name: np.array([group[place] for group in groups], object) for place, name in enumerate(called)}
+    first = PAPER_GROUPS if {*PAPER_GROUPS} <= {*declared.groups} else declared.groups
+    columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*first, "sum")}
     columns |= _interval("ci", harmed["sum"], n) | {"p_value": p_values, "p_holm": holm(p_values)}
     columns |= {"gained": gained, "lost": lost, "net": gained - lost} | paired_change("change", gained, lost, n)
-    for name in dict.fromkeys((*NEEDED_GROUPS, *declared.harms)):
+    for name in declared.groups:
         columns |= {name: rate(harmed[name], n)} | _interval(name, harmed[name], n)
     columns |= {"own_accuracy": rate(hits, n)} | _interval("own_accuracy", hits, n)
     columns |= _interval("accuracy", all_hits, everyone) | {"empty": n == 0}

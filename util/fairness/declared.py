@@ -1,12 +1,11 @@
 """Audits are TOML files: the attributes of a face, the prompt of each class, and the words of harm.
 
-``util/data/fairface.toml`` shows every key. Before a beginning of ``an_before``, {a} is "an". ``words`` are how a
-prompt says each level (default: the level itself), ``numbers`` which level the data's numbers 0, 1, ... stand for,
-and ``spellings`` how else the data write a level. ``labels`` say a harm group in pictures. The harm groups non_human
-and crime_related must be there.
+``util/data/fairface.toml`` shows every key. Before a beginning of ``an_before``, {a} is "an". ``columns`` are what the
+result files call both axes (default: their names). ``words`` are how a prompt says each level (default: the level
+itself), ``numbers`` which level the data's numbers 0, 1, ... stand for, and ``spellings`` how else the data write a
+level. ``labels`` say a harm group in pictures (default: its name). Any two attributes and any harm groups will do.
 """
 
-import numbers
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,14 +26,14 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 FAIRFACE = DATA / "fairface.toml"
 BADGES = DATA / "badges.toml"
 
-NEEDED_GROUPS = ("crime_related", "non_human")
-"""Harm groups that the result files have columns for."""
+PAPER_GROUPS = ("crime_related", "non_human")
+"""The paper's harm groups, in the order of its table: their columns stand first where an audit has both."""
 
 RESULT_COLUMNS = re.compile(
-    "shift|race|gender|n|n_races|sum|ci|gained|lost|net|empty|highest|lowest|p_holm|difference|ratio"
-    "|.*(accuracy|change|p_value|gap_distance).*|.*_(low|high)"
+    "shift|n|n_.*|sum|ci|gained|lost|net|empty|highest|lowest|p_holm|difference|ratio|face|true|predicted|count|by|side"
+    "|(default|modified|gap).*|.*(accuracy|change|p_value|gap_distance).*|.*_(low|high)"
 )
-"""Names of the columns that results have beside those of the harm groups, which are a name, and it with _low, _high."""
+"""Columns that results have beside those of the axes and the harm groups: a name, and it with _low and _high."""
 
 Axis = Literal["race", "gender"]
 AXES: tuple[Axis, ...] = ("race", "gender")
@@ -85,7 +84,29 @@ class Attribute(Table):
         for spelling in self.spellings:
             if spelling in self.levels:
                 raise ValueError(f"spellings.{spelling} is a level itself")
+        if self.numbers and (plain := [name for name in self.names if as_whole(name) is not None]):
+            raise ValueError(f"numbers says what a number means, and {plain[0]!r} is a name too; leave out numbers")
         return self
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Every way to write a level, and that level."""
+        return dict(zip(self.levels, self.levels, strict=True)) | self.spellings
+
+    def level(self, label) -> str | None:
+        """The level that a label of the data means: as written, or by its number; None for any other."""
+        written, number = str(label).strip(), as_whole(label)
+        if written in self.names or number is None:
+            return self.names.get(written)
+        if not self.numbers:
+            return self.names.get(str(number))
+        return self.numbers[number] if 0 <= number < len(self.numbers) else None
+
+
+def as_whole(label) -> int | None:
+    """A label as a whole number, as tables hold it: 3, 3.0, "3"; None where it is none."""
+    found = re.fullmatch(r"\s*(-?\d+)(\.0*)?\s*", str(label))
+    return int(found[1]) if found else None
 
 
 class Classes(Table):
@@ -93,11 +114,14 @@ class Classes(Table):
 
     template: Text
     axes: Texts
+    columns: Different = Field(default_factory=lambda earlier: earlier["axes"])
 
     @model_validator(mode="after")
     def _fits(self) -> "Classes":
-        if len(self.axes) != 2 or not all(map(str.isidentifier, self.axes)) or {"a", "word"} & {*self.axes}:
+        if len({*self.axes}) != 2 or not all(map(str.isidentifier, self.axes)) or {"a", "word"} & {*self.axes}:
             raise ValueError(f"axes must be the names of two attributes, not {', '.join(self.axes)}")
+        if len(self.columns) != 2 or any(map(RESULT_COLUMNS.fullmatch, self.columns)):
+            raise ValueError(f"axes or columns {', '.join(self.columns)}: one is a column of the results; rename it")
         _refuse_places(self.template, self.axes)
         return self
 
@@ -112,9 +136,8 @@ class Harm(Table):
     @model_validator(mode="after")
     def _fits(self) -> "Harm":
         _refuse_places(self.template, ["word"])
-        for name in NEEDED_GROUPS:
-            if name not in self.groups:
-                raise ValueError(f"groups.{name} is missing")
+        if not self.groups:
+            raise ValueError("groups is empty; name at least one group of words")
         if unknown := self.labels.keys() - self.groups.keys():
             raise ValueError(f"labels.{min(unknown)} names no harm group; those are {', '.join(self.groups)}")
         for name in self.groups:
@@ -127,10 +150,10 @@ class Declared(Table):
     """The classes, prompts and harm groups of an audit, as one file declares them."""
 
     title: Text
-    about: Text
-    source: Text
-    licence: Text
-    caution: Text
+    about: str = ""
+    source: str = ""
+    licence: str = ""
+    caution: Text = "Labels are what somebody saw in a picture. A lower rate of these harms is not fairness."
     an_before: Texts = ()
     asked: Classes = Field(alias="classes")
     attributes: dict[str, Attribute]
@@ -158,6 +181,8 @@ class Declared(Table):
         for name, words in self.harm.groups.items():
             if taken := {*self.race.levels, *self.classes} & {*words}:
                 raise ValueError(f"harm.groups.{name} has {min(taken)!r}, which is the name of a class too")
+            if name in self.asked.columns:
+                raise ValueError(f"harm.groups.{name} has the name of an attribute; choose another")
         return self
 
     @property
@@ -174,6 +199,22 @@ class Declared(Table):
     def classes(self) -> tuple[str, ...]:
         """The R * G classes that a face may rightly be given, race slowest: "White Male" and so on."""
         return tuple(map(" ".join, product(self.race.levels, self.gender.levels)))
+
+    @property
+    def both(self) -> tuple[Attribute, Attribute]:
+        """Both attributes, the first axis first."""
+        return self.race, self.gender
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What pictures and tables call each harm group, in the order of ``groups``."""
+        return {name: self.harm.labels.get(name, name.replace("_", " ")) for name in self.groups}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The harm groups in the order of the result files: those of the paper first, where both are there."""
+        paper = PAPER_GROUPS if {*PAPER_GROUPS} <= {*self.harm.groups} else ()
+        return tuple(dict.fromkeys((*paper, *self.harm.groups)))
 
     @property
     def harm_words(self) -> tuple[str, ...]:
@@ -217,13 +258,16 @@ class Declared(Table):
             where: what to call the labels in an error.
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
         """
-        name, asked = self.asked.axes[AXES.index(axis)], getattr(self, axis)
-        known = dict(zip(asked.levels, asked.levels, strict=True)) | asked.spellings | dict(enumerate(asked.numbers))
-        keys = [int(label) if isinstance(label, numbers.Integral) else str(label) for label in labels]
-        unknown = [row for row, key in enumerate(keys) if key not in known]
+        name, asked, labels = self.asked.axes[AXES.index(axis)], getattr(self, axis), list(labels)
+        meant = {label: asked.level(label) for label in dict.fromkeys(labels)}
+        unknown = [row for row, label in enumerate(labels) if meant[label] is None]
         if unknown:
             first, a = unknown[0], "an" if name[0] in "aeiou" else "a"
             place = f"row {first}" if lines is None else f"line {lines[first]}"
-            what = f"{len(unknown)} of {len(keys)} have {a} {name} that is not declared, first {keys[first]!r}"
-            raise UserError(f"{where}: {what} in {place}; declared are {', '.join(asked.levels)}")
-        return np.array([asked.levels.index(known[key]) for key in keys], np.int64)
+            what = f"{len(unknown)} of {len(labels)} have {a} {name} that is not declared"
+            what += f", first {str(labels[first])!r} in {place}; declared are {', '.join(asked.levels)}"
+            if asked.numbers and as_whole(labels[first]) is not None:
+                what += f", by numbers 0 to {len(asked.numbers) - 1}"
+            raise UserError(f"{where}: {what}")
+        place = {level: code for code, level in enumerate(asked.levels)}
+        return np.array([place[meant[label]] for label in labels], np.int64)

@@ -19,7 +19,8 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     Faces are drawn again within their race, the same faces at every shift.
 
     Returns:
-        a row for each shift: shift, n_races (that have faces), highest, lowest (races; the first declared of equals),
+        a row for each shift: shift, n_races (that have faces; another axis than race has its own name there),
+        highest, lowest (races; the first declared of equals),
         difference (highest minus lowest rate, in [0, 1]), ratio (in [1, inf)), and for each its 95% percentile
         interval _low, _high, and _change (minus the same at shift 0) with _change_low, _change_high; disparity_p_value
         (of a difference this large if it were chance which faces are harmed). The ratio is highest over lowest of
@@ -35,7 +36,8 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     observed, sizes = tally(answers.harmed, race, len(n))[:, there], n[there]
     by_race = [_resampled(answers.harmed[:, race == one], (seed, int(one)), resamples) for one in there]
     found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
-    table = pd.DataFrame({"shift": answers.shifts, "n_races": len(there), "highest": "", "lowest": ""})
+    counted = f"n_{answers.faces.declared.asked.columns[0]}s"
+    table = pd.DataFrame({"shift": answers.shifts, counted: len(there), "highest": "", "lowest": ""})
     columns, baseline = {}, answers.row(0.0)
     for name, value in found.items():
         columns |= _with_interval(name, value, drawn[name])

@@ -1,24 +1,28 @@
-"""Faces with labels of race and gender: FairFace's validation split from the hub, or a folder of your own.
+"""Faces with labels of both declared attributes: FairFace's validation split, a folder of your own, or a table alone.
 
 The labels are what annotators saw in a photograph, not what the persons say of themselves. A folder holds pictures and
-one table of ``TABLES`` with the columns file (a path inside the folder, "val/1.jpg"), race and gender.
+one table of ``TABLES`` with the columns file (a path inside the folder, "val/1.jpg") and the two attributes, by name.
 Other columns are not read. FairFace as its authors give it is such a folder.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ..corpora import hub, tables
 from ..corpora.captioned import content_digest, is_picture, upright
 from ..errors import UserError
 from ..files import sha256
+from ..readers import kind_of, read
+from ..readers.names import BESIDE
 from .audit import Faces
-from .declared import AXES, Declared
+from .declared import Declared, as_whole
 
 HUB_DATASET = "HuggingFaceM4/FairFace"
 HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
@@ -28,6 +32,8 @@ ORIGIN = "https://github.com/joojs/fairface"
 LICENCE = "CC BY 4.0"
 BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
 TABLES = ("fairface_label_val.csv", "labels.csv")
+KINDS = ("paths", "ids")
+"""What names a face beside its vector, or its label."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,10 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
     there = [folder / name for name in TABLES if (folder / name).is_file()]
     if len(there) != 1:
         found = "both are there" if there else f"neither is there. FairFace has them: {ORIGIN}"
-        wanted = f"{' or '.join(TABLES)} (columns file, race, gender)"
+        wanted = f"{' or '.join(TABLES)} (columns file, {', '.join(declared.asked.axes)})"
         raise UserError(f"{folder}: expected {wanted} beside the pictures; {found}")
     table = there[0]
-    rows, digest = tables.read(table, ("file", *AXES))
+    rows, digest = tables.read(table, ("file", *declared.asked.axes))
     names = [tables.inside(row["file"], f"{table}, line {line}") for line, row in rows]
     _refuse_mismatch(names, folder, table)
     about = {
@@ -60,14 +66,16 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
         "files": content_digest({name: folder / name for name in names}),
         "n": len(names),
     }
-    return FaceImages([upright(folder / name) for name in names], names, _faces(rows, declared, table), about)
+    columns = {name: [row[name] for _, row in rows] for name in declared.asked.axes}
+    faces = _faces(columns, declared, str(table), [line for line, _ in rows])
+    return FaceImages([upright(folder / name) for name in names], names, faces, about)
 
 
 def from_hub(declared: Declared) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
     files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
-    rows = hub.read_parquet(files, "image", AXES)
-    labels = {name: _in_words(rows, name) for name in AXES}
+    rows = hub.read_parquet(files, "image", declared.asked.axes)
+    labels = {name: _in_words(values, rows.names.get(name)) for name, values in rows.columns.items()}
     about = {
         "dataset": HUB_DATASET,
         "revision": revision,
@@ -78,29 +86,111 @@ def from_hub(declared: Declared) -> FaceImages:
         "n": len(rows),
     }
     ids = [f"validation, row {row}" for row in range(len(rows))]
-    return FaceImages(rows.openers(), ids, Faces.of(declared, **labels, where=f"{HUB_DATASET}, {HUB_FILES}"), about)
+    faces = _faces(labels, declared, f"{HUB_DATASET}, {HUB_FILES}")
+    return FaceImages(rows.openers(), ids, faces, about)
 
 
-def _in_words(rows: hub.Rows, column: str) -> Sequence:
-    """Labels by the names that the data set gives its whole numbers; -1, or nothing, is no name and stays as it is."""
-    labels, names = rows.columns[column], rows.names.get(column)
-    if names is None:
-        return labels
-    named = dict(enumerate(names))
-    return [named.get(label, str(label)) for label in labels]
+def _in_words(labels: Sequence, names: Sequence[str] | None) -> Sequence:
+    """Labels by the names that the data set gives its whole numbers; any that has no name becomes no number either."""
+    named = None if names is None else dict(enumerate(names))
+    return labels if named is None else [named.get(label, f"{label} (unnamed)") for label in labels]
 
 
-def labels_of(path: Path, declared: Declared) -> tuple[Faces, str]:
-    """The faces of a table without pictures (columns race and gender), and the table's sha256."""
-    rows, digest = tables.read(path, AXES)
-    return _faces(rows, declared, path), digest
+def _faces(labels: Mapping[str, Sequence], declared: Declared, where: str, lines: Sequence[int] | None = None) -> Faces:
+    """Faces of the labels of both attributes by name; none at all are refused."""
+    first, second = (labels[name] for name in declared.asked.axes)
+    if not len(first):
+        raise UserError(f"{where}: no rows under the header; write one for each face")
+    return Faces.of(declared, first, second, where=where, lines=lines)
 
 
-def _faces(rows: Sequence[tuple[int, Mapping[str, str]]], declared: Declared, path: Path) -> Faces:
-    if not rows:
-        raise UserError(f"{path}: no rows under the header; write one for each face")
-    labels = {key: [row[key] for _, row in rows] for key in AXES}
-    return Faces.of(declared, **labels, where=str(path), lines=[line for line, _ in rows])
+@dataclass(frozen=True)
+class Labels:
+    """Labels of n faces without pictures, and what says whose they are.
+
+    Attributes:
+        ids: by "paths" or "ids", the n names that the table gives its faces.
+        notes: sentences for whoever reads the numbers.
+    """
+
+    path: Path
+    faces: Faces
+    ids: Mapping[str, Sequence[str]]
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+    def matched(self, beside: Mapping[str, Sequence], n: int, where: str) -> tuple[Faces, str]:
+        """The faces of n embedded rows, and how they were matched.
+
+        Args:
+            beside: ``Embeddings.beside``. Names there and in the table say whose a label is, in any order; else row i
+                is row i, and counts must be equal.
+            n: number of embedded rows.
+            where: what to call them.
+        """
+        called = named(beside, n)
+        both = [(kind, other) for kind in called for other in self.ids]
+        if not both:
+            if len(self.faces) != n:
+                raise UserError(f"{self.path} has {len(self.faces)} rows, but {where} has {n}; write a row for each")
+            lacks = where if self.ids else self.path
+            return self.faces, f"labels and faces are matched by order, for {lacks} names no faces (ids or files)"
+        kind, other = next(((kind, other) for kind, other in both if kind == other), both[0])
+        faces, labels = called[kind], self.ids[other]
+        place = {name: row for row, name in enumerate(labels)}
+        for names, source in ((labels, self.path), (faces, where)):
+            if twice := [name for name, times in Counter(names).items() if times > 1]:
+                raise UserError(f"{source}: {len(twice)} names stand twice, first {twice[0]!r}; keep one row for each")
+        if lost := [name for name in faces if name not in place]:
+            what = f"{len(lost)} of {n} faces of {where} have no label, first {lost[0]!r}"
+            raise UserError(f"{self.path}: {what}; faces there are called as {labels[0]!r}")
+        rows = [place[name] for name in faces]
+        more = f"; {len(labels) - n} further labels not used" if len(labels) > n else ""
+        return self.faces.take(rows), f"labels are matched to faces by name, as {faces[0]}{more}"
+
+
+def named(beside: Mapping[str, Sequence], n: int) -> dict[str, list[str]]:
+    """What n rows are called in ``Embeddings.beside``, by kind: their files, their ids."""
+    return {kind: np.asarray(beside[kind]).astype(str).tolist() for kind in KINDS if len(beside.get(kind, ())) == n}
+
+
+def labels_of(path: Path, declared: Declared) -> Labels:
+    """Labels in a file without pictures: .csv, .tsv, .parquet or .npz, a column for each attribute.
+
+    Columns for ids or files (``util.readers.names.BESIDE``) are read with them. Numbers mean what the data set itself
+    says in the file, else what ``declared`` says.
+    """
+    axes, lines = declared.asked.axes, None
+    if path.suffix.lower() in (".csv", *tables.TABBED):
+        rows, digest = tables.read(path, axes, [name for kind in KINDS for name in BESIDE[kind].split()])
+        columns = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else axes)}
+        lines = [line for line, _ in rows]
+    elif (kind := kind_of(path)) in (".parquet", ".npz"):
+        found, digest = read(path)[0], sha256(path)
+        if unknown := [name for name in axes if name not in found or found[name].ndim != 1]:
+            there = ", ".join(name for name, array in found.items() if array.ndim == 1)
+            raise UserError(f"{path}: no column {unknown[0]!r}; the audit asks for {', '.join(axes)}, found {there}")
+        names = _class_names(path) if kind == ".parquet" else {}
+        columns = {name: _in_words(array.tolist(), names.get(name)) for name, array in found.items() if array.ndim == 1}
+    else:
+        raise UserError(f"{path}: labels are read from .csv, .tsv, .parquet and .npz, not {kind}")
+    ids = {kind: [name for name in BESIDE[kind].split() if name in columns] for kind in KINDS}
+    ids = {kind: list(map(str, columns[names[0]])) for kind, names in ids.items() if names}
+    notes = [
+        f"{path}: {name} in numbers, {', '.join(f'{k} {level}' for k, level in enumerate(attribute.numbers))}"
+        for name, attribute in zip(axes, declared.both, strict=True)
+        if attribute.numbers and any(as_whole(label) is not None for label in columns[name])
+    ]
+    return Labels(path, _faces(columns, declared, str(path), lines), ids, digest, tuple(notes))
+
+
+def _class_names(path: Path) -> dict[str, list[str]]:
+    """The names that a parquet file of the hub gives the numbers of its columns."""
+    from pyarrow import parquet
+
+    told = json.loads((parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}"))
+    features = told.get("info", {}).get("features", {})
+    return {name: kind["names"] for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
 
 
 def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:

@@ -1,0 +1,114 @@
+"""An audit of one's own groups: the recipe of the README as it stands there, and the words that its pictures speak."""
+
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+import picture_checks
+import scripts
+from util import UserError, records
+from util.fairness import faces as face_images
+from util.fairness.declared import Declared
+
+script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
+README = scripts.REPOSITORY / "Table_2_Implications_CLIP_Fairness" / "README.md"
+MY_MODEL = """
+import numpy as np
+def embed_texts(texts):
+    return np.eye(16)[: len(texts)] + 0.1
+def embed_images(files):
+    # picture k shows class k % 6, or every fifth of them the harm word 6 + k % 3
+    shown = [6 + k % 3 if k % 5 == 0 else k % 6 for k in (int(file.stem) for file in files)]
+    return np.eye(16)[shown] + 0.05 * np.random.default_rng(1).normal(size=(len(files), 16)) + 0.3 * np.eye(16)[15]
+"""
+N = 60
+FOREIGN = re.compile(r"\brace|gender|crime|human|FairFace|badge", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """The README's files, its Python lines and its command, run in an empty folder; and what was printed."""
+    folder = tmp_path_factory.mktemp("recipe")
+    text = README.read_text().split("## Your own faces")[1].split("\n## ")[0]
+    blocks = dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
+    assert list(blocks) == ["toml", "csv", "python", "bash"]
+    (folder / "mine.toml").write_text(blocks["toml"])
+    declared = Declared.read(folder / "mine.toml")
+    names = [f"{k}.png" for k in range(N)]
+    rows = [(name, *declared.classes[k % 6].split()) for k, name in enumerate(names)]
+    order = np.random.default_rng(2).permutation(N)
+    lines = [blocks["csv"].splitlines()[0], *(",".join(rows[k]) for k in order)]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    (folder / "my_model.py").write_text(MY_MODEL)
+    (folder / "pictures").mkdir()
+    for name in names:
+        (folder / "pictures" / name).touch()
+    (command,) = blocks["bash"].splitlines()
+    path, *words = shlex.split(command)[1:]
+    for line in (["-c", blocks["python"]], [scripts.REPOSITORY / path, *words, "--output", "out"]):
+        paths = {"PYTHONPATH": f"{scripts.REPOSITORY}:{folder}"}
+        done = scripts.python(*map(str, line), cwd=folder, **paths)
+    return folder, done
+
+
+def test_the_recipe_of_the_readme_takes_one_attempt_and_gives_the_right_numbers(recipe):
+    folder, said = recipe
+    table = pd.read_csv(folder / "out" / "denigration.csv").query("shift == 0").set_index("age")
+    columns = ["signed_gap_distance", "accuracy", "n", "insult", "animal", "sum", "ci_low", "ci_high", "p_value"]
+    assert list(table.columns[1:10]) == columns
+    harmed = [k for k in range(N) if k % 5 == 0]
+    for age, first in (("young", 0), ("old", 3)):
+        mine = [k for k in harmed if k % 6 // 3 == first // 3]
+        assert table.loc[age, "n"] == N // 2
+        assert table.loc[age, "animal"] == pytest.approx(sum(k % 3 == 2 for k in mine) / (N / 2))
+        assert table.loc[age, "sum"] == pytest.approx(len(mine) / (N / 2))
+    assert table["accuracy"].to_numpy() == pytest.approx([1 - len(harmed) / N] * 2)
+    assert "labels are matched to faces by name, as 0.png" in said and "accuracy 0.8000" in said
+
+
+def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
+    folder, said = recipe
+    record = records.load(folder / "out", "denigration")
+    spoken = [said, record.about["title"], *record.about["captions"].values(), record.about["results"]["note"]]
+    spoken += [(folder / "out" / "denigration_table.html").read_text()]
+    spoken += [table.to_csv() for table in record.tables.values()]
+    for draw in (draw for stem, draw in script.DRAWN.items() if stem != "_table"):
+        for width in ("column", "page"):
+            drawn = draw(picture_checks.at_width(record, width))
+            picture_checks.printable(drawn, width)
+            spoken += [text.get_text() for text in drawn.findobj(plt.Text)]
+    assert not [text for text in spoken if FOREIGN.search(text)]
+    assert all(any(word in text for text in spoken) for word in ("insult", "animal", "age", "young, n = 30"))
+    assert record.about["comparisons"] == []
+
+
+def test_faces_that_change_are_named(recipe):
+    folder, _ = recipe
+    table = pd.read_csv(folder / "out" / "denigration_changed.csv")
+    assert list(table) == ["face", "age", "city", "default", "modified"]
+    words = Declared.read(folder / "mine.toml").harm_words
+    assert (table["default"].isin(words) != table["modified"].isin(words)).all()
+    by_age = pd.read_csv(folder / "out" / "denigration.csv").query("shift == -0.2")
+    assert len(table) == (by_age["gained"] + by_age["lost"]).sum()
+
+
+@pytest.mark.parametrize(
+    ("names", "embedded", "said"),
+    [
+        ("a b b c", "a b c", "labels.csv: 1 names stand twice, first 'b'; keep one row for each"),
+        ("a b d e", "a c e d", "1 of 4 faces of mine have no label, first 'c'; faces there are called as 'a'"),
+        ("a b c", "a a", "mine: 1 names stand twice, first 'a'"),
+        ("a b c", "", "labels.csv has 3 rows, but mine has 4; write a row for each"),
+    ],
+)
+def test_missing_and_double_names_are_refused_by_name(tmp_path, names, embedded, said):
+    rows = "".join(f"{name},White,Male\n" for name in names.split())
+    (tmp_path / "labels.csv").write_text(f"id,race,gender\n{rows}")
+    beside = {"ids": np.array(embedded.split())} if embedded else {}
+    labels = face_images.labels_of(tmp_path / "labels.csv", Declared.read())
+    with pytest.raises(UserError, match=re.escape(said)):
+        labels.matched(beside, len(embedded.split()) or 4, "mine")
