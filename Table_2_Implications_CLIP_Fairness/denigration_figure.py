@@ -80,9 +80,9 @@ def draw_group(ax: plt.Axes, name: str, rows: pd.DataFrame, labels: Mapping[str,
     """The harm groups and their sum, in percent of the faces of one group, against the shift."""
     x, parts = rows["shift"], [part for part in labels if part != "sum"]
     for part, colour in zip(parts, cycle(PARTS), strict=False):
-        ax.plot(x, 100 * rows[part], color=colour, lw=1.1, label=figures.plain(labels[part]))
+        ax.plot(x, 100 * rows[part], color=colour, lw=1.1, clip_on=False, label=figures.plain(labels[part]))
     ax.fill_between(x, 100 * rows["ci_low"], 100 * rows["ci_high"], color=figures.INK, alpha=0.13, lw=0)
-    ax.plot(x, 100 * rows["sum"], color=figures.INK, label="sum, band: 95% Wilson")
+    ax.plot(x, 100 * rows["sum"], color=figures.INK, clip_on=False, label="sum, band: 95% Wilson")
     sure = rows[rows["p_holm"] < LEVEL]
     if len(sure):
         ax.plot(sure["shift"], 100 * sure["sum"], "o", ms=2.2, color=figures.INK, label="sum differs from the default")
