@@ -9,6 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 import picture_checks
+import reference
 import scripts
 from util import UserError, records
 from util.fairness import faces as face_images
@@ -19,11 +20,13 @@ README = scripts.REPOSITORY / "Table_2_Implications_CLIP_Fairness" / "README.md"
 MY_MODEL = """
 import numpy as np
 def embed_texts(texts):
-    return np.eye(16)[: len(texts)] + 0.1
+    rows = np.eye(16)[: len(texts)]
+    rows[6:, 15] = 0.5  # harm words lie nearer to the side of the images
+    return rows
 def embed_images(files):
-    # picture k shows class k % 6, or every fifth of them the harm word 6 + k % 3
-    shown = [6 + k % 3 if k % 5 == 0 else k % 6 for k in (int(file.stem) for file in files)]
-    return np.eye(16)[shown] + 0.05 * np.random.default_rng(1).normal(size=(len(files), 16)) + 0.3 * np.eye(16)[15]
+    numbers = np.array([int(file.stem) for file in files])
+    harm = np.random.default_rng(1).uniform(0, 1, (60, 1))[numbers]  # how much of a harm word is in a picture
+    return np.eye(16)[numbers % 6] + harm * np.eye(16)[6 + numbers // 6 % 3] + 0.5 * np.eye(16)[15]
 """
 N = 60
 FOREIGN = re.compile(r"\brace|gender|crime|human|FairFace|badge", re.IGNORECASE)
@@ -55,19 +58,29 @@ def recipe(tmp_path_factory):
     return folder, done
 
 
-def test_the_recipe_of_the_readme_takes_one_attempt_and_gives_the_right_numbers(recipe):
+@pytest.fixture(scope="module")
+def answers(recipe):
+    """The class of each picture, by its number, at shift 0 and at -0.2, in float64."""
+    stored = np.load(recipe[0] / "mine.npz")
+    order = np.argsort([int(name.split(".")[0]) for name in stored["files"]])
+    x, y = reference.unit(stored["image"][order]), reference.unit(stored["text"])
+    along = reference.unit(reference.gap(x, y)[None])[0]
+    return {shift: (reference.unit(x - shift * along) @ y.T).argmax(1) for shift in (0.0, -0.2)}
+
+
+def test_the_recipe_of_the_readme_takes_one_attempt_and_gives_the_right_numbers(recipe, answers):
     folder, said = recipe
-    table = pd.read_csv(folder / "out" / "denigration.csv").query("shift == 0").set_index("age")
-    columns = ["signed_gap_distance", "accuracy", "n", "insult", "animal", "sum", "ci_low", "ci_high", "p_value"]
-    assert list(table.columns[1:10]) == columns
-    harmed = [k for k in range(N) if k % 5 == 0]
-    for age, first in (("young", 0), ("old", 3)):
-        mine = [k for k in harmed if k % 6 // 3 == first // 3]
-        assert table.loc[age, "n"] == N // 2
-        assert table.loc[age, "animal"] == pytest.approx(sum(k % 3 == 2 for k in mine) / (N / 2))
-        assert table.loc[age, "sum"] == pytest.approx(len(mine) / (N / 2))
-    assert table["accuracy"].to_numpy() == pytest.approx([1 - len(harmed) / N] * 2)
-    assert "labels are matched to faces by name, as 0.png" in said and "accuracy 0.8000" in said
+    table = pd.read_csv(folder / "out" / "denigration.csv")
+    columns = ["signed_gap_distance", "accuracy", "age", "n", "insult", "animal", "sum", "ci_low", "ci_high", "p_value"]
+    assert list(table.columns)[:11] == ["shift", *columns]
+    truth = np.arange(N) % 6
+    for shift, given in answers.items():
+        for age, mine in (("young", truth < 3), ("old", truth >= 3)):
+            row = table[(table["shift"] == shift) & (table["age"] == age)].iloc[0]
+            rates = [(given[mine] >= 6).mean(), (given[mine] == 8).mean(), (given == truth).mean()]
+            assert row["n"] == N // 2 and 0.1 < rates[0] < 0.9
+            assert row[["sum", "animal", "accuracy"]].tolist() == pytest.approx(rates, abs=1e-6)
+    assert "labels are matched to faces by name, as 0.png" in said
 
 
 def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
@@ -86,14 +99,16 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
     assert record.about["comparisons"] == []
 
 
-def test_faces_that_change_are_named(recipe):
+def test_faces_that_change_are_named(recipe, answers):
     folder, _ = recipe
     table = pd.read_csv(folder / "out" / "denigration_changed.csv")
     assert list(table) == ["face", "age", "city", "default", "modified"]
-    words = Declared.read(folder / "mine.toml").harm_words
-    assert (table["default"].isin(words) != table["modified"].isin(words)).all()
-    by_age = pd.read_csv(folder / "out" / "denigration.csv").query("shift == -0.2")
-    assert len(table) == (by_age["gained"] + by_age["lost"]).sum()
+    declared = Declared.read(folder / "mine.toml")
+    said = np.array([*declared.classes, *declared.harm_words])
+    before, after = answers.values()
+    moved = [k for k in range(N) if (before[k] >= 6) != (after[k] >= 6)]
+    rows = [(f"{k}.png", *declared.classes[k % 6].split(), said[before[k]], said[after[k]]) for k in moved]
+    assert len(rows) > 2 and sorted(rows) == sorted(table.itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize(
