@@ -78,7 +78,7 @@ def test_the_recipe_of_the_readme_takes_one_attempt_and_gives_the_right_numbers(
         for age, mine in (("young", truth < 3), ("old", truth >= 3)):
             row = table[(table["shift"] == shift) & (table["age"] == age)].iloc[0]
             rates = [(given[mine] >= 6).mean(), (given[mine] == 8).mean(), (given == truth).mean()]
-            assert row["n"] == N // 2 and 0.1 < rates[0] < 0.9
+            assert row["n"] == N // 2 and 0 < rates[0] < 0.9
             assert row[["sum", "animal", "accuracy"]].tolist() == pytest.approx(rates, abs=1e-6)
     assert "labels are matched to faces by name, as 0.png" in said
 
