@@ -48,6 +48,7 @@ class Audited:
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
         as_published: whether model, faces, prompts and what is shifted are the paper's.
+        names: what pictures call faces and prompts.
         ids: what your own faces are called, (n,), or None.
         notes: sentences for whoever reads the numbers.
     """
@@ -59,6 +60,7 @@ class Audited:
     captioned: tuple[np.ndarray, np.ndarray] | None
     data: tuple[Mapping, ...] = ()
     as_published: bool = False
+    names: tuple[str, str] = ("images", "prompts")
     ids: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
 
@@ -169,7 +171,7 @@ def photographed(settings: Common, device: str) -> Audited:
         None if followed is None else followed.paired(),
         tuple(data),
         measured == (PAPER_MODEL, Declared.read(FAIRFACE), PAPER_FACES, PAPER_PAIRS, "first", "captions"),
-        [found.ids[row] for row in read] if settings.data is not None else None,
+        ids=[found.ids[row] for row in read] if settings.data is not None else None,
     )
 
 
@@ -200,7 +202,9 @@ def own(settings: Common, device: str) -> Audited:
         data.append({"what": "captions", **corpus.source, **corpus.digest()})
         notes += corpus.source.get("notes", ())
     ids = next(iter(face_images.named(given.beside, len(images)).values()), None)
-    return Audited(title, images, prompts, faces, captioned, tuple(data), ids=ids, notes=tuple(notes))
+    return Audited(
+        title, images, prompts, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
+    )
 
 
 def one_set(settings: Common) -> tuple[str, Embeddings]:

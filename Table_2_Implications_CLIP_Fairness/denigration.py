@@ -184,6 +184,7 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "title": audited.title,
         "group": declared.asked.axes[0],
         "columns": columns,
+        "names": audited.names,
         "note": f"{declared.caution} The words: {'; '.join(words_of(declared))}.",
         "caution": f"{declared.caution.partition('. ')[0].rstrip('.')}.",
         "labels": {**declared.labels, "sum": "sum"},

@@ -25,7 +25,7 @@ DIRECTIONS = {
     "captions": (figures.NON_TEXT, "gap vector of the captions"),
     "audit": (figures.TEXT, "gap vector of the audit itself"),
 }
-SIDES = {"first": ("-", "images move"), "both": ("--", "images and prompts move")}
+SIDES = {"first": "-", "both": "--"}
 
 
 def panels(record: Record, n: int, high: float) -> tuple[plt.Figure, list[plt.Axes]]:
@@ -125,13 +125,14 @@ def draw_table(record: Record) -> Styler:
 
 
 def draw_directions(record: Record) -> plt.Figure:
-    """Harm of all and accuracy along either gap vector, the images moved alone or the prompts too."""
+    """Harm of all and accuracy along either gap vector, the faces moved alone or the prompts too."""
     figure, axes = panels(record, 2, 2.3 if figures.width(record) > 5 else 1.9)
     titles = {"harm": ("harm of all", "called by such a word, %"), "accuracy": ("accuracy", "top-1, %")}
     for ax, letter, (column, (title, unit)) in zip(axes, "ab", titles.items(), strict=True):
         for (direction, side), rows in record.tables["directions"].groupby(["gap_direction", "side"], sort=False):
-            (colour, follows), (style, moves) = DIRECTIONS[direction], SIDES[side]
-            ax.plot(rows["shift"], 100 * rows[column], color=colour, ls=style, label=f"{follows}, {moves}")
+            (colour, follows), moved = DIRECTIONS[direction], record.about["results"]["names"]
+            label = f"{follows}, moves {' and '.join(moved[: 1 + (side == 'both')])}"
+            ax.plot(rows["shift"], 100 * rows[column], color=colour, ls=SIDES[side], label=label)
         mark(ax, record)
         ax.set_ylabel(unit)
         figures.panel_title(ax, letter, title)

@@ -221,6 +221,26 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
     assert "2 of 101 images" in smoke_runs.refusal(script, words, tmp_path / "nothing", capsys)
 
 
+def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_path, photographs, rng):
+    """Columns are called as the audit calls its attributes, and no MSCOCO is read where nothing follows it."""
+    audit = FAIRFACE.read_text().replace("race", "origin").replace("gender", "looks")
+    (tmp_path / "mine.toml").write_text(audit)
+    names = [f"{k}.png" for k in range(4)]
+    folder = face_files.write_folder(
+        tmp_path / "faces", (), dict(zip(names, colours(rng, 4), strict=True)), "labels.csv"
+    )
+    rows = "".join(f"{name},White,{looks}\n" for name, looks in zip(names, ("Male", "Female") * 2, strict=True))
+    (folder / "labels.csv").write_text(f"file,origin,looks\n{rows}")
+    words = ("--data", folder, "--audit", tmp_path / "mine.toml", "--gap-direction", "audit", *photographs[2:])
+    tables, results = measured(*words, "--shifts", "0")
+    assert tables[""].groupby("origin")["n"].max()["White"] == 4 and list(tables["changed"])[:3] == [
+        "face",
+        "origin",
+        "looks",
+    ]
+    assert results["cosine_of_directions"] is None and "published" not in tables
+
+
 def test_a_run_is_the_papers_only_where_it_shifts_as_the_paper_does(tmp_path, photographs, monkeypatch):
     face_files.write_parquet(tmp_path / "hub", [(3, 0, 1), (2, 1, 8)], ("red", "lime"))
     pairs = len(coco.load(photographs[1], "val2017", "first"))
@@ -363,7 +383,7 @@ def other_files(folder, words, rng):
     ("embeddings", "labels", "said"),
     [
         ("plain.npz", "numbers.csv", "race in numbers, 0 East Asian, 1 Indian, 2 Black"),
-        ("plain.npz", "labels.npz", "matched by order, for image of"),
+        ("plain.npz", "labels.npz", "labels.npz names no faces (ids or files)"),
         ("plain.npz", "hub.parquet", "matched by order"),
         ("named.npz", "shuffled.tsv", "matched to faces by name, as 000.png; 1 further labels not used"),
         ("named.npz", "ids.parquet", "matched to faces by name, as 000.png"),

@@ -156,7 +156,7 @@ def test_confusion_matrices_count_the_faces_that_lie_elsewhere(tables):
 
 def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
     """In the published counts, had no face changed against the trend: three races, and all together."""
-    results = {"shift": -0.2, "races": published_counts.races(), "note": "", "labels": LABELS}
+    results = {"shift": -0.2, "races": published_counts.races(), "note": "", "labels": LABELS, "columns": ["race"]}
     results["gap_distance"] = {"default": 0.1, "shifted": 0.2}
     drawn = figure.draw_table(records.Record("denigration", tmp_path, {"results": results}, tables)).data
     starred = drawn.map(lambda cell: cell.endswith("*"))
