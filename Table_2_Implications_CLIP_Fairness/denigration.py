@@ -117,7 +117,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
     )
     found: list = []
-    if any(settings.own()):
+    if own := any(settings.own()):
         tables["changed"] = changed(answers, settings.shift, audited.ids)
     else:  # the paper's numbers beside
         tables |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}
@@ -130,6 +130,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         data=audited.data,
         dtype="float32 embeddings, float64 cosines",
         comparisons=found,
+        undrawn=["_confusion_published"] if own else [],
         left_out=[] if audited.captioned is not None else [NO_CAPTIONS],
         results=results,
         said=[*audited.notes, *in_words(tables, results)],
