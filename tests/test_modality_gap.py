@@ -62,7 +62,7 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     record = run(tmp_path / "out", *(word for path in files for word in ("--embeddings", path)))
     table, points = record.tables[""], record.tables["points"]
     assert list(table.columns)[: len(CONTRACT)] == CONTRACT and list(points.columns)[: len(POINTS)] == POINTS
-    three = [f"{files[2]}: {names}" for names in ("audio, image", "audio, text", "image, text")]
+    three = [f"{files[2]}: {names}" for names in ("image, audio", "image, text", "audio, text")]
     assert list(table["system"]) == [str(files[0]), str(files[1]), *three]
     assert list(table["n_pairs"]) == [30, 0, 30, 30, 30] and list(table["dim"]) == [8, 5, 8, 8, 8]
     for column in ("matched_cosine", "relative_gap", *script.RECALL_COLUMNS):

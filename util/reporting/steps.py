@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +35,7 @@ class Step:
     seconds: float
     cpu: float
     gpu: float
-    photographs: Sequence[str] = ("paper",)
+    photographs: tuple[str, ...] = ("paper",)
     root: Path = field(default=records.REPOSITORY, repr=False)
 
     @property
@@ -54,7 +53,10 @@ class Step:
 
 
 DECLARED = tomllib.loads((records.PACKAGE / "data" / "steps.toml").read_text(encoding="utf-8"))
-STEPS = tuple(Step(name=name, **facts) for name, facts in DECLARED.items())
+STEPS = tuple(
+    Step(name=name, **{key: tuple(each) if isinstance(each, list) else each for key, each in facts.items()})
+    for name, facts in DECLARED.items()
+)
 FOLDERS = tuple(dict.fromkeys(step.folder for step in STEPS))
 """The paper's figures and tables."""
 
