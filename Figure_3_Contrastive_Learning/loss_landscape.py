@@ -97,8 +97,9 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         from util.corpora import coco
         from util.extraction import extract
 
+        named = Named.parse(settings.model).trained()
         captioned = coco.load(settings.coco, split="val2017", caption=settings.caption)
-        encoder = Named.parse(settings.model).pair(device=device)
+        encoder = named.pair(device=device)
         return {f"{encoder.name}, MSCOCO val2017": extract(encoder, captioned)}, []
     found, left_out = {SMALL_CLIP: scene_embeddings(settings, device)}, []
     for system, name in PUBLISHED.items():

@@ -151,11 +151,11 @@ def photographed(settings: Common, device: str) -> Audited:
     from util.encoders.named import Named
     from util.extraction import class_embeddings, embed_images, extract
 
-    declared = declared_by(settings)
+    declared, named = declared_by(settings), Named.parse(settings.model).trained()
     found = face_images.from_folder(settings.data, declared) if settings.data else face_images.from_hub(declared)
     asked_for = settings.preset == "paper" or settings.gap_direction == "captions" or settings.coco is not None
     captioned = coco.load(settings.coco, "val2017", "first") if asked_for else None
-    pair = Named.parse(settings.model).pair(device=device)
+    pair = named.pair(device=device)
     rows, read, skipped = embed_images(pair, found.openers, found.ids, found.source)
     followed = None if captioned is None else extract(pair, captioned)
     data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.describe()}]

@@ -109,6 +109,12 @@ class Named:
         tags = [] if tag is None or begins else [tag if self.kind == "python" else _whole(tag)]
         return ":".join([self.kind, f"{begins}{name}", *tags])
 
+    def trained(self) -> "Named":
+        """Itself, where it says which trained weights."""
+        if self.kind == "open_clip" and self.tag is None:
+            raise UserError(f"{self}: say which trained weights, for instance open_clip:ViT-B-32:openai")
+        return self
+
     @property
     def modalities(self) -> "tuple[Modality, ...]":
         """Which towers it may have."""

@@ -23,9 +23,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     """The encoder of a name, with random weights of a seed or with those of its tag."""
     if seed is not None:
         return load(named.name, None, seed, device, precision, named.pixels)
-    if named.tag is None:
-        raise UserError(f"{named}: say which trained weights, for instance open_clip:ViT-B-32:openai")
-    return load(named.name, named.tag, 0, device, precision)
+    return load(named.name, named.trained().tag, 0, device, precision)
 
 
 def load(
