@@ -215,7 +215,7 @@ class Paper(Options):
 @dataclass(frozen=True, kw_only=True)
 class _OfRecords:
     outputs: Path = cli.OUTPUTS
-    """Folder that holds a folder of records for each figure or table."""
+    """Any folder of records: in it, or in folders of figures, tables or your own data there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ class Options:
     preset: cli.Preset = "embedded"
     """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
     output: FileOut = cli.OUTPUTS
-    """Folder for records, log, summary and report."""
+    """Folder for records, log, summary and report; one with records of another preset is refused."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
     device: cli.Device = "auto"
