@@ -97,7 +97,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     tasks, parts = zip(*found, strict=True)
     tables = {what: pd.concat([part[what] for part in parts], ignore_index=True) for what in parts[0]}
     tables["summary"] = evaluation.summary(tables["table"])
-    tables["published"], tables["chi_squared"] = published_gains.table(), published_gains.chi_squared()
+    if not any(settings.own()):
+        tables["published"], tables["chi_squared"] = published_gains.table(), published_gains.chi_squared()
     return cli.Measured(
         tables=tables,
         data=[{"name": task.dataset, **task.source} for task in tasks],
