@@ -12,6 +12,7 @@ import pandas as pd
 from evaluation import chosen_both_ways, main_side, shown
 from published_gains import published_rows
 from util import figures, published, records
+from util.reporting.comparisons import is_own
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -106,7 +107,7 @@ def caveat(record: records.Record) -> str:
 def draw_table(record: records.Record) -> "Styler":
     """Table 1 as the paper prints it, in groups, the published values beside ours; without those where none is ours."""
     ours, theirs = our_cells(record), published_cells()
-    if record.about.get("own_data"):
+    if is_own(record):
         theirs = theirs.iloc[:0]
     order = [*theirs.index, *ours.index.difference(theirs.index, sort=False)]
     order.sort(key=lambda row: GROUPS.index(row[0]) if row[0] in GROUPS else len(GROUPS))

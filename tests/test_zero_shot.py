@@ -184,7 +184,7 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
         ("--model ViT-B-32:openai --tasks digit", "the generated tasks (digit) are for small-clip"),
         ("--embeddings missing.npz", "no such file"),
         ("--tasks digit digit", "--tasks takes one or more different words, not digit digit"),
-        ("--embeddings a.npz --embeddings ./a.npz", "--embeddings takes one or more different words"),
+        ("--embeddings a.npz --embeddings ./a.npz", "a.npz: is named twice; leave one out"),
         ("--tasks svhn --data /no/such/folder", "--data /no/such/folder: no such folder"),
         ("--tasks shape cifar10", "no task 'shape' here; there are cifar10"),
         ("--tasks shape nothing", "ones (shape, colour_shape, fine_grained, digit, retrieval) run apart from these"),
@@ -268,9 +268,10 @@ def test_the_printed_table_puts_our_row_beside_the_published_one(smoke):
     assert {*unpublished[1:3], unmeasured[0], *unmeasured[3:]} == {figure.NOTHING}
 
 
-def test_a_table_of_your_own_embeddings_has_your_rows_only_and_is_escaped(smoke):
+@pytest.mark.parametrize("own", [{"embeddings": ["a.npz"]}, {"tasks_file": "tasks.toml"}])
+def test_a_table_of_your_own_data_has_your_rows_only_and_is_escaped(smoke, own):
     tables = {"table": smoke.tables["table"].query("dataset == 'shapes'").replace("shapes", "<b>&")}
-    about = {**smoke.about, "settings": {**smoke.about["settings"], "embeddings": ["a.npz"]}}
+    about = {**smoke.about, "settings": {**smoke.about["settings"], **own}}
     about["results"] = {"published_as": {"<b>&": None}}
     drawn = figure.draw_table(replace(smoke, tables=tables, about=about))
     assert len(drawn.data) == 1 and "Modified" not in drawn.data.columns.get_level_values(1)
