@@ -89,7 +89,7 @@ READ = {
         "": f"{AUDIT} badges scenes data",
         "--preset paper": f"{AUDIT} data model coco",
         "--data faces": f"{AUDIT} data model coco",
-        "--embeddings e.npz": f"{AUDIT} labels corpus",
+        "--embeddings e.npz": f"{AUDIT} labels corpus columns",
     },
 }
 """Words of a run -> the options that it reads besides those of every script."""
