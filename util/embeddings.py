@@ -79,8 +79,8 @@ class Stored:
     def _opened(cls, paths: Sequence, columns: Mapping[str, str] | None, first: str = "image") -> dict[str, "Stored"]:
         """A set for each file, by how it was given; of several files each takes the columns that it has."""
         opened, used = {}, set()
-        whole = [Path(given).resolve() for given in map(str, paths) if not named_path(given)[0]]
-        if twice := [path for path in whole if whole.count(path) > 1]:
+        alone = [Path(given).resolve() for given in map(str, paths) if not named_path(given)[0]]
+        if twice := [path for path in alone if alone.count(path) > 1]:
             raise UserError(f"{twice[0]}: is named twice; leave one out")
         for given in map(str, paths):
             name, path = named_path(given)
@@ -90,10 +90,6 @@ class Stored:
                 mine = {key: value for key, value in mine.items() if value in arrays}
             used |= {*mine}
             opened[given] = cls._of_arrays(arrays, source, path, mine)
-            if (name or (len(paths) > 1 and mine)) and len(there := opened[given].names) > 1:
-                raise UserError(
-                    f"{path}: holds {', '.join(there)}; {name or 'a file of a set'} is one; choose it by --columns"
-                )
         if left := [f"{key}={value}" for key, value in (columns or {}).items() if key not in used]:
             raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
         return opened
@@ -101,15 +97,13 @@ class Stored:
     @classmethod
     def _of_arrays(cls, arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> "Stored":
         found = sort_out(arrays, path, columns, Path(path).name.split(".")[0])
-        notes = [*source.get("notes", [])]
-        if found.ignored:
-            notes.append(f"{path}: not used: {', '.join(name or 'an array without a name' for name in found.ignored)}")
-        found, more = as_rows(found, path)
-        if notes := notes + more:
-            source = {**source, "notes": notes}
+        unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
+        found, changed = as_rows(found, path)
+        notes = [*source.get("notes", []), *unused, *changed]
         beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
         named = {kind: found.beside.get(kind) for kind in RESERVED}
-        return cls.of(found.modalities, **named, source={**source, "path": path}, beside=beside)
+        source = {**source, "path": path, **({"notes": notes} if notes else {})}
+        return cls.of(found.modalities, **named, source=source, beside=beside)
 
     @classmethod
     def _joined(cls, opened: Mapping[str, "Stored"]) -> "Stored":
@@ -250,7 +244,7 @@ def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict
     Sets are named by the stem of their file, or by its path where two stems are the same.
     """
     opened = Stored._opened(paths, columns)
-    alone = {given: one for given, one in opened.items() if len(one.names) == 1}
+    alone = {given: one for given, one in opened.items() if len(one.names) == 1 or named_path(given)[0]}
     opened = {given: one for given, one in opened.items() if given not in alone}
     if alone:
         opened["+".join(alone)] = Stored._joined(alone)
