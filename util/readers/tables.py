@@ -47,7 +47,7 @@ def read_parquet(paths: Sequence[Path], where: str) -> Found:
             nonlocal blocks, following
             file, group, start = plan[k]
             if k != following or start == 0:
-                blocks = in_blocks(file.iter_batches(BLOCK, row_groups=[group], columns=columns))
+                blocks = in_blocks(file.iter_batches(1024, row_groups=[group], columns=columns))
                 for _ in range(0, start, BLOCK):
                     next(blocks)
             following = k + 1
