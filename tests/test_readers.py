@@ -198,6 +198,13 @@ def test_one_model_of_datacomp_is_chosen_by_columns_and_its_scores_agree_within_
     assert "b32_img" in found.source["notes"][0]
 
 
+def test_ids_that_are_neither_numbers_nor_strings_are_named_and_never_saved(tmp_path):
+    FRAME.assign(id=pd.Timestamp("2020-01-01")).to_parquet(tmp_path / "a.parquet")
+    found = Embeddings.load(tmp_path / "a.parquet")
+    assert "ids" not in found.beside and "not used: id" in found.source["notes"][0]
+    assert Embeddings.load(found.save(tmp_path / "b.npz")).beside["captions"][7] == 'a "7", b'
+
+
 def test_urls_and_the_hub_are_read_and_refusals_name_them(tmp_path, monkeypatch):
     LISTS.to_csv(tmp_path / "pairs.csv")
     with fsspec.open("memory://mine/pairs.csv", "wb") as file:

@@ -116,7 +116,8 @@ def _kind(name: str, array) -> str | None:
     kind = KINDS.get(leaf(name))
     if kind in ("captions", "paths", "classes") and (isinstance(array, Parts) or array.dtype.kind not in "US"):
         return None
-    return None if leaf(name) == "y" and array.ndim > 1 else kind
+    unusable = array.dtype.kind == "O" and kind != "labels"  # labels are refused where they are used
+    return None if unusable or (leaf(name) == "y" and array.ndim > 1) else kind
 
 
 def _by_meaning(rows: Mapping, where: str, arrays: Mapping) -> dict[str, str]:
