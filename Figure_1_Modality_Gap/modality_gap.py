@@ -31,10 +31,6 @@ from util.numerics.statistics import wilson_interval
 from util.zero_shot import shifted
 
 NAME = "modality_gap"
-MEASURED = (
-    "n_pairs", "dim", "gap_distance", "matched_cosine", "mean_cosine_other", "mean_cosine_text", "relative_gap",
-    "separability", "n_other", "n_text", "separability_rows",
-)  # fmt: skip
 RECALLS = ("image_recall_at_1", "text_recall_at_1")
 """The first modality asks and texts answer; texts ask and the first modality answers."""
 RECALL_COLUMNS = (*(f"{name}{end}" for name in RECALLS for end in ("", "_low", "_high")), "chance")
@@ -70,14 +66,33 @@ PRESETS = {
 
 def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
     """A row of ``modality_gap.csv``, and what the record says of the embeddings."""
-    found = measures.measure(panel.embeddings, panel.modalities, settings.seed, settings.separability_rows)
+    two = panel.embeddings.duo(panel.modalities)
+    found = measures.measure(two, seed=settings.seed, most=settings.separability_rows)
     names, source = {"system": panel.system, "weights": panel.weights}, panel.embeddings.source
-    norms = dict(zip(panel.modalities, (found.norms_other, found.norms_text), strict=True))
-    about = {"normalised_here": True, "row_norms_before": norms, **source, **names, "kind": panel.kind, **panel.about}
-    row = {**names, "source": panel.source, **{name: getattr(found, name) for name in MEASURED}}
+    about = {
+        "normalised_here": True,
+        "row_norms_before": found.norms,
+        **source,
+        **names,
+        "kind": panel.kind,
+        **panel.about,
+    }
+    row = {**names, "source": panel.source, **columns(found, *panel.modalities)}
     row |= {"other": panel.modalities[0], "text": panel.modalities[1], "kind": panel.kind, **recall(panel, settings)}
     row["random_in"] = about.get("random_in", "") if panel.weights == "random" else ""
     return {**row, "embedded_in": about.get("embedded_in", "")}, about
+
+
+def columns(found: measures.Measures, other: str, text: str) -> dict:
+    """The numbers as ``modality_gap.csv`` calls them."""
+    of_pairs = {name: found[name] for name in ("gap_distance", "matched_cosine")}
+    cones = {f"mean_cosine_{place}": found["mean_cosine", name] for place, name in (("other", other), ("text", text))}
+    pairs, sampled = found.row("matched_cosine")["n"], found.row("separability")
+    return {
+        "n_pairs": pairs, "dim": found.dim, **of_pairs, **cones, "relative_gap": found["relative_gap"],
+        "separability": sampled["value"], "n_other": found.counts[other], "n_text": found.counts[text],
+        "separability_rows": sampled["n"],
+    }  # fmt: skip
 
 
 def chosen_rows(panel: panels.Panel, most: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray], bool]:

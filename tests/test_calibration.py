@@ -10,9 +10,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import reference
-from util import commands
 from util.errors import UserError
-from util.interventions import KINDS, Shift, fit, load, save
+from util.interventions import KINDS, Shift, commands, fit, load, save
 
 ABOUT = {
     "model": "ViT-B-16 openai",
@@ -153,7 +152,7 @@ def test_a_foreign_safetensors_file_is_refused(metadata, words, tmp_path):
             "no calibration of kind shift .*unexpected keyword argument 'extra'",
         ),
         ("centring", {"arrays": {"mean_y": np.array([0, np.inf, 0, 0, 0, 0])}}, "mean_y must be finite numbers"),
-        ("centring", {"arrays": {"mean_y": None}}, "no calibration of kind centring .*missing .*'mean_y'"),
+        ("centring", {"arrays": {"mean_x": None}}, "no calibration of kind centring .*missing .*'mean_x'"),
         ("centring", {"kind": "shift"}, "no calibration of kind shift .*unexpected .*'mean_x'"),
         ("realign", {"settings": {"scale": -1.0}}, "scale must be above zero"),
         ("procrustes", {"arrays": {"rotation": 2 * np.eye(6)}}, "must be orthogonal"),

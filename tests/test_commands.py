@@ -1,7 +1,9 @@
 """``modality-gap`` and what every command line shares."""
 
 import json
+import shutil
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,7 @@ from util import Embeddings, UserError, cli, commands, files, geometry, interven
 @pytest.fixture
 def mine(tmp_path, rng):
     x, y = reference.pairs(rng, 40, 6)
-    pairs = np.tile(np.arange(10)[:, None], 3)
-    return Embeddings.of({"image": x, "audio": x[:10], "text": y}, pairs=pairs).save(tmp_path / "mine.npz")
+    return Embeddings.of({"image": x, "audio": x[:30], "text": y}).save(tmp_path / "mine.npz")
 
 
 def refused(capsys, *words):
@@ -34,25 +35,38 @@ def test_the_imported_util_is_this_one():
 
 
 def test_measure_prints_every_pair_of_modalities(mine, capsys):
-    commands.main(["measure", str(mine), "--as-json"])
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["modalities"] for row in rows] == [["image", "audio"], ["image", "text"], ["audio", "text"]]
+    commands.main(["measure", str(mine), str(shutil.copy(mine, mine.with_name("again.npz"))), "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert list(rows[0]) == ["file", "first", "last", "measure", "value", "low", "high", "n", "unit", "note"]
+    found = {(row["measure"], row["first"], row["last"]): row["value"] for row in rows}
+    assert len(rows) == 2 * len(found) == 2 * (3 * 4 + 3) and rows[-1]["file"].endswith("again.npz")
     parts = Embeddings.load(mine).modalities
-    assert rows[1]["gap_distance"] == pytest.approx(geometry.gap_distance(parts["image"], parts["text"]))
-    assert rows[0]["matched_cosine"] == pytest.approx(1, abs=1e-6)
+    for first, last in combinations(("image", "audio", "text"), 2):
+        assert found["gap_distance", first, last] == pytest.approx(geometry.gap_distance(parts[first], parts[last]))
+    assert found["matched_cosine", "image", "text"] == pytest.approx(
+        geometry.matched_cosine(parts["image"], parts["text"])
+    )
+    assert found["matched_cosine", "image", "audio"] is None
+    assert found["mean_cosine", "audio", "audio"] == pytest.approx(geometry.mean_cosine(parts["audio"]))
     commands.main(["measure", str(mine)])
     said = capsys.readouterr().out
     assert "image (40 x 6) and text (40 x 6)" in said and said.count("gap distance") == 3
 
 
-def test_shift_writes_embeddings_with_a_smaller_gap(mine, tmp_path, capsys):
-    commands.main(["shift", str(mine), "--amount", "0.5", "--output", str(tmp_path / "closer.npz")])
-    before, after = Embeddings.load(mine), Embeddings.load(tmp_path / "closer.npz")
-    expected = geometry.shift(before.modalities["image"], before.modalities["text"], 0.5)
-    for name, rows in zip(before.names, (expected[0], before.modalities["audio"], expected[1]), strict=True):
-        assert after.modalities[name] == pytest.approx(rows, abs=1e-6)
-    assert after.pairs.tolist() == before.pairs.tolist()
-    assert "gap distance" in capsys.readouterr().out
+TWO = ("--columns", "image=image", "text=text")
+
+
+@pytest.mark.parametrize("side, same", [("both", "both"), ("image", "first"), ("text", "second"), ("first", "first")])
+def test_shift_writes_embeddings_with_a_smaller_gap(side, same, mine, tmp_path, capsys):
+    assert "choose two of them" in refused(capsys, "shift", mine, "--amount", 0.5, "-o", tmp_path / "closer.npz")
+    words = ["shift", str(mine), *TWO, "--amount", "0.5", "--side", side, "--output", str(tmp_path / "closer.npz")]
+    commands.main(words)
+    before, after = Embeddings.load(mine, columns={"image": "image", "text": "text"}), Embeddings.load(words[-1])
+    expected = reference.shifted(*before.modalities.values(), 0.5, side=same)
+    for rows, right in zip(after.modalities.values(), expected, strict=True):
+        assert rows == pytest.approx(right, abs=1e-6)
+    said = capsys.readouterr()
+    assert "gap distance" in said.out and said.err.count("stays as it was") == (same != "both")
 
 
 @pytest.mark.parametrize(
@@ -60,11 +74,11 @@ def test_shift_writes_embeddings_with_a_smaller_gap(mine, tmp_path, capsys):
     [
         ([], "Expected one of {measure, shift, fit,"),
         (["mesure", "mine.npz"], "Unrecognized options: mesure, mine.npz; Available subcommands: measure, shift,"),
-        (["measure"], "measure needs a file"),
+        (["measure"], "name a file of embeddings, for instance mine.npz, or two"),
         (["measure", "nowhere.npz"], "nowhere.npz"),
         (["measure", "mine.npz", "--sed", "3"], "Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see"),
         (["measure", "mine.npz", "--seed", "x"], "Error parsing --seed: invalid literal for int() with base 10: 'x'"),
-        (["shift", "mine.npz", "-o", "b.npz"], "Missing from modality-gap shift: --amount FLOAT; see --help"),
+        (["shift", "mine.npz", "--amount", "1"], "Missing from modality-gap shift: -o PATH, --output PATH; see --help"),
         (["figures", "--preset", "small"], "invalid choice 'small' for argument '--preset'. Expected one of"),
         (["report", "--outputs", "nowhere"], "nowhere: no records"),
         (["figures", "--only"], "no step named; the steps are modality_gap,"),
@@ -195,14 +209,10 @@ def test_the_inverse_brings_the_rows_back_and_the_source_tells_both(two, tmp_pat
     assert after.source["transform"]["inverse"] and not after.source["transform"]["after"]["inverse"]
 
 
-def test_other_modalities_and_unpaired_rows_stay_as_they_are(mine, tmp_path, rng, capsys):
+def test_unpaired_rows_stay_unpaired(mine, tmp_path, rng, capsys):
     x, y = reference.pairs(rng, 12, 6)
     calibration, out = str(tmp_path / "c.safetensors"), tmp_path / "out.npz"
-    commands.main(["fit", str(mine), "--kind", "centring", "--output", calibration])
-    commands.main(["transform", str(mine), "--calibration", calibration, "--output", str(out)])
-    before, after = Embeddings.load(mine), Embeddings.load(out)
-    assert after.modalities["audio"] == pytest.approx(before.modalities["audio"], abs=1e-6)
-    assert after.pairs.tolist() == before.pairs.tolist()
+    commands.main(["fit", str(mine), *TWO, "--kind", "centring", "--output", calibration])
     unpaired = Embeddings.of({"image": x, "text": y}, pairs=np.empty((0, 2), int)).save(tmp_path / "unpaired.npz")
     for command, *words in (["transform", "--calibration", calibration], ["shift", "--amount", "1"]):
         capsys.readouterr()
@@ -215,11 +225,11 @@ def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsy
     x, y = reference.pairs(rng, 12, 16)
     path = Embeddings.of({"image": x, "text": y}).save(tmp_path / "few.npz")
     commands.main(["fit", str(path), "--kind", "procrustes", "--output", str(tmp_path / "c.safetensors")])
-    assert "12 pairs do not settle a turn in 16 dimensions" in capsys.readouterr().out
-    commands.main(["fit", str(mine), "--kind", "procrustes", "--output", str(tmp_path / "c.safetensors")])
-    assert "note" not in capsys.readouterr().out
+    assert "12 pairs do not settle a turn in 16 dimensions" in capsys.readouterr().err
+    commands.main(["fit", str(mine), *TWO, "--kind", "procrustes", "--output", str(tmp_path / "c.safetensors")])
+    assert "do not settle" not in capsys.readouterr().err
     fitted = interventions.load(tmp_path / "c.safetensors")
-    assert fitted.about["n"] == {"image": 10, "text": 10}, "pairs, not the 40 rows of each"
+    assert fitted.about["n"] == {"image": 40, "text": 40}
 
 
 @pytest.mark.parametrize(
@@ -241,10 +251,13 @@ def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, 
     x, y = reference.pairs(rng, 12, 4)
     narrow = Embeddings.of({"image": x, "text": y}).save(tmp_path / "narrow.npz")
     cases = {
-        "these rows have 4": [narrow, calibration],
+        f"{narrow}, by {calibration}: image: these rows have 4 columns, the calibration is for 6": [
+            narrow,
+            calibration,
+        ],
         "an ablation has no inverse": [two[1], calibration, "--inverse"],
         "metadata are not those of a calibration": [two[0], two[1]],
-        "modalities must be of one width; found {'image': 4, 'audio': 6, 'text': 4}": [mine, calibration],
+        "a calibration of image and text has nothing for audio; choose or name the rows": [mine, calibration],
     }
     for told, (embeddings, fitted, *words) in cases.items():
         line = refused(capsys, "transform", embeddings, "--calibration", fitted, *words, "--output", out)

@@ -167,8 +167,11 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: geometry.gap_distance(GOOD.tolist(), GOOD), "not list"),
     (lambda: geometry.gap_distance(GOOD * 1j, GOOD), "real numbers"),
     (lambda: geometry.shift(GOOD, GOOD, 0.5), "the gap is zero"),
-    (lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.zeros(4)), "not all zero"),
-    (lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.ones(3)), "must be 4 numbers"),
+    (lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.zeros(4)), "direction is zero, so it gives no direction"),
+    (
+        lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.ones(3)),
+        "direction has 3 numbers, these rows have 4 columns",
+    ),
     (lambda: geometry.shift(GOOD, -GOOD, np.nan), "amount must be"),
     (lambda: geometry.shift(GOOD, -GOOD, [0.1, 0.2]), "amount must be one number"),
     (lambda: geometry.shift(GOOD, -GOOD, 0.5, side="left"), "side must be"),
@@ -181,7 +184,10 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: geometry.unit_rows(np.array([[1.0, 0], [0, 0]])), "row 1 is zero"),
     (lambda: geometry.matched_cosine(GOOD, GOOD[:3]), "x has 4 rows and y 3"),
     (lambda: geometry.signed_gap_distances(GOOD, -GOOD, []), "shifts must be"),
-    (lambda: geometry.signed_gap_distances(GOOD, -GOOD, [0.0], sign_by=[0.0, 0.0]), "sign_by must be 4 numbers"),
+    (
+        lambda: geometry.signed_gap_distances(GOOD, -GOOD, [0.0], sign_by=[0.0, 0.0]),
+        "sign_by has 2 numbers, these rows have 4",
+    ),
 )
 
 

@@ -167,7 +167,7 @@ def test_fitted_on_one_half_it_narrows_the_gap_of_the_other(kind, rng):
 def test_a_row_comes_out_the_same_whatever_comes_with_it(kind, rng):
     x, y = reference.pairs(rng, 60, 8, dtype=np.float64)
     fitted = fit(kind, x, y)
-    with pytest.raises(UserError, match="y: the calibration is for d = 8, these rows have 4"):
+    with pytest.raises(UserError, match="y: these rows have 4 columns, the calibration is for 8"):
         fitted.transform(y=np.eye(4))
     together = fitted.transform(x, y)
     assert fitted.transform(x=x[7:9])[0] == near(together[0][7:9], 1e-15)
@@ -245,8 +245,8 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: interventions.fit("nothing", SQUARE, SQUARE), "kind 'nothing' is unknown; known are shift, centring"),
     (lambda: ONE.transform(), "give rows of the first modality"),
     (lambda: ONE.inverse(), "give rows of the first modality"),
-    (lambda: ONE.transform(np.eye(3)), "x: the calibration is for d = 4, these rows have 3"),
-    (lambda: ONE.inverse(y=np.eye(5)), "y: the calibration is for d = 4, these rows have 5"),
+    (lambda: ONE.transform(np.eye(3)), "x: these rows have 3 columns, the calibration is for 4; fit one on"),
+    (lambda: ONE.inverse(y=np.eye(5)), "y: these rows have 5 columns, the calibration is for 4"),
     (lambda: ONE.transform(y=2 * SQUARE), "y must have unit-norm rows; row 0 has norm 2"),
     (lambda: ONE.transform(SQUARE[0]), "two axes"),
     (lambda: ONE.transform(SQUARE * np.nan), "not finite"),
@@ -260,7 +260,10 @@ test_bad_input_is_refused_in_words = refuses(
         "options of centring: got an unexpected keyword argument 'amount'",
     ),
     (lambda: Ablation.fit(SQUARE, -SQUARE), "options of ablation: missing a required argument: 'dimensions'"),
-    (lambda: Shift.fit(SQUARE, -SQUARE, 0.5, direction=np.ones(3)), "must be 4 numbers"),
+    (
+        lambda: Shift.fit(SQUARE, -SQUARE, 0.5, direction=np.ones(3)),
+        "direction has 3 numbers, these rows have 4 columns",
+    ),
     (lambda: Shift(direction=np.zeros(4), amount=1), "direction must not be zero"),
     (lambda: Shift(direction=SQUARE[0], amount=True), "amount must be one finite number"),
     (lambda: Shift(direction=SQUARE[0], amount=1, side="left"), "side must be"),

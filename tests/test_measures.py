@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 import reference
@@ -22,17 +23,37 @@ def arrays(rng):
 def test_numbers_agree_with_their_definitions(arrays):
     found = measure(Embeddings.of(arrays))
     x, y = arrays.values()
-    assert found.modalities == ("image", "text")
-    assert (found.n_other, found.n_text, found.n_pairs, found.dim) == (60, 60, 60, 8)
-    assert found.gap_distance == pytest.approx(np.linalg.norm(reference.gap(x, y)), abs=1e-7)
+    assert found.counts == {"image": 60, "text": 60} and found.dim == 8
+    assert (found.row("matched_cosine")["n"], found.row("gap_distance")["n"]) == (60, 120)
+    assert found["gap_distance"] == pytest.approx(np.linalg.norm(reference.gap(x, y)), abs=1e-7)
     matched = (x.astype(float) * y).sum(1).mean()
     within = [reference.cosines(part).mean() for part in (x, y)]
-    assert found.matched_cosine == pytest.approx(matched, abs=1e-7)
-    assert [found.mean_cosine_other, found.mean_cosine_text] == pytest.approx(within, abs=1e-7)
+    assert found["matched_cosine"] == pytest.approx(matched, abs=1e-7)
+    assert [found["mean_cosine", "image"], found["mean_cosine", "text"]] == pytest.approx(within, abs=1e-7)
     apart, spread = (1 - matched) / 2, np.mean([(1 - c) / 2 for c in within])
-    assert found.relative_gap == pytest.approx(apart / (apart + spread), abs=1e-7)
-    assert found.separability > 0.9 and found.separability_rows == 60
-    assert measure(Embeddings.of(arrays), most=10).separability_rows == 10
+    assert found["relative_gap"] == pytest.approx(apart / (apart + spread), abs=1e-7)
+    assert found["separability"] > 0.9 and found.row("separability")["n"] == 60
+    assert measure(Embeddings.of(arrays), most=10).row("separability")["n"] == 10
+
+
+def test_the_card_is_of_paths_arrays_names_and_tensors_alike(arrays, tmp_path):
+    path, expected = Embeddings.of(arrays).save(tmp_path / "mine.npz"), measure(arrays)
+    np.save(tmp_path / "image.npy", arrays["image"])
+    np.save(tmp_path / "text.npy", arrays["text"])
+    tensors = {name: torch.from_numpy(rows) for name, rows in arrays.items()}
+    for given in ([path], [tmp_path / "image.npy", tmp_path / "text.npy"], [tensors], [Embeddings.load(path)]):
+        found, columns = measure(*given).to_frame(), ["first", "last", "measure", "n", "unit", "note"]
+        assert found[columns].equals(expected.to_frame()[columns])
+        assert found["value"].tolist() == pytest.approx(expected.to_frame()["value"].tolist(), abs=1e-7)
+    assert measure(*arrays.values())["mean_cosine", "y"] == expected["mean_cosine", "text"]
+    alone = measure(arrays["text"])
+    assert [row["measure"] for row in alone.rows] == ["mean_cosine"] and str(alone).startswith("x (60 x 8)")
+    assert "mean cosine            image 0." in str(expected) and "<table" in expected._repr_html_()
+    for key, words in ((("mean_cosine",), "mean_cosine: 2 rows"), (("median",), "median: 0 rows of this card")):
+        with pytest.raises(UserError, match=words):
+            expected[key]
+    with pytest.raises(UserError, match="measure takes embeddings, paths"):
+        measure()
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
@@ -43,24 +64,26 @@ def test_a_file_of_any_format_and_not_normalised_gives_the_same_numbers(arrays, 
     stored = Stored.open(path)
     assert isinstance(stored.modalities["image"], np.memmap) or suffix != ".npy"
     found, expected = measure(stored), measure(Embeddings.of(arrays))
-    assert found.gap_distance == pytest.approx(expected.gap_distance, abs=1e-7)
-    assert found.relative_gap == pytest.approx(expected.relative_gap, abs=1e-7)
-    assert found.separability == expected.separability
+    for name in ("gap_distance", "relative_gap"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-7)
+    assert found["separability"] == expected["separability"]
+    assert found.norms["image"] == pytest.approx((5, 5)) and "rows are made unit-norm here" in found.notes[0]
 
 
 def test_several_captions_of_an_image_count_each_row_once(rng):
     x, y = reference.cone(rng, 6, 5), reference.cone(rng, 18, 5)
     pairs = np.array([[i // 3, i] for i in range(18)])
     found = measure(Embeddings.of({"image": x, "text": y}, pairs))
-    assert found.n_pairs == 18 and found.n_other == 6
-    assert found.mean_cosine_other == pytest.approx(geometry.mean_cosine(x), abs=1e-7)
-    assert found.matched_cosine == pytest.approx(geometry.matched_cosine(np.repeat(x, 3, 0), y), abs=1e-7)
+    assert found.row("matched_cosine")["n"] == 18 and found.counts["image"] == 6
+    assert found["mean_cosine", "image"] == pytest.approx(geometry.mean_cosine(x), abs=1e-7)
+    assert found["matched_cosine"] == pytest.approx(geometry.matched_cosine(np.repeat(x, 3, 0), y), abs=1e-7)
 
 
 def test_unpaired_modalities_have_no_matched_cosine_and_no_relative_gap(rng):
     found = measure(Embeddings.of({"image": reference.cone(rng, 6, 5), "text": reference.cone(rng, 9, 5)}))
-    assert (found.n_pairs, found.matched_cosine, found.relative_gap) == (0, None, None)
-    assert found.separability_rows == 6
+    for name in ("matched_cosine", "relative_gap"):
+        assert (found[name], found.row(name)["n"], found.row(name)["note"]) == (None, 0, "not paired")
+    assert found.row("separability")["n"] == 6 and "matched cosine         not paired" in str(found)
 
 
 def test_a_value_that_is_not_finite_is_named_with_its_file(arrays, tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
 Width = Literal["column", "page"]
+FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Settings = TypeVar("Settings", bound="Common")
 
 OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"

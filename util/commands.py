@@ -3,160 +3,39 @@
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated
 
 import tyro
 
-from . import cli, interventions
-from .embeddings import Embeddings, duos, open_sets
+from . import cli
+from .embeddings import open_sets
 from .errors import UserError
-from .files import sha256
-from .geometry import Side, shift
-from .interventions.calibration import replaced
+from .interventions.commands import Fit, OfFiles, Shift, Transform, note
 from .measures import measure
-from .numerics.moments import pair_moments
-from .reporting.steps import FileOut, Options
-
-Kind = Literal[*interventions.KINDS]
-FilesIn = Annotated[tuple[str, ...], tyro.conf.Positional]
+from .reporting.steps import Options
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfFiles:
-    embeddings: FilesIn
-    """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
-    columns: tuple[str, ...] = ()
-    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
-
-    def load(self) -> Embeddings:
-        """The one set of embeddings that the files hold."""
-        found = Embeddings.load(*self.given(), columns=cli.named_columns(self.columns))
-        for note in found.source.get("notes", ()):
-            cli.say(f"note: {note}")
-        return found
-
-    def given(self) -> tuple[str, ...]:
-        """The files that were named; none are refused."""
-        if not self.embeddings:
-            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
-        return self.embeddings
-
-
-def _effect(given: Embeddings, moved: tuple) -> str:
-    """What other rows do to the numbers of the gap that there are."""
-    if len(given.names) == 1:
-        return f"{given.names[0]}: {len(moved[0])} rows"
-    pairs = given.pairs_between(given.names)
-    before, after = (pair_moments(*rows, pairs) for rows in (tuple(given.modalities.values()), moved))
-    names = ("gap_distance", "matched_cosine", "relative_gap")
-    values = {name.replace("_", " "): (getattr(before, name), getattr(after, name)) for name in names}
-    return ", ".join(f"{name} {a:.4f} -> {b:.4f}" for name, (a, b) in values.items() if None not in (a, b))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure(_OfFiles):
+class Measure(OfFiles):
     """Print the numbers of your embeddings: gap distance, cosines, relative gap, separability."""
 
-    as_json: bool = False
-    """Print json, one object for each file and pair of modalities."""
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print one json list: an object for each number, with file, first and last modality, measure, value, n, unit."""
     seed: int = 0
     """Seed of the sample and the folds of the separability."""
 
     def __call__(self) -> None:
-        sets = open_sets(self.given(), cli.named_columns(self.columns))
-        for note in [note for one in sets.values() for note in one.source.get("notes", ())]:
-            print(f"note: {note}", file=sys.stderr)
-        for one in duos(sets).values():
-            found = measure(one, one.names, self.seed)
-            told = {"embeddings": one.source["path"], **asdict(found)}
-            cli.say(json.dumps(told) if self.as_json else f"{one.source['path']}: {found}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shift(_OfFiles):
-    """Move two modalities along their gap vector, and save the result."""
-
-    amount: float
-    """The paper's delta: positive closes the gap, negative widens it."""
-    output: FileOut
-    """Where to write; the suffix names the format."""
-    side: Side = "both"
-    """both: half each, as in Figure 3. first: the first modality alone, as in Table 2. second: the last alone."""
-
-    def __call__(self) -> None:
-        before = self.load()
-        first, last = before.two()
-        moved = shift(*before.modalities.values(), self.amount, side=self.side)
-        told = {"amount": self.amount, "side": self.side, "along": f"{first} - {last}"}
-        replaced(before, moved, {"shift": told}).save(self.output)
-        cli.say(f"{_effect(before, moved)}; wrote {self.output}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit(_OfFiles):
-    """Fit an intervention to two modalities, and save it as a calibration file."""
-
-    kind: Kind
-    """shift: along the gap vector. centring: each modality minus its mean. realign: texts to mean and variance of the
-    first modality. procrustes: texts turned onto their pairs. ablation: the widest dimensions of the gap deleted."""
-    output: FileOut
-    """The calibration to write, a .safetensors file."""
-    amount: float | None = None
-    """shift: the paper's delta; by default the gap distance, so that the centroids meet before renormalising."""
-    side: Side | None = None
-    """shift: both (the default): half each; first or second: one modality all of it."""
-    dimensions: int | None = None
-    """ablation: how many dimensions to delete."""
-    ONLY: ClassVar = (
-        cli.Only("amount side", "--kind shift", lambda chosen: chosen.kind == "shift"),
-        cli.Only("dimensions", "--kind ablation", lambda chosen: chosen.kind == "ablation"),
-    )
-
-    def __call__(self) -> None:
-        options = self._options()
-        given = self.load()
-        modalities = given.two()
-        rows = given.paired() if self.kind == "procrustes" else tuple(given.modalities.values())
-        about = {name: given.source.get(name) for name in ("model", "caption_rule")}
-        about["data"] = {**given.digest(), "source": dict(given.source)}
-        about["n"] = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
-        fitted = interventions.fit(self.kind, *rows, **options, about=about)
-        effect = _effect(given, fitted.transform(*given.modalities.values()))
-        interventions.save(self.output, fitted)
-        if self.kind == "procrustes" and len(rows[0]) < given.dim:
-            cli.say(f"note: {len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
-        cli.say(f"{self.kind}: {effect} on its own rows; wrote {self.output}")
-
-    def _options(self) -> dict:
-        """Options of this kind."""
-        given = {name: getattr(self, name) for name in ("amount", "side", "dimensions")}
-        given = {name: value for name, value in given.items() if value is not None}
-        if self.kind == "ablation" and not given:
-            raise UserError("--kind ablation needs --dimensions: how many to delete")
-        return given
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transform(_OfFiles):
-    """Apply a calibration to new embeddings of one modality or both, by their names, and save the result."""
-
-    calibration: Path
-    """A file of ``modality-gap fit``."""
-    output: FileOut
-    """Where to write; the suffix names the format. A .safetensors file also says which calibration moved it."""
-    inverse: bool = False
-    """Undo it instead."""
-
-    def __call__(self) -> None:
-        before, calibration = self.load(), interventions.load(self.calibration)
-        moved = calibration.by_name(before.modalities, self.inverse)
-        told = {"kind": calibration.kind, "inverse": self.inverse, "calibration_sha256": sha256(self.calibration)}
-        if earlier := before.source.get("transform"):
-            told["after"] = earlier
-        replaced(before, moved, {"transform": told}).save(self.output)
-        cli.say(f"{calibration.kind}: {_effect(before, moved)}; wrote {self.output}")
+        rows = []
+        for one in open_sets(self.given(), cli.named_columns(self.columns)).values():
+            card = measure(one, seed=self.seed)
+            rows += card.rows
+            note(*card.notes)
+            if not self.as_json:
+                cli.say(f"{one.source['path']}: {card}")
+        if self.as_json:
+            cli.say(json.dumps(rows, indent=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +80,7 @@ class Paper(Options):
     """
 
     preset: tyro.conf.Suppress[cli.Preset] = "paper"
-    output: FileOut = cli.OUTPUTS / "paper"
+    output: cli.FileOut = cli.OUTPUTS / "paper"
     """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
     dry_run: bool = False
     """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU."""
@@ -257,7 +136,7 @@ class Results(_OfRecords):
 class TrainSmallClip:
     """Train the embedded model again, from the seeds that made the one that ships."""
 
-    output: FileOut = cli.OUTPUTS / "small_clip"
+    output: cli.FileOut = cli.OUTPUTS / "small_clip"
     """Folder for the checkpoint and its record."""
     seed: int = 0
     """Seed of the weights, the corpus and the order of the data."""

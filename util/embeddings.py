@@ -15,11 +15,17 @@ import numpy as np
 from .errors import UserError
 from .files import is_remote, named_path, sha256
 from .geometry import unit_rows
-from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
+from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
+from .numerics.items import copies
+from .numerics.moments import Moments, moments
 from .readers import NAME, TEXT, read, role, sort_out, write
 from .readers.beside import as_rows, checked_labels, checked_pairs, matched
 
 RESERVED = ("labels", "pairs")
+ONE_DIRECTION = 0.99
+"""A mean cosine above this is said: trained encoders of things that differ stay well below."""
+MOST_COMPARED = 1_000_000
+"""Equal rows are looked for in modalities of so many rows, for their hashes stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,7 @@ class Embeddings(Stored):
             columns: modality -> name of its array or column; then no other is a modality.
             first: what to call the non-text modality of a .npy of shape (2, n, d), which names nothing.
         """
-        return _normalised(Stored.open(*paths, columns=columns, first=first))
+        return _remarked(Stored.open(*paths, columns=columns, first=first))
 
     def save(self, path) -> Path:
         """Writes .npy (one modality, or two paired row by row, no labels), .npz or .safetensors (number labels)."""
@@ -285,7 +291,34 @@ def load_sets(paths: Sequence, columns: Mapping[str, str] | None = None, two: bo
     """``open_sets``, or the ``duos`` of them, with rows made unit-norm and the hashes of their files in ``source``."""
     sets = open_sets(paths, columns)
     sets = duos(sets) if two else sets
-    return {name: _normalised(replace(one, source={**one.source, **one.digest()})) for name, one in sets.items()}
+    return {name: _remarked(replace(one, source={**one.source, **one.digest()})) for name, one in sets.items()}
+
+
+def remarks(stored: Stored, found: Mapping[str, Moments] | None = None) -> list[str]:
+    """Sentences on what makes numbers of a set mean less: norms other than 1, equal rows, rows that hardly differ.
+
+    ``found`` are the moments of each modality's rows as stored, where they are known.
+    """
+    where = _prefix(stored.source)
+    found = found or {name: moments(rows, f"{where}{name}") for name, rows in stored.modalities.items()}
+    spans = {name: (each.shortest, each.longest) for name, each in found.items()}
+    scaled = [f"{name} {a:.4g} to {b:.4g}" for name, (a, b) in spans.items() if max(1 - a, b - 1) > UNIT_TOLERANCE]
+    said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
+    said += [
+        f"{where}{each}" for each in copies({k: v for k, v in stored.modalities.items() if len(v) <= MOST_COMPARED})
+    ]
+    for name, each in found.items():
+        if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
+            one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"
+            said.append(f"{one}; the gap and every accuracy of them mean little: is the encoder right?")
+    return said
+
+
+def _remarked(stored: Stored) -> Embeddings:
+    """``_normalised``, with what there is to remark on in the notes."""
+    found = _normalised(stored)
+    notes = dict.fromkeys([*stored.source.get("notes", ()), *remarks(stored)])
+    return replace(found, source={**found.source, "notes": list(notes)}) if notes else found
 
 
 def _normalised(stored: Stored) -> Embeddings:

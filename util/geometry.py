@@ -6,7 +6,8 @@ in float64. Arrays come back in the dtype of the first argument, or in float32 w
 differ, and for the gap and the shift a row that is not unit-norm within 1e-3 (2**-8 in bfloat16).
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -47,6 +48,13 @@ __all__ = [
 ]
 
 Side = Literal["both", "first", "second"]
+
+
+def side_of(modalities: Sequence[str], side: str) -> Side:
+    """The side of a shift that a name among two modalities means; "both", "first" and "second" mean themselves."""
+    if side not in (*modalities, *get_args(Side)):
+        raise UserError(f"no side {side!r}; choose {', '.join(modalities)} or both")
+    return ("first", "second")[modalities.index(side)] if side in modalities else side
 
 
 def __getattr__(name: str):
@@ -149,8 +157,12 @@ def resolve_direction(x: Array, y: Array, direction) -> Array:
 def _made_unit(x: Array, vector, name: str) -> Array:
     given = on(as_numbers(vector, name), x)
     length = _length(given)
-    if len(given) != x.shape[1] or length == 0:
-        raise UserError(f"{name} must be {x.shape[1]} numbers, not all zero; it has {len(given)}, norm {length:.3g}")
+    if len(given) != x.shape[1]:
+        raise UserError(
+            f"{name} has {len(given)} numbers, these rows have {x.shape[1]} columns; take it of the same model"
+        )
+    if length == 0:
+        raise UserError(f"{name} is zero, so it gives no direction to shift along")
     return given / length
 
 

@@ -1,14 +1,26 @@
-"""All numbers of a gap at once: what stands at each panel of Figure 1, and what ``modality-gap measure`` prints."""
+"""All numbers of a gap at once: what stands at each panel of Figure 1, and what ``modality-gap measure`` prints.
 
+A measure is one function and one entry of ``CARD``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .embeddings import Embeddings, Stored
+from .embeddings import Stored, remarks
 from .errors import UserError
 from .geometry import unit_rows
-from .numerics.moments import pair_moments
+from .numerics.arrays import as_matrix, to_numpy
+from .numerics.moments import moments, pair_moments
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST = 2000
 """Rows of each modality from which a sample is taken: at 512 columns five fits take about a second."""
@@ -16,72 +28,138 @@ MOST = 2000
 FOLDS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measures:
-    """Numbers of two modalities; everything but the separability comes from all rows."""
+    """The card: every number of one set of embeddings. It prints as a table, in a notebook too.
 
-    modalities: tuple[str, str]  # their names, text last
-    n_other: int
-    n_text: int
-    n_pairs: int  # 0 where nothing is paired
+    Attributes:
+        rows: a mapping for each number: file, first, last, measure, value, low, high, n, unit, note. First and last
+            are names of modalities, the same where it is of one. n counts rows, or pairs where it is of pairs. A value
+            that there is not is None, and its note says why. low and high are None: no interval is computed.
+        counts: rows of each modality, by name.
+        dim: the width.
+        norms: the least and the largest norm of each modality's rows, before they were normalised here.
+        notes: sentences for whoever reads the numbers.
+    """
+
+    rows: Sequence[Mapping]
+    counts: Mapping[str, int]
     dim: int
-    gap_distance: float  # in [0, 2]
-    matched_cosine: float | None  # mean over the pairs, in [-1, 1]; None where nothing is paired
-    mean_cosine_other: float  # over all pairs of different rows of one modality
-    mean_cosine_text: float
-    relative_gap: float | None  # RMG, in [0, 1]; None where nothing is paired
-    separability: float  # cross-validated share of rows that a plane assigns to their modality, in [0, 1]
-    separability_rows: int  # rows of each modality that it is measured on
-    norms_other: tuple[float, float]  # the least and the largest norm of a row, before it was normalised here
-    norms_text: tuple[float, float]
+    norms: Mapping[str, tuple[float, float]]
+    notes: Sequence[str] = ()
+
+    def row(self, measure: str, *modalities: str) -> Mapping:
+        """The row of a measure; where several modalities have one, of those that are named."""
+        found = [row for row in self.rows if row["measure"] == measure and {*modalities} <= {row["first"], row["last"]}]
+        if len(found) != 1:
+            named = " of ".join([measure, *filter(None, [" and ".join(modalities)])])
+            raise UserError(f"{named}: {len(found)} rows of this card; measures are {', '.join(CARD)}, name modalities")
+        return found[0]
+
+    def __getitem__(self, key: str | tuple[str, ...]) -> float | None:
+        """The value of ``card["gap_distance"]`` or of ``card["mean_cosine", "text"]``."""
+        return self.row(*([key] if isinstance(key, str) else key))["value"]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows as a pandas table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(index=False)
 
     def __str__(self) -> str:
-        other, text = self.modalities
-        of_pairs = self.matched_cosine, self.relative_gap
-        matched, relative = ("not paired" if value is None else f"{value:.4f}" for value in of_pairs)
-        return (
-            f"{other} ({self.n_other} x {self.dim}) and {text} ({self.n_text} x {self.dim})\n"
-            f"  gap distance           {self.gap_distance:.4f}\n"
-            f"  matched cosine         {matched}\n"
-            f"  mean cosine            {other} {self.mean_cosine_other:.4f}, {text} {self.mean_cosine_text:.4f}\n"
-            f"  relative gap (RMG)     {relative}\n"
-            f"  linear separability    {self.separability:.4f} (held out, {self.separability_rows} rows of each)"
-        )
+        blocks = []
+        for names in _every_two(tuple(self.counts)):
+            lines = [" and ".join(f"{name} ({self.counts[name]} x {self.dim})" for name in names)]
+            for measure, entry in CARD.items():
+                rows = [
+                    row for row in self.rows if row["measure"] == measure and {row["first"], row["last"]} <= {*names}
+                ]
+                of_each = [f"{row['first']} {_said(row)}" if entry.of == "rows" else _said(row) for row in rows]
+                lines += [f"  {entry.title:<22} {', '.join(of_each)}"] if rows else []
+            blocks.append("\n".join(lines))
+        return "\n".join(blocks)
+
+    __repr__ = __str__
 
 
-def measure(
-    embeddings: Embeddings | Stored, modalities: tuple[str, str] | None = None, seed: int = 0, most: int = MOST
-) -> Measures:
-    """The numbers of one pair of modalities.
+def _said(row: Mapping) -> str:
+    note = f" ({row['note']})" if row["note"] else ""
+    return row["note"] if row["value"] is None else f"{row['value']:.4f}{note}"
+
+
+def _every_two(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return list(combinations(names, 2)) or [names]
+
+
+def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, most: int = MOST) -> Measures:
+    """The numbers of one set of embeddings: of each modality, and of every two.
 
     Args:
-        embeddings: checked embeddings, in memory or mapped from a file of any size.
-        modalities: which two; needed where there are more.
+        given: embeddings, in memory or mapped from a file of any size (``Stored.open``); or paths as
+            ``Embeddings.load`` takes them; or arrays by name, {"image": images, "text": texts}; or one array or two,
+            called x and y then.
+        columns: modality -> name of its array or column in the files.
         seed: of the sample and the folds of the separability.
         most: rows of each modality that the separability is measured on, at most.
     """
-    names = modalities or embeddings.two()
-    x, y = (embeddings.modalities[name] for name in names)
-    pairs = embeddings.pairs_between(names)
-    path = f"{embeddings.source['path']}: " if "path" in embeddings.source else ""
-    found = pair_moments(x, y, pairs, tuple(f"{path}{name}" for name in names))
-    first, last, _ = sample((len(x), len(y)), pairs, most, seed)
+    found = _opened(given, columns)
+    file = found.source.get("path", "")
+    called = {name: f"{file}: {name}" if file else name for name in found.names}
+    alone, rows = {}, []
+    for names in combinations(found.names, 2):
+        parts, pairs = [found.modalities[name] for name in names], found.pairs_between(names)
+        both = pair_moments(*parts, pairs, tuple(called[name] for name in names))
+        alone |= dict(zip(names, (both.first, both.last), strict=True))
+        *some, _ = sample(tuple(map(len, parts)), pairs, most, seed)
+        sampled = [part[chosen] for part, chosen in zip(parts, some, strict=True)]
+        rows += _rows(file, names, "gap", both.first.n + both.last.n, both)
+        rows += _rows(file, names, "pairs", both.pairs, both)
+        rows += _rows(file, names, "sample", len(some[0]), *sampled, seed)
+    alone = alone or {name: moments(part, called[name]) for name, part in found.modalities.items()}
+    for name, part in alone.items():
+        rows += _rows(file, (name,), "rows", part.n, part)
     return Measures(
-        modalities=tuple(names),
-        n_other=found.first.n,
-        n_text=found.last.n,
-        n_pairs=found.pairs,
-        dim=x.shape[1],
-        gap_distance=found.gap_distance,
-        matched_cosine=found.matched_cosine,
-        mean_cosine_other=found.first.mean_cosine,
-        mean_cosine_text=found.last.mean_cosine,
-        relative_gap=found.relative_gap,
-        separability=separability(x[first], y[last], seed),
-        separability_rows=len(first),
-        norms_other=(found.first.shortest, found.first.longest),
-        norms_text=(found.last.shortest, found.last.longest),
+        rows,
+        counts={name: part.n for name, part in alone.items()},
+        dim=next(iter(found.modalities.values())).shape[1],
+        norms={name: (part.shortest, part.longest) for name, part in alone.items()},
+        notes=tuple(dict.fromkeys([*found.source.get("notes", ()), *remarks(found, alone)])),
     )
+
+
+def _opened(given: tuple, columns: Mapping[str, str] | None) -> Stored:
+    """What was given as a set of embeddings."""
+    if given and all(isinstance(each, (str, Path)) for each in given):
+        return Stored.open(*given, columns=columns)
+    if columns:
+        raise UserError("columns name the arrays of files; arrays are given by name, as {'image': x, 'text': y}")
+    if len(given) == 1 and isinstance(given[0], Stored):
+        return given[0]
+    if len(given) == 1 and isinstance(given[0], Mapping):
+        arrays = given[0]
+    elif 1 <= len(given) <= 2:
+        arrays = dict(zip("xy", given, strict=False))
+    else:
+        raise UserError(
+            f"measure takes embeddings, paths, arrays by name, or one array or two, not {len(given)} things"
+        )
+    return Stored.of({name: to_numpy(as_matrix(array, name)) for name, array in arrays.items()})
+
+
+def _rows(file: str, names: tuple[str, ...], of: str, n: int, *what) -> list[dict]:
+    """The rows of those measures of the card that are ``of`` something."""
+    rows = []
+    for name, entry in CARD.items():
+        if entry.of == of:
+            value, note = entry.value(*what), entry.note.format(n=n)
+            if value is None:
+                note = "all rows are one" if n else "not paired"
+            place = {"file": file, "first": names[0], "last": names[-1], "measure": name, "value": value}
+            rows.append(place | {"low": None, "high": None, "n": n, "unit": entry.unit, "note": note})
+    return rows
 
 
 def sample(
@@ -159,3 +237,25 @@ def _fitted_plane(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
     options = {"maxiter": 100, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
     return minimize(loss, np.zeros(rows.shape[1] + 1), method="L-BFGS-B", jac=True, options=options).x
+
+
+class Entry(NamedTuple):
+    """A measure of the card: a function, and how a table names what it gives."""
+
+    value: Callable
+    of: Literal["rows", "gap", "pairs", "sample"]
+    """What it takes: the ``Moments`` of one modality, the ``PairMoments`` of two or of their pairs, or (x, y, seed)
+    with as many rows of both."""
+    title: str
+    unit: str
+    note: str = ""
+
+
+CARD = {
+    "gap_distance": Entry(attrgetter("gap_distance"), "gap", "gap distance", "distance"),
+    "matched_cosine": Entry(attrgetter("matched_cosine"), "pairs", "matched cosine", "cosine"),
+    "mean_cosine": Entry(attrgetter("mean_cosine"), "rows", "mean cosine", "cosine"),
+    "relative_gap": Entry(attrgetter("relative_gap"), "pairs", "relative gap (RMG)", "fraction"),
+    "separability": Entry(separability, "sample", "linear separability", "fraction", "held out, {n} rows of each"),
+}
+"""Every measure by name, in the order of the table."""

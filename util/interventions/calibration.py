@@ -33,7 +33,8 @@ def fit(kind: str, *rows, **options) -> Intervention:
 
     Args:
         kind: shift, centring, realign, procrustes or ablation.
-        rows: float arrays (n, d) and (m, d), unit-norm rows of the first modality and of text.
+        rows: float arrays (n, d) and (m, d), unit-norm rows of the first modality and of text; (n, d) alone for
+            centring.
         options: those of the kind's ``fit``, ``about`` among them.
     """
     if kind not in KINDS:
@@ -45,11 +46,11 @@ def replaced(before: Embeddings, moved: Sequence[np.ndarray | None], told: Mappi
     """The embeddings with other rows.
 
     Args:
-        before: pairs, labels, source and what stands beside are taken over.
+        before: pairs, labels, source but for its notes, and what stands beside are taken over.
         moved: the new rows of each modality in order, as many as before.
         told: what to add to the source.
     """
-    source = {**before.source, **told}
+    source = {name: value for name, value in before.source.items() if name != "notes"} | told
     pairs = np.empty((0, len(before.names)), np.int64) if before.unpaired else before.pairs
     modalities = dict(zip(before.names, moved, strict=True))
     return Embeddings.of(modalities, pairs, before.labels, source, before.beside)

@@ -44,26 +44,37 @@ class Intervention(ABC):
     """
 
     kind: ClassVar[str]
+    of_one: ClassVar[bool] = False  # whether one modality is enough to fit it
     about: Mapping = field(default_factory=dict)
 
     @classmethod
     def fit(
-        cls, x: Float[Array, "n d"], y: Float[Array, "m d"], *options, about: Mapping | None = None, **named
+        cls,
+        x: Float[Array, "n d"],
+        y: Float[Array, "m d"] | None = None,
+        *options,
+        about: Mapping | None = None,
+        **named,
     ) -> "Intervention":
         """Fits to some rows of both modalities.
 
         Args:
             x: unit-norm rows of the first modality.
-            y: unit-norm rows of text; m may differ from n but for Procrustes, which needs pairs.
+            y: unit-norm rows of text; m may differ from n but for Procrustes, which needs pairs. None: centring alone
+                can do with one modality.
             options, named: those of the kind: amount, direction and side of a shift, dimensions of an ablation.
-            about: model, data, caption rule, selection; the numbers of rows are added.
+            about: model, data, caption rule, selection, and ``n``, rows of each modality by its name in order, by which
+                ``by_name`` knows them; by default they are x and y.
         """
-        a, b = as_unit_pair(x, y)
+        if y is None and not cls.of_one:
+            raise UserError(f"{cls.kind} is fitted to two modalities; give the rows of text too")
+        rows = as_unit_pair(x, x if y is None else y)[: 1 if y is None else 2]
         try:
-            inspect.signature(cls._fitted).bind(a, b, *options, **named)
+            inspect.signature(cls._fitted).bind(*rows, *options, **named)
         except TypeError as error:
             raise UserError(f"options of {cls.kind}: {error}") from error
-        return cls(**cls._fitted(a, b, *options, **named), about={"n": {"x": len(a), "y": len(b)}, **(about or {})})
+        counts = {name: len(part) for name, part in zip("xy", rows, strict=False)}
+        return cls(**cls._fitted(*rows, *options, **named), about={"n": counts, **(about or {})})
 
     @property
     def width(self) -> int:
@@ -90,14 +101,25 @@ class Intervention(ABC):
     def by_name(self, modalities: Mapping[str, Array], inverse: bool = False) -> list[Array]:
         """Rows of one modality or both, each moved as the modality of its name that the calibration was fitted on.
 
-        A name that it does not know is refused, for which modality rows are of is never guessed.
+        A name that it does not know is refused: which modality rows are of is never told by position.
         """
-        known = dict(zip(self.about.get("n", {}), ("x", "y"), strict=False))
+        known = self._known()
         if unknown := [name for name in modalities if name not in known]:
-            there = " and ".join(known) or "modalities without names"
-            raise UserError(f"the calibration was fitted on {there}, these rows are {unknown[0]}; name them as it does")
-        work = self.inverse if inverse else self.transform
-        return [next(m for m in work(**{known[name]: rows}) if m is not None) for name, rows in modalities.items()]
+            there = f"a calibration of {' and '.join(known) or 'modalities without names'}"
+            how = f"--columns {next(iter(known), 'image')}=COLUMN"
+            raise UserError(f"{there} has nothing for {' and '.join(unknown)}; choose or name the rows, as by {how}")
+        moved = (self.inverse if inverse else self.transform)(
+            **{known[name]: rows for name, rows in modalities.items()}
+        )
+        return [moved["xy".index(known[name])] for name in modalities]
+
+    def _known(self) -> dict[str, Modality]:
+        """Which argument the modality of a name is."""
+        return dict(zip(self.about.get("n") or (), ("x", "y"), strict=False))
+
+    def called(self, name: Modality) -> str:
+        """The name of a modality, for errors."""
+        return {place: known for known, place in self._known().items()}.get(name, name)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays by name, as a calibration file holds them."""
@@ -121,10 +143,11 @@ class Intervention(ABC):
         )
 
     def _checked(self, rows, name: Modality) -> Array:
-        matrix = as_matrix(rows, name)
+        matrix, called = as_matrix(rows, name), self.called(name)
         if matrix.shape[1] != self.width:
-            raise UserError(f"{name}: the calibration is for d = {self.width}, these rows have {matrix.shape[1]}")
-        check_unit_rows(matrix, name)
+            widths = f"{matrix.shape[1]} columns, the calibration is for {self.width}"
+            raise UserError(f"{called}: these rows have {widths}; fit one on embeddings of the same model")
+        check_unit_rows(matrix, called)
         return matrix
 
     def _keep(self, **checked) -> None:

@@ -55,7 +55,7 @@ class Procrustes(Intervention):
 
         out, turn = new_result(rows), rotation if name == "y" else None
         for start, block in blocks(rows):
-            out[start : start + len(block)] = unit_rows(mapped(wide(block), turn), name)
+            out[start : start + len(block)] = unit_rows(mapped(wide(block), turn), self.called(name))
         return out
 
 
@@ -101,7 +101,7 @@ class Ablation(Intervention):
         return {"dimensions": order[:dimensions], "dim": d}
 
     def _apply(self, rows: Array, name: Modality) -> Array:
-        return unit_rows(rows[:, np.setdiff1d(np.arange(self.dim), self.dimensions)], name)
+        return unit_rows(rows[:, np.setdiff1d(np.arange(self.dim), self.dimensions)], self.called(name))
 
     def _invert(self, rows: Array, name: Modality) -> Array:
         raise UserError(f"an ablation has no inverse: the {len(self.dimensions)} dimensions that it deleted are gone")

@@ -30,12 +30,12 @@ class _Move(Intervention):
 
     def _apply(self, rows: Array, name: Modality) -> Array:
         for step in self._steps(name):
-            rows = moved(rows, step, name)
+            rows = moved(rows, step, self.called(name))
         return rows
 
     def _invert(self, rows: Array, name: Modality) -> Array:
         for step in reversed(self._steps(name)):
-            rows = unmoved(rows, step, name)
+            rows = unmoved(rows, step, self.called(name))
         return rows
 
 
@@ -100,7 +100,8 @@ class Centring(_Move):
     """Each modality minus its own mean, then renormalised.
 
     Attributes:
-        mean_x, mean_y: float64 (d,), centroids of the unit rows fitted on, themselves not normalised.
+        mean_x, mean_y: float64 (d,), centroids of the unit rows fitted on, themselves not normalised; mean_y is None
+            where it was fitted on one modality.
 
     On the rows that it was fitted on the gap is zero, to rounding, before they are renormalised; after, and on other
     rows, it is small and not zero. The inverse is exact, but for a modality whose fitted rows were all one.
@@ -113,19 +114,23 @@ class Centring(_Move):
     """
 
     kind: ClassVar[str] = "centring"
+    of_one: ClassVar[bool] = True
     mean_x: Float[np.ndarray, "d"]
-    mean_y: Float[np.ndarray, "d"]
+    mean_y: Float[np.ndarray, "d"] | None = None
 
     def __post_init__(self) -> None:
         self._keep(mean_x=vector(self.mean_x, "mean_x"))
-        self._keep(mean_y=vector(self.mean_y, "mean_y", self.width))
+        if self.mean_y is not None:
+            self._keep(mean_y=vector(self.mean_y, "mean_y", self.width))
 
     @classmethod
-    def _fitted(cls, x: Array, y: Array) -> dict:
-        return {"mean_x": moments(x).centroid, "mean_y": moments(y).centroid}
+    def _fitted(cls, *rows: Array) -> dict:
+        return {f"mean_{name}": moments(part).centroid for name, part in zip("xy", rows, strict=False)}
 
     def _steps(self, name: Modality) -> tuple[np.ndarray, ...]:
-        return (-(self.mean_x if name == "x" else self.mean_y),)
+        if (mean := self.mean_x if name == "x" else self.mean_y) is None:
+            raise UserError(f"this centring was fitted on {self.called('x')} alone, and has no mean for other rows")
+        return (-mean,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

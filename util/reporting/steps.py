@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import tyro
 
@@ -60,8 +60,6 @@ STEPS = tuple(
 FOLDERS = tuple(dict.fromkeys(step.folder for step in STEPS))
 """The paper's figures and tables."""
 
-FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -69,7 +67,7 @@ class Options:
 
     preset: cli.Preset = "embedded"
     """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
-    output: FileOut = cli.OUTPUTS
+    output: cli.FileOut = cli.OUTPUTS
     """Folder for records, log, summary and report; one with records of another preset is refused."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""

@@ -1,0 +1,208 @@
+"""The commands that move embeddings: ``modality-gap shift``, ``fit`` and ``transform``."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import tyro
+
+from .. import cli
+from ..embeddings import Embeddings
+from ..errors import UserError
+from ..files import sha256
+from ..geometry import mean_cosine, resolve_direction, side_of
+from ..numerics.moments import pair_moments
+from ..numerics.shifts import moved, side_amounts
+from ..readers import TEXT, read, role
+from . import calibration as calibrations
+from .intervention import number, vector
+
+Kind = Literal[*calibrations.KINDS]
+EFFECT = ("gap_distance", "matched_cosine", "relative_gap")
+FilesIn = Annotated[tuple[str, ...], tyro.conf.Positional]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfFiles:
+    embeddings: FilesIn
+    """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
+    columns: tuple[str, ...] = ()
+    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+
+    def load(self) -> Embeddings:
+        """The one set of embeddings that the files hold."""
+        found = Embeddings.load(*self.given(), columns=cli.named_columns(self.columns))
+        note(*found.source.get("notes", ()))
+        return found
+
+    def given(self) -> tuple[str, ...]:
+        """The files that were named; none are refused."""
+        if not self.embeddings:
+            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
+        return self.embeddings
+
+
+def note(*notes: str) -> None:
+    """Sentences beside the output, which another program may read."""
+    for each in notes:
+        print(f"note: {each}", file=sys.stderr)
+
+
+def _effect(given: Embeddings, after: Sequence[np.ndarray]) -> str:
+    """What other rows do to the numbers of the gap that there are; a modality that stays as it was is named."""
+    rows = dict(zip(given.names, after, strict=True))
+    note(*(f"{name} stays as it was" for name, old in given.modalities.items() if np.array_equal(old, rows[name])))
+    if len(given.names) == 1:
+        (name,), (old,) = given.names, given.modalities.values()
+        return f"mean cosine {name} {mean_cosine(old):.4f} -> {mean_cosine(after[0]):.4f}, {len(old)} rows"
+    effects = []
+    for names in combinations(given.names, 2):
+        pairs = given.pairs_between(names)
+        was, now = (pair_moments(*(some[name] for name in names), pairs) for some in (given.modalities, rows))
+        numbers = {name: (getattr(was, name), getattr(now, name)) for name in EFFECT}
+        said = [f"{name} {a:.4f} -> {b:.4f}".replace("_", " ") for name, (a, b) in numbers.items() if a is not None]
+        effects.append(f"{f'{names[0]} and {names[1]}: ' if len(rows) > 2 else ''}{', '.join(said)}")
+    return "; ".join(effects)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(OfFiles):
+    """Move embeddings along their gap vector, or by a vector of somebody else, and save the result.
+
+    Rows are made unit-norm again after it.
+    """
+
+    output: cli.FileOut
+    """Where to write; the suffix names the format."""
+    amount: float | None = None
+    """The paper's delta: positive closes the gap, negative widens it."""
+    side: str | None = None
+    """both (the default): half each, as in Figure 3. The name of a modality, first or second: that one alone."""
+    direction: Path | None = None
+    """A file of one vector, the first modality's centre minus that of text, in place of their own gap vector. It is
+    made unit. Texts move along it, others against it. One modality alone needs it, or --add."""
+    add: Path | None = None
+    """A file of one vector, which is added as it is to the rows of --side, in place of --amount and --direction."""
+    ONLY: ClassVar = (cli.Only("amount direction", "a shift without --add", lambda chosen: not chosen.add),)
+
+    def __call__(self) -> None:
+        before = self.load()
+        steps = self._steps(before)
+        after = [moved(x, steps[name], name) if name in steps else x for name, x in before.modalities.items()]
+        told = {"amount": self.amount, "side": self.side, "moved": list(steps)}
+        if path := self.add or self.direction:
+            told["add" if self.add else "direction"] = {"path": str(path), "sha256": sha256(path)}
+        calibrations.replaced(before, after, {"shift": told}).save(self.output)
+        cli.say(f"{_effect(before, after)}; wrote {self.output}")
+
+    def _steps(self, given: Embeddings) -> dict[str, np.ndarray]:
+        """What is added to the rows of each modality that moves."""
+        alone = given.names[0] if len(given.names) == 1 else None
+        if self.amount is None and not self.add:
+            raise UserError("shift needs --amount, or --add with the vector to add")
+        if alone and self.side not in (None, alone):
+            raise UserError(f"--side {self.side}: these embeddings are {alone} alone; leave it out")
+        if self.add:
+            if (side := self.side or alone) not in given.names:
+                raise UserError(f"--add moves one modality: choose --side {' or '.join(given.names)}")
+            return {side: _vector(self.add, given)}
+        amount = number(self.amount, "amount")
+        direction = _vector(self.direction, given) if self.direction else None
+        names = (alone,) if alone and self.direction else given.two()
+        rows = [given.modalities[name] for name in names]
+        unit = resolve_direction(rows[0], rows[-1], direction)
+        if alone:
+            return {alone: (amount if role(alone) == TEXT else -amount) * unit}
+        amounts = side_amounts(amount, side_of(names, self.side or "both"))
+        return {name: sign * each * unit for name, sign, each in zip(names, (-1, 1), amounts, strict=True) if each}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit(OfFiles):
+    """Fit an intervention to two modalities, or centring to one, and save it as a calibration file."""
+
+    kind: Kind
+    """shift: along the gap vector. centring: each modality minus its mean. realign: texts to mean and variance of the
+    first modality. procrustes: texts turned onto their pairs. ablation: the widest dimensions of the gap deleted."""
+    output: cli.FileOut
+    """The calibration to write, a .safetensors file."""
+    amount: float | None = None
+    """shift: the paper's delta; by default the gap distance, so that the centroids meet before renormalising."""
+    side: str | None = None
+    """shift: both (the default): half each; the name of a modality, first or second: that one all of it."""
+    dimensions: int | None = None
+    """ablation: how many dimensions to delete."""
+    ONLY: ClassVar = (
+        cli.Only("amount side", "--kind shift", lambda chosen: chosen.kind == "shift"),
+        cli.Only("dimensions", "--kind ablation", lambda chosen: chosen.kind == "ablation"),
+    )
+
+    def __call__(self) -> None:
+        options = self._options()
+        given = self.load()
+        modalities = given.names if self.kind == "centring" and len(given.names) == 1 else given.two()
+        if self.side:
+            options["side"] = side_of(modalities, self.side)
+        rows = given.paired() if self.kind == "procrustes" else tuple(given.modalities.values())
+        about = {name: given.source.get(name) for name in ("model", "caption_rule")}
+        about["data"] = {**given.digest(), "source": dict(given.source)}
+        about["n"] = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
+        fitted = calibrations.fit(self.kind, *rows, **options, about=about)
+        effect = _effect(given, fitted.by_name(given.modalities))
+        calibrations.save(self.output, fitted)
+        if self.kind == "procrustes" and len(rows[0]) < given.dim:
+            note(f"{len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
+        cli.say(f"{self.kind}: {effect} on its own rows; wrote {self.output}")
+
+    def _options(self) -> dict:
+        """Options of this kind."""
+        given = {name: getattr(self, name) for name in ("amount", "side", "dimensions")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if self.kind == "ablation" and not given:
+            raise UserError("--kind ablation needs --dimensions: how many to delete")
+        return given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform(OfFiles):
+    """Apply a calibration to new embeddings of one modality or both, by their names, and save the result."""
+
+    calibration: Path
+    """A file of ``modality-gap fit``."""
+    output: cli.FileOut
+    """Where to write; the suffix names the format. A .safetensors file also says which calibration moved it."""
+    inverse: bool = False
+    """Undo it instead."""
+
+    def __call__(self) -> None:
+        before, calibration = self.load(), calibrations.load(self.calibration)
+        where, models = before.source["path"], (calibration.about["model"], before.source.get("model"))
+        try:
+            after = calibration.by_name(before.modalities, self.inverse)
+        except UserError as error:
+            raise UserError(f"{where}, by {self.calibration}: {error}") from error
+        if None not in models and models[0] != models[1]:
+            note(f"{self.calibration} was fitted on {models[0]}, {where} is of {models[1]}: does it apply?")
+        told = {"kind": calibration.kind, "inverse": self.inverse, "calibration_sha256": sha256(self.calibration)}
+        if earlier := before.source.get("transform"):
+            told["after"] = earlier
+        calibrations.replaced(before, after, {"transform": told}).save(self.output)
+        cli.say(f"{calibration.kind}: {_effect(before, after)}; wrote {self.output}")
+
+
+def _vector(path: Path, given: Embeddings) -> np.ndarray:
+    """The one vector of a file, as wide as the embeddings."""
+    found = [np.asarray(each) for each in read(path)[0].values()]
+    if len(found) != 1 or found[0].size != max(found[0].shape, default=0):
+        shapes = ", ".join(str(each.shape) for each in found)
+        raise UserError(f"{path}: one vector is needed, an array (width,); it holds {shapes}")
+    if found[0].size != given.dim:
+        widths = f"{found[0].size} numbers, {given.source['path']} has {given.dim} columns"
+        raise UserError(f"{path}: {widths}; take a vector of the same model")
+    if not (numbers := vector(found[0].reshape(-1), str(path))).any():
+        raise UserError(f"{path}: the vector is zero; it moves nothing")
+    return numbers
