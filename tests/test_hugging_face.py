@@ -184,7 +184,7 @@ def test_the_settings_are_plain_and_name_no_place(saved, name):
         assert {"size", "image_mean", "image_std", "resample"} <= set(about["pixels"])
         assert about["pixels"]["image_processor_type"].endswith("ImageProcessorPil")
     assert (pair.non_text.settings["modality"], pair.text.settings["modality"]) == ("image", "text")
-    assert (pair.non_text.name, pair.non_text.weights) == (name, name)
+    assert (pair.name, pair.non_text.name, pair.non_text.weights) == (name, name, name)
     assert pair.non_text.noise(3, 0).shape == (3, 3, SIDE, SIDE) and pair.text.noise(3, 0).shape == (3, CONTEXT)
     assert pair.text.noise(500, 0).max() == pair.model.config.text_config.vocab_size - 1
 

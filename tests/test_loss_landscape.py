@@ -170,13 +170,21 @@ def test_embeddings_without_a_second_minimum_have_an_empty_table_of_them(mine, t
     assert record.tables["back_to_back"].empty and record.tables["minima"]["temperature"].tolist() == [1]
 
 
-def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache):
-    """Everything of --preset paper but the download: a tiny open_clip model, real files."""
+@pytest.mark.parametrize("kind", ["open_clip", "python"])
+def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache, own_modules, kind):
+    """Everything of --preset paper but the download: a tiny open_clip model or functions of your own, real files."""
     model = tiny_open_clip.with_weights(tmp_path)
+    if kind == "python":
+        code = "import numpy as np\nrows = lambda given: np.random.default_rng(len(given)).normal(size=(len(given), 9))"
+        (tmp_path / "mine.py").write_text(f"{code}\ndef encoders():\n    return rows, rows\n")
+        model = f"python:{tmp_path / 'mine.py'}:encoders"
     paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model=model)
     found = script.measure(replace(paper, batch=None), "cpu")
     assert found.tables[""]["batch"].eq(3).all() and len(found.tables[""]) == 40 * 6
     assert found.data[0]["data"]["caption_rule"] == "first"
+    assert next(iter(found.results)).startswith(
+        "mine, MSCOCO" if kind == "python" else "tiny weights.safetensors, MSCOCO"
+    )
     gap = next(row for row in found.comparisons if row.key == "figure_3.gap_distance")
     assert gap.published == 0.8221026 and gap.agrees is None
 

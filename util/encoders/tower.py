@@ -154,8 +154,10 @@ class EncoderPair:
         towers = [
             Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (non_text, text)
         ]
-        words = f"random weights, seed {settings['seed']}" if trained is None else weights
-        return cls(f"{settings['model']} {words}", *towers, settings=settings, model=model)
+        words = f" random weights, seed {settings['seed']}" if trained is None else f" {weights}"
+        if trained == settings["model"]:  # a repository is called by one name
+            words = ""
+        return cls(f"{settings['model']}{words}", *towers, settings=settings, model=model)
 
     def describe(self) -> dict:
         """All that the embeddings depend on, as plain values."""
