@@ -176,7 +176,7 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache, own_m
     model = tiny_open_clip.with_weights(tmp_path)
     if kind == "python":
         code = "import numpy as np\nrows = lambda given: np.random.default_rng(len(given)).normal(size=(len(given), 9))"
-        (tmp_path / "mine.py").write_text(f"{code}\ndef encoders():\n    return rows, rows\n")
+        (tmp_path / "mine.py").write_text(f"{code}\ndef encoders():\n    return rows, lambda texts: rows(texts) + 1\n")
         model = f"python:{tmp_path / 'mine.py'}:encoders"
     paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model=model)
     found = script.measure(replace(paper, batch=None), "cpu")
