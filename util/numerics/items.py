@@ -117,7 +117,5 @@ def copies(modalities: Mapping[str, Float[Array, "n d"]]) -> list[str]:
     for name, rows in modalities.items():
         n, different = len(rows), len(np.unique(items(rows)))
         if different < n:
-            said.append(
-                f"{name}: {n - different} of {n} rows equal an earlier one exactly: {different} items, each once"
-            )
+            said.append(f"{name}: {n - different} of {n} rows equal an earlier one exactly, {different} items")
     return said
