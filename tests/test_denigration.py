@@ -268,7 +268,6 @@ OWN = "--embeddings {own} --labels {labels}"
         ("--embeddings {own} --labels {odd}", "odd.csv: 1 of 2 have a race that is not declared"),
         ("--embeddings {corpus} --labels {labels}", "text has 40 rows, but 21 prompts are declared"),
         ("--data {tmp}", "expected fairface_label_val.csv or labels.csv"),
-        ("--data {tmp} --model ViT-B-32", "say which trained weights, for instance open_clip:ViT-B-32:openai"),
         ("--audit {twice}", "harm.groups.crime_related gives the prompt 'a square in the middle' more"),
         ("--audit {fairface}", "have a race that is not declared"),
         ("--shift 0", "--shift not 0"),

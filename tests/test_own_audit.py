@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 import picture_checks
 import reference
 import scripts
-from util import UserError, records
+from util import UserError, figures, records
 from util.fairness import faces as face_images
 from util.fairness.declared import Declared
 
@@ -89,6 +89,7 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
     spoken = [said, record.about["title"], *record.about["captions"].values(), record.about["results"]["note"]]
     spoken += [(folder / "out" / "denigration_table.html").read_text()]
     spoken += [table.to_csv() for table in record.tables.values()]
+    figures.use_style()
     for draw in (draw for stem, draw in script.DRAWN.items() if stem not in ("_table", "_confusion_published")):
         for width in ("column", "page"):
             drawn = draw(picture_checks.at_width(record, width))
