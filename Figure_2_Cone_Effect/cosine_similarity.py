@@ -92,7 +92,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         comparisons=compare(table, further["caps"]) if further else (),
         left_out=gathered.left_out,
         results={"encoders": gathered.encoders},
-        said=list(said(table)),
+        said=[*(f"note: {note}" for each in own.values() for note in each.source.get("notes", ())), *said(table)],
     )
 
 

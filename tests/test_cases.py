@@ -226,3 +226,89 @@ def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):
     default = pd.read_csv(tmp_path / "out" / "denigration_overall.csv").set_index("shift").loc[0]
     assert default["accuracy"] == pytest.approx(67 / 70, abs=1e-6) and default["sum"] == 0
     assert "race in numbers, 0 East Asian, 1 Indian, 2 Black" in said and "matched by order" in said
+
+
+@pytest.fixture
+def two(tmp_path, rng):
+    """Images and texts as two files, not normalised, with their rows in float64."""
+    x, y = reference.pairs(rng, 60, 24, dtype=np.float64)
+    np.save(tmp_path / "image_embeddings.npy", 3 * x)
+    np.save(tmp_path / "text_embeddings.npy", 5 * y)
+    return x, y
+
+
+def command(*words):
+    commands.main(list(map(str, words)))
+
+
+def card(capsys, *files):
+    capsys.readouterr()
+    command("measure", *files, "--json")
+    rows = json.loads(capsys.readouterr().out)
+    return {(row["measure"], row["first"], row["last"]): row["value"] for row in rows}
+
+
+def test_two_files_are_a_set_and_a_third_modality_of_another_length_unpairs_nothing(tmp_path, two, rng, capsys):
+    x, y = two
+    np.savez(tmp_path / "three.npz", image=x, prompt=reference.cone(rng, 7, 24), text=y)
+    files = tmp_path / "image_embeddings.npy", tmp_path / "text_embeddings.npy"
+    for given in (files, (tmp_path / "three.npz",)):
+        found = card(capsys, *given)
+        assert found["gap_distance", "image", "text"] == pytest.approx(np.linalg.norm(reference.gap(x, y)))
+        assert found["matched_cosine", "image", "text"] == pytest.approx((x * y).sum(1).mean())
+        for name, rows in (("image", x), ("text", y)):
+            assert found["mean_cosine", name, name] == pytest.approx(reference.cosines(rows).mean())
+    assert found["matched_cosine", "image", "prompt"] is None and ("gap_distance", "prompt", "text") in found
+
+
+def test_a_calibration_knows_its_modalities_by_name_in_any_order_and_one_alone(tmp_path, two, capsys):
+    x, y = two
+    np.savez(tmp_path / "fit.npz", image=x[:40], text=y[:40])
+    np.savez(tmp_path / "new.npz", text=y[40:], image=x[40:])
+    np.save(tmp_path / "queries.npy", y[40:])
+    np.savez(tmp_path / "other.npz", audio=x[40:], text=y[40:])
+    calibration, out = tmp_path / "c.safetensors", tmp_path / "out.npz"
+    command("fit", tmp_path / "fit.npz", "--kind", "centring", "-o", calibration)
+    command("transform", tmp_path / "new.npz", "--calibration", calibration, "-o", out)
+    right = reference.unit(x[40:] - x[:40].mean(0)), reference.unit(y[40:] - y[:40].mean(0))
+    with np.load(out) as moved:
+        for name, rows in zip(("image", "text"), right, strict=True):
+            assert moved[name] == pytest.approx(rows, abs=1e-6)
+    command("transform", tmp_path / "queries.npy", "--calibration", calibration, "-o", tmp_path / "q.npy")
+    assert np.load(tmp_path / "q.npy") == pytest.approx(right[1], abs=1e-6)
+    with pytest.raises(SystemExit):
+        command("transform", tmp_path / "other.npz", "--calibration", calibration, "-o", tmp_path / "no.npz")
+    assert "a calibration of image and text has nothing for audio" in capsys.readouterr().err
+    command("fit", tmp_path / "queries.npy", "--kind", "centring", "-o", calibration)
+    command("transform", tmp_path / "queries.npy", "--calibration", calibration, "-o", tmp_path / "q.npy")
+    assert np.load(tmp_path / "q.npy") == pytest.approx(reference.unit(y[40:] - y[40:].mean(0)), abs=1e-6)
+
+
+def test_a_vector_of_somebody_else_is_added_as_it_is_or_followed(tmp_path, two, capsys):
+    x, y = two
+    offset = 0.9 * reference.gap(x, y)
+    np.save(tmp_path / "offset.npy", offset)
+    np.savez(tmp_path / "mine.npz", image=x, text=y)
+    out, texts = tmp_path / "out.npz", tmp_path / "text_embeddings.npy"
+    command("shift", tmp_path / "mine.npz", "--add", tmp_path / "offset.npy", "--side", "text", "-o", out)
+    right = reference.unit(y + offset)
+    with np.load(out) as moved:
+        assert moved["image"] == pytest.approx(x, abs=1e-6) and moved["text"] == pytest.approx(right, abs=1e-6)
+    assert f"-> {np.linalg.norm(reference.gap(x, right)):.4f}, matched" in capsys.readouterr().out
+    length = np.linalg.norm(offset)
+    for words in (["--add", tmp_path / "offset.npy"], ["--direction", tmp_path / "offset.npy", "--amount", length]):
+        command("shift", texts, *words, "-o", tmp_path / "moved.npy")
+        assert np.load(tmp_path / "moved.npy") == pytest.approx(right, abs=1e-6)
+    np.save(tmp_path / "wide.npy", np.ones(128))
+    with pytest.raises(SystemExit):
+        command("shift", texts, "--add", tmp_path / "wide.npy", "-o", tmp_path / "no.npy")
+    assert "wide.npy: 128 numbers" in capsys.readouterr().err
+
+
+def test_texts_that_do_not_differ_are_warned_of_and_one_modality_has_a_cone(tmp_path, two, capsys):
+    x, y = two
+    np.savez(tmp_path / "collapsed.npz", image=x, text=reference.unit(y[:1] + 0.02 * y))
+    command("measure", tmp_path / "collapsed.npz")
+    assert "text: rows hardly differ, mean cosine " in capsys.readouterr().err
+    table = run("cosine_similarity", tmp_path, "--embeddings", tmp_path / "text_embeddings.npy").tables[""]
+    assert table["mean"].item() == pytest.approx(reference.cosines(y).mean(), abs=1e-6)
