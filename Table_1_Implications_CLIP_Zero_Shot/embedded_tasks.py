@@ -1,20 +1,17 @@
-"""Tasks whose images and prompts, or captions, are embedded: declared, generated, published, and your own files."""
+"""Tasks whose images and prompts, or captions, are embedded here: declared, generated and published ones."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float, Int
 
-from util import Embeddings, UserError, published
-from util.corpora.captioned import Captioned, CaptionRule
+from util import published
+from util.corpora.captioned import Captioned
 from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.tower import EncoderPair
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
-from util.numerics.arrays import as_indices
+from util.zero_shot.task import EmbeddedTask
 
 GENERATED = {
     "shape": ("shapes", "coarse-grained"),
@@ -33,87 +30,6 @@ BATCH = 250
 
 PUBLISHED_CLIP = "MSCOCO, published CLIP"
 """Title of retrieval among the authors' embeddings of 500 photographs and captions."""
-
-
-@dataclass(frozen=True)
-class EmbeddedTask:
-    """A task whose images and prompts are embedded, by one model.
-
-    Attributes:
-        dataset: its name in tables and figures.
-        metric: "top-1", "ROC-AUC" or "retrieval".
-        group: as ``util.corpora.tasks.Task`` has it.
-        images: float32 (n, d), unit-norm rows.
-        texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
-        labels: int64: (n,) the class of each image, or (m,) the image of each caption.
-        source: what it is made of, as json can hold it.
-        caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
-        published: the name of the paper's row that it is, None for none.
-    """
-
-    dataset: str
-    metric: str
-    group: str
-    model: str
-    images: Float[np.ndarray, "n d"] = field(repr=False)
-    texts: Float[np.ndarray, "m d"] = field(repr=False)
-    labels: Int[np.ndarray, "l"] = field(repr=False)
-    source: Mapping = field(repr=False)
-    caption_gap: Float[np.ndarray, "d"] | None = field(repr=False, default=None)
-    published: str | None = None
-
-    def __post_init__(self):
-        where = f"{self.source.get('path', self.dataset)}: labels"
-        images, texts = len(self.images), len(self.texts)
-        of = (texts, "text", images, "images") if self.is_retrieval else (images, "image", texts, "classes")
-        object.__setattr__(self, "labels", as_indices(self.labels, where, *of))
-
-    @property
-    def is_retrieval(self) -> bool:
-        """Whether images are held against captions, not classes."""
-        return self.metric == "retrieval"
-
-    @property
-    def chance(self) -> float:
-        """The metric of guessing, in (0, 1]: every class, image or caption alike; 1/2 for ROC-AUC."""
-        return 0.5 if self.metric == "ROC-AUC" else 1 / len(self.images if self.is_retrieval else self.texts)
-
-    def by_caption(self, rules: Sequence[CaptionRule]) -> "list[EmbeddedTask]":
-        """Retrieval under each caption rule, where images have several captions; any other task as it is."""
-        several = self.is_retrieval and len(self.texts) > len(self.images)
-        return [self.with_captions(rule) for rule in rules] if several else [self]
-
-    def with_captions(self, rule: CaptionRule) -> "EmbeddedTask":
-        """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
-        by_image = pd.Series(np.argsort(self.labels, kind="stable")).groupby(np.sort(self.labels))
-        rows = (by_image.obj if rule == "all" else by_image.agg(rule)).to_numpy()
-        source = {**self.source, "caption_rule": rule, "n_captions": len(rows)}
-        name = f"{self.dataset}, {rule} caption{'s' if rule == 'all' else ''}"
-        return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
-
-
-def of_own(name: str, given: Embeddings) -> EmbeddedTask:
-    """A task from embeddings: images with ``labels`` and one text for each class, or pairs for retrieval.
-
-    With ``labels`` (n,), whole numbers from 0, row c of the texts is the embedding of class c. Without labels, images
-    and texts are pairs.
-    """
-    images, texts = (given.modalities[each] for each in given.two())
-    path, source = given.source.get("path", name), {**given.source, "generated": False}
-    about = {"dataset": name, "group": "your own embeddings", "source": source}
-    about["model"] = str(source.get("model", "not said"))
-    if given.labels is not None:
-        task = EmbeddedTask(**about, metric="top-1", images=images, texts=texts, labels=given.labels)
-        named = int(task.labels.max()) + 1
-        if len(texts) == len(images) and named < len(texts):
-            counts = f"text has {len(texts)} rows, one for each image, while labels name {named} classes"
-            raise UserError(f"{path}: {counts}; give one text for each class, or leave the labels out for retrieval")
-        return task
-    if (pairs := given.pairs_between(given.names)) is None:
-        raise UserError(f"{path}: needs labels (n,), the text row of each image's class, or pairs for retrieval")
-    rows, labels = np.unique(pairs[:, 0], return_inverse=True)
-    texts = texts[pairs[:, 1]]
-    return EmbeddedTask(**about, metric="retrieval", images=images[rows], texts=texts, labels=labels)
 
 
 def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair) -> EmbeddedTask:

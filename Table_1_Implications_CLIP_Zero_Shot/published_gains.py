@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from embedded_tasks import EmbeddedTask
-from evaluation import chosen_both_ways
 from util import UserError, cli, published
 from util.corpora import tasks as declared
 from util.numerics.statistics import holm, mcnemar, most_discordant
 from util.records import Comparison
+from util.zero_shot.evaluation import chosen_both_ways
+from util.zero_shot.task import EmbeddedTask
 
 PAPER_MODEL = "open_clip:ViT-B-16:openai"
 HELD_OUT = "table_1.claims.held_out"

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 import embedded_tasks
-from embedded_tasks import GENERATED, PUBLISHED_CLIP, EmbeddedTask
+from embedded_tasks import GENERATED, PUBLISHED_CLIP
 from util import UserError, cli
 from util.corpora import tasks
 from util.corpora.tasks import Task
-from util.embeddings import load_sets
 from util.encoders.named import SMALL_CLIP, Named
 from util.encoders.tower import EncoderPair
 from util.errors import NoConnection
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count
+from util.zero_shot.own import sets_of
+from util.zero_shot.task import EmbeddedTask, of_sets
 
 CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""
@@ -41,7 +43,7 @@ def check(settings: cli.Common) -> None:
         if getattr(settings, name) is not None:
             as_count(getattr(settings, name), f"--{name}", least)
     for name in ("side", "caption", "tasks", "embeddings"):
-        values = [str(value) for value in getattr(settings, name)]
+        values = [str(Path(value)) for value in getattr(settings, name)]
         if len({*values}) < len(values) or (not values and name in ("side", "caption")):
             raise UserError(f"--{name} takes one or more different words, not {' '.join(values) or 'none'}")
     drawn, _ = chosen(settings)
@@ -73,8 +75,8 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     ``left_out`` receives a line for each task that could not be had for want of a network, with the reason.
     """
     if settings.embeddings:
-        for name, found in load_sets(settings.embeddings, settings.named_columns()).items():
-            yield from embedded_tasks.of_own(name, found).by_caption(settings.caption)
+        for task in of_sets(sets_of(settings.embeddings, settings.named_columns()), left_out):
+            yield from task.by_caption(settings.caption)
         return
     drawn, declared = chosen(settings)
     pair = Named.parse(settings.model).pair(device=device)

@@ -20,13 +20,13 @@ from typing import ClassVar, Literal
 import pandas as pd
 from tqdm import tqdm
 
-import evaluation
 import published_gains
 import requested_tasks
 import zero_shot_figure as figure
 from util import UserError, cli, records
 from util.encoders.named import SMALL_CLIP, ModelName
 from util.geometry import Side
+from util.zero_shot import evaluation
 
 NAME = "zero_shot"
 
@@ -75,13 +75,14 @@ PRESETS = {
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Embeds or reads, measures, records, draws."""
     requested_tasks.check(settings)
+    own = any(settings.own())
     return cli.publish_run(
         NAME,
         settings,
         measure,
         {"": figure.draw, "_table": figure.draw_table},
-        title="Table 1: zero-shot classification and retrieval against the modality gap",
-        captions=figure.WORDS["captions"],
+        title=f"{'Your own' if own else 'Table 1'}: zero-shot classification and retrieval against the modality gap",
+        captions=figure.WORDS["captions"] | (figure.WORDS["own_captions"] if own else {}),
         reuse=reuse,
     )
 
@@ -97,6 +98,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     tasks, parts = zip(*found, strict=True)
     tables = {what: pd.concat([part[what] for part in parts], ignore_index=True) for what in parts[0]}
     tables["summary"] = evaluation.summary(tables["table"])
+    notes = [*dict.fromkeys(note for task in tasks for note in evaluation.notes(task))]
     if not any(settings.own()):
         tables["published"], tables["chi_squared"] = published_gains.table(), published_gains.chi_squared()
     return cli.Measured(
@@ -105,8 +107,9 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         dtype="float32 embeddings, float64 cosines",
         comparisons=published_gains.comparisons(tables["table"], tasks, settings),
         left_out=left_out,
-        results={"published_as": {task.dataset: task.published for task in tasks}},
-        said=[
+        results={"published_as": {task.dataset: task.published for task in tasks}, "notes": notes},
+        said=[f"note: {note}" for note in notes]
+        + [
             f"{row.dataset}, {row.metric}: {row.default:.4f}; best on test {row.best_on_test:.4f} "
             f"(p = {row.p_best:.2g}); held out {row.held_out:.4f} (p = {row.p_held_out:.2g})"
             for row in tables["summary"].itertuples()

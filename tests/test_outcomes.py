@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from refusals import refuses
 from util.numerics.statistics import bootstrap_counts
-from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, distinct_rows
+from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins
+from util.zero_shot.resampling import distinct_rows
 
 LABELS = np.array([0, 1, 1, 0, 1])
 

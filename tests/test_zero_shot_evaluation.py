@@ -10,11 +10,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, top_k_accuracy_score
 
 import embedded_tasks
-import evaluation
-import reach
 import zero_shot
-from embedded_tasks import EmbeddedTask
-from evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
 from refusals import refuses
 from util import Embeddings, UserError, cli, geometry
 from util.corpora.captioned import Unreadable
@@ -22,8 +18,10 @@ from util.corpora.generated import pictures
 from util.corpora.tasks import Task
 from util.encoders.named import Named
 from util.numerics.shifts import side_amounts
-from util.zero_shot import selection
+from util.zero_shot import evaluation, reach, selection
+from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
 from util.zero_shot.outcomes import Hits
+from util.zero_shot.task import EmbeddedTask, of_own
 
 SHIFTS = cli.shift_grid(1)
 CONTRACT = "dataset metric gap_direction split shift signed_gap_distance value model side"
@@ -161,7 +159,7 @@ def test_a_shift_that_truly_helps_is_found_on_both_halves(rng):
 
 def test_captions_of_one_image_are_judged_together_and_few_classes_have_no_top_5(rng):
     several, single, classes = (
-        evaluation.sweep(given, SHIFTS, np.eye(6)[0], "both")[0]
+        evaluation.sweep(given, SHIFTS, np.eye(6)[0], "both").outcomes
         for given in (pairs(rng), pairs(rng, captions=1), task(rng, classes=5))
     )
     assert several["text-to-image recall@1"].groups is not None and several["image-to-text recall@1"].groups is None
@@ -181,7 +179,7 @@ def test_only_items_that_their_margins_allow_to_change_do(rng, side):
     """Few classes, projections that differ little: some items cannot change, and those that do are among the others."""
     given = task(rng, n=300, classes=4, dim=12)
     shifts, unit_gap = cli.shift_grid(0.25), geometry.unit_gap_vector(given.images, given.texts)
-    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side)[0]["top-1"].hits
+    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side).outcomes["top-1"].hits
     cosines, own = given.images @ given.texts.T, np.arange(4) == given.labels[:, None]
     best = [np.where(mask, cosines, -2).max(1) for mask in (own, ~own)]
     amounts = side_amounts(shifts, side)
@@ -197,7 +195,7 @@ def test_the_reach_of_retrieval_is_that_of_either_side(rng):
     """Text to image the projections are those of the images, and no text changes that its margin does not allow."""
     given, rows = pairs(rng), {}
     unit_gap = geometry.unit_gap_vector(given.images, given.texts)
-    outcomes = evaluation.sweep(given, SHIFTS, unit_gap, "both")[0]
+    outcomes = evaluation.sweep(given, SHIFTS, unit_gap, "both").outcomes
     for row in reach.reach(given, {name: outcomes[name] for name in outcomes if "@1" in name}, SHIFTS, "both"):
         rows[row["metric"]] = row
         assert row["changes"] <= row["can_change"] and row["changes"] > 0
@@ -233,20 +231,21 @@ test_labels_outside_the_classes_and_too_little_data_are_refused_with_the_name_of
 def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
     image, text = unit(rng.normal(size=(5, 3))), unit(rng.normal(size=(4, 3)))
     Embeddings.of({"image": image, "text": text}, labels=np.array([0, 3, 1, 1, 2])).save(tmp_path / "a.npz")
-    mine = embedded_tasks.of_own("mine", Embeddings.load(tmp_path / "a.npz"))
-    assert (mine.metric, mine.labels.tolist(), mine.chance) == ("top-1", [0, 3, 1, 1, 2], 0.25)
+    mine = of_own("mine", Embeddings.load(tmp_path / "a.npz"))
+    assert (mine.metric, mine.labels.tolist(), mine.chance("top-1")) == ("top-1", [0, 3, 1, 1, 2], 0.25)
     Embeddings.of({"image": image, "text": text}, pairs=np.array([[4, 0], [4, 3], [1, 2]])).save(tmp_path / "b.npz")
-    found = embedded_tasks.of_own("mine", Embeddings.load(tmp_path / "b.npz"))
-    assert found.is_retrieval and found.labels.tolist() == [1, 1, 0]
-    assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 3, 2]])
+    found = of_own("mine", Embeddings.load(tmp_path / "b.npz"))
+    assert found.is_retrieval and found.labels.tolist() == [1, 0, 1]
+    assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 2, 3]])
+    assert "3 of 5 image rows are in no pair, left out" in found.source["notes"][0]
     Embeddings.of({"image": image, "text": text}).save(tmp_path / "c.npz")
     Embeddings.of({"image": text, "text": text}, labels=np.array([0, 1, 1, 0])).save(tmp_path / "d.npz")
     for name, said in (
-        ("c", r"needs labels \(n,\)"),
+        ("c", "image has 5 rows, text 4; give labels, the text row of each image's class, or pairs"),
         ("d", "text has 4 rows, one for each image, while labels name 2"),
     ):
         with pytest.raises(UserError, match=f"{name}.npz: {said}"):
-            embedded_tasks.of_own("mine", Embeddings.load(tmp_path / f"{name}.npz"))
+            of_own("mine", Embeddings.load(tmp_path / f"{name}.npz"))
 
 
 def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng):
@@ -258,7 +257,7 @@ def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng
             one, other = selection.halves(len(labels), labels, QUICK.seed, split)
             for mine, others in ((one, other), (other, one))[: 1 if split else 2]:
                 along = geometry.unit_gap_vector(given.images if all_data else given.images[mine], given.texts)
-                right = evaluation.sweep(given, SHIFTS, along, "both")[0]["top-1"].hits
+                right = evaluation.sweep(given, SHIFTS, along, "both").outcomes["top-1"].hits
                 shares = right[:, mine].mean(1)
                 best = min(range(len(SHIFTS)), key=lambda k: (-shares[k], abs(SHIFTS[k]), SHIFTS[k]))
                 found.append(right[best, others].mean() - right[SHIFTS == 0][0, others].mean())

@@ -15,6 +15,7 @@ from .errors import UserError
 from .interventions.commands import Fit, OfFiles, Shift, Transform, note
 from .measures import measure
 from .reporting.steps import Options
+from .zero_shot.command import Evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +149,9 @@ class TrainSmallClip:
 
 
 COMMANDS = {
-    "measure": Measure, "shift": Shift, "fit": Fit, "transform": Transform, "published": Published, "figures": Figures,
-    "report": Report, "notebooks": Notebooks, "results": Results, "paper": Paper, "train-small-clip": TrainSmallClip,
+    "measure": Measure, "evaluate": Evaluate, "shift": Shift, "fit": Fit, "transform": Transform,
+    "published": Published, "figures": Figures, "report": Report, "notebooks": Notebooks, "results": Results,
+    "paper": Paper, "train-small-clip": TrainSmallClip,
 }  # fmt: skip
 
 

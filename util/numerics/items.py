@@ -58,18 +58,22 @@ def matched(x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarra
         groups: for each item of both the number of its group: items that pairs join, directly or through others. Items
             of one group are not independent, so they are resampled, exchanged and split together.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     named = items(x), items(y)
     (first, at_first), (second, at_second) = (
         np.unique(of[rows], return_inverse=True) for of, rows in zip(named, pairs.T, strict=True)
     )
     places = np.unique(np.stack([at_first, at_second], axis=1), axis=0)
-    size = len(first) + len(second)
-    edges = coo_array((np.ones(len(places)), (places[:, 0], len(first) + places[:, 1])), (size, size))
-    groups = connected_components(edges, directed=False)[1].astype(np.int64)
-    return Matched(first, second, places, named, (groups[: len(first)], groups[len(first) :]))
+    return Matched(first, second, places, named, groups(places, len(first), len(second)))
+
+
+def groups(pairs: Int[np.ndarray, "p 2"], n: int, m: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]]:
+    """The number of the group, from 0, of each of n and of m items that pairs join, directly or through others."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], n + pairs[:, 1])), (n + m, n + m))
+    found = connected_components(edges, directed=False)[1].astype(np.int64)
+    return found[:n], found[n:]
 
 
 def batches(x: Float[Array, "n d"], y: Float[Array, "n d"], size: int | None = None) -> Int[np.ndarray, "b size"]:

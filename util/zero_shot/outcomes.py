@@ -1,9 +1,9 @@
 """Outcomes of the same items at every shift: their metric, its bootstrap, and what each item adds to a gain.
 
-``Hits`` and ``Margins`` have the same methods. The gain of a shift over no shift is a sum of one whole number for each
-item, whatever the metric. For a share of hits it is the difference of the item's two hits, for the area under the ROC
-curve a difference of placements. Exchanging an item's outcomes with and without shift changes the sign of its own
-number and no other. The permutation tests of ``util.zero_shot.resampling`` rest on that.
+``Hits``, ``Margins`` and ``Shares`` have the same methods. The gain of a shift over no shift is a sum of one whole
+number for each item, whatever the metric. For a share of hits it is the difference of the item's two hits, for the area
+under the ROC curve a difference of placements. Exchanging an item's outcomes with and without shift changes the sign of
+its own number and no other. The permutation tests of ``util.zero_shot.resampling`` rest on that.
 """
 
 import math
@@ -17,13 +17,13 @@ from scipy.stats import norm, rankdata
 
 from ..errors import UserError
 from ..numerics.statistics import bootstrap_counts, wilson_interval
-from .resampling import paired_p_value
-
-LEVEL = 0.95
-"""Confidence of every interval."""
+from .resampling import LEVEL, distinct_rows, paired_p_value, quantiles
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""
+
+GRAIN = 2.0**-30
+"""What shares are rounded to where gains are compared."""
 
 ROWS = 250
 """Resamples of areas that are computed at a time."""
@@ -242,20 +242,59 @@ class Margins:
         return doubled / (2.0 * positives.sum(1) * negatives.sum(1))[:, None]
 
 
-Outcomes = Hits | Margins
+@dataclass(frozen=True)
+class Shares:
+    """Outcomes that are a share each, for instance an item's average precision; their metric is the mean.
+
+    Methods as of ``Hits``.
+
+    Attributes:
+        shares: float (k, n), in [0, 1], at least one shift and one item.
+    """
+
+    shares: Float[np.ndarray, "k n"]
+
+    @property
+    def k(self) -> int:
+        return self.shares.shape[0]
+
+    @property
+    def n(self) -> int:
+        return self.shares.shape[1]
+
+    def values(self) -> Float[np.ndarray, "k"]:
+        return self.shares.mean(1)
+
+    def take(self, rows: Int[np.ndarray, "m"]) -> "Shares":
+        return Shares(self.shares[:, rows])
+
+    def at(self, shifts: Sequence[int]) -> "Shares":
+        return Shares(self.shares[list(shifts)])
+
+    def contributions(self, baseline: int) -> Int[np.ndarray, "n k"]:
+        """In units of ``GRAIN``, as whole numbers, so that equal gains are equal."""
+        return np.rint((self.shares - self.shares[baseline]) / GRAIN).astype(np.int64).T
+
+    def discordant(self, one: int, other: int) -> int:
+        """How many items have another share at one of two shifts."""
+        return int((np.abs(self.shares[one] - self.shares[other]) > GRAIN).sum())
+
+    def gain(self, baseline: int, shift: int) -> tuple[float, float, float]:
+        """The p-value is that of the normal distribution of a mean."""
+        changes = self.shares[shift] - self.shares[baseline]
+        gain, error = float(changes.mean()), float(changes.std() / math.sqrt(max(self.n - 1, 1)))
+        return gain, error, float(norm.sf(gain / error)) if error > GRAIN else 1.0
+
+    def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
+        return quantiles(self.resampled(resamples, seed), level)
+
+    def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
+        items = self.shares.T[np.lexsort(self.shares)]  # the same for any order of the items
+        draws = bootstrap_counts(self.n, resamples, [seed, BOOTSTRAP])
+        return np.concatenate([counts.astype(np.float64) @ items for counts in draws]) / self.n
 
 
-def quantiles(drawn: Float[np.ndarray, "r *k"], level: float = LEVEL) -> Float[np.ndarray, "2 *k"]:
-    """The ends of the middle part of resampled values, by default of 95%."""
-    return np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-
-
-def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:
-    """The different rows of an array of whole numbers, and how often each is there, in an order of their own."""
-    rows = np.ascontiguousarray(rows)
-    whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-    _, first, sizes = np.unique(whole, return_index=True, return_counts=True)
-    return rows[first], sizes
+Outcomes = Hits | Margins | Shares
 
 
 def _twice_larger(ranks: np.ndarray, others: np.ndarray) -> np.ndarray:

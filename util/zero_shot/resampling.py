@@ -1,4 +1,4 @@
-"""Permutation tests: of the largest gain over all shifts, and of one gain.
+"""Permutation tests: of the largest gain over all shifts, and of one gain; and ends of resampled values.
 
 Choosing the best of many shifts makes a gain even where no shift changes anything. The test puts the same choice into
 its null distribution: if shifts changed nothing, an item's outcomes with and without shift could be exchanged. One coin
@@ -10,12 +10,15 @@ changed items.
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, Shaped
 from scipy import stats
 
 from ..errors import UserError
 from ..numerics.arrays import as_count
 from ..numerics.statistics import COUNTS_PER_BLOCK
+
+LEVEL = 0.95
+"""Confidence of every interval."""
 
 FLIPS = 2
 """The stream of a seed's random numbers that coins are drawn from."""
@@ -85,3 +88,16 @@ def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
         chances = np.convolve(chances, own)
     sums = 2 * np.arange(len(chances)) - int(sizes @ counts)
     return min(1.0, float(chances[sums >= int(differences.sum())].sum()))
+
+
+def quantiles(drawn: Float[np.ndarray, "r *k"], level: float = LEVEL) -> Float[np.ndarray, "2 *k"]:
+    """The ends of the middle part of resampled values, by default of 95%."""
+    return np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:
+    """The different rows of an array of whole numbers, and how often each is there, in an order of their own."""
+    rows = np.ascontiguousarray(rows)
+    whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, first, sizes = np.unique(whole, return_index=True, return_counts=True)
+    return rows[first], sizes

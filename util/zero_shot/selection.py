@@ -17,12 +17,12 @@ from scipy import stats
 from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
 from ..numerics.statistics import combined_p_value
-from .outcomes import LEVEL, Hits, Outcomes, quantiles
-from .resampling import largest_gain_p_values
+from .outcomes import Hits, Outcomes
+from .resampling import LEVEL, largest_gain_p_values, quantiles
 
 PerShift = Float[np.ndarray, "k"] | Sequence[float]
 PerItem = Outcomes | Bool[np.ndarray, "k _"]
-"""``Hits``, ``Margins``, or plain hits of independent items."""
+"""``Hits``, ``Margins``, ``Shares``, or plain hits of independent items."""
 
 HALVES = 3
 """The stream of a seed's random numbers that halves are drawn from."""

@@ -12,6 +12,7 @@ Images are the rows of x, prompts or texts those of y. The loops are compiled fo
 copied to. Results are numpy arrays with the shifts as their first axis.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -154,6 +155,18 @@ def binary_margins(x, y, shifts, direction=None, side: Side = "both") -> Float[n
     products = torch.cat([block.double() @ moved.y.double().T for _, block in blocks(moved.x)])
     zero, one = (moved.cosines(products[:, j], slice(None), [j]) for j in range(2))
     return (one - zero).numpy()
+
+
+def scores(x, y, shifts, direction=None, side: Side = "both") -> Iterator[Float[np.ndarray, "n c"]]:
+    """Cosines of every row of x with every row of y after each shift, one shift after the other.
+
+    Arguments as in ``classify``. Memory: two float64 arrays (n, c).
+    """
+    moved = _Shifted.of(x, y, shifts, direction, side)
+    products = torch.cat([block.double() @ moved.y.double().T for _, block in blocks(moved.x)])
+    for k in range(len(moved.row_offsets)):
+        numerators = products + moved.row_offsets[k, :, None] - moved.column_offsets[k]
+        yield (numerators * moved.row_inverse_norms[k, :, None] * moved.column_inverse_norms[k]).numpy()
 
 
 def retrieve(

@@ -13,11 +13,15 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from embedded_tasks import EmbeddedTask
-from util.geometry import Side, unit_gap_vector
-from util.numerics.shifts import side_amounts
-from util.zero_shot.outcomes import Hits, Outcomes
+from ..geometry import Side, unit_gap_vector
+from ..numerics.shifts import side_amounts
+from .outcomes import Hits, Outcomes
+from .task import EmbeddedTask
 
+COLUMNS = (
+    "dataset", "metric", "model", "side", "n", "spread", "lowest", "highest", "margin", "can_change", "changes",
+    "gained", "lost",
+)  # fmt: skip
 ROWS = 1024
 """Items whose cosines with all candidates are in memory at a time."""
 
@@ -46,7 +50,7 @@ def reach(
     for metric, found in outcomes.items():
         if not isinstance(found, Hits):
             continue
-        of_texts = metric.startswith("text-to-image")
+        of_texts = task.is_retrieval and metric.startswith(task.ways[1])
         items, candidates, u, a, b = ways[of_texts]
         right, wrong = _best(items, candidates, task, of_texts)
         q, p, changed = candidates @ u, items @ u, found.hits != found.hits[shifts == 0]
@@ -82,13 +86,12 @@ def _cosine(s, p, q, a, b):
 
 def _best(items, candidates, task: EmbeddedTask, of_texts: bool) -> Float[np.ndarray, "2 n"]:
     """Every item's highest cosine with a candidate of its own, and with another."""
-    found = np.empty((2, len(items)))
+    found, pairs = np.empty((2, len(items))), task.pairs[:, ::-1] if of_texts else task.pairs
     for start in range(0, len(items), ROWS):
         rows = np.arange(start, min(start + ROWS, len(items)))
-        if task.is_retrieval and not of_texts:
-            own = task.labels == rows[:, None]
-        else:
-            own = np.arange(len(candidates)) == task.labels[rows, None]
+        own = np.zeros((len(rows), len(candidates)), bool)
+        of, to = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] <= rows[-1])].T
+        own[of - start, to] = True
         cosines = items[rows] @ candidates.T
         found[:, rows] = np.where(own, cosines, -np.inf).max(1), np.where(own, -np.inf, cosines).max(1)
     return found

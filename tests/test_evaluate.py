@@ -1,0 +1,277 @@
+"""``modality-gap evaluate`` on one's own files: labels, prompts and pairs as people keep them, against float64."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
+
+from refusals import refuses
+from util import commands
+from util.zero_shot import metrics
+
+QUICK = ["--splits", "2", "--resamples", "20", "--permutations", "20", "--shift-step", "0.5"]
+NAMES = np.array(["ant", "bee", "cat", "dog", "elk", "fox"])
+
+
+def unit(rows):
+    rows = np.asarray(rows, np.float64)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def task(rng):
+    """Images (90, 24), prompts (6, 24) and labels; most images are nearest to their own prompt."""
+    texts = rng.normal(size=(6, 24))
+    labels = rng.integers(6, size=90)
+    return texts[labels] + 1.5 * rng.normal(size=(90, 24)) - 0.4, texts, labels
+
+
+def evaluate(capsys, *words):
+    """The rows of ``evaluate --json`` by metric, and what it said on stderr."""
+    commands.main(["evaluate", *map(str, words), "--json", *QUICK])
+    said = capsys.readouterr()
+    return {row["metric"]: row for row in json.loads(said.out)}, said.err
+
+
+def accuracy(images, texts, labels):
+    return float(((unit(images) @ unit(texts).T).argmax(1) == labels).mean())
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        commands.main(["evaluate", *map(str, words), *QUICK])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def table(path, rows, **beside):
+    """A csv with columns of vectors."""
+    columns = {f"dim_{k}": column for k, column in enumerate(np.asarray(rows).T)}
+    pd.DataFrame({**beside, **columns}).to_csv(path, index=False)
+    return path
+
+
+def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(tmp_path, rng, task, capsys):
+    images, texts, labels = task
+    right, ids = accuracy(*task), np.array([f"i{k}" for k in range(90)])
+    order, turned = rng.permutation(90), rng.permutation(6)
+    image = table(tmp_path / "image.csv", images, id=ids)
+    prompts = table(tmp_path / "prompts.csv", texts[turned], name=NAMES[turned])
+    by_name, by_number = (tmp_path / name for name in ("names.csv", "numbers.csv"))
+    pd.DataFrame({"id": ids[order], "species": NAMES[labels][order], "x": 7}).to_csv(by_name, index=False)
+    pd.DataFrame({"id": ids[order], "label": labels[order]}).to_csv(by_number, index=False)
+    numbered = table(tmp_path / "numbered.csv", texts[turned], class_id=turned)
+    named = ["--labels", by_name, "--label-column", "species"]
+    assert accuracy(images, texts[turned], labels) < right - 0.3
+    for words in ([*named, "--prompts", prompts], ["--labels", by_number, "--prompts", numbered]):
+        found, said = evaluate(capsys, image, *words)
+        assert found["top-1"]["value"] == pytest.approx(right) and "permuted" not in said
+    assert "names.csv: which column holds the labels cannot be told; there are species, x" in refused(
+        capsys, image, "--labels", by_name, "--prompts", prompts
+    )
+    np.save(tmp_path / "texts.npy", texts)
+    line = refused(capsys, image, *named, "--prompts", tmp_path / "texts.npy")
+    assert "labels are names" in line and "give it one with the name of each row's class" in line
+    pd.DataFrame({"id": ids[order][:80], "label": labels[order][:80]}).to_csv(by_number, index=False)
+    found, said = evaluate(capsys, image, "--labels", by_number, "--prompts", numbered)
+    some = order[:80]
+    assert found["top-1"]["value"] == pytest.approx(accuracy(images[some], texts, labels[some]))
+    assert found["top-1"]["n"] == 80 and "10 image rows have no label, left out" in said
+
+
+@pytest.mark.parametrize("shape", ["(6, 4, 24)", "(4, 6, 24)", "(24, 6)", "(2, 6, 24)"])
+def test_prompts_of_their_own_file_in_every_shape(tmp_path, rng, task, capsys, shape):
+    images, texts, labels = task
+    several = texts[:, None] + 0.5 * rng.normal(size=(6, int(shape[1]) if shape[1] != "6" else 4, 24))
+    prompts = {"(24, 6)": texts.T, "(6, 4, 24)": several}.get(shape, several.swapaxes(0, 1))
+    np.save(tmp_path / "image.npy", images)
+    np.save(tmp_path / "zeroshot_weights.npy", prompts)
+    np.savetxt(tmp_path / "labels.txt", labels, "%d")
+    files = ["--labels", tmp_path / "labels.txt", "--prompts", tmp_path / "zeroshot_weights.npy"]
+    found, said = evaluate(capsys, tmp_path / "image.npy", *files)
+    right = accuracy(images, texts if shape == "(24, 6)" else unit(several).mean(1), labels)
+    assert found["top-1"]["value"] == pytest.approx(right) and "zeroshot_weights.npy: text " in said
+
+
+def test_several_labels_a_row_agree_with_scikit_learn(tmp_path, rng, task, capsys):
+    images, texts, labels = task
+    truth = rng.random((90, 6)) < 0.2
+    truth[np.arange(90), labels] = True
+    np.save(tmp_path / "image.npy", images)
+    table(tmp_path / "prompts.csv", texts[::-1], name=NAMES[::-1])
+    pd.DataFrame(truth.astype(int), columns=NAMES).to_csv(tmp_path / "several.csv", index=False)
+    words = ["--labels", tmp_path / "several.csv", "--prompts", tmp_path / "prompts.csv", "--csv", tmp_path / "o.csv"]
+    found, _ = evaluate(capsys, tmp_path / "image.npy", *words)
+    scores = unit(images) @ unit(texts).T
+    assert found["mAP"]["value"] == pytest.approx(average_precision_score(truth, scores))
+    assert found["LRAP"]["value"] == pytest.approx(label_ranking_average_precision_score(truth, scores))
+    assert found["mAP"]["best"] is None and found["LRAP"]["best"] >= found["LRAP"]["value"]
+    curves = pd.read_csv(tmp_path / "o.csv").query("split == 'all' and metric == 'mAP'").set_index("shift")["value"]
+    x, y = unit(images), unit(texts)
+    direction = unit(x.mean(0) - y.mean(0))
+    moved = unit(x - direction) @ unit(y + direction).T  # a shift of 2
+    assert len(curves) == 20 and curves[2.0] == pytest.approx(average_precision_score(truth, moved), abs=1e-6)
+
+
+def test_accuracy_of_each_class_and_two_classes(tmp_path, task, capsys):
+    images, texts, labels = task
+    np.savez(tmp_path / "mine.npz", image=images, text=texts, labels=labels, classes=NAMES)
+    found, _ = evaluate(capsys, tmp_path / "mine.npz", "--per-class")
+    predicted = (unit(images) @ unit(texts).T).argmax(1)
+    for number, name in enumerate(NAMES):
+        row = found[f"accuracy of class {name}"]
+        assert (row["value"], row["n"]) == ((predicted == number)[labels == number].mean(), (labels == number).sum())
+    two = labels < 2
+    np.savez(tmp_path / "two.npz", image=images[two], text=texts[:2], labels=labels[two] == 1)
+    found, _ = evaluate(capsys, tmp_path / "two.npz")
+    scores = unit(images[two]) @ (unit(texts)[1] - unit(texts)[0])
+    assert found["ROC-AUC"]["value"] == pytest.approx(roc_auc_score(labels[two], scores))
+    assert found["top-1"]["value"] == accuracy(images[two], texts[:2], labels[two])
+
+
+def test_another_order_of_the_classes_is_noticed_and_never_mended(tmp_path, task, capsys):
+    images, texts, labels = task
+    turned = np.roll(texts, 1, axis=0)
+    np.savez(tmp_path / "turned.npz", image=images, text=turned, labels=labels)
+    found, said = evaluate(capsys, tmp_path / "turned.npz")
+    as_given = accuracy(images, turned, labels)
+    assert found["top-1"]["value"] == as_given and f"top-1 is {as_given:.4f} as given, and 0." in said
+    np.savez(tmp_path / "right.npz", image=images, text=texts, labels=labels)
+    assert "permuted" not in evaluate(capsys, tmp_path / "right.npz")[1]
+    noise = np.random.default_rng(1).integers(6, size=90)
+    np.savez(tmp_path / "noise.npz", image=images, text=texts, labels=noise)
+    assert "permuted" not in evaluate(capsys, tmp_path / "noise.npz")[1]
+
+
+def test_the_best_order_is_the_one_that_most_predictions_follow(rng):
+    labels, order = rng.integers(5, size=200), rng.permutation(5)
+    assert metrics.best_order(order[labels], labels, 5).tolist() == order.tolist()
+    assert metrics.best_order(labels[:1], labels[:1], 5).tolist() == list(range(5))
+
+
+def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
+    images = rng.normal(size=(20, 8))
+    of = rng.permutation(np.repeat(np.arange(20), 2))
+    texts = images[of] + 0.8 * rng.normal(size=(40, 8))
+    np.savez(tmp_path / "mine.npz", audio=images, text=texts)
+    np.save(tmp_path / "of.npy", of)
+    pd.DataFrame({"audio": of, "text": np.arange(40)}).to_csv(tmp_path / "pairs.csv", index=False)
+    cosines = unit(images) @ unit(texts).T
+    right = float((of[cosines.argmax(1)] == np.arange(20)).mean()), float((cosines.argmax(0) == of).mean())
+    for file in ("of.npy", "pairs.csv"):
+        found, _ = evaluate(capsys, tmp_path / "mine.npz", "--pairs", tmp_path / file)
+        recalls = [found[f"{way} recall@1"]["value"] for way in ("audio-to-text", "text-to-audio")]
+        assert recalls == pytest.approx(right)
+    assert "audio has 20 rows, text 40; give labels" in refused(capsys, tmp_path / "mine.npz")
+    assert "--pairs rows: audio has 20 rows, text 40" in refused(capsys, tmp_path / "mine.npz", "--pairs", "rows")
+
+
+def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, capsys):
+    images, texts, labels = task
+    one_each = {"image": images, "text": images + 1}
+    for name, arrays, words, said in (
+        ("paired", {**one_each, "labels": labels}, [], "text has 90 rows, one for each image, while labels name 6"),
+        ("five", {"image": images, "text": np.repeat(images, 5, 0), "labels": labels}, [], "5 for each image, while"),
+        ("named", {**one_each, "labels": labels, "classes": NAMES}, [], "90 rows, while there are 6 class names"),
+        ("strings", {"image": images, "text": texts, "labels": NAMES[labels]}, [], "labels are names ('"),
+        ("from_1", {"image": images, "text": texts, "labels": labels + 1}, [], "labels are 1 to 6 for 6 classes"),
+        ("beyond", {"image": images, "text": texts, "labels": labels + 2}, [], "labels must be 0 to 5 for 6 classes"),
+        ("none", one_each, ["--per-class"], "--per-class is for labels of one class a row"),
+        ("column", one_each, ["--label-column", "x"], "--label-column is of the file of --labels"),
+        ("wide", {"image": images, "text": texts[:, :20], "labels": labels}, [], "columns are image 24, text 20"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        assert said in refused(capsys, tmp_path / f"{name}.npz", *words), name
+    np.save(tmp_path / "few.npy", labels[:80])
+    line = refused(capsys, tmp_path / "none.npz", "--labels", tmp_path / "few.npy")
+    assert "few.npy: 80 labels for 90 image rows, and ids not in both" in line
+
+
+def test_a_table_for_people_names_what_moves_and_where_the_curve_is(tmp_path, task, capsys):
+    images, texts, labels = task
+    np.savez(tmp_path / "mine.npz", image=images, text=texts, labels=labels)
+    commands.main(["evaluate", str(tmp_path / "mine.npz"), "--side", "first", "--csv", str(tmp_path / "o.csv"), *QUICK])
+    out = capsys.readouterr().out
+    assert "mine: 90 image, 6 classes; gap distance 0." in out and "image alone moves" in out
+    assert "held-out gain" in out and f"wrote {tmp_path / 'o.csv'}" in out
+    assert set(pd.read_csv(tmp_path / "o.csv")["metric"]) == {"top-1", "top-5", "mean per-class recall"}
+
+
+def values(capsys, *words):
+    """Values without a shift by metric."""
+    return {name: row["value"] for name, row in evaluate(capsys, *words)[0].items()}
+
+
+def recalls_by_row(images, texts):
+    """Recall@1 of pairs by row: image to text, text to image."""
+    cosines, own = unit(images) @ unit(texts).T, np.arange(len(images))
+    return float((cosines.argmax(1) == own).mean()), float((cosines.argmax(0) == own).mean())
+
+
+def test_recalls_go_by_the_names_of_modalities_whatever_stands_first(tmp_path, rng, capsys):
+    """Case 02: alphabetical archives store text first, or image; ``first`` is the image in both."""
+    images = rng.normal(size=(60, 24)) + 0.5
+    texts = images + 0.9 * rng.normal(size=(60, 24)) - 0.9
+    x, y = unit(images), unit(texts)
+    moved = unit(x - 0.5 * unit(x.mean(0) - y.mean(0)))
+    right = recalls_by_row(x, y), recalls_by_row(moved, y)
+    assert right[0][0] != right[0][1]
+    for names in ({"text_features": texts, "image_features": images}, {"caption": texts, "photo": images}):
+        np.savez(tmp_path / "mine.npz", **names)
+        ways = ("image-to-text recall@1", "text-to-image recall@1")
+        found = values(capsys, tmp_path / "mine.npz", "--side", "first", "--csv", tmp_path / "o.csv")
+        assert [found[way] for way in ways] == pytest.approx(right[0])
+        rows = pd.read_csv(tmp_path / "o.csv").query("split == 'all' and shift == 0.5").set_index("metric")["value"]
+        assert [rows[way] for way in ways] == pytest.approx(right[1])
+
+
+def test_an_image_that_is_repeated_for_its_captions_is_one_image(tmp_path, rng, capsys):
+    """Case 04: 40 images, each stored beside its five captions, or once with pairs."""
+    images, of = rng.normal(size=(40, 24)), np.repeat(np.arange(40), 5)
+    texts = images[of] + 1.4 * rng.normal(size=(200, 24))
+    cosines = unit(images) @ unit(texts).T
+    right = float((of[cosines.argmax(1)] == np.arange(40)).mean()), float((cosines.argmax(0) == of).mean())
+    np.savez(tmp_path / "repeated.npz", image=images[of], text=texts)
+    np.savez(tmp_path / "paired.npz", image=images, text=texts, pairs=np.stack([of, np.arange(200)], 1))
+    for name in ("repeated", "paired"):
+        found, said = evaluate(capsys, tmp_path / f"{name}.npz")
+        rows = [found[f"{way} recall@1"] for way in ("image-to-text", "text-to-image")]
+        assert [row["value"] for row in rows] == pytest.approx(right) and [row["n"] for row in rows] == [40, 200]
+        assert ("160 of 200 rows equal an earlier one" in said) == (name == "repeated")
+
+
+def test_labels_as_people_have_them_and_prompts_as_they_stack_them(tmp_path, rng, capsys):
+    """Cases 10 and 11."""
+    texts, labels = rng.normal(size=(6, 24)), rng.integers(6, size=90)
+    images = texts[labels] + 1.4 * rng.normal(size=(90, 24)) - 0.3
+    several = texts[:, None] + 0.5 * rng.normal(size=(6, 4, 24))
+    names = np.array(["ant", "bee", "cat", "dog", "elk", "fox"])
+
+    def accuracy(classes):
+        return float(((unit(images) @ unit(classes).T).argmax(1) == labels).mean())
+
+    plain = {"image": images, "text": texts}
+    for arrays, right in (
+        ({**plain, "labels": names[labels], "classes": names}, accuracy(texts)),
+        ({**plain, "labels": labels.astype(np.float32)}, accuracy(texts)),
+        ({**plain, "labels": np.eye(6, dtype=int)[labels]}, accuracy(texts)),
+        ({"text_features": texts, "image_features": images, "labels": labels}, accuracy(texts)),
+        ({"image": images, "text": several, "labels": labels}, accuracy(unit(several).mean(1))),
+        ({"image": images, "text": texts[None], "labels": labels}, accuracy(texts)),
+        ({"image": images, "text": texts.T, "labels": labels}, accuracy(texts)),
+    ):
+        np.savez(tmp_path / "mine.npz", **arrays)
+        assert values(capsys, tmp_path / "mine.npz")["top-1"] == pytest.approx(right)
+    np.savez(tmp_path / "two.npz", image=images, text=texts[:2], labels=labels > 2)
+    margins = unit(images) @ (unit(texts)[1] - unit(texts)[0])
+    found = values(capsys, tmp_path / "two.npz")
+    assert found["top-1"] == ((margins > 0) == (labels > 2)).mean()
+    assert found["ROC-AUC"] == pytest.approx(roc_auc_score(labels > 2, margins))
+
+
+test_metrics_need_whole_numbers = refuses(
+    (lambda: metrics.per_class_recall(np.zeros((1, 2)), np.array([0, 1]), 2), "predicted must be whole numbers"),
+)

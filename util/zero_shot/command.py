@@ -1,0 +1,136 @@
+"""``modality-gap evaluate``: zero-shot classification or retrieval on your own embeddings, at every shift."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from .. import cli
+from ..errors import UserError
+from ..files import replacing
+from ..geometry import Side
+from ..numerics.arrays import as_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .task import EmbeddedTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Zero-shot classes or retrieval on your embeddings, without a shift of the gap and at every shift.
+
+    With labels and a text for each class: top-1 and top-5 accuracy, mean per-class recall, ROC-AUC of two classes, mAP
+    of several labels a row. With pairs: recall@1, @5 and @10, both ways. Best: the best shift on these items, whose p
+    knows that it is the best of many. Held out: the gain of a shift that one half chose, on the other half.
+    """
+
+    embeddings: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
+    columns: tuple[str, ...] = ()
+    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+    labels: str | None = None
+    """A file with the class of each row: an array, a column, lines of a .txt, or a column of 0 and 1 for each class."""
+    label_column: str | None = None
+    """The column of --labels that holds them."""
+    prompts: str | None = None
+    """A file with the embeddings of the classes, with their names where labels are names."""
+    pairs: str | None = None
+    """Retrieval: "rows", or a file of row numbers (pairs, 2), whatever labels there are."""
+    per_class: bool = False
+    """Print the accuracy of each class too."""
+    side: Side = "both"
+    """both: half each. first: the first modality alone (never the texts). second: the last alone."""
+    shift_step: float = 0.25
+    """Distance between shifts, which run from -5 up to 5."""
+    splits: int = 50
+    """Random splits into halves, each of which chooses a shift that is tested on the other."""
+    resamples: int = 2000
+    """Resamples per bootstrap."""
+    permutations: int = 2000
+    """Permutations per max-gain test."""
+    seed: int = 0
+    """Seed of everything random."""
+    csv: Path | None = None
+    """Write every metric at every shift, with intervals, into this file."""
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print json, one object for each metric."""
+
+    def __call__(self) -> None:
+        import pandas as pd
+
+        from . import evaluation
+
+        tasks = self._tasks()
+        settings = SimpleNamespace(**{**vars(self), "side": (self.side,)})
+        found = [evaluation.evaluate(each, settings) for each in tasks]
+        for each, part in zip(tasks, found, strict=True) if self.per_class else ():
+            by_class = evaluation.by_class(each, cli.shift_grid(self.shift_step), self.side)
+            part[""] = pd.concat([part[""], by_class], ignore_index=True)
+        curves = pd.concat([part[""] for part in found], ignore_index=True)
+        rows = pd.concat([evaluation.card(part) for part in found], ignore_index=True)
+        if self.csv is not None:
+            with replacing(self.csv) as part:
+                curves.to_csv(part, index=False)
+        if self.as_json:
+            cli.say(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records"), indent=1))
+            return
+        for each, part in zip(tasks, found, strict=True):
+            cli.say(self._told(each, part))
+        cli.say(f"wrote {self.csv}" if self.csv else "--csv OUT.csv keeps every metric at every shift")
+
+    def _tasks(self) -> "list[EmbeddedTask]":
+        """What the files hold; what is odd about it goes to stderr."""
+        from . import evaluation, own, task
+
+        for name in ("splits", "resamples", "permutations"):
+            as_count(getattr(self, name), f"--{name}")
+        cli.shift_grid(self.shift_step)
+        if not self.embeddings:
+            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
+        if self.label_column and not self.labels:
+            raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
+        beside = self.labels, self.label_column, self.prompts, self.pairs
+        given = own.sets_of(self.embeddings, cli.named_columns(self.columns), *beside)
+        left_out: list[str] = []
+        tasks = task.of_sets(given, left_out)
+        if self.per_class and any(each.is_retrieval or each.labels.ndim > 1 for each in tasks):
+            raise UserError("--per-class is for labels of one class a row; leave it out")
+        notes = [note for each in tasks for note in evaluation.notes(each)]
+        for note in [*notes, *(f"left out: {why}" for why in left_out)]:
+            print(f"note: {note}", file=sys.stderr)
+        return tasks
+
+    def _told(self, task: "EmbeddedTask", found: dict) -> str:
+        """The table of a task, and what it is of."""
+        from . import evaluation
+
+        first, last = task.modalities
+        what = "pairs" if task.is_retrieval else "classes"
+        moved = {"both": f"{first} and {last} move by half each", "first": f"{first} alone moves"}
+        card = evaluation.card(found)
+        gap = f"gap distance {card['gap_distance'].iloc[0]:.4f}"
+        counts = f"{len(task.images)} {first}, {len(task.labels) if task.is_retrieval else len(task.texts)} {what}"
+        head = f"{task.dataset}: {counts}; {gap}; {moved.get(self.side, f'{last} alone moves')}"
+        return f"{head}\n{as_text(card)}"
+
+
+def as_text(card: "pd.DataFrame") -> str:
+    """The rows of ``evaluation.card`` for a terminal; what was not chosen by is blank."""
+    import pandas as pd
+
+    rows = []
+    for row in card.itertuples():
+        between = "" if pd.isna(row.value_low) else f" [{row.value_low:.4f}, {row.value_high:.4f}]"
+        cells = {"metric": row.metric, "n": str(row.n), "no shift": f"{row.value:.4f}{between}"}
+        if not pd.isna(row.best):
+            cells |= {"best": f"{row.best:.4f} at {row.best_shift:+g} (gap {row.best_gap_distance:.4f})"}
+            held = f"{row.held_out_gain:+.4f} [{row.held_out_low:+.4f}, {row.held_out_high:+.4f}]"
+            cells |= {"p": f"{row.best_p:.2g}", "held-out gain": held, "p (held out)": f"{row.held_out_p:.2g}"}
+        rows.append(cells)
+    return pd.DataFrame(rows).fillna("").to_string(index=False)

@@ -1,0 +1,202 @@
+"""Your own task from files: embeddings, and labels, prompts and pairs that stand beside the vectors or by themselves.
+
+Rows of two files belong together by their ids or paths where both have some, otherwise by their order, of equal counts.
+What is left out is said in ``notes`` of the source.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..embeddings import Embeddings, Stored, duos, open_sets
+from ..errors import UserError
+from ..readers import TEXT, SortedOut, read, role
+from ..readers.beside import as_rows, checked_labels, checked_pairs
+from ..readers.names import KINDS
+
+ROWS = "rows"
+"""The word of --pairs that pairs row i with row i."""
+Arrays = Mapping[str, np.ndarray]
+
+
+def sets_of(
+    paths: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    labels: str | None = None,
+    label_column: str | None = None,
+    prompts: str | None = None,
+    pairs: str | None = None,
+) -> dict[str, Embeddings]:
+    """Embeddings by name, with labels for classification or pairs for retrieval.
+
+    Args:
+        paths: files or folders; those of one modality each are one set.
+        columns: modality -> name of its array or column.
+        labels: a file with the class of each row: a column, an array, one column of 0 and 1 for each class, or lines.
+        label_column: the column of ``labels`` that holds them.
+        prompts: a file with the embeddings of the classes, (C, d) or several templates of each.
+        pairs: "rows"; or a file of row numbers: (p, 2), or one for each row of the last modality, (m,).
+    """
+    sets = open_sets(paths, columns)
+    if not (labels or prompts or pairs):
+        labelled = {name: one for name, one in sets.items() if one.labels is not None and one.two()}
+        others = duos({name: one for name, one in sets.items() if name not in labelled})
+        return {name: _loaded(one) for name, one in {**labelled, **others}.items()}
+    if len(sets) > 1:
+        raise UserError(f"--labels, --prompts and --pairs are of one set of embeddings, not of {len(sets)}")
+    ((name, one),) = sets.items()
+    if pairs and (labels or prompts):
+        raise UserError("--pairs are for retrieval, --labels and --prompts for classes: choose")
+    if pairs:
+        return {name: _loaded(_with_pairs(one, pairs))}
+    return {name: _loaded(_of_classes(one, labels, label_column, prompts))}
+
+
+def _of_classes(one: Stored, labels: str | None, label_column: str | None, prompts: str | None) -> Stored:
+    """The set with labels, its own or those of a file, and one text for each class."""
+    (first, rows), *others = one.modalities.items()
+    where, notes = one.source["path"], list(one.source.get("notes", ()))
+    if role(first) == TEXT:
+        raise UserError(f"{where}: holds {first} alone; labels and prompts are for rows of another modality")
+    if prompts:
+        notes += [f"{where}: {name} not used, for --prompts gives the classes" for name, _ in others]
+        one = replace(one, modalities={first: rows})
+    one = replace(one, source={**one.source, "notes": notes})
+    if labels:
+        one = _with_labels(one, labels, label_column)
+    if one.labels is None and len(names := one.beside.get("classes", ())) == len(rows):
+        beside = {kind: each for kind, each in one.beside.items() if kind != "classes"}
+        one = replace(one, labels=names, beside=beside)  # a class name for each row
+    if one.labels is None:
+        raise UserError(f"{where}: no labels in it; --labels FILE gives the class of each {first}")
+    return _with_prompts(one, prompts) if prompts else one
+
+
+def _loaded(one: Stored) -> Embeddings:
+    pairs = np.empty((0, len(one.names)), np.int64) if one.unpaired else one.pairs
+    return Embeddings.of(one.modalities, pairs, one.labels, {**one.source, **one.digest()}, one.beside)
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a file; of a .txt its lines."""
+    if Path(path).suffix == ".txt" and Path(path).is_file():
+        lines = np.array(Path(path).read_text(encoding="utf-8").split("\n"))
+        lines = np.char.strip(lines[:-1] if lines[-1] == "" else lines)
+        return {"labels": lines.astype(np.int64) if np.char.isdigit(lines).all() else lines}
+    return read(path)[0]
+
+
+def _kind(arrays: Arrays, *kinds: str) -> str | None:
+    """The first array of some kinds by its name, in the order of the kinds."""
+    return next((name for kind in kinds for name in arrays if KINDS.get(name.lower()) == kind), None)
+
+
+def _with_labels(one: Stored, path: str, column: str | None) -> Stored:
+    """The set with labels of a file, without the rows that it has none for."""
+    arrays = _arrays(path)
+    key = _kind({name: each for name, each in arrays.items() if each.ndim == 1 and name != column}, "ids", "paths")
+    values, classes = _label_values(arrays, key, path, column)
+    first, n = one.names[0], len(one.modalities[one.names[0]])
+    ids = one.beside.get("ids", one.beside.get("paths"))
+    ids = ids if ids is not None and len(ids) == n else None
+    rows, order, notes = np.arange(n), np.arange(len(values)), one.source["notes"]
+    if key is not None and ids is not None:
+        place = {str(each): row for row, each in enumerate(arrays[key])}
+        if len(place) < len(values):
+            raise UserError(f"{path}: {key} names {len(values) - len(place)} rows twice; a row has one label")
+        rows = np.array([row for row in range(n) if str(ids[row]) in place], np.int64)
+        if not len(rows):
+            raise UserError(f"{path}: no {key} is an id of {first}: {arrays[key][0]!r} here, {ids[0]!r} there")
+        order = np.array([place[str(ids[row])] for row in rows])
+        lacking = (n - len(rows), f"{first} rows have no label"), (len(values) - len(rows), f"labels are of no {first}")
+        notes += [f"{path}: {count} {what}, left out" for count, what in lacking if count]
+    elif len(values) != n:
+        raise UserError(f"{path}: {len(values)} labels for {n} {first} rows, and ids not in both; mend one of them")
+    elif key is not None or ids is not None:
+        notes.append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
+    beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
+    modalities = {**one.modalities, first: one.modalities[first][rows]}
+    known = beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
+    labels = checked_labels(values[order], {first: len(rows)}, known, f"{path}: ")
+    return replace(one, modalities=modalities, pairs=None, labels=labels, beside=beside)
+
+
+def _label_values(arrays: Arrays, key: str | None, path: str, column: str | None):
+    """The labels (n,) or (n, C) in a file, and the names of the classes (C,) where it has them."""
+    rest = {name: each[:] for name, each in arrays.items() if name != key}
+    there = f"there are {', '.join(rest) or 'none'}"
+    if column is not None and column not in rest:
+        raise UserError(f"--label-column {column}: no such column in {path}; {there}")
+    names = _kind(rest, "classes")
+    name = column or _kind(rest, "labels") or names or (next(iter(rest)) if len(rest) == 1 else None)
+    if name is not None:
+        listed = names not in (None, name) and len({*rest[names].tolist()}) == len(rest[names])  # not one a row
+        return rest[name], rest[names] if listed else None
+    if not rest or not all(each.ndim == 1 and each.dtype.kind in "biuf" and each.max() <= 1 for each in rest.values()):
+        raise UserError(f"{path}: which column holds the labels cannot be told; {there}; name it by --label-column")
+    return np.stack([*rest.values()], 1), np.array([*rest])
+
+
+def _with_prompts(one: Stored, path: str) -> Stored:
+    """The labelled set with the embeddings of the classes as its texts."""
+    arrays, first = _arrays(path), one.names[0]
+    if {*arrays} == {"image", TEXT} and arrays[TEXT].ndim == 2 and Path(path).suffix == ".npy":
+        arrays = {"": np.stack([arrays["image"], arrays[TEXT]])}  # two classes or templates of one modality
+    rows = {name: each for name, each in arrays.items() if each.ndim > 1 and each.dtype.kind in "fiu"}
+    chosen = [name for name in rows if role(name) == TEXT] if len(rows) > 1 else [*rows]
+    if len(chosen) != 1:
+        raise UserError(f"{path}: one array of prompts is needed; there are {', '.join(rows) or 'none'}")
+    labels, classes = _by_prompts(one, arrays, path)
+    counted = {"labels": labels} if classes is None else {"labels": labels, "classes": classes}
+    found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: rows[chosen[0]]}, counted), path)
+    files = [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]
+    source = {**one.source, "files": files, "notes": [*one.source["notes"], *notes]}
+    return Stored.of(found.modalities, None, labels, source, {} if classes is None else {"classes": classes})
+
+
+def _by_prompts(one: Stored, arrays: Arrays, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels as rows of the prompts, by the names or the numbers that stand beside these, and the names of the rows."""
+    labels, classes, first = one.labels, one.beside.get("classes"), one.names[0]
+    beside = {name: each for name, each in arrays.items() if each.ndim == 1}
+    names = [each for each in beside.values() if each.dtype.kind == "U"]
+    if classes is not None and labels.dtype.kind == "i" and 0 <= labels.min() <= labels.max() < len(classes):
+        labels = np.asarray(classes)[labels]
+    wanted = {*labels.tolist()} if labels.dtype.kind == "U" else {*map(str, () if classes is None else classes)}
+    fitting = next((each for each in names if wanted <= {*each.tolist()}), None) if wanted else None
+    if fitting is not None and labels.ndim == 1:
+        return checked_labels(labels, {first: len(labels)}, fitting, f"{path}: "), fitting
+    if fitting is not None and len(fitting) == len(classes):
+        return labels[:, [classes.tolist().index(name) for name in fitting]], fitting
+    if wanted and (names or one.labels.dtype.kind == "U"):
+        raise UserError(
+            f"{path}: labels are names ({next(iter(wanted))!r}, ...), and no column of it holds them all; give it one "
+            "with the name of each row's class, spelled as in the labels"
+        )
+    numbers = _kind({name: each for name, each in beside.items() if each.dtype.kind in "iu"}, "labels", "ids")
+    if not wanted and numbers is not None and labels.ndim == 1:
+        labels = checked_labels(labels.astype(str), {first: len(labels)}, beside[numbers].astype(str), f"{path}: ")
+        return labels, names[0] if names else beside[numbers].astype(str)
+    return one.labels, classes if classes is not None else names[0] if names else None
+
+
+def _with_pairs(one: Stored, path: str) -> Stored:
+    """The set with the pairs of a file, or of its rows, for retrieval."""
+    names = one.two()
+    n, m = (len(each) for each in one.modalities.values())
+    if path == ROWS:
+        if n != m:
+            raise UserError(f"--pairs rows: {names[0]} has {n} rows, {names[1]} {m}; give a file of pairs")
+        found = np.tile(np.arange(n)[:, None], 2)
+    else:
+        arrays = {name: each[:] for name, each in _arrays(path).items()}
+        by_role = [next((arrays[each] for each in arrays if role(each) == role(name)), None) for name in names]
+        if len(arrays) == 1:
+            (found,) = arrays.values()
+        elif any(each is None or each.ndim > 1 for each in by_role):
+            raise UserError(f"{path}: pairs are columns {names[0]} and {names[1]} of row numbers, or one array")
+        else:
+            found = np.stack(by_role, 1)
+        found = np.stack([found, np.arange(m)], 1) if found.ndim == 1 and len(found) == m else found
+    return replace(one, labels=None, unpaired=False, pairs=checked_pairs(found, [n, m], f"{path}: "))

@@ -1,0 +1,204 @@
+"""A task whose images and prompts, or captions, are embedded: what is held against what, and which way is right."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Shaped
+
+from ..corpora.captioned import CaptionRule
+from ..embeddings import Embeddings
+from ..errors import UserError
+from ..numerics import items
+from ..numerics.arrays import as_indices
+
+RETRIEVAL, SEVERAL, TWO = "retrieval", "several labels", "two classes"
+"""Kinds of task beside the metrics of a declared one ("top-1", "ROC-AUC"): SEVERAL has several labels an image, and
+TWO is judged by both of those."""
+
+
+@dataclass(frozen=True)
+class EmbeddedTask:
+    """A task whose images and prompts are embedded, by one model.
+
+    Attributes:
+        dataset: its name in tables and figures.
+        metric: "top-1", "ROC-AUC", or one of the kinds above.
+        group: as ``util.corpora.tasks.Task`` has it.
+        images: float32 (n, d), unit-norm rows, of any modality.
+        texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
+        labels: int64: (n,) the class of each image, or (m,) the image of each caption, or pairs (p, 2) of an image and
+            a caption where captions have several images. Several labels: bool (n, C).
+        source: what it is made of, as json can hold it.
+        caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
+        published: the name of the paper's row that it is, None for none.
+        modalities: what its images and texts are called.
+        classes: names of the classes (C,), None where nobody said.
+    """
+
+    dataset: str
+    metric: str
+    group: str
+    model: str
+    images: Float[np.ndarray, "n d"] = field(repr=False)
+    texts: Float[np.ndarray, "m d"] = field(repr=False)
+    labels: Shaped[np.ndarray, "l *C"] = field(repr=False)
+    source: Mapping = field(repr=False)
+    caption_gap: Float[np.ndarray, "d"] | None = field(repr=False, default=None)
+    published: str | None = None
+    modalities: tuple[str, str] = ("image", "text")
+    classes: Sequence[str] | None = None
+
+    def __post_init__(self):
+        where = f"{self.source.get('path', self.dataset)}: labels"
+        images, texts = len(self.images), len(self.texts)
+        if self.metric == SEVERAL:
+            if self.labels.shape != (images, texts):
+                raise UserError(f"{where} are {self.labels.shape}, for {images} rows and {texts} classes")
+            return
+        if self.is_retrieval and np.ndim(self.labels) == 2:
+            return
+        of = (texts, "text", images, "images") if self.is_retrieval else (images, "image", texts, "classes")
+        object.__setattr__(self, "labels", as_indices(self.labels, where, *of))
+
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether images are held against captions, not classes."""
+        return self.metric == RETRIEVAL
+
+    @property
+    def pairs(self) -> Int[np.ndarray, "p 2"]:
+        """Row numbers of images and texts that belong together."""
+        if self.labels.ndim == 2:
+            return self.labels
+        own = self.labels, np.arange(len(self.labels))
+        return np.stack(own if self.is_retrieval else own[::-1], axis=1)
+
+    @cached_property
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Groups from 0 of images (n,) and of texts (m,) that depend on each other: those that pairs join."""
+        if not self.is_retrieval:
+            return np.arange(len(self.images)), np.empty(0, np.int64)
+        if self.labels.ndim == 1:
+            return np.arange(len(self.images)), self.labels
+        return items.groups(self.labels, len(self.images), len(self.texts))
+
+    @property
+    def ways(self) -> tuple[str, str]:
+        """The two directions of retrieval by the names of the modalities: "image-to-text", "text-to-image"."""
+        first, last = self.modalities
+        return f"{first}-to-{last}", f"{last}-to-{first}"
+
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """The metrics that a shift is chosen by."""
+        if self.is_retrieval:
+            return tuple(f"{way} recall@1" for way in self.ways)
+        return {SEVERAL: ("LRAP",), TWO: ("top-1", "ROC-AUC")}.get(self.metric, (self.metric,))
+
+    def chance(self, metric: str) -> float:
+        """A headline metric of guessing, in (0, 1]: every class, image or caption alike; NaN for several labels."""
+        if metric in ("ROC-AUC", "LRAP"):
+            return 0.5 if metric == "ROC-AUC" else np.nan
+        return 1 / len(self.images if self.is_retrieval else self.texts)
+
+    def by_caption(self, rules: Sequence[CaptionRule]) -> "list[EmbeddedTask]":
+        """Retrieval under each caption rule, where images have several captions; any other task as it is."""
+        several = self.is_retrieval and self.labels.ndim == 1 and len(self.texts) > len(self.images)
+        return [self.with_captions(rule) for rule in rules] if several else [self]
+
+    def with_captions(self, rule: CaptionRule) -> "EmbeddedTask":
+        """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
+        by_image = pd.Series(np.argsort(self.labels, kind="stable")).groupby(np.sort(self.labels))
+        rows = (by_image.obj if rule == "all" else by_image.agg(rule)).to_numpy()
+        source = {**self.source, "caption_rule": rule, "n_captions": len(rows)}
+        name = f"{self.dataset}, {rule} caption{'s' if rule == 'all' else ''}"
+        return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
+
+
+def of_own(name: str, given: Embeddings) -> EmbeddedTask:
+    """A task from embeddings: images with labels and one text for each class, or pairs for retrieval.
+
+    With ``labels`` (n,), whole numbers from 0, row c of the texts is the embedding of class c. Labels (n, C) are
+    several a row. Without labels, images and texts are pairs. What is left out stands in the source's ``notes``.
+    """
+    images, texts = (given.modalities[each] for each in given.two())
+    source = {**given.source, "notes": list(given.source.get("notes", ())), "generated": False}
+    about = {"dataset": name, "group": "your own embeddings", "source": source, "modalities": given.names}
+    about["model"] = str(source.get("model", "not said"))
+    if given.labels is None:
+        return _of_pairs(given, about)
+    classes, path = given.beside.get("classes"), source.get("path", name)
+    labels = _class_numbers(given, classes, path, source["notes"])
+    several = labels.ndim == 2
+    enough = not several and len(texts) == 2 and np.bincount(labels[labels >= 0], minlength=2).min() >= 4  # two a half
+    kind = SEVERAL if several else TWO if enough else "top-1"
+    names = None if classes is None else [str(each) for each in classes]
+    return EmbeddedTask(**about, metric=kind, images=images, texts=texts, labels=labels, classes=names)
+
+
+def of_sets(given: Mapping[str, Embeddings], left_out: list[str]) -> list[EmbeddedTask]:
+    """``of_own`` of each set; of several sets, those that are no task are left out, and ``left_out`` says why."""
+    found = []
+    for name, one in given.items():
+        try:
+            found.append(of_own(name, one))
+        except UserError as error:
+            if len(given) == 1:
+                raise
+            left_out.append(f"{name}: {error}")
+    if not found:
+        raise UserError("; ".join(left_out))
+    return found
+
+
+def _class_numbers(given: Embeddings, classes, path: str, notes: list[str]) -> np.ndarray:
+    """Labels that fit the texts as classes; refused where the texts cannot be those of the classes."""
+    (first, images), (last, texts) = given.modalities.items()
+    labels, n, m = given.labels, len(images), len(texts)
+    how = "give one text for each class, or leave the labels out for retrieval"
+    if labels.dtype.kind == "U":
+        raise UserError(
+            f"{path}: labels are names ({labels[0]!r}, ...), and which {last} row each means is not said; put classes, "
+            "the names in the order of these rows, beside them, or give --prompts a table with a column of names"
+        )
+    if classes is not None and len(classes) != m:
+        raise UserError(f"{path}: {last} has {m} rows, while there are {len(classes)} class names; {how}")
+    named = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
+    if labels.ndim == 2 and named != m:
+        raise UserError(f"{path}: {last} has {m} rows, while labels have {named} columns; {how}")
+    if classes is None and named < m and m % n == 0:
+        each = "one" if m == n else str(m // n)
+        raise UserError(
+            f"{path}: {last} has {m} rows, {each} for each {first}, while labels name {named} classes; {how}"
+        )
+    if labels.ndim == 1 and labels.min() == 1 and labels.max() == m:
+        raise UserError(f"{path}: labels are 1 to {m} for {m} classes; they count from 0: take 1 away")
+    if labels.ndim == 1 and named < m:
+        notes.append(f"{path}: labels name {named} of {m} classes")
+    return labels
+
+
+def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
+    """Retrieval among the rows that are paired; others are left out, and said."""
+    path, names = given.source.get("path", about["dataset"]), given.names
+    images, texts = given.modalities.values()
+    if (pairs := given.pairs_between(names)) is None:
+        raise UserError(
+            f"{path}: {names[0]} has {len(images)} rows, {names[1]} {len(texts)}; give labels, the {names[1]} row of "
+            f"each {names[0]}'s class, or pairs"
+        )
+    notes = about["source"]["notes"]
+    for name, array, there in zip(names, (images, texts), pairs.T, strict=True):
+        if lacking := len(array) - len(np.unique(there)):
+            notes.append(f"{path}: {lacking} of {len(array)} {name} rows are in no pair, left out")
+    notes += [f"{path}: {said}" for said in items.copies(given.modalities)]
+    own = items.matched(images, texts, pairs)
+    labels = own.pairs
+    if len(labels) == len(own.second):  # each text has one image
+        labels = labels[np.argsort(labels[:, 1]), 0]
+    else:
+        notes.append(f"{path}: some {names[1]} rows belong to several {names[0]} rows; each of these counts")
+    return EmbeddedTask(**about, metric=RETRIEVAL, images=images[own.first], texts=texts[own.second], labels=labels)
