@@ -58,10 +58,10 @@ def test_an_image_that_stands_once_for_each_caption_is_one_image(tmp_path, rng, 
 
 def test_with_five_captions_an_image_the_loss_is_that_of_batches_of_different_images(tmp_path, rng):
     """Batches of neighbours hold each image five times: their lowest loss, near log 5, lies past the overlap."""
-    shared, apart = rng.normal(size=(120, 24)), 0.2 * np.sqrt(24) * reference.unit(rng.normal(size=(1, 24)))
+    shared, apart = rng.normal(size=(120, 64)), 0.2 * np.sqrt(64) * reference.unit(rng.normal(size=(1, 64)))
     of = np.repeat(np.arange(120), 5)
-    images = reference.unit(shared + 0.7 * rng.normal(size=(120, 24)) + apart).astype(np.float32)
-    texts = reference.unit(shared[of] + 0.7 * rng.normal(size=(600, 24)) - apart).astype(np.float32)
+    images = reference.unit(shared + 0.9 * rng.normal(size=(120, 64)) + apart).astype(np.float32)
+    texts = reference.unit(shared[of] + 0.9 * rng.normal(size=(600, 64)) - apart).astype(np.float32)
     np.savez(tmp_path / "five.npz", image=images, text=texts, pairs=np.stack([of, np.arange(600)], 1))
     record = run("loss_landscape", tmp_path, "--embeddings", tmp_path / "five.npz", "--temperatures", 0.01)
     rows = np.concatenate([5 * np.arange(50 * half, 50 * half + 50) + k for half in range(2) for k in range(5)])
