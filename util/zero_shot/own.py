@@ -108,7 +108,7 @@ def _with_labels(one: Stored, path: str, column: str | None) -> Stored:
             raise UserError(f"{path}: {key} names {len(values) - len(place)} rows twice; a row has one label")
         rows = np.array([row for row in range(n) if str(ids[row]) in place], np.int64)
         if not len(rows):
-            raise UserError(f"{path}: no {key} is an id of {first}: {arrays[key][0]!r} here, {ids[0]!r} there")
+            raise UserError(f"{path}: no {key} is an id of {first}: '{arrays[key][0]}' here, '{ids[0]}' there")
         order = np.array([place[str(ids[row])] for row in rows])
         lacking = (n - len(rows), f"{first} rows have no label"), (len(values) - len(rows), f"labels are of no {first}")
         notes += [f"{path}: {count} {what}, left out" for count, what in lacking if count]
@@ -171,7 +171,7 @@ def _by_prompts(one: Stored, arrays: Arrays, path: str) -> tuple[np.ndarray, np.
         return labels[:, [classes.tolist().index(name) for name in fitting]], fitting
     if wanted and (names or one.labels.dtype.kind == "U"):
         raise UserError(
-            f"{path}: labels are names ({next(iter(wanted))!r}, ...), and no column of it holds them all; give it one "
+            f"{path}: labels are names ('{next(iter(wanted))}', ...), and no column of it holds them all; give it one "
             "with the name of each row's class, spelled as in the labels"
         )
     numbers = _kind({name: each for name, each in beside.items() if each.dtype.kind in "iu"}, "labels", "ids")

@@ -161,7 +161,7 @@ def _class_numbers(given: Embeddings, classes, path: str, notes: list[str]) -> n
     how = "give one text for each class, or leave the labels out for retrieval"
     if labels.dtype.kind == "U":
         raise UserError(
-            f"{path}: labels are names ({labels[0]!r}, ...), and which {last} row each means is not said; put classes, "
+            f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said; put classes, "
             "the names in the order of these rows, beside them, or give --prompts a table with a column of names"
         )
     if classes is not None and len(classes) != m:
