@@ -72,8 +72,8 @@ def test_shift_writes_embeddings_with_a_smaller_gap(side, same, mine, tmp_path, 
 @pytest.mark.parametrize(
     "words, said",
     [
-        ([], "Expected one of {measure, shift, fit,"),
-        (["mesure", "mine.npz"], "Unrecognized options: mesure, mine.npz; Available subcommands: measure, shift,"),
+        ([], "Expected one of {measure, evaluate, shift,"),
+        (["mesure", "mine.npz"], "Unrecognized options: mesure, mine.npz; Available subcommands: measure, evaluate,"),
         (["measure"], "name a file of embeddings, for instance mine.npz, or two"),
         (["measure", "nowhere.npz"], "nowhere.npz"),
         (["measure", "mine.npz", "--sed", "3"], "Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see"),
