@@ -201,7 +201,7 @@ def own(settings: Common, device: str) -> Audited:
             raise UserError(f"{what}; embed faces and captions with one model")
         data.append({"what": "captions", **corpus.source, **corpus.digest()})
         notes += corpus.source.get("notes", ())
-    ids = next(iter(face_images.named(given.beside, len(images)).values()), None)
+    ids = next(iter(face_images.named(given.beside, len(images))), None)
     return Audited(
         title, images, prompts, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
     )

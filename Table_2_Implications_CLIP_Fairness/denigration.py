@@ -149,8 +149,8 @@ def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) ->
     declared, at = answers.faces.declared, [0.0, settings.shift]
     columns = declared.asked.columns
     tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
-    called = {"race x gender": " x ".join(columns), "race": columns[0]}
-    matrices = [confusion(answers, at, by).assign(by=name) for by, name in called.items()]
+    called = {" x ".join(columns): AXES, columns[0]: AXES[:1]}
+    matrices = [confusion(answers, at, axes).assign(by=name) for name, axes in called.items()]
     return tables | {"confusion": pd.concat(matrices, ignore_index=True)}
 
 

@@ -144,7 +144,7 @@ def test_confusion_matrices_by_hand(six):
     found = {(row.true, row.predicted): row.count for row in fine[fine["count"] > 0].itertuples(index=False)}
     one = {("A f", "ape"), ("A m", "crook"), ("A f", "thief"), ("A m", "A m"), ("B f", "ape"), ("B m", "B m")}
     assert found == dict.fromkeys(one, 1)
-    coarse = confusion(answers, [1.0, 0.0], by="race")
+    coarse = confusion(answers, [1.0, 0.0], axes=("race",))
     assert len(coarse) == 2 * 3 * 6 and list(coarse["shift"].unique()) == [1.0, 0.0]
     found = {tuple(row)[:3]: row.count for row in coarse[coarse["count"] > 0].itertuples(index=False)}
     at_zero = {("A", "ape"): 1, ("A", "thief"): 1, ("A", "A"): 2, ("B", "B"): 1, ("B", "thief"): 1}
@@ -153,16 +153,6 @@ def test_confusion_matrices_by_hand(six):
     assert rounded.equals(fine["count"]), "a shift of a grid of floats may differ in its last digits"
     with pytest.raises(UserError, match=r"-0.2 is not one of the shifts, which are 1, 0, -1"):
         confusion(answers, [-0.2])
-
-
-def test_a_further_harm_group_gets_columns_after_those_of_the_contract(tmp_path):
-    (tmp_path / "more.toml").write_text(TINY.replace("groups = {", "groups = { illness = ['ill'],"))
-    faces = Faces(Declared.read(tmp_path / "more.toml"), np.array([0, 0]), np.array([0, 1]))
-    table = audit(Answers(np.array([[6, 8]]), faces, [0]), [1])
-    place = table.columns.get_loc("illness")
-    assert list(table.columns[place - 1 : place + 3]) == ["non_human_high", "illness", "illness_low", "illness_high"]
-    assert list(table.loc[0, ["crime_related", "non_human", "illness", "sum"]]) == [1 / 2, 0, 1 / 2, 1]
-    assert list(table.loc[0, ["illness_low", "illness_high"]]) == pytest.approx(statistics.wilson_interval(1, 2))
 
 
 def test_the_paired_interval_by_hand_and_by_simulation(rng):

@@ -50,7 +50,7 @@ def test_labels_and_pictures_come_in_the_order_of_the_table(folder):
     assert list(found.ids) == list(COLOURS)
     assert labels_of(found) == (["White", "Black", "Latino"], ["Male", "Female", "Female"], [0, 1, 2])
     again = faces.labels_of(folder / "fairface_label_val.csv", DECLARED)
-    assert again.faces.race.tolist() == found.faces.race.tolist() and again.ids == {"paths": list(COLOURS)}
+    assert again.faces.race.tolist() == found.faces.race.tolist() and again.ids == [list(COLOURS)]
     assert found.source["revision"] == f"sha256:{again.sha256}"
 
 
@@ -87,7 +87,6 @@ def test_labels_and_pictures_that_do_not_match_are_both_named(folder):
         (("val/2.jpg", "", "Male", "White", ""), r"1 names more than once, first 'val/2.jpg'"),
         ((f"{'x' * 300}.jpg", "", "Male", "White", ""), r"1 labels without a picture, first 'x+\.jpg'; 1 pictures"),
         ((f"{'x' * 300}/1.jpg", "", "Male", "White", ""), r"1 labels without a picture, first 'x+/1\.jpg'"),
-        (("val/\x1b1.jpg", "", "Male", "White", ""), r"first 'val/\\x1b1\.jpg'; 1 pictures without a label"),
         (("val/\0.jpg", "", "Male", "White", ""), r"first 'val/\\x00\.jpg'; 1 pictures without a label"),
         (("val/../val/2.jpg", "", "Male", "White", ""), r"leads out of the folder"),
     ],
@@ -100,10 +99,10 @@ def test_a_bad_row_is_one_line(folder, row, said):
 
 
 def test_a_folder_without_a_table_says_what_to_fetch(tmp_path, folder):
-    with pytest.raises(UserError, match=r"expected fairface_label_val.csv or labels.csv .*neither .*joojs/fairface"):
+    with pytest.raises(UserError, match=r"expected fairface_label_val.csv or labels.csv .*found neither"):
         loaded(tmp_path / "nowhere")
     (folder / "labels.csv").write_text("file,race,gender\n")
-    with pytest.raises(UserError, match="both are there"):
+    with pytest.raises(UserError, match="found both"):
         loaded(folder)
     (folder / "fairface_label_val.csv").unlink()
     with pytest.raises(UserError, match="no rows under the header"):

@@ -117,7 +117,7 @@ def test_audits(monkeypatch, rng):
     faces = declared.Declared.read()
     some = audit.Faces(faces, rng.integers(0, 7, 200), rng.integers(0, 2, 200))
     answers = audit.Answers(rng.integers(0, 21, (3, 200)).astype(np.int32), some, SHIFTS)
-    assert len(audit.audit(answers, SHIFTS)) == 3 * 7 and len(audit.confusion(answers, [0.0], "race")) == 7 * 14
+    assert len(audit.audit(answers, SHIFTS)) == 3 * 7 and len(audit.confusion(answers, [0.0], ("race",))) == 7 * 14
     disparity.disparity(answers, 0, 100)
     disparity.accuracy_cost(answers)
     published_counts.agreement()

@@ -33,7 +33,7 @@ def text_of(path: str | Path) -> tuple[str, str]:
 def read(
     path: str | Path, columns: Sequence[str], also: Sequence[str] = ()
 ) -> tuple[list[tuple[int, dict[str, str]]], str]:
-    """The rows of a table, each with the line on which it ends, and the sha256 of the file.
+    """The rows of a table, at least one, each with the line on which it ends, and the sha256 of the file.
 
     A row holds the ``columns``, which must be there, and those of ``also`` that are, without the white space around
     their fields. Blank lines are left out.
@@ -42,9 +42,21 @@ def read(
     separator = "\t" if Path(path).suffix.lower() in TABBED else ","
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
     try:
-        return list(_rows(path, lines, columns, also)), digest
+        rows = list(_rows(path, lines, columns, also))
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
+    if not rows:
+        raise UserError(f"{path}: no rows under the header; write one for each item")
+    return rows, digest
+
+
+def only(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
+    """The table of a folder that bears one of the names; none and several are refused."""
+    there = [folder / name for name in names if (folder / name).is_file()]
+    if len(there) != 1:
+        found = "found both" if there else "found neither"
+        raise UserError(f"{folder}: expected {' or '.join(names)} (columns {', '.join(columns)}) there; {found}")
+    return there[0]
 
 
 def _rows(path, lines, columns: Sequence[str], also: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -69,19 +81,12 @@ def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], 
 
     A row is a path inside the folder ("/" between parts) and its captions, both in the order of the table.
     """
-    folder = Path(folder)
-    there = [name for name in CAPTION_TABLES if (folder / name).is_file()]
-    if len(there) != 1:
-        found = "found both" if there else "found neither"
-        raise UserError(f"{folder}: expected {' or '.join(CAPTION_TABLES)} (columns file, text) there; {found}")
-    path = folder / there[0]
+    path = only(Path(folder), CAPTION_TABLES, CAPTION_COLUMNS)
     rows, digest = read(path, CAPTION_COLUMNS)
     captions: dict[str, list[str]] = {}
     for line, row in rows:
         captions.setdefault(inside(row["file"], f"{path}, line {line}"), []).append(row["text"])
-    if not captions:
-        raise UserError(f"{path}: no rows under the header; write one for each caption")
-    return list(captions.items()), there[0], digest
+    return list(captions.items()), path.name, digest
 
 
 def inside(name: str, where: str) -> str:

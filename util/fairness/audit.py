@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -167,16 +166,14 @@ def _interval(name: str, count, n) -> dict[str, np.ndarray]:
     return dict(zip((f"{name}_low", f"{name}_high"), wilson_interval(count, n), strict=True))
 
 
-def confusion(
-    answers: Answers, at: Sequence[float], by: Literal["race x gender", "race"] = "race x gender"
-) -> pd.DataFrame:
+def confusion(answers: Answers, at: Sequence[float], axes: Sequence[Axis] = AXES) -> pd.DataFrame:
     """Which class the faces of each group are given, at some of the shifts.
 
-    Columns are shift, true, predicted and count: every pair, those with count 0 too. By "race x gender" there are R * G
-    rows and R * G + H columns at a shift; by "race" genders are added up.
+    Columns are shift, true, predicted and count: every pair, those with count 0 too. By both ``axes`` there are R * G
+    rows and R * G + H columns at a shift; by ("race",) genders are added up.
     """
     declared, predicted = answers.faces.declared, answers.predicted[[answers.row(shift) for shift in at]]
-    groups, codes = answers.faces.groups(by.split(" x "))
+    groups, codes = answers.faces.groups(axes)
     true, classes = [" ".join(group) for group in groups], len(declared.classes)
     per_group, beyond = classes // len(groups), len(groups) - classes
     given = np.where(predicted < classes, predicted // per_group, predicted + beyond)

@@ -5,11 +5,11 @@ one table of ``TABLES`` with the columns file (a path inside the folder, "val/1.
 Other columns are not read. FairFace as its authors give it is such a folder.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ LICENCE = "CC BY 4.0"
 BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
 TABLES = ("fairface_label_val.csv", "labels.csv")
 KINDS = ("paths", "ids")
-"""What names a face beside its vector, or its label."""
+NAMING = " ".join(BESIDE[kind] for kind in KINDS).split()
+"""What names a face: kinds of what stands beside its vector, columns beside its label."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,9 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
 
     ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
     """
-    there = [folder / name for name in TABLES if (folder / name).is_file()]
-    if len(there) != 1:
-        found = "both are there" if there else f"neither is there. FairFace has them: {ORIGIN}"
-        wanted = f"{' or '.join(TABLES)} (columns file, {', '.join(declared.asked.axes)})"
-        raise UserError(f"{folder}: expected {wanted} beside the pictures; {found}")
-    table = there[0]
-    rows, digest = tables.read(table, ("file", *declared.asked.axes))
+    columns = ("file", *declared.asked.axes)
+    table = tables.only(folder, TABLES, columns)
+    rows, digest = tables.read(table, columns)
     names = [tables.inside(row["file"], f"{table}, line {line}") for line, row in rows]
     _refuse_mismatch(names, folder, table)
     about = {
@@ -66,8 +63,8 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
         "files": content_digest({name: folder / name for name in names}),
         "n": len(names),
     }
-    columns = {name: [row[name] for _, row in rows] for name in declared.asked.axes}
-    faces = _faces(columns, declared, str(table), [line for line, _ in rows])
+    labels = ([row[name] for _, row in rows] for name in declared.asked.axes)
+    faces = Faces.of(declared, *labels, where=str(table), lines=[line for line, _ in rows])
     return FaceImages([upright(folder / name) for name in names], names, faces, about)
 
 
@@ -75,7 +72,7 @@ def from_hub(declared: Declared) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
     files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
     rows = hub.read_parquet(files, "image", declared.asked.axes)
-    labels = {name: _in_words(values, rows.names.get(name)) for name, values in rows.columns.items()}
+    labels = (_in_words(rows.columns[name], rows.names.get(name)) for name in declared.asked.axes)
     about = {
         "dataset": HUB_DATASET,
         "revision": revision,
@@ -86,7 +83,7 @@ def from_hub(declared: Declared) -> FaceImages:
         "n": len(rows),
     }
     ids = [f"validation, row {row}" for row in range(len(rows))]
-    faces = _faces(labels, declared, f"{HUB_DATASET}, {HUB_FILES}")
+    faces = Faces.of(declared, *labels, where=f"{HUB_DATASET}, {HUB_FILES}")
     return FaceImages(rows.openers(), ids, faces, about)
 
 
@@ -96,26 +93,18 @@ def _in_words(labels: Sequence, names: Sequence[str] | None) -> Sequence:
     return labels if named is None else [named.get(label, f"{label} (unnamed)") for label in labels]
 
 
-def _faces(labels: Mapping[str, Sequence], declared: Declared, where: str, lines: Sequence[int] | None = None) -> Faces:
-    """Faces of the labels of both attributes by name; none at all are refused."""
-    first, second = (labels[name] for name in declared.asked.axes)
-    if not len(first):
-        raise UserError(f"{where}: no rows under the header; write one for each face")
-    return Faces.of(declared, first, second, where=where, lines=lines)
-
-
 @dataclass(frozen=True)
 class Labels:
     """Labels of n faces without pictures, and what says whose they are.
 
     Attributes:
-        ids: by "paths" or "ids", the n names that the table gives its faces.
+        ids: for each column of ``NAMING`` that is there, the n names of the faces.
         notes: sentences for whoever reads the numbers.
     """
 
     path: Path
     faces: Faces
-    ids: Mapping[str, Sequence[str]]
+    ids: Sequence[Sequence[str]]
     sha256: str
     notes: tuple[str, ...] = ()
 
@@ -129,14 +118,12 @@ class Labels:
             where: what to call them.
         """
         called = named(beside, n)
-        both = [(kind, other) for kind in called for other in self.ids]
-        if not both:
+        if not (called and self.ids):
             if len(self.faces) != n:
                 raise UserError(f"{self.path} has {len(self.faces)} rows, but {where} has {n}; write a row for each")
             lacks = where if self.ids else self.path
             return self.faces, f"labels and faces are matched by order, for {lacks} names no faces (ids or files)"
-        kind, other = next(((kind, other) for kind, other in both if kind == other), both[0])
-        faces, labels = called[kind], self.ids[other]
+        faces, labels = max(product(called, self.ids), key=lambda both: len({*both[0]} & {*both[1]}))
         place = {name: row for row, name in enumerate(labels)}
         for names, source in ((labels, self.path), (faces, where)):
             if twice := [name for name, times in Counter(names).items() if times > 1]:
@@ -149,48 +136,45 @@ class Labels:
         return self.faces.take(rows), f"labels are matched to faces by name, as {faces[0]}{more}"
 
 
-def named(beside: Mapping[str, Sequence], n: int) -> dict[str, list[str]]:
-    """What n rows are called in ``Embeddings.beside``, by kind: their files, their ids."""
-    return {kind: np.asarray(beside[kind]).astype(str).tolist() for kind in KINDS if len(beside.get(kind, ())) == n}
+def named(beside: Mapping[str, Sequence], n: int) -> list[list[str]]:
+    """What n rows are called in ``Embeddings.beside``: by their files, by their ids."""
+    return [np.asarray(beside[kind]).astype(str).tolist() for kind in KINDS if len(beside.get(kind, ())) == n]
 
 
 def labels_of(path: Path, declared: Declared) -> Labels:
-    """Labels in a file without pictures: .csv, .tsv, .parquet or .npz, a column for each attribute.
+    """Labels in a file without pictures, of any format that ``util.readers`` reads: a column for each attribute.
 
-    Columns for ids or files (``util.readers.names.BESIDE``) are read with them. Numbers mean what the data set itself
-    says in the file, else what ``declared`` says.
+    Columns for ids or files (``NAMING``) are read with them. Numbers mean what the data set itself says in the file,
+    else what ``declared`` says.
     """
     axes, lines = declared.asked.axes, None
     if path.suffix.lower() in (".csv", *tables.TABBED):
-        rows, digest = tables.read(path, axes, [name for kind in KINDS for name in BESIDE[kind].split()])
-        columns = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else axes)}
-        lines = [line for line, _ in rows]
-    elif (kind := kind_of(path)) in (".parquet", ".npz"):
-        found, digest = read(path)[0], sha256(path)
-        if unknown := [name for name in axes if name not in found or found[name].ndim != 1]:
-            there = ", ".join(name for name, array in found.items() if array.ndim == 1)
-            raise UserError(f"{path}: no column {unknown[0]!r}; the audit asks for {', '.join(axes)}, found {there}")
-        names = _class_names(path) if kind == ".parquet" else {}
-        columns = {name: _in_words(array.tolist(), names.get(name)) for name, array in found.items() if array.ndim == 1}
+        rows, _ = tables.read(path, axes, NAMING)
+        columns, lines = {name: [row[name] for _, row in rows] for name in rows[0][1]}, [line for line, _ in rows]
     else:
-        raise UserError(f"{path}: labels are read from .csv, .tsv, .parquet and .npz, not {kind}")
-    ids = {kind: [name for name in BESIDE[kind].split() if name in columns] for kind in KINDS}
-    ids = {kind: list(map(str, columns[names[0]])) for kind, names in ids.items() if names}
+        found = {name: array.tolist() for name, array in read(path)[0].items() if array.ndim == 1}
+        if lacking := [name for name in axes if name not in found]:
+            what = f"no column {lacking[0]!r}; the audit asks for {', '.join(axes)}, found {', '.join(found)}"
+            raise UserError(f"{path}: {what}")
+        names = _class_names(path) if kind_of(path) == ".parquet" else {}
+        columns = {name: _in_words(labels, names.get(name)) for name, labels in found.items()}
+    faces = Faces.of(declared, *(columns[name] for name in axes), where=str(path), lines=lines)
+    ids = [list(map(str, columns[name])) for name in NAMING if name in columns]
     notes = [
         f"{path}: {name} in numbers, {', '.join(f'{k} {level}' for k, level in enumerate(attribute.numbers))}"
         for name, attribute in zip(axes, declared.both, strict=True)
         if attribute.numbers and any(as_whole(label) is not None for label in columns[name])
     ]
-    return Labels(path, _faces(columns, declared, str(path), lines), ids, digest, tuple(notes))
+    return Labels(path, faces, ids, sha256(path), tuple(notes))
 
 
 def _class_names(path: Path) -> dict[str, list[str]]:
     """The names that a parquet file of the hub gives the numbers of its columns."""
+    import datasets
     from pyarrow import parquet
 
-    told = json.loads((parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}"))
-    features = told.get("info", {}).get("features", {})
-    return {name: kind["names"] for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
+    features = datasets.Features.from_arrow_schema(parquet.read_schema(path))
+    return {name: kind.names for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)}
 
 
 def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:
