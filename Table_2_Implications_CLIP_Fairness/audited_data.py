@@ -12,7 +12,7 @@ from jaxtyping import Float
 import published_counts
 from util import geometry
 from util.cli import Common, Only
-from util.embeddings import Embeddings, load_sets
+from util.embeddings import Embeddings
 from util.errors import UserError
 from util.fairness import faces as face_images
 from util.fairness.audit import Answers, Faces
@@ -21,6 +21,7 @@ from util.files import sha256
 from util.geometry import Side
 from util.published import values
 from util.readers import TEXT, role
+from util.sets import load_sets
 from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]

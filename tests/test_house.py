@@ -23,7 +23,7 @@ LAYERS = (
     ("numerics",),
     ("geometry",),
     ("contrastive", "cone", "records", "figures", "cli"),
-    ("embeddings", "readers"),
+    ("embeddings", "readers", "remarks", "sets"),
     ("measures", "published", "interventions"),
     ("corpora",),
     ("training",),

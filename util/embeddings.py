@@ -7,7 +7,6 @@ is "text". The columns of ``pairs`` follow the order of the modalities.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,12 @@ import numpy as np
 from .errors import UserError
 from .files import is_remote, named_path, sha256
 from .geometry import unit_rows
-from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
-from .numerics.items import copies
-from .numerics.moments import Moments, moments
+from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
 from .readers import NAME, TEXT, read, role, sort_out, write
 from .readers.beside import as_rows, checked_labels, checked_pairs, matched
+from .remarks import begun_by, remarks
 
 RESERVED = ("labels", "pairs")
-ONE_DIRECTION = 0.99
-"""A mean cosine above this is said: trained encoders of things that differ stay well below."""
-MOST_COMPARED = 1_000_000
-"""Equal rows are looked for in modalities of so many rows, for their hashes stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class Stored:
     ) -> "Stored":
         """Checks names, widths, counts, pairs and labels; arguments and errors as ``Embeddings.of``."""
         source, beside = _plain_source(source), dict(beside or {})
-        prefix = _prefix(source)
+        prefix = begun_by(source)
         if not isinstance(modalities, Mapping) or not modalities:
             raise UserError("embeddings are given as {name: array}, for instance {'image': images, 'text': texts}")
         for name in modalities:
@@ -79,10 +73,10 @@ class Stored:
     @classmethod
     def open(cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image") -> "Stored":
         """Embeddings in any format; arguments and errors as ``Embeddings.load``, but for the values."""
-        return cls._joined(cls._opened(paths, columns, first))
+        return cls.joined(cls.opened(paths, columns, first))
 
     @classmethod
-    def _opened(cls, paths: Sequence, columns: Mapping[str, str] | None, first: str = "image") -> dict[str, "Stored"]:
+    def opened(cls, paths: Sequence, columns: Mapping[str, str] | None, first: str = "image") -> dict[str, "Stored"]:
         """A set for each file, by how it was given; of several files each takes the columns that it has."""
         opened, used = {}, set()
         alone = [Path(given).resolve() for given in map(str, paths) if not named_path(given)[0]]
@@ -112,7 +106,7 @@ class Stored:
         return cls.of(found.modalities, **named, source=source, beside=beside)
 
     @classmethod
-    def _joined(cls, opened: Mapping[str, "Stored"]) -> "Stored":
+    def joined(cls, opened: Mapping[str, "Stored"]) -> "Stored":
         """Sets of one modality each as one; equal ids say which rows are pairs."""
         if len(opened) == 1 and not named_path(*opened)[0]:
             return next(iter(opened.values()))
@@ -151,7 +145,7 @@ class Stored:
         """The names of the two modalities, text second; one alone is refused, and more than two."""
         if len(self.names) == 2:
             return self.names
-        where, there = _prefix(self.source), ", ".join(self.names)
+        where, there = begun_by(self.source), ", ".join(self.names)
         if len(self.names) == 1:
             raise UserError(f"{where}holds {there} alone; two modalities are needed here: give the other file too")
         chosen = f"--columns {self.names[0]}={self.names[0]} {self.names[-1]}={self.names[-1]}"
@@ -205,7 +199,7 @@ class Embeddings(Stored):
             columns: modality -> name of its array or column; then no other is a modality.
             first: what to call the non-text modality of a .npy of shape (2, n, d), which names nothing.
         """
-        return _remarked(Stored.open(*paths, columns=columns, first=first))
+        return remarked(Stored.open(*paths, columns=columns, first=first))
 
     def save(self, path) -> Path:
         """Writes .npy (one modality, or two paired row by row, no labels), .npz or .safetensors (number labels)."""
@@ -244,23 +238,6 @@ class Embeddings(Stored):
         return (first, last) if self.paired_by_row else (first[pairs[:, 0]], last[pairs[:, 1]])
 
 
-def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict[str, Stored]:
-    """Files and folders as sets by name: those of one modality each are one set, every other is its own.
-
-    Sets are named by the stem of their file, or by its path where two stems are the same.
-    """
-    opened = Stored._opened(paths, columns)
-    alone = {given: one for given, one in opened.items() if len(one.names) == 1 or named_path(given)[0]}
-    opened = {given: one for given, one in opened.items() if given not in alone}
-    if alone:
-        opened["+".join(alone)] = Stored._joined(alone)
-    stems = {
-        given: "+".join(Path(path).stem for path in one.source["path"].split(" + ")) for given, one in opened.items()
-    }
-    unique = len({*stems.values()}) == len(stems)
-    return {stems[given] if unique else given: one for given, one in opened.items()}
-
-
 def _by_name(opened: Mapping[str, Stored]) -> dict[str, Stored]:
     """Sets of one modality each by its name, which is given or told by the name of the file or its array."""
     found: dict[str, Stored] = {}
@@ -277,44 +254,7 @@ def _by_name(opened: Mapping[str, Stored]) -> dict[str, Stored]:
     return found
 
 
-def duos(sets: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Sets of two modalities: of three, every two of them are a set. One modality alone is refused."""
-    found: dict[str, Stored] = {}
-    for name, one in sets.items():
-        several = list(combinations(one.names, 2)) if len(one.names) > 1 else [one.two()]
-        for names in several:
-            found[name if len(several) == 1 else f"{name}: {names[0]}, {names[1]}"] = one.duo(names)
-    return found
-
-
-def load_sets(paths: Sequence, columns: Mapping[str, str] | None = None, two: bool = True) -> dict[str, Embeddings]:
-    """``open_sets``, or the ``duos`` of them, with rows made unit-norm and the hashes of their files in ``source``."""
-    sets = open_sets(paths, columns)
-    sets = duos(sets) if two else sets
-    return {name: _remarked(replace(one, source={**one.source, **one.digest()})) for name, one in sets.items()}
-
-
-def remarks(stored: Stored, found: Mapping[str, Moments] | None = None) -> list[str]:
-    """Sentences on what makes numbers of a set mean less: norms other than 1, equal rows, rows that hardly differ.
-
-    ``found`` are the moments of each modality's rows as stored, where they are known.
-    """
-    where = _prefix(stored.source)
-    found = found or {name: moments(rows, f"{where}{name}") for name, rows in stored.modalities.items()}
-    spans = {name: (each.shortest, each.longest) for name, each in found.items()}
-    scaled = [f"{name} {a:.4g} to {b:.4g}" for name, (a, b) in spans.items() if max(1 - a, b - 1) > UNIT_TOLERANCE]
-    said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
-    said += [
-        f"{where}{each}" for each in copies({k: v for k, v in stored.modalities.items() if len(v) <= MOST_COMPARED})
-    ]
-    for name, each in found.items():
-        if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
-            one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"
-            said.append(f"{one}; the gap and every accuracy of them mean little: is the encoder right?")
-    return said
-
-
-def _remarked(stored: Stored) -> Embeddings:
+def remarked(stored: Stored) -> Embeddings:
     """``_normalised``, with what there is to remark on in the notes."""
     found = _normalised(stored)
     notes = dict.fromkeys([*stored.source.get("notes", ()), *remarks(stored)])
@@ -325,18 +265,13 @@ def _normalised(stored: Stored) -> Embeddings:
     """The same with its rows read, checked and made unit-norm."""
     unit, spans = {}, {}
     for name, array in stored.modalities.items():
-        where = f"{_prefix(stored.source)}{name}"
+        where = f"{begun_by(stored.source)}{name}"
         rows = as_matrix(array, where)
         norms = nonzero_norms(rows, where, whole=array)
         spans[name] = [float(norms.min()), float(norms.max())]
         unit[name] = to_numpy(unit_rows(rows)).astype(np.float32, copy=False)
     about = {**stored.source, "normalised_here": True, "row_norms_before": spans}
     return Embeddings(unit, stored.pairs, stored.labels, about, stored.beside, stored.unpaired)
-
-
-def _prefix(source: Mapping) -> str:
-    """What an error about embeddings begins with: the file's path."""
-    return f"{source['path']}: " if "path" in source else ""
 
 
 def _plain_source(source: Mapping | None) -> dict:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from .embeddings import Stored, remarks
+from .embeddings import Stored
 from .errors import UserError
 from .geometry import unit_rows
 from .numerics.arrays import as_matrix, to_numpy
 from .numerics.moments import moments, pair_moments
+from .remarks import remarks
 
 if TYPE_CHECKING:
     import pandas as pd

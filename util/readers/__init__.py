@@ -14,9 +14,6 @@ from .texts import read_delimited, read_json
 
 __all__ = ["FORMATS", "NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "sort_out", "write"]
 
-FORMATS = (
-    ".npy", ".npz", ".safetensors", ".pt", ".parquet", ".arrow", ".csv", ".tsv", ".json", ".jsonl", ".h5",
-)  # fmt: skip
 MAGIC = {
     b"\x93NUMPY": ".npy",
     b"PAR1": ".parquet",
@@ -37,6 +34,7 @@ READERS: dict[str, Callable[[Path], Found]] = {
     ".jsonl": read_json,
     ".h5": read_h5,
 }
+FORMATS = (".npy", *READERS)
 HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from ..errors import UserError
 from ..files import replacing
 from ..numerics.parts import Parts
-from .names import KINDS, TEXT, role
+from .names import TEXT, role
 
 SAFETENSORS_DTYPES = {
     "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "?",
@@ -113,7 +113,7 @@ def read_torch(path: Path) -> Found:
             raise
         what = f"holds more than tensors ({named[0]}), which nothing unpickles"
         raise UserError(f"{path}: {what}; save a dict of tensors alone") from None
-    return by_item({name: as_array(value) for name, value in _flat(found)}), {}
+    return {name: as_array(value) for name, value in _flat(found)}, {}
 
 
 def _flat(value, name: str = "") -> Iterator[tuple[str, object]]:
@@ -135,16 +135,6 @@ def as_array(value) -> np.ndarray:
     except (ValueError, TypeError):
         return UNKNOWN
     return array if array.dtype.kind in "biufU" else UNKNOWN
-
-
-def by_item(arrays: Mapping) -> dict:
-    """Vectors by item, as {"a.jpg": vector, ...}, are the rows of one array, and the names of items its ids."""
-    vectors = [each for each in arrays.values() if each.dtype.kind == "f" and each.ndim == 1 and each.size > 1]
-    meant = {role(name) for name in arrays} - {None}
-    alone = len(vectors) == len(arrays) > 1 and len({each.shape for each in vectors}) == 1
-    if not alone or len(meant) > 1 or any(name.lower() in KINDS for name in arrays):
-        return dict(arrays)
-    return {"": np.stack(vectors), "ids": np.array([*arrays], dtype=str)}
 
 
 def read_h5(path: Path) -> Found:

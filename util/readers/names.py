@@ -98,9 +98,6 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = No
         named = {role(name) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or name): name}
     else:
         named = _by_meaning(rows, where, arrays)
-    for name in named:
-        if not NAME.fullmatch(name) or name in ("labels", "pairs"):
-            raise UserError(f"{where}: a modality cannot be called {name!r}; use letters, digits, space, . + or -")
     used = {*kinds, *named.values()}
     modalities = {modality: arrays[name] for modality, name in named.items()}
     beside = {kind: arrays[name] for name, kind in kinds.items()}

@@ -14,8 +14,7 @@ from pyarrow import types
 
 from ..errors import UserError
 from ..numerics.parts import Parts
-from .arrays import UNKNOWN, Found, as_array, by_item
-from .names import KINDS, role
+from .arrays import UNKNOWN, Found, as_array
 from .tables import check_names, columns_of, is_list, vectors
 
 PARSED = 1 << 24
@@ -67,7 +66,7 @@ def is_row(cells: Sequence[str]) -> bool:
 
 
 def read_json(path: Path) -> Found:
-    """Lists of vectors or of rows, objects of columns or of rows by item, and one row a line."""
+    """Lists of vectors or of rows, objects of columns, and one row a line."""
     from pyarrow import json as arrow
 
     try:
@@ -81,17 +80,12 @@ def read_json(path: Path) -> Found:
     if told is None:
         with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as reader:
             return spooled(iter(reader), str(path)), {}
-    if isinstance(told, dict) and told and all(isinstance(each, dict) for each in told.values()):
-        if any(role(name) or name.lower() in KINDS for name in told):  # columns by row, as pandas writes them
-            told = {name: list(each.values()) for name, each in told.items()}
-        else:
-            told = [{"ids": item, **each} for item, each in told.items()]
+    if isinstance(told, dict) and all(isinstance(each, dict) for each in told.values()):  # as pandas writes columns
+        told = {name: list(each.values()) for name, each in told.items()}
     if isinstance(told, list) and told and all(isinstance(row, dict) for row in told):
         told = {name: [row.get(name) for row in told] for name in dict.fromkeys(name for row in told for name in row)}
     columns = told if isinstance(told, dict) else {"": told}
-    return by_item(
-        {name: _column(values, f"{path}: {name}".removesuffix(": ")) for name, values in columns.items()}
-    ), {}
+    return {name: _column(values, f"{path}: {name}".removesuffix(": ")) for name, values in columns.items()}, {}
 
 
 def _column(values, where: str):

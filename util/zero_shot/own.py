@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..embeddings import Embeddings, Stored, duos, open_sets
+from ..embeddings import Embeddings, Stored
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
 from ..readers.beside import as_rows, checked_labels, checked_pairs
 from ..readers.names import KINDS
+from ..sets import duos, open_sets
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
