@@ -8,7 +8,7 @@ import reference
 from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
 from refusals import refuses
 from util import contrastive, geometry
-from util.contrastive import contrastive_loss, sigmoid_loss, sweep
+from util.contrastive import contrastive_loss, sweep
 from util.numerics import _sweep_kernel
 
 
@@ -125,7 +125,7 @@ def test_the_sigmoid_loss_is_that_of_the_definition(rng, monkeypatch, batch, til
     monkeypatch.setattr(contrastive, "TILE", tile)
     x, y = reference.pairs(rng, 40, 8)
     exact = sigmoid_reference(x, y, scale, bias, batch)
-    assert sigmoid_loss(x, y, scale, bias, batch) == pytest.approx(exact, rel=1e-9)
+    assert contrastive_loss(x, y, 1 / scale, batch, bias=bias) == pytest.approx(exact, rel=1e-9)
     shifts = [0.0, 0.6]
     found = sweep(x, y, shifts, [1 / scale, 0.1], batch, bias=bias)
     moved = reference.shifted(x, y, 0.6)
@@ -259,8 +259,7 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: contrastive_loss(GOOD, GOOD, -0.1), "temperature must be above 0"),
     (lambda: contrastive_loss(GOOD, GOOD, 100), "at most 10, not 100: a logit scale. say --temperatures 0.01"),
     (lambda: sweep(GOOD, -GOOD, [0.1], [0.01, 30]), "a logit scale. say --temperatures 0.03333"),
-    (lambda: sigmoid_loss(GOOD, GOOD, 0.0, -10), "logit_scale must be one number above 0"),
-    (lambda: sigmoid_loss(GOOD, GOOD, 100, [1, 2]), "bias must be one number, not 2"),
+    (lambda: contrastive_loss(GOOD, GOOD, 0.01, bias=[1, 2]), "bias must be one number, not 2"),
     (lambda: contrastive_loss(GOOD[[0, 0, 1]], GOOD[:3], 0.1, 3), "batch must be at most 2"),
     (lambda: contrastive_loss(GOOD, GOOD, 1e-310), "temperature must be above 0, at least 1e-09"),
     (lambda: contrastive_loss(GOOD, GOOD, "warm"), "temperature must be"),

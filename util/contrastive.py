@@ -23,11 +23,10 @@ from torch import Tensor
 
 from .errors import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
-from .numerics import _sweep_kernel
+from .numerics import _sweep_kernel, items
 from .numerics.arrays import Array, as_count, as_numbers, as_unit_tensors
-from .numerics.items import batches
 
-__all__ = ["SweepLosses", "contrastive_loss", "sigmoid_loss", "sweep", "sweep_both"]
+__all__ = ["SweepLosses", "contrastive_loss", "sweep", "sweep_both"]
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
@@ -85,13 +84,15 @@ def contrastive_loss(
             code, and said in a warning. None: one batch. No batch holds equal rows: see the module.
         released: only the image-to-text direction, which is what the released notebook computes (it transposes
             the text logits twice, so both of its terms are this one).
-        bias: SigLIP's, for its sigmoid loss in place of InfoNCE (``sigmoid_loss``), whose two directions are one.
+        bias: b of SigLIP's loss, in place of InfoNCE: -log sigmoid(z (cos / tau + b)) summed over all pairs of a batch
+            and divided by its size, z = 1 where matched and else -1 (SigLIP ends at about 1/tau = 113, b = -16.5).
         consecutive: batches as released, of neighbours, also where these are equal: false negatives. Nothing is said.
 
     Returns:
         float >= 0, the mean over batches; log(batch) when every cosine of a batch is equal.
 
-    Paper: equation 1 and Figure 3. Trap: depends on the batch size; compare only at one size.
+    Paper: equation 1 and Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: depends
+    on the batch size; compare only at one size.
     """
     a, b = _pairs(x, y)
     tau = as_numbers(temperature, "temperature")
@@ -101,27 +102,6 @@ def contrastive_loss(
     moves = _Moves(torch.zeros(a.shape[1], dtype=torch.float64, device=a.device), still, still, renormalise=False)
     scales, kernel = _scales_and_kernel(tau, bias, a)
     return float(_losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)[int(released)][0, 0])
-
-
-def sigmoid_loss(
-    x: Float[Array, "n d"], y: Float[Array, "n d"], logit_scale: float, bias: float, batch: int | None = None
-) -> float:
-    """SigLIP's loss in nats: -log sigmoid(z (t cos + b)) of all pairs of a batch, z = 1 where matched and else -1.
-
-    Args:
-        x, y, batch: as in ``contrastive_loss``.
-        logit_scale: t, from 0.1 to 1e9, by which cosines are multiplied: not its logarithm, which checkpoints store.
-        bias: b, added after it (SigLIP ends at about t = 113, b = -16.5).
-
-    Returns:
-        float >= 0: the sum over batch x batch pairs divided by the batch, the mean over batches.
-
-    Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), equation 1.
-    """
-    scale = as_numbers(logit_scale, "logit_scale")
-    if scale.size != 1 or scale[0] <= 0:
-        raise UserError(f"logit_scale must be one number above 0, not {logit_scale}")
-    return contrastive_loss(x, y, 1 / scale[0], batch, bias=bias)
 
 
 def sweep(
@@ -208,11 +188,8 @@ def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> t
     n = len(x)
     if batch is not None and as_count(batch, "batch") > n:
         raise UserError(f"batch must be at most the number of pairs, {n}, not {batch}")
-    if consecutive:
-        size = batch or n
-        return x[: n // size * size], y[: n // size * size], size
-    rows = batches(x, y, batch)
-    if rows.size < n:
+    rows = items.consecutive(n, batch or n) if consecutive else items.batches(x, y, batch)
+    if rows.size < n and not consecutive:
         warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=3)
     order = torch.from_numpy(rows.ravel()).to(x.device)
     return x[order], y[order], rows.shape[1]

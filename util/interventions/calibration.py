@@ -42,14 +42,8 @@ def fit(kind: str, *rows, **options) -> Intervention:
     return KINDS[kind].fit(*rows, **options)
 
 
-def replaced(before: Embeddings, moved: Sequence[np.ndarray | None], told: Mapping) -> Embeddings:
-    """The embeddings with other rows.
-
-    Args:
-        before: pairs, labels, source but for its notes, and what stands beside are taken over.
-        moved: the new rows of each modality in order, as many as before.
-        told: what to add to the source.
-    """
+def replaced(before: Embeddings, moved: Sequence[np.ndarray], told: Mapping) -> Embeddings:
+    """The embeddings with as many other rows of each modality, in order; ``told`` is added to their source."""
     source = {name: value for name, value in before.source.items() if name != "notes"} | told
     pairs = np.empty((0, len(before.names)), np.int64) if before.unpaired else before.pairs
     modalities = dict(zip(before.names, moved, strict=True))

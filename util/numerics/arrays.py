@@ -172,11 +172,6 @@ def row_norms(x: Array) -> Array:
     return np.concatenate([np.sqrt(np.einsum("ij,ij->i", part, part)) for part in (wide(b) for _, b in blocks(x))])
 
 
-def norms_in_range(norms: Array) -> Array:
-    """Whether each norm has a square and an inverse that are normal float64 numbers; NaN has not."""
-    return (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)
-
-
 def placed(x, row: int) -> str:
     """What an error calls a row: "row 7", and of an array in parts that have names its row there."""
     return x.place(row) if isinstance(x, Parts) else f"row {row}"
@@ -188,7 +183,7 @@ def nonzero_norms(x: Array, name: str = "x", start: int = 0, whole: Array | None
     ``start`` is the number of the first row in ``whole``, of which ``x`` is a block.
     """
     norms = row_norms(x)
-    usable = norms_in_range(norms)
+    usable = (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)  # NaN is neither
     if not usable.all():
         row = first_true(~usable)
         reason = "has a norm outside [1e-150, 1e150]" if x[row].any() else "is zero and has no direction"

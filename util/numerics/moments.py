@@ -67,11 +67,6 @@ class PairMoments:
     pairs: int
     matched: float
 
-    def __add__(self, other: "PairMoments") -> "PairMoments":
-        """Moments of both parts together."""
-        sums = self.pairs + other.pairs, self.matched + other.matched
-        return PairMoments(self.first + other.first, self.last + other.last, *sums)
-
     @property
     def gap_distance(self) -> float:
         """Euclidean distance between the centroids of the unit rows, in [0, 2]."""
