@@ -2,14 +2,13 @@
 
 import argparse
 import io
-import json
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
@@ -18,8 +17,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import tyro
 
 from .errors import UserError
-from .files import is_remote, named_path
-from .records import REPOSITORY
+from .files import REPOSITORY, absolute, is_remote, place, recorded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +35,6 @@ Settings = TypeVar("Settings", bound="Common")
 OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
 OUTPUTS = Path(os.environ.get(OUTPUTS_VARIABLE) or REPOSITORY / "outputs")
 """Folder of all results; ``MODALITY_GAP_OUTPUTS`` names another."""
-
-BROKEN_PIPE = 141
-"""The exit code of a process that a closed pipe ends, in a shell."""
 
 MOST_SEED = 2**31
 """numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""
@@ -117,7 +112,8 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
         description: shown by --help.
         arguments: the words after the script's name; by default those of this process.
     """
-    words = spelled_out(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [f"--output{word[2:]}" if word == "-o" or word.startswith("-o=") else word for word in given]
     finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     finder.add_argument("--preset", default="embedded")
     try:
@@ -165,11 +161,6 @@ def checked(settings, words: Sequence[str]):
     return settings
 
 
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """A command line with ``--output`` for each ``-o``."""
-    return [f"--output{word[2:]}" if word == "-o" or word.startswith("-o=") else word for word in words]
-
-
 def run(work: Callable[[], None]) -> None:
     """Runs a command: a UserError becomes one line and exit code 2, Ctrl-C exit code 130, a closed pipe no word."""
     try:
@@ -182,7 +173,7 @@ def run(work: Callable[[], None]) -> None:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says so once more at its end
-        sys.exit(BROKEN_PIPE)
+        sys.exit(141)  # what a shell gives of a process that a closed pipe ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,10 +222,10 @@ def publish_run(
     """
     from . import figures, files, records
 
-    settings = _absolute(own_output(settings))
-    for place in (settings.output, OUTPUTS) if reuse else ():
-        if kept := records.matching(place, name, settings)[0]:
-            say(f"[{name}] the record that is there is used: {records.plain(place)}/{name}.json")
+    settings = own_output(absolute(settings))
+    for folder in (settings.output, OUTPUTS) if reuse else ():
+        if kept := records.matching(folder, name, settings)[0]:
+            say(f"[{name}] the record that is there is used: {records.plain(folder)}/{name}.json")
             return kept
     own, start, device = any(settings.own()), time.perf_counter(), resolve_device(settings.device)
     found = measure(settings, device)
@@ -262,27 +253,6 @@ def publish_run(
     return records.load(settings.output, name)
 
 
-def _absolute(settings: Settings) -> Settings:
-    """Settings whose paths mean the same in every working directory, as a record must hold them."""
-
-    def whole(value):
-        if isinstance(value, tuple):
-            return tuple(map(whole, value))
-        return value.absolute() if isinstance(value, Path) else value
-
-    found = {field.name: whole(getattr(settings, field.name)) for field in fields(settings)}
-    for name in ("embeddings", "corpus") if isinstance(settings, WithEmbeddings) else ():
-        if hasattr(settings, name):
-            found[name] = tuple(map(_absolute_path, getattr(settings, name)))
-    return replace(settings, **found)
-
-
-def _absolute_path(given: str) -> str:
-    """A path as the record keeps it, with the name that it was given."""
-    name, path = named_path(given)
-    return given if is_remote(path) else f"{name}{'=' if name else ''}{Path(path).absolute()}"
-
-
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
     """Reads a script's command line and works; a UserError is one line and exit code 2."""
     run(lambda: work(parse(presets, description)))
@@ -294,29 +264,15 @@ def own_output(settings: Settings) -> Settings:
     Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``. The first of ``settings.own()`` names the
     folder, by its stem. One that holds results of another file of that name is refused.
     """
-    given = [_place(str(each)) for each in settings.own() if each is not None]
+    given = [place(each) for each in settings.own() if each is not None]
     if not given or Path(settings.output).resolve() != type(settings).output.resolve():
         return settings
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
     folder = OUTPUTS / "own" / f"{Path(given[0]).stem}{suffix}"
     for path in folder.glob("*.json"):
-        if (is_remote(given[0]) or Path(given[0]).exists()) and not _names(path, given[0]):
+        if (is_remote(given[0]) or Path(given[0]).exists()) and not recorded(path, given[0]):
             raise UserError(f"{folder} holds results of another file than {given[0]}; give --output, or remove it")
     return replace(settings, output=folder)
-
-
-def _place(given: str) -> str:
-    """Where a file lies, in one spelling: without the name that it was given, absolute, a URL as it is."""
-    path = named_path(given)[1]
-    return path if is_remote(path) else str((REPOSITORY / path).resolve())
-
-
-def _names(record: Path, place: str) -> bool:
-    """Whether the settings of a record name a file."""
-    values = json.loads(record.read_text()).get("settings", {}).values()
-    named = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    given = [part for part in named if isinstance(part, str)]
-    return place in [_place(each) for part in given for each in (part, *part.split(":"))]  # python:FILE.py:FUNCTION
 
 
 def resolve_device(device: Device) -> str:

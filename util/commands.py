@@ -5,7 +5,6 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -22,7 +21,7 @@ from .zero_shot.command import Evaluate
 class Measure(OfFiles):
     """Print the numbers of your embeddings: gap distance, cosines, relative gap, separability."""
 
-    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    json: bool = False
     """Print one json list: an object for each number, with file, first and last modality, measure, value, n, unit."""
     seed: int = 0
     """Seed of the sample and the folds of the separability."""
@@ -33,9 +32,9 @@ class Measure(OfFiles):
             card = measure(one, seed=self.seed)
             rows += card.rows
             note(*card.notes)
-            if not self.as_json:
+            if not self.json:
                 cli.say(f"{one.source['path']}: {card}")
-        if self.as_json:
+        if self.json:
             cli.say(json.dumps(rows, indent=1))
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import UserError
-from .files import cache_folder, sha256, top_files
+from .files import PACKAGE, REPOSITORY, cache_folder, sha256, top_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 PARTS = ("settings", "commit", "data", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
 """What is read of every record."""
-PACKAGE = Path(__file__).resolve().parent
-_ABOVE = PACKAGE.parent
-REPOSITORY = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
-"""The checkout that this package lies in; the working directory where it is installed without one."""
 
 PACKAGES = (
     "torch", "open_clip_torch", "numpy", "umap-learn", "matplotlib", "pandas", "datasets", "jupyter",
@@ -149,17 +145,14 @@ def save(
 
 
 def load(folder: Path, name: str) -> Record:
-    """Reads a record and checks that its tables are there, with the columns and the content that it names.
-
-    One of older code has no hashes of its tables; of those the content is not checked.
+    """Reads a record and checks that its tables are there, with the columns, and the content, that it names.
 
     Raises:
         UserError: no record, a damaged one, or one of another schema; names the file and how to make it.
     """
     import pandas as pd
 
-    folder = Path(folder)
-    path, tables = folder / f"{name}.json", {}
+    path, tables = (folder := Path(folder)) / f"{name}.json", {}
     if not path.is_file():
         raise UserError(f"{path}: no record here; run {name}.py first")
     try:
@@ -189,9 +182,6 @@ REUSE_VARIABLE, AS_THEY_ARE = "MODALITY_GAP_REUSE", "as they are"
 NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
 """Jupyter tells a kernel the path of its notebook by this variable."""
 
-PLACES = ("output", "device")
-"""Settings that say where a run works, and not what it gives."""
-
 ENDS = (".png", ".pdf", ".html")
 """Ends of the files of a picture, or of a table to read."""
 
@@ -213,11 +203,10 @@ def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple
         return None, str(error)
     wanted, there = plain(settings), record.about["settings"]
     if os.environ.get(REUSE_VARIABLE) == AS_THEY_ARE:
-        preset = there["preset"]
-        if preset != wanted["preset"]:
+        if (preset := there["preset"]) != wanted["preset"]:
             raise UserError(f"{folder}/{name}.json is of the {preset} preset, not {wanted['preset']}; set PRESET to it")
         return record, ""
-    if other := differences(there, wanted, besides=PLACES):
+    if other := differences(there, wanted, besides=("output", "device")):  # where a run works, not what it gives
         return None, f"other settings: {', '.join(other)}"
     shown = [[record.folder / f"{stem}{end}" for end in ENDS] for stem in record.about["captions"]]
     if lacking := [files[0].stem for *files, page in shown if not (page.is_file() or all(f.is_file() for f in files))]:
@@ -232,9 +221,8 @@ def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple
 
 def differences(stored: Mapping, wanted: Mapping, besides: Sequence[str] = ()) -> list[str]:
     """One entry for each setting that differs, "name old -> new"; one that only one of them has counts."""
-    nothing = "(not there)"
-    pairs = {key: (stored.get(key, nothing), wanted.get(key, nothing)) for key in {**wanted, **stored}}
-    return [f"{key} {old} -> {new}" for key, (old, new) in pairs.items() if old != new and key not in besides]
+    pairs = [(key, *(each.get(key, "(not there)") for each in (stored, wanted))) for key in {**wanted, **stored}]
+    return [f"{key} {old} -> {new}" for key, old, new in pairs if old != new and key not in besides]
 
 
 def _unchanged(part: Mapping) -> bool:
@@ -259,20 +247,18 @@ def command() -> str:
     """The command line of this process, or its notebook, with paths inside the repository made relative to it."""
     if Path(sys.argv[0]).stem == "ipykernel_launcher":
         return f"notebook {os.environ.get(NOTEBOOK_VARIABLE) or Path.cwd()}".replace(f"{REPOSITORY}/", "")
-    words = [Path(sys.argv[0]).name if not sys.argv[0] else sys.argv[0], *sys.argv[1:]]
-    root = f"{REPOSITORY}/"
-    return shlex.join(["python", *(word.replace(root, "") for word in words)])
+    return shlex.join(["python", *(word.replace(f"{REPOSITORY}/", "") for word in sys.argv)])
 
 
 def commit() -> dict:
     """The commit that the code stands on and whether the tree was clean; None where there is no repository."""
 
     def git(*words: str) -> str | None:
+        asked, how = ["git", "-C", str(REPOSITORY), *words], {"capture_output": True, "text": True, "timeout": 20}
         try:
-            done = subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
+            return subprocess.run(asked, check=True, **how).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain")
     return {"hash": git("rev-parse", "HEAD"), "clean": None if status is None else not status}
@@ -288,10 +274,9 @@ def machine(device: str, dtype: str) -> dict:
     import numba
     import torch
 
-    gpu = torch.cuda.get_device_name() if device == "cuda" else None
     return {
         "device": device,
-        "gpu": gpu,
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "dtype": dtype,
         "system": f"{platform.system()} {platform.machine()}",
         "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},

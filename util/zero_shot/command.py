@@ -58,7 +58,7 @@ class Evaluate:
     """Seed of everything random."""
     csv: Path | None = None
     """Write every metric at every shift, with intervals, into this file."""
-    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    json: bool = False
     """Print json, one object for each metric."""
 
     def __call__(self) -> None:
@@ -77,7 +77,7 @@ class Evaluate:
         if self.csv is not None:
             with replacing(self.csv) as part:
                 curves.to_csv(part, index=False)
-        if self.as_json:
+        if self.json:
             cli.say(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records"), indent=1))
             return
         for each, part in zip(tasks, found, strict=True):
