@@ -206,6 +206,7 @@ OTHER = {
     "released": "--no-released", "widest": "--widest 32", "units": "--units 32",
     "splits": "--splits 5", "evaluations": "--evaluations 5", "pairs": "--pairs 640", "loss": "--loss mine",
     "scenes": "--scenes 13", "caption": "--caption last", "model": "--model RN101",
+    "loss_landscape.model": "--model RN101:openai",
 }  # fmt: skip
 """Words for an option that differ from its default, where those of ``GIVEN`` do not."""
 NUMBERS = {"gap_before": 0.0, "gap_after": 0.0, "loss": 0.0}
@@ -285,7 +286,7 @@ def test_every_option_that_a_run_takes_changes_what_is_measured(name, kind, stan
     before = measured(name, base)
     assert before == measured(name, base), "the same again"
     for option in [each for each in READ[name][kind].split() if not {each, f"{name}.{each}"} & UNSEEN]:
-        words = OTHER[option].split() if option in OTHER else words_for(option)
+        words = OTHER.get(f"{name}.{option}", OTHER.get(option, "")).split() or words_for(option)
         assert measured(name, [*base, *words]) != before, option
 
 
