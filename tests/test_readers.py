@@ -267,7 +267,7 @@ def test_large_files_are_read_in_the_memory_of_a_block(tmp_path, kind, rng):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     pa.set_memory_pool(pa.system_memory_pool())
-    assert peak < 30e6 and pool.max_memory() < 30e6
+    assert peak < 45e6 and pool.max_memory() < 30e6  # modules that are imported meanwhile count too
     assert pool.max_memory() > 1e6 or kind == "folder"
     assert isinstance(stored.modalities["image"], Parts)
     some = np.array([119_999, 5, 100_000])
