@@ -15,6 +15,7 @@ from util.corpora import coco
 from util.corpora.captioned import Captioned
 from util.corpora.generated import pictures
 from util.errors import UserError
+from util.numerics.arrays import as_count
 
 NOISE = "noise"
 CHUNK = 64
@@ -68,13 +69,13 @@ class Inputs:
 
 def noise(modality: str, n: int, seed: int) -> Inputs:
     """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them."""
-    _check_count(n, "the number of noise inputs")
+    as_count(n, "the number of noise inputs", least=2)
     return Inputs(NOISE, modality, n, {"dataset": "standard normal pixels, uniform tokens", "n": n, "seed": seed})
 
 
 def photograph_crops(n: int, seed: int) -> Inputs:
     """Crops of the two photographs that ship inside scikit-learn."""
-    _check_count(n, "--images")
+    as_count(n, "--images", least=2)
     drawn = crops(n, seed)
     about = {"dataset": CROPS, "source": CROPS_OF, "n": n, "seed": seed}
     about["sha256"] = _digest(crop.tobytes() for crop in drawn)
@@ -100,7 +101,7 @@ def _crop(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     """Generated scenes, 32 x 32 pixels, and their captions."""
-    _check_count(n, "the number of scenes")
+    as_count(n, "the number of scenes", least=2)
     drawn = pictures.scenes(n, seed=seed, split="all")
     about = {"dataset": "generated scenes (util.corpora.generated.pictures)", "split": "all", "n": n, "seed": seed}
     pixels, captions = list(drawn.images), list(drawn.captions)
@@ -122,8 +123,8 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = Fa
     alone. Captions are the first that is not empty of each image of val2017, else of the photographs' split; with
     ``every``, all of all its images.
     """
-    _check_count(n_images, "--images")
-    _check_count(n_captions, "--captions")
+    as_count(n_images, "--images", least=2)
+    as_count(n_captions, "--captions", least=2)
     if folder is None:
         said = coco.load(None, caption="first", n=n_captions)
         about = {"what": "captions", **said.source}
@@ -148,7 +149,7 @@ def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:
     written = [list(filter(str.strip, texts)) for _, _, texts in rows]
     written = list(filter(None, written if every else [texts[:1] for texts in written[:n]]))
     texts = [text for of_one in written for text in of_one]
-    _check_count(len(texts), f"the number of captions in {folder}")
+    as_count(len(texts), f"the number of captions in {folder}", least=2)
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
     about |= {"caption_rule": "every" if every else "first", "n": len(texts)}
     name = f"captions (all) of MSCOCO {split}" if every else FIRST.format(split)
@@ -159,8 +160,3 @@ def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:
 def _digest(parts: Iterable[bytes]) -> str:
     """One sha256 of the sha256 of every part: the content, and where one part ends."""
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-def _check_count(n: int, what: str) -> None:
-    if n < 2:
-        raise UserError(f"{what} must be at least 2, not {n}: one input has no pairs")

@@ -1,6 +1,5 @@
 """Models that training takes, and the pairs that they are trained and measured on."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,12 +142,7 @@ def with_task(corpus: TrainingPairs, trainable: Trainable, data: Path | None) ->
 def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:
     """Photographs as pixels in memory, for they are shown many times; those that cannot be read are left out."""
     skipped: dict[int, str] = {}
-    shape = (len(captioned), *trainable.pixels(Image.new("RGB", (1, 1))).shape)
-    try:
-        rows = np.empty(shape, np.uint8)
-    except MemoryError:
-        what = f"{shape[0]} photographs take {math.prod(shape) / 1e9:,.1f} GB of memory in each process"
-        raise UserError(f"{captioned.source['split']}: {what}, more than there is; lower --pairs") from None
+    rows = np.empty((len(captioned), *trainable.pixels(Image.new("RGB", (1, 1))).shape), np.uint8)
     bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", disable=None)
     for row, picture in enumerate(map(trainable.pixels, bar)):
         rows[row] = picture

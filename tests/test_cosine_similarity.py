@@ -247,7 +247,7 @@ test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(
     (("--models", "small-clip", "python:mine.py"), "unknown encoder 'python:mine.py'; write open_clip:MODEL"),
     (("--model", "torchvision:resnet18"), "it is drawn with random weights, for which open_clip:MODEL or huggingface"),
     (("--model", "huggingface:a/b", "--pixels", "imagenet"), "--pixels only applies to models of open_clip"),
-    (("--images", "1"), "--images must be at least 2"),
+    (("--images", "1"), "--images must be a whole number of at least 2"),
     (("--seeds", "0"), "--seeds"),
     (("--coco", "{tmp}"), "no captions of split"),
     (("--embeddings", "{tmp}/none.npz"), "no such file"),

@@ -164,7 +164,7 @@ def test_photographs_come_from_the_split_that_the_folder_has_and_an_empty_one_is
 
 @pytest.mark.parametrize("make", [lambda: inputs.noise("image", 1, 0), lambda: inputs.in_packages(1, 5, 0)])
 def test_one_input_has_no_pairs(make):
-    with pytest.raises(UserError, match="must be at least 2, not 1: one input has no pairs"):
+    with pytest.raises(UserError, match="must be a whole number of at least 2, not 1"):
         make()
 
 
