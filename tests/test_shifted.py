@@ -265,7 +265,7 @@ test_bad_input_is_refused_in_one_line = refuses(
     (partial(classify, X, 2 * Y, [0, 1, 1], [0.0]), "y must have unit-norm rows"),
     (partial(classify, X, Y, [0, 1, 1], []), "shifts must be"),
     (partial(classify, X, Y, [0, 1, 1], [1.0], side="left"), "side must be"),
-    (partial(classify, X, Y, [0, 1, 1], [1.0], [1.0, 2.0, 3.0]), "direction must be 2 numbers"),
+    (partial(classify, X, Y, [0, 1, 1], [1.0], [1.0, 2.0, 3.0]), "direction has 3 numbers, these rows have 2 columns"),
     (partial(predict, X, np.ones((2, 3)), [0.0]), "one width"),
     (partial(binary_margins, X, X, [0.0]), "y must have two rows, the classes 0 and 1; it has 3"),
     (partial(retrieve, X, Y, [0, 1], [0.0]), "every image needs a text: 1 of 3 have none, first row 2 of x"),

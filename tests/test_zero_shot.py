@@ -184,7 +184,7 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
         ("--model ViT-B-32:openai --tasks digit", "the generated tasks (digit) are for small-clip"),
         ("--embeddings missing.npz", "no such file"),
         ("--tasks digit digit", "--tasks takes one or more different words, not digit digit"),
-        ("--embeddings a.npz --embeddings ./a.npz", "a.npz: is named twice; leave one out"),
+        ("--embeddings a.npz --embeddings ./a.npz", "--embeddings takes one or more different words, not a.npz a.npz"),
         ("--tasks svhn --data /no/such/folder", "--data /no/such/folder: no such folder"),
         ("--tasks shape cifar10", "no task 'shape' here; there are cifar10"),
         ("--tasks shape nothing", "ones (shape, colour_shape, fine_grained, digit, retrieval) run apart from these"),
