@@ -50,9 +50,9 @@ def means_by_seed():
     means = {name: [] for name in (*cosine_figure.PUBLISHED.values(), "captions")}
     clip = Named.parse(script.PRESETS["paper"].model)
     for seed in range(SEEDS):
-        vision, text = clip.load(seed, "cpu")
+        (residual,), (vision, text) = (named.load(seed, "cpu") for named in (Named.parse("torchvision:resnet18"), clip))
         assert vision.settings["quick_gelu"] is True, "CLIP as released"
-        for name, tower in zip(means, (resnet.load(seed=seed), vision, text), strict=False):
+        for name, tower in zip(means, (residual, vision, text), strict=False):
             n = 8 if tower.modality == "text" else 4
             means[name].append(geometry.mean_cosine(tower.encode(tower.noise(n, 0))))
         if captions:
@@ -228,10 +228,9 @@ def test_caps_are_those_of_direct_integration_and_contradict_the_paper_in_three_
 
 
 def test_two_trained_tags_of_one_model_are_two_columns(monkeypatch):
-    untrained = resnet.load
-    monkeypatch.setattr(
-        resnet, "load", lambda name, tag, seed, device: untrained(name, None, len(tag or "") or seed, device)
-    )
+    untrained = resnet.build
+    drawn = lambda named, seed, *how: untrained(named, len(named.tag) if seed is None else seed, *how)  # noqa: E731
+    monkeypatch.setattr(resnet, "build", drawn)
     found = measured("--models", "torchvision:resnet18:ONE", "torchvision:resnet18:OTHER")
     trained = found.tables[""][found.tables[""]["weights"].isin(("ONE", "OTHER"))]
     assert list(trained["encoder"]) == ["ResNet-18", "ResNet-18 (OTHER)"]

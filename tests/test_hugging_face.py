@@ -24,7 +24,7 @@ from tiny_transformers import (
     siglip_model,
 )
 from util import UserError
-from util.encoders import hugging_face
+from util.encoders.named import Named
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
@@ -57,8 +57,8 @@ def own(saved, tmp_path):
     return lambda name="clip": shutil.copytree(saved(name)[0], tmp_path / "copy")
 
 
-def load(path, **options):
-    return hugging_face.load(str(path), device="cpu", **options)
+def load(path, seed=None, precision="float32"):
+    return Named("huggingface", str(path)).pair(seed, "cpu", precision)
 
 
 def refusal(path, match, **options):
@@ -162,9 +162,9 @@ def test_random_weights_depend_on_the_seed_alone_and_no_weights_disturb_anything
     assert torch.equal(torch.rand(3), expected)
     (folder / "model.safetensors").unlink()
 
-    only_the_seed_decides(lambda seed: load(folder, random=True, seed=seed).encode_non_text(photographs))
-    only_the_seed_decides(lambda seed: load(folder, random=True, seed=seed).encode_texts(CAPTIONS))
-    pair = load(folder, random=True, seed=3)
+    only_the_seed_decides(lambda seed: load(folder, seed).encode_non_text(photographs))
+    only_the_seed_decides(lambda seed: load(folder, seed).encode_texts(CAPTIONS))
+    pair = load(folder, 3)
     assert (pair.non_text.weights, pair.name) == ("random", "copy random weights, seed 3")
     assert (pair.settings["seed"], pair.settings["checkpoint"], pair.settings["pretrained"]) == (3, None, None)
 
@@ -214,16 +214,16 @@ def test_nothing_is_said_while_a_model_loads(own, capfd, caplog, recwarn):
     transformers.logging.get_logger().addHandler(caplog.handler)
     try:
         load(folder)
-        load(folder, random=True)
+        load(folder, 0)
     finally:
         transformers.logging.get_logger().removeHandler(caplog.handler)
     assert (capfd.readouterr(), caplog.text, list(recwarn)) == (("", ""), "", [])
 
 
-@pytest.mark.parametrize("random", [False, True])
-def test_a_model_that_cannot_be_fetched_is_one_line_soon(caplog, capfd, random):
-    refusal("org/name", "no connection to http://127.0.0.1:9, and not whole in its cache.*HF_HOME", random=random)
-    refusal("not a name", "not a name could not be fetched", random=random)
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_model_that_cannot_be_fetched_is_one_line_soon(caplog, capfd, seed):
+    refusal("org/name", "no connection to http://127.0.0.1:9, and not whole in its cache.*HF_HOME", seed=seed)
+    refusal("not a name", "not a name could not be fetched", seed=seed)
     assert caplog.text == capfd.readouterr().err == ""
 
 
@@ -250,7 +250,7 @@ def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     load("org/name")
-    load("org/name", random=True)
+    load("org/name", 0)
     plain = ["config.json", "vocab.json", "merges.txt", "spiece.model"]
     assert asked == [("org/name", [*plain, "model.safetensors"]), ("org/name", plain)]
 
@@ -258,7 +258,7 @@ def test_only_what_is_read_is_asked_of_the_hub(saved, monkeypatch):
 def test_folders_that_are_no_model_or_one_without_both_towers_are_refused(tmp_path):
     for name in (tmp_path / "absent", "./absent", "a/b/c"):
         refusal(name, f"{name}: no such folder")
-    refusal(tmp_path, r"there is no config\.json", random=True)
+    refusal(tmp_path, r"there is no config\.json", seed=0)
     for kind in (transformers.BertConfig, transformers.CLIPTextConfig, transformers.CLIPVisionConfig):
         kind(**LAYERS).save_pretrained(tmp_path)
         refusal(tmp_path, "has not both an image and a text tower")
@@ -345,7 +345,7 @@ def test_models_whose_texts_are_read_in_another_way_or_whose_pictures_vary_in_si
     image = {"num_patches": 16, "patch_size": 16, **LAYERS}
     transformers.Siglip2Config(text_config=text, vision_config=image).save_pretrained(tmp_path)
     transformers.Siglip2ImageProcessor().save_pretrained(tmp_path)
-    refusal(tmp_path, "pixel_attention_mask.*not pixels of one size alone", random=True)
+    refusal(tmp_path, "pixel_attention_mask.*not pixels of one size alone", seed=0)
 
 
 def test_an_end_token_that_the_tower_does_not_read_is_refused(own):

@@ -14,7 +14,8 @@ from encoder_checks import COMMIT, agree, refused, rows_of_both
 from tiny_open_clip import TINY
 from tiny_transformers import STARK, bert_tokenizer
 from util import UserError
-from util.encoders import open_clip_origin, open_clip_pair
+from util.encoders import open_clip_origin
+from util.encoders.named import Named
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
@@ -22,8 +23,8 @@ CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 20]
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
-def load(model, pretrained="own", **options):
-    return open_clip_pair.load(str(model), pretrained, device="cpu", **options)
+def load(model, pretrained="own", seed=0):
+    return Named("open_clip", str(model), pretrained).pair(seed if pretrained is None else None, "cpu")
 
 
 def configure(folder, **parts):

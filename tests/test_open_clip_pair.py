@@ -15,11 +15,12 @@ from refusals import refuses
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
 from util.encoders import open_clip_origin, open_clip_pair
+from util.encoders.named import Named
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    return open_clip_pair.load("tiny", device="cpu")
+    return Named.parse("tiny").pair(0, "cpu")
 
 
 def test_images_are_read_one_batch_at_a_time(tiny, photographs):
@@ -35,9 +36,7 @@ def test_images_are_read_one_batch_at_a_time(tiny, photographs):
 
 
 def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(photographs):
-    only_the_seed_decides(
-        lambda seed: open_clip_pair.load("tiny", seed=seed, device="cpu").encode_non_text(photographs)
-    )
+    only_the_seed_decides(lambda seed: Named.parse("tiny").pair(seed, "cpu").encode_non_text(photographs))
 
 
 def test_the_description_says_all_that_matters_in_plain_values(tiny):
@@ -52,7 +51,7 @@ def test_the_description_says_all_that_matters_in_plain_values(tiny):
 
 
 def test_pixels_are_normalised_as_asked(tiny, photographs):
-    theirs = open_clip_pair.load("tiny", device="cpu", pixels="imagenet")
+    theirs = Named("open_clip", "tiny", None, "imagenet").pair(0, "cpu")
     torchvisions = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
     assert (theirs.settings["pixels"]["mean"], theirs.settings["pixels"]["std"]) == (
         torchvisions.mean,
@@ -67,19 +66,19 @@ def test_the_activation_is_the_one_that_the_weights_were_trained_with(tiny):
         return {type(block.mlp[1]).__name__ for block in blocks}
 
     assert activations(tiny.model) == {"GELU"}
-    assert activations(open_clip_pair.load("tiny-quickgelu", device="cpu").model) == {"QuickGELU"}
+    assert activations(Named.parse("tiny-quickgelu").pair(0, "cpu").model) == {"QuickGELU"}
     config = open_clip.get_model_config("ViT-B-32")
     assert open_clip_pair._quick_gelu(config, "ViT-B-32", "openai")
     assert not open_clip_pair._quick_gelu(config, "ViT-B-32", "laion2b_s34b_b79k")
-    network, *_ = open_clip_pair._build(open_clip_origin.find("tiny", None), None, 0, quick_gelu=True)
+    network, *_ = open_clip_pair._build(open_clip_origin.find("tiny", None), None, 0, True, "own")
     assert activations(network) == {"QuickGELU"}
 
 
 def test_a_checkpoint_file_gives_its_own_weights(tiny, photographs, tmp_path):
     path = tmp_path / "weights.safetensors"
-    trained = open_clip_pair.load("tiny", seed=8, device="cpu")
+    trained = Named.parse("tiny").pair(8, "cpu")
     save_file(trained.model.state_dict(), path)
-    loaded = open_clip_pair.load("tiny", str(path), device="cpu")
+    loaded = Named.parse(f"tiny:{path}").pair(None, "cpu")
     assert np.array_equal(loaded.encode_non_text(photographs), trained.encode_non_text(photographs))
     assert not np.allclose(loaded.encode_non_text(photographs), tiny.encode_non_text(photographs), atol=0.1)
     assert loaded.describe()["seed"] is None
@@ -93,14 +92,14 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path, damage):
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-4])
     with refused(r"tiny: open_clip could not load it with weights '.*weights.safetensors' \("):
-        open_clip_pair.load("tiny", str(path), device="cpu")
+        Named.parse(f"tiny:{path}").pair(None, "cpu")
 
 
 test_unknown_models_tags_and_devices_name_those_that_there_are = refuses(
-    (lambda: open_clip_pair.load("ViT-B-31"), "unknown model: 'ViT-B-31'.*ViT-B-32"),
-    (lambda: open_clip_pair.load("ViT-B/32", "opena1"), "tag for ViT-B-32: 'opena1'; close to it: openai"),
-    (lambda: open_clip_pair.load("tiny", "openai"), "tag for tiny: 'openai'"),
-    (lambda: open_clip_pair.load("tiny", device="tpu"), "unknown device 'tpu'; choose from auto, cpu, cuda"),
+    (lambda: Named.parse("ViT-B-31").pair(0), "unknown model: 'ViT-B-31'.*ViT-B-32"),
+    (lambda: Named.parse("ViT-B/32:opena1").pair(), "tag for ViT-B-32: 'opena1'; close to it: openai"),
+    (lambda: Named.parse("tiny:openai").pair(), "tag for tiny: 'openai'"),
+    (lambda: Named.parse("tiny").pair(0, "tpu"), "unknown device 'tpu'; choose from auto, cpu, cuda"),
 )
 
 
@@ -116,5 +115,5 @@ def test_nothing_to_encode_and_one_string_for_many_are_refused(tiny):
 def test_weights_that_cannot_be_fetched_are_one_line_soon(no_network, caplog):
     page = "from https://huggingface.co/.*vit_base_patch32_clip"
     with refused(rf"'openai' could not be fetched {page}.*no connection to http://127.0.0.1:9.*HF_HOME"):
-        open_clip_pair.load("ViT-B-32", "openai", device="cpu")
+        Named.parse("ViT-B-32:openai").pair(None, "cpu")
     assert caplog.text == ""

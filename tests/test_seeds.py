@@ -26,8 +26,8 @@ def cache(own_cache):
 @pytest.fixture
 def loads(monkeypatch):
     """The seeds that a network was built for."""
-    built, load = [], resnet.load
-    monkeypatch.setattr(resnet, "load", lambda *a: (built.append(a[2]), load(*a))[1])
+    built, build = [], resnet.build
+    monkeypatch.setattr(resnet, "build", lambda *a: (built.append(a[1]), build(*a))[1])
     return built
 
 

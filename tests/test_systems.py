@@ -34,18 +34,18 @@ def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_c
 
 @pytest.mark.parametrize(
     ("model", "random", "expected"),
-    [("ViT-B-16:openai", True, ("ViT-B-16-quickgelu", None, 4)),  # the activation is that of each tag
-     ("ViT-B-16:openai", False, ("ViT-B-16", "openai", 0)),
-     ("open_clip:RN50:yfcc15m", False, ("RN50", "yfcc15m", 0)),
-     ("ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", None, 4)),
-     ("huggingface:mine/siglip", True, ("mine/siglip", True, 4)),
-     ("local-dir:mine/medical", False, ("local-dir:mine/medical", "own", 0))],
+    [("ViT-B-16:openai", True, ("ViT-B-16-quickgelu", "openai", 4)),  # the activation is that of each tag
+     ("ViT-B-16:openai", False, ("ViT-B-16", "openai", None)),
+     ("open_clip:RN50:yfcc15m", False, ("RN50", "yfcc15m", None)),
+     ("ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", "laion2b_s34b_b79k", 4)),
+     ("huggingface:mine/siglip", True, ("mine/siglip", None, 4)),
+     ("local-dir:mine/medical", False, ("local-dir:mine/medical", "own", None))],
 )  # fmt: skip
 def test_a_model_is_taken_as_it_is_named(monkeypatch, model, random, expected):
     calls, tower = [], SimpleNamespace(width=3)
     pair = SimpleNamespace(non_text=tower, text=tower)
     for module in (open_clip_pair, hugging_face):
-        monkeypatch.setattr(module, "load", lambda *given: calls.append(given[:5]) or pair)
+        monkeypatch.setattr(module, "build", lambda named, *how: calls.append((named.name, named.tag, *how)) or pair)
     image_text.load(Named.parse(model), random, 4, "cpu", "bfloat16")
     assert calls == [(*expected, "cpu", "bfloat16")]
 
@@ -136,7 +136,7 @@ def test_own_pictures_are_taken_whole_one_of_which_does_not_decode(tmp_path, own
 
 
 def test_a_checkpoint_of_your_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_path, tiny):
-    made, path = open_clip_pair.load("ViT-S-32-alt", None, 3, "cpu"), tmp_path / "mine.safetensors"
+    made, path = Named.parse("ViT-S-32-alt").pair(3, "cpu"), tmp_path / "mine.safetensors"
     save_file({name: value.contiguous() for name, value in made.model.state_dict().items()}, path)
     own = pictures(tmp_path / "own", "a.png", "b.png", mode="RGB")
     found, _ = collected("--systems", "clip", "--own-data", own, "--model", f"ViT-S-32-alt:{path}")

@@ -11,15 +11,16 @@ import torchvision
 from encoder_checks import only_the_seed_decides, refused
 from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
-from util.encoders import open_clip_pair, resnet, unread_tokens
+from util.encoders import resnet, unread_tokens
 from util.encoders import tower as towers
+from util.encoders.named import Named
 
 CAPTIONS = ["a cat", "", "two dogs on a bench beside a very long fence and a car", "x " * 500, "a man", "a red bus"]
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return open_clip_pair.load("tiny", seed=3, device="cpu")
+    return Named.parse("tiny").pair(3, "cpu")
 
 
 def unit(rows):
@@ -62,7 +63,7 @@ def test_towers_that_are_not_causal_are_left_at_full_length():
 
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
-    half = open_clip_pair.load("tiny", seed=3, device="cpu", precision="bfloat16")
+    half = Named.parse("tiny").pair(3, "cpu", "bfloat16")
     assert (half.settings["dtype"], half.non_text.width) == ("bfloat16", 24)
     pixels, captions = clip.non_text.noise(2, 0), CAPTIONS[:3]
     for one, other in (
@@ -83,10 +84,14 @@ def test_auto_takes_bfloat16_on_a_gpu_that_computes_in_it(monkeypatch):
         towers.resolve_precision("half", torch.device("cpu"))
 
 
+def residual(name, seed=None):
+    return Named.parse(f"torchvision:{name}").load(seed, "cpu")[0]
+
+
 def test_a_resnet_tower_gives_the_pooled_activations_of_torchvisions_network():
-    tower = resnet.load(seed=2, device="cpu")
+    tower = residual("resnet18", 2)
     pixels = tower.noise(2, 0)
-    only_the_seed_decides(lambda seed: resnet.load(seed=seed, device="cpu").encode(pixels))
+    only_the_seed_decides(lambda seed: residual("resnet18", seed).encode(pixels))
     torch.manual_seed(2)
     network = torchvision.models.resnet18().eval()
     network.fc = torch.nn.Identity()
@@ -114,13 +119,13 @@ def test_folding_batch_normalisation_keeps_a_trained_networks_function():
 
 def test_resnets_and_weights_that_are_unknown_or_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
     with refused(r"unknown ResNet 'resnet19'; choose from resnet101, .*resnet18"):
-        resnet.load("resnet19")
+        residual("resnet19")
     with refused(r"unknown weights 'openai' of resnet18; choose from IMAGENET1K_V1"):
-        resnet.load("resnet18", "openai")
+        residual("resnet18:openai")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))
     with refused(r"IMAGENET1K_V1 could not be fetched .*no route.*TORCH_HOME"):
-        resnet.load("resnet18", "IMAGENET1K_V1", device="cpu")
+        residual("resnet18:IMAGENET1K_V1")
 
 
 def test_weights_of_timm_and_of_a_checkpoint_file_give_timms_pooled_activations(tmp_path, monkeypatch):
@@ -133,13 +138,13 @@ def test_weights_of_timm_and_of_a_checkpoint_file_give_timms_pooled_activations(
         timm, "create_model", lambda name, pretrained: {("resnet18.a1_in1k", True): network}[name, pretrained]
     )
     for pretrained in ("a1_in1k", str(tmp_path / "18.pth.tar")):
-        tower = resnet.load("resnet18", pretrained, device="cpu")
+        tower = residual(f"resnet18:{pretrained}")
         pixels = tower.noise(2, 0)
         with torch.inference_mode():
             pooled = network.forward_head(network.forward_features(pixels), pre_logits=True)
         assert np.allclose(tower.encode(pixels), unit(pooled), atol=1e-6) and tower.settings["pretrained"] == pretrained
     with refused("a1_in1k could not be fetched .*HF_HOME"):
-        resnet.load("resnet34", "a1_in1k", device="cpu")
+        residual("resnet34:a1_in1k")
 
 
 def test_the_first_noise_inputs_are_those_that_fewer_would_give():

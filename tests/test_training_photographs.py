@@ -16,7 +16,7 @@ from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models
 from util import UserError
 from util.corpora import tasks
 from util.corpora.captioned import Readable
-from util.encoders import open_clip_pair
+from util.encoders.named import Named
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -30,7 +30,7 @@ def run(settings, folder):
 @pytest.fixture
 def tiny(tmp_path):
     """A tiny open_clip model by name, its weights in a file, and a COCO folder of three photographs in both splits."""
-    weights = open_clip_pair.load("tiny", seed=7, device="cpu").model.state_dict()
+    weights = Named.parse("tiny").pair(7, "cpu").model.state_dict()
     save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "tiny.safetensors")
     coco = write_folder(tmp_path / "coco", "train2017")
     held_out = write_folder(tmp_path / "held out", "val2017")
@@ -93,7 +93,7 @@ def test_without_trained_weights_the_rest_is_run_and_what_is_left_out_is_said(ti
 
 
 def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
-    pair = open_clip_pair.load("tiny", seed=0, device="cpu")
+    pair = Named.parse("tiny").pair(0, "cpu")
     model = training_pairs.load("open_clip:tiny", 0, "cpu")
     picture = Image.fromarray(rng.integers(0, 256, (40, 57, 3), dtype=np.uint8))
     pixels = torch.from_numpy(model.pixels(picture).copy())[None]

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 from safetensors.torch import save_file
 
-from util.encoders import open_clip_pair
+from util.encoders.named import Named
 
 TINY = {
     "embed_dim": 24,
@@ -30,5 +30,5 @@ def tiny_models(tmp_path_factory):
 
 def with_weights(folder):
     """The name of "tiny" with a file of random weights in a folder."""
-    save_file(open_clip_pair.load("tiny", device="cpu").model.state_dict(), folder / "weights.safetensors")
+    save_file(Named.parse("tiny").pair(0, "cpu").model.state_dict(), folder / "weights.safetensors")
     return f"open_clip:tiny:{folder / 'weights.safetensors'}"

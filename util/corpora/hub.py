@@ -49,17 +49,12 @@ def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherw
         with hub_or_cache():
             folder = Path(snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=pattern))
     except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
-        raise not_fetched(title, dataset, pattern, error, otherwise) from error
+        kind = NoConnection if isinstance(error, ConnectionError) else UserError
+        where = f"https://huggingface.co/datasets/{dataset} ({pattern})"
+        raise kind(f"{title}: {where} could not be fetched ({reason(error)}); {otherwise}") from error
     if not (files := sorted(folder.glob(pattern))):
         raise UserError(f"{title}: https://huggingface.co/datasets/{dataset} has no files {pattern}")
     return files, folder.name
-
-
-def not_fetched(title: str, dataset: str, wanted: str, error: Exception, otherwise: str) -> UserError:
-    """The error of data that could not be had from the hub, in one line; ``NoConnection`` where it is the network."""
-    kind = NoConnection if isinstance(error, ConnectionError) else UserError
-    where = f"https://huggingface.co/datasets/{dataset} ({wanted})"
-    return kind(f"{title}: {where} could not be fetched ({reason(error)}); {otherwise}")
 
 
 @dataclass(frozen=True)

@@ -35,37 +35,25 @@ BLANK, PROBE = Image.new("RGB", (64, 64)), "a photograph"
 
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-    """The encoder of a name, with random weights of a seed or with its own."""
-    return load(named.name, seed is not None, seed or 0, device, precision)
-
-
-def load(
-    name: str, random: bool = False, seed: int = 0, device: Device = "auto", precision: Precision = "float32"
-) -> EncoderPair:
-    """A model with ``get_image_features`` and ``get_text_features``, with trained or random weights.
+    """A model with ``get_image_features`` and ``get_text_features``: of a folder, or else of a repository on the hub.
 
     Pictures go through the model's own processor on PIL, whose resized pixels are those of the released CLIP. Where
     the margin is odd, its crop lies one pixel to the left of, or above, torchvision's and open_clip's. Captions of
     causal towers (CLIP) are encoded at their true length, those of SigLIP always at 64 tokens, as it was trained. Its
     second edition was trained on lower case, which its Gemma tokenizer does not see to: it is done here.
 
-    Args:
-        name: a folder, or else of a repository on the hub, for instance "openai/clip-vit-base-patch32".
-        random: the architecture alone, with weights from ``seed``; none are fetched.
-        seed: of random weights; nothing else is disturbed.
-        device: "auto" takes a GPU where there is one.
-        precision: of weights and activations; "auto": bfloat16 on a GPU that has it.
+    Of a model with random weights no others are fetched, and nothing but them depends on the seed.
     """
     import transformers
 
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
-    folder, commit = files.find(name, random)
-    shown = folder.resolve().name if commit is None else name
+    folder, commit = files.find(named.name, random=seed is not None)
+    shown = folder.resolve().name if commit is None else named.name
     with files.one_line(shown), files.quiet():
         config = files.configuration(folder)
-        weights = None if random else files.weights_digest(folder)
-        network = files.build(folder, config, seed if random else None)
+        weights = files.weights_digest(folder) if seed is None else None
+        network = files.build(folder, config, seed)
         image, text = _image_parts(folder, network), _text_parts(folder, network)
         width = _width(image, text)
         network.to(target, dtype)
@@ -73,11 +61,11 @@ def load(
         "encoder": f"transformers {transformers.__version__}",
         "architecture": type(network).__name__,
         "model": shown,
-        "pretrained": None if random else shown,
+        "pretrained": shown if seed is None else None,
         "revision": commit,
         "checkpoint": weights,
         "configuration": files.configuration_digest(folder),
-        "seed": seed if random else None,
+        "seed": seed,
         "dim": width,
         **image.pop("about"),
         **text.pop("about"),

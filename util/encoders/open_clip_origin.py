@@ -47,7 +47,7 @@ class Origin:
 
 
 def find(model: str, pretrained: str | None) -> Origin:
-    """A model's origin by the arguments of ``open_clip_pair.load``; of a repository it asks the hub."""
+    """The origin of a model by open_clip's name, with trained weights by tag, file or "own"; it may ask the hub."""
     if model.startswith((HUB, FOLDER)):
         if pretrained not in (None, OWN):
             raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {pretrained!r}")

@@ -20,50 +20,29 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-    """The encoder of a name, with random weights of a seed or with those of its tag."""
-    if seed is not None:
-        return load(named.name, None, seed, device, precision, named.pixels)
-    return load(named.name, named.trained().tag, 0, device, precision)
+    """A model by open_clip's name for it or the paper's ("ViT-B/32"), of a repository made for it, or of a folder.
 
-
-def load(
-    model: str,
-    pretrained: str | None = None,
-    seed: int = 0,
-    device: Device = "auto",
-    precision: Precision = "float32",
-    pixels: Pixels = "own",
-) -> EncoderPair:
-    """A model by open_clip's name for it, with trained or random weights.
-
-    Args:
-        model: as ``open_clip.list_models()`` has it, or the paper's "ViT-B/32". The activation is the one that the
-            weights were trained with: OpenAI's need QuickGELU, which open_clip 3.3 gives "ViT-B-32" only when
-            told to. For random weights the name decides: "ViT-B-32-quickgelu" is CLIP as released, "ViT-B-32"
-            has GELU. Also "hf-hub:ORGANISATION/NAME" of a repository on the hub made for open_clip, for
-            instance BiomedCLIP's, or "local-dir:FOLDER" with the files of one.
-        pretrained: tag of trained weights, a checkpoint file, or None for random ones; of a repository or a folder,
-            "own" or None.
-        seed: of random weights; nothing else is disturbed.
-        precision: of weights and activations; "auto": bfloat16 on a GPU that has it (cosine to float32 > 0.9999).
-        pixels: mean and standard deviation that images are normalised with: the model's "own", or "imagenet".
+    The activation is the one that the weights were trained with: OpenAI's need QuickGELU, which open_clip 3.3 gives
+    "ViT-B-32" only when told to. For random weights the name decides: "ViT-B-32-quickgelu" is CLIP as released,
+    "ViT-B-32" has GELU. Nothing but random weights depends on the seed.
     """
     import open_clip
 
-    model = model if model.startswith((HUB, FOLDER)) else model.replace("/", "-")
+    model = named.name if named.name.startswith((HUB, FOLDER)) else named.name.replace("/", "-")
+    pretrained, pixels = (named.trained().tag, "own") if seed is None else (None, named.pixels)
     target = checked_device(device)
     dtype = resolve_precision(precision, target)
     origin = open_clip_origin.find(model, pretrained)
     quick_gelu = _quick_gelu(origin.config, model, pretrained)
     with _loading(origin, model, pretrained):
-        network, preprocess, tokenizer = _build(origin, pretrained, seed, quick_gelu, pixels)
+        network, preprocess, tokenizer = _build(origin, pretrained, seed or 0, quick_gelu, pixels)
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
         "model": origin.model,
         "pretrained": pretrained,
         **origin.about,
         "text_tower": open_clip_origin.text_digest(network, tokenizer),
-        "seed": seed if pretrained is None else None,
+        "seed": seed,
         "quick_gelu": quick_gelu,
         "dim": origin.config["embed_dim"],
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
@@ -124,7 +103,7 @@ def _loading(origin: Origin, model: str, pretrained: str | None) -> Iterator[Non
         raise not_fetched(f"{model} {what}", page, error, "a file or folder of it") from error
 
 
-def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels = "own") -> tuple:
+def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels) -> tuple:
     """Model, preprocessing of one image and tokenizer, on the CPU in float32."""
     import open_clip
 

@@ -25,11 +25,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     """
     if seed is not None:
         raise UserError(f"{named}: your own functions have no random twin")
-    names, file = _run(named)
-    try:
-        given = names[named.tag]()
-    except Exception as error:  # the file is the user's own
-        raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
+    given, file = _called(named)
     if not isinstance(given, Sequence) or len(given) != 2 or not all(p is None or callable(p) for p in given):
         raise UserError(f"{named}: {named.tag}() must give (encode_images, encode_texts), either may be None")
     name = file.stem if named.name.endswith(".py") else named.name
@@ -47,8 +43,8 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     return EncoderPair(name, *towers, settings=settings, kept=False)
 
 
-def _run(named: Named) -> tuple[dict, Path]:
-    """The names that a module or a file defines, and its file."""
+def _called(named: Named) -> tuple[object, Path]:
+    """What the function of a module or a file gives, and the file."""
     path = Path(named.name)
     is_file = path.is_file() or named.name.endswith(".py") or len(path.parts) > 1
     if is_file and not path.is_file():
@@ -58,9 +54,9 @@ def _run(named: Named) -> tuple[dict, Path]:
         sys.path.append(place)  # for good: its functions may import when they are called
     try:
         if is_file:
-            return runpy.run_path(str(path)), path
+            return runpy.run_path(str(path))[named.tag](), path
         module = import_module(named.name)
-        return vars(module), Path(module.__file__)
+        return vars(module)[named.tag](), Path(module.__file__)
     except Exception as error:  # the file is the user's own
         raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
 

@@ -20,30 +20,22 @@ RECIPES = tuple(f"{name}_in1k" for name in ("a1", "a1h", "a2", "a3", "b1k", "b2k
 
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> Tower:
-    """The encoder of a name, with random weights of a seed or trained ones; always in float32."""
-    return load(named.name, (named.tag or PRETRAINED) if seed is None else None, seed or 0, device)
-
-
-def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, device: Device = "auto") -> Tower:
     """A residual network without its classifier: (n, 512) for ResNet-18, values not negative.
 
-    Always in float32: with random weights the cosines lie within 1e-3 of 1, which bfloat16 would drown.
-
-    Args:
-        name: torchvision's name, "resnet18" to "resnet152".
-        pretrained: one of torchvision's weights ("IMAGENET1K_V1"), a tag of timm's for this network ("a1_in1k"), or a
-            checkpoint file with the same names of parameters; None for random ones.
-        seed: of random weights; nothing else is disturbed.
+    Always in float32: with random weights the cosines lie within 1e-3 of 1, which bfloat16 would drown. A tag is one of
+    torchvision's weights ("IMAGENET1K_V1", also without a tag) or of timm's for this network ("a1_in1k"), or a
+    checkpoint file with the same names of parameters. Nothing but random weights depends on the seed.
     """
     import torchvision
 
+    name, pretrained = named.name, (named.tag or PRETRAINED) if seed is None else None
     names = torchvision.models.list_models(include="resnet*")
     if name not in names:
         raise UserError(f"unknown ResNet {name!r}; choose from {', '.join(names)}")
     known = torchvision.models.get_model_weights(name)
     target = checked_device(device)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed or 0)
         network = torchvision.models.get_model(name, weights=None)
     if pretrained is not None:
         _load_weights(network, name, pretrained, known)
@@ -54,7 +46,7 @@ def load(name: str = "resnet18", pretrained: str | None = None, seed: int = 0, d
         "encoder": f"torchvision {torchvision.__version__.split('+')[0]}",
         "model": name,
         "pretrained": pretrained,
-        "seed": seed if pretrained is None else None,
+        "seed": seed,
         "dim": width,
         "pixels": {"size": transform.crop_size[0], "mean": list(transform.mean), "std": list(transform.std)},
         "dtype": "float32",
