@@ -82,6 +82,16 @@ def depth_curve(activation, layers=25, width=512, batch=1024):
     return means
 
 
+def encode_loop(tower, inputs, prepare, batch):
+    """Embeddings batch after batch, whole tower, full length, float32."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(inputs), batch):
+            rows = tower(prepare(inputs[start : start + batch]))
+            parts.append((rows / rows.norm(dim=-1, keepdim=True)).numpy())
+    return np.concatenate(parts)
+
+
 def hit_at_k(ranking, labels, k):
     """Share of the rows of a ranking whose label is among its first k, counted row by row."""
     hits = [labels[i] in ranking[i, :k] for i in range(len(ranking))]
