@@ -68,6 +68,30 @@ def cosine_statistics(x):
     return smallest, mean, frame["cosine"].describe()
 
 
+def depth_curve(activation, layers=25, width=512, batch=1024):
+    """Figure 2 (b) for one activation: fresh Linear layers, and after each the mean of a list of all cosines."""
+    x, means = torch.randn(batch, width), []
+    with torch.no_grad():
+        for _ in range(layers):
+            layer = torch.nn.Linear(width, width)
+            torch.nn.init.normal_(layer.weight, std=width**-0.5)
+            torch.nn.init.normal_(layer.bias, std=width**-0.5)
+            x = activation(layer(x))
+            rows = torch.nn.functional.normalize(x, dim=1)
+            means.append(np.mean((rows @ rows.t()).flatten().tolist()))
+    return means
+
+
+def encode_loop(tower, inputs, prepare, batch):
+    """Embeddings batch after batch, whole tower, full length, float32."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(inputs), batch):
+            rows = tower(prepare(inputs[start : start + batch]))
+            parts.append((rows / rows.norm(dim=-1, keepdim=True)).numpy())
+    return np.concatenate(parts)
+
+
 def hit_at_k(ranking, labels, k):
     """Share of the rows of a ranking whose label is among its first k, counted row by row."""
     hits = [labels[i] in ranking[i, :k] for i in range(len(ranking))]
