@@ -227,11 +227,11 @@ def test_cells_keep_bars_and_the_digits_of_small_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings, words",
-    [(Settings(preset="smoke"), "smoke preset"), (Settings(embeddings=("mine.npz",)), "data of your own")],
+    "made, words",
+    [({"settings": Settings(preset="smoke")}, "smoke preset"), ({"own": True}, "data of your own")],
 )
-def test_smoke_records_and_your_own_data_never_become_results(tmp_path, settings, words):
-    save(tmp_path / "outputs" / FOLDER, settings=settings)
+def test_smoke_records_and_your_own_data_never_become_results(tmp_path, made, words):
+    save(tmp_path / "outputs" / FOLDER, **made)
     with pytest.raises(UserError, match=words):
         readme.publish_results(tmp_path / "outputs", tmp_path)
 

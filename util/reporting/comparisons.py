@@ -1,8 +1,7 @@
 """Published numbers joined by key with what the records measured; the one table of report, README and results."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import asdict, fields
 
 import pandas as pd
 
@@ -18,18 +17,14 @@ VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 """One number measured on several data sets counts once, with the first of these that it got; so does one curve."""
 FOLLOWS = "follows from print"
 """In counts, a "yes" that needed no run: the published numbers imply it."""
-COUNTED = (*VERDICTS, FOLLOWS)
-
-OTHER_DATA = "measured on another model or data: not comparable"
-NEEDS_PAPER = "needs --preset paper"
-
-OWN_DATA = ("embeddings", "own_data", "audit", "tasks_file")
-"""Options that name your own data, in records that do not say whether they are of such."""
+COUNTED = ("yes", FOLLOWS, "no", "paper is wrong", "shown", "not shown", "not run")
+"""Columns of the counts."""
+OTHER = "measured on another model or data: not comparable"
 
 
 def is_own(record: Record) -> bool:
     """Whether a record was made from your own data, of which the paper says nothing."""
-    return record.about.get("own_data") or any(record.about["settings"].get(name) for name in OWN_DATA)
+    return bool(record.about.get("own_data"))
 
 
 def beside(*found: Record) -> pd.DataFrame:
@@ -45,17 +40,26 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
     It has a row for each number and each data set that it was measured on. What the paper says nothing of has a row
     only where it was measured, without a published value. ``reasons`` say of scripts why they did not finish.
     """
-    known, rows = {record.name: record for _, record in found if not is_own(record)}, []
-    for key, number in published.numbers().items():
-        record = known.get(number.script)
-        stated = {"key": key, "panel": number.panel, "quantity": number.quantity, "published": number.value}
-        measured = [part for part in record.about["comparisons"] if part.get("key") == key] if record else []
-        stated |= {"rule": said(number)}
-        rows += [{**stated, **_measured(part)} for part in measured]
-        if not measured and number.value is not None:
-            rows.append({**stated, "verdict": "not run", "note": _why_not(number, record, reasons or {})})
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).fillna({"interval": "", "measured_on": ""})
-    return table.assign(counted=_counted(table))
+    known = {record.name: record for _, record in found if not is_own(record)}
+    stated = pd.DataFrame([{**asdict(number), "rule": said(number)} for number in published.numbers().values()])
+    measured = beside(*known.values()).drop(columns=["panel", "quantity", "published"])
+    table = stated.merge(measured, "left", "key")
+    table = table.rename(columns={"value": "published", "ours": "here", "on": "measured_on"})
+    table = table[table["published"].notna() | table["verdict"].notna()].reset_index(drop=True)
+    table["note"] = [_note(row, known.get(row.script), reasons or {}) for row in table.itertuples()]
+    table = table.fillna({"interval": "", "measured_on": "", "verdict": "not run"})
+    return table.assign(counted=_counted(table))[list(COLUMNS)]
+
+
+def _note(row, record: Record | None, reasons: Mapping[str, str]) -> str:
+    """What the record says of a comparison; of what was not measured, why."""
+    if isinstance(row.verdict, str):
+        return row.note if row.own or row.agrees is not None else "; ".join(filter(None, [OTHER, row.note]))
+    if record is None:
+        return reasons.get(row.script, f"no record of {row.script}.py here")
+    if record.about["settings"]["preset"] != "paper":
+        return "needs --preset paper"
+    return "; ".join(record.about["left_out"]) or "the record lacks it"
 
 
 def _counted(table: pd.DataFrame) -> pd.Series:
@@ -72,33 +76,12 @@ def _counted(table: pd.DataFrame) -> pd.Series:
     return first["verdict"].astype(str).mask(implied, FOLLOWS).reindex(table.index, fill_value="")
 
 
-def _measured(part: Mapping) -> dict[str, Any]:
-    notes = [OTHER_DATA] if part["agrees"] is None and not part.get("own") else []
-    return {
-        "here": part["ours"],
-        "low": part.get("low"),
-        "high": part.get("high"),
-        "interval": part.get("interval", ""),
-        "measured_on": part["on"],
-        "verdict": verdict(part),
-        "note": "; ".join(filter(None, [*notes, part["note"]])),
-    }
-
-
 def said(number: published.Number) -> str:
     """The rule that judges a number, its tolerance, and where that comes from."""
     if not number.rule:
         return ""
     rule = number.judged_by
     return f"{rule.says.format(tolerance=rule.tolerance)} ({rule.reason})"
-
-
-def _why_not(number: published.Number, record: Record | None, reasons: Mapping[str, str]) -> str:
-    if record is None:
-        return reasons.get(number.script, f"no record of {number.script}.py here")
-    if record.about["settings"]["preset"] != "paper":
-        return NEEDS_PAPER
-    return "; ".join(record.about["left_out"]) or "the record lacks it"
 
 
 def verdict(part: Mapping) -> str:

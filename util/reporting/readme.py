@@ -23,14 +23,17 @@ from .. import records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons
-from .report import find_records
+from .report import find_records, pictures
 from .steps import FOLDERS
 
 PUBLISHED = "published.csv"
-SUFFIXES = (".png", ".html")
-"""Pictures and tables to read that are committed."""
-
 MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+REFUSED = {
+    "ran with the smoke preset": lambda about: about["settings"]["preset"] == "smoke",
+    "ran on data of your own": lambda about: about.get("own_data"),
+    "ran on code that is not committed (commit it)": lambda about: about["commit"]["clean"] is False,
+}
+"""Records that are no results."""
 
 
 def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]:
@@ -39,50 +42,19 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
     Returns:
         one line for each record and README.
     """
-    found = find_records(outputs, (*FOLDERS, "benchmarks"))
+    found = [
+        (record, Path(root) / folder / "results") for folder, record in find_records(outputs, (*FOLDERS, "benchmarks"))
+    ]
     if not found:
         raise UserError(f"{outputs}: no records; run make figures first")
-    if smoke := [record.name for _, record in found if record.about["settings"]["preset"] == "smoke"]:
-        raise UserError(f"{outputs}: {', '.join(smoke)} ran with the smoke preset; run make figures first")
-    if own := [record.name for _, record in found if comparisons.is_own(record)]:
-        raise UserError(f"{outputs}: {', '.join(own)} ran on data of your own; run make figures first")
-    if dirty := [record.name for _, record in found if record.about["commit"]["clean"] is False]:
-        raise UserError(f"{outputs}: {', '.join(dirty)} ran on code that is not committed; commit it, run make figures")
-    lines = []
-    for folder, record in found:
-        _check_settings(record, Path(root) / folder / "results" / f"{record.name}.json")
-    for folder, record in found:
-        lines.append(f"{folder}/results: {', '.join(_copy(record, Path(root) / folder / 'results'))}")
+    for why, refused in REFUSED.items():
+        if names := [record.name for record, _ in found if refused(record.about)]:
+            raise UserError(f"{outputs}: {', '.join(names)} {why}; run make figures first")
+    for record, target in found:
+        _check_settings(record, target / f"{record.name}.json")
+    lines = [f"{target.relative_to(root)}: {', '.join(_copy(record, target))}" for record, target in found]
     lines += [f"{path.relative_to(root)}: every published number" for path in write_published(root)]
     return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
-
-
-def _copy(record: records.Record, target: Path) -> list[str]:
-    """Copies the files that a record names, pictures but not their pdf files; returns their names."""
-    target.mkdir(parents=True, exist_ok=True)
-    drawn = [f"{stem}{suffix}" for stem in record.about["captions"] for suffix in SUFFIXES]
-    drawn = [file for file in drawn if (record.folder / file).is_file()]
-    files = [f"{record.name}.json", *record.about["tables"], *drawn]
-    for file in files:
-        shutil.copyfile(record.folder / file, target / file)
-    for path in set(target.glob(f"{record.name}[._]*")) - {target / file for file in files}:
-        path.unlink()  # no longer named by the record
-    return files
-
-
-def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
-    """Every published number beside the committed records."""
-    return comparisons.collect(find_records(root, [f"{folder}/results" for folder in FOLDERS]))
-
-
-def write_published(root: Path = records.REPOSITORY) -> list[Path]:
-    """Writes ``<Folder>/results/published.csv`` from the committed records."""
-    table = committed_numbers(root)
-    paths = [Path(root) / folder / "results" / PUBLISHED for folder in FOLDERS if (Path(root) / folder).is_dir()]
-    for path in paths:
-        with replacing(path) as part:
-            table[comparisons.folders(table) == path.parent.parent.name].to_csv(part, index=False, float_format="%.9g")
-    return paths
 
 
 def _check_settings(record: records.Record, committed: Path) -> None:
@@ -99,6 +71,33 @@ def _check_settings(record: records.Record, committed: Path) -> None:
             f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "
             "with those, or remove that file if the change is meant"
         )
+
+
+def _copy(record: records.Record, target: Path) -> list[str]:
+    """Copies the files that a record names, pictures but not their pdf files; returns their names."""
+    target.mkdir(parents=True, exist_ok=True)
+    files = [f"{record.name}.json", *record.about["tables"], *(path.name for path in pictures(record))]
+    for file in files:
+        shutil.copyfile(record.folder / file, target / file)
+    for path in set(target.glob(f"{record.name}[._]*")) - {target / file for file in files}:
+        path.unlink()  # no longer named by the record
+    return files
+
+
+def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
+    """Every published number beside the committed records."""
+    return comparisons.collect(find_records(root, [f"{folder}/results" for folder in FOLDERS]))
+
+
+def write_published(root: Path = records.REPOSITORY) -> list[Path]:
+    """Writes ``<Folder>/results/published.csv`` from the committed records."""
+    table, paths = committed_numbers(root), []
+    for folder, rows in table.groupby(comparisons.folders(table)):
+        if (Path(root) / folder).is_dir():
+            paths.append(Path(root) / folder / "results" / PUBLISHED)
+            with replacing(paths[-1]) as part:
+                rows.to_csv(part, index=False, float_format="%.9g")
+    return paths
 
 
 def readmes(root: Path = records.REPOSITORY) -> list[Path]:
@@ -135,20 +134,15 @@ def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
 def _overview(root: Path) -> pd.DataFrame:
     """Counts of the published numbers by figure, each with a link to its csv."""
     table = comparisons.overview(committed_numbers(root))
-    columns = {
-        "figure": "Paper", "yes": "Yes", comparisons.FOLLOWS: "Follows from print", "no": "No",
-        "paper is wrong": "Paper is wrong", "shown": "Shown", "not shown": "Not shown", "not run": "Not run",
-    }  # fmt: skip
-    links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table["folder"]]
-    return table[list(columns)].rename(columns=columns).assign(**{"Every number": links})
+    links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table.pop("folder")]
+    return table.rename(columns={"figure": "paper"}).rename(columns=str.capitalize).assign(**{"Every number": links})
 
 
 def _table(record: records.Record, what: str) -> pd.DataFrame:
-    what = "" if what == "main" else what
-    if what not in record.tables:
+    if (table := record.tables.get("" if what == "main" else what)) is None:
         known = ", ".join(filter(None, record.tables))
         raise UserError(f"README: {record.name} has no table {what!r}; it has {known}")
-    return record.tables[what]
+    return table
 
 
 def _small_clip(record: Mapping) -> pd.DataFrame:
