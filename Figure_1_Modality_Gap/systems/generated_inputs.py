@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from util.corpora.captioned import Captioned, checked_count
+from util.corpora.captioned import Captioned
 from util.corpora.generated import drawing
 from util.corpora.generated.captioned_scenes import captioned
 from util.corpora.generated.collection import generator
@@ -47,7 +47,7 @@ def clips(n: int, seed: int) -> Captioned:
     A clip is drawn at 32 pixels and enlarged by bicubic interpolation. Every attribute has equal chances.
     """
     rng = generator(MOTION, seed)
-    chosen = _choices(ATTRIBUTES, checked_count(n, "clips"), rng)
+    chosen = _choices(ATTRIBUTES, n, rng)
     drawn = np.empty((n, FRAMES, SIDE, SIDE, 3), np.uint8)
     for start in range(0, n, drawing.CHUNK // FRAMES):
         part = slice(start, start + drawing.CHUNK // FRAMES)
@@ -64,7 +64,7 @@ def noise_radiographs(n: int, seed: int) -> Captioned:
     The amplitude of each spatial frequency f falls as 1/f, as in photographs (Field 1987, J. Opt. Soc. Am. A 4, 2379).
     """
     rng = generator(NOISE, seed)
-    drawn = [_noise(rng) for _ in range(checked_count(n, "radiographs"))]
+    drawn = [_noise(rng) for _ in range(n)]
     chosen = [rng.choice(len(FINDINGS), 2, replace=False) for _ in drawn]
     captions = [" ".join(FINDINGS[i] for i in row) for row in chosen]
     openers = [lambda grey=grey: Image.fromarray(grey).convert("RGB") for grey in drawn]
@@ -76,7 +76,7 @@ def random_sequences(n: int, seed: int) -> Captioned:
     """Amino acids drawn one by one at natural frequencies, beside texts about what a protein might do."""
     rng = generator(PROTEINS, seed)
     letters, share = np.array(list(PERCENT)), np.array(list(PERCENT.values()))
-    lengths = rng.integers(LENGTHS[0], LENGTHS[1] + 1, size=checked_count(n, "sequences"))
+    lengths = rng.integers(LENGTHS[0], LENGTHS[1] + 1, size=n)
     drawn = ["".join(rng.choice(letters, size=length, p=share / share.sum())) for length in lengths]
     texts = [_filled(TEXT, WORDS, row) for row in _choices(WORDS, n, rng)]
     openers = [lambda sequence=sequence: sequence for sequence in drawn]

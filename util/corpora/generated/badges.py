@@ -11,15 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from . import drawing
-from .collection import Pictures, check_count, generator
+from .collection import Pictures, generator
 from .drawing import BACKGROUNDS, COLOURS, WORST_FADE, column, coverage, paint
-
-GROUPS, KINDS = ("cedar", "maple", "birch", "willow", "larch", "hazel", "linden"), ("round", "pointed")
-
-RARER = 0.6
-"""How frequent each group is in training, as a share of the one before it."""
-GROUP_WEIGHTS = RARER ** np.arange(len(GROUPS)) * (1 - RARER) / (1 - RARER ** len(GROUPS))
-"""Shares of the groups in training, from 41% down to 2%."""
 
 CAPTION_FORMS = (*["a {kind} {group} badge"] * 3, "a {group} badge")
 
@@ -30,72 +23,54 @@ _PURPOSE = 3
 _RIM, _RIM_WIDTH = np.array([[0.16, 0.18, 0.24]], np.float32), 1.3
 
 
-def _hexagon(u, v):
-    u, v = np.abs(u), np.abs(v)
-    return np.maximum(v, u * np.sqrt(0.75) + v / 2) - 0.85
-
-
-def _chevron(u, v):
-    return np.maximum(np.abs(v - np.abs(u) + 0.35) / np.sqrt(2) - 0.33, np.abs(u) - 0.95)
-
-
-def _sparkle(u, v):
-    return (np.abs(u) ** 0.7 + np.abs(v) ** 0.7) ** (1 / 0.7) / 1.3 - 0.88
-
-
-def _frame(u, v):
-    return np.abs(np.maximum(np.abs(u), np.abs(v)) - 0.62) - 0.22
+def _arch(u, v):
+    legs = np.maximum(abs(abs(u) - 0.65), v - 0.85)
+    return np.where(v < 0, abs(np.hypot(u, v) - 0.65), legs) - 0.25
 
 
 def _saltire(u, v):
-    u, v = np.abs(u), np.abs(v)
-    return np.maximum(np.abs(u - v) / np.sqrt(2) - 0.31, np.maximum(u, v) - 0.85)
+    return np.maximum(abs(u - v) / np.sqrt(2) - 0.31, np.maximum(u, v) - 0.85)
 
 
-def _trefoil(u, v):
-    below = np.hypot(np.abs(u) - 0.5, v - 0.33)
-    return np.minimum(np.hypot(u, v + 0.52), below) - 0.48
+def _pointed(u, v):
+    below = np.hypot(abs(u) + 0.75, np.maximum(v + 0.25, 0)) - 1.62
+    return np.maximum(np.maximum(abs(u) - 0.87, -0.92 - v), below)
 
 
-def _arch(u, v):
-    v = v + 0.1
-    legs = np.maximum(np.abs(np.abs(u) - 0.65), v - 0.85)
-    return np.where(v < 0, np.abs(np.hypot(u, v) - 0.65), legs) - 0.25
-
-
-EMBLEMS = dict(zip(GROUPS, (_arch, _chevron, _hexagon, _trefoil, _frame, _saltire, _sparkle), strict=True))
+EMBLEMS = {
+    "cedar": lambda u, v: _arch(u, v + 0.1),
+    "maple": lambda u, v: np.maximum(abs(v - abs(u) + 0.35) / np.sqrt(2) - 0.33, abs(u) - 0.95),  # a chevron
+    "birch": lambda u, v: np.maximum(abs(v), abs(u) * np.sqrt(0.75) + abs(v) / 2) - 0.85,  # a hexagon
+    "willow": lambda u, v: np.minimum(np.hypot(u, v + 0.52), np.hypot(abs(u) - 0.5, v - 0.33)) - 0.48,  # a trefoil
+    "larch": lambda u, v: abs(np.maximum(abs(u), abs(v)) - 0.62) - 0.22,  # a frame
+    "hazel": lambda u, v: _saltire(abs(u), abs(v)),
+    "linden": lambda u, v: (abs(u) ** 0.7 + abs(v) ** 0.7) ** (1 / 0.7) / 1.3 - 0.88,  # a sparkle
+}
 """Signed distances of the groups' emblems, in units of the emblem's radius."""
 
 EMBLEM_SCALE = 0.68
 """Radius of an emblem as a share of its plate's."""
 
-
-def _round(u, v):
-    return np.hypot(u, v) - 1
-
-
-def _pointed(u, v):
-    below = np.hypot(np.abs(u) + 0.75, np.maximum(v + 0.25, 0)) - 1.62
-    return np.maximum(np.maximum(np.abs(u) - 0.87, -0.92 - v), below)
-
-
-PLATES = {"round": _round, "pointed": _pointed}
+PLATES = {"round": lambda u, v: np.hypot(u, v) - 1, "pointed": _pointed}
 """Signed distances of the kinds' outlines."""
+
+GROUPS, KINDS = tuple(EMBLEMS), tuple(PLATES)
+
+RARER = 0.6
+"""How frequent each group is in training, as a share of the one before it."""
+GROUP_WEIGHTS = RARER ** np.arange(len(GROUPS)) * (1 - RARER) / (1 - RARER ** len(GROUPS))
+"""Shares of the groups in training, from 41% down to 2%."""
 
 
 def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GROUP_WEIGHTS) -> Pictures:
     """n badges (attributes "group" and "badge_kind") with captions of mixed forms.
 
-    Args:
-        n: how many.
-        seed: fixes every picture and caption.
-        group_weights: chances of the 7 groups, any positive scale (default: those of training). None: equal numbers,
-            picture i being of group i mod 7 and kind (i div 7) mod 2.
+    ``group_weights`` are chances of the 7 groups, on any positive scale. None: equal numbers, picture i being of group
+    i mod 7 and kind (i div 7) mod 2.
     """
     rng = generator(_PURPOSE, seed)
-    number = np.arange(check_count(n))
     if group_weights is None:
-        group, kind = number % len(GROUPS), number // len(GROUPS) % len(KINDS)
+        kind, group = np.divmod(np.arange(n) % (len(GROUPS) * len(KINDS)), len(GROUPS))
     else:
         group = rng.choice(len(GROUPS), size=n, p=group_weights / np.sum(group_weights))
         kind = rng.integers(len(KINDS), size=n)
@@ -121,17 +96,11 @@ def _draw_chunk(group: Int[np.ndarray, "n"], kind: Int[np.ndarray, "n"], rng: np
     wear = rng.beta(*drawing.WEAR, n)
     plate_left = column(np.clip(rng.uniform(*PLATE_LEFT, n), 0, 1) * (1 - WORST_FADE * wear))
     inside = coverage(plate + column(_RIM_WIDTH / radius), radius)
-    field, charge = _two_colours(n, rng)
+    palette = np.array(list(COLOURS.values()), np.float32)
+    field = rng.integers(len(palette), size=n)
+    charge = (field + rng.integers(1, len(palette), size=n)) % len(palette)  # another colour
     ground = canvas.copy()
     paint(canvas, coverage(plate, radius), np.repeat(_RIM, n, axis=0))
-    paint(canvas, inside, field)
+    paint(canvas, inside, palette[field])
     canvas = ground + plate_left[..., None] * (canvas - ground)
-    return drawing.worn_pixels(canvas, coverage(emblem, radius * EMBLEM_SCALE), charge, wear, rng)
-
-
-def _two_colours(n: int, rng: np.random.Generator):
-    """Two different colours (n, 3) each: of the plate, and of the emblem on it."""
-    palette = np.array(list(COLOURS.values()), np.float32)
-    first = rng.integers(len(palette), size=n)
-    second = (first + rng.integers(1, len(palette), size=n)) % len(palette)
-    return palette[first], palette[second]
+    return drawing.worn_pixels(canvas, coverage(emblem, radius * EMBLEM_SCALE), palette[charge], wear, rng)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..captioned import Captioned, Modality, assemble, checked_count
+from ..captioned import Captioned, Modality, assemble
 from . import pictures
 
 
@@ -14,7 +14,7 @@ def scenes(n: int, seed: int) -> Captioned:
     They are its test pictures, at ``TEST_SEED + seed``: the plain seeds are those of training.
     """
     test_seed = pictures.TEST_SEED + seed
-    drawn = pictures.scenes(checked_count(n, "scenes"), test_seed, split="all")
+    drawn = pictures.scenes(n, test_seed, split="all")
     openers = [lambda image=image: image for image in drawn.images]
     content = (image.tobytes() for image in drawn.images)
     return captioned("image", "generated scenes", openers, content, drawn.captions, test_seed)

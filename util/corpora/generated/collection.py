@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ...numerics.arrays import as_count
-
 NOT_APPLICABLE = -1
 """Value of an attribute that a picture of this kind does not have."""
 
@@ -45,23 +43,16 @@ class Pictures:
 def join(parts: list[Pictures]) -> Pictures:
     """One corpus of several, in their order; attributes that a part lacks are ``NOT_APPLICABLE`` there."""
     names = dict.fromkeys(name for part in parts for name in part.attributes)
-    blanks = [np.full(len(part), NOT_APPLICABLE) for part in parts]
-    columns = {
-        name: [part.attributes.get(name, blank) for part, blank in zip(parts, blanks, strict=True)] for name in names
-    }
+    blanks = [dict.fromkeys(names, np.full(len(part), NOT_APPLICABLE)) for part in parts]
+    filled = [blank | dict(part.attributes) for blank, part in zip(blanks, parts, strict=True)]
     return Pictures(
         np.concatenate([part.images for part in parts]),
         [caption for part in parts for caption in part.captions],
         np.concatenate([part.kind for part in parts]),
-        {name: np.concatenate(values) for name, values in columns.items()},
+        {name: np.concatenate([values[name] for values in filled]) for name in names},
     )
-
-
-def check_count(n, what: str = "the number of pictures") -> int:
-    """``n`` as a whole number of at least 0."""
-    return as_count(n, what, least=0)
 
 
 def generator(purpose: int, seed: int) -> np.random.Generator:
     """A stream of its own for every (purpose, seed), so that no two corpora share a random number."""
-    return np.random.default_rng([purpose, check_count(seed, "seed")])
+    return np.random.default_rng([purpose, seed])

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .collection import Pictures, check_count, generator
+from .collection import Pictures, generator
 from .drawing import BACKGROUNDS, column, grounds, in_chunks, paint, pixel_grid, to_pixels
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -40,15 +40,12 @@ def handwriting(split: str) -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray,
 def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
     """Handwritten digits, with attributes "digit" (0..9) and "scan" (index into ``handwriting(split)``).
 
-    Args:
-        split: "train" or "held_out".
-        n: how many pictures; None: one of every scan of the split, in order. More than that draws scans again
-            in other places, sizes and inks, in turns through a shuffled split.
-        seed: fixes every picture and caption.
+    ``split`` is "train" or "held_out". n pictures draw scans in turns through a shuffled split, each time in another
+    place, size and ink; None: one of every scan, in order.
     """
     ink, target = handwriting(split)
     rng = generator(_PURPOSE[split], seed)
-    scan = np.arange(len(ink)) if n is None else np.resize(rng.permutation(len(ink)), check_count(n))
+    scan = np.arange(len(ink)) if n is None else np.resize(rng.permutation(len(ink)), n)
     form = rng.integers(len(CAPTION_FORMS), size=len(scan))
     captions = [CAPTION_FORMS[f].format(digit=DIGIT_NAMES[d]) for f, d in zip(form, target[scan], strict=True)]
     images = in_chunks(_draw_chunk, rng, ink[scan])

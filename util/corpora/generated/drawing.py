@@ -14,7 +14,13 @@ from numpy.random import Generator
 SIDE, CHUNK = 32, 2000
 """Width and height of every picture in pixels; pictures drawn at a time, 25 MB a canvas of three colours."""
 
-BACKGROUNDS = ("plain", "striped", "dotted", "checkered")
+PATTERNS = {
+    "striped": lambda x, y: 0.5 + 1.5 * np.sin((x + y) * (2 * np.pi / 6 / np.sqrt(2))),
+    "dotted": lambda x, y: 1.7 + 0.5 - np.hypot(x % 6.0 - 3, y % 6.0 - 3),
+    "checkered": lambda x, y: 0.5 + 4 * np.sin(x * (2 * np.pi / 10)) * np.sin(y * (2 * np.pi / 10)),
+}
+"""How dark a ground is at (x, y) in pixels, before it is cut to [0, 1]."""
+BACKGROUNDS = ("plain", *PATTERNS)
 
 COLOURS = {
     "red": (0.85, 0.13, 0.15),
@@ -60,21 +66,8 @@ def local_frame(centre_x, centre_y, radius, angle):
     return cosine * dx + sine * dy, cosine * dy - sine * dx
 
 
-def _circle(u, v):
-    return np.hypot(u, v) - 0.94
-
-
-def _square(u, v):
-    return np.maximum(np.abs(u), np.abs(v)) - 0.82
-
-
-def _triangle(u, v):
-    v = v - 0.22
-    return np.maximum(v, (np.sqrt(3) * np.abs(u) - v) / 2) - 0.58
-
-
-def _star(u, v, outer=1.12, inner=0.48, points=5):
-    sector = np.pi / points
+def _star(u, v):
+    outer, inner, sector = 1.12, 0.48, np.pi / 5
     angle = np.abs((np.arctan2(u, -v) + sector) % (2 * sector) - sector)
     radius = np.hypot(u, v)
     across, along = radius * np.sin(angle), radius * np.cos(angle) - outer
@@ -82,29 +75,22 @@ def _star(u, v, outer=1.12, inner=0.48, points=5):
     return (across * run + along * rise) / np.hypot(rise, run)
 
 
-def _plus(u, v):
-    u, v = np.abs(u), np.abs(v)
-    return np.maximum(np.maximum(u, v) - 0.96, np.minimum(u, v) - 0.33)
-
-
-def _ring(u, v):
-    return np.abs(np.hypot(u, v) - 0.74) - 0.24
-
-
-def _heart(u, v, half_side=0.57):
-    u, v = np.abs(u), v - 0.06
+def _heart(u, v):
+    u, v, half_side = abs(u), v - 0.06, 0.57
     lobe = half_side / np.sqrt(2)
-    return np.minimum((u + np.abs(v)) / np.sqrt(2) - half_side, np.hypot(u - lobe, v + lobe) - half_side)
-
-
-def _moon(u, v):
-    return np.maximum(np.hypot(u + 0.12, v) - 1, 0.78 - np.hypot(u - 0.38, v + 0.1))
+    return np.minimum((u + abs(v)) / np.sqrt(2) - half_side, np.hypot(u - lobe, v + lobe) - half_side)
 
 
 OUTLINES = {
-    "circle": _circle, "square": _square, "triangle": _triangle, "star": _star,
-    "plus": _plus, "ring": _ring, "heart": _heart, "moon": _moon,
-}  # fmt: skip
+    "circle": lambda u, v: np.hypot(u, v) - 0.94,
+    "square": lambda u, v: np.maximum(abs(u), abs(v)) - 0.82,
+    "triangle": lambda u, v: np.maximum(v - 0.22, (np.sqrt(3) * abs(u) - (v - 0.22)) / 2) - 0.58,
+    "star": _star,
+    "plus": lambda u, v: np.maximum(np.maximum(abs(u), abs(v)) - 0.96, np.minimum(abs(u), abs(v)) - 0.33),
+    "ring": lambda u, v: abs(np.hypot(u, v) - 0.74) - 0.24,
+    "heart": _heart,
+    "moon": lambda u, v: np.maximum(np.hypot(u + 0.12, v) - 1, 0.78 - np.hypot(u - 0.38, v + 0.1)),
+}
 """Shape words and their signed distances, in units of the radius, of (u, v) in the local frame."""
 
 
@@ -117,7 +103,7 @@ def shape_coverage(shape, centre: Float[np.ndarray, "n 2"], radius, angle) -> Fl
     """Coverage of n shapes, ``shape`` (n,) being indices into ``OUTLINES``."""
     share = np.empty((len(shape), SIDE, SIDE), np.float32)
     for index, outline in enumerate(OUTLINES.values()):
-        mine = np.flatnonzero(shape == index)
+        mine = shape == index
         frame = local_frame(centre[mine, 0], centre[mine, 1], radius[mine], angle[mine])
         share[mine] = coverage(outline(*frame), radius[mine])
     return share
@@ -137,23 +123,10 @@ def grounds(background, rng: Generator) -> Float[np.ndarray, "n 32 32 3"]:
     x = x + column(rng.uniform(0, SIDE, n))
     y = y + column(rng.uniform(0, SIDE, n))
     pattern = np.zeros((n, SIDE, SIDE), np.float32)
-    for index, share in ((1, _stripes), (2, _dots), (3, _checks)):
-        chosen = np.flatnonzero(background == index)
-        pattern[chosen] = share(x[chosen], y[chosen])
+    for index, darkness in enumerate(PATTERNS.values(), 1):
+        chosen = background == index
+        pattern[chosen] = np.clip(darkness(x[chosen], y[chosen]), 0, 1)
     return tone[:, None, None] * (1 - PATTERN_DEPTH * pattern[..., None])
-
-
-def _stripes(x, y, period=6.0):
-    return np.clip(0.5 + 1.5 * np.sin((x + y) * (2 * np.pi / period / np.sqrt(2))), 0, 1)
-
-
-def _dots(x, y, period=6.0, radius=1.7):
-    return np.clip(radius + 0.5 - np.hypot(x % period - period / 2, y % period - period / 2), 0, 1)
-
-
-def _checks(x, y, period=10.0):
-    across, down = np.sin(x * (2 * np.pi / period)), np.sin(y * (2 * np.pi / period))
-    return np.clip(0.5 + 4 * across * down, 0, 1)
 
 
 def worn_pixels(canvas: Float[np.ndarray, "n 32 32 3"], share, colour, wear, rng: Generator):

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from .badges import CAPTION_FORMS as BADGE_FORMS  # "X as X" below is what others take from here
 from .badges import GROUP_WEIGHTS as GROUP_WEIGHTS
 from .badges import GROUPS, KINDS, badges
-from .collection import Pictures, check_count, generator, join
+from .collection import Pictures, generator, join
 from .digits import CAPTION_FORMS as DIGIT_FORMS
 from .digits import DIGIT_NAMES, digits
 from .scenes import ATTRIBUTES as SCENE_ATTRIBUTES
@@ -27,7 +27,7 @@ TEST_SEED = 10_002
 """Seed of all test pictures of the small CLIP; its training and validation pictures have others."""
 
 CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
-"""Shares of the three kinds in the training corpus."""
+"""Shares of the three kinds in the training corpus, rounded, scenes taking the rest."""
 
 HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
 """Words of the scenes that no badge deserves: all shapes but the circle, which a round badge might claim."""
@@ -39,13 +39,8 @@ _PURPOSE = 6
 
 
 def training_corpus(n: int, seed: int) -> Pictures:
-    """n pictures of all three kinds in random order, none of a held-out combination or a held-out scan.
-
-    Args:
-        n: how many; the shares are those of ``CORPUS_SHARES``, rounded, scenes taking the rest.
-        seed: fixes the corpus.
-    """
-    n_digits, n_badges = (round(check_count(n) * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
+    """n pictures of all three kinds in random order, none of a held-out combination or a held-out scan."""
+    n_digits, n_badges = (round(n * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
     rng = generator(_PURPOSE, seed)
     parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed), badges(n_badges, seed)]
     return join(parts).take(rng.permutation(n))

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 
 from ...errors import UserError
 from . import drawing
-from .collection import Pictures, check_count, generator
+from .collection import Pictures, generator
 from .drawing import BACKGROUNDS, COLOURS, OUTLINES
 
 SHAPES = tuple(OUTLINES)
@@ -59,17 +59,14 @@ def is_held_out(combination: Int[np.ndarray, "n 5"]) -> Bool[np.ndarray, "n"]:
 def scenes(n: int, seed: int, split: str = "train") -> Pictures:
     """n scenes with captions of mixed forms and the attributes of ``ATTRIBUTES``, drawn with equal chances.
 
-    Args:
-        n: how many.
-        seed: fixes every picture and caption; another seed gives other pictures.
-        split: "train", combinations that training may use; "held_out", the tenth it never sees; "all", both.
+    ``split`` is "train", combinations that training may use; "held_out", the tenth it never sees; or "all".
     """
     if split not in SPLITS:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     rng = generator(_PURPOSE, seed)
     every = combinations()
     pool = every if split == "all" else every[is_held_out(every) == (split == "held_out")]
-    chosen = pool[rng.integers(len(pool), size=check_count(n))]
+    chosen = pool[rng.integers(len(pool), size=n)]
     form = rng.integers(len(CAPTION_FORMS), size=n)
     captions = [describe(row, CAPTION_FORMS[f]) for row, f in zip(chosen, form, strict=True)]
     return _draw(chosen, captions, rng)
@@ -78,7 +75,7 @@ def scenes(n: int, seed: int, split: str = "train") -> Pictures:
 def distinct_scenes(n: int, seed: int) -> Pictures:
     """n <= 2560 scenes of different combinations, each under its full description, so that no two captions agree."""
     every = combinations()
-    if check_count(n) > len(every):
+    if n > len(every):
         raise UserError(f"only {len(every)} scenes have different full descriptions; {n} were asked for")
     rng = generator(_PURPOSE_DISTINCT, seed)
     chosen = rng.permutation(every)[:n]
@@ -87,8 +84,7 @@ def distinct_scenes(n: int, seed: int) -> Pictures:
 
 def full_descriptions(pictures: Pictures) -> list[str]:
     """The caption that names all five attributes of each scene: equal only where all attributes are."""
-    rows = np.stack([pictures.attributes[name] for name in ATTRIBUTES], axis=1)
-    return [describe(row) for row in rows]
+    return [describe(row) for row in zip(*(pictures.attributes[name] for name in ATTRIBUTES), strict=True)]
 
 
 def describe(combination, form: str = FULL_DESCRIPTION) -> str:
