@@ -72,7 +72,7 @@ def test_a_file_says_where_it_comes_from_and_keeps_it_when_saved_again(kind, fit
 
 
 def test_a_shift_made_of_a_direction_alone_has_no_gap_vector_and_none_for_what_nobody_said(tmp_path):
-    after = load(save(tmp_path / "c.safetensors", Shift(direction=[3.0, 4.0], amount=-0.25, side="first")))
+    after = load(save(tmp_path / "c.safetensors", Shift(direction=[0.6, 0.8], amount=-0.25, side="first")))
     assert after.gap_vector is None and after.direction.tolist() == [0.6, 0.8]
     assert after.settings() == {"amount": -0.25, "side": "first"}
     assert [after.about[name] for name in ABOUT] == [None] * 5
@@ -106,61 +106,51 @@ def test_what_is_not_a_file_is_refused(tmp_path):
     refused(tmp_path, "no such file")
 
 
-FOREIGN = "its metadata are not those of a calibration; `modality-gap fit` writes one"
-
-
 @pytest.mark.parametrize(
-    "metadata, words",
-    [
-        *((said, FOREIGN) for said in (None, {}, {"source": "{}"}, {"calibration": "[1]"}, {"calibration": "{}"})),
-        *(({"calibration": text}, "is it damaged") for text in ("{", "[" * 100_000)),
-    ],
+    "metadata", [None, {}, {"source": "{}"}, *({"calibration": text} for text in ("[1]", "{}", "{", "[" * 100_000))]
 )
-def test_a_foreign_safetensors_file_is_refused(metadata, words, tmp_path):
+def test_a_foreign_safetensors_file_is_refused(metadata, tmp_path):
     save_file({"direction": np.array([1.0, 0.0])}, tmp_path / "c.safetensors", metadata)
-    refused(tmp_path / "c.safetensors", words)
+    refused(tmp_path / "c.safetensors", "no calibration as `modality-gap fit` writes it")
 
 
 @pytest.mark.parametrize(
     "kind, change, words",
     [
-        ("shift", {"kind": "whiten"}, "kind 'whiten' is unknown; known are shift, centring, realign, procrustes, abl"),
-        ("shift", {"kind": ["shift"]}, "is unknown"),
-        ("shift", {"schema_version": 2}, "schema 2, expected 1"),
-        ("shift", {"drop": ["kind"]}, "its metadata are not those of a calibration"),
-        ("shift", {"drop": ["settings"]}, "its metadata are not those of a calibration"),
-        ("shift", {"about": {"model": "mine"}}, "what it says of its source .* are incomplete"),
-        ("shift", {"about": []}, "are incomplete"),
-        ("shift", {"settings": "both"}, "are incomplete"),
-        ("shift", {"settings": {"amount": 0.1}}, "a calibration of kind shift needs side"),
         (
             "shift",
-            {"settings": {"amount": 0.1, "side": "both", "k": 1}},
-            "no calibration of kind shift .*unexpected keyword argument 'k'",
+            {"kind": "whiten"},
+            "kind: Input should be 'shift', 'centring', 'realign', 'procrustes' or 'ablation'",
         ),
-        ("shift", {"settings": {"amount": "0.1", "side": "both"}}, "amount must be one finite number, not '0.1'"),
-        ("shift", {"settings": {"amount": float("nan"), "side": "both"}}, "amount must be one finite number"),
-        ("shift", {"settings": {"amount": 0.1, "side": ["both"]}}, "side must be"),
-        ("shift", {"arrays": {"direction": np.array([3.0, 0, 0, 0, 0, 0])}}, "direction must have norm 1; it has 3"),
-        ("shift", {"arrays": {"direction": np.full(6, np.nan)}}, "direction must be finite numbers"),
-        ("shift", {"arrays": {"direction": np.eye(6)}}, "direction must be finite numbers in a row"),
-        ("shift", {"arrays": {"gap_vector": np.ones(5)}}, "gap_vector must be 6 numbers; it has 5"),
-        ("shift", {"arrays": {"direction": None}}, "no calibration of kind shift .*missing .*'direction'"),
-        (
-            "shift",
-            {"arrays": {"extra": np.ones(2)}},
-            "no calibration of kind shift .*unexpected keyword argument 'extra'",
-        ),
-        ("centring", {"arrays": {"mean_y": np.array([0, np.inf, 0, 0, 0, 0])}}, "mean_y must be finite numbers"),
-        ("centring", {"arrays": {"mean_x": None}}, "no calibration of kind centring .*missing .*'mean_x'"),
-        ("centring", {"kind": "shift"}, "no calibration of kind shift .*unexpected .*'mean_x'"),
-        ("realign", {"settings": {"scale": -1.0}}, "scale must be above zero"),
+        ("shift", {"kind": ["shift"]}, "kind: Input should be"),
+        ("shift", {"schema_version": 2}, "schema_version: Input should be 1"),
+        ("shift", {"drop": ["kind"]}, "kind: Field required"),
+        ("shift", {"drop": ["settings"]}, "settings: Field required"),
+        ("shift", {"about": {"model": "mine"}}, "about: data: Field required"),
+        ("shift", {"about": []}, "about: Input should be"),
+        ("shift", {"about": {**ABOUT, "n": 40}}, "about: n: Input should be an object"),
+        ("shift", {"settings": "both"}, "settings: Input should be an object"),
+        ("shift", {"settings": {"amount": 0.1}}, "shift: side: Field required"),
+        ("shift", {"settings": {"amount": 0.1, "side": "both", "k": 1}}, "shift: k: Extra inputs"),
+        ("shift", {"settings": {"amount": "0.1", "side": "both"}}, "shift: amount: Input should be a valid number"),
+        ("shift", {"settings": {"amount": float("nan"), "side": "both"}}, "shift: amount: Input should be a finite"),
+        ("shift", {"settings": {"amount": 0.1, "side": ["both"]}}, "shift: side: Input should be"),
+        ("shift", {"arrays": {"direction": np.array([3.0, 0, 0, 0, 0, 0])}}, "direction: must have norm 1; it has 3"),
+        ("shift", {"arrays": {"direction": np.full(6, np.nan)}}, "direction: must be finite numbers"),
+        ("shift", {"arrays": {"direction": np.eye(6)}}, "direction: must be finite numbers in a row"),
+        ("shift", {"arrays": {"gap_vector": np.ones(5)}}, "must be of one width, not direction 6, gap_vector 5"),
+        ("shift", {"arrays": {"direction": None}}, "shift: direction: Field required"),
+        ("shift", {"arrays": {"extra": np.ones(2)}}, "shift: extra: Extra inputs"),
+        ("centring", {"arrays": {"mean_y": np.array([0, np.inf, 0, 0, 0, 0])}}, "mean_y: must be finite numbers"),
+        ("centring", {"arrays": {"mean_x": None}}, "centring: mean_x: Field required"),
+        ("centring", {"kind": "shift"}, "shift: direction: Field required"),
+        ("realign", {"settings": {"scale": -1.0}}, "scale: Input should be greater than 0"),
         ("procrustes", {"arrays": {"rotation": 2 * np.eye(6)}}, "must be orthogonal"),
         ("procrustes", {"arrays": {"rotation": np.full((6, 6), np.nan)}}, "not finite"),
         ("procrustes", {"arrays": {"rotation": np.ones(6)}}, "two axes"),
-        ("ablation", {"arrays": {"dimensions": np.array([1, 9])}}, "whole numbers from 0 to 5"),
-        ("ablation", {"arrays": {"dimensions": np.array([1.0])}}, "whole numbers from 0 to 5"),
-        ("ablation", {"settings": {"dim": 6.0}}, "dim must be a whole number"),
+        ("ablation", {"arrays": {"dimensions": np.array([1, 9])}}, "dimensions must be different, from 0 to 5"),
+        ("ablation", {"arrays": {"dimensions": np.array([1.0])}}, "dimensions: must be whole numbers"),
+        ("ablation", {"settings": {"dim": 6.0}}, "dim: Input should be a valid integer"),
     ],
 )
 def test_a_file_that_is_not_what_its_kind_needs_is_refused(kind, change, words, fitted, tmp_path):
@@ -172,7 +162,7 @@ def test_a_file_that_is_not_what_its_kind_needs_is_refused(kind, change, words, 
 def test_another_suffix_and_what_json_cannot_hold_are_refused(fitted, tmp_path):
     with pytest.raises(UserError, match=r"a calibration is a .safetensors file"):
         save(tmp_path / "c.npz", fitted["shift"])
-    bad = Shift(direction=[1.0, 0.0], amount=1, about={"model": object()})
+    bad = Shift(direction=[1.0, 0.0], amount=1, side="both", about={"model": object()})
     with pytest.raises(UserError, match="about must hold what json can"):
         save(tmp_path / "c.safetensors", bad)
     assert not list(tmp_path.iterdir())

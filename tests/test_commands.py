@@ -237,7 +237,7 @@ def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsy
     [
         (["--kind", "centring", "--side", "first"], "--side only applies to --kind shift"),
         (["--kind", "ablation"], "--kind ablation needs --dimensions"),
-        (["--kind", "shift", "--amount", "nan"], "amount must be one finite number"),
+        (["--kind", "shift", "--amount", "nan"], "shift: amount: Input should be a finite number"),
     ],
 )
 def test_fit_refuses_options_that_it_does_not_use_and_writes_nothing(words, told, two, tmp_path, capsys):
@@ -256,7 +256,7 @@ def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, 
             calibration,
         ],
         "an ablation has no inverse": [two[1], calibration, "--inverse"],
-        "metadata are not those of a calibration": [two[0], two[1]],
+        "no calibration as `modality-gap fit` writes it": [two[0], two[1]],
         "a calibration of image and text has nothing for audio; choose or name the rows": [mine, calibration],
     }
     for told, (embeddings, fitted, *words) in cases.items():

@@ -10,7 +10,7 @@ import reference
 from refusals import refuses
 from util import geometry, interventions
 from util.errors import UserError
-from util.interventions import KINDS, Ablation, Centring, Procrustes, ReAlign, Shift
+from util.interventions import KINDS, Ablation, Centring, Procrustes, Shift
 from util.numerics.procrustes import orthogonal_map
 
 OPTIONS = {"shift": {"amount": 0.4}, "ablation": {"dimensions": 3}}
@@ -35,7 +35,7 @@ def near(expected, tolerance=1e-12):
 def test_a_quarter_turn_by_hand():
     x = rows([1, 0], [0, 1], [-1, 0])
     y = rows([0, 1], [-1, 0], [0, -1])
-    turn = Procrustes.fit(x, y)
+    turn = interventions.fit("procrustes", x, y)
     assert turn.rotation == near([[0, -1], [1, 0]])
     images, texts = turn.transform(rows([0.6, 0.8]), rows([0.6, 0.8]))
     assert images == near([[0.6, 0.8]]) and texts == near([[0.8, -0.6]])
@@ -44,12 +44,13 @@ def test_a_quarter_turn_by_hand():
 
 def test_an_ablation_by_hand():
     x, y = rows([0.6, 0, 0.8, 0], [0.6, 0.8, 0, 0]), rows([0.6, 0, 0, 0.8], [0.6, 0, 0, -0.8])
-    one, two = Ablation.fit(x, y, 1), Ablation.fit(x, y, 2)
+    one, two = (interventions.fit("ablation", x, y, dimensions=k) for k in (1, 2))
     assert one.dimensions.tolist() == [1] and two.dimensions.tolist() == [1, 2], "of equal ones the first comes first"
     images, texts = one.transform(rows([0.6, 0.8, 0, 0]), rows([0.48, 0.6, 0.64, 0]))
     assert images == near([[1, 0, 0]]) and texts == near([[0.6, 0.8, 0]])
     assert two.transform(x[:1])[0] == near([[1, 0]])
-    assert Ablation.fit(rows([0.6, -0.8]), rows([0.8, 0.6]), 1).dimensions.tolist() == [1], "whatever the sign"
+    down = interventions.fit("ablation", rows([0.6, -0.8]), rows([0.8, 0.6]), dimensions=1)
+    assert down.dimensions.tolist() == [1], "whatever the sign"
 
 
 # Against the formulas
@@ -59,7 +60,7 @@ def test_an_ablation_by_hand():
 @pytest.mark.parametrize("amount", [-1.5, 0.0, 0.3, 2.0])
 def test_a_shift_of_the_fitted_rows_is_that_of_geometry(rng, amount, side):
     x, y = reference.pairs(rng, 30, 8)
-    shift = Shift.fit(x, y, amount, side=side)
+    shift = interventions.fit("shift", x, y, amount=amount, side=side)
     assert shift.gap_vector == near(reference.gap(x, y), 1e-7)
     for got, expected in zip(shift.transform(x, y), geometry.shift(x, y, amount, side=side), strict=True):
         assert got.dtype == np.float32 and got == near(expected, 2e-7)
@@ -67,17 +68,17 @@ def test_a_shift_of_the_fitted_rows_is_that_of_geometry(rng, amount, side):
 
 def test_without_an_amount_the_centroids_meet_before_they_are_renormalised(rng):
     x, y = reference.pairs(rng, 40, 8, dtype=np.float64)
-    shift = Shift.fit(x, y)
+    shift = interventions.fit("shift", x, y)
     assert shift.amount == pytest.approx(geometry.gap_distance(x, y), abs=1e-12)
     half = shift.amount / 2 * shift.direction
     assert (x - half).mean(0) == near((y + half).mean(0))
-    tilted = Shift.fit(x, y, direction=rng.normal(size=8))
+    tilted = interventions.fit("shift", x, y, direction=rng.normal(size=8))
     assert tilted.amount == pytest.approx(reference.gap(x, y) @ tilted.direction)
 
 
 def test_centring_leaves_no_gap_before_renormalising_and_a_small_one_after(rng):
     x, y = reference.pairs(rng, 200, 12, dtype=np.float64)
-    centring = Centring.fit(x, y)
+    centring = interventions.fit("centring", x, y)
     assert (x - centring.mean_x).mean(0) == near(np.zeros(12), 1e-15)
     assert (y - centring.mean_y).mean(0) == near(np.zeros(12), 1e-15)
     moved = centring.transform(x, y)
@@ -88,7 +89,7 @@ def test_centring_leaves_no_gap_before_renormalising_and_a_small_one_after(rng):
 def test_realign_matches_mean_and_trace_before_the_last_renormalisation(rng):
     x, y = reference.pairs(rng, 60, 10, noise=0.3, dtype=np.float64)
     y = y[:45]
-    realign = ReAlign.fit(x, y)
+    realign = interventions.fit("realign", x, y)
     a = realign.scale * (y - realign.mean_y) + realign.mean_x
     assert a.mean(0) == near(x.mean(0))
     assert np.trace(np.cov(a.T)) == pytest.approx(np.trace(np.cov(x.T)), rel=1e-12)
@@ -99,7 +100,7 @@ def test_realign_matches_mean_and_trace_before_the_last_renormalisation(rng):
 
 def test_procrustes_is_the_map_of_the_amended_initialization_and_an_isometry(rng):
     x, y = reference.pairs(rng, 50, 8, dtype=np.float64)
-    turn = Procrustes.fit(x, y)
+    turn = interventions.fit("procrustes", x, y)
     assert turn.rotation == near(orthogonal_map(x, y))
     new = reference.unit(rng.normal(size=(20, 8)))
     texts = turn.transform(y=new)[1]
@@ -126,7 +127,7 @@ def test_what_was_done_to_new_rows_is_undone(case, n, d, amount, seed):
     options = {"amount": amount * (2 if side == "both" else 1), "side": side} if side else {}
     fitted = interventions.fit(kind, *reference.pairs(rng, n, d, gap=0.3, dtype=np.float64), **options)
     if kind == "realign":
-        assume(max(np.linalg.norm(step) for step in fitted._steps("y")) < 0.95)
+        assume(max(np.linalg.norm(step) for step in fitted._steps(1)) < 0.95)
     x, y = reference.unit(rng.normal(size=(5, d))), reference.unit(rng.normal(size=(4, d)))
     back = fitted.inverse(*fitted.transform(x, y))
     assert back[0] == near(x, 1e-12) and back[1] == near(y, 1e-12)
@@ -149,7 +150,7 @@ def test_beyond_a_step_of_one_two_rows_come_to_one_direction_so_there_is_no_inve
         far.inverse(both)
     assert far.inverse(y=both)[1] == near(both), "texts did not move"
     with pytest.raises(UserError, match="y: a step of 1 has no inverse"):
-        Shift(direction=[1.0, 0.0], amount=2.0).inverse(y=both)
+        Shift(direction=[1.0, 0.0], amount=2.0, side="both").inverse(y=both)
 
 
 # New rows, either kind
@@ -216,33 +217,28 @@ def test_nothing_given_is_changed_and_nothing_fitted_can_be(kind, rng):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
     direction = np.array([1.0, 0.0])
-    shift = Shift(direction=direction, amount=0.5)
+    shift = Shift(direction=direction, amount=0.5, side="both")
     direction[:] = [0.0, 1.0]
     assert shift.direction.tolist() == [1, 0], "a copy of its own"
-
-
-def test_a_direction_that_was_made_unit_once_keeps_its_bits(rng):
-    for width in range(2, 200):
-        once = Shift(direction=rng.normal(size=width), amount=0.5).direction
-        assert np.linalg.norm(once) == pytest.approx(1, abs=1e-14)
-        assert Shift(direction=once, amount=0.5).direction.tobytes() == once.tobytes()
 
 
 @EVERY
 def test_how_many_rows_were_fitted_on_stands_beside_what_the_caller_said(kind, rng):
     x, y = reference.pairs(rng, 30, 8)
     assert fit(kind, x, y).about == {"n": {"x": 30, "y": 30}}
-    assert Centring.fit(x, y[:9], about={"model": "mine"}).about == {"n": {"x": 30, "y": 9}, "model": "mine"}
+    unequal = interventions.fit("centring", x, y[:9], about={"model": "mine"})
+    assert unequal.about == {"n": {"x": 30, "y": 9}, "model": "mine"}
 
 
 # Refusals
 
 SQUARE = np.eye(4)
-ONE = Shift(direction=SQUARE[0], amount=0.5)
+ONE = Shift(direction=SQUARE[0], amount=0.5, side="both")
+FIT = interventions.fit
 
 
 test_bad_input_is_refused_in_words = refuses(
-    (lambda: interventions.fit("nothing", SQUARE, SQUARE), "kind 'nothing' is unknown; known are shift, centring"),
+    (lambda: FIT("nothing", SQUARE, SQUARE), "kind 'nothing' is unknown; known are shift, centring"),
     (lambda: ONE.transform(), "give rows of the first modality"),
     (lambda: ONE.inverse(), "give rows of the first modality"),
     (lambda: ONE.transform(np.eye(3)), "x: these rows have 3 columns, the calibration is for 4; fit one on"),
@@ -250,34 +246,34 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: ONE.transform(y=2 * SQUARE), "y must have unit-norm rows; row 0 has norm 2"),
     (lambda: ONE.transform(SQUARE[0]), "two axes"),
     (lambda: ONE.transform(SQUARE * np.nan), "not finite"),
-    (lambda: Shift(direction=SQUARE[1], amount=2.0).transform(SQUARE), "x: row 1 comes to zero"),
-    (lambda: Centring.fit(SQUARE[:1], SQUARE).transform(SQUARE[[1, 0]]), "x: row 1 comes to zero"),
-    (lambda: Ablation.fit(SQUARE[:1], SQUARE[1:2], 1).transform(y=SQUARE), "y: row 0 is zero"),
-    (lambda: Ablation.fit(SQUARE[:1], SQUARE[1:2], 2).inverse(SQUARE), "no inverse: the 2 dimensions"),
-    (lambda: Shift.fit(SQUARE, SQUARE, 0.5), "the gap is zero"),
+    (lambda: Shift(direction=SQUARE[1], amount=2.0, side="both").transform(SQUARE), "x: row 1 comes to zero"),
+    (lambda: FIT("centring", SQUARE[:1], SQUARE).transform(SQUARE[[1, 0]]), "x: row 1 comes to zero"),
+    (lambda: FIT("ablation", SQUARE[:1], SQUARE[1:2], dimensions=1).transform(y=SQUARE), "y: row 0 is zero"),
+    (lambda: FIT("ablation", SQUARE[:1], SQUARE[1:2], dimensions=2).inverse(SQUARE), "no inverse: the 2 dimensions"),
+    (lambda: FIT("shift", SQUARE, SQUARE), "the gap is zero"),
     (
-        lambda: Centring.fit(SQUARE, -SQUARE, amount=1),
+        lambda: FIT("centring", SQUARE, -SQUARE, amount=1),
         "options of centring: got an unexpected keyword argument 'amount'",
     ),
-    (lambda: Ablation.fit(SQUARE, -SQUARE), "options of ablation: missing a required argument: 'dimensions'"),
+    (lambda: FIT("ablation", SQUARE, -SQUARE), "options of ablation: missing a required argument: 'dimensions'"),
     (
-        lambda: Shift.fit(SQUARE, -SQUARE, 0.5, direction=np.ones(3)),
+        lambda: FIT("shift", SQUARE, -SQUARE, direction=np.ones(3)),
         "direction has 3 numbers, these rows have 4 columns",
     ),
-    (lambda: Shift(direction=np.zeros(4), amount=1), "direction must not be zero"),
-    (lambda: Shift(direction=SQUARE[0], amount=True), "amount must be one finite number"),
-    (lambda: Shift(direction=SQUARE[0], amount=1, side="left"), "side must be"),
-    (lambda: Centring.fit(SQUARE, np.eye(3)), "one width"),
-    (lambda: Centring(mean_x=np.ones(3), mean_y=np.ones(2)), "mean_y must be 3 numbers; it has 2"),
-    (lambda: ReAlign.fit(SQUARE, SQUARE[:1]), "y: ReAlign needs rows that differ"),
-    (lambda: ReAlign.fit(SQUARE[[0, 0]], SQUARE), "x: ReAlign needs rows that differ"),
-    (lambda: Procrustes.fit(SQUARE, SQUARE[:3]), "needs pairs; x has 4 rows and y 3"),
+    (lambda: Shift(direction=np.zeros(4), amount=1, side="both"), "shift: direction: must have norm 1; it has 0"),
+    (lambda: Shift(direction=SQUARE[0], amount=True, side="both"), "shift: amount: Input should be a valid number"),
+    (lambda: Shift(direction=SQUARE[0], amount=1, side="left"), "shift: side: Input should be 'both', 'first' or"),
+    (lambda: FIT("centring", SQUARE, np.eye(3)), "one width"),
+    (lambda: Centring(mean_x=np.ones(3), mean_y=np.ones(2)), "arrays must be of one width, not mean_x 3, mean_y 2"),
+    (lambda: FIT("realign", SQUARE, SQUARE[:1]), "y: ReAlign needs rows that differ"),
+    (lambda: FIT("realign", SQUARE[[0, 0]], SQUARE), "x: ReAlign needs rows that differ"),
+    (lambda: FIT("procrustes", SQUARE, SQUARE[:3]), "needs pairs; x has 4 rows and y 3"),
     (lambda: Procrustes(rotation=SQUARE[:3]), "must be square"),
-    (lambda: Ablation.fit(SQUARE[:2], SQUARE[2:], 0), "dimensions must be a whole number of at least 1"),
-    (lambda: Ablation.fit(SQUARE[:2], SQUARE[2:], 4), "dimensions must be at most 3 of 4"),
-    (lambda: Ablation(dimensions=[0, 0], dim=4), "1 to 3 different whole numbers"),
-    (lambda: Ablation(dimensions=[4], dim=4), "from 0 to 3"),
-    (lambda: Ablation(dimensions=[-1], dim=4), "from 0 to 3"),
+    (lambda: FIT("ablation", SQUARE[:2], SQUARE[2:], dimensions=0), "dimensions must be a whole number of at least 1"),
+    (lambda: FIT("ablation", SQUARE[:2], SQUARE[2:], dimensions=4), "dimensions must be at most 3 of 4"),
+    (lambda: Ablation(dimensions=[0, 0], dim=4), "dimensions must be different, from 0 to 3"),
+    (lambda: Ablation(dimensions=[4], dim=4), "dimensions must be different, from 0 to 3"),
+    (lambda: Ablation(dimensions=[-1], dim=4), "dimensions must be different, from 0 to 3"),
 )
 
 

@@ -13,7 +13,7 @@ import theorem_2
 from shapes_of import checked
 from util import cone, contrastive, geometry, interventions, measures
 from util.fairness import audit, declared, disparity
-from util.interventions import calibration, intervention, linear, moves
+from util.interventions import calibration, intervention, kinds
 from util.numerics import cosines, moments, procrustes, reduction, statistics
 from util.training import losses
 from util.zero_shot import metrics, outcomes, resampling, selection, shifted
@@ -105,9 +105,9 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
 
 @pytest.mark.parametrize("kind", interventions.KINDS)
 def test_interventions(monkeypatch, pairs, tmp_path, kind):
-    checked(monkeypatch, intervention, moves, linear, calibration)
+    checked(monkeypatch, intervention, kinds, calibration)
     x, y = pairs
-    fitted = interventions.KINDS[kind].fit(x, y, *([2] if kind == "ablation" else []))
+    fitted = interventions.fit(kind, x, y, **({"dimensions": 2} if kind == "ablation" else {}))
     assert fitted.transform(x, y[:20])[1].shape == (20, 6 if kind == "ablation" else 8)
     interventions.load(interventions.save(tmp_path / "c.safetensors", fitted))
 

@@ -1,7 +1,7 @@
 """The commands that move embeddings: ``modality-gap shift``, ``fit`` and ``transform``."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -15,20 +15,20 @@ from ..embeddings import Embeddings
 from ..errors import UserError
 from ..files import sha256
 from ..geometry import mean_cosine, resolve_direction, side_of
+from ..numerics.arrays import as_numbers
 from ..numerics.moments import pair_moments
 from ..numerics.shifts import moved, side_amounts
 from ..readers import TEXT, read, role
 from . import calibration as calibrations
-from .intervention import number, vector
+from .kinds import KINDS
 
-Kind = Literal[*calibrations.KINDS]
+Kind = Literal[*KINDS]
 EFFECT = ("gap_distance", "matched_cosine", "relative_gap")
-FilesIn = Annotated[tuple[str, ...], tyro.conf.Positional]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfFiles:
-    embeddings: FilesIn
+    embeddings: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
     columns: tuple[str, ...] = ()
     """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
@@ -69,6 +69,13 @@ def _effect(given: Embeddings, after: Sequence[np.ndarray]) -> str:
     return "; ".join(effects)
 
 
+def _replaced(before: Embeddings, after: Sequence[np.ndarray], told: Mapping) -> Embeddings:
+    """The embeddings with as many other rows of each modality, in order; ``told`` is added to their source."""
+    source = {name: value for name, value in before.source.items() if name != "notes"} | told
+    pairs = np.empty((0, len(before.names)), np.int64) if before.unpaired else before.pairs
+    return Embeddings.of(dict(zip(before.names, after, strict=True)), pairs, before.labels, source, before.beside)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shift(OfFiles):
     """Move embeddings along their gap vector, or by a vector of somebody else, and save the result.
@@ -96,7 +103,7 @@ class Shift(OfFiles):
         told = {"amount": self.amount, "side": self.side, "moved": list(steps)}
         if path := self.add or self.direction:
             told["add" if self.add else "direction"] = {"path": str(path), "sha256": sha256(path)}
-        calibrations.replaced(before, after, {"shift": told}).save(self.output)
+        _replaced(before, after, {"shift": told}).save(self.output)
         cli.say(f"{_effect(before, after)}; wrote {self.output}")
 
     def _steps(self, given: Embeddings) -> dict[str, np.ndarray]:
@@ -110,7 +117,7 @@ class Shift(OfFiles):
             if (side := self.side or alone) not in given.names:
                 raise UserError(f"--add moves one modality: choose --side {' or '.join(given.names)}")
             return {side: _vector(self.add, given)}
-        amount = number(self.amount, "amount")
+        (amount,) = as_numbers(self.amount, "--amount")
         direction = _vector(self.direction, given) if self.direction else None
         names = (alone,) if alone and self.direction else given.two()
         rows = [given.modalities[name] for name in names]
@@ -142,7 +149,9 @@ class Fit(OfFiles):
     )
 
     def __call__(self) -> None:
-        options = self._options()
+        options = {name: getattr(self, name) for name in ("amount", "dimensions") if getattr(self, name) is not None}
+        if self.kind == "ablation" and not options:
+            raise UserError("--kind ablation needs --dimensions: how many to delete")
         given = self.load()
         modalities = given.names if self.kind == "centring" and len(given.names) == 1 else given.two()
         if self.side:
@@ -157,14 +166,6 @@ class Fit(OfFiles):
         if self.kind == "procrustes" and len(rows[0]) < given.dim:
             note(f"{len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
         cli.say(f"{self.kind}: {effect} on its own rows; wrote {self.output}")
-
-    def _options(self) -> dict:
-        """Options of this kind."""
-        given = {name: getattr(self, name) for name in ("amount", "side", "dimensions")}
-        given = {name: value for name, value in given.items() if value is not None}
-        if self.kind == "ablation" and not given:
-            raise UserError("--kind ablation needs --dimensions: how many to delete")
-        return given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +191,7 @@ class Transform(OfFiles):
         told = {"kind": calibration.kind, "inverse": self.inverse, "calibration_sha256": sha256(self.calibration)}
         if earlier := before.source.get("transform"):
             told["after"] = earlier
-        calibrations.replaced(before, after, {"transform": told}).save(self.output)
+        _replaced(before, after, {"transform": told}).save(self.output)
         cli.say(f"{calibration.kind}: {_effect(before, after)}; wrote {self.output}")
 
 
@@ -203,6 +204,6 @@ def _vector(path: Path, given: Embeddings) -> np.ndarray:
     if found[0].size != given.dim:
         widths = f"{found[0].size} numbers, {given.source['path']} has {given.dim} columns"
         raise UserError(f"{path}: {widths}; take a vector of the same model")
-    if not (numbers := vector(found[0].reshape(-1), str(path))).any():
-        raise UserError(f"{path}: the vector is zero; it moves nothing")
-    return numbers
+    if found[0].dtype.kind not in "fiu" or not np.isfinite(found[0]).all() or not found[0].any():
+        raise UserError(f"{path}: the vector must be finite numbers, and not all zero")
+    return found[0].reshape(-1).astype(np.float64)

@@ -34,6 +34,29 @@ def moved(x: Array, step: Array, name: str) -> Array:
     return out
 
 
+def unmoved(x: Array, step: Array, name: str) -> Array:
+    """The unit rows that ``moved`` brings to these.
+
+    The row before lies on the ray of the row after: x = t x' - step with |x| = 1 and t > 0, a quadratic in t with the
+    roots p +- sqrt(p^2 + 1 - |step|^2), p = <x', step>. Their product is |step|^2 - 1, so that for a step shorter than
+    1 one root is positive, for a longer one two or none.
+    """
+    along = on(step, x)
+    left = 1 - float(along @ along)
+    if left <= 0:
+        raise UserError(
+            f"{name}: a step of {(1 - left) ** 0.5:.4g} has no inverse: from 1 on, two rows may come to one direction;"
+            " keep the rows as they were"
+        )
+    out = new_result(x)
+    for start, block in blocks(x):
+        rows = wide(block) / row_norms(block)[:, None]
+        p = rows @ along
+        before = (p + (p**2 + left) ** 0.5)[:, None] * rows - along
+        out[start : start + len(block)] = before / row_norms(before)[:, None]
+    return out
+
+
 def project(x: Array, unit: Array) -> Array:
     """Inner product of every row (n, d) with a float64 vector (d,), in float64 (n,)."""
     return library(x).concatenate([wide(block) @ unit for _, block in blocks(x)])
