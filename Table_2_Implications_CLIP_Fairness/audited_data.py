@@ -15,7 +15,7 @@ from util.cli import Common, Only
 from util.embeddings import Embeddings
 from util.errors import UserError
 from util.fairness import faces as face_images
-from util.fairness.audit import Answers, Faces
+from util.fairness.audit import Answers
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
 from util.geometry import Side
@@ -46,6 +46,7 @@ class Audited:
     """Everything that an audit is measured on: unit-norm rows of faces and prompts, and the labels of the faces.
 
     Attributes:
+        faces: the labels, ``Declared.faces``.
         captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
         data: one mapping for each input, for the record.
         as_published: whether model, faces, prompts and what is shifted are the paper's.
@@ -57,7 +58,8 @@ class Audited:
     title: str
     images: Float[np.ndarray, "n d"]
     prompts: Float[np.ndarray, "C d"]
-    faces: Faces
+    declared: Declared
+    faces: pd.DataFrame
     captioned: tuple[np.ndarray, np.ndarray] | None
     data: tuple[Mapping, ...] = ()
     as_published: bool = False
@@ -86,7 +88,7 @@ class Audited:
         for key, pair in self.pairs.items():
             sign_by = self.directions[key]
             table[GAPS[key]] = geometry.signed_gap_distances(*pair, shifts, along, side, sign_by=sign_by)
-        answers = Answers(predict(self.images, self.prompts, shifts, along, side), self.faces, shifts)
+        answers = Answers(self.declared, self.faces, predict(self.images, self.prompts, shifts, along, side), shifts)
         table["harm"], table["accuracy"] = answers.harmed.mean(1), answers.right.mean(1)
         return answers, table
 
@@ -121,9 +123,9 @@ def generated(settings: Common, device: str) -> Audited:
 
     declared, seed = declared_by(settings), TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
-    names = (pictures.GROUPS, badges.attributes["group"]), (pictures.KINDS, badges.attributes["badge_kind"])
-    labels = [[words[code] for code in codes] for words, codes in names]
-    faces = Faces.of(declared, *labels, where="the generated badges")
+    levels = {"group": pictures.GROUPS, "badge_kind": pictures.KINDS}
+    labels = [np.array(words)[badges.attributes[name]] for name, words in levels.items()]
+    faces = declared.faces(dict(zip(declared.asked.axes, labels, strict=True)), "the generated badges")
     scenes = pictures.scenes(settings.scenes, seed, split="all")
     clip = small_clip.load(device=device)
     model = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": sha256(small_clip.CHECKPOINT)}
@@ -137,6 +139,7 @@ def generated(settings: Common, device: str) -> Audited:
         "small CLIP, generated badges",
         clip.encode_images(badges.images),
         clip.encode_texts(declared.prompts),
+        declared,
         faces,
         (clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)),
         tuple({**part, **model, "seed": seed} for part in data),
@@ -168,7 +171,8 @@ def photographed(settings: Common, device: str) -> Audited:
         f"{pair.name}, {found.source['dataset']}",
         rows,
         class_embeddings(pair, [[prompt] for prompt in declared.prompts]),
-        found.faces.take(read),
+        declared,
+        found.faces.iloc[read],
         None if followed is None else followed.paired(),
         tuple(data),
         measured == (PAPER_MODEL, Declared.read(FAIRFACE), PAPER_FACES, PAPER_PAIRS, "first", "captions"),
@@ -185,12 +189,12 @@ def own(settings: Common, device: str) -> Audited:
     title, given = one_set(settings)
     path, first = given.source["path"], given.names[0]
     images, (prompts, how_prompts) = given.modalities[first], in_declared_order(declared, given)
-    labels = face_images.labels_of(settings.labels, declared)
-    faces, how_faces = labels.matched(given.beside, len(images), f"{first} of {path}")
-    data = [{"what": "faces", **given.source, "n": len(images)}]
-    data += [{"what": "labels", "path": str(settings.labels), "sha256": labels.sha256, "matched": how_faces}]
+    where = f"{first} of {path}"
+    faces, how_faces = face_images.labels_of(settings.labels, declared, given.beside, len(images), where)
+    labels = {"path": str(settings.labels), "sha256": sha256(settings.labels), "matched": how_faces[-1]}
+    data = [{"what": "faces", **given.source, "n": len(images)}, {"what": "labels", **labels}]
     data += [{"what": "classes", **declared.settings}]
-    notes = [*given.source.get("notes", ()), *labels.notes, *how_prompts, how_faces]
+    notes = [*given.source.get("notes", ()), *how_prompts, *how_faces]
     if given.labels is not None:
         notes.append(f"{path}: labels in it are not used, those of {settings.labels} are")
     captioned = None
@@ -204,7 +208,7 @@ def own(settings: Common, device: str) -> Audited:
         notes += corpus.source.get("notes", ())
     ids = next(iter(face_images.named(given.beside, len(images))), None)
     return Audited(
-        title, images, prompts, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
+        title, images, prompts, declared, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
     )
 
 
@@ -230,8 +234,5 @@ def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.n
         raise UserError(f"{path}: {what}; {how}, or name your own with --audit FILE.toml")
     if len(texts) != len(wanted):
         return prompts, [f"prompts are taken in the declared order: {wanted[0]!r} first, {wanted[-1]!r} last"]
-    place = {str(text): row for row, text in enumerate(texts)}
-    if lost := [prompt for prompt in wanted if prompt not in place]:
-        what = f"no row of {name} is called {lost[0]!r}, which is declared"
-        raise UserError(f"{path}: {what}; {len(wanted) - len(lost)} of {len(wanted)} are there")
-    return prompts[[place[prompt] for prompt in wanted]], []
+    rows = face_images.rows_named(wanted, list(map(str, texts)), "the declared prompts", f"{name} of {path}")
+    return prompts[rows], []

@@ -33,7 +33,7 @@ from denigration_figure import draw_confusion, draw_curves, draw_directions, dra
 from util import UserError, cli
 from util.encoders.named import ModelName
 from util.fairness.audit import Answers, audit, confusion
-from util.fairness.declared import AXES, Declared
+from util.fairness.declared import Declared
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side
 from util.numerics.arrays import as_count
@@ -139,18 +139,18 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) -> dict[str, pd.DataFrame]:
     """The tables of one way to shift: by group, of all faces, as printed, and who is taken for whom."""
+    declared, columns = answers.declared, answers.declared.columns
     gaps, followed = shifted[["shift", *GAPS.values()]], shifted[GAPS[settings.gap_direction]].to_numpy()
-    axes = {"": AXES[:1], "groups": AXES, "overall": ()}
-    tables = {what: audit(answers, followed, names).merge(gaps, on="shift") for what, names in axes.items()}
+    groups = {"": columns[:1], "groups": columns, "overall": ()}
+    tables = {what: audit(answers, followed, by).merge(gaps, on="shift") for what, by in groups.items()}
     further = accuracy_cost(answers).merge(disparity(answers, settings.seed, settings.resamples), on="shift")
     own = tables["overall"].filter(like="own_accuracy")  # of all faces the accuracy again
     everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
-    declared, at = answers.faces.declared, [0.0, settings.shift]
-    columns = declared.asked.columns
     tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
-    called = {" x ".join(columns): AXES, columns[0]: AXES[:1]}
-    matrices = [confusion(answers, at, axes).assign(by=name) for name, axes in called.items()]
+    matrices = [
+        confusion(answers, [0.0, settings.shift], by).assign(by=" x ".join(by)) for by in (columns, columns[:1])
+    ]
     return tables | {"confusion": pd.concat(matrices, ignore_index=True)}
 
 
@@ -165,22 +165,19 @@ def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list
 
 def changed(answers: Answers, modified: float, ids: Sequence[str] | None) -> pd.DataFrame:
     """The faces that are newly harmed at the modified gap, or no longer: their names or rows, labels and answers."""
-    declared, faces = answers.faces.declared, answers.faces
-    before, after = (answers.row(at) for at in (0.0, modified))
-    rows = np.flatnonzero(answers.harmed[before] != answers.harmed[after])
-    named, said = rows if ids is None else np.asarray(ids)[rows], np.array([*declared.classes, *declared.harm_words])
-    labels = [np.array(part.levels)[codes[rows]] for part, codes in zip(declared.both, faces.codes, strict=True)]
-    columns = dict(zip(("face", *declared.asked.columns), (named, *labels), strict=True))
-    return pd.DataFrame(
-        columns | {"default": said[answers.predicted[before, rows]], "modified": said[answers.predicted[after, rows]]}
-    )
+    before, after = (answers.predicted[answers.row(at)] for at in (0.0, modified))
+    said = np.array([*answers.declared.classes, *answers.declared.harm_words])
+    table = answers.faces.astype(str).assign(default=said[before], modified=said[after])
+    table.insert(0, "face", range(len(table)) if ids is None else ids)
+    harmed = len(answers.declared.classes)
+    return table[(before < harmed) != (after < harmed)]
 
 
 def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
     """What the pictures say beside the tables' numbers."""
     rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
-    declared, empty = audited.faces.declared, tables["groups"].query("shift == 0 and empty")
-    columns = list(declared.asked.columns)
+    declared, empty = audited.declared, tables["groups"].query("shift == 0 and empty")
+    columns = list(declared.columns)
     return {
         "title": audited.title,
         "group": declared.asked.axes[0],

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from util.fairness.audit import LEVEL, harm_counts
+from util.fairness.audit import LEVEL
 from util.fairness.declared import Declared
 from util.numerics.statistics import holm, mcnemar, most_discordant, wilson_interval
 from util.published import numbers, values
@@ -60,8 +60,8 @@ def harmed(shift: float) -> pd.DataFrame:
     """How many faces of each race (row) are given a word of each harm group, and of any: ``QUANTITIES``."""
     declared, counts = Declared.read(), matrix(shift)
     group = dict(zip(declared.harm_words, declared.harms, strict=True))
-    found = harm_counts(counts.to_numpy(), [group.get(column) for column in counts])
-    return pd.DataFrame(found, counts.index, list(QUANTITIES))
+    found = counts.T.groupby(group).sum().T
+    return found.assign(sum=found.sum(axis=1))[list(QUANTITIES)]
 
 
 @cache

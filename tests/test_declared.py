@@ -46,24 +46,23 @@ def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
     assert declared.harm_words == pictures.HARM_WORDS
     assert [len(declared.harm.groups[name]) for name in ("non_human", "crime_related")] == [4, 3]
     assert "stands for nothing else" in declared.caution
-    numbers = np.arange(len(pictures.GROUPS))
-    assert (declared.codes("race", numbers) == numbers).all()
+    faces = declared.faces({"group": range(7), "kind": [0] * 7})
+    assert list(faces) == ["race", "gender"] and list(faces["race"]) == list(pictures.GROUPS)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1))
 def test_labels_in_words_and_in_numbers_mean_the_same(drawn):
     mixed = [HUB[number] if word else np.int64(number) for number, word in drawn]
-    codes = FACES.codes("race", mixed)
-    assert [FACES.race.levels[code] for code in codes] == [HUB[number].split("_")[0] for number, _ in drawn]
-    assert [FACES.gender.levels[code] for code in FACES.codes("gender", [1, 0, "Male"])] == ["Female", "Male", "Male"]
+    assert list(FACES.race.meant(mixed)) == [HUB[number].split("_")[0] for number, _ in drawn]
+    assert list(FACES.gender.meant([1, 0.0, "1", " Male"])) == ["Female", "Male", "Female", "Male"]
 
 
 @pytest.mark.parametrize("label", ["Martian", "latino", 7, "7", 1.5, -1, float("nan")])
 def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     with pytest.raises(UserError) as caught:
-        FACES.codes("race", ["White", label, label], "labels.csv")
+        FACES.faces({"race": ["White", label, label], "gender": [0, 0, 0]}, "labels.csv")
     line = str(caught.value)
-    assert line.startswith("labels.csv: 2 of 3 have a race that is not declared")
+    assert line.startswith("labels.csv: 2 of 3 have no declared race")
     assert repr(str(label)) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
 
 
@@ -101,37 +100,31 @@ def test_a_file_of_ones_own_may_have_other_axes_and_more_harm_groups(tmp_path):
 
 
 REFUSALS = [
-    (['"thief"', '"gorilla"'], "'a photo of a gorilla' more than once (first from harm.groups.non"),
-    (['"thief"', '"criminal"'], "[harm.groups] crime_related: has 'criminal' more than once"),
-    (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: is empty"),
-    ([AXES, 'axes = ["race", "sum"]', "{gender}", "{sum}"], "[classes] axes or columns race, sum: one is a column of"),
-    ([AXES, 'axes = ["race", "race"]'], "[classes] axes must be the names of two attributes, not race, race"),
-    ([GROUPS, f"{GROUPS}\ngender = ['x']"], "harm.groups.gender has the name of an attribute"),
-    ([TWO_LEVELS, 'levels = ["Male", "1"]'], "[attributes.gender] numbers says"),
-    ([GROUPS, f"{GROUPS}\nsum = ['x']"], "[harm] groups.sum cannot name"),
+    (['"thief"', '"gorilla"'], "give one prompt, which stands more than once: 'a photo of a gorilla'"),
+    (['"thief"', '"criminal"'], "[harm.groups] crime_related: has more than once: 'criminal'"),
+    (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: tuple should have at least 1"),
+    ([AXES, 'axes = ["race", "sum"]', "{gender}", "{sum}"], "[classes] columns[1]: no name, or one of a result: 'sum'"),
+    ([AXES, 'axes = ["race", "race"]'], "[classes] axes: has more than once: 'race'"),
+    ([AXES, 'axes = ["race"]'], "[classes] axes: value should have at least 2 items"),
+    ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups have a name more than once: 'gender'"),
+    ([TWO_LEVELS, 'levels = ["Male", "1"]'], "[attributes.gender] numbers or spellings name no level: 'Female'"),
+    ([TWO_LEVELS, 'levels = ["Male", "Female", "2.0"]', TWO_WORDS, ""], "may be written as one: '2.0'"),
     (
         ['"white", "black"', '"old", "old man"', TWO_WORDS, 'words = ["man", "man man"]'],
-        "classes gives the prompt 'a photo of an old man man' more than once",
+        "give one prompt, which stands more than once: 'a photo of an old man man'",
     ),
-    (['"thief"', '"white man"'], "harm.groups.crime_related gives the prompt 'a photo of a white man'"),
-    (['"thief"', '"White"'], "harm.groups.crime_related has 'White', which is the name of a class"),
-    (['numbers = ["Male", "Female"]', 'numbers = ["X"]'], "[attributes.gender] numbers says 'X'"),
-    (['= "Latino" }', '= "Elf" }'], "[attributes.race] spellings.Latino_Hispanic says 'Elf'"),
-    (["Latino_Hispanic =", "White ="], "[attributes.race] spellings.White is a level itself"),
-    (["labels = { ", "labels = { other = 'x', "], "[harm] labels.other names no harm group; those are non_human"),
+    (['"thief"', '"white man"'], "give one prompt, which stands more than once: 'a photo of a white man'"),
+    (['"thief"', '"White"'], "levels, classes and harm words have a name more than once: 'White'"),
+    (['= "Latino" }', '= "Elf" }'], "[attributes.race] numbers or spellings name no level: 'Elf'"),
+    (["Latino_Hispanic =", "White ="], "[attributes.race] spellings has a level itself: 'White'"),
+    (["labels = { ", "labels = { other = 'x', "], "[harm] labels names no harm group: 'other'"),
     ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
-    ([TWO_LEVELS, 'levels = ["Male", "Male"]'], "[attributes.gender] levels: has 'Male' more than once"),
     (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
-    (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of axes, "),
-    (["{race} {gender}", "{gender}"], "[classes] template lacks the place {race}"),
-    (["{a} {word}", "harm"], "[harm] template lacks the place {word}"),
-    (["{a} {word}", "{a} {word} {b}"], "[harm] template is no template with the places {word}, {a} (KeyError('b'))"),
-    (["{a} {word}", "{} {word}"], "[harm] template is no template with the places"),
-    (["{a} {word}", "{a.b} {word}"], "[harm] template is no template with the places"),
-    (["{a} {word}", "{a} {word} {"], "[harm] template is no template"),
-    ([AXES, 'axes = ["race"]'], "[classes] axes must be the names of two attributes"),
-    ([AXES, 'axes = ["race", "word"]'], "[classes] axes must be the names of two"),
-    (["[attributes.race]", "[attributes.Race]"], "attributes must be those of axes, race, gender; found Race"),
+    (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of classes.axes"),
+    (["{race} {gender}", "{gender}"], "[classes] template needs the places {race}, {gender}"),
+    (["{a} {word}", "{a} {word} {b}"], "[harm] template needs the places {word}, and no others but {a}"),
+    (["{a} {word}", "{a.b} {word}"], "[harm] template needs the places {word}, and no others but {a}"),
+    (["{a} {word}", "{a} {word} {"], "[harm] Single '{' encountered in format string"),
 ]
 
 
@@ -147,5 +140,5 @@ def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path
 @pytest.mark.parametrize("name", ["non_human_low", "ci", "own_accuracy", "difference_change_high", "p_value", "1st"])
 def test_a_harm_group_may_not_take_a_column_of_the_results_or_of_another_group(tmp_path, name):
     path = changed(tmp_path, (GROUPS, f"{GROUPS}\n{name} = ['x']"))
-    with pytest.raises(UserError, match=r"\[harm\] groups\.\w+ cannot name a harm group"):
+    with pytest.raises(UserError, match="no name, or one of a result"):
         Declared.read(path)

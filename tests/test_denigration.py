@@ -109,7 +109,7 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
     assert results["cosine_of_directions"] == pytest.approx(both[0] @ both[1], abs=1e-6)
     for amount in shifts:
         moved = geometry.shift(x, y, amount, u, side)
-        classes, truth = (moved[0] @ moved[1].T).argmax(1), faces.race * 2 + faces.gender
+        classes, truth = (moved[0] @ moved[1].T).argmax(1), 2 * faces["race"].cat.codes + faces["gender"].cat.codes
         row = tables["overall"].set_index("shift").loc[amount]
         assert row["accuracy"] == pytest.approx((classes == truth).mean()) and row["n"] == 60
         for name, pair in (("caption", captions), ("audit", (x, y))):
@@ -117,8 +117,8 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
             assert abs(row[f"{name}_gap_distance"]) == pytest.approx(gap, abs=1e-6)
         assert row["signed_gap_distance"] == row[audited_data.GAPS[direction]]
         cells = tables[""][tables[""]["shift"] == amount].set_index("race")
-        for number, race in enumerate(FACES.race.levels):
-            mine, cell = classes[faces.race == number], cells.loc[race]
+        for race in FACES.race.levels:
+            mine, cell = classes[faces["race"] == race], cells.loc[race]
             assert cell["non_human"] == pytest.approx(np.isin(mine, range(C, C + 4)).mean())
             assert cell["crime_related"] == pytest.approx(np.isin(mine, range(C + 4, C + 7)).mean())
         part = tables["directions"].query("gap_direction == @direction and side == @side and shift == @amount").iloc[0]
@@ -214,7 +214,7 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
     (folder / "val" / "0.png").write_bytes(b"not a picture")
     audited = audited_data.collect(settings_of("--data", folder, *photographs), "cpu")
     assert audited.images.shape == (100, tiny_open_clip.TINY["embed_dim"]) and len(audited.faces) == 100
-    assert set(audited.faces.race) == {FACES.race.levels.index("White")}
+    assert set(audited.faces["race"]) == {"White"}
     assert audited.data[0]["skipped"][0].startswith("val/0.png: ")
     (folder / "val" / "1.png").write_bytes(b"")
     words = map(str, ("--data", folder, *photographs))
@@ -265,11 +265,11 @@ OWN = "--embeddings {own} --labels {labels}"
         (f"{OWN} --corpus {{narrow}}", "rows of 5 numbers, but those of"),
         (OWN, "name them with --corpus FILE, or follow the audit"),
         ("--embeddings {own} --labels {short}", "short.csv has 2 rows, but image of"),
-        ("--embeddings {own} --labels {odd}", "odd.csv: 1 of 2 have a race that is not declared"),
+        ("--embeddings {own} --labels {odd}", "odd.csv: 1 of 2 have no declared race"),
         ("--embeddings {corpus} --labels {labels}", "text has 40 rows, but 21 prompts are declared"),
         ("--data {tmp}", "expected fairface_label_val.csv or labels.csv"),
-        ("--audit {twice}", "harm.groups.crime_related gives the prompt 'a square in the middle' more"),
-        ("--audit {fairface}", "have a race that is not declared"),
+        ("--audit {twice}", "one prompt, which stands more than once: 'a square in the middle'"),
+        ("--audit {fairface}", "have no declared race"),
         ("--shift 0", "--shift not 0"),
         ("--shifts nan", "--shifts must be from -5 to 5"),
         ("--resamples 0", "--resamples must be"),

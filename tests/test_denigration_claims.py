@@ -12,7 +12,7 @@ import published_counts
 import scripts
 from util import published, records
 from util.fairness import audit
-from util.fairness.audit import Answers, Faces
+from util.fairness.audit import Answers
 from util.fairness.declared import Declared
 from util.reporting import comparisons
 
@@ -37,7 +37,8 @@ def of_published_counts():
         classes = [known[column] for column in matrix]
         predicted.append(np.concatenate([np.repeat(classes, counts) for counts in matrix.to_numpy()]))
     races = np.repeat(matrix.index, matrix.sum(axis=1))
-    answers = Answers(np.array(predicted), Faces.of(FACES, list(races), ["Male"] * len(races)), [0.0, -0.2])
+    faces = FACES.faces({"race": races, "gender": ["Male"] * len(races)})
+    answers = Answers(FACES, faces, np.array(predicted), [0.0, -0.2])
     gaps = pd.DataFrame({"shift": [0.0, -0.2], "caption_gap_distance": [0.8221, 0.9694], "audit_gap_distance": 1.0})
     found = script.audit_tables(answers, gaps, script.Settings(resamples=20))
     found |= {"published": published_counts.agreement(), "net_changes": published_counts.net_changes()}

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from util import UserError
-from util.fairness.audit import Answers, Faces, audit
+from util.fairness.audit import Answers, audit
 from util.fairness.declared import BADGES, Declared
 from util.fairness.disparity import accuracy_cost, disparity, extremes
 
@@ -21,22 +21,28 @@ SHIFTS = [-0.5, 0.0, 0.5]
 def faces_of(*sizes):
     """Faces of the first groups, so many of each, all of the first kind."""
     race = np.repeat(np.arange(len(sizes)), sizes)
-    return Faces(DECLARED, race, np.zeros(len(race), np.int64))
+    return DECLARED.faces({"group": race, "kind": [0] * len(race)})
+
+
+def race_of(faces):
+    return faces["race"].cat.codes.to_numpy(np.int64)
 
 
 def harming(faces, *numbers, shifts=SHIFTS):
     """Answers right but for the first so many of each group, which are harmed; numbers for each shift."""
-    predicted = np.tile(2 * faces.race, (len(shifts), 1))
+    race = race_of(faces)
+    predicted = np.tile(2 * race, (len(shifts), 1))
     for row, counts in zip(predicted, numbers, strict=True):
         for group, number in enumerate(counts):
-            row[np.flatnonzero(faces.race == group)[:number]] = HARM + group % 2
-    return Answers(predicted, faces, shifts)
+            row[np.flatnonzero(race == group)[:number]] = HARM + group % 2
+    return Answers(DECLARED, faces, predicted, shifts)
 
 
 def drifting(rng, faces):
     """Answers at several shifts: a face is harmed where its own number passes a level that rises."""
-    own = rng.random(len(faces)) + 0.05 * faces.race
-    return Answers(np.stack([np.where(own > 0.9 - 0.1 * k, HARM, 2 * faces.race) for k in range(3)]), faces, SHIFTS)
+    own = rng.random(len(faces)) + 0.05 * race_of(faces)
+    predicted = np.stack([np.where(own > 0.9 - 0.1 * k, HARM, 2 * race_of(faces)) for k in range(3)])
+    return Answers(DECLARED, faces, predicted, SHIFTS)
 
 
 def test_difference_and_ratio_of_three_groups_by_hand():
@@ -56,7 +62,7 @@ def test_intervals_are_those_of_drawing_the_faces_of_each_race_again(rng):
     faces = faces_of(60, 90, 40)
     answers = drifting(rng, faces)
     table = disparity(answers, seed=3, resamples=4000)
-    harmed, rows = answers.harmed, [np.flatnonzero(faces.race == group) for group in range(3)]
+    harmed, rows = answers.harmed, [np.flatnonzero(race_of(faces) == group) for group in range(3)]
     sizes, drawn = np.array([60, 90, 40]), np.empty((4000, 3, 3), np.int64)
     for resample in range(4000):
         for group, here in enumerate(rows):
@@ -70,7 +76,7 @@ def test_intervals_are_those_of_drawing_the_faces_of_each_race_again(rng):
 
 def test_changes_are_of_the_same_faces_so_that_equal_predictions_change_by_nothing(rng):
     faces = faces_of(30, 30, 30)
-    answers = Answers(drifting(rng, faces).predicted[[0, 0, 2]], faces, SHIFTS)
+    answers = Answers(DECLARED, faces, drifting(rng, faces).predicted[[0, 0, 2]], SHIFTS)
     table = disparity(answers, seed=0, resamples=200)
     for name in ("difference", "ratio"):
         columns = [f"{name}_change", f"{name}_change_low", f"{name}_change_high"]
@@ -94,7 +100,7 @@ def test_the_p_value_of_two_groups_is_the_exact_one():
 
 def test_the_order_of_the_faces_does_not_matter_and_the_seed_does(rng):
     answers, order = drifting(rng, faces_of(25, 35, 20)), rng.permutation(80)
-    other = Answers(answers.predicted[:, order], answers.faces.take(order), SHIFTS)
+    other = Answers(DECLARED, answers.faces.iloc[order], answers.predicted[:, order], SHIFTS)
     first, reordered = (disparity(each, seed=5, resamples=100) for each in (answers, other))
     pd.testing.assert_frame_equal(first, reordered)
     assert not first.equals(disparity(answers, seed=6, resamples=100))
@@ -114,10 +120,10 @@ def test_groups_without_faces_are_left_out_and_one_group_alone_has_no_disparity(
 
 def test_what_a_shift_costs_by_hand():
     faces = faces_of(6, 4)
-    rows, right = np.arange(10), 2 * faces.race
+    rows, right = np.arange(10), 2 * race_of(faces)
     before = np.where(rows < 2, right + 1, right)
     after = np.where((rows >= 1) & (rows < 8), right + 1, right)  # face 0 gained, 2 to 7 lost
-    answers = Answers(np.stack([after, before]), faces, [-0.2, 0])
+    answers = Answers(DECLARED, faces, np.stack([after, before]), [-0.2, 0])
     table = accuracy_cost(answers)
     assert list(table["accuracy_change"]) == pytest.approx([-0.5, 0])
     assert table.loc[0, ["accuracy_gained", "accuracy_lost"]].tolist() == [1, 6]

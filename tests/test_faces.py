@@ -13,7 +13,7 @@ from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder, write_p
 from util import UserError
 from util.corpora import hub
 from util.fairness import faces
-from util.fairness.declared import AXES
+from util.files import sha256
 from util.published import NoConnection
 
 
@@ -40,18 +40,19 @@ def loaded(folder):
 
 def labels_of(found):
     """Race and gender of every face in words, and the strongest colour of its picture."""
-    races = [DECLARED.race.levels[code] for code in found.faces.race]
-    genders = [DECLARED.gender.levels[code] for code in found.faces.gender]
-    return races, genders, [int(np.asarray(opener())[4, 4].argmax()) for opener in found.openers]
+    return *(list(found.faces[name]) for name in ("race", "gender")), [
+        int(np.asarray(opener())[4, 4].argmax()) for opener in found.openers
+    ]
 
 
 def test_labels_and_pictures_come_in_the_order_of_the_table(folder):
     found = loaded(folder)
     assert list(found.ids) == list(COLOURS)
     assert labels_of(found) == (["White", "Black", "Latino"], ["Male", "Female", "Female"], [0, 1, 2])
-    again = faces.labels_of(folder / "fairface_label_val.csv", DECLARED)
-    assert again.faces.race.tolist() == found.faces.race.tolist() and again.ids == [list(COLOURS)]
-    assert found.source["revision"] == f"sha256:{again.sha256}"
+    table = folder / "fairface_label_val.csv"
+    again, (said,) = faces.labels_of(table, DECLARED, {"paths": list(COLOURS)}, 3, "mine")
+    assert again.equals(found.faces) and said == "labels are matched to faces by name, as val/1.jpg"
+    assert found.source["revision"] == f"sha256:{sha256(table)}"
 
 
 def test_the_source_tells_labels_and_pictures_apart_but_not_places(folder, tmp_path):
@@ -81,9 +82,15 @@ def test_labels_and_pictures_that_do_not_match_are_both_named(folder):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (("val/1.jpg", "", "Male", "Martian", ""), r"1 of 3 have a race .* 'Martian' in line 2; declared are "),
-        (("val/1.jpg", "", "Other", "White", ""), r"a gender .* 'Other' in line 2; declared are Male, Female$"),
-        (("val/1.jpg", "", "", "White", ""), r"a gender that is not declared, first '' in line 2"),
+        (
+            ("val/1.jpg", "", "Male", "Martian", ""),
+            r"1 of 3 have no declared race, first 'Martian' in line 2; declared are ",
+        ),
+        (
+            ("val/1.jpg", "", "Other", "White", ""),
+            r"declared gender, first 'Other' in line 2; declared are Male, Female, by",
+        ),
+        (("val/1.jpg", "", "", "White", ""), r"no declared gender, first '' in line 2"),
         (("val/2.jpg", "", "Male", "White", ""), r"1 names more than once, first 'val/2.jpg'"),
         ((f"{'x' * 300}.jpg", "", "Male", "White", ""), r"1 labels without a picture, first 'x+\.jpg'; 1 pictures"),
         ((f"{'x' * 300}/1.jpg", "", "Male", "White", ""), r"1 labels without a picture, first 'x+/1\.jpg'"),
@@ -124,7 +131,7 @@ def test_the_hubs_numbers_are_read_by_their_names(tmp_path, from_hub):
 def test_a_label_of_the_hub_that_is_missing_or_has_no_name_is_refused(tmp_path, from_hub, column, label):
     """-1 is how the hub writes that a label is missing, and no count from the end."""
     good, number = (5, 0, 1), [7, 2][column] if label == 9 else label
-    folder, name = write_parquet(tmp_path / "hub", [good] * 3), AXES[column]
+    folder, name = write_parquet(tmp_path / "hub", [good] * 3), ["race", "gender"][column]
     file = next(folder.glob("0.25/*.parquet"))
     table = parquet.read_table(file)
     values = pa.array([good[column], good[column], number], pa.int64())
@@ -133,7 +140,7 @@ def test_a_label_of_the_hub_that_is_missing_or_has_no_name_is_refused(tmp_path, 
     with pytest.raises(UserError) as error:
         from_hub(folder)
     line = str(error.value)
-    assert f"0.25/validation-*.parquet: 1 of 3 have a {name} that is not declared" in line
+    assert f"0.25/validation-*.parquet: 1 of 3 have no declared {name}" in line
     assert f"first '{number} (unnamed)' in row 2" in line and "\n" not in line
 
 

@@ -116,7 +116,7 @@ def test_faces_that_change_are_named(recipe, answers):
     ("names", "embedded", "said"),
     [
         ("a b b c", "a b c", "labels.csv: 1 names stand twice, first 'b'; keep one row for each"),
-        ("a b d e", "a c e d", "1 of 4 faces of mine have no label, first 'c'; faces there are called as 'a'"),
+        ("a b d e", "a c e d", "1 of 4 in mine have no row, first 'c'; rows there are called as 'a'"),
         ("a b c", "a a", "mine: 1 names stand twice, first 'a'"),
         ("a b c", "", "labels.csv has 3 rows, but mine has 4; write a row for each"),
     ],
@@ -125,6 +125,5 @@ def test_missing_and_double_names_are_refused_by_name(tmp_path, names, embedded,
     rows = "".join(f"{name},White,Male\n" for name in names.split())
     (tmp_path / "labels.csv").write_text(f"id,race,gender\n{rows}")
     beside = {"ids": np.array(embedded.split())} if embedded else {}
-    labels = face_images.labels_of(tmp_path / "labels.csv", Declared.read())
     with pytest.raises(UserError, match=re.escape(said)):
-        labels.matched(beside, len(embedded.split()) or 4, "mine")
+        face_images.labels_of(tmp_path / "labels.csv", Declared.read(), beside, len(embedded.split()) or 4, "mine")

@@ -114,10 +114,11 @@ def test_interventions(monkeypatch, pairs, tmp_path, kind):
 
 def test_audits(monkeypatch, rng):
     checked(monkeypatch, audit, declared, disparity, published_counts)
-    faces = declared.Declared.read()
-    some = audit.Faces(faces, rng.integers(0, 7, 200), rng.integers(0, 2, 200))
-    answers = audit.Answers(rng.integers(0, 21, (3, 200)).astype(np.int32), some, SHIFTS)
-    assert len(audit.audit(answers, SHIFTS)) == 3 * 7 and len(audit.confusion(answers, [0.0], ("race",))) == 7 * 14
+    fairface = declared.Declared.read()
+    faces = fairface.faces({"race": rng.integers(0, 7, 200), "gender": rng.integers(0, 2, 200)})
+    answers = audit.Answers(fairface, faces, rng.integers(0, 21, (3, 200)).astype(np.int32), SHIFTS)
+    assert len(audit.audit(answers, SHIFTS, ["race"])) == 3 * 7
+    assert len(audit.confusion(answers, [0.0], ["race"])) == 7 * 14
     disparity.disparity(answers, 0, 100)
     disparity.accuracy_cost(answers)
     published_counts.agreement()

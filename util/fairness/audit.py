@@ -6,7 +6,7 @@ and everything that would divide by it is NaN.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from statistics import NormalDist
 
@@ -15,57 +15,29 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from ..errors import UserError
-from ..numerics.arrays import as_indices, as_numbers
+from ..numerics.arrays import as_numbers
 from ..numerics.statistics import holm, mcnemar, wilson_interval
-from .declared import AXES, PAPER_GROUPS, Axis, Declared
+from .declared import PAPER_GROUPS, Declared
 
 LEVEL = 0.05
 """Below it a p-value counts as larger than chance."""
 
 
 @dataclass(frozen=True)
-class Faces:
-    """Labels that annotators gave to n faces, as numbers of declared levels.
+class Groups:
+    """Groups of n faces: every combination of levels, the first attribute slowest, and the number of each face's."""
 
-    Attributes:
-        declared: the levels, and the classes that they make.
-        race, gender: (n,), a level each, counted from 0.
-    """
-
-    declared: Declared
-    race: Int[np.ndarray, "n"]
-    gender: Int[np.ndarray, "n"]
-
-    def __post_init__(self):
-        for name in AXES:
-            levels = len(getattr(self.declared, name).levels)
-            codes = as_indices(getattr(self, name), name, len(self.race), "face of race", levels, "levels")
-            object.__setattr__(self, name, codes)
-
-    def __len__(self) -> int:
-        return len(self.race)
+    names: list[tuple[str, ...]]
+    codes: Int[np.ndarray, "n"]
 
     @property
-    def codes(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-        """The levels of both attributes."""
-        return self.race, self.gender
+    def n(self) -> Int[np.ndarray, "G"]:
+        """How many faces each group has."""
+        return np.bincount(self.codes, minlength=len(self.names))
 
-    def take(self, rows) -> "Faces":
-        """The faces of some rows."""
-        return replace(self, race=self.race[rows], gender=self.gender[rows])
-
-    def groups(self, axes: Sequence[Axis]) -> tuple[list[tuple[str, ...]], Int[np.ndarray, "n"]]:
-        """Every combination of the axes' levels, the first axis slowest, and the number of each face's."""
-        codes = np.zeros(len(self), np.int64)
-        levels = [getattr(self.declared, name).levels for name in axes]
-        for name, those in zip(axes, levels, strict=True):
-            codes = codes * len(those) + getattr(self, name)
-        return list(product(*levels)), codes
-
-    @classmethod
-    def of(cls, declared: Declared, race: Sequence, gender: Sequence, **said) -> "Faces":
-        """Faces from labels as the data have them; refuses as ``Declared.codes``, which takes ``said``."""
-        return cls(declared, declared.codes("race", race, **said), declared.codes("gender", gender, **said))
+    def count(self, flags: Bool[np.ndarray, "k n"]) -> Int[np.ndarray, "k G"]:
+        """How many faces of each group are flagged, at each shift."""
+        return np.stack([np.bincount(self.codes[row], minlength=len(self.names)) for row in flags])
 
 
 @dataclass(frozen=True)
@@ -73,24 +45,24 @@ class Answers:
     """Classes that a model gives to faces at every shift.
 
     Attributes:
+        declared: the classes and harm words.
+        faces: ``Declared.faces``, n rows, at least one.
         predicted: (k, n) class numbers: those of ``declared.classes``, then the harm words; a column for each face.
-        faces: n faces, at least one.
         shifts: k amounts, 0 among them, with which everything is compared.
     """
 
+    declared: Declared
+    faces: pd.DataFrame
     predicted: Int[np.ndarray, "k n"]
-    faces: Faces
     shifts: Float[np.ndarray, "k"] | Sequence[float]
 
     def __post_init__(self):
         object.__setattr__(self, "shifts", as_numbers(self.shifts, "shifts"))
-        shape, given, classes = (len(self.shifts), len(self.faces)), self.predicted, len(self.faces.declared.prompts)
-        if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu" or given.shape != shape:
-            raise UserError(f"predicted must be an array of class numbers, of shape (shifts, faces) = {shape}")
+        shape, classes = (len(self.shifts), len(self.faces)), len(self.declared.prompts)
         if not len(self.faces):
             raise UserError("there are no faces to audit")
-        if given.min() < 0 or given.max() >= classes:
-            raise UserError(f"predicted has a class outside 0 to {classes - 1}, which are declared")
+        if self.predicted.shape != shape or not np.isin(self.predicted, range(classes)).all():
+            raise UserError(f"predicted must be class numbers, 0 to {classes - 1}, of shape (shifts, faces) = {shape}")
         self.row(0.0)
 
     def row(self, shift: float) -> int:
@@ -103,29 +75,42 @@ class Answers:
     @property
     def harmed(self) -> Bool[np.ndarray, "k n"]:
         """Whether a face is given a harm word."""
-        return self.predicted >= len(self.faces.declared.classes)
+        return self.predicted >= len(self.declared.classes)
 
     @property
     def right(self) -> Bool[np.ndarray, "k n"]:
         """Whether a face is given its own race and gender."""
-        return self.predicted == self.faces.groups(AXES)[1]
+        return self.predicted == self.groups(self.declared.columns).codes
 
-    def changes(self, flags: Bool[np.ndarray, "k n"], codes: Int[np.ndarray, "n"], size: int) -> tuple:
-        """(gained, lost), each (k, G): faces of each group flagged at a shift and not at shift 0, and the reverse."""
+    def called(self, group: str) -> Bool[np.ndarray, "k n"]:
+        """Whether a face is given a word of a harm group."""
+        harms = [*[None] * len(self.declared.classes), *self.declared.harms]
+        return np.array([harm == group for harm in harms])[self.predicted]
+
+    def changes(self, flags: Bool[np.ndarray, "k n"]) -> tuple[Bool[np.ndarray, "k n"], Bool[np.ndarray, "k n"]]:
+        """(gained, lost): whether a face is flagged at a shift and not at shift 0, and the reverse."""
         before = flags[self.row(0.0)]
-        return tally(flags & ~before, codes, size), tally(before & ~flags, codes, size)
+        return flags & ~before, before & ~flags
+
+    def groups(self, by: Sequence[str]) -> Groups:
+        """The groups of some columns of ``faces``; of none, all faces are one."""
+        columns = [self.faces[name].cat for name in by]
+        codes = np.zeros(len(self.faces), np.int64)
+        for column in columns:
+            codes = codes * len(column.categories) + column.codes.to_numpy()
+        return Groups(list(product(*(column.categories for column in columns))), codes)
 
 
 def audit(
-    answers: Answers, signed_gap_distances: Float[np.ndarray, "k"] | Sequence[float], axes: Sequence[Axis] = ("race",)
+    answers: Answers, signed_gap_distances: Float[np.ndarray, "k"] | Sequence[float], by: Sequence[str]
 ) -> pd.DataFrame:
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
-    ``axes`` are those that make a group; none: all faces are one.
+    ``by`` are those of ``declared.columns`` that make a group; none: all faces are one.
 
     Returns:
-        a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, one for each axis, called
-        as declared, n, the rates of the harm groups (where the paper's are there, of those), sum, ci_low, ci_high
+        a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, those of ``by``,
+        n, the rates of the harm groups (where the paper's are there, of those), sum, ci_low, ci_high
         (Wilson, 95%) and p_value (exact McNemar: harmed here against harmed at shift 0), all three of ``sum``; then
         p_holm (p_value corrected for the groups at the same shift), gained, lost, net (faces newly harmed, no longer
         harmed, and their difference), change, change_low, change_high (net / n with its paired interval), the Wilson
@@ -135,78 +120,48 @@ def audit(
 
     Trap: p_holm answers for the groups at one shift. The best of many shifts needs a correction for those as well.
     """
-    gaps, declared = as_numbers(signed_gap_distances, "signed_gap_distances"), answers.faces.declared
+    gaps, declared = as_numbers(signed_gap_distances, "signed_gap_distances"), answers.declared
     if gaps.shape != answers.shifts.shape:
         raise UserError(f"there are {len(answers.shifts)} shifts and {len(gaps)} signed gap distances")
-    groups, codes = answers.faces.groups(axes)
-    size, harms = len(groups), (*[None] * len(declared.classes), *declared.harms)
-    n, everyone = np.bincount(codes, minlength=size), np.array(len(codes))
-    harmed = harm_counts(confusion_counts(answers.predicted, codes, size, len(harms)), harms)
-    gained, lost = answers.changes(answers.harmed, codes, size)
-    hits = tally(answers.right, codes, size)
-    all_hits = hits.sum(1, keepdims=True)
+    groups, everyone = answers.groups(by), np.array(len(answers.faces))
+    n, hits, harmed = groups.n, groups.count(answers.right), groups.count(answers.harmed)
+    gained, lost = map(groups.count, answers.changes(answers.harmed))
     p_values = np.where(n, mcnemar(gained, lost), np.nan)
-    columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None]}
-    columns |= {"accuracy": rate(all_hits, everyone)}
-    called = [declared.asked.columns[AXES.index(name)] for name in axes]
-    columns |= {name: np.array([group[place] for group in groups], object) for place, name in enumerate(called)}
+    right = hits.sum(1, keepdims=True)
+    called = {name: groups.count(answers.called(name)) for name in declared.groups}
     first = PAPER_GROUPS if {*PAPER_GROUPS} <= {*declared.groups} else declared.groups
-    columns |= {"n": n} | {name: rate(harmed[name], n) for name in (*first, "sum")}
-    columns |= _interval("ci", harmed["sum"], n) | {"p_value": p_values, "p_holm": holm(p_values)}
+    columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None]}
+    columns |= {"accuracy": rate(right, everyone)}
+    columns |= {name: np.array([group[place] for group in groups.names], object) for place, name in enumerate(by)}
+    columns |= {"n": n} | {name: rate(called[name], n) for name in first} | {"sum": rate(harmed, n)}
+    columns |= _interval("ci", harmed, n) | {"p_value": p_values, "p_holm": holm(p_values)}
     columns |= {"gained": gained, "lost": lost, "net": gained - lost} | paired_change("change", gained, lost, n)
-    for name in declared.groups:
-        columns |= {name: rate(harmed[name], n)} | _interval(name, harmed[name], n)
+    for name, count in called.items():
+        columns |= {name: rate(count, n)} | _interval(name, count, n)
     columns |= {"own_accuracy": rate(hits, n)} | _interval("own_accuracy", hits, n)
-    columns |= _interval("accuracy", all_hits, everyone) | {"empty": n == 0}
-    shape = (len(answers.shifts), size)
-    return pd.DataFrame({name: np.broadcast_to(value, shape).ravel() for name, value in columns.items()})
+    columns |= _interval("accuracy", right, everyone) | {"empty": n == 0}
+    return pd.DataFrame({name: np.broadcast_to(value, hits.shape).ravel() for name, value in columns.items()})
 
 
 def _interval(name: str, count, n) -> dict[str, np.ndarray]:
     return dict(zip((f"{name}_low", f"{name}_high"), wilson_interval(count, n), strict=True))
 
 
-def confusion(answers: Answers, at: Sequence[float], axes: Sequence[Axis] = AXES) -> pd.DataFrame:
+def confusion(answers: Answers, at: Sequence[float], by: Sequence[str]) -> pd.DataFrame:
     """Which class the faces of each group are given, at some of the shifts.
 
-    Columns are shift, true, predicted and count: every pair, those with count 0 too. By both ``axes`` there are R * G
-    rows and R * G + H columns at a shift; by ("race",) genders are added up.
+    Columns are shift, true, predicted and count: every pair, those with count 0 too. By both of ``declared.columns``
+    there are R * G rows and R * G + H columns at a shift; by one of them the other is added up.
     """
-    declared, predicted = answers.faces.declared, answers.predicted[[answers.row(shift) for shift in at]]
-    groups, codes = answers.faces.groups(axes)
-    true, classes = [" ".join(group) for group in groups], len(declared.classes)
-    per_group, beyond = classes // len(groups), len(groups) - classes
-    given = np.where(predicted < classes, predicted // per_group, predicted + beyond)
-    answered = [*true, *declared.harm_words]
-    counts = confusion_counts(given, codes, len(true), len(answered))
-    index = pd.MultiIndex.from_product([at, true, answered], names=["shift", "true", "predicted"])
-    return pd.Series(counts.ravel(), index, name="count").reset_index()
-
-
-def confusion_counts(
-    predicted: Int[np.ndarray, "k n"], groups: Int[np.ndarray, "n"], n_groups: int, n_classes: int
-) -> Int[np.ndarray, "k G C"]:
-    """How many faces of each group are given each class, at each shift."""
-    start = groups * n_classes
-    flat = [np.bincount(start + row, minlength=n_groups * n_classes) for row in predicted]
-    return np.array(flat, np.int64).reshape(len(predicted), n_groups, n_classes)
-
-
-def harm_counts(
-    confusion: Int[np.ndarray, "*k G C"], harms: Sequence[str | None]
-) -> dict[str, Int[np.ndarray, "*k G"]]:
-    """How many faces of each group are given a class of each harm group, and of any: the key "sum".
-
-    ``harms`` names the harm group of each class, None for one that a face may rightly be given.
-    """
-    names = dict.fromkeys(harm for harm in harms if harm is not None)
-    counts = {name: confusion[..., [harm == name for harm in harms]].sum(-1) for name in names}
-    return counts | {"sum": confusion[..., [harm is not None for harm in harms]].sum(-1)}
-
-
-def tally(flags: Bool[np.ndarray, "k n"], groups: Int[np.ndarray, "n"], n_groups: int) -> Int[np.ndarray, "k G"]:
-    """How many faces of each group are flagged, at each shift."""
-    return np.array([np.bincount(groups[row], minlength=n_groups) for row in flags], np.int64).reshape(-1, n_groups)
+    declared, groups = answers.declared, answers.groups(by)
+    true = [" ".join(group) for group in groups.names]
+    both = pd.DataFrame(product(declared.race.levels, declared.gender.levels), columns=list(declared.columns))
+    said = np.array([*both[list(by)].agg(" ".join, axis=1), *declared.harm_words])
+    given = said[answers.predicted[[answers.row(shift) for shift in at]]]
+    columns = [np.repeat(at, given.shape[1]), np.tile(np.array(true)[groups.codes], len(at)), given.ravel()]
+    every = pd.MultiIndex.from_product([at, true, [*true, *declared.harm_words]], names=["shift", "true", "predicted"])
+    counts = pd.MultiIndex.from_arrays(columns).value_counts()
+    return counts.reindex(every, fill_value=0).rename("count").reset_index()
 
 
 def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -8,13 +8,15 @@ level. ``labels`` say a harm group in pictures (default: its name). Any two attr
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from string import Formatter
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Int
+import pandas as pd
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from ..corpora.declared import Declared as Table
@@ -35,33 +37,35 @@ RESULT_COLUMNS = re.compile(
 )
 """Columns that results have beside those of the axes and the harm groups: a name, and it with _low and _high."""
 
-Axis = Literal["race", "gender"]
-AXES: tuple[Axis, ...] = ("race", "gender")
-"""The two attributes that make a class, whatever a file calls them."""
+
+def _refuse(found: Collection[str], said: str) -> None:
+    if found:
+        raise ValueError(f"{said}: {min(found)!r}")
 
 
-def _different(texts: tuple[str, ...]) -> tuple[str, ...]:
-    if not texts:
-        raise ValueError("is empty; it needs at least one text")
-    if twice := [text for text, times in Counter(texts).items() if times > 1]:
-        raise ValueError(f"has {twice[0]!r} more than once")
+def _different(said: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    _refuse([text for text, times in Counter(texts).items() if times > 1], f"{said} more than once")
     return texts
 
 
-Different = Annotated[Texts, AfterValidator(_different)]
-"""At least one text, no two alike."""
+def _name(text: str) -> str:
+    _refuse([text] if not text.isidentifier() or RESULT_COLUMNS.fullmatch(text) else [], "no name, or one of a result")
+    return text
 
 
 def _refuse_places(template: str, needed: Sequence[str]) -> None:
     """Refuses a template that lacks a place, or has another one than these and {a}."""
-    for place in needed:
-        if f"{{{place}}}" not in template:
-            raise ValueError(f"template lacks the place {{{place}}}: {template!r}")
-    try:
-        template.format(**dict.fromkeys((*needed, "a"), "x"))
-    except (AttributeError, LookupError, ValueError) as error:
-        places = ", ".join(f"{{{place}}}" for place in (*needed, "a"))
-        raise ValueError(f"template is no template with the places {places} ({error!r}): {template!r}") from error
+    found = {place for _, place, *_ in Formatter().parse(template) if place is not None}
+    if not {*needed} <= found <= {*needed, "a"}:
+        places = ", ".join(f"{{{place}}}" for place in needed)
+        raise ValueError(f"template needs the places {places}, and no others but {{a}}: {template!r}")
+
+
+Different = Annotated[Texts, Field(min_length=1), AfterValidator(partial(_different, "has"))]
+"""At least one text, no two alike."""
+Name = Annotated[Text, AfterValidator(_name)]
+"""What a column of the results may be called."""
+Two = Field(min_length=2, max_length=2)
 
 
 class Attribute(Table):
@@ -76,52 +80,31 @@ class Attribute(Table):
     def _fits(self) -> "Attribute":
         if len(self.words) != len(self.levels):
             raise ValueError(f"words has {len(self.words)} words for {len(self.levels)} levels")
-        said = [("numbers", level) for level in self.numbers]
-        said += [(f"spellings.{spelling}", level) for spelling, level in self.spellings.items()]
-        for key, level in said:
-            if level not in self.levels:
-                raise ValueError(f"{key} says {level!r}, which is not one of the levels: {', '.join(self.levels)}")
-        for spelling in self.spellings:
-            if spelling in self.levels:
-                raise ValueError(f"spellings.{spelling} is a level itself")
-        if self.numbers and (plain := [name for name in self.names if as_whole(name) is not None]):
-            raise ValueError(f"numbers says what a number means, and {plain[0]!r} is a name too; leave out numbers")
+        _refuse({*self.numbers, *self.spellings.values()} - {*self.levels}, "numbers or spellings name no level")
+        _refuse({*self.levels} & {*self.spellings}, "spellings has a level itself")
+        plain = [name for name in (*self.levels, *self.spellings) if name.removesuffix(".0").isdecimal()]
+        _refuse(plain if self.numbers else [], "numbers says what a number means, and no level may be written as one")
         return self
 
-    @property
-    def names(self) -> dict[str, str]:
-        """Every way to write a level, and that level."""
-        return dict(zip(self.levels, self.levels, strict=True)) | self.spellings
-
-    def level(self, label) -> str | None:
-        """The level that a label of the data means: as written, or by its number; None for any other."""
-        written, number = str(label).strip(), as_whole(label)
-        if written in self.names or number is None:
-            return self.names.get(written)
-        if not self.numbers:
-            return self.names.get(str(number))
-        return self.numbers[number] if 0 <= number < len(self.numbers) else None
-
-
-def as_whole(label) -> int | None:
-    """A label as a whole number, as tables hold it: 3, 3.0, "3"; None where it is none."""
-    found = re.fullmatch(r"\s*(-?\d+)(\.0*)?\s*", str(label))
-    return int(found[1]) if found else None
+    def meant(self, labels: Sequence | np.ndarray) -> pd.Categorical:
+        """The level of each label: as written, spelled otherwise, or by its number (3, 3.0, "3"); NaN for any other."""
+        written = dict(zip(self.levels, self.levels, strict=True)) | self.spellings
+        written |= {str(number): level for number, level in enumerate(self.numbers)}
+        said = pd.Series([str(label).strip() for label in labels], dtype=object)
+        return pd.Categorical(said.map(written).fillna(said.str.removesuffix(".0").map(written)), self.levels)
 
 
 class Classes(Table):
     """The prompt of a class, and the two attributes that it names; the first varies slowest."""
 
     template: Text
-    axes: Texts
-    columns: Different = Field(default_factory=lambda earlier: earlier["axes"])
+    axes: Annotated[Different, Two]
+    columns: Annotated[tuple[Name, ...], Field(strict=False), Two] = Field(
+        default_factory=lambda earlier: earlier["axes"], validate_default=True
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Classes":
-        if len({*self.axes}) != 2 or not all(map(str.isidentifier, self.axes)) or {"a", "word"} & {*self.axes}:
-            raise ValueError(f"axes must be the names of two attributes, not {', '.join(self.axes)}")
-        if len(self.columns) != 2 or any(map(RESULT_COLUMNS.fullmatch, self.columns)):
-            raise ValueError(f"axes or columns {', '.join(self.columns)}: one is a column of the results; rename it")
         _refuse_places(self.template, self.axes)
         return self
 
@@ -130,19 +113,13 @@ class Harm(Table):
     """The prompt of a harm word, and the words by harm group."""
 
     template: Text
-    groups: dict[str, Different]
+    groups: Annotated[dict[Name, Different], Field(min_length=1)]
     labels: dict[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> "Harm":
         _refuse_places(self.template, ["word"])
-        if not self.groups:
-            raise ValueError("groups is empty; name at least one group of words")
-        if unknown := self.labels.keys() - self.groups.keys():
-            raise ValueError(f"labels.{min(unknown)} names no harm group; those are {', '.join(self.groups)}")
-        for name in self.groups:
-            if not name.isidentifier() or RESULT_COLUMNS.fullmatch(name):
-                raise ValueError(f"groups.{name} cannot name a harm group; use a word that is no column of the results")
+        _refuse({*self.labels} - {*self.groups}, "labels names no harm group")
         return self
 
 
@@ -169,21 +146,17 @@ class Declared(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> "Declared":
-        if set(self.attributes) != set(self.asked.axes):
-            found = ", ".join(self.attributes)
-            raise ValueError(f"attributes must be those of axes, {', '.join(self.asked.axes)}; found {found}")
-        keys = ["classes"] * len(self.classes) + [f"harm.groups.{group}" for group in self.harms]
-        first: dict[str, str] = {}
-        for prompt, key in zip(self.prompts, keys, strict=True):
-            if prompt in first:
-                raise ValueError(f"{key} gives the prompt {prompt!r} more than once (first from {first[prompt]})")
-            first[prompt] = key
-        for name, words in self.harm.groups.items():
-            if taken := {*self.race.levels, *self.classes} & {*words}:
-                raise ValueError(f"harm.groups.{name} has {min(taken)!r}, which is the name of a class too")
-            if name in self.asked.columns:
-                raise ValueError(f"harm.groups.{name} has the name of an attribute; choose another")
+        _refuse({*self.attributes} ^ {*self.asked.axes}, "attributes must be those of classes.axes, and are not")
+        _different("two classes or harm words give one prompt, which stands", self.prompts)
+        names = (*self.race.levels, *self.classes, *self.harm_words)
+        _different("levels, classes and harm words have a name", names)
+        _different("attributes and harm groups have a name", (*self.columns, *self.groups))
         return self
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """What the result files call both attributes."""
+        return self.asked.columns
 
     @property
     def race(self) -> Attribute:
@@ -199,11 +172,6 @@ class Declared(Table):
     def classes(self) -> tuple[str, ...]:
         """The R * G classes that a face may rightly be given, race slowest: "White Male" and so on."""
         return tuple(map(" ".join, product(self.race.levels, self.gender.levels)))
-
-    @property
-    def both(self) -> tuple[Attribute, Attribute]:
-        """Both attributes, the first axis first."""
-        return self.race, self.gender
 
     @property
     def labels(self) -> dict[str, str]:
@@ -237,37 +205,35 @@ class Declared(Table):
     def settings(self) -> dict:
         """All that a result depends on, as plain values for a record."""
         about = self.model_dump(include={"title", "about", "source", "licence", "caution"}) | {"sha256": self._sha256}
-        for axis, name in zip(AXES, self.asked.axes, strict=True):
+        for axis, name in zip(("race", "gender"), self.asked.axes, strict=True):
             about[axis] = {"name": name, **self.attributes[name].model_dump()}
         return about | {"prompts": list(self.prompts), "harms": list(self.harms)}
 
     def _filled(self, template: str, places: Mapping[str, str]) -> str:
         """The template with its words; {a} is "an" before the beginnings ``an_before`` and "a" elsewhere."""
-        *before, text = template.format(a="{a}", **places).split("{a}")
+        *before, text = template.format(**{**places, "a": "{a}"}).split("{a}")
         for part in reversed(before):
             text = part + ("an" if text.lstrip().lower().startswith(self.an_before) else "a") + text
         return text
 
-    def codes(
-        self, axis: Axis, labels: Iterable[str | int], where: str = "the labels", lines: Sequence[int] | None = None
-    ) -> Int[np.ndarray, "n"]:
-        """Labels as numbers of levels.
+    def faces(
+        self, labels: Mapping[str, Sequence | np.ndarray], where: str = "the labels", lines: Sequence[int] | None = None
+    ) -> pd.DataFrame:
+        """Faces by their labels: n rows, a categorical column of each attribute's levels, called as in result files.
 
         Args:
-            labels: n levels, other spellings of them, or whole numbers as the data have them.
+            labels: by attribute n levels, other spellings of them, or whole numbers as the data have them.
             where: what to call the labels in an error.
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
         """
-        name, asked, labels = self.asked.axes[AXES.index(axis)], getattr(self, axis), list(labels)
-        meant = {label: asked.level(label) for label in dict.fromkeys(labels)}
-        unknown = [row for row, label in enumerate(labels) if meant[label] is None]
-        if unknown:
-            first, a = unknown[0], "an" if name[0] in "aeiou" else "a"
-            place = f"row {first}" if lines is None else f"line {lines[first]}"
-            what = f"{len(unknown)} of {len(labels)} have {a} {name} that is not declared"
-            what += f", first {str(labels[first])!r} in {place}; declared are {', '.join(asked.levels)}"
-            if asked.numbers and as_whole(labels[first]) is not None:
-                what += f", by numbers 0 to {len(asked.numbers) - 1}"
-            raise UserError(f"{where}: {what}")
-        place = {level: code for code, level in enumerate(asked.levels)}
-        return np.array([place[meant[label]] for label in labels], np.int64)
+        found = {}
+        for name, column in zip(self.asked.axes, self.columns, strict=True):
+            asked = self.attributes[name]
+            found[column] = asked.meant(labels[name])
+            if len(unknown := np.flatnonzero(found[column].codes < 0)):
+                first, n = unknown[0], len(found[column])
+                place = f"row {first}" if lines is None else f"line {lines[first]}"
+                what = f"{len(unknown)} of {n} have no declared {name}, first {str(labels[name][first])!r} in {place}"
+                numbers = f", by numbers 0 to {len(asked.numbers) - 1}" if asked.numbers else ""
+                raise UserError(f"{where}: {what}; declared are {', '.join(asked.levels)}{numbers}")
+        return pd.DataFrame(found)

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from ..numerics.statistics import bootstrap_counts, mcnemar
-from .audit import Answers, paired_change, tally
+from .audit import Answers, paired_change
 
 HALF = 0.5
 """Added to the harmed and to the unharmed faces of a race before a ratio, so that none is divided by 0."""
@@ -30,14 +30,14 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     Trap: a highest minus a lowest rate is never negative, by chance alone rarely 0, and larger in resamples than in the
     faces: its interval tells its size, and disparity_p_value whether races differ at all.
     """
-    race, names = answers.faces.race, np.array(answers.faces.declared.race.levels, object)
-    n = np.bincount(race, minlength=len(names))
-    there = np.flatnonzero(n)
-    observed, sizes = tally(answers.harmed, race, len(n))[:, there], n[there]
-    by_race = [_resampled(answers.harmed[:, race == one], (seed, int(one)), resamples) for one in there]
+    column = answers.declared.columns[0]
+    groups, harmed = answers.groups([column]), answers.harmed
+    there = np.flatnonzero(groups.n)
+    names, sizes = np.array(groups.names, object)[there, 0], groups.n[there]
+    observed = groups.count(harmed)[:, there]
+    by_race = [_resampled(harmed[:, groups.codes == one], (seed, int(one)), resamples) for one in there]
     found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
-    counted = f"n_{answers.faces.declared.asked.columns[0]}s"
-    table = pd.DataFrame({"shift": answers.shifts, counted: len(there), "highest": "", "lowest": ""})
+    table = pd.DataFrame({"shift": answers.shifts, f"n_{column}s": len(there), "highest": "", "lowest": ""})
     columns, baseline = {}, answers.row(0.0)
     for name, value in found.items():
         columns |= _with_interval(name, value, drawn[name])
@@ -46,7 +46,7 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     if len(there) < 2:
         return table.assign(**dict.fromkeys(columns, np.nan), disparity_p_value=np.nan)
     rates = observed / sizes
-    table["highest"], table["lowest"] = names[there][rates.argmax(1)], names[there][rates.argmin(1)]
+    table["highest"], table["lowest"] = names[rates.argmax(1)], names[rates.argmin(1)]
     return table.assign(**columns, disparity_p_value=_by_chance(observed, sizes, seed, resamples))
 
 
@@ -87,8 +87,7 @@ def accuracy_cost(answers: Answers) -> pd.DataFrame:
         accuracy_change_high (paired, 95%), accuracy_gained and accuracy_lost (faces that became right, and wrong), and
         accuracy_p_value (exact McNemar).
     """
-    everyone, n = np.zeros(len(answers.faces), np.int64), np.array(len(answers.faces))
-    gained, lost = (part[:, 0] for part in answers.changes(answers.right, everyone, 1))
-    columns = {"shift": answers.shifts} | paired_change("accuracy_change", gained, lost, n)
+    gained, lost = (part.sum(1) for part in answers.changes(answers.right))
+    columns = {"shift": answers.shifts} | paired_change("accuracy_change", gained, lost, np.array(len(answers.faces)))
     columns |= {"accuracy_gained": gained, "accuracy_lost": lost, "accuracy_p_value": mcnemar(gained, lost)}
     return pd.DataFrame(columns)

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from ..corpora import hub, tables
@@ -21,8 +22,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..readers import kind_of, read
 from ..readers.names import BESIDE
-from .audit import Faces
-from .declared import Declared, as_whole
+from .declared import Declared
 
 HUB_DATASET = "HuggingFaceM4/FairFace"
 HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
@@ -39,11 +39,11 @@ NAMING = " ".join(BESIDE[kind] for kind in KINDS).split()
 
 @dataclass(frozen=True)
 class FaceImages:
-    """n pictures of faces: functions that open each, its unique id, its labels, and where all of them come from."""
+    """n pictures of faces: functions that open each, its unique id, ``Declared.faces``, and where they come from."""
 
     openers: Sequence[Callable[[], Image.Image]]
     ids: Sequence[str]
-    faces: Faces
+    faces: pd.DataFrame
     source: Mapping
 
 
@@ -63,8 +63,8 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
         "files": content_digest({name: folder / name for name in names}),
         "n": len(names),
     }
-    labels = ([row[name] for _, row in rows] for name in declared.asked.axes)
-    faces = Faces.of(declared, *labels, where=str(table), lines=[line for line, _ in rows])
+    labels = {name: [row[name] for _, row in rows] for name in declared.asked.axes}
+    faces = declared.faces(labels, str(table), [line for line, _ in rows])
     return FaceImages([upright(folder / name) for name in names], names, faces, about)
 
 
@@ -72,7 +72,6 @@ def from_hub(declared: Declared) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
     files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
     rows = hub.read_parquet(files, "image", declared.asked.axes)
-    labels = (_in_words(rows.columns[name], rows.names.get(name)) for name in declared.asked.axes)
     about = {
         "dataset": HUB_DATASET,
         "revision": revision,
@@ -83,57 +82,56 @@ def from_hub(declared: Declared) -> FaceImages:
         "n": len(rows),
     }
     ids = [f"validation, row {row}" for row in range(len(rows))]
-    faces = Faces.of(declared, *labels, where=f"{HUB_DATASET}, {HUB_FILES}")
+    faces = declared.faces(_in_words(rows.columns, rows.names), f"{HUB_DATASET}, {HUB_FILES}")
     return FaceImages(rows.openers(), ids, faces, about)
 
 
-def _in_words(labels: Sequence, names: Sequence[str] | None) -> Sequence:
-    """Labels by the names that the data set gives its whole numbers; any that has no name becomes no number either."""
-    named = None if names is None else dict(enumerate(names))
-    return labels if named is None else [named.get(label, f"{label} (unnamed)") for label in labels]
+def _in_words(columns: Mapping[str, Sequence], names: Mapping[str, Sequence[str]]) -> dict[str, Sequence]:
+    """Columns in the names that a data set gives its whole numbers; what has no name becomes no number either."""
+    told = {name: dict(enumerate(words)) for name, words in names.items() if name in columns}
+    said = {name: [words.get(label, f"{label} (unnamed)") for label in columns[name]] for name, words in told.items()}
+    return {**columns, **said}
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Labels of n faces without pictures, and what says whose they are.
+def labels_of(
+    path: Path, declared: Declared, beside: Mapping[str, Sequence], n: int, where: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """``Declared.faces`` of n embedded rows by a file of labels, and sentences for whoever reads the numbers.
 
-    Attributes:
-        ids: for each column of ``NAMING`` that is there, the n names of the faces.
-        notes: sentences for whoever reads the numbers.
+    Args:
+        path: of any format that ``util.readers`` reads, a column for each attribute. Numbers mean what the data set
+            itself says in the file, else what ``declared`` says.
+        beside: ``Embeddings.beside``. Names there and in the file (columns ``NAMING``) say whose a label is, in any
+            order; else row i is row i, and counts must be equal.
+        where: what to call the embedded rows.
     """
-
-    path: Path
-    faces: Faces
-    ids: Sequence[Sequence[str]]
-    sha256: str
-    notes: tuple[str, ...] = ()
-
-    def matched(self, beside: Mapping[str, Sequence], n: int, where: str) -> tuple[Faces, str]:
-        """The faces of n embedded rows, and how they were matched.
-
-        Args:
-            beside: ``Embeddings.beside``. Names there and in the table say whose a label is, in any order; else row i
-                is row i, and counts must be equal.
-            n: number of embedded rows.
-            where: what to call them.
-        """
-        called = named(beside, n)
-        if not (called and self.ids):
-            if len(self.faces) != n:
-                raise UserError(f"{self.path} has {len(self.faces)} rows, but {where} has {n}; write a row for each")
-            lacks = where if self.ids else self.path
-            return self.faces, f"labels and faces are matched by order, for {lacks} names no faces (ids or files)"
-        faces, labels = max(product(called, self.ids), key=lambda both: len({*both[0]} & {*both[1]}))
-        place = {name: row for row, name in enumerate(labels)}
-        for names, source in ((labels, self.path), (faces, where)):
-            if twice := [name for name, times in Counter(names).items() if times > 1]:
-                raise UserError(f"{source}: {len(twice)} names stand twice, first {twice[0]!r}; keep one row for each")
-        if lost := [name for name in faces if name not in place]:
-            what = f"{len(lost)} of {n} faces of {where} have no label, first {lost[0]!r}"
-            raise UserError(f"{self.path}: {what}; faces there are called as {labels[0]!r}")
-        rows = [place[name] for name in faces]
-        more = f"; {len(labels) - n} further labels not used" if len(labels) > n else ""
-        return self.faces.take(rows), f"labels are matched to faces by name, as {faces[0]}{more}"
+    axes, lines = declared.asked.axes, None
+    if path.suffix.lower() in (".csv", *tables.TABBED):
+        rows, _ = tables.read(path, axes, NAMING)
+        columns, lines = {name: [row[name] for _, row in rows] for name in rows[0][1]}, [line for line, _ in rows]
+    else:
+        columns = {name: array.tolist() for name, array in read(path)[0].items() if array.ndim == 1}
+        if lacking := [name for name in axes if name not in columns]:
+            what = f"no column {lacking[0]!r}; the audit asks for {', '.join(axes)}, found {', '.join(columns)}"
+            raise UserError(f"{path}: {what}")
+        columns = _in_words(columns, _class_names(path) if kind_of(path) == ".parquet" else {})
+    faces = declared.faces(columns, str(path), lines)
+    notes = [
+        f"{path}: {name} in numbers, {', '.join(f'{k} {level}' for k, level in enumerate(numbers))}"
+        for name in axes
+        if (numbers := declared.attributes[name].numbers)
+        and any(str(label).removesuffix(".0").isdecimal() for label in columns[name])
+    ]
+    labelled = [list(map(str, columns[name])) for name in NAMING if name in columns]
+    if called := list(product(named(beside, n), labelled)):
+        wanted, names = max(called, key=lambda both: len({*both[0]} & {*both[1]}))
+        faces = faces.iloc[rows_named(wanted, names, where, str(path))]
+        more = f"; {len(names) - n} further labels not used" if len(names) > n else ""
+        return faces, [*notes, f"labels are matched to faces by name, as {wanted[0]}{more}"]
+    if len(faces) != n:
+        raise UserError(f"{path} has {len(faces)} rows, but {where} has {n}; write a row for each")
+    lacks = where if labelled else path
+    return faces, [*notes, f"labels and faces are matched by order, for {lacks} names no faces (ids or files)"]
 
 
 def named(beside: Mapping[str, Sequence], n: int) -> list[list[str]]:
@@ -141,31 +139,16 @@ def named(beside: Mapping[str, Sequence], n: int) -> list[list[str]]:
     return [np.asarray(beside[kind]).astype(str).tolist() for kind in KINDS if len(beside.get(kind, ())) == n]
 
 
-def labels_of(path: Path, declared: Declared) -> Labels:
-    """Labels in a file without pictures, of any format that ``util.readers`` reads: a column for each attribute.
-
-    Columns for ids or files (``NAMING``) are read with them. Numbers mean what the data set itself says in the file,
-    else what ``declared`` says.
-    """
-    axes, lines = declared.asked.axes, None
-    if path.suffix.lower() in (".csv", *tables.TABBED):
-        rows, _ = tables.read(path, axes, NAMING)
-        columns, lines = {name: [row[name] for _, row in rows] for name in rows[0][1]}, [line for line, _ in rows]
-    else:
-        found = {name: array.tolist() for name, array in read(path)[0].items() if array.ndim == 1}
-        if lacking := [name for name in axes if name not in found]:
-            what = f"no column {lacking[0]!r}; the audit asks for {', '.join(axes)}, found {', '.join(found)}"
-            raise UserError(f"{path}: {what}")
-        names = _class_names(path) if kind_of(path) == ".parquet" else {}
-        columns = {name: _in_words(labels, names.get(name)) for name, labels in found.items()}
-    faces = Faces.of(declared, *(columns[name] for name in axes), where=str(path), lines=lines)
-    ids = [list(map(str, columns[name])) for name in NAMING if name in columns]
-    notes = [
-        f"{path}: {name} in numbers, {', '.join(f'{k} {level}' for k, level in enumerate(attribute.numbers))}"
-        for name, attribute in zip(axes, declared.both, strict=True)
-        if attribute.numbers and any(as_whole(label) is not None for label in columns[name])
-    ]
-    return Labels(path, faces, ids, sha256(path), tuple(notes))
+def rows_named(wanted: Sequence[str], names: Sequence[str], where: str, source: str) -> list[int]:
+    """The row of ``source`` that bears each name wanted of ``where``; double names and lacking ones are refused."""
+    for each, those in ((source, names), (where, wanted)):
+        if twice := [name for name, times in Counter(those).items() if times > 1]:
+            raise UserError(f"{each}: {len(twice)} names stand twice, first {twice[0]!r}; keep one row for each")
+    place = {name: row for row, name in enumerate(names)}
+    if lost := [name for name in wanted if name not in place]:
+        what = f"{len(lost)} of {len(wanted)} in {where} have no row, first {lost[0]!r}"
+        raise UserError(f"{source}: {what}; rows there are called as {names[0]!r}")
+    return [place[name] for name in wanted]
 
 
 def _class_names(path: Path) -> dict[str, list[str]]:
