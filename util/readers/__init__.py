@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+
 from ..errors import UserError
 from .arrays import WRITTEN, Found, read_h5, read_npy, read_npz, read_safetensors, read_torch, write
 from .folders import read_folder
@@ -27,7 +29,7 @@ READERS: dict[str, Callable[[Path], Found]] = {
     ".safetensors": read_safetensors,
     ".pt": read_torch,
     ".parquet": lambda path: read_parquet([path], str(path)),
-    ".arrow": read_arrow,
+    ".arrow": lambda path: (read_arrow(pa.memory_map(str(path)), str(path)), {}),
     ".csv": lambda path: read_delimited(path, ","),
     ".tsv": lambda path: read_delimited(path, "\t"),
     ".json": read_json,

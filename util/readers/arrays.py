@@ -1,7 +1,6 @@
 """Arrays in .npy, .npz, .safetensors, .pt and .h5 files, as stored. Nothing is unpickled, what can be mapped is."""
 
 import json
-import math
 import pickle
 import re
 import warnings
@@ -18,11 +17,6 @@ from ..files import replacing
 from ..numerics.parts import Parts
 from .names import TEXT, role
 
-SAFETENSORS_DTYPES = {
-    "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "?",
-    "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8",
-}  # fmt: skip
-"""What numpy calls the dtypes of a .safetensors file; bfloat16 is read as its bits."""
 WRITTEN = (".npy", ".npz", ".safetensors")
 METADATA = "modality_gap"
 """The one metadata value of a .safetensors file written here, so that equal content has equal bytes."""
@@ -74,29 +68,14 @@ def npz_member(archive, name: str, path: Path) -> np.ndarray:
 
 def read_safetensors(path: Path) -> Found:
     """Mapped; bfloat16, which numpy lacks, becomes float32 in memory."""
-    with safe_open(path, framework="np") as file:  # checks the header
+    with safe_open(path, framework="pt") as file:
         told = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        found = {name: as_array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     source, order = (told.get("source", {}), told.get("order", [])) if isinstance(told, dict) else (None, [])
     if not isinstance(source, dict) or not isinstance(order, list):
         raise UserError(f"{path}: its metadata hold no mapping as source, or no list as order")
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    names = [*(name for name in order if name in header), *sorted(header.keys() - order)]
-    return {name: _mapped(path, header[name], 8 + length) for name in names}, source
-
-
-def _mapped(path: Path, entry: Mapping, start: int) -> np.ndarray:
-    """One tensor of a .safetensors file."""
-    kind, shape = entry["dtype"], tuple(entry["shape"])
-    if kind not in SAFETENSORS_DTYPES:
-        raise UserError(f"{path}: holds {kind}; expected one of {', '.join(SAFETENSORS_DTYPES)}")
-    dtype, offset = SAFETENSORS_DTYPES[kind], start + entry["data_offsets"][0]
-    if math.prod(shape) == 0:
-        return np.empty(shape, dtype)
-    array = np.memmap(path, dtype, "c", offset, shape)
-    return (array.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else array
+    names = [*(name for name in order if name in found), *sorted(found.keys() - order)]
+    return {name: found[name] for name in names}, source
 
 
 def read_torch(path: Path) -> Found:

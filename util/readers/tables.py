@@ -1,7 +1,8 @@
 """Tables with columns of vectors: .parquet, .arrow, and what ``datasets`` keeps, read a block at a time."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..numerics.parts import Parts
 from .arrays import UNKNOWN, Found
 from .names import KINDS
 
-BLOCK = 8192
+BLOCK = 4096
 """Rows that are held at a time."""
 LARGEST_STRINGS = 1 << 28
 """Bytes from which strings beside the vectors are left out, for they are held in memory."""
@@ -37,43 +38,28 @@ def read_parquet(paths: Sequence[Path], where: str) -> Found:
             rows = file.metadata.row_group(group).num_rows
             plan += [(file, group, start) for start in range(0, rows, BLOCK)]
             lengths += [min(BLOCK, rows - start) for start in range(0, rows, BLOCK)]
-            names += [path.name] * (len(lengths) - len(names))
+        names += [path.name] * (len(plan) - len(names))
 
     def reader(columns: list[str]) -> Callable[[int], pa.Table]:
-        blocks, following = iter(()), -1
+        batches, following = iter(()), -1
 
         def read(k: int) -> pa.Table:
             """Block k: the next one, or one after its row group was begun anew."""
-            nonlocal blocks, following
+            nonlocal batches, following
             file, group, start = plan[k]
             if k != following or start == 0:
-                blocks = in_blocks(file.iter_batches(1024, row_groups=[group], columns=columns))
-                for _ in range(0, start, BLOCK):
-                    next(blocks)
+                batches = file.iter_batches(BLOCK, row_groups=[group], columns=columns)
+                batches = islice(batches, start // BLOCK, None)
             following = k + 1
-            return next(blocks)
+            return pa.Table.from_batches([next(batches)])
 
         return read
 
     return columns_of(files[0].schema_arrow, reader, lengths, where, names if len(paths) > 1 else ()), {}
 
 
-def in_blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches of any length as tables of ``BLOCK`` rows, the last one shorter."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        while sum(map(len, held)) >= BLOCK:
-            table = pa.Table.from_batches(held)
-            held = table.slice(BLOCK).to_batches()
-            yield table.slice(0, BLOCK)
-    if held:
-        yield pa.Table.from_batches(held)
-
-
-def read_arrow(path: Path) -> Found:
-    """Record batches of an Arrow file or stream, mapped."""
-    source = pa.memory_map(str(path))
+def read_arrow(source: pa.NativeFile, where: str) -> dict:
+    """Record batches of an Arrow file or stream, mapped where ``source`` is."""
     try:
         file = pa.ipc.open_file(source)
         get, count = file.get_batch, file.num_record_batches
@@ -82,9 +68,10 @@ def read_arrow(path: Path) -> Found:
         file = pa.ipc.open_stream(source)
         batches = list(file)
         get, count = batches.__getitem__, len(batches)
-    lengths = [len(get(k)) for k in range(count)]
-    reader = lambda columns: lambda k: pa.Table.from_batches([get(k)]).select(columns)  # noqa: E731
-    return columns_of(file.schema, reader, lengths, str(path)), {}
+    lengths = {k: rows for k in range(count) if (rows := len(get(k)))}
+    kept = [*lengths]
+    reader = lambda columns: lambda k: pa.Table.from_batches([get(kept[k])]).select(columns)  # noqa: E731
+    return columns_of(file.schema, reader, [*lengths.values()], where)
 
 
 def read_dataset(dataset, where: str) -> Found:
@@ -92,9 +79,8 @@ def read_dataset(dataset, where: str) -> Found:
     if not hasattr(dataset, "features"):
         if len(dataset) != 1:
             ways = ":" if where.startswith("hub:") else "/"
-            raise UserError(
-                f"{where}: its splits are {', '.join(dataset)}; name one: {where}{ways}{next(iter(dataset))}"
-            )
+            there = f"its splits are {', '.join(dataset)}"
+            raise UserError(f"{where}: {there}; name one: {where}{ways}{next(iter(dataset))}")
         (dataset,) = dataset.values()
     lengths = [min(BLOCK, len(dataset) - start) for start in range(0, len(dataset), BLOCK)]
 
@@ -110,34 +96,35 @@ def read_dataset(dataset, where: str) -> Found:
 
 
 def columns_of(
-    schema: pa.Schema, reader: Reader, lengths: Sequence[int], where: str, names: Sequence[str] = (), start: int = 0
+    schema: pa.Schema, reader: Reader, lengths: Sequence[int], where: str, names: Sequence[str] = ()
 ) -> dict:
     """Arrays by column: vectors in ``Parts``, numbers and strings in memory, ``UNKNOWN`` for anything else.
 
-    ``names`` are those of the blocks, ``start`` is the number of the first row.
+    ``lengths`` and ``names`` are those of the blocks.
     """
-    if not sum(lengths):
+    if not lengths:
         raise UserError(f"{where}: the table has no rows")
     check_names(schema.names, where)
-    starts = start + np.cumsum([0, *lengths])
-    lists = [field.name for field in schema if is_list(field.type)]
-    scalar = [field.name for field in schema if is_scalar(field.type)]
-    number = [name for name in scalar if not is_text(schema.field(name).type)]
-    found: dict = dict.fromkeys(schema.names, UNKNOWN)
-    for name, columns in ({name: [name] for name in lists} | grouped(number)).items():
-        read, rows = reader(columns), vectors if name in lists else side_by_side
+    starts = np.cumsum([0, *lengths])
+    of_vectors = {field.name: [field.name] for field in schema if is_list(field.type)}
+    of_numbers = grouped(field.name for field in schema if is_number(field.type))
+    found: dict = {}
+    for name, columns in (of_vectors | of_numbers).items():
+        read, rows, width, dtype = reader(columns), side_by_side, len(columns), np.float64
+        if name in of_vectors:  # not read before they are asked for: not every list is one of vectors
+            first = read(0).column(0)
+            width, dtype = pc.list_value_length(first)[0].as_py() or 0, first.type.value_type.to_pandas_dtype()
+            rows = vectors
 
-        def part(k, read=read, rows=rows, name=name):
+        def part(k: int, read=read, rows=rows, name=name) -> np.ndarray:
             return rows(read(k), f"{where}: {name}".removesuffix(": "), int(starts[k]))
 
-        first = read(0)
-        width = pc.list_value_length(first[name])[0].as_py() if name in lists else len(columns)
-        kind = first.schema.field(columns[0]).type
-        dtype = (kind.value_type if name in lists else pa.float64()).to_pandas_dtype()
-        found = {key: each for key, each in found.items() if key not in columns}
-        found[name] = Parts(part, lengths, width or 0, dtype, names, where)
-    for name in [name for name in scalar if name in found]:
-        found[name] = in_memory(reader([name]), name, len(lengths))
+        found[name] = Parts(part, lengths, width, dtype, names, where)
+    used = {*of_vectors, *(column for columns in of_numbers.values() for column in columns)}
+    for field in schema:
+        if field.name not in used:
+            scalar = is_number(field.type) or is_text(field.type)
+            found[field.name] = in_memory(reader([field.name]), len(lengths)) if scalar else UNKNOWN
     return found
 
 
@@ -159,48 +146,51 @@ def is_text(kind: pa.DataType) -> bool:
     return types.is_string(kind) or types.is_large_string(kind)
 
 
-def is_scalar(kind: pa.DataType) -> bool:
-    """Whether a column holds one number or string in a row."""
-    return is_text(kind) or types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column holds one number in a row."""
+    return types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)
 
 
 def vectors(table: pa.Table, where: str, start: int) -> np.ndarray:
-    """A column of lists as (n, d); lists of other lengths and missing ones are refused by their row."""
+    """A column of lists as (n, d); lists of other lengths and missing ones are refused by their row.
+
+    ``start`` is the number of the first row.
+    """
     column = table.column(0)
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy()
-    width = lengths.max()
+    width = int(lengths.max())
     if (lengths != width).any() or width < 0:
-        row = int(np.flatnonzero((lengths != width) | (lengths < 0))[0])
+        row = int(((lengths != width) | (lengths < 0)).argmax())
         found = "no vector" if lengths[row] < 0 else f"{lengths[row]} numbers where others have {width}"
         raise UserError(f"{where}: row {start + row} has {found}; remove or mend it")
     flat = pc.list_flatten(column)
     if flat.null_count:
-        row = int(np.flatnonzero(pc.is_null(flat).to_numpy())[0] // width)
+        row = int(pc.is_null(flat).to_numpy().argmax()) // width
         raise UserError(f"{where}: row {start + row} lacks a number; remove or mend it")
-    return flat.to_numpy().reshape(len(column), int(width))
+    return flat.to_numpy().reshape(len(column), width)
 
 
 def side_by_side(table: pa.Table, where: str, start: int) -> np.ndarray:
     """Columns of one number each as float64 (n, columns)."""
     for name in table.column_names:
         if table[name].null_count:
-            row = start + int(np.flatnonzero(pc.is_null(table[name]).to_numpy())[0])
+            row = start + int(pc.is_null(table[name]).to_numpy().argmax())
             raise UserError(f"{where}: row {row} lacks a number in column {name!r}; remove or mend it")
     return np.stack([table[name].to_numpy().astype(np.float64) for name in table.column_names], axis=1)
 
 
-def in_memory(read: Callable[[int], pa.Table], name: str, blocks: int) -> np.ndarray:
+def in_memory(read: Callable[[int], pa.Table], blocks: int) -> np.ndarray:
     """A column of numbers or strings; what is missing is NaN, or empty. Too many strings are ``UNKNOWN``."""
     found, rows, longest = [], 0, 0
-    for column in (read(k)[name] for k in range(blocks)):
-        if is_text(column.type):
-            column = pc.fill_null(column.cast(pa.large_string()), "")
-            rows, longest = rows + len(column), max(longest, pc.max(pc.utf8_length(column)).as_py() or 0)
-            if 4 * rows * longest > LARGEST_STRINGS:
-                return UNKNOWN
-            found.append(np.array(column.to_pylist(), dtype=str))
-        else:
+    for column in (read(k).column(0) for k in range(blocks)):
+        if not is_text(column.type):
             found.append(column.to_numpy())
+            continue
+        column = pc.fill_null(column.cast(pa.large_string()), "")
+        rows, longest = rows + len(column), max(longest, pc.max(pc.utf8_length(column)).as_py())
+        if 4 * rows * longest > LARGEST_STRINGS:
+            return UNKNOWN
+        found.append(np.array(column.to_pylist(), dtype=str))
     return np.concatenate(found)
 
 
@@ -210,5 +200,5 @@ def grouped(names: Iterable[str]) -> dict[str, list[str]]:
     for name in names:
         if match := NUMBERED.fullmatch(name):
             found.setdefault(match[1], {})[int(match[2])] = name
-    whole = {name: [each[k] for k in sorted(each)] for name, each in found.items() if len(each) > 1}
-    return {name: columns for name, columns in whole.items() if max(found[name]) - min(found[name]) < len(columns)}
+    consecutive = {name: each for name, each in found.items() if 1 < len(each) > max(each) - min(each)}
+    return {name: [each[k] for k in sorted(each)] for name, each in consecutive.items()}

@@ -1,11 +1,11 @@
-"""Tables in text: .csv, .tsv, .json and .jsonl, parsed once, in blocks, into numbers on disk that are mapped."""
+"""Tables in text: .csv, .tsv, .json and .jsonl, parsed once, in blocks, into an Arrow file that is read in blocks."""
 
 import csv
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,8 @@ import pyarrow as pa
 from pyarrow import types
 
 from ..errors import UserError
-from ..numerics.parts import Parts
 from .arrays import UNKNOWN, Found, as_array
-from .tables import check_names, columns_of, is_list, vectors
+from .tables import check_names, is_list, read_arrow, vectors
 
 PARSED = 1 << 24
 """Bytes that are parsed at a time, and that show what a column holds."""
@@ -24,16 +23,16 @@ PARSED = 1 << 24
 def read_delimited(path: Path, delimiter: str) -> Found:
     """Numbers in columns, or vectors written as lists in one.
 
-    A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns: that is said.
+    A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns: that is said, and
+    so is a first column that counts the rows below no header.
     """
     from pyarrow import csv as arrow
 
     with path.open(encoding="utf-8-sig", newline="") as file:
         line = file.readline()
     if delimiter not in line:
-        delimiter = next(
-            (each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split()))), ","
-        )
+        others = (each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split())))
+        delimiter = next(others, ",")
     line = line.strip("\r\n ") if delimiter == " " else line.rstrip("\r\n")
     head = next(csv.reader([line], delimiter=delimiter), [])
     counted = [cell for cell in head if cell.isdecimal()]
@@ -45,13 +44,14 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     reading = arrow.ReadOptions(column_names=names, skip_rows=int(header), block_size=PARSED)
     parsing = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=header)
     converting = arrow.ConvertOptions(column_types=numbers)
-    said = f"{path}: its first line names columns, from {counted[0]} to {counted[-1]}" if header and numbered else ""
-    with arrow.open_csv(path, reading, parsing, converting) as reader:
-        found = spooled(iter(reader), str(path))
-    rows = found.get("column", np.empty(0))
-    if not header and len(rows) > 2 and (rows[:, 0] == np.arange(len(rows))).all():  # pandas' index
-        found["column"], said = rows[:, 1:], f"{path}: its first column counts the rows, and is not used"
-    return found, {"notes": [said]} if said else {}
+    said = [f"{path}: its first line names columns, from {counted[0]} to {counted[-1]}"] if header and numbered else []
+    with arrow.open_csv(path, reading, parsing, converting) as batches:
+        first = next(batches, pa.record_batch({}))
+        if not header and len(first) > 2 and first.column(0).to_pylist() == [*range(len(first))]:  # pandas' index
+            said = [f"{path}: its first column counts the rows, and is not used"]
+            names = names[1:]
+        found = spooled((each.select(names) for each in chain([first], batches) if len(each)), str(path))
+    return found, {"notes": said} if said else {}
 
 
 def is_row(cells: Sequence[str]) -> bool:
@@ -69,17 +69,16 @@ def read_json(path: Path) -> Found:
     """Lists of vectors or of rows, objects of columns, and one row a line."""
     from pyarrow import json as arrow
 
+    lines = path.suffix.lower() in (".jsonl", ".ndjson")
     try:
-        told = (
-            None if path.suffix.lower() in (".jsonl", ".ndjson") else json.loads(path.read_text(encoding="utf-8-sig"))
-        )
+        told = None if lines else json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
-        told = None  # one object a line, whatever the suffix says
-    if told is None:
-        with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as reader:
-            return spooled(iter(reader), str(path)), {}
+        lines = True  # whatever the suffix says
+    if lines:
+        with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as batches:
+            return spooled(batches, str(path)), {}
     if isinstance(told, dict) and all(isinstance(each, dict) for each in told.values()):  # as pandas writes columns
         told = {name: list(each.values()) for name, each in told.items()}
     if isinstance(told, list) and told and all(isinstance(row, dict) for row in told):
@@ -97,44 +96,31 @@ def _column(values, where: str):
     return vectors(table, where, 0) if table and is_list(table.schema.types[0]) else as_array(values)
 
 
-def spooled(batches: Iterator[pa.RecordBatch], where: str) -> dict:
-    """Batches that are read once: vectors as float64 in a file without a name, mapped; all else in memory."""
-    files: dict[str, tuple] = {}
-    rest: dict[str, list] = {}
-    rows, written = 0, set()
-    with ExitStack() as stack:
-        for table in (pa.table(batch) for batch in batches if len(batch)):
-            written = written or {name for name in table.column_names if is_written(table[name])}
-            for place, name in enumerate(table.column_names):
-                if name in written:
-                    table = table.set_column(place, name, parsed(table[name], f"{where}: {name}", rows))
-            reader = lambda columns, table=table: lambda k: table.select(columns)  # noqa: E731
-            for name, array in columns_of(table.schema, reader, [len(table)], where, (), rows).items():
-                if not isinstance(array, Parts):
-                    rest.setdefault(name, []).append(array)
-                    continue
-                if name not in files:
-                    files[name] = stack.enter_context(tempfile.TemporaryFile()), array.shape[1]
-                if array.shape[1] != files[name][1]:
-                    before = f"{array.shape[1]} numbers where others have {files[name][1]}"
-                    raise UserError(f"{where}: {name}: row {rows} has {before}; remove or mend it")
-                files[name][0].write(np.ascontiguousarray(array[:], np.float64).tobytes())
-            rows += len(table)
-        if not rows:
+def spooled(batches: Iterable[pa.RecordBatch], where: str) -> dict:
+    """Columns of batches that can be read once, from an Arrow file without a name."""
+    writer, written, rows = None, [], 0
+    with tempfile.TemporaryFile() as file:
+        for batch in batches:
+            written = written if rows else [name for name in batch.schema.names if is_written(batch[name])]
+            lists = {name: parsed(batch[name], f"{where}: {name}", rows) for name in written}
+            batch = pa.record_batch({name: lists.get(name, batch[name]) for name in batch.schema.names})
+            writer = writer or pa.ipc.new_file(file, batch.schema)
+            writer.write(batch)
+            rows += len(batch)
+        if writer is None:
             raise UserError(f"{where}: the table has no rows")
-        found = {name: parts[0] if parts[0] is UNKNOWN else np.concatenate(parts) for name, parts in rest.items()}
-        for name, (file, width) in files.items():
-            file.flush()
-            found[name] = np.memmap(file, np.float64, "c", 0, (rows, width))
-    return found
+        writer.close()
+        file.flush()
+        mapped = np.memmap(file, mode="r")
+    return read_arrow(pa.BufferReader(mapped), where)
 
 
-def is_written(column: pa.ChunkedArray) -> bool:
+def is_written(column: pa.Array) -> bool:
     """Whether strings are lists of numbers, as pandas and numpy write them into .csv."""
     return types.is_string(column.type) and bool(re.match(r"\s*\[[\s\d.+-]", column[0].as_py() or ""))
 
 
-def parsed(column: pa.ChunkedArray, where: str, start: int) -> pa.Array:
+def parsed(column: pa.Array, where: str, start: int) -> pa.Array:
     """Strings that are lists of numbers, with commas or without, as lists."""
     found = []
     for row, text in enumerate(column.to_pylist(), start):
