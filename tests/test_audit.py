@@ -82,12 +82,8 @@ def test_a_group_without_faces_is_reported_as_empty_and_nothing_is_divided_by_ze
     assert empty[rates.split()].isna().all(None)
     assert empty["accuracy"].notna().all()  # of all faces
     assert list(by_both["empty"]) == [False, False, False, False, True, True] * 3
-
-
-def test_an_empty_group_does_not_count_as_a_test_in_the_correction(six):
-    rows = np.repeat(np.arange(6), 5)
-    many = replace(six, faces=six.faces.iloc[rows], predicted=SIX[:, rows])
-    table = audit(many, GAPS, RACE).head(3)  # A loses 10, B loses 5
+    rows = np.repeat(np.arange(6), 5)  # A loses 10, B loses 5; C is no test in the correction
+    table = audit(replace(six, faces=six.faces.iloc[rows], predicted=SIX[:, rows]), GAPS, RACE)
     assert list(table["p_value"])[:2] == pytest.approx([2 / 2**10, 2 / 2**5])
     assert list(table["p_holm"])[:2] == pytest.approx([2 * 2 / 2**10, 2 / 2**5])
 
@@ -116,15 +112,10 @@ def test_every_number_agrees_with_loops_and_with_scipys_tests(rng):
         assert list(rows["p_holm"]) == pytest.approx(statistics.holm(rows["p_value"].to_numpy())), k
 
 
-@pytest.mark.parametrize("axes", [(), ("race",), ("gender",), ("race", "gender")])
-def test_the_order_of_the_faces_does_not_matter(rng, axes):
-    answers, order = some_answers(rng, 200), rng.permutation(200)
+def test_tables_in_any_order_of_the_faces_add_up_to_those_of_all_and_so_do_confusions(rng):
+    answers, order = some_answers(rng, 500), rng.permutation(500)
     other = replace(answers, faces=answers.faces.iloc[order], predicted=answers.predicted[:, order])
-    pd.testing.assert_frame_equal(audit(answers, GAPS, axes), audit(other, GAPS, axes))
-
-
-def test_the_tables_by_race_and_gender_and_the_confusions_add_up_to_those_of_all(rng):
-    answers = some_answers(rng, 500)
+    pd.testing.assert_frame_equal(audit(answers, GAPS, BOTH), audit(other, GAPS, BOTH))
     fine, middle, overall = (audit(answers, GAPS, axes) for axes in (("gender", "race"), ("race",), ()))
     for name in ("crime_related", "non_human", "sum", "own_accuracy", "change"):
         added = (fine[name] * fine["n"]).groupby([fine["shift"], fine["race"]], sort=False).sum()
