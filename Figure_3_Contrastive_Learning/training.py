@@ -88,7 +88,7 @@ class Settings(cli.Common):
     batch: int = 64
     """Pairs per step."""
     loss: str = "info_nce"
-    """A loss of util.training.losses.LOSSES."""
+    """A loss of util.training.LOSSES."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """adam: the weight decay is coupled L2, as released."""
     learning_rate: float = 5e-4

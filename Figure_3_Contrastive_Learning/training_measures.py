@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from training_pairs import Trainable, TrainingPairs
+from trainable import Trainable
+from training_pairs import TrainingPairs
 from util import contrastive, geometry
 from util.numerics import procrustes
 from util.training import Pairs

@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from trainable import Trainable
 from util import files
 from util.encoders.named import SMALL_CLIP, Named
 from util.errors import UserError
-from util.training import Pairs, Trainable
+from util.training import Pairs
 
 TRAINING_SEED, HELD_OUT_SEED = 20_001, 20_002
 """Seeds of the scenes, other than those that the small CLIP was trained, chosen and tested on."""

@@ -13,12 +13,12 @@ from typing import Literal
 
 import torch
 
+from trainable import Trainable, data_digest, digest_of
 from training_measures import SHIFTS, Meter, embeddings, landscape
-from training_pairs import Trainable, TrainingPairs
+from training_pairs import TrainingPairs
 from util import figures, files, records
 from util.numerics import procrustes
 from util.training import TrainingSettings, train
-from util.training.data import data_digest, digest_of
 
 FORMAT = 4
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from util.geometry import unit_rows
-from util.training.losses import info_nce
+from util.training import info_nce
 
 SCALE = torch.tensor(7.0, dtype=torch.float64)
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import scripts
-from util import Embeddings, UserError, cli, commands, geometry
-from util.training import losses
+from util import Embeddings, UserError, cli, commands, geometry, training
 
 EVERYWHERE = {"preset", "output", "device", "seed", "width", "embeddings"}
 """Options that every script takes, and the one that says what is measured: beside it, others are refused."""
@@ -252,7 +251,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
     monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
     monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
-    monkeypatch.setitem(losses.LOSSES, "mine", lambda x, y, scale: x.sum())
+    monkeypatch.setitem(training.LOSSES, "mine", lambda x, y, scale: x.sum())
     script = scripts.load("training")
     monkeypatch.setattr(script.training_pairs, "load", lambda *words, **more: (words, more))
     for name in ("scenes", "photographs", "with_task"):

@@ -11,11 +11,10 @@ import seed_variance
 import theorem_1
 import theorem_2
 from shapes_of import checked
-from util import cone, contrastive, geometry, interventions, measures
+from util import cone, contrastive, geometry, interventions, measures, training
 from util.fairness import audit, declared, disparity
 from util.interventions import calibration, intervention, kinds
 from util.numerics import cosines, moments, procrustes, reduction, statistics
-from util.training import losses
 from util.zero_shot import metrics, outcomes, resampling, selection, shifted
 
 SHIFTS = np.array([-0.5, 0.0, 0.5])
@@ -37,7 +36,7 @@ def test_a_shape_that_contradicts_an_annotation_is_an_error(monkeypatch, pairs):
 
 
 def test_measures_and_losses(monkeypatch, pairs):
-    checked(monkeypatch, geometry, contrastive, measures, moments, cosines, reduction, procrustes, losses)
+    checked(monkeypatch, geometry, contrastive, measures, moments, cosines, reduction, procrustes, training)
     x, y = pairs
     gap = geometry.gap_vector(x, y)
     for one in (geometry.centroid, geometry.mean_cosine):
@@ -60,7 +59,7 @@ def test_measures_and_losses(monkeypatch, pairs):
     assert pca.coordinates(rows[0]).shape == (30, 3)
     pca.direction(rows[0][0].astype(float))
     procrustes.orthogonal_map(*rows)
-    losses.info_nce(*map(torch.from_numpy, rows), torch.tensor(10.0))
+    training.info_nce(*map(torch.from_numpy, rows), torch.tensor(10.0))
 
 
 def test_random_networks_and_theorems(monkeypatch, rng):

@@ -14,13 +14,14 @@ from PIL import Image
 
 from encoder_checks import only_the_seed_decides
 from shapes_of import checked
+from util import training
 from util.corpora.generated import badges, collection, digits, drawing, pictures
 from util.corpora.generated import scenes as scenes_module
 from util.encoders import small_clip, small_clip_evaluation
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
 from util.errors import UserError
 from util.files import sha256
-from util.training import TrainingSettings, data, loop
+from util.training import Pairs, TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,15 +48,15 @@ def figures(clip):
 
 def test_the_shapes_in_the_annotations_hold(monkeypatch):
     drawn = badges, collection, digits, drawing, pictures, scenes_module
-    checked(monkeypatch, *drawn, small_clip, data, loop)
+    checked(monkeypatch, *drawn, small_clip, training)
     twin = small_clip.random(0)
     corpus = pictures.training_corpus(40, 0)
     assert twin.encode_images(corpus.images).shape == twin.encode_texts(corpus.captions).shape == (40, 128)
     assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
     assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
-    pairs = data.Pairs(small_clip.channels_first(corpus.images), twin.tokenizer(corpus.captions))
+    pairs = Pairs(small_clip.channels_first(corpus.images), twin.tokenizer(corpus.captions))
     settings = TrainingSettings(steps=2, batch=8)
-    assert len(loop.train(twin.model, pairs, settings, twin.prepare, progress=False)) == 1
+    assert len(training.train(twin.model, pairs, settings, twin.prepare, progress=False)) == 1
     with pytest.raises(TypeCheckError):
         twin.prepare(pairs.images[:, :2])
 

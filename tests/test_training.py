@@ -10,8 +10,7 @@ import torch
 import tiny
 from refusals import refuses
 from util import UserError
-from util.training import Pairs, TrainingSettings, batch_indices, learning_rate_at, optimizer_for, train
-from util.training.losses import LOSSES
+from util.training import LOSSES, Pairs, TrainingSettings, batch_indices, learning_rate_at, optimizer_for, train
 
 TINY = TrainingSettings(
     steps=8, batch=16, log_every=1, validate_every=3, schedule="constant", temperature=0.1, learning_rate=0.01
@@ -27,7 +26,7 @@ def run(settings=TINY, pairs=None, model=None, **options):
 def first_batch(model, settings=TINY):
     """Unit rows of the pairs of the first step."""
     pairs = tiny.pairs()
-    chosen = batch_indices(len(pairs), settings.batch, settings.seed, 0).copy()
+    chosen = batch_indices(len(pairs), settings.batch, settings.seed, 0)
     x = model.encode_image(tiny.prepare(pairs.images[chosen]), normalize=True)
     return x, model.encode_text(pairs.tokens[chosen], normalize=True)
 
@@ -127,12 +126,8 @@ test_settings_that_make_no_sense_are_refused_by_name = refuses(
     (lambda: replace(TINY, batch=0), "batch"),
     (lambda: replace(TINY, temperature=0.0), "temperature"),
     (lambda: replace(TINY, learning_rate=math.nan), "learning_rate"),
-    (lambda: replace(TINY, warmup_share=1.5), "warmup_share"),
     (lambda: replace(TINY, weight_decay=-1.0), "weight_decay"),
-    (lambda: replace(TINY, gradient_clip=0.0), "gradient_clip"),
     (lambda: replace(TINY, loss="clip"), "loss must be one of info_nce, not 'clip'"),
-    (lambda: replace(TINY, optimizer="lion"), "optimizer must be one of adamw, adam, sgd, not 'lion'"),
-    (lambda: replace(TINY, schedule="cosine"), "schedule must be one of one_cycle, constant, not 'cosine'"),
     (lambda: run(replace(TINY, batch=49)), "49 pairs is larger than the corpus of 48"),
     (lambda: Pairs(tiny.pairs().images, tiny.pairs(47).tokens), "48 images do not pair with 47"),
 )

@@ -20,7 +20,7 @@ from picture_checks import at_width, printable
 from training_measures import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from util import UserError, figures, published
 from util.numerics import procrustes
-from util.training.losses import LOSSES
+from util.training import LOSSES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -241,7 +241,7 @@ def test_a_finished_run_is_taken_up_and_another_or_a_damaged_one_is_not(tmp_path
     ("changes", "said"),
     [
         ({"batch": 65, "pairs": 64}, "batch of 65 pairs is larger than the corpus of 64"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"seeds": 0}, "--seeds"),
         ({"held_out": 1}, "--held-out"),
         ({"temperatures": ()}, "--temperatures"),

@@ -1,7 +1,7 @@
-"""The pairs that training reads, what reads them, and the batch of every step."""
+"""Models whose weights may change, how they read pictures and captions, and hashes of what a run began with."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,29 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import UserError
-from .settings import TrainingSettings, batch_indices
+from util.training import Pairs
 
 BLOCK = 256
 """Pictures or captions embedded at a time."""
-
 PICTURES = 64
 """Pictures, evenly spaced, whose content tells one corpus from another of the same captions."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """A corpus in the form that training reads: uint8 images, and int64 tokens, row i the caption of image i."""
-
-    images: UInt8[Tensor, "n 3 s s"]
-    tokens: Int[Tensor, "n l"]
-
-    def __post_init__(self):
-        if len(self.images) != len(self.tokens):
-            raise UserError(f"{len(self.images)} images do not pair with {len(self.tokens)} captions")
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -77,15 +60,6 @@ class Trainable:
     def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
         rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
         return torch.cat(rows).float().numpy()
-
-
-def batches(
-    pairs: Pairs, settings: TrainingSettings, prepare: Callable[[Tensor], Tensor], device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Prepared pictures and tokens of every step."""
-    for step in range(settings.steps):
-        index = torch.from_numpy(batch_indices(len(pairs), settings.batch, settings.seed, step).copy())
-        yield prepare(pairs.images[index].to(device)), pairs.tokens[index].to(device)
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
