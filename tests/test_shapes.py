@@ -90,7 +90,7 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
     metrics.top_k(found.ranks, 5)
     retrieved = shifted.retrieve(texts, images, labels, SHIFTS)
     metrics.top_k(retrieved.text_ranks, 5)
-    margins = shifted.binary_margins(images, texts[:2], SHIFTS)
+    margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(images, texts[:2], SHIFTS)])
     for some in (outcomes.Hits(found.ranks < 1, labels), outcomes.Margins(margins, labels % 2)):
         some.values()
         some.resampled(5, 0)

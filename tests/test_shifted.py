@@ -16,7 +16,7 @@ from refusals import refuses
 from util import geometry
 from util.errors import UserError
 from util.zero_shot import shifted
-from util.zero_shot.shifted import binary_margins, classify, predict, retrieve
+from util.zero_shot.shifted import classify, predict, retrieve, scores
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -31,7 +31,7 @@ def turned(*degrees):
 def blocks(request, monkeypatch):
     """Blocks larger than the data, or such that every size below is cut, and not evenly."""
     if request.param == "in small blocks":
-        for name, size in (("BLOCK_ROWS", 7), ("TILE_ROWS", 13), ("TILE_COLUMNS", 11)):
+        for name, size in (("BLOCK_ENTRIES", 7), ("TILE", 11)):
             monkeypatch.setattr(shifted, name, size)
 
 
@@ -105,12 +105,13 @@ def test_retrieval_among_more_texts_than_one_tile_holds(rng):
 
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
-def test_margins_and_results_agree_with_the_projects_own_shift(rng, side):
+def test_scores_and_results_agree_with_the_projects_own_shift(rng, side):
     (x, _), (_, y) = reference.pairs(rng, 50, 8), reference.pairs(rng, 2, 8)
     shifts = PAPER_SHIFTS[::4]
-    margins = binary_margins(x, y, shifts, side=side)
+    found = np.stack([*scores(x, y, shifts, side=side)])
     moved = [geometry.shift(x.astype(float), y.astype(float), amount, side=side) for amount in shifts]
-    assert margins == pytest.approx(np.array([a @ (b[1] - b[0]) for a, b in moved]), abs=1e-12)
+    assert found == pytest.approx(np.array([a @ b.T for a, b in moved]), abs=1e-12)
+    margins = found[..., 1] - found[..., 0]
     assert (predict(x, y, shifts, side=side) == (margins > 0)).all()
     assert (classify(x, y, np.ones(50, int), shifts, side=side).ranks == (margins < 0)).all()
 
@@ -267,7 +268,6 @@ test_bad_input_is_refused_in_one_line = refuses(
     (partial(classify, X, Y, [0, 1, 1], [1.0], side="left"), "side must be"),
     (partial(classify, X, Y, [0, 1, 1], [1.0], [1.0, 2.0, 3.0]), "direction has 3 numbers, these rows have 2 columns"),
     (partial(predict, X, np.ones((2, 3)), [0.0]), "one width"),
-    (partial(binary_margins, X, X, [0.0]), "y must have two rows, the classes 0 and 1; it has 3"),
     (partial(retrieve, X, Y, [0, 1], [0.0]), "every image needs a text: 1 of 3 have none, first row 2 of x"),
     (partial(retrieve, Y, X, [0, 1, 2], [0.0]), "item_of must be 0 to 1 for 2 rows of x; 1 of 3 are not"),
     (partial(retrieve, Y, X, [0, 1], [0.0]), "item_of must be one whole number for each row of y, 3, not 2"),

@@ -111,7 +111,8 @@ def sweep(
         outcomes = {f"top-{k}": Hits(found.ranks < k) for k in (1, 5) if k == 1 or classes > k}
         others = {"mean per-class recall": metrics.mean_per_class_recall(found.predicted, task.labels, classes)}
     if task.metric in ("ROC-AUC", TWO):
-        outcomes["ROC-AUC"] = Margins(shifted.binary_margins(*given, *how), task.labels)
+        margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
+        outcomes["ROC-AUC"] = Margins(margins, task.labels)
     return Sweep(outcomes, others)
 
 
