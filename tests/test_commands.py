@@ -142,11 +142,8 @@ def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeyp
     assert output(tmp_path / "a.npz", output=Path("default").absolute()) == folder, "no place for your own"
     assert output("s3://bucket/a.npz") == output("hub:somebody/a") == folder
     folder.mkdir(parents=True)
-    (folder / "depth.json").write_text(json.dumps({"settings": {"embeddings": [str(tmp_path / "a.npz")]}}))
-    (tmp_path / "a.npz").touch()
+    (folder / "depth.json").write_text(json.dumps({"own_data": str(tmp_path / "a.npz")}))
     assert output(tmp_path / "a.npz") == folder
-    assert output(tmp_path / "a.npy") == folder, "a path that leads nowhere is refused later"
-    (tmp_path / "a.npy").touch()
     for other in (tmp_path / "a.npy", "s3://other/a.npz"):
         with pytest.raises(UserError, match=r"holds results of another file than .*/a\.np"):
             output(other)

@@ -1,5 +1,6 @@
 """Figure 3 (a-d), end to end: the script, its files, its faults."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -162,6 +163,16 @@ def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_pa
         "50 of 60 pairs: wh"
     ] * 2
     assert record.about["comparisons"] == []
+    assert "small CLIP" not in json.dumps(record.about), "your own data carry no claim of it"
+
+
+def test_copies_are_said_once(tmp_path, rng, capsys):
+    x, y = reference.pairs(rng, 30, 8)
+    Embeddings.of({"image": np.repeat(x, 2, axis=0), "text": np.concatenate([y, y + 0.1])}).save(tmp_path / "a.npz")
+    words = {"embeddings": (str(tmp_path / "a.npz"),), "shift_step": 1.0, "batch": 20, "output": tmp_path / "out"}
+    script.run(replace(script.PRESETS["smoke"], **words))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "rows equal an earlier one" in line]
+    assert line.endswith("image: 30 of 60 rows equal an earlier one exactly, 30 items, which share no batch")
 
 
 def test_embeddings_without_a_second_minimum_have_an_empty_table_of_them(mine, tmp_path):

@@ -73,8 +73,9 @@ class Settings:
 def made(folder, name, **settings):
     """A record without comparisons, as those of your own data are."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "dtype": "", "data": []}
-    return records.save(folder, name, {"": pd.DataFrame({"a": [1]})}, own="embeddings" in settings, **facts)
+    found = records.Measured(tables={"": pd.DataFrame({"a": [1]})}, data=[], dtype="")
+    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "title": name, "captions": {}}
+    return records.save(folder, name, found, own=settings.get("embeddings", ""), **facts)
 
 
 @pytest.fixture

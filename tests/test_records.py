@@ -30,10 +30,11 @@ class Settings:
     embeddings: tuple = ()
 
 
-def save(folder, name=NAME, **more):
+def save(folder, name=NAME, tables=None, settings=Settings(), title="", captions={}, own="", **more):  # noqa: B006
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"settings": Settings(), "seconds": 1.5, "device": "cpu", "dtype": "float32", "data": [{"n": 2}]}
-    return records.save(folder, name, {"": TABLE, "points": TABLE}, **{**facts, **more})
+    found = {"tables": tables or {"": TABLE, "points": TABLE}, "data": [{"n": 2}], "dtype": "float32", **more}
+    facts = {"settings": settings, "seconds": 1.5, "device": "cpu", "title": title, "captions": captions, "own": own}
+    return records.save(folder, name, records.Measured(**found), **facts)
 
 
 def change(path, **parts):
@@ -77,7 +78,7 @@ def test_a_record_says_what_made_it(tmp_path, monkeypatch):
 
 def test_names_that_look_like_numbers_stay_names(tmp_path):
     table = pd.DataFrame({"system": ["123", "nan"], "gap_distance": [0.1, float("nan")]})
-    record = records.save(tmp_path, "odd", {"": table}, settings=Settings(), seconds=1, device="cpu", dtype="", data=[])
+    record = save(tmp_path, "odd", {"": table})
     assert record.tables[""]["system"].tolist() == ["123", "nan"]
     assert record.tables[""]["gap_distance"].isna().tolist() == [False, True]
 
@@ -228,7 +229,7 @@ def test_cells_keep_bars_and_the_digits_of_small_numbers(tmp_path):
 
 @pytest.mark.parametrize(
     "made, words",
-    [({"settings": Settings(preset="smoke")}, "smoke preset"), ({"own": True}, "data of your own")],
+    [({"settings": Settings(preset="smoke")}, "smoke preset"), ({"own": "mine.npz"}, "data of your own")],
 )
 def test_smoke_records_and_your_own_data_never_become_results(tmp_path, made, words):
     save(tmp_path / "outputs" / FOLDER, **made)

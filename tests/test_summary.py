@@ -22,10 +22,10 @@ class Settings:
 
 def record(folder, name, *rows, captions=None, left_out=(), own=False, **settings):
     folder.mkdir(parents=True, exist_ok=True)
-    return records.save(
-        folder, name, {"": pd.DataFrame({"layers": [0, 1]})}, settings=Settings(**settings), seconds=1.0, device="cpu",
-        dtype="", data=[], comparisons=rows, left_out=left_out, captions=captions or {}, own=own,
-    )  # fmt: skip
+    tables = {"": pd.DataFrame({"layers": [0, 1]})}
+    found = records.Measured(tables=tables, data=[], dtype="", comparisons=rows, left_out=left_out)
+    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "title": name, "own": own}
+    return records.save(folder, name, found, captions=captions or {}, **facts)
 
 
 def collected(*found, reasons=None):

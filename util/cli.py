@@ -2,13 +2,14 @@
 
 import argparse
 import io
+import json
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
@@ -16,15 +17,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import tyro
 
+from . import figures, records
 from .errors import UserError
-from .files import REPOSITORY, absolute, is_remote, place, recorded
+from .files import REPOSITORY, is_remote, named_path, place, publishing
+from .records import Measured, Record
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from matplotlib.figure import Figure
-
-    from . import records
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -176,40 +176,16 @@ def run(work: Callable[[], None]) -> None:
         sys.exit(141)  # what a shell gives of a process that a closed pipe ended
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Results of a script, before they are recorded and drawn; the fields are those of ``util.records.save``.
-
-    Attributes:
-        tables: "" for ``<script>.csv``, "what" for ``<script>_what.csv``.
-        data: a mapping for each input.
-        dtype: precision of the arrays that were measured.
-        said: lines for the terminal, shown when the files are in place.
-        also: writes further files into the folder that is published.
-        undrawn: suffixes of the pictures that have nothing to show in this run.
-    """
-
-    tables: Mapping[str, "pd.DataFrame"]
-    data: Sequence[Mapping]
-    dtype: str
-    comparisons: Sequence["records.Comparison"] = ()
-    left_out: Sequence[str] = ()
-    results: Mapping | None = None
-    said: Sequence[str] = ()
-    also: Callable[[Path], None] | None = None
-    undrawn: Sequence[str] = ()
-
-
 def publish_run(
     name: str,
     settings: Settings,
     measure: Callable[[Settings, str], Measured],
-    draw: Mapping[str, Callable[["records.Record"], "Figure"]],
+    draw: Mapping[str, Callable[[Record], "Figure"]],
     *,
     title: str,
     captions: Mapping[str, str],
     reuse: bool = False,
-) -> "records.Record":
+) -> Record:
     """Measures, records, draws, and puts all files of a run into ``settings.output`` together.
 
     Args:
@@ -220,35 +196,31 @@ def publish_run(
         title, captions: as in ``util.records.save``.
         reuse: take the record that is already in the folder, where it is the same run's (``util.records.matching``).
     """
-    from . import figures, files, records
-
     settings = own_output(absolute(settings))
     for folder in (settings.output, OUTPUTS) if reuse else ():
         if kept := records.matching(folder, name, settings)[0]:
             say(f"[{name}] the record that is there is used: {records.plain(folder)}/{name}.json")
             return kept
-    own, start, device = any(settings.own()), time.perf_counter(), resolve_device(settings.device)
+    start, device = time.perf_counter(), resolve_device(settings.device)
+    facts = {"settings": settings, "device": device, "title": title, "own": own_place(settings)}
     found = measure(settings, device)
     for line in found.left_out:
         say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
-    captions = {stem: said for stem, said in captions.items() if stem.removeprefix(name) not in found.undrawn}
-    facts = {part: getattr(found, part) for part in ("dtype", "data", "left_out", "results")}
-    facts |= {"own": own, "comparisons": () if own else found.comparisons}
-    with files.publishing(settings.output) as folder:
-        facts |= {"settings": settings, "device": device, "seconds": time.perf_counter() - start}
-        record = records.save(folder, name, found.tables, title=title, captions=captions, **facts)
+    if facts["own"]:
+        found = replace(found, comparisons=())
+    drawn = {f"{name}{suffix}": picture for suffix, picture in draw.items() if suffix not in found.undrawn}
+    facts["captions"] = {stem: said for stem, said in captions.items() if stem.removeprefix(name) not in found.undrawn}
+    with publishing(settings.output) as folder:
+        record = records.save(folder, name, found, seconds=time.perf_counter() - start, **facts)
         figures.use_style()
-        for suffix, picture in draw.items():
-            if suffix not in found.undrawn:
-                figures.save(picture(record), folder, f"{name}{suffix}")
-        if found.also is not None:
-            found.also(folder)
+        for stem, picture in drawn.items():
+            figures.save(picture(record), folder, stem)
         written = {path.name for path in folder.iterdir()}
-        kinds = ", ".join(sorted({Path(file).suffix for file in written}))
     for file in {f"{name}{suffix}{kind}" for suffix in draw for kind in records.ENDS} - written:
         (settings.output / file).unlink(missing_ok=True)  # of an older run, it would stand beside newer numbers
     for line in found.said:
         say(f"[{name}] {line}")
+    kinds = ", ".join(sorted({Path(file).suffix for file in written}))
     say(f"[{name}] wrote {records.plain(settings.output)}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
 
@@ -258,20 +230,37 @@ def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object],
     run(lambda: work(parse(presets, description)))
 
 
+def absolute(settings: Settings) -> Settings:
+    """Settings whose paths mean the same in every working directory, as a record must hold them."""
+
+    def whole(name: str, value):
+        if isinstance(value, tuple):
+            return tuple(whole(name, each) for each in value)
+        if name in ("embeddings", "corpus") and not is_remote(path := named_path(value)[1]):
+            return f"{str(value).removesuffix(path)}{Path(path).absolute()}"
+        return value.absolute() if isinstance(value, Path) else value
+
+    return replace(settings, **{each.name: whole(each.name, getattr(settings, each.name)) for each in fields(settings)})
+
+
+def own_place(settings: Settings) -> str:
+    """Where the first of your own data lies; empty where there are none."""
+    return next((place(each) for each in settings.own() if each is not None), "")
+
+
 def own_output(settings: Settings) -> Settings:
     """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
 
     Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``. The first of ``settings.own()`` names the
     folder, by its stem. One that holds results of another file of that name is refused.
     """
-    given = [place(each) for each in settings.own() if each is not None]
-    if not given or Path(settings.output).resolve() != type(settings).output.resolve():
+    own = own_place(settings)
+    if not own or Path(settings.output).resolve() != type(settings).output.resolve():
         return settings
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
-    folder = OUTPUTS / "own" / f"{Path(given[0]).stem}{suffix}"
-    for path in folder.glob("*.json"):
-        if (is_remote(given[0]) or Path(given[0]).exists()) and not recorded(path, given[0]):
-            raise UserError(f"{folder} holds results of another file than {given[0]}; give --output, or remove it")
+    folder = OUTPUTS / "own" / f"{Path(own).stem}{suffix}"
+    if any(json.loads(path.read_text()).get("own_data") != own for path in folder.glob("*.json")):
+        raise UserError(f"{folder} holds results of another file than {own}; give --output, or remove it")
     return replace(settings, output=folder)
 
 

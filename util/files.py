@@ -10,9 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import platformdirs
 
@@ -79,42 +77,10 @@ def named_path(given: str | Path) -> tuple[str, str]:
     return name, path
 
 
-Settings = TypeVar("Settings")
-GIVEN = ("embeddings", "corpus")
-"""Settings that hold files as they are given: with a name, or as a URL."""
-
-
-def absolute(settings: Settings) -> Settings:
-    """Settings whose paths mean the same in every working directory, as a record must hold them."""
-    found = {}
-    for field in fields(settings):
-        value, whole = getattr(settings, field.name), _absolute_name if field.name in GIVEN else _absolute_path
-        found[field.name] = tuple(map(whole, value)) if isinstance(value, tuple) else whole(value)
-    return replace(settings, **found)
-
-
-def _absolute_path(value: Any) -> Any:
-    return value.absolute() if isinstance(value, Path) else value
-
-
-def _absolute_name(given: str) -> str:
-    """A file as it was given, its path absolute."""
-    name, path = named_path(given)
-    return given if is_remote(path) else f"{name}{'=' if name else ''}{Path(path).absolute()}"
-
-
-def place(given: object) -> str:
+def place(given: str | Path) -> str:
     """Where a file lies, in one spelling: without the name that it was given, absolute, a URL as it is."""
-    path = named_path(str(given))[1]
-    return path if is_remote(path) else str((REPOSITORY / path).resolve())
-
-
-def recorded(record: Path, file: str) -> bool:
-    """Whether the settings of a record name the file at a ``place``."""
-    values = json.loads(record.read_text()).get("settings", {}).values()
-    named = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    given = [part for part in named if isinstance(part, str)]
-    return file in [place(each) for part in given for each in (part, *part.split(":"))]  # python:FILE.py:FUNCTION
+    path = named_path(given)[1]
+    return path if is_remote(path) else str(Path(path).resolve())
 
 
 def reachable(url: str) -> bool:

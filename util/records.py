@@ -83,62 +83,79 @@ class Record:
     tables: "Mapping[str, pd.DataFrame]" = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Results of a script, before they are recorded and drawn.
+
+    Attributes:
+        tables: "" for ``<script>.csv``, "what" for ``<script>_what.csv``.
+        data: a mapping for each input: what it is, revision or hash, split, count, caption rule.
+        dtype: precision of the arrays that were measured.
+        comparisons: published numbers beside those of this run.
+        left_out: one line for each panel that lacks its data, with the reason.
+        results: further numbers for the figure, the notebook and the report.
+        said: lines for the terminal, shown when the files are in place.
+        undrawn: suffixes of the pictures that have nothing to show in this run.
+    """
+
+    tables: "Mapping[str, pd.DataFrame]"
+    data: Sequence[Mapping]
+    dtype: str
+    comparisons: Sequence[Comparison] = ()
+    left_out: Sequence[str] = ()
+    results: Mapping = field(default_factory=dict)
+    said: Sequence[str] = ()
+    undrawn: Sequence[str] = ()
+
+
 def save(
     folder: Path,
     name: str,
-    tables: "Mapping[str, pd.DataFrame]",
+    found: Measured,
     *,
     settings,
-    seconds: float,
     device: str,
-    dtype: str,
-    data: Sequence[Mapping],
-    comparisons: Sequence[Comparison] = (),
-    left_out: Sequence[str] = (),
-    results: Mapping | None = None,
-    title: str = "",
-    captions: Mapping[str, str] | None = None,
-    own: bool = False,
+    seconds: float,
+    title: str,
+    captions: Mapping[str, str],
+    own: str = "",
 ) -> Record:
     """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into an existing folder and reads them back.
 
     Args:
-        tables: "" for the main table, "what" for each further one.
         settings: a dataclass with everything that shapes the result, the seed included.
-        seconds, device, dtype: duration and place of the run, and the precision of the arrays it measured.
-        data: one mapping for each input: what it is, revision or hash, split, count, caption rule.
-        left_out: one line for each panel that lacks its data, with the reason.
-        results: further numbers for the figure, the notebook and the report.
+        device, seconds: place and duration of the run.
         title: what the run regenerates, as a heading.
         captions: stem of each figure file -> what it shows, in the order to show them.
-        own: whether it is of your own data, of which the paper says nothing.
+        own: where your own data lie, of which the paper says nothing; empty where they are the project's.
     """
     from pandas.api.types import is_numeric_dtype
 
-    files = {f"{name}_{what}.csv" if what else f"{name}.csv": table for what, table in tables.items()}
+    files = {f"{name}_{what}.csv" if what else f"{name}.csv": table for what, table in found.tables.items()}
     for file, table in files.items():
         table.to_csv(folder / file, index=False, float_format="%.9g")
+    columns = [(column, table[column]) for table in files.values() for column in table if len(table)]
     about = {
         "schema_version": SCHEMA_VERSION,
         "script": name,
-        "title": title or name,
+        "title": title,
         "command": command(),
-        "settings": plain(settings),
+        "settings": settings,
         "own_data": own,
         "commit": commit(),
         "code": code(name),
         "cached_files": top_files(cache_folder()),
         "versions": versions(),
-        "machine": machine(device, dtype),
+        "machine": machine(device, found.dtype),
         "seconds": round(seconds, 3),
-        "data": [dict(part) for part in data],
+        "data": found.data,
         "tables": {file: list(table.columns) for file, table in files.items()},
         "sha256": {file: sha256(folder / file) for file in files},
-        "text_columns": sorted({c for t in tables.values() for c in t if len(t) and not is_numeric_dtype(t[c])}),
-        "captions": dict(captions or {}),
-        "comparisons": [asdict(part) for part in comparisons],
-        "left_out": list(left_out),
-        "results": dict(results or {}),
+        "text_columns": sorted({column for column, values in columns if not is_numeric_dtype(values)}),
+        "captions": captions,
+        "comparisons": found.comparisons,
+        "left_out": found.left_out,
+        "results": found.results,
     }
     (folder / f"{name}.json").write_text(json.dumps(plain(about), indent=1, allow_nan=False) + "\n")
     return load(folder, name)
