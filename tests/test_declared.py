@@ -100,31 +100,38 @@ def test_a_file_of_ones_own_may_have_other_axes_and_more_harm_groups(tmp_path):
 
 
 REFUSALS = [
-    (['"thief"', '"gorilla"'], "give one prompt, which stands more than once: 'a photo of a gorilla'"),
-    (['"thief"', '"criminal"'], "[harm.groups] crime_related: has more than once: 'criminal'"),
+    (['"thief"', '"gorilla"'], "have one prompt: 'a photo of a gorilla'"),
+    (['"thief"', '"criminal"'], "[harm.groups] crime_related: a text stands more than once: 'criminal'"),
     (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: tuple should have at least 1"),
-    ([AXES, 'axes = ["race", "sum"]', "{gender}", "{sum}"], "[classes] columns[1]: no name, or one of a result: 'sum'"),
-    ([AXES, 'axes = ["race", "race"]'], "[classes] axes: has more than once: 'race'"),
+    (
+        [AXES, 'axes = ["race", "sum"]', "{gender}", "{sum}"],
+        "[classes] columns[1]: no identifier, or a column that the results have",
+    ),
+    ([AXES, 'axes = ["race", "race"]'], "[classes] axes: a text stands more than once: 'race'"),
     ([AXES, 'axes = ["race"]'], "[classes] axes: value should have at least 2 items"),
-    ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups have a name more than once: 'gender'"),
-    ([TWO_LEVELS, 'levels = ["Male", "1"]'], "[attributes.gender] numbers or spellings name no level: 'Female'"),
-    ([TWO_LEVELS, 'levels = ["Male", "Female", "2.0"]', TWO_WORDS, ""], "may be written as one: '2.0'"),
+    ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups share a name: 'gender'"),
+    (
+        [TWO_LEVELS, 'levels = ["Male", "1"]'],
+        "[attributes.gender] numbers or spellings say what is none of the levels: 'Female'",
+    ),
+    ([TWO_LEVELS, 'levels = ["Male", "Female", "2.0"]', TWO_WORDS, ""], "a level is written as one: '2.0'"),
     (
         ['"white", "black"', '"old", "old man"', TWO_WORDS, 'words = ["man", "man man"]'],
-        "give one prompt, which stands more than once: 'a photo of an old man man'",
+        "have one prompt: 'a photo of an old man man'",
     ),
-    (['"thief"', '"white man"'], "give one prompt, which stands more than once: 'a photo of a white man'"),
-    (['"thief"', '"White"'], "levels, classes and harm words have a name more than once: 'White'"),
-    (['= "Latino" }', '= "Elf" }'], "[attributes.race] numbers or spellings name no level: 'Elf'"),
+    (['"thief"', '"white man"'], "have one prompt: 'a photo of a white man'"),
+    (['"thief"', '"White"'], "levels, classes and harm words share a name: 'White'"),
+    (['= "Latino" }', '= "Elf" }'], "[attributes.race] numbers or spellings say what is none of the levels: 'Elf'"),
     (["Latino_Hispanic =", "White ="], "[attributes.race] spellings has a level itself: 'White'"),
-    (["labels = { ", "labels = { other = 'x', "], "[harm] labels names no harm group: 'other'"),
+    (["labels = { ", "labels = { other = 'x', "], "[harm] labels has what is no harm group: 'other'"),
     ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
     (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
     (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of classes.axes"),
     (["{race} {gender}", "{gender}"], "[classes] template needs the places {race}, {gender}"),
     (["{a} {word}", "{a} {word} {b}"], "[harm] template needs the places {word}, and no others but {a}"),
     (["{a} {word}", "{a.b} {word}"], "[harm] template needs the places {word}, and no others but {a}"),
-    (["{a} {word}", "{a} {word} {"], "[harm] Single '{' encountered in format string"),
+    (["{a} {word}", "{a} {word} {"], "[harm] template needs the places {word}, and no others but {a}"),
+    (["{a} {word}", "{a} {word:{a}}"], "[harm] template needs the places {word}, and no others but {a}"),
 ]
 
 
@@ -139,6 +146,5 @@ def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path
 
 @pytest.mark.parametrize("name", ["non_human_low", "ci", "own_accuracy", "difference_change_high", "p_value", "1st"])
 def test_a_harm_group_may_not_take_a_column_of_the_results_or_of_another_group(tmp_path, name):
-    path = changed(tmp_path, (GROUPS, f"{GROUPS}\n{name} = ['x']"))
-    with pytest.raises(UserError, match="no name, or one of a result"):
-        Declared.read(path)
+    with pytest.raises(UserError, match="no identifier, or a column that the results have"):
+        Declared.read(changed(tmp_path, (GROUPS, f"{GROUPS}\n{name} = ['x']")))

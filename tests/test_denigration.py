@@ -255,7 +255,7 @@ OWN = "--embeddings {own} --labels {labels}"
         ("--embeddings {own} --labels {odd}", "odd.csv: 1 of 2 have no declared race"),
         ("--embeddings {corpus} --labels {labels}", "text has 40 rows, but 21 prompts are declared"),
         ("--data {tmp}", "expected fairface_label_val.csv or labels.csv"),
-        ("--audit {twice}", "one prompt, which stands more than once: 'a square in the middle'"),
+        ("--audit {twice}", "have one prompt: 'a square in the middle'"),
         ("--audit {fairface}", "have no declared race"),
         ("--shift 0", "--shift not 0"),
         ("--shifts nan", "--shifts must be from -5 to 5"),

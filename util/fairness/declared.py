@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from string import Formatter
 from typing import Annotated
 
 import numpy as np
@@ -36,6 +35,7 @@ RESULT_COLUMNS = re.compile(
     "|(default|modified|gap).*|.*(accuracy|change|p_value|gap_distance).*|.*_(low|high)"
 )
 """Columns that results have beside those of the axes and the harm groups: a name, and it with _low and _high."""
+PLACE = re.compile("{([^{}]+)}")
 
 
 def _refuse(found: Collection[str], said: str) -> None:
@@ -44,24 +44,25 @@ def _refuse(found: Collection[str], said: str) -> None:
 
 
 def _different(said: str, texts: tuple[str, ...]) -> tuple[str, ...]:
-    _refuse([text for text, times in Counter(texts).items() if times > 1], f"{said} more than once")
+    _refuse([text for text, times in Counter(texts).items() if times > 1], said)
     return texts
 
 
 def _name(text: str) -> str:
-    _refuse([text] if not text.isidentifier() or RESULT_COLUMNS.fullmatch(text) else [], "no name, or one of a result")
+    wrong = not text.isidentifier() or RESULT_COLUMNS.fullmatch(text)
+    _refuse([text] if wrong else [], "no identifier, or a column that the results have already")
     return text
 
 
 def _refuse_places(template: str, needed: Sequence[str]) -> None:
     """Refuses a template that lacks a place, or has another one than these and {a}."""
-    found = {place for _, place, *_ in Formatter().parse(template) if place is not None}
-    if not {*needed} <= found <= {*needed, "a"}:
+    found, rest = {*PLACE.findall(template)}, PLACE.sub("", template)
+    if not {*needed} <= found <= {*needed, "a"} or {*"{}"} & {*rest}:
         places = ", ".join(f"{{{place}}}" for place in needed)
         raise ValueError(f"template needs the places {places}, and no others but {{a}}: {template!r}")
 
 
-Different = Annotated[Texts, Field(min_length=1), AfterValidator(partial(_different, "has"))]
+Different = Annotated[Texts, Field(min_length=1), AfterValidator(partial(_different, "a text stands more than once"))]
 """At least one text, no two alike."""
 Name = Annotated[Text, AfterValidator(_name)]
 """What a column of the results may be called."""
@@ -80,10 +81,13 @@ class Attribute(Table):
     def _fits(self) -> "Attribute":
         if len(self.words) != len(self.levels):
             raise ValueError(f"words has {len(self.words)} words for {len(self.levels)} levels")
-        _refuse({*self.numbers, *self.spellings.values()} - {*self.levels}, "numbers or spellings name no level")
+        _refuse(
+            {*self.numbers, *self.spellings.values()} - {*self.levels},
+            "numbers or spellings say what is none of the levels",
+        )
         _refuse({*self.levels} & {*self.spellings}, "spellings has a level itself")
         plain = [name for name in (*self.levels, *self.spellings) if name.removesuffix(".0").isdecimal()]
-        _refuse(plain if self.numbers else [], "numbers says what a number means, and no level may be written as one")
+        _refuse(plain if self.numbers else [], "numbers says what a number means, and a level is written as one")
         return self
 
     def meant(self, labels: Sequence | np.ndarray) -> pd.Categorical:
@@ -119,7 +123,7 @@ class Harm(Table):
     @model_validator(mode="after")
     def _fits(self) -> "Harm":
         _refuse_places(self.template, ["word"])
-        _refuse({*self.labels} - {*self.groups}, "labels names no harm group")
+        _refuse({*self.labels} - {*self.groups}, "labels has what is no harm group")
         return self
 
 
@@ -147,10 +151,10 @@ class Declared(Table):
     @model_validator(mode="after")
     def _fits(self) -> "Declared":
         _refuse({*self.attributes} ^ {*self.asked.axes}, "attributes must be those of classes.axes, and are not")
-        _different("two classes or harm words give one prompt, which stands", self.prompts)
+        _different("two classes or harm words have one prompt", self.prompts)
         names = (*self.race.levels, *self.classes, *self.harm_words)
-        _different("levels, classes and harm words have a name", names)
-        _different("attributes and harm groups have a name", (*self.columns, *self.groups))
+        _different("levels, classes and harm words share a name", names)
+        _different("attributes and harm groups share a name", (*self.columns, *self.groups))
         return self
 
     @property
@@ -211,7 +215,7 @@ class Declared(Table):
 
     def _filled(self, template: str, places: Mapping[str, str]) -> str:
         """The template with its words; {a} is "an" before the beginnings ``an_before`` and "a" elsewhere."""
-        *before, text = template.format(**{**places, "a": "{a}"}).split("{a}")
+        *before, text = PLACE.sub(lambda place: {**places, "a": "{a}"}[place[1]], template).split("{a}")
         for part in reversed(before):
             text = part + ("an" if text.lstrip().lower().startswith(self.an_before) else "a") + text
         return text
