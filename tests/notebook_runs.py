@@ -12,7 +12,8 @@ def run(name, tmp_path, cache=None, embeddings=None):
     (notebook,) = REPOSITORY.glob(f"*/{name}.ipynb")
     folders = {cli.OUTPUTS_VARIABLE: str(tmp_path / "outputs"), "MODALITY_GAP_DATA": str(cache or tmp_path / "cache")}
     folders[records.REUSE_VARIABLE] = ""
-    done = notebooks.execute(notebook, tmp_path / "done.ipynb", "smoke", embeddings=embeddings, environment=folders)
+    values = {"PRESET": "smoke", **({"EMBEDDINGS": embeddings} if embeddings else {})}
+    done = notebooks.execute(notebooks.Job(notebook, tmp_path / "done.ipynb", values), folders)
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
     assert len(cells) <= 15 and done.stat().st_size < 500_000
     shown = [(output.get("text", ""), output.get("data", {})) for cell in cells for output in cell.outputs]

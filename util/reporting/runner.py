@@ -8,17 +8,16 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from .. import cli, published, records
 from ..errors import UserError, reason
 from ..files import replacing
 from . import comparisons, notebooks, report
-from .steps import Options, Step, in_words
+from .steps import FOLDERS, Options, Step, in_words
 
 LOCK, SUMMARY = "run.lock", "summary.csv"
 """In the output folder: held while a run works there; every published number."""
@@ -126,21 +125,13 @@ def _announce(chosen: Sequence[Step], place: int, preset: str, elapsed: float) -
 
 def _notebooks(options: Options) -> list[str]:
     """Executes notebooks that are not there, or older than a record that they read; returns what went wrong."""
-    output, root, due = Path(options.output), options.steps[0].root, []
-    for folder in dict.fromkeys(step.folder for step in options.chosen()):
-        needed = [output / folder / f"{step.name}.json" for step in options.steps if step.folder == folder]
-        there = [output / folder / path.name for path in (root / folder).glob("*.ipynb")]
-        if lacking := [path.stem for path in needed if not path.is_file()]:
-            cli.say(f"[notebooks] none in {folder}, whose notebook reads {', '.join(lacking)} too")
-            continue
-        newest = max(path.stat().st_mtime for path in needed)
-        if not all(path.is_file() and path.stat().st_mtime >= newest for path in there):
-            due.append(folder)
-    given = {"preset": options.preset, "device": options.device, "coco": options.coco}
-    if due:
-        cli.say(f"[notebooks] executing {len(due)}, about {in_words(NOTEBOOK_SECONDS)}")
+    folders = {step.folder for step in options.chosen()}
+    steps = [step for step in options.steps if step.folder in folders]
+    jobs = [job for job in notebooks.of_records(options.output, steps, FOLDERS, damaged={}) if job.is_due]
+    if jobs:
+        cli.say(f"[notebooks] executing {len(jobs)}, about {in_words(NOTEBOOK_SECONDS)}")
     try:
-        notebooks.execute_all(output, root, folders=due, **given)
+        notebooks.execute_all(jobs, options.output)
     except UserError as error:
         return [str(error)]
     return []
@@ -161,18 +152,12 @@ def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
     return [f"{told}; it was left out of summary and report" for told in damaged.values()]
 
 
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
+def _locked(output: Path) -> AcquireReturnProxy:
     """Holds the folder for one run; the system lets go of it when the process ends in any way."""
-    lock = FileLock(output / LOCK, timeout=0)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return FileLock(output / LOCK, timeout=0).acquire()
     except Timeout as error:
         raise UserError(f"{output}: another run is at work there; wait for it") from error
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
-    try:
-        yield
-    finally:
-        lock.release()
