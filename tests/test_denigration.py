@@ -119,22 +119,6 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
     assert matrix.groupby("shift")["count"].sum().to_dict() == {-0.2: 60, 0.0: 60}
 
 
-def test_without_a_caption_corpus_its_gap_is_left_out_and_named(tmp_path, rng, monkeypatch):
-    words = write_own(tmp_path, rng)[:4]
-    monkeypatch.setattr(script, "DRAWN", {})
-    record = run(tmp_path / "out", *words, "--gap-direction", "audit", "--shifts", "-0.2", "0", "--resamples", "20")
-    assert record.about["left_out"] == [script.NO_CAPTIONS]
-    table = record.tables[""]
-    assert table["caption_gap_distance"].isna().all()
-    assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
-    assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
-    assert record.about["comparisons"] == [] and not {"published", "net_changes", "against"} & {*record.tables}
-    assert record.about["results"]["cosine_of_directions"] is None
-    drawn = figure.draw_directions(record)
-    assert len(drawn.axes[0].lines) == 2 + 2
-    assert drawn.get_suptitle().replace("\n", " ") == f"{FACES.caution.partition('. ')[0]}."
-
-
 @pytest.mark.parametrize("width", ["column", "page"])
 def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(smoke, width):
     record = picture_checks.at_width(smoke, width)
@@ -221,21 +205,14 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
 
 def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_path, photographs, rng):
     """Columns are called as the audit calls its attributes, and no MSCOCO is read where nothing follows it."""
-    audit = FAIRFACE.read_text().replace("race", "origin").replace("gender", "looks")
-    (tmp_path / "mine.toml").write_text(audit)
-    names = [f"{k}.png" for k in range(4)]
-    folder = face_files.write_folder(
-        tmp_path / "faces", (), dict(zip(names, colours(rng, 4), strict=True)), "labels.csv"
-    )
-    rows = "".join(f"{name},White,{looks}\n" for name, looks in zip(names, ("Male", "Female") * 2, strict=True))
-    (folder / "labels.csv").write_text(f"file,origin,looks\n{rows}")
+    (tmp_path / "mine.toml").write_text(FAIRFACE.read_text().replace("race", "origin").replace("gender", "looks"))
+    pictures = {f"{k}.png": colour for k, colour in enumerate(colours(rng, 4))}
+    folder = face_files.write_folder(tmp_path / "faces", (), pictures, "labels.csv")
+    (folder / "labels.csv").write_text("file,origin,looks\n" + "".join(f"{name},White,Male\n" for name in pictures))
     words = ("--data", folder, "--audit", tmp_path / "mine.toml", "--gap-direction", "audit", *photographs[2:])
     tables, results = measured(*words, "--shifts", "0")
-    assert tables[""].groupby("origin")["n"].max()["White"] == 4 and list(tables["changed"])[:3] == [
-        "face",
-        "origin",
-        "looks",
-    ]
+    assert tables[""].groupby("origin")["n"].max()["White"] == 4
+    assert list(tables["changed"])[:3] == ["face", "origin", "looks"]
     assert results["cosine_of_directions"] is None and "published" not in tables
 
 

@@ -97,7 +97,16 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
             spoken += [text.get_text() for text in drawn.findobj(plt.Text)]
     assert not [text for text in spoken if FOREIGN.search(text)]
     assert all(any(word in text for text in spoken) for word in ("insult", "animal", "age", "young, n = 30"))
-    assert record.about["comparisons"] == []
+    assert record.about["comparisons"] == [] and not {"published", "net_changes", "against"} & {*record.tables}
+
+
+def test_without_a_caption_corpus_its_gap_is_left_out_and_named(recipe):
+    record = records.load(recipe[0] / "out", "denigration")
+    assert record.about["left_out"] == [script.NO_CAPTIONS] and record.about["results"]["cosine_of_directions"] is None
+    table = record.tables[""]
+    assert table["caption_gap_distance"].isna().all()
+    assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
+    assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
 
 
 def test_faces_that_change_are_named(recipe, answers):
@@ -118,12 +127,11 @@ def test_faces_that_change_are_named(recipe, answers):
         ("a b b c", "a b c", "labels.csv: 1 names stand twice, first 'b'; keep one row for each"),
         ("a b d e", "a c e d", "1 of 4 in mine have no row, first 'c'; rows there are called as 'a'"),
         ("a b c", "a a", "mine: 1 names stand twice, first 'a'"),
-        ("a b c", "", "labels.csv has 3 rows, but mine has 4; write a row for each"),
     ],
 )
 def test_missing_and_double_names_are_refused_by_name(tmp_path, names, embedded, said):
     rows = "".join(f"{name},White,Male\n" for name in names.split())
     (tmp_path / "labels.csv").write_text(f"id,race,gender\n{rows}")
-    beside = {"ids": np.array(embedded.split())} if embedded else {}
+    beside = {"ids": np.array(embedded.split())}
     with pytest.raises(UserError, match=re.escape(said)):
-        face_images.labels_of(tmp_path / "labels.csv", Declared.read(), beside, len(embedded.split()) or 4, "mine")
+        face_images.labels_of(tmp_path / "labels.csv", Declared.read(), beside, len(beside["ids"]), "mine")
