@@ -117,7 +117,7 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
     there = published.available()
     for key, weights in product(SYSTEMS, published.WEIGHTS):
         if (key, weights) in there:
-            found = published.load(key, weights, fetch=False)
+            found = published.load(key, weights)
             yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
     unused = [name for name, key in published.files().items() if key not in there]
     unused = [f"{name}: {published.WRONG}" if (cache_folder() / name).exists() else name for name in unused]

@@ -105,7 +105,7 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
     found, left_out = {SMALL_CLIP: scene_embeddings(settings, device)}, []
     for system, name in PUBLISHED.items():
         try:
-            found[name] = published.load(system, fetch=False)
+            found[name] = published.load(system)
         except UserError as error:
             left_out.append(f"{name}: {error}")
     return found, left_out

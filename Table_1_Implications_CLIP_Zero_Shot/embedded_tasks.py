@@ -95,7 +95,7 @@ def _draw(kind: str, seed: int, n: int | None):
 
 def of_published() -> EmbeddedTask:
     """Retrieval among the authors' 500 pairs; refused where the file is not in the cache."""
-    found = published.load("clip", "trained", fetch=False)
+    found = published.load("clip", "trained")
     images, texts = found.paired()
     about = PUBLISHED_CLIP, "retrieval", "retrieval", found.source["model"]
     return EmbeddedTask(*about, images, texts, np.arange(len(images)), found.source)

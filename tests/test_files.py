@@ -95,9 +95,9 @@ def test_what_killed_processes_left_is_removed_by_the_next_run_and_never_what_a_
 def test_only_what_this_machine_left_is_removed(tmp_path):
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     pid = int(gone.stdout)
-    mine, others = f".x-{files.MACHINE}-{pid}-abcdefgh.csv", [f".x-000000-{pid}-abcdefgh.csv", ".part-notes", ".x.csv"]
+    mine, others = f".part-{files.MACHINE}-{pid}-abcdefgh", [f".part-000000-{pid}-abcdefgh", ".part-notes", ".x"]
     for name in (mine, *others):
-        (tmp_path / name).touch()
+        (tmp_path / name).mkdir()
     files.remove_left(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(others)
 

@@ -144,6 +144,7 @@ def test_all_eight_files_are_fetched_once_and_read_from_the_cache_after_that(sit
 
 
 def test_loaded_embeddings_say_where_they_come_from(site, cache):
+    fill(cache)
     loaded = published.load("clip", "random")
     assert loaded.names == ("image", "text") and loaded.paired_by_row
     assert loaded.source["caption_rule"] == "last" and "shape (2, n, d)" in loaded.source["layout"]
@@ -223,18 +224,18 @@ def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(no_server, 
     assert f"({NAMES[0]}, {NAMES[1]}: wrong sha256, not used)" in lines[-1]
     for weights in published.WEIGHTS:
         with pytest.raises(UserError, match="wrong sha256"):
-            published.load("clip", weights, fetch=False)
+            published.load("clip", weights)
     assert state(cache) == before
 
 
 def test_a_cache_that_has_the_files_is_never_written_to_and_no_server_is_asked(site, cache):
     with pytest.raises(UserError, match="make published"):
-        published.load("clip", fetch=False)
+        published.load("clip")
     fill(cache)
     cache.chmod(0o555)
     before, folder = state(cache), cache.stat().st_mtime_ns
     assert published.fetch_all(say=lambda line: None) == [] and len(published.available()) == 8
-    assert published.load("clip").dim == published.load("clip", fetch=False).dim == 64
+    assert published.load("clip").dim == 64
     assert (state(cache), cache.stat().st_mtime_ns) == (before, folder)
     assert site.asked == []
     cache.chmod(0o755)

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,9 +35,7 @@ def cache_folder() -> Path:
 def cached_path(kind: str, settings: Mapping, suffix: str = "") -> Path:
     """Place of something expensive, by all that it depends on: ``cache_folder()/kind/<sha256 of settings><suffix>``.
 
-    Every cache of the project goes through here; nothing is made. ``settings`` are json-able: a format number,
-    versions, content hashes, seeds, the device. Equal ones give equal paths, whatever the order of their keys; tuples
-    and lists count as equal.
+    ``settings`` are json-able: a format number, versions, content hashes, seeds, the device.
     """
     return cache_folder() / kind / f"{digest(settings)}{suffix}"
 
@@ -105,32 +103,55 @@ def reachable(url: str) -> bool:
     return bool(answers)
 
 
-TEMPORARY = re.compile(r"\..+-([0-9a-f]{6})-(\d+)-\w{8}(\.[^.]*)?")
-"""Name of a temporary file or folder: which machine and which process made it."""
+TEMPORARY = re.compile(r"\.part-([0-9a-f]{6})-(\d+)-\w{8}")
+"""Name of a temporary folder: which machine and which process made it."""
 MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _WRITING: set[Path] = set()
 _MAKING = threading.Lock()
 
 
-def _temporary(make: Callable[..., object], stem: str, folder: Path, suffix: str = "") -> Path:
-    """A new temporary file or folder, after those that killed processes left beside it are gone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with _MAKING:
-        remove_left(folder)
-        made = make(suffix, f".{stem}-{MACHINE}-{os.getpid()}-", folder)
-        handle, name = made if isinstance(made, tuple) else (None, made)
-        _WRITING.add(part := Path(name))
-    if handle is not None:
-        os.close(handle)
-    return part
+@contextmanager
+def publishing(folder: Path) -> Iterator[Path]:
+    """Gives an empty temporary folder whose files move into ``folder`` together when the block succeeds.
+
+    A block that fails leaves ``folder`` as it was. What killed processes left there goes.
+    """
+    folder = Path(folder)
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _MAKING:
+            remove_left(folder)
+            _WRITING.add(part := Path(tempfile.mkdtemp("", f".part-{MACHINE}-{os.getpid()}-", folder)))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+    try:
+        yield part
+        for file in sorted(part.iterdir()):
+            file.replace(folder / file.name)
+    except OSError as error:
+        raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        _WRITING.discard(part)
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path of the same name, and renames it to ``path`` when the block succeeds."""
+    with publishing(Path(path).parent) as folder:
+        yield folder / Path(path).name
 
 
 def remove_left(folder: Path) -> None:
     """Removes what killed processes of this machine left half written in a folder; never what a living one writes."""
-    for path in Path(folder).glob(".*"):
+    for path in Path(folder).glob(".part-*"):
         made = TEMPORARY.fullmatch(path.name)
         if made and made[1] == MACHINE and path not in _WRITING and not _lives(int(made[2])):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _lives(process: int) -> bool:
@@ -144,48 +165,3 @@ def _lives(process: int) -> bool:
     except OSError:
         pass
     return True
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` (same suffix) and renames it to ``path`` when the block succeeds."""
-    path = Path(path)
-    try:
-        part = _temporary(tempfile.mkstemp, path.stem, path.parent, path.suffix)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written here ({error.strerror}); choose another place") from error
-    try:
-        yield part
-        part.chmod(0o644)
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
-        _WRITING.discard(part)
-
-
-@contextmanager
-def publishing(folder: Path) -> Iterator[Path]:
-    """Gives an empty temporary folder whose files move into ``folder`` together when the block succeeds.
-
-    A block that fails leaves ``folder`` as it was.
-    """
-    folder = Path(folder)
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        part = _temporary(tempfile.mkdtemp, "part", folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
-    try:
-        yield part
-        for file in sorted(part.iterdir()):
-            file.replace(folder / file.name)
-    except OSError as error:
-        raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        _WRITING.discard(part)
-        for parent in made:
-            if not any(parent.iterdir()):
-                parent.rmdir()

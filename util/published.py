@@ -192,36 +192,31 @@ def fetch_all(say: Callable[[str], None] = print) -> list[str]:
     return missing
 
 
-def load(system: str, weights: str = "trained", fetch: bool = True) -> Embeddings:
+def load(system: str, weights: str = "trained") -> Embeddings:
     """Published embeddings of one system, row i of the first modality paired with row i of the text.
 
     Args:
         system: one of ``SYSTEMS``; its modality names the first array.
         weights: "trained" or "random".
-        fetch: whether to ask the network for a file that is not in the cache folder.
 
     Returns:
         embeddings whose ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP),
         ``embedded_in`` (the network's mode) and ``random_in`` (which layers are random where the weights are).
 
     Raises:
-        UserError: as ``fetch``; also an unknown system or kind of weights, or with ``fetch=False`` no right file.
+        UserError: an unknown system or kind of weights, or no right file in the cache folder.
     """
     name = {key: name for name, key in files().items()}.get((system, weights))
     if name is None:
         known = f"{', '.join(SYSTEMS)}, with weights {' or '.join(WEIGHTS)}"
         raise UserError(f"no published embeddings for {system!r} with weights {weights!r}; choose from {known}")
-    path = _fetch(name) if fetch else cache_folder() / name
+    path, about = cache_folder() / name, values()["published_embeddings"]
     if not _is_whole(name):
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
-    about = values()["published_embeddings"]
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
     facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
     loaded = Embeddings.load(path, first=SYSTEMS[system].modality)
     return replace(loaded, source={**loaded.source, **facts})
-
-
-_fetch = fetch  # ``load`` has an argument of that name
 
 
 def _expected(name: str) -> str:
