@@ -18,8 +18,8 @@ from .arrays import Array, as_count, as_matrix, as_tensor, nonzero_norms, result
 FINE_BINS = 2**16
 """Least number of bins that quartiles are found in; most that a caller may ask for."""
 
-TILE = 1024
-"""Rows and columns of a tile: 8 MB of float64."""
+TILE = 512
+"""Rows and columns of a tile: 2 MB of float64."""
 
 ONE_VALUE = 1e-12
 """Cosines this close to each other are one value and its rounding."""
@@ -67,23 +67,25 @@ def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
     rows = _CentredRows(as_tensor(as_matrix(x, least_rows=2)))
     n_bins, edges = _bins(bins)
     n_pairs = len(rows.x) * (len(rows.x) - 1) // 2
-    smallest, largest, total, squares = 1.0, -1.0, 0.0, 0.0
-    for cosines in rows.cosines():
-        smallest, largest = min(smallest, float(cosines.min())), max(largest, float(cosines.max()))
-        centred = cosines - rows.mean_cosine
-        total, squares = total + float(centred.sum()), squares + float(torch.linalg.vector_norm(centred)) ** 2
-    off = total / n_pairs
-    mean, std = rows.mean_cosine + off, max(squares / n_pairs - off**2, 0.0) ** 0.5
-    low, high = (smallest, largest) if largest - smallest > ONE_VALUE else (smallest - 0.5, smallest + 0.5)
+    low, high, total, squares = 2.0, -2.0, 0.0, 0.0
+    for apart in rows.apart():
+        least, most = map(float, apart.aminmax())
+        low, high = min(low, least), max(high, most)
+        total, squares = total + float(apart.sum()), squares + float(torch.linalg.vector_norm(apart)) ** 2
+    off, span = total / n_pairs, (low, high) if high - low > ONE_VALUE else (low - 0.5, low + 0.5)
     counts, given = np.zeros(n_bins * -(-FINE_BINS // n_bins)), np.zeros(n_bins, np.int64)
-    for cosines in rows.cosines():
-        counts += torch.histc(cosines, len(counts), low, high).cpu().numpy()
+    for apart in rows.apart():
+        counts += torch.histc(apart, len(counts), *span).cpu().numpy()
         if edges is not None:
-            given += np.histogram(cosines.cpu().numpy(), edges)[0]
-    histogram = counts.reshape(n_bins, -1).sum(1).astype(np.int64) if edges is None else given
-    edges = np.linspace(low, high, n_bins + 1) if edges is None else edges
-    quartiles = np.clip(low + (high - low) * _quantiles(counts, (0.25, 0.5, 0.75)), smallest, largest).tolist()
-    return CosineStatistics(mean, std, smallest, *quartiles, largest, histogram, edges, n_pairs)
+            given += np.histogram((apart + rows.mean_cosine).clamp(-1, 1).cpu().numpy(), edges)[0]
+    quartiles = (span[0] + (span[1] - span[0]) * _quantiles(counts, (0.25, 0.5, 0.75))).clip(low, high)
+    mean, std = rows.mean_cosine + off, max(squares / n_pairs - off**2, 0.0) ** 0.5
+    five = (rows.mean_cosine + np.array([low, *quartiles, high])).clip(-1, 1).tolist()
+    if edges is not None:
+        return CosineStatistics(mean, std, *five, given, edges, n_pairs)
+    histogram = counts.reshape(n_bins, -1).sum(1).astype(np.int64)
+    ends = (five[0], five[-1]) if high - low > ONE_VALUE else (five[0] - 0.5, five[0] + 0.5)
+    return CosineStatistics(mean, std, *five, histogram, np.linspace(*ends, n_bins + 1), n_pairs)
 
 
 def _bins(bins) -> tuple[int, np.ndarray | None]:
@@ -107,8 +109,9 @@ class _CentredRows:
     def __init__(self, x: Tensor):
         self.x, self.norms, self.starts = x, nonzero_norms(x)[:, None], range(0, len(x), TILE)
         self.mean = sum(self._unit(start).sum(0) for start in self.starts) / len(x)
-        self.offsets = torch.cat([self._unit(start) @ self.mean for start in self.starts]) - self.mean @ self.mean / 2
         self.mean_cosine = float((len(x) * (self.mean @ self.mean) - 1) / (len(x) - 1))
+        self.offsets = torch.cat([self._unit(start) @ self.mean for start in self.starts])
+        self.offsets -= (self.mean @ self.mean + self.mean_cosine) / 2
 
     def _unit(self, start: int) -> Tensor:
         return self.x[start : start + TILE] / self.norms[start : start + TILE]
@@ -116,19 +119,20 @@ class _CentredRows:
     def _centred(self, start: int) -> Tensor:
         return self._unit(start).sub_(self.mean).to(result_dtype(self.x))
 
-    def cosines(self) -> Iterator[Tensor]:
-        """Yields the cosines of all pairs of different rows, each once, float64, a tile at a time."""
+    def apart(self) -> Iterator[Tensor]:
+        """Yields the cosine less the mean cosine of each pair of different rows, in float64, a tile at a time."""
+        upper = torch.ones(TILE, TILE, dtype=torch.bool, device=self.x.device).triu_(1)
         for top in self.starts:
             rows = self._centred(top)
             for left in range(top, len(self.x), TILE):
                 columns = rows if left == top else self._centred(left)
-                cosines = (rows @ columns.T).double()
-                cosines += self.offsets[top : top + TILE, None]
-                cosines += self.offsets[left : left + TILE]
+                apart = (rows @ columns.T).double()
+                apart += self.offsets[top : top + TILE, None]
+                apart += self.offsets[left : left + TILE]
                 if left == top:
-                    cosines = cosines[torch.ones_like(cosines, dtype=torch.bool).triu_(1)]
-                if cosines.numel():
-                    yield cosines.clamp_(-1, 1)
+                    apart = apart[upper[: len(rows), : len(rows)]]
+                if apart.numel():
+                    yield apart
 
 
 def _quantiles(counts: np.ndarray, at) -> np.ndarray:
