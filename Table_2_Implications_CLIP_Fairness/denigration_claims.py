@@ -40,7 +40,7 @@ class Run:
         """A published number beside a column of a row, with _low and _high where there is an interval."""
         ends = [float(row.get(f"{column}_{end}", np.nan)) for end in ("low", "high")] if interval else [np.nan]
         low, high, interval = (*ends, interval) if np.isfinite(ends).all() else (None, None, "")
-        return compare(key, float(row[column]), self.on, None, note, low, high, self.own, interval, judge)
+        return compare(key, float(row[column]), self.on, None, note, low, high, self.own, interval, judge=judge)
 
 
 def comparisons(tables: Tables, on: str, own: bool, shift: float, as_released: bool) -> list[Comparison]:

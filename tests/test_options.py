@@ -1,11 +1,8 @@
 """Every option of every script and command is read by some runs, named here, and refused by all others."""
 
-import ast
-import inspect
 import itertools
 import zlib
 from dataclasses import fields
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -287,29 +284,3 @@ def test_every_option_that_a_run_takes_changes_what_is_measured(name, kind, stan
     for option in [each for each in READ[name][kind].split() if not {each, f"{name}.{each}"} & UNSEEN]:
         words = OTHER.get(f"{name}.{option}", OTHER.get(option, "")).split() or words_for(option)
         assert measured(name, [*base, *words]) != before, option
-
-
-def names_read(paths):
-    """Names that are read off something, or stand alone as words, in files; not those of the rules of options."""
-    found = set()
-    for path in paths:
-        tree = ast.parse(path.read_text())
-        rules = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and "Only" in ast.unparse(node.func)]
-        skipped = {id(part) for rule in rules for part in ast.walk(rule)}
-        for node in ast.walk(tree):
-            if id(node) not in skipped:
-                word = getattr(node, "attr", getattr(node, "value", None))
-                found |= {word} if isinstance(word, str) else set()
-    return found
-
-
-def test_every_option_of_every_script_and_command_is_read_somewhere():
-    package = scripts.REPOSITORY / "util"
-    shared = names_read([package / "cli.py", package / "records.py", package / "figures.py"])
-    for script in scripts.all_scripts():
-        read = shared | names_read(script.parent.glob("*.py"))
-        assert {field.name for field in fields(scripts.load(script.stem).Settings)} <= read, script.stem
-    shared |= names_read((package / "reporting").glob("*.py"))
-    for name, command in commands.COMMANDS.items():
-        read = shared | names_read(Path(inspect.getfile(kind)) for kind in command.__mro__[:-1])
-        assert {field.name for field in fields(command)} <= read, name

@@ -1,6 +1,5 @@
 """The command line that all scripts share: presets, the common options, one-line errors."""
 
-import argparse
 import io
 import json
 import os
@@ -114,13 +113,8 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = [f"--output{word[2:]}" if word == "-o" or word.startswith("-o=") else word for word in given]
-    finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    finder.add_argument("--preset", default="embedded")
-    try:
-        named = finder.parse_known_args(words)[0].preset
-    except argparse.ArgumentError:
-        named = "embedded"
-    default = presets.get(named, presets["embedded"])
+    named = re.findall(r"--preset[ =](\S+)", " ".join(words)) or ["embedded"]
+    default = presets.get(named[-1], presets["embedded"])
     return in_one_line(tyro.cli, type(default), default=default, args=words, description=description)
 
 

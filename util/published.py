@@ -96,11 +96,8 @@ def numbers(prefix: str = "") -> dict[str, Number]:
     return {key: Number(key, **about) for key, about in found if key.startswith(prefix)}
 
 
-def compare(
-    key: str, ours: float | str, on: str, agrees: bool | None = None, note: str = "",
-    low: float | None = None, high: float | None = None, own: bool = False, interval: str = "", judge: bool = True,
-) -> Comparison:  # fmt: skip
-    """The published number of ``key`` beside ours; the arguments are those of ``util.records.Comparison``.
+def compare(key: str, ours: float | str, on: str, *verdict, judge: bool = True, **more) -> Comparison:
+    """The published number of ``key`` beside ours; further arguments are those of ``util.records.Comparison``.
 
     The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
     counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown". A number with a tolerance
@@ -111,15 +108,15 @@ def compare(
         ValueError: limits without the name of their interval, or a number judged on another model or data.
     """
     number = Number(key, **values()["numbers"][key])
+    made = Comparison(key, number.panel, number.quantity, number.value, ours, on, *verdict, **more)
     numeric = not isinstance(number.value, str | None)
-    if (low is None) != (not interval):
+    if (made.low is None) != (not made.interval):
         raise ValueError(f"{key}: an interval needs limits and a name")
-    if numeric and agrees is not None and not own:
+    if numeric and made.agrees is not None and not made.own:
         raise ValueError(f"{key}: a number is judged on the paper's own model and data alone")
-    if numeric and own and judge and agrees is None and number.judged_by.tolerance is not None:
-        agrees = bool(abs(ours - number.value) <= number.judged_by.tolerance)
-    stated = number.panel, number.quantity, number.value
-    return Comparison(key, *stated, ours, on, agrees, note, low, high, own, interval)
+    if numeric and made.own and judge and made.agrees is None and number.judged_by.tolerance is not None:
+        return replace(made, agrees=bool(abs(ours - number.value) <= number.judged_by.tolerance))
+    return made
 
 
 def files() -> dict[str, tuple[str, str]]:
@@ -183,12 +180,12 @@ def fetch_all(say: Callable[[str], None] = print) -> list[str]:
         except UserError as error:
             say(f"[published] {error}")
     missing = [name for name in files() if not _is_whole(name)]
-    wrong = [name for name in missing if (cache_folder() / name).exists()]
-    named = f" ({', '.join(wrong)}: {WRONG})" if wrong else ""
-    if missing:
-        say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
-    else:
+    if not missing:
         say(f"[published] all 8 published files are in {cache_folder()}")
+        return []
+    wrong = ", ".join(name for name in missing if (cache_folder() / name).exists())
+    named = f" ({wrong}: {WRONG})" if wrong else ""
+    say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
     return missing
 
 
