@@ -178,8 +178,8 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
         from util.encoders import small_clip
 
         device = cli.resolve_device(inputs.device)
-        small = small_clip.random(inputs.seed, device) if random else small_clip.load(device=device)
-        return "small CLIP", SMALL_NOTE, small.pair("random" if random else "trained")
+        pair = small_clip.random(inputs.seed, device) if random else small_clip.load(device=device)
+        return small_clip.NAME, SMALL_NOTE, pair
     if key != "clip":
         if not random:
             raise UserError("random weights alone are run; its published embeddings are its trained panel")

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from encoder_options import RESNET, TEXT, VISION
+from seeded_embeddings import label
 from tower_inputs import NOISE
 from util import figures, published, records
 from util.encoders.named import Named
@@ -78,7 +79,7 @@ def draw(record: records.Record) -> plt.Figure:
 def titles(model: str) -> dict[str, str]:
     """The paper's encoders and their titles; CLIP's towers are those of the model."""
     clip = Named.parse(model)
-    return dict(zip((RESNET, clip.label("image"), clip.label("text")), TITLES, strict=True))
+    return dict(zip((RESNET, label(clip, "image"), label(clip, "text")), TITLES, strict=True))
 
 
 def layout(table: pd.DataFrame, model: str) -> dict[str, list[str]]:

@@ -42,7 +42,8 @@ def _small(seed: int | None, device: str | torch.device) -> Trainable:
     weights = f"util/data/{small_clip.CHECKPOINT.name}, sha256 {files.sha256(small_clip.CHECKPOINT)}"
     side = clip.model.visual.image_size[0]
     about = {"model": "small CLIP", "weights": weights if seed is None else f"random, seed {seed}"}
-    return Trainable(clip.model, clip.prepare, clip.tokenizer, lambda picture: picture.resize((side, side)), about)
+    resized = lambda picture: picture.resize((side, side))  # noqa: E731
+    return Trainable(clip.model, small_clip.prepare, clip.text.prepare, resized, about)
 
 
 def _open_clip(named: Named, seed: int | None, device: torch.device) -> Trainable:

@@ -137,11 +137,11 @@ def generated(settings: Common, device: str) -> Audited:
     )
     return Audited(
         "small CLIP, generated badges",
-        clip.encode_images(badges.images),
+        clip.encode_non_text(badges.images),
         clip.encode_texts(declared.prompts),
         declared,
         faces,
-        (clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)),
+        (clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)),
         tuple({**part, **model, "seed": seed} for part in data),
     )
 

@@ -13,7 +13,7 @@ import released
 from frame import compared, fact, row, seconds
 from util import cone
 from util.corpora.generated import pictures
-from util.encoders import open_clip_pair
+from util.encoders.named import Named
 
 PLAIN = {
     "sigmoid": torch.sigmoid,
@@ -41,7 +41,7 @@ def depth(settings: frame.Settings) -> dict:
 
 def encoding(settings: frame.Settings) -> tuple[list[dict], list[dict]]:
     """Pictures and captions beside the plain loop, and the least cosine to its embeddings."""
-    pair = open_clip_pair.load("ViT-B-32-quickgelu", seed=settings.seed, device="cpu")
+    pair = Named.parse("ViT-B-32-quickgelu").pair(settings.seed, "cpu")
     rng = np.random.default_rng(settings.seed)
     images = [Image.fromarray(rng.integers(0, 256, (427, 640, 3), np.uint8)) for _ in range(settings.size(64, 2))]
     captions = list(pictures.scenes(settings.size(128, 8), settings.seed).captions)

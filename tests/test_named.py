@@ -1,6 +1,5 @@
 """Encoders by name, from strings as the command line has them."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,35 +112,6 @@ def test_other_names_are_refused_with_the_ways_to_write_one(text):
         Named.parse(text)
 
 
-def test_towers_have_the_papers_names_where_it_has_them():
-    assert Named("torchvision", "resnet18").label("image") == "ResNet-18"
-    assert Named("open_clip", "ViT-B-32-quickgelu").label("text") == "CLIP ViT-B/32 text"
-    assert Named("open_clip", "RN50").label("image") == "RN50 vision"
-    assert Named("python", "/somewhere/mine.py", "towers").label("image") == "mine vision"
-    assert Named("open_clip", "hf-hub:org/name", "own").label("text") == "name text"
-    assert Named("open_clip", "local-dir:folder", "own").label("image") == "folder vision"
-
-
-def test_the_identity_tells_apart_all_that_changes_embeddings_and_nothing_else(tmp_path):
-    base = Named("open_clip", "RN50", "openai")
-    one = base.identity(0, "cpu", "float32")
-    assert json.loads(json.dumps(one)) == one
-    assert one == Named("open_clip", "RN50", "laion").identity(0, "cpu", "float32"), "random weights have no tag"
-    others = [
-        base.identity(1, "cpu", "float32"),
-        base.identity(None, "cpu", "float32"),
-        base.identity(0, "cpu", "bfloat16"),
-        Named("open_clip", "RN101").identity(0, "cpu", "float32"),
-        Named("open_clip", "RN50", None, "imagenet").identity(0, "cpu", "float32"),
-    ]
-    for content in (b"one", b"two"):  # a checkpoint file is known by its content
-        (tmp_path / "weights").write_bytes(content)
-        others.append(Named("open_clip", "RN50", str(tmp_path / "weights")).identity(None, "cpu", "float32"))
-    assert len({json.dumps(each) for each in [one, *others]}) == 8
-    assert Named("python", "mine.py", "towers").identity(None, "cpu", "float32") is None
-    assert Named("open_clip", "hf-hub:org/name", "own").identity(0, "cpu", "float32") is None, "known once loaded"
-
-
 def test_functions_of_your_own_become_towers_that_call_them_batch_by_batch(own):
     (tower,) = Named.parse(f"python:{own}:towers").load()
     assert (tower.modality, tower.width) == ("image", 3)
@@ -188,7 +158,6 @@ def test_a_module_is_found_in_the_working_directory_and_what_it_imports_beside_i
         and pair.settings["sha256"] == sha256(own.parent / "package_of_one" / "mine.py")
     )
     assert pair.encode_texts(["a", "bb"]) == pytest.approx(np.array([[1, 1], [2, 1]]) / np.sqrt([[2], [5]]))
-    assert named.label("text") == "package_of_one.mine text"
 
 
 def test_a_pair_has_both_towers_in_one_space(own):

@@ -7,11 +7,10 @@ from safetensors import SafetensorError
 
 import tower_inputs as inputs
 from coco_files import write_folder
-from seeded_embeddings import embed
+from seeded_embeddings import embed, label
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import MAKERS
 from util import UserError
-from util.encoders import resnet
 from util.encoders.named import Named
 from util.encoders.tower import Tower
 
@@ -24,57 +23,55 @@ def cache(own_cache):
 
 
 @pytest.fixture
-def loads(monkeypatch):
-    """The seeds that a network was built for."""
-    built, build = [], resnet.build
-    monkeypatch.setattr(resnet, "build", lambda *a: (built.append(a[1]), build(*a))[1])
-    return built
+def encoded(monkeypatch):
+    """The seeds that inputs were encoded for."""
+    seeds, encode = [], Tower.encode
+    monkeypatch.setattr(Tower, "encode", lambda tower, *a: (seeds.append(tower.settings["seed"]), encode(tower, *a))[1])
+    return seeds
 
 
 def rows(seeds, *what):
     return {(r.inputs.name, r.seed): r.rows for r in embed(RESNET, what, seeds, device="cpu")}
 
 
-def test_every_input_is_embedded_for_every_seed_and_once_only(loads):
+def test_every_input_is_embedded_for_every_seed_and_once_only(encoded):
     what = inputs.noise("image", 2, 0), inputs.photograph_crops(3, 0), inputs.noise("text", 4, 0)
     first = rows([0, 1], *what)
     assert list(first) == [(n, s) for s in (0, 1) for n in ("noise", inputs.CROPS)]
     assert [len(r) for r in first.values()] == [2, 3, 2, 3]
     again = list(embed(RESNET, what, [0, 1, 2], device="cpu"))
-    assert loads == [0, 1, 2]
+    assert encoded == [0, 0, 1, 1, 2, 2]
     assert all(np.array_equal(first[each.inputs.name, each.seed], each.rows) for each in again[:4])
     assert {(each.settings["dtype"], each.settings["seed"]) for each in again} == {("float32", s) for s in (0, 1, 2)}
 
 
-def test_a_stopped_run_goes_on_where_it_was_and_other_inputs_are_embedded_anew(loads):
+def test_a_stopped_run_goes_on_where_it_was_and_other_inputs_are_embedded_anew(encoded):
     noise = inputs.noise("image", 2, 0)
     steps = embed(RESNET, [noise], [0, 1, 2], device="cpu")
     for _ in range(2):
         next(steps)
     steps.close()
     rows([0, 1, 2], noise)
-    assert loads == [0, 1, 2]
+    assert encoded == [0, 1, 2]
     rows([0], inputs.noise("image", 2, 1), inputs.noise("image", 3, 0))
-    assert loads == [0, 1, 2, 0]
+    assert encoded == [0, 1, 2, 0, 0]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
-def test_a_damaged_file_is_made_again(loads, cache, damage):
+def test_a_damaged_file_is_made_again(encoded, cache, damage):
     noise = inputs.noise("image", 2, 0)
     before = rows([0], noise)
     (path,) = cache.iterdir()
     path.write_bytes({"truncated": path.read_bytes()[:-9], "empty": b"", "other": b"\x80\x04pickle"}[damage])
     assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
-    assert loads == [0, 0]
+    assert encoded == [0, 0]
     assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
-    assert loads == [0, 0]
+    assert encoded == [0, 0]
 
 
-def test_a_model_of_transformers_is_known_by_what_its_folder_holds(tmp_path, monkeypatch):
+def test_a_model_of_transformers_is_known_by_what_its_folder_holds(tmp_path, encoded):
     for part in MAKERS["clip"](tmp_path):
         part.save_pretrained(tmp_path / "clip")
-    encoded, encode = [], Tower.encode
-    monkeypatch.setattr(Tower, "encode", lambda tower, *a, **k: (encoded.append(1), encode(tower, *a, **k))[1])
     what, named = (
         [inputs.noise("image", 2, 0), inputs.noise("text", 3, 0)],
         Named("huggingface", str(tmp_path / "clip")),
@@ -125,7 +122,7 @@ def test_a_cache_that_cannot_be_written_is_named_once_and_done_without(tmp_path,
     assert said.count("embeddings are not kept for the next time") == 1 and (fault == "no folder" or fault in said)
 
 
-def test_photographs_of_other_content_are_other_inputs(tmp_path, loads):
+def test_photographs_of_other_content_are_other_inputs(tmp_path, encoded):
     folder = write_folder(tmp_path / "coco")
     first = rows([0], inputs.mscoco(folder, 5, 5)[0])
     path = folder / "val2017" / "000000000009.jpg"
@@ -136,7 +133,7 @@ def test_photographs_of_other_content_are_other_inputs(tmp_path, loads):
     assert path.stat().st_size == size
     (again,) = rows([0], inputs.mscoco(folder, 5, 5)[0]).values()
     assert not np.allclose(again, first["MSCOCO val2017 photographs", 0])
-    assert loads == [0, 0]
+    assert encoded == [0, 0]
 
 
 def test_a_folder_with_captions_alone_gives_captions(tmp_path):
@@ -174,3 +171,12 @@ def test_crops_are_those_of_the_seed_however_many():
     assert not np.array_equal(two[0], other[0])
     assert all(96 <= crop.width == crop.height <= 400 for crop in five)
     assert np.asarray(five[0]).std() > 5
+
+
+def test_towers_have_the_papers_names_where_it_has_them():
+    assert label(Named("torchvision", "resnet18"), "image") == "ResNet-18"
+    assert label(Named("open_clip", "ViT-B-32-quickgelu"), "text") == "CLIP ViT-B/32 text"
+    assert label(Named("open_clip", "RN50"), "image") == "RN50 vision"
+    assert label(Named("python", "/somewhere/mine.py", "towers"), "image") == "mine vision"
+    assert label(Named("open_clip", "hf-hub:org/name", "own"), "text") == "name text"
+    assert label(Named("open_clip", "local-dir:folder", "own"), "image") == "folder vision"

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import TypeCheckError
 from open_clip.model import CLIP
 from PIL import Image
+from safetensors.torch import save_file
 
-from encoder_checks import only_the_seed_decides
+from encoder_checks import agree, only_the_seed_decides, rows_of_both
 from shapes_of import checked
 from util import training
 from util.corpora.generated import badges, collection, digits, drawing, pictures
@@ -51,50 +52,37 @@ def test_the_shapes_in_the_annotations_hold(monkeypatch):
     checked(monkeypatch, *drawn, small_clip, training)
     twin = small_clip.random(0)
     corpus = pictures.training_corpus(40, 0)
-    assert twin.encode_images(corpus.images).shape == twin.encode_texts(corpus.captions).shape == (40, 128)
+    assert twin.encode_non_text(corpus.images).shape == twin.encode_texts(corpus.captions).shape == (40, 128)
     assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
     assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
-    pairs = Pairs(small_clip.channels_first(corpus.images), twin.tokenizer(corpus.captions))
+    pairs = Pairs(small_clip.channels_first(corpus.images), twin.text.prepare(corpus.captions))
     settings = TrainingSettings(steps=2, batch=8)
-    assert len(training.train(twin.model, pairs, settings, twin.prepare, progress=False)) == 1
+    assert len(training.train(twin.model, pairs, settings, small_clip.prepare, progress=False)) == 1
     with pytest.raises(TypeCheckError):
-        twin.prepare(pairs.images[:, :2])
+        small_clip.prepare(pairs.images[:, :2])
 
 
-def test_embeddings_are_unit_rows_however_pictures_are_grouped_and_leave_them_as_they_were(clip, scenes, monkeypatch):
-    before = scenes.images.copy()
-    together = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
-    for rows in together:
-        assert rows.shape == (40, 128) and rows.dtype == np.float32
-        assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    alone = (
-        np.concatenate([clip.encode_images(scenes.images[i : i + 7]) for i in range(0, 40, 7)]),
-        np.concatenate([clip.encode_texts([caption]) for caption in scenes.captions]),
-    )
-    monkeypatch.setattr(small_clip, "BLOCK", 6)
-    in_blocks = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
-    assert all(np.abs(a - b).max() < 2e-5 for other in (alone, in_blocks) for a, b in zip(together, other, strict=True))
+def test_embeddings_are_unit_rows_however_pictures_are_grouped_and_leave_them_as_they_were(clip, scenes):
+    before, given = scenes.images.copy(), [Image.fromarray(each) for each in scenes.images]
+    together = rows_of_both(clip, given, scenes.captions)
+    for size in (1, 6):
+        grouped = clip.encode_non_text(scenes.images, size), clip.encode_texts(scenes.captions, size)
+        assert agree(together, grouped, 2e-5)
     assert np.array_equal(before, scenes.images)
-    assert clip.encode_texts([]).shape == (0, 128)
-    assert clip.encode_images(np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 128)
 
 
-def test_equal_captions_have_equal_rows_in_their_places(clip):
-    rows = clip.encode_texts(["a red star", "a ring", "a red star"])
-    assert np.array_equal(rows[0], rows[2]) and not np.allclose(rows[0], rows[1])
-
-
-def test_a_picture_is_centred_and_scaled_channels_first(clip):
+def test_a_picture_is_centred_and_scaled_channels_first():
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     pixels[0, 2, 5] = 255, 51, 0
-    prepared = clip.prepare(small_clip.channels_first(pixels))
+    prepared = small_clip.prepare(small_clip.channels_first(pixels))
     assert prepared.shape == (1, 3, 32, 32) and prepared.dtype == torch.float32
-    expected = [(value - clip.mean) / clip.std for value in (1.0, 0.2, 0.0)]
+    about = small_clip.config()["pixels"]
+    expected = [(value - about["mean"]) / about["std"] for value in (1.0, 0.2, 0.0)]
     assert prepared[0, :, 2, 5].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_tokens_are_start_words_end_and_padding():
-    tokenizer = small_clip.Tokenizer(["a", "red", "star"], length=6)
+    tokenizer = small_clip.Tokenizer(["a", "red", "star"], context_length=6)
     assert tokenizer(["a red star", "Star"]).tolist() == [[1, 2, 3, 4, 5, 0], [1, 4, 5, 0, 0, 0]]
     assert tokenizer.size == 6 and tokenizer.end == 5
 
@@ -112,7 +100,7 @@ def test_the_vocabulary_is_that_of_the_corpus_and_fits_the_architecture():
     [
         (["a red star", "a red zebra"], "'zebra' of 'a red zebra'"),
         (["a " * 40], r"may have \d+ words"),
-        ("a red star", "list of strings"),
+        ("a red star", "in a list, not as one string"),
     ],
 )
 def test_captions_of_other_words_too_many_or_in_one_string_are_refused(clip, captions, match):
@@ -120,13 +108,10 @@ def test_captions_of_other_words_too_many_or_in_one_string_are_refused(clip, cap
         clip.encode_texts(captions)
 
 
-@pytest.mark.parametrize(
-    "images",
-    [np.zeros((2, 32, 32, 3), np.float32), np.zeros((2, 3, 32, 32), np.uint8), np.zeros((32, 32, 3), np.uint8), [[0]]],
-)
-def test_pictures_of_another_form_are_refused(clip, images):
-    with pytest.raises(UserError, match="uint8 array"):
-        clip.encode_images(images)
+@pytest.mark.parametrize("side, kind", [(32, np.float32), (30, np.uint8)])
+def test_pictures_of_another_form_are_refused(clip, side, kind):
+    with pytest.raises(UserError, match="takes pictures of 32x32 pixels only, RGB in uint8"):
+        clip.encode_non_text([np.zeros((side, side, 3), kind)])
 
 
 def test_a_checkpoint_that_is_missing_or_foreign_is_refused(tmp_path):
@@ -146,21 +131,19 @@ def test_a_random_twin_is_fixed_by_its_seed_and_has_the_architecture_of_the_trai
     assert isinstance(twin, CLIP) and not twin.training
 
 
-def test_the_settings_of_a_pair_are_plain_and_tell_other_weights_and_other_pixels_apart(clip):
-    pair = clip.pair("trained")
-    about = pair.describe()
-    assert json.loads(json.dumps(about)) == about == dict(pair.non_text.settings) == dict(pair.text.settings)
-    assert (about["open_clip"], about["dtype"], about["device"]) == (open_clip.__version__, "float32", "cpu")
-    assert (about["encoder"], about["weights"]) == ("small CLIP", "trained")
+def test_the_settings_of_a_pair_are_plain_and_tell_other_weights_apart(clip, tmp_path):
+    about = clip.describe()
+    assert json.loads(json.dumps(about)) == about
+    assert (about["encoder"], about["model"]) == (f"open_clip {open_clip.__version__}", "small CLIP")
     assert about["weights_sha256"] == sha256(small_clip.CHECKPOINT)
-    twin = small_clip.random(1)
-    changed = [clip, twin, small_clip.random(2), replace(twin, mean=0.25)]
-    found = [each.pair("one word for all").settings for each in changed]
-    assert found[1] == small_clip.random(1).pair("one word for all").settings
-    with torch.no_grad():
-        twin.model.logit_scale.add_(1)
-    found.append(twin.pair("one word for all").settings)
-    assert len({json.dumps(settings) for settings in found}) == 5
+    save_file(small_clip.random(2).model.state_dict(), tmp_path / "other.safetensors")
+    found = [
+        about,
+        *(small_clip.random(seed).settings for seed in (1, 2)),
+        small_clip.load(tmp_path / "other.safetensors").settings,
+    ]
+    assert found[1] == small_clip.random(1).settings
+    assert len({json.dumps(settings) for settings in found}) == 4
 
 
 def test_the_checkpoint_is_small_and_its_record_says_how_it_was_made_and_chosen(record):
@@ -208,7 +191,7 @@ def test_harm_falls_as_a_group_becomes_more_frequent_in_training(figures):
 def test_the_untrained_twin_meets_none_of_the_accuracy_bars():
     twin = small_clip.random(0)
     some = pictures.scenes(300, 5)
-    found = small_clip_evaluation.zero_shot(twin, "colour_shape", some, twin.encode_images(some.images))
+    found = small_clip_evaluation.zero_shot(twin, "colour_shape", some, twin.encode_non_text(some.images))
     assert found["accuracy"] < 0.1 and found["chance"] == 1 / 64
 
 
@@ -239,16 +222,3 @@ def test_a_training_seed_that_belongs_to_the_test_pictures_is_refused():
     taken = replace(TrainingSettings(steps=1), seed=small_clip_evaluation.TEST_SEED)
     with pytest.raises(UserError, match="test pictures"):
         SmallClipSettings(training=taken)
-
-
-def test_the_pair_takes_pil_pictures_of_any_size_and_arrays_as_they_are(clip, scenes):
-    encode = clip.pair("small CLIP").encode_non_text
-    arrays = list(scenes.images[:4])
-    pictures_of = [Image.fromarray(array) for array in arrays]
-    assert np.array_equal(encode(pictures_of), encode(arrays))
-    larger = [picture.resize((90, 60), Image.Resampling.NEAREST) for picture in pictures_of]
-    resized = [np.asarray(picture.resize((32, 32), Image.Resampling.BICUBIC)) for picture in larger]
-    assert np.array_equal(encode(larger), encode(resized))
-    assert (encode(larger) * encode(arrays)).sum(1).min() > 0.8
-    grey = [Image.new("L", (5, 7), 128)]
-    assert np.array_equal(encode(grey), encode([np.full((32, 32, 3), 128, np.uint8)]))

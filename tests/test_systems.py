@@ -258,7 +258,7 @@ def test_a_wrong_encoder_ends_the_run_in_one_line(mine, model, said, capsys):
 
 def test_the_small_clip_has_a_name_and_takes_pictures_of_its_size_alone(mine):
     found, _ = collected("--systems", "clip", "--items", 5, "--model", "small-clip")
-    assert list(found) == [("small CLIP", "trained"), ("small CLIP random", "random")]
+    assert list(found) == [("small CLIP", "trained"), ("small CLIP", "random")]
     pictures(mine / "own", "a.png", "b.png", mode="RGB")
     with pytest.raises(UserError, match="the small CLIP takes pictures of 32x32 pixels only"):
         collected("--systems", "clip", "--own-data", "own", "--model", "small-clip")

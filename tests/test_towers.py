@@ -11,7 +11,7 @@ import torchvision
 from encoder_checks import only_the_seed_decides, refused
 from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError
-from util.encoders import resnet, unread_tokens
+from util.encoders import open_clip_pair, resnet
 from util.encoders import tower as towers
 from util.encoders.named import Named
 
@@ -25,6 +25,23 @@ def clip():
 
 def unit(rows):
     return torch.nn.functional.normalize(rows.float(), dim=1).numpy()
+
+
+def test_images_are_read_one_batch_at_a_time(clip, photographs):
+    taken, most = [], []
+
+    def watched(images):
+        most.append(len(taken))
+        return clip.non_text.prepare(images)
+
+    images = (taken.append(image) or image for image in photographs)
+    replace(clip.non_text, prepare=watched).encode(images, 2)
+    assert most == [2, 4, 6, 7]
+
+
+def test_equal_captions_have_equal_rows_in_their_places(clip):
+    rows = clip.encode_texts(["a cat", "two dogs", "a cat", "x " * 500], 1)
+    assert np.array_equal(rows[0], rows[2]) and not np.allclose(rows[0], rows[1])
 
 
 @torch.inference_mode()
@@ -50,16 +67,11 @@ def test_captions_and_noise_are_read_at_their_true_length_with_the_full_length_e
     assert seen == [(1, 77), (2, 15), (3, 4)], "captions go together by length up to a number of tokens"
 
 
-def test_an_end_token_that_is_not_the_largest_number_is_found_by_its_own():
-    text = torch.nn.Module()
-    text.text_pool_type, text.text_eos_id = "eos", 2
-    assert unread_tokens.lengths(text)(torch.tensor([[1, 9, 2, 0], [1, 2, 2, 2]])).tolist() == [3, 2]
-
-
 def test_towers_that_are_not_causal_are_left_at_full_length():
     model = open_clip.model.CLIP(**{**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}})
-    assert unread_tokens.text_parts(model) is None
-    assert unread_tokens.text_parts(open_clip.model.CLIP(**TINY)) is not None
+    tokenizer = open_clip.get_tokenizer("tiny")
+    assert "lengths" not in open_clip_pair.text_fields(model, tokenizer, 49408)
+    assert "lengths" in open_clip_pair.text_fields(open_clip.model.CLIP(**TINY), tokenizer, 49408)
 
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
@@ -76,12 +88,11 @@ def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
 
 
 def test_auto_takes_bfloat16_on_a_gpu_that_computes_in_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for computes, dtype in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=computes: found)
-        assert towers.resolve_precision("auto", torch.device("cuda")) is dtype
-        assert towers.resolve_precision("auto", torch.device("cpu")) is torch.float32
-    with pytest.raises(UserError, match="unknown precision 'half'; choose from float32"):
-        towers.resolve_precision("half", torch.device("cpu"))
+        assert towers.computing("auto", "auto") == (torch.device("cuda"), dtype)
+        assert towers.computing("cpu", "auto") == (torch.device("cpu"), torch.float32)
 
 
 def residual(name, seed=None):

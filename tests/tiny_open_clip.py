@@ -13,6 +13,7 @@ TINY = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,3 +33,16 @@ def with_weights(folder):
     """The name of "tiny" with a file of random weights in a folder."""
     save_file(Named.parse("tiny").pair(0, "cpu").model.state_dict(), folder / "weights.safetensors")
     return f"open_clip:tiny:{folder / 'weights.safetensors'}"
+
+
+def configure(folder, **parts):
+    """Makes a folder with the configuration of a tiny model, as on the hub."""
+    folder.mkdir(parents=True)
+    about = {"model_cfg": {**TINY, **parts}, "preprocess_cfg": HALF}
+    (folder / "open_clip_config.json").write_text(json.dumps(about))
+
+
+def put_weights(folder, seed):
+    """Writes the random weights of a seed as the folder's own."""
+    model = Named.parse(f"local-dir:{folder}").pair(seed, "cpu").model
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")

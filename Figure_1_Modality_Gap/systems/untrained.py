@@ -14,8 +14,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 from util.cli import Device
-from util.encoders import hugging_face_files
-from util.encoders.tower import EncoderPair, Precision, checked_device, resolve_precision, uniform_tokens
+from util.encoders.tower import EncoderPair, Precision, computing, uniform_tokens
 
 _tokenizer = cache(SimpleTokenizer)
 VOCABULARY = 49408
@@ -65,9 +64,8 @@ class Drawn:
         cls, make: Callable[[], nn.Module], seed: int = 0, device: Device = "auto", precision: Precision = "float32"
     ) -> "Drawn":
         """The same seed gives the same weights whatever was drawn before, and nothing else is disturbed."""
-        target = checked_device(device)
-        dtype = resolve_precision(precision, target)
-        with hugging_face_files.quiet(), torch.random.fork_rng(devices=[]):
+        target, dtype = computing(device, precision)
+        with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return cls(make().eval().requires_grad_(False), seed, target, dtype)
 

@@ -10,61 +10,51 @@ from torch import Tensor, nn
 
 from ..cli import Device
 from ..errors import UserError
-from . import hugging_face_files as files
+from .model_files import READ_ONLY, fetched, hashes, loading
 from .named import Named
-from .tower import EncoderPair, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
-from .unread_tokens import Lengths, up_to, up_to_largest
+from .tower import EncoderPair, Precision, computing, normal_pixels, uniform_tokens
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig
 
+WEIGHTS = "model.safetensors"
+CONFIGURATION = ("*.json", "*.txt", "*.model")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """One of them is in every folder with a tokenizer. Without any, CLIP's would be made with three tokens."""
+KINDS = ("clip", "clipseg", "groupvit", "metaclip_2", "owlvit", "owlv2", "siglip")
+"""Their text towers take tokens of the whole length without a mask: they are causal, or were trained so (SigLIP)."""
 
-READ_AT_LAST = ("siglip", "siglip2")
-"""Text towers that see their padding and are read at the last token: every caption has the whole length."""
-READ_AT_END = ("clip", "clipseg", "groupvit", "metaclip_2")
-"""Causal text towers, read at the first end token."""
-READ_AT_LARGEST = ("owlvit", "owlv2")
-"""Causal text towers, read at the largest token number, which is that of CLIP's end token."""
-LEGACY = ("clip", "clipseg", "groupvit")
-"""Read at the largest number too where the configuration says that the end token is 2, as OpenAI's does."""
-
-BLANK, PROBE = Image.new("RGB", (64, 64)), "a photograph"
+BLANK, PROBES = Image.new("RGB", (64, 64)), ["a photograph", "two dogs"]
 """What both towers are tried with."""
 
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
-    """A model with ``get_image_features`` and ``get_text_features``: of a folder, or else of a repository on the hub.
+    """A model of one of ``KINDS``: of a folder, or else of a repository on the hub.
 
     Pictures go through the model's own processor on PIL, whose resized pixels are those of the released CLIP. Where
-    the margin is odd, its crop lies one pixel to the left of, or above, torchvision's and open_clip's. Captions of
-    causal towers (CLIP) are encoded at their true length, those of SigLIP always at 64 tokens, as it was trained. Its
-    second edition was trained on lower case, which its Gemma tokenizer does not see to: it is done here.
+    the margin is odd, its crop lies one pixel to the left of, or above, torchvision's and open_clip's. The second
+    SigLIP was trained on lower case, which its Gemma tokenizer does not see to: it is done here.
 
     Of a model with random weights no others are fetched, and nothing but them depends on the seed.
     """
     import transformers
 
-    target = checked_device(device)
-    dtype = resolve_precision(precision, target)
-    folder, commit = files.find(named.name, random=seed is not None)
+    target, dtype = computing(device, precision)
+    folder, commit = _found(named.name, seed)
     shown = folder.resolve().name if commit is None else named.name
-    with files.one_line(shown), files.quiet():
-        config = files.configuration(folder)
-        weights = files.weights_digest(folder) if seed is None else None
-        network = files.build(folder, config, seed)
+    with loading(shown, "transformers"):
+        network = _network(folder, _configuration(folder), seed)
         image, text = _image_parts(folder, network), _text_parts(folder, network)
         width = _width(image, text)
         network.to(target, dtype)
+    wanted = _wanted(seed) if commit is None else ()
     settings = {
         "encoder": f"transformers {transformers.__version__}",
         "architecture": type(network).__name__,
         "model": shown,
         "pretrained": shown if seed is None else None,
         "revision": commit,
-        "checkpoint": weights,
-        "configuration": files.configuration_digest(folder),
+        "files": hashes(path for pattern in wanted for path in folder.glob(pattern)),
         "seed": seed,
         "dim": width,
         **image.pop("about"),
@@ -75,13 +65,59 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     return EncoderPair.of(network, settings, {"modality": "image", **image}, {"modality": "text", **text})
 
 
+def _found(name: str, seed: int | None) -> tuple[Path, str | None]:
+    """The folder of the model's files, and their commit; None for a folder of your own."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder, None
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UserError(f"{name}: no such folder")
+    found = fetched(name, _wanted(seed))
+    return found, found.name
+
+
+def _wanted(seed: int | None) -> tuple[str, ...]:
+    """Patterns of the files that are read; of weights, only where they are trained."""
+    return CONFIGURATION if seed is not None else (*CONFIGURATION, WEIGHTS)
+
+
+def _configuration(folder: Path) -> "PreTrainedConfig":
+    """The architecture, which cannot name weights of another kind."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise UserError("there is no config.json, so this is no model of transformers")
+    config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
+    if config.model_type not in KINDS:
+        raise UserError(f"its kind, {config.model_type}, is not read here; known are {', '.join(KINDS)}")
+    return config
+
+
+def _network(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Module:
+    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
+    from transformers import AutoModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed or 0)
+        if seed is not None:
+            network = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+            return network.eval().requires_grad_(False)
+        if not (folder / WEIGHTS).is_file():
+            raise UserError(f"no weights in {WEIGHTS}; pickled ones, and those in several files, are not read")
+        told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
+        options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **told, **READ_ONLY}
+        network, report = AutoModel.from_pretrained(folder, **options)
+    if absent := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
+        what = f"{len(absent)} weights of {type(network).__name__}"
+        raise UserError(f"{what} are not there, or not of its shape; the first is {absent[0]}")
+    return network.eval().requires_grad_(False)
+
+
 def _image_parts(folder: Path, network: nn.Module) -> dict:
     """``prepare``, ``forward`` and ``noise`` of the image tower, and ``about`` them for the settings."""
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **files.READ_ONLY)
-    if processor.model_input_names != ["pixel_values"]:
-        raise UserError(f"its pictures are {', '.join(processor.model_input_names)}, not pixels of one size alone")
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **READ_ONLY)
 
     def prepare(images: list) -> Tensor:
         return processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
@@ -99,54 +135,27 @@ def described(processor: "BaseImageProcessor") -> dict:
 
 
 def _text_parts(folder: Path, network: nn.Module) -> dict:
-    """``prepare``, ``forward``, ``noise`` and ``lengths`` of the text tower, and ``about`` them for the settings."""
+    """``prepare``, ``forward`` and ``noise`` of the text tower, and ``about`` them for the settings."""
     from transformers import AutoTokenizer
 
     if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
         raise UserError(f"there is no tokenizer (none of {', '.join(VOCABULARIES)})")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **files.READ_ONLY)
-    kind, text = network.config.model_type, network.config.text_config
+    tokenizer, text = AutoTokenizer.from_pretrained(folder, **READ_ONLY), network.config.text_config
     context = min(text.max_position_embeddings, tokenizer.model_max_length)
-    lower = kind in READ_AT_LAST and type(tokenizer).__name__.startswith("Gemma")
+    lower = network.config.model_type == "siglip" and type(tokenizer).__name__.startswith("Gemma")
     options = {"padding": "max_length", "padding_side": "right", "truncation": True, "max_length": context}
 
     def prepare(captions: list) -> Tensor:
         captions = [caption.lower() for caption in captions] if lower else list(captions)
         return tokenizer(captions, return_tensors="pt", **options)["input_ids"]
 
-    lengths = _lengths(network.config)
-
-    def embed(tokens: Tensor) -> Tensor:
-        if lengths is not None:  # what is causal needs no mask
-            tokens = tokens[:, : int(lengths(tokens).max())]
-        return vectors(network.get_text_features(input_ids=tokens))
-
-    words = tokenizer(PROBE, truncation=True, max_length=context)["input_ids"]
-    if lengths is not None and int(lengths(prepare([PROBE]))) != len(words):
-        ends = f"captions end in {tokenizer.eos_token!r}, number {tokenizer.eos_token_id}"
-        raise UserError(f"{ends}, but the text tower is read at eos_token_id {text.eos_token_id} of config.json")
-    reading = "whole length" if lengths is None else "true length, causal"
-    about = {"class": type(tokenizer).__name__, "lower_case": lower, "reading": reading}
+    about = {"class": type(tokenizer).__name__, "lower_case": lower}
     return {
         "prepare": prepare,
-        "forward": embed,
+        "forward": lambda tokens: vectors(network.get_text_features(input_ids=tokens)),
         "noise": uniform_tokens(text.vocab_size, context),
-        "lengths": lengths,
         "about": {"context_length": context, "tokenizer": about},
     }
-
-
-def _lengths(config: "PreTrainedConfig") -> Lengths | None:
-    """How many tokens of each row matter; None where all do. Refuses text towers that are read in another way."""
-    kind, end = config.model_type, getattr(config.text_config, "eos_token_id", None)
-    if kind in READ_AT_LAST:
-        return None
-    if kind in READ_AT_LARGEST or (kind in LEGACY and end == 2):
-        return up_to_largest
-    if kind in READ_AT_END:
-        return up_to(end)
-    known = ", ".join(READ_AT_END + READ_AT_LARGEST + READ_AT_LAST)
-    raise UserError(f"its kind, {kind}, has a text tower that is not read here; known are {known}")
 
 
 def vectors(given) -> Tensor:
@@ -156,6 +165,12 @@ def vectors(given) -> Tensor:
 
 @torch.inference_mode()
 def _width(image: dict, text: dict) -> int:
-    """The width of the embeddings, by a trial of both towers."""
+    """The width of the embeddings, by a trial of both towers.
+
+    A text tower that looks for another end token than its tokenizer writes reads every caption at its start.
+    """
     image["forward"](image["prepare"]([BLANK]))
-    return text["forward"](text["prepare"]([PROBE])).shape[1]
+    rows = text["forward"](text["prepare"](PROBES))
+    if torch.equal(*rows):
+        raise UserError("its text tower gives all captions one embedding: eos_token_id of config.json may be wrong")
+    return rows.shape[1]

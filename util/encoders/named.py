@@ -6,7 +6,6 @@ open_clip's, or Python's where it reads FILE.py:FUNCTION.
 
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,10 +13,9 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from ..cli import Device
 from ..errors import UserError
-from ..files import sha256
 
 if TYPE_CHECKING:
-    from .tower import EncoderPair, Modality, Pixels, Precision, Tower
+    from .tower import EncoderPair, Pixels, Precision, Tower
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 """How open_clip begins the name of a repository on the hub, or of a folder with the files of one."""
@@ -34,14 +32,12 @@ class Kind:
         module: its ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with
             trained weights where ``seed`` is None, else with random ones.
         tag: whether something follows the name; what is needed comes after the last colon.
-        package: whose version is part of the identity; None where an identity is known only once it is loaded.
         text: whether it embeds texts too.
     """
 
     spelling: str
     module: str
     tag: Literal["optional", "needed", "none"] = "none"
-    package: str | None = None
     text: bool = True
 
 
@@ -50,15 +46,10 @@ KINDS = {
         "open_clip:MODEL[:TAG or checkpoint file], open_clip:hf-hub:NAME, open_clip:local-dir:FOLDER",
         "open_clip_pair",
         "optional",
-        "open_clip_torch",
     ),
     "huggingface": Kind("huggingface:NAME or folder", "hugging_face"),
     "torchvision": Kind(
-        "torchvision:resnet18[:WEIGHTS, tag of timm or checkpoint file]",
-        "resnet",
-        "optional",
-        "torchvision",
-        text=False,
+        "torchvision:resnet18[:WEIGHTS, tag of timm or checkpoint file]", "resnet", "optional", text=False
     ),
     "python": Kind("python:MODULE or FILE.py:FUNCTION", "own_functions", "needed"),
     "small-clip": Kind("small-clip", "small_clip"),
@@ -69,7 +60,7 @@ SMALL_CLIP = "small-clip"
 
 @dataclass(frozen=True)
 class Named:
-    """An encoder's name, taken apart; as a string it is spelled with its kind and whole paths.
+    """An encoder's name, taken apart; as a string it is spelled with its kind.
 
     Attributes:
         kind: a key of ``KINDS``.
@@ -85,50 +76,34 @@ class Named:
 
     @classmethod
     def parse(cls, text: str) -> "Named":
-        """The encoder that an option spells."""
+        """The encoder that an option spells; paths in it become whole."""
         kind, _, rest = text.partition(":")
         if text == SMALL_CLIP:
             return cls(kind, "small CLIP")
         if kind not in KINDS:
             kind, rest = ("python" if text.rpartition(":")[0].endswith(".py") else "open_clip"), text
-        if kind == "open_clip" and rest.startswith((HUB, FOLDER)):
+        if kind == "open_clip" and rest.startswith(HUB):
             return cls(kind, rest, OWN)
+        if kind == "open_clip" and rest.startswith(FOLDER):
+            return cls(kind, FOLDER + _whole(rest.removeprefix(FOLDER)), OWN)
         takes = KINDS[kind].tag
         parts = {"none": [rest], "optional": rest.split(":", 1), "needed": rest.rsplit(":", 1)}[takes]
         if "" in parts or (takes == "needed" and len(parts) < 2) or kind == SMALL_CLIP:
             raise UserError(f"unknown encoder {text!r}; write {', '.join(each.spelling for each in KINDS.values())}")
-        return cls(kind, *parts)
+        part = 1 if takes == "optional" else 0  # which may be a path
+        return cls(kind, *(_whole(each) if place == part else each for place, each in enumerate(parts)))
 
     def __str__(self) -> str:
         if self.kind == SMALL_CLIP:
             return SMALL_CLIP
-        begins = next((word for word in (HUB, FOLDER) if self.kind == "open_clip" and self.name.startswith(word)), "")
-        name, tag = self.name.removeprefix(begins), self.tag
-        if begins == FOLDER or self.kind in ("huggingface", "python"):
-            name = _whole(name)
-        tags = [] if tag is None or begins else [tag if self.kind == "python" else _whole(tag)]
-        return ":".join([self.kind, f"{begins}{name}", *tags])
+        tags = [] if self.tag is None or self.name.startswith((HUB, FOLDER)) else [self.tag]
+        return ":".join([self.kind, self.name, *tags])
 
     def trained(self) -> "Named":
         """Itself, where it says which trained weights."""
         if self.kind == "open_clip" and self.tag is None:
             raise UserError(f"{self}: say which trained weights, for instance open_clip:ViT-B-32:openai")
         return self
-
-    @property
-    def modalities(self) -> "tuple[Modality, ...]":
-        """Which towers it may have."""
-        return ("image", "text") if KINDS[self.kind].text else ("image",)
-
-    def label(self, modality: "Modality") -> str:
-        """A tower's name in figures and tables, the paper's where it has one."""
-        papers = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "ViT-B-32-quickgelu": "CLIP ViT-B/32"}
-        name = papers.get(self.name, self.name)
-        if self.kind == "python" and name.endswith(".py"):
-            name = Path(name).stem
-        if name.startswith((HUB, FOLDER)):
-            name = Path(name.split(":", 1)[1]).name
-        return name if not KINDS[self.kind].text else f"{name} {'vision' if modality == 'image' else 'text'}"
 
     def load(
         self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
@@ -151,30 +126,6 @@ class Named:
 
     def _build(self, seed: int | None, device: Device, precision: "Precision") -> "EncoderPair | Tower":
         return import_module(f".{KINDS[self.kind].module}", __package__).build(self, seed, device, precision)
-
-    def identity(self, seed: int | None, device: Device, precision: "Precision") -> dict | None:
-        """All that its embeddings depend on, without building it; None where that is known only once it is loaded."""
-        package = KINDS[self.kind].package
-        if package is None or self.name.startswith((HUB, FOLDER)):
-            return None
-        import torch
-
-        from .tower import checked_device, resolve_precision
-
-        target = checked_device(device)
-        dtype = torch.float32 if self.kind == "torchvision" else resolve_precision(precision, target)
-        tag = self.tag if seed is None else None
-        return {
-            "encoder": self.kind,
-            "name": self.name,
-            "tag": tag,
-            "checkpoint": sha256(tag) if tag and Path(tag).is_file() else None,
-            "seed": seed,
-            "device": target.type,
-            "dtype": str(dtype),
-            "pixels": self.pixels if seed is not None else "own",
-            "versions": {p: version(p) for p in ("torch", "torchvision", "pillow", package)},
-        }
 
 
 def _spelled(words: list[str]) -> str:

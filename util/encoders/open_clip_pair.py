@@ -1,22 +1,53 @@
-"""The two towers of any model that open_clip builds: photographs and captions to unit rows."""
+"""The two towers of any model that open_clip builds: photographs and captions to unit rows.
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from types import SimpleNamespace
+A model is of open_clip's own list, of a repository on the hub ("hf-hub:") or of a folder ("local-dir:"). Weights are
+safetensors where there are any, and pickled ones are read by torch as weights only.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..cli import Device
-from ..corpora.hub import hub_or_cache
-from ..errors import UserError, reason
-from . import open_clip_origin, unread_tokens
-from .hugging_face_files import not_fetched, quiet
-from .named import FOLDER, HUB, Named
-from .open_clip_origin import Origin
-from .tower import EncoderPair, Pixels, Precision, checked_device, normal_pixels, resolve_precision, uniform_tokens
+from ..errors import UserError
+from ..files import digest
+from .model_files import fetched, hashes, loading
+from .named import FOLDER, HUB, OWN, Named
+from .tower import EncoderPair, Pixels, Precision, computing, normal_pixels, uniform_tokens
 
+CONFIGURATION = "open_clip_config.json"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names of weights, the preferred first."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Origin(NamedTuple):
+    """Where a model comes from.
+
+    Attributes:
+        shown, built_by: its name in settings, and that by which open_clip builds it.
+        config: its architecture, as open_clip's configuration files have it.
+        weights: a tag, a file or None.
+        about: what else the settings say of it.
+    """
+
+    shown: str
+    built_by: str
+    config: dict
+    weights: str | Path | None
+    about: dict
+
+    def asks_hub(self) -> bool:
+        """Whether the weights, the text tower or its tokenizer may have to come from the hub."""
+        here, text = self.shown.startswith(FOLDER), self.config["text_cfg"]
+        elsewhere = text.get("hf_model_name"), None if here else text.get("hf_tokenizer_name")  # a folder has its own
+        known = self.shown.startswith(HUB) or isinstance(self.weights, str)
+        return known or any(name and not Path(name).is_dir() for name in elsewhere)
 
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
@@ -28,20 +59,23 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     """
     import open_clip
 
+    tag, pixels = (named.trained().tag, "own") if seed is None else (None, named.pixels)
+    target, dtype = computing(device, precision)
     model = named.name if named.name.startswith((HUB, FOLDER)) else named.name.replace("/", "-")
-    pretrained, pixels = (named.trained().tag, "own") if seed is None else (None, named.pixels)
-    target = checked_device(device)
-    dtype = resolve_precision(precision, target)
-    origin = open_clip_origin.find(model, pretrained)
-    quick_gelu = _quick_gelu(origin.config, model, pretrained)
-    with _loading(origin, model, pretrained):
-        network, preprocess, tokenizer = _build(origin, pretrained, seed or 0, quick_gelu, pixels)
+    origin = _origin(model, tag)
+    trained_so = open_clip.get_pretrained_cfg(model, tag or "") or {}
+    quick_gelu = bool(origin.config.get("quick_gelu") or trained_so.get("quick_gelu"))
+    what = model if tag is None else f"{model} with weights {tag!r}"
+    with loading(what, "open_clip", origin.asks_hub()):
+        network, preprocess = _network(origin, seed or 0, quick_gelu, pixels)
+        trust = {"trust_remote_code": False} if origin.config["text_cfg"].get("hf_tokenizer_name") else {}
+        tokenizer = open_clip.get_tokenizer(model, **trust)
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
-        "model": origin.model,
-        "pretrained": pretrained,
+        "model": origin.shown,
+        "pretrained": tag,
         **origin.about,
-        "text_tower": open_clip_origin.text_digest(network, tokenizer),
+        "text_tower": _text_digest(network, tokenizer),
         "seed": seed,
         "quick_gelu": quick_gelu,
         "dim": origin.config["embed_dim"],
@@ -51,91 +85,116 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "device": target.type,
     }
     network = network.eval().requires_grad_(False).to(target, dtype)
-    text = _text_fields(network, tokenizer, origin.config["text_cfg"])
-    return EncoderPair.of(network, settings, _image_fields(network, preprocess, dtype), text)
-
-
-def _image_fields(network: nn.Module, preprocess: Callable, dtype: torch.dtype) -> dict:
-    return {
+    image = {
         "modality": "image",
         "prepare": lambda images: torch.stack([preprocess(image) for image in images]),
         "forward": lambda pixels: network.visual(pixels.to(dtype)),
         "noise": normal_pixels(network.visual.image_size),
     }
+    vocabulary = getattr(network, "vocab_size", None) or origin.config["text_cfg"].get("vocab_size", 49408)
+    return EncoderPair.of(network, settings, image, text_fields(network, tokenizer, vocabulary))
 
 
-def _text_fields(network: nn.Module, tokenizer: Callable, config: dict) -> dict:
-    parts = unread_tokens.text_parts(network)
-    vocabulary = getattr(network, "vocab_size", None) or config.get("vocab_size", 49408)
-    return {
-        "modality": "text",
-        "prepare": tokenizer,
-        "forward": network.encode_text if parts is None else unread_tokens.text_forward(parts),
-        "noise": uniform_tokens(vocabulary, tokenizer.context_length),
-        "lengths": None if parts is None else unread_tokens.lengths(parts),
-    }
+def text_fields(network: nn.Module, tokenizer: Callable, vocabulary: int) -> dict:
+    """Fields of the text ``Tower`` of a network of open_clip.
+
+    CLIP's own tower is causal and read at its end token, the largest number, which depends on no token after it. A
+    batch is cut at its longest caption: about 15 tokens of 77 for MSCOCO. open_clip takes no shorter sequence, so the
+    positional embedding and the mask are cut here. Other towers are computed at the whole length.
+    """
+    text = getattr(network, "text", network)  # CustomTextCLIP keeps its tower there, CLIP is its own
+    causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+    pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
+    fields = {"modality": "text", "prepare": tokenizer, "forward": network.encode_text}
+    fields["noise"] = uniform_tokens(vocabulary, tokenizer.context_length)
+    if not (causal and pool == "argmax"):
+        return fields
+
+    def embed(tokens: Tensor) -> Tensor:
+        last = tokens.argmax(dim=1)
+        length = int(last.max()) + 1
+        x = text.token_embedding(tokens[:, :length]) + text.positional_embedding[:length]
+        x = text.transformer(x, attn_mask=text.attn_mask[:length, :length])
+        x = text.ln_final(x[torch.arange(len(x), device=x.device), last])
+        projection = text.text_projection
+        if projection is None:
+            return x
+        return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+
+    return {**fields, "forward": embed, "lengths": lambda tokens: tokens.argmax(dim=1) + 1}
 
 
-def _quick_gelu(config: dict, model: str, pretrained: str | None) -> bool:
-    """Whether the activation is QuickGELU: as the tag's weights were trained, else as the configuration says."""
+def _origin(model: str, tag: str | None) -> Origin:
+    """The origin of a model by open_clip's name, with trained weights by tag, file or "own"; it may ask the hub."""
     import open_clip
 
-    own = bool(config.get("quick_gelu", False))
-    return own or bool((open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("quick_gelu", False))
+    if model.startswith((HUB, FOLDER)):
+        if tag not in (None, OWN):
+            raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {tag!r}")
+        return _stored(model, tag)
+    _check_name("model", model, open_clip.list_models())
+    file = Path(tag) if tag and Path(tag).is_file() else None
+    if tag is not None and file is None:
+        _check_name(f"pretrained tag for {model}", tag, open_clip.list_pretrained_tags_by_model(model))
+    about = {"files": hashes([file] if file else [])}
+    return Origin(model, model, open_clip.get_model_config(model), file or tag, about)
 
 
-@contextmanager
-def _loading(origin: Origin, model: str, pretrained: str | None) -> Iterator[None]:
-    """Whatever goes wrong in the block is one line, and no code of a repository is run."""
-    import open_clip
+def _stored(model: str, tag: str | None) -> Origin:
+    """A model of a repository or a folder; only what is read is fetched."""
+    hub = model.startswith(HUB)
+    place = model.removeprefix(HUB if hub else FOLDER)
 
+    def file(name: str) -> Path:
+        return (fetched(place, [name]) if hub else Path(place)) / name
+
+    configuration = file(CONFIGURATION)
+    config, folder = _config(model, configuration), configuration.parent
+    weights = None if tag is None else next((found for name in WEIGHTS if (found := file(name)).is_file()), None)
+    if tag is not None and weights is None:
+        raise UserError(f"{model}: there are no weights in {' or '.join(WEIGHTS)}")
+    about = {"revision": folder.name} if hub else {"files": hashes([configuration, *([weights] if weights else [])])}
+    return Origin(model if hub else f"{FOLDER}{folder.resolve().name}", f"{FOLDER}{folder}", config, weights, about)
+
+
+def _config(model: str, file: Path) -> dict:
     try:
-        with hub_or_cache() if origin.asks_hub else nullcontext(), quiet(), _no_code():
-            yield
-    except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own
-        if "trust_remote_code" in str(error):
-            needs = "its text tower needs code that comes with it, which is not run"
-            raise UserError(f"{model}: {needs}; choose one that transformers has") from error
-        what = f"with weights {pretrained!r}"
-        if not origin.asks_hub or model.startswith(FOLDER):
-            raise UserError(f"{model}: open_clip could not load it {what} ({reason(error)})") from error
-        page = (open_clip.get_pretrained_cfg(model, pretrained or "") or {}).get("hf_hub") or model.removeprefix(HUB)
-        raise not_fetched(f"{model} {what}", page, error, "a file or folder of it") from error
+        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        if {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
+            return config
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise UserError(f"{model}: no {CONFIGURATION} there with embed_dim, vision_cfg and text_cfg in model_cfg")
 
 
-def _build(origin: Origin, pretrained: str | None, seed: int, quick_gelu: bool, pixels: Pixels) -> tuple:
-    """Model, preprocessing of one image and tokenizer, on the CPU in float32."""
+def _network(origin: Origin, seed: int, quick_gelu: bool, pixels: Pixels) -> tuple[nn.Module, Callable]:
+    """Model and preprocessing of one image, on the CPU in float32."""
     import open_clip
 
-    options = {"pretrained": pretrained, "force_quick_gelu": quick_gelu, "pretrained_text": False}
-    if origin.built_by.startswith(FOLDER):
-        options |= {"pretrained": None, "load_weights": False}
+    stored = origin.built_by.startswith(FOLDER)
+    options = {"load_weights": not stored, "pretrained_text": False, "force_quick_gelu": quick_gelu}
+    if origin.weights is not None and not stored:
+        options["pretrained"] = str(origin.weights)
     if pixels == "imagenet":
         options |= {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network, _, preprocess = open_clip.create_model_and_transforms(origin.built_by, **options)
-    if origin.weights is not None:
+    if stored and origin.weights is not None:
         open_clip.load_checkpoint(network, str(origin.weights), strict=True, weights_only=True)
-    trust = {"trust_remote_code": False} if origin.config["text_cfg"].get("hf_tokenizer_name") else {}
-    return network, preprocess, open_clip.get_tokenizer(origin.tokenizer, **trust)
+    return network, preprocess
 
 
-@contextmanager
-def _no_code() -> Iterator[None]:
-    """No code of a repository is run, nor is anybody asked whether it may be, where open_clip does not say so."""
-    from open_clip import hf_model
-    from transformers import AutoConfig, dynamic_module_utils
+def _text_digest(network: nn.Module, tokenizer: Callable) -> str | None:
+    """sha256 of a text tower's configuration and vocabulary that come from transformers, perhaps of elsewhere."""
+    if not hasattr(tokenizer, "tokenizer"):
+        return None
+    config = getattr(getattr(network, "text", None), "config", None)
+    words = sorted(tokenizer.tokenizer.get_vocab().items())
+    return digest([config.to_json_string() if config else None, words])
 
-    def configuration(name: str):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        config._attn_implementation = None  # a file may name a kernel there that would be fetched and run
-        return config
 
-    seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
-    hf_model.AutoConfig = SimpleNamespace(from_pretrained=configuration)
-    try:
-        yield
-    finally:
-        dynamic_module_utils.TIME_OUT_REMOTE_CODE = seconds
-        hf_model.AutoConfig = AutoConfig
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        close = get_close_matches(name, known, n=5, cutoff=0.4) or list(known[:5])
+        raise UserError(f"unknown {what}: {name!r}; close to it: {', '.join(close) or 'nothing'}")

@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..cli import Device
 from ..errors import UserError, reason
 from .named import Named
-from .tower import Precision, Tower, checked_device, normal_pixels
+from .tower import Precision, Tower, computing, normal_pixels
 
 PRETRAINED = "IMAGENET1K_V1"
 """The weights of the paper's ResNet-18."""
@@ -33,7 +33,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     if name not in names:
         raise UserError(f"unknown ResNet {name!r}; choose from {', '.join(names)}")
     known = torchvision.models.get_model_weights(name)
-    target = checked_device(device)
+    target, _ = computing(device)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed or 0)
         network = torchvision.models.get_model(name, weights=None)

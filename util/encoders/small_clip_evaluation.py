@@ -8,7 +8,7 @@ from ..corpora.generated import pictures
 from ..corpora.generated.pictures import TEST_SEED
 from ..geometry import gap_distance, signed_gap_distances
 from ..numerics.statistics import wilson_interval
-from .small_clip import SmallClip
+from .tower import EncoderPair
 
 SCENES = 4000
 BADGES_PER_GROUP = 1000
@@ -20,7 +20,7 @@ SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
 TEMPERATURES = (1 / 100, 1 / 50, 1 / 35, 1 / 20, 1 / 10, 1.0)
 
 
-def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
+def evaluate(clip: EncoderPair, seed: int = TEST_SEED) -> dict:
     """All figures of a small CLIP, json-able: "landscape", "retrieval", "tasks" and "harm".
 
     Scenes are of held-out combinations, digits of held-out scans, badges in equal numbers of each group and kind.
@@ -29,9 +29,9 @@ def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
     held_out = pictures.scenes(SCENES, seed, "held_out")
     digits = pictures.digits("held_out")
     badges = pictures.badges(len(pictures.GROUPS) * BADGES_PER_GROUP, seed, group_weights=None)
-    scene_rows, badge_rows = clip.encode_images(held_out.images), clip.encode_images(badges.images)
+    scene_rows, badge_rows = clip.encode_non_text(held_out.images), clip.encode_non_text(badges.images)
     tasks = {name: zero_shot(clip, name, held_out, scene_rows) for name in ("shape", "colour_shape", "fine_grained")}
-    tasks["digit"] = zero_shot(clip, "digit", digits, clip.encode_images(digits.images))
+    tasks["digit"] = zero_shot(clip, "digit", digits, clip.encode_non_text(digits.images))
     tasks["badge"] = zero_shot(clip, "badge", badges, badge_rows)
     return {
         "landscape": loss_minima(clip, pictures.scenes(SCENES, seed, "all")),
@@ -41,9 +41,9 @@ def evaluate(clip: SmallClip, seed: int = TEST_SEED) -> dict:
     }
 
 
-def loss_minima(clip: SmallClip, scenes: pictures.Pictures) -> dict:
+def loss_minima(clip: EncoderPair, scenes: pictures.Pictures) -> dict:
     """The gap of pairs, the signed gap distance of the lowest loss at each temperature, and the loss at 1/100."""
-    x, y = clip.encode_images(scenes.images), clip.encode_texts(scenes.captions)
+    x, y = clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)
     losses = sweep(x, y, SHIFTS, TEMPERATURES, batch=BATCH, consecutive=True)
     signed = signed_gap_distances(x, y, SHIFTS)
     lowest = {f"1/{1 / tau:.0f}": float(signed[losses[:, t].argmin()]) for t, tau in enumerate(TEMPERATURES)}
@@ -51,13 +51,13 @@ def loss_minima(clip: SmallClip, scenes: pictures.Pictures) -> dict:
     return {"n_pairs": len(scenes), "gap_distance": gap_distance(x, y), "lowest_loss_at": lowest, "loss": loss}
 
 
-def recall_at_1(clip: SmallClip, described: pictures.Pictures) -> float:
+def recall_at_1(clip: EncoderPair, described: pictures.Pictures) -> float:
     """Share of images, in [0, 1], whose own caption is the nearest of all; captions must differ from each other."""
-    cosines = clip.encode_images(described.images) @ clip.encode_texts(described.captions).T
+    cosines = clip.encode_non_text(described.images) @ clip.encode_texts(described.captions).T
     return float((cosines.argmax(1) == np.arange(len(described))).mean())
 
 
-def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
+def zero_shot(clip: EncoderPair, task: str, some: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
     """Accuracy on a task of ``pictures.TASKS``, its 95% limits (Wilson) and chance; ``rows`` embed ``some``."""
     prompts = pictures.TASKS[task].prompts
     predicted = (rows @ clip.encode_texts(prompts).T).argmax(1)
@@ -67,7 +67,7 @@ def zero_shot(clip: SmallClip, task: str, some: pictures.Pictures, rows: Float[n
     return {"n": len(some), "accuracy": accuracy, "ci_low": low, "ci_high": high, "chance": 1 / len(prompts)}
 
 
-def harm_rates(clip: SmallClip, badges: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
+def harm_rates(clip: EncoderPair, badges: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
     """By group, the rate at which a badge is called one of the seven words that no badge deserves.
 
     "accuracy" is over the 14 badge classes, where the 7 harm classes are also there.

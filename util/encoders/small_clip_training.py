@@ -17,8 +17,9 @@ from ..corpora.generated import pictures
 from ..errors import UserError
 from ..training import Pairs, TrainingSettings, train
 from . import small_clip, small_clip_evaluation
-from .small_clip import SmallClip, channels_first
+from .small_clip import channels_first
 from .small_clip_evaluation import TEST_SEED
+from .tower import EncoderPair
 
 COMMAND = "python -m util train-small-clip"
 VALIDATION_SEED = 10_001
@@ -57,9 +58,9 @@ def train_small_clip(
         started = time.perf_counter()
         clip = small_clip.random(seed)
         corpus = pictures.training_corpus(settings.pictures, seed)
-        pairs = Pairs(channels_first(corpus.images), clip.tokenizer(corpus.captions))
+        pairs = Pairs(channels_first(corpus.images), clip.text.prepare(corpus.captions))
         best = LowestLoss(clip, settings)
-        log = train(clip.model, pairs, settings.training, clip.prepare, validate=best, progress=progress)
+        log = train(clip.model, pairs, settings.training, small_clip.prepare, validate=best, progress=progress)
         seconds = time.perf_counter() - started
         clip.model.load_state_dict(best.weights)
         record = _record(settings, log, best.step, small_clip_evaluation.evaluate(clip), seconds)
@@ -74,14 +75,14 @@ def train_small_clip(
 class LowestLoss:
     """Called after some steps: measures the loss on fresh scenes and keeps a copy of the best weights."""
 
-    def __init__(self, clip: SmallClip, settings: SmallClipSettings):
+    def __init__(self, clip: EncoderPair, settings: SmallClipSettings):
         self.clip = clip
         self.fresh = pictures.scenes(settings.validation_pictures, VALIDATION_SEED, "train")
         self.temperature = settings.training.temperature
         self.loss, self.step, self.weights = float("inf"), 0, None
 
     def __call__(self, step: int) -> dict:
-        x, y = self.clip.encode_images(self.fresh.images), self.clip.encode_texts(self.fresh.captions)
+        x, y = self.clip.encode_non_text(self.fresh.images), self.clip.encode_texts(self.fresh.captions)
         loss = contrastive_loss(x, y, self.temperature, batch=small_clip_evaluation.BATCH, consecutive=True)
         if loss < self.loss:
             self.loss, self.step = loss, step

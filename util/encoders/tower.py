@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -75,9 +75,11 @@ class Tower:
             raise UserError(f"{what} must be given in a list, not as one string: {inputs!r}")
         if batch_size is not None and batch_size < 1:
             raise UserError(f"the batch size must be at least 1, not {batch_size}")
+        places = None
         if self.lengths is not None and not isinstance(inputs, Tensor):  # to know which are of like length
             texts = list(inputs)
-            inputs = self.prepare(texts) if texts else texts
+            different = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # equal texts have equal rows
+            places, inputs = [different[text] for text in texts], self.prepare(list(different)) if texts else []
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2}
         about["disable"] = not progress or None  # None: silent where the errors go to a file
@@ -89,7 +91,8 @@ class Tower:
         usable = np.isfinite(norms) & (norms > 0)
         if not usable.all():
             raise UserError(f"{self.name}: the embedding of {what[:-1]} {usable.argmin()} is zero or not finite")
-        return rows / norms[:, None]
+        rows = rows / norms[:, None]
+        return rows if places is None else rows[places]
 
     @torch.inference_mode()
     def _encode(self, inputs: Iterable | Tensor, size: int | None, bar: tqdm) -> np.ndarray:
@@ -188,18 +191,8 @@ def _generator(seed: int, modality: int) -> np.random.Generator:
     return np.random.default_rng([seed, modality])
 
 
-def checked_device(device: Device) -> torch.device:
-    """A torch device for an option; refuses unknown words, and cuda where there is none."""
-    if device not in get_args(Device):
-        raise UserError(f"unknown device {device!r}; choose from {', '.join(get_args(Device))}")
-    return torch.device(resolve_device(device))
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of weights and activations: "auto" is bfloat16 on a GPU that computes in it, else float32."""
-    if precision not in get_args(Precision):
-        raise UserError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
-    if precision == "auto":
-        fast = device.type != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if fast else torch.float32
-    return getattr(torch, precision)
+def computing(device: Device, precision: Precision = "float32") -> tuple[torch.device, torch.dtype]:
+    """Where a network computes, and in what: "auto" is bfloat16 on a GPU that has it, else float32."""
+    target = torch.device(resolve_device(device))
+    fast = target.type != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return target, torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and fast) else torch.float32

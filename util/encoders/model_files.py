@@ -1,0 +1,85 @@
+"""Files of a model, of the Hugging Face hub or a folder: fetched, hashed and loaded, while no code of theirs is run."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from ..corpora.hub import hub_or_cache
+from ..errors import UserError, reason
+from ..files import sha256
+
+READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
+"""Options of whatever transformers reads of a folder."""
+
+
+def fetched(name: str, patterns: Sequence[str]) -> Path:
+    """The folder of a repository's top files of these patterns, in the hub's cache; its name is their commit."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        with hub_or_cache():
+            return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns="*/*"))
+    except Exception as error:  # the hub's client and its http library each raise their own
+        raise _not_fetched(name, error) from error
+
+
+def hashes(files: Iterable[Path]) -> dict[str, str]:
+    """Name -> sha256, for the settings of an encoder."""
+    return {file.name: sha256(file) for file in sorted(files)}
+
+
+@contextmanager
+def loading(name: str, library: str, asks_hub: bool = False) -> Iterator[None]:
+    """A block that loads a model without remarks and bars; whatever goes wrong in it is one line.
+
+    No code of a repository is run, nor is anybody asked whether it may be.
+    """
+    try:
+        with hub_or_cache() if asks_hub else nullcontext(), _quiet(), _no_code():
+            yield
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    except ConnectionError as error:
+        raise _not_fetched(name, error) from error
+    except Exception as error:  # transformers, tokenizers, safetensors and torch each raise their own
+        if "trust_remote_code" in str(error):
+            raise UserError(f"{name}: it needs code that comes with it, which is not run; choose another") from error
+        raise UserError(f"{name}: {library} could not load it ({reason(error)})") from error
+
+
+def _not_fetched(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"{name} could not be fetched ({reason(error)}); check the name, or run this once where there is a network and "
+        "copy its Hugging Face cache here (HF_HOME), or give a folder of its files"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what libraries say while they load a model: what matters of it is an error of ours."""
+    from transformers.utils import logging as reports
+
+    hook = reports.set_tqdm_hook(lambda bar, given, options: reports.EmptyTqdm(*given))
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        reports.set_tqdm_hook(hook)
+
+
+@contextmanager
+def _no_code() -> Iterator[None]:
+    """Where open_clip does not say whether code may be run, transformers refuses it at once."""
+    from transformers import dynamic_module_utils
+
+    seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = seconds
