@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+import labelled_faces
 import published_counts
 from util import geometry
 from util.cli import Common, Only
 from util.embeddings import Embeddings
 from util.errors import UserError
-from util.fairness import faces as face_images
 from util.fairness.audit import Answers
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256
@@ -156,7 +156,7 @@ def photographed(settings: Common, device: str) -> Audited:
     from util.extraction import class_embeddings, embed_images, extract
 
     declared, named = declared_by(settings), Named.parse(settings.model).trained()
-    found = face_images.from_folder(settings.data, declared) if settings.data else face_images.from_hub(declared)
+    found = labelled_faces.from_folder(settings.data, declared) if settings.data else labelled_faces.from_hub(declared)
     asked_for = settings.preset == "paper" or settings.gap_direction == "captions" or settings.coco is not None
     captioned = coco.load(settings.coco, "val2017", "first") if asked_for else None
     pair = named.pair(device=device)
@@ -190,7 +190,7 @@ def own(settings: Common, device: str) -> Audited:
     path, first = given.source["path"], given.names[0]
     images, (prompts, how_prompts) = given.modalities[first], in_declared_order(declared, given)
     where = f"{first} of {path}"
-    faces, how_faces = face_images.labels_of(settings.labels, declared, given.beside, len(images), where)
+    faces, how_faces = labelled_faces.labels_of(settings.labels, declared, given.beside, len(images), where)
     labels = {"path": str(settings.labels), "sha256": sha256(settings.labels), "matched": how_faces[-1]}
     data = [{"what": "faces", **given.source, "n": len(images)}, {"what": "labels", **labels}]
     data += [{"what": "classes", **declared.settings}]
@@ -206,7 +206,7 @@ def own(settings: Common, device: str) -> Audited:
             raise UserError(f"{what}; embed faces and captions with one model")
         data.append({"what": "captions", **corpus.source, **corpus.digest()})
         notes += corpus.source.get("notes", ())
-    ids = next(iter(face_images.named(given.beside, len(images))), None)
+    ids = next(iter(labelled_faces.named(given.beside, len(images))), None)
     return Audited(
         title, images, prompts, declared, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
     )
@@ -234,5 +234,5 @@ def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.n
         raise UserError(f"{path}: {what}; {how}, or name your own with --audit FILE.toml")
     if len(texts) != len(wanted):
         return prompts, [f"prompts are taken in the declared order: {wanted[0]!r} first, {wanted[-1]!r} last"]
-    rows = face_images.rows_named(wanted, list(map(str, texts)), "the declared prompts", f"{name} of {path}")
+    rows = labelled_faces.rows_named(wanted, list(map(str, texts)), "the declared prompts", f"{name} of {path}")
     return prompts[rows], []

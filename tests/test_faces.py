@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+import labelled_faces
 from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder, write_parquet
 from util import UserError
 from util.corpora import hub
-from util.fairness import faces
 from util.files import sha256
 
 
@@ -22,18 +22,18 @@ def folder(tmp_path):
 
 @pytest.fixture
 def from_hub(tmp_path, monkeypatch):
-    """``faces.from_hub`` of a folder that stands in for the hub's, with a cache of its own."""
+    """``from_hub`` of a folder that stands in for the hub's, with a cache of its own."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
 
     def load(folder):
-        monkeypatch.setattr(hub, "fetched", lambda *_: (sorted(folder.glob(faces.HUB_FILES)), "0" * 40))
-        return faces.from_hub(DECLARED)
+        monkeypatch.setattr(hub, "fetched", lambda *_: (sorted(folder.glob(labelled_faces.HUB_FILES)), "0" * 40))
+        return labelled_faces.from_hub(DECLARED)
 
     return load
 
 
 def loaded(folder):
-    return faces.from_folder(folder, DECLARED)
+    return labelled_faces.from_folder(folder, DECLARED)
 
 
 def labels_of(found):
@@ -48,7 +48,7 @@ def test_labels_and_pictures_come_in_the_order_of_the_table_and_their_source_wit
     assert list(found.ids) == list(COLOURS)
     assert labels_of(found) == (["White", "Black", "Latino"], ["Male", "Female", "Female"], [0, 1, 2])
     table = folder / "fairface_label_val.csv"
-    again, (said,) = faces.labels_of(table, DECLARED, {"paths": list(COLOURS)}, 3, "mine")
+    again, (said,) = labelled_faces.labels_of(table, DECLARED, {"paths": list(COLOURS)}, 3, "mine")
     assert again.equals(found.faces) and said == "labels are matched to faces by name, as val/1.jpg"
     source = found.source
     assert source["revision"] == f"sha256:{sha256(table)}" and json.loads(json.dumps(source)) == source

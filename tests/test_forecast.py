@@ -12,7 +12,7 @@ import scripts
 from util import commands
 from util.corpora import coco, tasks
 from util.encoders.named import Named
-from util.fairness import faces
+from util.fairness import declared
 from util.reporting import forecast
 from util.reporting.forecast import Found, Need, look_up
 from util.reporting.steps import STEPS, Options
@@ -90,8 +90,8 @@ def test_what_is_declared_is_what_the_loaders_load():
     found = {(each.kind, each.id): each for each in forecast.needs(None)}
     captions = found["dataset", coco.HUB_DATASET]
     assert captions.revision == coco.HUB_REVISION
-    fairface = found["dataset", faces.HUB_DATASET]
-    assert (fairface.revision, fairface.files) == (faces.HUB_REVISION, (faces.HUB_FILES,))
+    fairface = found["dataset", declared.HUB_DATASET]
+    assert (fairface.revision, fairface.files) == (declared.HUB_REVISION, (declared.HUB_FILES,))
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
         assert "zero_shot" in each.steps

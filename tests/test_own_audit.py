@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+import labelled_faces
 import picture_checks
 import reference
 import scripts
 from util import UserError, figures, records
-from util.fairness import faces as face_images
 from util.fairness.declared import Declared
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
@@ -134,4 +134,4 @@ def test_missing_and_double_names_are_refused_by_name(tmp_path, names, embedded,
     (tmp_path / "labels.csv").write_text(f"id,race,gender\n{rows}")
     beside = {"ids": np.array(embedded.split())}
     with pytest.raises(UserError, match=re.escape(said)):
-        face_images.labels_of(tmp_path / "labels.csv", Declared.read(), beside, len(beside["ids"]), "mine")
+        labelled_faces.labels_of(tmp_path / "labels.csv", Declared.read(), beside, len(beside["ids"]), "mine")

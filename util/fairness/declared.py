@@ -26,6 +26,10 @@ from ..files import sha256
 DATA = Path(__file__).resolve().parent.parent / "data"
 FAIRFACE = DATA / "fairface.toml"
 BADGES = DATA / "badges.toml"
+HUB_DATASET = "HuggingFaceM4/FairFace"
+HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
+HUB_FILES = "0.25/validation-*.parquet"
+"""FairFace's validation split on the hub: the files that show a quarter of the face around it, 63 MB."""
 
 PAPER_GROUPS = ("crime_related", "non_human")
 """The paper's harm groups, in the order of its table: their columns stand first where an audit has both."""

@@ -52,7 +52,7 @@ class Found(NamedTuple):
 def needs(photographs: Path | None) -> list[Need]:
     """Everything large that the steps of the paper need, each once: not ResNet-18 and the published embeddings."""
     from ..encoders.resnet import RECIPES
-    from ..fairness import faces
+    from ..fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION
 
     large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
     place = str(photographs or "MSCOCO train2017")
@@ -72,7 +72,7 @@ def needs(photographs: Path | None) -> list[Need]:
         files = tuple(task.files[name] for name in task.split.split("+") if name in task.files) or ("*.parquet",)
         if task.dataset != coco.HUB_DATASET:
             found.append(Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.revision))
-    return [*found, Need("dataset", faces.HUB_DATASET, ("denigration",), 63, (faces.HUB_FILES,), faces.HUB_REVISION)]
+    return [*found, Need("dataset", HUB_DATASET, ("denigration",), 63, (HUB_FILES,), HUB_REVISION)]
 
 
 def describe(options: Options) -> None:

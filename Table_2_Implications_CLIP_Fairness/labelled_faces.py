@@ -16,18 +16,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..corpora import hub, tables
-from ..corpora.captioned import content_digest, is_picture, upright
-from ..errors import UserError
-from ..files import sha256
-from ..readers import kind_of, read
-from ..readers.names import BESIDE
-from .declared import Declared
+from util.corpora import hub, tables
+from util.corpora.captioned import content_digest, is_picture, upright
+from util.errors import UserError
+from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
+from util.files import sha256
+from util.readers import kind_of, read
+from util.readers.names import BESIDE
 
-HUB_DATASET = "HuggingFaceM4/FairFace"
-HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
-HUB_FILES = "0.25/validation-*.parquet"
-"""Those that show a quarter of the face around it; 63 MB."""
 ORIGIN = "https://github.com/joojs/fairface"
 LICENCE = "CC BY 4.0"
 BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
