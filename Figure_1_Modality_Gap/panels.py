@@ -13,13 +13,12 @@ from util import cli, published
 from util.cli import Only
 from util.corpora import coco, folder
 from util.corpora.captioned import Captioned
-from util.embeddings import Embeddings, Stored
+from util.embeddings import Embeddings, duos, open_sets
 from util.encoders.named import FOLDER, SMALL_CLIP, ModelName, Named
 from util.encoders.tower import EncoderPair
 from util.errors import UserError
 from util.files import CACHE_VARIABLE, cache_folder
 from util.numerics.arrays import as_count
-from util.sets import duos, open_sets
 
 PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
@@ -88,7 +87,7 @@ class Panel:
     system: str
     weights: str
     source: str
-    embeddings: Embeddings | Stored
+    embeddings: Embeddings
     modalities: tuple[str, str]
     about: dict = field(default_factory=dict)
 

@@ -25,10 +25,10 @@ from cosine_claims import STATISTICS, compare
 from cosine_figure import OWN_WEIGHTS, SMALL_CLIP, Row, draw, titles
 from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, published, records
+from util.embeddings import load_sets
 from util.encoders.named import KINDS, ModelName, Named
 from util.geometry import cosine_statistics
 from util.numerics.arrays import as_count
-from util.sets import load_sets
 
 NAME = "cosine_similarity"
 BINS, FINE_BINS = 30, 3000

@@ -29,11 +29,11 @@ from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, d
 from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima, no_minimum
 from landscape_terms import Terms, terms
 from util import Embeddings, UserError, cli, figures, files, geometry, published
+from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
 from util.records import Comparison, Record
-from util.sets import load_sets
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)

@@ -13,7 +13,7 @@ import labelled_faces
 import published_counts
 from util import geometry
 from util.cli import Common, Only
-from util.embeddings import Embeddings
+from util.embeddings import Embeddings, load_sets
 from util.errors import UserError
 from util.fairness.audit import Answers
 from util.fairness.declared import BADGES, FAIRFACE, Declared
@@ -21,7 +21,6 @@ from util.files import sha256
 from util.geometry import Side
 from util.published import values
 from util.readers import TEXT, role
-from util.sets import load_sets
 from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]

@@ -11,7 +11,6 @@ import numpy as np
 import frame
 from frame import WIDTH, fact, pairs, seconds
 from util import Embeddings, measures
-from util.embeddings import Stored
 from util.numerics.reduction import umap_coordinates
 
 
@@ -27,7 +26,7 @@ def write(path: Path, n: int, part: int = 10_000) -> Path:
 
 def numbers_of_file(path: Path) -> None:
     """All numbers of a mapped file."""
-    measures.measure(Stored.open(path))
+    measures.measure(Embeddings.load(path, unit=False))
 
 
 def panels(count: int) -> None:

@@ -23,7 +23,7 @@ LAYERS = (
     ("numerics",),
     ("geometry",),
     ("contrastive", "cone", "records", "figures", "cli"),
-    ("embeddings", "readers", "remarks", "sets"),
+    ("embeddings", "readers"),
     ("measures", "published", "interventions"),
     ("corpora",),
     ("training",),

@@ -10,7 +10,6 @@ from safetensors.numpy import save_file
 import reference
 from benchmarks import frame
 from util import Embeddings, UserError, geometry
-from util.embeddings import Stored
 from util.measures import measure
 
 
@@ -61,7 +60,7 @@ def test_a_file_of_any_format_and_not_normalised_gives_the_same_numbers(arrays, 
     path, scaled = tmp_path / f"mine{suffix}", {"image": 5 * arrays["image"], "text": arrays["text"] / 10}
     write = {".npy": lambda: np.save(path, np.stack(list(scaled.values()))), ".npz": lambda: np.savez(path, **scaled)}
     write.get(suffix, lambda: save_file(scaled, path))()
-    stored = Stored.open(path)
+    stored = Embeddings.load(path, unit=False)
     assert isinstance(stored.modalities["image"], np.memmap) or suffix != ".npy"
     found, expected = measure(stored), measure(Embeddings.of(arrays))
     for name in ("gap_distance", "relative_gap"):
@@ -90,11 +89,11 @@ def test_a_value_that_is_not_finite_is_named_with_its_file(arrays, tmp_path):
     arrays["text"][7, 2] = np.nan
     np.save(tmp_path / "bad.npy", np.stack(list(arrays.values())))
     with pytest.raises(UserError, match=r"bad.npy: text: row 7 holds a value that is not finite"):
-        measure(Stored.open(tmp_path / "bad.npy"))
+        measure(Embeddings.load(tmp_path / "bad.npy", unit=False))
 
 
 def measured(path):
-    measure(Stored.open(path), most=200)
+    measure(Embeddings.load(path, unit=False), most=200)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -16,10 +16,9 @@ import torch
 
 import reference
 from util import Embeddings, UserError, commands, geometry
-from util.embeddings import Stored
+from util.embeddings import open_sets
 from util.measures import measure
 from util.numerics.parts import Parts
-from util.sets import open_sets
 
 N, D = 40, 6
 X, Y = (rows.astype(np.float32) for rows in reference.pairs(np.random.default_rng(0), N, D))
@@ -233,6 +232,29 @@ def test_files_with_ids_in_another_order_give_the_same_pairs(tmp_path):
         Embeddings.load(tmp_path / "image.parquet", tmp_path / "other_text.parquet")
 
 
+IN_ANOTHER_ORDER = {"image": X, "text": Y[ORDER], "image_ids": np.array(IDS), "text_ids": np.array(IDS)[ORDER]}
+
+
+def test_ids_of_each_modality_in_one_file_tell_its_pairs(tmp_path):
+    path = tmp_path / "one.npz"
+    np.savez(path, **IN_ANOTHER_ORDER)
+    found = Embeddings.load(path)
+    for rows, unit in zip(found.paired(), UNIT, strict=True):
+        assert rows[found.pairs[:, 0].argsort()] == pytest.approx(unit, abs=2e-6)
+    assert "40 pairs matched by ids" in found.source["notes"][0] and found.beside["ids"].tolist() == IDS
+    np.savez(path, **IN_ANOTHER_ORDER | {"text_ids": np.arange(N)})
+    found = Embeddings.load(path)
+    assert found.pairs is None and "ids of image and text have nothing in common" in found.source["notes"][0]
+    np.savez(path, **IN_ANOTHER_ORDER | {"text_ids": np.array([*IDS[1:], "other"])})
+    with pytest.raises(UserError, match="have 39 in common, and do not tell .*; mend or remove them, or store"):
+        Embeddings.load(path)
+    np.savez(path, **IN_ANOTHER_ORDER, pairs=np.stack([ORDER, np.arange(N)], 1))
+    assert Embeddings.load(path).pairs.tolist() == np.stack([ORDER, np.arange(N)], 1).tolist()
+    np.savez(tmp_path / "image.npz", image=X, image_ids=IDS)
+    np.savez(tmp_path / "text.npz", text=Y[ORDER], text_ids=np.array(IDS)[ORDER])
+    assert Embeddings.load(tmp_path / "text.npz", tmp_path / "image.npz").pairs.tolist() != [[k, k] for k in range(N)]
+
+
 def test_files_of_a_set_take_the_columns_that_they_have_and_unused_ones_are_refused(tmp_path):
     pd.DataFrame({"emb": [*X], "more": [*Y]}).to_parquet(tmp_path / "a.parquet")
     pd.DataFrame({"emb": [*Y]}).to_parquet(tmp_path / "b.parquet")
@@ -267,7 +289,7 @@ def test_large_files_are_read_in_the_memory_of_a_block(tmp_path, kind, rng):
     POOLS.append(pool)
     pa.set_memory_pool(pool)
     tracemalloc.start()
-    stored = Stored.open(tmp_path / "big")
+    stored = Embeddings.load(tmp_path / "big", unit=False)
     assert measure(stored, most=100)["matched_cosine"] == pytest.approx(1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -366,7 +388,7 @@ def test_bad_files_are_one_line_that_names_them(tmp_path, name, capfd):
     damage, words = BAD[name]
     damage(tmp_path / name)
     capfd.readouterr()
-    for load in (Embeddings.load, lambda path: measure(Stored.open(path))):
+    for load in (Embeddings.load, lambda path: measure(Embeddings.load(path, unit=False))):
         with pytest.raises(UserError, match=words) as caught:
             load(tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600

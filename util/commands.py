@@ -9,11 +9,11 @@ from pathlib import Path
 import tyro
 
 from . import cli
+from .embeddings import open_sets
 from .errors import UserError
 from .interventions.commands import Fit, OfFiles, Shift, Transform, note
 from .measures import measure
 from .reporting.steps import Options
-from .sets import open_sets
 from .zero_shot.command import Evaluate
 
 

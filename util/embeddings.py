@@ -7,36 +7,40 @@ is "text". The columns of ``pairs`` follow the order of the modalities.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from .errors import UserError
-from .files import is_remote, named_path, sha256
+from .files import is_remote, sha256
 from .geometry import unit_rows
-from .numerics.arrays import as_matrix, nonzero_norms, rows_shape, to_numpy
-from .readers import NAME, TEXT, read, role, sort_out, write
-from .readers.beside import as_rows, checked_labels, checked_pairs, matched
-from .remarks import begun_by, remarks
+from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
+from .numerics.items import copies
+from .numerics.moments import Moments, moments
+from .readers import NAME, write
+from .readers.beside import checked_labels, checked_pairs
+from .readers.sets import RESERVED, in_order, read_sets
 
-RESERVED = ("labels", "pairs")
+ONE_DIRECTION = 0.99
+"""A mean cosine above this is said: trained encoders of things that differ stay well below."""
+MOST_COMPARED = 1_000_000
+"""Equal rows are looked for in modalities of so many rows, for their hashes stay in memory."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Embeddings as they were given, checked in all but their values: not normalised and, from a file, not yet read.
-
-    For measures that go over a file of any size once (``util.measures``).
+class Embeddings:
+    """Embeddings with unit-norm rows, float32; or as they are stored, not yet read where they are in a file.
 
     Attributes:
-        modalities: name -> array (n, d) of real numbers, memory-mapped or in parts where the format allows; those that
-            mean text are the last. All of one width d; row counts may differ.
-        pairs: int64 array (p, number of modalities), row numbers that belong together, or None where nobody said.
+        modalities: name -> array (n, d) of real numbers; those that mean text are the last. All of one width d; row
+            counts may differ. As stored: memory-mapped or in parts where the format allows.
+        pairs: int64 array (p, number of modalities), row numbers that belong together; p = 0 says that nothing is
+            paired, None that nobody said: then row i belongs to row i of modalities that are equally long.
         labels: int64 or str array (n,) for the rows of the first modality, or bool (n, C), several classes a row.
         source: where the embeddings come from (path, model, data, caption rule, whether rows were normalised here);
             plain values that json can hold. ``notes`` in it are sentences for whoever reads the numbers.
         beside: arrays that stand beside the vectors: ids, classes, paths, captions, logit_scale, logit_bias.
-        unpaired: whether modalities of equal length are not paired, on purpose.
     """
 
     modalities: Mapping[str, np.ndarray]
@@ -44,153 +48,52 @@ class Stored:
     labels: np.ndarray | None = None
     source: Mapping = field(default_factory=dict)
     beside: Mapping[str, np.ndarray] = field(default_factory=dict)
-    unpaired: bool = False
 
     @classmethod
     def of(
-        cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None, beside: Mapping | None = None
-    ) -> "Stored":
-        """Checks names, widths, counts, pairs and labels; arguments and errors as ``Embeddings.of``."""
-        source, beside = _plain_source(source), dict(beside or {})
-        prefix = begun_by(source)
-        if not isinstance(modalities, Mapping) or not modalities:
-            raise UserError("embeddings are given as {name: array}, for instance {'image': images, 'text': texts}")
-        for name in modalities:
-            if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
-                raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
-        ordered = sorted(modalities, key=lambda name: (role(name) == TEXT, name == TEXT))
-        shapes = {name: rows_shape(modalities[name], f"{prefix}{name}") for name in ordered}
-        if len({width for _, width in shapes.values()}) > 1:
-            said = ", ".join(f"{name} {width}" for name, (_, width) in shapes.items())
-            raise UserError(f"{prefix}modalities must be of one width; columns are {said}: are they of one model?")
-        counts = [count for count, _ in shapes.values()]
-        labels = checked_labels(labels, dict(zip(ordered, counts, strict=True)), beside.get("classes"), prefix)
-        pairs = checked_pairs(pairs, counts, prefix)
-        unpaired = pairs is not None and not len(pairs)
-        given = {name: modalities[name] for name in ordered}
-        return cls(given, None if unpaired else pairs, labels, source, beside, unpaired)
-
-    @classmethod
-    def open(cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image") -> "Stored":
-        """Embeddings in any format; arguments and errors as ``Embeddings.load``, but for the values."""
-        return cls.joined(cls.opened(paths, columns, first))
-
-    @classmethod
-    def opened(cls, paths: Sequence, columns: Mapping[str, str] | None, first: str = "image") -> dict[str, "Stored"]:
-        """A set for each file, by how it was given; of several files each takes the columns that it has."""
-        opened, used = {}, set()
-        alone = [Path(given).resolve() for given in map(str, paths) if not named_path(given)[0]]
-        if twice := [path for path in alone if alone.count(path) > 1]:
-            raise UserError(f"{twice[0]}: is named twice; leave one out")
-        for given in map(str, paths):
-            name, path = named_path(given)
-            arrays, source = read(path, first)
-            mine = {key: value for key, value in (columns or {}).items() if not name or key == name}
-            if len(paths) > 1:
-                mine = {key: value for key, value in mine.items() if value in arrays}
-            used |= {*mine}
-            opened[given] = cls._of_arrays(arrays, source, path, mine)
-        if left := [f"{key}={value}" for key, value in (columns or {}).items() if key not in used]:
-            raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
-        return opened
-
-    @classmethod
-    def _of_arrays(cls, arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> "Stored":
-        found = sort_out(arrays, path, columns, Path(path).name.split(".")[0])
-        unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
-        found, changed = as_rows(found, path)
-        notes = [*source.get("notes", []), *unused, *changed]
-        beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
-        named = {kind: found.beside.get(kind) for kind in RESERVED}
-        source = {**source, "path": path, **({"notes": notes} if notes else {})}
-        return cls.of(found.modalities, **named, source=source, beside=beside)
-
-    @classmethod
-    def joined(cls, opened: Mapping[str, "Stored"]) -> "Stored":
-        """Sets of one modality each as one; equal ids say which rows are pairs."""
-        if len(opened) == 1 and not named_path(*opened)[0]:
-            return next(iter(opened.values()))
-        parts = _by_name(opened)
-        sources = [dict(part.source) for part in parts.values()]
-        notes = [note for source in sources for note in source.pop("notes", [])]
-        path = " + ".join(source["path"] for source in sources)
-        modalities = {name: next(iter(part.modalities.values())) for name, part in parts.items()}
-        order = cls.of(modalities).names
-        try:
-            pairs, how = matched({n: parts[n].beside for n in order}, {n: len(modalities[n]) for n in order})
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        notes += [f"{path}: {how}"] if how else []
-        beside: dict = {}  # captions are of the last modality that has them, all else of the first
-        for kind, each in [item for name in order for item in parts[name].beside.items()]:
-            if kind == "captions" or kind not in beside:
-                beside[kind] = each
-        labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
-        notes += [f"{path}: labels of {name} not used: labels are of {order[0]}" for name in labels if name != order[0]]
-        source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
-        return cls.of(modalities, pairs, labels.get(order[0]), source, beside)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The modalities in order, text last."""
-        return tuple(self.modalities)
-
-    def digest(self) -> dict:
-        """The sha256 of the file, or of each of the files; nothing for what is not on this machine."""
-        paths = [source["path"] for source in self.source.get("files", [self.source]) if "path" in source]
-        found = {path: sha256(Path(path)) for path in paths if not is_remote(path)}
-        return {"sha256": next(iter(found.values())) if len(found) == 1 else found} if found else {}
-
-    def two(self) -> tuple[str, str]:
-        """The names of the two modalities, text second; one alone is refused, and more than two."""
-        if len(self.names) == 2:
-            return self.names
-        where, there = begun_by(self.source), ", ".join(self.names)
-        if len(self.names) == 1:
-            raise UserError(f"{where}holds {there} alone; two modalities are needed here: give the other file too")
-        chosen = f"--columns {self.names[0]}={self.names[0]} {self.names[-1]}={self.names[-1]}"
-        raise UserError(f"{where}holds {there}; choose two of them, for instance {chosen}")
-
-    def duo(self, names: tuple[str, str]) -> "Stored":
-        """Two of the modalities as a set of their own, with the pairs between them."""
-        pairs, labels = self.pairs_between(names), self.labels if names[0] == self.names[0] else None
-        modalities = {name: self.modalities[name] for name in names}
-        return replace(self, modalities=modalities, pairs=pairs, labels=labels, unpaired=pairs is None)
-
-    def pairs_between(self, names: tuple[str, str]) -> np.ndarray | None:
-        """Row numbers (p, 2) of two modalities that belong together, each once; None where nothing is paired.
-
-        Where nobody said, row i belongs to row i of modalities that are equally long.
-        """
-        if self.pairs is not None:
-            columns = self.pairs[:, [self.names.index(name) for name in names]]
-            return columns if len(self.names) == 2 else np.unique(columns, axis=0)
-        n, m = (len(self.modalities[name]) for name in names)
-        return np.tile(np.arange(n)[:, None], 2) if n == m and not self.unpaired else None
-
-
-@dataclass(frozen=True)
-class Embeddings(Stored):
-    """Unit-norm embeddings: float32 arrays (n, d), all else as in ``Stored``."""
-
-    @classmethod
-    def of(
-        cls, modalities: Mapping, pairs=None, labels=None, source: Mapping | None = None, beside: Mapping | None = None
+        cls,
+        modalities: Mapping,
+        pairs=None,
+        labels=None,
+        source: Mapping | None = None,
+        beside: Mapping | None = None,
+        unit: bool = True,
     ) -> "Embeddings":
         """Checks arrays, normalises their rows and says in ``source`` that it did.
 
         Args:
             modalities: name -> numpy array or torch tensor (n, d) of real numbers, norms from 1e-150 to 1e150.
-            pairs: int array (p, number of modalities) of row numbers, p = 0 for "not paired"; None pairs row i with
-                row i of modalities of one length, and nothing where lengths differ.
+            pairs: int array (p, number of modalities) of row numbers, p = 0 for "not paired".
             labels: numbers or strings (n,), n the rows of the first modality, or one column for each class (n, C).
             source: where they come from, as json can hold it.
-            beside: arrays that stand beside the vectors, by kind (``Stored.beside``).
+            beside: arrays that stand beside the vectors, by kind.
+            unit: False leaves rows as they are stored, and unread: everything but their values is checked.
         """
-        return _normalised(Stored.of(modalities, pairs, labels, source, beside))
+        try:
+            source = json.loads(json.dumps(dict(source or {}), default=str))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"source must be a mapping that json can hold ({error})") from error
+        beside, prefix = dict(beside or {}), _begun_by(source)
+        if not isinstance(modalities, Mapping) or not modalities:
+            raise UserError("embeddings are given as {name: array}, for instance {'image': images, 'text': texts}")
+        for name in modalities:
+            if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
+                raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
+        given = {name: modalities[name] for name in in_order(modalities)}
+        shapes = {name: rows_shape(rows, f"{prefix}{name}") for name, rows in given.items()}
+        if len({width for _, width in shapes.values()}) > 1:
+            said = ", ".join(f"{name} {width}" for name, (_, width) in shapes.items())
+            raise UserError(f"{prefix}modalities must be of one width; columns are {said}: are they of one model?")
+        counts = {name: count for name, (count, _) in shapes.items()}
+        labels = checked_labels(labels, counts, beside.get("classes"), prefix)
+        pairs = checked_pairs(pairs, [*counts.values()], prefix)
+        found = cls(given, pairs, labels, source, beside)
+        return found.normalised() if unit else found
 
     @classmethod
-    def load(cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image") -> "Embeddings":
+    def load(
+        cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image", unit: bool = True
+    ) -> "Embeddings":
         """Reads, checks and normalises embeddings in any format of ``util.readers``.
 
         Args:
@@ -198,8 +101,52 @@ class Embeddings(Stored):
                 names do not say what they hold.
             columns: modality -> name of its array or column; then no other is a modality.
             first: what to call the non-text modality of a .npy of shape (2, n, d), which names nothing.
+            unit: False leaves rows as they are stored, and unread, for measures that go over a file of any size once.
         """
-        return remarked(Stored.open(*paths, columns=columns, first=first))
+        found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns, first)]
+        if others:
+            there = ", ".join(found.names)
+            raise UserError(f"{found.source['path']}: holds {there}; files of a set hold one modality each")
+        return found.remarked() if unit else found
+
+    def normalised(self) -> "Embeddings":
+        """The same with its rows read, checked and made unit-norm."""
+        unit, spans = {}, {}
+        for name, array in self.modalities.items():
+            where = f"{_begun_by(self.source)}{name}"
+            rows = as_matrix(array, where)
+            norms = nonzero_norms(rows, where, whole=array)
+            spans[name] = [float(norms.min()), float(norms.max())]
+            unit[name] = to_numpy(unit_rows(rows)).astype(np.float32, copy=False)
+        about = {**self.source, "normalised_here": True, "row_norms_before": spans}
+        return replace(self, modalities=unit, source=about)
+
+    def remarked(self) -> "Embeddings":
+        """``normalised``, with what there is to remark on among the notes."""
+        found = self.normalised()
+        notes = dict.fromkeys([*self.source.get("notes", ()), *self.remarks()])
+        return replace(found, source={**found.source, "notes": list(notes)}) if notes else found
+
+    def remarks(self, found: Mapping[str, Moments] | None = None) -> list[str]:
+        """Sentences on what makes numbers of rows as stored mean less: norms other than 1, equal rows, or nearly so.
+
+        ``found`` are the moments of each modality's rows, where they are known.
+        """
+        where = _begun_by(self.source)
+        found = found or {name: moments(rows, f"{where}{name}") for name, rows in self.modalities.items()}
+        scaled = [
+            f"{name} {each.shortest:.4g} to {each.longest:.4g}"
+            for name, each in found.items()
+            if max(1 - each.shortest, each.longest - 1) > UNIT_TOLERANCE
+        ]
+        said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
+        compared = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
+        said += [f"{where}{each}" for each in copies(compared)]
+        for name, each in found.items():
+            if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
+                one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"
+                said.append(f"{one}; the gap and every accuracy of them mean little: is the encoder right?")
+        return said
 
     def save(self, path) -> Path:
         """Writes .npy (one modality, or two paired row by row, no labels), .npz or .safetensors (number labels)."""
@@ -211,23 +158,61 @@ class Embeddings(Stored):
             raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
         if path.suffix == ".npz":
             extra |= self.beside
-        if self.unpaired:
-            extra["pairs"] = np.empty((0, len(self.names)), np.int64)  # else equal counts would read as paired
         write(path, {**self.modalities, **extra}, self.names, dict(self.source))
         return path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities in order, text last."""
+        return tuple(self.modalities)
 
     @property
     def dim(self) -> int:
         """The width d."""
         return next(iter(self.modalities.values())).shape[1]
 
+    def digest(self) -> dict:
+        """The sha256 of the file, or of each of the files; nothing for what is not on this machine."""
+        paths = [source["path"] for source in self.source.get("files", [self.source]) if "path" in source]
+        found = {path: sha256(Path(path)) for path in paths if not is_remote(path)}
+        return {"sha256": next(iter(found.values())) if len(found) == 1 else found} if found else {}
+
+    def two(self) -> tuple[str, str]:
+        """The names of the two modalities, text second; one alone is refused, and more than two."""
+        if len(self.names) == 2:
+            return self.names
+        where, there = _begun_by(self.source), ", ".join(self.names)
+        if len(self.names) == 1:
+            raise UserError(f"{where}holds {there} alone; two modalities are needed here: give the other file too")
+        chosen = f"--columns {self.names[0]}={self.names[0]} {self.names[-1]}={self.names[-1]}"
+        raise UserError(f"{where}holds {there}; choose two of them, for instance {chosen}")
+
+    def duo(self, names: tuple[str, str]) -> "Embeddings":
+        """Two of the modalities as a set of their own, with the pairs between them."""
+        pairs = self.pairs_between(names)
+        return replace(
+            self,
+            modalities={name: self.modalities[name] for name in names},
+            pairs=np.empty((0, 2), np.int64) if pairs is None else pairs,
+            labels=self.labels if names[0] == self.names[0] else None,
+        )
+
+    def pairs_between(self, names: tuple[str, str]) -> np.ndarray | None:
+        """Row numbers (p, 2) of two modalities that belong together, each once; None where nothing is paired."""
+        if self.pairs is None:
+            n, m = (len(self.modalities[name]) for name in names)
+            return np.tile(np.arange(n)[:, None], 2) if n == m else None
+        columns = self.pairs[:, [self.names.index(name) for name in names]]
+        if not len(columns):
+            return None
+        return columns if len(self.names) == 2 else np.unique(columns, axis=0)
+
     @property
     def paired_by_row(self) -> bool:
         """Whether row i of each of two modalities belongs to row i of the other, with no row left over."""
-        if len(self.names) != 2 or (pairs := self.pairs_between(self.names)) is None:
-            return False
-        counts = {len(array) for array in self.modalities.values()}
-        return counts == {len(pairs)} and bool((pairs == np.arange(len(pairs))[:, None]).all())
+        pairs = self.pairs_between(self.names) if len(self.names) == 2 else None
+        longest = max(map(len, self.modalities.values()))
+        return pairs is not None and np.array_equal(pairs, np.tile(np.arange(longest)[:, None], 2))
 
     def paired(self) -> tuple[np.ndarray, np.ndarray]:
         """The two modalities as arrays (p, d), row i of one belonging to row i of the other."""
@@ -238,45 +223,34 @@ class Embeddings(Stored):
         return (first, last) if self.paired_by_row else (first[pairs[:, 0]], last[pairs[:, 1]])
 
 
-def _by_name(opened: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Sets of one modality each by its name, which is given or told by the name of the file or its array."""
-    found: dict[str, Stored] = {}
-    for given, one in opened.items():
-        given_name, path = named_path(given)
-        name = given_name or one.names[0]
-        if len(one.names) > 1:
-            raise UserError(f"{path}: holds {', '.join(one.names)}; files of a set hold one modality each")
-        if name in found:
-            raise UserError(f"{found[name].source['path']} and {path} are both {name}; name them, as image={path}")
-        if len(opened) > 1 and not given_name and not role(name):
-            raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
-        found[name] = one
+def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict[str, Embeddings]:
+    """Files and folders as stored sets by name: those of one modality each are one set, every other is its own.
+
+    Sets are named by the stem of their file, or by its path where two stems are the same.
+    """
+    sets = [Embeddings.of(**each, unit=False) for each in read_sets(paths, columns)]
+    places = [one.source["path"] for one in sets]
+    stems = ["+".join(Path(path).stem for path in place.split(" + ")) for place in places]
+    return dict(zip(stems if len({*stems}) == len(stems) else places, sets, strict=True))
+
+
+def duos(sets: Mapping[str, Embeddings]) -> dict[str, Embeddings]:
+    """Sets of two modalities: of three, every two of them are a set. One modality alone is refused."""
+    found: dict[str, Embeddings] = {}
+    for name, one in sets.items():
+        several = list(combinations(one.names, 2)) if len(one.names) > 1 else [one.two()]
+        for names in several:
+            found[name if len(several) == 1 else f"{name}: {names[0]}, {names[1]}"] = one.duo(names)
     return found
 
 
-def remarked(stored: Stored) -> Embeddings:
-    """``_normalised``, with what there is to remark on in the notes."""
-    found = _normalised(stored)
-    notes = dict.fromkeys([*stored.source.get("notes", ()), *remarks(stored)])
-    return replace(found, source={**found.source, "notes": list(notes)}) if notes else found
+def load_sets(paths: Sequence, columns: Mapping[str, str] | None = None, two: bool = True) -> dict[str, Embeddings]:
+    """``open_sets``, or the ``duos`` of them, with rows made unit-norm and the hashes of their files in ``source``."""
+    sets = open_sets(paths, columns)
+    sets = duos(sets) if two else sets
+    return {name: replace(one, source={**one.source, **one.digest()}).remarked() for name, one in sets.items()}
 
 
-def _normalised(stored: Stored) -> Embeddings:
-    """The same with its rows read, checked and made unit-norm."""
-    unit, spans = {}, {}
-    for name, array in stored.modalities.items():
-        where = f"{begun_by(stored.source)}{name}"
-        rows = as_matrix(array, where)
-        norms = nonzero_norms(rows, where, whole=array)
-        spans[name] = [float(norms.min()), float(norms.max())]
-        unit[name] = to_numpy(unit_rows(rows)).astype(np.float32, copy=False)
-    about = {**stored.source, "normalised_here": True, "row_norms_before": spans}
-    return Embeddings(unit, stored.pairs, stored.labels, about, stored.beside, stored.unpaired)
-
-
-def _plain_source(source: Mapping | None) -> dict:
-    """A copy that json can hold."""
-    try:
-        return json.loads(json.dumps(dict(source or {}), default=str))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"source must be a mapping that json can hold ({error})") from error
+def _begun_by(source: Mapping) -> str:
+    """What an error about embeddings begins with: the file's path."""
+    return f"{source['path']}: " if "path" in source else ""

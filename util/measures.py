@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from .embeddings import Stored
+from .embeddings import Embeddings
 from .errors import UserError
 from .geometry import unit_rows
 from .numerics.arrays import as_matrix, to_numpy
 from .numerics.moments import moments, pair_moments
-from .remarks import remarks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +98,7 @@ def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, mos
     """The numbers of one set of embeddings: of each modality, and of every two.
 
     Args:
-        given: embeddings, in memory or mapped from a file of any size (``Stored.open``); or paths as
+        given: embeddings, in memory or mapped from a file of any size (``unit=False``); or paths as
             ``Embeddings.load`` takes them; or arrays by name, {"image": images, "text": texts}; or one array or two,
             called x and y then.
         columns: modality -> name of its array or column in the files.
@@ -127,17 +126,17 @@ def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, mos
         counts={name: part.n for name, part in alone.items()},
         dim=next(iter(found.modalities.values())).shape[1],
         norms={name: (part.shortest, part.longest) for name, part in alone.items()},
-        notes=tuple(dict.fromkeys([*found.source.get("notes", ()), *remarks(found, alone)])),
+        notes=tuple(dict.fromkeys([*found.source.get("notes", ()), *found.remarks(alone)])),
     )
 
 
-def _opened(given: tuple, columns: Mapping[str, str] | None) -> Stored:
+def _opened(given: tuple, columns: Mapping[str, str] | None) -> Embeddings:
     """What was given as a set of embeddings."""
     if given and all(isinstance(each, (str, Path)) for each in given):
-        return Stored.open(*given, columns=columns)
+        return Embeddings.load(*given, columns=columns, unit=False)
     if columns:
         raise UserError("columns name the arrays of files; arrays are given by name, as {'image': x, 'text': y}")
-    if len(given) == 1 and isinstance(given[0], Stored):
+    if len(given) == 1 and isinstance(given[0], Embeddings):
         return given[0]
     if len(given) == 1 and isinstance(given[0], Mapping):
         arrays = given[0]
@@ -147,7 +146,7 @@ def _opened(given: tuple, columns: Mapping[str, str] | None) -> Stored:
         raise UserError(
             f"measure takes embeddings, paths, arrays by name, or one array or two, not {len(given)} things"
         )
-    return Stored.of({name: to_numpy(as_matrix(array, name)) for name, array in arrays.items()})
+    return Embeddings.of({name: to_numpy(as_matrix(array, name)) for name, array in arrays.items()}, unit=False)
 
 
 def _rows(file: str, names: tuple[str, ...], of: str, n: int, *what) -> list[dict]:

@@ -72,8 +72,8 @@ def _effect(given: Embeddings, after: Sequence[np.ndarray]) -> str:
 def _replaced(before: Embeddings, after: Sequence[np.ndarray], told: Mapping) -> Embeddings:
     """The embeddings with as many other rows of each modality, in order; ``told`` is added to their source."""
     source = {name: value for name, value in before.source.items() if name != "notes"} | told
-    pairs = np.empty((0, len(before.names)), np.int64) if before.unpaired else before.pairs
-    return Embeddings.of(dict(zip(before.names, after, strict=True)), pairs, before.labels, source, before.beside)
+    modalities = dict(zip(before.names, after, strict=True))
+    return Embeddings.of(modalities, before.pairs, before.labels, source, before.beside)
 
 
 @dataclass(frozen=True, kw_only=True)

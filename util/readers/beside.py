@@ -7,7 +7,6 @@ import numpy as np
 
 from ..errors import UserError
 from ..numerics.arrays import row_norms
-from ..numerics.parts import Parts
 from .names import TEXT, SortedOut, role
 
 
@@ -73,16 +72,16 @@ def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:
     notes, modalities = [], dict(found.modalities)
     widths = {array.shape[-1] for name, array in modalities.items() if role(name) != TEXT and array.ndim == 2}
     for name, array in found.modalities.items():
-        if role(name) != TEXT or isinstance(array, Parts):
+        if role(name) != TEXT:
             continue
         if array.ndim == 3:
             modalities[name], said = _mean_of_templates(array, _class_count(found), f"{path}: {name}")
-            notes.append(f"{path}: {name} {array.shape}: {said}")
         elif len(widths) == 1 and array.shape[1] not in widths and array.shape[0] in widths:
-            modalities[name] = array.T
-            notes.append(
-                f"{path}: {name} {array.shape} holds a column for each text, for its rows are as wide as others"
-            )
+            modalities[name] = np.asarray(array).T
+            said = "holds a column for each text, for its rows are as wide as others"
+        else:
+            continue
+        notes.append(f"{path}: {name} {array.shape}: {said}")
     return replace(found, modalities=modalities), notes
 
 
@@ -111,35 +110,3 @@ def _mean_of_templates(array: np.ndarray, classes: tuple[int | None, int], where
         raise UserError(f"{where}: a prompt is zero or not finite; mend it")
     mean = (rows / norms).mean(1)
     return mean / row_norms(mean)[:, None], f"mean of {rows.shape[1]} templates for each of {len(rows)} classes"
-
-
-def matched(parts: Mapping[str, Mapping], counts: Mapping[str, int]) -> tuple[np.ndarray | None, str]:
-    """Pairs of rows (p, modalities) that have the same id, or the same path, in every file; and how it was done.
-
-    One modality may have an id in several rows, as five captions of an image have. None: nothing tells pairs.
-    """
-    kind = next((kind for kind in ("ids", "paths") if all(kind in each for each in parts.values())), None)
-    if kind is None or len(parts) < 2:
-        return None, ""
-    ids = {name: np.asarray(each[kind]) for name, each in parts.items()}
-    for name, each in ids.items():
-        if each.ndim != 1 or len(each) != counts[name]:
-            raise UserError(f"{name} has {counts[name]} rows and {kind} of shape {each.shape}; give one for each row")
-    ids = {
-        name: [str(int(k) if isinstance(k, float) and k.is_integer() else k) for k in each.tolist()]
-        for name, each in ids.items()
-    }
-    if len({*map(tuple, ids.values())}) == 1:
-        return None, f"{kind} are the same, row by row"
-    several = [name for name, each in ids.items() if len({*each}) < len(each)]
-    if len(several) > 1:
-        raise UserError(f"{', '.join(several)}: {kind} stand twice in each of them, so no pairs can be told; mend them")
-    places = {name: {each: row for row, each in enumerate(some)} for name, some in ids.items() if name not in several}
-    asked = ids[several[0] if several else next(iter(ids))]
-    rows = [row for row, each in enumerate(asked) if all(each in place for place in places.values())]
-    if len(rows) < 2:
-        raise UserError(f"their {kind} have {len(rows)} in common, and tell pairs; mend or remove the column of {kind}")
-    pairs = [[places[name][asked[row]] if name in places else row for name in ids] for row in rows]
-    unpaired = [counts[name] - len({*column}) for name, column in zip(ids, np.transpose(pairs).tolist(), strict=True)]
-    left = ", ".join(f"{few} of {counts[name]} {name}" for name, few in zip(ids, unpaired, strict=True))
-    return np.array(pairs, np.int64), f"{len(pairs)} pairs matched by {kind}; without a partner: {left}"

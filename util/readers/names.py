@@ -44,15 +44,20 @@ BESIDE = {
 KINDS = {name: kind for kind, names in BESIDE.items() for name in names.split()}
 NAME = re.compile(r"\w[\w .+-]*")
 """What a modality may be called: it names a member of an archive."""
+OF_IDS = re.compile(r"(?i)[_./]?(ids?|uids?|keys?)$")
 
 
 @dataclass(frozen=True)
 class SortedOut:
-    """The arrays of a file: modalities by name, what stands beside them by kind, and the names of the others."""
+    """The arrays of a file: modalities by name, what stands beside them by kind, and the names of the others.
+
+    ``ids`` are those that each of several modalities has of its own ("image_ids", "text_ids"), by modality.
+    """
 
     modalities: dict
     beside: dict = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    ids: dict = field(default_factory=dict)
 
 
 def word(name: str) -> str | None:
@@ -101,7 +106,14 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = No
     used = {*kinds, *named.values()}
     modalities = {modality: arrays[name] for modality, name in named.items()}
     beside = {kind: arrays[name] for name, kind in kinds.items()}
-    return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used))
+    owners = {OF_IDS.sub("", name): name for name in others if OF_IDS.search(name) and arrays[name].ndim == 1}
+    ids = {modality: arrays[owners[modality]] for modality in modalities if modality in owners}
+    if len(ids) < len(modalities):
+        ids = {}
+    used |= {owners[modality] for modality in ids}
+    if len(ids) == 1 and "ids" not in beside:
+        (beside["ids"],) = ids.values()
+    return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), ids)
 
 
 def _is_rows(array) -> bool:

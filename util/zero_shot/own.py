@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..embeddings import Embeddings, Stored
+from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
 from ..readers.beside import as_rows, checked_labels, checked_pairs
 from ..readers.names import KINDS
-from ..sets import duos, open_sets
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
@@ -55,7 +54,7 @@ def sets_of(
     return {name: _loaded(_of_classes(one, labels, label_column, prompts))}
 
 
-def _of_classes(one: Stored, labels: str | None, label_column: str | None, prompts: str | None) -> Stored:
+def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
     """The set with labels, its own or those of a file, and one text for each class."""
     (first, rows), *others = one.modalities.items()
     where, notes = one.source["path"], list(one.source.get("notes", ()))
@@ -75,9 +74,8 @@ def _of_classes(one: Stored, labels: str | None, label_column: str | None, promp
     return _with_prompts(one, prompts) if prompts else one
 
 
-def _loaded(one: Stored) -> Embeddings:
-    pairs = np.empty((0, len(one.names)), np.int64) if one.unpaired else one.pairs
-    return Embeddings.of(one.modalities, pairs, one.labels, {**one.source, **one.digest()}, one.beside)
+def _loaded(one: Embeddings) -> Embeddings:
+    return replace(one, source={**one.source, **one.digest()}).normalised()
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
@@ -94,7 +92,7 @@ def _kind(arrays: Arrays, *kinds: str) -> str | None:
     return next((name for kind in kinds for name in arrays if KINDS.get(name.lower()) == kind), None)
 
 
-def _with_labels(one: Stored, path: str, column: str | None) -> Stored:
+def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     """The set with labels of a file, without the rows that it has none for."""
     arrays = _arrays(path)
     key = _kind({name: each for name, each in arrays.items() if each.ndim == 1 and name != column}, "ids", "paths")
@@ -140,7 +138,7 @@ def _label_values(arrays: Arrays, key: str | None, path: str, column: str | None
     return np.stack([*rest.values()], 1), np.array([*rest])
 
 
-def _with_prompts(one: Stored, path: str) -> Stored:
+def _with_prompts(one: Embeddings, path: str) -> Embeddings:
     """The labelled set with the embeddings of the classes as its texts."""
     arrays, first = _arrays(path), one.names[0]
     if {*arrays} == {"image", TEXT} and arrays[TEXT].ndim == 2 and Path(path).suffix == ".npy":
@@ -154,10 +152,11 @@ def _with_prompts(one: Stored, path: str) -> Stored:
     found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: rows[chosen[0]]}, counted), path)
     files = [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]
     source = {**one.source, "files": files, "notes": [*one.source["notes"], *notes]}
-    return Stored.of(found.modalities, None, labels, source, {} if classes is None else {"classes": classes})
+    beside = {} if classes is None else {"classes": classes}
+    return Embeddings.of(found.modalities, None, labels, source, beside, unit=False)
 
 
-def _by_prompts(one: Stored, arrays: Arrays, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _by_prompts(one: Embeddings, arrays: Arrays, path: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels as rows of the prompts, by the names or the numbers that stand beside these, and the names of the rows."""
     labels, classes, first = one.labels, one.beside.get("classes"), one.names[0]
     beside = {name: each for name, each in arrays.items() if each.ndim == 1}
@@ -182,7 +181,7 @@ def _by_prompts(one: Stored, arrays: Arrays, path: str) -> tuple[np.ndarray, np.
     return one.labels, classes if classes is not None else names[0] if names else None
 
 
-def _with_pairs(one: Stored, path: str) -> Stored:
+def _with_pairs(one: Embeddings, path: str) -> Embeddings:
     """The set with the pairs of a file, or of its rows, for retrieval."""
     names = one.two()
     n, m = (len(each) for each in one.modalities.values())
@@ -200,4 +199,4 @@ def _with_pairs(one: Stored, path: str) -> Stored:
         else:
             found = np.stack(by_role, 1)
         found = np.stack([found, np.arange(m)], 1) if found.ndim == 1 and len(found) == m else found
-    return replace(one, labels=None, unpaired=False, pairs=checked_pairs(found, [n, m], f"{path}: "))
+    return replace(one, labels=None, pairs=checked_pairs(found, [n, m], f"{path}: "))

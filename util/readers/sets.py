@@ -1,0 +1,153 @@
+"""Files as sets of embeddings: those of one modality each make one set, whose rows belong together by equal ids."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..files import named_path
+from . import read
+from .beside import as_rows
+from .names import TEXT, role, sort_out
+
+RESERVED = ("labels", "pairs")
+"""What stands beside the vectors and is an argument of its own."""
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of modalities, those that mean text last."""
+    return sorted(names, key=lambda name: (role(name) == TEXT, name == TEXT))
+
+
+def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: str = "image") -> list[dict]:
+    """What ``Embeddings.of`` takes, for each set that files hold; of several files each takes the columns it has."""
+    whole, alone, used = [], [], set()
+    places = [Path(path).resolve() for name, path in map(named_path, paths) if not name]
+    if twice := [path for path in places if places.count(path) > 1]:
+        raise UserError(f"{twice[0]}: is named twice; leave one out")
+    for name, path in map(named_path, paths):
+        arrays, source = read(path, first)
+        mine = {key: value for key, value in (columns or {}).items() if not name or key == name}
+        if len(paths) > 1:
+            mine = {key: value for key, value in mine.items() if value in arrays}
+        used |= {*mine}
+        one = _of_arrays(arrays, source, path, mine)
+        if name or len(one["modalities"]) == 1:
+            alone.append((name, one))
+        else:
+            whole.append(one)
+    if left := [f"{key}={value}" for key, value in (columns or {}).items() if key not in used]:
+        raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
+    return [*whole, _joined(_by_name(alone))] if alone else whole
+
+
+def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> dict:
+    """The arrays of one file as a set."""
+    found = sort_out(arrays, path, columns, Path(path).name.split(".")[0])
+    unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
+    found, changed = as_rows(found, path)
+    notes = [*source.get("notes", []), *unused, *changed]
+    beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
+    named = {kind: found.beside.get(kind) for kind in RESERVED}
+    if found.ids and named["pairs"] is None:
+        named["pairs"], how = _within(found.modalities, found.ids, path)
+        notes.append(f"{path}: {how}")
+    source = {**source, "path": path, **({"notes": notes} if notes else {})}
+    return {"modalities": found.modalities, "source": source, "beside": beside, **named}
+
+
+def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
+    """Sets of one modality each by its name, which is given or told by the name of the file or its array."""
+    found: dict[str, dict] = {}
+    for given, one in alone:
+        path, (held, *more) = one["source"]["path"], one["modalities"]
+        name = given or held
+        if more:
+            raise UserError(f"{path}: holds {', '.join([held, *more])}; files of a set hold one modality each")
+        if name in found:
+            earlier = found[name]["source"]["path"]
+            raise UserError(f"{earlier} and {path} are both {name}; name them, as image={path}")
+        if len(alone) > 1 and not given and not role(name):
+            raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
+        found[name] = {**one, "modalities": {name: one["modalities"][held]}}
+    return found
+
+
+def _joined(parts: Mapping[str, dict]) -> dict:
+    """Sets of one modality each as one; equal ids say which rows are pairs."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    sources = [dict(part["source"]) for part in parts.values()]
+    notes = [note for source in sources for note in source.pop("notes", [])]
+    path = " + ".join(source["path"] for source in sources)
+    ordered = {name: parts[name] for name in in_order(parts)}
+    modalities = {name: part["modalities"][name] for name, part in ordered.items()}
+    shared = [kind for kind in ("ids", "paths") if all(kind in part["beside"] for part in ordered.values())]
+    pairs = None
+    if shared:
+        ids = {name: part["beside"][shared[0]] for name, part in ordered.items()}
+        pairs, how = matched(modalities, ids, shared[0], path)
+        notes.append(f"{path}: {how}")
+    beside: dict = {}  # captions are of the last modality that has them, all else of the first
+    for kind, each in [item for part in ordered.values() for item in part["beside"].items()]:
+        if kind == "captions" or kind not in beside:
+            beside[kind] = each
+    first, *others = ordered
+    unused = [name for name in others if ordered[name]["labels"] is not None]
+    notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]
+    source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
+    return {
+        "modalities": modalities,
+        "pairs": pairs,
+        "labels": ordered[first]["labels"],
+        "source": source,
+        "beside": beside,
+    }
+
+
+def _within(modalities: Mapping, ids: Mapping, path: str) -> tuple[np.ndarray | None, str]:
+    """Pairs by the ids that each modality of one file has; ids of equally many rows must be of the same items."""
+    known = [{*_words(each)} for each in ids.values()]
+    common = set.intersection(*known)
+    if not common:
+        return None, f"ids of {' and '.join(ids)} have nothing in common, and are not used"
+    if len({*map(len, modalities.values())}) == 1 and any(each != common for each in known):
+        what = (
+            f"ids of {' and '.join(ids)} have {len(common)} in common, and do not tell whether row i belongs to row i"
+        )
+        raise UserError(f"{path}: {what}; mend or remove them, or store the row numbers that belong together as pairs")
+    return matched(modalities, ids, "ids", path)
+
+
+def _words(ids: np.ndarray) -> list[str]:
+    """Ids as they are written, whole numbers without a point."""
+    return [str(int(each) if isinstance(each, float) and each.is_integer() else each) for each in ids[:].tolist()]
+
+
+def matched(modalities: Mapping, ids: Mapping, kind: str, path: str) -> tuple[np.ndarray | None, str]:
+    """Row numbers (p, modalities) that have the same id in every modality, and how it was done.
+
+    One modality may have an id in several rows, as five captions of an image have. None: all are the same already.
+    """
+    import pandas as pd
+
+    for name, each in ids.items():
+        if each.ndim != 1 or len(each) != len(modalities[name]):
+            what = f"{name} has {len(modalities[name])} rows and {kind} of shape {each.shape}"
+            raise UserError(f"{path}: {what}; give one for each row")
+    words = {name: _words(each) for name, each in ids.items()}
+    if len({*map(tuple, words.values())}) == 1:
+        return None, f"{kind} are the same, row by row"
+    several = [name for name, each in words.items() if len({*each}) < len(each)]
+    if len(several) > 1:
+        twice = f"{', '.join(several)}: {kind} stand twice in each of them"
+        raise UserError(f"{path}: {twice}, so no pairs can be told; mend them")
+    tables = [pd.DataFrame({"": each, name: np.arange(len(each))}) for name, each in words.items()]
+    pairs = reduce(lambda left, right: left.merge(right, on=""), tables)[[*ids]].sort_values([*several, *ids][0])
+    if len(pairs) < 2:
+        what = f"their {kind} have {len(pairs)} in common, and tell pairs"
+        raise UserError(f"{path}: {what}; mend or remove the column of {kind}")
+    unpaired = [f"{len(rows) - pairs[name].nunique()} of {len(rows)} {name}" for name, rows in modalities.items()]
+    return pairs.to_numpy(np.int64), f"{len(pairs)} pairs matched by {kind}; without a partner: {', '.join(unpaired)}"
