@@ -232,7 +232,7 @@ def test_files_with_ids_in_another_order_give_the_same_pairs(tmp_path):
         Embeddings.load(tmp_path / "image.parquet", tmp_path / "other_text.parquet")
 
 
-IN_ANOTHER_ORDER = {"image": X, "text": Y[ORDER], "image_ids": np.array(IDS), "text_ids": np.array(IDS)[ORDER]}
+IN_ANOTHER_ORDER = {"image": X, "text": Y[ORDER], "image_ids": np.array(IDS), "txt_ids": np.array(IDS)[ORDER]}
 
 
 def test_ids_of_each_modality_in_one_file_tell_its_pairs(tmp_path):
@@ -242,11 +242,11 @@ def test_ids_of_each_modality_in_one_file_tell_its_pairs(tmp_path):
     for rows, unit in zip(found.paired(), UNIT, strict=True):
         assert rows[found.pairs[:, 0].argsort()] == pytest.approx(unit, abs=2e-6)
     assert "40 pairs matched by ids" in found.source["notes"][0] and found.beside["ids"].tolist() == IDS
-    np.savez(path, **IN_ANOTHER_ORDER | {"text_ids": np.arange(N)})
+    np.savez(path, **IN_ANOTHER_ORDER | {"txt_ids": np.arange(N)})
     found = Embeddings.load(path)
     assert found.pairs is None and "ids of image and text have nothing in common" in found.source["notes"][0]
-    np.savez(path, **IN_ANOTHER_ORDER | {"text_ids": np.array([*IDS[1:], "other"])})
-    with pytest.raises(UserError, match="have 39 in common, and do not tell .*; mend or remove them, or store"):
+    np.savez(path, **IN_ANOTHER_ORDER | {"txt_ids": np.array([*IDS[1:], "other"])})
+    with pytest.raises(UserError, match=r"have 39 in common, and do not tell .*; mend or remove them, or store"):
         Embeddings.load(path)
     np.savez(path, **IN_ANOTHER_ORDER, pairs=np.stack([ORDER, np.arange(N)], 1))
     assert Embeddings.load(path).pairs.tolist() == np.stack([ORDER, np.arange(N)], 1).tolist()

@@ -106,7 +106,8 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = No
     used = {*kinds, *named.values()}
     modalities = {modality: arrays[name] for modality, name in named.items()}
     beside = {kind: arrays[name] for name, kind in kinds.items()}
-    owners = {OF_IDS.sub("", name): name for name in others if OF_IDS.search(name) and arrays[name].ndim == 1}
+    of_ids = {name: OF_IDS.sub("", name) for name in others if OF_IDS.search(name) and others[name].ndim == 1}
+    owners = {word(stem) or stem: name for name, stem in of_ids.items()}
     ids = {modality: arrays[owners[modality]] for modality in modalities if modality in owners}
     if len(ids) < len(modalities):
         ids = {}

@@ -114,9 +114,7 @@ def _within(modalities: Mapping, ids: Mapping, path: str) -> tuple[np.ndarray | 
     if not common:
         return None, f"ids of {' and '.join(ids)} have nothing in common, and are not used"
     if len({*map(len, modalities.values())}) == 1 and any(each != common for each in known):
-        what = (
-            f"ids of {' and '.join(ids)} have {len(common)} in common, and do not tell whether row i belongs to row i"
-        )
+        what = f"ids of {' and '.join(ids)} have {len(common)} in common, and do not tell whether rows are in one order"
         raise UserError(f"{path}: {what}; mend or remove them, or store the row numbers that belong together as pairs")
     return matched(modalities, ids, "ids", path)
 
