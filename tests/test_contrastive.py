@@ -172,12 +172,11 @@ def test_the_logarithmic_path_agrees_with_the_compiled_one(rng, monkeypatch, til
     assert sweep(x, y, PAPER_SHIFTS[::4], PAPER_TEMPERATURES, batch) == pytest.approx(compiled, rel=1e-9)
 
 
-@pytest.mark.parametrize("tile, sums", [(33, 2**27), (64, 4000), (1024, 4000)])
-def test_tiles_and_turns_change_nothing(rng, monkeypatch, tile, sums):
+@pytest.mark.parametrize("tile", [33, 64])
+def test_tiles_change_nothing(rng, monkeypatch, tile):
     x, y = reference.pairs(rng, 130, 16)
     whole = sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES), sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, 26)
     monkeypatch.setattr(contrastive, "TILE", tile)
-    monkeypatch.setattr(contrastive, "SUMS_BYTES", sums)
     assert sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES) == pytest.approx(whole[0], rel=1e-12)
     assert sweep(x, y, PAPER_SHIFTS, PAPER_TEMPERATURES, 26) == pytest.approx(whole[1], rel=1e-12)
 
@@ -209,14 +208,12 @@ def test_sweep_is_the_loss_of_shifted_embeddings(rng):
 @given(st.lists(st.one_of(st.integers(1, 300).map(float), st.floats(0.01, 300)), min_size=1, max_size=7))
 @settings(max_examples=80, deadline=None)
 def test_any_logit_scales_come_out_right(scales):
-    """The plan of products gives exp(k (c - 1)) for every k, whole or not, repeated or not."""
-    seeds, steps, wanted = _sweep_kernel._plan(tuple(scales))
-    exponents = list(seeds)
-    for a, b in steps:
-        assert max(a, b) < len(exponents)
-        exponents.append(exponents[a] + exponents[b])
-    assert [exponents[i] for i in wanted] == pytest.approx(scales, rel=1e-11)
-    assert len(steps) <= 18 * len(scales)
+    """A scale is an exponential of its own or the sum of two that are there before it, repeated or not."""
+    order, parts = _sweep_kernel._plan(tuple(scales))
+    assert sorted(order) == list(range(len(scales)))
+    for k, t in enumerate(order):
+        if parts[t, 0] >= 0:
+            assert {*parts[t]} <= {*order[:k]} and sum(scales[i] for i in parts[t]) == pytest.approx(scales[t])
 
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-6])
@@ -227,9 +224,9 @@ def test_sweep_holds_where_a_shift_brings_rows_close_to_zero(rng, noise):
     assert sweep(x, y, [2.0], (0.01, 0.1), 20) == pytest.approx(reference.sweep(x, y, [2.0], (0.01, 0.1), 20), rel=1e-5)
 
 
-def test_the_paper_needs_one_exponential_and_eight_products():
-    seeds, steps, _ = _sweep_kernel._plan(tuple(1 / np.array(PAPER_TEMPERATURES)))
-    assert (len(seeds), len(steps)) == (1, 8)
+def test_the_paper_needs_two_exponentials_and_four_products():
+    _, parts = _sweep_kernel._plan(tuple(1 / np.array(PAPER_TEMPERATURES)))
+    assert (parts >= 0).all(1).sum() == 4
 
 
 def test_kind_and_precision_of_the_answer(rng):

@@ -40,9 +40,6 @@ TILE = 1024
 CUDA_TILE = 4096
 """The same on a GPU: 128 MB of float64."""
 
-SUMS_BYTES = 2**27
-"""Most memory for the sums of exponentials of one batch; more shifts than fit are done in several turns."""
-
 
 class SweepLosses(NamedTuple):
     """Losses (shifts, temperatures) in nats: both directions averaged, and the released image-to-text half."""
@@ -59,9 +56,6 @@ class _Moves:
     against: Tensor
     along: Tensor
     renormalise: bool
-
-    def some(self, start: int, stop: int) -> "_Moves":
-        return _Moves(self.direction, self.against[start:stop], self.along[start:stop], self.renormalise)
 
 
 def contrastive_loss(
@@ -130,7 +124,8 @@ def sweep(
         computation to 1e-5 relative or better.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
-    scales are whole numbers. Never holds more than one tile of the product, 8 MB on a CPU.
+    scales are sums of others. Memory: one tile of the product, 8 MB on a CPU, and 16 bytes for each shift, temperature
+    and pair of a batch.
     """
     options = {"direction": direction, "side": side, "bias": bias, "consecutive": consecutive}
     losses = sweep_both(x, y, shifts, temperatures, batch, **options)[int(released)]
@@ -197,15 +192,9 @@ def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> t
 
 def _losses(x: Tensor, y: Tensor, size: int, moves: _Moves, scales: np.ndarray, kernel) -> SweepLosses:
     """Both losses (s, t), averaged over the batches of ``size`` consecutive pairs."""
-    n_shifts, count = len(moves.against), len(x) // size
-    group = max(1, TILE // size) if size < TILE else 1
-    per_turn = max(1, SUMS_BYTES // (2 * 8 * len(scales) * size * group))
-    both = np.zeros((2, n_shifts, len(scales)))
-    for first in range(0, count, group):
-        span = slice(first * size, min(first + group, count) * size)
-        for start in range(0, n_shifts, per_turn):
-            some = moves.some(start, start + per_turn)
-            both[:, start : start + per_turn] += _group_losses(x[span], y[span], some, scales, size, kernel)
+    group = size * max(1, TILE // size)
+    spans = [slice(first, first + group) for first in range(0, len(x), group)]
+    both = sum(_group_losses(x[span], y[span], moves, scales, size, kernel) for span in spans)
     to_text, to_image = both / len(x)
     return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
 

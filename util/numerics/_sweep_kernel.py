@@ -3,11 +3,13 @@
 The matched pair is left out of its sums, so that a loss log(1 + sum / matched) keeps its digits however small it is.
 
 ``Compiled`` (CPU) works on plain sums of exp(k (c - 1)), which float64 holds without underflow for logit scales k
-up to 300, because k (c - 1) >= -600. The exponentials come from a short polynomial, and those of whole-number
-scales from products of one another. ``Logarithmic`` (CUDA, or any larger k) keeps log-sum-exps instead.
+up to 300, because k (c - 1) >= -600. An exponential is a short polynomial, or the product of two others whose scales
+add up to its own. ``Logarithmic`` (CUDA, or any larger k) keeps log-sum-exps instead.
 """
 
+from collections.abc import Iterator
 from functools import cache
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numba
@@ -51,7 +53,9 @@ class Compiled:
     def add(tile: Tile, scales: np.ndarray, sums: np.ndarray, rows: slice, columns: slice) -> None:
         """Adds a tile's exponentials to sums (2, t, s, n) in place."""
         arrays = [part.contiguous().numpy() for part in tile[:-1]]
-        _add_exponentials(*arrays, tile.diagonal, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
+        _add_exponentials(
+            *arrays, tile.diagonal, scales, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns]
+        )
 
     @staticmethod
     def losses(sums: np.ndarray, matched: Tensor, scales: np.ndarray) -> np.ndarray:
@@ -71,14 +75,10 @@ class Logarithmic:
     @staticmethod
     def add(tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
         """Adds a tile's exponentials to the log-sum-exps (2, t, s, n) in place."""
-        for s in range(len(tile.against)):
-            cosines = _cosines(tile, s)
-            cosines.diagonal(tile.diagonal, 1, 2).fill_(-torch.inf)
-            for t, scale in enumerate(scales):
-                logits = (cosines - 1) * scale
-                for half, axis, where in ((0, 2, rows), (1, 1, columns)):
-                    total = sums[half, t, s, where]
-                    torch.logaddexp(total, torch.logsumexp(logits, axis).flatten(), out=total)
+        for s, t, logits in _unmatched(tile, scales, -scales):
+            for half, axis, where in ((0, 2, rows), (1, 1, columns)):
+                total = sums[half, t, s, where]
+                torch.logaddexp(total, torch.logsumexp(logits, axis).flatten(), out=total)
 
     @staticmethod
     def losses(sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
@@ -98,12 +98,8 @@ class Sigmoid:
 
     def add(self, tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
         """Adds a tile's terms to sums (t, s, n) in place."""
-        for s in range(len(tile.against)):
-            cosines = _cosines(tile, s)
-            for t, scale in enumerate(scales):
-                logits = cosines * scale + self.bias
-                logits.diagonal(tile.diagonal, 1, 2).fill_(-torch.inf)
-                sums[t, s, rows] += torch.logaddexp(logits, logits.new_zeros(())).sum(2).flatten()
+        for s, t, logits in _unmatched(tile, scales, np.full_like(scales, self.bias)):
+            sums[t, s, rows] += torch.logaddexp(logits, logits.new_zeros(())).sum(2).flatten()
 
     def losses(self, sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
         """Losses summed over the rows, (2, s, t), twice the same, from the sums and the matched cosines minus 1."""
@@ -112,71 +108,48 @@ class Sigmoid:
         return np.stack([whole, whole])
 
 
-def _cosines(tile: Tile, s: int) -> Tensor:
-    """Cosines (g, r, c) after shift s."""
+def _unmatched(tile: Tile, scales: np.ndarray, biases: np.ndarray) -> Iterator[tuple[int, int, Tensor]]:
+    """Yields (s, t, scale_t cosine + bias_t after shift s (g, r, c)), -inf for the matched pairs."""
     g, r, c = tile.products.shape
     p, q = tile.row_projections.view(g, r, 1), tile.column_projections.view(g, 1, c)
-    a, b = tile.against[s], tile.along[s]
-    cosines = tile.products + (b * p - a * b) - a * q
-    return cosines * (tile.row_inverse_norms[s].view(g, r, 1) * tile.column_inverse_norms[s].view(g, 1, c))
+    for s, (a, b) in enumerate(zip(tile.against, tile.along, strict=True)):
+        inverse_norms = tile.row_inverse_norms[s].view(g, r, 1) * tile.column_inverse_norms[s].view(g, 1, c)
+        cosines = (tile.products + (b * p - a * b) - a * q) * inverse_norms
+        cosines.diagonal(tile.diagonal, 1, 2).fill_(-torch.inf)
+        for t, (scale, bias) in enumerate(zip(scales, biases, strict=True)):
+            yield s, t, cosines * scale + bias
 
 
 @cache
-def _plan(scales: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How to make exp(k z) for every logit scale k with few exponentials.
-
-    Returns:
-        seeds (e,): scales computed by an exponential, kept as values 0..e-1.
-        steps (m, 2): value e + i is the product of the two values named by row i.
-        wanted (t,): which value belongs to each scale.
-    """
-    whole = sorted({round(k) for k in scales if _is_whole(k)})
-    seeds = whole[:1] + sorted({k for k in scales if not _is_whole(k)})
-    if whole and whole[0] > 1 and len(whole) > 1:
-        seeds = [int(np.gcd.reduce(whole)), *seeds[1:]]
-    value, steps = {k: i for i, k in enumerate(seeds)}, []
-
-    def make(k: int) -> int:
-        if k not in value:
-            larger = max((a for a in value if isinstance(a, int) and a < k and k - a in value), default=0)
-            half = k // (2 * whole_unit) * whole_unit
-            first = larger or (half if k == 2 * half else k - whole_unit)
-            pair = (make(first), make(k - first))
-            steps.append(pair)
-            value[k] = len(seeds) + len(steps) - 1
-        return value[k]
-
-    whole_unit = seeds[0] if whole else 1
-    for k in whole:
-        make(k)
-    wanted = [value[round(k) if _is_whole(k) else k] for k in scales]
-    return np.array(seeds, float), np.array(steps, np.int64).reshape(-1, 2), np.array(wanted, np.int64)
-
-
-def _is_whole(k: float) -> bool:
-    return k >= 1 and abs(k - round(k)) <= 1e-12 * k
+def _plan(scales: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Logit scales in ascending order (t,), and the two (t, 2) whose sum each is, or -1: exp(a z) exp(b z)."""
+    order, parts = np.argsort(scales), np.full((len(scales), 2), -1)
+    for k, t in enumerate(order):
+        for a, b in combinations_with_replacement(order[:k], 2):
+            if abs(scales[a] + scales[b] - scales[t]) <= 1e-12 * scales[t]:
+                parts[t] = a, b
+    return order, parts
 
 
 @numba.njit(parallel=True, cache=True)
 def _add_exponentials(
-    products, p, q, against, along, row_inverse, column_inverse, diagonal, seeds, steps, wanted, row_sums, column_sums
+    products, p, q, against, along, row_inverse, column_inverse, diagonal, scales, order, parts, row_sums, column_sums
 ):
     """Adds exp(k (cosine - 1)) of the unmatched pairs to row_sums (t, s, g*r) and column_sums (t, s, g*c)."""
     for s in numba.prange(len(against)):
         moved, offsets = against[s] * q, along[s] * p - against[s] * along[s]
         rows, columns = row_sums[:, s], column_sums[:, s]
         _add_one_shift(
-            products, moved, offsets, row_inverse[s], column_inverse[s], diagonal, seeds, steps, wanted, rows, columns
+            products, moved, offsets, row_inverse[s], column_inverse[s], diagonal, scales, order, parts, rows, columns
         )
 
 
 @numba.njit(fastmath=True, cache=True)
 def _add_one_shift(
-    products, moved, offsets, row_inverse, column_inverse, diagonal, seeds, steps, wanted, row_sums, column_sums
+    products, moved, offsets, row_inverse, column_inverse, diagonal, scales, order, parts, row_sums, column_sums
 ):
     groups, rows, columns = products.shape
-    cosines, values = np.empty(CHUNK), np.empty((len(seeds) + len(steps), CHUNK))
-    totals = np.empty((len(wanted), CHUNK))
+    cosines, values, totals = np.empty(CHUNK), np.empty((len(scales), CHUNK)), np.empty((len(scales), CHUNK))
     for g in range(groups):
         for left in range(0, columns, CHUNK):
             width, first = min(CHUNK, columns - left), g * columns + left
@@ -188,43 +161,41 @@ def _add_one_shift(
                 offset, inverse, line = offsets[row], row_inverse[row], products[g, i, left : left + width]
                 for j in range(width):
                     cosines[j] = (line[j] + offset - move[j]) * inverse * shrink[j]
-                _fill(values, cosines, seeds, steps, width)
+                _fill(values, cosines, scales, order, parts, width)
                 matched = i + diagonal - left
-                if 0 <= matched < width:
-                    for t in range(len(wanted)):
-                        values[wanted[t], matched] = 0.0
-                for t in range(len(wanted)):
-                    w, total = wanted[t], 0.0
+                for t in range(len(scales)):
+                    if 0 <= matched < width:
+                        values[t, matched] = 0.0
+                    total = 0.0
                     for j in range(width):
-                        total += values[w, j]
-                        totals[t, j] += values[w, j]
+                        total += values[t, j]
+                        totals[t, j] += values[t, j]
                     row_sums[t, row] += total
-            for t in range(len(wanted)):
-                for j in range(width):
-                    column_sums[t, first + j] += totals[t, j]
+            column_sums[:, first : first + width] += totals[:, :width]
 
 
 @numba.njit(fastmath=True, inline="always")
-def _fill(values, cosines, seeds, steps, width):
-    """values[v, j] = exp(k_v (cosine_j - 1)) for the seeds, then for the products of earlier values.
+def _fill(values, cosines, scales, order, parts, width):
+    """values[t, j] = exp(k_t (cosine_j - 1)), a product of two earlier ones where the logit scale k_t is their sum.
 
     exp(k c) = P(k c / 2^h)^(2^h), with h such that P, Taylor's polynomial of degree 9, is only asked for |argument|
     <= 1/4, where its relative error is below 3e-13; squaring makes that 1e-9 at most.
     """
-    for v in range(len(seeds)):
+    for t in order:
+        a, b = parts[t]
+        if a >= 0:
+            for j in range(width):
+                values[t, j] = values[a, j] * values[b, j]
+            continue
         halvings = 0
-        while seeds[v] > 0.25 * 2.0**halvings:
+        while scales[t] > 0.25 * 2.0**halvings:
             halvings += 1
-        scale, shrink = seeds[v] / 2.0**halvings, np.exp(-seeds[v] / 2.0**halvings)
+        scale, shrink = scales[t] / 2.0**halvings, np.exp(-scales[t] / 2.0**halvings)
         for j in range(width):
             w = cosines[j] * scale
             high = 1 / 5040 + w * (1 / 40320 + w * (1 / 362880))
             middle = 1 / 24 + w * (1 / 120 + w * (1 / 720 + w * high))
-            values[v, j] = (1 + w * (1 + w * (1 / 2 + w * (1 / 6 + w * middle)))) * shrink
+            values[t, j] = (1 + w * (1 + w * (1 / 2 + w * (1 / 6 + w * middle)))) * shrink
         for _ in range(halvings):
             for j in range(width):
-                values[v, j] *= values[v, j]
-    for m in range(len(steps)):
-        a, b, out = steps[m, 0], steps[m, 1], len(seeds) + m
-        for j in range(width):
-            values[out, j] = values[a, j] * values[b, j]
+                values[t, j] *= values[t, j]
