@@ -82,28 +82,20 @@ def test_the_command_line_offers_every_kind():
     assert get_args(commands.Kind) == tuple(KINDS)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_a_truncated_file_is_refused(share, fitted, tmp_path):
+class Trap:
+    """What unpickling would run."""
+
+    def __reduce__(self):
+        return pytest.fail, ("it was unpickled",)
+
+
+@pytest.mark.parametrize("content", [0.0, 0.001, 0.3, 0.9, 0.999, pickle.dumps(Trap())])
+def test_a_damaged_file_and_a_pickle_are_refused(content, fitted, tmp_path):
     path = save(tmp_path / "c.safetensors", fitted["centring"])
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    whole = path.read_bytes()
+    path.write_bytes(content if isinstance(content, bytes) else whole[: int(content * len(whole))])
     refused(path, "not readable as a calibration .* is it damaged")
-
-
-def test_a_pickle_is_refused_and_not_run(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return (tmp_path / "ran").write_text, ("it ran",)
-
-    path = tmp_path / "c.safetensors"
-    path.write_bytes(pickle.dumps(Trap()))
-    refused(path, "is it damaged")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_what_is_not_a_file_is_refused(tmp_path):
-    refused(tmp_path / "none.safetensors", "no such file; `modality-gap fit` writes a calibration")
-    refused(tmp_path, "no such file")
+    refused(tmp_path, "no such file; `modality-gap fit` writes a calibration")
 
 
 @pytest.mark.parametrize(
@@ -114,34 +106,31 @@ def test_a_foreign_safetensors_file_is_refused(metadata, tmp_path):
     refused(tmp_path / "c.safetensors", "no calibration as `modality-gap fit` writes it")
 
 
+SIDE, SHIFT = {"side": "both"}, {"amount": 0.1, "side": "both"}
+
+
 @pytest.mark.parametrize(
     "kind, change, words",
     [
-        (
-            "shift",
-            {"kind": "whiten"},
-            "kind: Input should be 'shift', 'centring', 'realign', 'procrustes' or 'ablation'",
-        ),
+        ("shift", {"kind": "whiten"}, "kind: Input should be 'shift', 'centring', 'realign', 'procrustes' or 'abla"),
         ("shift", {"kind": ["shift"]}, "kind: Input should be"),
         ("shift", {"schema_version": 2}, "schema_version: Input should be 1"),
-        ("shift", {"drop": ["kind"]}, "kind: Field required"),
         ("shift", {"drop": ["settings"]}, "settings: Field required"),
         ("shift", {"about": {"model": "mine"}}, "about: data: Field required"),
-        ("shift", {"about": []}, "about: Input should be"),
         ("shift", {"about": {**ABOUT, "n": 40}}, "about: n: Input should be an object"),
         ("shift", {"settings": "both"}, "settings: Input should be an object"),
         ("shift", {"settings": {"amount": 0.1}}, "shift: side: Field required"),
-        ("shift", {"settings": {"amount": 0.1, "side": "both", "k": 1}}, "shift: k: Extra inputs"),
-        ("shift", {"settings": {"amount": "0.1", "side": "both"}}, "shift: amount: Input should be a valid number"),
-        ("shift", {"settings": {"amount": float("nan"), "side": "both"}}, "shift: amount: Input should be a finite"),
+        ("shift", {"settings": {**SHIFT, "k": 1}}, "shift: k: Extra inputs"),
+        ("shift", {"settings": {**SIDE, "amount": "0.1"}}, "shift: amount: Input should be a valid number"),
+        ("shift", {"settings": {**SIDE, "amount": float("nan")}}, "shift: amount: Input should be a finite"),
         ("shift", {"settings": {"amount": 0.1, "side": ["both"]}}, "shift: side: Input should be"),
-        ("shift", {"arrays": {"direction": np.array([3.0, 0, 0, 0, 0, 0])}}, "direction: must have norm 1; it has 3"),
+        ("shift", {"arrays": {"direction": 3 * np.eye(6)[0]}}, "direction: must have norm 1; it has 3"),
         ("shift", {"arrays": {"direction": np.full(6, np.nan)}}, "direction: must be finite numbers"),
         ("shift", {"arrays": {"direction": np.eye(6)}}, "direction: must be finite numbers in a row"),
         ("shift", {"arrays": {"gap_vector": np.ones(5)}}, "must be of one width, not direction 6, gap_vector 5"),
         ("shift", {"arrays": {"direction": None}}, "shift: direction: Field required"),
         ("shift", {"arrays": {"extra": np.ones(2)}}, "shift: extra: Extra inputs"),
-        ("centring", {"arrays": {"mean_y": np.array([0, np.inf, 0, 0, 0, 0])}}, "mean_y: must be finite numbers"),
+        ("centring", {"arrays": {"mean_y": np.full(6, np.inf)}}, "mean_y: must be finite numbers"),
         ("centring", {"arrays": {"mean_x": None}}, "centring: mean_x: Field required"),
         ("centring", {"kind": "shift"}, "shift: direction: Field required"),
         ("realign", {"settings": {"scale": -1.0}}, "scale: Input should be greater than 0"),

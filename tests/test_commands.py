@@ -21,10 +21,14 @@ def mine(tmp_path, rng):
     return Embeddings.of({"image": x, "audio": x[:30], "text": y}).save(tmp_path / "mine.npz")
 
 
+def run(*words):
+    commands.main([str(word) for word in words])
+
+
 def refused(capsys, *words):
     """The one line of a command that exits with 2."""
     with pytest.raises(SystemExit) as stop:
-        commands.main([str(word) for word in words])
+        run(*words)
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and line.startswith("error: ")
     return line
@@ -175,8 +179,8 @@ def two(tmp_path, rng):
 @pytest.mark.parametrize("kind", interventions.KINDS)
 def test_a_calibration_is_fitted_on_one_file_and_applied_to_another(kind, two, tmp_path, capsys):
     calibration, out = tmp_path / "c.safetensors", tmp_path / "out.safetensors"
-    commands.main(["fit", str(two[0]), *FIT[kind], "--output", str(calibration)])
-    commands.main(["transform", str(two[1]), "--calibration", str(calibration), "--output", str(out)])
+    run("fit", two[0], *FIT[kind], "-o", calibration)
+    run("transform", two[1], "--calibration", calibration, "-o", out)
     before, after, fitted = Embeddings.load(two[1]), Embeddings.load(out), interventions.load(calibration)
     moved = fitted.transform(before.modalities["image"], before.modalities["text"])
     assert after.modalities["image"] == pytest.approx(moved[0], abs=1e-6)
@@ -195,10 +199,10 @@ def test_a_calibration_is_fitted_on_one_file_and_applied_to_another(kind, two, t
 
 def test_the_inverse_brings_the_rows_back_and_the_source_tells_both(two, tmp_path):
     calibration, there, back = (tmp_path / f"{name}.safetensors" for name in ("c", "there", "back"))
-    commands.main(["fit", str(two[0]), "--kind", "shift", "--amount", "0.5", "--output", str(calibration)])
+    run("fit", two[0], "--kind", "shift", "--amount", 0.5, "-o", calibration)
     assert interventions.load(calibration).settings() == {"amount": 0.5, "side": "both"}
-    commands.main(["transform", str(two[1]), "--calibration", str(calibration), "--output", str(there)])
-    commands.main(["transform", str(there), "--calibration", str(calibration), "--output", str(back), "--inverse"])
+    run("transform", two[1], "--calibration", calibration, "-o", there)
+    run("transform", there, "--calibration", calibration, "-o", back, "--inverse")
     before, after = Embeddings.load(two[1]), Embeddings.load(back)
     for name in before.names:
         assert after.modalities[name] == pytest.approx(before.modalities[name], abs=1e-6)
@@ -208,12 +212,12 @@ def test_the_inverse_brings_the_rows_back_and_the_source_tells_both(two, tmp_pat
 
 def test_unpaired_rows_stay_unpaired(mine, tmp_path, rng, capsys):
     x, y = reference.pairs(rng, 12, 6)
-    calibration, out = str(tmp_path / "c.safetensors"), tmp_path / "out.npz"
-    commands.main(["fit", str(mine), *TWO, "--kind", "centring", "--output", calibration])
+    calibration, out = tmp_path / "c.safetensors", tmp_path / "out.npz"
+    run("fit", mine, *TWO, "--kind", "centring", "-o", calibration)
     unpaired = Embeddings.of({"image": x, "text": y}, pairs=np.empty((0, 2), int)).save(tmp_path / "unpaired.npz")
     for command, *words in (["transform", "--calibration", calibration], ["shift", "--amount", "1"]):
         capsys.readouterr()
-        commands.main([command, str(unpaired), *words, "--output", str(out)])
+        run(command, unpaired, *words, "-o", out)
         assert len(Embeddings.load(out).pairs) == 0
         assert "gap distance" in (said := capsys.readouterr().out) and "cosine" not in said
 
@@ -221,9 +225,9 @@ def test_unpaired_rows_stay_unpaired(mine, tmp_path, rng, capsys):
 def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsys):
     x, y = reference.pairs(rng, 12, 16)
     path = Embeddings.of({"image": x, "text": y}).save(tmp_path / "few.npz")
-    commands.main(["fit", str(path), "--kind", "procrustes", "--output", str(tmp_path / "c.safetensors")])
+    run("fit", path, "--kind", "procrustes", "-o", tmp_path / "c.safetensors")
     assert "12 pairs do not settle a turn in 16 dimensions" in capsys.readouterr().err
-    commands.main(["fit", str(mine), *TWO, "--kind", "procrustes", "--output", str(tmp_path / "c.safetensors")])
+    run("fit", mine, *TWO, "--kind", "procrustes", "-o", tmp_path / "c.safetensors")
     assert "do not settle" not in capsys.readouterr().err
     fitted = interventions.load(tmp_path / "c.safetensors")
     assert fitted.about["n"] == {"image": 40, "text": 40}
@@ -244,14 +248,12 @@ def test_fit_refuses_options_that_it_does_not_use_and_writes_nothing(words, told
 
 def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, mine, tmp_path, rng, capsys):
     calibration, out = tmp_path / "c.safetensors", tmp_path / "out.npz"
-    commands.main(["fit", str(two[0]), *FIT["ablation"], "--output", str(calibration)])
+    run("fit", two[0], *FIT["ablation"], "-o", calibration)
     x, y = reference.pairs(rng, 12, 4)
     narrow = Embeddings.of({"image": x, "text": y}).save(tmp_path / "narrow.npz")
+    width = f"{narrow}, by {calibration}: image: these rows have 4 columns, the calibration is for 6"
     cases = {
-        f"{narrow}, by {calibration}: image: these rows have 4 columns, the calibration is for 6": [
-            narrow,
-            calibration,
-        ],
+        width: [narrow, calibration],
         "an ablation has no inverse": [two[1], calibration, "--inverse"],
         "no calibration as `modality-gap fit` writes it": [two[0], two[1]],
         "a calibration of image and text has nothing for audio; choose or name the rows": [mine, calibration],

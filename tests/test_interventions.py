@@ -248,15 +248,9 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: FIT("ablation", SQUARE[:1], SQUARE[1:2], dimensions=1).transform(y=SQUARE), "y: row 0 is zero"),
     (lambda: FIT("ablation", SQUARE[:1], SQUARE[1:2], dimensions=2).inverse(SQUARE), "no inverse: the 2 dimensions"),
     (lambda: FIT("shift", SQUARE, SQUARE), "the gap is zero"),
-    (
-        lambda: FIT("centring", SQUARE, -SQUARE, amount=1),
-        "options of centring: got an unexpected keyword argument 'amount'",
-    ),
+    (lambda: FIT("centring", SQUARE, -SQUARE, amount=1), "options of centring: got an unexpected .* 'amount'"),
     (lambda: FIT("ablation", SQUARE, -SQUARE), "options of ablation: missing a required argument: 'dimensions'"),
-    (
-        lambda: FIT("shift", SQUARE, -SQUARE, direction=np.ones(3)),
-        "direction has 3 numbers, these rows have 4 columns",
-    ),
+    (lambda: FIT("shift", SQUARE, -SQUARE, direction=np.ones(3)), "direction has 3 numbers, these rows have 4"),
     (lambda: Shift(direction=np.zeros(4), amount=1, side="both"), "shift: direction: must have norm 1; it has 0"),
     (lambda: Shift(direction=SQUARE[0], amount=True, side="both"), "shift: amount: Input should be a valid number"),
     (lambda: Shift(direction=SQUARE[0], amount=1, side="left"), "shift: side: Input should be 'both', 'first' or"),
