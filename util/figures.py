@@ -75,7 +75,7 @@ def shown(figure: "Figure"):
     return Shown(small.getvalue())
 
 
-def save(picture: "Figure | Styler", folder: Path, name: str) -> list[Path]:
+def save(picture: "Figure | Styler", folder: Path, name: str) -> None:
     """Writes a figure or a table without dates, so that the same content is the same file.
 
     A matplotlib figure becomes ``name.png`` and ``name.pdf``, and is closed. A pandas Styler becomes ``name.html``, a
@@ -83,13 +83,10 @@ def save(picture: "Figure | Styler", folder: Path, name: str) -> list[Path]:
     axis=1)``).
     """
     if not hasattr(picture, "savefig"):
-        table = Path(folder) / f"{name}.html"
-        table.write_text(picture.to_html(table_uuid=name), encoding="utf-8")
-        return [table]
+        (folder / f"{name}.html").write_text(picture.to_html(table_uuid=name), encoding="utf-8")
+        return
     import matplotlib.pyplot as plt
 
-    files = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.pdf"]
-    picture.savefig(files[0], metadata={"Software": None})
-    picture.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    picture.savefig(folder / f"{name}.png", metadata={"Software": None})
+    picture.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
     plt.close(picture)
-    return files

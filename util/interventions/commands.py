@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -72,8 +72,7 @@ def _effect(given: Embeddings, after: Sequence[np.ndarray]) -> str:
 def _replaced(before: Embeddings, after: Sequence[np.ndarray], told: Mapping) -> Embeddings:
     """The embeddings with as many other rows of each modality, in order; ``told`` is added to their source."""
     source = {name: value for name, value in before.source.items() if name != "notes"} | told
-    modalities = dict(zip(before.names, after, strict=True))
-    return Embeddings.of(modalities, before.pairs, before.labels, source, before.beside)
+    return replace(before, modalities=dict(zip(before.names, after, strict=True)), source=source)
 
 
 @dataclass(frozen=True, kw_only=True)
