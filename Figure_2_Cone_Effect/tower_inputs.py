@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from util.corpora import coco
-from util.corpora.captioned import Captioned
+from util.corpora.captioned import Captioned, Readable
 from util.corpora.generated import pictures
 from util.errors import UserError
 from util.numerics.arrays import as_count
@@ -139,8 +139,8 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = Fa
 
 def _photographs(captioned: Captioned, split: str) -> Inputs:
     skipped: dict[int, str] = {}
-    about = {**captioned.source, "what": "photographs"}
-    return Inputs(f"MSCOCO {split} photographs", "image", len(captioned), about, captioned.readable(skipped), skipped)
+    about, readable = {**captioned.source, "what": "photographs"}, Readable(captioned.openers, skipped)
+    return Inputs(f"MSCOCO {split} photographs", "image", len(captioned), about, readable, skipped)
 
 
 def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:

@@ -118,7 +118,7 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
 
     clip, data = small_clip.load(device=device), scenes(settings.scenes, settings.seed)
     modalities = {
-        "image": clip.encode_non_text(data.readable({})),
+        "image": clip.encode_non_text(opener() for opener in data.openers),
         "text": clip.encode_texts(data.captions),
     }
     about = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": files.sha256(small_clip.CHECKPOINT)}

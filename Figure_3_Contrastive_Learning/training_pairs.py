@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from trainable import Trainable
 from util import files
+from util.corpora.captioned import Readable
 from util.encoders.named import SMALL_CLIP, Named
 from util.errors import UserError
 from util.training import Pairs
@@ -145,7 +146,7 @@ def _decoded(trainable: Trainable, captioned) -> tuple[Pairs, Mapping]:
     """Photographs as pixels in memory, for they are shown many times; those that cannot be read are left out."""
     skipped: dict[int, str] = {}
     rows = np.empty((len(captioned), *trainable.pixels(Image.new("RGB", (1, 1))).shape), np.uint8)
-    bar = tqdm(captioned.readable(skipped), desc=f"decoding {captioned.source['split']}", disable=None)
+    bar = tqdm(Readable(captioned.openers, skipped), desc=f"decoding {captioned.source['split']}", disable=None)
     for row, picture in enumerate(map(trainable.pixels, bar)):
         rows[row] = picture
     whole = captioned.without(skipped)

@@ -42,7 +42,7 @@ def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair) -> Em
     else:
         prompts = task.texts()
         texts = class_embeddings(pair, prompts)  # first: what is wrong with prompts shows before hours of images
-        images, rows, skipped = embed_images(pair, data.openers, data.ids, data.source)
+        images, rows, skipped = embed_images(pair, data)
         labels, source = data.labels[rows], {**data.source, "n": len(rows), "skipped": skipped}
         source |= {"class_names": list(task.class_names), "prompts": prompts, **about}
     embedded = images, texts, labels, source

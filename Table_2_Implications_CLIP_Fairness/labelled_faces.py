@@ -67,7 +67,8 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
 def from_hub(declared: Declared) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
     files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
-    rows = hub.read_parquet(files, "image", declared.asked.axes)
+    table = hub.read_parquet(files, "image", declared.asked.axes)
+    columns = table.remove_columns("image")
     about = {
         "dataset": HUB_DATASET,
         "revision": revision,
@@ -75,11 +76,11 @@ def from_hub(declared: Declared) -> FaceImages:
         "split": "validation",
         "padding": "0.25",
         "licence": LICENCE,
-        "n": len(rows),
+        "n": len(table),
     }
-    ids = [f"validation, row {row}" for row in range(len(rows))]
-    faces = declared.faces(_in_words(rows.columns, rows.names), f"{HUB_DATASET}, {HUB_FILES}")
-    return FaceImages(rows.openers(), ids, faces, about)
+    ids = [f"validation, row {row}" for row in range(len(table))]
+    faces = declared.faces(_in_words(columns[:], hub.class_names(table.features)), f"{HUB_DATASET}, {HUB_FILES}")
+    return FaceImages(hub.openers(table, "image"), ids, faces, about)
 
 
 def _in_words(columns: Mapping[str, Sequence], names: Mapping[str, Sequence[str]]) -> dict[str, Sequence]:
@@ -152,8 +153,7 @@ def _class_names(path: Path) -> dict[str, list[str]]:
     import datasets
     from pyarrow import parquet
 
-    features = datasets.Features.from_arrow_schema(parquet.read_schema(path))
-    return {name: kind.names for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)}
+    return hub.class_names(datasets.Features.from_arrow_schema(parquet.read_schema(path)))
 
 
 def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:

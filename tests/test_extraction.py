@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refusals import refuses
-from util import UserError, extraction_parts
+from util import UserError, extraction
 from util.corpora.captioned import Captioned, picture
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
 
@@ -67,7 +67,7 @@ def pictures(levels=range(1, 9), damaged=(), per_image=1):
     ids = [f"{level}.png" for level in levels]
     source = {"dataset": "grey", "revision": "1", "n": len(ids), "n_captions": len(captions), "skipped": []}
     openers = [picture(lambda data=data: Image.open(io.BytesIO(data))) for data in content]
-    return Captioned("image", openers, ids, captions, item_of, source)
+    return Captioned(openers, ids, source, "image", captions, item_of)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def cache(own_cache):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of four images."""
-    monkeypatch.setattr(extraction_parts, "ITEMS", 4)
+    monkeypatch.setattr(extraction, "ITEMS", 4)
 
 
 def silent(line):
@@ -137,7 +137,7 @@ def test_what_cannot_be_embedded_is_one_line():
         extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)), say=silent)
     encoder = Encoder()
     encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
-    with pytest.raises(UserError, match="8 images were read, but the encoder gave 7 rows"):
+    with pytest.raises(UserError, match="8 items were read, but the encoder gave 7 rows"):
         extract(encoder, pictures(), say=silent)
 
 
@@ -176,7 +176,7 @@ def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_onc
 
 
 def embed(encoder, captioned, batch=2, **options):
-    return embed_images(encoder, captioned.openers, captioned.ids, captioned.source, batch, **options)
+    return embed_images(encoder, captioned, batch, **options)
 
 
 def same(one, other):
@@ -234,7 +234,7 @@ def test_parts_make_the_rows_of_one_long_run_whatever_cannot_be_read(monkeypatch
     captioned = pictures(range(1, 18), damaged)
     made = []
     for about in (items, 1000):
-        monkeypatch.setattr(extraction_parts, "ITEMS", about)
+        monkeypatch.setattr(extraction, "ITEMS", about)
         encoder = Encoder(by_place=True)
         made.append(embed(encoder, captioned, batch, cache=False, most_skipped=1, say=lambda line: None))
     assert same(*made)
@@ -266,7 +266,7 @@ def test_embeddings_stored_with_too_many_left_out_are_refused_when_fewer_are_acc
 
 def test_the_run_stops_at_the_part_where_too_many_are_unreadable(small_parts):
     encoder = Encoder()
-    with pytest.raises(UserError, match=r"2 of 17 images, of 6 looked at, cannot be read, more than 10%: first 2.png"):
+    with pytest.raises(UserError, match=r"2 of 17 images cannot be read, more than 10%: first 2.png"):
         embed(encoder, pictures(range(1, 18), damaged=(2, 3)), most_skipped=0.1, say=silent)
     assert encoder.calls == 1
 

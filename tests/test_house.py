@@ -28,7 +28,7 @@ LAYERS = (
     ("corpora",),
     ("training",),
     ("encoders",),
-    ("extraction", "extraction_parts"),
+    ("extraction",),
     ("zero_shot", "fairness"),
     ("reporting",),
     ("commands",),

@@ -1,5 +1,7 @@
 """Rows and errors of the hub: whether it answers, one line for what fails, pictures that stay encoded."""
 
+from unittest.mock import Mock
+
 import datasets
 import pytest
 
@@ -24,14 +26,13 @@ def write(path, label="label", times=1):
 
 
 def test_rows_keep_their_pictures_encoded_and_know_the_data_sets_classes(tmp_path):
-    rows = hub.read_parquet([write(tmp_path / f"{part}.parquet") for part in "ab"], "image", ["label"])
-    assert len(rows) == 8
-    assert rows.columns["label"] == [0, 1, 0, 1] * 2
-    assert rows.names == {"label": ("no", "yes")}
-    assert [content() for content in rows.contents()] == [encoded(tint, **STORED) for tint in TINTS * 2]
-    taken = rows.take([2, 4])
-    assert (shown(taken.openers()), taken.columns) == (["blue", "red"], {"label": [0, 0]})
-    assert taken.openers()[0]().size == (8, 4)
+    table = hub.read_parquet([write(tmp_path / f"{part}.parquet") for part in "ab"], "image", ["label"])
+    assert list(table["label"]) == [0, 1, 0, 1] * 2
+    assert hub.class_names(table.features) == {"label": ["no", "yes"]}
+    assert [content() for content in hub.contents(table, "image")] == [encoded(tint, **STORED) for tint in TINTS * 2]
+    openers = hub.openers(table.select([2, 4]), "image")
+    assert shown(openers) == ["blue", "red"]
+    assert openers[0]().size == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +55,14 @@ def test_a_row_without_a_picture_says_so(cell, reason):
         (KeyError(), UserError, "KeyError"),
     ],
 )
-def test_an_error_of_the_hub_is_one_short_line_and_of_the_network_its_own_kind(error, kind, reason):
-    gone = hub.not_fetched("Set", "me/set", "*.parquet", error, "do this")
-    assert type(gone) is kind
+def test_an_error_of_the_hub_is_one_short_line_and_of_the_network_its_own_kind(monkeypatch, error, kind, reason):
+    monkeypatch.setattr(hub, "reachable", lambda url: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=error))
+    with pytest.raises(kind) as caught:
+        hub.fetched("Set", "me/set", None, "*.parquet", "do this")
+    assert type(caught.value) is kind
     where = "https://huggingface.co/datasets/me/set (*.parquet)"
-    assert str(gone) == f"Set: {where} could not be fetched ({reason}); do this"
+    assert str(caught.value) == f"Set: {where} could not be fetched ({reason}); do this"
 
 
 def test_the_hubs_settings_are_put_back_and_an_error_of_an_answering_hub_is_its_own(monkeypatch):
@@ -90,5 +94,5 @@ def test_files_of_different_columns_or_classes_are_no_one_table(tmp_path):
     with pytest.raises(UserError, match=r"b\.parquet: expected columns image, label; found image, class"):
         hub.read_parquet(files, "image", ["label"])
     write_parquet(files[1], {"image": cells(TINTS), "label": [0, 1, 0, 1]})
-    with pytest.raises(UserError, match="its parts number their classes differently, so they are no one table"):
+    with pytest.raises(UserError, match="its parts differ in their columns or number classes differently"):
         hub.read_parquet(files, "image", ["label"])

@@ -150,5 +150,3 @@ def test_some_of_a_folder_are_evenly_spaced_and_the_source_says_so(tmp_path):
     assert "taken" not in from_folder(tmp_path, "test", DECLARED, {}, n=6).source
     assert spread(10, 4) == [0, 2, 5, 7]
     assert spread(3, None) == spread(3, 9) == [0, 1, 2]
-    with pytest.raises(UserError, match="at least 1"):
-        spread(3, 0)

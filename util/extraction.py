@@ -1,24 +1,30 @@
-"""From items to embeddings, once: rows are cached in a folder that is named by all their settings.
+"""From items to embeddings, once: rows are cached in parts, in a folder that is named by all their settings.
 
-Images are encoded in parts of about 512, each stored as it is done: a run that was killed goes on from there, to the
-same bits. Videos and sequences, whose batches the tower makes, are one part, and so are captions.
+A part holds the next about 512 images that can be read, wherever those are. So batches are those of one long run: one
+that was killed goes on at the next part, to the same bits. Videos and sequences, whose batches the tower makes, are one
+part, and so are captions.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save, save_file
+from tqdm import tqdm
 
-from .corpora.captioned import WORDS, Captioned
+from .corpora.captioned import WORDS, Captioned, Items, Unreadable
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
-from .errors import UserError
-from .extraction_parts import Part, Work, run
-from .files import cached_path, digest
+from .errors import UserError, reason
+from .files import cached_path, digest, replacing
 
 FORMAT = 2
 """Raise it when extraction itself changes, so that nothing made before is taken for the new.
@@ -28,6 +34,9 @@ Since 2, greyscale of more than 8 bits is scaled, not clipped.
 
 BATCH = {"image": 64}
 """How many items go through a tower at a time unless told otherwise; of other modalities the tower decides."""
+
+ITEMS = 512
+"""About how many items a part holds; a whole number of batches."""
 
 MOST_SKIPPED = 0.01
 """The share of a task's images that may be unreadable: more of them, and the numbers are about other data."""
@@ -58,48 +67,42 @@ def extract(
         cache: whether to read and write the cache folder; one that cannot be written is named and done without. What
             functions of your own give is not kept.
         say: takes one line about skipped items or the cache.
-        most_skipped: share of the items that may be unreadable, for instance ``MOST_SKIPPED``; None: any.
+        most_skipped: share of the items that may be unreadable, for instance ``MOST_SKIPPED``; None: any but all.
 
     Returns:
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    part, settings, folder, _ = _embedded(encoder, captioned, batch_size, cache, say, most_skipped)
+    part, settings, store = _embedded(encoder, captioned, captioned.modality, batch_size, cache, say, most_skipped)
     readable = captioned.without(part.skipped)
-    openers = [lambda text=text: text for text in readable.captions]
-    encode = partial(encoder.encode_texts, batch_size=settings["batch"])
-    captions = Work(openers, readable.captions, encode, WORDS["text"], None, None, say)
-    texts, _ = run(captions, folder and folder / digest(readable.captions))
-    pairs = np.stack([readable.item_of, np.arange(len(readable.captions))], axis=1)
+    captions, each = readable.captions, np.arange(len(readable.captions))
+
+    def encoded() -> Part:
+        rows = encoder.encode_texts(captions, batch_size=settings["batch"])
+        return Part(np.asarray(rows, np.float32), each, {}, len(captions))
+
+    texts = store.part(digest(captions), 0, len(captions), encoded)
+    pairs = np.stack([readable.item_of, each], axis=1)
     source = {"settings": settings, "data": dict(readable.source)}
     return Embeddings.of({captioned.modality: part.rows, "text": texts.rows}, pairs, source=source)
 
 
 def embed_images(
     pair: EncoderPair,
-    openers: Sequence[Callable[[], Any]],
-    ids: Sequence[str],
-    source: Mapping,
+    images: Items,
     batch_size: int | None = None,
     cache: bool = True,
     say: Say = print,
     most_skipped: float = MOST_SKIPPED,
 ) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "k"], list[str]]:
-    """Embeddings of n images without captions, in parts that are cached as each is done.
-
-    Args:
-        pair: its image tower is used.
-        openers, ids: as those of ``Captioned``.
-        source: what the images are, a hash of them included; part of the key of the cache.
-        batch_size, cache, say, most_skipped: as ``extract``.
+    """Embeddings of n images without captions by the image tower of a pair; options as of ``extract``.
 
     Returns:
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
-    images = Captioned("image", openers, ids, [], np.empty(0, np.int64), source)
-    part, *_, skipped = _embedded(pair, images, batch_size, cache, say, most_skipped)
-    return part.rows, part.item_of, skipped
+    part, *_ = _embedded(pair, images, "image", batch_size, cache, say, most_skipped)
+    return part.rows, part.item_of, images.named(part.skipped)
 
 
 def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float[np.ndarray, "c d"]:
@@ -122,21 +125,140 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
     return (means / norms).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Rows of some of n items and, ascending, the number of the item that each belongs to.
+
+    ``skipped`` are numbers of the items that could not be read, and why. ``end`` is the first that was not looked at.
+    """
+
+    rows: Float[np.ndarray, "k d"]
+    item_of: Int[np.ndarray, "k"]
+    skipped: Mapping[int, str]
+    end: int
+
+    def __post_init__(self):
+        if len(self.rows) != len(self.item_of):
+            raise UserError(f"{len(self.item_of)} items were read, but the encoder gave {len(self.rows)} rows")
+
+
+@dataclass
+class Store:
+    """A folder of parts; where it is None, or cannot be written, none is kept."""
+
+    folder: Path | None
+    say: Say
+
+    def part(self, name: str, start: int, total: int, make: Callable[[], Part]) -> Part:
+        """The stored part of a name if it is whole and begins where it should, or a new one, which is kept."""
+        path = self.folder and self.folder / f"{name}.safetensors"
+        if path and path.is_file():
+            try:
+                return _read(path, start, total)
+            except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+                self.say(f"[extraction] {path}: not a whole part, made again ({reason(error)})")
+        part = make()
+        try:
+            if path:
+                _write(path, start, part)
+        except UserError as error:
+            self.say(f"[extraction] not kept for the next time: {error}")
+            self.folder = None
+        return part
+
+
+def _read(path: Path, start: int, total: int) -> Part:
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["part"])
+        arrays = {name: file.get_tensor(name) for name in ("rows", "item_of")}
+    if about["sha256"] != _sha256(arrays) or not start == about["start"] < about["end"] <= total:
+        raise ValueError("its content is not what was stored")
+    return Part(**arrays, skipped={int(number): why for number, why in about["skipped"].items()}, end=about["end"])
+
+
+def _write(path: Path, start: int, part: Part) -> None:
+    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
+    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _sha256(arrays)}
+    with replacing(path) as temporary:
+        save_file(arrays, temporary, metadata={"part": json.dumps(about)})
+
+
+def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    return hashlib.sha256(save(arrays)).hexdigest()
+
+
 def _embedded(
-    encoder: EncoderPair, items: Captioned, batch_size: int | None, cache: bool, say: Say, most_skipped: float | None
-) -> tuple[Part, dict, Path | None, list[str]]:
-    """The rows of items, all that they depend on, where they are kept, and a line for each that cannot be read."""
-    words, takes = WORDS[items.modality], WORDS[encoder.non_text.modality]
+    encoder: EncoderPair,
+    items: Items,
+    modality: str,
+    batch_size: int | None,
+    cache: bool,
+    say: Say,
+    most_skipped: float | None,
+) -> tuple[Part, dict, Store]:
+    """The rows of all items that can be read, as one part, all that they depend on, and where they are kept."""
+    words, takes, total = WORDS[modality], WORDS[encoder.non_text.modality], len(items)
     if words != takes:
         raise UserError(f"{encoder.name} embeds {takes}, but the data are {words}; choose an encoder of those")
-    if batch_size is None:
-        batch_size = BATCH.get(items.modality)
-    about = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch_size}
+    if not total:
+        raise UserError(f"there are no {words} to encode")
+    batch = batch_size or BATCH.get(modality)
+    about = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch}
     settings = json.loads(json.dumps(about))
-    whole_batches = batch_size if items.modality in BATCH else None
-    encode = partial(encoder.encode_non_text, batch_size=batch_size)
-    work = Work(items.openers, items.ids, encode, words, whole_batches, most_skipped, say)
-    part, folder = run(work, cached_path("parts", settings) if cache and encoder.kept else None)
-    if skipped := work.lines(part.skipped):
-        say(f"[extraction] {len(skipped)} of {len(items)} {words} left out, first {skipped[0]}")
-    return part, settings, folder, skipped
+    store = Store(cached_path("parts", settings) if cache and encoder.kept else None, say)
+    most = batch * max(1, ITEMS // batch) if modality in BATCH else None
+    encode = partial(encoder.encode_non_text, batch_size=batch)
+    parts, skipped, start = [], {}, 0
+    with tqdm(total=total, desc=f"{words}, in parts", leave=False, delay=2, disable=None) as bar:
+        while start < total:
+            make = partial(_encoded, encode, items.openers, start, most, words)
+            part = store.part(f"{len(parts):06d}", start, total, make)
+            parts.append(part)
+            skipped |= part.skipped
+            _refuse_many(items.named(skipped), total, words, most_skipped)
+            bar.update(part.end - start)
+            start = part.end
+    if skipped:
+        say(f"[extraction] {len(skipped)} of {total} {words} left out, first {items.named(skipped)[0]}")
+    rows = np.concatenate([part.rows for part in parts if len(part.rows)])
+    return Part(rows, np.concatenate([part.item_of for part in parts]), skipped, total), settings, store
+
+
+def _encoded(
+    encode: Callable[[Iterator], np.ndarray], openers: Sequence[Callable[[], Any]], start: int, most: int | None, words
+) -> Part:
+    """The part that begins at an item; ``most`` is how many it may hold."""
+    skipped: dict[int, str] = {}
+    taken: list[int] = []
+
+    def readable() -> Iterator:
+        for number in range(start, len(openers)):
+            if len(taken) == most:
+                return
+            try:
+                item = openers[number]()
+            except Unreadable as error:
+                skipped[number] = str(error)
+            else:
+                taken.append(number)
+                yield item
+
+    items, rows = readable(), np.empty((0, 0), np.float32)
+    try:
+        if (first := next(items, None)) is not None:
+            rows = np.asarray(encode(chain([first], items)), np.float32)
+    except UserError as error:
+        where = f" (counted from number {start} of the {words})" if start else ""
+        raise UserError(f"{error}{where}") from error
+    return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
+
+
+def _refuse_many(lines: Sequence[str], total: int, words: str, most_skipped: float | None) -> None:
+    """Stops where more items are unreadable, one line for each, than are accepted."""
+    if len(lines) == total:
+        raise UserError(f"none of the {total} {words} can be read, first {lines[0]}")
+    if most_skipped is not None and len(lines) > most_skipped * total:
+        raise UserError(
+            f"{len(lines)} of {total} {words} cannot be read, more than {most_skipped:.0%}: first {lines[0]}; "
+            "fetch them again, or leave them out of the data"
+        )

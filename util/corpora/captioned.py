@@ -6,7 +6,7 @@ video as a list of RGB pictures, a protein as a string of amino-acid letters.
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
-from ..errors import UserError, reason
+from ..errors import reason
 from ..files import digest, sha256
 
 Modality = Literal["image", "video", "amino acid"]
@@ -36,40 +36,46 @@ class Unreadable(ValueError):
 
 
 @dataclass(frozen=True)
-class Captioned:
-    """n items of one modality and m captions of them.
+class Items:
+    """n items that are opened when they are needed.
 
     Attributes:
-        modality: "image", "video" or "amino acid".
         openers: n functions without arguments, each of which gives one ready item or raises ``Unreadable``.
-        ids: n strings, unique.
-        captions: m strings.
-        item_of: int array (m,), the row number of the item that a caption describes, ascending.
-        source: dataset, revision or hash of the content, n, n_captions, caption_rule and skipped (items that could
-            not be read or have no caption, with the reason); plain values that json can hold.
+        ids: n names, unique.
+        source: dataset, revision or hash of the content, and counts; plain values that json can hold.
     """
 
-    modality: Modality
-    openers: Sequence[Callable[[], Any]]
-    ids: Sequence[str]
-    captions: Sequence[str]
-    item_of: Int[np.ndarray, "m"]
+    openers: Sequence[Callable[[], Any]] = field(repr=False)
+    ids: Sequence[str] = field(repr=False)
     source: Mapping
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def readable(self, skipped: dict[int, str]) -> "Readable":
-        """The items, one at a time; ``skipped`` receives the row number of each that cannot be read, and why."""
-        return Readable(self.openers, skipped)
+    def named(self, skipped: Mapping[int, str]) -> list[str]:
+        """A line "id: reason" for each of these row numbers, in their order."""
+        return [f"{self.ids[row]}: {why}" for row, why in sorted(skipped.items())]
+
+
+@dataclass(frozen=True)
+class Captioned(Items):
+    """n items of one modality and m captions of them.
+
+    ``item_of`` (m,), ascending, is the row number of the item that a caption describes. ``source`` holds n, n_captions,
+    caption_rule and skipped too (items that could not be read or have no caption, with the reason).
+    """
+
+    modality: Modality
+    captions: Sequence[str] = field(repr=False)
+    item_of: Int[np.ndarray, "m"] = field(repr=False)
 
     def without(self, skipped: Mapping[int, str]) -> "Captioned":
         """The same without the items of these row numbers and their captions; ``source`` counts them."""
         rows = np.array([row for row in range(len(self)) if row not in skipped], dtype=np.int64)
         stays = np.isin(self.item_of, rows)
         captions = [caption for caption, stay in zip(self.captions, stays, strict=True) if stay]
-        named = [f"{self.ids[row]}: {reason}" for row, reason in sorted(skipped.items())]
-        counts = {"n": len(rows), "n_captions": len(captions), "skipped": [*self.source.get("skipped", []), *named]}
+        named = [*self.source.get("skipped", []), *self.named(skipped)]
+        counts = {"n": len(rows), "n_captions": len(captions), "skipped": named}
         return replace(
             self,
             openers=[self.openers[row] for row in rows],
@@ -111,23 +117,19 @@ def assemble(
     caption: CaptionRule,
     about: Mapping,
 ) -> Captioned:
-    """Applies the caption rule to the captions that are not empty; an item without any is left out and named.
+    """Applies the caption rule to those of each item's ``texts`` that are not empty.
 
-    ``texts`` are the captions of each item, in their order; ``about`` is the rest of ``source``, besides the counts.
+    An item without any is left out and named. ``about`` is the rest of ``source``, besides the counts.
     """
-    if caption not in RULES:
-        raise UserError(f"unknown caption rule {caption!r}; choose from {', '.join(RULES)}")
     said = [[text for text in captions if text.strip()] for captions in texts]
-    rows = [row for row, captions in enumerate(said) if captions]
-    chosen = [said[row][RULES[caption]] for row in rows]
+    chosen = [captions[RULES[caption]] for captions in said]
     captions = [text for captions in chosen for text in captions]
-    skipped = [f"{ids[row]}: no caption" for row, captions in enumerate(said) if not captions]
-    counts = {"n": len(rows), "n_captions": len(captions), "caption_rule": caption, "skipped": skipped}
+    item_of = np.repeat(np.arange(len(ids)), [len(captions) for captions in chosen])
+    source = {**about, "n": len(ids), "n_captions": len(captions), "caption_rule": caption, "skipped": []}
     if empty := sum(map(len, texts)) - sum(map(len, said)):
-        counts["empty_captions"] = empty
-    item_of = np.repeat(np.arange(len(rows)), [len(captions) for captions in chosen])
-    openers, ids = [openers[row] for row in rows], [ids[row] for row in rows]
-    return Captioned(modality, openers, ids, captions, item_of, {**about, **counts})
+        source["empty_captions"] = empty
+    whole = Captioned(openers, ids, source, modality, captions, item_of)
+    return whole.without({row: "no caption" for row, captions in enumerate(said) if not captions})
 
 
 def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
@@ -162,13 +164,6 @@ def content_digest(paths: Mapping[str, Path]) -> str:
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture; hidden files are none."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def checked_count(n: int | None, what: str = "images") -> int | None:
-    """``n`` if it asks for at least one item, or for all (None); refuses less."""
-    if n is not None and n < 1:
-        raise UserError(f"the number of {what} must be at least 1, not {n}")
-    return n
 
 
 def _scaled(image: Image.Image) -> Image.Image:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import UserError
+from ..errors import UserError, reason
 from . import hub
-from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, picture
+from .captioned import Captioned, CaptionRule, assemble, content_digest, picture
 
 HUB_DATASET, HUB_REVISION = "lmms-lab/COCO-Caption2017", "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
 HUB_COLUMNS = ("image", "answer", "question_id")
@@ -39,7 +39,7 @@ def from_folder(
     """A folder laid out as MSCOCO's archives unpack; ``source`` holds sha256 of the annotations and the photographs."""
     folder = Path(folder)
     rows, revision = read_captions(folder, split)
-    rows = rows[: checked_count(n)]
+    rows = rows[:n]
     paths = [folder / split / name for _, name, _ in rows]
     if missing := [path.name for path in paths if not path.is_file()]:
         what = f"{len(missing)} of the {len(paths)} captioned photographs are missing, first {missing[0]}"
@@ -67,8 +67,8 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
         for annotation in annotations["annotations"]:
             images[annotation["image_id"]][2].append(str(annotation["caption"]))
     except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{path}: not a whole MSCOCO caption file ({reason}); unpack it again") from error
+        why = f"{type(error).__name__}: {reason(error)}"
+        raise UserError(f"{path}: not a whole MSCOCO caption file ({why}); unpack it again") from error
     return [row for row in images.values() if row[2]], hashlib.sha256(content).hexdigest()
 
 
@@ -80,7 +80,7 @@ def from_hub(split: str = "val2017", caption: CaptionRule = "first", n: int | No
     pattern = f"data/{HUB_SPLITS[split]}-*.parquet"
     files, revision = hub.fetched("MSCOCO captions", HUB_DATASET, HUB_REVISION, pattern, otherwise)
     image, answers, name = HUB_COLUMNS
-    rows = hub.read_parquet(files, image, (answers, name))
-    rows = rows.take(range(len(rows))[: checked_count(n)])
+    table = hub.read_parquet(files, image, (answers, name))
+    table = table.select(range(len(table))[:n])
     about = {"dataset": HUB_DATASET, "revision": revision, "split": split}
-    return assemble("image", rows.openers(), rows.columns[name], rows.columns[answers], caption, about)
+    return assemble("image", hub.openers(table, image), list(table[name]), list(table[answers]), caption, about)

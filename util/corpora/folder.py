@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from . import tables
-from .captioned import Captioned, CaptionRule, assemble, checked_count, content_digest, upright
+from .captioned import Captioned, CaptionRule, assemble, content_digest, upright
 
 
 def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
@@ -19,7 +19,7 @@ def load(folder: str | Path, caption: CaptionRule = "first", n: int | None = Non
     """
     folder = Path(folder)
     rows, table, digest = tables.captions_of_files(folder)
-    rows = rows[: checked_count(n, "photographs")]
+    rows = rows[:n]
     names = [name for name, _ in rows]
     if missing := [name for name in names if not (folder / name).is_file()]:
         said = f"{len(missing)} of the {len(names)} captioned pictures are missing, first {missing[0]}"

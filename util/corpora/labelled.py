@@ -8,41 +8,27 @@ The data's own class names are matched with the declared ones by their letters a
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ..errors import UserError
 from ..numerics.arrays import as_indices
-from . import hub
-from .captioned import PICTURE_SUFFIXES, checked_count, is_picture, upright
+from .captioned import PICTURE_SUFFIXES, Items, is_picture, upright
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """n images and the class of each.
+class Labelled(Items):
+    """n RGB pictures and the class of each, a number of ``class_names``, which are C words as prompts have them.
 
-    Attributes:
-        openers: n functions without arguments, each of which gives an RGB picture or raises ``Unreadable``.
-        ids: n names, unique.
-        labels: int64 (n,), numbers of ``class_names``.
-        class_names: C words, as prompts have them.
-        source: dataset, revision, split, split_sha256 (of names, labels and encoded images in order) and n; plain
-            values that json can hold.
+    ``source`` holds split_sha256 too, of names, labels and encoded images in order.
     """
 
-    openers: Sequence[Callable[[], Any]] = field(repr=False)
-    ids: Sequence[str] = field(repr=False)
     labels: Int[np.ndarray, "n"] = field(repr=False)
     class_names: tuple[str, ...]
-    source: Mapping
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -84,41 +70,29 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
-def from_rows(
-    rows: hub.Rows, image_ids: Sequence[str], label_column: str, classes: Classes, about: Mapping
-) -> Labelled:
-    """Labelled images of the rows of a table; ``about`` is for ``source``, besides n and the hash.
-
-    The column holds numbers in the declared order, numbers with the data's own names in any order, or names.
-    """
-    where = f"{about['dataset']}, column {label_column!r}"
-    labels = _labels(rows.columns[label_column], rows.names.get(label_column), classes, where)
-    return _labelled(rows.openers(), image_ids, labels, classes, about, rows.contents())
+def of(openers, ids: Sequence[str], labels, classes: Classes, about: Mapping, contents) -> Labelled:
+    """Labelled images; ``about`` is for ``source``, besides n and the hash of labels and ``contents``."""
+    labels = np.asarray(labels, np.int64)
+    source = {**about, "split_sha256": split_hash(ids, labels.tolist(), contents), "n": len(ids)}
+    return Labelled(openers, ids, source, labels, classes.names)
 
 
-def _labelled(openers, ids, labels, classes: Classes, about: Mapping, content) -> Labelled:
-    source = {**about, "split_sha256": split_hash(ids, labels.tolist(), content), "n": len(ids)}
-    return Labelled(openers, ids, labels, classes.names, source)
-
-
-def _labels(values: Sequence, names: tuple[str, ...] | None, classes: Classes, where: str) -> np.ndarray:
+def numbered(values: Sequence, names: Sequence[str] | None, classes: Classes, where: str) -> Int[np.ndarray, "n"]:
+    """The classes of a column: numbers in the declared order, numbers of the data's own ``names``, or names."""
     if missing := [row for row, value in enumerate(values) if value is None]:
         raise UserError(f"{where}: {len(missing)} of {len(values)} rows have no label, first row {missing[0]}")
-    told = f"{where}: labels", len(values), "image"
-    if names is not None:
-        order = classes.numbers(names, where)
-        return np.array(order, np.int64)[as_indices(values, *told, len(names), "classes")]
     if values and isinstance(values[0], str):
         different = list(dict.fromkeys(values))
         order = dict(zip(different, classes.numbers(different, where, whole=False), strict=True))
         return np.array([order[value] for value in values], np.int64)
-    return as_indices(values, *told, len(classes.names), "classes")
+    order = np.arange(len(classes.names)) if names is None else np.array(classes.numbers(names, where))
+    return order[as_indices(values, f"{where}: labels", len(values), "image", len(order), "classes")]
 
 
-def split_hash(ids: Sequence[str], labels: Sequence, content: Iterable[Callable[[], bytes]]) -> str:
+def split_hash(ids: Sequence[str], labels: Sequence, contents: Sequence[Callable[[], bytes]]) -> str:
     """sha256 over names, labels and encoded images in order; an image that cannot be read counts as empty."""
     digest = hashlib.sha256()
-    for name, label, read in zip(ids, labels, content, strict=True):
+    for name, label, read in zip(ids, labels, contents, strict=True):
         try:
             data = read()
         except (OSError, ValueError):  # it is left out, counted and named when it is opened
@@ -129,11 +103,7 @@ def split_hash(ids: Sequence[str], labels: Sequence, content: Iterable[Callable[
 
 
 def spread(total: int, n: int | None) -> list[int]:
-    """The rows of n evenly spaced items of ``total``, all of them where n is None or more than there are.
-
-    Not the first n: data are often ordered by class.
-    """
-    checked_count(n)
+    """The rows of n evenly spaced items of ``total`` (None: all), for data are often ordered by class."""
     return list(range(total)) if n is None or n >= total else [row * total // n for row in range(n)]
 
 
@@ -141,10 +111,8 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
     """A folder with a subfolder of pictures for each class, or a subfolder for each split that holds those.
 
     It holds the classes itself where every class has a subfolder, however splits are named ("train" is a class of
-    CIFAR-100). A picture is turned upright where its EXIF data say so; its bytes, which are hashed, say that too.
-
-    A split may be "train+test", and is not asked for where the folder has none. ``about`` is for ``source``, besides
-    split, n and the hash. Of all pictures n are taken, evenly spaced.
+    CIFAR-100). Then no split is asked for. A split may be "train+test". A picture is turned upright where its EXIF
+    data say so; its bytes, which are hashed, say that too. Of all pictures n are taken, evenly spaced.
     """
     there, splits = _subfolders(folder), split.split("+")
     whole = set(classes.matched(there)) >= set(range(len(classes.names)))
@@ -161,13 +129,13 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
     if not found:
         raise UserError(f"{folder}: no pictures in the folders of its classes ({', '.join(PICTURE_SUFFIXES)})")
     chosen = [found[row] for row in spread(len(found), n)]
-    paths, labels = [path for path, _ in chosen], np.array([number for _, number in chosen], np.int64)
-    facts = {"split": "all of the folder" if whole else split}
+    paths, labels = zip(*chosen, strict=True)
+    about = {**about, "split": "all of the folder" if whole else split}
     if len(chosen) < len(found):
-        facts["taken"] = f"{len(chosen)} of {len(found)}, evenly spaced"
+        about["taken"] = f"{len(chosen)} of {len(found)}, evenly spaced"
     ids = [path.relative_to(folder).as_posix() for path in paths]
-    content = (path.read_bytes for path in paths)
-    return _labelled([upright(path) for path in paths], ids, labels, classes, {**about, **facts}, content)
+    contents = [path.read_bytes for path in paths]
+    return of([upright(path) for path in paths], ids, labels, classes, about, contents)
 
 
 def _subfolders(folder: Path) -> list[str]:

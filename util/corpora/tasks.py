@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt, RootModel, model_validator
 from ..errors import UserError
 from . import coco, hub, labelled, tables
 from . import folder as pictures
-from .captioned import Captioned, assemble, checked_count
+from .captioned import Captioned, CaptionRule, assemble
 from .declared import Declared, Text, Texts, read_toml
 from .labelled import Classes, Labelled
 
@@ -138,8 +138,10 @@ def folder_of(task: Task, data: str | Path | None) -> Path | None:
     return Path(data) / task.key if data is not None and (Path(data) / task.key).is_dir() else None
 
 
-def load(task: Task, path: str | Path | None = None, n: int | None = None) -> Labelled | Captioned:
-    """The images of a task, with labels, or for retrieval with all of their captions.
+def load(
+    task: Task, path: str | Path | None = None, n: int | None = None, caption: CaptionRule = "all"
+) -> Labelled | Captioned:
+    """The images of a task, with labels, or for retrieval with their captions.
 
     They come from your own folder, or with None from the hub. n are taken evenly spaced, of images with captions the
     first. ``NoConnection`` says that the hub does not answer and its cache does not hold the files.
@@ -149,51 +151,48 @@ def load(task: Task, path: str | Path | None = None, n: int | None = None) -> La
         raise UserError(f"{path}: no such folder; expected the data of {task.title} there")
     if task.is_retrieval and place is not None:
         if (place / "annotations").is_dir():
-            return coco.from_folder(place, task.split, "all", n)
+            return coco.from_folder(place, task.split, caption, n)
         if any((place / name).is_file() for name in tables.CAPTION_TABLES):
-            return pictures.load(place, "all", n)
+            return pictures.load(place, caption, n)
     elif place is not None and not labelled.parquet_files(place):
         about = {"task": task.key, "dataset": f"{task.title}, local folder"}
         return labelled.from_folder(place, task.split, task.classes, about, n)
-    rows, ids, facts = _rows(task, place, n)
-    if not task.is_retrieval:
-        about = {"task": task.key, "label_column": task.label_column, **facts}
-        return labelled.from_rows(rows, ids, task.label_column, task.classes, about)
-    texts = [[each] if isinstance(each, str) else list(each or ()) for each in rows.columns[task.caption_column]]
-    about = {"task": task.key, **facts, "split_sha256": labelled.split_hash(ids, texts, rows.contents())}
-    return assemble("image", rows.openers(), ids, texts, "all", about)
+    return _of_table(task, place, n, caption)
 
 
-def _rows(task: Task, place: Path | None, n: int | None) -> tuple[hub.Rows, list[str], dict]:
-    """Rows of a table, a name for each, and where they come from."""
-    facts = {"dataset": task.dataset, "revision": task.revision, "config": task.config, "split": task.split}
+def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRule) -> Labelled | Captioned:
+    """The same from parquet files, of a folder or the hub."""
+    about = {"task": task.key, "dataset": task.dataset, "config": task.config, "split": task.split}
     if place is not None:
-        facts |= {"dataset": f"{task.title}, local parquet files", "revision": None}
+        about["dataset"] = f"{task.title}, local parquet files"
     parts, ids = [], []
-    for name in task.split.split("+"):
-        rows, commit = _of_hub(task, name) if place is None else (_of_folder(task, place, name), None)
-        facts["revision"] = commit or facts["revision"]
-        parts.append(rows)
-        ids += [f"{name}/{number}" for number in range(len(parts[-1]))]
-    rows = hub.joined(parts, task.title)
-    if not len(rows):
+    for split in task.split.split("+"):
+        files, about["revision"] = _files(task, place, split)
+        parts.append(hub.read_parquet(files, task.image_column, task.columns))
+        ids += [f"{split}/{number}" for number in range(len(parts[-1]))]
+    table = hub.joined(parts, task.title)
+    if not len(table):
         raise UserError(f"{task.title}: split {task.split!r} has no rows")
     if task.id_column:
-        ids = [str(name) for name in rows.columns[task.id_column]]
-    if n is None:
-        return rows, ids, facts
-    facts["taken"] = "the first" if task.is_retrieval else f"of {len(rows)}, evenly spaced"
-    chosen = range(len(rows))[: checked_count(n)] if task.is_retrieval else labelled.spread(len(rows), n)
-    return rows.take(chosen), [ids[row] for row in chosen], facts
+        ids = [str(name) for name in table[task.id_column]]
+    if n is not None:
+        about["taken"] = "the first" if task.is_retrieval else f"of {len(table)}, evenly spaced"
+        chosen = range(len(table))[:n] if task.is_retrieval else labelled.spread(len(table), n)
+        table, ids = table.select(chosen), [ids[row] for row in chosen]
+    openers, contents = hub.openers(table, task.image_column), hub.contents(table, task.image_column)
+    if task.is_retrieval:
+        texts = [[each] if isinstance(each, str) else list(each or ()) for each in table[task.caption_column]]
+        about["split_sha256"] = labelled.split_hash(ids, texts, contents)
+        return assemble("image", openers, ids, texts, caption, about)
+    column, where = task.label_column, f"{about['dataset']}, column {task.label_column!r}"
+    labels = labelled.numbered(list(table[column]), hub.class_names(table.features).get(column), task.classes, where)
+    return labelled.of(openers, ids, labels, task.classes, {**about, "label_column": column}, contents)
 
 
-def _of_folder(task: Task, place: Path, split: str) -> hub.Rows:
-    files = labelled.parquet_of_split(place, split, task.files.get(split, split))
-    return hub.read_parquet(files, task.image_column, task.columns)
-
-
-def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str]:
-    """The rows of a split, and the commit that they are of."""
+def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str | None]:
+    """The parquet files of a split, and the commit that they are of."""
+    if place is not None:
+        return labelled.parquet_of_split(place, split, task.files.get(split, split)), None
     size = f" ({task.megabytes} MB)" if task.megabytes else ""
     otherwise = (
         f"get its parquet files{size} where there is a network and put them into DIR/{task.key} (--data DIR), or copy "
@@ -201,5 +200,4 @@ def _of_hub(task: Task, split: str) -> tuple[hub.Rows, str]:
     )
     if (pattern := task.files.get(split)) is None:
         raise UserError(f"{task.title}: files names no split {split!r}; there are {', '.join(task.files) or 'none'}")
-    files, commit = hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
-    return hub.read_parquet(files, task.image_column, task.columns), commit
+    return hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
