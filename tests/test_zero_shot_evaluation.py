@@ -15,6 +15,7 @@ from refusals import refuses
 from util import Embeddings, UserError, cli, geometry
 from util.corpora.captioned import Unreadable
 from util.corpora.generated import pictures
+from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.named import Named
 from util.numerics.shifts import side_amounts
@@ -287,7 +288,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it(own_cache):
         return Image.fromarray(images[row])
 
     openers = [partial(opener, row) for row in range(101)]
-    data = SimpleNamespace(openers=openers, ids=[str(row) for row in range(101)], labels=labels, source={})
+    data = Labelled(openers, [str(row) for row in range(101)], {}, labels, ("one", "two"))
     found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip)
     assert found.labels.tolist() == np.delete(labels, 50).tolist() and len(found.source["skipped"]) == 1
     assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(images, 50, 0))), abs=1e-5)
