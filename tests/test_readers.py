@@ -365,7 +365,7 @@ BAD = {
     "dc": (datacomp, "b32_img and l14_img are both image; name them"),
     "shuffled": (lambda path: datacomp(path, shuffled=True),
      r"b32: row 20 \(00000001.npz, row 0\): the score of the table"),
-    "half_dc": (lambda path: datacomp(path, missing=True), "00000001.parquet is missing"),
+    "half_dc": (lambda path: datacomp(path, missing=True), "00000001.parquet: this part is missing"),
     "mteb": (lambda path: mteb(path, rows=30), "does not hold the 40 rows of index.json"),
     "cr": (lambda path: clip_retrieval(path, one_value(np.inf)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
     "nan": (lambda path: clip_retrieval(path, one_value(np.nan)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
@@ -376,7 +376,7 @@ BAD = {
      "img_emb_02.npy: this part is damaged"),
     "counts": (lambda path: clip_retrieval(path, lambda part: np.save(part, X[:9])),
      "part 2 differs: img_emb 9 rows, text_emb 10 rows"),
-    "lacks": (lambda path: clip_retrieval(path, lambda part: part.unlink()), "part 2 differs: img_emb no file"),
+    "lacks": (lambda path: clip_retrieval(path, lambda part: part.unlink()), "part 2 differs: img_emb no rows"),
     "width": (lambda path: clip_retrieval(path, lambda part: np.save(part, Y[:10, :5])),
      "img_emb: rows of its parts have the shapes"),
 }  # fmt: skip

@@ -3,9 +3,9 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 from . import tables
@@ -17,13 +17,7 @@ class Declared(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-def _not_empty(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_not_empty)]
+Text = Annotated[str, Field(pattern=r"\S")]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 """A TOML list of texts. It is not strict, because TOML has lists and no tuples; each text is."""
 
@@ -32,6 +26,7 @@ Model = TypeVar("Model", bound=BaseModel)
 REASONS = {"missing": "missing", "extra_forbidden": "not a known key", "value_error": "{ctx[error]}"}
 REASONS |= dict.fromkeys(("dict_type", "model_type"), "expected a table, found {input!r}")
 REASONS |= {"string_type": "expected a text, found {input!r}", "tuple_type": "expected a list, found {input!r}"}
+REASONS |= {"string_pattern_mismatch": "must not be empty"}
 """Plainer words for pydantic's errors, by their types."""
 
 
@@ -40,31 +35,23 @@ def read_toml(path: str | Path, model: type[Model]) -> Model:
 
     A validator refuses by raising ``ValueError``; one that looks at several keys begins its message with a key.
     """
-    path = Path(path)
     try:
         content = tomllib.loads(tables.text_of(path)[0])
+        return model.model_validate(content)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML ({error})") from error
-    try:
-        return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = _where(content, first["loc"])
-        raise UserError(f"{path}: {where}{_reason(first)}".replace("\n", " ")) from error
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        said = REASONS.get(first["type"], "{message}, found {input!r}").format(**first, message=message)
+        raise UserError(f"{path}: {_where(content, first['loc'])}{said}".replace("\n", " ")) from error
 
 
-def _where(content: Any, loc: tuple) -> str:
+def _where(content: Mapping, loc: tuple) -> str:
     """The place of an error: "[table] key[number]: ", parts that it does not have left out."""
-    named, keys, at = [], "", content
-    for part in loc:
-        at = at.get(part) if isinstance(at, Mapping) else None
-        if isinstance(at, Mapping) and not keys:
-            named.append(part)
-        else:
-            keys += f"[{part}]" if isinstance(part, int) else f".{part}" if keys else part
-    return (f"[{'.'.join(named)}] " if named else "") + (f"{keys}: " if keys else "")
-
-
-def _reason(error: Mapping) -> str:
-    message = error["msg"][:1].lower() + error["msg"][1:]
-    return REASONS.get(error["type"], "{message}, found {input!r}").format(**error, message=message)
+    depth, at = 0, content
+    while depth < len(loc) and isinstance(at := at.get(loc[depth]), Mapping):
+        depth += 1
+    table = f"[{'.'.join(loc[:depth])}] " if depth else ""
+    keys = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc[depth:]).lstrip(".")
+    return f"{table}{keys}: " if keys else table

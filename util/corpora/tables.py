@@ -8,7 +8,7 @@ a line end stands in quotation marks, as spreadsheets and pandas write it.
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..errors import UserError
@@ -20,9 +20,8 @@ CAPTION_COLUMNS = ("file", "text")
 
 def text_of(path: str | Path) -> tuple[str, str]:
     """A text file's content, and the sha256 of the file."""
-    path = Path(path)
     try:
-        content = path.read_bytes()
+        content = Path(path).read_bytes()
         return content.decode("utf-8-sig"), hashlib.sha256(content).hexdigest()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x})") from error
@@ -41,8 +40,21 @@ def read(
     content, digest = text_of(path)
     separator = "\t" if Path(path).suffix.lower() in TABBED else ","
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    rows = []
     try:
-        rows = list(_rows(path, lines, columns, also))
+        header = [name.strip().lower() for name in next(filter(None, lines), [])]
+        places = {name: header.index(name.lower()) for name in (*columns, *also) if header.count(name.lower()) == 1}
+        if not places.keys() >= {*columns, *(name for name in also if name in header)}:
+            found = ", ".join(header) or "nothing"
+            raise UserError(
+                f"{path}: expected a header with the columns {', '.join(columns)}, each once; found {found}"
+            )
+        for fields in filter(lambda fields: any(map(str.strip, fields)), lines):
+            if len(fields) != len(header):
+                what = f"expected {len(header)} fields as in the header, found {len(fields)}"
+                how = "put a text that holds the separator in quotation marks"
+                raise UserError(f"{path}, line {lines.line_num}: {what}; {how}")
+            rows.append((lines.line_num, {name: fields[place].strip() for name, place in places.items()}))
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
     if not rows:
@@ -57,23 +69,6 @@ def only(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
         found = "found both" if there else "found neither"
         raise UserError(f"{folder}: expected {' or '.join(names)} (columns {', '.join(columns)}) there; {found}")
     return there[0]
-
-
-def _rows(path, lines, columns: Sequence[str], also: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    header = [name.strip().lower() for name in next((fields for fields in lines if fields), [])]
-    wanted = [*columns, *(name for name in also if name in header)]
-    if any(header.count(name.lower()) != 1 for name in wanted):
-        found = ", ".join(header) or "nothing"
-        raise UserError(f"{path}: expected a header with the columns {', '.join(columns)}, each once; found {found}")
-    for fields in lines:
-        if not any(field.strip() for field in fields):
-            continue
-        if len(fields) != len(header):
-            what = f"expected {len(header)} fields as in the header, found {len(fields)}"
-            how = "put a text that holds the separator in quotation marks"
-            raise UserError(f"{path}, line {lines.line_num}: {what}; {how}")
-        named = dict(zip(header, (field.strip() for field in fields), strict=True))
-        yield lines.line_num, {name: named[name.lower()] for name in wanted}
 
 
 def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], str, str]:

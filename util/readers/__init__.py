@@ -24,20 +24,21 @@ MAGIC = {
     b"\xff\xff\xff\xff": ".arrow",
 }
 TEXTS = {".csv": ".csv", ".tsv": ".tsv", ".json": ".json", ".jsonl": ".jsonl", ".ndjson": ".jsonl"}
-READERS: dict[str, Callable[[Path], Found]] = {
+READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".npz": read_npz,
     ".safetensors": read_safetensors,
     ".pt": read_torch,
     ".parquet": lambda path: read_parquet([path], str(path)),
-    ".arrow": lambda path: (read_arrow(pa.memory_map(str(path)), str(path)), {}),
+    ".arrow": lambda path: read_arrow(pa.memory_map(str(path)), str(path)),
     ".csv": lambda path: read_delimited(path, ","),
     ".tsv": lambda path: read_delimited(path, "\t"),
     ".json": read_json,
     ".jsonl": read_json,
     ".h5": read_h5,
+    "a folder": read_folder,
 }
 FORMATS = (".npy", *READERS)
-HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 
 
 def read(path: str | Path, first: str = "image") -> Found:
@@ -50,20 +51,18 @@ def read(path: str | Path, first: str = "image") -> Found:
     if "://" in str(path):
         return _fetched(str(path), first)
     if str(path).startswith("hub:"):
-        return _hub(str(path).removeprefix("hub:"))
+        return _hub(str(path)), {}
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path}: no such file; expected embeddings as {', '.join(FORMATS)} or a folder")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
+        raise UserError(f"{path}: no such file; expected embeddings as {', '.join(FORMATS)}")
     kind = "a folder" if path.is_dir() else kind_of(path)
-    reader = {"a folder": read_folder, ".npy": lambda path: read_npy(path, first)}.get(kind) or READERS[kind]
     try:
-        return reader(path)
+        found = read_npy(path, first) if kind == ".npy" else READERS[kind](path)
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged or hostile file makes its parser raise
         raise UserError(f"{path}: not readable as {kind} ({reason(error)}); is it damaged or pickled?") from error
+    return found if isinstance(found, tuple) else (found, {})
 
 
 def reason(error: Exception) -> str:
@@ -73,8 +72,8 @@ def reason(error: Exception) -> str:
 
 def kind_of(path: Path) -> str:
     """What a file is: by its first bytes, and by its suffix where they are text. A pickle is refused."""
-    if not path.is_file():
-        raise UserError(f"{path}: no regular file; name a file or a folder")
+    if not path.is_file() or not path.stat().st_size:
+        raise UserError(f"{path}: the file is empty, or no regular one")
     with path.open("rb") as file:
         head = file.read(9)
     suffix = path.suffix.lower()
@@ -89,26 +88,24 @@ def kind_of(path: Path) -> str:
         return ".pt"
     if suffix in TEXTS and b"\0" not in head:
         return TEXTS[suffix]
-    if suffix in (".npy", ".npz", ".safetensors", ".parquet", ".arrow", ".h5"):
-        raise UserError(f"{path}: not readable as {suffix}; it is no {suffix} file, whatever its name says, or damaged")
     if head[:1] == b"\x80":
         raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
-    raise UserError(f"{path}: unknown format {path.suffix or '(no suffix)'}; expected {', '.join(FORMATS)}")
+    what = f"not readable as {suffix}: damaged, or another format" if suffix in FORMATS else f"unknown format {suffix}"
+    raise UserError(f"{path}: {what}; expected {', '.join(FORMATS)}")
 
 
-def _hub(name: str) -> Found:
+def _hub(path: str) -> dict:
     """A data set of the hub, one split of it."""
     import datasets
 
-    if not HUB.fullmatch(name):
-        raise UserError(f"hub:{name}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
-    repository, _, split = name.partition(":")
+    if not (match := HUB.fullmatch(path)):
+        raise UserError(f"{path}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
     try:
-        return read_dataset(datasets.load_dataset(repository, split=split or None), f"hub:{repository}")
+        return read_dataset(datasets.load_dataset(match[1], split=match[2]), f"hub:{match[1]}")
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"hub:{name}: could not be loaded ({reason(error)})") from None
+        raise UserError(f"{path}: could not be loaded ({reason(error)})") from None
 
 
 def _fetched(url: str, first: str) -> Found:

@@ -39,18 +39,18 @@ def mapped_npy(path: Path) -> np.ndarray:
     return array
 
 
-def read_npy(path: Path, first: str = "image") -> Found:
+def read_npy(path: Path, first: str = "image") -> dict:
     """One modality (n, d), or two of them (2, n, d), of which text is the second; a file of texts holds texts alone."""
     array = mapped_npy(path)
     if array.ndim == 3 and array.shape[0] == 2 and role(path.stem) != TEXT:
-        return {first: array[0], TEXT: array[1]}, {}
-    return {"": array}, {}
+        return {first: array[0], TEXT: array[1]}
+    return {"": array}
 
 
-def read_npz(path: Path) -> Found:
+def read_npz(path: Path) -> dict:
     """The members of an archive; a scalar is an array without axes."""
     with np.load(path, allow_pickle=False) as archive:
-        return {name: npz_member(archive, name, path) for name in archive.files}, {}
+        return {name: npz_member(archive, name, path) for name in archive.files}
 
 
 def npz_member(archive, name: str, path: Path) -> np.ndarray:
@@ -78,7 +78,7 @@ def read_safetensors(path: Path) -> Found:
     return {name: found[name] for name in names}, source
 
 
-def read_torch(path: Path) -> Found:
+def read_torch(path: Path) -> dict:
     """A tensor, or dicts of tensors, numbers and lists of strings, mapped where the file allows it."""
     import torch
 
@@ -92,7 +92,7 @@ def read_torch(path: Path) -> Found:
             raise
         what = f"holds more than tensors ({named[0]}), which nothing unpickles"
         raise UserError(f"{path}: {what}; save a dict of tensors alone") from None
-    return {name: as_array(value) for name, value in _flat(found)}, {}
+    return {name: as_array(value) for name, value in _flat(found)}
 
 
 def _flat(value, name: str = "") -> Iterator[tuple[str, object]]:
@@ -116,7 +116,7 @@ def as_array(value) -> np.ndarray:
     return array if array.dtype.kind in "biufU" else UNKNOWN
 
 
-def read_h5(path: Path) -> Found:
+def read_h5(path: Path) -> dict:
     """Every data set of an HDF5 file by its path, read in blocks of rows; needs h5py."""
     try:
         import h5py
@@ -135,7 +135,7 @@ def read_h5(path: Path) -> Found:
             found[name] = blockwise(item, str(path)) if item.ndim == 2 else item[...]
 
     file.visititems(collect)
-    return found, {}
+    return found
 
 
 def blockwise(rows, where: str, size: int = 8192) -> Parts:

@@ -12,7 +12,7 @@ from pyarrow import types
 
 from ..errors import UserError
 from ..numerics.parts import Parts
-from .arrays import UNKNOWN, Found
+from .arrays import UNKNOWN
 from .names import KINDS
 
 BLOCK = 4096
@@ -25,7 +25,7 @@ Reader = Callable[[list[str]], Callable[[int], pa.Table]]
 """Given names of columns, a function that gives block k of them."""
 
 
-def read_parquet(paths: Sequence[Path], where: str) -> Found:
+def read_parquet(paths: Sequence[Path], where: str) -> dict:
     """Files below each other, in blocks of rows; strings and numbers beside the vectors in memory."""
     import pyarrow.parquet as pq
 
@@ -55,7 +55,7 @@ def read_parquet(paths: Sequence[Path], where: str) -> Found:
 
         return read
 
-    return columns_of(files[0].schema_arrow, reader, lengths, where, names if len(paths) > 1 else ()), {}
+    return columns_of(files[0].schema_arrow, reader, lengths, where, names if len(paths) > 1 else ())
 
 
 def read_arrow(source: pa.NativeFile, where: str) -> dict:
@@ -74,7 +74,7 @@ def read_arrow(source: pa.NativeFile, where: str) -> dict:
     return columns_of(file.schema, reader, [*lengths.values()], where)
 
 
-def read_dataset(dataset, where: str) -> Found:
+def read_dataset(dataset, where: str) -> dict:
     """A ``datasets.Dataset``, in the order of its rows, or the one split of a dictionary of them."""
     if not hasattr(dataset, "features"):
         if len(dataset) != 1:
@@ -92,7 +92,7 @@ def read_dataset(dataset, where: str) -> Found:
     for name, feature in dataset.features.items():
         if KINDS.get(name.lower()) == "labels" and hasattr(feature, "names"):
             found["classes"] = np.array(feature.names)
-    return found, {}
+    return found
 
 
 def columns_of(

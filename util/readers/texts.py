@@ -65,7 +65,7 @@ def is_row(cells: Sequence[str]) -> bool:
     return False
 
 
-def read_json(path: Path) -> Found:
+def read_json(path: Path) -> dict:
     """Lists of vectors or of rows, objects of columns, and one row a line."""
     from pyarrow import json as arrow
 
@@ -78,13 +78,13 @@ def read_json(path: Path) -> Found:
         lines = True  # whatever the suffix says
     if lines:
         with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as batches:
-            return spooled(batches, str(path)), {}
+            return spooled(batches, str(path))
     if isinstance(told, dict) and all(isinstance(each, dict) for each in told.values()):  # as pandas writes columns
         told = {name: list(each.values()) for name, each in told.items()}
     if isinstance(told, list) and told and all(isinstance(row, dict) for row in told):
         told = {name: [row.get(name) for row in told] for name in dict.fromkeys(name for row in told for name in row)}
     columns = told if isinstance(told, dict) else {"": told}
-    return {name: _column(values, f"{path}: {name}".removesuffix(": ")) for name, values in columns.items()}, {}
+    return {name: _column(values, f"{path}: {name}".removesuffix(": ")) for name, values in columns.items()}
 
 
 def _column(values, where: str):
