@@ -1,5 +1,7 @@
 """Outcomes at every shift: metrics by hand and by scikit-learn, contributions and resamples by plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from refusals import refuses
 from util.numerics.statistics import bootstrap_counts
-from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins
-from util.zero_shot.resampling import distinct_rows
+from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, Shares
+from util.zero_shot.resampling import distinct_rows, largest_gain_p_values
 
 LABELS = np.array([0, 1, 1, 0, 1])
 
@@ -19,7 +21,7 @@ LABELS = np.array([0, 1, 1, 0, 1])
 def some_margins(rng, k=4, n=40):
     """Margins with ties, and both labels."""
     labels = rng.permutation(np.arange(n) % 3 == 0).astype(int)
-    return Margins(np.round(rng.normal(size=(k, n)) + labels, 1), labels)
+    return Margins(np.round(rng.normal(size=(k, n)) + labels, 1), labels=labels)
 
 
 def similar_hits(rng, k, n):
@@ -31,7 +33,7 @@ def test_the_value_of_hits_is_their_share():
     outcomes = Hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
     assert (outcomes.n, outcomes.k) == (4, 2)
     assert outcomes.values().tolist() == [0.75, 0.25]
-    assert Hits(torch.tensor(outcomes.hits), [0, 0, 1, 1]).contributions(0).tolist() == [[0, -1], [0, -1]]
+    assert Hits(torch.tensor(outcomes.items), [0, 0, 1, 1]).contributions(0).tolist() == [[0, -1], [0, -1]]
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 6), st.integers(0, 2**31))
@@ -40,16 +42,16 @@ def test_the_area_is_scikit_learns_with_ties_too(zeros, ones, levels, seed):
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat([0, 1], [zeros, ones]))
     margins = rng.integers(0, levels, size=(3, zeros + ones)).astype(float)
-    assert Margins(margins, labels).values() == pytest.approx([roc_auc_score(labels, row) for row in margins])
-    assert Margins(-margins, labels).values() == pytest.approx(1 - Margins(margins, labels).values())
+    assert Margins(margins, labels=labels).values() == pytest.approx([roc_auc_score(labels, row) for row in margins])
+    assert Margins(-margins, labels=labels).values() == pytest.approx(1 - Margins(margins, labels=labels).values())
 
 
 def test_some_items_and_some_shifts_are_those_asked_for(rng):
     hits, margins = similar_hits(rng, 3, 9), some_margins(rng, 3, 9)
-    assert (hits.take(np.array([4, 0])).hits == hits.hits[:, [4, 0]]).all()
-    assert (hits.at([2, 0]).hits == hits.hits[[2, 0]]).all()
+    assert (hits.take(np.array([4, 0])).items == hits.items[:, [4, 0]]).all()
+    assert (hits.at([2, 0]).items == hits.items[[2, 0]]).all()
     rows = np.argsort(margins.labels)[[0, -1]]
-    negative, positive = margins.margins[:, rows].T
+    negative, positive = margins.items[:, rows].T
     assert margins.take(rows).values().tolist() == ((positive > negative) + 0.5 * (positive == negative)).tolist()
     assert margins.at([1]).values() == pytest.approx(margins.values()[[1]])
 
@@ -64,8 +66,8 @@ def test_contributions_of_hits_add_up_to_the_gains(rng):
 def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
     """Every one of the 2^6 ways to exchange the ranks of six items, both areas computed anew by scikit-learn."""
     labels = np.array([0, 1, 1, 0, 0, 1])
-    outcomes = Margins(np.round(rng.normal(size=(2, 6)), 1), labels)
-    without, with_shift = rankdata(outcomes.margins, axis=1)
+    outcomes = Margins(np.round(rng.normal(size=(2, 6)), 1), labels=labels)
+    without, with_shift = rankdata(outcomes.items, axis=1)
     added = outcomes.contributions(0)[:, 1]
     for bits in range(1 << 6):
         signs = 1 - 2 * (bits >> np.arange(6) & 1)
@@ -76,7 +78,7 @@ def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
 @pytest.mark.parametrize("k, n", [(3, 60), (9, 12)])
 def test_resampled_shares_are_those_of_a_plain_loop_over_the_same_counts(rng, k, n):
     outcomes = similar_hits(rng, k, n) if k == 3 else Hits(rng.random((k, n)) < 0.5)
-    patterns, sizes = distinct_rows(outcomes.hits.T)
+    patterns, sizes = distinct_rows(outcomes.items.T)
     alike = 4 * len(sizes) <= n
     assert alike == (k == 3)  # both ways of drawing are tried
     items = patterns if alike else np.repeat(patterns, sizes, axis=0)
@@ -87,12 +89,12 @@ def test_resampled_shares_are_those_of_a_plain_loop_over_the_same_counts(rng, k,
 
 def test_resampled_areas_are_those_of_scikit_learn_on_the_same_counts(rng):
     outcomes = some_margins(rng, n=20)
-    order = np.lexsort((*outcomes.margins, outcomes.labels))
+    order = np.lexsort((*outcomes.items, outcomes.labels))
     same, negatives = outcomes.take(order), int((outcomes.labels == 0).sum())
     draws = [bootstrap_counts(size, 15, [7, BOOTSTRAP, i]) for i, size in enumerate((negatives, 20 - negatives))]
     counts = np.concatenate([np.concatenate(list(draw)) for draw in draws], axis=1)
     naive = [
-        [roc_auc_score(np.repeat(same.labels, row), np.repeat(margins, row)) for margins in same.margins]
+        [roc_auc_score(np.repeat(same.labels, row), np.repeat(margins, row)) for margins in same.items]
         for row in counts
     ]
     assert outcomes.resampled(15, 7) == pytest.approx(np.array(naive), abs=1e-12)
@@ -102,12 +104,27 @@ def test_items_of_a_group_are_drawn_together(rng):
     """Every item three times, in one group: nothing may change, but for the counts."""
     plain = similar_hits(rng, 5, 40)
     order = rng.permutation(120)
-    tripled = Hits(np.tile(plain.hits, 3)[:, order], np.tile(np.arange(40) * 7, 3)[order])
+    tripled = Hits(np.tile(plain.items, 3)[:, order], np.tile(np.arange(40) * 7, 3)[order])
     assert tripled.n == 120 and (tripled.values() == plain.values()).all()
     assert (tripled.contributions(1) == 3 * plain.contributions(1)).all()
     assert (tripled.resampled(30, 5) == plain.resampled(30, 5)).all()
-    apart = Hits(tripled.hits).resampled(500, 5)[:, 0].std()
+    apart = Hits(tripled.items).resampled(500, 5)[:, 0].std()
     assert apart < 0.75 * tripled.resampled(500, 5)[:, 0].std()  # about 1/sqrt(3), were they independent
+
+
+@pytest.mark.parametrize("kind", ["hits", "shares", "margins"])
+def test_copies_in_a_group_make_no_gain_surer(rng, kind):
+    """Every item three times: gain, error, p-value and intervals stay; without groups the error shrinks."""
+    plain = similar_hits(rng, 4, 40) if kind == "hits" else some_margins(rng)
+    plain = Shares(rng.random((4, 40))) if kind == "shares" else plain
+    tripled = plain.take(np.tile(np.arange(40), 3))
+    grouped = replace(tripled, groups=np.tile(np.arange(40), 3))
+    assert grouped.gain(0, 2) == pytest.approx(plain.gain(0, 2))
+    assert tripled.gain(0, 2)[1] < 0.62 * plain.gain(0, 2)[1]
+    spread, alone, apart = (each.resampled(2000, 5).std(0) for each in (plain, grouped, tripled))
+    assert alone == pytest.approx(spread, rel=0.15) and (apart < 0.7 * spread).all()
+    exchanged = (largest_gain_p_values(each.contributions(0), 2, 4000, 0) for each in (plain, grouped))
+    assert next(exchanged) == pytest.approx(next(exchanged), abs=0.03)
 
 
 def test_groups_of_unequal_size_weigh_by_their_items():
@@ -131,10 +148,8 @@ test_what_are_no_outcomes_is_refused = refuses(
     (lambda: Hits(np.ones((2, 0), bool)), "shape \\(2, 0\\)"),
     (lambda: Hits(np.ones((2, 3), bool), np.arange(2)), "each of 3 items"),
     (lambda: Hits(np.ones((2, 3), bool), np.ones(3)), "groups must be one whole number"),
-    (lambda: Margins(np.full((1, 5), np.nan), LABELS), "finite"),
-    (lambda: Margins(np.ones(5), LABELS), "shifts, items"),
-    (lambda: Margins(np.ones((2, 5)), LABELS + 1), "0 or 1"),
-    (lambda: Margins(np.ones((2, 5)), LABELS[:4]), "each of the 5 items"),
-    (lambda: Margins(np.ones((2, 5)), np.ones(5)), "all 5 have label 1"),
-    (lambda: Margins(np.ones((2, 5)), LABELS).take(np.array([0, 3])), "items of both labels"),
+    (lambda: Margins(np.ones((2, 5)), labels=LABELS + 1), "a label of 0 or 1"),
+    (lambda: Margins(np.ones((2, 5)), labels=LABELS[:4]), "for each item"),
+    (lambda: Margins(np.ones((2, 5)), labels=np.ones(5)), "all 5 have label 1"),
+    (lambda: Margins(np.ones((2, 5)), labels=LABELS).take(np.array([0, 3])), "items of both labels"),
 )

@@ -41,7 +41,7 @@ def test_the_p_values_are_those_of_all_exchanges(rng, kind):
     labels = np.arange(11) % 2
     hits = rng.random((4, 11)) < np.array([[0.3], [0.6], [0.5], [0.6]])
     margins = rng.normal(size=(4, 11)) + np.outer(np.arange(4), labels) / 4
-    outcomes = Hits(hits) if kind == "hits" else Margins(margins, labels)
+    outcomes = Hits(hits) if kind == "hits" else Margins(margins, labels=labels)
     exact = all_exchanges(outcomes.contributions(0))
     draws = 20_000
     assert all(0.01 < p < 0.99 for p in exact)
@@ -92,7 +92,7 @@ def test_p_values_of_areas_are_near_uniform_where_shifts_change_nothing(rng):
     labels, found = np.arange(30) % 3 == 0, []
     for seed in range(200):
         margins = rng.normal(size=30) + labels + rng.normal(size=(6, 30))
-        found.append(p_values(Margins(margins, labels).contributions(0), 99, seed))
+        found.append(p_values(Margins(margins, labels=labels).contributions(0), 99, seed))
     for level in (0.1, 0.3, 0.5, 0.8):
         low, high = stats.binom.ppf([0.0005, 0.9995], 200, level)
         assert all(low <= count <= high for count in np.sum(np.array(found) <= level, axis=0))

@@ -35,7 +35,7 @@ def margins(rng, n=60, helps=0.0):
     """Margins of which the last shift's are better by ``helps``."""
     labels = np.arange(n) % 3 == 0
     noise = rng.normal(size=n) + 0.2 * rng.normal(size=(5, n))
-    return Margins(noise + np.outer([1, 1, 1, 1, 1 + helps], labels), labels)
+    return Margins(noise + np.outer([1, 1, 1, 1, 1 + helps], labels), labels=labels)
 
 
 def test_the_best_is_the_highest_then_the_smallest_shift_then_the_negative_one():
@@ -134,24 +134,29 @@ def test_held_out_by_hand():
     assert (one.shift, one.gain, one.n, one.discordant) == (0.5, pytest.approx(2 / 6), 6, 4)
     assert (other.shift, other.gain, other.direction) == (-1.0, pytest.approx(2 / 6), "up")
     assert (one.p_value, other.p_value) == pytest.approx((5 / 16, 1 / 4))  # at least 3 heads of 4, 2 of 2
-    assert one.limits == pytest.approx(wilson_interval(4, 6, 0.975))
+    assert (one.ci_low, one.ci_high) == pytest.approx(wilson_interval(4, 6, 0.975))
     found = held_out(on_test(tests.reshape(5, 12), SHIFTS, GAPS, 0, 9, 9), [one, other])
     assert found.gain == pytest.approx(4 / 12) and found.modified == pytest.approx(found.default + found.gain)
     assert (found.shifts, found.direction, found.n) == ((0.5, -1.0), "mixed", 12)
     assert (found.discordant, found.p_value_scaled, found.p_value) == (6, None, pytest.approx(5 / 16))
-    assert found.gain_low == pytest.approx(np.mean([one.gain_limits[0], other.gain_limits[0]]))
+    assert found.gain_low == pytest.approx(np.mean([one.gain_low, other.gain_low]))
     three = held_out(on_test(tests[0], SHIFTS, GAPS, 0, 9, 9), [one, other, one])
     assert (three.shift, three.direction, three.p_value) == (0.5, "down", pytest.approx(5 / 16))
+
+
+def widths(found):
+    """Of the interval of the metric, and of that of the gain."""
+    return np.array([found.ci_high - found.ci_low, found.gain_high - found.gain_low])
 
 
 def test_the_interval_of_a_half_is_that_of_a_mean_and_knows_of_groups():
     """300 items, 40 gained, 20 lost; or ten of each group of 30 alike, which is a tenth of the items."""
     found = cross_tested(*[changes(40, 20, 240)] * 2, SHIFTS, GAPS)
     half = 2.2414 * np.std(np.repeat([1, -1, 0], [40, 20, 240])) / 300**0.5
-    assert found.gain_limits == pytest.approx((20 / 300 - half, 20 / 300 + half), abs=1e-5)
+    assert (found.gain_low, found.gain_high) == pytest.approx((20 / 300 - half, 20 / 300 + half), abs=1e-5)
     grouped = cross_tested(*[changes(40, 20, 240, np.arange(300) // 10)] * 2, SHIFTS, GAPS)
-    assert np.diff(grouped.gain_limits) == pytest.approx(10**0.5 * np.diff(found.gain_limits))
-    assert grouped.gain == found.gain and np.diff(grouped.limits) > 1.5 * np.diff(found.limits)
+    wider = widths(grouped) / widths(found)
+    assert wider[1] == pytest.approx(10**0.5) and wider[0] > 1.5 and grouped.gain == found.gain
     assert grouped.p_value == pytest.approx(stats.binomtest(4, 6, alternative="greater").pvalue)
     assert found.p_value == pytest.approx(stats.binomtest(40, 60, alternative="greater").pvalue)
 
@@ -159,18 +164,19 @@ def test_the_interval_of_a_half_is_that_of_a_mean_and_knows_of_groups():
 def test_held_out_areas_have_delongs_error(rng):
     train, test = margins(rng, helps=3.0), margins(rng, 90, 1.0)
     found = cross_tested(train, test, SHIFTS, GAPS, 0, 400)
-    areas = [roc_auc_score(test.labels, test.margins[i]) for i in (2, 4)]
+    areas = [roc_auc_score(test.labels, test.items[i]) for i in (2, 4)]
     assert found.gain == pytest.approx(areas[1] - areas[0]) and (found.shift, found.discordant) == (1.0, None)
     drawn = test.at([2, 4]).resampled(4000, 0)
-    error = np.diff(found.gain_limits).item() / 2 / 2.2414
+    error = widths(found)[1] / 2 / 2.2414
     assert error == pytest.approx((drawn[:, 1] - drawn[:, 0]).std(), rel=0.08)
     assert found.p_value == pytest.approx(stats.norm.sf(found.gain / error), rel=1e-3)
-    assert found.limits == pytest.approx(tuple(np.quantile(test.at([4]).resampled(400, 0), [0.0125, 0.9875])))
+    limits = np.quantile(test.at([4]).resampled(400, 0), [0.0125, 0.9875])
+    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(limits))
 
 
 def test_held_out_without_a_shift_gains_exactly_nothing(rng):
     steady = margins(rng)
-    flat = Margins(np.tile(steady.margins[2], (5, 1)), steady.labels)
+    flat = Margins(np.tile(steady.items[2], (5, 1)), labels=steady.labels)
     found = chosen_and_held_out([(flat, margins(rng), GAPS)] * 2)
     assert (found.gain, found.gain_low, found.gain_high, found.p_value) == (0, 0, 0, 1)
     assert (found.shift, found.direction) == (0, "none")
@@ -200,7 +206,7 @@ def test_the_combined_p_value_keeps_its_size_also_where_both_halves_choose_the_s
 
 def test_a_gain_of_many_items_is_found_by_every_split():
     """A fifth of 300 items is gained and a twentieth lost, by the same shift."""
-    p, same = combined(changes(60, 15, 225).hits, 10)
+    p, same = combined(changes(60, 15, 225).items, 10)
     assert p < 0.01 and same
 
 
@@ -255,4 +261,4 @@ test_what_cannot_be_chosen_from_is_refused = refuses(
 
 
 HITS = Hits(np.eye(5, dtype=bool))
-RANKED = Margins(np.eye(5), np.array([0, 1, 0, 1, 0]))
+RANKED = Margins(np.eye(5), labels=np.array([0, 1, 0, 1, 0]))

@@ -86,12 +86,12 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
     images, texts, labels = pairs[0], pairs[1][:10], np.arange(30) % 10
     shifted.predict(images, texts, SHIFTS)
     found = shifted.classify(images, texts, labels, SHIFTS, np.asarray(images)[0].astype(float), "first")
-    metrics.mean_per_class_recall(found.predicted, labels, 10)
+    metrics.per_class_recall(found.ranks < 1, labels, 10)
     metrics.top_k(found.ranks, 5)
     retrieved = shifted.retrieve(texts, images, labels, SHIFTS)
     metrics.top_k(retrieved.text_ranks, 5)
     margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(images, texts[:2], SHIFTS)])
-    for some in (outcomes.Hits(found.ranks < 1, labels), outcomes.Margins(margins, labels % 2)):
+    for some in (outcomes.Hits(found.ranks < 1, labels), outcomes.Margins(margins, labels=labels % 2)):
         some.values()
         some.resampled(5, 0)
         selection.on_test(some, SHIFTS, 1 - SHIFTS, 0, 20, 20)

@@ -22,7 +22,7 @@ from util.numerics.shifts import side_amounts
 from util.zero_shot import evaluation, reach, selection
 from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
 from util.zero_shot.outcomes import Hits
-from util.zero_shot.task import EmbeddedTask, of_own
+from util.zero_shot.task import SEVERAL, EmbeddedTask, of_own
 
 SHIFTS = cli.shift_grid(1)
 CONTRACT = "dataset metric gap_direction split shift signed_gap_distance value model side"
@@ -136,7 +136,7 @@ def test_the_table_holds_what_selection_says_of_both_ways(rng):
     for name, key in (("first half", "shift_first_half"), ("second half", "shift_second_half")):
         half = curves[curves["split"] == name].set_index("shift")["value"]
         assert half[held[key]] == half.max()
-    (short,) = evaluation.summary(table).itertuples()
+    (short,) = zero_shot.summary(table).itertuples()
     assert (short.best_on_test, short.held_out) == (test["modified"], held["modified"])
     assert (short.p_best, short.p_held_out) == (test["p_value_scaled"], held["p_value"])
     assert np.isnan(test["shift_first_half"]) and test["chance"] == 1 / 7
@@ -167,6 +167,27 @@ def test_captions_of_one_image_are_judged_together_and_few_classes_have_no_top_5
     assert single["text-to-image recall@1"].groups is None and set(classes) == {"top-1"}
 
 
+@pytest.mark.parametrize("metric", ["top-1", "ROC-AUC", SEVERAL])
+def test_copies_of_an_image_all_count_and_make_nothing_surer(rng, metric):
+    """Each image four times with its labels: the values, the halves, the held-out gain and its test stay."""
+    given = task(rng, n=60, classes=2 if metric == "ROC-AUC" else 7, caption_gap=None)
+    labels = given.labels[:, None] == np.arange(7) if metric == SEVERAL else given.labels
+    one = replace(given, metric=metric, labels=labels)
+    four = replace(one, images=np.repeat(one.images, 4, 0), labels=np.repeat(labels, 4, 0))
+    settings = replace(QUICK, resamples=1000, permutations=1000, side=("both",))
+    single, copied = (evaluate(each, settings)["table"].set_index("selection") for each in (one, four))
+    same = ["default", "modified", "shift", "gain"]
+    assert copied[same].to_numpy() == pytest.approx(single[same].to_numpy()) and (copied["n"] == 4 * single["n"]).all()
+    held = ["gain_low", "gain_high", "p_value", "shift_first_half", "shift_second_half"]
+    assert copied.loc["held_out", held].tolist() == pytest.approx(single.loc["held_out", held].tolist())
+    test = "p_value", "p_value_scaled"
+    assert [copied.loc["test", each] - single.loc["test", each] for each in test] == pytest.approx([0, 0], abs=0.06)
+    wide, narrow = ((each["default_high"] - each["default_low"])["test"] for each in (copied, single))
+    assert wide == pytest.approx(narrow, rel=0.25)  # half of it, were copies independent
+    assert "image: 180 of 240 rows equal an earlier one exactly, 60 items" in evaluation.notes(four)[0]
+    assert not evaluation.notes(one)
+
+
 def test_gaps_and_the_cosine_of_their_directions_by_hand(rng):
     x, y = np.array([[1.0, 0], [1, 0]]), np.array([[0.0, 1], [0, 1]])
     given = task(rng, images=unit(x), texts=unit(y), labels=[0, 1], caption_gap=np.array([3.0, 0.0]))
@@ -180,7 +201,7 @@ def test_only_items_that_their_margins_allow_to_change_do(rng, side):
     """Few classes, projections that differ little: some items cannot change, and those that do are among the others."""
     given = task(rng, n=300, classes=4, dim=12)
     shifts, unit_gap = cli.shift_grid(0.25), geometry.unit_gap_vector(given.images, given.texts)
-    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side).outcomes["top-1"].hits
+    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side).outcomes["top-1"].items
     cosines, own = given.images @ given.texts.T, np.arange(4) == given.labels[:, None]
     best = [np.where(mask, cosines, -2).max(1) for mask in (own, ~own)]
     amounts = side_amounts(shifts, side)
@@ -258,7 +279,7 @@ def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng
             one, other = selection.halves(len(labels), labels, QUICK.seed, split)
             for mine, others in ((one, other), (other, one))[: 1 if split else 2]:
                 along = geometry.unit_gap_vector(given.images if all_data else given.images[mine], given.texts)
-                right = evaluation.sweep(given, SHIFTS, along, "both").outcomes["top-1"].hits
+                right = evaluation.sweep(given, SHIFTS, along, "both").outcomes["top-1"].items
                 shares = right[:, mine].mean(1)
                 best = min(range(len(SHIFTS)), key=lambda k: (-shares[k], abs(SHIFTS[k]), SHIFTS[k]))
                 found.append(right[best, others].mean() - right[SHIFTS == 0][0, others].mean())

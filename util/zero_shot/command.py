@@ -16,9 +16,14 @@ from ..geometry import Side
 from ..numerics.arrays import as_count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from .task import EmbeddedTask
+
+HELD_OUT = {"gain": "gain", "gain_low": "low", "gain_high": "high", "p_value": "p"}
+"""Columns of the table, and what ``card`` calls them after "held_out_"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +74,16 @@ class Evaluate:
         tasks = self._tasks()
         settings = SimpleNamespace(**{**vars(self), "side": (self.side,)})
         found = [evaluation.evaluate(each, settings) for each in tasks]
-        for each, part in zip(tasks, found, strict=True) if self.per_class else ():
-            by_class = evaluation.by_class(each, cli.shift_grid(self.shift_step), self.side)
-            part[""] = pd.concat([part[""], by_class], ignore_index=True)
-        curves = pd.concat([part[""] for part in found], ignore_index=True)
-        rows = pd.concat([evaluation.card(part) for part in found], ignore_index=True)
+        cards = [card(part) for part in found]
         if self.csv is not None:
             with replacing(self.csv) as part:
-                curves.to_csv(part, index=False)
+                pd.concat([part[""] for part in found]).to_csv(part, index=False)
         if self.json:
-            cli.say(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records"), indent=1))
+            rows = pd.concat(cards, ignore_index=True).astype(object)
+            cli.say(json.dumps(rows.where(rows.notna(), None).to_dict("records"), indent=1))
             return
-        for each, part in zip(tasks, found, strict=True):
-            cli.say(self._told(each, part))
+        for each, rows in zip(tasks, cards, strict=True):
+            cli.say(f"{self._about(each)}; gap distance {rows['gap_distance'].iloc[0]:.4f}\n{as_text(rows)}")
         cli.say(f"wrote {self.csv}" if self.csv else "--csv OUT.csv keeps every metric at every shift")
 
     def _tasks(self) -> "list[EmbeddedTask]":
@@ -96,9 +98,8 @@ class Evaluate:
         if self.label_column and not self.labels:
             raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
         beside = self.labels, self.label_column, self.prompts, self.pairs
-        given = own.sets_of(self.embeddings, cli.named_columns(self.columns), *beside)
         left_out: list[str] = []
-        tasks = task.of_sets(given, left_out)
+        tasks = task.of_sets(own.sets_of(self.embeddings, cli.named_columns(self.columns), *beside), left_out)
         if self.per_class and any(each.is_retrieval or each.labels.ndim > 1 for each in tasks):
             raise UserError("--per-class is for labels of one class a row; leave it out")
         notes = [note for each in tasks for note in evaluation.notes(each)]
@@ -106,22 +107,33 @@ class Evaluate:
             print(f"note: {note}", file=sys.stderr)
         return tasks
 
-    def _told(self, task: "EmbeddedTask", found: dict) -> str:
-        """The table of a task, and what it is of."""
-        from . import evaluation
-
+    def _about(self, task: "EmbeddedTask") -> str:
+        """What a task is of, and who moves."""
         first, last = task.modalities
-        what = "pairs" if task.is_retrieval else "classes"
+        what = f"{len(task.labels)} pairs" if task.is_retrieval else f"{len(task.texts)} classes"
         moved = {"both": f"{first} and {last} move by half each", "first": f"{first} alone moves"}
-        card = evaluation.card(found)
-        gap = f"gap distance {card['gap_distance'].iloc[0]:.4f}"
-        counts = f"{len(task.images)} {first}, {len(task.labels) if task.is_retrieval else len(task.texts)} {what}"
-        head = f"{task.dataset}: {counts}; {gap}; {moved.get(self.side, f'{last} alone moves')}"
-        return f"{head}\n{as_text(card)}"
+        return f"{task.dataset}: {len(task.images)} {first}, {what}; {moved.get(self.side, f'{last} alone moves')}"
+
+
+def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
+    """A row for each metric of ``evaluate``, by the paper's protocol: without a shift, and how a shift was chosen.
+
+    Columns of the choice are NaN for metrics that no shift is chosen by.
+    """
+    curves = found[""][found[""]["split"] == "all"].rename(columns={"signed_gap_distance": "gap_distance"})
+    columns = ["dataset", "n", "value", "value_low", "value_high", "gap_distance", "model", "side"]
+    rows = curves[curves["shift"] == 0].set_index("metric")[columns]
+    ways = dict(iter(found["table"].set_index("metric").groupby("selection")))
+    best = {"modified": "best", "shift": "best_shift", "p_value_scaled": "best_p"}
+    held = {name: f"held_out_{end}" for name, end in HELD_OUT.items()}
+    chosen = ways["test"].rename(columns=best)[[*best.values()]]
+    gaps = chosen.merge(curves, left_on=["metric", "best_shift"], right_on=["metric", "shift"]).set_index("metric")
+    chosen.insert(2, "best_gap_distance", gaps["gap_distance"])
+    return rows.join([chosen, ways["held_out"].rename(columns=held)[[*held.values()]]]).reset_index()
 
 
 def as_text(card: "pd.DataFrame") -> str:
-    """The rows of ``evaluation.card`` for a terminal; what was not chosen by is blank."""
+    """The rows of ``card`` for a terminal; what was not chosen by is blank."""
     import pandas as pd
 
     rows = []

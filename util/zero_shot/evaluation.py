@@ -17,10 +17,10 @@ from jaxtyping import Float, Int
 from .. import cli
 from ..errors import UserError
 from ..geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
+from ..numerics import items
 from . import metrics, selection, shifted
 from .outcomes import Hits, Margins, Outcomes, Shares
 from .reach import COLUMNS, reach
-from .resampling import paired_p_value
 from .task import SEVERAL, TWO, EmbeddedTask
 
 ALL = "all"
@@ -50,13 +50,15 @@ class Settings(Protocol):
     resamples: int
     permutations: int
     seed: int
+    per_class: bool
 
 
 class Sweep(NamedTuple):
-    """What a task's items do at every shift: the outcomes of each metric, and metrics that no shift is chosen by."""
+    """What a task's items do at every shift."""
 
     outcomes: Mapping[str, Outcomes]
-    others: Mapping[str, Float[np.ndarray, "k"]]
+    others: Mapping[str, tuple[Float[np.ndarray, "k"], int]]
+    """Metrics that no shift is chosen by, and how many items each is of."""
 
 
 class Split(NamedTuple):
@@ -80,14 +82,17 @@ def evaluate(task: EmbeddedTask, settings: Settings) -> dict[str, pd.DataFrame]:
             for side in settings.side:
                 about = {"dataset": task.dataset, "gap_direction": direction, "model": task.model, "side": side}
                 found = _measured(task, direction, side, settings)
-                curves += [{**about, **curve} for curve in found[0]]
+                curves += [pd.DataFrame({**about, **curve}) for curve in found[0]]
                 table += [{**about, **row} for row in found[1]]
                 reached += found[2]
     except UserError as error:
         raise UserError(f"{task.dataset}: {error}") from error
-    curves = pd.concat([pd.DataFrame(curve) for curve in curves], ignore_index=True)
-    more = {"gaps": pd.DataFrame([gaps_of(task)]), "reach": pd.DataFrame(reached, columns=COLUMNS)}
-    return {"": curves[list(CURVE_COLUMNS)], "table": pd.DataFrame(table)[list(TABLE_COLUMNS)], **more}
+    return {
+        "": pd.concat(curves, ignore_index=True)[list(CURVE_COLUMNS)],
+        "table": pd.DataFrame(table)[list(TABLE_COLUMNS)],
+        "gaps": pd.DataFrame([gaps_of(task)]),
+        "reach": pd.DataFrame(reached, columns=COLUMNS),
+    }
 
 
 def sweep(
@@ -95,60 +100,26 @@ def sweep(
 ) -> Sweep:
     """Outcomes by metric after every shift, of images, but texts for text-to-image recall; and further metrics."""
     given, how = (task.images, task.texts), (shifts, direction, side)
+    together = [None if len(np.unique(each)) == len(each) else each for each in task.groups]
+    if task.is_retrieval:
+        ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), together, strict=True)
+        return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in RECALLS}, {})
+    labels, n, outcomes, others = task.labels, len(task.images), {}, {}
     if task.metric == SEVERAL:
-        found = [(metrics.ranking_precision(each, task.labels), metrics.mean_average_precision(each, task.labels))
+        found = [(metrics.ranking_precision(each, labels), metrics.mean_average_precision(each, labels))
                  for each in shifted.scores(*given, *how)]  # fmt: skip
         by_item, by_class = zip(*found, strict=True)
-        return Sweep({"LRAP": Shares(np.stack(by_item))}, {"mAP": np.array(by_class)})
-    if task.is_retrieval:
-        ranks = shifted.retrieve(*given, task.labels, *how)
-        together = (None if len(np.unique(each)) == len(each) else each for each in task.groups)
-        ways = zip(task.ways, ranks, together, strict=True)
-        return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in RECALLS}, {})
-    outcomes, others = {}, {}
+        return Sweep({"LRAP": Shares(np.stack(by_item), together[0])}, {"mAP": (np.array(by_class), n)})
     if task.metric != "ROC-AUC":
-        found, classes = shifted.classify(*given, task.labels, *how), len(task.texts)
-        outcomes = {f"top-{k}": Hits(found.ranks < k) for k in (1, 5) if k == 1 or classes > k}
-        others = {"mean per-class recall": metrics.mean_per_class_recall(found.predicted, task.labels, classes)}
+        ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
+        outcomes = {f"top-{k}": Hits(ranks < k, together[0]) for k in (1, 5) if k == 1 or classes > k}
+        recalls, counts = metrics.per_class_recall(ranks < 1, labels, classes), np.bincount(labels, minlength=classes)
+        others = {"mean per-class recall": (np.nanmean(recalls, axis=1), n)}
+        others |= {f"{CLASS} {task.class_name(c)}": (recalls[:, c], int(counts[c])) for c in np.flatnonzero(counts)}
     if task.metric in ("ROC-AUC", TWO):
         margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
-        outcomes["ROC-AUC"] = Margins(margins, task.labels)
+        outcomes["ROC-AUC"] = Margins(margins, together[0], labels)
     return Sweep(outcomes, others)
-
-
-def by_class(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], side: Side) -> pd.DataFrame:
-    """Accuracy within each class at every shift along the task's own gap vector, as rows of a curve.
-
-    The metrics are called ``CLASS`` and the name or number of the class; a class that no item has is left out.
-    """
-    predicted = shifted.predict(task.images, task.texts, shifts, None, side)
-    accuracy = metrics.per_class_recall(predicted, task.labels, len(task.texts))
-    gaps = signed_gap_distances(task.images, task.texts, shifts, None, side)
-    about = {"dataset": task.dataset, "gap_direction": "task", "model": task.model, "side": side, "split": ALL}
-    rows = []
-    for number, count in enumerate(np.bincount(task.labels, minlength=len(task.texts))):
-        name = task.classes[number] if task.classes else number
-        curve = {"metric": f"{CLASS} {name}", "shift": shifts, "signed_gap_distance": gaps, "n": int(count)}
-        rows += [pd.DataFrame({**about, **curve, "value": accuracy[:, number]})] if count else []
-    return pd.concat(rows).reindex(columns=CURVE_COLUMNS)
-
-
-def card(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row for each metric of ``evaluate``, by the paper's protocol: without a shift, and how a shift was chosen.
-
-    Columns of the choice are NaN for metrics that no shift is chosen by.
-    """
-    curves, table = (shown(found[name]) for name in ("", "table"))
-    rows = curves[(curves["split"] == ALL) & (curves["shift"] == 0)].set_index("metric")
-    test, held = (table[table["selection"] == way].set_index("metric") for way in ("test", "held_out"))
-    at_best = curves[curves["split"] == ALL].set_index(["metric", "shift"])["signed_gap_distance"]
-    best = {name: at_best.get((name, shift)) for name, shift in test["shift"].items()}
-    rows = rows.rename(columns={"signed_gap_distance": "gap_distance"})
-    rows = rows[["dataset", "n", "value", "value_low", "value_high", "gap_distance", "model", "side"]]
-    chosen = {"best": test["modified"], "best_shift": test["shift"], "best_gap_distance": pd.Series(best, dtype=float)}
-    chosen |= {"best_p": test["p_value_scaled"], "held_out_gain": held["gain"], "held_out_low": held["gain_low"]}
-    chosen |= {"held_out_high": held["gain_high"], "held_out_p": held["p_value"]}
-    return rows.join(pd.DataFrame(chosen)).reset_index()
 
 
 def other_order(task: EmbeddedTask) -> str | None:
@@ -158,19 +129,21 @@ def other_order(task: EmbeddedTask) -> str | None:
     ways. None for retrieval, several labels, or more than 2,000 classes.
     """
     classes = len(task.texts)
-    if task.is_retrieval or task.metric == SEVERAL or classes > 2000 or len(task.images) < 4:
+    if task.is_retrieval or task.metric == SEVERAL or classes > 2000 or task.groups[0].max() < 3:
         return None
     labels, (predicted,) = task.labels, shifted.predict(task.images, task.texts, [0.0])
-    given, other = labels == predicted, np.empty(len(labels), bool)
-    halves = selection.halves(len(labels), labels, 0)
+    right = np.stack([labels == predicted, np.empty(len(labels), bool)])
+    halves = _halves(task, 0)
     for mine, others in (halves, halves[::-1]):
         order = metrics.best_order(predicted[mine], labels[mine], classes)
-        other[others] = order[labels[others]] == predicted[others]
-    if other.mean() < given.mean() + BETTER_ORDER or paired_p_value(other.astype(int) - given) > SURE:
+        right[1, others] = order[labels[others]] == predicted[others]
+    gain, _, p_value = Hits(right, task.groups[0]).gain(0, 1)
+    if gain < BETTER_ORDER or p_value > SURE:
         return None
+    given, other = right.mean(1)
     return (
-        f"{task.dataset}: the order of the classes looks permuted: top-1 is {given.mean():.4f} as given, and "
-        f"{other.mean():.4f} in an order that other items chose; do labels and texts count the classes alike?"
+        f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f} in "
+        "an order that other items chose; do labels and texts count the classes alike?"
     )
 
 
@@ -186,8 +159,10 @@ def gaps_of(task: EmbeddedTask) -> dict:
 
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
+    copies = [] if task.is_retrieval else items.copies({task.modalities[0]: task.images})
+    copies = [f"{task.dataset}: {said}; all count, and copies together in intervals and p-values" for said in copies]
     warning = other_order(task)
-    return [*task.source.get("notes", ()), *([warning] if warning else [])]
+    return [*task.source.get("notes", ()), *copies, *([warning] if warning else [])]
 
 
 def main_side(table: pd.DataFrame) -> str:
@@ -202,41 +177,36 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The shown rows whose shift was chosen on the test data, and those held out, by dataset and metric."""
-    mine = shown(table)
-    test, held = (mine[mine["selection"] == name] for name in ("test", "held_out"))
-    return test.set_index(["dataset", "metric"]), held.set_index(["dataset", "metric"])
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each task and metric by the paper's protocol, with both ways of choosing."""
-    test, held = chosen_both_ways(table)
-    best = {"modified": "best_on_test", "direction": "gap", "p_value_scaled": "p_best"}
-    other = {"modified": "held_out", "gain": "gain_held_out", "p_value": "p_held_out"}
-    columns = ["held_out", "gain_held_out", "gain_low", "gain_high", "p_held_out"]
-    test = test.rename(columns=best)[["n", "default", *best.values()]]
-    return test.join(held.rename(columns=other)[columns]).reset_index()
+    mine = shown(table).set_index(["dataset", "metric"])
+    return mine[mine["selection"] == "test"], mine[mine["selection"] == "held_out"]
 
 
 def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings) -> tuple[list[dict], ...]:
     """Curves, table and reach along one direction: of all items, both halves of a split, one of each further split."""
-    alike = task.is_retrieval or task.metric == SEVERAL
-    strata, shifts = None if alike else task.labels, cli.shift_grid(settings.shift_step)
+    shifts = cli.shift_grid(settings.shift_step)
     everything = _split(task, ALL, np.arange(len(task.images)), direction, side, shifts)
-    curves, tested = list(_curves(task, everything, settings)), {metric: [] for metric in task.headlines}
+    curves, tested = list(_curves(task, everything, shifts, settings)), {metric: [] for metric in task.headlines}
     papers = direction == "task" and side == main_side(pd.DataFrame({"side": settings.side}))
     for number in range(settings.splits if papers else 1):
-        halves = selection.halves(int(task.groups[0].max()) + 1, strata, settings.seed, number)
-        one, other = (np.flatnonzero(np.isin(task.groups[0], half)) for half in halves)
+        one, other = _halves(task, settings.seed, number)
         ways = zip(SPLITS[1:], (one, other), (other, one), strict=True)
         for name, rows, others in islice(ways, 1 if number else 2):
             half = _split(task, name, rows, direction, side, shifts, everything)
-            curves += _curves(task, half, settings) if number == 0 else []
+            curves += _curves(task, half, shifts, settings) if number == 0 else []
             for metric, found in tested.items():
                 both = (_taken(task, half, metric, part) for part in (rows, others))
                 found.append(selection.cross_tested(*both, shifts, half.gaps, settings.seed, settings.resamples))
     headline = {metric: everything.swept.outcomes[metric] for metric in tested}
     reached = reach(task, headline, shifts, side) if papers else []
-    return curves, _choices(task, everything, tested, settings), reached
+    return curves, _choices(task, everything, tested, shifts, settings), reached
+
+
+def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> list[Int[np.ndarray, "r"]]:
+    """The images of two random halves; no group is in both, and every class is as even as it can be."""
+    groups, several = task.groups[0], task.is_retrieval or task.metric == SEVERAL
+    strata = None if several else task.labels[np.unique(groups, return_index=True)[1]]
+    parts = selection.halves(int(groups.max()) + 1, strata, seed, number)
+    return [np.flatnonzero(np.isin(groups, part)) for part in parts]
 
 
 def _split(
@@ -263,20 +233,23 @@ def _texts_of(task: EmbeddedTask, rows: Int[np.ndarray, "r"]) -> Int[np.ndarray,
     return np.flatnonzero(np.isin(task.groups[1], task.groups[0][rows]))
 
 
-def _curves(task: EmbeddedTask, split: Split, settings: Settings) -> Iterator[dict]:
+def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings: Settings) -> Iterator[dict]:
     """Columns of every metric of all items, or of the headline ones of a half."""
-    same = {"split": split.name, "shift": cli.shift_grid(settings.shift_step), "signed_gap_distance": split.gaps}
+    same = {"split": split.name, "shift": shifts, "signed_gap_distance": split.gaps}
     for metric in split.swept.outcomes if split.name == ALL else task.headlines:
         mine = _taken(task, split, metric, split.rows)
         low, high = mine.limits(settings.resamples, settings.seed)
         yield {**same, "metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
-    for metric, values in split.swept.others.items() if split.name == ALL else ():
-        yield {**same, "metric": metric, "value": values, "n": len(split.rows)}
+    for metric, (values, n) in split.swept.others.items() if split.name == ALL else ():
+        if settings.per_class or not metric.startswith(CLASS):
+            yield {**same, "metric": metric, "value": values, "value_low": np.nan, "value_high": np.nan, "n": n}
 
 
-def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, settings: Settings) -> list[dict]:
+def _choices(
+    task: EmbeddedTask, everything: Split, tested: Mapping, shifts: np.ndarray, settings: Settings
+) -> list[dict]:
     """The shift chosen on all items, and on halves for the other halves."""
-    rows, shifts, draws = [], cli.shift_grid(settings.shift_step), (settings.seed, settings.resamples)
+    rows, draws = [], (settings.seed, settings.resamples)
     for metric, halves in tested.items():
         whole = everything.swept.outcomes[metric]
         test = selection.on_test(whole, shifts, everything.gaps, *draws, settings.permutations)

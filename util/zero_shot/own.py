@@ -13,7 +13,7 @@ import numpy as np
 from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
-from ..readers.beside import as_rows, checked_labels, checked_pairs
+from ..readers.beside import as_rows, checked_labels, checked_pairs, matched
 from ..readers.names import KINDS
 
 ROWS = "rows"
@@ -94,27 +94,24 @@ def _kind(arrays: Arrays, *kinds: str) -> str | None:
 
 def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     """The set with labels of a file, without the rows that it has none for."""
-    arrays = _arrays(path)
+    arrays, first = _arrays(path), one.names[0]
     key = _kind({name: each for name, each in arrays.items() if each.ndim == 1 and name != column}, "ids", "paths")
     values, classes = _label_values(arrays, key, path, column)
-    first, n = one.names[0], len(one.modalities[one.names[0]])
-    ids = one.beside.get("ids", one.beside.get("paths"))
-    ids = ids if ids is not None and len(ids) == n else None
-    rows, order, notes = np.arange(n), np.arange(len(values)), one.source["notes"]
+    n = len(one.modalities[first])
+    ids = next((ids for kind in ("ids", "paths") if len(ids := one.beside.get(kind, ())) == n), None)
+    rows = order = np.arange(n)
     if key is not None and ids is not None:
-        place = {str(each): row for row, each in enumerate(arrays[key])}
-        if len(place) < len(values):
-            raise UserError(f"{path}: {key} names {len(values) - len(place)} rows twice; a row has one label")
-        rows = np.array([row for row in range(n) if str(ids[row]) in place], np.int64)
-        if not len(rows):
-            raise UserError(f"{path}: no {key} is an id of {first}: '{arrays[key][0]}' here, '{ids[0]}' there")
-        order = np.array([place[str(ids[row])] for row in rows])
-        lacking = (n - len(rows), f"{first} rows have no label"), (len(values) - len(rows), f"labels are of no {first}")
-        notes += [f"{path}: {count} {what}, left out" for count, what in lacking if count]
+        parts = {first: {"ids": ids}, "labels": {"ids": arrays[key]}}
+        pairs, how = matched(parts, {first: n, "labels": len(values)})
+        if pairs is not None:
+            rows, order = pairs.T
+            one.source["notes"].append(f"{path}: {how}")
+        if len(np.unique(rows)) < len(rows):
+            raise UserError(f"{path}: {key} names {len(rows) - len(np.unique(rows))} rows twice; a row has one label")
     elif len(values) != n:
         raise UserError(f"{path}: {len(values)} labels for {n} {first} rows, and ids not in both; mend one of them")
     elif key is not None or ids is not None:
-        notes.append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
+        one.source["notes"].append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
     beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
     modalities = {**one.modalities, first: one.modalities[first][rows]}
     known = beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
@@ -158,27 +155,32 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
 
 def _by_prompts(one: Embeddings, arrays: Arrays, path: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels as rows of the prompts, by the names or the numbers that stand beside these, and the names of the rows."""
-    labels, classes, first = one.labels, one.beside.get("classes"), one.names[0]
+    labels, classes = one.labels, one.beside.get("classes")
     beside = {name: each for name, each in arrays.items() if each.ndim == 1}
     names = [each for each in beside.values() if each.dtype.kind == "U"]
-    if classes is not None and labels.dtype.kind == "i" and 0 <= labels.min() <= labels.max() < len(classes):
-        labels = np.asarray(classes)[labels]
-    wanted = {*labels.tolist()} if labels.dtype.kind == "U" else {*map(str, () if classes is None else classes)}
-    fitting = next((each for each in names if wanted <= {*each.tolist()}), None) if wanted else None
-    if fitting is not None and labels.ndim == 1:
-        return checked_labels(labels, {first: len(labels)}, fitting, f"{path}: "), fitting
-    if fitting is not None and len(fitting) == len(classes):
-        return labels[:, [classes.tolist().index(name) for name in fitting]], fitting
-    if wanted and (names or one.labels.dtype.kind == "U"):
-        raise UserError(
-            f"{path}: labels are names ('{next(iter(wanted))}', ...), and no column of it holds them all; give it one "
-            "with the name of each row's class, spelled as in the labels"
-        )
+    columns, called = names, None
     numbers = _kind({name: each for name, each in beside.items() if each.dtype.kind in "iu"}, "labels", "ids")
-    if not wanted and numbers is not None and labels.ndim == 1:
-        labels = checked_labels(labels.astype(str), {first: len(labels)}, beside[numbers].astype(str), f"{path}: ")
-        return labels, names[0] if names else beside[numbers].astype(str)
-    return one.labels, classes if classes is not None else names[0] if names else None
+    if labels.dtype.kind == "U":
+        classes, labels = np.unique(labels, return_inverse=True)
+    elif classes is None and labels.ndim == 1 and numbers is not None:
+        classes, labels = np.unique(labels, return_inverse=True)
+        columns, called = [beside[numbers]], names[0] if names else None
+    if classes is None or (labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes)):
+        return one.labels, names[0] if classes is None and names else classes
+    classes = np.asarray(classes).astype(str)
+    used = classes if labels.ndim == 2 else classes[np.unique(labels)]
+    fitting = next((each for each in (each.astype(str) for each in columns) if np.isin(used, each).all()), None)
+    if fitting is None or (labels.ndim == 2 and len(fitting) != len(classes)):
+        if columns or one.labels.dtype.kind == "U":
+            raise UserError(
+                f"{path}: labels are names ('{used[0]}', ...), and no column of it holds them all; give it one with "
+                "the name of each row's class, spelled as in the labels"
+            )
+        return one.labels, classes
+    rows = {name: row for row, name in enumerate(fitting.tolist())}
+    at = np.array([rows.get(name, -1) for name in classes.tolist()])
+    labels = at[labels] if labels.ndim == 1 else labels[:, np.argsort(at)]
+    return labels, fitting if called is None else called
 
 
 def _with_pairs(one: Embeddings, path: str) -> Embeddings:

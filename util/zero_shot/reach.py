@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..geometry import Side, unit_gap_vector
+from ..numerics.arrays import blocks
 from ..numerics.shifts import side_amounts
 from .outcomes import Hits, Outcomes
 from .task import EmbeddedTask
@@ -22,8 +23,6 @@ COLUMNS = (
     "dataset", "metric", "model", "side", "n", "spread", "lowest", "highest", "margin", "can_change", "changes",
     "gained", "lost",
 )  # fmt: skip
-ROWS = 1024
-"""Items whose cosines with all candidates are in memory at a time."""
 
 
 def reach(
@@ -32,10 +31,8 @@ def reach(
     """Which items can change from right to wrong or back at any shift, from their margins alone, and which do.
 
     Args:
-        task: what was measured.
         outcomes: by metric, at every shift along the task's own gap vector; those that are not hits are left out.
         shifts: amounts, with 0 among them.
-        side: who moves.
 
     Returns:
         a row for each metric. spread, lowest, highest: of the candidates' projections q. margin: median distance of the
@@ -52,9 +49,9 @@ def reach(
             continue
         of_texts = task.is_retrieval and metric.startswith(task.ways[1])
         items, candidates, u, a, b = ways[of_texts]
-        right, wrong = _best(items, candidates, task, of_texts)
-        q, p, changed = candidates @ u, items @ u, found.hits != found.hits[shifts == 0]
-        can, changes, before = can_change(right, wrong, p, q, a, b), changed.any(0), found.hits[shifts == 0][0]
+        right, wrong = _best(items, candidates, task.pairs[:, ::-1] if of_texts else task.pairs)
+        q, before = candidates @ u, found.items[shifts == 0][0]
+        can, changes = can_change(right, wrong, items @ u, q, a, b), (found.items != before).any(0)
         about = {"dataset": task.dataset, "metric": metric, "model": task.model, "side": side, "n": found.n}
         about |= {"spread": q.std(), "lowest": q.min(), "highest": q.max(), "margin": np.median(abs(right - wrong))}
         about |= {"can_change": can.mean(), "changes": changes.mean()}
@@ -84,14 +81,13 @@ def _cosine(s, p, q, a, b):
     return (s + b * p - a * q - a * b) / np.sqrt(1 + 2 * b * q + b * b)
 
 
-def _best(items, candidates, task: EmbeddedTask, of_texts: bool) -> Float[np.ndarray, "2 n"]:
+def _best(items: np.ndarray, candidates: np.ndarray, pairs: np.ndarray) -> Float[np.ndarray, "2 n"]:
     """Every item's highest cosine with a candidate of its own, and with another."""
-    found, pairs = np.empty((2, len(items))), task.pairs[:, ::-1] if of_texts else task.pairs
-    for start in range(0, len(items), ROWS):
-        rows = np.arange(start, min(start + ROWS, len(items)))
-        own = np.zeros((len(rows), len(candidates)), bool)
-        of, to = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] <= rows[-1])].T
+    found = np.empty((2, len(items)))
+    for start, block in blocks(items):
+        of, to = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < start + len(block))].T
+        cosines, own = block @ candidates.T, np.zeros((len(block), len(candidates)), bool)
         own[of - start, to] = True
-        cosines = items[rows] @ candidates.T
-        found[:, rows] = np.where(own, cosines, -np.inf).max(1), np.where(own, -np.inf, cosines).max(1)
+        for way, mask in zip(found, (own, ~own), strict=True):
+            way[start : start + len(block)] = cosines.max(1, where=mask, initial=-np.inf)
     return found

@@ -2,11 +2,8 @@
 
 Choosing the best of many shifts makes a gain even where no shift changes anything. The test puts the same choice into
 its null distribution: if shifts changed nothing, an item's outcomes with and without shift could be exchanged. One coin
-for each item, the same for all shifts, keeps how the shifts depend on each other.
-
-The test is exact where an item's changes at all shifts together are as likely as their opposite. Where only each single
-change is as likely as its opposite, the gains still have mean 0 and the same covariance. The test then holds for many
-changed items.
+for each item, the same for all shifts, keeps how the shifts depend on each other. That is exact where an item's changes
+at all shifts together are as likely as their opposite, and holds for many changed items where each single one is.
 """
 
 import numpy as np

@@ -8,7 +8,6 @@ such tests, of the halves of many random splits.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -22,7 +21,7 @@ from .resampling import LEVEL, largest_gain_p_values, quantiles
 
 PerShift = Float[np.ndarray, "k"] | Sequence[float]
 PerItem = Outcomes | Bool[np.ndarray, "k _"]
-"""``Hits``, ``Margins``, ``Shares``, or plain hits of independent items."""
+"""Outcomes, or plain hits of independent items."""
 
 HALVES = 3
 """The stream of a seed's random numbers that halves are drawn from."""
@@ -32,50 +31,35 @@ HALF_LEVEL = (1 + LEVEL) / 2
 
 @dataclass(frozen=True, kw_only=True)
 class Selected:
-    """A chosen shift, the metric with and without it, and how sure that is, in intervals of 95%."""
+    """A chosen shift, the metric with and without it, and how sure that is; see the function that made it.
+
+    Attributes:
+        default, modified: the metric without shift and at the chosen one, in [0, 1]; their limits, where told.
+        gain: ``modified`` minus ``default``.
+        p_value: of the hypothesis that shifts improve nothing. p_value_scaled: where each shift's gain is measured by
+            its own spread; None where one shift alone is tested.
+        shift: the chosen one; of several halves the one that most of them chose. shifts: that of each.
+        direction: "up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if no half of the
+            halves agree.
+        n: items tested. discordant: how many of them the shift changes, on average over halves; None for ROC-AUC.
+    """
 
     default: float
-    """The metric without shift, in [0, 1]."""
-    default_low: float
-    default_high: float
-    """Wilson's interval for hits of independent items, otherwise that of the bootstrap."""
+    default_low: float | None = None
+    default_high: float | None = None
     modified: float
-    """The metric at the chosen shift."""
     ci_low: float
     ci_high: float
     gain: float
-    """``modified`` minus ``default``."""
     gain_low: float
     gain_high: float
     p_value: float
-    """Of the hypothesis that shifts improve nothing; of this and both intervals, see the function that made it."""
     p_value_scaled: float | None = None
-    """Where each shift's gain is measured by its own spread; None where one shift alone is tested."""
     shift: float
-    """The chosen one; of several halves the one that most of them chose."""
     shifts: tuple[float, ...]
-    """That of each half, or the only one."""
     direction: str
-    """"up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if no half of the halves agree."""
     n: int
-    """Items tested."""
     discordant: int | float | None
-    """How many of them the shift changes from right to wrong or back, on average over halves; None for ROC-AUC."""
-
-
-class Tested(NamedTuple):
-    """A shift chosen on some items, and what it does to others that had no part in the choice."""
-
-    shift: float
-    direction: str
-    n: int
-    """Items tested."""
-    gain: float
-    p_value: float
-    limits: tuple[float, float]
-    """Of the metric at the shift, with confidence ``HALF_LEVEL``."""
-    gain_limits: tuple[float, float]
-    discordant: int | None
 
 
 def on_test(
@@ -98,7 +82,7 @@ def on_test(
     Returns:
         ``p_value`` and ``p_value_scaled`` are those of the largest gain over all shifts (``largest_gain_p_values``; the
         former may miss a small gain where other shifts change most predictions). Every resample chooses its own best
-        shift; ``ci_*`` and ``gain_*`` are quantiles of its value there and of its gain.
+        shift; ``ci_*`` and ``gain_*`` are 95% quantiles of its value there and of its gain.
 
     Example, for images (n, d), one text (C, d) for each class, and labels (n,):
 
@@ -117,32 +101,16 @@ def on_test(
     chosen, highest = best(values, shifts), drawn.max(axis=1)
     p_value, scaled = largest_gain_p_values(outcomes.contributions(baseline), chosen, permutations, seed)
     default_low, default_high = outcomes.limits(resamples, seed)[:, baseline].tolist()
+    gain = round(float(values[chosen] - values[baseline]), 12)  # a difference of shares ends in noise
     ends = quantiles(np.stack([highest, highest - drawn[:, baseline]], axis=1)).T
-    (ci_low, ci_high), (gain_low, gain_high) = ends.tolist()
-    return Selected(
-        default=float(values[baseline]),
-        default_low=default_low,
-        default_high=default_high,
-        modified=float(values[chosen]),
-        ci_low=ci_low,
-        ci_high=ci_high,
-        gain=round(float(values[chosen] - values[baseline]), 12),  # a difference of shares ends in noise
-        gain_low=gain_low,
-        gain_high=gain_high,
-        p_value=p_value,
-        p_value_scaled=scaled,
-        shift=float(shifts[chosen]),
-        shifts=(float(shifts[chosen]),),
-        direction=_direction(gaps, baseline, chosen),
-        n=outcomes.n,
-        discordant=outcomes.discordant(baseline, chosen),
-    )
+    found = _selected(outcomes, shifts, gaps, baseline, chosen, gain, p_value, *ends.tolist())
+    return replace(found, default_low=default_low, default_high=default_high, p_value_scaled=scaled)
 
 
 def cross_tested(
     train: PerItem, test: PerItem, shifts: PerShift, gaps: PerShift, seed: int = 0, resamples: int = 2000
-) -> Tested:
-    """The shift that is best on some items, tested on others.
+) -> Selected:
+    """The shift that is best on some items, tested on others that had no part in the choice.
 
     Args:
         train: outcomes to choose on, as in ``on_test``, along a direction that was estimated on these items alone.
@@ -153,7 +121,8 @@ def cross_tested(
 
     Returns:
         a one-sided p-value of no improvement, which no choice has touched: exact for hits (McNemar; for groups all
-        exchanges of theirs), of DeLong's standard error for ROC-AUC. 1 where the best shift is none.
+        exchanges of theirs), of DeLong's standard error for ROC-AUC. 1 where the best shift is none. Intervals are of
+        confidence ``HALF_LEVEL``, 97.5%.
     """
     train, test = _as_outcomes(train), _as_outcomes(test)
     if type(train) is not type(test):
@@ -163,19 +132,11 @@ def cross_tested(
     chosen = best(train.values(), amounts)
     gain, error, p_value = test.gain(baseline, chosen)
     reach = stats.norm.ppf((1 + HALF_LEVEL) / 2) * error
-    return Tested(
-        shift=float(amounts[chosen]),
-        direction=_direction(gaps, baseline, chosen),
-        n=test.n,
-        gain=gain,
-        p_value=p_value,
-        limits=tuple(test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0]),
-        gain_limits=(gain - reach, gain + reach),
-        discordant=test.discordant(baseline, chosen),
-    )
+    limits = test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0].tolist()
+    return _selected(test, amounts, gaps, baseline, chosen, gain, p_value, limits, (gain - reach, gain + reach))
 
 
-def held_out(chosen: Selected, halves: Sequence[Tested]) -> Selected:
+def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
     """One statement of many halves, each with a shift chosen on the other half: repeated cross-fitting.
 
     Args:
@@ -195,19 +156,15 @@ def held_out(chosen: Selected, halves: Sequence[Tested]) -> Selected:
     """
     if not halves:
         raise UserError("held-out selection needs tested halves")
-    medians = np.median([(half.gain, *half.limits, *half.gain_limits) for half in halves], axis=0)
-    gain, ci_low, ci_high, gain_low, gain_high = medians.round(12).tolist()
+    names = ("gain", "ci_low", "ci_high", "gain_low", "gain_high")
+    medians = {name: round(float(np.median([getattr(half, name) for half in halves])), 12) for name in names}
     changed = [half.discordant for half in halves if half.discordant is not None]
     (shift, _), *_ = Counter(half.shift for half in halves).most_common(1)
     (direction, often), *_ = Counter(half.direction for half in halves).most_common(1)
     return replace(
         chosen,
-        modified=round(chosen.default + gain, 12),
-        ci_low=ci_low,
-        ci_high=ci_high,
-        gain=gain,
-        gain_low=gain_low,
-        gain_high=gain_high,
+        **medians,
+        modified=round(chosen.default + medians["gain"], 12),
         p_value=combined_p_value([half.p_value for half in halves]),
         p_value_scaled=None,
         shift=shift,
@@ -220,12 +177,9 @@ def held_out(chosen: Selected, halves: Sequence[Tested]) -> Selected:
 def halves(
     n: int, strata: Shaped[np.ndarray, "n"] | None, seed: int, split: int = 0
 ) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
-    """Row numbers of two random halves, in ascending order, every stratum as even as it can be.
+    """Row numbers of two random halves, in ascending order; both, and in both every stratum, differ by at most 1 row.
 
     ``strata`` (n,) are what is to be as frequent in both, for instance labels; None: nothing.
-
-    Returns:
-        (rows_a, rows_b): no row in both; their numbers, in all and within a stratum, differ by at most 1.
     """
     n = as_count(n, "n", least=2)
     if strata is not None and np.shape(strata) != (n,):
@@ -242,6 +196,25 @@ def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"]) -> int:
     return int(np.lexsort((shifts, np.abs(shifts), -values))[0])
 
 
+def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, gain, p_value, ends, gain_ends) -> Selected:
+    values, change = outcomes.values(), abs(gaps[chosen]) - abs(gaps[baseline])
+    return Selected(
+        default=float(values[baseline]),
+        modified=float(values[chosen]),
+        ci_low=ends[0],
+        ci_high=ends[1],
+        gain=gain,
+        gain_low=gain_ends[0],
+        gain_high=gain_ends[1],
+        p_value=p_value,
+        shift=float(shifts[chosen]),
+        shifts=(float(shifts[chosen]),),
+        direction="up" if change > 0 else "down" if change < 0 else "none",
+        n=outcomes.n,
+        discordant=outcomes.discordant(baseline, chosen),
+    )
+
+
 def _as_outcomes(given) -> Outcomes:
     return given if isinstance(given, Outcomes) else Hits(given)
 
@@ -254,8 +227,3 @@ def _grid(outcomes: Outcomes, shifts, gaps) -> tuple[np.ndarray, np.ndarray, int
     if len(zeros) != 1:
         raise UserError(f"the shifts must hold 0, which is the default, exactly once; they hold it {len(zeros)} times")
     return shifts, gaps, int(zeros[0])
-
-
-def _direction(gaps: np.ndarray, baseline: int, chosen: int) -> str:
-    change = abs(gaps[chosen]) - abs(gaps[baseline])
-    return "up" if change > 0 else "down" if change < 0 else "none"

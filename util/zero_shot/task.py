@@ -78,12 +78,18 @@ class EmbeddedTask:
 
     @cached_property
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
-        """Groups from 0 of images (n,) and of texts (m,) that depend on each other: those that pairs join."""
+        """Groups from 0 of images (n,) and of texts (m,) that depend on each other: those that pairs join, or copies of
+        one image with the same labels."""
         if not self.is_retrieval:
-            return np.arange(len(self.images)), np.empty(0, np.int64)
+            copies = np.column_stack([items.items(self.images), self.labels])
+            return np.unique(copies, axis=0, return_inverse=True)[1], np.arange(len(self.texts))
         if self.labels.ndim == 1:
             return np.arange(len(self.images)), self.labels
         return items.groups(self.labels, len(self.images), len(self.texts))
+
+    def class_name(self, number: int) -> str:
+        """The name of a class, or its number."""
+        return str(self.classes[number] if self.classes else number)
 
     @property
     def ways(self) -> tuple[str, str]:
@@ -133,8 +139,10 @@ def of_own(name: str, given: Embeddings) -> EmbeddedTask:
     classes, path = given.beside.get("classes"), source.get("path", name)
     labels = _class_numbers(given, classes, path, source["notes"])
     several = labels.ndim == 2
-    enough = not several and len(texts) == 2 and np.bincount(labels[labels >= 0], minlength=2).min() >= 4  # two a half
-    kind = SEVERAL if several else TWO if enough else "top-1"
+    kind = SEVERAL if several else "top-1"
+    if not several and len(texts) == 2 and labels.min() >= 0:
+        different = labels[np.unique(items.items(images))]
+        kind = TWO if np.bincount(different, minlength=2).min() >= 4 else kind  # two a half
     names = None if classes is None else [str(each) for each in classes]
     return EmbeddedTask(**about, metric=kind, images=images, texts=texts, labels=labels, classes=names)
 
