@@ -22,8 +22,9 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 import published_curves
+import random_networks
 import released_layers
-from util import cli, cone, figures, records
+from util import cli, figures, records
 from util.numerics.arrays import as_count
 
 NAME = "depth"
@@ -53,7 +54,7 @@ class Settings(cli.Common):
     """Width of the inputs and of every layer."""
     batch: int = PAPER_BATCH
     """Number of inputs."""
-    activations: tuple[str, ...] = tuple(cone.ACTIVATIONS)
+    activations: tuple[str, ...] = tuple(random_networks.ACTIVATIONS)
     """Some of sigmoid, relu, leaky_relu, tanh and none."""
     released: bool = True
     """The released "no bias" experiment too."""
@@ -97,7 +98,7 @@ def curves(settings: Settings, device: str) -> dict[str, pd.DataFrame]:
     options = {"layers": settings.layers, "width": settings.units, "batch": settings.batch, "device": device}
     seeds, main, released = range(settings.seed, settings.seed + settings.seeds), {}, {}
     for seed in tqdm(seeds, desc=NAME, unit="seed", leave=False, disable=None):
-        main[seed] = pd.DataFrame(cone.mean_cosine_by_depth(settings.activations, **options, seed=seed))
+        main[seed] = pd.DataFrame(random_networks.mean_cosine_by_depth(settings.activations, **options, seed=seed))
         if settings.released:
             released[seed] = pd.DataFrame(released_layers.mean_cosine_by_depth(**options, seed=seed))
     tables = {"": tidy(main, ["activation", "bias"], settings.batch).astype({"bias": bool})}
@@ -108,7 +109,7 @@ def tidy(frames: dict[int, pd.DataFrame], names: list[str], batch: int) -> pd.Da
     """One row for each network, number of layers and seed, of a table for each seed with a column a network."""
     wide = pd.concat(frames, names=["seed", "layers"]).rename_axis(columns=names if len(names) > 1 else names[0])
     table = wide.swaplevel().sort_index().melt(value_name="mean_cosine", ignore_index=False).reset_index()
-    table["mean_cosine_with_self"] = cone.with_self_pairs(table["mean_cosine"], batch)
+    table["mean_cosine_with_self"] = random_networks.with_self_pairs(table["mean_cosine"], batch)
     return table[[*names, "layers", "seed", "mean_cosine", "mean_cosine_with_self"]]
 
 
@@ -160,7 +161,7 @@ def draw_curves(ax: plt.Axes, networks: dict[str, pd.DataFrame], plots: list[str
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     as_count(settings.seeds, "--seeds", least=2)
-    settings = replace(settings, activations=cone.activation_names(settings.activations))
+    settings = replace(settings, activations=random_networks.activation_names(settings.activations))
     title = "Figure 2 (b): the mean cosine against depth in random networks"
     return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
 
-from util import cone, geometry
+import random_networks
+from util import geometry
 
 Drawn = tuple[Tensor, Tensor]
 """Weights (width, width) and biases (width,) of one layer."""
@@ -30,17 +31,17 @@ LAYERS: dict[str, Callable[[Tensor, Drawn, Drawn], Tensor]] = {
 
 
 def draw(width: int, seed: int, layer: int, piece: int) -> Drawn:
-    """``cone.draw_layer`` with PyTorch's biases: the same normals, carried to the uniform distribution."""
-    weights, normal = cone.draw_layer(width, seed, layer, piece)
+    """``random_networks.draw_layer`` with PyTorch's biases: the same normals, carried to the uniform distribution."""
+    weights, normal = random_networks.draw_layer(width, seed, layer, piece)
     return weights, (2 * torch.special.ndtr(normal * width**0.5) - 1) * width**-0.5
 
 
 def mean_cosine_by_depth(*, layers: int, width: int, batch: int, seed: int, device: str) -> dict[str, list[float]]:
     """Mean cosine over pairs of different inputs after 0, 1, ... ``layers`` of each kind of layer.
 
-    The inputs and weights are those of ``cone.mean_cosine_by_depth`` for the same seed.
+    The inputs and weights are those of ``random_networks.mean_cosine_by_depth`` for the same seed.
     """
-    inputs = cone.draw_inputs(batch, width, seed).to(device)
+    inputs = random_networks.draw_inputs(batch, width, seed).to(device)
     rows, means = dict.fromkeys(LAYERS, inputs), {name: [geometry.mean_cosine(inputs)] for name in LAYERS}
     for layer in range(1, layers + 1):
         one, two = ([part.to(device) for part in draw(width, seed, layer, piece)] for piece in (0, 1))

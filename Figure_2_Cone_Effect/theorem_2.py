@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+import random_networks
 import seed_variance
 from theorem_1 import arc_cosine_kernel
-from util import cone, geometry
+from util import geometry
 from util.errors import UserError
 from util.numerics.arrays import as_count
 from util.numerics.statistics import jackknife_interval
@@ -86,17 +87,17 @@ def by_depth(
 ) -> dict[bool, list[Share]]:
     """The share of the initialization in the pre-activations of every layer of random ReLU networks with biases.
 
-    The weights of the k-th of at least 3 networks are those of ``cone.draw_layer`` for ``seed + k``. All have the same
+    The weights of the k-th of at least 3 networks are those of ``draw_layer`` for ``seed + k``. All have one set of
     inputs N(0, I). Theta is the weights of all layers up to the one measured.
 
     True gives a ``Share`` a layer of networks that put every layer's input on the unit sphere first, as the theorem
     assumes; False the same weights without that, as in Figure 2 (b). ``expected`` is (E[x.x'] + 1) / (E|x|^2 + 1) over
     the layer's different inputs x, x' as measured: (1 + cosine)/2 on the sphere.
     """
-    inputs = cone.draw_inputs(items, width, seed).to(device).expand(seeds, -1, -1)
+    inputs = random_networks.draw_inputs(items, width, seed).to(device).expand(seeds, -1, -1)
     rows, shares = {True: inputs, False: inputs}, {True: [], False: []}
     for layer in range(1, layers + 1):
-        drawn = [cone.draw_layer(width, seed + k, layer) for k in range(seeds)]
+        drawn = [random_networks.draw_layer(width, seed + k, layer) for k in range(seeds)]
         weights, biases = (torch.stack(part).to(device) for part in zip(*drawn, strict=True))
         for on_sphere, x in rows.items():
             x = geometry.unit_rows(x.reshape(-1, width)).view(x.shape) if on_sphere else x

@@ -11,9 +11,9 @@ from PIL import Image
 import frame
 import released
 from frame import compared, fact, row, seconds
-from util import cone
 from util.corpora.generated import pictures
 from util.encoders.named import Named
+from util.reporting.steps import STEPS
 
 PLAIN = {
     "sigmoid": torch.sigmoid,
@@ -27,10 +27,11 @@ PLAIN = {
 def depth(settings: frame.Settings) -> dict:
     """Five activations with bias, one seed; both draw their own layers, so that the curves agree roughly."""
     layers = settings.size(25, 2)
+    (networks,) = (step.load().random_networks for step in STEPS if step.name == "depth")
 
     def ours(_):
-        curves = cone.mean_cosine_by_depth(tuple(PLAIN), [True], layers=layers).values()
-        return [cone.with_self_pairs(curve[1:], 1024) for curve in curves]
+        curves = networks.mean_cosine_by_depth(tuple(PLAIN), [True], layers=layers).values()
+        return [networks.with_self_pairs(curve[1:], 1024) for curve in curves]
 
     def theirs(_):
         return [released.depth_curve(activation, layers) for activation in PLAIN.values()]

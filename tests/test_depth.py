@@ -13,7 +13,8 @@ import reference
 import released_layers
 import scripts
 import smoke_runs
-from util import UserError, cli, cone, published
+from random_networks import ACTIVATIONS, draw_inputs, mean_cosine_by_depth
+from util import UserError, cli, published
 from util.numerics import statistics
 
 script = scripts.load("Figure_2_Cone_Effect/depth.py")
@@ -32,14 +33,14 @@ def test_the_record_and_its_table_are_complete(smoke):
     table, about = smoke.tables[""], smoke.about
     assert list(table.columns) == CONTRACT
     assert len(table) == 5 * 2 * 4 * 3 and not table.isna().any().any()
-    assert table["activation"].unique().tolist() == about["settings"]["activations"] == list(cone.ACTIVATIONS)
+    assert table["activation"].unique().tolist() == about["settings"]["activations"] == list(ACTIVATIONS)
     assert table.groupby(["activation", "bias", "seed"])["layers"].apply(list).map(lambda x: x == [0, 1, 2, 3]).all()
     assert about["data"][0]["seeds"] == [0, 1, 2] and "1024 inputs" in about["data"][0]["data"]
     assert set(about["captions"]) == {"depth"} and about["left_out"] == []
 
 
 def test_the_table_holds_what_the_networks_give(smoke):
-    means = cone.mean_cosine_by_depth(["relu"], (False,), layers=3, seed=2)["relu", False]
+    means = mean_cosine_by_depth(["relu"], (False,), layers=3, seed=2)["relu", False]
     rows = smoke.tables[""].query("activation == 'relu' and not bias and seed == 2")
     assert rows["mean_cosine"].tolist() == pytest.approx(means, abs=1e-8)
     assert rows["mean_cosine_with_self"].tolist() == pytest.approx(means * 1023 / 1024 + 1 / 1024, abs=1e-8)
@@ -88,7 +89,7 @@ def test_the_released_layers_are_those_written_out():
     drawn = [[[part.double().numpy() for part in released_layers.draw(40, 3, k, p)] for p in (0, 1)] for k in (1, 2)]
     biases = np.concatenate([bias for layer in drawn for _, bias in layer])
     assert np.abs(biases).max() <= 40**-0.5 and biases.var() * 120 == pytest.approx(1, abs=0.25)
-    inputs = cone.draw_inputs(12, 40, 3).double().numpy()
+    inputs = draw_inputs(12, 40, 3).double().numpy()
     written = {
         "linear+bias": lambda x, w, b, *_: x @ w.T + b,
         "linear+tanh": lambda x, w, b, *_: np.tanh(x @ w.T + b),
@@ -102,7 +103,7 @@ def test_the_released_layers_are_those_written_out():
         for layer, (first, second) in enumerate(drawn, 1):
             x = function(x, *first, *second)
             assert means[name][layer] == pytest.approx(reference.cosines(x).mean(), abs=2e-6), name
-    alone = cone.mean_cosine_by_depth(["none"], (False,), layers=2, width=40, batch=12, seed=3)["none", False]
+    alone = mean_cosine_by_depth(["none"], (False,), layers=2, width=40, batch=12, seed=3)["none", False]
     assert means["linear"] == pytest.approx(alone.tolist(), abs=1e-6)
 
 

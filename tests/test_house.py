@@ -22,7 +22,7 @@ LAYERS = (
     ("files",),
     ("numerics",),
     ("geometry",),
-    ("contrastive", "cone", "records", "figures", "cli"),
+    ("contrastive", "records", "figures", "cli"),
     ("embeddings", "readers"),
     ("measures", "published", "interventions"),
     ("corpora",),
@@ -35,7 +35,7 @@ LAYERS = (
 )
 """The floors of util, from the ground up. A module imports from its own floor and those below."""
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
-PUBLIC = ("geometry", "contrastive", "embeddings", "measures", "cone", "interventions", "zero_shot", "fairness")
+PUBLIC = ("geometry", "contrastive", "embeddings", "measures", "interventions", "zero_shot", "fairness")
 """What the contract and the README's table of calls name."""
 
 PYTHON = [path for path in ROOT.rglob("*.py") if not {".venv", "outputs", "build"} & set(path.relative_to(ROOT).parts)]

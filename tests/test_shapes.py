@@ -6,12 +6,13 @@ import torch
 from jaxtyping import TypeCheckError
 
 import published_counts
+import random_networks
 import reference
 import seed_variance
 import theorem_1
 import theorem_2
 from shapes_of import checked
-from util import cone, contrastive, geometry, interventions, measures, training
+from util import contrastive, geometry, interventions, measures, training
 from util.fairness import audit, declared, disparity
 from util.interventions import calibration, intervention, kinds
 from util.numerics import cosines, moments, procrustes, reduction, statistics
@@ -63,10 +64,10 @@ def test_measures_and_losses(monkeypatch, pairs):
 
 
 def test_random_networks_and_theorems(monkeypatch, rng):
-    checked(monkeypatch, cone, seed_variance, theorem_1, theorem_2, statistics)
-    cone.draw_inputs(3, 4, seed=0)
-    cone.draw_layer(4, 0, 1)
-    cone.mean_cosine_by_depth(layers=2, width=8, batch=5)
+    checked(monkeypatch, random_networks, seed_variance, theorem_1, theorem_2, statistics)
+    random_networks.draw_inputs(3, 4, seed=0)
+    random_networks.draw_layer(4, 0, 1)
+    random_networks.mean_cosine_by_depth(layers=2, width=8, batch=5)
     for features in (rng.normal(size=(3, 4, 5)), torch.ones(3, 4, 5).cumsum(0) + torch.eye(4, 5)):
         seed_variance.seed_variance(features)
         seed_variance.explained_fractions(features)

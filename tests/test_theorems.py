@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+import random_networks
 import reference
 import theorem_1
 import theorem_2
 from refusals import refuses
-from util import cone
 from util.numerics import statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -158,9 +158,9 @@ def test_one_layer_has_the_share_of_the_closed_form(relu_, bias, cosine):
 
 def test_the_share_by_depth_is_that_of_networks_written_out():
     found = theorem_2.by_depth(layers=3, seeds=4, items=6, width=32, seed=2)
-    x = {key: np.repeat(cone.draw_inputs(6, 32, 2).double().numpy()[None], 4, 0) for key in (True, False)}
+    x = {key: np.repeat(random_networks.draw_inputs(6, 32, 2).double().numpy()[None], 4, 0) for key in (True, False)}
     for layer in range(3):
-        drawn = [cone.draw_layer(32, 2 + k, layer + 1) for k in range(4)]
+        drawn = [random_networks.draw_layer(32, 2 + k, layer + 1) for k in range(4)]
         w, b = (np.stack([part[i].double().numpy() for part in drawn]) for i in (0, 1))
         for unit, rows in x.items():
             rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True) if unit else rows

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import geometry
-from .errors import UserError
-from .numerics.arrays import as_count
+from util import geometry
+from util.errors import UserError
+from util.numerics.arrays import as_count
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+import random_networks
 import reference
 from refusals import refuses
-from util import cone, published
+from util import published
 from util.numerics import statistics
 
 DIRECT = {
@@ -23,31 +24,31 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def forward(activation, bias, layers, width, batch, seed):
     """Mean cosine after every layer, in float64, over all pairs."""
-    x = cone.draw_inputs(batch, width, seed).double().numpy()
+    x = random_networks.draw_inputs(batch, width, seed).double().numpy()
     means = [reference.cosines(x).mean()]
     for layer in range(1, layers + 1):
-        w, b = (part.double().numpy() for part in cone.draw_layer(width, seed, layer))
+        w, b = (part.double().numpy() for part in random_networks.draw_layer(width, seed, layer))
         x = DIRECT[activation](x @ w.T + b * bias)
         means.append(reference.cosines(x).mean())
     return np.array(means)
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("name", list(cone.ACTIVATIONS))
+@pytest.mark.parametrize("name", list(random_networks.ACTIVATIONS))
 def test_the_networks_are_the_float64_ones(name, bias):
-    found = cone.mean_cosine_by_depth([name], (bias,), layers=6, width=40, batch=30, seed=5)[name, bias]
+    found = random_networks.mean_cosine_by_depth([name], (bias,), layers=6, width=40, batch=30, seed=5)[name, bias]
     assert found == pytest.approx(forward(name, bias, 6, 40, 30, 5), abs=2e-6)
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "none"])
 def test_rows_that_shrink_for_hundreds_of_layers_keep_their_cosines(name):
     """Rows of ReLU are 2**-160 of their size at the end, out of the range of float32; float64 holds them."""
-    found = cone.mean_cosine_by_depth([name], (False,), layers=320, width=32, batch=12, seed=1)[name, False]
+    found = random_networks.mean_cosine_by_depth([name], (False,), layers=320, width=32, batch=12, seed=1)[name, False]
     assert found == pytest.approx(forward(name, False, 320, 32, 12, 1), abs=2e-4)
 
 
 def test_a_hundred_layers_are_finite_for_all_activations():
-    found = cone.mean_cosine_by_depth(layers=100, width=24, batch=10)
+    found = random_networks.mean_cosine_by_depth(layers=100, width=24, batch=10)
     assert len(found) == 10 and all(len(values) == 101 for values in found.values())
     assert all(np.isfinite(values).all() and np.abs(values).max() <= 1 + 1e-9 for values in found.values())
 
@@ -55,9 +56,9 @@ def test_a_hundred_layers_are_finite_for_all_activations():
 def test_one_seed_shares_its_draws_whatever_is_measured_and_touches_no_global_generator():
     numpy_before, torch_before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     options = {"width": 24, "batch": 20}
-    everything, other = (cone.mean_cosine_by_depth(layers=4, seed=seed, **options) for seed in (3, 1))
+    everything, other = (random_networks.mean_cosine_by_depth(layers=4, seed=seed, **options) for seed in (3, 1))
     for name, bias in (("relu", True), ("tanh", False)):
-        alone = cone.mean_cosine_by_depth([name], (bias,), layers=2, seed=3, **options)[name, bias]
+        alone = random_networks.mean_cosine_by_depth([name], (bias,), layers=2, seed=3, **options)[name, bias]
         assert alone.tolist() == everything[name, bias][:3].tolist()
         assert not np.isclose(alone, other[name, bias][:3]).any()
     assert len({values[0] for values in everything.values()}) == 1
@@ -66,34 +67,37 @@ def test_one_seed_shares_its_draws_whatever_is_measured_and_touches_no_global_ge
 
 
 def test_weights_and_biases_have_variance_one_over_width():
-    weights, bias = cone.draw_layer(400, 0, 1)
+    weights, bias = random_networks.draw_layer(400, 0, 1)
     assert weights.shape == (400, 400) and bias.shape == (400,) and weights.dtype == torch.float32
     assert float(weights.var()) * 400 == pytest.approx(1, abs=0.02)
     assert float(bias.var()) * 400 == pytest.approx(1, abs=0.3)
-    assert float(cone.draw_inputs(300, 400, 0).std()) == pytest.approx(1, abs=0.02)
-    streams = [cone.draw_layer(8, *key)[0][0, 0].item() for key in ((0, 1), (0, 2), (1, 1), (0, 1, 1))]
+    assert float(random_networks.draw_inputs(300, 400, 0).std()) == pytest.approx(1, abs=0.02)
+    streams = [random_networks.draw_layer(8, *key)[0][0, 0].item() for key in ((0, 1), (0, 2), (1, 1), (0, 1, 1))]
     assert len(set(streams)) == 4
 
 
 def test_self_pairs_are_those_of_the_full_matrix(rng):
     x = reference.cone(rng, 50, 8)
     unit = reference.unit(x)
-    ours = cone.with_self_pairs(reference.cosines(x).mean(), 50)
+    ours = random_networks.with_self_pairs(reference.cosines(x).mean(), 50)
     assert ours == pytest.approx((unit @ unit.T).mean(), abs=1e-12)
-    assert cone.with_self_pairs(np.array([0.0, 1.0]), 4).tolist() == [0.25, 1.0]
+    assert random_networks.with_self_pairs(np.array([0.0, 1.0]), 4).tolist() == [0.25, 1.0]
 
 
 def test_each_published_value_is_where_one_further_seed_would_be():
     """The 26 published values of Figure 2 (b), ReLU with biases, self-pairs included, at the paper's size."""
-    seeds = [cone.mean_cosine_by_depth(["relu"], (True,), layers=25, seed=seed)["relu", True] for seed in range(10)]
-    ours = cone.with_self_pairs(np.array(seeds), 1024)
+    seeds = [
+        random_networks.mean_cosine_by_depth(["relu"], (True,), layers=25, seed=seed)["relu", True]
+        for seed in range(10)
+    ]
+    ours = random_networks.with_self_pairs(np.array(seeds), 1024)
     for layers, number in enumerate(published.numbers("figure_2b.relu_bias.").values()):
         low, high = statistics.prediction_interval(ours[:, layers], 1 - 0.05 / 26)
         assert low <= number.value <= high, layers
 
 
 def small(**options):
-    return cone.mean_cosine_by_depth(**{"layers": 2, "width": 16, "batch": 8, **options})
+    return random_networks.mean_cosine_by_depth(**{"layers": 2, "width": 16, "batch": 8, **options})
 
 
 test_what_makes_no_sense_is_refused_in_one_line = refuses(
