@@ -132,7 +132,6 @@ def generated(settings: Common, device: str) -> Audited:
     data = (
         {"what": "faces", "dataset": corpus.format("badges"), "groups": "equal numbers", "n": settings.badges},
         {"what": "captions", "dataset": corpus.format("scenes"), "split": "all", "n": settings.scenes},
-        {"what": "classes", **declared.settings},
     )
     return Audited(
         "small CLIP, generated badges",
@@ -164,8 +163,7 @@ def photographed(settings: Common, device: str) -> Audited:
     followed = None if captioned is None else extract(pair, captioned)
     data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.describe()}]
     data += [] if followed is None else [{"what": "captions", **followed.source}]
-    data += [{"what": "classes", **declared.settings}]
-    pairs = 0 if captioned is None else len(captioned)
+    pairs = len(captioned or ())
     measured = (settings.model, declared, len(read), pairs, settings.side, settings.gap_direction)
     return Audited(
         f"{pair.name}, {found.source['dataset']}",
@@ -193,7 +191,6 @@ def own(settings: Common, device: str) -> Audited:
     faces, how_faces = labelled_faces.labels_of(settings.labels, declared, given.beside, len(images), where)
     labels = {"path": str(settings.labels), "sha256": sha256(settings.labels), "matched": how_faces[-1]}
     data = [{"what": "faces", **given.source, "n": len(images)}, {"what": "labels", **labels}]
-    data += [{"what": "classes", **declared.settings}]
     notes = [*given.source.get("notes", ()), *how_prompts, *how_faces]
     if given.labels is not None:
         notes.append(f"{path}: labels in it are not used, those of {settings.labels} are")

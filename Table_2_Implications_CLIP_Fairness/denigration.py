@@ -14,7 +14,7 @@ and 13.7% for White. No picture ever shows a face.
 """
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -33,7 +33,6 @@ from denigration_figure import draw_confusion, draw_curves, draw_directions, dra
 from util import UserError, cli
 from util.encoders.named import ModelName
 from util.fairness.audit import Answers, audit, confusion
-from util.fairness.declared import Declared
 from util.fairness.disparity import accuracy_cost, disparity
 from util.geometry import Side
 from util.numerics.arrays import as_count
@@ -127,7 +126,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     results = results_of(audited, settings, tables)
     return cli.Measured(
         tables=tables,
-        data=audited.data,
+        data=(*audited.data, {"what": "classes", **audited.declared.settings}),
         dtype="float32 embeddings, float64 cosines",
         comparisons=found,
         undrawn=["_confusion_published"] if own else [],
@@ -177,13 +176,13 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
     """What the pictures say beside the tables' numbers."""
     rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
     declared, empty = audited.declared, tables["groups"].query("shift == 0 and empty")
-    columns = list(declared.columns)
+    columns, words = list(declared.columns), "; ".join(map(", ".join, declared.harm.groups.values()))
     return {
         "title": audited.title,
         "group": declared.asked.axes[0],
         "columns": columns,
         "names": audited.names,
-        "note": f"{declared.caution} The words: {'; '.join(words_of(declared))}.",
+        "note": f"{declared.caution} The words: {words}.",
         "caution": f"{declared.caution.partition('. ')[0].rstrip('.')}.",
         "labels": {**declared.labels, "sum": "sum"},
         "races": published_counts.in_order(declared.race.levels),
@@ -192,13 +191,6 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "empty_groups": [" ".join(group) for group in empty[columns].values],
         "cosine_of_directions": float(np.dot(*along)) if len(along) == 2 else None,
     }
-
-
-def words_of(declared: Declared) -> Iterator[str]:
-    """The words of each harm group with its label, unless the label is those words."""
-    for name, words in declared.harm.groups.items():
-        said, label = ", ".join(words), declared.labels[name]
-        yield said if said == label else f"{said} ({label})"
 
 
 def run(settings: Settings, reuse: bool = False) -> Record:

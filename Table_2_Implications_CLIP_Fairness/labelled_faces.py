@@ -8,9 +8,9 @@ Other columns are not read. FairFace as its authors give it is such a folder.
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,7 @@ NAMING = " ".join(BESIDE[kind] for kind in KINDS).split()
 """What names a face: kinds of what stands beside its vector, columns beside its label."""
 
 
-@dataclass(frozen=True)
-class FaceImages:
+class FaceImages(NamedTuple):
     """n pictures of faces: functions that open each, its unique id, ``Declared.faces``, and where they come from."""
 
     openers: Sequence[Callable[[], Image.Image]]

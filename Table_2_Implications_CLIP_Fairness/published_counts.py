@@ -81,7 +81,7 @@ def agreement() -> pd.DataFrame:
     for shift, (place, (race, n)) in product(SHIFTS, enumerate(sizes().items())):
         keys = [f"table_2.{SHIFTS[shift]}_percent.{quantity}.{place}" for quantity in QUANTITIES]
         printed = [round(100 * numbers()[key].value, DIGITS) for key in keys]
-        for quantity, theirs, counts in zip(QUANTITIES, printed, consistent(printed, n, DIGITS), strict=True):
+        for quantity, theirs, counts in zip(QUANTITIES, printed, consistent(printed, n, DIGITS).T, strict=True):
             count = harmed(shift).loc[race, quantity] if shift in COUNTED else np.nan
             low, high = (counts.min(), counts.max()) if len(counts) else (np.nan, np.nan)
             rows.append([race, shift, quantity, count, n, 100 * count / n, theirs, low, high])
@@ -123,13 +123,11 @@ def net_changes() -> pd.DataFrame:
     return table
 
 
-def consistent(printed: Sequence[float], n: int, digits: int) -> Int[np.ndarray, "3 k"]:
-    """All counts of n faces that give printed percentages of two kinds of harm and of their sum; a column for each."""
+def consistent(printed: Sequence[float], n: int, digits: int) -> Int[np.ndarray, "k 3"]:
+    """All counts of n faces that give printed percentages of two kinds of harm and of their sum; a row for each."""
     rounded = np.round(100 * np.arange(n + 1) / n, digits)
     first, second, both = (np.flatnonzero(rounded == value) for value in printed)
-    pairs = np.stack(np.meshgrid(first, second, indexing="ij")).reshape(2, -1)
-    counts = np.vstack([pairs, pairs.sum(0)])
-    return counts[:, np.isin(counts[2], both)]
+    return np.array([(a, b, a + b) for a in first for b in second if a + b in both], np.int64).reshape(-1, 3)
 
 
 def bounds(before: Int[np.ndarray, "G"], after: Int[np.ndarray, "G"], n: Int[np.ndarray, "G"]) -> pd.DataFrame:

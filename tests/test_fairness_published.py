@@ -34,7 +34,7 @@ def test_counts_follow_from_digits_where_none_are_published():
     for race, limits in IMPLIED.items():
         for quantity, found in zip(published.QUANTITIES, limits, strict=True):
             assert tuple(table.loc[(race, quantity), ["count_low", "count_high"]]) == found
-    assert published.consistent((0.5, 0.0, 0.5), 200, 1).T.tolist() == [[1, 0, 1]]
+    assert published.consistent((0.5, 0.0, 0.5), 200, 1).tolist() == [[1, 0, 1]]
     assert published.consistent((0.5, 0.5, 0.5), 200, 1).size == 0
 
 
