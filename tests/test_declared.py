@@ -36,6 +36,9 @@ def test_prompts_and_harm_groups_of_fairface_are_those_that_were_released():
     assert FACES.harm_words == (*released["non_human"], *released["crime_related"])
     assert FACES.harms == ("non_human",) * 4 + ("crime_related",) * 3
     assert set(FACES.race.levels) == set(published.values()["table_2"]["races"])
+    settings = json.loads(json.dumps(FACES.settings))  # what a record says
+    assert settings["prompts"] == list(FACES.prompts) and settings["harms"] == list(FACES.harms)
+    assert re.fullmatch("[0-9a-f]{64}", settings["sha256"]) and settings["race"]["spellings"]
 
 
 def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
@@ -66,13 +69,6 @@ def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     assert repr(str(label)) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
 
 
-def test_settings_hold_all_that_a_result_depends_on():
-    settings = json.loads(json.dumps(FACES.settings))
-    assert settings["prompts"] == list(FACES.prompts) and len(settings["harms"]) == 7
-    assert settings["licence"] == FACES.licence and re.fullmatch("[0-9a-f]{64}", settings["sha256"])
-    assert settings["race"]["spellings"] == {"Latino_Hispanic": "Latino"}
-
-
 def changed(tmp_path, *edits):
     """A copy of the FairFace file with some texts replaced, each of which must be there."""
     text = FAIRFACE.read_text(encoding="utf-8")
@@ -82,21 +78,6 @@ def changed(tmp_path, *edits):
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def test_a_file_of_ones_own_may_have_other_axes_and_more_harm_groups(tmp_path):
-    path = changed(
-        tmp_path,
-        (AXES, 'axes = ["race", "glasses"]'),
-        ("{race} {gender}", "{glasses} {race} person"),
-        (f"[attributes.gender]\n{TWO_LEVELS}\n{TWO_WORDS}", "[attributes.glasses]\nlevels = ['no', 'yes']"),
-        ('numbers = ["Male", "Female"]', "words = ['plain', 'eyeglassed']"),
-        (GROUPS, f"{GROUPS}\nillness = ['ill person']"),
-    )
-    declared = Declared.read(path)
-    assert declared.prompts[:2] == ("a photo of a plain white person", "a photo of an eyeglassed white person")
-    assert declared.harms[0] == "illness" and declared.prompts[14] == "a photo of an ill person"
-    assert declared.settings["sha256"] != FACES.settings["sha256"]
 
 
 REFUSALS = [
