@@ -200,7 +200,7 @@ def test_a_calibration_is_fitted_on_one_file_and_applied_to_another(kind, two, t
 def test_the_inverse_brings_the_rows_back_and_the_source_tells_both(two, tmp_path):
     calibration, there, back = (tmp_path / f"{name}.safetensors" for name in ("c", "there", "back"))
     run("fit", two[0], "--kind", "shift", "--amount", 0.5, "-o", calibration)
-    assert interventions.load(calibration).settings() == {"amount": 0.5, "side": "both"}
+    assert interventions.load(calibration).settings == {"amount": 0.5, "side": "both"}
     run("transform", two[1], "--calibration", calibration, "-o", there)
     run("transform", there, "--calibration", calibration, "-o", back, "--inverse")
     before, after = Embeddings.load(two[1]), Embeddings.load(back)
@@ -238,7 +238,7 @@ def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsy
     [
         (["--kind", "centring", "--side", "first"], "--side only applies to --kind shift"),
         (["--kind", "ablation"], "--kind ablation needs --dimensions"),
-        (["--kind", "shift", "--amount", "nan"], "shift: amount: Input should be a finite number"),
+        (["--kind", "shift", "--amount", "nan"], "amount must be one or more finite numbers"),
     ],
 )
 def test_fit_refuses_options_that_it_does_not_use_and_writes_nothing(words, told, two, tmp_path, capsys):
@@ -254,7 +254,7 @@ def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, 
     width = f"{narrow}, by {calibration}: image: these rows have 4 columns, the calibration is for 6"
     cases = {
         width: [narrow, calibration],
-        "an ablation has no inverse": [two[1], calibration, "--inverse"],
+        "no inverse: the 2 dimensions": [two[1], calibration, "--inverse"],
         "no calibration as `modality-gap fit` writes it": [two[0], two[1]],
         "a calibration of image and text has nothing for audio; choose or name the rows": [mine, calibration],
     }

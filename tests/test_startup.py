@@ -24,7 +24,7 @@ def test_every_call_of_the_readme_and_the_contract_is_there_after_import_util():
         "util.contrastive.sweep",
         "util.contrastive.contrastive_loss",
     ]
-    names += [f"util.interventions.{name}" for name in ("fit", "save", "load", "Shift")]
+    names += [f"util.interventions.{name}" for name in ("fit", "save", "load")]
     names += [f"util.zero_shot.{name}" for name in ("shifted.classify", "metrics.top_k", "selection.on_test")]
     names += ["util.fairness.audit.audit", "util.fairness.disparity.disparity", "util.encoders.named"]
     names += ["util.geometry.cosine_statistics", "util.numerics.moments.pair_moments", "util.training.train"]

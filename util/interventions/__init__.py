@@ -10,12 +10,7 @@ from .._lazy import attributes
 __getattr__, __dir__ = attributes(
     __name__,
     KINDS="kinds",
-    Ablation="kinds",
-    Centring="kinds",
     Intervention="intervention",
-    Procrustes="kinds",
-    ReAlign="kinds",
-    Shift="kinds",
     fit="calibration",
     load="calibration",
     save="calibration",

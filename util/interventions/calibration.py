@@ -1,6 +1,6 @@
 """The calibration file: a fitted intervention with all that it came from, in safetensors, and nothing unpickled.
 
-Arrays are tensors by name; the metadata hold one json, ``calibration``, which is ``Told``.
+Steps are tensors, "x.0" the first of the first modality. The metadata hold one json, ``calibration``: ``Told``.
 """
 
 import inspect
@@ -17,10 +17,10 @@ from .. import records
 from ..errors import UserError, reason
 from ..files import replacing
 from ..numerics.arrays import as_unit_pair
-from .intervention import PLACES, Intervention, first_reason
+from .intervention import PLACES, Intervention
 from .kinds import KINDS
 
-SUFFIX, METADATA, SCHEMA_VERSION = ".safetensors", "calibration", 1
+SUFFIX, METADATA, SCHEMA_VERSION = ".safetensors", "calibration", 2
 
 
 class About(BaseModel, extra="allow"):
@@ -37,7 +37,7 @@ class About(BaseModel, extra="allow"):
 class Told(BaseModel):
     """What the metadata of a calibration say."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[SCHEMA_VERSION]
     kind: Literal[*KINDS]
     settings: dict
     about: About
@@ -53,20 +53,19 @@ def fit(kind: str, x, y=None, *, about: dict | None = None, **options) -> Interv
             centring alone can do with one modality.
         about: model, data, caption rule, selection, and ``n``, rows of each modality by its name in order, by which
             ``Intervention.by_name`` knows them; by default they are x and y.
-        options: those of the kind's ``fitted``: amount, direction and side of a shift, dimensions of an ablation.
+        options: those of the function in ``util.interventions.kinds``: amount, direction and side of a shift,
+            dimensions of an ablation.
     """
     if kind not in KINDS:
         raise UserError(f"kind {kind!r} is unknown; known are {', '.join(KINDS)}")
-    cls = KINDS[kind]
-    if y is None and not cls.of_one:
-        raise UserError(f"{kind} is fitted to two modalities; give the rows of text too")
     rows = as_unit_pair(x, x if y is None else y)[: 1 if y is None else 2]
     try:
-        inspect.signature(cls.fitted).bind(*rows, **options)
+        inspect.signature(KINDS[kind]).bind(*rows, **options)
     except TypeError as error:
         raise UserError(f"options of {kind}: {error}") from error
+    steps, settings = KINDS[kind](*rows, **options)
     counts = {name: len(part) for name, part in zip(PLACES, rows, strict=False)}
-    return cls(**cls.fitted(*rows, **options), about={"n": counts, **(about or {})})
+    return Intervention(kind=kind, steps=steps, settings=settings, about={"n": counts, **(about or {})})
 
 
 def save(path: str | Path, intervention: Intervention) -> Path:
@@ -81,16 +80,16 @@ def save(path: str | Path, intervention: Intervention) -> Path:
     if path.suffix != SUFFIX:
         raise UserError(f"{path}: a calibration is a {SUFFIX} file; name it so")
     about = dict.fromkeys(About.model_fields) | {"versions": records.versions(), "commit": records.commit()}
-    told = {"schema_version": SCHEMA_VERSION, "kind": intervention.kind, "settings": intervention.settings()}
-    told["about"] = about | intervention.about
+    told = {"schema_version": SCHEMA_VERSION, "kind": intervention.kind, "settings": intervention.settings}
+    told["about"] = about | dict(intervention.about)
     try:
         text = json.dumps(records.plain(told), allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: about must hold what json can ({error})") from error
-    arrays = {name: np.ascontiguousarray(array) for name, array in intervention.arrays().items()}
+    steps = [(f"{place}.{k}", step) for place, each in intervention.steps.items() for k, step in enumerate(each)]
     with replacing(path) as part:
         try:
-            save_file(arrays, part, {METADATA: text})
+            save_file({name: np.ascontiguousarray(step) for name, step in steps}, part, {METADATA: text})
         except SafetensorError as error:
             raise UserError(f"{path}: could not be written ({error})") from error
     return path
@@ -111,9 +110,16 @@ def load(path: str | Path) -> Intervention:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except Exception as error:  # whatever a damaged or hostile file makes its parser raise
         raise UserError(f"{path}: not readable as a calibration ({reason(error)}); is it damaged?") from error
+    steps: dict[str, tuple] = {}
+    for name in sorted(arrays):
+        place = name.partition(".")[0]
+        steps[place] = (*steps.get(place, ()), arrays[name])
     try:
         told = Told.model_validate_json(text)
-        return KINDS[told.kind](**told.settings | arrays | {"about": told.about.model_dump()})
+        return Intervention(kind=told.kind, steps=steps, settings=told.settings, about=told.about.model_dump())
     except (ValidationError, UserError) as error:
-        said = first_reason(error) if isinstance(error, ValidationError) else error
-        raise UserError(f"{path}: no calibration as `modality-gap fit` writes it: {said}") from error
+        said = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            said = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise UserError(f"{path}: no calibration as `modality-gap fit` writes it: {said}; fit it again") from error

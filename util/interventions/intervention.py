@@ -1,90 +1,61 @@
-"""What every intervention shares: new rows in, moved rows out, and the way back."""
+"""What an intervention does to new rows of either modality, and undoes."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from ..errors import UserError
-from ..numerics.arrays import Array, as_matrix, as_numbers, check_unit_rows, like
+from ..geometry import unit_rows
+from ..numerics.arrays import Array, as_matrix, blocks, check_unit_rows, like, new_result, wide
+from ..numerics.procrustes import as_text_map, mapped
 from ..numerics.shifts import moved, unmoved
 
 PLACES = ("x", "y")
-"""What the first modality and text are called where nobody named them."""
+"""The first modality, and text; what they are called where nobody named them."""
 
 Moved = tuple[Float[Array, "n k"] | None, Float[Array, "m k"] | None]
 
 
-def kept(values: np.ndarray) -> np.ndarray:
-    """A copy that nothing writes into."""
-    out = values.copy()
-    out.setflags(write=False)
-    return out
-
-
-def _vector(values) -> Float[np.ndarray, "d"]:
-    try:
-        return kept(as_numbers(values, ""))
-    except UserError:
-        raise ValueError("must be finite numbers in a row") from None
-
-
-Vector = Annotated[np.ndarray, BeforeValidator(_vector)]
-"""float64 (d,)."""
-
-
-class Intervention(BaseModel):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Intervention:
     """Something that is fitted to two modalities once and then done to any further rows of either.
 
-    The first modality (images in the paper) is x, text is y. Each has steps of its own: by default a vector is added to
-    every row, which is put back on the sphere. Nothing is estimated from the rows that it moves, so that a row comes
-    out the same whatever comes with it. The fields of a kind are its arrays, the first of them d long, and settings.
+    The first modality (images in the paper) is x, text is y. Nothing is estimated from the rows that it moves, so that
+    a row comes out the same whatever comes with it.
 
     Attributes:
-        kind: what ``modality-gap fit`` and a calibration file call it.
+        kind: what ``modality-gap fit`` calls it.
+        steps: "x" and "y", or "x" alone -> what is done to the rows of that modality, in order. A step float64 (d,) is
+            added, an orthogonal one (d, d) is multiplied from the right, and bool (d,) says which columns stay. Rows
+            are made unit-norm after each.
+        settings: options and numbers of the kind, as json can hold them.
         about: where it comes from, as json can hold it. ``n`` in it are rows fitted on, by modality in order.
     """
 
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
-    )
-    kind: ClassVar[str]
-    of_one: ClassVar[bool] = False  # whether one modality is enough to fit it
-    about: dict = {}
+    kind: str
+    steps: Mapping[str, tuple[np.ndarray, ...]]
+    settings: Mapping = field(default_factory=dict)
+    about: Mapping = field(default_factory=dict)
 
-    def __init__(self, **values):
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise UserError(f"{self.kind}: {first_reason(error)}") from None
-
-    @model_validator(mode="after")
-    def _of_one_width(self) -> "Intervention":
-        if len({len(array) for array in self.arrays().values()}) > 1:
-            said = ", ".join(f"{name} {len(array)}" for name, array in self.arrays().items())
-            raise ValueError(f"arrays must be of one width, not {said}")
-        return self
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Its arrays by name, as a calibration file holds them."""
-        return {name: value for name, value in self if isinstance(value, np.ndarray)}
-
-    def settings(self) -> dict:
-        """Everything else that shapes what it does, as json can hold it."""
-        return {name: value for name, value in self if name != "about" and not isinstance(value, np.ndarray | None)}
+    def __post_init__(self) -> None:
+        steps = {place: tuple(map(_checked, each)) for place, each in self.steps.items()}
+        object.__setattr__(self, "steps", steps)
+        if tuple(steps) not in (PLACES[:1], PLACES) or not all(steps.values()) or len(self.names) != len(steps):
+            raise UserError(f"steps must be of x, or of x and y, for {', '.join(self.names)}, not {', '.join(steps)}")
+        if len(widths := {len(step) for each in steps.values() for step in each}) > 1:
+            raise UserError(f"steps must be of one width, not {sorted(widths)}")
 
     @property
     def width(self) -> int:
         """The width d of the rows that it takes."""
-        return len(next(iter(self.arrays().values())))
+        return len(self.steps["x"][0])
 
     @property
     def names(self) -> tuple[str, ...]:
         """The modalities that it was fitted on."""
-        return tuple(self.about.get("n") or PLACES)
+        return tuple(self.about.get("n") or self.steps)
 
     def transform(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
         """New rows of either modality, or of both, moved.
@@ -111,42 +82,51 @@ class Intervention(BaseModel):
         if unknown := [name for name in modalities if name not in self.names]:
             there = f"a calibration of {' and '.join(self.names)} has nothing for {' and '.join(unknown)}"
             raise UserError(f"{there}; choose or name the rows, as by --columns {self.names[0]}=COLUMN")
-        return [self._moved(rows, self.names.index(name), inverse) for name, rows in modalities.items()]
+        return [self._moved(rows, PLACES[self.names.index(name)], inverse) for name, rows in modalities.items()]
 
     def _both(self, x, y, inverse: bool) -> Moved:
+        given = dict(zip(PLACES, (x, y), strict=True))
         if x is None and y is None:
             raise UserError("give rows of the first modality (x), of text (y), or both")
-        return tuple(None if rows is None else self._moved(rows, i, inverse) for i, rows in enumerate((x, y)))
+        return tuple(None if rows is None else self._moved(rows, place, inverse) for place, rows in given.items())
 
-    def _moved(self, rows, place: int, inverse: bool) -> Array:
-        name = (*self.names, *PLACES[len(self.names) :])[place]
+    def _moved(self, rows, place: str, inverse: bool) -> Array:
+        if place not in self.steps:
+            raise UserError(f"this {self.kind} was fitted on {self.names[0]} alone, and has nothing for other rows")
+        name = self.names[PLACES.index(place)]
         out = as_matrix(rows, name)
         if out.shape[1] != self.width:
             widths = f"{out.shape[1]} columns, the calibration is for {self.width}"
             raise UserError(f"{name}: these rows have {widths}; fit one on embeddings of the same model")
         check_unit_rows(out, name)
-        steps = self._steps(place)
-        for step in reversed(steps) if inverse else steps:
-            out = (self._back if inverse else self._forth)(out, step, name)
+        for step in reversed(self.steps[place]) if inverse else self.steps[place]:
+            out = (_undone if inverse else _done)(out, step.copy(), name)  # torch takes no read-only array
         return like(out, rows)
 
-    @classmethod
-    @abstractmethod
-    def fitted(cls, x: Array, y: Array) -> dict:
-        """The fields of one that is fitted to checked rows; its further arguments are the options of the kind."""
 
-    @abstractmethod
-    def _steps(self, place: int) -> tuple[np.ndarray, ...]:
-        """What is done to the rows of a modality, in order: one step at least."""
+def _checked(step: np.ndarray) -> np.ndarray:
+    """A copy of a step that nothing writes into."""
+    step = np.array(step)
+    if step.ndim not in (1, 2) or step.dtype not in (np.float64, bool) or not np.isfinite(step).all() or not step.size:
+        raise UserError(f"a step must be finite numbers (d,) or (d, d), or bool (d,), not {step.dtype} {step.shape}")
+    if step.ndim == 2:
+        as_text_map(step)  # refuses all that is not orthogonal
+    step.setflags(write=False)
+    return step
 
-    def _forth(self, rows: Array, step: np.ndarray, name: str) -> Array:
+
+def _done(rows: Array, step: np.ndarray, name: str) -> Array:
+    if step.dtype == bool:
+        return unit_rows(rows[:, step], name)
+    if step.ndim == 1:
         return moved(rows, step, name)
+    out = new_result(rows)
+    for start, block in blocks(rows):
+        out[start : start + len(block)] = unit_rows(mapped(wide(block), step), name)
+    return out
 
-    def _back(self, rows: Array, step: np.ndarray, name: str) -> Array:
-        return unmoved(rows, step, name)
 
-
-def first_reason(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, with its place."""
-    first = error.errors()[0]
-    return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+def _undone(rows: Array, step: np.ndarray, name: str) -> Array:
+    if step.dtype == bool:
+        raise UserError(f"{name}: no inverse: the {len(step) - step.sum()} dimensions that were deleted are gone")
+    return unmoved(rows, step, name) if step.ndim == 1 else _done(rows, step.T, name)
