@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 import gap_figure
 import panels
+from layouts import svd_coordinates, tsne_coordinates
 from util import UserError, cli, measures, published, records
 from util.geometry import unit_rows
 from util.numerics import items
 from util.numerics.arrays import as_count
-from util.numerics.reduction import joint_pca, svd_coordinates, tsne_coordinates, umap_coordinates
+from util.numerics.reduction import joint_pca, umap_coordinates
 from util.numerics.statistics import wilson_interval
 from util.zero_shot import shifted
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import reference
+from layouts import svd_coordinates, tsne_coordinates
 from refusals import refuses
-from util.numerics.reduction import joint_pca, svd_coordinates, tsne_coordinates
+from util.numerics.reduction import joint_pca
 
 
 def test_points_on_a_line_by_hand():

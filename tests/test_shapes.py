@@ -5,6 +5,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+import layouts
 import published_counts
 import random_networks
 import reference
@@ -37,7 +38,7 @@ def test_a_shape_that_contradicts_an_annotation_is_an_error(monkeypatch, pairs):
 
 
 def test_measures_and_losses(monkeypatch, pairs):
-    checked(monkeypatch, geometry, contrastive, measures, moments, cosines, reduction, procrustes, training)
+    checked(monkeypatch, geometry, contrastive, measures, moments, cosines, reduction, layouts, procrustes, training)
     x, y = pairs
     gap = geometry.gap_vector(x, y)
     for one in (geometry.centroid, geometry.mean_cosine):
@@ -55,7 +56,7 @@ def test_measures_and_losses(monkeypatch, pairs):
     rows = [np.asarray(part) for part in pairs]
     measures.separability(*rows)
     measures.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)
-    reduction.svd_coordinates(rows[0])
+    layouts.svd_coordinates(rows[0])
     pca = reduction.joint_pca(rows, 3)
     assert pca.coordinates(rows[0]).shape == (30, 3)
     pca.direction(rows[0][0].astype(float))
