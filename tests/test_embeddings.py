@@ -128,7 +128,7 @@ test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
     (lambda: of(pairs=[[0, -1], [0, 1]]), "row numbers below"),
     (lambda: of(pairs=[[0, 1]]), "at least two rows"),
     (lambda: of(pairs=[[0.0, 1.0]]), "pairs must be whole numbers"),
-    (lambda: of(pairs=[[0, 1], [2]]), "whole numbers each"),
+    (lambda: of(pairs=[[0, 1], [2]]), "pairs must be whole numbers"),
     (lambda: of(labels=[1, 2]), "labels must be 4"),
     (lambda: of(source=3), "source must be a mapping"),
 )

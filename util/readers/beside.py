@@ -14,16 +14,21 @@ def checked_pairs(pairs, counts: list[int], prefix: str) -> np.ndarray | None:
     """Row numbers (p, modalities) as int64; p = 0 says that nothing is paired."""
     if pairs is None:
         return None
-    try:
-        pairs = np.asarray(pairs)
-    except ValueError:
-        raise UserError(f"{prefix}pairs must be rows of {len(counts)} whole numbers each") from None
-    if pairs.ndim != 2 or pairs.shape[1] != len(counts) or pairs.dtype.kind not in "iu":
-        found = f"found {pairs.dtype} {pairs.shape}"
-        raise UserError(f"{prefix}pairs must be whole numbers of shape (pairs, {len(counts)}), {found}")
-    if len(pairs) == 1 or (pairs < 0).any() or (pairs >= counts).any():
+    found = _array(pairs)
+    if found.ndim != 2 or found.shape[1] != len(counts) or found.dtype.kind not in "iu":
+        what = f"pairs must be whole numbers of shape (pairs, {len(counts)}), found {found.dtype} {found.shape}"
+        raise UserError(f"{prefix}{what}")
+    if len(found) == 1 or (found < 0).any() or (found >= counts).any():
         raise UserError(f"{prefix}pairs must be at least two rows of row numbers below {counts}")
-    return pairs.astype(np.int64)
+    return found.astype(np.int64)
+
+
+def _array(values) -> np.ndarray:
+    """Values of somebody else as an array; one of objects where they are none."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.empty(0, object)
 
 
 def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> np.ndarray | None:
@@ -37,34 +42,35 @@ def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> n
     """
     if labels is None:
         return None
-    try:
-        found = np.asarray(labels)
-    except ValueError:
-        found = np.empty(0, object)
+    found = _array(labels)
     first, count = next(iter(counts.items()))
     if found.dtype.kind not in "biufU" or found.ndim not in (1, 2) or len(found) != count:
-        raise UserError(
-            f"{prefix}labels must be {count} numbers or strings, as {first} has rows; found {found.dtype} {found.shape}"
-        )
+        what = f"labels must be {count} numbers or strings, as {first} has rows"
+        raise UserError(f"{prefix}{what}; found {found.dtype} {found.shape}")
     if found.ndim == 2 and found.shape[1] > 1:
         if found.dtype.kind == "U" or not np.isin(found, (0, 1)).all():
             raise UserError(f"{prefix}labels in {found.shape[1]} columns must be 0 or 1: a column for each class")
         return found.argmax(1) if (found.sum(1) == 1).all() else found.astype(bool)
     found = found.reshape(-1)
-    if found.dtype.kind == "U" and (found == "").any():
-        raise UserError(f"{prefix}labels name classes; row {int((found == '').argmax())} has none; mend it")
-    if found.dtype.kind == "U" and classes is not None:
-        known = {name: place for place, name in enumerate(map(str, classes))}
-        if unknown := [row for row, name in enumerate(found) if name not in known]:
-            what = f"{len(unknown)} of {count} labels are no class, first {found[unknown[0]]!r} in row {unknown[0]}"
-            raise UserError(
-                f"{prefix}{what}; classes are {', '.join(list(known)[:8])}{' ...' if len(known) > 8 else ''}"
-            )
-        return np.array([known[name] for name in found], np.int64)
-    if found.dtype.kind == "f" and not (whole := np.isfinite(found) & (found == found.round())).all():
+    if found.dtype.kind == "U":
+        if (found == "").any():
+            raise UserError(f"{prefix}labels name classes; row {int((found == '').argmax())} has none; mend it")
+        return found if classes is None else _numbered(found, [*map(str, classes)], prefix)
+    whole = np.isfinite(found) & (found == found.round())
+    if not whole.all():
         row = int(whole.argmin())
         raise UserError(f"{prefix}labels name classes; row {row} has {found[row]}, no whole number")
-    return found if found.dtype.kind == "U" else found.astype(np.int64)
+    return found.astype(np.int64)
+
+
+def _numbered(labels: np.ndarray, classes: list[str], prefix: str) -> np.ndarray:
+    """Names of classes as row numbers of ``classes``."""
+    if (unknown := ~np.isin(labels, classes)).any():
+        row, there = int(unknown.argmax()), f"{', '.join(classes[:8])}{' ...' if len(classes) > 8 else ''}"
+        what = f"{unknown.sum()} of {len(labels)} labels are no class, first '{labels[row]}' in row {row}"
+        raise UserError(f"{prefix}{what}; classes are {there}")
+    place = {name: number for number, name in enumerate(classes)}
+    return np.array([place[name] for name in labels], np.int64)
 
 
 def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:

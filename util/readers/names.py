@@ -5,7 +5,7 @@ A modality is known by meaning, never by position: "image_features", "img_emb" a
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import UserError
@@ -88,32 +88,26 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = No
         columns: modality -> name of its array; then no other array is a modality.
         stem: the name of the file, by which a single array is called that says nothing itself.
     """
-    if unknown := [name for name in (columns or {}).values() if name not in arrays]:
+    columns = columns or {}
+    if unknown := [name for name in columns.values() if name not in arrays]:
         raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {', '.join(arrays) or 'none'}")
-    others = {name: array for name, array in arrays.items() if name not in (columns or {}).values()}
+    others = {name: array for name, array in arrays.items() if name not in columns.values()}
     kinds: dict[str, str] = {}
     for name in sorted(others, key=lambda name: [*KINDS, leaf(name)].index(leaf(name))):
         if (kind := _kind(name, others[name])) and kind not in kinds.values():
             kinds[name] = kind  # of several names of one kind the first in BESIDE
-    rows = {name: each for name, each in others.items() if name not in kinds and _is_rows(each)}
-    if columns:
-        named = dict(columns)
-    elif len(rows) == 1:
-        (name,) = rows
-        named = {role(name) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or name): name}
-    else:
-        named = _by_meaning(rows, where, arrays)
-    used = {*kinds, *named.values()}
-    modalities = {modality: arrays[name] for modality, name in named.items()}
+    rows = [name for name in others if name not in kinds and _is_rows(others[name])]
+    if not columns and len(rows) == 1:
+        columns = {role(rows[0]) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or rows[0]): rows[0]}
+    columns = columns or _by_meaning(rows, where, arrays)
     beside = {kind: arrays[name] for name, kind in kinds.items()}
-    of_ids = {name: OF_IDS.sub("", name) for name in others if OF_IDS.search(name) and others[name].ndim == 1}
-    owners = {word(stem) or stem: name for name, stem in of_ids.items()}
-    ids = {modality: arrays[owners[modality]] for modality in modalities if modality in owners}
-    if len(ids) < len(modalities):
-        ids = {}
-    used |= {owners[modality] for modality in ids}
-    if len(ids) == 1 and "ids" not in beside:
-        (beside["ids"],) = ids.values()
+    of_ids = [name for name in others if OF_IDS.search(name) and others[name].ndim == 1]
+    owners = {word(OF_IDS.sub("", name)): name for name in of_ids}
+    ids = {modality: arrays[owners[modality]] for modality in columns if columns.keys() <= owners.keys()}
+    if len(ids) == 1:
+        beside.setdefault("ids", *ids.values())
+    used = {*kinds, *columns.values(), *(owners[modality] for modality in ids)}
+    modalities = {modality: arrays[name] for modality, name in columns.items()}
     return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), ids)
 
 
@@ -130,23 +124,20 @@ def _kind(name: str, array) -> str | None:
     return None if unusable or (leaf(name) == "y" and array.ndim > 1) else kind
 
 
-def _by_meaning(rows: Mapping, where: str, arrays: Mapping) -> dict[str, str]:
+def _by_meaning(rows: Sequence[str], where: str, arrays: Mapping) -> dict[str, str]:
     """Modality -> array, of two arrays or more."""
-    meant = {name: role(name) for name in rows}
     how = "name them, for instance --columns image=COLUMN text=COLUMN"
-    known = [name for name, each in meant.items() if each]
-    if len(known) < 2:
-        unknown = [name for name in rows if name not in known]
-        there = f"what {', '.join(unknown)} hold cannot be told by name"
-        if not rows:
-            shapes = ", ".join(f"{name or 'an array'} {tuple(each.shape)}" for name, each in [*arrays.items()][:6])
-            raise UserError(f"{where}: no arrays (rows, width) of numbers; it holds {shapes or 'nothing'}")
-        raise UserError(f"{where}: {there}; {how}")
+    meant = {name: modality for name in rows if (modality := role(name))}
+    if not rows:
+        shapes = ", ".join(f"{name or 'an array'} {tuple(each.shape)}" for name, each in [*arrays.items()][:6])
+        raise UserError(f"{where}: no arrays (rows, width) of numbers; it holds {shapes or 'nothing'}")
+    if len(meant) < 2:
+        unknown = ", ".join(name for name in rows if name not in meant)
+        raise UserError(f"{where}: what {unknown} hold cannot be told by name; {how}")
     found: dict[str, str] = {}
-    for name in known:
-        alone = [meant[each] for each in known].count(meant[name]) == 1
-        modality = meant[name] if alone or word(name) == meant[name] else word(name)
-        if modality in found:
-            raise UserError(f"{where}: {found[modality]} and {name} are both {modality}; {how}")
-        found[modality] = name
+    for name, modality in meant.items():
+        called = word(name) if [*meant.values()].count(modality) > 1 else modality
+        if called in found:
+            raise UserError(f"{where}: {found[called]} and {name} are both {called}; {how}")
+        found[called] = name
     return found

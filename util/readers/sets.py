@@ -51,7 +51,7 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     notes = [*source.get("notes", []), *unused, *changed]
     beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
     named = {kind: found.beside.get(kind) for kind in RESERVED}
-    if found.ids and named["pairs"] is None:
+    if len(found.ids) > 1 and named["pairs"] is None:
         named["pairs"], how = _within(found.modalities, found.ids, path)
         notes.append(f"{path}: {how}")
     source = {**source, "path": path, **({"notes": notes} if notes else {})}
@@ -98,13 +98,7 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     unused = [name for name in others if ordered[name]["labels"] is not None]
     notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]
     source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
-    return {
-        "modalities": modalities,
-        "pairs": pairs,
-        "labels": ordered[first]["labels"],
-        "source": source,
-        "beside": beside,
-    }
+    return {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
 
 
 def _within(modalities: Mapping, ids: Mapping, path: str) -> tuple[np.ndarray | None, str]:
