@@ -13,8 +13,9 @@ import numpy as np
 from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
-from ..readers.beside import as_rows, checked_labels, checked_pairs, matched
+from ..readers.beside import as_rows, checked_labels, checked_pairs
 from ..readers.names import KINDS
+from ..readers.sets import matched
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
@@ -101,8 +102,8 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     ids = next((ids for kind in ("ids", "paths") if len(ids := one.beside.get(kind, ())) == n), None)
     rows = order = np.arange(n)
     if key is not None and ids is not None:
-        parts = {first: {"ids": ids}, "labels": {"ids": arrays[key]}}
-        pairs, how = matched(parts, {first: n, "labels": len(values)})
+        sides = {first: one.modalities[first], "labels": values}
+        pairs, how = matched(sides, {first: ids, "labels": arrays[key]}, "ids", path)
         if pairs is not None:
             rows, order = pairs.T
             one.source["notes"].append(f"{path}: {how}")
