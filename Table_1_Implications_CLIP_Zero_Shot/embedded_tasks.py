@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from util import published
-from util.corpora.captioned import Captioned
+from util.corpora.captioned import Captioned, CaptionRule
 from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.tower import EncoderPair
@@ -38,7 +40,7 @@ def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair) -> Em
     if task.is_retrieval:
         found = extract(pair, data, most_skipped=MOST_SKIPPED)
         images, texts = (found.modalities[name] for name in (data.modality, "text"))
-        labels, source = found.pairs[:, 0], {**found.source["data"], **about}
+        labels, source = found.pairs, {**found.source["data"], **about}
     else:
         prompts = task.texts()
         texts = class_embeddings(pair, prompts)  # first: what is wrong with prompts shows before hours of images
@@ -69,7 +71,7 @@ def of_generated(
         source = {**about, "seed": seed, "n": len(some), "split_sha256": content.hexdigest(), "skipped": []}
         source["encoder"] = pair.describe()
         if name == "retrieval":
-            texts, labels = pair.encode_texts(some.captions), np.arange(len(some))
+            texts, labels = pair.encode_texts(some.captions), by_row(len(some))
             metric, source["caption_rule"] = name, "one caption for each image"
         else:
             prompts = [[prompt] for prompt in pictures.TASKS[name].prompts]
@@ -98,4 +100,29 @@ def of_published() -> EmbeddedTask:
     found = published.load("clip", "trained")
     images, texts = found.paired()
     about = PUBLISHED_CLIP, "retrieval", "retrieval", found.source["model"]
-    return EmbeddedTask(*about, images, texts, np.arange(len(images)), found.source)
+    return EmbeddedTask(*about, images, texts, by_row(len(images)), found.source)
+
+
+def by_row(n: int) -> np.ndarray:
+    """Pairs (n, 2) of row i with row i."""
+    return np.tile(np.arange(n)[:, None], 2)
+
+
+def by_caption(task: EmbeddedTask, rules: Sequence[CaptionRule]) -> list[EmbeddedTask]:
+    """Retrieval under each caption rule, where images have several captions of their own; any other task as it is."""
+    several = task.is_retrieval and len(task.labels) == len(task.texts) > len(task.images)
+    return [with_captions(task, rule) for rule in rules] if several else [task]
+
+
+def with_captions(task: EmbeddedTask, rule: CaptionRule) -> EmbeddedTask:
+    """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
+    pairs = pd.DataFrame(task.labels, columns=["image", "text"]).sort_values(["image", "text"])
+    if rule != "all":
+        pairs = pairs.groupby("image", as_index=False).agg(rule)
+    return replace(
+        task,
+        dataset=f"{task.dataset}, {rule} caption{'s' if rule == 'all' else ''}",
+        texts=task.texts[pairs["text"]],
+        labels=np.stack([pairs["image"], np.arange(len(pairs))], axis=1),
+        source={**task.source, "caption_rule": rule, "n_captions": len(pairs)},
+    )

@@ -76,7 +76,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     """
     if settings.embeddings:
         for task in of_sets(sets_of(settings.embeddings, settings.named_columns()), left_out):
-            yield from task.by_caption(settings.caption)
+            yield from embedded_tasks.by_caption(task, settings.caption)
         return
     drawn, declared = chosen(settings)
     pair = Named.parse(settings.model).pair(device=device)
@@ -89,7 +89,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
         except NoConnection as error:
             left_out.append(str(error))
             continue
-        for part in task.by_caption(settings.caption):
+        for part in embedded_tasks.by_caption(task, settings.caption):
             yield replace(part, caption_gap=captions)
     if settings.preset == "embedded" and drawn and not settings.tasks:
         try:
@@ -118,8 +118,8 @@ def _caption_gap(pair: EncoderPair, settings: cli.Common, left_out: list[str]) -
     try:
         if settings.coco is None and settings.preset != "paper":
             raise NoConnection("--coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
-        corpus = _embed(tasks.read()[COCO], pair, settings).by_caption(["last"])[0]  # as released
+        (corpus,) = embedded_tasks.by_caption(_embed(tasks.read()[COCO], pair, settings), ["last"])  # as released
     except NoConnection as error:
         left_out.append(f"the captions' gap vector: {error}")
         return None
-    return gap_vector(corpus.images[corpus.labels], corpus.texts)
+    return gap_vector(corpus.images[corpus.labels[:, 0]], corpus.texts[corpus.labels[:, 1]])

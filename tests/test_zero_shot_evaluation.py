@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, top_k_accuracy_score
 
 import embedded_tasks
+import reach
 import zero_shot
 from refusals import refuses
 from util import Embeddings, UserError, cli, geometry
@@ -19,9 +20,8 @@ from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.named import Named
 from util.numerics.shifts import side_amounts
-from util.zero_shot import evaluation, reach, selection
+from util.zero_shot import evaluation, selection
 from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
-from util.zero_shot.outcomes import Hits
 from util.zero_shot.task import SEVERAL, EmbeddedTask, of_own
 
 SHIFTS = cli.shift_grid(1)
@@ -48,7 +48,9 @@ def pairs(rng, n=40, captions=2, dim=6):
     images = unit(rng.normal(size=(n, dim)) + 0.5)
     item_of = np.repeat(np.arange(n), captions)
     texts = unit(images[item_of] + 0.4 * rng.normal(size=(len(item_of), dim)) - 0.6)
-    return task(rng, metric="retrieval", images=images, texts=texts, labels=item_of)
+    return task(
+        rng, metric="retrieval", images=images, texts=texts, labels=np.stack([item_of, np.arange(len(texts))], 1)
+    )
 
 
 def shifted(given, shift, along=None, side="both"):
@@ -98,12 +100,12 @@ def test_roc_auc_agrees_with_scikit_learn(rng):
 
 def test_retrieval_agrees_with_sorting(rng):
     given = pairs(rng)
-    curves = evaluate(given, QUICK)[""]
+    curves, item_of = evaluate(given, QUICK)[""], given.labels[:, 0]
     for shift in SHIFTS:
         x, y, cosines = shifted(given, shift)
         for k in (1, 5, 10):
-            by_image = (given.labels[np.argsort(-cosines, axis=1)[:, :k]] == np.arange(len(x))[:, None]).any(1)
-            by_text = (np.argsort(-cosines.T, axis=1)[:, :k] == given.labels[:, None]).any(1)
+            by_image = (item_of[np.argsort(-cosines, axis=1)[:, :k]] == np.arange(len(x))[:, None]).any(1)
+            by_text = (np.argsort(-cosines.T, axis=1)[:, :k] == item_of[:, None]).any(1)
             assert at(curves, f"image-to-text recall@{k}", shift)["value"] == by_image.mean()
             row = at(curves, f"text-to-image recall@{k}", shift)
             assert row["value"] == by_text.mean() and row["n"] == len(y)
@@ -112,9 +114,9 @@ def test_retrieval_agrees_with_sorting(rng):
 def test_a_half_has_the_direction_of_its_own_images_and_the_whole_gallery(rng):
     given = pairs(rng)
     first, _ = selection.halves(len(given.images), None, QUICK.seed)
-    mine = np.isin(given.labels, first)
+    mine = np.isin(given.labels[:, 0], first)
     x, y, cosines = shifted(given, 1, geometry.unit_gap_vector(given.images[first], given.texts[mine]))
-    right = given.labels[cosines.argmax(1)] == np.arange(len(x))
+    right = given.labels[cosines.argmax(1), 0] == np.arange(len(x))
     row = at(evaluate(given, QUICK)[""], "image-to-text recall@1", 1, split="first half")
     assert row["value"] == right[first].mean() and row["n"] == len(first)
     gap = np.linalg.norm(geometry.gap_vector(x[first], y[mine]))
@@ -191,7 +193,7 @@ def test_copies_of_an_image_all_count_and_make_nothing_surer(rng, metric):
 def test_gaps_and_the_cosine_of_their_directions_by_hand(rng):
     x, y = np.array([[1.0, 0], [1, 0]]), np.array([[0.0, 1], [0, 1]])
     given = task(rng, images=unit(x), texts=unit(y), labels=[0, 1], caption_gap=np.array([3.0, 0.0]))
-    gaps = evaluation.gaps_of(given)
+    gaps = reach.gaps_of(given)
     assert gaps["task_gap"] == pytest.approx(2**0.5) and gaps["captions_gap"] == 3
     assert gaps["cosine_of_directions"] == pytest.approx(0.5**0.5)
 
@@ -208,7 +210,7 @@ def test_only_items_that_their_margins_allow_to_change_do(rng, side):
     can, same = (reach.can_change(*best, given.images @ unit_gap, each, *amounts) for each in (q, np.full(4, q[0])))
     changes = (found != found[shifts == 0]).any(0)
     assert changes.any() and not (changes & ~can).any() and not same.any()  # no spread, no change
-    (row,) = reach.reach(given, {"top-1": Hits(found)}, shifts, side)
+    (row,) = reach.reach(given, shifts, side)
     assert (row["changes"], row["can_change"]) == (changes.mean(), pytest.approx(can.mean()))
     assert row["gained"] + row["lost"] == pytest.approx(row["changes"]) and row["spread"] == pytest.approx(q.std())
 
@@ -217,8 +219,7 @@ def test_the_reach_of_retrieval_is_that_of_either_side(rng):
     """Text to image the projections are those of the images, and no text changes that its margin does not allow."""
     given, rows = pairs(rng), {}
     unit_gap = geometry.unit_gap_vector(given.images, given.texts)
-    outcomes = evaluation.sweep(given, SHIFTS, unit_gap, "both").outcomes
-    for row in reach.reach(given, {name: outcomes[name] for name in outcomes if "@1" in name}, SHIFTS, "both"):
+    for row in reach.reach(given, SHIFTS, "both"):
         rows[row["metric"]] = row
         assert row["changes"] <= row["can_change"] and row["changes"] > 0
     for way, candidates in (("text-to-image", given.images), ("image-to-text", given.texts)):
@@ -228,14 +229,15 @@ def test_the_reach_of_retrieval_is_that_of_either_side(rng):
 
 def test_one_caption_of_each_image_by_hand(rng):
     image, text, order = unit(rng.normal(size=(3, 4))), unit(rng.normal(size=(6, 4))), np.array([2, 0, 1, 0, 2, 2])
-    given = task(rng, metric="retrieval", images=image, texts=text, labels=order)
+    given = task(rng, metric="retrieval", images=image, texts=text, labels=np.stack([order, np.arange(6)], 1))
     for rule, rows in {"first": [1, 2, 0], "last": [3, 2, 5]}.items():
-        one = given.with_captions(rule)
-        assert one.labels.tolist() == [0, 1, 2] and (one.texts == given.texts[rows]).all()
+        one = embedded_tasks.with_captions(given, rule)
+        assert one.labels.tolist() == [[0, 0], [1, 1], [2, 2]] and (one.texts == given.texts[rows]).all()
         assert one.dataset == f"task, {rule} caption" and one.source["caption_rule"] == rule
-    last, everything = given.by_caption(("last", "all"))
+    last, everything = embedded_tasks.by_caption(given, ("last", "all"))
     assert (last.dataset, everything.dataset) == ("task, last caption", "task, all captions")
-    assert (everything.texts == given.texts[[1, 3, 2, 0, 4, 5]]).all() and last.by_caption(("all",)) == [last]
+    assert (everything.texts == given.texts[[1, 3, 2, 0, 4, 5]]).all()
+    assert embedded_tasks.by_caption(last, ("all",)) == [last]
 
 
 def evaluated(**given):
@@ -257,7 +259,7 @@ def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
     assert (mine.metric, mine.labels.tolist(), mine.chance("top-1")) == ("top-1", [0, 3, 1, 1, 2], 0.25)
     Embeddings.of({"image": image, "text": text}, pairs=np.array([[4, 0], [4, 3], [1, 2]])).save(tmp_path / "b.npz")
     found = of_own("mine", Embeddings.load(tmp_path / "b.npz"))
-    assert found.is_retrieval and found.labels.tolist() == [1, 0, 1]
+    assert found.is_retrieval and found.labels.tolist() == [[0, 1], [1, 0], [1, 2]]
     assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 2, 3]])
     assert "3 of 5 image rows are in no pair, left out" in found.source["notes"][0]
     Embeddings.of({"image": image, "text": text}).save(tmp_path / "c.npz")

@@ -16,11 +16,10 @@ from jaxtyping import Float, Int
 
 from .. import cli
 from ..errors import UserError
-from ..geometry import Side, gap_distance, signed_gap_distances, unit_gap_vector
+from ..geometry import Side, signed_gap_distances, unit_gap_vector
 from ..numerics import items
 from . import metrics, selection, shifted
 from .outcomes import Hits, Margins, Outcomes, Shares
-from .reach import COLUMNS, reach
 from .task import SEVERAL, TWO, EmbeddedTask
 
 ALL = "all"
@@ -73,9 +72,9 @@ class Split(NamedTuple):
 def evaluate(task: EmbeddedTask, settings: Settings) -> dict[str, pd.DataFrame]:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
-    Rows of ``zero_shot.csv`` are under "", those of ``zero_shot_table.csv`` under "table", and so on.
+    Rows of ``zero_shot.csv`` are under "", those of ``zero_shot_table.csv`` under "table".
     """
-    curves, table, reached = [], [], []
+    curves, table = [], []
     try:
         task = replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))  # wide once
         for direction in ("task",) if task.caption_gap is None else ("task", "captions"):
@@ -84,15 +83,10 @@ def evaluate(task: EmbeddedTask, settings: Settings) -> dict[str, pd.DataFrame]:
                 found = _measured(task, direction, side, settings)
                 curves += [pd.DataFrame({**about, **curve}) for curve in found[0]]
                 table += [{**about, **row} for row in found[1]]
-                reached += found[2]
     except UserError as error:
         raise UserError(f"{task.dataset}: {error}") from error
-    return {
-        "": pd.concat(curves, ignore_index=True)[list(CURVE_COLUMNS)],
-        "table": pd.DataFrame(table)[list(TABLE_COLUMNS)],
-        "gaps": pd.DataFrame([gaps_of(task)]),
-        "reach": pd.DataFrame(reached, columns=COLUMNS),
-    }
+    curves = pd.concat(curves, ignore_index=True)
+    return {"": curves[list(CURVE_COLUMNS)], "table": pd.DataFrame(table)[list(TABLE_COLUMNS)]}
 
 
 def sweep(
@@ -147,16 +141,6 @@ def other_order(task: EmbeddedTask) -> str | None:
     )
 
 
-def gaps_of(task: EmbeddedTask) -> dict:
-    """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
-    own = unit_gap_vector(task.images, task.texts)
-    corpus = np.full(len(own), np.nan) if task.caption_gap is None else task.caption_gap
-    length = float(np.linalg.norm(corpus))
-    (n, dim), distance = task.images.shape, gap_distance(task.images, task.texts)
-    about = {"dataset": task.dataset, "model": task.model, "n": n, "n_texts": len(task.texts), "dim": dim}
-    return {**about, "task_gap": distance, "captions_gap": length, "cosine_of_directions": float(own @ corpus / length)}
-
-
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
     copies = [] if task.is_retrieval else items.copies({task.modalities[0]: task.images})
@@ -182,7 +166,7 @@ def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings) -> tuple[list[dict], ...]:
-    """Curves, table and reach along one direction: of all items, both halves of a split, one of each further split."""
+    """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
     shifts = cli.shift_grid(settings.shift_step)
     everything = _split(task, ALL, np.arange(len(task.images)), direction, side, shifts)
     curves, tested = list(_curves(task, everything, shifts, settings)), {metric: [] for metric in task.headlines}
@@ -196,9 +180,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings
             for metric, found in tested.items():
                 both = (_taken(task, half, metric, part) for part in (rows, others))
                 found.append(selection.cross_tested(*both, shifts, half.gaps, settings.seed, settings.resamples))
-    headline = {metric: everything.swept.outcomes[metric] for metric in tested}
-    reached = reach(task, headline, shifts, side) if papers else []
-    return curves, _choices(task, everything, tested, shifts, settings), reached
+    return curves, _choices(task, everything, tested, shifts, settings)
 
 
 def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> list[Int[np.ndarray, "r"]]:

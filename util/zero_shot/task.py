@@ -1,14 +1,12 @@
 """A task whose images and prompts, or captions, are embedded: what is held against what, and which way is right."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
-from ..corpora.captioned import CaptionRule
 from ..embeddings import Embeddings
 from ..errors import UserError
 from ..numerics import items
@@ -29,8 +27,8 @@ class EmbeddedTask:
         group: as ``util.corpora.tasks.Task`` has it.
         images: float32 (n, d), unit-norm rows, of any modality.
         texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
-        labels: int64: (n,) the class of each image, or (m,) the image of each caption, or pairs (p, 2) of an image and
-            a caption where captions have several images. Several labels: bool (n, C).
+        labels: (n,) the class of each image, or bool (n, C) of several labels. Retrieval: (p, 2) row numbers of images
+            and texts that belong together, every row in one or more.
         source: what it is made of, as json can hold it.
         caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
         published: the name of the paper's row that it is, None for none.
@@ -52,16 +50,11 @@ class EmbeddedTask:
     classes: Sequence[str] | None = None
 
     def __post_init__(self):
-        where = f"{self.source.get('path', self.dataset)}: labels"
-        images, texts = len(self.images), len(self.texts)
-        if self.metric == SEVERAL:
-            if self.labels.shape != (images, texts):
-                raise UserError(f"{where} are {self.labels.shape}, for {images} rows and {texts} classes")
-            return
-        if self.is_retrieval and np.ndim(self.labels) == 2:
-            return
-        of = (texts, "text", images, "images") if self.is_retrieval else (images, "image", texts, "classes")
-        object.__setattr__(self, "labels", as_indices(self.labels, where, *of))
+        where, (n, m) = f"{self.source.get('path', self.dataset)}: labels", (len(self.images), len(self.texts))
+        if self.metric == SEVERAL and self.labels.shape != (n, m):
+            raise UserError(f"{where} are {self.labels.shape}, for {n} rows and {m} classes")
+        if self.metric not in (SEVERAL, RETRIEVAL):
+            object.__setattr__(self, "labels", as_indices(self.labels, where, n, "image", m, "classes"))
 
     @property
     def is_retrieval(self) -> bool:
@@ -70,22 +63,17 @@ class EmbeddedTask:
 
     @property
     def pairs(self) -> Int[np.ndarray, "p 2"]:
-        """Row numbers of images and texts that belong together."""
-        if self.labels.ndim == 2:
-            return self.labels
-        own = self.labels, np.arange(len(self.labels))
-        return np.stack(own if self.is_retrieval else own[::-1], axis=1)
+        """Row numbers of images and texts that belong together; not of several labels."""
+        return self.labels if self.is_retrieval else np.stack([np.arange(len(self.labels)), self.labels], axis=1)
 
     @cached_property
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Groups from 0 of images (n,) and of texts (m,) that depend on each other: those that pairs join, or copies of
         one image with the same labels."""
-        if not self.is_retrieval:
-            copies = np.column_stack([items.items(self.images), self.labels])
-            return np.unique(copies, axis=0, return_inverse=True)[1], np.arange(len(self.texts))
-        if self.labels.ndim == 1:
-            return np.arange(len(self.images)), self.labels
-        return items.groups(self.labels, len(self.images), len(self.texts))
+        if self.is_retrieval:
+            return items.groups(self.labels, len(self.images), len(self.texts))
+        copies = np.column_stack([items.items(self.images), self.labels])
+        return np.unique(copies, axis=0, return_inverse=True)[1], np.arange(len(self.texts))
 
     def class_name(self, number: int) -> str:
         """The name of a class, or its number."""
@@ -109,19 +97,6 @@ class EmbeddedTask:
         if metric in ("ROC-AUC", "LRAP"):
             return 0.5 if metric == "ROC-AUC" else np.nan
         return 1 / len(self.images if self.is_retrieval else self.texts)
-
-    def by_caption(self, rules: Sequence[CaptionRule]) -> "list[EmbeddedTask]":
-        """Retrieval under each caption rule, where images have several captions; any other task as it is."""
-        several = self.is_retrieval and self.labels.ndim == 1 and len(self.texts) > len(self.images)
-        return [self.with_captions(rule) for rule in rules] if several else [self]
-
-    def with_captions(self, rule: CaptionRule) -> "EmbeddedTask":
-        """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
-        by_image = pd.Series(np.argsort(self.labels, kind="stable")).groupby(np.sort(self.labels))
-        rows = (by_image.obj if rule == "all" else by_image.agg(rule)).to_numpy()
-        source = {**self.source, "caption_rule": rule, "n_captions": len(rows)}
-        name = f"{self.dataset}, {rule} caption{'s' if rule == 'all' else ''}"
-        return replace(self, dataset=name, texts=self.texts[rows], labels=self.labels[rows], source=source)
 
 
 def of_own(name: str, given: Embeddings) -> EmbeddedTask:
@@ -204,9 +179,6 @@ def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
             notes.append(f"{path}: {lacking} of {len(array)} {name} rows are in no pair, left out")
     notes += [f"{path}: {said}" for said in items.copies(given.modalities)]
     own = items.matched(images, texts, pairs)
-    labels = own.pairs
-    if len(labels) == len(own.second):  # each text has one image
-        labels = labels[np.argsort(labels[:, 1]), 0]
-    else:
+    if len(own.pairs) > len(own.second):
         notes.append(f"{path}: some {names[1]} rows belong to several {names[0]} rows; each of these counts")
-    return EmbeddedTask(**about, metric=RETRIEVAL, images=images[own.first], texts=texts[own.second], labels=labels)
+    return EmbeddedTask(**about, metric=RETRIEVAL, images=images[own.first], texts=texts[own.second], labels=own.pairs)

@@ -8,16 +8,15 @@ An image's own norm is the same for every text, so its decision changes only bec
 image, the two change places.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..geometry import Side, unit_gap_vector
-from ..numerics.arrays import blocks
-from ..numerics.shifts import side_amounts
-from .outcomes import Hits, Outcomes
-from .task import EmbeddedTask
+from util.geometry import Side, gap_distance, unit_gap_vector
+from util.numerics.arrays import blocks
+from util.numerics.shifts import side_amounts
+from util.zero_shot import evaluation
+from util.zero_shot.outcomes import Hits
+from util.zero_shot.task import EmbeddedTask
 
 COLUMNS = (
     "dataset", "metric", "model", "side", "n", "spread", "lowest", "highest", "margin", "can_change", "changes",
@@ -25,26 +24,24 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def reach(
-    task: EmbeddedTask, outcomes: Mapping[str, Outcomes], shifts: Float[np.ndarray, "k"], side: Side
-) -> list[dict]:
+def reach(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], side: Side) -> list[dict]:
     """Which items can change from right to wrong or back at any shift, from their margins alone, and which do.
 
-    Args:
-        outcomes: by metric, at every shift along the task's own gap vector; those that are not hits are left out.
-        shifts: amounts, with 0 among them.
+    Shifts are along the task's own gap vector, with 0 among them.
 
     Returns:
-        a row for each metric. spread, lowest, highest: of the candidates' projections q. margin: median distance of the
-        cosine with the best right candidate from that with the best wrong one. can_change: share of items that would
-        change if the candidate that is ahead had the worst of all q and the other the best, at any shift: no shift can
-        change others. changes: share that do at any shift. gained, lost: of these, wrong or right without a shift.
+        a row for each metric of hits that a shift is chosen by. spread, lowest, highest: of the candidates' projections
+        q. margin: median distance of the cosine with the best right candidate from that with the best wrong one.
+        can_change: share of items that would change if the candidate that is ahead had the worst of all q and the other
+        the best, at any shift: no shift can change others. changes: share that do at any shift. gained, lost: of these,
+        wrong or right without a shift.
     """
     unit, rows = unit_gap_vector(task.images, task.texts), []
     images, texts = task.images.astype(np.float64), task.texts.astype(np.float64)
     against, along = side_amounts(shifts, side)
     ways = {True: (texts, images, -unit, along, against), False: (images, texts, unit, against, along)}
-    for metric, found in outcomes.items():
+    outcomes = evaluation.sweep(task, shifts, unit, side).outcomes
+    for metric, found in ((metric, outcomes[metric]) for metric in task.headlines):
         if not isinstance(found, Hits):
             continue
         of_texts = task.is_retrieval and metric.startswith(task.ways[1])
@@ -91,3 +88,13 @@ def _best(items: np.ndarray, candidates: np.ndarray, pairs: np.ndarray) -> Float
         for way, mask in zip(found, (own, ~own), strict=True):
             way[start : start + len(block)] = cosines.max(1, where=mask, initial=-np.inf)
     return found
+
+
+def gaps_of(task: EmbeddedTask) -> dict:
+    """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
+    own = unit_gap_vector(task.images, task.texts)
+    corpus = np.full(len(own), np.nan) if task.caption_gap is None else task.caption_gap
+    length = float(np.linalg.norm(corpus))
+    (n, dim), distance = task.images.shape, gap_distance(task.images, task.texts)
+    about = {"dataset": task.dataset, "model": task.model, "n": n, "n_texts": len(task.texts), "dim": dim}
+    return {**about, "task_gap": distance, "captions_gap": length, "cosine_of_directions": float(own @ corpus / length)}
