@@ -38,7 +38,7 @@ def test_prompts_and_harm_groups_of_fairface_are_those_that_were_released():
     assert set(FACES.race.levels) == set(published.values()["table_2"]["races"])
     settings = json.loads(json.dumps(FACES.settings))  # what a record says
     assert settings["prompts"] == list(FACES.prompts) and settings["harms"] == list(FACES.harms)
-    assert re.fullmatch("[0-9a-f]{64}", settings["sha256"]) and settings["race"]["spellings"]
+    assert re.fullmatch("[0-9a-f]{64}", settings["sha256"]) and settings["attributes"]["race"]["spellings"]
 
 
 def test_badges_are_asked_about_with_the_prompts_of_the_corpus():
@@ -60,7 +60,7 @@ def test_labels_in_words_and_in_numbers_mean_the_same(drawn):
     assert list(FACES.gender.meant([1, 0.0, "1", " Male"])) == ["Female", "Male", "Female", "Male"]
 
 
-@pytest.mark.parametrize("label", ["Martian", "latino", 7, "7", 1.5, -1, float("nan")])
+@pytest.mark.parametrize("label", ["Martian", "latino", "Latino.0", 7, "7", 1.5, -1, float("nan")])
 def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     with pytest.raises(UserError) as caught:
         FACES.faces({"race": ["White", label, label], "gender": [0, 0, 0]}, "labels.csv")

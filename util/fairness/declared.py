@@ -99,7 +99,8 @@ class Attribute(Table):
         written = dict(zip(self.levels, self.levels, strict=True)) | self.spellings
         written |= {str(number): level for number, level in enumerate(self.numbers)}
         said = pd.Series([str(label).strip() for label in labels], dtype=object)
-        return pd.Categorical(said.map(written).fillna(said.str.removesuffix(".0").map(written)), self.levels)
+        whole = said.str.replace(r"^(\d+)\.0$", r"\1", regex=True)
+        return pd.Categorical(said.map(written).fillna(whole.map(written)), self.levels)
 
 
 class Classes(Table):
@@ -212,10 +213,8 @@ class Declared(Table):
     @property
     def settings(self) -> dict:
         """All that a result depends on, as plain values for a record."""
-        about = self.model_dump(include={"title", "about", "source", "licence", "caution"}) | {"sha256": self._sha256}
-        for axis, name in zip(("race", "gender"), self.asked.axes, strict=True):
-            about[axis] = {"name": name, **self.attributes[name].model_dump()}
-        return about | {"prompts": list(self.prompts), "harms": list(self.harms)}
+        asked = self.model_dump(by_alias=True)
+        return asked | {"sha256": self._sha256, "prompts": list(self.prompts), "harms": list(self.harms)}
 
     def _filled(self, template: str, places: Mapping[str, str]) -> str:
         """The template with its words; {a} is "an" before the beginnings ``an_before`` and "a" elsewhere."""
