@@ -60,7 +60,7 @@ class Inputs(cli.WithEmbeddings):
         Only("caption", "clip among --systems, with --own-data, --coco or --preset paper",
              lambda chosen: chosen.photographs()),
         Only("precision", "networks made here, but the small CLIP", lambda chosen: {*chosen.systems} - {"clip"} or
-             (not own_function(chosen) and (chosen.photographs() or chosen.model not in (None, SMALL_CLIP)))),
+             (not own_functions(chosen) and (chosen.photographs() or chosen.model not in (None, SMALL_CLIP)))),
     )  # fmt: skip
 
     def photographs(self) -> bool:
@@ -68,7 +68,7 @@ class Inputs(cli.WithEmbeddings):
         return "clip" in self.systems and bool(self.own_data or self.coco or self.preset == "paper")
 
     def own(self) -> tuple:
-        return (*super().own(), self.own_data, own_function(self))
+        return (self.own_data, *super().own())
 
     def check(self) -> None:
         """Refuses a count below two."""
@@ -143,7 +143,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
         try:
             name, note, pair = encoder(key, weights == "random", generated, inputs)
         except UserError as error:
-            if weights == "trained" and (own_function(inputs) or str(error).startswith("unknown")):
+            if weights == "trained" and (own_functions(inputs) or str(error).startswith("unknown")):
                 raise  # a slip, and not a download that failed
             left_out.append(f"{title}, {weights} weights, run here: {error}")
             continue
@@ -202,7 +202,6 @@ def is_here(named: Named) -> bool:
     return named.kind in ("python", SMALL_CLIP) or any(Path(part).exists() for part in parts if part)
 
 
-def own_function(inputs: Inputs) -> str | None:
-    """The module or file of an encoder of your own, where --model names one."""
-    named = Named.parse(inputs.model or MODEL)
-    return named.name if named.kind == "python" else None
+def own_functions(inputs: Inputs) -> bool:
+    """Whether --model names an encoder of your own."""
+    return Named.parse(inputs.model or MODEL).kind == "python"

@@ -75,6 +75,8 @@ class Part(NamedTuple):
 def measure(settings: Settings, device: str) -> cli.Measured:
     """The cosines of every encoder, and the published ones beside them."""
     as_count(settings.seeds, "--seeds")
+    if settings.preset != "paper":
+        as_count(settings.scenes, "--scenes", least=2)
     if settings.inputs is not None:
         settings = replace(settings, images=settings.inputs, captions=settings.inputs)
     gathered = Gathered(settings, device)

@@ -10,6 +10,7 @@ from seeded_embeddings import Rows, embed
 from tower_inputs import Inputs
 from util import UserError, cli
 from util.encoders.named import ModelName, Named
+from util.numerics.arrays import as_count
 
 RESNET, VISION, TEXT = "ResNet-18", "CLIP ViT-B/32 vision", "CLIP ViT-B/32 text"
 """The paper's three encoders."""
@@ -66,6 +67,10 @@ class Gathered:
     encoders: dict[str, dict] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
+    def __post_init__(self):
+        as_count(self.settings.images, "--images", least=2)
+        as_count(self.settings.captions, "--captions", least=2)
+
     def real(self) -> list[Inputs]:
         """Real pictures and captions; none where the paper's cannot be had."""
         chosen, download = self.settings, self.settings.preset == "paper"
@@ -73,7 +78,8 @@ class Gathered:
             if chosen.coco is not None or download:
                 found = inputs.mscoco(chosen.coco, chosen.images, chosen.captions, chosen.every_caption)
             else:
-                found = inputs.in_packages(chosen.images, chosen.captions, chosen.seed)
+                _, captions = inputs.scenes(chosen.captions, chosen.seed)
+                found = [inputs.photograph_crops(chosen.images, chosen.seed), captions]
         except UserError as error:
             if chosen.coco is not None or not download:
                 raise

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from util.corpora import coco
-from util.corpora.captioned import Captioned, Readable
+from util.corpora.captioned import Readable
 from util.corpora.generated import pictures
 from util.errors import UserError
 from util.numerics.arrays import as_count
@@ -69,16 +69,14 @@ class Inputs:
 
 def noise(modality: str, n: int, seed: int) -> Inputs:
     """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them."""
-    as_count(n, "the number of noise inputs", least=2)
     return Inputs(NOISE, modality, n, {"dataset": "standard normal pixels, uniform tokens", "n": n, "seed": seed})
 
 
 def photograph_crops(n: int, seed: int) -> Inputs:
     """Crops of the two photographs that ship inside scikit-learn."""
-    as_count(n, "--images", least=2)
     drawn = crops(n, seed)
-    about = {"dataset": CROPS, "source": CROPS_OF, "n": n, "seed": seed}
-    about["sha256"] = _digest(crop.tobytes() for crop in drawn)
+    digest = _digest(crop.tobytes() for crop in drawn)
+    about = {"dataset": CROPS, "source": CROPS_OF, "n": n, "seed": seed, "sha256": digest}
     return Inputs(CROPS, "image", n, about, drawn)
 
 
@@ -101,7 +99,6 @@ def _crop(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     """Generated scenes, 32 x 32 pixels, and their captions."""
-    as_count(n, "the number of scenes", least=2)
     drawn = pictures.scenes(n, seed=seed, split="all")
     about = {"dataset": "generated scenes (util.corpora.generated.pictures)", "split": "all", "n": n, "seed": seed}
     pixels, captions = list(drawn.images), list(drawn.captions)
@@ -111,11 +108,6 @@ def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:
     return Inputs("generated scenes", "image", n, images, pixels), captions_of
 
 
-def in_packages(n_images: int, n_captions: int, seed: int) -> list[Inputs]:
-    """What needs no download: crops of photographs, captions of generated scenes."""
-    return [photograph_crops(n_images, seed), scenes(n_captions, seed)[1]]
-
-
 def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = False) -> list[Inputs]:
     """MSCOCO photographs and captions: from a local folder, or from the hub where none is given (val2017).
 
@@ -123,28 +115,24 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = Fa
     alone. Captions are the first that is not empty of each image of val2017, else of the photographs' split; with
     ``every``, all of all its images.
     """
-    as_count(n_images, "--images", least=2)
-    as_count(n_captions, "--captions", least=2)
     if folder is None:
-        said = coco.load(None, caption="first", n=n_captions)
+        said = coco.load(caption="first", n=n_captions)
         about = {"what": "captions", **said.source}
         captions = Inputs(FIRST.format("val2017"), "text", len(said.captions), about, list(said.captions))
-        return [_photographs(coco.load(None, caption="first", n=n_images), "val2017"), captions]
-    splits = [split for split in ("val2017", "train2017") if (Path(folder) / split).is_dir()]
-    captions = _captions(folder, splits[0] if splits else "val2017", n_captions, every)
-    if not splits:
-        return [captions]
-    return [_photographs(coco.from_folder(folder, splits[0], "first", n_images), splits[0]), captions]
+        return [_photographs(None, "val2017", n_images), captions]
+    splits = [split for split in ("val2017", "train2017") if (folder / split).is_dir()]
+    found = [_photographs(folder, split, n_images) for split in splits[:1]]
+    return [*found, _captions(folder, [*splits, "val2017"][0], n_captions, every)]
 
 
-def _photographs(captioned: Captioned, split: str) -> Inputs:
-    skipped: dict[int, str] = {}
+def _photographs(folder: Path | None, split: str, n: int) -> Inputs:
+    captioned, skipped = coco.load(folder, split, "first", n), {}
     about, readable = {**captioned.source, "what": "photographs"}, Readable(captioned.openers, skipped)
     return Inputs(f"MSCOCO {split} photographs", "image", len(captioned), about, readable, skipped)
 
 
 def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:
-    split = "val2017" if (Path(folder) / "annotations" / "captions_val2017.json").is_file() else split
+    split = "val2017" if (folder / "annotations" / "captions_val2017.json").is_file() else split
     rows, revision = coco.read_captions(folder, split)
     written = [list(filter(str.strip, texts)) for _, _, texts in rows]
     written = list(filter(None, written if every else [texts[:1] for texts in written[:n]]))

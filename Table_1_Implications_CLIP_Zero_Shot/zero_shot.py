@@ -65,7 +65,7 @@ class Settings(cli.WithEmbeddings):
     per_class: ClassVar = False
 
     def own(self) -> tuple:
-        return (*super().own(), self.tasks_file)
+        return (*self.embeddings, self.tasks_file, *super().own())
 
 
 PRESETS = {

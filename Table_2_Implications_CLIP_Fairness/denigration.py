@@ -86,7 +86,7 @@ class Settings(cli.WithEmbeddings):
     ONLY: ClassVar = audited_data.ONLY
 
     def own(self) -> tuple:
-        return *self.embeddings, self.data if self.preset != "paper" else None, self.audit
+        return *self.embeddings, self.data if self.preset != "paper" else None, self.audit, *super().own()
 
 
 PRESETS = {

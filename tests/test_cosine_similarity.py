@@ -139,7 +139,9 @@ def test_your_own_embeddings_make_a_column_each(tmp_path, rng):
     assert record.about["data"][0]["path"] == str(tmp_path / "mine.npz")
 
 
-def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_counted_twice(tmp_path, smoke):
+def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_counted_twice(
+    tmp_path, own_modules, smoke
+):
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
         "def towers():\n"
@@ -147,6 +149,8 @@ def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_cou
         "    return images, lambda texts: np.array([[len(t), 1.0] for t in texts])\n"
     )
     models = (f"python:{tmp_path / 'mine.py'}:towers", "torchvision:resnet18", f"open_clip:{SMALL}")
+    settings = cli.parse(script.PRESETS, "", ["--preset", "smoke", "--models", *models])
+    assert cli.own_output(settings).output == cli.OUTPUTS / "own" / "mine-smoke"
     table = measured("--models", *models).tables[""]
     mine = table[table["encoder"].str.startswith("mine")]
     assert list(mine["encoder"]) == ["mine vision", "mine text"]

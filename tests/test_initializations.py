@@ -112,7 +112,7 @@ def test_trained_resnets_come_from_checkpoint_files_by_the_same_code(tmp_path, m
     (row,) = script.compare(table, pd.DataFrame())
     assert row.key == "figure_2c.separate.trained" and row.agrees and not row.own
     (tmp_path / "0.pth.tar").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="no checkpoint of this network"):
+    with pytest.raises(UserError, match="could not be loaded"):
         script.resnets(gathered, pictures)
 
 

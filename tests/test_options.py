@@ -220,7 +220,9 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     """Networks and data of others, in whose place rows are drawn by what they are asked for."""
     from util import extraction, published
     from util.corpora import coco
-    from util.encoders.named import Named
+    from util.encoders.named import KINDS, Named
+
+    embeddings = scripts.load("seeded_embeddings")
 
     def pairs(*asked):
         x = drawn_by(asked)
@@ -228,9 +230,9 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
 
     def embed(named, what, seeds, device, precision):
         for seed, each in itertools.product(seeds, what):
-            if each.modality in named.modalities:
+            if each.modality == "image" or KINDS[named.kind].text:
                 rows = geometry.unit_rows(drawn_by(named, each.name, each.n, dict(each.about), seed, precision))
-                yield scripts.load("seeded_embeddings").Rows(named.label(each.modality), each, seed, rows, {})
+                yield embeddings.Rows(embeddings.label(named, each.modality), each, seed, rows, {})
 
     def mscoco(folder, images, captions, every):
         of, counts = scripts.load("tower_inputs").Inputs, {"image": images, "text": captions}

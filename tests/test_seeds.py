@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 
 import tower_inputs as inputs
 from coco_files import write_folder
+from encoder_options import EncoderOptions, Gathered
 from seeded_embeddings import embed, label
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import MAKERS
@@ -159,10 +160,10 @@ def test_photographs_come_from_the_split_that_the_folder_has_and_an_empty_one_is
         inputs.mscoco(tmp_path, 5, 5)
 
 
-@pytest.mark.parametrize("make", [lambda: inputs.noise("image", 1, 0), lambda: inputs.in_packages(1, 5, 0)])
-def test_one_input_has_no_pairs(make):
+@pytest.mark.parametrize("counts", [{"images": 1}, {"captions": 1}])
+def test_one_input_has_no_pairs(counts):
     with pytest.raises(UserError, match="must be a whole number of at least 2, not 1"):
-        make()
+        Gathered(EncoderOptions(**counts), "cpu")
 
 
 def test_crops_are_those_of_the_seed_however_many():

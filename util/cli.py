@@ -72,8 +72,9 @@ class Common:
     """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
 
     def own(self) -> tuple:
-        """Your own data among the options, or None in their place: results go to a folder that the first one names."""
-        return ()
+        """Your own data and functions among the options, or None: results go to a folder that the first one names."""
+        models = (*getattr(self, "models", ()), getattr(self, "model", None))
+        return tuple(each.split(":", 1)[1].rpartition(":")[0] for each in models if each and each.startswith("python:"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class WithEmbeddings(Common):
         return named_columns(self.columns)
 
     def own(self) -> tuple:
-        return tuple(self.embeddings)
+        return (*self.embeddings, *super().own())
 
 
 def named_columns(words: Sequence[str]) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from util.encoders.tower import EncoderPair, uniform_tokens
+from util.encoders.tower import EncoderPair
 
 from . import untrained
 
@@ -141,7 +141,6 @@ def load(sizes: Sizes = RELEASED, **how) -> EncoderPair:
         "modality": "amino acid",
         "prepare": lambda sequences: untrained.padded(residues(sequences), sizes.sequence),
         "forward": network.sequence,
-        "noise": uniform_tokens(len(ALPHABET), sizes.sequence),
         "lengths": untrained.lengths,
     }
     about = {"encoder": f"torch {torch.__version__.split('+')[0]}", "sizes": asdict(sizes), "alphabet": ALPHABET}

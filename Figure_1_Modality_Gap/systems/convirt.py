@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from util.encoders import resnet
-from util.encoders.tower import EncoderPair, normal_pixels
+from util.encoders.tower import EncoderPair
 
 from . import untrained
 
@@ -84,17 +84,15 @@ def load(sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
     network.text.to(drawn.dtype)
     network.text_head.to(drawn.dtype)
     transform = torchvision.models.get_model_weights(sizes.resnet)[resnet.PRETRAINED].transforms()
-    side = transform.crop_size[0]
     image = {
         "modality": "image",
         "prepare": lambda images: torch.stack([transform(image) for image in images]),
         "forward": network.encode_image,
-        "noise": normal_pixels(side),
     }
     about = {
         "encoder": f"torchvision {torchvision.__version__.split('+')[0]}, transformers {transformers.__version__}",
         "sizes": asdict(sizes),
-        "pixels": {"size": side, "mean": list(transform.mean), "std": list(transform.std)},
+        "pixels": {"size": transform.crop_size[0], "mean": list(transform.mean), "std": list(transform.std)},
         "dtype_image": "float32",
     }
     return drawn.pair("ConVIRT", sizes.dim, image, network.encode_text, sizes.context, ends=True, **about)

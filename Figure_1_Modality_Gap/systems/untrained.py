@@ -14,7 +14,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 from util.cli import Device
-from util.encoders.tower import EncoderPair, Precision, computing, uniform_tokens
+from util.encoders.tower import EncoderPair, Precision, computing
 
 _tokenizer = cache(SimpleTokenizer)
 VOCABULARY = 49408
@@ -81,7 +81,6 @@ class Drawn:
             "modality": "text",
             "prepare": lambda texts: tokens(texts, length, ends),
             "forward": embed,
-            "noise": uniform_tokens(VOCABULARY, length),
             "lengths": lengths,
         }
         return EncoderPair.of(self.network, settings, other, text)

@@ -10,7 +10,7 @@ from transformers import VideoMAEImageProcessorPil, XCLIPConfig, XCLIPModel
 
 from util.encoders import hugging_face
 from util.encoders.open_clip_pair import IMAGENET_MEAN, IMAGENET_STD
-from util.encoders.tower import EncoderPair, normal_pixels
+from util.encoders.tower import EncoderPair
 from util.files import digest
 
 from . import untrained
@@ -41,7 +41,7 @@ def load(config: XCLIPConfig | None = None, **how) -> EncoderPair:
     def encode_text(tokens: Tensor) -> Tensor:  # causal, read at the end token, which has the largest number
         return hugging_face.vectors(network.get_text_features(input_ids=untrained.cut(tokens)[0]))
 
-    video = {"modality": "video", "prepare": prepare, "forward": embed, "noise": normal_pixels(size, count)}
+    video = {"modality": "video", "prepare": prepare, "forward": embed, "frames": count}
     about = {
         "encoder": f"transformers {transformers.__version__}",
         "configuration": digest(config.to_json_string()),
@@ -50,4 +50,4 @@ def load(config: XCLIPConfig | None = None, **how) -> EncoderPair:
         "prompting": "none: a text is embedded without the video that it is compared with",
     }
     length = config.text_config.max_position_embeddings
-    return drawn.pair(NAME, config.projection_dim, {**video, "frames": count}, encode_text, length, ends=True, **about)
+    return drawn.pair(NAME, config.projection_dim, video, encode_text, length, ends=True, **about)

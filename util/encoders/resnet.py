@@ -105,10 +105,5 @@ def _load_weights(network: nn.Module, name: str, pretrained: str, known) -> None
             fetched = known[pretrained].get_state_dict(progress=False, check_hash=True, weights_only=True)
             network.load_state_dict(fetched)
     except Exception as error:  # the hubs, the unpickler and the network each raise their own
-        what = f"{name} with weights {pretrained}"
-        if is_file:
-            raise UserError(f"{what}: no checkpoint of this network ({reason(error)})") from error
-        raise UserError(
-            f"{what} could not be fetched ({reason(error)}); run this once where there is a network and copy the hub "
-            "caches here (TORCH_HOME, HF_HOME)"
-        ) from error
+        where = "" if is_file else "; without a network they are read of the hub's cache (TORCH_HOME, HF_HOME)"
+        raise UserError(f"{name} with weights {pretrained} could not be loaded ({reason(error)}){where}") from error

@@ -175,20 +175,23 @@ class EncoderPair:
         return self.text.encode(captions, batch_size)
 
 
-def normal_pixels(side: int | tuple[int, int], frames: int | None = None) -> Callable[[int, int], Tensor]:
-    """The ``noise`` of an image tower, pixels N(0, 1) after any normalisation, or of a video tower with ``frames``."""
-    height_width = (side, side) if isinstance(side, int) else side
-    one = (3, *height_width) if frames is None else (frames, 3, *height_width)
-    return lambda n, seed: torch.from_numpy(_generator(seed, 1).standard_normal((n, *one), dtype=np.float32))
+def normal_pixels(side: int | tuple[int, int]) -> Callable[[int, int], Tensor]:
+    """The ``noise`` of an image tower: pixels N(0, 1) after any normalisation."""
+    size = (3, side, side) if isinstance(side, int) else (3, *side)
+
+    def noise(n: int, seed: int) -> Tensor:
+        return torch.from_numpy(np.random.default_rng([seed, 1]).standard_normal((n, *size), dtype=np.float32))
+
+    return noise
 
 
 def uniform_tokens(vocabulary: int, length: int) -> Callable[[int, int], Tensor]:
     """The ``noise`` of a text tower: token numbers uniform in [0, vocabulary), (n, length)."""
-    return lambda n, seed: torch.from_numpy(_generator(seed, 2).integers(0, vocabulary, (n, length)))
 
+    def noise(n: int, seed: int) -> Tensor:
+        return torch.from_numpy(np.random.default_rng([seed, 2]).integers(0, vocabulary, (n, length)))
 
-def _generator(seed: int, modality: int) -> np.random.Generator:
-    return np.random.default_rng([seed, modality])
+    return noise
 
 
 def computing(device: Device, precision: Precision = "float32") -> tuple[torch.device, torch.dtype]:
