@@ -11,7 +11,7 @@ from PIL import Image
 from systems import SYSTEMS
 from util import cli, published
 from util.cli import Only
-from util.corpora import coco, folder
+from util.corpora import folder, tasks
 from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, duos, open_sets
 from util.encoders.named import FOLDER, SMALL_CLIP, ModelName, Named
@@ -160,7 +160,7 @@ def read(key: str, inputs: Inputs) -> Captioned:
     n = inputs.items or SYSTEMS[key].items
     if key == "clip" and (inputs.coco is not None or inputs.preset == "paper"):
         here = inputs.coco is not None and not (inputs.coco / "val2017").is_dir()
-        return coco.load(inputs.coco, "train2017" if here else "val2017", inputs.caption, n)
+        return tasks.mscoco(inputs.coco, "train2017" if here else "val2017", inputs.caption, n)
     found = SYSTEMS[key].generate(n, inputs.seed)
     if key == "clip" and inputs.model:  # only the small CLIP's own pair takes arrays
         return replace(found, openers=[lambda opener=opener: Image.fromarray(opener()) for opener in found.openers])

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from util.corpora import coco
+from util.corpora import coco, tasks
 from util.corpora.captioned import Readable
 from util.corpora.generated import pictures
 from util.errors import UserError
@@ -116,7 +116,7 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = Fa
     ``every``, all of all its images.
     """
     if folder is None:
-        said = coco.load(caption="first", n=n_captions)
+        said = tasks.mscoco(None, n=n_captions)
         about = {"what": "captions", **said.source}
         captions = Inputs(FIRST.format("val2017"), "text", len(said.captions), about, list(said.captions))
         return [_photographs(None, "val2017", n_images), captions]
@@ -126,7 +126,7 @@ def mscoco(folder: Path | None, n_images: int, n_captions: int, every: bool = Fa
 
 
 def _photographs(folder: Path | None, split: str, n: int) -> Inputs:
-    captioned, skipped = coco.load(folder, split, "first", n), {}
+    captioned, skipped = tasks.mscoco(folder, split, n=n), {}
     about, readable = {**captioned.source, "what": "photographs"}, Readable(captioned.openers, skipped)
     return Inputs(f"MSCOCO {split} photographs", "image", len(captioned), about, readable, skipped)
 

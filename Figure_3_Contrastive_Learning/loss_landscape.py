@@ -95,11 +95,11 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
     if settings.embeddings:
         return load_sets(settings.embeddings, settings.named_columns()), []
     if settings.preset == "paper":
-        from util.corpora import coco
+        from util.corpora import tasks
         from util.extraction import extract
 
         named = Named.parse(settings.model).trained()
-        captioned = coco.load(settings.coco, split="val2017", caption=settings.caption)
+        captioned = tasks.mscoco(settings.coco, split="val2017", caption=settings.caption)
         encoder = named.pair(device=device)
         return {f"{encoder.name}, MSCOCO val2017": extract(encoder, captioned)}, []
     found, left_out = {SMALL_CLIP: scene_embeddings(settings, device)}, []

@@ -21,14 +21,12 @@ from util.zero_shot.task import EmbeddedTask, of_sets
 
 CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""
-COCO = "mscoco"
-"""Key of the declared task that is also the caption corpus."""
 
 ONLY = (
     cli.Only("tasks tasks_file n model data coco", "runs without --embeddings", lambda s: not s.embeddings),
     cli.Only("data", "tasks of a data set; name some with --tasks", lambda s: chosen(s)[1]),
     cli.Only("coco", "MSCOCO's retrieval, and the captions' gap vector of other models than the small CLIP",
-             lambda s: any(s.model != SMALL_CLIP or task.key == COCO for task in chosen(s)[1])),
+             lambda s: any(s.model != SMALL_CLIP or task.key == tasks.MSCOCO for task in chosen(s)[1])),
     cli.Only("caption", "retrieval among tasks of a data set or --embeddings",
              lambda s: s.embeddings or any(task.is_retrieval for task in chosen(s)[1])),
 )  # fmt: skip
@@ -100,7 +98,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
 
 def _embed(task: Task, pair: EncoderPair, settings: cli.Common) -> EmbeddedTask:
     """A declared task, embedded: from --coco or --data where that has it, otherwise from the hub."""
-    folder = settings.coco if task.key == COCO and settings.coco else tasks.folder_of(task, settings.data)
+    folder = settings.coco if task.key == tasks.MSCOCO and settings.coco else tasks.folder_of(task, settings.data)
     return embedded_tasks.of_declared(task, tasks.load(task, folder, settings.n), pair)
 
 
@@ -118,7 +116,9 @@ def _caption_gap(pair: EncoderPair, settings: cli.Common, left_out: list[str]) -
     try:
         if settings.coco is None and settings.preset != "paper":
             raise NoConnection("--coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
-        (corpus,) = embedded_tasks.by_caption(_embed(tasks.read()[COCO], pair, settings), ["last"])  # as released
+        (corpus,) = embedded_tasks.by_caption(
+            _embed(tasks.read()[tasks.MSCOCO], pair, settings), ["last"]
+        )  # as released
     except NoConnection as error:
         left_out.append(f"the captions' gap vector: {error}")
         return None

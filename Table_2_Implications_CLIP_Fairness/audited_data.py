@@ -149,7 +149,7 @@ def photographed(settings: Common, device: str) -> Audited:
 
     Beside a folder these are read where the shift follows them, or where --coco names them.
     """
-    from util.corpora import coco
+    from util.corpora import tasks
     from util.corpora.captioned import Items
     from util.encoders.named import Named
     from util.extraction import class_embeddings, embed_images, extract
@@ -157,7 +157,7 @@ def photographed(settings: Common, device: str) -> Audited:
     declared, named = declared_by(settings), Named.parse(settings.model).trained()
     found = labelled_faces.from_folder(settings.data, declared) if settings.data else labelled_faces.from_hub(declared)
     asked_for = settings.preset == "paper" or settings.gap_direction == "captions" or settings.coco is not None
-    captioned = coco.load(settings.coco, "val2017", "first") if asked_for else None
+    captioned = tasks.mscoco(settings.coco, "val2017", "first") if asked_for else None
     pair = named.pair(device=device)
     rows, read, skipped = embed_images(pair, Items(found.openers, found.ids, found.source))
     followed = None if captioned is None else extract(pair, captioned)

@@ -9,7 +9,7 @@ import pytest
 from coco_files import CAPTIONS, COLOURS, picture, write_folder, write_parquet
 from picture_files import encoded, shown
 from util import UserError
-from util.corpora import coco
+from util.corpora import coco, tasks
 from util.corpora.captioned import Readable
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -46,7 +46,7 @@ def place(request, folder, parquet):
     ],
 )
 def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(place, rule, expected, item_of):
-    captioned = coco.load(place, caption=rule)
+    captioned = tasks.mscoco(place, caption=rule)
     assert (captioned.captions, captioned.item_of.tolist()) == (expected, item_of)
     assert list(captioned.ids) == list(COLOURS)
     assert shown(captioned.openers) == ["red", "green", "blue"]
@@ -57,15 +57,15 @@ def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(place, rule,
 
 
 def test_only_the_first_n_images_are_taken(place):
-    assert list(coco.load(place, n=2).ids) == [RED, GREEN]
-    assert len(coco.load(place, n=99)) == 3
+    assert list(tasks.mscoco(place, n=2).ids) == [RED, GREEN]
+    assert len(tasks.mscoco(place, n=99)) == 3
 
 
 def test_a_photograph_is_shown_as_it_is_stored_whatever_its_exif_data_say_and_left_out_where_it_is_none(folder):
-    source = coco.load(folder).source
+    source = tasks.mscoco(folder).source
     (folder / "val2017" / RED).write_bytes(encoded("red", (8, 4), "jpeg", turned=True))
     (folder / "val2017" / GREEN).write_bytes(picture(GREEN)[:300])
-    captioned, skipped = coco.load(folder, caption="all"), {}
+    captioned, skipped = tasks.mscoco(folder, caption="all"), {}
     assert [image.size for image in Readable(captioned.openers, skipped)] == [(8, 4), (16, 16)]
     kept = captioned.without(skipped)
     assert kept.captions == [*CAPTIONS[RED], *CAPTIONS[BLUE]]
@@ -76,8 +76,8 @@ def test_a_photograph_is_shown_as_it_is_stored_whatever_its_exif_data_say_and_le
 def test_missing_photographs_are_counted_in_one_line_and_captions_can_be_read_without_them(folder):
     (folder / "val2017" / GREEN).unlink()
     with pytest.raises(UserError, match=rf"^[^\n]*val2017: 1 of the 3 [^\n]* first {GREEN}; get val2017.zip[^\n]*$"):
-        coco.load(folder)
-    assert len(coco.load(folder, n=1)) == 1
+        tasks.mscoco(folder)
+    assert len(tasks.mscoco(folder, n=1)) == 1
     rows, digest = coco.read_captions(folder)
     assert [(i, texts) for i, _, texts in rows] == [(int(n[:12]), CAPTIONS[n]) for n in COLOURS]
     assert len(digest) == 64
@@ -85,11 +85,11 @@ def test_missing_photographs_are_counted_in_one_line_and_captions_can_be_read_wi
 
 def test_an_unknown_split_names_those_that_are_there(folder, tmp_path):
     with pytest.raises(UserError, match="'test2017' there; it has captions of val2017"):
-        coco.load(folder, split="test2017")
+        tasks.mscoco(folder, split="test2017")
     with pytest.raises(UserError, match=r"expected annotations/captions_<split>.json"):
-        coco.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="val2017, not of 'train2017'; use a COCO folder"):
-        coco.load(None, split="train2017")
+        tasks.mscoco(folder / "val2017")
+    with pytest.raises(UserError, match="no split 'train2017'; there are val2017"):
+        tasks.mscoco(None, split="train2017")
 
 
 @pytest.mark.parametrize(
@@ -107,24 +107,24 @@ def test_an_unknown_split_names_those_that_are_there(folder, tmp_path):
 def test_a_damaged_annotation_file_is_one_line(folder, content):
     (folder / "annotations" / "captions_val2017.json").write_bytes(content)
     with pytest.raises(UserError, match=r"^[^\n]*captions_val2017.json: not a whole MSCOCO caption file[^\n]*$"):
-        coco.load(folder)
+        tasks.mscoco(folder)
 
 
 def test_parquet_files_of_another_schema_or_none_are_refused(parquet):
-    with pytest.raises(UserError, match=r"MSCOCO captions: .*COCO-Caption2017 has no files data/val-\*.parquet"):
-        coco.load(None)
+    with pytest.raises(UserError, match=r"MSCOCO: .*COCO-Caption2017 has no files data/val-\*.parquet"):
+        tasks.mscoco(None)
     write_parquet(parquet, columns=("question_id", "image"))
     with pytest.raises(UserError, match=r"expected columns image, answer, question_id; found question_id, image$"):
-        coco.load(None)
+        tasks.mscoco(None)
 
 
 def test_without_a_network_the_hub_is_one_line_soon(no_network):
-    with pytest.raises(UserError, match=r"^[^\n]*Caption2017.*no connection to http://127.0.0.1:9.*COCO folder[^\n]*$"):
-        coco.load(None)
+    with pytest.raises(UserError, match=r"^[^\n]*Caption2017.*no connection to http://127.0.0.1:9.*--coco DIR[^\n]*$"):
+        tasks.mscoco(None)
 
 
 @pytest.mark.skipif("MODALITY_GAP_COCO" not in os.environ, reason="MODALITY_GAP_COCO names no COCO folder")
 def test_a_real_coco_folder_loads():
-    captioned, skipped = coco.load(os.environ["MODALITY_GAP_COCO"], "train2017", "all", n=20), {}
+    captioned, skipped = tasks.mscoco(os.environ["MODALITY_GAP_COCO"], "train2017", "all", n=20), {}
     assert (len(shown(captioned.openers, skipped)), skipped) == (20, {})
     assert (np.bincount(captioned.item_of) >= 5).all()

@@ -18,7 +18,7 @@ import tiny_open_clip
 from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, geometry, records
-from util.corpora import coco, hub
+from util.corpora import hub, tasks
 from util.fairness.declared import BADGES, FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
@@ -177,7 +177,7 @@ def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs
     assert white["published"] == pytest.approx(0.137) and white["ours"] == pytest.approx(mine["sum"])
     assert (white["low"], white["high"]) == pytest.approx((mine["ci_low"], mine["ci_high"]))
     measured_as_published = {"PAPER_MODEL": photographs[3], "PAPER_FACES": 28}
-    measured_as_published["PAPER_PAIRS"] = len(coco.load(photographs[1], "val2017", "first"))
+    measured_as_published["PAPER_PAIRS"] = len(tasks.mscoco(photographs[1], "val2017", "first"))
     for name, value in measured_as_published.items():
         monkeypatch.setattr(audited_data, name, value)
     for other in ((), ("--side", "both"), ("--gap-direction", "audit")):

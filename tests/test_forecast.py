@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 import scripts
 from util import commands
-from util.corpora import coco, tasks
+from util.corpora import tasks
 from util.encoders.named import Named
 from util.fairness import declared
 from util.reporting import forecast
@@ -71,7 +71,7 @@ def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path):
 
 
 def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
-    given = forecast.needs(tmp_path)[1]
+    (given,) = (need for need in forecast.needs(tmp_path) if need.kind == "folder" and "training" not in need.steps)
     assert look_up(given, online=True).problem == "not there: annotations/captions_val2017.json, val2017/*.jpg"
     for name in given.files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -88,14 +88,13 @@ def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
 
 def test_what_is_declared_is_what_the_loaders_load():
     found = {(each.kind, each.id): each for each in forecast.needs(None)}
-    captions = found["dataset", coco.HUB_DATASET]
-    assert captions.revision == coco.HUB_REVISION
+    captions = found["dataset", tasks.read()[tasks.MSCOCO].dataset]
     fairface = found["dataset", declared.HUB_DATASET]
     assert (fairface.revision, fairface.files) == (declared.HUB_REVISION, (declared.HUB_FILES,))
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
         assert "zero_shot" in each.steps
-        assert task.dataset == coco.HUB_DATASET or each.revision == task.revision
+        assert each.revision == task.revision
     for step in STEPS:
         settings = scripts.load(step.name).PRESETS["paper"]
         named = Named.parse(getattr(settings, "model", None) or "small-clip")
@@ -118,7 +117,7 @@ def test_a_dry_run_begins_with_three_lines_writes_nothing_and_ends_well(capsys, 
     assert lines[1].startswith("[paper] disk: 22.1GB needed, ")
     assert lines[2].startswith("[paper] time: ") and "on a GPU" in lines[2]
     told = "\n".join(lines)
-    for words in (coco.HUB_REVISION[:12], "COCO=DIR", "used by training"):
+    for words in (tasks.read()[tasks.MSCOCO].revision[:12], "COCO=DIR", "used by training"):
         assert words in told
     assert ["cosine_similarity", "6.7", "hours", "6.7", "minutes", "no", "record"] in [line.split() for line in lines]
     assert not (tmp_path / "out").exists()

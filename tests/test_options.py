@@ -219,7 +219,7 @@ def drawn_by(*given, n=12, d=8):
 def stand_ins(monkeypatch, tmp_path, own_cache):
     """Networks and data of others, in whose place rows are drawn by what they are asked for."""
     from util import extraction, published
-    from util.corpora import coco
+    from util.corpora import tasks
     from util.encoders.named import KINDS, Named
 
     embeddings = scripts.load("seeded_embeddings")
@@ -242,7 +242,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     def absent(*words, **more):
         raise UserError("not here")
 
-    monkeypatch.setattr(coco, "load", lambda *words, **more: (words, more))
+    monkeypatch.setattr(tasks, "mscoco", lambda *words, **more: (words, more))
     monkeypatch.setattr(Named, "pair", lambda self, **more: SimpleNamespace(name=repr(self)))
     monkeypatch.setattr(extraction, "extract", lambda encoder, captioned, *_, **__: pairs(encoder, captioned))
     monkeypatch.setattr(published, "load", absent)

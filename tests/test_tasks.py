@@ -9,7 +9,7 @@ import pytest
 import coco_files
 from picture_files import TINTS, cells, encoded, shown, write_parquet
 from util import UserError, errors, published
-from util.corpora import coco, tasks
+from util.corpora import tasks
 from util.corpora.tasks import Task
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -210,12 +210,12 @@ def test_declared_files_are_fetched_alone_and_the_commit_stands_in_the_source(tm
         tasks.load(of_split(task, "train"))
     own = {"revision": "5" * 40, "files": {"dev": "mine/dev-*.parquet"}, "split": "dev"}
     own |= {"image_column": "photo", "caption_column": "said", "id_column": "name"}
-    found = tasks.load(colours(metric="retrieval", dataset=coco.HUB_DATASET, **own))
+    found = tasks.load(colours(metric="retrieval", dataset="me/set", **own))
     assert (list(found.ids), found.captions, shown(found.openers)) == (["r"], ["red"], ["red"])
     assert [(dataset, options["revision"], options["allow_patterns"]) for dataset, options in asked] == [
         ("someone/colours", None, "data/test-*.parquet"),
         ("someone/colours", None, "data/train-*.parquet"),
-        (coco.HUB_DATASET, "5" * 40, "mine/dev-*.parquet"),
+        ("me/set", "5" * 40, "mine/dev-*.parquet"),
     ]
 
 

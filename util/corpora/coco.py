@@ -1,9 +1,9 @@
-"""MSCOCO captions 2017: photographs and what people wrote about them, from a local folder or from the hub.
+"""MSCOCO captions 2017 as its archives unpack: photographs and what people wrote about them.
 
-Images keep the order of the annotation file's "images" (on the hub: of the rows); captions of an image keep the
-order in which the annotation file lists them. "First" and "last" caption mean that order: the released extraction
-takes the first, Figure 1 and Table 1 the last. A photograph is shown as it is stored, whatever its EXIF data say, as
-CLIP's own preprocessing takes it. (Your own pictures are turned upright, ``util.corpora.folder``.)
+Images keep the order of the annotation file's "images", captions of an image the order in which the annotation file
+lists them. "First" and "last" caption mean that order: the released extraction takes the first, Figure 1 and Table 1
+the last. A photograph is shown as it is stored, whatever its EXIF data say, as CLIP's own preprocessing takes it. (Your
+own pictures are turned upright, ``util.corpora.folder``.)
 """
 
 import hashlib
@@ -13,30 +13,16 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import UserError, reason
-from . import hub
 from .captioned import Captioned, CaptionRule, assemble, content_digest, picture
-
-HUB_DATASET, HUB_REVISION = "lmms-lab/COCO-Caption2017", "3bdd5827e243cc3084ac69a1111e69c3ab9193ff"
-HUB_COLUMNS = ("image", "answer", "question_id")
-"""Photograph, list of captions, file name of the photograph."""
-HUB_SPLITS = {"val2017": "val"}
-"""Our name of a split and the hub's, whose files are data/<split>-*.parquet. Its "test" has no captions."""
-
-
-def load(
-    folder: str | Path | None = None, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
-) -> Captioned:
-    """The first n images (None: all) of val2017 or train2017 with their captions: of a folder, or val2017 of the hub.
-
-    A folder holds annotations/captions_{split}.json and the photographs in {split}/.
-    """
-    return from_folder(folder, split, caption, n) if folder else from_hub(split, caption, n)
 
 
 def from_folder(
     folder: str | Path, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
 ) -> Captioned:
-    """A folder laid out as MSCOCO's archives unpack; ``source`` holds sha256 of the annotations and the photographs."""
+    """The first n images (None: all) that have captions, and these.
+
+    The folder holds annotations/captions_{split}.json and the photographs in {split}/. ``source`` has sha256 of both.
+    """
     folder = Path(folder)
     rows, revision = read_captions(folder, split)
     rows = rows[:n]
@@ -70,17 +56,3 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
         why = f"{type(error).__name__}: {reason(error)}"
         raise UserError(f"{path}: not a whole MSCOCO caption file ({why}); unpack it again") from error
     return [row for row in images.values() if row[2]], hashlib.sha256(content).hexdigest()
-
-
-def from_hub(split: str = "val2017", caption: CaptionRule = "first", n: int | None = None) -> Captioned:
-    """The same from the hub at a pinned revision (val2017: two files, 0.8 GB), kept in its cache (HF_HOME)."""
-    if split not in HUB_SPLITS:
-        raise UserError(f"{HUB_DATASET} has captions of {', '.join(HUB_SPLITS)}, not of {split!r}; use a COCO folder")
-    otherwise = "use a local COCO folder, or copy the Hugging Face cache (HF_HOME) of a machine that has it"
-    pattern = f"data/{HUB_SPLITS[split]}-*.parquet"
-    files, revision = hub.fetched("MSCOCO captions", HUB_DATASET, HUB_REVISION, pattern, otherwise)
-    image, answers, name = HUB_COLUMNS
-    table = hub.read_parquet(files, image, (answers, name))
-    table = table.select(range(len(table))[:n])
-    about = {"dataset": HUB_DATASET, "revision": revision, "split": split}
-    return assemble("image", hub.openers(table, image), list(table[name]), list(table[answers]), caption, about)

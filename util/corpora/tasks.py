@@ -20,6 +20,8 @@ from .declared import Declared, Text, Texts, read_toml
 from .labelled import Classes, Labelled
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "tasks.toml"
+MSCOCO = "mscoco"
+"""Key of the task that is also the caption corpus of the figures."""
 
 
 class Task(Declared):
@@ -150,14 +152,21 @@ def load(
     if place is not None and not place.is_dir():
         raise UserError(f"{path}: no such folder; expected the data of {task.title} there")
     if task.is_retrieval and place is not None:
-        if (place / "annotations").is_dir():
-            return coco.from_folder(place, task.split, caption, n)
         if any((place / name).is_file() for name in tables.CAPTION_TABLES):
             return pictures.load(place, caption, n)
+        if (place / "annotations").is_dir() or not labelled.parquet_files(place):
+            return coco.from_folder(place, task.split, caption, n)
     elif place is not None and not labelled.parquet_files(place):
         about = {"task": task.key, "dataset": f"{task.title}, local folder"}
         return labelled.from_folder(place, task.split, task.classes, about, n)
     return _of_table(task, place, n, caption)
+
+
+def mscoco(
+    folder: str | Path | None, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
+) -> Captioned:
+    """The first n images of MSCOCO captions 2017 (None: all): of a folder, or val2017 of the hub."""
+    return load(read()[MSCOCO].model_copy(update={"split": split}), folder, n, caption)
 
 
 def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRule) -> Labelled | Captioned:
@@ -194,9 +203,10 @@ def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str 
     if place is not None:
         return labelled.parquet_of_split(place, split, task.files.get(split, split)), None
     size = f" ({task.megabytes} MB)" if task.megabytes else ""
+    place = "DIR (--coco DIR)" if task.key == MSCOCO else f"DIR/{task.key} (--data DIR)"
     otherwise = (
-        f"get its parquet files{size} where there is a network and put them into DIR/{task.key} (--data DIR), or copy "
-        "the Hugging Face cache (HF_HOME) of a machine that has them"
+        f"get its parquet files{size} where there is a network and put them into {place}, or copy the Hugging Face "
+        "cache (HF_HOME) of a machine that has them"
     )
     if (pattern := task.files.get(split)) is None:
         raise UserError(f"{task.title}: files names no split {split!r}; there are {', '.join(task.files) or 'none'}")

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from tqdm import tqdm
 
 from .. import cli
-from ..corpora import coco, tasks
+from ..corpora import tasks
 from ..errors import reason
 from ..files import cache_folder, reachable
 from .runner import look, read
@@ -57,21 +57,17 @@ def needs(photographs: Path | None) -> list[Need]:
     large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
     place = str(photographs or "MSCOCO train2017")
     train, val = ((f"annotations/captions_{split}.json", f"{split}/*.jpg") for split in ("train2017", "val2017"))
-    split = (f"data/{coco.HUB_SPLITS['val2017']}-*.parquet",)
-    here, remote = ("folder", place), ("dataset", coco.HUB_DATASET)
     found = [
-        Need(*here, ("training",), 19_300, (*train, *val)),
-        Need(*here, PHOTOGRAPHED, 800, val)
-        if photographs
-        else Need(*remote, PHOTOGRAPHED, 800, split, coco.HUB_REVISION),
+        Need("folder", place, ("training",), 19_300, (*train, *val)),
         Need("model", "timm/vit_base_patch16_clip_224.openai", large, 600, CLIP_WEIGHTS),
         Need("model", "timm/vit_base_patch32_clip_224.openai", small, 600, CLIP_WEIGHTS),
         *(Need("model", f"timm/resnet50.{tag}", ("initializations",), 102, ("model.safetensors",)) for tag in RECIPES),
     ]
     for task in tasks.read().values():
         files = tuple(task.files[name] for name in task.split.split("+") if name in task.files) or ("*.parquet",)
-        if task.dataset != coco.HUB_DATASET:
-            found.append(Need("dataset", task.dataset, ("zero_shot",), task.megabytes or 0, files, task.revision))
+        steps = PHOTOGRAPHED if task.key == tasks.MSCOCO else ("zero_shot",)
+        need = Need("dataset", task.dataset, steps, task.megabytes or 0, files, task.revision)
+        found.append(Need("folder", place, steps, 800, val) if photographs and task.key == tasks.MSCOCO else need)
     return [*found, Need("dataset", HUB_DATASET, ("denigration",), 63, (HUB_FILES,), HUB_REVISION)]
 
 
