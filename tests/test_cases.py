@@ -8,7 +8,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import reference
 import scripts
@@ -137,72 +136,6 @@ def test_own_embeddings_never_write_over_what_make_figures_wrote_and_say_nothing
     assert record.about["own_data"] is True and record.about["comparisons"] == []
     page = report.write(record.folder).read_text()
     assert "loss_landscape.csv" in page and "small models" not in page and "Liang" not in page
-
-
-def vectors(folder, kind, x, y):
-    """Two modalities as people keep them: (files, what is said of what stands beside them)."""
-    tensors = {"image_features": torch.from_numpy(x), "text_features": torch.from_numpy(y)}
-    table = pd.DataFrame({"image_embedding": x.tolist(), "text_embedding": y.tolist(), "id": np.arange(len(x))})
-    path = folder / f"mine.{kind.split()[0]}"
-    if kind == "pt":
-        torch.save({**tensors, "epoch": {"a": 1}, "notes": [None]}, path)
-        return [path], "epoch.a, notes"
-    if kind == "two pt":
-        for name, rows in tensors.items():
-            torch.save(rows, folder / f"{name}.pt")
-        return [folder / f"{name}.pt" for name in reversed(tensors)], ""
-    if kind == "parquet":
-        table.to_parquet(path)
-    elif kind == "jsonl":
-        table.to_json(path, orient="records", lines=True)
-    elif kind in ("two csv", "two json"):
-        suffix = kind.split()[1]
-        for name, rows in (("image", x), ("text", y)):
-            wide = pd.DataFrame(rows).add_prefix("dim_").assign(path=[f"{k}.jpg" for k in range(len(x))])
-            rows = wide.to_csv(index=False) if suffix == "csv" else json.dumps(rows.tolist())
-            (folder / f"{name}_embeddings.{suffix}").write_text(rows)
-        return [folder / f"{name}_embeddings.{suffix}" for name in ("text", "image")], ""
-    elif kind == "clip_retrieval":
-        for name, rows in (("img_emb", x), ("text_emb", y)):
-            (folder / name).mkdir()
-            for k, part in enumerate(np.array_split(rows.astype(np.float16), 2)):
-                np.save(folder / name / f"{name}_{k}.npy", part)
-        return [folder], ""
-    else:
-        beside = {"ids": {"ids": np.arange(len(x))}, "scale": {"logit_scale": np.float32(100)}}
-        beside |= {"classes": {"class_list": np.array(["a", "b"])}, "other": {"temperature": np.ones(3)}}
-        np.savez(folder / "mine.npz", **beside[kind.split()[1]], image=x, text=y)
-        return [folder / "mine.npz"], "temperature" if "other" in kind else ""
-    return [path], ""
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "pt",
-        "two pt",
-        "parquet",
-        "jsonl",
-        "two csv",
-        "two json",
-        "clip_retrieval",
-        "npz ids",
-        "npz scale",
-        "npz classes",
-        "npz other",
-    ],
-)
-def test_files_as_people_keep_them_give_the_same_numbers(tmp_path, rng, kind, capsys):
-    x, y = (rows.astype(np.float32) for rows in reference.pairs(rng, 60, 24))
-    files, ignored = vectors(tmp_path, kind, x, y)
-    commands.main(["measure", "--json", *map(str, files)])
-    said = capsys.readouterr()
-    found = {row["measure"]: row["value"] for row in json.loads(said.out) if row["last"] == "text"}
-    x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x.astype(np.float64), y.astype(np.float64)))
-    near = 1e-3 if kind == "clip_retrieval" else 1e-6
-    assert found["gap_distance"] == pytest.approx(np.linalg.norm(x.mean(0) - y.mean(0)), abs=near)
-    assert found["matched_cosine"] == pytest.approx((x * y).sum(1).mean(), abs=near)
-    assert f"not used: {ignored}" in said.err if ignored else "not used" not in said.err
 
 
 def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):

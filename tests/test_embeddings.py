@@ -1,10 +1,7 @@
 """Embeddings: arrays checked and normalised, files of every format, and refusals that name the file."""
 
-import io
 import json
 import shutil
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,88 +129,6 @@ test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
     (lambda: of(labels=[1, 2]), "labels must be 4"),
     (lambda: of(source=3), "source must be a mapping"),
 )
-
-
-def pickled(path):
-    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-
-
-def truncated(path):
-    """Whole but for its last bytes; written under a name in small letters, as ``save`` has it."""
-    whole = Embeddings.of({"image": ROWS, "text": ROWS + 1}).save(path.with_name(f"whole{path.suffix.lower()}"))
-    path.write_bytes(whole.read_bytes()[:-40])
-
-
-def overwritten(path, first, last):
-    data = bytearray(path.read_bytes())
-    data[first:last] = b"\xff" * (last - first)
-    path.write_bytes(data)
-
-
-def corrupt(path):
-    overwritten(Embeddings.of({"image": ROWS, "text": ROWS + 1}).save(path), 2, 30)
-
-
-def member(path, name, header_shape, content=b"", compression=zipfile.ZIP_STORED):
-    header = io.BytesIO()
-    described = {"descr": "<f4", "fortran_order": False, "shape": header_shape}
-    np.lib.format.write_array_header_1_0(header, described)
-    with zipfile.ZipFile(path, "a", compression) as archive:
-        archive.writestr(name, header.getvalue() + content)
-
-
-def corrupt_deflate(path):
-    member(path, "image.npy", (4, 4), ROWS.tobytes() * 20, zipfile.ZIP_DEFLATED)
-    overwritten(path, 40, 60)
-
-
-def empty_member(path):
-    member(path, "text.npy", (4, 4), ROWS.tobytes())
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("image.npy", b"")
-
-
-def absurd_npy(path):
-    with path.open("wb") as file:
-        described = {"descr": "<f4", "fortran_order": False, "shape": (2, 10**9, 512)}
-        np.lib.format.write_array_header_1_0(file, described)
-
-
-def odd_metadata(path):
-    save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"modality_gap": '{"source": [1]}'})
-
-
-@pytest.mark.parametrize(
-    ("suffix", "damage", "words"),
-    [
-        (".npz", lambda path: member(path, "image.npy", (10**13, 512)), "not readable"),
-        (".npy", absurd_npy, "not readable"),
-        (".npz", corrupt_deflate, "not readable"),
-        (".safetensors", odd_metadata, "metadata"),
-        (".npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
-        (".npy", pickled, "not readable"),
-        (".npz", lambda path: np.savez(path, image=np.array([None]), text=ROWS), "image holds objects, which nothing"),
-        (".npy", truncated, "not readable"),
-        (".npz", truncated, "not readable"),
-        (".safetensors", truncated, "not readable"),
-        (".npy", corrupt, "not readable"),
-        (".safetensors", corrupt, "not readable"),
-        (".npz", empty_member, "image is no array"),
-        (".npy", lambda path: path.write_bytes(b""), "the file is empty"),
-        (".npy", lambda path: np.save(path, ROWS[0]), r"no arrays \(rows, width\) of numbers; it holds .* \(4,\)"),
-        (".npy", lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 1 rows"),
-        (".txt", lambda path: path.write_text("1,2"), "unknown format .txt"),
-        (".npy", lambda path: None, "no such file; expected embeddings as .npy"),
-        ("", Path.mkdir, "bad: a folder without embeddings that are known here; expected img_emb/"),
-        (".NPY", truncated, "not readable as .npy"),
-    ],
-)
-def test_damaged_files_are_refused_with_their_name(tmp_path, suffix, damage, words):
-    path = tmp_path / f"bad{suffix}"
-    damage(path)
-    with pytest.raises(UserError, match=words) as caught:
-        Embeddings.load(path)
-    assert "bad" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_format_that_cannot_hold_them_is_refused_and_writes_nothing(arrays, tmp_path):

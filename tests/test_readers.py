@@ -1,9 +1,15 @@
-"""Files as the libraries of other people write them, and each kind of damage, refused in one line that names it."""
+"""Files as the libraries of other people write them, and each kind of damage, refused in one line that names it.
 
+Cases 07 to 09 of the files that people keep are among them.
+"""
+
+import io
 import json
 import shutil
 import sys
 import tracemalloc
+import zipfile
+from pathlib import Path
 
 import datasets
 import fsspec
@@ -13,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import reference
 from util import Embeddings, UserError, commands, geometry
@@ -48,10 +55,23 @@ def numbered(path, **options):
     return [path.with_name("image.csv"), path.with_name("text.csv")]
 
 
-def savetxt(path):
-    np.savetxt(path.with_name("image.csv"), X)
-    np.savetxt(path.with_name("text.tsv"), Y, delimiter="\t")
-    return [path.with_name("image.csv"), path.with_name("text.tsv")]
+def apart(write_image, write_text, image="image.csv", text="text.csv"):
+    """A file for each modality, text first."""
+
+    def write(path):
+        write_image(path.with_name(image), X)
+        write_text(path.with_name(text), Y)
+        return [path.with_name(text), path.with_name(image)]
+
+    return write
+
+
+def with_paths(path, rows):
+    pd.DataFrame(rows).add_prefix("dim_").assign(path=[f"{k}.jpg" for k in range(N)]).to_csv(path, index=False)
+
+
+def tabs(path, rows):
+    np.savetxt(path, rows, delimiter="\t")
 
 
 def wide(path):
@@ -143,7 +163,12 @@ WRITERS = {
     "headless.csv": lambda path: numbered(path, index=False, header=False),
     "named_rows.csv": lambda path: numbered(path, header=False),
     "semicolons.csv": lambda path: numbered(path, sep=";"),
-    "savetxt": savetxt,
+    "savetxt": apart(np.savetxt, tabs, text="text.tsv"),
+    "paths.csv": apart(with_paths, with_paths, "image_embeddings.csv", "text_embeddings.csv"),
+    "lists.json": apart(
+        *[lambda path, rows: path.write_text(json.dumps(rows.tolist()))] * 2, "image.json", "text.json"
+    ),
+    "tensors.pt": apart(*[lambda path, rows: torch.save(torch.from_numpy(rows), path)] * 2, "image.pt", "text.pt"),
     "wide.csv": wide,
     "groups.parquet": lambda path: pq.write_table(table_of(), path, row_group_size=7),
     "half.parquet": lambda path: pq.write_table(table_of("float16"), path),
@@ -153,30 +178,44 @@ WRITERS = {
     "datasets": lambda path: saved(data_set(), path),
     "one_split": lambda path: saved(datasets.DatasetDict({"train": data_set()}), path),
     "named_split": lambda path: saved(datasets.DatasetDict(train=data_set(), test=data_set()), path, "test"),
-    "dict.pt": lambda path: torch.save({**PAIR, "paths": IDS, "model": None}, path),
+    "dict.pt": lambda path: torch.save({**PAIR, "paths": IDS, "model": {"a": None}}, path),
     "nested.pth": lambda path: torch.save({"val": PAIR}, path),
     "legacy.pt": lambda path: torch.save(PAIR, path, _use_new_zipfile_serialization=False),
     "outputs.npz": lambda path: np.savez(path, image_embeds=X, text_embeds=Y, logits_per_image=X @ Y.T),
+    "beside.npz": lambda path: np.savez(
+        path, image=X, text=Y, ids=np.arange(N), logit_scale=np.float32(100), class_list=["a", "b"], temperature=[1.0]
+    ),
     "groups.h5": h5,
     "clip_retrieval": clip_retrieval,
 }
 
 
+IGNORED = {"groups.parquet": "tokens", "dict.pt": "model.a", "outputs.npz": "logits_per_image", "groups.h5": "none"}
+IGNORED |= {"beside.npz": "temperature"}
+
+
 @pytest.mark.parametrize("name", WRITERS)
-def test_files_of_other_libraries_are_read_with_what_stands_beside_the_vectors(tmp_path, name):
-    found = Embeddings.load(*(WRITERS[name](tmp_path / name) or [tmp_path / name]))
+def test_files_of_other_libraries_give_the_same_numbers_with_what_stands_beside_the_vectors(tmp_path, name, capsys):
+    files = WRITERS[name](tmp_path / name) or [tmp_path / name]
+    found = Embeddings.load(*files)
     assert found.names == ("image", "text") and found.paired_by_row
+    half = "half" in name or name in ("file.arrow", "clip_retrieval")
     for rows, unit in zip(found.modalities.values(), UNIT, strict=True):
-        assert rows == pytest.approx(
-            unit, abs=2e-3 if "half" in name or name in ("file.arrow", "clip_retrieval") else 2e-6
-        )
+        assert rows == pytest.approx(unit, abs=2e-3 if half else 2e-6)
     if name in ("pandas.parquet", "numpy_strings.csv", "lists.tsv", "columns.json", "lines.jsonl"):
         assert found.beside["ids"].tolist() == IDS
         assert found.beside["captions"][7] == 'a "7", b'
     if name == "datasets":
         assert found.beside["classes"].tolist() == ["cat", "dog"] and found.labels[ORDER].tolist() == [0, 1] * 20
-    ignored = {"groups.parquet": "tokens", "dict.pt": "model", "outputs.npz": "logits_per_image", "groups.h5": "none"}
-    assert ignored.get(name, "") in " ".join(found.source.get("notes", []))
+    if name == "beside.npz":
+        assert found.beside.keys() == {"ids", "logit_scale", "classes"}
+    commands.main(["measure", "--json", *map(str, files)])
+    said = capsys.readouterr()
+    card = {row["measure"]: row["value"] for row in json.loads(said.out) if row["last"] == "text"}
+    gap = np.linalg.norm(UNIT[0].mean(0) - UNIT[1].mean(0))
+    expected = {"gap_distance": gap, "matched_cosine": (UNIT[0] * UNIT[1]).sum(1).mean()}
+    assert {key: card[key] for key in expected} == pytest.approx(expected, abs=1e-3 if half else 1e-6)
+    assert (f"not used: {IGNORED[name]}" in said.err) if name in IGNORED else "not used" not in said.err
 
 
 def test_one_modality_alone_is_read_by_shard_and_from_a_cache_without_a_header(tmp_path):
@@ -323,8 +362,63 @@ def cut(write, bytes_less):
     return damage
 
 
+def overwritten(write, first, last):
+    def damage(path):
+        write(path)
+        data = bytearray(path.read_bytes())
+        data[first:last] = b"\xff" * (last - first)
+        path.write_bytes(data)
+
+    return damage
+
+
+def saved_pair(path):
+    Embeddings.of({"image": X, "text": Y}).save(path.with_suffix(path.suffix.lower())).rename(path)
+
+
+def member(path, shape, content=b"", compression=zipfile.ZIP_STORED, name="image.npy"):
+    """An archive with a header of any shape in it; without a shape the member is empty."""
+    header = io.BytesIO()
+    if shape:
+        described = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, described)
+    with zipfile.ZipFile(path, "a", compression) as archive:
+        archive.writestr(name, header.getvalue() + content)
+
+
+def absurd(path):
+    with path.open("wb") as file:
+        described = {"descr": "<f4", "fortran_order": False, "shape": (2, 10**9, 512)}
+        np.lib.format.write_array_header_1_0(file, described)
+
+
+def odd_metadata(path):
+    save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"modality_gap": '{"source": [1]}'})
+
+
 INFINITE = np.where(np.arange(N)[:, None] == 33, np.inf, X)
 BAD = {
+    "absurd.npz": (lambda path: member(path, (10**13, 512)), "not readable"),
+    "absurd.npy": (absurd, "not readable"),
+    "deflate.npz": (
+        overwritten(lambda path: member(path, (N, D), X.tobytes() * 9, zipfile.ZIP_DEFLATED), 40, 60), "not readable"),
+    "empty_member.npz": (lambda path: member(path, ()), "image is no array"),
+    "header.npy": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
+    "pickled.npy": (lambda path: np.save(path, np.array([{"a": 1}]), allow_pickle=True), "not readable"),
+    "object.npz": (lambda path: np.savez(path, image=np.array([None]), text=X), "image holds objects, which nothing"),
+    "metadata.safetensors": (odd_metadata, "metadata"),
+    "cut.npy": (cut(saved_pair, 40), "not readable"),
+    "cut.npz": (cut(saved_pair, 40), "not readable"),
+    "cut.safetensors": (cut(saved_pair, 40), "not readable"),
+    "cut.NPY": (cut(saved_pair, 40), "not readable as .npy"),
+    "corrupt.npy": (overwritten(saved_pair, 2, 30), "not readable"),
+    "corrupt.safetensors": (overwritten(saved_pair, 2, 30), "not readable"),
+    "empty.npy": (lambda path: path.write_bytes(b""), "the file is empty"),
+    "one_row.npy": (lambda path: np.save(path, X[0]), r"no arrays \(rows, width\) of numbers; it holds .* \(6,\)"),
+    "no_rows.npy": (lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 1 rows"),
+    "unknown.txt": (lambda path: path.write_text("1,2"), "unknown format .txt"),
+    "nowhere.npy": (lambda path: None, "no such file; expected embeddings as .npy"),
+    "nothing": (Path.mkdir, "nothing: a folder without embeddings that are known here; expected img_emb/"),
     "a.pt": (lambda path: torch.save(torch.nn.Linear(2, 2), path), "holds more than tensors .*nothing unpickles"),
     "numpy.pt": (lambda path: torch.save({"image": X, "text": Y}, path), "holds more than tensors"),
     "script.pt": (lambda path: torch.jit.script(torch.nn.Linear(2, 2)).save(path), "TorchScript"),

@@ -18,6 +18,8 @@ from ..numerics.parts import Parts
 from .names import TEXT, role
 
 WRITTEN = (".npy", ".npz", ".safetensors")
+BLOCK = 4096
+"""Rows that are held at a time."""
 METADATA = "modality_gap"
 """The one metadata value of a .safetensors file written here, so that equal content has equal bytes."""
 Found = tuple[dict, dict]
@@ -33,10 +35,7 @@ def mapped_npy(path: Path) -> np.ndarray:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a shape that overflows is a warning of numpy's, and then an odd error
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an archive, not a .npy file; name it .npz")
-    return array
+        return np.lib.format.open_memmap(path, mode="c")
 
 
 def read_npy(path: Path, first: str = "image") -> dict:
@@ -69,13 +68,12 @@ def npz_member(archive, name: str, path: Path) -> np.ndarray:
 def read_safetensors(path: Path) -> Found:
     """Mapped; bfloat16, which numpy lacks, becomes float32 in memory."""
     with safe_open(path, framework="pt") as file:
-        told = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        told = {"source": {}, "order": []} | json.loads((file.metadata() or {}).get(METADATA, "{}"))
         found = {name: as_array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    source, order = (told.get("source", {}), told.get("order", [])) if isinstance(told, dict) else (None, [])
-    if not isinstance(source, dict) or not isinstance(order, list):
-        raise UserError(f"{path}: its metadata hold no mapping as source, or no list as order")
-    names = [*(name for name in order if name in found), *sorted(found.keys() - order)]
-    return {name: found[name] for name in names}, source
+    if not isinstance(told["source"], dict):
+        raise UserError(f"{path}: its metadata hold no mapping as source")
+    order = [name for name in told["order"] if name in found]
+    return {name: found[name] for name in [*order, *sorted(found.keys() - order)]}, told["source"]
 
 
 def read_torch(path: Path) -> dict:
@@ -122,7 +120,7 @@ def read_h5(path: Path) -> dict:
         import h5py
     except ImportError:
         raise UserError(f"{path}: reading HDF5 needs h5py; pip install 'modality-gap[h5]'") from None
-    file, found = h5py.File(path, "r"), {}  # open as long as its data sets are
+    found = {}
 
     def collect(name: str, item) -> None:
         if not isinstance(item, h5py.Dataset):
@@ -131,17 +129,16 @@ def read_h5(path: Path) -> dict:
             found[name] = item.asstr()[...].astype(str)
         elif item.dtype.kind not in "biuf" or item.shape is None:
             found[name] = UNKNOWN
+        elif item.ndim != 2:
+            found[name] = item[...]
         else:
-            found[name] = blockwise(item, str(path)) if item.ndim == 2 else item[...]
+            starts = range(0, len(item), BLOCK)
+            lengths = [min(BLOCK, len(item) - start) for start in starts]
+            rows = lambda k: item[starts[k] : starts[k] + BLOCK]  # noqa: E731
+            found[name] = Parts(rows, lengths, item.shape[1], item.dtype, where=str(path))
 
-    file.visititems(collect)
+    h5py.File(path, "r").visititems(collect)  # open as long as its data sets are
     return found
-
-
-def blockwise(rows, where: str, size: int = 8192) -> Parts:
-    """Something with a shape and slices of rows as ``Parts``."""
-    lengths = [min(size, len(rows) - start) for start in range(0, len(rows), size)]
-    return Parts(lambda k: rows[k * size : (k + 1) * size], lengths, rows.shape[1], rows.dtype, (), where)
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:

@@ -12,11 +12,9 @@ from pyarrow import types
 
 from ..errors import UserError
 from ..numerics.parts import Parts
-from .arrays import UNKNOWN
+from .arrays import BLOCK, UNKNOWN
 from .names import KINDS
 
-BLOCK = 4096
-"""Rows that are held at a time."""
 LARGEST_STRINGS = 1 << 28
 """Bytes from which strings beside the vectors are left out, for they are held in memory."""
 NUMBERED = re.compile(r"(.*?)[_\-. \[]*(\d+)\]?$")
