@@ -158,12 +158,15 @@ def draw_curves(ax: plt.Axes, networks: dict[str, pd.DataFrame], plots: list[str
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
+DRAWS = {"": draw}
+
+
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     as_count(settings.seeds, "--seeds", least=2)
     settings = replace(settings, activations=random_networks.activation_names(settings.activations))
     title = "Figure 2 (b): the mean cosine against depth in random networks"
-    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

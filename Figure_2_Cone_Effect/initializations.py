@@ -181,9 +181,7 @@ def numbers(part: pd.DataFrame, encoder: str, on: str, own: bool) -> list[record
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Figure 2 (c): random initializations have different cones"
-    pictures = {"": figure.draw, "_pca": figure.draw_pca, "_spectrum": figure.draw_spectra}
-    pictures |= {"_resnet50": figure.draw_resnets}
-    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, figure.DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

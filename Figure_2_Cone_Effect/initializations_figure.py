@@ -50,6 +50,9 @@ def draw_spectra(record: records.Record) -> plt.Figure:
     return figure
 
 
+DRAWS = {"": draw, "_pca": draw_pca, "_spectrum": draw_spectra, "_resnet50": draw_resnets}
+
+
 def shown(record: records.Record, resnets: bool = False) -> list[pd.Series]:
     """The paper's three encoders, or ResNet-50: a page's row is of one kind of input, a column's of one encoder."""
     table = record.tables[""]

@@ -180,11 +180,13 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     )
 
 
+DRAWS = {"": draw, "_2": draw_second}
+
+
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     title = "Theorems 1 and 2: one random layer, and the share of the initialization"
-    pictures = {"": draw, "_2": draw_second}
-    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

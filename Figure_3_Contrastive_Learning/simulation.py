@@ -25,6 +25,7 @@ from util.records import Comparison, Record
 
 NAME = "simulation"
 CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
+DRAWS = {"": draw, "_ring": draw_ring}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,7 @@ def run(settings: Settings, reuse: bool = False) -> Record:
     cli.resolve_device(settings.device)
     settings = replace(settings, device="cpu")
     title = "Figure 3 (e-g): the contrastive loss of mismatched pairs"
-    draws = {"": draw, "_ring": draw_ring}
-    return cli.publish_run(NAME, settings, measure, draws, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

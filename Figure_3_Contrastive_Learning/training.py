@@ -39,6 +39,7 @@ from util.training import TrainingSettings, batch_indices
 
 NAME = "training"
 CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
+DRAWS = {"": draw, "_random": draw_random}
 COLUMNS = (
     "experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss", "image_recall_at_1",
     "text_recall_at_1", "zero_shot_accuracy", "tau", "training_loss", "zero_shot_gap_distance",
@@ -247,8 +248,7 @@ def label(settings: Settings) -> str:
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Trains, measures, records and draws."""
     title = "Section 4: temperature, initialization and the gap in training"
-    pictures = {"": draw, "_random": draw_random}
-    return cli.publish_run(NAME, settings, measure, pictures, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,11 @@ import pytest
 import torch
 import torchvision
 
-import initializations_figure as figure
-import picture_checks
 import reference
 import scripts
 import smoke_runs
 from encoder_options import VISION, Gathered
 from util import UserError, published
-from util.numerics import reduction
 
 script = scripts.load("Figure_2_Cone_Effect/initializations.py")
 SMALL = "ViT-S-32-alt vision"
@@ -116,31 +113,12 @@ def test_trained_resnets_come_from_checkpoint_files_by_the_same_code(tmp_path, m
         script.resnets(gathered, pictures)
 
 
-@pytest.mark.parametrize("width", ["column", "page"])
-def test_the_pictures_print_at_both_widths(smoke, width):
-    for draw in (figure.draw, figure.draw_pca, figure.draw_spectra, figure.draw_resnets):
-        picture_checks.printable(draw(picture_checks.at_width(smoke, width)), width)
-
-
 def test_the_spectrum_is_that_of_all_centred_rows(rng):
     rows = reference.unit(rng.normal(size=(12, 6)) + 1)
     _, spectrum = script.views({("an encoder", "noise"): rows.reshape(3, 4, 6)}, script.PRESETS["smoke"])
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
     assert spectrum["singular_value"].to_numpy() == pytest.approx(values, rel=1e-9)
     assert spectrum["explained_variance_ratio"].to_numpy() == pytest.approx(values**2 / (values**2).sum(), rel=1e-9)
-
-
-def test_umap_repeats_by_seed_and_finds_the_clusters(rng):
-    centres = np.repeat(rng.normal(size=(4, 16)), 12, axis=0)
-    rows = centres + 0.05 * rng.normal(size=centres.shape)
-    first = reduction.umap_coordinates(rows, seed=1)
-    assert np.array_equal(first, reduction.umap_coordinates(rows, seed=1))
-    assert not np.allclose(first, reduction.umap_coordinates(rows, seed=2), atol=0.1)
-    distance = np.linalg.norm(first[:, None] - first[None], axis=2)
-    np.fill_diagonal(distance, np.inf)
-    assert (np.argmin(distance, axis=1) // 12 == np.arange(48) // 12).all()
-    with pytest.raises(UserError, match="at least 4 rows"):
-        reduction.umap_coordinates(rows[:3])
 
 
 test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(

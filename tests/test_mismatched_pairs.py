@@ -94,11 +94,3 @@ def test_the_best_logit_scale_is_infinite_without_a_mismatch_and_zero_where_matc
     assert best_logit_scale(cosines, [0, 1, 2]) == math.inf
     assert best_logit_scale(cosines, [2, 1, 0]) == 0
     assert best_logit_scale(np.ones((3, 3)), [0, 1, 2]) == math.inf
-
-
-def test_a_grid_search_finds_the_best_logit_scale(rng):
-    pairs = Caps(points(rng, 12, 3))
-    best = best_logit_scale(pairs.cosines, cycle(12, 3))
-    scales = np.geomspace(best / 3, best * 3, 801)
-    curve = losses(pairs, [0.0], 1 / scales, [cycle(12, 3)])[0, 0]
-    assert scales[curve.argmin()] == pytest.approx(best, rel=0.002)

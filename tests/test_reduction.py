@@ -4,7 +4,7 @@ import pytest
 import reference
 from layouts import svd_coordinates, tsne_coordinates
 from refusals import refuses
-from util.numerics.reduction import joint_pca
+from util.numerics.reduction import joint_pca, umap_coordinates
 
 
 def test_points_on_a_line_by_hand():
@@ -60,6 +60,7 @@ def test_tsne_keeps_two_clouds_apart_and_is_fixed_by_its_seed(n):
 
 test_too_many_components_are_refused = refuses(
     (lambda: joint_pca([np.eye(3), np.eye(3)], components=4), "components must be from 1 to 3"),
+    (lambda: umap_coordinates(np.eye(3)), "at least 4 rows"),
     (lambda: svd_coordinates(np.ones((5, 1))), "two rows and columns or more"),
     (lambda: tsne_coordinates(np.eye(3)), r"t-SNE needs at least 4 rows and 2 columns, not \(3, 3\)"),
 )

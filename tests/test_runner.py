@@ -14,7 +14,7 @@ import pytest
 
 from util import UserError, cli, commands
 from util.reporting import notebooks, runner
-from util.reporting.steps import STEPS, Options, Step, in_words
+from util.reporting.steps import STEPS, Options, Step
 
 SCRIPT = """
 import sys, time
@@ -311,19 +311,8 @@ def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
     commands.main(["paper", *words])
     for options, preset in zip(given, ("smoke", "paper"), strict=True):
         assert (options.preset, options.output, options.coco) == (preset, tmp_path, Path("c"))
-        assert (options.device, options.only, options.again, options.steps) == (
-            "cpu",
-            ("cosine_similarity",),
-            True,
-            STEPS,
-        )
-
-
-@pytest.mark.parametrize(
-    "amount, words", [(8, "8 seconds"), (90, "1.5 minutes"), (7200, "2.0 hours"), (2e5, "2.3 days")]
-)
-def test_seconds_in_words(amount, words):
-    assert in_words(amount) == words
+        assert (options.device, options.only, options.again) == ("cpu", ("cosine_similarity",), True)
+        assert options.steps == STEPS
 
 
 @pytest.mark.parametrize("name", [step.name for step in STEPS])

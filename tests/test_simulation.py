@@ -1,17 +1,14 @@
 """Figure 3 (e-g) and the appendix, end to end: the published set-ups, the minima, the script, its files, its faults."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
-import picture_checks
 import reference
 import scripts
 import simulation_curves
 import smoke_runs
-from util import figures, published
+from util import published
 
 script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
 CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
@@ -92,12 +89,6 @@ def test_the_paper_s_minima():
     assert both["gap_on_grid"].to_numpy() == pytest.approx(both["gap_at_minimum"].to_numpy(), abs=0.001)
 
 
-def test_the_exact_minima_agree_with_those_on_the_grid(smoke):
-    found = smoke.tables["minima"]
-    steps = np.where(found["simulation"] == "ring", 0.2, 0.018)
-    assert ((found["gap_at_minimum"] - found["gap_on_grid"]).abs() <= steps).all()
-
-
 def test_a_gap_lowers_the_loss_below_the_critical_temperature_only(smoke):
     """20 degrees as in the notebooks, 15 as in the paper's appendix, which lose their gap before 1/35."""
     edges = smoke.tables["critical"].set_index(["simulation", "mismatched"])["critical_temperature"]
@@ -120,18 +111,6 @@ def test_of_two_equal_minima_and_of_a_flat_curve_the_smallest_gap_counts():
 def test_the_claims_are_computed(smoke):
     rows = smoke.about["comparisons"]
     assert len(rows) == 6 and all(row["agrees"] is True and row["own"] for row in rows)
-
-
-@pytest.mark.parametrize("width", figures.WIDTHS)
-def test_every_picture_is_printable(smoke, width):
-    for draw in (script.draw, script.draw_ring):
-        picture_checks.printable(draw(picture_checks.at_width(smoke, width)), width)
-
-
-def test_the_same_settings_give_the_same_files(smoke, tmp_path):
-    script.run(replace(script.PRESETS["smoke"], output=tmp_path / "again"))
-    for name in FILES - {"simulation.json"}:
-        assert (tmp_path / "again" / name).read_bytes() == (smoke.folder / name).read_bytes(), name
 
 
 test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(

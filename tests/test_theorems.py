@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -108,14 +107,6 @@ def test_the_exact_joint_distribution_is_that_of_real_layers(rng, cell):
     assert stats.fisher_exact([[direct, 20_000 - direct], [n := result.raised[0, 1], 20_000 - n]]).pvalue > 1e-3
 
 
-def test_the_limit_and_the_spread_are_those_of_wide_layers(rng):
-    after = after_relu(rng, *vectors(0.5, 1.0, 4.0), d_out=1024, trials=1000)
-    rho = theorem_1.preactivation_correlation(0.5, 1.0, 4.0)
-    spread = theorem_1.cosine_spread(rho) / math.sqrt(1024)
-    assert after.mean() == pytest.approx(theorem_1.arc_cosine_kernel(rho), abs=4 * spread / math.sqrt(1000))
-    assert after.std() == pytest.approx(spread, rel=0.1)
-
-
 def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
     """Outside the condition, at r = 4: raised at |v| = 1/4 and 4, but not at 1, at cosine 0.75."""
     norms = np.array([0.25, 1.0, 4.0])
@@ -129,16 +120,13 @@ def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
     assert low <= normal <= high
 
 
-def test_experiments_repeat_by_seed_and_touch_no_global_generator():
-    numpy_before, torch_before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+def test_experiments_repeat_by_seed():
     runs = [theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=64, trials=50, seed=s) for s in (0, 0, 1)]
     assert np.array_equal(runs[0].raised, runs[1].raised) and not np.array_equal(runs[0].raised, runs[2].raised)
     one = [theorem_2.one_layer(0.5, relu=True, bias=True, seeds=4, items=5, width=8, seed=s) for s in (0, 0, 1)]
     deep = [theorem_2.by_depth(layers=2, seeds=3, items=4, width=16, seed=s)[True][1] for s in (0, 0, 5)]
     for first, again, other in (one, deep):
         assert first.share == again.share != other.share
-    assert np.random.get_state()[1].tolist() == numpy_before  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), torch_before)
 
 
 @given(st.floats(0, 1), st.integers(2, 9))
@@ -171,12 +159,6 @@ def test_the_share_by_depth_is_that_of_networks_written_out():
             assert share.expected == pytest.approx((pairs + 1) / (own + 1), abs=1e-5)
             assert share.cosine == pytest.approx(np.mean([reference.cosines(part).mean() for part in rows]), abs=1e-5)
             x[unit] = relu(h)
-
-
-def test_by_depth_the_share_is_near_its_closed_form():
-    for share in theorem_2.by_depth(layers=6, seeds=30, items=24, width=128, seed=0)[True]:
-        low, high = statistics.jackknife_interval(share.share, share.left_out, confidence=0.9999)
-        assert low <= share.expected <= high and share.share >= share.cosine
 
 
 test_what_makes_no_sense_is_refused = refuses(

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import picture_checks
 import scripts
 import smoke_runs
 import theorem_1
@@ -74,14 +73,6 @@ def test_a_failure_rate_that_keeps_up_with_the_width_past_its_peak_is_not_bounde
     assert row.published == "bounded" and row.agrees is agrees and row.ours == pytest.approx(largest)
 
 
-def test_a_share_below_the_bound_is_found(smoke):
-    table = smoke.tables[""].query("theorem == 2")
-    lowered = table.assign(estimate=table["estimate"].where(table["case"] != theorem_2.ON_SPHERE, -0.5))
-    found = {row.on: row.agrees for row in theorem_2.comparisons(lowered)}
-    assert found["pre-activation, bias"] is True and found[theorem_2.ON_SPHERE] is False
-    assert found[theorem_2.AS_FIGURE] is True
-
-
 @pytest.mark.parametrize("ratio, count", [(1.0, 4), (8.0, 3)])
 def test_a_grid_all_inside_or_all_outside_the_condition(tmp_path, monkeypatch, ratio, count):
     monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
@@ -98,12 +89,6 @@ test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
     (["--items", "1"], "--items must be"),
     (["--layers", "0"], "--layers must be"),
 )
-
-
-@pytest.mark.parametrize("width", ["column", "page"])
-def test_the_pictures_print_at_both_widths(smoke, width):
-    for draw in (script.draw, script.draw_second):
-        picture_checks.printable(draw(picture_checks.at_width(smoke, width)), width)
 
 
 def test_the_presets_differ_in_name_only():

@@ -5,15 +5,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from util import figures
-
 
 def run(script, settings, folder):
     """training.py without its pictures, which the smoke run draws."""
     with pytest.MonkeyPatch.context() as patch:
-        for draw in ("draw", "draw_random"):
-            patch.setattr(script, draw, lambda record: None)
-        patch.setattr(figures, "save", lambda figure, folder, name: [])
+        patch.setattr(script, "DRAWS", {})
         return script.run(replace(settings, output=folder))
 
 
