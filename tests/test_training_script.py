@@ -160,11 +160,8 @@ def test_tolerances_follow_from_the_published_numbers():
 
 def test_what_the_papers_numbers_imply_is_checked():
     derived = {key: row for key, row in claims(CLAIMED).items() if key.startswith("derived.")}
-    assert [derived.pop(f"derived.{name}").ours for name in ("mscoco_steps", "cifar10_steps", "cifar10_below")] == [
-        5,
-        4,
-        6,
-    ]
+    steps = ("mscoco_steps", "cifar10_steps", "cifar10_below")
+    assert [derived.pop(f"derived.{name}").ours for name in steps] == [5, 4, 6]
     assert all(row.agrees and row.own for row in derived.values()) and len(derived) == 5
     assert derived["derived.amended_to_original"].ours == pytest.approx(0.574013, abs=1e-6)
     assert derived["derived.half_width.amended_trained"].ours == pytest.approx(0.063304, abs=1e-6)

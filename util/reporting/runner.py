@@ -87,19 +87,14 @@ def perform(step: Step, options: Options) -> None:
 def read(step: Step, options: Options) -> tuple:
     """The script of a step as a module, the words of its command line, and the settings that they give."""
     module, preset = step.load(), options.preset
-    defaults, output = module.PRESETS[preset], Path(options.output).resolve() / step.folder
-    given = {"preset": preset}
-    if preset == "embedded":
-        given |= getattr(module, "SHORT", {})  # a short version, where the script has one
-    if output != defaults.output:
-        given["output"] = output
-    if options.device != "auto":
-        given["device"] = options.device
+    short = getattr(module, "SHORT", {}) if preset == "embedded" else {}  # a short version, where the script has one
+    given = {**short, "output": Path(options.output).resolve() / step.folder, "device": options.device}
     if options.coco and options.photographed(step):
         given["coco"] = Path(options.coco).resolve()
-    words = []
+    words = ["--preset", preset]
     for name, value in given.items():
-        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+        if value != getattr(module.PRESETS[preset], name):
+            words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
     return module, words, cli.parse(module.PRESETS, module.__doc__ or "", words)
 
 

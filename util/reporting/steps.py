@@ -23,7 +23,7 @@ class Step:
         name: the script's name, and that of its record.
         title: what it regenerates.
         seconds: with the embedded preset, on two CPU cores.
-        photographs: presets with which it takes MSCOCO's photographs.
+        photographs: presets with which it takes MSCOCO's photographs, with blanks between.
         cpu, gpu: seconds with the paper preset, on two CPU cores and on one GPU. Passes of networks are counted, not
             timed: two cores are taken at 80 GFLOP a second, a GPU at 10 TFLOP a second.
         root: the checkout.
@@ -35,7 +35,7 @@ class Step:
     seconds: float
     cpu: float
     gpu: float
-    photographs: tuple[str, ...] = ("paper",)
+    photographs: str = "paper"
     root: Path = field(default=records.REPOSITORY, repr=False)
 
     @property
@@ -53,10 +53,7 @@ class Step:
 
 
 DECLARED = tomllib.loads((records.PACKAGE / "data" / "steps.toml").read_text(encoding="utf-8"))
-STEPS = tuple(
-    Step(name=name, **{key: tuple(each) if isinstance(each, list) else each for key, each in facts.items()})
-    for name, facts in DECLARED.items()
-)
+STEPS = tuple(Step(name=name, **facts) for name, facts in DECLARED.items())
 FOLDERS = tuple(dict.fromkeys(step.folder for step in STEPS))
 """The paper's figures and tables."""
 
@@ -84,7 +81,7 @@ class Options:
 
     def photographed(self, step: Step) -> bool:
         """Whether a step takes MSCOCO's photographs with this preset."""
-        return self.preset in step.photographs
+        return self.preset in step.photographs.split()
 
     def chosen(self) -> list[Step]:
         """The steps that are named; all of them where none is."""
