@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 import published_curves
 import random_networks
-import released_layers
 from util import cli, figures, records
 from util.numerics.arrays import as_count
 
@@ -100,7 +99,7 @@ def curves(settings: Settings, device: str) -> dict[str, pd.DataFrame]:
     for seed in tqdm(seeds, desc=NAME, unit="seed", leave=False, disable=None):
         main[seed] = pd.DataFrame(random_networks.mean_cosine_by_depth(settings.activations, **options, seed=seed))
         if settings.released:
-            released[seed] = pd.DataFrame(released_layers.mean_cosine_by_depth(**options, seed=seed))
+            released[seed] = pd.DataFrame(random_networks.released_by_depth(**options, seed=seed))
     tables = {"": tidy(main, ["activation", "bias"], settings.batch).astype({"bias": bool})}
     return tables | ({"released": tidy(released, ["network"], settings.batch)} if released else {})
 

@@ -1,28 +1,47 @@
-"""The cone in random networks: mean cosine by depth, from generators of their own by seed."""
+"""Random networks of Figure 2 (b): mean cosine by depth, of the paper's layers and of its released "no bias" ones.
+
+The released experiment has the bias that PyTorch gives a linear layer, uniform on +-1/sqrt(width): a third of the
+variance of Figure 2 (b). Only "linear", and the second layer of "linear+relu+linear", have none.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import leaky_relu, linear
 
 from util import geometry
 from util.errors import UserError
 from util.numerics.arrays import as_count
 
+Drawn = tuple[Tensor, Tensor]
+"""Weights (width, width) and biases (width,) of one layer."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
-    "leaky_relu": torch.nn.functional.leaky_relu,
+    "leaky_relu": leaky_relu,
     "tanh": torch.tanh,
     "none": lambda h: h,
 }
 """Those of Figure 2 (b), by name."""
-
 KEEP_A_SCALE = ("relu", "leaky_relu", "none")
 """Twice the input gives twice the output."""
+RELEASED: dict[str, Callable[[Tensor, Drawn, Drawn], Tensor]] = {
+    "linear+sigmoid": lambda x, one, _: torch.sigmoid(linear(x, *one)),
+    "linear+relu": lambda x, one, _: torch.relu(linear(x, *one)),
+    "linear+leaky_relu": lambda x, one, _: leaky_relu(linear(x, *one)),
+    "linear+maxout": lambda x, one, two: torch.maximum(linear(x, *one), linear(x, *two)),
+    "linear+tanh": lambda x, one, _: torch.tanh(linear(x, *one)),
+    "linear": lambda x, one, _: linear(x, one[0]),
+    "linear+bias": lambda x, one, _: linear(x, *one),
+    "relu+linear": lambda x, one, _: linear(torch.relu(x), *one),
+    "linear+relu+linear": lambda x, one, two: torch.relu(linear(torch.relu(linear(x, *one)), two[0])),
+}
+"""By the notebook's names: rows (n, width) and two draws -> rows. The last ends in a ReLU that its name omits."""
 
 
 def activation_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -40,7 +59,7 @@ def draw_inputs(batch: int, width: int, seed: int) -> Float[Tensor, "batch width
     return torch.from_numpy(_generator(seed, 0, 0).standard_normal((batch, width), dtype=np.float32))
 
 
-def draw_layer(width: int, seed: int, layer: int, piece: int = 0) -> tuple[Tensor, Tensor]:
+def draw_layer(width: int, seed: int, layer: int, piece: int = 0) -> Drawn:
     """Weights (width, width) and biases (width,) of one layer: independent N(0, 1/width) entries, float32, on the CPU.
 
     Each (seed, layer, piece) has a stream of its own, so a deeper run begins with the shallower one.
@@ -54,26 +73,24 @@ def _generator(seed: int, layer: int, piece: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(layer, piece)))
 
 
+def draw_released(width: int, seed: int, layer: int, piece: int) -> Drawn:
+    """``draw_layer`` with PyTorch's biases: the same normals, carried to the uniform distribution."""
+    weights, normal = draw_layer(width, seed, layer, piece)
+    return weights, (2 * torch.special.ndtr(normal * width**0.5) - 1) * width**-0.5
+
+
 def mean_cosine_by_depth(
-    activations: Sequence[str] = tuple(ACTIVATIONS),
-    biases: Sequence[bool] = (True, False),
-    *,
-    layers: int = 25,
-    width: int = 512,
-    batch: int = 1024,
-    seed: int = 0,
-    device: str = "cpu",
+    activations: Sequence[str] = tuple(ACTIVATIONS), biases: Sequence[bool] = (True, False), **options
 ) -> dict[tuple[str, bool], Float[np.ndarray, "depths"]]:
     """Mean cosine of random inputs after each layer of random networks, one for each activation and use of a bias.
 
     Args:
         activations: names in ``ACTIVATIONS``.
         biases: True for networks with biases, False for those without, or both.
-        layers, width: number of layers L, each with fresh weights and biases N(0, 1/width); width of all.
-        batch: number of inputs N(0, I), at least 2.
-        seed: all networks of one seed share its inputs, weights and biases (common random numbers): their
-            differences are those of the activation and of the bias, and are less noisy than the values.
-        device: where the products run; the draws are the same on all.
+        options: number of ``layers`` L, each with fresh weights and biases N(0, 1/width), the ``width`` of all,
+            ``batch`` inputs N(0, I), at least 2, the ``device`` of the products, and the ``seed``. All networks of
+            one seed share its inputs, weights and biases (common random numbers): their differences are those of the
+            activation and of the bias, and are less noisy than the values.
 
     Returns:
         (activation, bias) -> float64 array (L + 1,): mean over all pairs of different inputs, first before any layer.
@@ -82,26 +99,47 @@ def mean_cosine_by_depth(
     the rows shorter in every layer. A cosine knows no scale, so such rows are divided by a power of two, which costs
     no rounding. This is exact at any depth, in float32. With a bias its own variance keeps the rows in range.
     """
-    names = activation_names(activations)
+    networks = {
+        (name, bias): partial(_through, activation=name, bias=bias)
+        for name in activation_names(activations)
+        for bias in dict.fromkeys(map(bool, biases))
+    }
+    return _by_depth(networks, lambda *key: [draw_layer(*key)], **options)
+
+
+def released_by_depth(**options) -> dict[str, Float[np.ndarray, "depths"]]:
+    """The same of each kind of ``RELEASED`` layer, on the inputs and weights of the same seed."""
+    return _by_depth(RELEASED, lambda *key: [draw_released(*key, piece) for piece in (0, 1)], **options)
+
+
+def _by_depth(
+    networks: Mapping[Hashable, Callable[..., Tensor]],
+    draw: Callable[[int, int, int], Sequence[Drawn]],
+    *,
+    layers: int = 25,
+    width: int = 512,
+    batch: int = 1024,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict:
     for value, name, least in ((layers, "layers", 1), (width, "width", 1), (batch, "batch", 2), (seed, "seed", 0)):
         as_count(value, name, least)
     inputs = draw_inputs(batch, width, seed).to(device)
-    networks = [(name, bool(bias)) for name in names for bias in dict.fromkeys(biases)]
     rows, means = dict.fromkeys(networks, inputs), {key: [geometry.mean_cosine(inputs)] for key in networks}
     for layer in range(1, layers + 1):
-        drawn = [part.to(device) for part in draw_layer(width, seed, layer)]
-        for key in networks:
-            rows[key] = _through(rows[key], *drawn, *key)
+        drawn = [[part.to(device) for part in each] for each in draw(width, seed, layer)]
+        for key, function in networks.items():
+            rows[key] = function(rows[key], *drawn)
             try:
                 means[key].append(geometry.mean_cosine(rows[key]))
             except UserError as error:
-                what = f"{key[0]} {'with' if key[1] else 'without'} bias, layer {layer}"
-                raise UserError(f"{what}: an output has no direction ({error}); choose a larger width") from error
+                raise UserError(f"{key}, layer {layer}: no direction ({error}); choose a larger width") from error
     return {key: np.array(values) for key, values in means.items()}
 
 
-def _through(rows: Tensor, weights: Tensor, biases: Tensor, activation: str, bias: bool) -> Tensor:
+def _through(rows: Tensor, drawn: Drawn, activation: str, bias: bool) -> Tensor:
     """Rows after one layer, brought back near 1 where its scale is all that changes."""
+    weights, biases = drawn
     h = torch.addmm(biases, rows, weights.T) if bias else rows @ weights.T
     rows = ACTIVATIONS[activation](h)
     if bias or activation not in KEEP_A_SCALE:

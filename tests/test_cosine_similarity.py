@@ -266,12 +266,8 @@ def test_without_a_network_the_paper_preset_names_what_it_lacks(tmp_path, monkey
 
 
 def test_panels_a_and_c_share_inputs_and_take_the_papers_seeds():
-    def named(settings):
-        return Named.parse(settings.model)
-
     other = scripts.load("Figure_2_Cone_Effect/initializations.py").PRESETS
-    for preset in script.PRESETS:
-        assert replace(named(script.PRESETS[preset]), tag=None) == named(other[preset])
-        for option in ("pixels", "precision", "seed"):
-            assert getattr(script.PRESETS[preset], option) == getattr(other[preset], option)
+    for preset, ours in script.PRESETS.items():
+        assert replace(Named.parse(ours.model), tag=None) == Named.parse(other[preset].model)
+        assert all(getattr(ours, name) == getattr(other[preset], name) for name in ("pixels", "precision", "seed"))
     assert other["embedded"].seeds == other["paper"].seeds == encoder_options.PAPER_SEEDS == 25

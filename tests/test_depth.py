@@ -9,10 +9,9 @@ import pytest
 
 import published_curves
 import reference
-import released_layers
 import scripts
 import smoke_runs
-from random_networks import ACTIVATIONS, draw_inputs, mean_cosine_by_depth
+from random_networks import ACTIVATIONS, draw_inputs, draw_released, mean_cosine_by_depth, released_by_depth
 from util import cli, published
 from util.numerics import statistics
 
@@ -84,8 +83,8 @@ def test_a_curve_may_miss_a_reading_by_the_reading_error_and_the_band_of_all_lay
 
 def test_the_released_layers_are_those_written_out():
     """In float64, with biases that are uniform on +-1/sqrt(width); "linear" is the network without any bias."""
-    means = released_layers.mean_cosine_by_depth(layers=2, width=40, batch=12, seed=3, device="cpu")
-    drawn = [[[part.double().numpy() for part in released_layers.draw(40, 3, k, p)] for p in (0, 1)] for k in (1, 2)]
+    means = released_by_depth(layers=2, width=40, batch=12, seed=3, device="cpu")
+    drawn = [[[part.double().numpy() for part in draw_released(40, 3, k, p)] for p in (0, 1)] for k in (1, 2)]
     biases = np.concatenate([bias for layer in drawn for _, bias in layer])
     assert np.abs(biases).max() <= 40**-0.5 and biases.var() * 120 == pytest.approx(1, abs=0.25)
     inputs = draw_inputs(12, 40, 3).double().numpy()

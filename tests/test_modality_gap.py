@@ -77,14 +77,6 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     assert [part["path"] for part in record.about["data"]][:2] == [str(path) for path in files[:2]]
 
 
-def test_own_embeddings_go_to_a_folder_of_their_own_and_are_reused(tmp_path, own, monkeypatch):
-    monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
-    settings = replace(script.PRESETS["smoke"], embeddings=(own / "a.npy",))
-    assert script.run(settings).folder == tmp_path / "outputs" / "own" / "a-smoke"
-    monkeypatch.setattr(script, "numbers", lambda *a: pytest.fail("measured again"))
-    assert script.run(settings, reuse=True).tables[""]["system"].tolist() == ["a"]
-
-
 def test_points_are_a_stated_subset_of_pairs_in_four_views(own, paired):
     points = paired.tables["points"]
     assert set(points["method"]) == set(METHODS)

@@ -107,5 +107,5 @@ test_what_makes_no_sense_is_refused_in_one_line = refuses(
     (lambda: small(width=0), "width must be"),
     (lambda: small(batch=1), "batch must be"),
     (lambda: small(seed=-1), "seed must be"),
-    (lambda: small(activations=["relu"], width=1, batch=20), "relu with bias, layer 1: an output has no direction"),
+    (lambda: small(activations=["relu"], width=1, batch=20), r"\('relu', True\), layer 1: no direction"),
 )
