@@ -50,15 +50,7 @@ class Embeddings:
     beside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        modalities: Mapping,
-        pairs=None,
-        labels=None,
-        source: Mapping | None = None,
-        beside: Mapping | None = None,
-        unit: bool = True,
-    ) -> "Embeddings":
+    def of(cls, modalities, pairs=None, labels=None, source=None, beside=None, unit: bool = True) -> "Embeddings":
         """Checks arrays, normalises their rows and says in ``source`` that it did.
 
         Args:
@@ -91,9 +83,7 @@ class Embeddings:
         return found.normalised() if unit else found
 
     @classmethod
-    def load(
-        cls, *paths, columns: Mapping[str, str] | None = None, first: str = "image", unit: bool = True
-    ) -> "Embeddings":
+    def load(cls, *paths, columns=None, first: str = "image", unit: bool = True) -> "Embeddings":
         """Reads, checks and normalises embeddings in any format of ``util.readers``.
 
         Args:

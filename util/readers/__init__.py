@@ -10,11 +10,11 @@ import pyarrow as pa
 from ..errors import UserError
 from .arrays import WRITTEN, Found, read_h5, read_npy, read_npz, read_safetensors, read_torch, write
 from .folders import read_folder
-from .names import NAME, TEXT, SortedOut, role, sort_out
+from .names import NAME, TEXT, SortedOut, role
 from .tables import read_arrow, read_dataset, read_parquet
 from .texts import read_delimited, read_json
 
-__all__ = ["FORMATS", "NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "sort_out", "write"]
+__all__ = ["NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "write"]
 
 MAGIC = {
     b"\x93NUMPY": ".npy",
@@ -23,7 +23,7 @@ MAGIC = {
     b"\x89HDF": ".h5",
     b"\xff\xff\xff\xff": ".arrow",
 }
-TEXTS = {".csv": ".csv", ".tsv": ".tsv", ".json": ".json", ".jsonl": ".jsonl", ".ndjson": ".jsonl"}
+TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".npz": read_npz,
     ".safetensors": read_safetensors,
@@ -34,6 +34,7 @@ READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".tsv": lambda path: read_delimited(path, "\t"),
     ".json": read_json,
     ".jsonl": read_json,
+    ".ndjson": read_json,
     ".h5": read_h5,
     "a folder": read_folder,
 }
@@ -87,7 +88,7 @@ def kind_of(path: Path) -> str:
     if suffix in (".pt", ".pth"):
         return ".pt"
     if suffix in TEXTS and b"\0" not in head:
-        return TEXTS[suffix]
+        return suffix
     if head[:1] == b"\x80":
         raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
     what = f"not readable as {suffix}: damaged, or another format" if suffix in FORMATS else f"unknown format {suffix}"

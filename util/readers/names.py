@@ -7,6 +7,7 @@ A modality is known by meaning, never by position: "image_features", "img_emb" a
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..errors import UserError
 from ..numerics.parts import Parts
@@ -79,16 +80,14 @@ def role(name: str) -> str | None:
     return WORDS.get(word(name) or "")
 
 
-def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = None, stem: str = "") -> SortedOut:
+def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedOut:
     """Tells modalities from what stands beside them.
 
     Args:
         arrays: name -> array, as a file has them.
-        where: the file, for errors.
+        where: the file, by whose name a single array is called that says nothing itself.
         columns: modality -> name of its array; then no other array is a modality.
-        stem: the name of the file, by which a single array is called that says nothing itself.
     """
-    columns = columns or {}
     if unknown := [name for name in columns.values() if name not in arrays]:
         raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {', '.join(arrays) or 'none'}")
     others = {name: array for name, array in arrays.items() if name not in columns.values()}
@@ -98,6 +97,7 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str] | None = No
             kinds[name] = kind  # of several names of one kind the first in BESIDE
     rows = [name for name in others if name not in kinds and _is_rows(others[name])]
     if not columns and len(rows) == 1:
+        stem = Path(where).name.split(".")[0]
         columns = {role(rows[0]) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or rows[0]): rows[0]}
     columns = columns or _by_meaning(rows, where, arrays)
     beside = {kind: arrays[name] for name, kind in kinds.items()}

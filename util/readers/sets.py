@@ -23,29 +23,28 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: str = "image") -> list[dict]:
     """What ``Embeddings.of`` takes, for each set that files hold; of several files each takes the columns it has."""
-    whole, alone, used = [], [], set()
+    whole, alone, used, columns = [], [], set(), columns or {}
     places = [Path(path).resolve() for name, path in map(named_path, paths) if not name]
     if twice := [path for path in places if places.count(path) > 1]:
         raise UserError(f"{twice[0]}: is named twice; leave one out")
     for name, path in map(named_path, paths):
         arrays, source = read(path, first)
-        mine = {key: value for key, value in (columns or {}).items() if not name or key == name}
-        if len(paths) > 1:
-            mine = {key: value for key, value in mine.items() if value in arrays}
-        used |= {*mine}
+        mine = {key: value for key, value in columns.items() if key == (name or key)}
+        mine = {key: value for key, value in mine.items() if len(paths) == 1 or value in arrays}
+        used |= mine.keys()
         one = _of_arrays(arrays, source, path, mine)
         if name or len(one["modalities"]) == 1:
             alone.append((name, one))
         else:
             whole.append(one)
-    if left := [f"{key}={value}" for key, value in (columns or {}).items() if key not in used]:
+    if left := [f"{key}={value}" for key, value in columns.items() if key not in used]:
         raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
     return [*whole, _joined(_by_name(alone))] if alone else whole
 
 
 def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> dict:
     """The arrays of one file as a set."""
-    found = sort_out(arrays, path, columns, Path(path).name.split(".")[0])
+    found = sort_out(arrays, path, columns)
     unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
     found, changed = as_rows(found, path)
     notes = [*source.get("notes", []), *unused, *changed]

@@ -16,6 +16,7 @@ from ..errors import UserError
 from .arrays import UNKNOWN, Found, as_array
 from .tables import check_names, is_list, read_arrow, vectors
 
+NUMBER = re.compile(r"(?i)\s*[+-]?(nan|inf|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*")
 PARSED = 1 << 24
 """Bytes that are parsed at a time, and that show what a column holds."""
 
@@ -31,8 +32,8 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     with path.open(encoding="utf-8-sig", newline="") as file:
         line = file.readline()
     if delimiter not in line:
-        others = (each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split())))
-        delimiter = next(others, ",")
+        others = [each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split()))]
+        delimiter = others[0] if others else ","
     line = line.strip("\r\n ") if delimiter == " " else line.rstrip("\r\n")
     head = next(csv.reader([line], delimiter=delimiter), [])
     counted = [cell for cell in head if cell.isdecimal()]
@@ -40,7 +41,7 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     header = not is_row(head) or (numbered and int(counted[0]) < 2)
     names = [cell or "unnamed" for cell in head] if header else [f"column {k}" for k in range(len(head))]
     check_names(names, str(path))
-    numbers = {name: pa.float64() for name, cell in zip(names, head, strict=True) if is_row([cell]) and cell[:1] != "["}
+    numbers = {name: pa.float64() for name, cell in zip(names, head, strict=True) if NUMBER.fullmatch(cell)}
     reading = arrow.ReadOptions(column_names=names, skip_rows=int(header), block_size=PARSED)
     parsing = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=header)
     converting = arrow.ConvertOptions(column_types=numbers)
@@ -56,13 +57,7 @@ def read_delimited(path: Path, delimiter: str) -> Found:
 
 def is_row(cells: Sequence[str]) -> bool:
     """Whether one of the cells is a number, or a list of them."""
-    for cell in cells:
-        try:
-            float(cell if cell[:1] != "[" else 0)
-            return True
-        except ValueError:
-            continue
-    return False
+    return any(cell[:1] == "[" or NUMBER.fullmatch(cell) for cell in cells)
 
 
 def read_json(path: Path) -> dict:
