@@ -172,24 +172,19 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
 
     On generated scenes that is the project's small CLIP. Of the other systems random weights alone are run.
     """
-    system = SYSTEMS[key]
+    system, seed = SYSTEMS[key], inputs.seed if random else None
     if key == "clip" and generated and not inputs.model:
-        from util.encoders import small_clip
-
-        device = cli.resolve_device(inputs.device)
-        pair = small_clip.random(inputs.seed, device) if random else small_clip.load(device=device)
-        return small_clip.NAME, SMALL_NOTE, pair
+        named = Named.parse(SMALL_CLIP)
+        return named.name, SMALL_NOTE, named.pair(seed, inputs.device)
     if key != "clip":
         if not random:
             raise UserError("random weights alone are run; its published embeddings are its trained panel")
         return system.name, system.note, system.load(inputs.seed, inputs.device, inputs.precision)
-    from systems import image_text
-
     named = Named.parse(inputs.model or MODEL)
     if not inputs.fetch and not (random and str(named) == MODEL) and not is_here(named):
         what = f"the architecture of {named} may be" if random else "trained weights are"
         raise UserError(f"{what} a download; allow it with --fetch")
-    pair = image_text.load(named, random, inputs.seed, inputs.device, inputs.precision)
+    pair = named.pair(seed, inputs.device, inputs.precision)
     if str(named) == MODEL:
         return system.name, system.note, pair
     name = pair.settings.get("model", pair.name) if random else pair.name

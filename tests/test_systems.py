@@ -4,7 +4,6 @@ import runpy
 import sys
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -16,10 +15,9 @@ import panels
 import scripts
 import smoke_runs
 import tiny_systems
-from systems import SYSTEMS, clasp, convirt, image_text, x_clip
+from systems import SYSTEMS, clasp, convirt, x_clip
 from util import UserError, cli, published
 from util.corpora.generated import captioned_scenes
-from util.encoders import hugging_face, open_clip_pair
 from util.encoders.named import Named
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
@@ -30,36 +28,6 @@ def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_c
     assert not any(system.note.endswith(".") for system in SYSTEMS.values())
     assert "openai" in open_clip.list_pretrained_tags_by_model("ViT-B-16")
     assert open_clip.get_model_config("ViT-B-16-quickgelu")["quick_gelu"]
-
-
-@pytest.mark.parametrize(
-    ("model", "random", "expected"),
-    [("ViT-B-16:openai", True, ("ViT-B-16-quickgelu", "openai", 4)),  # the activation is that of each tag
-     ("ViT-B-16:openai", False, ("ViT-B-16", "openai", None)),
-     ("open_clip:RN50:yfcc15m", False, ("RN50", "yfcc15m", None)),
-     ("ViT-B-32:laion2b_s34b_b79k", True, ("ViT-B-32", "laion2b_s34b_b79k", 4)),
-     ("huggingface:mine/siglip", True, ("mine/siglip", None, 4)),
-     ("local-dir:mine/medical", False, ("local-dir:mine/medical", "own", None))],
-)  # fmt: skip
-def test_a_model_is_taken_as_it_is_named(monkeypatch, model, random, expected):
-    calls, tower = [], SimpleNamespace(width=3)
-    pair = SimpleNamespace(non_text=tower, text=tower)
-    for module in (open_clip_pair, hugging_face):
-        monkeypatch.setattr(module, "build", lambda named, *how: calls.append((named.name, named.tag, *how)) or pair)
-    image_text.load(Named.parse(model), random, 4, "cpu", "bfloat16")
-    assert calls == [(*expected, "cpu", "bfloat16")]
-
-
-@pytest.mark.parametrize(
-    ("model", "random", "said"),
-    [("RN50", False, "open_clip:RN50: say which trained weights, for instance open_clip:ViT"),
-     ("torchvision:resnet18", True, "torchvision:resnet18: a tower of images and one of texts are needed"),
-     (panels.MODEL, False, r"no connection to http://127.0.0.1:9.*HF_HOME")],
-)  # fmt: skip
-def test_trained_weights_that_do_not_exist_or_cannot_be_fetched_are_one_line(no_network, model, random, said):
-    with pytest.raises(UserError, match=said) as caught:
-        image_text.load(Named.parse(model), random, 0, "cpu", "float32")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
@@ -147,14 +115,14 @@ def test_a_checkpoint_of_your_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_
 
 def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_path, own_cache, monkeypatch):
     monkeypatch.setattr("util.published.fetch_all", lambda say: {})
-    load = image_text.load
+    pair = Named.pair
 
-    def offline(named, random, *how):
-        if not random:
+    def offline(named, seed, *how):
+        if seed is None:
             raise UserError("no connection to the hub")
-        return load(named, random, *how)
+        return pair(named, seed, *how)
 
-    monkeypatch.setattr(image_text, "load", offline)
+    monkeypatch.setattr(Named, "pair", offline)
     own = pictures(tmp_path / "own", "a.png", "b.png")
     found, left_out = collected("--systems", "clip", "--own-data", own, "--fetch", "--model", "ViT-S-32-alt:openai")
     assert list(found) == [("ViT-S-32-alt", "random")]

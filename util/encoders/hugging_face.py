@@ -44,7 +44,8 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     shown = folder.resolve().name if commit is None else named.name
     with loading(shown, "transformers"):
         network = _network(folder, _configuration(folder), seed)
-        image, text = _image_parts(folder, network), _text_parts(folder, network)
+        image, pixels = _image_fields(folder, network)
+        text, words = _text_fields(folder, network)
         width = _width(image, text)
         network.to(target, dtype)
     wanted = _wanted(seed) if commit is None else ()
@@ -57,12 +58,12 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "files": hashes(path for pattern in wanted for path in folder.glob(pattern)),
         "seed": seed,
         "dim": width,
-        **image.pop("about"),
-        **text.pop("about"),
+        "pixels": pixels,
+        **words,
         "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
-    return EncoderPair.of(network, settings, {"modality": "image", **image}, {"modality": "text", **text})
+    return EncoderPair.of(network, settings, image, text)
 
 
 def _found(name: str, seed: int | None) -> tuple[Path, str | None]:
@@ -113,8 +114,8 @@ def _network(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.M
     return network.eval().requires_grad_(False)
 
 
-def _image_parts(folder: Path, network: nn.Module) -> dict:
-    """``prepare``, ``forward`` and ``noise`` of the image tower, and ``about`` them for the settings."""
+def _image_fields(folder: Path, network: nn.Module) -> tuple[dict, dict]:
+    """Fields of the image ``Tower``, and what they are for the settings."""
     from transformers import AutoImageProcessor
 
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **READ_ONLY)
@@ -122,11 +123,13 @@ def _image_parts(folder: Path, network: nn.Module) -> dict:
     def prepare(images: list) -> Tensor:
         return processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
 
-    def embed(pixels: Tensor) -> Tensor:
-        return vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))
-
-    noise = normal_pixels(tuple(prepare([BLANK]).shape[2:]))
-    return {"prepare": prepare, "forward": embed, "noise": noise, "about": {"pixels": described(processor)}}
+    fields = {
+        "modality": "image",
+        "prepare": prepare,
+        "forward": lambda pixels: vectors(network.get_image_features(pixel_values=pixels.to(network.dtype))),
+        "noise": normal_pixels(tuple(prepare([BLANK]).shape[2:])),
+    }
+    return fields, described(processor)
 
 
 def described(processor: "BaseImageProcessor") -> dict:
@@ -134,8 +137,8 @@ def described(processor: "BaseImageProcessor") -> dict:
     return {**json.loads(processor.to_json_string()), "image_processor_type": type(processor).__name__}
 
 
-def _text_parts(folder: Path, network: nn.Module) -> dict:
-    """``prepare``, ``forward`` and ``noise`` of the text tower, and ``about`` them for the settings."""
+def _text_fields(folder: Path, network: nn.Module) -> tuple[dict, dict]:
+    """Fields of the text ``Tower``, and what they are for the settings."""
     from transformers import AutoTokenizer
 
     if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
@@ -149,13 +152,14 @@ def _text_parts(folder: Path, network: nn.Module) -> dict:
         captions = [caption.lower() for caption in captions] if lower else list(captions)
         return tokenizer(captions, return_tensors="pt", **options)["input_ids"]
 
-    about = {"class": type(tokenizer).__name__, "lower_case": lower}
-    return {
+    fields = {
+        "modality": "text",
         "prepare": prepare,
         "forward": lambda tokens: vectors(network.get_text_features(input_ids=tokens)),
         "noise": uniform_tokens(text.vocab_size, context),
-        "about": {"context_length": context, "tokenizer": about},
     }
+    about = {"class": type(tokenizer).__name__, "lower_case": lower}
+    return fields, {"context_length": context, "tokenizer": about}
 
 
 def vectors(given) -> Tensor:

@@ -53,9 +53,9 @@ class Origin(NamedTuple):
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
     """A model by open_clip's name for it or the paper's ("ViT-B/32"), of a repository made for it, or of a folder.
 
-    The activation is the one that the weights were trained with: OpenAI's need QuickGELU, which open_clip 3.3 gives
-    "ViT-B-32" only when told to. For random weights the name decides: "ViT-B-32-quickgelu" is CLIP as released,
-    "ViT-B-32" has GELU. Nothing but random weights depends on the seed.
+    The activation is the one that the tag's weights were trained with, for random weights too: OpenAI's need QuickGELU,
+    which open_clip 3.3 gives "ViT-B-32" only when told to. Without a tag the name decides: "ViT-B-32-quickgelu" is CLIP
+    as released, "ViT-B-32" has GELU. Nothing but random weights depends on the seed.
     """
     import open_clip
 
@@ -63,7 +63,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     target, dtype = computing(device, precision)
     model = named.name if named.name.startswith((HUB, FOLDER)) else named.name.replace("/", "-")
     origin = _origin(model, tag)
-    trained_so = open_clip.get_pretrained_cfg(model, tag or "") or {}
+    trained_so = open_clip.get_pretrained_cfg(model, named.tag or "") or {}
     quick_gelu = bool(origin.config.get("quick_gelu") or trained_so.get("quick_gelu"))
     what = model if tag is None else f"{model} with weights {tag!r}"
     with loading(what, "open_clip", origin.asks_hub()):
