@@ -17,7 +17,7 @@ import smoke_runs
 import tiny_open_clip
 from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, cli, geometry, records
+from util import Embeddings, cli, geometry
 from util.corpora import hub, tasks
 from util.fairness.declared import BADGES, FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
@@ -76,13 +76,6 @@ def test_the_script_writes_tables_record_and_pictures(smoke):
     assert {0.0, -0.2, -0.5, -1.0, 0.75} <= set(script.GRID)
     assert (min(script.GRID), max(script.GRID), len(script.GRID)) == (-1.0, 0.75, 36)
     assert script.grid(settings_of("--shifts", "0.5", "--shift", "-0.3")).tolist() == [-0.3, 0.0, 0.5]
-
-
-def test_the_same_seed_gives_the_same_tables(smoke):
-    tables, _ = measured("--preset", "smoke", "--resamples", "100")
-    for what, table in tables.items():
-        numbers = table.select_dtypes("number").reset_index(drop=True)
-        pd.testing.assert_frame_equal(numbers, smoke.tables[what][[*numbers]], check_dtype=False, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("direction", "side"), [("captions", "first"), ("audit", "both")])
@@ -211,23 +204,23 @@ def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_pa
     assert results["cosine_of_directions"] is None and "published" not in tables
 
 
-OWN = "--embeddings {own} --labels {labels}"
+OWN = "--embeddings {tmp}/own.npz --labels {tmp}/labels.csv"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--embeddings {own}", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
+        ("--embeddings {tmp}/own.npz", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
         (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text alone; two modalities are needed"),
-        (f"{OWN} --embeddings {{corpus}} --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
-        ("--embeddings {three} --labels {labels}", "holds image, audio, text; choose two of them"),
-        (f"{OWN} --corpus {{narrow}}", "rows of 5 numbers, but those of"),
+        (f"{OWN} --embeddings {{tmp}}/corpus.npy --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
+        ("--embeddings {tmp}/three.npz --labels {tmp}/labels.csv", "holds image, audio, text; choose two of them"),
+        (f"{OWN} --corpus {{tmp}}/narrow.npy", "rows of 5 numbers, but those of"),
         (OWN, "name them with --corpus FILE, or follow the audit"),
-        ("--embeddings {own} --labels {short}", "short.csv has 2 rows, but image of"),
-        ("--embeddings {own} --labels {odd}", "odd.csv: 1 of 2 have no declared race"),
-        ("--embeddings {corpus} --labels {labels}", "text has 40 rows, but 21 prompts are declared"),
-        ("--data {tmp}", "expected fairface_label_val.csv or labels.csv"),
-        ("--audit {twice}", "have one prompt: 'a square in the middle'"),
+        ("--embeddings {tmp}/own.npz --labels {tmp}/short.csv", "short.csv has 2 rows, but image of"),
+        ("--embeddings {tmp}/own.npz --labels {tmp}/odd.csv", "odd.csv: 1 of 2 have no declared race"),
+        ("--embeddings {tmp}/corpus.npy --labels {tmp}/labels.csv", "text has 40 rows, but 21 prompts are declared"),
+        ("--data {tmp}/empty", "expected fairface_label_val.csv or labels.csv"),
+        ("--audit {tmp}/twice.toml", "have one prompt: 'a square in the middle'"),
         ("--audit {fairface}", "have no declared race"),
         ("--shift 0", "--shift not 0"),
         ("--shifts nan", "--shifts must be from -5 to 5"),
@@ -244,9 +237,8 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
     cones = {name: reference.cone(rng, n, 12) for name, n in (("image", 60), ("audio", 60), ("text", C + H))}
     np.savez(tmp_path / "three.npz", **cones)
     np.save(tmp_path / "narrow.npy", np.stack(reference.pairs(rng, 40, 5)))
-    names = ("own.npz", "labels.csv", "corpus.npy", "short.csv", "odd.csv", "twice.toml", "three.npz", "narrow.npy")
-    places = {name.split(".")[0]: tmp_path / name for name in names} | {"tmp": tmp_path / "empty", "fairface": FAIRFACE}
-    assert said in smoke_runs.refusal(script, words.format(**places).split(), tmp_path / "nothing", capsys)
+    words = words.format(tmp=tmp_path, fairface=FAIRFACE).split()
+    assert said in smoke_runs.refusal(script, words, tmp_path / "nothing", capsys)
 
 
 def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, monkeypatch):
@@ -354,10 +346,3 @@ def test_labels_in_any_form_and_order_give_the_same_numbers(tmp_path, rng, monke
     for name in ("", "groups", "overall", "confusion"):
         pd.testing.assert_frame_equal(found.tables[name], tables[name])
     assert any(said in line for line in found.said), found.said
-
-
-def test_the_committed_badges_leave_room_to_fall_and_to_rise():
-    record = records.load(scripts.REPOSITORY / "Table_2_Implications_CLIP_Fairness" / "results", "denigration")
-    default = record.tables[""].query("shift == 0")
-    assert default["sum"].between(0.01, 0.20).sum() >= 3 and record.about["settings"]["preset"] == "embedded"
-    assert abs(record.about["results"]["gap_distance"]["default"] - 0.82) < 0.01

@@ -1,4 +1,4 @@
-"""What Table 2's script says of the paper's claims, judged on faces that are given what the authors' counts say."""
+"""The authors' own counts: what they can and cannot show, and what is said of claims where faces are given them."""
 
 from functools import cache
 
@@ -14,11 +14,19 @@ from util import published, records
 from util.fairness import audit
 from util.fairness.audit import Answers
 from util.fairness.declared import Declared
+from util.numerics import statistics
 from util.reporting import comparisons
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 FACES = Declared.read()
 LABELS = {"crime_related": "crime-related", "non_human": "non-human", "sum": "sum"}
+# Of -0.50 it is not published how many faces are given a word. Worked out by trying all whole numbers beside the table.
+IMPLIED = {
+    "Black": ((18, 19), (37, 38), (56, 56)), "White": ((254, 255), (112, 113), (366, 368)),
+    "Indian": ((7, 8), (1, 2), (9, 9)), "Latino": ((22, 23), (9, 10), (32, 33)),
+    "Middle Eastern": ((55, 55), (13, 13), (68, 68)), "Southeast Asian": ((1, 1), (1, 1), (2, 2)),
+    "East Asian": ((3, 3), (1, 2), (4, 5)),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -74,10 +82,8 @@ def test_the_published_counts_agree_with_what_was_published_of_them(tables):
     ours, counts, notebook = (rows.loc[on] for on in ("t", claims.COUNTS, claims.TOTALS))
     for found, unjudged in ((ours, 15), (counts, 0)):
         cells = found[found.index.str.match(r"table_2\.(default|shift_-0\.20)_percent\.(crime_related|non_human|sum)")]
-        assert cells["verdict"].value_counts().reindex(["yes", "not run"], fill_value=0).tolist() == [
-            42 - unjudged,
-            unjudged,
-        ]
+        verdicts = cells["verdict"].value_counts().to_dict()
+        assert (verdicts["yes"], verdicts.get("not run", 0)) == (42 - unjudged, unjudged)
     for key in ("default", "shift_-0.20"):
         assert ours.loc[f"table_2.{key}_percent.gap_distance", "verdict"] == "yes"
         matrix = ours.loc[f"table_2.confusion_{key}.counts"]
@@ -130,20 +136,16 @@ def test_a_run_on_other_data_shows_or_does_not_and_its_numbers_stand_beside(tabl
     assert rows.drop([*beyond.index, "table_2.claims.races_fall"])["verdict"].eq("not run").all()
 
 
-def test_nothing_published_stands_beside_another_shift(tables):
+def test_nothing_published_stands_beside_another_shift_or_gaps_beside_another_way_to_shift(tables):
     moved = {name: tables[name].replace({"shift": {-0.2: -0.5}}) for name in ("", "overall", "confusion")}
-    found = judged(tables | moved, -0.5)
-    own = found.loc["t"].index
+    own = judged(tables | moved, -0.5).loc["t"].index
     assert not any(key.startswith(("table_2.claims", "table_2.as_the", "table_2.shift_-0.20")) for key in own)
     assert {"figure_3.image_only_shift_to_distance.-0.50", "table_2.shift_-0.50_percent.sum.1"} <= {*own}
-
-
-def test_gaps_after_shifts_are_compared_where_the_images_alone_move_along_the_captions_vector(tables):
     key = ("t", "figure_3.image_only_shift_to_distance.0.00")
     assert judged(tables).loc[key, "verdict"] == "yes"
+    assert key not in judged(tables, as_released=False).index
     tables["overall"]["caption_gap_distance"] += 0.01
     assert judged(tables).loc[key, "verdict"] == "no"
-    assert key not in judged(tables, as_released=False).index
 
 
 def test_confusion_matrices_count_the_faces_that_lie_elsewhere(tables):
@@ -163,3 +165,68 @@ def test_a_star_stands_where_a_change_is_larger_than_chance(tables, tmp_path):
     starred = drawn.map(lambda cell: cell.endswith("*"))
     assert drawn.index[starred.any(axis=1)].tolist() == ["White", "Latino", "Middle Eastern", "all"]
     assert starred.any().tolist() == [False] * 5 + [True]
+
+
+def test_every_percentage_is_that_of_its_count_or_of_whole_faces():
+    table = published_counts.agreement()
+    assert len(table) == 5 * 7 * 3 and table["agrees"].all()
+    counted = table[table["shift"].isin(published_counts.COUNTED)]
+    assert list(counted["computed_percent"].map("{:.1f}".format).astype(float)) == list(counted["notebook_percent"])
+    assert table["count"].notna().sum() == len(counted) == 42
+    assert (counted["count_low"] <= counted["count"]).all() and (counted["count"] <= counted["count_high"]).all()
+    for (shift, quantity), part in table.groupby(["shift", "quantity"]):
+        assert list(part["race"]) == published.values()["table_2"]["races"]
+        printed = published.numbers(f"table_2.{published_counts.SHIFTS[shift]}_percent.{quantity}.").values()
+        assert list(part["notebook_percent"]) == pytest.approx([100 * number.value for number in printed])
+
+
+def test_counts_follow_from_digits_where_none_are_published():
+    table = published_counts.agreement().query("shift == -0.5").set_index(["race", "quantity"])
+    for race, limits in IMPLIED.items():
+        for quantity, found in zip(published_counts.QUANTITIES, limits, strict=True):
+            assert tuple(table.loc[(race, quantity), ["count_low", "count_high"]]) == found
+    assert published_counts.consistent((0.5, 0.0, 0.5), 200, 1).tolist() == [[1, 0, 1]]
+    assert published_counts.consistent((0.5, 0.5, 0.5), 200, 1).size == 0
+
+
+def test_both_kinds_of_harm_move_against_each_other():
+    table = published_counts.totals()
+    assert (table.loc[[0.0, -0.2], "rounding"] == 0).all() and (table["rounding"] < 0.0003).all()
+    assert list((table.loc[0.0, list(published_counts.QUANTITIES)] * 10_954).round()) == [496, 6, 502]
+    assert list((table.loc[-0.2, list(published_counts.QUANTITIES)] * 10_954).round()) == [412, 12, 424]
+    grown = table.loc[[0.75, 0.0, -0.2, -0.5, -1.0]]
+    assert grown["gap_distance"].is_monotonic_increasing and grown["crime_related"].is_monotonic_decreasing
+    assert grown["non_human"].loc[[0.0, -0.2, -0.5, -1.0]].is_monotonic_increasing
+    assert table.loc[-0.5, "sum"] > table.loc[0.0, "sum"] > table.loc[-0.2, "sum"]
+    right = table["accuracy"] * 10_954
+    assert list(right.round()) == [6372, 6287, 5883, 4473, 6134] and np.abs(right - right.round()).max() < 1e-6
+
+
+def test_net_changes_are_differences_of_the_published_counts():
+    table = published_counts.net_changes().set_index("race")
+    assert table.loc["White", ["before", "after", "net"]].tolist() == [324 + 4, 276 + 9, -43]
+    assert table.loc["East Asian", ["n", "before", "after", "net"]].tolist() == [1550, 10, 9, -1]
+    assert (table["net"] < 0).all() and table["net"].sum() == -78
+    few = table[table["net"].abs() <= 3]
+    assert sorted(few["net"]) == [-3, -2, -2, -1]
+    assert (few["verdict"] == published_counts.NEVER).all() and (few["most_discordant"] == 0).all()
+    assert (table.drop(few.index)["verdict"] == published_counts.DEPENDS).all()
+    before = table.loc["White", ["before_low", "before_high"]].tolist()
+    assert before == pytest.approx(statistics.wilson_interval(328, 2085))
+    before, after = (published_counts.harmed(shift)["non_human"] for shift in published_counts.COUNTED)
+    assert (before["White"], after["White"], after["Black"] - before["Black"]) == (4, 9, 1) and (after >= before).all()
+
+
+def test_bounds_hold_for_every_way_in_which_the_faces_may_have_changed():
+    before, after, n = np.array([9, 30, 3, 0, 30]), np.array([1, 0, 4, 12, 20]), np.array([40, 50, 20, 60, 60])
+    table = published_counts.bounds(before, after, n)
+    for row in table.itertuples():
+        both = range(min(row.before, row.after) + 1)
+        p_values = {row.before + row.after - 2 * b: statistics.mcnemar(row.after - b, row.before - b) for b in both}
+        assert row.least_p == pytest.approx(min(p_values.values()))
+        assert row.most_p == pytest.approx(max(p_values.values()))
+        assert row.possible_discordant == max(p_values)
+        for discordant, p in p_values.items():
+            assert (p < 0.05) == (discordant <= row.most_discordant)
+    always, never, depends = published_counts.ALWAYS, published_counts.NEVER, published_counts.DEPENDS
+    assert list(table["verdict"]) == [always, always, never, always, depends]

@@ -9,9 +9,6 @@ from jaxtyping import Bool, Float, Int
 from ..numerics.statistics import bootstrap_counts, mcnemar
 from .audit import Answers, paired_change
 
-HALF = 0.5
-"""Added to the harmed and to the unharmed faces of a race before a ratio, so that none is divided by 0."""
-
 
 def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFrame:
     """Difference and ratio between the races of the highest and the lowest ``sum``, at every shift.
@@ -57,7 +54,7 @@ def _with_interval(name: str, value: np.ndarray, drawn: Float[np.ndarray, "b k"]
 
 def extremes(harmed: Int[np.ndarray, "*k G"], n: Int[np.ndarray, "G"]) -> dict[str, Float[np.ndarray, "*k"]]:
     """The difference and the ratio of ``disparity``, by name, from counts of groups that all have faces."""
-    rates, smoothed = harmed / n, (harmed + HALF) / (n + 2 * HALF)
+    rates, smoothed = harmed / n, (harmed + 0.5) / (n + 1)  # half a face, harmed or not, so that none is divided by 0
     return {"difference": rates.max(-1) - rates.min(-1), "ratio": smoothed.max(-1) / smoothed.min(-1)}
 
 
