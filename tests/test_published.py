@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import io
-import multiprocessing
 import re
 import threading
 import time
@@ -245,21 +244,3 @@ def test_a_cache_folder_that_cannot_be_made_is_one_line(site, cache):
     cache.write_text("a file where the folder should be")
     with refused(r"features_clip.npy: "):
         published.fetch("features_clip.npy")
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
-def test_a_download_killed_half_way_leaves_nothing_that_is_trusted(site, cache, monkeypatch):
-    site.fault = "stalls"
-    process = multiprocessing.get_context("fork").Process(target=published.fetch, args=("features_clip.npy",))
-    process.start()
-    deadline = time.monotonic() + 10
-    while not any(path.stat().st_size for path in cache.glob("*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.join()
-    left = [path.name for path in cache.iterdir()]
-    assert len(left) == 1, "the download should have begun"
-    assert "features_clip.npy" not in left
-    assert published.available() == []
-    site.fault = None
-    assert published.fetch("features_clip.npy").read_bytes() == content("features_clip.npy")

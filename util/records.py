@@ -40,10 +40,7 @@ class Comparison:
     """One published number or claim beside ours; ``util.published.compare`` makes it from its key.
 
     Attributes:
-        key: its name in ``util/data/paper.json``.
-        panel: where the paper or its notebooks state it, for instance "Figure 3 (b)".
-        quantity: what it is, with its unit or settings.
-        published: the published value, as a number or in the paper's words; None where nothing is published.
+        key, panel, quantity, published: as in ``util/data/paper.json``; None where nothing is published.
         ours: what this run gives.
         on: the embeddings or data that ours was measured on.
         agrees: whether they agree; None where they are not expected to (other model, other data).

@@ -197,12 +197,10 @@ class Transform(OfFiles):
 def _vector(path: Path, given: Embeddings) -> np.ndarray:
     """The one vector of a file, as wide as the embeddings."""
     found = [np.asarray(each) for each in read(path)[0].values()]
-    if len(found) != 1 or found[0].size != max(found[0].shape, default=0):
+    if len(found) != 1 or {found[0].size, max(found[0].shape, default=0)} != {given.dim}:
         shapes = ", ".join(str(each.shape) for each in found)
-        raise UserError(f"{path}: one vector is needed, an array (width,); it holds {shapes}")
-    if found[0].size != given.dim:
-        widths = f"{found[0].size} numbers, {given.source['path']} has {given.dim} columns"
-        raise UserError(f"{path}: {widths}; take a vector of the same model")
+        needed = f"one vector is needed, of the {given.dim} columns of {given.source['path']}"
+        raise UserError(f"{path}: {needed}; it holds {shapes}")
     if found[0].dtype.kind not in "fiu" or not np.isfinite(found[0]).all() or not found[0].any():
         raise UserError(f"{path}: the vector must be finite numbers, and not all zero")
     return found[0].reshape(-1).astype(np.float64)
