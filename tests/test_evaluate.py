@@ -227,21 +227,6 @@ def test_recalls_go_by_the_names_of_modalities_whatever_stands_first(tmp_path, r
         assert [rows[way] for way in ways] == pytest.approx(right[1])
 
 
-def test_an_image_that_is_repeated_for_its_captions_is_one_image(tmp_path, rng, capsys):
-    """Case 04: 40 images, each stored beside its five captions, or once with pairs."""
-    images, of = rng.normal(size=(40, 24)), np.repeat(np.arange(40), 5)
-    texts = images[of] + 1.4 * rng.normal(size=(200, 24))
-    cosines = unit(images) @ unit(texts).T
-    right = float((of[cosines.argmax(1)] == np.arange(40)).mean()), float((cosines.argmax(0) == of).mean())
-    np.savez(tmp_path / "repeated.npz", image=images[of], text=texts)
-    np.savez(tmp_path / "paired.npz", image=images, text=texts, pairs=np.stack([of, np.arange(200)], 1))
-    for name in ("repeated", "paired"):
-        found, said = evaluate(capsys, tmp_path / f"{name}.npz")
-        rows = [found[f"{way} recall@1"] for way in ("image-to-text", "text-to-image")]
-        assert [row["value"] for row in rows] == pytest.approx(right) and [row["n"] for row in rows] == [40, 200]
-        assert ("160 of 200 rows equal an earlier one" in said) == (name == "repeated")
-
-
 def test_labels_as_people_have_them_and_prompts_as_they_stack_them(tmp_path, rng, capsys):
     """Cases 10 and 11."""
     texts, labels = rng.normal(size=(6, 24)), rng.integers(6, size=90)

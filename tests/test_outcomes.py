@@ -29,11 +29,13 @@ def similar_hits(rng, k, n):
     return Hits(rng.normal(size=n) + 0.1 * np.arange(k)[:, None] > 0.2)
 
 
-def test_the_value_of_hits_is_their_share():
+def test_the_value_of_hits_is_their_share_and_contributions_add_up_to_the_gains(rng):
     outcomes = Hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
-    assert (outcomes.n, outcomes.k) == (4, 2)
-    assert outcomes.values().tolist() == [0.75, 0.25]
+    assert (outcomes.n, outcomes.k) == (4, 2) and outcomes.values().tolist() == [0.75, 0.25]
     assert Hits(torch.tensor(outcomes.items), [0, 0, 1, 1]).contributions(0).tolist() == [[0, -1], [0, -1]]
+    several = similar_hits(rng, 5, 30)
+    assert set(np.unique(several.contributions(2))) <= {-1, 0, 1}
+    assert several.contributions(2).sum(0) / 30 == pytest.approx(several.values() - several.values()[2], abs=1e-15)
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 6), st.integers(0, 2**31))
@@ -54,13 +56,6 @@ def test_some_items_and_some_shifts_are_those_asked_for(rng):
     negative, positive = margins.items[:, rows].T
     assert margins.take(rows).values().tolist() == ((positive > negative) + 0.5 * (positive == negative)).tolist()
     assert margins.at([1]).values() == pytest.approx(margins.values()[[1]])
-
-
-def test_contributions_of_hits_add_up_to_the_gains(rng):
-    outcomes = similar_hits(rng, 5, 30)
-    gains = outcomes.values() - outcomes.values()[2]
-    assert set(np.unique(outcomes.contributions(2))) <= {-1, 0, 1}
-    assert outcomes.contributions(2).sum(0) / 30 == pytest.approx(gains, abs=1e-15)
 
 
 def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
@@ -134,12 +129,6 @@ def test_groups_of_unequal_size_weigh_by_their_items():
     assert set(np.round(drawn, 12)) == {0.0, 0.5, round(2 / 3, 12)}
     assert outcomes.take(np.array([1, 3])).groups.tolist() == [2, 5]
     assert outcomes.at([0]).contributions(0).shape == (2, 1)
-
-
-def test_distinct_rows_are_numpys():
-    rows = np.array([[1, 0], [-1, 2], [1, 0], [0, 0]], np.int8)
-    found, sizes = distinct_rows(rows)
-    assert dict(zip(map(tuple, found.tolist()), sizes.tolist(), strict=True)) == {(1, 0): 2, (-1, 2): 1, (0, 0): 1}
 
 
 test_what_are_no_outcomes_is_refused = refuses(

@@ -43,17 +43,6 @@ def captioned(rng, n=40, each=5, d=12):
     return x, reference.unit(x[items] + 0.4 * noise).astype(np.float32), items
 
 
-def check_retrieval(found, x, y, items, shifts, direction=None, side="both"):
-    """Against shifting one by one: texts before each image's best own, and images before each text's own."""
-    own = np.arange(len(x))[:, None] == items
-    for s, amount in enumerate(shifts):
-        a, b = reference.shifted(x, y, amount, direction, side)
-        cosines = a @ b.T
-        best = np.where(own, cosines, -2).max(1, keepdims=True)
-        assert found.image_ranks[s].tolist() == (~own & (cosines > best)).sum(1).tolist()
-        assert found.text_ranks[s].tolist() == (cosines > cosines[items, np.arange(len(items))]).sum(0).tolist()
-
-
 def test_a_shift_by_hand_turns_a_miss_into_a_hit():
     # Along (1, 0): the image at 90 degrees moves to (-1, 1) and so to 135 degrees, the classes stay.
     x, y, right = turned(90), turned(80, 125), np.array([3.0, 0.0])
@@ -87,21 +76,6 @@ def test_classification_agrees_with_shifting_at_every_one_of_the_shifts(rng, blo
         assert found.predicted[s].tolist() == cosines.argmax(1).tolist()
         assert found.ranks[s].tolist() == (cosines > cosines[np.arange(60), labels][:, None]).sum(1).tolist()
     assert (found.predicted != found.predicted[0]).any() and (found.ranks != found.ranks[0]).any()
-
-
-@pytest.mark.parametrize("side", ["both", "first", "second"])
-@pytest.mark.parametrize("given_direction", [False, True])
-def test_retrieval_with_five_captions_agrees_with_shifting_one_by_one(rng, blocks, side, given_direction):
-    x, y, items = captioned(rng)
-    direction = rng.normal(size=12) if given_direction else None
-    found = retrieve(x, y, items, PAPER_SHIFTS, direction, side)
-    check_retrieval(found, x, y, items, PAPER_SHIFTS, direction, side)
-    assert 0 < (found.image_ranks[20] == 0).mean() < 1
-
-
-def test_retrieval_among_more_texts_than_one_tile_holds(rng):
-    x, y, items = captioned(rng, 300, 4, 16)
-    check_retrieval(retrieve(x, y, items, [0.0, 0.5]), x, y, items, [0.0, 0.5])
 
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
@@ -149,12 +123,11 @@ def many_to_many(rng, n, m, copies, d=12):
     return x, y, rng.permutation(np.stack([first, second], 1))
 
 
-@pytest.mark.parametrize("copies", [0, 9])
-@pytest.mark.parametrize("side", ["both", "first"])
+@pytest.mark.parametrize("copies, side", [(0, "both"), (0, "second"), (9, "both"), (9, "first")])
 def test_every_partner_is_a_hit_and_a_copy_is_no_negative(rng, blocks, copies, side):
     """A loop in float64: what is not a partner of any row that equals this one, and nearer than the best partner."""
     x, y, pairs = many_to_many(rng, 35, 50, copies)
-    direction, shifts = rng.normal(size=12), PAPER_SHIFTS[::5]
+    direction, shifts = rng.normal(size=12) if copies else None, PAPER_SHIFTS[::5]
     found = retrieve(x, y, pairs, shifts, direction, side)
     names = [[row.tobytes() for row in part] for part in (x, y)]
     joined = {(names[0][i], names[1][j]) for i, j in pairs}

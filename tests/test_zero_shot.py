@@ -83,7 +83,7 @@ def test_the_record_says_what_every_task_was_made_of(smoke):
     data = {part["name"]: part for part in smoke.about["data"]}
     shapes = data["shapes"]
     assert shapes["n"] == 80 and len(shapes["split_sha256"]) == 64 and shapes["skipped"] == []
-    assert shapes["prompts"][0] == [f"a {SHAPES[0]}"] and shapes["encoder"]["encoder"] == "small CLIP"
+    assert shapes["prompts"][0] == [f"a {SHAPES[0]}"] and shapes["encoder"]["model"] == "small CLIP"
     assert data["described scenes"]["caption_rule"] == "one caption for each image"
     cosines = smoke.tables["gaps"].set_index("dataset")["cosine_of_directions"]
     assert cosines["described scenes"] > 0.9 and cosines.between(-1, 1).all()

@@ -64,7 +64,8 @@ class Split(NamedTuple):
     """All items at every shift along the direction of some images, and what the shifts do to the gap of these."""
 
     name: str
-    rows: Int[np.ndarray, "r"]
+    groups: Int[np.ndarray, "g"]
+    """Of the items that the direction is of."""
     gaps: Float[np.ndarray, "k"]
     swept: Sweep
 
@@ -94,25 +95,24 @@ def sweep(
 ) -> Sweep:
     """Outcomes by metric after every shift, of images, but texts for text-to-image recall; and further metrics."""
     given, how = (task.images, task.texts), (shifts, direction, side)
-    together = [None if len(np.unique(each)) == len(each) else each for each in task.groups]
     if task.is_retrieval:
-        ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), together, strict=True)
+        ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), task.groups, strict=True)
         return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in RECALLS}, {})
-    labels, n, outcomes, others = task.labels, len(task.images), {}, {}
+    labels, groups, n, outcomes, others = task.labels, task.groups[0], len(task.images), {}, {}
     if task.metric == SEVERAL:
         found = [(metrics.ranking_precision(each, labels), metrics.mean_average_precision(each, labels))
                  for each in shifted.scores(*given, *how)]  # fmt: skip
         by_item, by_class = zip(*found, strict=True)
-        return Sweep({"LRAP": Shares(np.stack(by_item), together[0])}, {"mAP": (np.array(by_class), n)})
+        return Sweep({"LRAP": Shares(np.stack(by_item), groups)}, {"mAP": (np.array(by_class), n)})
     if task.metric != "ROC-AUC":
         ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
-        outcomes = {f"top-{k}": Hits(ranks < k, together[0]) for k in (1, 5) if k == 1 or classes > k}
+        outcomes = {f"top-{k}": Hits(ranks < k, groups) for k in (1, 5) if k == 1 or classes > k}
         recalls, counts = metrics.per_class_recall(ranks < 1, labels, classes), np.bincount(labels, minlength=classes)
         others = {"mean per-class recall": (np.nanmean(recalls, axis=1), n)}
         others |= {f"{CLASS} {task.class_name(c)}": (recalls[:, c], int(counts[c])) for c in np.flatnonzero(counts)}
     if task.metric in ("ROC-AUC", TWO):
         margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
-        outcomes["ROC-AUC"] = Margins(margins, together[0], labels)
+        outcomes["ROC-AUC"] = Margins(margins, groups, labels)
     return Sweep(outcomes, others)
 
 
@@ -127,7 +127,7 @@ def other_order(task: EmbeddedTask) -> str | None:
         return None
     labels, (predicted,) = task.labels, shifted.predict(task.images, task.texts, [0.0])
     right = np.stack([labels == predicted, np.empty(len(labels), bool)])
-    halves = _halves(task, 0)
+    halves = [np.isin(task.groups[0], half) for half in _halves(task, 0)]
     for mine, others in (halves, halves[::-1]):
         order = metrics.best_order(predicted[mine], labels[mine], classes)
         right[1, others] = order[labels[others]] == predicted[others]
@@ -168,58 +168,46 @@ def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings) -> tuple[list[dict], ...]:
     """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
     shifts = cli.shift_grid(settings.shift_step)
-    everything = _split(task, ALL, np.arange(len(task.images)), direction, side, shifts)
+    everything = _split(task, ALL, np.unique(task.groups[0]), direction, side, shifts)
     curves, tested = list(_curves(task, everything, shifts, settings)), {metric: [] for metric in task.headlines}
     papers = direction == "task" and side == main_side(pd.DataFrame({"side": settings.side}))
     for number in range(settings.splits if papers else 1):
         one, other = _halves(task, settings.seed, number)
         ways = zip(SPLITS[1:], (one, other), (other, one), strict=True)
-        for name, rows, others in islice(ways, 1 if number else 2):
-            half = _split(task, name, rows, direction, side, shifts, everything)
+        for name, mine, others in islice(ways, 1 if number else 2):
+            half = _split(task, name, mine, direction, side, shifts, everything)
             curves += _curves(task, half, shifts, settings) if number == 0 else []
             for metric, found in tested.items():
-                both = (_taken(task, half, metric, part) for part in (rows, others))
+                both = (half.swept.outcomes[metric].of_groups(part) for part in (mine, others))
                 found.append(selection.cross_tested(*both, shifts, half.gaps, settings.seed, settings.resamples))
     return curves, _choices(task, everything, tested, shifts, settings)
 
 
-def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> list[Int[np.ndarray, "r"]]:
-    """The images of two random halves; no group is in both, and every class is as even as it can be."""
+def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
+    """The groups of two random halves; every class is as even as it can be."""
     groups, several = task.groups[0], task.is_retrieval or task.metric == SEVERAL
     strata = None if several else task.labels[np.unique(groups, return_index=True)[1]]
-    parts = selection.halves(int(groups.max()) + 1, strata, seed, number)
-    return [np.flatnonzero(np.isin(groups, part)) for part in parts]
+    return selection.halves(int(groups.max()) + 1, strata, seed, number)
 
 
 def _split(
-    task: EmbeddedTask, name: str, rows: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of: Split = None
+    task: EmbeddedTask, name: str, groups: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of: Split = None
 ) -> Split:
-    """Every shift along the gap vector of some images alone; along the captions', the sweep is that of all images."""
-    texts = task.texts[_texts_of(task, rows)] if task.is_retrieval else task.texts
-    own = unit_gap_vector(task.images[rows], texts)
+    """Every shift along the gap vector of some items alone; along the captions', the sweep is that of all items."""
+    images, texts = task.images[np.isin(task.groups[0], groups)], task.texts
+    texts = texts[np.isin(task.groups[1], groups)] if task.is_retrieval else texts
+    own = unit_gap_vector(images, texts)
     along = own if direction == "task" else task.caption_gap
-    gaps = signed_gap_distances(task.images[rows], texts, shifts, along, side, sign_by=own)
-    if of and direction == "captions":
-        return Split(name, rows, gaps, of.swept)
-    return Split(name, rows, gaps, sweep(task, shifts, along, side))
-
-
-def _taken(task: EmbeddedTask, split: Split, metric: str, rows: Int[np.ndarray, "r"]) -> Outcomes:
-    """The outcomes of those items of a metric that belong to some images."""
-    of_texts = task.is_retrieval and metric.startswith(task.ways[1])
-    return split.swept.outcomes[metric].take(_texts_of(task, rows) if of_texts else rows)
-
-
-def _texts_of(task: EmbeddedTask, rows: Int[np.ndarray, "r"]) -> Int[np.ndarray, "t"]:
-    """The texts that belong to some images."""
-    return np.flatnonzero(np.isin(task.groups[1], task.groups[0][rows]))
+    gaps = signed_gap_distances(images, texts, shifts, along, side, sign_by=own)
+    swept = of.swept if of and direction == "captions" else sweep(task, shifts, along, side)
+    return Split(name, groups, gaps, swept)
 
 
 def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings: Settings) -> Iterator[dict]:
     """Columns of every metric of all items, or of the headline ones of a half."""
     same = {"split": split.name, "shift": shifts, "signed_gap_distance": split.gaps}
     for metric in split.swept.outcomes if split.name == ALL else task.headlines:
-        mine = _taken(task, split, metric, split.rows)
+        mine = split.swept.outcomes[metric].of_groups(split.groups)
         low, high = mine.limits(settings.resamples, settings.seed)
         yield {**same, "metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
     for metric, (values, n) in split.swept.others.items() if split.name == ALL else ():

@@ -35,7 +35,7 @@ class Outcomes:
         items: (k, n), what each of n items does at each of k shifts.
         groups: whole numbers (n,), which items belong together, for instance the image that each text describes, or
             copies of one image. Such items are resampled and exchanged together, because they are not independent.
-            None: every item is.
+            None: each is by itself.
     """
 
     items: Shaped[np.ndarray, "k n"]
@@ -59,9 +59,18 @@ class Outcomes:
         """Items."""
         return self.items.shape[1]
 
+    @property
+    def independent(self) -> bool:
+        """Whether no two items belong together."""
+        return self.groups is None or len(np.unique(self.groups)) == self.n
+
     def take(self, rows: Int[np.ndarray, "m"]) -> "Outcomes":
         """The outcomes of some items, in the order given."""
         return type(self)(*(given if given is None else given[..., rows] for given in vars(self).values()))
+
+    def of_groups(self, groups: Int[np.ndarray, "g"]) -> "Outcomes":
+        """The outcomes of the items of some groups."""
+        return self.take(np.flatnonzero(np.isin(self.groups, groups)))
 
     def at(self, shifts: Sequence[int]) -> "Outcomes":
         """The outcomes at some of the shifts, in the order given."""
@@ -75,8 +84,8 @@ class Outcomes:
         return quantiles(self.resampled(resamples, seed), level)
 
     def _together(self, rows: Shaped[np.ndarray, "n *k"]) -> Shaped[np.ndarray, "u *k"]:
-        """The rows of items; with groups, their sums over each group."""
-        if self.groups is None:
+        """The rows of items; where some belong together, sums over each group."""
+        if self.independent:
             return rows
         order = np.argsort(self.groups, kind="stable")
         starts = np.unique(self.groups[order], return_index=True)[1]
@@ -143,7 +152,7 @@ class Hits(Shares):
             raise UserError(f"hits must be a bool array (shifts, items), not {found}")
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
-        if self.groups is None:
+        if self.independent:
             return np.stack(wilson_interval(self.items.sum(1), self.n, level))
         return super().limits(resamples, seed, level)
 
@@ -223,9 +232,7 @@ class Margins(Outcomes):
         draws, places = [], []
         for label in (0, 1):
             mine = np.flatnonzero(same.labels == label)
-            units = (
-                np.arange(len(mine)) if same.groups is None else np.unique(same.groups[mine], return_inverse=True)[1]
-            )
+            units = np.arange(len(mine)) if self.independent else np.unique(same.groups[mine], return_inverse=True)[1]
             draws.append(chain.from_iterable(bootstrap_counts(units.max() + 1, resamples, [seed, BOOTSTRAP, label])))
             places.append(units)
         rows, drawn = zip(*draws, strict=True), []
