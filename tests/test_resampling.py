@@ -57,14 +57,6 @@ def test_a_wild_shift_hides_a_sure_gain_from_the_plain_test_and_not_from_the_sca
     assert plain > 0.2 and scaled < 0.01
 
 
-def test_the_test_of_one_shift_is_the_one_sided_mcnemar_test(rng):
-    """30 gained, 18 lost: the chance of at least 30 heads in 48."""
-    contributions = np.zeros((100, 2), np.int64)
-    contributions[:30, 1], contributions[30:48, 1] = 1, -1
-    exact = stats.binomtest(30, 48, alternative="greater").pvalue
-    assert p_values(rng.permutation(contributions), 40_000) == pytest.approx((exact, exact), abs=0.006)
-
-
 def test_neither_the_order_nor_the_number_of_unchanged_items_matters(rng):
     contributions = Hits(rng.random((5, 60)) < 0.7).contributions(0)
     more = np.concatenate([rng.permutation(contributions), np.zeros((7, 5), np.int8)])
