@@ -36,8 +36,8 @@ def reach(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], side: Side) -> lis
         the best, at any shift: no shift can change others. changes: share that do at any shift. gained, lost: of these,
         wrong or right without a shift.
     """
-    unit, rows = unit_gap_vector(task.images, task.texts), []
-    images, texts = task.images.astype(np.float64), task.texts.astype(np.float64)
+    task, rows = evaluation.wide(task), []
+    images, texts, unit = task.images, task.texts, unit_gap_vector(task.images, task.texts)
     against, along = side_amounts(shifts, side)
     ways = {True: (texts, images, -unit, along, against), False: (images, texts, unit, against, along)}
     outcomes = evaluation.sweep(task, shifts, unit, side).outcomes
@@ -92,6 +92,7 @@ def _best(items: np.ndarray, candidates: np.ndarray, pairs: np.ndarray) -> Float
 
 def gaps_of(task: EmbeddedTask) -> dict:
     """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
+    task = evaluation.wide(task)
     own = unit_gap_vector(task.images, task.texts)
     corpus = np.full(len(own), np.nan) if task.caption_gap is None else task.caption_gap
     length = float(np.linalg.norm(corpus))

@@ -100,7 +100,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         raise UserError(f"no task could be had: {left_out[0]}")
     tasks, parts = zip(*found, strict=True)
     tables = {what: pd.concat([part[what] for part in parts], ignore_index=True) for what in parts[0]}
-    shifts, side = cli.shift_grid(settings.shift_step), evaluation.main_side(tables["table"])
+    shifts, side = cli.shift_grid(settings.shift_step), evaluation.main_side(settings.side)
     reached = [row for task in tasks for row in reach.reach(task, shifts, side)]
     tables["reach"] = pd.DataFrame(reached, columns=reach.COLUMNS)
     tables["gaps"] = pd.DataFrame([reach.gaps_of(task) for task in tasks])

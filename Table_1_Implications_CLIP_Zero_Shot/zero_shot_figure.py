@@ -31,7 +31,7 @@ NOTHING = "\N{EN DASH}"
 
 def draw(record: records.Record) -> plt.Figure:
     """Every headline metric against the signed gap distance, a panel for each task and metric, all on the same axes."""
-    side = main_side(record.tables["table"])
+    side = main_side(record.tables["table"]["side"])
     table, curves = (rows[rows["side"] == side] for rows in (shown(record.tables["table"]), record.tables[""]))
     reached = record.tables["reach"].set_index(["dataset", "metric"])
     panels = list(table.groupby(["dataset", "metric"], sort=False))
@@ -117,7 +117,7 @@ def draw_table(record: records.Record) -> "Styler":
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["Group", "Data set", "Metric"])
     if (frame[there] == NOTHING).all(axis=None):
         frame = frame.drop(columns=there, level=0)
-    moved = "both modalities" if main_side(record.tables["table"]) == "both" else "images"
+    moved = "both modalities" if main_side(record.tables["table"]["side"]) == "both" else "images"
     numbers = {name: record.about["settings"][name] for name in ("permutations", "splits")}
     note = WORDS["note"].format(**ARROWS, **numbers, moved=moved, caveat=caveat(record)).strip()
     style = frame.style.format(escape="html").set_caption(escape(note))

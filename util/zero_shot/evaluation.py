@@ -5,7 +5,7 @@ caption corpus, it is also measured along that of the corpus. A shift and a dire
 judged on the other: both ways for the first split, whose halves have curves of their own, and one way for further ones.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -77,7 +77,7 @@ def evaluate(task: EmbeddedTask, settings: Settings) -> dict[str, pd.DataFrame]:
     """
     curves, table = [], []
     try:
-        task = replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))  # wide once
+        task = wide(task)
         for direction in ("task",) if task.caption_gap is None else ("task", "captions"):
             for side in settings.side:
                 about = {"dataset": task.dataset, "gap_direction": direction, "model": task.model, "side": side}
@@ -88,6 +88,11 @@ def evaluate(task: EmbeddedTask, settings: Settings) -> dict[str, pd.DataFrame]:
         raise UserError(f"{task.dataset}: {error}") from error
     curves = pd.concat(curves, ignore_index=True)
     return {"": curves[list(CURVE_COLUMNS)], "table": pd.DataFrame(table)[list(TABLE_COLUMNS)]}
+
+
+def wide(task: EmbeddedTask) -> EmbeddedTask:
+    """The task in float64, converted once."""
+    return replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))
 
 
 def sweep(
@@ -149,14 +154,15 @@ def notes(task: EmbeddedTask) -> list[str]:
     return [*task.source.get("notes", ()), *copies, *([warning] if warning else [])]
 
 
-def main_side(table: pd.DataFrame) -> str:
-    """The side that pictures and comparisons show: both modalities moved where that was measured, or the only one."""
-    return "both" if (table["side"] == "both").any() else table["side"].iloc[0]
+def main_side(sides: Iterable[str]) -> str:
+    """The side that pictures and comparisons show: both modalities moved where that was measured, or the first one."""
+    sides = list(sides)
+    return "both" if "both" in sides else sides[0]
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the paper's protocol: along the task's own gap vector, from ``main_side``."""
-    return table[(table["side"] == main_side(table)) & (table["gap_direction"] == "task")]
+    return table[(table["side"] == main_side(table["side"])) & (table["gap_direction"] == "task")]
 
 
 def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -170,7 +176,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings
     shifts = cli.shift_grid(settings.shift_step)
     everything = _split(task, ALL, np.unique(task.groups[0]), direction, side, shifts)
     curves, tested = list(_curves(task, everything, shifts, settings)), {metric: [] for metric in task.headlines}
-    papers = direction == "task" and side == main_side(pd.DataFrame({"side": settings.side}))
+    papers = direction == "task" and side == main_side(settings.side)
     for number in range(settings.splits if papers else 1):
         one, other = _halves(task, settings.seed, number)
         ways = zip(SPLITS[1:], (one, other), (other, one), strict=True)
