@@ -23,7 +23,7 @@ from tqdm import tqdm
 import gap_figure
 import panels
 from layouts import svd_coordinates, tsne_coordinates
-from util import UserError, cli, measures, published, records
+from util import UserError, cli, measures, published, records, samples
 from util.geometry import unit_rows
 from util.numerics import items
 from util.numerics.arrays import as_count
@@ -100,7 +100,7 @@ def chosen_rows(panel: panels.Panel, most: int, seed: int) -> tuple[list[np.ndar
     """A random subset of both modalities: row numbers, float64 unit rows, and whether row i of both is a pair."""
     arrays = [panel.embeddings.modalities[name] for name in panel.modalities]
     pairs = panel.embeddings.pairs_between(panel.modalities)
-    *chosen, paired = measures.sample(tuple(map(len, arrays)), pairs, most, seed)
+    *chosen, paired = samples.sample(tuple(map(len, arrays)), pairs, most, seed)
     return chosen, [np.asarray(unit_rows(a[some]), np.float64) for a, some in zip(arrays, chosen, strict=True)], paired
 
 

@@ -244,3 +244,18 @@ def test_texts_that_do_not_differ_are_warned_of_and_one_modality_has_a_cone(tmp_
     assert "text: rows hardly differ, mean cosine " in capsys.readouterr().err
     table = run("cosine_similarity", tmp_path, "--embeddings", tmp_path / "text_embeddings.npy").tables[""]
     assert table["mean"].item() == pytest.approx(reference.cosines(y).mean(), abs=1e-6)
+
+
+def test_what_a_matched_cosine_is_beside_unmatched_ones_and_how_evenly_rows_spread(two, tmp_path, capsys):
+    x, y = two
+    found = card(capsys, tmp_path / "image_embeddings.npy", tmp_path / "text_embeddings.npy")
+    cosines, own = x @ y.T, np.eye(60, dtype=bool)
+    right = {"unmatched_cosine": cosines[~own].mean(), "unmatched_std": cosines[~own].std()}
+    right |= {"matched_std": cosines[own].std(), "alignment": np.square(x - y).sum(1).mean()}
+    right |= {"matched_above_unmatched": (cosines[own] > np.quantile(cosines[~own], 0.95)).mean()}
+    assert {name: found[name, "image", "text"] for name in right} == pytest.approx(right, abs=1e-6)
+    for name, rows in (("image", x), ("text", y)):
+        far = 2 - 2 * reference.cosines(rows)
+        assert found["uniformity", name, name] == pytest.approx(np.log(np.exp(-2 * far).mean()), abs=1e-6)
+    alone = card(capsys, tmp_path / "text_embeddings.npy")
+    assert [name for name, *_ in alone] == ["mean_cosine", "uniformity"]

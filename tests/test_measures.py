@@ -46,7 +46,9 @@ def test_the_card_is_of_paths_arrays_names_and_tensors_alike(arrays, tmp_path):
         assert found["value"].tolist() == pytest.approx(expected.to_frame()["value"].tolist(), abs=1e-7)
     assert measure(*arrays.values())["mean_cosine", "y"] == expected["mean_cosine", "text"]
     alone = measure(arrays["text"])
-    assert [row["measure"] for row in alone.rows] == ["mean_cosine"] and str(alone).startswith("x (60 x 8)")
+    assert [row["measure"] for row in alone.rows] == ["mean_cosine", "uniformity"] and str(alone).startswith(
+        "x (60 x 8)"
+    )
     assert "mean cosine            image 0." in str(expected) and "<table" in expected._repr_html_()
     for key, words in ((("mean_cosine",), "mean_cosine: 2 rows"), (("median",), "median: 0 rows of this card")):
         with pytest.raises(UserError, match=words):

@@ -1,9 +1,12 @@
+"""What is measured on a sample of rows: separability, matched cosines beside unmatched ones, uniformity."""
+
 import numpy as np
 import pytest
 
 import reference
 from refusals import refuses
-from util.measures import sample, separability
+from util import samples
+from util.samples import sample, scores, separability, uniformity
 
 
 def test_modalities_on_two_sides_of_a_plane_are_separable(rng):
@@ -75,3 +78,36 @@ def test_narrow_cones_are_separated_as_well_as_wide_ones(rng, spread):
     rows[:, 0] += 10
     rows[:100, 1] += 10 * spread
     assert separability(rows[:100], rows[100:]) == 1.0
+
+
+def at(*degrees):
+    return np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], axis=1)
+
+
+def test_scores_and_uniformity_by_hand():
+    """Matched: cos 60 and 1. Unmatched: 0 and cos 30, of which one half lies below cos 60, and both below 1."""
+    found = scores(3 * at(0, 90), at(60, 90), np.array([[0, 0], [1, 1]]))
+    half = np.sqrt(3) / 4
+    assert found == pytest.approx((0.25, half, half, 0.5))
+    assert [uniformity(2 * at(0, other)) for other in (0, 90, 180)] == pytest.approx([0, -4, -8])
+    assert scores(at(0), at(60), np.array([[0, 0]])) == (0, None, None, None)
+
+
+def test_scores_and_uniformity_are_those_of_all_cosines_and_a_copy_is_unmatched_with_no_partner(rng, monkeypatch):
+    monkeypatch.setattr(samples, "BLOCK", 7)
+    x, y = reference.pairs(rng, 40, 8, dtype=np.float64)
+    pairs = np.array([*([i, i] for i in range(40)), [3, 5]])
+    cosines, own = x @ y.T, np.eye(40, dtype=bool)
+    own[3, 5] = True
+    above = (cosines[own] > np.quantile(cosines[~own], 0.95)).mean()
+    right = cosines[own].std(), cosines[~own].mean(), cosines[~own].std(), above
+    assert scores(x, y, pairs) == pytest.approx(right, abs=1e-12) and 0.2 < above < 1
+    twice, of = np.concatenate([x, x[:9]]), np.concatenate([np.arange(40), np.arange(9)])
+    assert scores(twice, y[of], np.tile(np.arange(49)[:, None], 2)) == scores(x, y, pairs[:40])
+    far = 2 - 2 * reference.cosines(x)
+    assert uniformity(x) == pytest.approx(np.log(np.exp(-2 * far).mean()))
+
+
+def test_pairs_among_rows_that_were_chosen():
+    pairs = np.array([[4, 1], [2, 7], [4, 7], [0, 1]])
+    assert samples.among(pairs, np.array([2, 4]), np.array([7, 1])).tolist() == [[1, 1], [0, 0], [1, 0]]

@@ -13,7 +13,7 @@ import seed_variance
 import theorem_1
 import theorem_2
 from shapes_of import checked
-from util import contrastive, geometry, interventions, measures, training
+from util import contrastive, geometry, interventions, measures, samples, training
 from util.fairness import audit, declared, disparity
 from util.interventions import calibration, intervention, kinds
 from util.numerics import cosines, moments, procrustes, reduction, statistics
@@ -38,7 +38,8 @@ def test_a_shape_that_contradicts_an_annotation_is_an_error(monkeypatch, pairs):
 
 
 def test_measures_and_losses(monkeypatch, pairs):
-    checked(monkeypatch, geometry, contrastive, measures, moments, cosines, reduction, layouts, procrustes, training)
+    checked(monkeypatch, geometry, contrastive, measures, samples, moments, cosines, reduction, layouts)
+    checked(monkeypatch, procrustes, training)
     x, y = pairs
     gap = geometry.gap_vector(x, y)
     for one in (geometry.centroid, geometry.mean_cosine):
@@ -54,8 +55,10 @@ def test_measures_and_losses(monkeypatch, pairs):
     contrastive.sweep(x, y, SHIFTS, [0.1, 1.0], 10, direction=gap)
     contrastive.sweep_both(x, y, [0.5], [0.1])
     rows = [np.asarray(part) for part in pairs]
-    measures.separability(*rows)
-    measures.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)
+    samples.separability(*rows)
+    samples.scores(*rows, np.tile(np.arange(30)[:, None], 2))
+    samples.uniformity(rows[0])
+    samples.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)
     layouts.svd_coordinates(rows[0])
     pca = reduction.joint_pca(rows, 3)
     assert pca.coordinates(rows[0]).shape == (30, 3)

@@ -19,7 +19,7 @@ from .zero_shot.command import Evaluate
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(OfFiles):
-    """Print the numbers of your embeddings: gap distance, cosines, relative gap, separability."""
+    """Print the numbers of your embeddings: gap, cosines matched and not, relative gap, separability, uniformity."""
 
     json: bool = False
     """Print one json list: an object for each number, with file, first and last modality, measure, value, n, unit."""

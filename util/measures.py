@@ -10,22 +10,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-from jaxtyping import Float, Int
-
 from .embeddings import Embeddings
 from .errors import UserError
-from .geometry import unit_rows
 from .numerics.arrays import as_matrix, to_numpy
-from .numerics.moments import moments, pair_moments
+from .numerics.moments import PairMoments, moments, pair_moments
+from .samples import among, sample, scores, separability, uniformity
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST = 2000
 """Rows of each modality from which a sample is taken: at 512 columns five fits take about a second."""
-
-FOLDS = 5
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +72,8 @@ class Measures:
                 rows = [
                     row for row in self.rows if row["measure"] == measure and {row["first"], row["last"]} <= {*names}
                 ]
-                of_each = [f"{row['first']} {_said(row)}" if entry.of == "rows" else _said(row) for row in rows]
+                single = entry.of in ("rows", "some rows")
+                of_each = [f"{row['first']} {_said(row)}" if single else _said(row) for row in rows]
                 lines += [f"  {entry.title:<22} {', '.join(of_each)}"] if rows else []
             blocks.append("\n".join(lines))
         return "\n".join(blocks)
@@ -103,7 +99,7 @@ def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, mos
             called x and y then.
         columns: modality -> name of its array or column in the files.
         seed: of the sample and the folds of the separability.
-        most: rows of each modality that the separability is measured on, at most.
+        most: rows of each modality that the separability, the uniformity and the scores are measured on, at most.
     """
     found = _opened(given, columns)
     file = found.source.get("path", "")
@@ -114,13 +110,16 @@ def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, mos
         both = pair_moments(*parts, pairs, tuple(called[name] for name in names))
         alone |= dict(zip(names, (both.first, both.last), strict=True))
         *some, _ = sample(tuple(map(len, parts)), pairs, most, seed)
-        sampled = [part[chosen] for part, chosen in zip(parts, some, strict=True)]
+        sampled, together = [part[chosen] for part, chosen in zip(parts, some, strict=True)], among(pairs, *some)
         rows += _rows(file, names, "gap", both.first.n + both.last.n, both)
         rows += _rows(file, names, "pairs", both.pairs, both)
+        rows += _rows(file, names, "scores", len(together), scores(*sampled, together) if len(together) else None)
         rows += _rows(file, names, "sample", len(some[0]), *sampled, seed)
     alone = alone or {name: moments(part, called[name]) for name, part in found.modalities.items()}
     for name, part in alone.items():
+        some = sample((part.n, part.n), None, most, seed)[0]
         rows += _rows(file, (name,), "rows", part.n, part)
+        rows += _rows(file, (name,), "some rows", len(some), found.modalities[name][some])
     return Measures(
         rows,
         counts={name: part.n for name, part in alone.items()},
@@ -154,7 +153,7 @@ def _rows(file: str, names: tuple[str, ...], of: str, n: int, *what) -> list[dic
     rows = []
     for name, entry in CARD.items():
         if entry.of == of:
-            value, note = entry.value(*what), entry.note.format(n=n)
+            value, note = entry.value(*what) if n else None, entry.note.format(n=n)
             if value is None:
                 note = "all rows are one" if n else "not paired"
             place = {"file": file, "first": names[0], "last": names[-1], "measure": name, "value": value}
@@ -162,94 +161,24 @@ def _rows(file: str, names: tuple[str, ...], of: str, n: int, *what) -> list[dic
     return rows
 
 
-def sample(
-    counts: tuple[int, int], pairs: Int[np.ndarray, "p 2"] | None, most: int, seed: int
-) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], bool]:
-    """A random subset of both modalities, pair by pair where there are pairs, no row twice.
-
-    ``counts`` are the rows of each modality, ``pairs`` the row numbers that belong together.
-
-    Returns:
-        row numbers (k,) of the first and of the last modality, k at most ``most``, and whether entry i of both is a
-        pair: where ``pairs`` are given and at least two of them share no row. Ascending in the first, as a mapped file
-        is best read.
-    """
-    rng = np.random.default_rng([seed, 4])
-    chosen = np.empty((0, 2), np.int64) if pairs is None else pairs[rng.permutation(len(pairs))]
-    for column in (0, 1):  # one pair for each image, then for each text
-        chosen = chosen[np.sort(np.unique(chosen[:, column], return_index=True)[1])]
-    chosen = chosen[:most]
-    if len(chosen) < 2:
-        k = min(*counts, most)
-        return *(np.sort(rng.permutation(count)[:k]) for count in counts), False
-    chosen = chosen[np.argsort(chosen[:, 0])]
-    return chosen[:, 0], chosen[:, 1], True
-
-
-def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed: int = 0) -> float:
-    """Share of the rows that a logistic regression, fitted on others, assigns to their own modality.
-
-    Args:
-        x, y: as many rows of each, so that guessing is right half the time; rows are normalised here. Row i of both,
-            a pair where there is one, is held out together.
-        seed: of the folds, ``FOLDS`` or as many as there are rows.
-
-    Returns:
-        in [0, 1]: 1 where a plane separates the modalities, about 1/2 where they are two samples of one distribution.
-
-    Trap: below 1/2 where the modalities were centred on these very rows, 0.30 for published CLIP and less the more
-    columns there are. The means then agree exactly, so d_held = -d_fitted (1 - f)/f for the share f of rows held out:
-    they lie on the other side. Centred by other rows (``util.interventions.fit``) they reach 1/2 or more.
-
-    Source: Fahim et al., "It's Not a Modality Gap" (2024), who hold out one random fifth; here every pair is held out
-    once. The penalty is theirs, scikit-learn's default (C = 1). Unit rows are moved to the centre of those fitted and
-    divided by their root mean square distance from it, so that the penalty weighs narrow cones as wide ones. Trap:
-    with few rows and many columns any two samples look separable on the rows that were fitted, hence the held-out ones.
-    A value of 1 says nothing about how wide the gap is.
-    """
-    x, y = (np.asarray(unit_rows(np.asarray(part, np.float64))) for part in (x, y))
-    if len(x) != len(y) or len(x) < 2:
-        raise UserError(f"separability needs as many rows of both, two at least; there are {len(x)} and {len(y)}")
-    right, order = 0, np.random.RandomState(seed).permutation(len(x))
-    for held_out in np.array_split(order, min(FOLDS, len(x))):  # as scikit-learn's shuffled KFold
-        fitted = ~np.isin(np.arange(len(x)), held_out)
-        rows, modality = np.concatenate([x[fitted], y[fitted]]), np.repeat([0.0, 1.0], fitted.sum())
-        centre = rows.mean(0)
-        spread = np.sqrt(np.square(rows - centre).sum(1).mean()) or 1.0
-        *plane, offset = _fitted_plane((rows - centre) / spread, modality)
-        scores = [(part[held_out] - centre) / spread @ np.array(plane) + offset for part in (x, y)]
-        right += int((scores[0] <= 0).sum() + (scores[1] > 0).sum())
-    return right / (2 * len(x))
-
-
-def _fitted_plane(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Weights and intercept (d + 1,) of a logistic regression with C = 1, as scikit-learn fits it."""
-    # importing scikit-learn takes longer than the fit, and the threads of a BLAS wait longer than einsum computes
-    from scipy.optimize import minimize
-
-    count = len(rows)
-
-    def loss(plane: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, scores = plane[:-1], np.einsum("ij,j->i", rows, plane[:-1]) + plane[-1]
-        errors = (1 / (1 + np.exp(-scores)) - classes) / count
-        value = (np.logaddexp(0, scores) - classes * scores).mean() + 0.5 / count * (weights @ weights)
-        return value, np.append(np.einsum("i,ij->j", errors, rows) + weights / count, errors.sum())
-
-    options = {"maxiter": 100, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
-    return minimize(loss, np.zeros(rows.shape[1] + 1), method="L-BFGS-B", jac=True, options=options).x
+def alignment(both: PairMoments) -> float | None:
+    """Mean squared distance of the pairs, in [0, 4]: 2 - 2 cosine. Source: Wang and Isola (2020), alpha = 2."""
+    return 2 - 2 * both.matched_cosine if both.pairs else None
 
 
 class Entry(NamedTuple):
     """A measure of the card: a function, and how a table names what it gives."""
 
     value: Callable
-    of: Literal["rows", "gap", "pairs", "sample"]
-    """What it takes: the ``Moments`` of one modality, the ``PairMoments`` of two or of their pairs, or (x, y, seed)
-    with as many rows of both."""
+    of: Literal["rows", "some rows", "gap", "pairs", "scores", "sample"]
+    """What it takes: the ``Moments`` of one modality or a sample of its rows; the ``PairMoments`` of two or of their
+    pairs; the ``Scores`` of sampled pairs; or (x, y, seed) with as many rows of both."""
     title: str
     unit: str
     note: str = ""
 
+
+OF_SOME = "of {n} pairs"
 
 CARD = {
     "gap_distance": Entry(attrgetter("gap_distance"), "gap", "gap distance", "distance"),
@@ -257,5 +186,11 @@ CARD = {
     "mean_cosine": Entry(attrgetter("mean_cosine"), "rows", "mean cosine", "cosine"),
     "relative_gap": Entry(attrgetter("relative_gap"), "pairs", "relative gap (RMG)", "fraction"),
     "separability": Entry(separability, "sample", "linear separability", "fraction", "held out, {n} rows of each"),
+    "unmatched_cosine": Entry(attrgetter("unmatched"), "scores", "unmatched cosine", "cosine", OF_SOME),
+    "matched_std": Entry(attrgetter("matched_std"), "scores", "std of matched", "cosine", OF_SOME),
+    "unmatched_std": Entry(attrgetter("unmatched_std"), "scores", "std of unmatched", "cosine", OF_SOME),
+    "matched_above_unmatched": Entry(attrgetter("above"), "scores", "above 95% of unmatched", "fraction", OF_SOME),
+    "alignment": Entry(alignment, "pairs", "alignment", "squared distance"),
+    "uniformity": Entry(uniformity, "some rows", "uniformity", "log", "of {n} rows"),
 }
 """Every measure by name, in the order of the table."""
