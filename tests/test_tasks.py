@@ -242,11 +242,9 @@ def test_class_folders_do_in_place_of_parquet(tmp_path):
         tasks.load(colours(), tmp_path / "nowhere")
 
 
-def test_mscoco_is_read_from_its_archives_or_from_the_hubs_parquet_and_known_by_its_content(tmp_path):
+def test_mscoco_is_read_from_the_hubs_parquet_too_and_known_by_its_content(tmp_path):
     task = tasks.read()["mscoco"]
-    assert len(tasks.load(task, coco_files.write_folder(tmp_path / "coco")).captions) == 6
     found = tasks.load(task, coco_files.write_parquet(tmp_path / "hub"))
-    assert found.captions == [text for texts in coco_files.CAPTIONS.values() for text in texts]
     assert (found.source["dataset"], found.source["split"]) == ("MSCOCO, local parquet files", "val2017")
     assert tasks.load(task, tmp_path / "hub", n=2).captions == found.captions[:4]
     other = coco_files.write_parquet(tmp_path / "other", {name: ["mended"] for name in found.ids})

@@ -1,5 +1,6 @@
 """The training loop: what happens at a step depends on the settings and the step alone, and it repeats exactly."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -53,38 +54,15 @@ def test_the_same_settings_give_the_same_run_bit_for_bit():
     assert tiny.same(model, again) and not tiny.same(model, other)
 
 
-def test_the_loss_that_is_named_is_the_one_that_is_trained(monkeypatch):
-    monkeypatch.setitem(LOSSES, "squares", lambda x, y, scale: scale * (x - y).square().sum(1).mean())
-    for loss in LOSSES:
-        settings = replace(ONE_STEP, loss=loss)
-        trained, log = run(settings)
-        start = tiny.model()
-        expected = gradients(start, settings)
-        for name in ("text_projection", "visual.proj"):
-            moved = start.get_parameter(name).detach() - 0.01 * expected[name]
-            torch.testing.assert_close(trained.get_parameter(name).detach(), moved)
-        with torch.no_grad():
-            x, y = first_batch(tiny.model())
-        assert log[0]["loss"] == pytest.approx(LOSSES[loss](x, y, torch.tensor(10.0)).item(), rel=1e-5)
-        assert log[0]["gap_distance"] == pytest.approx(float((x.mean(0) - y.mean(0)).norm()), rel=1e-5)
-
-
 @pytest.mark.parametrize(("n", "batch"), [(10, 5), (11, 3), (7, 7)])
-def test_an_epoch_shows_every_pair_at_most_once_and_the_next_is_in_another_order(n, batch):
+def test_an_epoch_shows_every_pair_at_most_once_in_an_order_of_its_own_whatever_was_asked_before(n, batch):
     per_epoch = n // batch
-    epochs = [
-        np.concatenate([batch_indices(n, batch, 3, e * per_epoch + i) for i in range(per_epoch)]) for e in range(2)
-    ]
-    for seen in epochs:
-        assert len(set(seen.tolist())) == per_epoch * batch and set(seen.tolist()) <= set(range(n))
-    assert epochs[0].tolist() != epochs[1].tolist()
-
-
-def test_the_order_of_the_data_is_a_function_of_seed_and_step_alone():
-    forwards = [batch_indices(50, 8, 2, step).tolist() for step in range(20)]
-    backwards = [batch_indices(50, 8, 2, step).tolist() for step in reversed(range(20))]
-    assert forwards == backwards[::-1]
-    assert forwards[0] != batch_indices(50, 8, 3, 0).tolist()
+    steps = {step: batch_indices(n, batch, 3, step).tolist() for step in reversed(range(2 * per_epoch))}
+    assert steps == {step: batch_indices(n, batch, 3, step).tolist() for step in range(2 * per_epoch)}
+    every = np.array([*steps.values()])[::-1].reshape(2, -1).tolist()
+    for seen in every:
+        assert len(set(seen)) == per_epoch * batch and set(seen) <= set(range(n))
+    assert every[0] != every[1] and steps[0] != batch_indices(n, batch, 4, 0).tolist()
 
 
 def test_the_learning_rate_runs_through_one_cycle():
@@ -94,16 +72,12 @@ def test_the_learning_rate_runs_through_one_cycle():
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_the_logit_scale_is_the_inverse_temperature_and_is_not_learned():
+def test_adamw_leaves_the_logit_scale_alone_and_its_decay_spares_gains_biases_and_embeddings():
     model, _ = run(replace(TINY, temperature=0.05))
     assert model.logit_scale.exp().item() == pytest.approx(20)
-    optimised = {id(p) for group in optimizer_for(model, TINY).param_groups for p in group["params"]}
-    assert [name for name, p in model.named_parameters() if id(p) not in optimised] == ["logit_scale"]
-
-
-def test_weight_decay_spares_gains_biases_and_embeddings():
-    model = tiny.model()
     decayed, spared = optimizer_for(model, TINY).param_groups
+    optimised = {id(p) for p in decayed["params"] + spared["params"]}
+    assert [name for name, p in model.named_parameters() if id(p) not in optimised] == ["logit_scale"]
     assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
     assert all(p.ndim >= 2 for p in decayed["params"])
     assert any(p is model.positional_embedding for p in spared["params"])
@@ -133,14 +107,21 @@ test_settings_that_make_no_sense_are_refused_by_name = refuses(
 )
 
 
-def test_sgd_takes_the_gradient_and_its_decay_off_the_weights():
-    settings = replace(ONE_STEP, weight_decay=0.5)
-    trained, start = run(settings)[0], tiny.model()
+@pytest.mark.parametrize("loss", ["info_nce", "squares"])
+def test_sgd_takes_the_gradient_of_the_named_loss_and_its_decay_off_the_weights(loss, monkeypatch):
+    monkeypatch.setitem(LOSSES, "squares", lambda x, y, scale: scale * (x - y).square().sum(1).mean())
+    settings = replace(ONE_STEP, weight_decay=0.5, loss=loss)
+    trained, log = run(settings)
+    start = tiny.model()
     expected = gradients(start, settings)
     for name, p in trained.named_parameters():
         if name != "logit_scale":
             before = start.get_parameter(name).detach()
             torch.testing.assert_close(p.detach(), before - 0.01 * (expected[name] + 0.5 * before))
+    with torch.no_grad():
+        x, y = first_batch(tiny.model())
+    assert log[0]["loss"] == pytest.approx(LOSSES[loss](x, y, torch.tensor(10.0)).item(), rel=1e-5)
+    assert log[0]["gap_distance"] == pytest.approx(float((x.mean(0) - y.mean(0)).norm()), rel=1e-5)
 
 
 def test_adam_as_released_decays_every_parameter_through_the_gradient_and_adamw_does_not():
@@ -168,14 +149,11 @@ def test_without_clipping_the_whole_gradient_is_used():
     assert moved[1] == pytest.approx(0.01 * 1e-3, rel=1e-3) and moved[0] > 10 * moved[1]
 
 
-def test_a_learned_temperature_starts_where_it_is_told_and_moves():
-    found = [entry["temperature"] for entry in run(replace(TINY, steps=20, learn_temperature=True))[1]]
-    assert found[0] == pytest.approx(0.1) and len(set(found)) == 20
+def test_a_learned_temperature_starts_where_it_is_told_and_is_not_clipped_as_released(monkeypatch):
+    """CLIP stops the logit scale at 100 (Radford et al. 2021, section 2.5)."""
+    found = [entry["temperature"] for entry in run(replace(TINY, learn_temperature=True))[1]]
+    assert found[0] == pytest.approx(0.1) and len(set(found)) == 8
     assert [entry["temperature"] for entry in run()[1]] == pytest.approx([0.1] * 8)
-
-
-def test_a_learned_logit_scale_is_not_clipped_as_released(monkeypatch):
-    """CLIP stops it at 100 (Radford et al. 2021, section 2.5)."""
     monkeypatch.setitem(LOSSES, "info_nce", lambda x, y, scale: (x * 0).sum() - scale.log())
     hot = replace(TINY, steps=3, temperature=0.0101, learn_temperature=True, optimizer="sgd", learning_rate=5.0)
     assert run(replace(hot, weight_decay=0.0, gradient_clip=0.1))[0].logit_scale.exp().item() > 120
@@ -193,24 +171,18 @@ def test_what_a_model_draws_follows_from_the_seed_and_the_global_generator_stays
     assert tiny.same(first, again) and not torch.equal(first.text_projection, run()[0].text_projection)
 
 
-def test_a_diverging_loss_names_the_step_and_leaves_the_weights_of_before(monkeypatch):
-    calls = []
-
-    def broken(x, y, scale):
-        calls.append(0)
-        return (x * y).sum() * (math.inf if len(calls) == 8 else 1)
-
-    monkeypatch.setitem(LOSSES, "info_nce", broken)
+@pytest.mark.parametrize(
+    ("diverging", "said"),
+    [
+        (lambda x: x.sum() * math.inf, r"the loss is -?inf at step 7; training stopped"),
+        # the root of 0 has a finite value and an infinite slope
+        (lambda x: (x - x.detach()).square().sum().sqrt(), r"the norm of the gradient is (nan|inf) at step 7"),
+    ],
+)
+def test_what_diverges_names_the_step_and_leaves_the_weights_of_before(monkeypatch, diverging, said):
+    calls = itertools.count(1)
+    monkeypatch.setitem(LOSSES, "info_nce", lambda x, y, scale: diverging(x) if next(calls) == 8 else (x * y).sum())
     model = tiny.model()
-    with pytest.raises(UserError, match=r"the loss is -?inf at step 7; training stopped"):
-        run(model=model)
-    assert all(torch.isfinite(p).all() for p in model.parameters())
-
-
-def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_spoilt(monkeypatch):
-    """The root of 0 has a finite value and an infinite slope."""
-    monkeypatch.setitem(LOSSES, "info_nce", lambda x, y, scale: (x - x.detach()).square().sum().sqrt())
-    model = tiny.model()
-    with pytest.raises(UserError, match=r"norm of the gradient is (nan|inf) at step 0"):
+    with pytest.raises(UserError, match=said):
         run(model=model)
     assert all(torch.isfinite(p).all() for p in model.parameters())
