@@ -80,6 +80,14 @@ def test_what_nobody_said_is_none_and_one_modality_alone_comes_back(tmp_path):
         after.transform(y=np.eye(2))
 
 
+def test_modalities_keep_their_order_whatever_their_names(tmp_path, rng):
+    x, y = reference.pairs(rng, 9, 6)
+    made = fit("centring", x, y, about={"n": {"video": 9, "text": 9}})
+    after = load(save(tmp_path / "c.safetensors", made))
+    assert after.names == ("video", "text")
+    assert (after.by_name({"text": y})[0] == made.transform(y=y)[1]).all()
+
+
 def test_the_command_line_offers_every_kind():
     assert get_args(commands.Kind) == tuple(KINDS)
 
@@ -125,6 +133,7 @@ def test_a_foreign_safetensors_file_is_refused(metadata, tmp_path):
         ("shift", {"arrays": {"y.0": np.ones(5)}}, r"steps must be of one width, not \[5, 6\]"),
         ("shift", {"arrays": {"x.0": None}}, "steps must be of x, or of x and y, for image, text, not y"),
         ("shift", {"arrays": {"y.0": None}}, "steps must be of x, or of x and y, for image, text, not x"),
+        ("shift", {"arrays": {"x.0": np.ones(6, bool), "x.1": np.ones(6)}}, "columns may go in the last step alone"),
         ("shift", {"arrays": {"z": np.ones(6)}}, "for image, text, not x, y, z"),
         ("procrustes", {"arrays": {"y.0": 2 * np.eye(6)}}, "must be orthogonal"),
         ("procrustes", {"arrays": {"y.0": np.ones((6, 5))}}, "must be square"),

@@ -254,7 +254,8 @@ def own_output(settings: Settings) -> Settings:
         return settings
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
     folder = OUTPUTS / "own" / f"{Path(own).stem}{suffix}"
-    if any(json.loads(path.read_text()).get("own_data") != own for path in folder.glob("*.json")):
+    said = f'"own_data": {json.dumps(own)}'
+    if any(said not in path.read_text() for path in folder.glob("*.json")):  # a damaged one too
         raise UserError(f"{folder} holds results of another file than {own}; give --output, or remove it")
     return replace(settings, output=folder)
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from tqdm import tqdm
@@ -121,8 +122,8 @@ def compare(key: str, ours: float | str, on: str, *verdict, judge: bool = True, 
 
 def files() -> dict[str, tuple[str, str]]:
     """Names of the eight files, ``features_clip_random.npy`` and so on, each with its system and weights."""
-    suffixes = {"trained": "", "random": "_random"}
-    return {f"features_{system}{suffixes[weights]}.npy": (system, weights) for system in SYSTEMS for weights in WEIGHTS}
+    keys = product(SYSTEMS, WEIGHTS)
+    return {f"features_{system}{'_random' * (weights == 'random')}.npy": (system, weights) for system, weights in keys}
 
 
 def available() -> list[tuple[str, str]]:

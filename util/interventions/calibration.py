@@ -83,7 +83,7 @@ def save(path: str | Path, intervention: Intervention) -> Path:
     told = {"schema_version": SCHEMA_VERSION, "kind": intervention.kind, "settings": intervention.settings}
     told["about"] = about | dict(intervention.about)
     try:
-        text = json.dumps(records.plain(told), allow_nan=False, sort_keys=True)
+        text = json.dumps(records.plain(told), allow_nan=False)  # in the order of its modalities
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: about must hold what json can ({error})") from error
     steps = [(f"{place}.{k}", step) for place, each in intervention.steps.items() for k, step in enumerate(each)]

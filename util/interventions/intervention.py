@@ -46,6 +46,8 @@ class Intervention:
             raise UserError(f"steps must be of x, or of x and y, for {', '.join(self.names)}, not {', '.join(steps)}")
         if len(widths := {len(step) for each in steps.values() for step in each}) > 1:
             raise UserError(f"steps must be of one width, not {sorted(widths)}")
+        if any(step.dtype == bool for each in steps.values() for step in each[:-1]):
+            raise UserError("columns may go in the last step alone")
 
     @property
     def width(self) -> int:
