@@ -28,9 +28,10 @@ from tqdm import tqdm
 from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
 from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima, no_minimum
 from landscape_terms import Terms, terms
-from util import Embeddings, UserError, cli, figures, files, geometry, published
+from util import Embeddings, UserError, cli, figures, geometry, published
 from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
+from util.extraction import extract
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
 from util.records import Comparison, Record
@@ -96,7 +97,6 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
         return load_sets(settings.embeddings, settings.named_columns()), []
     if settings.preset == "paper":
         from util.corpora import tasks
-        from util.extraction import extract
 
         named = Named.parse(settings.model).trained()
         captioned = tasks.mscoco(settings.coco, split="val2017", caption=settings.caption)
@@ -116,13 +116,7 @@ def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     from util.corpora.generated.captioned_scenes import scenes
     from util.encoders import small_clip
 
-    clip, data = small_clip.load(device=device), scenes(settings.scenes, settings.seed)
-    modalities = {
-        "image": clip.encode_non_text(opener() for opener in data.openers),
-        "text": clip.encode_texts(data.captions),
-    }
-    about = {"model": "small CLIP, util/data/small_clip.safetensors", "sha256": files.sha256(small_clip.CHECKPOINT)}
-    return Embeddings.of(modalities, source={**about, "data": dict(data.source)})
+    return extract(small_clip.load(device=device), scenes(settings.scenes, settings.seed), cache=False)
 
 
 def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:
