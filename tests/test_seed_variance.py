@@ -33,11 +33,6 @@ def test_a_two_by_two_table_by_hand():
     assert values(result) == pytest.approx([1, 1, 4 / 6.5, 1.5 / 6.5])
 
 
-def test_seeds_with_a_direction_each_have_cosine_1_within_and_0_between():
-    result = variance.seed_variance(np.array([[[1.0, 0], [2, 0]], [[0, 1], [0, 2]], [[0, -3], [0, -4]]]))
-    assert result.within_cosine == pytest.approx(1) and result.between_cosine == pytest.approx(-1 / 3)
-
-
 @pytest.mark.parametrize("shape", [(2, 2, 1), (2, 7, 3), (6, 2, 5), (5, 9, 4), (3, 40, 64)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_closed_forms_are_the_definitions(rng, shape, dtype):
