@@ -14,6 +14,7 @@ from torch import Tensor
 from util.corpora import coco, tasks
 from util.corpora.captioned import Readable
 from util.corpora.generated import pictures
+from util.encoders.tower import Tower
 from util.errors import UserError
 from util.numerics.arrays import as_count
 
@@ -49,10 +50,10 @@ class Inputs:
     skipped: dict[int, str] = field(repr=False, default_factory=dict)
     first: Sequence[int] = field(repr=False, default=())
 
-    def tensor(self, tower) -> Tensor:
+    def tensor(self, tower: Tower) -> Tensor:
         """The inputs as the network of a ``Tower`` takes them, (n, ...), for any number of seeds."""
         if self.items is None:
-            return tower.noise(self.n, self.about["seed"])
+            return draw_noise(tower, self.n, self.about["seed"])
         remaining, parts = iter(self.items), []
         while chunk := list(islice(remaining, CHUNK)):
             parts.append(tower.prepare(chunk))
@@ -67,8 +68,21 @@ class Inputs:
         return {"name": self.name, "modality": self.modality, **self.about, "skipped": left_out}
 
 
+def draw_noise(tower: Tower, n: int, seed: int) -> Tensor:
+    """n inputs without content as a network takes them: pixels N(0, 1) after any normalisation, or uniform tokens.
+
+    The first k of n are those that k alone would give.
+    """
+    rng = np.random.default_rng([seed, 1 if tower.modality == "image" else 2])
+    if tower.modality == "image":
+        size = tower.prepare([Image.new("RGB", (64, 64))]).shape[1:]
+        return torch.from_numpy(rng.standard_normal((n, *size), dtype=np.float32))
+    length = tower.prepare(["a"]).shape[1]
+    return torch.from_numpy(rng.integers(0, tower.settings["vocabulary"], (n, length)))
+
+
 def noise(modality: str, n: int, seed: int) -> Inputs:
-    """Standard normal pixels or uniform tokens, as the tower's ``noise`` draws them."""
+    """Noise for the towers of a modality, which ``draw_noise`` draws."""
     return Inputs(NOISE, modality, n, {"dataset": "standard normal pixels, uniform tokens", "n": n, "seed": seed})
 
 

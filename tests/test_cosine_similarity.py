@@ -16,6 +16,7 @@ import picture_checks
 import scripts
 import smoke_runs
 from coco_files import write_folder
+from tower_inputs import draw_noise
 from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora import coco
 from util.encoders import resnet
@@ -54,7 +55,7 @@ def means_by_seed():
         assert vision.settings["quick_gelu"] is True, "CLIP as released"
         for name, tower in zip(means, (residual, vision, text), strict=False):
             n = 8 if tower.modality == "text" else 4
-            means[name].append(geometry.mean_cosine(tower.encode(tower.noise(n, 0))))
+            means[name].append(geometry.mean_cosine(tower.encode(draw_noise(tower, n, 0))))
         if captions:
             means["captions"].append(geometry.mean_cosine(text.encode(captions)))
     return means

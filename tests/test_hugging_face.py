@@ -20,6 +20,7 @@ from tiny_transformers import (
     clip_processor,
     gemma_tokenizer,
 )
+from tower_inputs import draw_noise
 from util import UserError
 from util.encoders.named import Named
 
@@ -140,8 +141,9 @@ def test_the_settings_say_how_inputs_are_prepared(saved, name):
     assert {"size", "image_mean", "image_std", "resample"} <= set(about["pixels"])
     assert about["pixels"]["image_processor_type"].endswith("ImageProcessorPil")
     assert (pair.name, pair.non_text.name, pair.non_text.weights) == (name, name, name)
-    assert pair.non_text.noise(3, 0).shape == (3, 3, SIDE, SIDE) and pair.text.noise(3, 0).shape == (3, CONTEXT)
-    assert pair.text.noise(500, 0).max() == pair.model.config.text_config.vocab_size - 1
+    assert draw_noise(pair.non_text, 3, 0).shape == (3, 3, SIDE, SIDE)
+    assert draw_noise(pair.text, 3, 0).shape == (3, CONTEXT)
+    assert draw_noise(pair.text, 500, 0).max() == pair.model.config.text_config.vocab_size - 1
 
 
 def test_bfloat16_changes_little(saved, photographs):

@@ -10,6 +10,7 @@ import torchvision
 
 from encoder_checks import only_the_seed_decides, refused
 from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
+from tower_inputs import draw_noise
 from util import UserError
 from util.encoders import open_clip_pair, resnet
 from util.encoders import tower as towers
@@ -46,14 +47,14 @@ def test_equal_captions_have_equal_rows_in_their_places(clip):
 
 @torch.inference_mode()
 def test_captions_and_noise_are_read_at_their_true_length_with_the_full_length_embeddings(clip, monkeypatch):
-    tokens, noise = clip.text.prepare(CAPTIONS), clip.text.noise(4, 0)
+    tokens, noise = clip.text.prepare(CAPTIONS), draw_noise(clip.text, 4, 0)
     full = unit(clip.model.encode_text(tokens))
     assert clip.text.lengths(tokens).tolist() == [4, 2, 15, 77, 4, 5]
     assert np.ptp(full, axis=0).max() > 0.05
     assert np.allclose(clip.text.encode(noise), unit(clip.model.encode_text(noise)), atol=2e-6)
     assert noise.shape == (4, 77) and noise.min() >= 0 and noise.max() < 49408
     assert np.allclose(clip.text.encode(CAPTIONS[::-1])[::-1], full, atol=2e-6)
-    pixels = clip.non_text.noise(3, 1)
+    pixels = draw_noise(clip.non_text, 3, 1)
     for size in (None, 1, 2):
         assert np.allclose(clip.non_text.encode(pixels, size), unit(clip.model.encode_image(pixels)), atol=2e-6)
     seen, transformer = [], clip.model.transformer.forward
@@ -70,14 +71,14 @@ def test_captions_and_noise_are_read_at_their_true_length_with_the_full_length_e
 def test_towers_that_are_not_causal_are_left_at_full_length():
     model = open_clip.model.CLIP(**{**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}})
     tokenizer = open_clip.get_tokenizer("tiny")
-    assert "lengths" not in open_clip_pair.text_fields(model, tokenizer, 49408)
-    assert "lengths" in open_clip_pair.text_fields(open_clip.model.CLIP(**TINY), tokenizer, 49408)
+    assert "lengths" not in open_clip_pair.text_fields(model, tokenizer)
+    assert "lengths" in open_clip_pair.text_fields(open_clip.model.CLIP(**TINY), tokenizer)
 
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
     half = Named.parse("tiny").pair(3, "cpu", "bfloat16")
     assert (half.settings["dtype"], half.non_text.width) == ("bfloat16", 24)
-    pixels, captions = clip.non_text.noise(2, 0), CAPTIONS[:3]
+    pixels, captions = draw_noise(clip.non_text, 2, 0), CAPTIONS[:3]
     for one, other in (
         (clip.non_text.encode(pixels), half.non_text.encode(pixels)),
         (clip.text.encode(captions), half.text.encode(captions)),
@@ -101,7 +102,7 @@ def residual(name, seed=None):
 
 def test_a_resnet_tower_gives_the_pooled_activations_of_torchvisions_network():
     tower = residual("resnet18", 2)
-    pixels = tower.noise(2, 0)
+    pixels = draw_noise(tower, 2, 0)
     only_the_seed_decides(lambda seed: residual("resnet18", seed).encode(pixels))
     torch.manual_seed(2)
     network = torchvision.models.resnet18().eval()
@@ -150,7 +151,7 @@ def test_weights_of_timm_and_of_a_checkpoint_file_give_timms_pooled_activations(
     )
     for pretrained in ("a1_in1k", str(tmp_path / "18.pth.tar")):
         tower = residual(f"resnet18:{pretrained}")
-        pixels = tower.noise(2, 0)
+        pixels = draw_noise(tower, 2, 0)
         with torch.inference_mode():
             pooled = network.forward_head(network.forward_features(pixels), pre_logits=True)
         assert np.allclose(tower.encode(pixels), unit(pooled), atol=1e-6) and tower.settings["pretrained"] == pretrained
@@ -158,22 +159,20 @@ def test_weights_of_timm_and_of_a_checkpoint_file_give_timms_pooled_activations(
         residual("resnet34:a1_in1k")
 
 
-def test_the_first_noise_inputs_are_those_that_fewer_would_give():
-    for noise in (towers.normal_pixels(8), towers.normal_pixels((4, 6)), towers.uniform_tokens(100, 7)):
-        assert torch.equal(noise(5, 3)[:2], noise(2, 3))
-        assert not torch.equal(noise(2, 3), noise(2, 4))
-    pixels = towers.normal_pixels(64)(8, 0)
-    assert pixels.shape == (8, 3, 64, 64)
-    assert towers.normal_pixels((4, 6))(5, 1).shape == (5, 3, 4, 6)
-    assert abs(float(pixels.mean())) < 0.01
-    assert abs(float(pixels.std()) - 1) < 0.01
+def test_the_first_noise_inputs_are_those_that_fewer_would_give(clip):
+    for tower in (clip.non_text, clip.text):
+        assert torch.equal(draw_noise(tower, 5, 3)[:2], draw_noise(tower, 2, 3))
+        assert not torch.equal(draw_noise(tower, 2, 3), draw_noise(tower, 2, 4))
+    pixels = draw_noise(clip.non_text, 32, 0)
+    assert pixels.shape == (32, 3, 32, 32)
+    assert abs(float(pixels.mean())) < 0.01 and abs(float(pixels.std()) - 1) < 0.01
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
 def test_embeddings_that_are_not_finite_or_zero_are_refused(clip, value):
     broken = replace(clip.non_text, forward=lambda pixels: torch.full((len(pixels), 24), value))
     with pytest.raises(UserError, match="embedding of image 0 is zero or not finite"):
-        broken.encode(clip.non_text.noise(2, 0))
+        broken.encode(draw_noise(clip.non_text, 2, 0))
 
 
 @pytest.mark.parametrize(

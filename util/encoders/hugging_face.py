@@ -12,7 +12,7 @@ from ..cli import Device
 from ..errors import UserError
 from .model_files import READ_ONLY, fetched, hashes, loading
 from .named import Named
-from .tower import EncoderPair, Precision, computing, normal_pixels, uniform_tokens
+from .tower import EncoderPair, Precision, computing
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig
@@ -127,7 +127,6 @@ def _image_fields(folder: Path, network: nn.Module) -> tuple[dict, dict]:
         "modality": "image",
         "prepare": prepare,
         "forward": lambda pixels: vectors(network.get_image_features(pixel_values=pixels.to(network.dtype))),
-        "noise": normal_pixels(tuple(prepare([BLANK]).shape[2:])),
     }
     return fields, described(processor)
 
@@ -156,10 +155,9 @@ def _text_fields(folder: Path, network: nn.Module) -> tuple[dict, dict]:
         "modality": "text",
         "prepare": prepare,
         "forward": lambda tokens: vectors(network.get_text_features(input_ids=tokens)),
-        "noise": uniform_tokens(text.vocab_size, context),
     }
     about = {"class": type(tokenizer).__name__, "lower_case": lower}
-    return fields, {"context_length": context, "tokenizer": about}
+    return fields, {"context_length": context, "vocabulary": text.vocab_size, "tokenizer": about}
 
 
 def vectors(given) -> Tensor:

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..files import digest
 from .model_files import fetched, hashes, loading
 from .named import FOLDER, HUB, OWN, Named
-from .tower import EncoderPair, Pixels, Precision, computing, normal_pixels, uniform_tokens
+from .tower import EncoderPair, Pixels, Precision, computing
 
 CONFIGURATION = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -81,6 +81,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "dim": origin.config["embed_dim"],
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
+        "vocabulary": getattr(network, "vocab_size", None) or origin.config["text_cfg"].get("vocab_size", 49408),
         "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
@@ -89,13 +90,11 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "modality": "image",
         "prepare": lambda images: torch.stack([preprocess(image) for image in images]),
         "forward": lambda pixels: network.visual(pixels.to(dtype)),
-        "noise": normal_pixels(network.visual.image_size),
     }
-    vocabulary = getattr(network, "vocab_size", None) or origin.config["text_cfg"].get("vocab_size", 49408)
-    return EncoderPair.of(network, settings, image, text_fields(network, tokenizer, vocabulary))
+    return EncoderPair.of(network, settings, image, text_fields(network, tokenizer))
 
 
-def text_fields(network: nn.Module, tokenizer: Callable, vocabulary: int) -> dict:
+def text_fields(network: nn.Module, tokenizer: Callable) -> dict:
     """Fields of the text ``Tower`` of a network of open_clip.
 
     CLIP's own tower is causal and read at its end token, the largest number, which depends on no token after it. A
@@ -106,7 +105,6 @@ def text_fields(network: nn.Module, tokenizer: Callable, vocabulary: int) -> dic
     causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
     pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
     fields = {"modality": "text", "prepare": tokenizer, "forward": network.encode_text}
-    fields["noise"] = uniform_tokens(vocabulary, tokenizer.context_length)
     if not (causal and pool == "argmax"):
         return fields
 

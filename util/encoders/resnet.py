@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..cli import Device
 from ..errors import UserError, reason
 from .named import Named
-from .tower import Precision, Tower, computing, normal_pixels
+from .tower import Precision, Tower, computing
 
 PRETRAINED = "IMAGENET1K_V1"
 """The weights of the paper's ResNet-18."""
@@ -62,7 +62,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         forward=in_channels_last(network),
         device=target,
         settings=settings,
-        noise=normal_pixels(transform.crop_size[0]),
     )
 
 

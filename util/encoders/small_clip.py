@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..files import digest
 from .named import Named
 from .open_clip_pair import text_fields
-from .tower import EncoderPair, Precision, computing, normal_pixels
+from .tower import EncoderPair, Precision, computing
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CONFIG = DATA / "small_clip.json"
@@ -132,6 +132,6 @@ def _pair(model: nn.Module, seed: int | None, device: str | torch.device) -> Enc
         return prepare(channels_first(np.stack(arrays)))
 
     network = model.to(device)
-    image = {"modality": "image", "prepare": pixels, "forward": network.encode_image, "noise": normal_pixels(side)}
+    image = {"modality": "image", "prepare": pixels, "forward": network.encode_image}
     tokenizer = Tokenizer(about["words"], about["model"]["text_cfg"]["context_length"])
-    return EncoderPair.of(network, settings, image, text_fields(network, tokenizer, tokenizer.size))
+    return EncoderPair.of(network, settings, image, text_fields(network, tokenizer))

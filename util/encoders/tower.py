@@ -40,8 +40,6 @@ class Tower:
         forward: such a tensor, on ``device``, to embeddings (b, d), not normalised.
         device: where the network is.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
-        noise: (n, seed) to n inputs without content, ready for ``forward``: standard normal pixels, uniform tokens.
-            The first k of n are those that k alone would give. None where the tower cannot say.
         lengths: tokens (n, length) to how many of each matter (n,); None where all do. ``encode`` then groups inputs
             of like length, for ``forward`` to cut.
         frames: pictures of one input: 1, or those of a video, which batches count.
@@ -55,14 +53,13 @@ class Tower:
     forward: Callable[[Tensor], Tensor]
     device: torch.device
     settings: Mapping[str, Any] = field(repr=False)
-    noise: Callable[[int, int], Tensor] | None = field(repr=False, default=None)
     lengths: Callable[[Tensor], Tensor] | None = field(repr=False, default=None)
     frames: int = 1
 
     def encode(
         self, inputs: Iterable | Tensor, batch_size: int | None = None, progress: bool = True
     ) -> Float[np.ndarray, "n d"]:
-        """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` or ``noise`` gave.
+        """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` gave.
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
@@ -173,25 +170,6 @@ class EncoderPair:
     def encode_texts(self, captions: Sequence[str], batch_size: int | None = None) -> Float[np.ndarray, "m d"]:
         """Embeddings of captions, as ``Tower.encode``; what is longer than the context is cut there, as CLIP does."""
         return self.text.encode(captions, batch_size)
-
-
-def normal_pixels(side: int | tuple[int, int]) -> Callable[[int, int], Tensor]:
-    """The ``noise`` of an image tower: pixels N(0, 1) after any normalisation."""
-    size = (3, side, side) if isinstance(side, int) else (3, *side)
-
-    def noise(n: int, seed: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng([seed, 1]).standard_normal((n, *size), dtype=np.float32))
-
-    return noise
-
-
-def uniform_tokens(vocabulary: int, length: int) -> Callable[[int, int], Tensor]:
-    """The ``noise`` of a text tower: token numbers uniform in [0, vocabulary), (n, length)."""
-
-    def noise(n: int, seed: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng([seed, 2]).integers(0, vocabulary, (n, length)))
-
-    return noise
 
 
 def computing(device: Device, precision: Precision = "float32") -> tuple[torch.device, torch.dtype]:
