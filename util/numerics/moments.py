@@ -1,4 +1,4 @@
-"""Sums over the rows of embeddings in one pass: all that the gap, the cone and the relative gap need.
+"""Sums over the rows of embeddings: all that the gap, the cone and the relative gap need.
 
 They can be taken over a memory-mapped file of any length, a block of rows at a time, and added: the moments of two
 parts of a data set make those of the whole. Rows count by their direction alone: each is divided by its norm.
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import UserError
-from .arrays import Array, as_rows, as_tensor, blocks, is_tensor, nonzero_norms, row_blocks, rows_shape, to_numpy, wide
+from .arrays import Array, as_rows, blocks, nonzero_norms, row_blocks, rows_shape, to_numpy, wide
 
 ALL_ONE = 1e-12
 """Sum of distances (1 - cosine)/2 below which all rows count as one: what is left is rounding."""
@@ -93,7 +93,11 @@ class PairMoments:
 def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     """Moments of one modality (n, d), memory-mapped or not, norms from 1e-150 to 1e150; in the memory of one block."""
     rows_shape(x, name)
-    return reduce(add, [_block(block, name, start, x)[0] for start, block in row_blocks(x, name)])
+    parts = []
+    for start, block in row_blocks(x, name):
+        unit, norms = _unit(block, name, start, x)
+        parts.append(Moments(len(block), to_numpy(unit.sum(0)), float(norms.min()), float(norms.max())))
+    return reduce(add, parts)
 
 
 def pair_moments(
@@ -106,52 +110,21 @@ def pair_moments(
 
     Args:
         x, y: arrays (n, d) and (m, d), memory-mapped or not.
-        pairs: row numbers that belong together; None: nothing is paired. Pairs row by row, all of them, cost one pass
-            over both; any others a second one over the rows that they name.
+        pairs: row numbers that belong together; None: nothing is paired. They cost a second pass over their rows.
         names: what to call the two in an error.
     """
     (n, d), (m, width) = (rows_shape(part, name) for part, name in zip((x, y), names, strict=True))
     if d != width:
         raise UserError(f"{names[0]} and {names[1]} must be of one width; they are {(n, d)} and {(m, width)}")
-    if is_tensor(x) != is_tensor(y):
-        x, y = as_tensor(as_rows(x)), as_tensor(as_rows(y))
-    if pairs is None or not _row_by_row(pairs, n, m):
-        first, last = moments(x, names[0]), moments(y, names[1])  # refuses bad rows by their own numbers
-        matched = 0.0 if pairs is None else _matched(x, y, pairs)
-        return PairMoments(first, last, 0 if pairs is None else len(pairs), matched)
-    firsts, lasts, sums = [], [], []
-    for (start, block), (_, other) in zip(row_blocks(x, names[0]), row_blocks(y, names[1]), strict=True):
-        first, rows = _block(block, names[0], start, x)
-        last, others = _block(other, names[1], start, y)
-        firsts.append(first)
-        lasts.append(last)
-        sums.append(_dot(rows, others))
-    return PairMoments(reduce(add, firsts), reduce(add, lasts), n, math.fsum(sums))
-
-
-def _row_by_row(pairs: np.ndarray, n: int, m: int) -> bool:
-    return n == m == len(pairs) and bool((pairs == np.arange(n)[:, None]).all())
-
-
-def _matched(x: Array, y: Array, pairs: Array) -> float:
-    """Sum of the cosines of the pairs, a block of pairs at a time."""
-    sums = []
+    first, last = moments(x, names[0]), moments(y, names[1])  # refuses bad rows by their own numbers
+    pairs, sums = np.empty((0, 2), np.int64) if pairs is None else pairs, []
     for _, some in blocks(pairs):
-        first, last = some.T
-        sums.append(_dot(_block(as_rows(x[first]), "x", 0, x)[1], _block(as_rows(y[last]), "y", 0, y)[1]))
-    return math.fsum(sums)
+        both = (to_numpy(_unit(as_rows(part[rows]))[0]) for part, rows in zip((x, y), some.T, strict=True))
+        sums.append(float(np.einsum("ij,ij->", *both)))
+    return PairMoments(first, last, len(pairs), math.fsum(sums))
 
 
-def _dot(x: Array, y: Array) -> float:
-    return float((x * y).sum()) if is_tensor(x) else float(np.einsum("ij,ij->", x, y))
-
-
-def _block(rows: Array, name: str, start: int, whole: Array) -> tuple[Moments, Array]:
-    """Moments of some rows, and the rows made unit, in float64."""
-    unit = wide(rows)
-    norms = nonzero_norms(unit, name, start, whole)
-    if unit is rows:
-        unit = unit / norms[:, None]
-    else:
-        unit /= norms[:, None]  # a copy already
-    return Moments(len(rows), to_numpy(unit.sum(0)), float(norms.min()), float(norms.max())), unit
+def _unit(rows: Array, name: str = "x", start: int = 0, whole: Array | None = None) -> tuple[Array, Array]:
+    """Rows made unit, and the norms they had, in float64."""
+    norms = nonzero_norms(rows, name, start, whole)
+    return wide(rows) / norms[:, None], norms

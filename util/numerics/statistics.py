@@ -20,84 +20,57 @@ COUNTS_PER_BLOCK = 1 << 22
 
 
 def prediction_interval(values: Float[Array, "k"] | Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Where one further value of the same normal distribution falls with the given probability.
-
-    Args:
-        values: k >= 2 finite numbers, for instance one for each seed.
-
-    Returns:
-        (low, high): mean -+ t s sqrt(1 + 1/k), with t the quantile of Student's t for k - 1 degrees of freedom and
-        s the sample standard deviation; both ends are the mean where all values are equal.
+    """Where one further value of the same normal distribution falls: mean -+ t s sqrt(1 + 1/k) of k >= 2 values.
 
     Trap: wider than the confidence interval of the mean, mean -+ t s / sqrt(k), which says where the mean of many
     runs lies and not where a single published run may lie.
     """
     array = as_numbers(values, "values")
-    k = len(array)
-    if k < 2:
+    if len(array) < 2:
         raise UserError("a prediction interval needs at least two values; run at least two seeds")
-    t = scipy.stats.t.ppf((1 + _probability(confidence)) / 2, k - 1)
-    half = float(t * array.std(ddof=1) * math.sqrt(1 + 1 / k))
-    return float(array.mean()) - half, float(array.mean()) + half
-
-
-def clopper_pearson(
-    successes, trials, confidence: float = 0.95
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Exact interval for the probability behind a number of successes in independent trials.
-
-    Args:
-        successes: whole numbers from 0 to ``trials``, any shape.
-        trials: whole numbers of at least 1, of a shape that broadcasts with it.
-
-    Returns:
-        (low, high): float64 arrays of the common shape, 0 <= low <= successes / trials <= high <= 1.
-
-    Source: Clopper and Pearson, Biometrika 26 (1934): quantiles of the beta distribution. It covers at least at the
-    stated confidence for a single probability; many intervals from the same random numbers go wrong together.
-    """
-    k, n = (np.asarray(part, np.float64) for part in (successes, trials))
-    if not ((k == np.floor(k)) & (n == np.floor(n)) & (k >= 0) & (n >= 1) & (k <= n)).all():
-        raise UserError("a probability's interval needs whole numbers with 0 <= successes <= trials and trials >= 1")
-    tail = (1 - _probability(confidence)) / 2
-    k, n = np.broadcast_arrays(k, n)
-    low = np.where(k == 0, 0.0, scipy.stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1))
-    high = np.where(k == n, 1.0, scipy.stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 0.5)))
-    return low, high
+    return _student(array.mean(), array.std(ddof=1) * math.sqrt(1 + 1 / len(array)), len(array), confidence)
 
 
 def jackknife_interval(
     estimate: float, left_out: Float[Array, "k"] | Sequence[float], confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Confidence interval of a statistic of k independent parts from its values without each part in turn.
+    """Confidence interval of a statistic of k >= 2 independent parts from its values without each part in turn.
 
-    Args:
-        estimate: the statistic of all parts.
-        left_out: its k >= 2 values, each without one part.
-
-    Returns:
-        (low, high): estimate -+ t sqrt((k - 1)/k sum (left_out - mean)^2), with k - 1 degrees of freedom. Not clipped
-        to the range of the statistic.
+    estimate -+ t sqrt((k - 1)/k sum (left_out - mean)^2), not clipped to the range of the statistic.
     """
     array = as_numbers(left_out, "left_out")
-    k = len(array)
-    if k < 2:
+    if len(array) < 2:
         raise UserError("a jackknife needs at least two parts")
-    half = float(scipy.stats.t.ppf((1 + _probability(confidence)) / 2, k - 1) * math.sqrt((k - 1) * array.var()))
-    return float(estimate) - half, float(estimate) + half
+    return _student(estimate, math.sqrt((len(array) - 1) * array.var()), len(array), confidence)
+
+
+def _student(middle: float, spread: float, k: int, confidence: float) -> tuple[float, float]:
+    """middle -+ t spread, with Student's t of k - 1 degrees of freedom."""
+    half = float(scipy.stats.t.ppf((1 + _probability(confidence)) / 2, k - 1) * spread)
+    return float(middle) - half, float(middle) + half
+
+
+def clopper_pearson(
+    successes, trials, confidence: float = 0.95
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Exact interval (low, high) for the probability behind whole numbers of successes in independent trials.
+
+    Source: Clopper and Pearson, Biometrika 26 (1934): quantiles of the beta distribution. It covers at least at the
+    stated confidence for a single probability; many intervals from the same random numbers go wrong together.
+    """
+    k, n = np.broadcast_arrays(_counts(successes, "successes"), _counts(trials, "trials"))
+    if (k > n).any() or (n < 1).any():
+        raise UserError("a probability's interval needs successes <= trials and trials >= 1")
+    tail = (1 - _probability(confidence)) / 2
+    low = np.where(k == 0, 0.0, scipy.stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1))
+    high = np.where(k == n, 1.0, scipy.stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 0.5)))
+    return low, high
 
 
 def wilson_interval(
     hits: Int[np.ndarray, "..."] | int, n: Int[np.ndarray, "..."] | int, level: float = 0.95
 ) -> tuple[Float[np.ndarray, "..."] | float, Float[np.ndarray, "..."] | float]:
-    """Score interval of the share of items that are hits.
-
-    Args:
-        hits: whole numbers from 0 to ``n``, any shape.
-        n: items, of a shape that broadcasts with it.
-
-    Returns:
-        (low, high), 0 <= low <= hits / n <= high <= 1; NaN where n is 0.
+    """Score interval (low, high) of the share of n items that are hits; NaN where n is 0.
 
     Source: Wilson, JASA 22 (1927). Narrower than ``clopper_pearson``, and covers as stated only on average.
     Trap: the items must be independent; five captions of one image are not.
@@ -115,14 +88,7 @@ def wilson_interval(
 def mcnemar(
     gained: Int[np.ndarray, "..."] | int, lost: Int[np.ndarray, "..."] | int
 ) -> Float[np.ndarray, "..."] | float:
-    """Exact two-sided test that a change gains as many items as it loses.
-
-    Args:
-        gained: items that were wrong before and are right after, any shape.
-        lost: items that were right before and are wrong after, of the same shape.
-
-    Returns:
-        p-values in (0, 1]: of a fair coin for every item that changed; 1 where none did.
+    """Exact two-sided p-values, in (0, 1], that a change gains (wrong to right) as many items as it loses.
 
     Source: McNemar, Psychometrika 12 (1947), in its exact (binomial) form. Trap: it knows nothing of a choice; for the
     best of many shifts on the same items it is anti-conservative, see ``util.zero_shot.selection``.
@@ -132,16 +98,9 @@ def mcnemar(
 
 
 def most_discordant(net: int, n: int, alpha: float = 0.05) -> int:
-    """The largest number of items that may have changed if a net gain is still to be significant.
+    """The most of n items that may have changed if a net gain of ``net`` is still to be significant by ``mcnemar``.
 
-    Args:
-        net: items gained minus items lost, at least 0; a loss is judged by its size.
-        n: items in all, at least ``net``.
-        alpha: level, in (0, 1).
-
-    Returns:
-        the largest number of gained and lost items together, at most ``n`` and of the parity of ``net``, whose
-        ``mcnemar`` p-value is below ``alpha``; 0 where even ``net`` gains without a loss are not.
+    Gained and lost together, of the parity of ``net``; 0 where even ``net`` gains without a loss have no p < alpha.
     """
     net, n = as_count(net, "net", least=0), as_count(n, "n")
     if net > n:
@@ -152,14 +111,9 @@ def most_discordant(net: int, n: int, alpha: float = 0.05) -> int:
 
 
 def holm(p_values: Float[np.ndarray, "*r k"] | Sequence[float]) -> Float[np.ndarray, "*r k"]:
-    """p-values of a family of tests, adjusted so that the chance of any false rejection is at most the level.
+    """p-values of a family of k tests, or of rows of them, such that any false rejection has at most the level.
 
-    Args:
-        p_values: k >= 1 numbers in [0, 1], or rows of k, each a family of its own; NaN counts for no test.
-
-    Returns:
-        float64 array in the order given, in [0, 1], none below the p-value it came from; NaN stays NaN.
-
+    In the order given, none below the p-value it came from. NaN stays NaN and counts for no test.
     Source: Holm, Scandinavian Journal of Statistics 6 (1979): the j-th smallest of k times k - j + 1, made monotone.
     """
     p = np.asarray(p_values, np.float64)
@@ -174,12 +128,10 @@ def holm(p_values: Float[np.ndarray, "*r k"] | Sequence[float]) -> Float[np.ndar
 
 
 def combined_p_value(p_values: Sequence[float], share: float = 0.75) -> float:
-    """One p-value of k >= 1 p-values of a hypothesis that may depend on each other in any way.
+    """One p-value of k p-values of a hypothesis that may depend on each other in any way: k/j p_(j), at most 1.
 
-    Returns:
-        k/j p_(j), at most 1, with p_(j) the j-th smallest and j = share k, rounded up: at most the level only where j
-        of k are at most j/k of it, which has at most that probability (Markov's inequality).
-
+    p_(j) is the j-th smallest and j = share k, rounded up: at most the level only where j of k are at most j/k of it,
+    which has at most that probability (Markov's inequality).
     Source: Rueger, Metrika 25 (1978); Meinshausen, Meier and Buehlmann, JASA 104 (2009), for random splits.
     """
     p = np.sort(np.asarray(p_values, np.float64))
@@ -197,18 +149,13 @@ def bootstrap_counts(
     Args:
         sizes: the number of items; or (u,) the sizes, at least 0, of groups of items that are alike, where only how
             many are drawn from each group is wanted: the same distribution, and cheaper.
-        resamples: how many resamples in all.
+        resamples: how many rows in all; every row sums to the number of items.
         seed: of their own stream of random numbers; the same seed gives the same counts.
-
-    Yields:
-        int64 arrays (r, u), ``resamples`` rows in all; every row sums to the number of items. A block holds about four
-        million counts, at least one row.
     """
-    total = as_count(resamples, "resamples")
-    alike = np.asarray(sizes)
-    if alike.dtype.kind not in "iu" or alike.ndim > 1 or alike.size == 0 or alike.min() < 0 or alike.sum() < 1:
-        raise UserError(f"a bootstrap needs at least one item, and whole numbers of them, not {sizes!r}")
-    return _draws(alike.astype(np.int64), total, np.random.default_rng(seed))
+    resamples, sizes = as_count(resamples, "resamples"), np.asarray(sizes)
+    if sizes.dtype.kind not in "iu" or sizes.ndim > 1 or sizes.size == 0 or sizes.min() < 0 or sizes.sum() < 1:
+        raise UserError(f"a bootstrap needs at least one item, and whole numbers of them, not {sizes}")
+    return _draws(sizes.astype(np.int64), resamples, np.random.default_rng(seed))
 
 
 def _draws(sizes: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
