@@ -103,6 +103,7 @@ def test_items_of_a_group_are_drawn_together(rng):
     assert tripled.n == 120 and (tripled.values() == plain.values()).all()
     assert (tripled.contributions(1) == 3 * plain.contributions(1)).all()
     assert (tripled.resampled(30, 5) == plain.resampled(30, 5)).all()
+    assert (tripled.limits(30, 5) == plain.limits(30, 5)).all()  # Wilson's of both
     apart = Hits(tripled.items).resampled(500, 5)[:, 0].std()
     assert apart < 0.75 * tripled.resampled(500, 5)[:, 0].std()  # about 1/sqrt(3), were they independent
 

@@ -250,7 +250,7 @@ test_what_cannot_be_chosen_from_is_refused = refuses(
     (lambda: cross_tested(HITS, RANKED, SHIFTS, GAPS), "all hits or all margins"),
     (lambda: cross_tested(HITS, HITS.at([0, 2]), SHIFTS, GAPS), "2 shifts have outcomes"),
     (lambda: cross_tested(RANKED, RANKED.take(np.arange(3)), SHIFTS, GAPS), "needs two items of each label"),
-    (lambda: halves(1, None, 0), "n must be a whole number of at least 2"),
+    (lambda: halves(1, None, 0), "items to halve must be a whole number of at least 2"),
     (lambda: halves(3, np.zeros(2), 0), "one stratum for each of 3 items"),
 )
 

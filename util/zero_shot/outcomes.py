@@ -80,7 +80,7 @@ class Outcomes:
         """How many items do something else at one of two shifts; None where the metric is not of single items."""
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
-        """Limits of the metric, each shift by itself: Wilson's of independent hits, otherwise by bootstrap."""
+        """Limits of the metric, each shift by itself: Wilson's of hits of independent items, otherwise by bootstrap."""
         return quantiles(self.resampled(resamples, seed), level)
 
     def _together(self, rows: Shaped[np.ndarray, "n *k"]) -> Shaped[np.ndarray, "u *k"]:
@@ -152,8 +152,10 @@ class Hits(Shares):
             raise UserError(f"hits must be a bool array (shifts, items), not {found}")
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
-        if self.independent:
-            return np.stack(wilson_interval(self.items.sum(1), self.n, level))
+        hits = self._together(self.items.T)
+        size = self.n / len(hits)
+        if np.isin(hits, (0, size)).all():  # each group is one item, or as many copies of one
+            return np.stack(wilson_interval((hits > 0).sum(0), len(hits), level))
         return super().limits(resamples, seed, level)
 
     def _p_value(self, changes: Float[np.ndarray, "u"], gain: float, error: float) -> float:

@@ -181,7 +181,7 @@ def halves(
 
     ``strata`` (n,) are what is to be as frequent in both, for instance labels; None: nothing.
     """
-    n = as_count(n, "n", least=2)
+    n = as_count(n, "items to halve", least=2)
     if strata is not None and np.shape(strata) != (n,):
         raise UserError(f"strata must name one stratum for each of {n} items; their shape is {np.shape(strata)}")
     rng = np.random.default_rng([as_count(seed, "seed", least=0), HALVES, as_count(split, "split", least=0)])
