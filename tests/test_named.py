@@ -88,6 +88,9 @@ def test_a_spelling_has_its_kind_and_whole_paths_wherever_it_was_written(own, mo
     assert str(Named.parse("RN50:mine.py")) == f"open_clip:RN50:{own}"
     assert str(Named.parse("hf-hub:a/b")) == "open_clip:hf-hub:a/b"
     assert str(Named.parse("local-dir:.")) == f"open_clip:local-dir:{own.parent}"
+    for text in ("python:package:towers", "open_clip:RN50:openai"):  # a folder of that name is neither of them
+        (own.parent / text.split(":")[1 if "python" in text else 2]).mkdir()
+        assert str(Named.parse(text)) == text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ Every option that names a model is spelled KIND:NAME[:TAG], and records hold tha
 open_clip's, or Python's where it reads FILE.py:FUNCTION.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -85,13 +86,15 @@ class Named:
         if kind == "open_clip" and rest.startswith(HUB):
             return cls(kind, rest, OWN)
         if kind == "open_clip" and rest.startswith(FOLDER):
-            return cls(kind, FOLDER + _whole(rest.removeprefix(FOLDER)), OWN)
+            return cls(kind, FOLDER + _whole(rest.removeprefix(FOLDER), Path.is_dir), OWN)
         takes = KINDS[kind].tag
         parts = {"none": [rest], "optional": rest.split(":", 1), "needed": rest.rsplit(":", 1)}[takes]
         if "" in parts or (takes == "needed" and len(parts) < 2) or kind == SMALL_CLIP:
             raise UserError(f"unknown encoder {text!r}; write {', '.join(each.spelling for each in KINDS.values())}")
-        part = 1 if takes == "optional" else 0  # which may be a path
-        return cls(kind, *(_whole(each) if place == part else each for place, each in enumerate(parts)))
+        if takes == "none":
+            return cls(kind, _whole(rest, Path.is_dir))
+        first, *tag = parts
+        return cls(kind, first, *map(_whole, tag)) if takes == "optional" else cls(kind, _whole(first), *tag)
 
     def __str__(self) -> str:
         if self.kind == SMALL_CLIP:
@@ -136,10 +139,10 @@ def _spelled(words: list[str]) -> str:
         return words[0]
 
 
-def _whole(part: str) -> str:
+def _whole(part: str, there: Callable[[Path], bool] = Path.is_file) -> str:
     """A path that means the same in every working directory, as a record must hold it; other words as they are."""
     path = Path(part).expanduser()
-    return str(path.absolute()) if path.exists() else part
+    return str(path.absolute()) if there(path) else part
 
 
 ModelName = Annotated[
