@@ -76,7 +76,7 @@ def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, p
 
 
 def _loaded(one: Embeddings) -> Embeddings:
-    return replace(one, source={**one.source, **one.digest()}).normalised()
+    return Embeddings.of(one.modalities, one.pairs, one.labels, {**one.source, **one.digest()}, one.beside)
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
