@@ -117,7 +117,7 @@ def systems(tmp_path_factory):
     """A run beside all four published systems: 200 pairs of CLIP's, of the others fewer than five batches."""
     rng, sizes = np.random.default_rng(0), {"clip": 300, "convirt": 60, "videoclip": 100, "clasp": 99}
 
-    def load(system, fetch):
+    def load(system):
         x, y = reference.pairs(rng, sizes[system], 8)
         return Embeddings.of({published.SYSTEMS[system].modality: x, "text": y})
 
