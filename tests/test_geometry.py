@@ -67,7 +67,10 @@ def test_signed_gap_distances_take_their_sign_from_the_vector_asked_for(rng):
     assert by_direction[6] < 0 < by_gap[6]  # no shift
 
 
-def test_mean_cosine_by_hand():
+def test_cosines_by_hand():
+    assert geometry.matched_cosine(AXES, AXES) == pytest.approx(1)
+    assert geometry.matched_cosine(AXES, -AXES) == pytest.approx(-1)
+    assert geometry.matched_cosine(AXES[:2], AXES[1:]) == pytest.approx(0)
     assert geometry.mean_cosine(AXES) == pytest.approx(0)
     assert geometry.mean_cosine(np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(-1 / 3)
     assert geometry.mean_cosine(np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])) == pytest.approx(2 * np.sqrt(0.5) / 3)
@@ -91,12 +94,6 @@ def test_cosines_ignore_scale(scale):
     x = np.random.default_rng(1).normal(size=(20, 6))
     assert geometry.mean_cosine(x * scale) == pytest.approx(geometry.mean_cosine(x), abs=1e-12)
     assert geometry.matched_cosine(x * scale, x) == pytest.approx(1)
-
-
-def test_matched_cosine_by_hand():
-    assert geometry.matched_cosine(AXES, AXES) == pytest.approx(1)
-    assert geometry.matched_cosine(AXES, -AXES) == pytest.approx(-1)
-    assert geometry.matched_cosine(AXES[:2], AXES[1:]) == pytest.approx(0)
 
 
 def test_the_gap_follows_from_the_mean_cosines(rng):

@@ -42,8 +42,7 @@ def test_measures_and_losses(monkeypatch, pairs):
     checked(monkeypatch, procrustes, training)
     x, y = pairs
     gap = geometry.gap_vector(x, y)
-    for one in (geometry.centroid, geometry.mean_cosine):
-        one(x)
+    geometry.mean_cosine(x)
     for two in (geometry.unit_gap_vector, geometry.matched_cosine, geometry.relative_gap):
         two(x, y)
     geometry.gap_distance(x, y[:20])

@@ -231,11 +231,11 @@ X, Y = turned(0, 90, 180), turned(10, 100)
 
 
 test_bad_input_is_refused_in_one_line = refuses(
-    (partial(classify, X, Y, [0, 1], [0.0]), "labels must be one whole number for each row of x, 3, not 2"),
+    (partial(classify, X, Y, [0, 1], [0.0]), "labels must be 3 whole numbers in a row, one for each row of x"),
     (partial(classify, X, Y, [0, 2, -1], [0.0]), r"0 to 1 for 2 classes; 2 of 3 are not, the first is 2, at 1$"),
-    (partial(classify, X, Y, [0.0, 1.0, 1.0], [0.0]), "labels must be whole numbers in a row.*not float64"),
-    (partial(classify, X, Y, ["a", "b", "c"], [0.0]), "labels must be whole numbers in a row"),
-    (partial(classify, X, Y, [[0, 1, 1]], [0.0]), r"labels must be whole numbers.*shape \(1, 3\)"),
+    (partial(classify, X, Y, [0.0, 1.0, 1.0], [0.0]), "labels must be 3 whole numbers in a row.*not float64"),
+    (partial(classify, X, Y, ["a", "b", "c"], [0.0]), "labels must be 3 whole numbers in a row"),
+    (partial(classify, X, Y, [[0, 1, 1]], [0.0]), r"labels must be 3 whole numbers.*shape \(1, 3\)"),
     (partial(classify, X, 2 * Y, [0, 1, 1], [0.0]), "y must have unit-norm rows"),
     (partial(classify, X, Y, [0, 1, 1], []), "shifts must be"),
     (partial(classify, X, Y, [0, 1, 1], [1.0], side="left"), "side must be"),
@@ -243,7 +243,7 @@ test_bad_input_is_refused_in_one_line = refuses(
     (partial(predict, X, np.ones((2, 3)), [0.0]), "one width"),
     (partial(retrieve, X, Y, [0, 1], [0.0]), "every image needs a text: 1 of 3 have none, first row 2 of x"),
     (partial(retrieve, Y, X, [0, 1, 2], [0.0]), "item_of must be 0 to 1 for 2 rows of x; 1 of 3 are not"),
-    (partial(retrieve, Y, X, [0, 1], [0.0]), "item_of must be one whole number for each row of y, 3, not 2"),
+    (partial(retrieve, Y, X, [0, 1], [0.0]), "item_of must be 3 whole numbers in a row, one for each row of y"),
     (partial(retrieve, Y, X, [0, 1, 1], [1.0], Y[0], "first"), "a shift moves row 0 to zero"),
     (partial(retrieve, X, Y, [[0, 0], [1, 1]], [0.0]), "every image needs a text: 1 of 3 have none, first row 2 of x"),
     (partial(retrieve, Y, X, [[0, 0], [1, 1]], [0.0]), "every text needs an image: 1 of 3 have none, first row 2 of y"),

@@ -170,7 +170,7 @@ def test_labels_may_be_numbers_or_names_and_pictures_may_be_bytes(tmp_path, kind
         ),
         ([0, -1, 1, 2, 0, 0], "for 3 classes; 1 of 6 are not, the first is -1, at 1"),
         ([0, None, 1, None, 0, 0], "2 of 6 rows have no label, first row 1"),
-        ([0.5, 1, 1, 1, 0, 0], "labels must be whole numbers in a row, one for each image, not float64"),
+        ([0.5, 1, 1, 1, 0, 0], "labels must be 6 whole numbers in a row, one for each image, not float64"),
     ],
 )
 def test_labels_that_cannot_be_are_counted_and_the_first_named(tmp_path, values, reason):

@@ -71,8 +71,7 @@ def contrastive_loss(
     """Symmetric InfoNCE: cross-entropy of the matched pair among a batch, both ways, averaged; in nats.
 
     Args:
-        x: float array (n, d), unit-norm rows; images in the paper.
-        y: float array (n, d), unit-norm rows; row i pairs with row i of ``x``.
+        x, y: unit-norm rows, images and texts in the paper; row i of one pairs with row i of the other.
         temperature: tau from 1e-9 to 10; cosines are divided by it (CLIP ends at 1/100, a logit scale of 100).
         batch: pairs per batch, in order and not shuffled; an incomplete last batch is dropped, as in the released
             code, and said in a warning. None: one batch. No batch holds equal rows: see the module.
@@ -83,7 +82,7 @@ def contrastive_loss(
         consecutive: batches as released, of neighbours, also where these are equal: false negatives. Nothing is said.
 
     Returns:
-        float >= 0, the mean over batches; log(batch) when every cosine of a batch is equal.
+        the mean over batches, >= 0; log(batch) when every cosine of a batch is equal.
 
     Paper: equation 1 and Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: depends
     on the batch size; compare only at one size.
@@ -111,17 +110,10 @@ def sweep(
     bias: float | None = None,
     consecutive: bool = False,
 ) -> Float[Array, "shifts temperatures"]:
-    """``contrastive_loss`` of ``geometry.shift``-ed embeddings at every shift and temperature.
+    """``contrastive_loss`` of ``geometry.shift``-ed embeddings at every shift and temperature, float64 (s, t).
 
-    Args:
-        x, y, batch, released, bias, consecutive: as in ``contrastive_loss``.
-        shifts: s amounts, as ``geometry.shift`` takes them (positive closes the gap).
-        temperatures: t values of tau, 1 / logit scale where there is a bias.
-        direction, side: as in ``geometry.shift``; the gap vector is that of all rows, before batches are cut.
-
-    Returns:
-        float64 array (s, t) of losses in nats, the same kind of array as ``x``, equal to a direct float64
-        computation to 1e-5 relative or better.
+    Args as there; temperatures are 1 / logit scale where there is a bias, and the gap vector is that of all rows,
+    before batches are cut. Equal to a direct float64 computation to 1e-5 relative or better.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
     scales are sums of others. Memory: one tile of the product, 8 MB on a CPU, and 16 bytes for each shift, temperature

@@ -4,6 +4,9 @@ Every function takes numpy arrays or torch tensors (CPU or CUDA), leaves them un
 in float64. Arrays come back in the dtype of the first argument, or in float32 where that is half precision. A
 ``UserError`` names the row or the argument that makes no sense: a value that is not finite, a zero row, widths that
 differ, and for the gap and the shift a row that is not unit-norm within 1e-3 (2**-8 in bfloat16).
+
+``x`` (n, d) and ``y`` (m, d) are the rows of two modalities, images and texts in the paper. Where they are no pairs, m
+may differ from n.
 """
 
 from collections.abc import Sequence
@@ -35,7 +38,6 @@ from .numerics.moments import PairMoments, moments, pair_moments
 from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
 __all__ = [
-    "centroid",
     "gap_distance",
     "gap_vector",
     "matched_cosine",
@@ -58,7 +60,7 @@ def side_of(modalities: Sequence[str], side: str) -> Side:
 
 
 def __getattr__(name: str):
-    """``cosine_statistics`` and its class, which need torch and numba, imported when they are asked for."""
+    """``cosine_statistics`` and its class, which need torch, imported when they are asked for."""
     if name in ("CosineStatistics", "cosine_statistics"):
         from .numerics import cosines
 
@@ -71,26 +73,12 @@ ZERO_GAP = 1e-7
 
 
 def unit_rows(x: Float[Array, "n d"], name: str = "x") -> Float[Array, "n d"]:
-    """Every row divided by its Euclidean norm.
-
-    Args:
-        x: float array (n, d), norms from 1e-150 to 1e150.
-        name: what to call it in an error.
-
-    Returns:
-        float array (n, d), unit-norm rows.
-    """
+    """Every row, of a norm from 1e-150 to 1e150, divided by it; ``name`` is what an error calls them."""
     matrix = as_matrix(x, name)
     norms, out = nonzero_norms(matrix, name), new_result(matrix)
     for start, block in blocks(matrix):
         out[start : start + len(block)] = wide(block) / norms[start : start + len(block), None]
     return like(out, x)
-
-
-def centroid(x: Float[Array, "n d"]) -> Float[Array, "d"]:
-    """Mean of the rows, not normalised: for unit rows its norm lies in [0, 1], 1 for a single direction."""
-    matrix = as_matrix(x)
-    return like(as_result(_centroid(matrix), matrix), x)
 
 
 def _centroid(x: Array, weights: Array | None = None) -> Array:
@@ -105,14 +93,7 @@ def _length(vector: Array) -> float:
 
 
 def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
-    """Centroid of the first modality minus centroid of the second.
-
-    Args:
-        x: float array (n, d), unit-norm rows; images in the paper.
-        y: float array (m, d), unit-norm rows; texts in the paper. m may differ from n.
-
-    Returns:
-        float array (d,). Its norm, the gap distance, lies in [0, 2]. It is not a unit vector.
+    """Centroid of the first modality minus centroid of the second. Not a unit vector: its norm is the gap distance.
 
     Paper: section 4.2, the definition of Delta_gap.
     """
@@ -122,10 +103,6 @@ def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "
 
 def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
     """Euclidean distance between the two centroids, in [0, 2].
-
-    Args:
-        x: float array (n, d), unit-norm rows.
-        y: float array (m, d), unit-norm rows; m may differ from n.
 
     Paper: section 4.2, ||Delta_gap||. Trap: it depends on the data too; compare models on the same pairs.
     """
@@ -173,18 +150,13 @@ def shift(
     direction: Float[Array, "d"] | None = None,
     side: Side = "both",
 ) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
-    """Moves the two modalities along a unit direction and puts every row back on the sphere.
+    """Moves the two modalities along a unit direction and puts every row back on the sphere, in new arrays.
 
     Args:
-        x: float array (n, d), unit-norm rows.
-        y: float array (m, d), unit-norm rows; m may differ from n.
         amount: the paper's delta, in units of the *unit* direction: positive closes the gap, negative widens it.
-        direction: float array (d,), made unit here; by default the unit gap vector, which a zero gap lacks.
+        direction: made unit here; by default the unit gap vector, which a zero gap lacks.
         side: "both" moves x by -amount/2 and y by +amount/2 (paper, Figure 3 and Table 1); "first" moves x by
             -amount and leaves y as it is (paper, Table 2); "second" moves y by +amount alone.
-
-    Returns:
-        (x', y'): new arrays, unit-norm rows.
 
     Paper: section 4.2, "embedding shift". Trap: because of the renormalisation, the gap does not shrink by
     ``amount``, and a shift by the gap distance does not quite close it. A row that it moves to zero is refused.
@@ -206,20 +178,12 @@ def signed_gap_distances(
     side: Side = "both",
     sign_by: Float[Array, "d"] | None = None,
 ) -> np.ndarray:
-    """Gap distance after each shift, signed by the side of each other on which the centroids lie.
+    """Gap distance after each shift, signed by the side of each other on which the centroids lie: float64, in [-2, 2].
 
     Args:
-        x: float array (n, d), unit-norm rows.
-        y: float array (m, d), unit-norm rows; m may differ from n.
-        shifts: k amounts, as in ``shift``.
-        direction: as in ``shift``.
-        side: as in ``shift``.
-        sign_by: float array (d,), not zero: the vector whose side gives the sign; by default ``direction``. For a
-            direction that comes from other data, the gap vector of ``x`` and ``y`` keeps the sign of their own gap.
-
-    Returns:
-        float64 numpy array (k,) in [-2, 2]: distances between the centroids of the shifted, renormalised rows, negative
-        where the modalities have moved past each other (the shifted gap vector points against ``sign_by``).
+        shifts: k amounts, as in ``shift``, as are direction and side.
+        sign_by: not zero: a distance is negative where the shifted gap vector points against it; by default
+            ``direction``. For a direction of other data, the gap vector of x and y keeps the sign of their own gap.
 
     Paper: the horizontal axis of Figure 3 (b-d). All shifts come from two (k, n) x (n, d) products: a shifted centroid
     is a weighted mean of the unshifted rows plus a multiple of the direction.
@@ -240,10 +204,7 @@ def _shifted_centroids(x: Array, unit: Array, steps: Array) -> Array:
 
 
 def mean_cosine(x: Float[Array, "n d"]) -> float:
-    """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: how narrow the cone is.
-
-    Args:
-        x: float array (n, d), norms from 1e-150 to 1e150: rows are normalised here.
+    """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: how narrow the cone is; rows are normalised here.
 
     Paper: Figure 2 (a) and (b). Self-pairs are excluded; Figure 2 (b) as released includes them, which adds
     (1 - mean)/n. Costs O(nd): the sum over all pairs is ||sum of the unit rows||^2.
@@ -260,14 +221,9 @@ def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None
     """Relative modality gap (RMG): the distance of matched pairs beside that of any two rows of one modality.
 
     With the distance D(c) = (1 - c)/2 of a cosine c: D(matched) / (D(matched) + (D(within x) + D(within y)) / 2), where
-    matched is the mean cosine of row i with row i, and within the mean over all pairs of different rows.
-
-    Args:
-        x, y: float arrays (n, d), row i of one paired with row i of the other; rows are normalised here.
-
-    Returns:
-        in [0, 1]: 0 where matched pairs coincide, 1/2 where they are as far apart as any two of one modality; None
-        where all rows are one.
+    matched is the mean cosine of row i with row i, and within the mean over all pairs of different rows. It is 0 where
+    matched pairs coincide, 1/2 where they are as far apart as any two of one modality, at most 1; None where all rows
+    are one. Rows are normalised here.
 
     Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
     1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image,

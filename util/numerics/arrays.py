@@ -72,10 +72,7 @@ def as_tensor(x: Array):
 
 
 def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
-    """A numpy array or torch tensor (n, d) of finite real numbers, in its own memory; integers become float32.
-
-    ``name`` is what errors call it, ``least_rows`` the smallest n that makes sense.
-    """
+    """A numpy array or torch tensor (n, d) of finite real numbers, in its own memory; integers become float32."""
     rows = as_rows(x, name, least_rows)
     for start, block in blocks(rows):
         finite = library(rows).isfinite(library(rows).amax(abs(block), 1))  # NaN and infinity both survive amax
@@ -97,9 +94,8 @@ def as_rows(x, name: str = "x", least_rows: int = 1) -> Array:
 
 def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
     """(n, d) of what ``as_rows`` takes, without converting or reading it."""
-    if not isinstance(x, Array) or x.ndim != 2 or len(x) < least_rows:
-        as_rows(x, name, least_rows)  # says what is wrong
-    as_rows(x[:1], name)
+    some = isinstance(x, Array) and x.ndim == 2 and len(x) >= least_rows
+    as_rows(x[:1] if some else x, name, least_rows=1 if some else least_rows)  # says what is wrong
     return tuple(x.shape)
 
 
@@ -146,8 +142,7 @@ def as_unit_pair(x, y) -> tuple[Array, Array]:
 
 def as_unit_tensors(x, y) -> tuple:
     """``as_unit_pair`` as torch tensors."""
-    x, y = as_unit_pair(x, y)
-    return as_tensor(x), as_tensor(y)
+    return tuple(map(as_tensor, as_unit_pair(x, y)))
 
 
 def check_unit_rows(x: Array, name: str = "x") -> None:
@@ -178,10 +173,7 @@ def placed(x, row: int) -> str:
 
 
 def nonzero_norms(x: Array, name: str = "x", start: int = 0, whole: Array | None = None) -> Array:
-    """``row_norms``, all of them such that their squares are normal float64 numbers.
-
-    ``start`` is the number of the first row in ``whole``, of which ``x`` is a block.
-    """
+    """``row_norms``, with squares that are normal float64 numbers; ``x`` is a block of ``whole`` from ``start`` on."""
     norms = row_norms(x)
     usable = (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)  # NaN is neither
     if not usable.all():
@@ -245,16 +237,11 @@ def as_count(value, name: str, least: int = 1) -> int:
 
 
 def as_indices(values, name: str, n: int, each: str, limit: int, what: str) -> np.ndarray:
-    """n whole numbers in 0 to limit - 1, as int64 (n,).
-
-    ``name`` is what errors call them, ``each`` what there is one for (singular), ``what`` what they count (plural).
-    """
+    """n whole numbers in 0 to limit - 1, as int64 (n,): one for ``each``, of ``what`` (plural)."""
     array = np.asarray(values.detach().cpu() if is_tensor(values) else values)
-    if array.ndim != 1 or array.dtype.kind not in "iub":
+    if array.shape != (n,) or array.dtype.kind not in "iub":
         shape = f"{array.dtype} of shape {array.shape}"
-        raise UserError(f"{name} must be whole numbers in a row, one for each {each}, not {shape}")
-    if len(array) != n:
-        raise UserError(f"{name} must be one whole number for each {each}, {n}, not {len(array)}")
+        raise UserError(f"{name} must be {n} whole numbers in a row, one for each {each}, not {shape}")
     outside = np.flatnonzero((array < 0) | (array >= limit))
     if len(outside):
         first = f"the first is {array[outside[0]]}, at {outside[0]}"

@@ -20,13 +20,17 @@ DIGEST = 16
 
 
 class Matched(NamedTuple):
-    """Result of ``matched``."""
+    """The items of two modalities that have a partner, each once, and who belongs to whom.
 
-    first: Int[np.ndarray, "a"]
-    second: Int[np.ndarray, "b"]
-    pairs: Int[np.ndarray, "p 2"]
-    items: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]]
-    groups: tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]
+    Items of one group, which pairs join directly or through others, are not independent: they are resampled, exchanged
+    and split together.
+    """
+
+    first: Int[np.ndarray, "a"]  # the first row of each item of x, ascending
+    second: Int[np.ndarray, "b"]  # and of y
+    pairs: Int[np.ndarray, "p 2"]  # places in first and second, sorted, each pair once
+    items: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]]  # of all rows of both, as ``items`` gives them
+    groups: tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]  # the number of the group of each item
 
 
 def items(rows: Float[Array, "n d"]) -> Int[np.ndarray, "n"]:
@@ -44,20 +48,7 @@ def items(rows: Float[Array, "n d"]) -> Int[np.ndarray, "n"]:
 
 
 def matched(x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarray, "p 2"]) -> Matched:
-    """The items of two modalities that have a partner, each once, and who belongs to whom.
-
-    Args:
-        x, y: rows of both modalities; equal ones are one item.
-        pairs: row numbers that belong together; an item may be in many.
-
-    Returns:
-        first, second: the first row of each item of ``x`` and of ``y``, ascending.
-        pairs: int64 (p, 2), places in ``first`` and ``second``, sorted, each pair once; a copy has the partners of
-            all its copies.
-        items: ``items`` of all rows of both.
-        groups: for each item of both the number of its group: items that pairs join, directly or through others. Items
-            of one group are not independent, so they are resampled, exchanged and split together.
-    """
+    """The items of ``pairs``, row numbers that belong together; a copy has the partners of all its copies."""
     named = items(x), items(y)
     (first, at_first), (second, at_second) = (
         np.unique(of[rows], return_inverse=True) for of, rows in zip(named, pairs.T, strict=True)
