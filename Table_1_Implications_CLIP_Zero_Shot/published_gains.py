@@ -16,7 +16,7 @@ from util import UserError, cli, published
 from util.corpora import tasks as declared
 from util.numerics.statistics import holm, mcnemar, most_discordant
 from util.records import Comparison
-from util.zero_shot.evaluation import chosen_both_ways
+from util.zero_shot.evaluation import main_side
 from util.zero_shot.task import EmbeddedTask
 
 PAPER_MODEL = "open_clip:ViT-B-16:openai"
@@ -57,6 +57,17 @@ def published_rows() -> list[dict]:
 def published_items() -> dict[str, int]:
     """How many images each row of the paper's table is of, as far as its data set says."""
     return {task.published: task.items for task in declared.read().values() if task.published}
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the paper's protocol: along the task's own gap vector, from ``main_side``."""
+    return table[(table["side"] == main_side(table["side"])) & (table["gap_direction"] == "task")]
+
+
+def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The shown rows whose shift was chosen on the test data, and those held out, by dataset and metric."""
+    mine = shown(table).set_index(["dataset", "metric"])
+    return mine[mine["selection"] == "test"], mine[mine["selection"] == "held_out"]
 
 
 def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cli.Common) -> list[Comparison]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from published_gains import published_rows
+from published_gains import chosen_both_ways, published_rows, shown
 from util import figures, published, records
 from util.reporting.comparisons import is_own
-from util.zero_shot.evaluation import chosen_both_ways, main_side, shown
+from util.zero_shot.evaluation import main_side
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, top_k_accuracy_score
 
 import embedded_tasks
+import published_gains
 import reach
 import zero_shot
 from refusals import refuses
@@ -131,7 +132,7 @@ def test_the_table_holds_what_selection_says_of_both_ways(rng):
     assert list(table.columns[:13]) == CONTRACT_TABLE.split() and list(table.columns) == list(TABLE_COLUMNS)
     assert len(table) == 2 * 2 * 2 and not table["ci_low"].isna().any()
     curves = curves.query("metric == 'top-1' and side == 'both' and gap_direction == 'task'")
-    test, held = (rows.iloc[0] for rows in evaluation.chosen_both_ways(table))
+    test, held = (rows.iloc[0] for rows in published_gains.chosen_both_ways(table))
     whole = curves[curves["split"] == "all"].set_index("shift")["value"]
     assert test["modified"] == whole.max() == whole[test["shift"]] and test["default"] == whole[0.0]
     assert held["default"] == test["default"] and held["n"] == test["n"] == 90
@@ -282,7 +283,7 @@ def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng
     differ = 0
     for _ in range(6):
         given = task(rng, n=12, classes=3, caption_gap=None)
-        _, held = evaluation.chosen_both_ways(evaluate(given, replace(QUICK, side=("both",)))["table"])
+        _, held = published_gains.chosen_both_ways(evaluate(given, replace(QUICK, side=("both",)))["table"])
         assert held["gain"].item() == pytest.approx(gains(given, all_data=False))
         differ += abs(held["gain"].item() - gains(given, all_data=True)) > 1e-9
     assert differ

@@ -160,17 +160,6 @@ def main_side(sides: Iterable[str]) -> str:
     return "both" if "both" in sides else sides[0]
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the paper's protocol: along the task's own gap vector, from ``main_side``."""
-    return table[(table["side"] == main_side(table["side"])) & (table["gap_direction"] == "task")]
-
-
-def chosen_both_ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The shown rows whose shift was chosen on the test data, and those held out, by dataset and metric."""
-    mine = shown(table).set_index(["dataset", "metric"])
-    return mine[mine["selection"] == "test"], mine[mine["selection"] == "held_out"]
-
-
 def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings) -> tuple[list[dict], ...]:
     """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
     shifts = cli.shift_grid(settings.shift_step)
