@@ -105,26 +105,14 @@ class Measured:
     undrawn: Sequence[str] = ()
 
 
-def save(
-    folder: Path,
-    name: str,
-    found: Measured,
-    *,
-    settings,
-    device: str,
-    seconds: float,
-    title: str,
-    captions: Mapping[str, str],
-    own: str = "",
-) -> Record:
+def save(folder: Path, name: str, found: Measured, *, device: str, seconds: float, own: str = "", **facts) -> Record:
     """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into an existing folder and reads them back.
 
     Args:
-        settings: a dataclass with everything that shapes the result, the seed included.
         device, seconds: place and duration of the run.
-        title: what the run regenerates, as a heading.
-        captions: stem of each figure file -> what it shows, in the order to show them.
         own: where your own data lie, of which the paper says nothing; empty where they are the project's.
+        facts: ``title``, what the run regenerates; ``settings``, a dataclass with everything that shapes the result,
+            the seed included; ``captions``, stem of each figure file -> what it shows, in the order to show them.
     """
     from pandas.api.types import is_numeric_dtype
 
@@ -135,9 +123,8 @@ def save(
     about = {
         "schema_version": SCHEMA_VERSION,
         "script": name,
-        "title": title,
+        **facts,
         "command": command(),
-        "settings": settings,
         "own_data": own,
         "commit": commit(),
         "code": code(name),
@@ -149,7 +136,6 @@ def save(
         "tables": {file: list(table.columns) for file, table in files.items()},
         "sha256": {file: sha256(folder / file) for file in files},
         "text_columns": sorted({column for column, values in columns if not is_numeric_dtype(values)}),
-        "captions": captions,
         "comparisons": found.comparisons,
         "left_out": found.left_out,
         "results": found.results,
