@@ -66,7 +66,7 @@ class Measures:
 
     def __str__(self) -> str:
         blocks = []
-        for names in _every_two(tuple(self.counts)):
+        for names in list(combinations(self.counts, 2)) or [tuple(self.counts)]:
             lines = [" and ".join(f"{name} ({self.counts[name]} x {self.dim})" for name in names)]
             for measure, entry in CARD.items():
                 rows = [
@@ -84,10 +84,6 @@ class Measures:
 def _said(row: Mapping) -> str:
     note = f" ({row['note']})" if row["note"] else ""
     return row["note"] if row["value"] is None else f"{row['value']:.4f}{note}"
-
-
-def _every_two(names: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return list(combinations(names, 2)) or [names]
 
 
 def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, most: int = MOST) -> Measures:

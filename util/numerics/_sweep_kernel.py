@@ -52,10 +52,8 @@ class Compiled:
     @staticmethod
     def add(tile: Tile, scales: np.ndarray, sums: np.ndarray, rows: slice, columns: slice) -> None:
         """Adds a tile's exponentials to sums (2, t, s, n) in place."""
-        arrays = [part.contiguous().numpy() for part in tile[:-1]]
-        _add_exponentials(
-            *arrays, tile.diagonal, scales, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns]
-        )
+        arrays = Tile(*(part.contiguous().numpy() for part in tile[:-1]), tile.diagonal)
+        _add_exponentials(arrays, scales, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
 
     @staticmethod
     def losses(sums: np.ndarray, matched: Tensor, scales: np.ndarray) -> np.ndarray:
@@ -132,23 +130,18 @@ def _plan(scales: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(parallel=True, cache=True)
-def _add_exponentials(
-    products, p, q, against, along, row_inverse, column_inverse, diagonal, scales, order, parts, row_sums, column_sums
-):
+def _add_exponentials(tile, scales, order, parts, row_sums, column_sums):
     """Adds exp(k (cosine - 1)) of the unmatched pairs to row_sums (t, s, g*r) and column_sums (t, s, g*c)."""
-    for s in numba.prange(len(against)):
-        moved, offsets = against[s] * q, along[s] * p - against[s] * along[s]
-        rows, columns = row_sums[:, s], column_sums[:, s]
-        _add_one_shift(
-            products, moved, offsets, row_inverse[s], column_inverse[s], diagonal, scales, order, parts, rows, columns
-        )
+    for s in numba.prange(len(tile.against)):
+        _add_one_shift(tile, s, scales, order, parts, row_sums[:, s], column_sums[:, s])
 
 
 @numba.njit(fastmath=True, cache=True)
-def _add_one_shift(
-    products, moved, offsets, row_inverse, column_inverse, diagonal, scales, order, parts, row_sums, column_sums
-):
-    groups, rows, columns = products.shape
+def _add_one_shift(tile, s, scales, order, parts, row_sums, column_sums):
+    moved = tile.against[s] * tile.column_projections
+    offsets = tile.along[s] * tile.row_projections - tile.against[s] * tile.along[s]
+    row_inverse, column_inverse = tile.row_inverse_norms[s], tile.column_inverse_norms[s]
+    groups, rows, columns = tile.products.shape
     cosines, values, totals = np.empty(CHUNK), np.empty((len(scales), CHUNK)), np.empty((len(scales), CHUNK))
     for g in range(groups):
         for left in range(0, columns, CHUNK):
@@ -158,11 +151,11 @@ def _add_one_shift(
             totals[:] = 0.0
             for i in range(rows):
                 row = g * rows + i
-                offset, inverse, line = offsets[row], row_inverse[row], products[g, i, left : left + width]
+                offset, inverse, line = offsets[row], row_inverse[row], tile.products[g, i, left : left + width]
                 for j in range(width):
                     cosines[j] = (line[j] + offset - move[j]) * inverse * shrink[j]
                 _fill(values, cosines, scales, order, parts, width)
-                matched = i + diagonal - left
+                matched = i + tile.diagonal - left
                 for t in range(len(scales)):
                     if 0 <= matched < width:
                         values[t, matched] = 0.0

@@ -35,14 +35,7 @@ class Parts:
         return np.asarray(self[:], dtype)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            first, last = np.searchsorted(self._starts, (start, max(stop - 1, start)), side="right") - 1
-            parts = range(first, last + 1) if stop > start else ()
-            found = [self._part(k)[max(start - self._starts[k], 0) : stop - self._starts[k]] for k in parts]
-            whole = found[0] if len(found) == 1 else np.concatenate([np.empty((0, self.shape[1]), self.dtype), *found])
-            return whole[::step]
-        rows = np.asarray(rows)
+        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
         out, places = np.empty((len(rows), self.shape[1]), self.dtype), self._places(rows)
         for k in np.unique(places):
             asked = places == k
