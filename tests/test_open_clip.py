@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import normalize
 from transformers import BertConfig
 
-from encoder_checks import agree, only_the_seed_decides, refused, rows_of_both
+from encoder_checks import agree, refused, rows_of_both
 from refusals import refuses
 from tiny_open_clip import TINY, configure, put_weights, tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import STARK, bert_tokenizer
@@ -55,10 +55,6 @@ def medical(tmp_path):
     bert_tokenizer().save_pretrained(path)
     put_weights(path, 8)
     return path
-
-
-def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(photographs):
-    only_the_seed_decides(lambda seed: Named.parse("tiny").pair(seed, "cpu").encode_non_text(photographs))
 
 
 def test_the_description_says_all_that_matters_in_plain_values(tiny):

@@ -18,7 +18,7 @@ from .tower import EncoderPair, Precision, Tower
 
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
-    """What a function of yours gives: (encode_images, encode_texts), either may be None.
+    """What a function of yours gives: (encode_images, encode_texts), one of which may be None.
 
     They take a list of b PIL images or strings and give an array or a tensor (b, d), not normalised. A module is
     looked for in the working directory too. Its own imports are found beside it.
@@ -26,8 +26,9 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     if seed is not None:
         raise UserError(f"{named}: your own functions have no random twin")
     given, file = _called(named)
-    if not isinstance(given, Sequence) or len(given) != 2 or not all(p is None or callable(p) for p in given):
-        raise UserError(f"{named}: {named.tag}() must give (encode_images, encode_texts), either may be None")
+    are_two = isinstance(given, Sequence) and len(given) == 2 and all(each is None or callable(each) for each in given)
+    if not are_two or list(given) == [None, None]:
+        raise UserError(f"{named}: {named.tag}() must give (encode_images, encode_texts), one of which may be None")
     name = file.stem if named.name.endswith(".py") else named.name
     settings = {"encoder": "callable", "name": name, "function": named.tag, "sha256": sha256(file)}
     probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
@@ -36,8 +37,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         for (modality, probe), encode in zip(probes.items(), given, strict=True)
         if encode is not None
     ]
-    if not towers:
-        raise UserError(f"{named}: {named.tag}() gave neither a function of images nor one of texts")
     if len(towers) == 1:
         return towers[0]
     return EncoderPair(name, *towers, settings=settings, kept=False)
@@ -46,9 +45,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
 def _called(named: Named) -> tuple[object, Path]:
     """What the function of a module or a file gives, and the file."""
     path = Path(named.name)
-    is_file = path.is_file() or named.name.endswith(".py") or len(path.parts) > 1
-    if is_file and not path.is_file():
-        raise UserError(f"{named.name}: no such file; write python:MODULE or FILE.py:FUNCTION")
+    is_file = path.is_file() or named.name.endswith(".py")
     place = str(path.parent.absolute()) if is_file else str(Path.cwd())
     if place not in sys.path:
         sys.path.append(place)  # for good: its functions may import when they are called
@@ -71,17 +68,17 @@ def _tower(settings: dict, function: Callable, probe) -> Tower:
             said = f"{type(error).__name__}: {reason(error)}"
             raise UserError(f"{name}: the {modality} function failed on {len(inputs)} inputs ({said})") from error
         given = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(np.asarray(given))
-        if given.ndim != 2 or len(given) != len(inputs) or not given.is_floating_point():
-            raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.dtype} {tuple(given.shape)}, not (n, d)")
-        if width not in (None, given.shape[1]):
-            raise UserError(f"{name}: {len(inputs)} {modality}s gave {given.shape[1]} columns, a trial gave {width}")
+        n = len(inputs)
+        fits = given.ndim == 2 and given.shape == (n, width or given.shape[1])
+        if not fits or not given.is_floating_point():
+            wanted = f"floats ({n}, {width or 'd'})"
+            raise UserError(f"{name}: {n} {modality}s gave {given.dtype} {tuple(given.shape)}, not {wanted}")
         return given.float()
 
     width = rows([probe]).shape[1]
 
     return Tower(
         name=name,
-        weights="your own",
         modality=modality,
         width=width,
         prepare=lambda inputs: rows(inputs, width),

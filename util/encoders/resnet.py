@@ -55,7 +55,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     }
     return Tower(
         name=name,
-        weights=pretrained or "random",
         modality="image",
         width=width,
         prepare=lambda images: torch.stack([transform(image) for image in images]),

@@ -33,7 +33,6 @@ class Tower:
 
     Attributes:
         name: the model in words, for instance "ViT-B-32".
-        weights: "random" or what they were trained on, in a word.
         modality: "image", "text", "video" or "amino acid".
         width: d of the embeddings.
         prepare: a list of raw inputs (PIL images, lists of them, strings) to one tensor (b, ...): pixels or tokens.
@@ -46,7 +45,6 @@ class Tower:
     """
 
     name: str
-    weights: str
     modality: Modality
     width: int
     prepare: Callable[[list], Tensor]
@@ -149,12 +147,11 @@ class EncoderPair:
         ``text`` hold the other fields of either ``Tower``.
         """
         trained, device = settings["pretrained"], torch.device(settings["device"])
-        weights = "random" if trained is None else Path(trained).name
-        shared = {"name": settings["model"], "weights": weights, "width": settings["dim"], "device": device}
+        shared = {"name": settings["model"], "width": settings["dim"], "device": device}
         towers = [
             Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (non_text, text)
         ]
-        words = f" random weights, seed {settings['seed']}" if trained is None else f" {weights}"
+        words = f" random weights, seed {settings['seed']}" if trained is None else f" {Path(trained).name}"
         if trained == settings["model"]:  # a repository is called by one name
             words = ""
         return cls(f"{settings['model']}{words}", *towers, settings=settings, model=model)
