@@ -275,8 +275,6 @@ def test_a_class_is_the_unit_mean_of_its_unit_prompts():
     assert pair.asked == ["right", "up", "near up"]
 
 
-test_a_class_without_prompts_or_with_opposite_ones_is_refused = refuses(
-    (lambda: class_embeddings(Prompts(), [["right"], []]), "every class needs a prompt; class 1 has none"),
+test_a_class_of_opposite_prompts_is_refused = refuses(
     (lambda: class_embeddings(Prompts(), [["up"], ["right", "left"]]), r"cancel out; use others: \['right', 'left'\]"),
-    (lambda: class_embeddings(Prompts(), []), "there are no classes"),
 )

@@ -108,18 +108,15 @@ def embed_images(
 def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float[np.ndarray, "c d"]:
     """float32 unit rows (c, d), each the mean of the unit rows of a class's prompts, made unit again.
 
-    ``texts`` are the prompts of each of c classes; one that occurs twice is encoded once. Source: the ensembles of CLIP
-    (Radford et al. 2021, section 3.1.4).
+    ``texts`` are the prompts of each of c classes, one or more; one that occurs twice is encoded once. Source: the
+    ensembles of CLIP (Radford et al. 2021, section 3.1.4).
     """
-    empty = [number for number, prompts in enumerate(texts) if not prompts]
-    if not texts or empty:
-        raise UserError(f"every class needs a prompt; class {empty[0]} has none" if empty else "there are no classes")
     different = list(dict.fromkeys(prompt for prompts in texts for prompt in prompts))
     rows = np.asarray(pair.encode_texts(different), np.float64)
     place = {prompt: row for row, prompt in enumerate(different)}
     means = np.stack([rows[[place[prompt] for prompt in prompts]].mean(0) for prompts in texts])
     norms = np.linalg.norm(means, axis=1, keepdims=True)
-    if (norms < CANCELLED).any():
+    if not (norms >= CANCELLED).all():
         least = int(norms.argmin())
         raise UserError(f"the prompts of class {least} cancel out; use others: {texts[least]}")
     return (means / norms).astype(np.float32)

@@ -27,8 +27,8 @@ MSCOCO = "mscoco"
 class Task(Declared):
     """A zero-shot task: which images, what they may be called, and how that is scored."""
 
-    key: Text
-    """Short name, also that of its folder in a folder of data; in a file the name of its table."""
+    key: str = ""
+    """Short name, also that of its folder in a folder of data: the name of its table in a file."""
     title: Text
     """Name in tables."""
     group: Text
@@ -109,30 +109,17 @@ class Task(Declared):
         return [[template.replace("{}", name) for template in self.prompts] for name in self.class_names]
 
 
-class TaskFile(RootModel[dict[str, Task]]):
-    """The tasks of a file, by their keys."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keyed(cls, content: dict) -> dict:
-        if not content:
-            raise ValueError("it declares no task; expected a table [key] for each")
-        return {key: {"key": key, **table} if isinstance(table, dict) else table for key, table in content.items()}
-
-    @model_validator(mode="after")
-    def _different(self) -> "TaskFile":
-        titles: dict[str, str] = {}
-        for key, task in self.root.items():
-            if task.key != key:
-                raise ValueError(f"[{key}] key: not a known key; the name of the table is the task's key")
-            if (other := titles.setdefault(task.title, key)) != key:
-                raise ValueError(f"[{key}] title: {task.title!r} is that of [{other}]; every task needs its own")
-        return self
-
-
 def read(path: str | Path | None = None) -> dict[str, Task]:
     """The tasks of a TOML file (None: the shipped ones), by their keys, in its order."""
-    return read_toml(SHIPPED if path is None else path, TaskFile).root
+    path = SHIPPED if path is None else path
+    found = read_toml(path, RootModel[dict[str, Task]]).root
+    if not found:
+        raise UserError(f"{path}: it declares no task; expected a table [key] for each")
+    titles: dict[str, str] = {}
+    for key, task in found.items():
+        if (other := titles.setdefault(task.title, key)) != key:
+            raise UserError(f"{path}: [{key}] title: {task.title!r} is that of [{other}]; every task needs its own")
+    return {key: task.model_copy(update={"key": key}) for key, task in found.items()}
 
 
 def folder_of(task: Task, data: str | Path | None) -> Path | None:

@@ -31,10 +31,7 @@ def handwriting(split: str) -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray,
     rows = train_test_split(
         np.arange(len(scans.target)), test_size=HELD_OUT_SHARE, random_state=SPLIT_SEED, stratify=scans.target
     )[SPLITS.index(split)]
-    ink, target = (scans.images[rows] / 16).astype(np.float32), scans.target[rows].astype(np.int64)
-    ink.setflags(write=False)
-    target.setflags(write=False)
-    return ink, target
+    return (scans.images[rows] / 16).astype(np.float32), scans.target[rows].astype(np.int64)
 
 
 def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
