@@ -43,7 +43,7 @@ def test_measure_prints_every_pair_of_modalities(mine, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert list(rows[0]) == ["file", "first", "last", "measure", "value", "low", "high", "n", "unit", "note"]
     found = {(row["measure"], row["first"], row["last"]): row["value"] for row in rows}
-    assert len(rows) == 2 * len(found) == 2 * (3 * 4 + 3) and rows[-1]["file"].endswith("again.npz")
+    assert len(rows) == 2 * len(found) == 2 * (3 * 9 + 3 * 2) and rows[-1]["file"].endswith("again.npz")
     parts = Embeddings.load(mine).modalities
     for first, last in combinations(("image", "audio", "text"), 2):
         assert found["gap_distance", first, last] == pytest.approx(geometry.gap_distance(parts[first], parts[last]))
