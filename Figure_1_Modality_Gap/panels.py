@@ -95,7 +95,7 @@ class Panel:
 def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     """Every panel that can be had, one at a time; ``left_out`` receives a line with the reason for every other."""
     if inputs.embeddings:
-        yield from own_files(inputs.embeddings, inputs.named_columns())
+        yield from own_files(inputs.embeddings, cli.named_columns(inputs.columns))
         return
     if inputs.fetch:
         published.fetch_all(cli.say)

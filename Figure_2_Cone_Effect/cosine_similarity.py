@@ -80,7 +80,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     if settings.inputs is not None:
         settings = replace(settings, images=settings.inputs, captions=settings.inputs)
     gathered = Gathered(settings, device)
-    own = load_sets(settings.embeddings, settings.named_columns(), two=False)
+    own = load_sets(settings.embeddings, cli.named_columns(settings.columns), two=False)
     parts = list(own_embeddings(own) if own else collect(gathered))
     if not parts:
         raise UserError(f"nothing to measure: {'; '.join(gathered.left_out)}")

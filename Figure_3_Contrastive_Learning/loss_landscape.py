@@ -94,7 +94,7 @@ PRESETS = {
 def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], list[str]]:
     """The embeddings to measure, by name, and one line for each that could not be had."""
     if settings.embeddings:
-        return load_sets(settings.embeddings, settings.named_columns()), []
+        return load_sets(settings.embeddings, cli.named_columns(settings.columns)), []
     if settings.preset == "paper":
         from util.corpora import tasks
 

@@ -73,7 +73,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     ``left_out`` receives a line for each task that could not be had for want of a network, with the reason.
     """
     if settings.embeddings:
-        for task in of_sets(sets_of(settings.embeddings, settings.named_columns()), left_out):
+        for task in of_sets(sets_of(settings.embeddings, cli.named_columns(settings.columns)), left_out):
             yield from embedded_tasks.by_caption(task, settings.caption)
         return
     drawn, declared = chosen(settings)

@@ -211,7 +211,7 @@ def own(settings: Common, device: str) -> Audited:
 
 def one_set(settings: Common) -> tuple[str, Embeddings]:
     """Name and embeddings of the one set of faces and prompts that --embeddings gives."""
-    sets = load_sets(settings.embeddings, settings.named_columns(), two=False)
+    sets = load_sets(settings.embeddings, cli.named_columns(settings.columns), two=False)
     if len(sets) > 1:
         raise UserError(f"--embeddings: {', '.join(sets)} are {len(sets)} sets; an audit takes faces and prompts, once")
     ((title, given),) = sets.items()

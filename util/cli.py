@@ -88,10 +88,6 @@ class WithEmbeddings(Common):
     """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
     ONLY: ClassVar = (Only("columns", "--embeddings", lambda chosen: chosen.embeddings),)
 
-    def named_columns(self) -> dict[str, str] | None:
-        """The words of --columns, by modality."""
-        return named_columns(self.columns)
-
     def own(self) -> tuple:
         return (*self.embeddings, *super().own())
 

@@ -5,14 +5,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from .. import cli
 from ..errors import UserError
 from ..files import replacing
 from ..geometry import Side
+from ..interventions.commands import OfFiles
 from ..numerics.arrays import as_count
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ HELD_OUT = {"gain": "gain", "gain_low": "low", "gain_high": "high", "p_value": "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(OfFiles):
     """Zero-shot classes or retrieval on your embeddings, without a shift of the gap and at every shift.
 
     With labels and a text for each class: top-1 and top-5 accuracy, mean per-class recall, ROC-AUC of two classes, mAP
@@ -35,10 +34,6 @@ class Evaluate:
     knows that it is the best of many. Held out: the gain of a shift that one half chose, on the other half.
     """
 
-    embeddings: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
-    columns: tuple[str, ...] = ()
-    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
     labels: str | None = None
     """A file with the class of each row: an array, a column, lines of a .txt, or a column of 0 and 1 for each class."""
     label_column: str | None = None
