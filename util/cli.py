@@ -101,13 +101,7 @@ def named_columns(words: Sequence[str]) -> dict[str, str] | None:
 
 
 def parse(presets: Mapping[Preset, Settings], description: str, arguments: Sequence[str] | None = None) -> Settings:
-    """Reads a command line over the preset that it names.
-
-    Args:
-        presets: the settings of each preset, all of one class.
-        description: shown by --help.
-        arguments: the words after the script's name; by default those of this process.
-    """
+    """Reads words, by default those of this process, over the preset that they name; ``presets`` are of one class."""
     given = sys.argv[1:] if arguments is None else arguments
     words = [f"--output{word[2:]}" if word == "-o" or word.startswith("-o=") else word for word in given]
     named = re.findall(r"--preset[ =](\S+)", " ".join(words)) or ["embedded"]

@@ -191,15 +191,10 @@ def fetch_all(say: Callable[[str], None] = print) -> list[str]:
 
 
 def load(system: str, weights: str = "trained") -> Embeddings:
-    """Published embeddings of one system, row i of the first modality paired with row i of the text.
+    """Published embeddings of one of ``SYSTEMS``, row i of its modality paired with row i of the text.
 
-    Args:
-        system: one of ``SYSTEMS``; its modality names the first array.
-        weights: "trained" or "random".
-
-    Returns:
-        embeddings whose ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP),
-        ``embedded_in`` (the network's mode) and ``random_in`` (which layers are random where the weights are).
+    Their ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP), ``embedded_in`` (the
+    network's mode) and ``random_in`` (which layers are random where the weights are).
 
     Raises:
         UserError: an unknown system or kind of weights, or no right file in the cache folder.

@@ -69,12 +69,10 @@ def fit(kind: str, x, y=None, *, about: dict | None = None, **options) -> Interv
 
 
 def save(path: str | Path, intervention: Intervention) -> Path:
-    """Writes an intervention; the file appears complete or not at all.
+    """Writes an intervention into a .safetensors file, which appears complete or not at all.
 
-    Args:
-        path: ends in .safetensors.
-        intervention: its ``about`` may hold whatever ``util.records.plain`` can make json of; package versions and the
-            commit are added where it does not hold them yet.
+    Its ``about`` may hold whatever ``util.records.plain`` can make json of. Package versions and the commit are added
+    where it does not hold them yet.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -96,11 +94,7 @@ def save(path: str | Path, intervention: Intervention) -> Path:
 
 
 def load(path: str | Path) -> Intervention:
-    """Reads a calibration, everything checked.
-
-    Returns:
-        the intervention that was saved, bit for bit; its ``about`` holds the versions and the commit as well.
-    """
+    """Reads a calibration, everything checked: the intervention that was saved, bit for bit."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; `modality-gap fit` writes a calibration")
