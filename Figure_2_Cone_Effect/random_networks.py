@@ -127,7 +127,7 @@ def _by_depth(
     inputs = draw_inputs(batch, width, seed).to(device)
     rows, means = dict.fromkeys(networks, inputs), {key: [geometry.mean_cosine(inputs)] for key in networks}
     for layer in range(1, layers + 1):
-        drawn = [[part.to(device) for part in each] for each in draw(width, seed, layer)]
+        drawn = [tuple(part.to(device) for part in each) for each in draw(width, seed, layer)]
         for key, function in networks.items():
             rows[key] = function(rows[key], *drawn)
             try:

@@ -12,10 +12,10 @@ import numba
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+from scipy import stats
 
 from util.errors import UserError
 from util.numerics.arrays import as_count, as_numbers
-from util.numerics.statistics import clopper_pearson
 from util.published import compare
 from util.records import Comparison
 
@@ -159,7 +159,9 @@ def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
     result = raise_cosines(*cells.to_numpy(float).T, **options)
     rows = cells.merge(pd.DataFrame({"d_out": result.d_out, "n_trials": result.n_trials}), "cross")
     raised = result.raised.ravel()
-    low, high = clopper_pearson(raised, rows["n_trials"])
+    not_raised = rows["n_trials"] - raised  # 95% intervals of Clopper and Pearson (1934), exact for each alone
+    low = np.nan_to_num(stats.beta.ppf(0.025, raised, not_raised + 1), nan=0.0)  # none raised
+    high = np.nan_to_num(stats.beta.ppf(0.975, raised + 1, not_raised), nan=1.0)  # all raised
     limit = arc_cosine_kernel(preactivation_correlation(rows["cosine"], rows["norm_ratio"], rows["norm"]))
     return rows.assign(
         theorem=1,

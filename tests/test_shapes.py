@@ -75,7 +75,6 @@ def test_random_networks_and_theorems(monkeypatch, rng):
         seed_variance.seed_variance(features)
         seed_variance.explained_fractions(features)
         seed_variance.seed_fractions_left_out(features)
-    statistics.clopper_pearson(np.array([[1, 2]]), 5)
     statistics.prediction_interval([1.0, 2.0])
     statistics.jackknife_interval(0.5, rng.normal(size=4))
     statistics.holm([0.1, 0.2])

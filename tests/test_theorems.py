@@ -116,8 +116,8 @@ def test_the_outcome_in_the_limit_is_that_of_the_closed_form():
     assert (limit > 0.75).tolist() == (result.raised[:, -1] > 100).tolist() == [True, False, True]
     assert result.n_trials.tolist() == [200 * 512 >> level for level in range(10)]
     normal = stats.norm.cdf(math.sqrt(4096) * (limit[1] - 0.75) / theorem_1.cosine_spread(rho[1]))
-    low, high = statistics.clopper_pearson(result.raised[1, -1], 200, 0.999)
-    assert low <= normal <= high
+    exact = stats.binomtest(result.raised[1, -1], 200).proportion_ci(0.999)
+    assert exact.low <= normal <= exact.high
 
 
 def test_experiments_repeat_by_seed():

@@ -223,15 +223,9 @@ def _norms(x: Tensor, projections: Tensor, steps: Tensor, moves: _Moves) -> Tens
 
 def _products(x: Tensor, y: Tensor, size: int):
     """Yields (row slice, column slice, float64 products (g, r, c)): g batches at once, or one tile of one batch."""
-    tile = TILE if x.device.type == "cpu" else CUDA_TILE
-    if size <= tile:
-        shape = (-1, size, x.shape[1])
-        everything = slice(0, len(x))
-        yield everything, everything, x.double().view(shape) @ y.double().view(shape).mT
-        return
-    for top in range(0, len(x), tile):
-        rows = slice(top, min(top + tile, len(x)))
-        left_operand = x[rows].double()
-        for left in range(0, len(y), tile):
-            columns = slice(left, min(left + tile, len(y)))
-            yield rows, columns, (left_operand @ y[columns].double().T)[None]
+    tile, g = TILE if x.device.type == "cpu" else CUDA_TILE, len(x) // size  # g is 1 where a batch exceeds a tile
+    x, y = (part.view(g, size, -1) for part in (x, y))
+    for top in range(0, size, tile):
+        for left in range(0, size, tile):
+            products = x[:, top : top + tile].double() @ y[:, left : left + tile].double().mT
+            yield slice(top, g * min(top + tile, size)), slice(left, g * min(left + tile, size)), products

@@ -29,8 +29,8 @@ class Measures:
 
     Attributes:
         rows: a mapping for each number: file, first, last, measure, value, low, high, n, unit, note. First and last
-            are names of modalities, the same where it is of one. n counts rows, or pairs where it is of pairs. A value
-            that there is not is None, and its note says why. low and high are None: no interval is computed.
+            are modalities, the same where it is of one. n counts rows, or pairs where it is of pairs. A value that
+            there is not is None, and its note says why. low and high are None: no interval is computed.
         counts: rows of each modality, by name.
         dim: the width.
         norms: the least and the largest norm of each modality's rows, before they were normalised here.

@@ -24,9 +24,8 @@ def sample(
     ``counts`` are the rows of each modality, ``pairs`` the row numbers that belong together.
 
     Returns:
-        row numbers (k,) of the first and of the last modality, k at most ``most``, and whether entry i of both is a
-        pair: where ``pairs`` are given and at least two of them share no row. Ascending in the first, as a mapped file
-        is best read.
+        row numbers (k,) of the first, ascending, and of the last modality, k at most ``most``, and whether entry i of
+        both is a pair: where at least two pairs share no row.
     """
     rng = np.random.default_rng([seed, 4])
     chosen = np.empty((0, 2), np.int64) if pairs is None else pairs[rng.permutation(len(pairs))]
@@ -100,15 +99,10 @@ def _unit64(x: np.ndarray) -> np.ndarray:
 
 
 def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed: int = 0) -> float:
-    """Share of the rows that a logistic regression, fitted on others, assigns to their own modality.
+    """Share of the rows that a logistic regression, fitted on others, assigns to their own modality, in [0, 1].
 
-    Args:
-        x, y: as many rows of each, so that guessing is right half the time; rows are normalised here. Row i of both,
-            a pair where there is one, is held out together.
-        seed: of the folds, ``FOLDS`` or as many as there are rows.
-
-    Returns:
-        in [0, 1]: 1 where a plane separates the modalities, about 1/2 where they are two samples of one distribution.
+    1 where a plane separates the modalities, however wide the gap; about 1/2 where they are two samples of one
+    distribution. There are as many rows of each; they are normalised here. Row i of both is held out together.
 
     Trap: below 1/2 where the modalities were centred on these very rows, 0.30 for published CLIP and less the more
     columns there are. The means then agree exactly, so d_held = -d_fitted (1 - f)/f for the share f of rows held out:
@@ -116,9 +110,7 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
 
     Source: Fahim et al., "It's Not a Modality Gap" (2024), who hold out one random fifth; here every pair is held out
     once. The penalty is theirs, scikit-learn's default (C = 1). Unit rows are moved to the centre of those fitted and
-    divided by their root mean square distance from it, so that the penalty weighs narrow cones as wide ones. Trap:
-    with few rows and many columns any two samples look separable on the rows that were fitted, hence the held-out ones.
-    A value of 1 says nothing about how wide the gap is.
+    divided by their root mean square distance from it, so that the penalty weighs narrow cones as wide ones.
     """
     x, y = _unit64(x), _unit64(y)
     if len(x) != len(y) or len(x) < 2:

@@ -50,29 +50,12 @@ def _student(middle: float, spread: float, k: int, confidence: float) -> tuple[f
     return float(middle) - half, float(middle) + half
 
 
-def clopper_pearson(
-    successes, trials, confidence: float = 0.95
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Exact interval (low, high) for the probability behind whole numbers of successes in independent trials.
-
-    Source: Clopper and Pearson, Biometrika 26 (1934): quantiles of the beta distribution. It covers at least at the
-    stated confidence for a single probability; many intervals from the same random numbers go wrong together.
-    """
-    k, n = np.broadcast_arrays(_counts(successes, "successes"), _counts(trials, "trials"))
-    if (k > n).any() or (n < 1).any():
-        raise UserError("a probability's interval needs successes <= trials and trials >= 1")
-    tail = (1 - _probability(confidence)) / 2
-    low = np.where(k == 0, 0.0, scipy.stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1))
-    high = np.where(k == n, 1.0, scipy.stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 0.5)))
-    return low, high
-
-
 def wilson_interval(
     hits: Int[np.ndarray, "..."] | int, n: Int[np.ndarray, "..."] | int, level: float = 0.95
 ) -> tuple[Float[np.ndarray, "..."] | float, Float[np.ndarray, "..."] | float]:
     """Score interval (low, high) of the share of n items that are hits; NaN where n is 0.
 
-    Source: Wilson, JASA 22 (1927). Narrower than ``clopper_pearson``, and covers as stated only on average.
+    Source: Wilson, JASA 22 (1927). Narrower than the exact interval, and covers as stated only on average.
     Trap: the items must be independent; five captions of one image are not.
     """
     hits, n = _counts(hits, "hits"), _counts(n, "the number of items behind a share")
