@@ -232,15 +232,6 @@ def test_a_run_that_is_killed_goes_on_where_it_was_and_only_one_works_in_a_folde
     assert stage.run() == ["theorems", "simulation"]
 
 
-def test_a_record_that_is_not_that_of_the_run_is_made_again_and_why_is_said(stage, capsys):
-    stage.run()
-    script = stage.options.steps[0].script
-    script.write_text(SCRIPT.replace("n: int = 5", "n: int = 7"))
-    assert stage.run() == ["depth"]
-    assert "[depth] other settings: n 5 -> 7; running it" in capsys.readouterr().out
-    assert json.loads(stage.record("depth").read_text())["settings"]["n"] == 7
-
-
 def test_other_code_makes_figures_again_but_not_the_paper(stage, capsys):
     for preset, ran in (("paper", []), ("embedded", ["depth"])):
         stage.output = stage.root / preset

@@ -89,7 +89,3 @@ test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
     (["--items", "1"], "--items must be"),
     (["--layers", "0"], "--layers must be"),
 )
-
-
-def test_the_presets_differ_in_name_only():
-    assert replace(script.PRESETS["paper"], preset="embedded") == script.PRESETS["embedded"]

@@ -110,14 +110,8 @@ def execute(job: Job, environment: Mapping[str, str]) -> Path:
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     path = os.pathsep.join([str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])])
     variables |= {"PYTHONPATH": path, records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **environment}
-    client = NotebookClient(
-        content,
-        timeout=SECONDS_PER_CELL,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": notebook.parent}},
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-    )
+    about = {"resources": {"metadata": {"path": notebook.parent}}, "extra_arguments": ["--IPKernelApp.log_level=ERROR"]}
+    client = NotebookClient(content, timeout=SECONDS_PER_CELL, kernel_name="python3", record_timing=False, **about)
     try:
         client.execute(env=variables)
     except CellExecutionError as error:
