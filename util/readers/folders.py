@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from ..errors import UserError
 from ..numerics.arrays import blocks
@@ -43,7 +44,7 @@ def clip_retrieval(path: Path) -> dict:
     found, beside, counts = {}, {}, {}
     for name in (name for name in TOWERS if (path / name).is_dir()):
         files = parts_of(path / name, ".npy")
-        arrays = [_whole(file) for file in files.values()]
+        arrays = [_of_part(file, mapped_npy) for file in files.values()]
         shapes = {array.shape[1:] for array in arrays}
         if len(shapes) > 1 or arrays[0].ndim != 2:
             raise UserError(f"{path / name}: rows of its parts have the shapes {sorted(shapes)}; expected one width")
@@ -52,7 +53,7 @@ def clip_retrieval(path: Path) -> dict:
         found[name] = Parts(arrays.__getitem__, lengths, *shapes.pop(), np.result_type(*arrays), names, str(path))
     if (path / "metadata").is_dir() and any((path / "metadata").iterdir()):
         files = parts_of(path / "metadata", ".parquet")
-        counts["metadata"] = {part: _rows_of(file) for part, file in files.items()}
+        counts["metadata"] = {part: _of_part(file, pq.read_metadata).num_rows for part, file in files.items()}
         beside = read_parquet([*files.values()], str(path / "metadata"))
     for part in sorted({part for each in counts.values() for part in each}):
         there = {name: each.get(part, "no") for name, each in counts.items()}
@@ -76,24 +77,13 @@ def parts_of(folder: Path, suffix: str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _whole(file: Path) -> np.ndarray:
-    """A part, mapped; a truncated one, as a stopped writer leaves it, is named."""
+def _of_part(file: Path, read: Callable):
+    """What is read of a part; one that is missing, or truncated as a stopped writer leaves it, is named."""
     try:
-        return mapped_npy(file)
-    except (ValueError, OSError, EOFError, RuntimeWarning) as error:
-        what = "this part is damaged or was not written to its end"
-        raise UserError(f"{file}: {what} ({error}); write it again") from None
-
-
-def _rows_of(file: Path) -> int:
-    """Rows of a parquet file, by its footer."""
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_metadata(file).num_rows
+        return read(file)
     except Exception as error:  # whatever a damaged file makes its parser raise
-        state = "damaged or was not written to its end" if file.is_file() else "missing"
-        raise UserError(f"{file}: this part is {state}; write it again") from error
+        how = f"damaged or was not written to its end ({error})".splitlines()[0] if file.is_file() else "missing"
+        raise UserError(f"{file}: this part is {how}; write it again") from error
 
 
 def mteb_cache(path: Path) -> dict:
@@ -115,7 +105,8 @@ def mteb_cache(path: Path) -> dict:
 def datacomp(path: Path, shards: list[Path]) -> dict:
     """Shards NAME.npz with b32_img, b32_txt, l14_img, l14_txt, beside NAME.parquet, whose scores are checked."""
     tables = [shard.with_suffix(".parquet") for shard in shards]
-    lengths, names = [_rows_of(table) for table in tables], [shard.name for shard in shards]
+    lengths = [_of_part(table, pq.read_metadata).num_rows for table in tables]
+    names = [shard.name for shard in shards]
 
     def member(k: int, name: str) -> np.ndarray:
         with np.load(shards[k], allow_pickle=False) as archive:

@@ -95,7 +95,8 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedO
     for name in sorted(others, key=lambda name: [*KINDS, leaf(name)].index(leaf(name))):
         if (kind := _kind(name, others[name])) and kind not in kinds.values():
             kinds[name] = kind  # of several names of one kind the first in BESIDE
-    rows = [name for name in others if name not in kinds and _is_rows(others[name])]
+    left = {name: each for name, each in others.items() if name not in kinds}
+    rows = [name for name, each in left.items() if each.ndim in (2, 3) and each.dtype.kind in "fiu"]
     if not columns and len(rows) == 1:
         stem = Path(where).name.split(".")[0]
         columns = {role(rows[0]) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or rows[0]): rows[0]}
@@ -109,10 +110,6 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedO
     used = {*kinds, *columns.values(), *(owners[modality] for modality in ids)}
     modalities = {modality: arrays[name] for modality, name in columns.items()}
     return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), ids)
-
-
-def _is_rows(array) -> bool:
-    return array.ndim in (2, 3) and array.dtype.kind in "fiu"
 
 
 def _kind(name: str, array) -> str | None:

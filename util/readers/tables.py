@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow import types
 
 from ..errors import UserError
@@ -25,8 +26,6 @@ Reader = Callable[[list[str]], Callable[[int], pa.Table]]
 
 def read_parquet(paths: Sequence[Path], where: str) -> dict:
     """Files below each other, in blocks of rows; strings and numbers beside the vectors in memory."""
-    import pyarrow.parquet as pq
-
     files = [pq.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
     plan, lengths, names = [], [], []
     for path, file in zip(paths, files, strict=True):
