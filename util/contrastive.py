@@ -26,8 +26,6 @@ from .geometry import Side, project, resolve_direction, shifted_norms, side_amou
 from .numerics import _sweep_kernel, items
 from .numerics.arrays import Array, as_count, as_numbers, as_unit_tensors
 
-__all__ = ["SweepLosses", "contrastive_loss", "sweep", "sweep_both"]
-
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
 

@@ -37,18 +37,6 @@ from .numerics.arrays import (
 from .numerics.moments import PairMoments, moments, pair_moments
 from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
-__all__ = [
-    "gap_distance",
-    "gap_vector",
-    "matched_cosine",
-    "mean_cosine",
-    "relative_gap",
-    "shift",
-    "signed_gap_distances",
-    "unit_gap_vector",
-    "unit_rows",
-]
-
 Side = Literal["both", "first", "second"]
 
 
