@@ -12,7 +12,7 @@ from jaxtyping import Float
 import labelled_faces
 import published_counts
 from util import geometry
-from util.cli import Common, Only
+from util.cli import Common, Only, named_columns
 from util.embeddings import Embeddings, load_sets
 from util.errors import UserError
 from util.fairness.audit import Answers
@@ -211,7 +211,7 @@ def own(settings: Common, device: str) -> Audited:
 
 def one_set(settings: Common) -> tuple[str, Embeddings]:
     """Name and embeddings of the one set of faces and prompts that --embeddings gives."""
-    sets = load_sets(settings.embeddings, cli.named_columns(settings.columns), two=False)
+    sets = load_sets(settings.embeddings, named_columns(settings.columns), two=False)
     if len(sets) > 1:
         raise UserError(f"--embeddings: {', '.join(sets)} are {len(sets)} sets; an audit takes faces and prompts, once")
     ((title, given),) = sets.items()
