@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import open_clip
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
@@ -23,11 +22,9 @@ from util.encoders.named import Named
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 
 
-def test_they_are_those_that_were_published_and_open_clip_knows_the_default_of_clip():
+def test_they_are_those_that_were_published():
     assert set(SYSTEMS) == set(published.SYSTEMS) == set(panels.Inputs(output="").systems)
     assert not any(system.note.endswith(".") for system in SYSTEMS.values())
-    assert "openai" in open_clip.list_pretrained_tags_by_model("ViT-B-16")
-    assert open_clip.get_model_config("ViT-B-16-quickgelu")["quick_gelu"]
 
 
 @pytest.fixture
