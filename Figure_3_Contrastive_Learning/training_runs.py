@@ -133,10 +133,13 @@ def _outcome(run: Run, bench: Bench, meter: Meter, log: Sequence[Mapping]) -> di
 
 def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
     """Everything that an outcome depends on, json-able."""
-    versions = records.versions()
+    versions, training = records.versions(), asdict(run.training)
+    # Settings that are gone, as every run had them: numbers cached before are taken up still.
+    training |= {"first_temperature": run.training.temperature, "fixed_share": 1.0}
+    training |= {"clip_logit_scale": not run.training.learn_temperature}
     return {
         "format": FORMAT,
-        "run": asdict(run),
+        "run": {**asdict(run), "training": training},
         "model": dict(trainable.about),
         "first_weights": digest_of(trainable.model.state_dict()),
         "corpus": dict(bench.corpus.about),
