@@ -56,7 +56,7 @@ class Meter:
             return {"zero_shot_accuracy": None, "zero_shot_gap_distance": None}
         x = self.trainable.encode_pictures(task.pictures)
         prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
-        accuracy = float(metrics.top_k(shifted.classify(x, prompts, task.labels, [0.0]).ranks)[0])
+        accuracy = float(metrics.top_k(shifted.class_ranks(x, prompts, task.labels, [0.0]))[0])
         return {"zero_shot_accuracy": accuracy, "zero_shot_gap_distance": geometry.gap_distance(x, prompts)}
 
     def training_gap(self) -> float:

@@ -7,16 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
 
-from util import commands
+from reference import unit
+from util import commands, geometry
 from util.zero_shot import metrics
 
 QUICK = ["--splits", "2", "--resamples", "20", "--permutations", "20", "--shift-step", "0.5"]
 NAMES = np.array(["ant", "bee", "cat", "dog", "elk", "fox"])
-
-
-def unit(rows):
-    rows = np.asarray(rows, np.float64)
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 @pytest.fixture
@@ -44,6 +40,11 @@ def refused(capsys, *words):
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     return line
+
+
+def values(capsys, *words):
+    """Values without a shift by metric."""
+    return {name: row["value"] for name, row in evaluate(capsys, *words)[0].items()}
 
 
 def table(path, rows, **beside):
@@ -81,18 +82,41 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
     assert found["top-1"]["n"] == 80 and "80 pairs matched by ids; without a partner: 10 of 90 image" in said
 
 
-@pytest.mark.parametrize("shape", ["(6, 4, 24)", "(4, 6, 24)", "(24, 6)", "(2, 6, 24)"])
-def test_prompts_of_their_own_file_in_every_shape(tmp_path, rng, task, capsys, shape):
+def test_prompts_in_every_shape_in_the_archive_and_in_a_file_of_their_own(tmp_path, rng, task, capsys):
+    """Case 11: several templates of a class, before it or behind, and an array that is turned."""
     images, texts, labels = task
-    several = texts[:, None] + 0.5 * rng.normal(size=(6, int(shape[1]) if shape[1] != "6" else 4, 24))
-    prompts = {"(24, 6)": texts.T, "(6, 4, 24)": several}.get(shape, several.swapaxes(0, 1))
+    several = texts[:, None] + 0.5 * rng.normal(size=(6, 4, 24))
+    mean, of_two = unit(several).mean(1), unit(several[:, :2]).mean(1)
     np.save(tmp_path / "image.npy", images)
-    np.save(tmp_path / "zeroshot_weights.npy", prompts)
     np.savetxt(tmp_path / "labels.txt", labels, "%d")
-    files = ["--labels", tmp_path / "labels.txt", "--prompts", tmp_path / "zeroshot_weights.npy"]
-    found, said = evaluate(capsys, tmp_path / "image.npy", *files)
-    right = accuracy(images, texts if shape == "(24, 6)" else unit(several).mean(1), labels)
-    assert found["top-1"]["value"] == pytest.approx(right) and "zeroshot_weights.npy: text " in said
+    apart = tmp_path / "image.npy", "--labels", tmp_path / "labels.txt", "--prompts", tmp_path / "weights.npy"
+    stacked = several.swapaxes(0, 1)
+    for prompts, classes in ((several, mean), (stacked, mean), (stacked[:2], of_two), (texts.T, texts)):
+        np.savez(tmp_path / "mine.npz", image=images, text=prompts, labels=labels)
+        np.save(tmp_path / "weights.npy", prompts)
+        for words in ([tmp_path / "mine.npz"], apart):
+            found, said = evaluate(capsys, *words)
+            assert found["top-1"]["value"] == pytest.approx(accuracy(images, classes, labels)), prompts.shape
+            assert f"{words[-1].name}: text " in said
+
+
+def test_labels_as_people_have_them(tmp_path, task, capsys):
+    """Case 10: names, whole numbers stored as floats, a column for each class, two classes as true and false."""
+    images, texts, labels = task
+    given = {"image": images, "text": texts}
+    for arrays in (
+        {**given, "labels": NAMES[labels], "classes": NAMES},
+        {**given, "labels": labels.astype(np.float32)},
+        {**given, "labels": np.eye(6, dtype=int)[labels]},
+        {"text_features": texts[None], "image_features": images, "labels": labels},
+    ):
+        np.savez(tmp_path / "mine.npz", **arrays)
+        assert values(capsys, tmp_path / "mine.npz")["top-1"] == pytest.approx(accuracy(*task))
+    two = labels < 2
+    np.savez(tmp_path / "two.npz", image=images[two], text=texts[:2], labels=labels[two] == 1)
+    found, scores = values(capsys, tmp_path / "two.npz"), unit(images[two]) @ (unit(texts)[1] - unit(texts)[0])
+    assert found["ROC-AUC"] == pytest.approx(roc_auc_score(labels[two], scores))
+    assert found["top-1"] == accuracy(images[two], texts[:2], labels[two])
 
 
 def test_several_labels_a_row_agree_with_scikit_learn(tmp_path, rng, task, capsys):
@@ -109,13 +133,11 @@ def test_several_labels_a_row_agree_with_scikit_learn(tmp_path, rng, task, capsy
     assert found["LRAP"]["value"] == pytest.approx(label_ranking_average_precision_score(truth, scores))
     assert found["mAP"]["best"] is None and found["LRAP"]["best"] >= found["LRAP"]["value"]
     curves = pd.read_csv(tmp_path / "o.csv").query("split == 'all' and metric == 'mAP'").set_index("shift")["value"]
-    x, y = unit(images), unit(texts)
-    direction = unit(x.mean(0) - y.mean(0))
-    moved = unit(x - direction) @ unit(y + direction).T  # a shift of 2
-    assert len(curves) == 20 and curves[2.0] == pytest.approx(average_precision_score(truth, moved), abs=1e-6)
+    x, y = geometry.shift(unit(images), unit(texts), 2.0)
+    assert len(curves) == 20 and curves[2.0] == pytest.approx(average_precision_score(truth, x @ y.T), abs=1e-6)
 
 
-def test_accuracy_of_each_class_and_two_classes(tmp_path, task, capsys):
+def test_accuracy_of_each_class(tmp_path, task, capsys):
     images, texts, labels = task
     np.savez(tmp_path / "mine.npz", image=images, text=texts, labels=labels, classes=NAMES)
     found, _ = evaluate(capsys, tmp_path / "mine.npz", "--per-class")
@@ -123,49 +145,22 @@ def test_accuracy_of_each_class_and_two_classes(tmp_path, task, capsys):
     for number, name in enumerate(NAMES):
         row = found[f"accuracy of class {name}"]
         assert (row["value"], row["n"]) == ((predicted == number)[labels == number].mean(), (labels == number).sum())
-    two = labels < 2
-    np.savez(tmp_path / "two.npz", image=images[two], text=texts[:2], labels=labels[two] == 1)
-    found, _ = evaluate(capsys, tmp_path / "two.npz")
-    scores = unit(images[two]) @ (unit(texts)[1] - unit(texts)[0])
-    assert found["ROC-AUC"]["value"] == pytest.approx(roc_auc_score(labels[two], scores))
-    assert found["top-1"]["value"] == accuracy(images[two], texts[:2], labels[two])
 
 
 def test_another_order_of_the_classes_is_noticed_and_never_mended(tmp_path, task, capsys):
     images, texts, labels = task
-    turned = np.roll(texts, 1, axis=0)
-    np.savez(tmp_path / "turned.npz", image=images, text=turned, labels=labels)
-    found, said = evaluate(capsys, tmp_path / "turned.npz")
-    as_given = accuracy(images, turned, labels)
-    assert found["top-1"]["value"] == as_given and f"top-1 is {as_given:.4f} as given, and 0." in said
-    np.savez(tmp_path / "right.npz", image=images, text=texts, labels=labels)
-    assert "permuted" not in evaluate(capsys, tmp_path / "right.npz")[1]
-    noise = np.random.default_rng(1).integers(6, size=90)
-    np.savez(tmp_path / "noise.npz", image=images, text=texts, labels=noise)
-    assert "permuted" not in evaluate(capsys, tmp_path / "noise.npz")[1]
+    turned, noise = np.roll(texts, 1, axis=0), np.random.default_rng(1).integers(6, size=90)
+    for prompts, truth in ((turned, labels), (texts, labels), (texts, noise)):
+        np.savez(tmp_path / "mine.npz", image=images, text=prompts, labels=truth)
+        (found, said), as_given = evaluate(capsys, tmp_path / "mine.npz"), accuracy(images, prompts, truth)
+        assert found["top-1"]["value"] == pytest.approx(as_given)
+        assert ("permuted" in said) == (f"top-1 is {as_given:.4f} as given, and 0." in said) == (prompts is turned)
 
 
 def test_the_best_order_is_the_one_that_most_predictions_follow(rng):
     labels, order = rng.integers(5, size=200), rng.permutation(5)
     assert metrics.best_order(order[labels], labels, 5).tolist() == order.tolist()
     assert metrics.best_order(labels[:1], labels[:1], 5).tolist() == list(range(5))
-
-
-def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
-    images = rng.normal(size=(20, 8))
-    of = rng.permutation(np.repeat(np.arange(20), 2))
-    texts = images[of] + 0.8 * rng.normal(size=(40, 8))
-    np.savez(tmp_path / "mine.npz", audio=images, text=texts)
-    np.save(tmp_path / "of.npy", of)
-    pd.DataFrame({"audio": of, "text": np.arange(40)}).to_csv(tmp_path / "pairs.csv", index=False)
-    cosines = unit(images) @ unit(texts).T
-    right = float((of[cosines.argmax(1)] == np.arange(20)).mean()), float((cosines.argmax(0) == of).mean())
-    for file in ("of.npy", "pairs.csv"):
-        found, _ = evaluate(capsys, tmp_path / "mine.npz", "--pairs", tmp_path / file)
-        recalls = [found[f"{way} recall@1"]["value"] for way in ("audio-to-text", "text-to-audio")]
-        assert recalls == pytest.approx(right)
-    assert "audio has 20 rows, text 40; give labels" in refused(capsys, tmp_path / "mine.npz")
-    assert "--pairs rows: audio has 20 rows, text 40" in refused(capsys, tmp_path / "mine.npz", "--pairs", "rows")
 
 
 def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, capsys):
@@ -199,58 +194,37 @@ def test_a_table_for_people_names_what_moves_and_where_the_curve_is(tmp_path, ta
     assert set(pd.read_csv(tmp_path / "o.csv")["metric"]) == {"top-1", "top-5", "mean per-class recall"}
 
 
-def values(capsys, *words):
-    """Values without a shift by metric."""
-    return {name: row["value"] for name, row in evaluate(capsys, *words)[0].items()}
-
-
-def recalls_by_row(images, texts):
-    """Recall@1 of pairs by row: image to text, text to image."""
-    cosines, own = unit(images) @ unit(texts).T, np.arange(len(images))
-    return float((cosines.argmax(1) == own).mean()), float((cosines.argmax(0) == own).mean())
+def recalls(images, texts, of):
+    """Recall@1 of images to any text of theirs, and of texts to the image that each is of."""
+    cosines = unit(images) @ unit(texts).T
+    return float((of[cosines.argmax(1)] == np.arange(len(images))).mean()), float((cosines.argmax(0) == of).mean())
 
 
 def test_recalls_go_by_the_names_of_modalities_whatever_stands_first(tmp_path, rng, capsys):
     """Case 02: alphabetical archives store text first, or image; ``first`` is the image in both."""
-    images = rng.normal(size=(60, 24)) + 0.5
+    images, of = rng.normal(size=(60, 24)) + 0.5, np.arange(60)
     texts = images + 0.9 * rng.normal(size=(60, 24)) - 0.9
-    x, y = unit(images), unit(texts)
-    moved = unit(x - 0.5 * unit(x.mean(0) - y.mean(0)))
-    right = recalls_by_row(x, y), recalls_by_row(moved, y)
-    assert right[0][0] != right[0][1]
+    moved, _ = geometry.shift(unit(images), unit(texts), 0.5, side="first")
+    right = recalls(images, texts, of)
+    assert right[0] != right[1]
+    ways = [f"{way} recall@1" for way in ("image-to-text", "text-to-image")]
     for names in ({"text_features": texts, "image_features": images}, {"caption": texts, "photo": images}):
         np.savez(tmp_path / "mine.npz", **names)
-        ways = ("image-to-text recall@1", "text-to-image recall@1")
         found = values(capsys, tmp_path / "mine.npz", "--side", "first", "--csv", tmp_path / "o.csv")
-        assert [found[way] for way in ways] == pytest.approx(right[0])
+        assert [found[way] for way in ways] == pytest.approx(right)
         rows = pd.read_csv(tmp_path / "o.csv").query("split == 'all' and shift == 0.5").set_index("metric")["value"]
-        assert [rows[way] for way in ways] == pytest.approx(right[1])
+        assert [rows[way] for way in ways] == pytest.approx(recalls(moved, texts, of))
 
 
-def test_labels_as_people_have_them_and_prompts_as_they_stack_them(tmp_path, rng, capsys):
-    """Cases 10 and 11."""
-    texts, labels = rng.normal(size=(6, 24)), rng.integers(6, size=90)
-    images = texts[labels] + 1.4 * rng.normal(size=(90, 24)) - 0.3
-    several = texts[:, None] + 0.5 * rng.normal(size=(6, 4, 24))
-    names = np.array(["ant", "bee", "cat", "dog", "elk", "fox"])
-
-    def accuracy(classes):
-        return float(((unit(images) @ unit(classes).T).argmax(1) == labels).mean())
-
-    plain = {"image": images, "text": texts}
-    for arrays, right in (
-        ({**plain, "labels": names[labels], "classes": names}, accuracy(texts)),
-        ({**plain, "labels": labels.astype(np.float32)}, accuracy(texts)),
-        ({**plain, "labels": np.eye(6, dtype=int)[labels]}, accuracy(texts)),
-        ({"text_features": texts, "image_features": images, "labels": labels}, accuracy(texts)),
-        ({"image": images, "text": several, "labels": labels}, accuracy(unit(several).mean(1))),
-        ({"image": images, "text": texts[None], "labels": labels}, accuracy(texts)),
-        ({"image": images, "text": texts.T, "labels": labels}, accuracy(texts)),
-    ):
-        np.savez(tmp_path / "mine.npz", **arrays)
-        assert values(capsys, tmp_path / "mine.npz")["top-1"] == pytest.approx(right)
-    np.savez(tmp_path / "two.npz", image=images, text=texts[:2], labels=labels > 2)
-    margins = unit(images) @ (unit(texts)[1] - unit(texts)[0])
-    found = values(capsys, tmp_path / "two.npz")
-    assert found["top-1"] == ((margins > 0) == (labels > 2)).mean()
-    assert found["ROC-AUC"] == pytest.approx(roc_auc_score(labels > 2, margins))
+def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
+    images, of = rng.normal(size=(20, 8)), rng.permutation(np.repeat(np.arange(20), 2))
+    texts = images[of] + 0.8 * rng.normal(size=(40, 8))
+    np.savez(tmp_path / "mine.npz", audio=images, text=texts)
+    np.save(tmp_path / "of.npy", of)
+    pd.DataFrame({"audio": of, "text": np.arange(40)}).to_csv(tmp_path / "pairs.csv", index=False)
+    for file in ("of.npy", "pairs.csv"):
+        found = values(capsys, tmp_path / "mine.npz", "--pairs", tmp_path / file)
+        ours = [found[f"{way} recall@1"] for way in ("audio-to-text", "text-to-audio")]
+        assert ours == pytest.approx(recalls(images, texts, of))
+    assert "audio has 20 rows, text 40; give labels" in refused(capsys, tmp_path / "mine.npz")
+    assert "--pairs rows: audio has 20 rows, text 40" in refused(capsys, tmp_path / "mine.npz", "--pairs", "rows")

@@ -104,23 +104,22 @@ def test_items_of_a_group_are_drawn_together(rng):
     assert (tripled.contributions(1) == 3 * plain.contributions(1)).all()
     assert (tripled.resampled(30, 5) == plain.resampled(30, 5)).all()
     assert (tripled.limits(30, 5) == plain.limits(30, 5)).all()  # Wilson's of both
-    apart = Hits(tripled.items).resampled(500, 5)[:, 0].std()
-    assert apart < 0.75 * tripled.resampled(500, 5)[:, 0].std()  # about 1/sqrt(3), were they independent
 
 
 @pytest.mark.parametrize("kind", ["hits", "shares", "margins"])
 def test_copies_in_a_group_make_no_gain_surer(rng, kind):
     """Every item three times: gain, error, p-value and intervals stay; without groups the error shrinks."""
-    plain = similar_hits(rng, 4, 40) if kind == "hits" else some_margins(rng)
-    plain = Shares(rng.random((4, 40))) if kind == "shares" else plain
+    plain = {"hits": similar_hits(rng, 4, 40), "shares": Shares(rng.random((4, 40))), "margins": some_margins(rng)}[
+        kind
+    ]
     tripled = plain.take(np.tile(np.arange(40), 3))
     grouped = replace(tripled, groups=np.tile(np.arange(40), 3))
     assert grouped.gain(0, 2) == pytest.approx(plain.gain(0, 2))
     assert tripled.gain(0, 2)[1] < 0.62 * plain.gain(0, 2)[1]
     spread, alone, apart = (each.resampled(2000, 5).std(0) for each in (plain, grouped, tripled))
     assert alone == pytest.approx(spread, rel=0.15) and (apart < 0.7 * spread).all()
-    exchanged = (largest_gain_p_values(each.contributions(0), 2, 4000, 0) for each in (plain, grouped))
-    assert next(exchanged) == pytest.approx(next(exchanged), abs=0.03)
+    once, thrice = (largest_gain_p_values(each.contributions(0), 2, 4000, 0) for each in (plain, grouped))
+    assert thrice == pytest.approx(once, abs=0.03)
 
 
 def test_groups_of_unequal_size_weigh_by_their_items():
@@ -134,12 +133,9 @@ def test_groups_of_unequal_size_weigh_by_their_items():
 
 test_what_are_no_outcomes_is_refused = refuses(
     (lambda: Hits(np.ones((2, 3))), "bool array"),
-    (lambda: Hits(np.ones(3, bool)), "shape \\(3,\\)"),
-    (lambda: Hits(np.ones((2, 0), bool)), "shape \\(2, 0\\)"),
     (lambda: Hits(np.ones((2, 3), bool), np.arange(2)), "each of 3 items"),
     (lambda: Hits(np.ones((2, 3), bool), np.ones(3)), "groups must be one whole number"),
     (lambda: Margins(np.ones((2, 5)), labels=LABELS + 1), "a label of 0 or 1"),
-    (lambda: Margins(np.ones((2, 5)), labels=LABELS[:4]), "for each item"),
     (lambda: Margins(np.ones((2, 5)), labels=np.ones(5)), "all 5 have label 1"),
     (lambda: Margins(np.ones((2, 5)), labels=LABELS).take(np.array([0, 3])), "items of both labels"),
 )

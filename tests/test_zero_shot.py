@@ -66,7 +66,7 @@ def main_rows(table):
     return table.query("gap_direction == 'task' and side == 'both'")
 
 
-def test_the_script_writes_its_tables_record_and_pictures(smoke):
+def test_the_script_writes_its_tables_and_pictures_and_a_record_of_what_every_task_was_made_of(smoke):
     named = (
         ".json .png .pdf .csv _table.html _table.csv _summary.csv _gaps.csv _reach.csv _published.csv _chi_squared.csv"
     )
@@ -74,32 +74,24 @@ def test_the_script_writes_its_tables_record_and_pictures(smoke):
     curves, table = smoke.tables[""], smoke.tables["table"]
     assert curves.groupby(["dataset", "metric", "gap_direction", "split", "side"]).size().eq(20).all()
     assert table.groupby(["dataset", "metric"]).size().eq(2 * 2 * 2).all() and table["dataset"].nunique() == 5
-    assert not curves["value"].isna().any() and curves["value"].between(0, 1).all()
-    assert set(table["group"]) == set(figure.GROUPS)
+    assert curves["value"].between(0, 1).all() and set(table["group"]) == set(figure.GROUPS)
     assert (table[["ci_low", "default_low"]].min(axis=1) > 3 * table["chance"]).all()
-
-
-def test_the_record_says_what_every_task_was_made_of(smoke):
     data = {part["name"]: part for part in smoke.about["data"]}
     shapes = data["shapes"]
     assert shapes["n"] == 80 and len(shapes["split_sha256"]) == 64 and shapes["skipped"] == []
     assert shapes["prompts"][0] == [f"a {SHAPES[0]}"] and shapes["encoder"]["model"] == "small CLIP"
     assert data["described scenes"]["caption_rule"] == "one caption for each image"
-    cosines = smoke.tables["gaps"].set_index("dataset")["cosine_of_directions"]
-    assert cosines["described scenes"] > 0.9 and cosines.between(-1, 1).all()
+    assert smoke.tables["gaps"].set_index("dataset")["cosine_of_directions"]["described scenes"] > 0.9
 
 
 def test_what_was_not_run_is_not_compared_and_every_held_out_gain_stands_beyond_the_paper(smoke):
-    derived = [row for row in smoke.about["comparisons"] if row["own"]]
-    rows = [row for row in smoke.about["comparisons"] if not row["own"]]
-    assert [row["key"] for row in derived] == [f"table_1.significance.{k}.p" for k in range(3)]
-    assert all(row["agrees"] for row in derived)
+    derived, rows = ([row for row in smoke.about["comparisons"] if row["own"] == own] for own in (True, False))
+    assert [(row["key"], row["agrees"]) for row in derived] == [(f"table_1.significance.{k}.p", True) for k in range(3)]
     assert {(row["key"], row["published"]) for row in rows} == {("table_1.claims.held_out", None)} and len(rows) == 6
     held = main_rows(smoke.tables["table"]).query("selection == 'held_out'")
     assert [row["ours"] for row in rows] == pytest.approx(held["gain"].tolist())
     assert [row["low"] for row in rows] == pytest.approx(held["gain_low"].tolist())
     assert held["splits"].eq(5).all() and held["halves_that_chose"].between(1, 6).all()
-    assert rows[0]["interval"] == "95%, medians over 5 splits" and rows[0]["panel"].startswith("beyond the paper")
 
 
 def test_the_picture_shows_every_task_on_the_same_axes_and_both_chosen_shifts(smoke):
@@ -109,15 +101,12 @@ def test_the_picture_shows_every_task_on_the_same_axes_and_both_chosen_shifts(sm
     where = "dataset == 'handwritten digits' and metric == 'top-1'"
     curve = main_rows(smoke.tables[""]).query(where + " and split == 'all'").set_index("shift")
     rows = main_rows(smoke.tables["table"]).query(where).set_index("selection")
-    for selection, style in (("test", "o"), ("held_out", "D")):
+    (said,) = (text.get_text() for text in drawn.axes[3].texts)
+    for selection, style, word in (("test", "o", "best"), ("held_out", "D", "held out")):
         mark = next(line for line in drawn.axes[3].lines[1:] if line.get_marker() == style).get_xydata()[0]
         there = curve.loc[rows.loc[selection, "shift"], ["signed_gap_distance", "value"]]
         assert mark == pytest.approx(there.to_numpy(float))
-    (said,) = (text.get_text() for text in drawn.axes[3].texts)
-    assert said.startswith(f"best {rows.loc['test', 'gain']:+.4f}, p ") and "changes " in said
-    assert f"held out {rows.loc['held_out', 'gain']:+.4f}, p " in said
-    (legend,) = drawn.legends
-    assert len(legend.get_texts()) == 6
+        assert f"{word} {rows.loc[selection, 'gain']:+.4f}, p " in said
     figure.plt.close(drawn)
 
 
@@ -140,7 +129,6 @@ def test_a_data_set_stored_as_parquet_is_measured_as_declared(tmp_path, undrawn)
         assert row.value == pytest.approx(accuracy_score(labels, (x @ y.T).argmax(1))), row.shift
     data = record.about["data"][0]
     assert (data["name"], data["n"], data["class_names"]) == ("Scenes", 48, list(SHAPES))
-    assert data["dataset"] == "Scenes, local parquet files" and len(data["split_sha256"]) == 64
 
 
 def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, capsys):
@@ -175,13 +163,11 @@ def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
         ("--tasks colour", "--tasks: no task 'colour' here; there are cifar10, cifar100"),
         ("--shift-step 0", "--shift-step must be from 0.001 to 5"),
         ("--side both both", "--side takes one or more different words, not both both"),
-        ("--resamples 0", "--resamples must be"),
         ("--n 2", "--n must be a whole number of at least 4"),
         ("--model ViT-B-32:openai --tasks digit", "the generated tasks (digit) are for small-clip"),
         ("--embeddings missing.npz", "no such file"),
         ("--embeddings a.npz --embeddings ./a.npz", "--embeddings takes one or more different words, not a.npz a.npz"),
         ("--tasks svhn --data /no/such/folder", "--data /no/such/folder: no such folder"),
-        ("--tasks shape cifar10", "no task 'shape' here; there are cifar10"),
         ("--tasks shape nothing", "ones (shape, colour_shape, fine_grained, digit, retrieval) run apart from these"),
         ("--preset paper --tasks shape", "no task 'shape' here; there are cifar10"),
     ],
@@ -204,50 +190,45 @@ def test_your_own_embeddings_are_a_task_each(tmp_path, rng, undrawn):
     assert accuracy_score(labels, (x @ y.T).argmax(1)) == pytest.approx(row["modified"])
 
 
-def test_our_row_is_judged_only_for_the_papers_model_and_data_and_a_gain_as_a_gain():
+def test_our_row_is_judged_only_for_the_papers_model_data_and_shifts_and_a_gain_as_a_gain():
     """A default and a best value that are both 0.0008 too high have the published gain; a gain of nothing has not."""
     ours = {"n": 10_000, "shift": -0.5, "direction": "up", "side": "both", "p_value": 0.04, "model": "m"}
     ours |= {"default": 0.9013 + 0.0008, "default_low": 0.89, "default_high": 0.91, "gain": 0.0068, "gain_low": 0.001}
     ours |= {"modified": 0.9081 + 0.0008, "ci_low": 0.90, "ci_high": 0.92, "gain_high": 0.009}
 
-    def compared(found=ours, **options):
-        row = pd.Series(found, name=("CIFAR-10", "top-1"))
-        settings = replace(script.PRESETS["paper"], **options)
+    def compared(options=(), **found):
+        row = pd.Series({**ours, **found}, name=("CIFAR-10", "top-1"))
+        settings = replace(script.PRESETS["paper"], **dict(options))
         return published_gains.beside(0, published_gains.published_rows()[0], row, settings)
 
     default, modified, gain, direction = compared()
     keys = [f"table_1.rows.0.{name}" for name in ("default", "modified", "gain", "direction")]
     assert [each.key for each in compared()] == keys and default.on == "CIFAR-10, m, n = 10,000"
     assert (default.low, default.high, modified.low, gain.high) == (0.89, 0.91, 0.90, 0.009)
-    assert default.interval == "95% Wilson" and gain.interval.startswith("95% bootstrap, each resample")
     assert direction.ours == direction.published == "up" and all(each.own and each.agrees for each in compared())
-    off = {**ours, "default": 0.9013 + 0.0012, "gain": 0.0068 - 0.0012, "direction": "down"}
-    assert [each.agrees for each in compared(off)] == [False, True, False, False]
+    off = {"default": 0.9013 + 0.0012, "gain": 0.0068 - 0.0012, "direction": "down"}
+    assert [each.agrees for each in compared(**off)] == [False, True, False, False]
     for other in ({"model": "open_clip:ViT-B-32:openai"}, {"tasks_file": "mine.toml"}):
-        assert [(each.agrees, each.own) for each in compared(**other)] == [(None, False)] * 4
-    assert compared({**ours, "n": 9_999})[0].note == "part of the data"
-    for changed in (compared(shift_step=0.5), compared({**ours, "side": "first"})):
+        assert [(each.agrees, each.own) for each in compared(other)] == [(None, False)] * 4
+    assert compared(n=9_999)[0].note == "part of the data"
+    for changed in (compared({"shift_step": 0.5}), compared(side="first")):
         assert [each.agrees for each in changed] == [True, None, None, None]
 
 
 def test_the_claim_holds_only_for_a_held_out_gain_that_outlasts_the_number_of_rows():
     row = {"metric": "top-1", "model": "m", "n": 9, "side": "both", "gap_direction": "task", "p_value_scaled": 0.5}
-    row |= {"gain_low": -0.3, "gain_high": 0.3}
-    gains = {"d": (0.2, 0.01), "e": (0.1, 0.03), "f": (-0.2, 0.001)}
-    rows = [
-        {**row, "dataset": name, "selection": way, "gain": gain, "p_value": p}
-        for name, (gain, p) in gains.items()
-        for way in ("test", "held_out")
-    ]
+    rows = pd.DataFrame({"dataset": ["d", "e", "f"], "gain": [0.2, 0.1, -0.2], "p_value": [0.01, 0.03, 0.001]})
+    both = rows.assign(gain_low=-0.3, gain_high=0.3, **row).merge(
+        pd.Series(["test", "held_out"], name="selection"), "cross"
+    )
 
-    def claims():
-        return published_gains.comparisons(pd.DataFrame(rows), [], script.PRESETS["embedded"])[3:]
+    def claims(table):
+        return published_gains.comparisons(table, [], script.PRESETS["embedded"])[3:]
 
-    assert [claim.agrees for claim in claims()] == [True, True, False]
+    assert [claim.agrees for claim in claims(both)] == [True, True, False]
     said = "p = 0.01, adjusted for all rows (Holm) 0.02; chosen on the test data +0.2000, p = 0.5"
-    assert claims()[0].note == said
-    rows[3]["p_value"] = 0.06
-    assert [claim.agrees for claim in claims()] == [True, False, False]
+    assert claims(both)[0].note == said
+    assert [claim.agrees for claim in claims(both.replace({"p_value": {0.03: 0.06}}))] == [True, False, False]
 
 
 def test_the_printed_table_puts_our_row_beside_the_published_one(smoke):
@@ -271,6 +252,14 @@ def test_a_table_of_your_own_data_has_your_rows_only_and_is_escaped(smoke):
     assert "&lt;b&gt;&amp;" in drawn.to_html() and "<b>" not in drawn.to_html()
 
 
+def test_the_face_says_of_which_data_sets_the_numbers_are_a_small_models(smoke):
+    drawn = "shapes, coloured shapes, shapes on backgrounds, described scenes"
+    assert figure.caveat(smoke).startswith(f"small CLIP on generated data ({drawn}), handwritten digits: ")
+    table = smoke.tables["table"].assign(model="CLIP")
+    assert figure.caveat(replace(smoke, tables={"table": table})) == ""
+    assert figure.heading(table.iloc[0], several=True) == "shapes\naccuracy (top-1)\nn = 80, CLIP"
+
+
 def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn, photographs):
     """Everything of --preset paper but the download: an open_clip model from a checkpoint, the declared columns."""
     label = datasets.ClassLabel(names=list(tasks.read()["cifar10"].class_names))
@@ -287,12 +276,3 @@ def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn, photogr
     ours = record.about["comparisons"][0]
     assert ours["key"] == "table_1.rows.0.default" and ours["published"] == 0.9013 and ours["agrees"] is None
     assert record.about["data"][0]["prompts"][1] == ["a photo of a automobile."]
-
-
-def test_the_face_says_of_which_data_sets_the_numbers_are_a_small_models(smoke):
-    drawn = "shapes, coloured shapes, shapes on backgrounds, described scenes"
-    assert figure.caveat(smoke).startswith(f"small CLIP on generated data ({drawn}), handwritten digits: ")
-    table = smoke.tables["table"].assign(model="CLIP")
-    assert figure.caveat(replace(smoke, tables={**smoke.tables, "table": table})) == ""
-    assert figure.heading(table.iloc[0], several=True).endswith(", CLIP")
-    assert figure.heading(table.iloc[0], several=False) == "shapes\naccuracy (top-1)\nn = 80"

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 import embedded_tasks
 import published_gains
 import reach
+import reference
 import zero_shot
 from refusals import refuses
 from util import Embeddings, UserError, cli, geometry
@@ -34,7 +35,7 @@ QUICK = replace(zero_shot.PRESETS["smoke"], shift_step=1, resamples=60, permutat
 
 
 def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return reference.unit(rows).astype(np.float32)
 
 
 def task(rng, n=90, classes=7, dim=6, **more):
@@ -90,13 +91,12 @@ def test_classification_agrees_with_scikit_learn_at_every_shift(rng, side, direc
 def test_roc_auc_agrees_with_scikit_learn(rng):
     given = task(rng, classes=2, metric="ROC-AUC")
     found = evaluate(given, QUICK)
-    curves, table = found[""], found["table"]
     for shift in SHIFTS:
         x, y, _ = shifted(given, shift)
-        row = at(curves, "ROC-AUC", shift)
+        row = at(found[""], "ROC-AUC", shift)
         assert row["value"] == pytest.approx(roc_auc_score(given.labels, x @ (y[1] - y[0])), abs=1e-3)  # a float32 tie
         assert row["value_low"] < row["value"] < row["value_high"]
-    assert set(curves["metric"]) == {"ROC-AUC"} and table["discordant"].isna().all() and table["chance"].eq(0.5).all()
+    assert found["table"]["discordant"].isna().all() and found["table"]["chance"].eq(0.5).all()
 
 
 def test_retrieval_agrees_with_sorting(rng):
@@ -125,20 +125,18 @@ def test_a_half_has_the_direction_of_its_own_images_and_the_whole_gallery(rng):
 
 
 def test_the_table_holds_what_selection_says_of_both_ways(rng):
-    given = task(rng)
-    found = evaluate(given, QUICK)
+    found = evaluate(task(rng), QUICK)
     curves, table = found[""], found["table"]
     assert list(curves.columns[:9]) == CONTRACT.split() and list(curves.columns) == list(CURVE_COLUMNS)
     assert list(table.columns[:13]) == CONTRACT_TABLE.split() and list(table.columns) == list(TABLE_COLUMNS)
     assert len(table) == 2 * 2 * 2 and not table["ci_low"].isna().any()
     curves = curves.query("metric == 'top-1' and side == 'both' and gap_direction == 'task'")
+    values = {split: rows.set_index("shift")["value"] for split, rows in curves.groupby("split")}
     test, held = (rows.iloc[0] for rows in published_gains.chosen_both_ways(table))
-    whole = curves[curves["split"] == "all"].set_index("shift")["value"]
-    assert test["modified"] == whole.max() == whole[test["shift"]] and test["default"] == whole[0.0]
-    assert held["default"] == test["default"] and held["n"] == test["n"] == 90
-    for name, key in (("first half", "shift_first_half"), ("second half", "shift_second_half")):
-        half = curves[curves["split"] == name].set_index("shift")["value"]
-        assert half[held[key]] == half.max()
+    assert test["modified"] == values["all"].max() == values["all"][test["shift"]]
+    assert held["default"] == test["default"] == values["all"][0.0] and held["n"] == test["n"] == 90
+    for half in ("first half", "second half"):
+        assert values[half][held[f"shift_{half.replace(' ', '_')}"]] == values[half].max()
     (short,) = zero_shot.summary(table).itertuples()
     assert (short.best_on_test, short.held_out) == (test["modified"], held["modified"])
     assert (short.p_best, short.p_held_out) == (test["p_value_scaled"], held["p_value"])
@@ -179,12 +177,11 @@ def test_copies_of_an_image_all_count_and_make_nothing_surer(rng, metric):
     four = replace(one, images=np.repeat(one.images, 4, 0), labels=np.repeat(labels, 4, 0))
     settings = replace(QUICK, resamples=1000, permutations=1000, side=("both",))
     single, copied = (evaluate(each, settings)["table"].set_index("selection") for each in (one, four))
-    same = ["default", "modified", "shift", "gain"]
-    assert copied[same].to_numpy() == pytest.approx(single[same].to_numpy()) and (copied["n"] == 4 * single["n"]).all()
+    same, both_tests = ["default", "modified", "shift", "gain"], ["p_value", "p_value_scaled"]
     held = ["gain_low", "gain_high", "p_value", "shift_first_half", "shift_second_half"]
+    assert copied[same].to_numpy() == pytest.approx(single[same].to_numpy()) and (copied["n"] == 4 * single["n"]).all()
     assert copied.loc["held_out", held].tolist() == pytest.approx(single.loc["held_out", held].tolist())
-    test = "p_value", "p_value_scaled"
-    assert [copied.loc["test", each] - single.loc["test", each] for each in test] == pytest.approx([0, 0], abs=0.06)
+    assert copied.loc["test", both_tests].tolist() == pytest.approx(single.loc["test", both_tests].tolist(), abs=0.06)
     copies, items = ((each["default_high"] - each["default_low"])["test"] for each in (copied, single))
     assert copies == pytest.approx(items, rel=0.15)  # half of it, were copies independent
     assert "image: 180 of 240 rows equal an earlier one exactly, 60 items" in evaluation.notes(four)[0]
@@ -218,14 +215,11 @@ def test_only_items_that_their_margins_allow_to_change_do(rng, side):
 
 def test_the_reach_of_retrieval_is_that_of_either_side(rng):
     """Text to image the projections are those of the images, and no text changes that its margin does not allow."""
-    given, rows = pairs(rng), {}
+    given = pairs(rng)
     unit_gap = geometry.unit_gap_vector(given.images, given.texts)
-    for row in reach.reach(given, SHIFTS, "both"):
-        rows[row["metric"]] = row
-        assert row["changes"] <= row["can_change"] and row["changes"] > 0
-    for way, candidates in (("text-to-image", given.images), ("image-to-text", given.texts)):
-        ends = rows[f"{way} recall@1"]["lowest"], rows[f"{way} recall@1"]["highest"]
-        assert np.ptp(ends) == pytest.approx(np.ptp(candidates @ unit_gap))
+    for row, candidates in zip(reach.reach(given, SHIFTS, "both"), (given.texts, given.images), strict=True):
+        assert 0 < row["changes"] <= row["can_change"]
+        assert row["highest"] - row["lowest"] == pytest.approx(np.ptp(candidates @ unit_gap))
 
 
 def test_one_caption_of_each_image_by_hand(rng):
@@ -242,24 +236,20 @@ def test_one_caption_of_each_image_by_hand(rng):
 
 
 def evaluated(**given):
-    return evaluate(task(np.random.default_rng(0), **given), QUICK)
+    return evaluate(task(np.random.default_rng(0), caption_gap=None, **given), QUICK)
 
 
 test_labels_outside_the_classes_and_too_little_data_are_refused_with_the_name_of_the_task = refuses(
     (lambda: evaluated(n=3, labels=[0, 7, 1]), "^task: labels must be 0 to 6 for 7 classes; 1 of 3 .* the first is 7"),
-    (lambda: evaluated(n=3, labels=np.array([0.5, 1, 2])), "one for each image"),
-    (lambda: evaluated(n=1, classes=2, labels=[0], caption_gap=None), "^task: items to halve must be"),
-    (lambda: evaluated(classes=2, labels=[0] * 90, metric="ROC-AUC", caption_gap=None), "^task: ROC-AUC"),
+    (lambda: evaluated(n=1, classes=2, labels=[0]), "^task: items to halve must be"),
+    (lambda: evaluated(classes=2, labels=[0] * 90, metric="ROC-AUC"), "^task: ROC-AUC"),
 )
 
 
-def test_a_file_of_your_own_is_a_task_by_its_labels_or_its_pairs(tmp_path, rng):
+def test_images_and_texts_in_no_pair_are_left_out_and_said(rng):
     image, text = unit(rng.normal(size=(5, 3))), unit(rng.normal(size=(4, 3)))
-    Embeddings.of({"image": image, "text": text}, labels=np.array([0, 3, 1, 1, 2])).save(tmp_path / "a.npz")
-    mine = of_own("mine", Embeddings.load(tmp_path / "a.npz"))
-    assert (mine.metric, mine.labels.tolist(), mine.chance("top-1")) == ("top-1", [0, 3, 1, 1, 2], 0.25)
-    Embeddings.of({"image": image, "text": text}, pairs=np.array([[4, 0], [4, 3], [1, 2]])).save(tmp_path / "b.npz")
-    found = of_own("mine", Embeddings.load(tmp_path / "b.npz"))
+    given = Embeddings.of({"image": image, "text": text}, pairs=np.array([[4, 0], [4, 3], [1, 2]]))
+    found = of_own("mine", given)
     assert found.is_retrieval and found.labels.tolist() == [[0, 1], [1, 0], [1, 2]]
     assert found.images == pytest.approx(image[[1, 4]]) and found.texts == pytest.approx(text[[0, 2, 3]])
     assert "3 of 5 image rows are in no pair, left out" in found.source["notes"][0]
@@ -304,7 +294,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it(own_cache):
         return Image.fromarray(images[row])
 
     openers = [partial(opener, row) for row in range(101)]
-    data = Labelled(openers, [str(row) for row in range(101)], {}, labels, ("one", "two"))
+    data = Labelled(openers, list(map(str, range(101))), {}, labels, ("one", "two"))
     found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip)
     assert found.labels.tolist() == np.delete(labels, 50).tolist() and len(found.source["skipped"]) == 1
     assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(images, 50, 0))), abs=1e-5)

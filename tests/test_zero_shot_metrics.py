@@ -45,5 +45,4 @@ test_bad_input_is_refused_in_one_line = refuses(
     (lambda: top_k(RANKS[0]), r"ranks must be whole numbers \(shifts, items\), not int64 of shape \(4,\)"),
     (lambda: top_k(RANKS / 2), "ranks must be whole numbers"),
     (lambda: top_k(RANKS, 0), "k must be a whole number of at least 1, not 0"),
-    (lambda: top_k(RANKS[:, :0]), "ranks must be"),
 )

@@ -86,7 +86,7 @@ def on_test(
 
     Example, for images (n, d), one text (C, d) for each class, and labels (n,):
 
-        ranks = util.zero_shot.shifted.classify(images, texts, labels, shifts).ranks
+        ranks = util.zero_shot.shifted.class_ranks(images, texts, labels, shifts)
         gaps = util.geometry.signed_gap_distances(images, texts, shifts)
         best = util.zero_shot.selection.on_test(ranks < 1, shifts, gaps)
 
