@@ -137,12 +137,12 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
     write_set(tmp_path / "data" / "other", scenes, file="train-00000-of-00001.parquet")
     write_set(tmp_path / "data" / "wide", replace(scenes, images=np.repeat(scenes.images, 2, axis=2)))
     words = ["--tasks-file", str(tmp_path / "tasks.toml"), "--data", str(tmp_path / "data"), "--n", "12"]
-    for declared, said in (
-        ({"key": "mine"}, "labels must be 0 to 7 for 8 classes"),
-        ({"key": "other"}, "it has train"),
-        ({"key": "wide"}, "the small CLIP takes pictures of 32x32 pixels only"),
+    for key, said in (
+        ("mine", "labels must be 0 to 7 for 8 classes"),
+        ("other", "it has train"),
+        ("wide", "the small CLIP takes pictures of 32x32 pixels only"),
     ):
-        declare(tmp_path / "tasks.toml", **declared)
+        declare(tmp_path / "tasks.toml", key)
         assert said in smoke_runs.refusal(script, [*EMBEDDED, *words], tmp_path / "out", capsys)
 
 
@@ -215,9 +215,8 @@ def test_our_row_is_judged_only_for_the_papers_model_data_and_shifts_and_a_gain_
 def test_the_claim_holds_only_for_a_held_out_gain_that_outlasts_the_number_of_rows():
     row = {"metric": "top-1", "model": "m", "n": 9, "side": "both", "gap_direction": "task", "p_value_scaled": 0.5}
     rows = pd.DataFrame({"dataset": ["d", "e", "f"], "gain": [0.2, 0.1, -0.2], "p_value": [0.01, 0.03, 0.001]})
-    both = rows.assign(gain_low=-0.3, gain_high=0.3, **row).merge(
-        pd.Series(["test", "held_out"], name="selection"), "cross"
-    )
+    rows = rows.assign(gain_low=-0.3, gain_high=0.3, **row)
+    both = pd.concat([rows.assign(selection=way) for way in ("test", "held_out")])
 
     def claims(table):
         return published_gains.comparisons(table, [], script.PRESETS["embedded"])[3:]

@@ -115,13 +115,12 @@ def test_retrieval_agrees_with_sorting(rng):
 def test_a_half_has_the_direction_of_its_own_images_and_the_whole_gallery(rng):
     given = pairs(rng)
     first, _ = selection.halves(len(given.images), None, QUICK.seed)
-    mine = np.isin(given.labels[:, 0], first)
-    x, y, cosines = shifted(given, 1, geometry.unit_gap_vector(given.images[first], given.texts[mine]))
+    texts = np.isin(given.labels[:, 0], first)
+    x, y, cosines = shifted(given, 1, geometry.unit_gap_vector(given.images[first], given.texts[texts]))
     right = given.labels[cosines.argmax(1), 0] == np.arange(len(x))
     row = at(evaluate(given, QUICK)[""], "image-to-text recall@1", 1, split="first half")
     assert row["value"] == right[first].mean() and row["n"] == len(first)
-    gap = np.linalg.norm(geometry.gap_vector(x[first], y[mine]))
-    assert abs(row["signed_gap_distance"]) == pytest.approx(gap, abs=1e-6)
+    assert abs(row["signed_gap_distance"]) == pytest.approx(geometry.gap_distance(x[first], y[texts]), abs=1e-6)
 
 
 def test_the_table_holds_what_selection_says_of_both_ways(rng):
@@ -225,13 +224,11 @@ def test_the_reach_of_retrieval_is_that_of_either_side(rng):
 def test_one_caption_of_each_image_by_hand(rng):
     image, text, order = unit(rng.normal(size=(3, 4))), unit(rng.normal(size=(6, 4))), np.array([2, 0, 1, 0, 2, 2])
     given = task(rng, metric="retrieval", images=image, texts=text, labels=np.stack([order, np.arange(6)], 1))
-    for rule, rows in {"first": [1, 2, 0], "last": [3, 2, 5]}.items():
-        one = embedded_tasks.with_captions(given, rule)
-        assert one.labels.tolist() == [[0, 0], [1, 1], [2, 2]] and (one.texts == given.texts[rows]).all()
+    first, last, everything = embedded_tasks.by_caption(given, ("first", "last", "all"))
+    for one, rule, rows in ((first, "first", [1, 2, 0]), (last, "last", [3, 2, 5])):
+        assert one.labels.tolist() == [[0, 0], [1, 1], [2, 2]] and (one.texts == text[rows]).all()
         assert one.dataset == f"task, {rule} caption" and one.source["caption_rule"] == rule
-    last, everything = embedded_tasks.by_caption(given, ("last", "all"))
-    assert (last.dataset, everything.dataset) == ("task, last caption", "task, all captions")
-    assert (everything.texts == given.texts[[1, 3, 2, 0, 4, 5]]).all()
+    assert everything.dataset == "task, all captions" and (everything.texts == text[[1, 3, 2, 0, 4, 5]]).all()
     assert embedded_tasks.by_caption(last, ("all",)) == [last]
 
 
