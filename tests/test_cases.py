@@ -239,9 +239,12 @@ def test_a_vector_of_somebody_else_is_added_as_it_is_or_followed(tmp_path, two, 
 
 def test_texts_that_do_not_differ_are_warned_of_and_one_modality_has_a_cone(tmp_path, two, capsys):
     x, y = two
-    np.savez(tmp_path / "collapsed.npz", image=x, text=reference.unit(y[:1] + 0.02 * y))
-    command("measure", tmp_path / "collapsed.npz")
-    assert "text: rows hardly differ, mean cosine " in capsys.readouterr().err
+    np.savez(tmp_path / "collapsed.npz", image=2 * x, text=reference.unit(y[:1] + 0.02 * y))
+    for words in (["measure"], ["evaluate", "--resamples", "20", "--permutations", "20", "--splits", "2"]):
+        command(words[0], tmp_path / "collapsed.npz", *words[1:])
+        said = capsys.readouterr().err
+        assert "text: rows hardly differ, mean cosine " in said
+        assert "rows are made unit-norm here; norms were image 2 to 2" in said
     table = run("cosine_similarity", tmp_path, "--embeddings", tmp_path / "text_embeddings.npy").tables[""]
     assert table["mean"].item() == pytest.approx(reference.cosines(y).mean(), abs=1e-6)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .. import cli
 from ..errors import UserError
 from ..files import replacing
-from ..geometry import Side
+from ..geometry import side_of
 from ..interventions.commands import OfFiles
 from ..numerics.arrays import as_count
 
@@ -44,8 +44,8 @@ class Evaluate(OfFiles):
     """Retrieval: "rows", or a file of row numbers (pairs, 2), whatever labels there are."""
     per_class: bool = False
     """Print the accuracy of each class too."""
-    side: Side = "both"
-    """both: half each. first: the first modality alone (never the texts). second: the last alone."""
+    side: str = "both"
+    """both: half each. The name of a modality, first or second: that one alone (text is never the first)."""
     shift_step: float = 0.25
     """Distance between shifts, which run from -5 up to 5."""
     splits: int = 50
@@ -67,8 +67,9 @@ class Evaluate(OfFiles):
         from . import evaluation
 
         tasks = self._tasks()
-        settings = SimpleNamespace(**{**vars(self), "side": (self.side,)})
-        found = [evaluation.evaluate(each, settings) for each in tasks]
+        sides = [side_of(each.modalities, self.side) for each in tasks]
+        settings = [SimpleNamespace(**{**vars(self), "side": (side,)}) for side in sides]
+        found = list(map(evaluation.evaluate, tasks, settings))
         cards = [card(part) for part in found]
         if self.csv is not None:
             with replacing(self.csv) as part:
@@ -107,7 +108,8 @@ class Evaluate(OfFiles):
         first, last = task.modalities
         what = f"{len(task.labels)} pairs" if task.is_retrieval else f"{len(task.texts)} classes"
         moved = {"both": f"{first} and {last} move by half each", "first": f"{first} alone moves"}
-        return f"{task.dataset}: {len(task.images)} {first}, {what}; {moved.get(self.side, f'{last} alone moves')}"
+        moved = moved.get(side_of(task.modalities, self.side), f"{last} alone moves")
+        return f"{task.dataset}: {len(task.images)} {first}, {what}; {moved}"
 
 
 def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":

@@ -149,9 +149,10 @@ def other_order(task: EmbeddedTask) -> str | None:
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
     copies = [] if task.is_retrieval else items.copies({task.modalities[0]: task.images})
+    others = [note for note in task.source.get("notes", ()) if not copies or not note.endswith(tuple(copies))]
     copies = [f"{task.dataset}: {said}; all count, and copies together in intervals and p-values" for said in copies]
     warning = other_order(task)
-    return [*task.source.get("notes", ()), *copies, *([warning] if warning else [])]
+    return [*others, *copies, *([warning] if warning else [])]
 
 
 def main_side(sides: Iterable[str]) -> str:

@@ -76,7 +76,8 @@ def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, p
 
 
 def _loaded(one: Embeddings) -> Embeddings:
-    return Embeddings.of(one.modalities, one.pairs, one.labels, {**one.source, **one.digest()}, one.beside)
+    source = {**one.source, **one.digest()}
+    return Embeddings.of(one.modalities, one.pairs, one.labels, source, one.beside, unit=False).remarked()
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:

@@ -177,7 +177,6 @@ def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
     for name, array, there in zip(names, (images, texts), pairs.T, strict=True):
         if lacking := len(array) - len(np.unique(there)):
             notes.append(f"{path}: {lacking} of {len(array)} {name} rows are in no pair, left out")
-    notes += [f"{path}: {said}" for said in items.copies(given.modalities)]
     own = items.matched(images, texts, pairs)
     if len(own.pairs) > len(own.second):
         notes.append(f"{path}: some {names[1]} rows belong to several {names[0]} rows; each of these counts")
