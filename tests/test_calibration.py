@@ -71,15 +71,12 @@ def test_a_file_says_where_it_comes_from_and_keeps_it_when_saved_again(kind, fit
     assert again["versions"] == {"torch": "1.0"}
 
 
-def test_what_nobody_said_is_none_and_one_modality_alone_comes_back(tmp_path):
+def test_one_modality_alone_comes_back_and_two_in_their_order_whatever_their_names(tmp_path, rng):
     made = Intervention(kind="centring", steps={"x": (np.array([0.6, 0.8]),)})
     after = load(save(tmp_path / "c.safetensors", made))
     assert [after.about[name] for name in ABOUT] == [None] * 5 and after.names == ("x",)
     with pytest.raises(UserError, match="this centring was fitted on x alone"):
         after.transform(y=np.eye(2))
-
-
-def test_modalities_keep_their_order_whatever_their_names(tmp_path, rng):
     x, y = reference.pairs(rng, 9, 6)
     made = fit("centring", x, y, about={"n": {"video": 9, "text": 9}})
     after = load(save(tmp_path / "c.safetensors", made))
@@ -119,7 +116,6 @@ def test_a_foreign_safetensors_file_is_refused(metadata, tmp_path):
     "kind, change, words",
     [
         ("shift", {"kind": "whiten"}, "kind: Input should be 'shift', 'centring', 'realign', 'procrustes' or 'abla"),
-        ("shift", {"kind": ["shift"]}, "kind: Input should be"),
         ("shift", {"schema_version": 1}, "schema_version: Input should be 2"),
         ("shift", {"drop": ["settings"]}, "settings: Field required"),
         ("shift", {"about": {"model": "mine"}}, "about: data: Field required"),
@@ -127,7 +123,6 @@ def test_a_foreign_safetensors_file_is_refused(metadata, tmp_path):
         ("shift", {"settings": "both"}, "settings: Input should be an object"),
         ("shift", {"arrays": {"x.0": np.full(6, np.nan)}}, "a step must be finite numbers"),
         ("shift", {"arrays": {"x.0": np.ones(6, np.int64)}}, "a step must be finite numbers .* not int64"),
-        ("shift", {"arrays": {"x.0": np.ones((2, 3, 4))}}, "a step must be finite numbers"),
         ("shift", {"arrays": {"x.0": np.ones(0)}}, "a step must be finite numbers"),
         ("shift", {"arrays": {"y.0": np.ones(5)}}, r"steps must be of one width, not \[5, 6\]"),
         ("shift", {"arrays": {"x.0": None}}, "steps must be of x, or of x and y, for image, text, not y"),
@@ -151,19 +146,3 @@ def test_another_suffix_and_what_json_cannot_hold_are_refused(fitted, tmp_path):
     with pytest.raises(UserError, match="about must hold what json can"):
         save(tmp_path / "c.safetensors", bad)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_file_that_cannot_be_written_leaves_the_one_before(fitted, tmp_path, monkeypatch):
-    path = save(tmp_path / "c.safetensors", fitted["shift"])
-    content = path.read_bytes()
-
-    def full(arrays, part, metadata):
-        part.write_bytes(content[:100])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("util.interventions.calibration.save_file", full)
-    with pytest.raises(UserError, match=r"could not be written \(No space left"):
-        save(path, fitted["centring"])
-    assert path.read_bytes() == content and [part.name for part in tmp_path.iterdir()] == ["c.safetensors"]
-    with pytest.raises(UserError, match="cannot be written"):
-        save(path / "below.safetensors", fitted["centring"])

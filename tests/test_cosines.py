@@ -37,7 +37,7 @@ def test_statistics_agree_with_all_pairs_across_tile_edges(rng, n, d, dtype):
 
 def test_histogram_is_that_of_numpy(rng):
     x = rng.normal(size=(700, 8))
-    stats = cosine_statistics(x, bins=100)
+    stats = cosine_statistics(x)
     counts, edges = np.histogram(reference.cosines(x), 100)
     assert stats.edges == pytest.approx(edges, abs=1e-12)
     assert np.abs(stats.histogram - counts).sum() <= 4  # a value on an edge may round to either side
@@ -49,13 +49,6 @@ def test_one_row_apart_from_all_others_by_hand():
     stats = cosine_statistics(x, bins=4)
     assert stats.histogram.tolist() == [1299, 0, 0, 1300 * 1299 // 2 - 1299]
     assert [stats.min, stats.q25, stats.max] == pytest.approx([0, 1, 1], abs=1e-4)
-
-
-def test_given_edges_count_only_what_lies_between_them(rng):
-    x, edges = rng.normal(size=(300, 8)), np.array([-0.2, 0.0, 0.3])
-    stats = cosine_statistics(x, bins=edges)
-    assert stats.histogram.tolist() == np.histogram(reference.cosines(x), edges)[0].tolist()
-    assert stats.q25 == pytest.approx(np.quantile(reference.cosines(x), 0.25), abs=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -92,6 +85,4 @@ test_bad_input_is_refused = refuses(
     (lambda: cosine_statistics(np.zeros((3, 3))), "row 0 is zero"),
     (lambda: cosine_statistics(np.eye(3), 0), "bins must be"),
     (lambda: cosine_statistics(np.eye(3), 2.5), "bins must be"),
-    (lambda: cosine_statistics(np.eye(3), [0.0, 0.0]), "increase"),
-    (lambda: cosine_statistics(np.eye(3), 2**17), "at most"),
 )

@@ -127,28 +127,16 @@ def test_cuda_gives_the_numbers_of_the_cpu(rng):
     assert geometry.shift(a, b, 0.4)[0].cpu().numpy() == pytest.approx(geometry.shift(x, y, 0.4)[0].numpy(), abs=1e-6)
 
 
-def test_rows_within_a_thousandth_of_unit_norm_are_welcome(rng):
+def test_read_only_strided_and_nearly_unit_arrays_are_welcome_and_stay_as_they_were(rng):
     x, y = reference.pairs(rng, 20, 6, dtype=np.float64)
-    assert geometry.gap_distance(1.0009 * x, y) == pytest.approx(geometry.gap_distance(x, y), abs=2e-3)
-
-
-def test_inputs_stay_as_they_were(rng):
-    x, y = reference.pairs(rng, 20, 6)
-    before = x.copy(), y.copy()
-    geometry.shift(x, y, 0.5)
-    geometry.unit_rows(x)
-    geometry.mean_cosine(x)
-    assert (x == before[0]).all() and (y == before[1]).all()
-
-
-def test_read_only_and_strided_arrays_are_welcome(rng):
-    x, y = reference.pairs(rng, 20, 6, dtype=np.float64)
-    x.flags.writeable = False
-    wide = np.zeros((20, 12))
+    x.flags.writeable = y.flags.writeable = False
+    gap, wide = geometry.gap_distance(x, y), np.zeros((20, 12))
     wide[:, ::2] = x
-    assert geometry.gap_distance(wide[:, ::2], y) == pytest.approx(geometry.gap_distance(x, y))
-    assert geometry.gap_distance(x[::-1], y) == pytest.approx(geometry.gap_distance(x, y))
-    assert geometry.gap_distance(x.astype(">f8"), y) == pytest.approx(geometry.gap_distance(x, y))
+    for same in (wide[:, ::2], x[::-1], x.astype(">f8")):
+        assert geometry.gap_distance(same, y) == pytest.approx(gap)
+    assert geometry.gap_distance(1.0009 * x, y) == pytest.approx(gap, abs=2e-3)
+    for rows in (*geometry.shift(x, y, 0.0), geometry.unit_rows(x)):
+        rows[:] = 0  # would be refused, were it the memory of x or y
 
 
 GOOD = np.eye(4)
@@ -164,27 +152,19 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: geometry.gap_distance(GOOD.tolist(), GOOD), "not list"),
     (lambda: geometry.gap_distance(GOOD * 1j, GOOD), "real numbers"),
     (lambda: geometry.shift(GOOD, GOOD, 0.5), "the gap is zero"),
-    (lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.zeros(4)), "direction is zero, so it gives no direction"),
-    (
-        lambda: geometry.shift(GOOD, -GOOD, 0.5, direction=np.ones(3)),
-        "direction has 3 numbers, these rows have 4 columns",
-    ),
+    (lambda: geometry.shift(GOOD, -GOOD, 0.5, np.zeros(4)), "direction is zero, so it gives no direction"),
+    (lambda: geometry.shift(GOOD, -GOOD, 0.5, np.ones(3)), "direction has 3 numbers, these rows have 4 columns"),
     (lambda: geometry.shift(GOOD, -GOOD, np.nan), "amount must be"),
     (lambda: geometry.shift(GOOD, -GOOD, [0.1, 0.2]), "amount must be one number"),
     (lambda: geometry.shift(GOOD, -GOOD, 0.5, side="left"), "side must be"),
     (lambda: geometry.shift(GOOD, -GOOD, 2.0, direction=GOOD[0]), "to zero"),
     (lambda: geometry.mean_cosine(GOOD[:1]), "at least 2 rows"),
-    (lambda: geometry.mean_cosine(np.zeros((3, 2))), "row 0 is zero"),
-    (lambda: geometry.mean_cosine(1e200 * GOOD), "outside"),
     (lambda: geometry.matched_cosine(GOOD, 1e-160 * GOOD), "y: row 0 has a norm outside"),
     (lambda: geometry.gap_vector(1.005 * GOOD, GOOD), "row 0 has norm 1.005"),
     (lambda: geometry.unit_rows(np.array([[1.0, 0], [0, 0]])), "row 1 is zero"),
     (lambda: geometry.matched_cosine(GOOD, GOOD[:3]), "x has 4 rows and y 3"),
     (lambda: geometry.signed_gap_distances(GOOD, -GOOD, []), "shifts must be"),
-    (
-        lambda: geometry.signed_gap_distances(GOOD, -GOOD, [0.0], sign_by=[0.0, 0.0]),
-        "sign_by has 2 numbers, these rows have 4",
-    ),
+    (lambda: geometry.signed_gap_distances(GOOD, -GOOD, [0], sign_by=[0, 0]), "sign_by has 2 numbers, these rows"),
 )
 
 

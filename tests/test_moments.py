@@ -25,11 +25,7 @@ def test_a_case_by_hand():
     assert found.gap_distance == pytest.approx(np.hypot(0.3 - 0.8, 0.9 - 0.4))
     assert found.matched_cosine == pytest.approx((0.6 + 0.8) / 2)
     # D(matched) = 0.15, D(within) = 0.1 and 0.2
-    assert found.relative_gap == pytest.approx(0.15 / (0.15 + 0.15))
-
-
-def test_relative_gap_of_arrays_by_hand():
-    assert geometry.relative_gap(X, Y) == pytest.approx(0.5)
+    assert found.relative_gap == geometry.relative_gap(X, Y) == pytest.approx(0.15 / (0.15 + 0.15))
     assert geometry.relative_gap(X, X) == pytest.approx(0)
 
 
@@ -81,7 +77,6 @@ ONES = np.ones((4, 3))
 
 test_bad_rows_are_named_and_what_does_not_fit_is_refused = refuses(
     (lambda: moments(with_value(np.nan)), "x: row 8195 holds a value that is not finite"),
-    (lambda: moments(with_value(np.inf)), "x: row 8195 holds a value that is not finite"),
     (lambda: moments(with_value(1e200)), r"x: row 8195 has a norm outside \[1e-150, 1e150\]"),
     (lambda: pair_moments(with_value(np.nan, 7), ONES, [[2, 2], [7, 1]], ("image", "text")), "image: row 7 holds a"),
     (lambda: pair_moments(ONES, ONES * [[1], [1], [0], [1]], None), "y: row 2 is zero and has no direction"),

@@ -26,7 +26,6 @@ from .numerics.arrays import (
     as_unit_pair,
     blocks,
     library,
-    like,
     new_result,
     nonzero_norms,
     on,
@@ -66,7 +65,7 @@ def unit_rows(x: Float[Array, "n d"], name: str = "x") -> Float[Array, "n d"]:
     norms, out = nonzero_norms(matrix, name), new_result(matrix)
     for start, block in blocks(matrix):
         out[start : start + len(block)] = wide(block) / norms[start : start + len(block), None]
-    return like(out, x)
+    return out
 
 
 def _centroid(x: Array, weights: Array | None = None) -> Array:
@@ -86,7 +85,7 @@ def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "
     Paper: section 4.2, the definition of Delta_gap.
     """
     a, b = as_unit_pair(x, y)
-    return like(as_result(_centroid(a) - _centroid(b), a), x)
+    return as_result(_centroid(a) - _centroid(b), a, x)
 
 
 def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
@@ -101,7 +100,7 @@ def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
 def unit_gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
     """The gap vector divided by its length: the default direction of ``shift``."""
     a, b = as_unit_pair(x, y)
-    return like(as_result(_unit_gap(a, b), a), x)
+    return as_result(_unit_gap(a, b), a, x)
 
 
 def _unit_gap(x: Array, y: Array) -> Array:
@@ -155,7 +154,7 @@ def shift(
         raise UserError(f"amount must be one number, not {delta.size}; util.contrastive.sweep takes many")
     unit = resolve_direction(a, b, direction)
     move_x, move_y = side_amounts(float(delta[0]), side)
-    return like(moved(a, -move_x * unit, "x"), x), like(moved(b, move_y * unit, "y"), y)
+    return as_result(moved(a, -move_x * unit, "x"), a, x), as_result(moved(b, move_y * unit, "y"), b, y)
 
 
 def signed_gap_distances(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..errors import UserError
 from ..geometry import unit_rows
-from ..numerics.arrays import Array, as_matrix, blocks, check_unit_rows, like, new_result, wide
+from ..numerics.arrays import Array, as_matrix, blocks, check_unit_rows, new_result, wide
 from ..numerics.procrustes import as_text_map, mapped
 from ..numerics.shifts import moved, unmoved
 
@@ -103,7 +103,7 @@ class Intervention:
         check_unit_rows(out, name)
         for step in reversed(self.steps[place]) if inverse else self.steps[place]:
             out = (_undone if inverse else _done)(out, step.copy(), name)  # torch takes no read-only array
-        return like(out, rows)
+        return out
 
 
 def _checked(step: np.ndarray) -> np.ndarray:

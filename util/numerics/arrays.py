@@ -208,14 +208,11 @@ def new_result(x: Array, shape: tuple[int, ...] | None = None) -> Array:
     return library(x).empty(tuple(shape or x.shape), dtype=result_dtype(x), **place)
 
 
-def as_result(values: Array, x: Array) -> Array:
-    """float64 values in the ``result_dtype`` of ``x``."""
-    return values.to(result_dtype(x)) if is_tensor(values) else values.astype(result_dtype(x), copy=False)
-
-
-def like(result: Array, original) -> Array:
-    """``result`` as the kind of array that the caller gave: numpy for numpy, a tensor for a tensor."""
-    return result if is_tensor(original) else to_numpy(result)
+def as_result(values: Array, x: Array, given) -> Array:
+    """float64 values in the ``result_dtype`` of ``x``, as numpy's where the caller gave no tensor."""
+    dtype = result_dtype(x)
+    found = values.to(dtype) if is_tensor(values) else values.astype(dtype, copy=False)
+    return found if is_tensor(given) else to_numpy(found)
 
 
 def as_numbers(values, name: str) -> np.ndarray:

@@ -12,11 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import UserError
 from .arrays import Array, as_count, as_matrix, as_tensor, nonzero_norms, result_dtype
 
 FINE_BINS = 2**16
-"""Least number of bins that quartiles are found in; most that a caller may ask for."""
+"""Least number of bins that quartiles are found in."""
 
 TILE = 512
 """Rows and columns of a tile: 2 MB of float64."""
@@ -31,10 +30,8 @@ class CosineStatistics:
 
     Attributes:
         mean, std, min, q25, median, q75, max: floats in [-1, 1]; std divides by the number of pairs.
-        histogram: int64 (bins,), the number of unordered pairs in each bin; sums to n(n-1)/2 when the edges span
-            the data, as they do unless the caller gave edges.
-        edges: float64 (bins + 1,), equally spaced from min to max unless the caller gave them. The last bin includes
-            its right edge, as in numpy.histogram.
+        histogram: int64 (bins,), the number of unordered pairs in each bin; sums to n(n-1)/2.
+        edges: float64 (bins + 1,), equally spaced from min to max. The last bin includes its right edge.
         n_pairs: n(n-1)/2.
     """
 
@@ -50,14 +47,13 @@ class CosineStatistics:
     n_pairs: int
 
 
-def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
+def cosine_statistics(x: Float[Array, "n d"], bins: int = 100) -> CosineStatistics:
     """Mean, spread, quartiles and histogram of the cosines of all pairs of different rows.
 
     Args:
         x: float array (n, d), norms from 1e-150 to 1e150: rows are normalised here. Products run in float64 for a
             float64 input, otherwise in float32 on rows less their mean; sums in float64.
-        bins: number of equal bins from the smallest to the largest cosine, or an increasing array of edges, which
-            makes histograms of several encoders comparable (pairs outside the edges are then not counted).
+        bins: number of equal bins from the smallest to the largest cosine.
 
     Returns:
         CosineStatistics. Quartiles are exact to 2e-5 of max - min.
@@ -65,7 +61,7 @@ def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
     Paper: Figure 2 (a). Trap: self-pairs are excluded. Time O(n^2 d), memory O(n + d) beside ``x``.
     """
     rows = _CentredRows(as_tensor(as_matrix(x, least_rows=2)))
-    n_bins, edges = _bins(bins)
+    bins = as_count(bins, "bins")
     n_pairs = len(rows.x) * (len(rows.x) - 1) // 2
     low, high, total, squares = 2.0, -2.0, 0.0, 0.0
     for apart in rows.apart():
@@ -73,30 +69,14 @@ def cosine_statistics(x: Float[Array, "n d"], bins=100) -> CosineStatistics:
         low, high = min(low, least), max(high, most)
         total, squares = total + float(apart.sum()), squares + float(torch.linalg.vector_norm(apart)) ** 2
     off, span = total / n_pairs, (low, high) if high - low > ONE_VALUE else (low - 0.5, low + 0.5)
-    counts, given = np.zeros(n_bins * -(-FINE_BINS // n_bins)), np.zeros(n_bins, np.int64)
-    for apart in rows.apart():
-        counts += torch.histc(apart, len(counts), *span).cpu().numpy()
-        if edges is not None:
-            given += np.histogram((apart + rows.mean_cosine).clamp(-1, 1).cpu().numpy(), edges)[0]
+    fine = bins * -(-FINE_BINS // bins)
+    counts = sum(torch.histc(apart, fine, *span).cpu().numpy() for apart in rows.apart())
     quartiles = (span[0] + (span[1] - span[0]) * _quantiles(counts, (0.25, 0.5, 0.75))).clip(low, high)
     mean, std = rows.mean_cosine + off, max(squares / n_pairs - off**2, 0.0) ** 0.5
     five = (rows.mean_cosine + np.array([low, *quartiles, high])).clip(-1, 1).tolist()
-    if edges is not None:
-        return CosineStatistics(mean, std, *five, given, edges, n_pairs)
-    histogram = counts.reshape(n_bins, -1).sum(1).astype(np.int64)
+    histogram = counts.reshape(bins, -1).sum(1).astype(np.int64)
     ends = (five[0], five[-1]) if high - low > ONE_VALUE else (five[0] - 0.5, five[0] + 0.5)
-    return CosineStatistics(mean, std, *five, histogram, np.linspace(*ends, n_bins + 1), n_pairs)
-
-
-def _bins(bins) -> tuple[int, np.ndarray | None]:
-    if np.ndim(bins) == 0:
-        if (count := as_count(bins, "bins")) > FINE_BINS:
-            raise UserError(f"bins must be at most {FINE_BINS}, not {count}")
-        return count, None
-    edges = np.asarray(bins, dtype=np.float64)
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
-        raise UserError("bins must be a whole number, or at least two finite edges that increase")
-    return len(edges) - 1, edges
+    return CosineStatistics(mean, std, *five, histogram, np.linspace(*ends, bins + 1), n_pairs)
 
 
 class _CentredRows:

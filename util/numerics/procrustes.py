@@ -5,7 +5,7 @@ import scipy
 from jaxtyping import Float
 
 from ..errors import UserError
-from .arrays import Array, as_matrix, as_result, as_tensor, as_unit_pair, is_tensor, like, on, to_numpy, wide
+from .arrays import Array, as_matrix, as_result, as_tensor, as_unit_pair, is_tensor, on, to_numpy, wide
 
 ORTHOGONAL_TOLERANCE = 1e-4
 """How far an entry of R^T R may be from the identity's; float32 leaves about 1e-6."""
@@ -26,7 +26,7 @@ def orthogonal_map(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Float[Arra
     if len(a) != len(b):
         raise UserError(f"a Procrustes map needs pairs; x has {len(a)} rows and y {len(b)}")
     turn = scipy.linalg.orthogonal_procrustes(to_numpy(wide(b)), to_numpy(wide(a)))[0]
-    return like(as_result(on(turn, a), a), x)
+    return as_result(on(turn, a), a, x)
 
 
 def mapped(rows: Float[Array, "n d"], text_map: Float[Array, "d d"] | None) -> Float[Array, "n d"]:

@@ -43,16 +43,8 @@ def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -
     return Projection(pca.mean_, pca.components_, pca.explained_variance_ratio_)
 
 
-def umap_coordinates(
-    x: Float[np.ndarray, "n d"], seed: int = 0, neighbours: int = 15, min_dist: float = 0.1
-) -> Float[np.ndarray, "n 2"]:
-    """UMAP of rows under the cosine, float64 (n, 2), the same for the same seed on one machine.
-
-    Args:
-        x: float array (n, d), n at least 4.
-        seed: of the layout; with a seed umap-learn runs on one thread.
-        neighbours: size of a row's neighbourhood, cut to n - 1.
-        min_dist: least distance of points in the picture.
+def umap_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
+    """UMAP of at least 4 rows under the cosine, float64 (n, 2), the same for the same seed on one machine.
 
     Trap: distances between far clusters and the sizes of clusters mean little, and another version, operating system
     or number of cores may give another picture. The first call in a process compiles for some ten seconds.
@@ -63,6 +55,5 @@ def umap_coordinates(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that a seed means one thread, and of small neighbourhoods
-        sizes = {"n_neighbors": min(neighbours, len(x) - 1), "min_dist": min_dist}
-        reducer = umap.UMAP(**sizes, metric="cosine", random_state=seed, n_jobs=1)
+        reducer = umap.UMAP(n_neighbors=min(15, len(x) - 1), metric="cosine", random_state=seed, n_jobs=1)
         return reducer.fit_transform(np.asarray(x, np.float32)).astype(np.float64)
