@@ -101,7 +101,7 @@ def _keep(path: Path, rows: np.ndarray, inputs: Inputs) -> bool:
     try:
         with replacing(path) as part:
             save_file({"rows": rows}, part, metadata={"skipped": json.dumps(inputs.skipped)})
-    except (UserError, SafetensorError, OSError) as error:
+    except UserError as error:
         cli.say(f"[cache] embeddings are not kept for the next time ({' '.join(str(error).split())[-160:]})")
         return False
     return True

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 import reference
-import scripts
-import util as imported_util
 from util import Embeddings, UserError, cli, commands, files, geometry, interventions, published
 
 
@@ -32,10 +30,6 @@ def refused(capsys, *words):
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and line.startswith("error: ")
     return line
-
-
-def test_the_imported_util_is_this_one():
-    assert imported_util.__file__ == str(scripts.REPOSITORY / "util" / "__init__.py")
 
 
 def test_measure_prints_every_pair_of_modalities(mine, capsys):
@@ -81,9 +75,7 @@ def test_shift_writes_embeddings_with_a_smaller_gap(side, same, mine, tmp_path, 
         (["measure"], "name a file of embeddings, for instance mine.npz, or two"),
         (["measure", "nowhere.npz"], "nowhere.npz"),
         (["measure", "mine.npz", "--sed", "3"], "Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see"),
-        (["measure", "mine.npz", "--seed", "x"], "Error parsing --seed: invalid literal for int() with base 10: 'x'"),
         (["shift", "mine.npz", "--amount", "1"], "Missing from modality-gap shift: -o PATH, --output PATH; see --help"),
-        (["figures", "--preset", "small"], "invalid choice 'small' for argument '--preset'. Expected one of"),
         (["report", "--outputs", "nowhere"], "nowhere: no records"),
         (["figures", "--only"], "no step named; the steps are modality_gap,"),
     ],
@@ -97,8 +89,7 @@ def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys,
     with pytest.raises(SystemExit) as stop:
         cli.main({"embedded": cli.Common(output=tmp_path)}, pytest.fail, "")
     assert stop.value.code == 2
-    told = "error: Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see --help\n"
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err.startswith("error: Unrecognized options: --sed, 3; Perhaps you meant: --seed INT")
     with pytest.raises(SystemExit) as stop:
         cli.parse({"embedded": cli.Common(output=tmp_path)}, "What it does.", ["--help"])
     assert stop.value.code == 0 and "What it does." in capsys.readouterr().out
@@ -113,7 +104,7 @@ def test_published_without_a_network_says_so(tmp_path, monkeypatch, capsys):
     assert "features_clasp_random.npy are missing" in refused(capsys, "published")
 
 
-def test_presets_are_defaults_that_options_override(tmp_path):
+def test_presets_are_defaults_that_options_override_and_cuda_needs_a_gpu(tmp_path, monkeypatch):
     presets = {name: cli.Common(preset=name, output=tmp_path, seed=i) for i, name in enumerate(("embedded", "smoke"))}
     assert cli.parse(presets, "", []).seed == 0
     assert cli.parse(presets, "", ["--preset", "smoke"]).seed == 1
@@ -121,8 +112,10 @@ def test_presets_are_defaults_that_options_override(tmp_path):
         assert cli.parse(presets, "", words).output == Path("there")
     expected = cli.Common(preset="smoke", output=tmp_path, seed=7)
     assert cli.parse(presets, "", ["--preset=smoke", "--seed", "7"]) == expected
-    with pytest.raises(UserError, match="--seed must be a whole number from 0 to"):
-        cli.parse(presets, "", ["--seed", "-1"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert cli.resolve_device("auto") == "cpu"
+    with pytest.raises(UserError, match="no GPU here"):
+        cli.resolve_device("cuda")
 
 
 @pytest.mark.parametrize("preset, suffix", [("embedded", ""), ("smoke", "-smoke"), ("paper", "-paper")])
@@ -151,13 +144,6 @@ def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeyp
     for other in (tmp_path / "a.npy", "s3://other/a.npz"):
         with pytest.raises(UserError, match=r"holds results of another file than .*/a\.np"):
             output(other)
-
-
-def test_cuda_without_a_gpu_is_refused(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert cli.resolve_device("auto") == "cpu"
-    with pytest.raises(UserError, match="no GPU here"):
-        cli.resolve_device("cuda")
 
 
 FIT = {kind: ["--kind", kind] for kind in interventions.KINDS}
@@ -224,25 +210,19 @@ def test_unpaired_rows_stay_unpaired(mine, tmp_path, rng, capsys):
 
 def test_too_few_pairs_for_a_rotation_are_remarked_on(mine, tmp_path, rng, capsys):
     x, y = reference.pairs(rng, 12, 16)
-    path = Embeddings.of({"image": x, "text": y}).save(tmp_path / "few.npz")
-    run("fit", path, "--kind", "procrustes", "-o", tmp_path / "c.safetensors")
-    assert "12 pairs do not settle a turn in 16 dimensions" in capsys.readouterr().err
-    run("fit", mine, *TWO, "--kind", "procrustes", "-o", tmp_path / "c.safetensors")
-    assert "do not settle" not in capsys.readouterr().err
-    fitted = interventions.load(tmp_path / "c.safetensors")
-    assert fitted.about["n"] == {"image": 40, "text": 40}
+    few = Embeddings.of({"image": x, "text": y}).save(tmp_path / "few.npz")
+    for words, remarked in ((few,), True), ((mine, *TWO), False):
+        run("fit", *words, "--kind", "procrustes", "-o", tmp_path / "c.safetensors")
+        assert ("12 pairs do not settle a turn in 16 dimensions" in capsys.readouterr().err) == remarked
 
 
-@pytest.mark.parametrize(
-    "words, told",
-    [
-        (["--kind", "centring", "--side", "first"], "--side only applies to --kind shift"),
-        (["--kind", "ablation"], "--kind ablation needs --dimensions"),
-        (["--kind", "shift", "--amount", "nan"], "amount must be one or more finite numbers"),
-    ],
-)
-def test_fit_refuses_options_that_it_does_not_use_and_writes_nothing(words, told, two, tmp_path, capsys):
-    assert told in refused(capsys, "fit", two[0], *words, "--output", tmp_path / "c.safetensors")
+def test_fit_refuses_options_that_make_no_sense_and_writes_nothing(two, tmp_path, capsys):
+    cases = {
+        "--kind ablation needs --dimensions": ["ablation"],
+        "amount must be one or more finite numbers": ["shift", "--amount", "nan"],
+    }
+    for told, words in cases.items():
+        assert told in refused(capsys, "fit", two[0], "--kind", *words, "--output", tmp_path / "c.safetensors")
     assert not (tmp_path / "c.safetensors").exists()
 
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import reference
@@ -64,37 +65,29 @@ def test_pairs_and_labels_survive_and_safetensors_keep_the_source(arrays, tmp_pa
     assert y == pytest.approx(after.modalities["text"][[1, 3]])
 
 
-def test_bfloat16_and_float16_files_are_read(arrays, tmp_path):
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    save_file({"image": tensors["image"].bfloat16(), "text": tensors["text"].half()}, tmp_path / "e.safetensors")
-    for name, array in Embeddings.load(tmp_path / "e.safetensors").modalities.items():
-        assert array.dtype == np.float32
-        assert array == pytest.approx(arrays[name], abs=1e-2)
-
-
-def test_unequal_counts_are_unpaired_and_say_so_where_pairs_are_needed(arrays):
-    embeddings = Embeddings.of({"image": arrays["image"][:4], "text": arrays["text"]})
-    assert embeddings.pairs is None and not embeddings.paired_by_row
+def test_what_is_not_paired_says_so_where_pairs_are_needed_and_stays_so(arrays, tmp_path):
+    unequal = Embeddings.of({"image": arrays["image"][:4], "text": arrays["text"]})
+    assert unequal.pairs is None and not unequal.paired_by_row
     with pytest.raises(UserError, match="pairs are needed"):
-        embeddings.paired()
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_not_paired_on_purpose_survives_a_round_trip_of_equal_counts(arrays, tmp_path, suffix):
+        unequal.paired()
     unpaired = Embeddings.of(arrays, pairs=np.empty((0, 2), int))
-    for each in (unpaired, Embeddings.load(unpaired.save(tmp_path / f"e{suffix}"))):
-        assert each.pairs_between(each.names) is None
+    saved = [Embeddings.load(unpaired.save(tmp_path / name)) for name in ("e.npz", "e.safetensors")]
+    assert [each.pairs_between(each.names) for each in (unpaired, *saved)] == [None] * 3
     with pytest.raises(UserError, match="paired row by row"):
         unpaired.save(tmp_path / "e.npy")
 
 
-def test_torch_tensors_and_long_doubles_are_welcome_and_stay_as_they_were(arrays):
+def test_half_precision_and_long_doubles_are_welcome_and_stay_as_they_were(arrays, tmp_path):
     image, text = torch.from_numpy(arrays["image"]).bfloat16(), 2 * arrays["text"].astype(np.longdouble)
     before = text.copy()
-    embeddings = Embeddings.of({"image": image.requires_grad_(), "text": text})
-    assert embeddings.modalities["text"] == pytest.approx(arrays["text"], abs=1e-6)
-    assert embeddings.modalities["image"] == pytest.approx(arrays["image"], abs=1e-2)
-    assert (text == before).all()
+    made = Embeddings.of({"image": image.requires_grad_(), "text": text})
+    assert made.modalities["text"] == pytest.approx(arrays["text"], abs=1e-6) and (text == before).all()
+    halves = {"image": image.detach(), "text": torch.from_numpy(arrays["text"]).half()}
+    save_file(halves, tmp_path / "e.safetensors")
+    for each in (made, Embeddings.load(tmp_path / "e.safetensors")):
+        assert each.modalities["image"].dtype == np.float32
+        assert each.modalities["image"] == pytest.approx(arrays["image"], abs=1e-2)
+        assert each.modalities["text"] == pytest.approx(arrays["text"], abs=1e-2)
 
 
 ROWS = np.eye(4, dtype=np.float32)
@@ -116,15 +109,11 @@ test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
     (lambda: of({"image": ROWS[None]}), "image must have two axes"),
     (lambda: of({"image": ROWS.astype(object)}), "image must be .* of real numbers, not an array of object"),
     (lambda: of({"image": ROWS.astype(bool)}), "image must be .* not an array of bool"),
-    (lambda: of({"image": np.eye(4) * 1e200}), "outside"),
     (lambda: of({"image": np.eye(4) * 1e-200}), "outside"),
     (lambda: of({"labels": ROWS}), "cannot be called 'labels'"),
     (lambda: of({"../text": ROWS}), "cannot be called '../text'"),
-    (lambda: of({1: ROWS}), "cannot be called 1"),
     (lambda: of(pairs=[[0, 9], [0, 1]]), "row numbers below"),
-    (lambda: of(pairs=[[0, -1], [0, 1]]), "row numbers below"),
     (lambda: of(pairs=[[0, 1]]), "at least two rows"),
-    (lambda: of(pairs=[[0.0, 1.0]]), "pairs must be whole numbers"),
     (lambda: of(pairs=[[0, 1], [2]]), "pairs must be whole numbers"),
     (lambda: of(labels=[1, 2]), "labels must be 4"),
     (lambda: of(source=3), "source must be a mapping"),
@@ -139,15 +128,20 @@ def test_a_format_that_cannot_hold_them_is_refused_and_writes_nothing(arrays, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_save_that_fails_midway_keeps_the_old_file(arrays, tmp_path, monkeypatch):
-    path = Embeddings.of(arrays).save(tmp_path / "e.npz")
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    "name, writer, error",
+    [
+        ("e.npz", "numpy.lib.format.write_array", OSError(28, FULL)),
+        ("e.safetensors", "util.readers.arrays.save_file", SafetensorError(FULL)),
+    ],
+)
+def test_a_save_that_fails_midway_keeps_the_old_file(arrays, tmp_path, monkeypatch, name, writer, error):
+    path = Embeddings.of(arrays).save(tmp_path / name)
     before = path.read_bytes()
-
-    def full_disk(file, *_, **__):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np.lib.format, "write_array", full_disk)
-    with pytest.raises(UserError, match="No space left"):
+    monkeypatch.setattr(writer, lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(UserError, match=FULL):
         Embeddings.of(arrays).save(path)
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["e.npz"]
+    assert path.read_bytes() == before and [part.name for part in tmp_path.iterdir()] == [name]

@@ -29,18 +29,12 @@ def pairs(request, rng):
     return arrays if request.param == "numpy" else tuple(map(torch.from_numpy, arrays))
 
 
-def test_a_shape_that_contradicts_an_annotation_is_an_error(monkeypatch, pairs):
-    checked(monkeypatch, geometry, metrics)
-    with pytest.raises(TypeCheckError):
-        geometry.matched_cosine(pairs[0], pairs[1][:20])
-    with pytest.raises(TypeCheckError):
-        metrics.top_k(np.zeros(3, int), 1)
-
-
 def test_measures_and_losses(monkeypatch, pairs):
     checked(monkeypatch, geometry, contrastive, measures, samples, moments, cosines, reduction, layouts)
     checked(monkeypatch, procrustes, training)
     x, y = pairs
+    with pytest.raises(TypeCheckError):
+        geometry.matched_cosine(x, y[:20])
     gap = geometry.gap_vector(x, y)
     geometry.mean_cosine(x)
     for two in (geometry.unit_gap_vector, geometry.matched_cosine, geometry.relative_gap):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+from safetensors import SafetensorError
 
 from .errors import UserError
 
@@ -129,8 +130,9 @@ def publishing(folder: Path) -> Iterator[Path]:
         yield part
         for file in sorted(part.iterdir()):
             file.replace(folder / file.name)
-    except OSError as error:
-        raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
+    except (OSError, SafetensorError) as error:  # a full disk is either
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder}: could not be written ({reason})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         _WRITING.discard(part)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from .. import records
@@ -86,10 +86,7 @@ def save(path: str | Path, intervention: Intervention) -> Path:
         raise UserError(f"{path}: about must hold what json can ({error})") from error
     steps = [(f"{place}.{k}", step) for place, each in intervention.steps.items() for k, step in enumerate(each)]
     with replacing(path) as part:
-        try:
-            save_file({name: np.ascontiguousarray(step) for name, step in steps}, part, {METADATA: text})
-        except SafetensorError as error:
-            raise UserError(f"{path}: could not be written ({error})") from error
+        save_file({name: np.ascontiguousarray(step) for name, step in steps}, part, {METADATA: text})
     return path
 
 
