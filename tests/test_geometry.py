@@ -158,7 +158,6 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: geometry.shift(GOOD, -GOOD, [0.1, 0.2]), "amount must be one number"),
     (lambda: geometry.shift(GOOD, -GOOD, 0.5, side="left"), "side must be"),
     (lambda: geometry.shift(GOOD, -GOOD, 2.0, direction=GOOD[0]), "to zero"),
-    (lambda: geometry.mean_cosine(GOOD[:1]), "at least 2 rows"),
     (lambda: geometry.matched_cosine(GOOD, 1e-160 * GOOD), "y: row 0 has a norm outside"),
     (lambda: geometry.gap_vector(1.005 * GOOD, GOOD), "row 0 has norm 1.005"),
     (lambda: geometry.unit_rows(np.array([[1.0, 0], [0, 0]])), "row 1 is zero"),

@@ -24,7 +24,7 @@ from torch import Tensor
 from .errors import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import _sweep_kernel, items
-from .numerics.arrays import Array, as_count, as_numbers, as_unit_tensors
+from .numerics.arrays import Array, as_count, as_number, as_numbers, as_unit_tensors
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
@@ -86,9 +86,7 @@ def contrastive_loss(
     on the batch size; compare only at one size.
     """
     a, b = _pairs(x, y)
-    tau = as_numbers(temperature, "temperature")
-    if tau.size != 1:
-        raise UserError(f"temperature must be one number, not {tau.size}; sweep takes many")
+    tau = np.array([as_number(temperature, "temperature")])
     still = torch.zeros(1, dtype=torch.float64, device=a.device)
     moves = _Moves(torch.zeros(a.shape[1], dtype=torch.float64, device=a.device), still, still, renormalise=False)
     scales, kernel = _scales_and_kernel(tau, bias, a)
@@ -162,10 +160,7 @@ def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
     scales = 1 / temperatures
     if bias is None:
         return scales, _sweep_kernel.choose(x.device, scales)
-    given = as_numbers(bias, "bias")
-    if given.size != 1:
-        raise UserError(f"bias must be one number, not {given.size}")
-    return scales, _sweep_kernel.Sigmoid(float(given[0]))
+    return scales, _sweep_kernel.Sigmoid(as_number(bias, "bias"))
 
 
 def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> tuple[Tensor, Tensor, int]:
@@ -195,16 +190,8 @@ def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size:
     norms_x, norms_y = _norms(x, p, -moves.against, moves), _norms(y, q, moves.along, moves)
     sums = kernel.new_sums(len(scales), len(moves.against), len(x), x.device)
     for rows, columns, products in _products(x, y, size):
-        tile = _sweep_kernel.Tile(
-            products,
-            p[rows],
-            q[columns],
-            moves.against,
-            moves.along,
-            1 / norms_x[:, rows],
-            1 / norms_y[:, columns],
-            rows.start - columns.start,
-        )
+        steps, inverses = (moves.against, moves.along), (1 / norms_x[:, rows], 1 / norms_y[:, columns])
+        tile = _sweep_kernel.Tile(products, p[rows], q[columns], *steps, *inverses, rows.start - columns.start)
         kernel.add(tile, scales, sums, rows, columns)
     matched = torch.cat([(x[i : i + TILE].double() * y[i : i + TILE].double()).sum(1) for i in range(0, len(x), TILE)])
     along, against = moves.along[:, None], moves.against[:, None]

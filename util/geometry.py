@@ -19,10 +19,10 @@ from .errors import UserError
 from .numerics.arrays import (
     Array,
     as_matrix,
+    as_number,
     as_numbers,
     as_pair,
     as_result,
-    as_rows,
     as_unit_pair,
     blocks,
     library,
@@ -149,11 +149,8 @@ def shift(
     ``amount``, and a shift by the gap distance does not quite close it. A row that it moves to zero is refused.
     """
     a, b = as_unit_pair(x, y)
-    delta = as_numbers(amount, "amount")
-    if delta.size != 1:
-        raise UserError(f"amount must be one number, not {delta.size}; util.contrastive.sweep takes many")
+    move_x, move_y = side_amounts(as_number(amount, "amount"), side)
     unit = resolve_direction(a, b, direction)
-    move_x, move_y = side_amounts(float(delta[0]), side)
     return as_result(moved(a, -move_x * unit, "x"), a, x), as_result(moved(b, move_y * unit, "y"), b, y)
 
 
@@ -196,7 +193,7 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
     Paper: Figure 2 (a) and (b). Self-pairs are excluded; Figure 2 (b) as released includes them, which adds
     (1 - mean)/n. Costs O(nd): the sum over all pairs is ||sum of the unit rows||^2.
     """
-    return moments(as_rows(x, least_rows=2)).mean_cosine
+    return moments(x).mean_cosine
 
 
 def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:

@@ -15,7 +15,7 @@ from ..embeddings import Embeddings
 from ..errors import UserError
 from ..files import sha256
 from ..geometry import mean_cosine, resolve_direction, side_of
-from ..numerics.arrays import as_numbers
+from ..numerics.arrays import as_number
 from ..numerics.moments import pair_moments
 from ..numerics.shifts import moved, side_amounts
 from ..readers import TEXT, read, role
@@ -116,7 +116,7 @@ class Shift(OfFiles):
             if (side := self.side or alone) not in given.names:
                 raise UserError(f"--add moves one modality: choose --side {' or '.join(given.names)}")
             return {side: _vector(self.add, given)}
-        (amount,) = as_numbers(self.amount, "--amount")
+        amount = as_number(self.amount, "--amount")
         direction = _vector(self.direction, given) if self.direction else None
         names = (alone,) if alone and self.direction else given.two()
         rows = [given.modalities[name] for name in names]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from ..errors import UserError
 from ..geometry import Side, resolve_direction, side_amounts, unit_rows
-from ..numerics.arrays import Array, as_count, as_numbers, to_numpy, wide
+from ..numerics.arrays import Array, as_count, as_number, to_numpy, wide
 from ..numerics.moments import moments
 from ..numerics.procrustes import orthogonal_map
 from ..numerics.shifts import moved
@@ -39,7 +39,7 @@ def shift(
     unit = to_numpy(resolve_direction(x, y, direction))
     if amount is None:
         amount = (moments(x).centroid - moments(y).centroid) @ unit
-    (amount,) = map(float, as_numbers(amount, "amount"))
+    amount = as_number(amount, "amount")
     move_x, move_y = side_amounts(amount, side)
     return {"x": (-move_x * unit,), "y": (move_y * unit,)}, {"amount": amount, "side": side}
 

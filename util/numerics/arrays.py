@@ -226,6 +226,14 @@ def as_numbers(values, name: str) -> np.ndarray:
     return array
 
 
+def as_number(value, name: str) -> float:
+    """One finite number."""
+    found = as_numbers(value, name)
+    if found.size != 1:
+        raise UserError(f"{name} must be one number, not {found.size}")
+    return float(found[0])
+
+
 def as_count(value, name: str, least: int = 1) -> int:
     """A whole number of at least ``least``."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
