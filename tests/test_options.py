@@ -236,12 +236,16 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
         about = {"from": str(folder), "every": every, "split": "val2017"}
         return [of(f"MSCOCO {modality}", modality, n, about) for modality, n in counts.items()]
 
+    def extracted(encoder, captioned, **more):
+        stands_in = isinstance(captioned, tuple)
+        return pairs(encoder, captioned) if stands_in else extraction.extract(encoder, captioned, **more)
+
     def absent(*words, **more):
         raise UserError("not here")
 
     monkeypatch.setattr(tasks, "mscoco", lambda *words, **more: (words, more))
     monkeypatch.setattr(Named, "pair", lambda self, **more: SimpleNamespace(name=repr(self)))
-    monkeypatch.setattr(extraction, "extract", lambda encoder, captioned, *_, **__: pairs(encoder, captioned))
+    monkeypatch.setattr(scripts.load("loss_landscape"), "extract", extracted)
     monkeypatch.setattr(published, "load", absent)
     monkeypatch.setattr(published, "available", lambda: ())
     monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
