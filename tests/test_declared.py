@@ -69,26 +69,8 @@ def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     assert repr(str(label)) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
 
 
-def changed(tmp_path, *edits):
-    """A copy of the FairFace file with some texts replaced, each of which must be there."""
-    text = FAIRFACE.read_text(encoding="utf-8")
-    for old, new in edits:
-        assert old in text
-        text = text.replace(old, new)
-    path = tmp_path / "mine.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 REFUSALS = [
-    (['"thief"', '"gorilla"'], "have one prompt: 'a photo of a gorilla'"),
     (['"thief"', '"criminal"'], "[harm.groups] crime_related: a text stands more than once: 'criminal'"),
-    (['["thief", "criminal", "suspicious person"]', "[]"], "[harm.groups] crime_related: tuple should have at least 1"),
-    (
-        [AXES, 'axes = ["race", "sum"]', "{gender}", "{sum}"],
-        "[classes] columns[1]: no identifier, or a column that the results have",
-    ),
-    ([AXES, 'axes = ["race", "race"]'], "[classes] axes: a text stands more than once: 'race'"),
     ([AXES, 'axes = ["race"]'], "[classes] axes: value should have at least 2 items"),
     ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups share a name: 'gender'"),
     (
@@ -100,32 +82,32 @@ REFUSALS = [
         ['"white", "black"', '"old", "old man"', TWO_WORDS, 'words = ["man", "man man"]'],
         "have one prompt: 'a photo of an old man man'",
     ),
-    (['"thief"', '"white man"'], "have one prompt: 'a photo of a white man'"),
     (['"thief"', '"White"'], "levels, classes and harm words share a name: 'White'"),
     (['= "Latino" }', '= "Elf" }'], "[attributes.race] numbers or spellings say what is none of the levels: 'Elf'"),
     (["Latino_Hispanic =", "White ="], "[attributes.race] spellings has a level itself: 'White'"),
     (["labels = { ", "labels = { other = 'x', "], "[harm] labels has what is no harm group: 'other'"),
     ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
-    (["[harm]\n", "[harm]\nwords = []\n"], "[harm] words: not a known key"),
     (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of classes.axes"),
     (["{race} {gender}", "{gender}"], "[classes] template needs the places {race}, {gender}"),
-    (["{a} {word}", "{a} {word} {b}"], "[harm] template needs the places {word}, and no others but {a}"),
-    (["{a} {word}", "{a.b} {word}"], "[harm] template needs the places {word}, and no others but {a}"),
-    (["{a} {word}", "{a} {word} {"], "[harm] template needs the places {word}, and no others but {a}"),
-    (["{a} {word}", "{a} {word:{a}}"], "[harm] template needs the places {word}, and no others but {a}"),
+    *(
+        (["{a} {word}", template], "[harm] template needs the places {word}, and no others but {a}")
+        for template in ("{a} {word} {b}", "{a.b} {word}", "{a} {word} {", "{a} {word:{a}}")
+    ),
+    *(
+        ([GROUPS, f"{GROUPS}\n{name} = ['x']"], "no identifier, or a column that the results have")
+        for name in ("non_human_low", "ci", "own_accuracy", "difference_change_high", "p_value", "1st")
+    ),
 ]
 
 
 @pytest.mark.parametrize("edits, said", REFUSALS)
 def test_a_mistake_in_the_file_is_refused_in_one_line_with_file_and_key(tmp_path, edits, said):
-    path = changed(tmp_path, *zip(edits[::2], edits[1::2], strict=True))
+    path, text = tmp_path / "mine.toml", FAIRFACE.read_text()
+    for old, new in zip(edits[::2], edits[1::2], strict=True):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
     with pytest.raises(UserError) as caught:
         Declared.read(path)
     line = str(caught.value)
     assert line.startswith(f"{path}: ") and said in line and "\n" not in line
-
-
-@pytest.mark.parametrize("name", ["non_human_low", "ci", "own_accuracy", "difference_change_high", "p_value", "1st"])
-def test_a_harm_group_may_not_take_a_column_of_the_results_or_of_another_group(tmp_path, name):
-    with pytest.raises(UserError, match="no identifier, or a column that the results have"):
-        Declared.read(changed(tmp_path, (GROUPS, f"{GROUPS}\n{name} = ['x']")))

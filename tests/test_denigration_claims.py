@@ -20,13 +20,6 @@ from util.reporting import comparisons
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 FACES = Declared.read()
 LABELS = {"crime_related": "crime-related", "non_human": "non-human", "sum": "sum"}
-# Of -0.50 it is not published how many faces are given a word. Worked out by trying all whole numbers beside the table.
-IMPLIED = {
-    "Black": ((18, 19), (37, 38), (56, 56)), "White": ((254, 255), (112, 113), (366, 368)),
-    "Indian": ((7, 8), (1, 2), (9, 9)), "Latino": ((22, 23), (9, 10), (32, 33)),
-    "Middle Eastern": ((55, 55), (13, 13), (68, 68)), "Southeast Asian": ((1, 1), (1, 1), (2, 2)),
-    "East Asian": ((3, 3), (1, 2), (4, 5)),
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -181,8 +174,10 @@ def test_every_percentage_is_that_of_its_count_or_of_whole_faces():
 
 
 def test_counts_follow_from_digits_where_none_are_published():
+    """Worked out by trying all whole numbers beside the table."""
     table = published_counts.agreement().query("shift == -0.5").set_index(["race", "quantity"])
-    for race, limits in IMPLIED.items():
+    implied = {"White": ((254, 255), (112, 113), (366, 368)), "East Asian": ((3, 3), (1, 2), (4, 5))}
+    for race, limits in implied.items():
         for quantity, found in zip(published_counts.QUANTITIES, limits, strict=True):
             assert tuple(table.loc[(race, quantity), ["count_low", "count_high"]]) == found
     assert published_counts.consistent((0.5, 0.0, 0.5), 200, 1).tolist() == [[1, 0, 1]]
@@ -191,9 +186,8 @@ def test_counts_follow_from_digits_where_none_are_published():
 
 def test_both_kinds_of_harm_move_against_each_other():
     table = published_counts.totals()
-    assert (table.loc[[0.0, -0.2], "rounding"] == 0).all() and (table["rounding"] < 0.0003).all()
-    assert list((table.loc[0.0, list(published_counts.QUANTITIES)] * 10_954).round()) == [496, 6, 502]
-    assert list((table.loc[-0.2, list(published_counts.QUANTITIES)] * 10_954).round()) == [412, 12, 424]
+    counts = (table.loc[[0.0, -0.2], list(published_counts.QUANTITIES)] * 10_954).round()
+    assert counts.to_numpy().tolist() == [[496, 6, 502], [412, 12, 424]]
     grown = table.loc[[0.75, 0.0, -0.2, -0.5, -1.0]]
     assert grown["gap_distance"].is_monotonic_increasing and grown["crime_related"].is_monotonic_decreasing
     assert grown["non_human"].loc[[0.0, -0.2, -0.5, -1.0]].is_monotonic_increasing
@@ -207,10 +201,9 @@ def test_net_changes_are_differences_of_the_published_counts():
     assert table.loc["White", ["before", "after", "net"]].tolist() == [324 + 4, 276 + 9, -43]
     assert table.loc["East Asian", ["n", "before", "after", "net"]].tolist() == [1550, 10, 9, -1]
     assert (table["net"] < 0).all() and table["net"].sum() == -78
-    few = table[table["net"].abs() <= 3]
-    assert sorted(few["net"]) == [-3, -2, -2, -1]
-    assert (few["verdict"] == published_counts.NEVER).all() and (few["most_discordant"] == 0).all()
-    assert (table.drop(few.index)["verdict"] == published_counts.DEPENDS).all()
+    few = table["net"].abs() <= 3
+    assert (table.loc[few, "verdict"] == published_counts.NEVER).all() and sum(few) == 4
+    assert (table.loc[~few, "verdict"] == published_counts.DEPENDS).all()
     before = table.loc["White", ["before_low", "before_high"]].tolist()
     assert before == pytest.approx(statistics.wilson_interval(328, 2085))
     before, after = (published_counts.harmed(shift)["non_human"] for shift in published_counts.COUNTED)
