@@ -11,7 +11,7 @@ from PIL import Image
 from systems import SYSTEMS
 from util import cli, published
 from util.cli import Only
-from util.corpora import folder, tasks
+from util.corpora import captioned, tasks
 from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, duos, open_sets
 from util.encoders.named import FOLDER, SMALL_CLIP, ModelName, Named
@@ -156,7 +156,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
 def read(key: str, inputs: Inputs) -> Captioned:
     """Items and captions of a system: your own, MSCOCO's in the paper preset, or generated ones."""
     if inputs.own_data is not None:
-        return folder.load(inputs.own_data, inputs.caption, inputs.items)
+        return captioned.from_folder(inputs.own_data, inputs.caption, inputs.items)
     n = inputs.items or SYSTEMS[key].items
     if key == "clip" and (inputs.coco is not None or inputs.preset == "paper"):
         here = inputs.coco is not None and not (inputs.coco / "val2017").is_dir()

@@ -32,10 +32,11 @@ from denigration_claims import against, comparisons, in_words
 from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_table
 from util import UserError, cli
 from util.encoders.named import ModelName
-from util.fairness.audit import Answers, audit, confusion
-from util.fairness.disparity import accuracy_cost, disparity
+from util.fairness.audit import Answers, audit, confusion, paired_change
+from util.fairness.disparity import disparity
 from util.geometry import Side
 from util.numerics.arrays import as_count
+from util.numerics.statistics import mcnemar
 from util.records import Record
 
 NAME = "denigration"
@@ -134,6 +135,18 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         results=results,
         said=[*audited.notes, *in_words(tables, results)],
     )
+
+
+def accuracy_cost(answers: Answers) -> pd.DataFrame:
+    """Changes of the accuracy of all faces at each shift, paired with shift 0.
+
+    Returns shift, accuracy_change (in [-1, 1]; negative: the shift costs) and its paired 95% interval _low, _high,
+    accuracy_gained and accuracy_lost (faces that became right, and wrong), and accuracy_p_value (exact McNemar).
+    """
+    gained, lost = (part.sum(1) for part in answers.changes(answers.right))
+    columns = {"shift": answers.shifts} | paired_change("accuracy_change", gained, lost, np.array(len(answers.faces)))
+    columns |= {"accuracy_gained": gained, "accuracy_lost": lost, "accuracy_p_value": mcnemar(gained, lost)}
+    return pd.DataFrame(columns)
 
 
 def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) -> dict[str, pd.DataFrame]:

@@ -9,8 +9,7 @@ from PIL import Image
 
 from picture_files import encoded
 from util import UserError
-from util.corpora import folder
-from util.corpora.captioned import Captioned, Readable, Unreadable, assemble, picture, upright
+from util.corpora.captioned import Captioned, Readable, Unreadable, assemble, from_folder, picture, upright
 
 
 def broken():
@@ -118,7 +117,7 @@ def pictures(tmp_path):
 
 def test_pictures_and_captions_come_in_the_order_of_the_table(pictures):
     for rule, captions in {"first": ["second"], "last": ["second again"], "all": ["second", "second again"]}.items():
-        loaded = folder.load(pictures, rule)
+        loaded = from_folder(pictures, rule)
         assert (loaded.modality, list(loaded.ids)) == ("image", ["b.png", "sub/a.jpg"])
         assert (loaded.captions, loaded.item_of.tolist()) == ([*captions, "first of a"], [0] * len(captions) + [1])
     radiograph, upright = Readable(loaded.openers, {})
@@ -128,22 +127,22 @@ def test_pictures_and_captions_come_in_the_order_of_the_table(pictures):
 
 
 def test_the_source_tells_contents_and_captions_apart_but_not_places(pictures, tmp_path_factory):
-    source = folder.load(pictures).source
+    source = from_folder(pictures).source
     assert json.loads(json.dumps(source)) == source
     assert (source["n"], source["n_captions"], source["caption_rule"], source["skipped"]) == (2, 2, "first", [])
     elsewhere = pictures.rename(tmp_path_factory.mktemp("x") / "copy")
-    assert folder.load(elsewhere).source == source
+    assert from_folder(elsewhere).source == source
     (elsewhere / "captions.csv").write_text(TABLE + "b.png,a third\n")
-    assert folder.load(elsewhere).source["revision"] != source["revision"]
+    assert from_folder(elsewhere).source["revision"] != source["revision"]
     Image.new("L", (8, 8), 91).save(elsewhere / "sub" / "a.jpg")
-    assert folder.load(elsewhere).source["files"] != source["files"]
+    assert from_folder(elsewhere).source["files"] != source["files"]
 
 
 def test_a_damaged_picture_is_left_out_and_a_picture_without_caption_is_named(pictures):
     (pictures / "captions.csv").write_text(TABLE + "c.png,\n")
     (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:50])
     (pictures / "c.png").write_bytes(b"")
-    loaded, skipped = folder.load(pictures, "all"), {}
+    loaded, skipped = from_folder(pictures, "all"), {}
     assert len(list(Readable(loaded.openers, skipped))) == 1
     kept = loaded.without(skipped)
     assert kept.captions == ["first of a"]
@@ -153,5 +152,5 @@ def test_a_damaged_picture_is_left_out_and_a_picture_without_caption_is_named(pi
 def test_missing_pictures_are_counted_and_only_the_first_n_are_asked_for(pictures):
     (pictures / "captions.csv").write_text(TABLE + "sub,a folder\nd.png,nothing\n")
     with pytest.raises(UserError, match=r"^[^\n]*2 of the 4 captioned pictures are missing, first sub; put[^\n]*$"):
-        folder.load(pictures)
-    assert list(folder.load(pictures, n=1).ids) == ["b.png"]
+        from_folder(pictures)
+    assert list(from_folder(pictures, n=1).ids) == ["b.png"]

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from refusals import refuses
 from util.corpora.generated import drawing, pictures
 from util.corpora.generated import scenes as scene_corpus
-from util.corpora.generated.collection import NOT_APPLICABLE
 from util.corpora.generated.digits import handwriting
+from util.corpora.generated.drawing import NOT_APPLICABLE
 from util.corpora.generated.scenes import combinations, is_held_out
 
 

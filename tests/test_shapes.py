@@ -116,6 +116,5 @@ def test_audits(monkeypatch, rng):
     assert len(audit.audit(answers, SHIFTS, ["race"])) == 3 * 7
     assert len(audit.confusion(answers, [0.0], ["race"])) == 7 * 14
     disparity.disparity(answers, 0, 100)
-    disparity.accuracy_cost(answers)
     published_counts.agreement()
     published_counts.net_changes()

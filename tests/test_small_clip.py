@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from encoder_checks import agree, only_the_seed_decides, rows_of_both
 from shapes_of import checked
 from util import training
-from util.corpora.generated import badges, collection, digits, drawing, pictures
+from util.corpora.generated import badges, digits, drawing, pictures
 from util.corpora.generated import scenes as scenes_module
 from util.encoders import small_clip, small_clip_evaluation
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
@@ -48,7 +48,7 @@ def figures(clip):
 
 
 def test_the_shapes_in_the_annotations_hold(monkeypatch):
-    drawn = badges, collection, digits, drawing, pictures, scenes_module
+    drawn = badges, digits, drawing, pictures, scenes_module
     checked(monkeypatch, *drawn, small_clip, training)
     twin = small_clip.random(0)
     corpus = pictures.training_corpus(40, 0)

@@ -15,8 +15,7 @@ from PIL import Image
 from util.corpora.captioned import Captioned
 from util.corpora.generated import drawing
 from util.corpora.generated.captioned_scenes import captioned
-from util.corpora.generated.collection import generator
-from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, SIDE
+from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, SIDE, generator
 from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
 
 MOTION, NOISE, PROTEINS = 7, 8, 9

@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
-from ..errors import reason
+from ..errors import UserError, reason
 from ..files import digest, sha256
+from . import tables
 
 Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
@@ -130,6 +131,25 @@ def assemble(
         source["empty_captions"] = empty
     whole = Captioned(openers, ids, source, modality, captions, item_of)
     return whole.without({row: "no caption" for row, captions in enumerate(said) if not captions})
+
+
+def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
+    """The first n pictures of your own (None: all) in a folder with captions.csv or captions.tsv, in the table's order.
+
+    The table has the columns ``file`` (a path inside the folder) and ``text``; several rows of one file are several
+    captions of it. ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
+    """
+    folder = Path(folder)
+    rows, table, digest_of_table = tables.captions_of_files(folder)
+    rows = rows[:n]
+    names = [name for name, _ in rows]
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        said = f"{len(missing)} of the {len(names)} captioned pictures are missing, first {missing[0]}"
+        raise UserError(f"{folder}: {said}; put them there or take their rows out of the table")
+    about = {"dataset": f"pictures and {table}, local folder", "revision": f"sha256:{digest_of_table}"}
+    about["files"] = content_digest({name: folder / name for name in names})
+    openers = [upright(folder / name) for name in names]
+    return assemble("image", openers, names, [texts for _, texts in rows], caption, about)
 
 
 def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:

@@ -13,8 +13,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
 from ..errors import UserError
-from . import coco, hub, labelled, tables
-from . import folder as pictures
+from . import captioned, coco, hub, labelled, tables
 from .captioned import Captioned, CaptionRule, assemble
 from .declared import Declared, Text, Texts, read_toml
 from .labelled import Classes, Labelled
@@ -140,7 +139,7 @@ def load(
         raise UserError(f"{path}: no such folder; expected the data of {task.title} there")
     if task.is_retrieval and place is not None:
         if any((place / name).is_file() for name in tables.CAPTION_TABLES):
-            return pictures.load(place, caption, n)
+            return captioned.from_folder(place, caption, n)
         if (place / "annotations").is_dir() or not labelled.parquet_files(place):
             return coco.from_folder(place, task.split, caption, n)
     elif place is not None and not labelled.parquet_files(place):

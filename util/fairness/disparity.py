@@ -1,4 +1,4 @@
-"""How unequal the harm is between races, and what a shift costs in accuracy: paired with shift 0, with intervals."""
+"""How unequal the harm is between races: paired with shift 0, with intervals."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..numerics.statistics import bootstrap_counts, mcnemar
-from .audit import Answers, paired_change
+from ..numerics.statistics import bootstrap_counts
+from .audit import Answers
 
 
 def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFrame:
@@ -74,17 +74,3 @@ def _by_chance(harmed: Int[np.ndarray, "k G"], n: np.ndarray, seed: int, permuta
         drawn = extremes(rng.multivariate_hypergeometric(n, counted, permutations), n)["difference"]
         p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + permutations))  # equal but for rounding
     return np.array(p_values)
-
-
-def accuracy_cost(answers: Answers) -> pd.DataFrame:
-    """Changes of the accuracy of all faces, paired with shift 0.
-
-    Returns:
-        a row for each shift: shift, accuracy_change (in [-1, 1]; negative: the shift costs), accuracy_change_low and
-        accuracy_change_high (paired, 95%), accuracy_gained and accuracy_lost (faces that became right, and wrong), and
-        accuracy_p_value (exact McNemar).
-    """
-    gained, lost = (part.sum(1) for part in answers.changes(answers.right))
-    columns = {"shift": answers.shifts} | paired_change("accuracy_change", gained, lost, np.array(len(answers.faces)))
-    columns |= {"accuracy_gained": gained, "accuracy_lost": lost, "accuracy_p_value": mcnemar(gained, lost)}
-    return pd.DataFrame(columns)

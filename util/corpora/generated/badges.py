@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from . import drawing
-from .collection import Pictures, generator
-from .drawing import BACKGROUNDS, COLOURS, WORST_FADE, column, coverage, paint
+from .drawing import BACKGROUNDS, COLOURS, WORST_FADE, Pictures, column, coverage, generator, paint
 
 CAPTION_FORMS = (*["a {kind} {group} badge"] * 3, "a {group} badge")
 

@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .collection import Pictures, generator
-from .drawing import BACKGROUNDS, column, grounds, in_chunks, paint, pixel_grid, to_pixels
+from .drawing import BACKGROUNDS, Pictures, column, generator, grounds, in_chunks, paint, pixel_grid, to_pixels
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "held_out")

@@ -14,9 +14,9 @@ from jaxtyping import Int
 from .badges import CAPTION_FORMS as BADGE_FORMS  # "X as X" below is what others take from here
 from .badges import GROUP_WEIGHTS as GROUP_WEIGHTS
 from .badges import GROUPS, KINDS, badges
-from .collection import Pictures, generator, join
 from .digits import CAPTION_FORMS as DIGIT_FORMS
 from .digits import DIGIT_NAMES, digits
+from .drawing import Pictures, generator, join
 from .scenes import ATTRIBUTES as SCENE_ATTRIBUTES
 from .scenes import CAPTION_FORMS as SCENE_FORMS
 from .scenes import distinct_scenes as distinct_scenes

@@ -15,8 +15,7 @@ from jaxtyping import Bool, Int
 
 from ...errors import UserError
 from . import drawing
-from .collection import Pictures, generator
-from .drawing import BACKGROUNDS, COLOURS, OUTLINES
+from .drawing import BACKGROUNDS, COLOURS, OUTLINES, Pictures, generator
 
 SHAPES = tuple(OUTLINES)
 COLOUR_NAMES = tuple(COLOURS)
