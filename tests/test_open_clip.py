@@ -57,12 +57,9 @@ def medical(tmp_path):
     return path
 
 
-def test_the_description_says_all_that_matters_in_plain_values(tiny):
+def test_the_description_says_all_that_matters(tiny):
     about = tiny.describe()
-    assert json.loads(json.dumps(about)) == about
-    assert (about["model"], about["pretrained"], about["seed"]) == ("tiny", None, 0)
-    assert (about["device"], about["dtype"], about["dim"]) == ("cpu", "float32", 24)
-    assert about["quick_gelu"] is False
+    assert (about["device"], about["dtype"], about["quick_gelu"]) == ("cpu", "float32", False)
     assert about["pixels"]["mean"] == list(open_clip.OPENAI_DATASET_MEAN)
     about["model"] = "changed"
     assert tiny.describe()["model"] == "tiny"
@@ -118,12 +115,6 @@ test_unknown_models_and_tags_name_those_that_there_are = refuses(
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts("a cat"), "in a list, not as one string"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts(["a cat"], 0), "batch size"),
 )
-
-
-def test_weights_that_cannot_be_fetched_are_one_line_soon(caplog):
-    with refused(r"ViT-B-32 with weights 'openai' could not be fetched .*no connection to http://127.0.0.1:9.*HF_HOME"):
-        Named.parse("ViT-B-32:openai").pair(None, "cpu")
-    assert caplog.text == ""
 
 
 @torch.no_grad()
@@ -223,18 +214,12 @@ def test_pickled_weights_are_read_as_weights_only_and_after_safetensors(folder, 
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [None, "[1", "[1]"])
-def test_folders_without_a_configuration_are_refused(folder, content):
+def test_folders_without_a_configuration_or_with_a_wrong_one_are_refused(folder, tmp_path):
     file = folder / "open_clip_config.json"
-    file.unlink()
-    if content:
-        file.write_text(content)
-    for path in (folder, ""):
+    for content in ("[1", "[1]", None):
+        file.unlink() if content is None else file.write_text(content)
         with refused("no open_clip_config.json there with embed_dim, vision_cfg and text_cfg in model_cfg"):
-            load(path)
-
-
-def test_what_cannot_be_built_is_one_line(tmp_path):
+            load(folder)
     configure(tmp_path / "odd", vision_cfg={**TINY["vision_cfg"], "width": "wide"})
     with refused("open_clip could not load it"):
         load(tmp_path / "odd", 0)

@@ -127,14 +127,17 @@ def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_
 
 
 @pytest.mark.parametrize(
-    ("option", "system", "said"),
-    [("--own-data", "clip", "captions.csv"), ("--coco", "clip", "no captions of split")],
+    ("words", "said"),
+    [
+        ("--own-data empty", "captions.csv"),
+        ("--coco empty", "no captions of split"),
+        ("--items 5 --model mine.py:failing", "mine: the image function failed on 1 inputs (ZeroDivisionError"),
+        ("--items 5 --model python:mine.py", "unknown encoder 'python:mine.py'; write open_clip:MODEL"),
+    ],
 )
-def test_own_data_that_are_not_there_end_the_run(tmp_path, tiny, option, system, said):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=said):
-        script.run(parsed(tmp_path / "out", "--systems", system, option, tmp_path / "empty"))
-    assert not (tmp_path / "out").exists()
+def test_own_data_that_are_not_there_or_a_wrong_encoder_end_the_run(mine, words, said, capsys):
+    (mine / "empty").mkdir()
+    assert said in smoke_runs.refusal(script, ["--systems", "clip", *words.split()], mine / "out", capsys)
 
 
 OWN = """
@@ -195,8 +198,8 @@ def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data):
 
 
 def test_an_encoder_of_your_own_is_asked_anew_each_time_and_its_results_have_their_own_folder(mine):
-    words = ["--preset", "smoke", "--systems", "clip", "--items", "5", "--model", "mine.py:encoders"]
-    settings = replace(cli.parse(script.PRESETS, "", words), output=script.Settings.output)
+    words = ("--systems", "clip", "--items", "5", "--model", "mine.py:encoders")
+    settings = replace(parsed("nowhere", *words), output=script.Settings.output)
     gaps = []
     for constant in ("40", "400"):
         (mine / "beside.py").write_text(BESIDE.replace("40]", f"{constant}]"))
@@ -204,18 +207,6 @@ def test_an_encoder_of_your_own_is_asked_anew_each_time_and_its_results_have_the
         gaps.append(script.run(settings).tables[""]["gap_distance"].item())
     assert abs(gaps[0] - gaps[1]) > 0.05, "weights may change while the file stays"
     assert (mine / "outputs" / "own" / "mine-smoke" / "modality_gap.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
-        ("mine.py:failing", "mine: the image function failed on 1 inputs (ZeroDivisionError"),
-        ("python:mine.py", "unknown encoder 'python:mine.py'; write open_clip:MODEL"),
-    ],
-)
-def test_a_wrong_encoder_ends_the_run_in_one_line(mine, model, said, capsys):
-    words = ("--systems", "clip", "--items", "5", "--model", model)
-    assert said in smoke_runs.refusal(script, words, mine / "out", capsys)
 
 
 def test_the_small_clip_has_a_name_and_takes_pictures_of_its_size_alone(mine):

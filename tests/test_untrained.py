@@ -1,22 +1,25 @@
-"""CLIP's byte pairs with a padding that no token is, and what X-CLIP, ConVIRT and CLASP with random weights share."""
+"""Systems with random weights: tokens, what all share, and ConVIRT and X-CLIP against torchvision and transformers."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 import transformers
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
+from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 import tiny_systems
-from encoder_checks import only_the_seed_decides, rows_of_both
+from encoder_checks import agree, only_the_seed_decides, rows_of_both
 from systems import clasp, convirt, untrained, x_clip
+from tiny_systems import FRAMES, SIDE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
-CAPTIONS = ["a cat", "", "Two DOGS on a bench!", "x " * 50]
+CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50, "cats"]
 PICTURES = [Image.fromarray(np.random.default_rng(k).integers(0, 256, (40, 50, 3), dtype=np.uint8)) for k in range(9)]
 SYSTEMS = {
     "x_clip": (
@@ -100,8 +103,9 @@ def test_padding_after_the_longest_row_is_never_computed(system):
 
 
 def test_tokens_are_those_of_open_clip_and_padding_is_none_of_them():
-    theirs = SimpleTokenizer(context_length=12)(CAPTIONS)
-    ours = untrained.tokens(CAPTIONS, 12, ends=True)
+    captions = ["a cat", "", "Two DOGS on a bench!", "x " * 50]
+    theirs = SimpleTokenizer(context_length=12)(captions)
+    ours = untrained.tokens(captions, 12, ends=True)
     assert torch.equal(ours.clamp(min=0), theirs)
     assert untrained.lengths(ours).tolist() == [4, 2, 8, 12]
     assert (ours < untrained.VOCABULARY).all() and int(ours.min()) == untrained.PADDING
@@ -121,3 +125,95 @@ def test_a_token_with_the_number_0_is_no_padding_and_a_batch_is_cut_at_its_longe
     assert untrained.lengths(padded).tolist() == [2, 1, 1]
     tokens, real = untrained.cut(padded[:2])
     assert (tokens.tolist(), real.tolist()) == ([[5, 0], [7, 0]], [[True, True], [True, False]])
+
+
+@pytest.fixture(scope="module")
+def medical():
+    """ConVIRT. With BERT's usual weights every text has almost the same embedding: its tokens are made larger here."""
+    pair = convirt.load(device="cpu", sizes=tiny_systems.CONVIRT)
+    pair.model.text.embeddings.word_embeddings.weight.mul_(30)
+    return pair
+
+
+@pytest.fixture(scope="module")
+def of_videos():
+    return x_clip.load(device="cpu", config=tiny_systems.x_clip_config())
+
+
+def test_the_largest_value_of_each_dimension_is_taken_and_padding_never():
+    outputs = torch.tensor([[[1.0, 5.0], [3.0, 2.0], [9.0, 9.0]], [[-1.0, -5.0], [7.0, 7.0], [8.0, 8.0]]])
+    real = torch.tensor([[True, True, False], [True, False, False]])
+    assert convirt.largest(outputs, real).tolist() == [[3.0, 5.0], [-1.0, -5.0]]
+
+
+def test_a_head_is_linear_relu_linear():
+    head = convirt.head(2, 1)
+    weights = ([[1.0, 0.0], [0.0, 1.0]], [0.0, -3.0], [[2.0, 10.0]], [0.5])
+    for parameter, value in zip(head.parameters(), weights, strict=True):
+        parameter.data = torch.tensor(value)
+    assert head(torch.tensor([[1.0, 2.0], [-1.0, 4.0]])).tolist() == [[2.5], [10.5]]
+
+
+@torch.no_grad()
+def test_texts_of_convirt_are_bert_then_the_maximum_then_the_head(medical):
+    rows = []
+    for report in CAPTIONS:
+        tokens = untrained.tokens([report], tiny_systems.CONVIRT.context, ends=True)
+        outputs = medical.model.text(input_ids=tokens[tokens >= 0][None]).last_hidden_state
+        rows.append(medical.model.text_head(outputs.max(dim=1).values))
+    texts = medical.encode_texts(CAPTIONS)
+    assert (texts.dtype, texts.shape) == (np.float32, (5, tiny_systems.CONVIRT.dim))
+    assert np.allclose(texts, normalize(torch.cat(rows)), atol=2e-6)
+    assert np.ptp(texts, axis=0).max() > 0.02
+
+
+@torch.no_grad()
+def test_images_of_convirt_are_the_pooled_activations_then_the_head(medical, photographs):
+    transform = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
+    pooled = medical.model.image(torch.stack([transform(picture) for picture in photographs[:3]]))
+    assert pooled.shape == (3, 512)
+    rows = medical.encode_non_text(photographs[:3])
+    assert np.allclose(rows, normalize(medical.model.image_head(pooled)), atol=2e-6)
+
+
+@pytest.fixture
+def videos(photographs):
+    """Five videos of three pictures."""
+    return [photographs[start : start + FRAMES] for start in range(5)]
+
+
+@torch.no_grad()
+def test_rows_of_x_clip_are_those_of_the_model_itself(of_videos, videos):
+    assert of_videos.non_text.prepare(videos).shape == (5, FRAMES, 3, SIDE, SIDE)
+    assert of_videos.text.prepare(CAPTIONS).shape == (5, 77)
+    rows = rows_of_both(of_videos, videos, CAPTIONS)
+    images = of_videos.model.get_video_features(of_videos.non_text.prepare(videos))
+    texts = of_videos.model.get_text_features(of_videos.text.prepare(CAPTIONS).clamp(min=0))
+    assert agree(rows, [normalize(given.pooler_output, dim=1) for given in (images, texts)], 2e-6)
+    assert min(np.ptp(part, axis=0).max() for part in rows) > 0.02
+    assert of_videos.settings != x_clip.load(device="cpu", config=tiny_systems.x_clip_config(context=70)).settings
+
+
+def test_texts_are_embedded_without_the_prompts_of_a_video(of_videos, videos):
+    tokens, pixels = of_videos.text.prepare(CAPTIONS).clamp(min=0), of_videos.non_text.prepare(videos[:2])
+    with torch.no_grad():
+        prompted = of_videos.model(input_ids=tokens, pixel_values=pixels)
+    rows = of_videos.encode_texts(CAPTIONS)
+    assert prompted.text_embeds.shape == (2, 5, 24), "one row for each video and text"
+    assert not np.allclose(prompted.text_embeds[0], rows, atol=1e-3)
+    assert of_videos.settings["prompting"].startswith("none")
+
+
+def test_frames_and_their_order_matter(of_videos, videos):
+    rows = of_videos.encode_non_text(videos)
+    assert not np.allclose(of_videos.encode_non_text([video[::-1] for video in videos]), rows, atol=1e-3)
+    assert not np.allclose(of_videos.encode_non_text([[*video[:2], video[0]] for video in videos]), rows, atol=1e-3)
+
+
+def test_frames_are_prepared_as_x_clips_own(of_videos):
+    white = [Image.new("RGB", (64, 48), "white")] * FRAMES
+    expected = [(1 - mean) / std for mean, std in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    assert np.allclose(of_videos.non_text.prepare([white])[0, 0, :, 5, 5], expected, atol=1e-5)
+    assert of_videos.settings["pixels"]["size"] == {"shortest_edge": SIDE}
+    grey = [frame.convert("L") for frame in white]
+    assert torch.equal(of_videos.non_text.prepare([grey]), of_videos.non_text.prepare([white]))
