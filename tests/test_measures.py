@@ -25,24 +25,33 @@ def test_numbers_agree_with_their_definitions(arrays):
     x, y = arrays.values()
     assert found.counts == {"image": 60, "text": 60} and found.dim == 8
     assert (found.row("matched_cosine")["n"], found.row("gap_distance")["n"]) == (60, 120)
-    assert found["gap_distance"] == pytest.approx(np.linalg.norm(reference.gap(x, y)), abs=1e-7)
-    matched = (x.astype(float) * y).sum(1).mean()
-    within = [reference.cosines(part).mean() for part in (x, y)]
-    assert found["matched_cosine"] == pytest.approx(matched, abs=1e-7)
-    assert [found["mean_cosine", "image"], found["mean_cosine", "text"]] == pytest.approx(within, abs=1e-7)
-    apart, spread = (1 - matched) / 2, np.mean([(1 - c) / 2 for c in within])
-    assert found["relative_gap"] == pytest.approx(apart / (apart + spread), abs=1e-7)
+    cosines, own = x.astype(float) @ y.T.astype(float), np.eye(60, dtype=bool)
+    matched, unmatched = cosines[own], cosines[~own]
+    within = [reference.cosines(part) for part in (x, y)]
+    apart, spread = (1 - matched.mean()) / 2, np.mean([(1 - cosine.mean()) / 2 for cosine in within])
+    right = {
+        "gap_distance": np.linalg.norm(reference.gap(x, y)),
+        "relative_gap": apart / (apart + spread),
+        "matched_cosine": matched.mean(),
+        "matched_std": matched.std(),
+        "unmatched_cosine": unmatched.mean(),
+        "unmatched_std": unmatched.std(),
+        "matched_above_unmatched": (matched > np.quantile(unmatched, 0.95)).mean(),
+        "alignment": (2 - 2 * matched).mean(),
+    }
+    assert {name: found[name] for name in right} == pytest.approx(right, abs=1e-7)
+    for name, cosine in zip(arrays, within, strict=True):
+        assert found["mean_cosine", name] == pytest.approx(cosine.mean(), abs=1e-7)
+        assert found["uniformity", name] == pytest.approx(np.log(np.exp(4 * cosine - 4).mean()), abs=1e-6)
     assert found["separability"] > 0.9 and found.row("separability")["n"] == 60
     assert measure(Embeddings.of(arrays), most=10).row("separability")["n"] == 10
 
 
 def test_the_card_is_of_paths_arrays_names_and_tensors_alike(arrays, tmp_path):
     path, expected = Embeddings.of(arrays).save(tmp_path / "mine.npz"), measure(arrays)
-    np.save(tmp_path / "image.npy", arrays["image"])
-    np.save(tmp_path / "text.npy", arrays["text"])
     tensors = {name: torch.from_numpy(rows) for name, rows in arrays.items()}
     right = expected.to_frame().drop(columns="file")
-    for given in ([path], [tmp_path / "image.npy", tmp_path / "text.npy"], [tensors], [Embeddings.load(path)]):
+    for given in ([path], [tensors], [Embeddings.load(path)]):
         pd.testing.assert_frame_equal(measure(*given).to_frame().drop(columns="file"), right, atol=1e-7)
     assert measure(*arrays.values())["mean_cosine", "y"] == expected["mean_cosine", "text"]
     alone = measure(arrays["text"])

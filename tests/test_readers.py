@@ -21,189 +21,21 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import reference
-from util import Embeddings, UserError, commands, geometry
+import embedding_files as made
+from embedding_files import FRAME, IDS, LISTS, ORDER, PAIR, UNIT, D, N, X, Y
+from util import Embeddings, UserError, commands
 from util.embeddings import open_sets
 from util.measures import measure
 from util.numerics.parts import Parts
-
-N, D = 40, 6
-X, Y = (rows.astype(np.float32) for rows in reference.pairs(np.random.default_rng(0), N, D))
-IDS = [f"i{k}" for k in range(N)]
-ORDER = np.random.default_rng(1).permutation(N)
-FRAME = pd.DataFrame({"id": IDS, "image_embeds": [*X], "txt_emb": [*Y], "caption": [f'a "{k}", b' for k in range(N)]})
-LISTS = FRAME.assign(image_embeds=X.tolist(), txt_emb=Y.tolist())
-PAIR = {"image_features": torch.from_numpy(X), "text_features": torch.from_numpy(Y)}
-UNIT = [geometry.unit_rows(rows.astype(np.float64)) for rows in (X, Y)]
-
-
-def arrow(path, dtype="float32", new=pa.ipc.new_file):
-    table = table_of(dtype)
-    with new(path, table.schema) as writer:
-        writer.write_table(table, max_chunksize=9)
-
-
-def table_of(dtype="float32", rows=X):
-    fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.astype(dtype).ravel()), D)
-    text = pa.array([*Y.astype(dtype)], pa.list_(pa.from_numpy_dtype(dtype)))
-    return pa.table({"b32_img": fixed, "b32_txt": text, "tokens": [[1] * (k % 3) for k in range(N)]})
-
-
-def numbered(path, **options):
-    for name, rows in (("image", X), ("text", Y)):
-        pd.DataFrame(rows).to_csv(path.with_name(f"{name}.csv"), **options)
-    return [path.with_name("image.csv"), path.with_name("text.csv")]
-
-
-def apart(write_image, write_text, image="image.csv", text="text.csv"):
-    """A file for each modality, text first."""
-
-    def write(path):
-        write_image(path.with_name(image), X)
-        write_text(path.with_name(text), Y)
-        return [path.with_name(text), path.with_name(image)]
-
-    return write
-
-
-def with_paths(path, rows):
-    pd.DataFrame(rows).add_prefix("dim_").assign(path=[f"{k}.jpg" for k in range(N)]).to_csv(path, index=False)
-
-
-def tabs(path, rows):
-    np.savetxt(path, rows, delimiter="\t")
-
-
-def lists(path, rows):
-    path.write_text(json.dumps(rows.tolist()))
-
-
-def tensor(path, rows):
-    torch.save(torch.from_numpy(rows), path)
-
-
-def wide(path):
-    names = [f"{name}_{k}" for name in ("image", "text") for k in range(D)]
-    pd.DataFrame(np.hstack([X, Y])[:, ::-1], columns=names[::-1]).assign(label=["a", "b"] * 20).to_csv(path)
-
-
-def saved(dataset, path, inner=""):
-    dataset.save_to_disk(path)
-    return [path / inner]
-
-
-def data_set():
-    vector = datasets.Sequence(datasets.Value("float32"))
-    features = {"img_emb": vector, "txt_emb": vector, "label": datasets.ClassLabel(names=["cat", "dog"])}
-    columns = {"img_emb": X[ORDER], "txt_emb": Y[ORDER], "label": [0, 1] * 20}
-    return datasets.Dataset.from_dict(columns, features=datasets.Features(features)).select(np.argsort(ORDER))
-
-
-def clip_retrieval(path, change=None):
-    """Four parts with numbers of two digits, and metadata with numbers of one."""
-    for name, rows in (("img_emb", X), ("text_emb", Y)):
-        (path / name).mkdir(parents=True)
-        for k in range(4):
-            np.save(path / name / f"{name}_{k:02d}.npy", rows[10 * k : 10 * k + 10].astype(np.float16))
-    (path / "metadata").mkdir()
-    for k in range(4):
-        FRAME[["caption"]][10 * k : 10 * k + 10].to_parquet(path / "metadata" / f"metadata_{k}.parquet")
-    if change:
-        change(path / "img_emb" / "img_emb_02.npy")
-
-
-def one_value(value, column=2):
-    def change(part):
-        rows = np.load(part)
-        rows[3, column] = value
-        np.save(part, rows)
-
-    return change
-
-
-def datacomp(path, shuffled=False, missing=False):
-    path.mkdir()
-    for k in range(2):
-        x, y = (rows[20 * k : 20 * k + 20] for rows in UNIT)
-        texts = y[::-1] if shuffled and k else y
-        half = {"b32_img": x, "b32_txt": texts, "l14_img": np.hstack([x, x]), "l14_txt": np.hstack([texts, texts])}
-        np.savez(path / f"{k:08d}.npz", **{name: rows.astype(np.float16) for name, rows in half.items()})
-        scores = {f"clip_{name}_similarity_score": (x * y).sum(1) for name in ("b32", "l14")}
-        if not missing or k == 0:
-            pd.DataFrame({"uid": IDS[20 * k : 20 * k + 20], **scores}).to_parquet(path / f"{k:08d}.parquet")
-
-
-def mteb(path, rows=100, index=N):
-    path.mkdir()
-    whole = np.zeros((rows, D), np.float32)
-    whole[: min(N, rows)] = X[:rows]
-    whole.tofile(path / "vectors.npy")
-    (path / "index.json").write_text(json.dumps({f"h{k}": k for k in range(index)}))
-    (path / "dimension").write_text(str(D))
-
-
-def h5(path):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path, "w") as file:
-        file["clip/image"], file["clip/text"], file["clip/ids"], file["none"] = X, Y, IDS, h5py.Empty("f")
-
-
-def jsonl(path):
-    FRAME.to_json(path, orient="records", lines=True)
-
-
-def jsonl_of(folder):
-    jsonl(folder / "mine.jsonl")
-    return folder / "mine.jsonl"
-
-
-WRITERS = {
-    "pandas.parquet": FRAME.to_parquet,
-    "feather.arrow": FRAME.to_feather,
-    "numpy_strings.csv": FRAME.to_csv,
-    "lists.tsv": lambda path: LISTS.to_csv(path, sep="\t", index=False),
-    "columns.json": FRAME.to_json,
-    "records.json": lambda path: FRAME.to_json(path, orient="records"),
-    "lines.json": jsonl,
-    "lines.jsonl": jsonl,
-    "numbered.csv": numbered,
-    "header_of_numbers.csv": lambda path: numbered(path, index=False),
-    "headless.csv": lambda path: numbered(path, index=False, header=False),
-    "named_rows.csv": lambda path: numbered(path, header=False),
-    "semicolons.csv": lambda path: numbered(path, sep=";"),
-    "savetxt": apart(np.savetxt, tabs, text="text.tsv"),
-    "paths.csv": apart(with_paths, with_paths, "image_embeddings.csv", "text_embeddings.csv"),
-    "lists.json": apart(lists, lists, "image.json", "text.json"),
-    "tensors.pt": apart(tensor, tensor, "image.pt", "text.pt"),
-    "wide.csv": wide,
-    "groups.parquet": lambda path: pq.write_table(table_of(), path, row_group_size=7),
-    "half.parquet": lambda path: pq.write_table(table_of("float16"), path),
-    "double.parquet": lambda path: pq.write_table(table_of("float64"), path),
-    "file.arrow": lambda path: arrow(path, "float16"),
-    "stream.arrow": lambda path: arrow(path, new=pa.ipc.new_stream),
-    "datasets": lambda path: saved(data_set(), path),
-    "one_split": lambda path: saved(datasets.DatasetDict({"train": data_set()}), path),
-    "named_split": lambda path: saved(datasets.DatasetDict(train=data_set(), test=data_set()), path, "test"),
-    "dict.pt": lambda path: torch.save({**PAIR, "paths": IDS, "model": {"a": None}}, path),
-    "nested.pth": lambda path: torch.save({"val": PAIR}, path),
-    "legacy.pt": lambda path: torch.save(PAIR, path, _use_new_zipfile_serialization=False),
-    "outputs.npz": lambda path: np.savez(path, image_embeds=X, text_embeds=Y, logits_per_image=X @ Y.T),
-    "beside.npz": lambda path: np.savez(
-        path, image=X, text=Y, ids=np.arange(N), logit_scale=np.float32(100), class_list=["a", "b"], temperature=[1.0]
-    ),
-    "groups.h5": h5,
-    "clip_retrieval": clip_retrieval,
-}
-
 
 IGNORED = {"dict.pt": "model.a", "outputs.npz": "logits_per_image", "groups.h5": "none", "beside.npz": "temperature"}
 IGNORED |= dict.fromkeys(("groups.parquet", "half.parquet", "double.parquet", "file.arrow", "stream.arrow"), "tokens")
 IGNORED |= dict.fromkeys(("numpy_strings.csv", "numbered.csv", "semicolons.csv", "wide.csv"), "unnamed")
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", made.WRITERS)
 def test_files_of_other_libraries_give_the_same_numbers_with_what_stands_beside_the_vectors(tmp_path, name, capsys):
-    files = WRITERS[name](tmp_path / name) or [tmp_path / name]
+    files = made.WRITERS[name](tmp_path / name) or [tmp_path / name]
     found = Embeddings.load(*files)
     assert found.names == ("image", "text") and found.paired_by_row
     half = "half" in name or name in ("file.arrow", "clip_retrieval")
@@ -226,8 +58,8 @@ def test_files_of_other_libraries_give_the_same_numbers_with_what_stands_beside_
 
 
 def test_one_modality_alone_is_read_by_shard_and_from_a_cache_without_a_header(tmp_path):
-    mteb(tmp_path / "images")
-    clip_retrieval(tmp_path / "cr")
+    made.mteb(tmp_path / "images")
+    made.clip_retrieval(tmp_path / "cr")
     shutil.rmtree(tmp_path / "cr" / "text_emb")
     for path in ("images", "cr"):
         found = Embeddings.load(tmp_path / path)
@@ -235,7 +67,7 @@ def test_one_modality_alone_is_read_by_shard_and_from_a_cache_without_a_header(t
 
 
 def test_one_model_of_datacomp_is_chosen_by_columns_and_its_scores_agree_within_half_precision(tmp_path):
-    datacomp(tmp_path / "dc")
+    made.datacomp(tmp_path / "dc")
     found = Embeddings.load(tmp_path / "dc", columns={"image": "l14_img", "text": "l14_txt"})
     assert found.dim == 2 * D and found.beside["ids"].tolist() == IDS
     assert "b32_img" in found.source["notes"][0]
@@ -258,7 +90,7 @@ def test_urls_and_the_hub_are_read_and_refusals_name_them(tmp_path, monkeypatch)
         with pytest.raises(UserError, match=f"^{url}: .*{words}"):
             Embeddings.load(url)
     asked = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or data_set())
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or made.data_set())
     assert Embeddings.load("hub:me/mine:test").names == ("image", "text") and asked == [("me/mine", "test")]
 
 
@@ -307,10 +139,10 @@ def test_files_of_a_set_take_the_columns_that_they_have_and_unused_ones_are_refu
     files = [f"image={tmp_path}/a.parquet", f"text={tmp_path}/b.parquet"]
     found = Embeddings.load(*files, columns={"image": "emb", "text": "emb"})
     assert found.modalities["text"] == pytest.approx(UNIT[1], abs=1e-6)
-    both = open_sets([tmp_path / "a.parquet", jsonl_of(tmp_path)], {"image": "emb", "text": "more"})
+    both = open_sets([tmp_path / "a.parquet", made.jsonl_of(tmp_path)], {"image": "emb", "text": "more"})
     assert [list(one.modalities) for one in both.values()] == [["image", "text"]] * 2
     with pytest.raises(UserError, match="holds image, text; files of a set hold one modality each"):
-        open_sets([f"image={jsonl_of(tmp_path)}", tmp_path / "b.parquet"])
+        open_sets([f"image={made.jsonl_of(tmp_path)}", tmp_path / "b.parquet"])
     with pytest.raises(UserError, match="--columns audio=emb: no such column"):
         Embeddings.load(*files, columns={"image": "emb", "text": "emb", "audio": "emb"})
 
@@ -355,7 +187,8 @@ def rows_of(path, change, suffix_text=""):
 
 
 def late_page(path):
-    pq.write_table(table_of().drop_columns("tokens"), path, row_group_size=10, compression="none", use_dictionary=False)
+    table = made.table_of().drop_columns("tokens")
+    pq.write_table(table, path, row_group_size=10, compression="none", use_dictionary=False)
     data, start = bytearray(path.read_bytes()), pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
     data[start : start + 40] = b"\xff" * 40
     path.write_bytes(data)
@@ -435,7 +268,7 @@ BAD = {
     "cut.parquet": (cut(FRAME.to_parquet, 50), "not readable as .parquet"),
     "page.parquet": (late_page, "page.parquet"),
     "infinite.parquet": (
-        lambda path: pq.write_table(table_of("float16", INFINITE).drop_columns("tokens"), path, row_group_size=7),
+        lambda path: pq.write_table(made.table_of("float16", INFINITE).drop_columns("tokens"), path, row_group_size=7),
         "row 33"),
     "empty.parquet": (FRAME[:0].to_parquet, "the table has no rows"),
     "ragged.parquet": (lambda path: pd.DataFrame({"image": [[1.0, 2], [1]], "text": [[1.0, 2]] * 2}).to_parquet(path),
@@ -444,7 +277,7 @@ BAD = {
         lambda path: path.write_text("image_0,image_1,text_0,text_1,label\n1,2,3,4,a\n1,2,3,4,\n"), "row 1 has none"),
     "gap.parquet": (lambda path: pd.DataFrame({"image": [[1.0, 2], None], "text": [[1.0, 2]] * 2}).to_parquet(path),
      "image: row 1 has no vector"),
-    "cut.arrow": (cut(arrow, 300), "cut.arrow"),
+    "cut.arrow": (cut(made.arrow, 300), "cut.arrow"),
     "ragged.jsonl": (lambda path: rows_of(path, lambda told: told[35]["image"].pop()),
      "image: row 35 has 5 numbers where"),
     "none.jsonl": (lambda path: rows_of(path, lambda told: told[35].update(text=None)), "text: row 35 has no vector"),
@@ -461,24 +294,24 @@ BAD = {
     "twice.csv": (lambda path: path.write_text("image_0,image_0\n1,2\n"), "several columns are called 'image_0'"),
     "zero.csv": (lambda path: path.write_text("image_0,image_1,text_0,text_1\n1,2,3,4\n0,0,3,4\n"),
      "image: row 1 is zero"),
-    "splits": (lambda path: saved(datasets.DatasetDict(a=data_set(), b=data_set()), path),
+    "splits": (lambda path: made.saved(datasets.DatasetDict(a=made.data_set(), b=made.data_set()), path),
      "its splits are a, b; name one"),
-    "dc": (datacomp, "b32_img and l14_img are both image; name them"),
-    "shuffled": (lambda path: datacomp(path, shuffled=True),
+    "dc": (made.datacomp, "b32_img and l14_img are both image; name them"),
+    "shuffled": (lambda path: made.datacomp(path, shuffled=True),
      r"b32: row 20 \(00000001.npz, row 0\): the score of the table"),
-    "half_dc": (lambda path: datacomp(path, missing=True), "00000001.parquet: this part is missing"),
-    "mteb": (lambda path: mteb(path, rows=30), "does not hold the 40 rows of index.json"),
-    "cr": (lambda path: clip_retrieval(path, one_value(np.inf)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
-    "nan": (lambda path: clip_retrieval(path, one_value(np.nan)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
-    "zero": (lambda path: clip_retrieval(path, one_value(0, slice(None))),
+    "half_dc": (lambda path: made.datacomp(path, missing=True), "00000001.parquet: this part is missing"),
+    "mteb": (lambda path: made.mteb(path, rows=30), "does not hold the 40 rows of index.json"),
+    "cr": (lambda path: made.clip_retrieval(path, made.one_value(np.inf)), r"row 23 \(img_emb/img_emb_02.npy, row 3\)"),
+    "nan": (lambda path: made.clip_retrieval(path, made.one_value(np.nan)), r"row 23 \(img_emb/img_emb_02.npy, row 3"),
+    "zero": (lambda path: made.clip_retrieval(path, made.one_value(0, slice(None))),
      r"image: row 23 \(img_emb/img_emb_02.npy, row 3\) is zero"),
-    "cut": (lambda path: clip_retrieval(path, cut(lambda part: None, 30)), "img_emb_02.npy: this part is damaged"),
-    "void": (lambda path: clip_retrieval(path, lambda part: part.write_bytes(b"")),
+    "cut": (lambda path: made.clip_retrieval(path, cut(lambda part: None, 30)), "img_emb_02.npy: this part is damaged"),
+    "void": (lambda path: made.clip_retrieval(path, lambda part: part.write_bytes(b"")),
      "img_emb_02.npy: this part is damaged"),
-    "counts": (lambda path: clip_retrieval(path, lambda part: np.save(part, X[:9])),
+    "counts": (lambda path: made.clip_retrieval(path, lambda part: np.save(part, X[:9])),
      "part 2 differs: img_emb 9 rows, text_emb 10 rows"),
-    "lacks": (lambda path: clip_retrieval(path, lambda part: part.unlink()), "part 2 differs: img_emb no rows"),
-    "width": (lambda path: clip_retrieval(path, lambda part: np.save(part, Y[:10, :5])),
+    "lacks": (lambda path: made.clip_retrieval(path, lambda part: part.unlink()), "part 2 differs: img_emb no rows"),
+    "width": (lambda path: made.clip_retrieval(path, lambda part: np.save(part, Y[:10, :5])),
      "img_emb: rows of its parts have the shapes"),
 }  # fmt: skip
 
