@@ -138,17 +138,6 @@ def test_the_source_tells_contents_and_captions_apart_but_not_places(pictures, t
     assert from_folder(elsewhere).source["files"] != source["files"]
 
 
-def test_a_damaged_picture_is_left_out_and_a_picture_without_caption_is_named(pictures):
-    (pictures / "captions.csv").write_text(TABLE + "c.png,\n")
-    (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:50])
-    (pictures / "c.png").write_bytes(b"")
-    loaded, skipped = from_folder(pictures, "all"), {}
-    assert len(list(Readable(loaded.openers, skipped))) == 1
-    kept = loaded.without(skipped)
-    assert kept.captions == ["first of a"]
-    assert [line.split(":")[0] for line in kept.source["skipped"]] == ["c.png", "b.png"]
-
-
 def test_missing_pictures_are_counted_and_only_the_first_n_are_asked_for(pictures):
     (pictures / "captions.csv").write_text(TABLE + "sub,a folder\nd.png,nothing\n")
     with pytest.raises(UserError, match=r"^[^\n]*2 of the 4 captioned pictures are missing, first sub; put[^\n]*$"):
