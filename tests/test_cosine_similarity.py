@@ -78,20 +78,15 @@ def test_the_published_mean_of_random_weights_lies_where_a_further_seed_would(me
     assert high - low < widest, "says something"
 
 
-def test_the_table_has_the_contracts_columns_and_a_row_for_every_seed(smoke):
+def test_the_table_has_a_row_for_every_seed_and_histograms_share_edges_and_integrate_to_one(smoke):
     table = smoke.tables[""]
     assert list(table.columns)[:12] == COLUMNS
     random = table[table["weights"] == "random"]
     assert random.groupby(["encoder", "input"])["seed"].apply(list).map(lambda s: s == [0, 1]).all()
     assert set(random["encoder"]) == {"ResNet-18", f"{SMALL} vision", f"{SMALL} text"}
     assert set(random["input"]) == {"noise", "crops of two photographs", "captions of generated scenes"}
-    trained = table[table["weights"] == "small CLIP"]
-    assert list(trained["encoder"]) == ["small CLIP vision", "small CLIP text"]
-    ordered = table[["min", "q25", "median", "q75", "max"]].to_numpy()
-    assert (np.diff(ordered, axis=1) >= -1e-6).all()
-
-
-def test_histograms_share_edges_within_a_panel_and_integrate_to_one(smoke):
+    assert list(table.query("weights == 'small CLIP'")["encoder"]) == ["small CLIP vision", "small CLIP text"]
+    assert (np.diff(table[["min", "q25", "median", "q75", "max"]], axis=1) >= -1e-6).all()
     histograms = smoke.tables["histograms"].fillna({"seed": -1})
     histograms["area"] = histograms["density"] * (histograms["right"] - histograms["left"])
     for _, panel in histograms.groupby(["encoder", "weights", "input"]):
@@ -103,17 +98,15 @@ def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
     about = smoke.about
     assert "ResNet-18 with trained weights" in about["left_out"][0]
     assert about["left_out"][1].startswith("published embeddings: none in the cache")
-    scenes = ["generated scenes", "captions of generated scenes"]
+    texts = "captions of generated scenes"
     names = [part["name"] for part in about["data"]]
-    assert names == ["crops of two photographs", scenes[1], "noise", "noise", *scenes]
-    assert "scikit-learn" in about["data"][0]["source"]
+    assert names == ["crops of two photographs", texts, "noise", "noise", "generated scenes", texts]
     found = {c["key"]: c for c in about["comparisons"]}
     few = {key: c for key, c in found.items() if "random" in key}
     assert len(few) == 14 and {c["agrees"] for c in few.values()} == {None}, "three inputs judge nothing"
     assert all(c["low"] <= c["ours"] <= c["high"] for c in few.values())
     assert "negative with 0 of 2 seeds" in found["figure_2a.random_noise.resnet.min"]["note"]
     assert "n = 50" in found[cosine_claims.POSITIVE]["on"] and not found[cosine_claims.POSITIVE]["own"]
-    assert all((smoke.folder / f"cosine_similarity.{kind}").stat().st_size > 10_000 for kind in ("png", "pdf"))
 
 
 @pytest.mark.parametrize("width", ["column", "page"])

@@ -12,7 +12,7 @@ import reference
 import scripts
 import smoke_runs
 from random_networks import ACTIVATIONS, draw_inputs, draw_released, mean_cosine_by_depth, released_by_depth
-from util import cli, published
+from util import published
 from util.numerics import statistics
 
 script = scripts.load("Figure_2_Cone_Effect/depth.py")
@@ -23,10 +23,6 @@ def small(output, **changes):
     return replace(script.PRESETS["smoke"], **{"units": 32, "batch": 16, "output": output, **changes})
 
 
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def test_the_record_and_its_table_are_complete(smoke):
     table, about = smoke.tables[""], smoke.about
     assert list(table.columns) == CONTRACT
@@ -34,7 +30,7 @@ def test_the_record_and_its_table_are_complete(smoke):
     assert table["activation"].unique().tolist() == about["settings"]["activations"] == list(ACTIVATIONS)
     assert table.groupby(["activation", "bias", "seed"])["layers"].apply(list).map(lambda x: x == [0, 1, 2, 3]).all()
     assert about["data"][0]["seeds"] == [0, 1, 2] and "1024 inputs" in about["data"][0]["data"]
-    assert set(about["captions"]) == {"depth"} and about["left_out"] == []
+    assert about["left_out"] == []
 
 
 def test_the_table_holds_what_the_networks_give(smoke):
@@ -105,22 +101,11 @@ def test_the_released_layers_are_those_written_out():
     assert means["linear"] == pytest.approx(alone.tolist(), abs=1e-6)
 
 
-def test_the_same_seed_gives_the_same_files_and_another_other_numbers(tmp_path):
-    first = script.run(small(tmp_path))
-    before = contents(tmp_path)
-    assert set(before) == {"depth_released.csv", *(f"depth.{kind}" for kind in ("csv", "json", "png", "pdf"))}
-    script.run(small(tmp_path))
-    assert {**contents(tmp_path), "depth.json": before["depth.json"]} == before
-    other = script.measure(small(tmp_path, seed=5), "cpu").tables[""]
-    assert other["seed"].unique().tolist() == [5, 6, 7]
-    ours, theirs = (table.query("layers == 1")["mean_cosine"].round(7) for table in (first.tables[""], other))
-    assert not set(ours) & set(theirs)
-
-
 def test_another_width_leaves_the_published_curve_out(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
-    record = script.run(small(tmp_path, activations=("tanh", "relu", "tanh"), layers=2, released=False))
+    record = script.run(small(tmp_path, seed=5, activations=("tanh", "relu", "tanh"), layers=2, released=False))
     assert record.tables[""]["activation"].unique().tolist() == ["tanh", "relu"]
+    assert record.tables[""]["seed"].unique().tolist() == [5, 6, 7]
     assert set(record.tables) == {""} and record.about["comparisons"] == []
     assert "left out: the published curves" in capsys.readouterr().out
 
@@ -138,12 +123,10 @@ def test_a_run_that_fails_while_drawing_leaves_the_old_results(tmp_path, monkeyp
     monkeypatch.setattr("util.figures.save", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         script.run(small(tmp_path))
-    assert contents(tmp_path) == {"depth.csv": b"old"}
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("depth.csv", "old")]
 
 
 def test_the_presets_are_the_papers_settings():
     embedded, paper = script.PRESETS["embedded"], script.PRESETS["paper"]
     assert replace(paper, preset="embedded") == embedded
     assert (paper.units, paper.batch, paper.layers, paper.seeds) == (512, 1024, 25, 10)
-    read = cli.parse(script.PRESETS, "", ["--activations", "relu", "tanh", "--no-released"])
-    assert read.activations == ("relu", "tanh") and not read.released

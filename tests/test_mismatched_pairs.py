@@ -82,14 +82,11 @@ def test_every_position_has_the_loss_of_the_definition_whatever_the_rotation(kin
     assert losses(turned, -positions, TEMPERATURES, cases) == pytest.approx(found, abs=1e-10)
 
 
-@pytest.mark.parametrize("n, count", [(4, 2), (10, 3), (100, 20)])
-def test_the_best_logit_scale_of_orthogonal_pairs_is_a_closed_form(n, count):
+def test_the_best_logit_scale_is_a_closed_form_infinite_without_a_mismatch_or_zero_where_matches_are_worst():
     """Matched 1, others 0: the loss f s + log(1 + (n - 1)exp(-s)) is lowest at s = log((n - 1)(1 - f)/f)."""
-    by_hand = math.log((n - 1) * (n - count) / count)
-    assert best_logit_scale(np.eye(n), cycle(n, count)) == pytest.approx(by_hand, rel=1e-9)
-
-
-def test_the_best_logit_scale_is_infinite_without_a_mismatch_and_zero_where_matches_are_worse_than_any():
+    for n, count in ((4, 2), (10, 3), (100, 20)):
+        by_hand = math.log((n - 1) * (n - count) / count)
+        assert best_logit_scale(np.eye(n), cycle(n, count)) == pytest.approx(by_hand, rel=1e-9)
     cosines = Meridians(on_circle([0.0, 50.0, 100.0])).cosines
     assert best_logit_scale(cosines, [0, 1, 2]) == math.inf
     assert best_logit_scale(cosines, [2, 1, 0]) == 0

@@ -104,16 +104,12 @@ def state(folder):
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*")}
 
 
-def test_every_section_of_the_published_values_says_where_it_stands():
-    values = published.values()
+def test_published_values_say_where_they_stand_and_agree_with_each_other():
+    values, table = published.values(), published.values()["table_2"]
     divided = ("numbers", "rules", "section_4_training")
     sections = [v for key, v in values.items() if isinstance(v, dict) and key not in divided]
     sections += [*values["section_4_training"].values(), values["figure_3"]["sphere_simulation"]]
     assert all(section["where"] for section in sections)
-
-
-def test_published_values_agree_with_each_other():
-    values, table = published.values(), published.values()["table_2"]
     number = {key: each.value for key, each in published.numbers().items()}
     for side in ("two_sided", "image_only"):
         moved = number[f"figure_3.{side}_shift_to_distance.0.00"]
@@ -206,11 +202,11 @@ def test_a_host_whose_name_is_not_found_is_given_up(monkeypatch):
 
 def test_a_file_with_a_wrong_hash_is_named_and_fetched_again(site, cache):
     fill(cache)
-    (cache / "features_clip.npy").write_bytes(content("features_clip.npy")[:-10])
+    path, lines = cache / "features_clip.npy", []
+    path.write_bytes(content(path.name)[:-10])
     assert ("clip", "trained") not in published.available()
-    lines = []
-    path = published.fetch("features_clip.npy", say=lines.append)
-    assert path.read_bytes() == content("features_clip.npy") and site.asked == ["features_clip.npy"]
+    assert published.fetch(path.name, say=lines.append).read_bytes() == content(path.name)
+    assert site.asked == [path.name]
     assert lines == [f"[published] {path}: wrong sha256, not used; fetching it again"]
 
 

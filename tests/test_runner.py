@@ -129,9 +129,7 @@ def test_every_step_runs_once_and_is_kept_the_next_time(whole, capsys):
     assert "1 follows from print" in said
     assert (whole.output / "report.html").is_file()
     assert set(whole.of_depth()["verdict"]) == {"yes", "not run"}
-    assert [line for line in said.splitlines() if line.startswith("working on")] == [
-        f"working on {name}" for name in PLACES
-    ]
+    assert [line[11:] for line in said.splitlines() if line.startswith("working on")] == list(PLACES)
     assert whole.run(again=True, only=["theorems"]) == ["theorems"]
 
 
@@ -151,9 +149,8 @@ def test_a_script_runs_under_its_own_command_line_and_progress_is_told(stage, ca
 
 def test_a_step_that_fails_is_named_with_its_reason_and_the_others_go_on(whole, capsys):
     whole.behave("depth", "fails")
-    with pytest.raises(
-        UserError, match=r"1 of 3 steps failed: depth \(no such data; give --coco\); the same command goes on"
-    ):
+    words = r"1 of 3 steps failed: depth \(no such data; give --coco\); the same command goes on"
+    with pytest.raises(UserError, match=words):
         whole.run()
     assert whole.ran() == ["depth", "theorems", "simulation"]
     assert set(whole.of_depth()["note"]) == {"no such data; give --coco"}
@@ -187,9 +184,8 @@ def test_notebooks_run_when_all_that_they_read_is_there_and_the_others_where_one
     done = []
 
     def execute(job, environment):
-        done.append(
-            (job.notebook.name, job.values["PRESET"], job.values.get("COCO"), environment[cli.OUTPUTS_VARIABLE])
-        )
+        values = job.values["PRESET"], job.values.get("COCO"), environment[cli.OUTPUTS_VARIABLE]
+        done.append((job.notebook.name, *values))
         if job.notebook.name == "broken.ipynb":
             raise UserError("broken.ipynb: a cell failed: NameError: nothing")
         job.output.write_text("{}")
@@ -306,8 +302,7 @@ def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
         assert options.steps == STEPS
 
 
-@pytest.mark.parametrize("name", [step.name for step in STEPS])
-def test_the_words_of_a_step_give_its_settings_back(name):
-    (step,) = [step for step in STEPS if step.name == name]
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_the_words_of_a_step_give_its_settings_back(step):
     module, _, settings = runner.read(step, Options())
     assert settings == replace(module.PRESETS["embedded"], **getattr(module, "SHORT", {}))

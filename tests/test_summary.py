@@ -42,14 +42,11 @@ def test_every_published_number_stands_once_where_nothing_was_measured():
     table = collected(reasons={"training": "needs COCO=DIR"})
     stated = [key for key, number in published.numbers().items() if number.value is not None]
     assert list(table["key"]) == stated and len(stated) > 150
+    assert {number.script for number in published.numbers().values()} <= set(PLACE)
     assert tuple(table.columns) == comparisons.COLUMNS
     assert set(table["verdict"]) == {"not run"} and table["here"].isna().all()
     assert row(table, LAYERS)["note"] == "no record of depth.py here"
     assert row(table, "section_4_training.claims.grows")["note"] == "needs COCO=DIR"
-
-
-def test_each_published_number_is_measured_by_a_step_of_the_paper():
-    assert {number.script for number in published.numbers().values()} <= set(PLACE)
 
 
 def test_a_measured_number_has_a_row_for_each_data_set_with_value_interval_and_note(tmp_path):
@@ -85,21 +82,13 @@ def test_yes_and_no_need_the_papers_own_model_and_data(key, agrees, own, verdict
     assert comparisons.verdict(part) == verdict
 
 
-def test_a_number_on_other_data_stands_beside_the_published_one_and_is_not_run(tmp_path):
+def test_what_is_not_run_says_why_and_your_own_data_say_nothing_about_the_paper(tmp_path):
     measured = published.compare("figure_3.gap_distance", 0.6, "scenes", None, "small CLIP")
     found = row(collected(record(tmp_path, "loss_landscape", measured)), "figure_3.gap_distance")
     assert (found["here"], found["measured_on"], found["verdict"]) == (0.6, "scenes", "not run")
     assert found["note"] == "measured on another model or data: not comparable; small CLIP"
-
-
-def test_what_was_not_measured_says_why(tmp_path):
-    small = collected(record(tmp_path / "a", "depth", preset="embedded"))
-    assert row(small, LAYERS)["note"] == "needs --preset paper"
-    lacking = collected(record(tmp_path / "b", "depth", left_out=["no memory"]))
-    assert row(lacking, LAYERS)["note"] == "no memory"
-
-
-def test_your_own_data_say_nothing_about_the_paper(tmp_path):
+    for why, about in (("needs --preset paper", {"preset": "embedded"}), ("no memory", {"left_out": ["no memory"]})):
+        assert row(collected(record(tmp_path, "depth", **about)), LAYERS)["note"] == why
     own = record(tmp_path, "depth", published.compare(LAYERS, 0.32, "mine", True, own=True), own=True)
     assert comparisons.is_own(own) and row(collected(own), LAYERS)["verdict"] == "not run"
 
@@ -154,7 +143,7 @@ def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
     assert "no record" in page
 
 
-@pytest.mark.parametrize("folder", ["own/mine", ".", "mine", "Figure_3_Contrastive_Learning"])
+@pytest.mark.parametrize("folder", ["own/mine", ".", "Figure_3_Contrastive_Learning"])
 def test_the_report_takes_your_own_data_in_any_folder_without_the_papers_claims(tmp_path, folder):
     record(tmp_path / folder, "loss_landscape", preset="embedded", own=True)
     (tmp_path / "settings.json").write_text("[]")
