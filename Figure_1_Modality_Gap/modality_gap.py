@@ -69,15 +69,9 @@ def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
     """A row of ``modality_gap.csv``, and what the record says of the embeddings."""
     two = panel.embeddings.duo(panel.modalities)
     found = measures.measure(two, seed=settings.seed, most=settings.separability_rows)
-    names, source = {"system": panel.system, "weights": panel.weights}, panel.embeddings.source
-    about = {
-        "normalised_here": True,
-        "row_norms_before": found.norms,
-        **source,
-        **names,
-        "kind": panel.kind,
-        **panel.about,
-    }
+    names = {"system": panel.system, "weights": panel.weights}
+    about = {"normalised_here": True, "row_norms_before": found.norms, **panel.embeddings.source}
+    about |= {**names, "kind": panel.kind, **panel.about}
     row = {**names, "source": panel.source, **columns(found, *panel.modalities)}
     row |= {"other": panel.modalities[0], "text": panel.modalities[1], "kind": panel.kind, **recall(panel, settings)}
     row["random_in"] = about.get("random_in", "") if panel.weights == "random" else ""
@@ -204,15 +198,9 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records and draws; your own data go to ``outputs/own/<name>/``."""
-    return cli.publish_run(
-        NAME,
-        settings,
-        measure,
-        gap_figure.DRAWN,
-        title="Figure 1: the modality gap across four pairs of modalities",
-        captions={f"{NAME}{suffix}": caption for suffix, caption in gap_figure.CAPTIONS.items()},
-        reuse=reuse,
-    )
+    title = "Figure 1: the modality gap across four pairs of modalities"
+    captions = {f"{NAME}{suffix}": caption for suffix, caption in gap_figure.CAPTIONS.items()}
+    return cli.publish_run(NAME, settings, measure, gap_figure.DRAWN, title=title, captions=captions, reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,7 @@ def compare(table: pd.DataFrame, sizes: pd.DataFrame) -> list[records.Comparison
     trained = {
         SMALL_CLIP: table[table["weights"] == SMALL_CLIP],
         "the paper's encoders": ours[ours["row"] == Row.TRAINED_REAL],
-        "published CLIP ViT-B/16": table.query(
-            f"row == '{Row.PUBLISHED}' and encoder in {CLIP} and weights == 'trained'"
-        ),
+        "published CLIP ViT-B/16": table.query("row == @Row.PUBLISHED and encoder in @CLIP and weights == 'trained'"),
     }
     found += [positive(who, rows) for who, rows in trained.items() if len(rows)]
     return [*found, *cap_sizes(sizes)]

@@ -19,8 +19,6 @@ ENOUGH, LEAST_NOISE = 2500, 64
 """Least inputs, real and of noise, whose numbers are judged: few are one sample, shared by all seeds."""
 PAPER_SEEDS = 25
 """Of panel (c); panel (a) has one."""
-
-
 PAPER_SIZES = {"images": 5000, "captions": 5000}
 SMOKE_SIZES = {"images": 2, "captions": 3, "model": "open_clip:ViT-S-32-alt"}
 
@@ -115,9 +113,8 @@ class Gathered:
         """The CLIP of the vision and text columns; its tag, where it has one, is of trained weights."""
         named = Named.parse(self.settings.model)
         if named.kind not in ("open_clip", "huggingface"):
-            raise UserError(
-                f"--model {named}: it is drawn with random weights, for which open_clip:MODEL or huggingface:NAME"
-            )
+            kinds = "open_clip:MODEL or huggingface:NAME"
+            raise UserError(f"--model {named}: it is drawn with random weights, for which {kinds}")
         if self.settings.pixels != "own" and named.kind != "open_clip":
             raise UserError(f"--pixels only applies to models of open_clip, not to --model {named}")
         return replace(named, pixels=self.settings.pixels)

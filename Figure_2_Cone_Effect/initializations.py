@@ -72,16 +72,14 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         for (encoder, name), rows in clouds.items()
     ).rename(columns={"explained_by_item": "explained_by_input"})
     points, spectrum = views(clouds, settings)
+    apart = table["within_cosine"] - table["between_cosine"]
     return cli.Measured(
         tables={"": table, "points": points, "spectrum": spectrum},
         data=[each.describe() for each in gathered.inputs],
         dtype=f"{gathered.dtypes()} networks, float64 sums",
         comparisons=compare(table, spectrum),
         left_out=gathered.left_out,
-        results={
-            "least_within_minus_between": float((table["within_cosine"] - table["between_cosine"]).min()),
-            "encoders": gathered.encoders,
-        },
+        results={"least_within_minus_between": float(apart.min()), "encoders": gathered.encoders},
         said=[
             f"{row.encoder}, {row.input}: cosine {row.within_cosine:.3f} within a seed, {row.between_cosine:.3f} "
             f"between; {row.explained_by_seed:.0%} explained by the seed"

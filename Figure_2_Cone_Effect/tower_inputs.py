@@ -101,14 +101,13 @@ def crops(n: int, seed: int = 0) -> list[Image.Image]:
     """
     from sklearn.datasets import load_sample_images
 
-    photographs = [Image.fromarray(array) for array in load_sample_images().images]
-    return [_crop(photographs[i % len(photographs)], np.random.default_rng([seed, i])) for i in range(n)]
-
-
-def _crop(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    side = int(rng.integers(SMALLEST, LARGEST + 1))
-    left, top = (int(rng.integers(0, length - side + 1)) for length in photograph.size)
-    return photograph.crop((left, top, left + side, top + side))
+    photographs, drawn = [Image.fromarray(array) for array in load_sample_images().images], []
+    for i in range(n):
+        photograph, rng = photographs[i % len(photographs)], np.random.default_rng([seed, i])
+        side = int(rng.integers(SMALLEST, LARGEST + 1))
+        left, top = (int(rng.integers(0, length - side + 1)) for length in photograph.size)
+        drawn.append(photograph.crop((left, top, left + side, top + side)))
+    return drawn
 
 
 def scenes(n: int, seed: int) -> tuple[Inputs, Inputs]:

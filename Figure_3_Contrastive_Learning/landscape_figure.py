@@ -21,7 +21,6 @@ FURTHER = tuple(name for name in PUBLISHED.values() if name != CLIP)
 """Published systems of which the paper has no Figure 3."""
 PANELS = (1 / 100, 1 / 50, 1.0)
 """Temperatures of panels b, c and d."""
-LOSS, GAP = "contrastive loss (nats)", "signed gap distance"
 
 
 def of_paper(record: Record) -> list[str]:
@@ -37,7 +36,7 @@ def is_sigmoid(record: Record) -> bool:
 
 def loss_label(record: Record) -> str:
     """The axis of losses."""
-    return "sigmoid loss (nats)" if is_sigmoid(record) else LOSS
+    return f"{'sigmoid' if is_sigmoid(record) else 'contrastive'} loss (nats)"
 
 
 def grid(record: Record, panels: int, page: int, column: int, height: float, **first) -> tuple[Figure, list[Axes]]:
@@ -170,7 +169,7 @@ def draw_curve(ax: Axes, curve: pd.DataFrame, lowest: pd.Series, colour: str, la
     style |= {"label": why or "lowest loss", "zorder": 5, "clip_on": False}
     if why != FLAT:
         ax.plot(curve["signed_gap_distance"][at], curve["loss"][at], **style)
-    ax.set(xlabel=GAP, xlim=(-2, 2))
+    ax.set(xlabel="signed gap distance", xlim=(-2, 2))
 
 
 def legend(figure: Figure, columns: int = 5) -> Figure:

@@ -74,9 +74,8 @@ def _loss(embeddings: Embeddings, settings, said: list[str]) -> tuple[tuple[floa
         said += [f"{key} {beside[key][0]:g} beside the vectors is not used" for key in beside]
         return settings.temperatures, None
     found = []
-    for key, (option, given) in zip(
-        KEYS, (("--logit-scale", settings.logit_scale), ("--bias", settings.bias)), strict=True
-    ):
+    options = ("--logit-scale", settings.logit_scale), ("--bias", settings.bias)
+    for key, (option, given) in zip(KEYS, options, strict=True):
         if given is None and key not in beside:
             raise UserError(f"--loss sigmoid needs {option}: no {key} stands beside the vectors")
         if given is None and key == KEYS[0] and beside[key][0] < LEAST_SCALE:

@@ -169,9 +169,8 @@ def check(settings: Settings) -> None:
     if not settings.experiments or not settings.temperatures:
         raise UserError("--experiments and --temperatures need at least one value each")
     if settings.coco and settings.model == SMALL_CLIP:
-        raise UserError(
-            f"the small CLIP reads only the words of generated scenes; give --model {PRESETS['paper'].model}"
-        )
+        model = PRESETS["paper"].model
+        raise UserError(f"the small CLIP reads only the words of generated scenes; give --model {model}")
     if settings.preset == "paper" and not settings.coco:
         raise UserError("--preset paper trains on MSCOCO train2017, which the hub lacks; give its folder: --coco DIR")
     for run in plan(settings):

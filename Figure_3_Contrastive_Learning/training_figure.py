@@ -63,9 +63,8 @@ def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
     for tau, colour in colours.items():
         curves(ax, table[table["temperature"] == tau], figures.temperature_label(tau), color=colour)
     ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.7 * table["gap_distance"].max() if len(table) else None))
-    finish(
-        ax, "a", "fine-tuned at each temperature", title="temperature", loc="upper center", ncols=4, columnspacing=1.0
-    )
+    place = {"loc": "upper center", "ncols": 4, "columnspacing": 1.0}
+    finish(ax, "a", "fine-tuned at each temperature", title="temperature", **place)
 
 
 def curves(ax: Axes, runs: pd.DataFrame, name: str, **style) -> pd.DataFrame:
