@@ -77,10 +77,7 @@ def test_self_pairs_are_those_of_the_full_matrix(rng):
 
 def test_each_published_value_is_where_one_further_seed_would_be():
     """The 26 published values of Figure 2 (b), ReLU with biases, self-pairs included, at the paper's size."""
-    seeds = [
-        random_networks.mean_cosine_by_depth(["relu"], (True,), layers=25, seed=seed)["relu", True]
-        for seed in range(10)
-    ]
+    seeds = [random_networks.mean_cosine_by_depth(["relu"], (True,), seed=seed)["relu", True] for seed in range(10)]
     ours = random_networks.with_self_pairs(np.array(seeds), 1024)
     for layers, number in enumerate(published.numbers("figure_2b.relu_bias.").values()):
         low, high = statistics.prediction_interval(ours[:, layers], 1 - 0.05 / 26)

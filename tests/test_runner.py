@@ -228,7 +228,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was_and_only_one_works_in_a_folde
     assert stage.run() == ["theorems", "simulation"]
 
 
-def test_other_code_makes_figures_again_but_not_the_paper(stage, capsys):
+def test_a_record_that_left_something_out_is_kept_and_other_code_makes_figures_again_but_not_the_paper(stage, capsys):
+    stage.behave("depth", "a photograph: not there")
     for preset, ran in (("paper", []), ("embedded", ["depth"])):
         stage.output = stage.root / preset
         stage.run(preset=preset, output=stage.output)
@@ -237,6 +238,7 @@ def test_other_code_makes_figures_again_but_not_the_paper(stage, capsys):
         assert stage.run(preset=preset, output=stage.output) == ran
     told = capsys.readouterr().out
     assert "[depth] kept: its record is there; made by other code" in told
+    assert "left out in it: a photograph: not there; --only depth --again tries again" in told
     assert "[depth] made by other code, or with other published files; running it" in told
 
 
@@ -250,15 +252,6 @@ def test_records_of_another_preset_are_never_written_over(stage, again):
     assert stage.run(preset="smoke", output=stage.output / "smoke") == list(PLACES)
     stage.record("depth").write_text("damaged")
     assert stage.run(preset="smoke", only=["depth"]) == ["depth"]
-
-
-def test_a_record_that_left_something_out_is_kept_and_tried_again_when_asked(stage, capsys):
-    stage.behave("depth", "a photograph: not there")
-    stage.run()
-    assert stage.run() == []
-    told = "left out in it: a photograph: not there; --only depth --again tries again"
-    assert told in capsys.readouterr().out
-    assert stage.run(only=["depth"], again=True) == ["depth"]
 
 
 def test_what_no_run_can_do_is_refused_before_anything_runs(stage, tmp_path):

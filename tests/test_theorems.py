@@ -80,8 +80,7 @@ def test_the_kernel_the_condition_and_the_correlation_by_hand():
 def test_the_share_of_one_layer_by_hand(relu_, bias, at_half):
     share = theorem_2.seed_share(np.array([0.0, 0.5, 1.0]), relu=relu_, bias=bias)
     assert share[1:] == pytest.approx([at_half, 1], abs=5e-5)
-    if not bias:
-        assert share[0] == pytest.approx(0)
+    assert bias or share[0] == pytest.approx(0)
 
 
 def test_the_kernel_counts_as_the_definition_does(rng):
