@@ -114,7 +114,6 @@ test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
     script,
     (["--activations", "relu", "swish"], "'swish' is unknown; choose from sigmoid, relu"),
     (["--seeds", "1"], "--seeds must be"),
-    (["--units", "1"], "choose a larger width"),
 )
 
 

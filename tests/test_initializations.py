@@ -121,7 +121,6 @@ def test_the_spectrum_is_that_of_all_centred_rows(rng):
 test_bad_input_is_one_line_and_leaves_no_file = smoke_runs.refuses(
     script,
     (("--seeds", "1"), "--seeds"),
-    (("--images", "1"), "--images"),
     (("--points", "1"), "--points"),
     (("--imagenet", "a1_in1k"), "--imagenet must name two models"),
 )

@@ -89,7 +89,6 @@ def small(**options):
 
 
 test_what_makes_no_sense_is_refused_in_one_line = refuses(
-    (lambda: small(activations=["swish"]), "'swish' is unknown; choose from sigmoid, relu"),
     (lambda: small(activations=()), "no activation given"),
     (lambda: small(layers=0), "layers must be"),
     (lambda: small(width=0), "width must be"),

@@ -165,8 +165,6 @@ test_what_makes_no_sense_is_refused = refuses(
     (lambda: theorem_1.raise_cosines([0.5], [0.0], [1.0]), "norm ratio must be"),
     (lambda: theorem_1.raise_cosines([0.5], [1.0], [-1.0]), "norm must be"),
     (lambda: theorem_1.raise_cosines([math.nan], [1.0], [1.0]), "finite"),
-    (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], widest=100), "power of two"),
-    (lambda: theorem_1.raise_cosines([0.5], [1.0], [1.0], trials=0), "trials must be"),
     (lambda: theorem_2.equal_cosines(3, -0.1), "from 0 to 1"),
     (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, seeds=2), "at least 3 seeds"),
     (lambda: theorem_2.one_layer(0.5, relu=True, bias=True, items=1), "items must be"),
