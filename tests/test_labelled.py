@@ -51,11 +51,7 @@ SIGNS = Classes(("a", "b", "c"), ("C", "C++", "basic"))
 @pytest.mark.parametrize(
     ("classes", "found", "shows"),
     [
-        (
-            DECLARED,
-            ["AnnualCrop", "Forest"],
-            r"2 \(AnnualCrop, Forest\), declared are 3 \(AnnualCrop, .*, sea_lake\)",
-        ),
+        (DECLARED, ["AnnualCrop", "Forest"], r"2 \(AnnualCrop, Forest\), declared are 3 \(AnnualCrop, .*, sea_lake\)"),
         (DECLARED, ["AnnualCrop", "Forest", "Desert"], r"3 \(AnnualCrop, Forest, Desert\), declared"),
         (DECLARED, ["AnnualCrop", "annual crop", "Forest", "SeaLake"], r"4 \(AnnualCrop, annual crop"),
         (MANY, ["a"], r"1 \(a\), declared are 40 \(0, 1, .*, 11, \.\.\. 28 more\)"),
