@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from landscape_minima import FLAT, no_minimum
+from landscape_terms import temperature_label
 from util import figures, published
 from util.records import Record
 
@@ -86,7 +87,7 @@ def draw_rows(record: Record, names: Sequence[str], letters: str, some: slice = 
             ax.axvspan(lowest["gap_low"], lowest["gap_high"], **ends)
             ax.set_ylabel(loss_label(record))
             said = "τ =" if letters else "temperature"
-            ax.set_title(marked(letter, f"{said} {figures.temperature_label(tau)}"), loc="left")
+            ax.set_title(marked(letter, f"{said} {temperature_label(tau)}"), loc="left")
     return legend(figure)
 
 
@@ -103,7 +104,7 @@ def draw_temperatures(record: Record) -> Figure:
     for name, colour in zip(names, figures.SERIES * len(names), strict=False):
         for ax, (tau, curve, lowest) in zip(axes, curves_of(record, name, present), strict=True):
             draw_curve(ax, curve, lowest, colour, figures.plain(name))
-            ax.set_title(f"temperature {figures.temperature_label(tau)}", loc="left")
+            ax.set_title(f"temperature {temperature_label(tau)}", loc="left")
     return legend(figure, columns=3)
 
 
@@ -114,7 +115,7 @@ def draw_systems(record: Record) -> Figure:
     figure, axes = grid(record, len(names), 4, 2, 1.95)
     for ax, name in zip(axes, names, strict=True):
         for colour, (tau, curve, lowest) in zip(figures.SERIES, curves_of(record, name), strict=False):
-            draw_curve(ax, curve, lowest, colour, f"temperature {figures.temperature_label(tau)}")
+            draw_curve(ax, curve, lowest, colour, f"temperature {temperature_label(tau)}")
         if not is_sigmoid(record):
             ax.axhline(np.log(lowest["batch"]), color=figures.MUTED, ls=":", lw=0.9, label="chance")
         ax.set_title(title(record, name).replace(", ", ",\n").replace(": ", "\n", 1), loc="left")

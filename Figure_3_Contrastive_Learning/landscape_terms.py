@@ -15,6 +15,14 @@ LEAST_SCALE = 10
 """A smaller logit scale beside the vectors may be its logarithm, which checkpoints store."""
 
 
+def temperature_label(temperature: float) -> str:
+    """A temperature as the paper writes it: 1/100 for 0.01, 1 for 1."""
+    inverse = 1 / temperature
+    if abs(inverse - round(inverse)) < 1e-6 * inverse:
+        return "1" if round(inverse) == 1 else f"1/{round(inverse)}"
+    return f"{temperature:.3g}"
+
+
 class Terms(NamedTuple):
     """Pairs, the rows of each batch, and the loss: SigLIP's where there is a bias. ``said`` is for the terminal."""
 

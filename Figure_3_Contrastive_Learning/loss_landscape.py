@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
 from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima, no_minimum
-from landscape_terms import Terms, terms
-from util import Embeddings, UserError, cli, figures, geometry, published
+from landscape_terms import Terms, temperature_label, terms
+from util import Embeddings, UserError, cli, geometry, published
 from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
 from util.extraction import extract
@@ -183,7 +183,7 @@ def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, flo
     """Number of each claim, what one set of embeddings has for it, whether it holds, a note and limits."""
     own, smaller, zero, _ = (each.judged_by.tolerance for each in published.numbers("figure_3.claims.").values())
     for row in found.itertuples():
-        gap, default, tau = row.gap_at_minimum, row.default_gap, figures.temperature_label(row.temperature)
+        gap, default, tau = row.gap_at_minimum, row.default_gap, temperature_label(row.temperature)
         holds = {"1/100": abs(gap - default) <= own, "1/50": 0 <= gap <= default - smaller, "1": abs(gap) <= zero}
         ends, note = {"low": row.gap_low, "high": row.gap_high, "interval": INTERVAL}, f"default gap {default:.3f}"
         why = no_minimum(row)
@@ -191,9 +191,9 @@ def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, flo
             ends, note = {}, f"{note}, {f'no minimum: {why}' if why else f'no interval: {row.batches} batches'}"
         if tau in holds:
             yield list(holds).index(tau), "none" if why else gap, bool(holds[tau] and not why), note, ends
-    gaps = {figures.temperature_label(tau): "none" for tau in found["temperature"]}
+    gaps = {temperature_label(tau): "none" for tau in found["temperature"]}
     for row in passed[passed["curve"] == "symmetric"].itertuples():
-        gaps[figures.temperature_label(row.temperature)] = f"{row.signed_gap_distance:.3f}"
+        gaps[temperature_label(row.temperature)] = f"{row.signed_gap_distance:.3f}"
     if {"1/100", "1"} <= set(gaps):
         agrees = gaps["1/100"] != "none" and gaps["1"] == "none"
         yield 3, ", ".join(f"{gap} at {tau}" for tau, gap in gaps.items()), agrees, f"default gap {default:.3f}", {}
@@ -207,7 +207,7 @@ def measured_numbers(facts: Mapping, table: pd.DataFrame, passed: pd.DataFrame) 
     for row in table[np.isclose(table["shift"], table["shift"].round(2))].itertuples():
         ours[f"two_sided_shift_to_distance.{row.shift:.2f}"] = abs(row.signed_gap_distance)
     for row in table.loc[released.groupby(table["temperature"]).idxmin()].itertuples():
-        scale = figures.temperature_label(row.temperature).removeprefix("1/")
+        scale = temperature_label(row.temperature).removeprefix("1/")
         ours |= {f"read.shift.{scale}": row.shift, f"read.loss.{scale}": row.loss_as_released}
     near = (passed["curve"] == "as released") & np.isclose(passed["temperature"], 1 / 100)
     for name, columns in (("back_to_back", [*PLACE, "loss"]), ("barrier", BARRIER)):
@@ -220,7 +220,7 @@ def summary(found: Terms, lowest: pd.DataFrame, facts: Mapping) -> str:
     """A line for the terminal: how many pairs, the gap, and where the loss is lowest."""
     places = []
     for row in lowest.itertuples():
-        why, tau = no_minimum(row), figures.temperature_label(row.temperature)
+        why, tau = no_minimum(row), temperature_label(row.temperature)
         places.append(f"none at {tau} ({why})" if why else f"{row.gap_at_minimum:+.3f} at {tau}")
     said = f"gap {facts['gap_distance']:.3f}; lowest loss at gap {', '.join(places)}"
     said += f"; {found.count} in {len(found.rows)} x {found.rows.shape[1]}"

@@ -18,8 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 import simulation_curves
+from landscape_terms import temperature_label
 from simulation_figure import draw, draw_ring
-from util import cli, figures, published
+from util import cli, published
 from util.numerics.arrays import as_count
 from util.records import Comparison, Record
 
@@ -64,7 +65,7 @@ def compare(found: pd.DataFrame) -> list[Comparison]:
     for (simulation, swapped, fraction), part in found.groupby(simulation_curves.KEYS, sort=False):
         order = part.sort_values("temperature")
         coldest, hottest, largest = order.iloc[0], order.iloc[-1], part["gap_at_minimum"].max()
-        at = [f"|gap| {e.gap_at_minimum:.3f} at {figures.temperature_label(e.temperature)}" for e in (coldest, hottest)]
+        at = [f"|gap| {e.gap_at_minimum:.3f} at {temperature_label(e.temperature)}" for e in (coldest, hottest)]
         ours = ", ".join(at) if swapped else f"largest |gap| {largest:.4f}"
         agrees = coldest.gap_at_minimum > least and hottest.gap_at_minimum == 0 if swapped else largest == 0
         kind, matches = simulation.split()[0], "mismatched" if swapped else "matched"

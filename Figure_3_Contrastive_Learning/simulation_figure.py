@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape_figure import grid, legend, log_losses, share_heights
+from landscape_terms import temperature_label
 from util import figures
 from util.records import Record
 
@@ -62,7 +63,7 @@ def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
     """Loss against position, a curve for each temperature, lowest places ringed; dotted where as released differs."""
     colours = shades(found["temperature"].unique())
     for (swapped, tau), curve in table.groupby(["mismatched", "temperature"], sort=False):
-        ax.plot(curve["position"], curve["loss"], color=colours[tau], label=f"τ = {figures.temperature_label(tau)}")
+        ax.plot(curve["position"], curve["loss"], color=colours[tau], label=f"τ = {temperature_label(tau)}")
         if not np.allclose(curve["loss"], curve["loss_as_released"]):
             released = {"color": colours[tau], "lw": 0.9, "ls": ":", "label": "as released"}
             ax.plot(curve["position"], curve["loss_as_released"], **released)

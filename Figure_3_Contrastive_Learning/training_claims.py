@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from util import figures, published
+from landscape_terms import temperature_label
+from util import published
 from util.numerics.statistics import jackknife_interval, prediction_interval
 from util.records import Comparison
 
@@ -143,7 +144,7 @@ def _falling(tuned: pd.DataFrame) -> Found:
     grid = _grid(tuned, "gap_distance")
     if grid.shape[1] > 1:
         grows = np.diff(grid) > 0
-        ends = [f"{figures.temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
+        ends = [f"{temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
         ours = f"at {_count(grows)} steps down, over {len(grid)} seeds"
         yield "claims.grows", ours, bool(grows.all()), f"gap at {'; at '.join(ends)}", {}
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from landscape_terms import temperature_label
 from training_claims import PAPER_TEMPERATURES, PREFIX, over_seeds
 from util import figures, published
 from util.records import Record
@@ -61,7 +62,7 @@ def panels(record: Record, count: int, height: float) -> tuple[Figure, list[Axes
 def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
     """Gap over the steps, a line for each temperature and seed."""
     for tau, colour in colours.items():
-        curves(ax, table[table["temperature"] == tau], figures.temperature_label(tau), color=colour)
+        curves(ax, table[table["temperature"] == tau], temperature_label(tau), color=colour)
     ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.7 * table["gap_distance"].max() if len(table) else None))
     place = {"loc": "upper center", "ncols": 4, "columnspacing": 1.0}
     finish(ax, "a", "fine-tuned at each temperature", title="temperature", **place)
@@ -99,7 +100,7 @@ def by_tau(ax: Axes, ends: pd.DataFrame, column: str, **style) -> None:
     if len(mean):
         ax.plot(1 / mean.index, mean, "-", lw=1.2, **style)
     ax.set_xscale("log")
-    ax.set_xticks(at := [1, 10, 20, 50, 100], [figures.temperature_label(1 / scale) for scale in at])
+    ax.set_xticks(at := [1, 10, 20, 50, 100], [temperature_label(1 / scale) for scale in at])
     ax.minorticks_off()
     ax.set_xlabel("temperature")
 
@@ -125,11 +126,11 @@ def draw_landscape(ax: Axes, fixed: pd.DataFrame, colours: dict) -> None:
         ax.plot(gaps.mean(), place, "o", color=colours[at], zorder=4 + ringed, **style)
         ax.plot([models["own_gap"].mean()] * 2, [place - 0.3, place + 0.3], color=figures.INK, lw=2, zorder=2)
     for tau, colour in colours.items():
-        ax.plot([], [], "o", ms=4, color=colour, label=figures.temperature_label(tau))
+        ax.plot([], [], "o", ms=4, color=colour, label=temperature_label(tau))
     if len(fixed):
         ax.plot([], [], "|", ms=7, mew=2, color=figures.INK, label="own gap")
         ax.plot([], [], "o", ms=5.5, mfc="none", mec=figures.INK, mew=1.1, label="where trained")
-    ax.set_yticks(range(len(present)), [figures.temperature_label(tau) for tau in present])
+    ax.set_yticks(range(len(present)), [temperature_label(tau) for tau in present])
     ax.set(ylim=(len(present) - 0.4, -0.6 - 0.4 * max(1, len(present))), ylabel="trained at")
     ax.set_xlabel("signed gap distance at the lowest loss")
     finish(ax, "d", "where each temperature wants the gap", title="evaluated at", ncols=4, loc="upper center")

@@ -13,10 +13,11 @@ from typing import Literal
 
 import torch
 
+from landscape_terms import temperature_label
 from trainable import Trainable, data_digest, digest_of
 from training_measures import SHIFTS, Meter, embeddings, landscape
 from training_pairs import TrainingPairs
-from util import figures, files, records
+from util import files, records
 from util.numerics import procrustes
 from util.training import TrainingSettings, train
 
@@ -39,7 +40,7 @@ class Run:
     @property
     def name(self) -> str:
         """Text of the progress bar."""
-        what = figures.temperature_label(self.training.temperature)
+        what = temperature_label(self.training.temperature)
         if self.experiment == "learning_rate":
             what = f"{self.training.learning_rate:g}, decay {self.training.weight_decay:g}"
         return f"{self.experiment} {what}, {self.initialization}, seed {self.training.seed}"

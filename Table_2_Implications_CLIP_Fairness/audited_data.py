@@ -118,9 +118,8 @@ def generated(settings: Common, device: str) -> Audited:
     """Badges that stand for nobody, and the small CLIP; the captions are those of generated scenes."""
     from util.corpora.generated import pictures
     from util.encoders import small_clip
-    from util.encoders.small_clip_evaluation import TEST_SEED
 
-    declared, seed = declared_by(settings), TEST_SEED + settings.seed
+    declared, seed = declared_by(settings), pictures.TEST_SEED + settings.seed
     badges = pictures.badges(settings.badges, seed, group_weights=None)
     levels = {"group": pictures.GROUPS, "badge_kind": pictures.KINDS}
     labels = [np.array(words)[badges.attributes[name]] for name, words in levels.items()]

@@ -155,9 +155,12 @@ class Store:
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
                 self.say(f"[extraction] {path}: not a whole part, made again ({reason(error)})")
         part = make()
+        arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
+        about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _sha256(arrays)}
         try:
             if path:
-                _write(path, start, part)
+                with replacing(path) as temporary:
+                    save_file(arrays, temporary, metadata={"part": json.dumps(about)})
         except UserError as error:
             self.say(f"[extraction] not kept for the next time: {error}")
             self.folder = None
@@ -171,13 +174,6 @@ def _read(path: Path, start: int, total: int) -> Part:
     if about["sha256"] != _sha256(arrays) or not start == about["start"] < about["end"] <= total:
         raise ValueError("its content is not what was stored")
     return Part(**arrays, skipped={int(number): why for number, why in about["skipped"].items()}, end=about["end"])
-
-
-def _write(path: Path, start: int, part: Part) -> None:
-    arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
-    about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _sha256(arrays)}
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={"part": json.dumps(about)})
 
 
 def _sha256(arrays: Mapping[str, np.ndarray]) -> str:

@@ -49,14 +49,6 @@ def panel_title(axes: "Axes", letter: str, title: str) -> None:
     axes.set_title(f"$\\bf{{({letter})}}$ {title}", loc="left")
 
 
-def temperature_label(temperature: float) -> str:
-    """A temperature as the paper writes it: 1/100 for 0.01, 1 for 1."""
-    inverse = 1 / temperature
-    if abs(inverse - round(inverse)) < 1e-6 * inverse:
-        return "1" if round(inverse) == 1 else f"1/{round(inverse)}"
-    return f"{temperature:.3g}"
-
-
 def plain(name: str) -> str:
     """A name as a label: no mathematics, and not left out of a legend for a leading underscore."""
     return f" {name}".replace("$", r"\$") if name.startswith("_") else name.replace("$", r"\$")

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -21,10 +20,8 @@ from .errors import UserError
 from .numerics.arrays import as_count
 from .numerics.procrustes import as_text_map, mapped
 
-Rows = Float[Tensor, "n d"]
 
-
-def info_nce(x: Rows, y: Rows, logit_scale: Tensor) -> Tensor:
+def info_nce(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], logit_scale: Tensor) -> Tensor:
     """Symmetric InfoNCE: cross-entropy of the matched pair among the batch, both ways, averaged; nats, >= 0.
 
     Trap: it depends on the batch size. Paper: equation 1. Source: open_clip's ``ClipLoss``, as ``ce_loss`` of the
@@ -124,12 +121,7 @@ def batch_indices(n: int, batch: int, seed: int, step: int) -> Int[np.ndarray, "
     if batch > n:
         raise UserError(f"a batch of {batch} pairs is larger than the corpus of {n}; lower batch or raise the corpus")
     epoch, place = divmod(step, n // batch)
-    return _epoch_order(n, seed, epoch)[place * batch : (place + 1) * batch].copy()
-
-
-@lru_cache(maxsize=2)
-def _epoch_order(n: int, seed: int, epoch: int) -> Int[np.ndarray, "n"]:
-    return np.random.default_rng([seed, epoch]).permutation(n)
+    return np.random.default_rng([seed, epoch]).permutation(n)[place * batch : (place + 1) * batch]
 
 
 def optimizer_for(model: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

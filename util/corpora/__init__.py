@@ -1,5 +1,1 @@
 """Corpora: captioned, labelled and generated inputs."""
-
-from .._lazy import attributes
-
-__getattr__, __dir__ = attributes(__name__)
