@@ -103,8 +103,7 @@ def test_a_mapped_file_of_any_dtype_is_converted_a_block_at_a_time(rng, tmp_path
     np.save(tmp_path / "x.npy", x)
     asked = []
     monkeypatch.setattr(
-        "util.numerics.arrays._as_floats",
-        lambda x, name, before=arrays._as_floats: asked.append(len(x)) or before(x, name),
+        "util.numerics.moments.as_rows", lambda x, name: asked.append(len(x)) or arrays.as_rows(x, name)
     )
     monkeypatch.setattr("util.numerics.arrays.blocks.__defaults__", (8,))
     found = moments(np.load(tmp_path / "x.npy", mmap_mode="c"))

@@ -100,22 +100,17 @@ def sweep(
     temperatures,
     batch: int | None = None,
     released: bool = False,
-    *,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
-    bias: float | None = None,
-    consecutive: bool = False,
+    **options,
 ) -> Float[Array, "shifts temperatures"]:
     """``contrastive_loss`` of ``geometry.shift``-ed embeddings at every shift and temperature, float64 (s, t).
 
-    Args as there; temperatures are 1 / logit scale where there is a bias, and the gap vector is that of all rows,
-    before batches are cut. Equal to a direct float64 computation to 1e-5 relative or better.
+    Args as there, options as of ``sweep_both``. Temperatures are 1 / logit scale where there is a bias. The gap vector
+    is that of all rows, before batches are cut. Equal to a direct float64 computation to 1e-5 relative or better.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
     scales are sums of others. Memory: one tile of the product, 8 MB on a CPU, and 16 bytes for each shift, temperature
     and pair of a batch.
     """
-    options = {"direction": direction, "side": side, "bias": bias, "consecutive": consecutive}
     losses = sweep_both(x, y, shifts, temperatures, batch, **options)[int(released)]
     return torch.as_tensor(losses, device=x.device) if isinstance(x, Tensor) else losses
 

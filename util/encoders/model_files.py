@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from ..corpora.hub import hub_or_cache
@@ -37,7 +37,7 @@ def loading(name: str, library: str, asks_hub: bool = False) -> Iterator[None]:
     No code of a repository is run, nor is anybody asked whether it may be.
     """
     try:
-        with hub_or_cache() if asks_hub else nullcontext(), _quiet(), _no_code():
+        with hub_or_cache() if asks_hub else nullcontext(), _quiet_and_safe():
             yield
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
@@ -57,29 +57,16 @@ def _not_fetched(name: str, error: Exception) -> UserError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Holds back what libraries say while they load a model: what matters of it is an error of ours."""
+def _quiet_and_safe() -> Iterator[None]:
+    """Holds back what libraries say while they load a model, and refuses its code at once, as open_clip does not."""
+    from transformers import dynamic_module_utils
     from transformers.utils import logging as reports
 
     hook = reports.set_tqdm_hook(lambda bar, given, options: reports.EmptyTqdm(*given))
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-        reports.set_tqdm_hook(hook)
-
-
-@contextmanager
-def _no_code() -> Iterator[None]:
-    """Where open_clip does not say whether code may be run, transformers refuses it at once."""
-    from transformers import dynamic_module_utils
-
-    seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
-    try:
+    with ExitStack() as after, warnings.catch_warnings(action="ignore"):
+        after.callback(reports.set_tqdm_hook, hook)
+        after.callback(logging.disable, logging.root.manager.disable)
+        after.callback(setattr, dynamic_module_utils, "TIME_OUT_REMOTE_CODE", dynamic_module_utils.TIME_OUT_REMOTE_CODE)
+        logging.disable(logging.ERROR)
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
         yield
-    finally:
-        dynamic_module_utils.TIME_OUT_REMOTE_CODE = seconds

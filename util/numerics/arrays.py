@@ -84,40 +84,28 @@ def as_matrix(x, name: str = "x", least_rows: int = 1) -> Array:
 
 def as_rows(x, name: str = "x", least_rows: int = 1) -> Array:
     """``as_matrix`` without a look at the values: for arrays that are mapped from a file and read once, in blocks."""
-    rows = _as_floats(x, name)
-    if rows.ndim != 2:
-        raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(rows.shape)}")
-    if rows.shape[0] < least_rows or rows.shape[1] < 1:
-        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(rows.shape)}")
-    return rows
-
-
-def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
-    """(n, d) of what ``as_rows`` takes, without converting or reading it."""
-    some = isinstance(x, Array) and x.ndim == 2 and len(x) >= least_rows
-    as_rows(x[:1] if some else x, name, least_rows=1 if some else least_rows)  # says what is wrong
-    return tuple(x.shape)
-
-
-def row_blocks(x, name: str = "x"):
-    """Yields (first row, checked array of up to 1024 rows) of any dtype, converting a block at a time."""
-    for start, block in blocks(x):
-        yield start, as_rows(block, name)
-
-
-def _as_floats(x, name: str) -> Array:
+    rows_shape(x, name, least_rows)
     if is_tensor(x):
-        if x.is_complex() or str(x.dtype) == "torch.bool":
-            raise UserError(f"{name} must hold real numbers, not {x.dtype}")
         return x.detach() if x.is_floating_point() else x.detach().float()
-    if isinstance(x, Parts):
-        x = x[:]
-    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
-        kind = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise UserError(f"{name} must be a numpy array or torch tensor of real numbers, not {kind}")
     if x.dtype.kind in "iu":
         return np.asarray(x, np.float32)
     return np.asarray(x, np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="))  # torch has no long doubles
+
+
+def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
+    """(n, d) of what ``as_rows`` takes, without converting or reading it; anything else is refused."""
+    if is_tensor(x):
+        real = not x.is_complex() and str(x.dtype) != "torch.bool"
+    else:
+        real = isinstance(x, Array) and x.dtype.kind in "fiu"
+    if not real:
+        kind = f"an array of {x.dtype}" if isinstance(x, Array) else type(x).__name__
+        raise UserError(f"{name} must be a numpy array or torch tensor of real numbers, not {kind}")
+    if x.ndim != 2:
+        raise UserError(f"{name} must have two axes (rows, width); its shape is {tuple(x.shape)}")
+    if len(x) < least_rows or x.shape[1] < 1:
+        raise UserError(f"{name} needs at least {least_rows} rows and 1 column; its shape is {tuple(x.shape)}")
+    return tuple(x.shape)
 
 
 def as_pair(x, y, least_rows: int = 1) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import UserError
-from .arrays import Array, as_rows, blocks, nonzero_norms, row_blocks, rows_shape, to_numpy, wide
+from .arrays import Array, as_rows, blocks, nonzero_norms, rows_shape, to_numpy, wide
 
 ALL_ONE = 1e-12
 """Sum of distances (1 - cosine)/2 below which all rows count as one: what is left is rounding."""
@@ -94,8 +94,8 @@ def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     """Moments of one modality (n, d), memory-mapped or not, norms from 1e-150 to 1e150; in the memory of one block."""
     rows_shape(x, name)
     parts = []
-    for start, block in row_blocks(x, name):
-        unit, norms = _unit(block, name, start, x)
+    for start, block in blocks(x):
+        unit, norms = _unit(as_rows(block, name), name, start, x)
         parts.append(Moments(len(block), to_numpy(unit.sum(0)), float(norms.min()), float(norms.max())))
     return reduce(add, parts)
 
