@@ -153,9 +153,7 @@ def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
         said = f"a logit scale? say --temperatures {1 / most:.4g}"
         raise UserError(f"temperature must be at most {MOST_TEMPERATURE}, not {most:g}: {said}")
     scales = 1 / temperatures
-    if bias is None:
-        return scales, _sweep_kernel.choose(x.device, scales)
-    return scales, _sweep_kernel.Sigmoid(as_number(bias, "bias"))
+    return scales, _sweep_kernel.choose(x.device, scales, None if bias is None else as_number(bias, "bias"))
 
 
 def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> tuple[Tensor, Tensor, int]:
@@ -183,7 +181,8 @@ def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size:
     """Summed losses (2, s, t) of a few whole batches, image-to-text and text-to-image."""
     p, q = project(x, moves.direction), project(y, moves.direction)
     norms_x, norms_y = _norms(x, p, -moves.against, moves), _norms(y, q, moves.along, moves)
-    sums = kernel.new_sums(len(scales), len(moves.against), len(x), x.device)
+    shape = 2, len(scales), len(moves.against), len(x)
+    sums = torch.full(shape, kernel.empty, dtype=torch.float64, device=x.device)
     for rows, columns, products in _products(x, y, size):
         steps, inverses = (moves.against, moves.along), (1 / norms_x[:, rows], 1 / norms_y[:, columns])
         tile = _sweep_kernel.Tile(products, p[rows], q[columns], *steps, *inverses, rows.start - columns.start)

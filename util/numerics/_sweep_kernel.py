@@ -37,49 +37,45 @@ class Tile(NamedTuple):
     diagonal: int  # the matched column of row i is i + diagonal, if the tile has it
 
 
-def choose(device: torch.device, scales: np.ndarray):
-    """The kernel for a device and these logit scales."""
-    return Compiled if device.type == "cpu" and scales.max() <= LARGEST_PLAIN_SCALE else Logarithmic
+def choose(device: torch.device, scales: np.ndarray, bias: float | None) -> "Compiled | Logarithmic | Sigmoid":
+    """The kernel for a device and these logit scales; with a bias, that of SigLIP's loss."""
+    if bias is not None:
+        return Sigmoid(bias)
+    return Compiled() if device.type == "cpu" and scales.max() <= LARGEST_PLAIN_SCALE else Logarithmic()
 
 
 class Compiled:
     """Plain sums in a compiled loop, one thread per shift."""
 
-    @staticmethod
-    def new_sums(t: int, s: int, n: int, device) -> np.ndarray:
-        return np.zeros((2, t, s, n))
+    empty = 0.0
 
-    @staticmethod
-    def add(tile: Tile, scales: np.ndarray, sums: np.ndarray, rows: slice, columns: slice) -> None:
+    def add(self, tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
         """Adds a tile's exponentials to sums (2, t, s, n) in place."""
         arrays = Tile(*(part.contiguous().numpy() for part in tile[:-1]), tile.diagonal)
-        _add_exponentials(arrays, scales, *_plan(tuple(scales)), sums[0, :, :, rows], sums[1, :, :, columns])
+        to_text, to_image = sums.numpy()
+        _add_exponentials(arrays, scales, *_plan(tuple(scales)), to_text[:, :, rows], to_image[:, :, columns])
 
-    @staticmethod
-    def losses(sums: np.ndarray, matched: Tensor, scales: np.ndarray) -> np.ndarray:
+    def losses(self, sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
         """Losses summed over the rows, (2, s, t), from the sums and the matched cosines minus 1 (s, n)."""
+        plain = sums.numpy()
         for t, scale in enumerate(scales):
-            sums[:, t] /= np.exp(scale * matched.numpy())
-        return np.log1p(sums, out=sums).sum(-1).transpose(0, 2, 1)
+            plain[:, t] /= np.exp(scale * matched.numpy())
+        return np.log1p(plain, out=plain).sum(-1).transpose(0, 2, 1)
 
 
 class Logarithmic:
     """Log-sum-exps with torch, one shift and temperature at a time."""
 
-    @staticmethod
-    def new_sums(t: int, s: int, n: int, device) -> Tensor:
-        return torch.full((2, t, s, n), -torch.inf, dtype=torch.float64, device=device)
+    empty = -torch.inf
 
-    @staticmethod
-    def add(tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
+    def add(self, tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
         """Adds a tile's exponentials to the log-sum-exps (2, t, s, n) in place."""
         for s, t, logits in _unmatched(tile, scales, -scales):
             for half, axis, where in ((0, 2, rows), (1, 1, columns)):
                 total = sums[half, t, s, where]
                 torch.logaddexp(total, torch.logsumexp(logits, axis).flatten(), out=total)
 
-    @staticmethod
-    def losses(sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
+    def losses(self, sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
         """Losses summed over the rows, (2, s, t), from the log-sum-exps and the matched cosines minus 1 (s, n)."""
         against_matched = sums - matched * torch.as_tensor(scales, device=sums.device)[:, None, None]
         return torch.logaddexp(against_matched, torch.zeros_like(sums)).sum(-1).transpose(1, 2).cpu().numpy()
@@ -88,21 +84,20 @@ class Logarithmic:
 class Sigmoid:
     """Sums of log(1 + exp(k c + bias)) over the pairs that do not match, for SigLIP's loss, on any device."""
 
+    empty = 0.0
+
     def __init__(self, bias: float):
         self.bias = bias
 
-    def new_sums(self, t: int, s: int, n: int, device) -> Tensor:
-        return torch.zeros((t, s, n), dtype=torch.float64, device=device)
-
     def add(self, tile: Tile, scales: np.ndarray, sums: Tensor, rows: slice, columns: slice) -> None:
-        """Adds a tile's terms to sums (t, s, n) in place."""
+        """Adds a tile's terms to sums (2, t, s, n) in place: to the first half, for both directions are one."""
         for s, t, logits in _unmatched(tile, scales, np.full_like(scales, self.bias)):
-            sums[t, s, rows] += torch.logaddexp(logits, logits.new_zeros(())).sum(2).flatten()
+            sums[0, t, s, rows] += torch.logaddexp(logits, logits.new_zeros(())).sum(2).flatten()
 
     def losses(self, sums: Tensor, matched: Tensor, scales: np.ndarray) -> np.ndarray:
         """Losses summed over the rows, (2, s, t), twice the same, from the sums and the matched cosines minus 1."""
         logits = (matched + 1) * torch.as_tensor(scales, device=sums.device)[:, None, None] + self.bias
-        whole = (sums + torch.logaddexp(-logits, logits.new_zeros(()))).sum(-1).T.cpu().numpy()
+        whole = (sums[0] + torch.logaddexp(-logits, logits.new_zeros(()))).sum(-1).T.cpu().numpy()
         return np.stack([whole, whole])
 
 
