@@ -119,7 +119,7 @@ def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, mos
     return Measures(
         rows,
         counts={name: part.n for name, part in alone.items()},
-        dim=next(iter(found.modalities.values())).shape[1],
+        dim=found.dim,
         norms={name: (part.shortest, part.longest) for name, part in alone.items()},
         notes=tuple(dict.fromkeys([*found.source.get("notes", ()), *found.remarks(alone)])),
     )

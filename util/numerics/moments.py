@@ -1,13 +1,11 @@
 """Sums over the rows of embeddings: all that the gap, the cone and the relative gap need.
 
-They can be taken over a memory-mapped file of any length, a block of rows at a time, and added: the moments of two
-parts of a data set make those of the whole. Rows count by their direction alone: each is divided by its norm.
+They can be taken over a memory-mapped file of any length, a block of rows at a time. Rows count by their direction
+alone: each is divided by its norm.
 """
 
 import math
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,11 +31,6 @@ class Moments:
     total: Float[np.ndarray, "d"]
     shortest: float
     longest: float
-
-    def __add__(self, other: "Moments") -> "Moments":
-        """Moments of both sets of rows together."""
-        span = min(self.shortest, other.shortest), max(self.longest, other.longest)
-        return Moments(self.n + other.n, self.total + other.total, *span)
 
     @property
     def centroid(self) -> Float[np.ndarray, "d"]:
@@ -92,12 +85,13 @@ class PairMoments:
 
 def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     """Moments of one modality (n, d), memory-mapped or not, norms from 1e-150 to 1e150; in the memory of one block."""
-    rows_shape(x, name)
-    parts = []
+    (n, d), ends = rows_shape(x, name), []
+    total = np.zeros(d)
     for start, block in blocks(x):
         unit, norms = _unit(as_rows(block, name), name, start, x)
-        parts.append(Moments(len(block), to_numpy(unit.sum(0)), float(norms.min()), float(norms.max())))
-    return reduce(add, parts)
+        total += to_numpy(unit.sum(0))
+        ends += float(norms.min()), float(norms.max())
+    return Moments(n, total, min(ends), max(ends))
 
 
 def pair_moments(

@@ -12,13 +12,11 @@ CANCELLING = 1e-6
 
 def side_amounts(amounts, side: str):
     """How far x moves against the direction and y along it: half each, or one of them all of it."""
-    if side == "both":
-        return amounts / 2, amounts / 2
-    if side == "first":
-        return amounts, amounts * 0
-    if side == "second":
-        return amounts * 0, amounts
-    raise UserError(f'side must be "both", "first" or "second", not {side!r}')
+    shares = {"both": (0.5, 0.5), "first": (1, 0), "second": (0, 1)}
+    if side not in shares:
+        raise UserError(f'side must be "both", "first" or "second", not {side!r}')
+    against, along = shares[side]
+    return against * amounts, along * amounts
 
 
 def moved(x: Array, step: Array, name: str) -> Array:
