@@ -44,7 +44,8 @@ def draw(record: records.Record) -> plt.Figure:
     lines, columns = layout(table, record.about["settings"]["model"]), [row for row in Row if row in set(table["row"])]
     letters = int(72 * across / len(columns) / LETTER) - 2
     size = (across, (1.2 + 0.4 * (across < max(figures.WIDTHS.values()))) * len(lines) + 0.8)
-    figure, axes = plt.subplots(len(lines), len(columns), figsize=size, layout="constrained", squeeze=False)
+    shape = {"nrows": len(lines), "ncols": len(columns), "sharex": columns == [Row.OWN], "squeeze": False}
+    figure, axes = plt.subplots(**shape, figsize=size, layout="constrained")
     free = []
     for (title, encoders), places in zip(lines.items(), axes, strict=True):
         for row, ax in zip(columns, places, strict=True):
@@ -62,11 +63,13 @@ def draw(record: records.Record) -> plt.Figure:
     below = textwrap.fill(small, int(72 * across / LETTER))
     figure.supxlabel(f"cosine of two embeddings\n{below}".strip(), fontsize=figures.LEAST_POINTS + 0.5)
     handles = [
-        Line2D([], [], color=figures.INK, lw=1.2, label="mean, ours"),
+        Line2D([], [], color=figures.INK, lw=1.2, label="mean"),
         Line2D([], [], color=figures.INK, marker="v", ms=4, label="mean, paper", **THEIRS),
         Patch(color=figures.INK, alpha=0.1, lw=0, label="range of means"),
         Line2D([], [], color=figures.MUTED, lw=0.5, label="one seed"),
     ]
+    drawn = {mark.get_label() for ax in axes.flat for mark in ax.get_children()}
+    handles = [mark for mark in handles if mark.get_label() in drawn]
     if free:
         free[0].set_title("not run here", loc="left", fontsize=figures.LEAST_POINTS + 0.2)
         legend = free[0].legend(handles=handles, loc="center left", fontsize=figures.LEAST_POINTS + 0.2, borderpad=0)
@@ -108,11 +111,12 @@ def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, lett
     if seeds > 1:
         ours += f" ({low:.{digits}f} to {high:.{digits}f}, {seeds:.0f} seeds)"
         for _, part in histograms.groupby("seed"):
-            ax.stairs(part["density"], edges, color=colour, lw=0.5, alpha=0.4)
-        ax.axvspan(low, high, color=figures.INK, alpha=0.1, lw=0)
-    ax.axvline(mean, color=figures.INK, lw=1.2)
+            ax.stairs(part["density"], edges, color=colour, lw=0.5, alpha=0.4, label="one seed")
+        ax.axvspan(low, high, color=figures.INK, alpha=0.1, lw=0, label="range of means")
+    ax.axvline(mean, color=figures.INK, lw=1.2, label="mean")
     whose = weights if weights in (SMALL_CLIP, OWN_WEIGHTS) else f"{weights} weights"
     what = f"noise {'texts' if colour == figures.TEXT else 'pictures'}" if name == NOISE else name
+    what = f"rows of {name}" if row == Row.OWN else what
     lines = [f"{whose}: {n:,} {what}", ours]
     paper = encoder.replace(SMALL_CLIP, "CLIP ViT-B/32")
     if paper in PUBLISHED:
@@ -120,10 +124,11 @@ def draw_panel(ax: plt.Axes, table: pd.DataFrame, histograms: pd.DataFrame, lett
         lines.append(f"paper{'' if paper == encoder else f', {paper}'}: {theirs:.{digits}f}")
         if row == Row.RANDOM_NOISE or edges[0] < theirs < edges[-1]:
             ax.axvline(theirs, color=figures.INK, **THEIRS)
-            ax.plot(theirs, 1, "v", ms=4, color=figures.INK, transform=ax.get_xaxis_transform(), clip_on=False)
+            place = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+            ax.plot(theirs, 1, "v", ms=4, color=figures.INK, label="mean, paper", **place)
     wrapped = "\n".join(textwrap.fill(line, letters) for line in lines)
     ax.set_title(figures.plain(wrapped), loc="left", fontsize=figures.LEAST_POINTS + 0.2)
     ax.set(yticks=[], ylim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(2 if letters < 30 else 3))
+    ax.xaxis.set_major_locator(MaxNLocator(int(np.clip(letters // 13, 2, 6))))
     ax.xaxis.get_major_formatter().set_useOffset(False)
     ax.spines["left"].set_visible(False)

@@ -13,6 +13,7 @@ are drawn for several seeds. The figure shows their spread, the record a predict
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -148,10 +149,10 @@ def published_embeddings(gathered: Gathered) -> Iterator[Part]:
 
 
 def own_embeddings(sets: Mapping[str, Embeddings]) -> Iterator[Part]:
-    """Every modality of every set."""
+    """Every modality of every set, with the name of its file."""
     for name, found in sets.items():
-        for modality, rows in found.modalities.items():
-            yield Part(f"{name} {modality}", OWN_WEIGHTS, Path(found.source["path"]).name, Row.OWN, None, rows)
+        for (modality, rows), file in zip(found.modalities.items(), cycle(found.files), strict=False):
+            yield Part(f"{name} {modality}", OWN_WEIGHTS, Path(file["path"]).name, Row.OWN, None, rows)
 
 
 def tables(parts: Sequence[Part], model: str) -> tuple[pd.DataFrame, pd.DataFrame]:

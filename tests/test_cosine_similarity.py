@@ -128,6 +128,23 @@ def test_your_own_embeddings_make_a_column_each(tmp_path, rng):
     assert record.about["data"][0]["path"] == str(tmp_path / "mine.npz")
 
 
+def test_rows_of_your_own_are_named_by_their_file_and_drawn_on_one_axis_without_marks_of_the_paper(tmp_path, rng):
+    for name, mean in (("texts", 1), ("images", 0.5)):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(30, 8)) + mean)
+    files = [word for name in ("texts", "images") for word in ("--embeddings", str(tmp_path / f"{name}.npy"))]
+    record = script.run(cli.parse(script.PRESETS, "", (*files, "--output", str(tmp_path / "out"))))
+    assert record.tables[""]["input"].tolist() == ["images.npy", "texts.npy"]
+    panels = (drawn := script.draw(record)).axes
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in panels] == [
+        f"your own: 30 rows of {name}.npy" for name in ("images", "texts")
+    ]
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["mean"]
+    Embeddings.load(tmp_path / "texts.npy", tmp_path / "images.npy").save(tmp_path / "both.safetensors")
+    both = Embeddings.load(tmp_path / "both.safetensors")
+    assert [file["path"] for file in both.files] == [str(tmp_path / "both.safetensors")], "not of those it was made of"
+
+
 def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_counted_twice(
     tmp_path, own_modules, smoke
 ):

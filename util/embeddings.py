@@ -161,9 +161,15 @@ class Embeddings:
         """The width d."""
         return next(iter(self.modalities.values())).shape[1]
 
+    @property
+    def files(self) -> list[Mapping]:
+        """The sources of the files that hold a modality each, in their order, or of the one file."""
+        files = self.source.get("files")  # of a folder of pictures it is a hash
+        return files if isinstance(files, list) else [self.source]
+
     def digest(self) -> dict:
         """The sha256 of the file, or of each of the files; nothing for what is not on this machine."""
-        paths = [source["path"] for source in self.source.get("files", [self.source]) if "path" in source]
+        paths = [source["path"] for source in self.files if "path" in source]
         found = {path: sha256(Path(path)) for path in paths if not is_remote(path)}
         return {"sha256": next(iter(found.values())) if len(found) == 1 else found} if found else {}
 

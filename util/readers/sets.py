@@ -53,7 +53,10 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     if len(found.ids) > 1 and named["pairs"] is None:
         named["pairs"], how = _within(found.modalities, found.ids, path)
         notes.append(f"{path}: {how}")
-    source = {**source, "path": path, **({"notes": notes} if notes else {})}
+    source = {
+        name: each for name, each in source.items() if (name, type(each)) != ("files", list)
+    }  # of a set once saved
+    source |= {"path": path, **({"notes": notes} if notes else {})}
     return {"modalities": found.modalities, "source": source, "beside": beside, **named}
 
 
@@ -78,9 +81,9 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     """Sets of one modality each as one; equal ids say which rows are pairs."""
     if len(parts) == 1:
         return next(iter(parts.values()))
-    sources = [dict(part["source"]) for part in parts.values()]
-    notes = [note for source in sources for note in source.pop("notes", [])]
-    path = " + ".join(source["path"] for source in sources)
+    sources = {name: dict(part["source"]) for name, part in parts.items()}
+    notes = [note for source in sources.values() for note in source.pop("notes", [])]
+    path = " + ".join(source["path"] for source in sources.values())
     ordered = {name: parts[name] for name in in_order(parts)}
     modalities = {name: part["modalities"][name] for name, part in ordered.items()}
     shared = [kind for kind in ("ids", "paths") if all(kind in part["beside"] for part in ordered.values())]
@@ -96,7 +99,7 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     first, *others = ordered
     unused = [name for name in others if ordered[name]["labels"] is not None]
     notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]
-    source = {"path": path, "files": sources, **({"notes": notes} if notes else {})}
+    source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     return {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
 
 

@@ -149,7 +149,7 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
     labels, classes = _by_prompts(one, arrays, path)
     counted = {"labels": labels} if classes is None else {"labels": labels, "classes": classes}
     found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: rows[chosen[0]]}, counted), path)
-    files = [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]
+    files = [*(one.files if len(one.files) > 1 else [{"path": one.source["path"]}]), {"path": path}]
     source = {**one.source, "files": files, "notes": [*one.source["notes"], *notes]}
     beside = {} if classes is None else {"classes": classes}
     return Embeddings.of(found.modalities, None, labels, source, beside, unit=False)
