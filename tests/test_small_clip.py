@@ -219,6 +219,6 @@ def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_f
 
 
 def test_a_training_seed_that_belongs_to_the_test_pictures_is_refused():
-    taken = replace(TrainingSettings(steps=1), seed=small_clip_training.TEST_SEED)
+    taken = replace(TrainingSettings(steps=1), seed=pictures.TEST_SEED)
     with pytest.raises(UserError, match="test pictures"):
         SmallClipSettings(training=taken)

@@ -3,8 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -66,7 +65,9 @@ def train_small_clip(
     """
     settings = settings or SmallClipSettings()
     settings = replace(settings, training=replace(settings.training, seed=seed))
-    with files.publishing(Path(output)) as folder, _threads(settings.threads):
+    with files.publishing(Path(output)) as folder, ExitStack() as after:
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(settings.threads)
         started = time.perf_counter()
         clip = small_clip.random(seed)
         corpus = pictures.training_corpus(settings.pictures, seed)
@@ -100,17 +101,6 @@ class LowestLoss:
             self.loss, self.step = loss, step
             self.weights = {name: value.detach().clone() for name, value in self.clip.model.state_dict().items()}
         return {"validation_loss": loss}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Runs a block with ``count`` CPU threads in torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _record(settings: SmallClipSettings, log: list[dict], chosen: int, figures: dict, seconds: float) -> dict:
