@@ -120,18 +120,22 @@ def test_a_curve_that_is_lowest_where_the_shifts_end_has_no_minimum(tmp_path, rn
 
 @pytest.mark.parametrize("given", [(), ("--output", "{default}")])
 def test_own_embeddings_never_write_over_what_make_figures_wrote_and_say_nothing_of_the_paper(
-    tmp_path, rng, monkeypatch, given
+    tmp_path, rng, monkeypatch, capsys, given
 ):
     """The README's own command took the place of the figure's record; its minima were stamped "no"."""
     script, (x, y) = scripts.load("loss_landscape.py"), reference.pairs(rng, 60, 8)
     np.savez(tmp_path / "mine.npz", image=x, text=y)
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.chdir(tmp_path)
     default = script.Settings.output
     before = sorted((path, path.stat().st_mtime_ns) for path in default.glob("*"))
     words = ("--preset", "smoke", "--embeddings", "{mine}", *given)
     words = [word.format(default=default, mine=tmp_path / "mine.npz") for word in words]
     record = script.run(cli.parse(script.PRESETS, "", words))
     assert record.folder == tmp_path / "outputs" / "own" / "mine-smoke"
+    files = sorted(path.name for path in record.folder.iterdir())
+    named = f"loss_landscape.csv, .json, .pdf, .png and {len(files) - 4} more, in"
+    assert f"wrote outputs/own/mine-smoke: {named}" in capsys.readouterr().out
     assert sorted((path, path.stat().st_mtime_ns) for path in default.glob("*")) == before
     assert record.about["own_data"] == str(tmp_path / "mine.npz") and record.about["comparisons"] == []
     page = report.write(record.folder).read_text()

@@ -90,6 +90,8 @@ def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys,
         cli.main({"embedded": cli.Common(output=tmp_path)}, pytest.fail, "")
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("error: Unrecognized options: --sed, 3; Perhaps you meant: --seed INT")
+    with pytest.raises(UserError, match=r"options: b\.npy; repeat --embeddings before each file; see --help"):
+        cli.parse({"embedded": cli.WithEmbeddings(output=tmp_path)}, "", ["--embeddings", "a.npy", "b.npy"])
     with pytest.raises(SystemExit) as stop:
         cli.parse({"embedded": cli.Common(output=tmp_path)}, "What it does.", ["--help"])
     assert stop.value.code == 0 and "What it does." in capsys.readouterr().out
@@ -138,11 +140,13 @@ def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeyp
     assert output(None, tmp_path / "a.npz") == output(f"image={tmp_path}/a.npz") == folder
     assert output(tmp_path / "a.npz", output=Path("default").absolute()) == folder, "no place for your own"
     assert output("s3://bucket/a.npz") == output("hub:somebody/a") == folder
+    assert output("a.npy", None, "text=b/t.npy", "a.npy") == tmp_path / "own" / f"a+t{suffix}"
+    assert output(*(f"a{k}.npy" for k in range(40))) == tmp_path / "own" / f"a0+39-more{suffix}"
     folder.mkdir(parents=True)
     (folder / "depth.json").write_text(json.dumps({"own_data": str(tmp_path / "a.npz")}))
     assert output(tmp_path / "a.npz") == folder
     for other in (tmp_path / "a.npy", "s3://other/a.npz"):
-        with pytest.raises(UserError, match=r"holds results of another file than .*/a\.np"):
+        with pytest.raises(UserError, match=r"holds results of other data than .*/a\.np.*; give --output FOLDER"):
             output(other)
 
 

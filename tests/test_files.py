@@ -1,6 +1,7 @@
 """Files of equal content have equal bytes, a killed process leaves nothing for ever, one way to name every cache."""
 
 import ast
+import os
 import signal
 import subprocess
 import sys
@@ -100,6 +101,15 @@ def test_safetensors_of_equal_content_have_equal_bytes(tmp_path, rng):
         interventions.save(tmp_path / "c.safetensors", fitted)
         contents.add(tuple((tmp_path / f"{name}.safetensors").read_bytes() for name in "ec"))
     assert len(contents) == 1
+
+
+def test_published_files_have_the_mode_of_any_new_file(tmp_path, rng):
+    before = os.umask(0o027)
+    try:
+        interventions.save(tmp_path / "c.safetensors", interventions.fit("centring", *reference.pairs(rng, 6, 4)))
+    finally:
+        os.umask(before)
+    assert [(path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [("c.safetensors", 0o640)]
 
 
 def test_every_safetensors_file_of_the_project_has_at_most_one_metadata_value():

@@ -72,7 +72,7 @@ class Common:
     """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
 
     def own(self) -> tuple:
-        """Your own data and functions among the options, or None: results go to a folder that the first one names."""
+        """Your own data and functions among the options, or None: results go to a folder that they name together."""
         models = (*getattr(self, "models", ()), getattr(self, "model", None))
         return tuple(each.split(":", 1)[1].rpartition(":")[0] for each in models if each and each.startswith("python:"))
 
@@ -128,7 +128,11 @@ def in_one_line(read: Callable, *what, args: Sequence[str], **options):
         elif not row[1:].startswith(" " * 9):  # as deep stands the help of an option
             parts[-1].append(row.strip("│| "))
     parts = [part for part in parts if part and not part[0].startswith(("For full help", "Argument help"))]
-    raise UserError("; ".join([*(" ".join(part).rstrip(".") for part in parts), "see --help"]))
+    said = [" ".join(part).rstrip(".") for part in parts]
+    several = re.search(r"(--embeddings|--corpus)[ =]\S+ ([^-\s]\S*)", " ".join(args))
+    if several and f"Unrecognized options: {several[2]}" in " ".join(said):
+        said.append(f"repeat {several[1]} before each file")
+    raise UserError("; ".join([*said, "see --help"]))
 
 
 def checked(settings, words: Sequence[str]):
@@ -187,7 +191,7 @@ def publish_run(
             say(f"[{name}] the record that is there is used: {records.plain(folder)}/{name}.json")
             return kept
     start, device = time.perf_counter(), resolve_device(settings.device)
-    facts = {"settings": settings, "device": device, "title": title, "own": own_place(settings)}
+    facts = {"settings": settings, "device": device, "title": title, "own": " + ".join(own_places(settings))}
     found = measure(settings, device)
     for line in found.left_out:
         say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
@@ -205,8 +209,9 @@ def publish_run(
         (settings.output / file).unlink(missing_ok=True)  # of an older run, it would stand beside newer numbers
     for line in found.said:
         say(f"[{name}] {line}")
-    kinds = ", ".join(sorted({Path(file).suffix for file in written}))
-    say(f"[{name}] wrote {records.plain(settings.output)}/{name}{kinds} in {time.perf_counter() - start:.1f} s")
+    ends = sorted(file.removeprefix(name) for file in written if Path(file).stem == name)
+    files = f"{name}{', '.join(ends)}" + (f" and {more} more" if (more := len(written) - len(ends)) else "")
+    say(f"[{name}] wrote {on_terminal(settings.output)}: {files}, in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
 
 
@@ -228,25 +233,28 @@ def absolute(settings: Settings) -> Settings:
     return replace(settings, **{each.name: whole(each.name, getattr(settings, each.name)) for each in fields(settings)})
 
 
-def own_place(settings: Settings) -> str:
-    """Where the first of your own data lies; empty where there are none."""
-    return next((place(each) for each in settings.own() if each is not None), "")
+def own_places(settings: Settings) -> list[str]:
+    """Where your own data lie, each place once."""
+    return list(dict.fromkeys(place(each) for each in settings.own() if each is not None))
 
 
 def own_output(settings: Settings) -> Settings:
     """Settings whose results of your own data go to ``outputs/own/<name>/``, unless --output names a folder.
 
-    Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``. The first of ``settings.own()`` names the
-    folder, by its stem. One that holds results of another file of that name is refused.
+    Those of other presets go to ``<name>-smoke/`` and ``<name>-paper/``. The name joins the stems of ``settings.own()``
+    by "+", of many long ones the first and how many more. A folder that holds results of other data is refused.
     """
-    own = own_place(settings)
+    own = own_places(settings)
     if not own or Path(settings.output).resolve() != type(settings).output.resolve():
         return settings
     suffix = "" if settings.preset == "embedded" else f"-{settings.preset}"
-    folder = OUTPUTS / "own" / f"{Path(own).stem}{suffix}"
-    said = f'"own_data": {json.dumps(own)}'
+    first, *others = [Path(each).stem for each in own]
+    name, together = "+".join([first, *others]), " + ".join(own)
+    if others and len(name) > 80:
+        name = f"{first[:60]}+{len(others)}-more"
+    folder, said = OUTPUTS / "own" / f"{name}{suffix}", f'"own_data": {json.dumps(together)}'
     if any(said not in path.read_text() for path in folder.glob("*.json")):  # a damaged one too
-        raise UserError(f"{folder} holds results of another file than {own}; give --output, or remove it")
+        raise UserError(f"{folder} holds results of other data than {together}; give --output FOLDER, or remove it")
     return replace(settings, output=folder)
 
 
@@ -266,6 +274,12 @@ def shift_grid(step: float) -> "np.ndarray":
     if not 0.001 <= step <= 5:
         raise UserError(f"--shift-step must be from 0.001 to 5, not {step}")
     return np.arange(-np.floor(5 / step + 1e-9), np.ceil(5 / step - 1e-9)) * step
+
+
+def on_terminal(path: Path) -> str:
+    """A path as the user's shell takes it: relative where it lies below the working directory, else absolute."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def say(message: str) -> None:

@@ -94,7 +94,7 @@ class Paper(Options):
 @dataclass(frozen=True, kw_only=True)
 class _OfRecords:
     outputs: Path = cli.OUTPUTS
-    """Any folder of records: in it, or in folders of figures, tables or your own data there."""
+    """Where the records lie: in this folder, in its subfolders, or in those of own/ there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Report(_OfRecords):
     def __call__(self) -> None:
         from .reporting import report
 
-        cli.say(f"[report] wrote {report.write(self.outputs)}")
+        cli.say(f"[report] wrote {cli.on_terminal(report.write(self.outputs))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class Notebooks(_OfRecords):
         from .reporting import notebooks
 
         for path in notebooks.execute_there(self.outputs):
-            cli.say(f"[notebooks] wrote {path}")
+            cli.say(f"[notebooks] wrote {cli.on_terminal(path)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,8 @@ _MAKING = threading.Lock()
 def publishing(folder: Path) -> Iterator[Path]:
     """Gives an empty temporary folder whose files move into ``folder`` together when the block succeeds.
 
-    A block that fails leaves ``folder`` as it was. What killed processes left there goes.
+    A block that fails leaves ``folder`` as it was. What killed processes left there goes. Files get the mode
+    of any new file (those of safetensors' ``save_file`` are their owner's alone).
     """
     folder = Path(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -128,7 +129,11 @@ def publishing(folder: Path) -> Iterator[Path]:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
     try:
         yield part
-        for file in sorted(part.iterdir()):
+        files, new = sorted(part.iterdir()), part / ".new"
+        new.touch()
+        for file in files:
+            if file.stat().st_mode != new.stat().st_mode:
+                file.chmod(new.stat().st_mode)
             file.replace(folder / file.name)
     except (OSError, SafetensorError) as error:  # a full disk is either
         reason = getattr(error, "strerror", None) or error

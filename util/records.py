@@ -110,7 +110,7 @@ def save(folder: Path, name: str, found: Measured, *, device: str, seconds: floa
 
     Args:
         device, seconds: place and duration of the run.
-        own: where your own data lie, of which the paper says nothing; empty where they are the project's.
+        own: where your own data lie, with " + " between, of which the paper says nothing; empty where there are none.
         facts: ``title``, what the run regenerates; ``settings``, a dataclass with everything that shapes the result,
             the seed included; ``captions``, stem of each figure file -> what it shows, in the order to show them.
     """

@@ -77,9 +77,7 @@ def train_small_clip(
         seconds = time.perf_counter() - started
         clip.model.load_state_dict(best.weights)
         record = _record(settings, log, best.step, evaluate(clip), seconds)
-        checkpoint = folder / small_clip.CHECKPOINT.name
-        save_file(best.weights, checkpoint)
-        checkpoint.chmod(0o644)  # save_file lets nobody else read it
+        save_file(best.weights, folder / small_clip.CHECKPOINT.name)
         (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
     return record
