@@ -79,6 +79,12 @@ def test_a_file_of_any_format_and_not_normalised_gives_the_same_numbers(arrays, 
     assert found.norms["image"] == pytest.approx((5, 5)) and "rows are made unit-norm here" in found.notes[0]
 
 
+def test_equal_modalities_have_no_number_below_zero_that_is_zero(rng):
+    x = reference.cone(rng, 30, 8)
+    found = measure(x, x)
+    assert found["alignment"] == pytest.approx(0, abs=1e-7) and "-0.0000" not in str(found)
+
+
 def test_several_captions_of_an_image_count_each_row_once(rng):
     x, y = reference.cone(rng, 6, 5), reference.cone(rng, 18, 5)
     pairs = np.array([[i // 3, i] for i in range(18)])

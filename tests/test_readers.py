@@ -62,7 +62,9 @@ def test_one_modality_alone_is_read_by_shard_and_from_a_cache_without_a_header(t
     made.clip_retrieval(tmp_path / "cr")
     shutil.rmtree(tmp_path / "cr" / "text_emb")
     for path in ("images", "cr"):
+        (tmp_path / path / "README.md").write_text("")
         found = Embeddings.load(tmp_path / path)
+        assert found.source["notes"][0] == f"{tmp_path / path}: not used: README.md"
         assert found.modalities["image"] == pytest.approx(UNIT[0], abs=2e-3) and len(found.names) == 1
 
 
@@ -232,6 +234,20 @@ def absurd(path):
         np.lib.format.write_array_header_1_0(file, described)
 
 
+def folder(*names, wide=""):
+    """A writer of a folder with equal rows under each name, as .npy or parquet; ``wide`` has a column more."""
+
+    def write(path):
+        path.mkdir()
+        for name in names:
+            if name.endswith(".npy"):
+                np.save(path / name, X)
+            else:
+                pd.DataFrame({"image": [*X]} | ({"more": 1} if name == wide else {})).to_parquet(path / name)
+
+    return write
+
+
 def odd_metadata(path):
     save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"modality_gap": '{"source": [1]}'})
 
@@ -258,7 +274,12 @@ BAD = {
     "no_rows.npy": (lambda path: np.save(path, np.empty((2, 0, 4))), "needs at least 1 rows"),
     "unknown.txt": (lambda path: path.write_text("1,2"), "unknown format .txt"),
     "nowhere.npy": (lambda path: None, "no such file; expected embeddings as .npy"),
-    "nothing": (Path.mkdir, "nothing: a folder without embeddings that are known here; expected img_emb/"),
+    "nothing": (Path.mkdir, "nothing: a folder of no known layout; it holds nothing; .* known are img_emb/"),
+    "plain": (folder("images.npy", "images.parquet", "labels.csv", "texts.npy"),
+     "holds images.npy, images.parquet, labels.csv, texts.npy; name its files, image=.*/images.npy text=.*/texts.npy;"),
+    "no_dc": (folder("images.npy", "labels.npy", "mine.npz", "texts.npy"), "image=.*/images.npy text=.*/texts.npy"),
+    "alike": (folder("images.parquet", "texts.parquet"), "image=.*/images.parquet text=.*/texts.parquet"),
+    "unlike": (folder("a.parquet", "b.parquet", wide="b.parquet"), "its columns .* name both: image=FILE"),
     "a.pt": (lambda path: torch.save(torch.nn.Linear(2, 2), path), "holds more than tensors .*nothing unpickles"),
     "numpy.pt": (lambda path: torch.save({"image": X, "text": Y}, path), "holds more than tensors"),
     "script.pt": (lambda path: torch.jit.script(torch.nn.Linear(2, 2)).save(path), "TorchScript"),

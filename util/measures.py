@@ -83,7 +83,7 @@ class Measures:
 
 def _said(row: Mapping) -> str:
     note = f" ({row['note']})" if row["note"] else ""
-    return row["note"] if row["value"] is None else f"{row['value']:.4f}{note}"
+    return row["note"] if row["value"] is None else f"{row['value']:z.4f}{note}"
 
 
 def measure(*given, columns: Mapping[str, str] | None = None, seed: int = 0, most: int = MOST) -> Measures:
@@ -159,7 +159,7 @@ def _rows(file: str, names: tuple[str, ...], of: str, n: int, *what) -> list[dic
 
 def alignment(both: PairMoments) -> float | None:
     """Mean squared distance of the pairs, in [0, 4]: 2 - 2 cosine. Source: Wang and Isola (2020), alpha = 2."""
-    return 2 - 2 * both.matched_cosine if both.pairs else None
+    return max(0.0, 2 - 2 * both.matched_cosine) if both.pairs else None
 
 
 class Entry(NamedTuple):

@@ -83,7 +83,7 @@ class Shift(OfFiles):
     """
 
     output: cli.FileOut
-    """Where to write; the suffix names the format."""
+    """Where to write: .npy, .npz or .safetensors."""
     amount: float | None = None
     """The paper's delta: positive closes the gap, negative widens it."""
     side: str | None = None
@@ -174,7 +174,7 @@ class Transform(OfFiles):
     calibration: Path
     """A file of ``modality-gap fit``."""
     output: cli.FileOut
-    """Where to write; the suffix names the format. A .safetensors file also says which calibration moved it."""
+    """Where to write: .npy, .npz or .safetensors, which also says which calibration moved it."""
     inverse: bool = False
     """Undo it instead."""
 

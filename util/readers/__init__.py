@@ -16,13 +16,7 @@ from .texts import read_delimited, read_json
 
 __all__ = ["NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "write"]
 
-MAGIC = {
-    b"\x93NUMPY": ".npy",
-    b"PAR1": ".parquet",
-    b"ARROW1": ".arrow",
-    b"\x89HDF": ".h5",
-    b"\xff\xff\xff\xff": ".arrow",
-}
+MAGIC = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\xff" * 4: ".arrow", b"\x89HDF": ".h5"}
 TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".npz": read_npz,
@@ -32,9 +26,7 @@ READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".arrow": lambda path: read_arrow(pa.memory_map(str(path)), str(path)),
     ".csv": lambda path: read_delimited(path, ","),
     ".tsv": lambda path: read_delimited(path, "\t"),
-    ".json": read_json,
-    ".jsonl": read_json,
-    ".ndjson": read_json,
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), read_json),
     ".h5": read_h5,
     "a folder": read_folder,
 }

@@ -147,7 +147,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], so
     .npy holds one modality, or two of equal length, alone. .safetensors holds numbers only, and keeps ``source``.
     """
     if path.suffix not in WRITTEN:
-        raise UserError(f"{path}: unknown format; expected {', '.join(WRITTEN)}")
+        raise UserError(f"{path}: {path.suffix or 'no suffix'} cannot be written; expected {', '.join(WRITTEN)}")
     if path.suffix == ".safetensors" and (texts := [k for k, v in arrays.items() if v.dtype.kind not in "biuf"]):
         raise UserError(f"{path}: .safetensors holds numbers only, and {texts[0]} are text; use .npz")
     with replacing(path) as part:

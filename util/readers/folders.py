@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +12,53 @@ import pyarrow.parquet as pq
 from ..errors import UserError
 from ..numerics.arrays import blocks
 from ..numerics.parts import Parts
-from .arrays import mapped_npy, npz_member
+from .arrays import Found, mapped_npy, npz_member, read_npz
+from .names import role
 from .tables import read_dataset, read_parquet
 
 SIMILARITY = {"b32": "clip_b32_similarity_score", "l14": "clip_l14_similarity_score"}
 AGREE = 2e-3
 """How far a stored cosine may be from that of the vectors: float16 rows of 512 to 768 numbers move it by less."""
 TOWERS = ("img_emb", "text_emb")
+SAVED = re.compile(r"dataset_(info|dict)\.json|state\.json|.*\.arrow")
+HOLDING = re.compile(r"(?i)\.(npy|npz|safetensors|pth?|parquet|arrow|feather|csv|tsv|jsonl|ndjson|h5|hdf5)")
+"""Suffixes of files with arrays; .json often tells about those beside it."""
 
 
-def read_folder(path: Path) -> dict:
-    """Finds out what a folder is by the files in it."""
+def read_folder(path: Path) -> Found:
+    """Finds out what a folder is by the files in it; those that its layout does not use are said."""
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         import datasets
 
-        return read_dataset(datasets.load_from_disk(str(path)), str(path))
-    if any((path / name).is_dir() for name in TOWERS):
-        return clip_retrieval(path)
-    if (path / "vectors.npy").is_file() and (path / "index.json").is_file():
-        return mteb_cache(path)
-    if shards := sorted(path.glob("*.npz")):
-        return datacomp(path, shards)
-    if tables := sorted(path.glob("*.parquet")):
+        found = read_dataset(datasets.load_from_disk(str(path)), str(path))
+        used = [file for file in files if SAVED.fullmatch(file.name) or (file / "dataset_info.json").is_file()]
+    elif any((path / name).is_dir() for name in TOWERS):
+        found, used = clip_retrieval(path), [path / name for name in (*TOWERS, "metadata")]
+        files += [file for folder in used for file in folder.glob("[!.]*")]
+        used += [*path.glob("*_emb/*.npy"), *path.glob("metadata/*.parquet")]
+    elif (path / "vectors.npy").is_file() and (path / "index.json").is_file():
+        found, used = mteb_cache(path), [path / name for name in ("vectors.npy", "index.json", "dimension")]
+    else:
+        found, used = _of_files(path, files), [file for file in files if HOLDING.fullmatch(file.suffix)]
+    left = [str(file.relative_to(path)) for file in files if file not in used]
+    return found, {"notes": [f"{path}: not used: {', '.join(left)}"]} if left else {}
+
+
+def _of_files(path: Path, files: Sequence[Path]) -> dict:
+    """DataComp's shards or one parquet data set; other files with arrays make the folder neither, and are named."""
+    holding = [file for file in files if HOLDING.fullmatch(file.suffix)]
+    tables = [file for file in holding if file.suffix.lower() == ".parquet"]
+    kinds = {file.suffix.lower() for file in holding}
+    if kinds == {".npz", ".parquet"} and all(table.with_suffix(".npz") in files for table in tables):
+        return datacomp(path, [file for file in holding if file not in tables])
+    if kinds == {".parquet"} and len({role(table.stem) for table in tables}) == 1:
         return read_parquet(tables, str(path))
+    named = {role(file.stem): file for file in reversed(holding) if role(file.stem)}
+    how = " ".join(f"{name}={named[name]}" for name in sorted(named)) or "image=FILE text=FILE"
+    there = ", ".join([file.name for file in files[:8]] + ["..."] * (len(files) > 8)) or "nothing"
     known = "img_emb/ and text_emb/, vectors.npy and index.json, *.npz with *.parquet, *.parquet, or a saved data set"
-    alone = "; name its files: image=... text=..." if any(path.glob("*.npy")) else ""
-    raise UserError(f"{path}: a folder without embeddings that are known here; expected {known}{alone}")
+    raise UserError(f"{path}: a folder of no known layout; it holds {there}; name its files, {how}; known are {known}")
 
 
 def clip_retrieval(path: Path) -> dict:
@@ -108,17 +130,14 @@ def datacomp(path: Path, shards: list[Path]) -> dict:
     lengths = [_of_part(table, pq.read_metadata).num_rows for table in tables]
     names = [shard.name for shard in shards]
 
-    def member(k: int, name: str) -> np.ndarray:
+    def member(name: str, k: int) -> np.ndarray:
         with np.load(shards[k], allow_pickle=False) as archive:
             return npz_member(archive, name, shards[k])
 
     found = {}
-    with np.load(shards[0], allow_pickle=False) as archive:
-        first = {name: npz_member(archive, name, shards[0]) for name in archive.files}
-    for name, rows in first.items():
+    for name, rows in read_npz(shards[0]).items():
         if rows.ndim == 2:
-            read = lambda k, name=name: member(k, name)  # noqa: E731
-            found[name] = Parts(read, lengths, rows.shape[1], rows.dtype, names, str(path))
+            found[name] = Parts(partial(member, name), lengths, rows.shape[1], rows.dtype, names, str(path))
     beside = read_parquet(tables, str(path))
     for model, score in SIMILARITY.items():
         if {f"{model}_img", f"{model}_txt", score} <= found.keys() | beside.keys():

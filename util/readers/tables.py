@@ -30,7 +30,7 @@ def read_parquet(paths: Sequence[Path], where: str) -> dict:
     plan, lengths, names = [], [], []
     for path, file in zip(paths, files, strict=True):
         if not file.schema_arrow.equals(files[0].schema_arrow):
-            raise UserError(f"{path}: its columns are not those of {paths[0].name}; name one of the two")
+            raise UserError(f"{path}: its columns are not those of {paths[0].name}; name both: image=FILE text=FILE")
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             plan += [(file, group, start) for start in range(0, rows, BLOCK)]

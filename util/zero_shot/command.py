@@ -136,10 +136,11 @@ def as_text(card: "pd.DataFrame") -> str:
     rows = []
     for row in card.itertuples():
         between = "" if pd.isna(row.value_low) else f" [{row.value_low:.4f}, {row.value_high:.4f}]"
-        cells = {"metric": row.metric, "n": str(row.n), "no shift": f"{row.value:.4f}{between}"}
+        cells = {"metric": row.metric, "n": str(row.n), "no shift [95%]": f"{row.value:.4f}{between}"}
         if not pd.isna(row.best):
-            cells |= {"best": f"{row.best:.4f} at {row.best_shift:+g} (gap {row.best_gap_distance:.4f})"}
+            cells |= {"best": f"{row.best:.4f} at {row.best_shift:+g} (signed gap {row.best_gap_distance:z.4f})"}
             held = f"{row.held_out_gain:+.4f} [{row.held_out_low:+.4f}, {row.held_out_high:+.4f}]"
-            cells |= {"p": f"{row.best_p:.2g}", "held-out gain": held, "p (held out)": f"{row.held_out_p:.2g}"}
+            best_p, held_p = ("< 0.001" if p < 0.001 else f"{p:.2g}" for p in (row.best_p, row.held_out_p))
+            cells |= {"p": best_p, "held-out gain [95%]": held, "p (held out)": held_p}
         rows.append(cells)
     return pd.DataFrame(rows).fillna("").to_string(index=False)

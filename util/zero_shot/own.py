@@ -174,10 +174,10 @@ def _by_prompts(one: Embeddings, arrays: Arrays, path: str) -> tuple[np.ndarray,
     fitting = next((each for each in (each.astype(str) for each in columns) if np.isin(used, each).all()), None)
     if fitting is None or (labels.ndim == 2 and len(fitting) != len(classes)):
         if columns or one.labels.dtype.kind == "U":
-            raise UserError(
-                f"{path}: labels are names ('{used[0]}', ...), and no column of it holds them all; give it one with "
-                "the name of each row's class, spelled as in the labels"
-            )
+            how = "no column of it holds them all; give it one with each row's class, spelled as in the labels"
+            if not names:
+                how = "it holds no names; give a table with a column of names, or an .npz with classes beside the rows"
+            raise UserError(f"{path}: labels are names ('{used[0]}', ...), and {how}")
         return one.labels, classes
     rows = {name: row for row, name in enumerate(fitting.tolist())}
     at = np.array([rows.get(name, -1) for name in classes.tolist()])

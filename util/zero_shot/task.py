@@ -141,11 +141,12 @@ def _class_numbers(given: Embeddings, classes, path: str, notes: list[str]) -> n
     """Labels that fit the texts as classes; refused where the texts cannot be those of the classes."""
     (first, images), (last, texts) = given.modalities.items()
     labels, n, m = given.labels, len(images), len(texts)
-    how = "give one text for each class, or leave the labels out for retrieval"
+    how = "give one text for each class; for retrieval, modality-gap evaluate --pairs rows, or a file of pairs"
     if labels.dtype.kind == "U":
         raise UserError(
             f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said; put classes, "
-            "the names in the order of these rows, beside them, or give --prompts a table with a column of names"
+            "the names in the order of these rows, beside them, give --prompts a table with a column of names, or, "
+            "for retrieval, evaluate --pairs rows"
         )
     if classes is not None and len(classes) != m:
         raise UserError(f"{path}: {last} has {m} rows, while there are {len(classes)} class names; {how}")
