@@ -1,10 +1,12 @@
 """The pictures of Figure 1: one view of both modalities for each panel, and its numbers above it."""
 
 import tomllib
+from collections.abc import Mapping
 from functools import partial
 from itertools import chain
 from math import lcm
 from pathlib import Path
+from string import ascii_letters
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
@@ -12,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 
-from panels import PUBLISHED
+from panels import OWN, PUBLISHED
 from util import figures, records
 
 LETTERS = {"trained": "b", "random": "c"}
@@ -21,7 +23,7 @@ METHODS = {"umap": "UMAP", "tsne": "t-SNE", "pca": "Principal components", "svd"
 ACROSS = {figures.WIDTHS["column"]: 2, figures.WIDTHS["page"]: 4}  # panels in a row, at most
 LETTERS_PER_INCH, LINE = 20.5, 0.105
 """Letters across an inch over a panel, and inches from one line there to the next."""
-CAPTIONS, NOTES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
+CAPTIONS, OWN_CAPTIONS, NOTES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
 
 
 def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt.Figure:
@@ -33,7 +35,7 @@ def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt
 def undrawn(table: pd.DataFrame) -> list[str]:
     """Pictures without panels of their own: the live one where the first has them, the strip of your own files."""
     live = [] if 0 < (table["source"] == PUBLISHED).mean() < 1 else ["_live"]
-    return [*live, "_strip"] if (table["weights"] == "given").all() else live
+    return [*live, "_strip"] if (table["weights"] == OWN).all() else live
 
 
 DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, strip=True)}  # by the ends of their names
@@ -42,7 +44,8 @@ DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, st
 def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> plt.Figure:
     """The chosen panels of the record, the colours and the method below."""
     table, points, width = record.tables[""][chosen], record.tables["points"], figures.width(record)
-    rows, columns = arranged(table, ACROSS[width]), ["system", "weights", "source"]
+    own = record.about["own_data"] and PUBLISHED not in {*table["source"]}
+    rows, columns = arranged(table, ACROSS[width], bool(own)), ["system", "weights", "source"]
     points = points[points["method"] == record.about["settings"]["method"]].groupby(columns)
     letters = int(width / max(map(len, rows)) * LETTERS_PER_INCH)
     for facts in chain(*rows):
@@ -59,11 +62,16 @@ def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> p
     return figure
 
 
-def arranged(table: pd.DataFrame, across: int) -> list[list[dict]]:
-    """Rows of panels that leave no place empty: trained before random weights, or the two of a system side by side."""
+def arranged(table: pd.DataFrame, across: int, own: bool) -> list[list[dict]]:
+    """Rows of panels that leave no place empty: trained before random weights, or the two of a system side by side.
+
+    Letters are the paper's; ``own`` panels begin at (a), and one alone has none.
+    """
     if across > 2 or table["system"].value_counts().ne(2).any():
         table = table.sort_values("weights", key=lambda weights: weights == "random", kind="stable")
     letters = table["weights"].map(LETTERS).mask(table["weights"].duplicated()).fillna("")
+    if own:
+        letters = [*ascii_letters[: len(table)]] if len(table) > 1 else [""]
     panels = np.array(table.assign(letter=letters).to_dict("records"), object)
     return [list(row) for row in np.array_split(panels, -(-len(panels) // across))]
 
@@ -85,21 +93,27 @@ def draw_panel(ax: plt.Axes, facts: dict) -> None:
     ax.set_title(words, fontsize=figures.LEAST_POINTS, loc="left", linespacing=1.2, pad=3)
 
 
+def named(facts: Mapping) -> list[str]:
+    """System, weights and source in words, each once."""
+    weights = facts["weights"] + (" weights" if facts["weights"] in LETTERS else "")
+    return list(dict.fromkeys([facts["system"], weights, facts["source"]]))
+
+
 def over(facts: dict, letters: int, strip: bool) -> list[str]:
     """The lines over a panel, of so many letters: its name, its numbers, and of how many rows both are."""
     weights = f", {facts['weights']}" if facts["weights"] in LETTERS else ""
     if strip:
         return wrap(f"{facts['system']}{weights}: gap {facts['gap_distance']:.2f}", letters)
-    name, source = facts["system"] + (weights and f"{weights} weights"), facts["source"].replace(PUBLISHED, "")
+    system, whose, *source = (name for name in named(facts) if name != PUBLISHED)
     n, both, shown = facts["n_pairs"], (facts["n_other"], facts["n_text"]), len(facts["points"]) // 2
-    kind = "" if facts["weights"] == "given" else f"{facts['kind']} "
+    kind = "" if facts["weights"] == OWN else f"{facts['kind']} "
     size = f"{n:,} {kind}pairs" if n else f"{both[0]:,} and {both[1]:,}, not paired"
     size += f", {shown:,} of each shown" if shown < max(*both, n) else ""
     gap = "gap {gap_distance:.3f}, separable {separability:.1%}".format_map(facts)
     gap += " ({separability_rows:,} of each)".format_map(facts) if facts["separability_rows"] < min(both) else ""
     recall = "recall@1 {image_recall_at_1:.3f}, {text_recall_at_1:.3f} ({chance:.3f})".format_map(facts)
     recall = recall if np.isfinite(facts["chance"]) else ""
-    return [part for line in (name, source, size, gap, recall) for part in wrap(line, letters)]
+    return [part for line in (f"{system}, {whose}", *source, size, gap, recall) for part in wrap(line, letters)]
 
 
 def label(figure: plt.Figure, record: records.Record, table: pd.DataFrame) -> None:

@@ -36,7 +36,7 @@ RECALLS = ("image_recall_at_1", "text_recall_at_1")
 """The first modality asks and texts answer; texts ask and the first modality answers."""
 RECALL_COLUMNS = (*(f"{name}{end}" for name in RECALLS for end in ("", "_low", "_high")), "chance")
 KEYS = {system.kind: key for key, system in panels.SYSTEMS.items()}
-SAID = "{system}, {weights} weights, {source}: {n_pairs} pairs, gap {gap_distance:.3f}, separable {separability:.3f}"
+SAID = "{named}: {n_pairs} pairs, gap {gap_distance:.3f}, separable {separability:.3f}"
 TINY = 1e-9
 """A range of coordinates below which all are one point."""
 ACCEPTED = "; this model was accepted for a gap of at least 0.5, so its row could hardly have failed"
@@ -145,7 +145,7 @@ def view(panel: panels.Panel, settings: Settings, methods: Iterable[str] = VIEWS
 def compare(table: pd.DataFrame) -> list[records.Comparison]:
     """The paper's claim beside the separability of each panel, and the recall that a notebook prints."""
     found = []
-    for row in table[table["weights"] != "given"].itertuples():
+    for row in table[table["weights"] != panels.OWN].itertuples():
         key, own = f"figure_1.separate.{KEYS[row.kind]}.{row.weights}", row.source == panels.PUBLISHED
         apart = row.separability >= published.numbers()[key].judged_by.tolerance
         recalls = f"recall@1 {row.image_recall_at_1:.3f} and {row.text_recall_at_1:.3f}, chance {row.chance:.3f}"
@@ -192,14 +192,15 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         comparisons=compare(table),
         left_out=left_out,
         undrawn=gap_figure.undrawn(table),
-        said=[SAID.format_map(row) for row in rows],
+        said=[SAID.format(named=", ".join(gap_figure.named(row)), **row) for row in rows],
     )
 
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records and draws; your own data go to ``outputs/own/<name>/``."""
     title = "Figure 1: the modality gap across four pairs of modalities"
-    captions = {f"{NAME}{suffix}": caption for suffix, caption in gap_figure.CAPTIONS.items()}
+    captions = gap_figure.CAPTIONS | (gap_figure.OWN_CAPTIONS if cli.own_place(settings) else {})
+    captions = {f"{NAME}{suffix}": caption for suffix, caption in captions.items()}
     return cli.publish_run(NAME, settings, measure, gap_figure.DRAWN, title=title, captions=captions, reuse=reuse)
 
 

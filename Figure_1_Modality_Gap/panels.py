@@ -80,7 +80,8 @@ class Inputs(cli.WithEmbeddings):
 class Panel:
     """The embeddings of one panel, and the columns that name them; ``about`` is for the record alone.
 
-    ``weights`` is "trained", "random" or "given"; of your own files ``kind`` and ``system`` are the file's name.
+    ``weights`` is "trained" or "random", and "your own" of your files and functions, for nobody said what those are. Of
+    your files ``kind`` and ``system`` are the file's name.
     """
 
     kind: str
@@ -108,7 +109,7 @@ def own_files(paths: Sequence[str], columns: Mapping[str, str] | None) -> Iterat
     """A panel for every two modalities of every set; all files are looked at before the first is measured."""
     for name, stored in duos(open_sets(paths, columns)).items():
         about = {**stored.digest(), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
-        yield Panel(name, name, "given", OWN, stored, stored.names, about)
+        yield Panel(name, name, OWN, OWN, stored, stored.names, about)
 
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:
@@ -150,7 +151,8 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
         found = extract(pair, items, say=cli.say)
         found = replace(found, source={name: value for name, value in found.source.items() if name != "path"})
         about = {"note": note, "generated": generated, "random_in": "every layer", "embedded_in": "evaluation mode"}
-        yield Panel(SYSTEMS[key].kind, name, weights, items.source["dataset"], found, found.names, about)
+        whose = OWN if key == "clip" and own_functions(inputs) else weights
+        yield Panel(SYSTEMS[key].kind, name, whose, items.source["dataset"], found, found.names, about)
 
 
 def read(key: str, inputs: Inputs) -> Captioned:

@@ -73,6 +73,15 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     assert [part["path"] for part in record.about["data"]][:2] == [str(path) for path in files[:2]]
 
 
+def test_your_own_are_named_once_and_lettered_from_a(tmp_path, own, paired, capsys):
+    record = run(tmp_path, "--embeddings", own / "a.npy", "--embeddings", own / "b.npz")
+    said = capsys.readouterr().out
+    assert "a, your own: 30 pairs" in said and "given" not in said
+    two, one = ([ax.get_title("left") for ax in gap_figure.draw(each).axes] for each in (record, paired))
+    assert ["(a)" in two[0], "(b)" in two[1], "a, your own\n30 pairs" in two[0]] == [True] * 3
+    assert one[0].startswith("a, your own") and "(b)" not in record.about["captions"]["modality_gap"]
+
+
 def test_points_are_a_stated_subset_of_pairs_in_four_views(own, paired):
     points = paired.tables["points"]
     assert set(points["method"]) == set(METHODS)
@@ -183,7 +192,7 @@ def test_recall_by_hand():
     """Image 1 and texts 0 and 1 find their own; row 3 repeats row 1 and is one item with it."""
     x, y = np.eye(3)[[0, 1, 2, 1]] + 0.1, np.array([[1, 0, 0.5], [0, 1, 0], [1, 0, 0.4], [0, 1, 0]])
     embeddings = Embeddings.of({"image": x, "text": y}, np.tile(np.arange(4)[:, None], 2))
-    panel = panels.Panel("", "", "given", "", embeddings, ("image", "text"))
+    panel = panels.Panel("", "", panels.OWN, "", embeddings, ("image", "text"))
     found = script.recall(panel, script.PRESETS["smoke"])
     assert (found["image_recall_at_1"], found["text_recall_at_1"], found["chance"]) == (1 / 3, 2 / 3, 1 / 3)
 

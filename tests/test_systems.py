@@ -190,7 +190,7 @@ def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data):
         words, captions = [*words, "--own-data", "own"], [f"about {k}.png" for k in range(9)]
     record = script.run(cli.parse(script.PRESETS, "", [*words, "--output", "out"]))
     (row,) = record.tables[""].itertuples()
-    assert (row.system, row.weights, row.n_pairs) == ("mine", "trained", 9)
+    assert (row.system, row.weights, row.n_pairs) == ("mine", "your own", 9)
     assert row.gap_distance == pytest.approx(gap("mine.py", given, captions), abs=1e-6)
     spelled = "python:mine" if model == "python:mine:encoders" else f"python:{mine / 'mine.py'}"
     assert record.about["settings"]["model"] == f"{spelled}:encoders"
