@@ -235,21 +235,14 @@ def absurd(path):
 
 
 def folder(*names, wide=""):
-    """A writer of a folder with equal rows under each name, as .npy or parquet; ``wide`` has a column more."""
+    """A writer of a folder with equal tables under these names, whatever the suffix; ``wide`` has a column more."""
 
     def write(path):
         path.mkdir()
         for name in names:
-            if name.endswith(".npy"):
-                np.save(path / name, X)
-            else:
-                pd.DataFrame({"image": [*X]} | ({"more": 1} if name == wide else {})).to_parquet(path / name)
+            pd.DataFrame({"image": [*X]} | ({"more": 1} if name == wide else {})).to_parquet(path / name)
 
     return write
-
-
-def odd_metadata(path):
-    save_file({"image": torch.eye(4), "text": torch.eye(4)}, path, metadata={"modality_gap": '{"source": [1]}'})
 
 
 INFINITE = np.where(np.arange(N)[:, None] == 33, np.inf, X)
@@ -262,7 +255,8 @@ BAD = {
     "header.npy": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
     "pickled.npy": (lambda path: np.save(path, np.array([{"a": 1}]), allow_pickle=True), "not readable"),
     "object.npz": (lambda path: np.savez(path, image=np.array([None]), text=X), "image holds objects, which nothing"),
-    "metadata.safetensors": (odd_metadata, "metadata"),
+    "metadata.safetensors": (
+        lambda path: save_file({"image": torch.eye(4)}, path, {"modality_gap": '{"source": [1]}'}), "metadata"),
     "cut.npy": (cut(saved_pair, 40), "not readable"),
     "cut.npz": (cut(saved_pair, 40), "not readable"),
     "cut.safetensors": (cut(saved_pair, 40), "not readable"),
