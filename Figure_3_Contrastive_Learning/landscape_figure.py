@@ -42,7 +42,7 @@ def loss_label(record: Record) -> str:
 
 def grid(record: Record, panels: int, page: int, column: int, height: float, **first) -> tuple[Figure, list[Axes]]:
     """A figure of the record's width, so many panels side by side in either width; options of the first panel."""
-    side = page if figures.width(record) == figures.WIDTHS["page"] else column
+    side = min(panels, page if figures.width(record) == figures.WIDTHS["page"] else column)
     rows = -(-panels // side)
     figure = plt.figure(figsize=(figures.width(record), height * rows + 0.35), layout="constrained")
     axes = [figure.add_subplot(rows, side, 1 + k, **(first if k == 0 else {})) for k in range(panels)]

@@ -1,6 +1,7 @@
 """Where the loss curves of ``loss_landscape.py`` are lowest: on the grid of shifts, and over batches drawn again."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -82,19 +83,28 @@ def minima(table: pd.DataFrame, around: pd.DataFrame) -> pd.DataFrame:
     return found.astype({"batches": int})
 
 
-def lowest(loss: Float[np.ndarray, "s"], shifts: Float[np.ndarray, "s"]) -> tuple[int, bool, bool]:
+class Lowest(NamedTuple):
     """Index of the lowest loss, whether it is as low where the shifts end, and whether the curve is flat around it."""
+
+    at: int
+    at_edge: bool
+    flat: bool
+
+
+def lowest(loss: Float[np.ndarray, "s"], shifts: Float[np.ndarray, "s"]) -> Lowest:
+    """Where a curve is lowest, and what speaks against a minimum there."""
     at = first = last = int(loss.argmin())
     low = loss <= loss[at] + LEVEL
     while first > 0 and low[first - 1]:
         first -= 1
     while last < len(loss) - 1 and low[last + 1]:
         last += 1
-    return at, first == 0 or last == len(loss) - 1, bool(low.all() or shifts[last] - shifts[first] >= WIDTH)
+    at_edge, wide = first == 0 or last == len(loss) - 1, shifts[last] - shifts[first] >= WIDTH
+    return Lowest(at, at_edge, bool(low.all() or wide))
 
 
 def no_minimum(row) -> str:
-    """Why a row of ``minima`` has none; empty where it has one."""
+    """Why a row of ``minima``, or a ``Lowest``, is none; empty where it is one."""
     if row.flat:
         return FLAT
     return EDGE if row.at_edge else ""

@@ -253,6 +253,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         left_out=left_out,
         results=about,
         said=said,
+        undrawn=["_systems"] if len(everything) == 1 else [],
     )
 
 

@@ -24,6 +24,7 @@ CAPTIONED = 2000
 
 ONLY = (
     cli.Only("tasks tasks_file n model data coco", "runs without --embeddings", lambda s: not s.embeddings),
+    cli.Only("labels prompts", "--embeddings", lambda s: s.embeddings),
     cli.Only("data", "tasks of a data set; name some with --tasks", lambda s: chosen(s)[1]),
     cli.Only("coco", "MSCOCO's retrieval, and the captions' gap vector of other models than the small CLIP",
              lambda s: any(s.model != SMALL_CLIP or task.key == tasks.MSCOCO for task in chosen(s)[1])),
@@ -73,7 +74,9 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     ``left_out`` receives a line for each task that could not be had for want of a network, with the reason.
     """
     if settings.embeddings:
-        for task in of_sets(sets_of(settings.embeddings, cli.named_columns(settings.columns)), left_out):
+        beside = {name: str(path) for name in ("labels", "prompts") if (path := getattr(settings, name))}
+        sets = sets_of(settings.embeddings, cli.named_columns(settings.columns), **beside)
+        for task in of_sets(sets, left_out):
             yield from embedded_tasks.by_caption(task, settings.caption)
         return
     drawn, declared = chosen(settings)

@@ -36,6 +36,10 @@ NAME = "zero_shot"
 @dataclass(frozen=True, kw_only=True)
 class Settings(cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Table_1_Implications_CLIP_Zero_Shot"
+    labels: Path | None = None
+    """A file with the class of each row of your embeddings, as modality-gap evaluate takes it."""
+    prompts: Path | None = None
+    """A file with the embeddings of their classes."""
     tasks: tuple[str, ...] = ()
     """Names of tasks; by default the generated ones, in paper all of the tasks file."""
     tasks_file: Path | None = None

@@ -35,7 +35,8 @@ def draw(record: records.Record) -> plt.Figure:
     table, curves = (rows[rows["side"] == side] for rows in (shown(record.tables["table"]), record.tables[""]))
     reached = record.tables["reach"].set_index(["dataset", "metric"])
     panels = list(table.groupby(["dataset", "metric"], sort=False))
-    width, columns = figures.width(record), COLUMNS[record.about["settings"].get("width", "page")]
+    columns = min(len(panels), COLUMNS[record.about["settings"].get("width", "page")])
+    width = figures.width(record) if columns > 1 else figures.WIDTHS["column"]
     rows, several = -(-len(panels) // columns), table["model"].nunique() > 1
     figure = plt.figure(figsize=(width, 1.75 * rows + 1.1), layout="constrained")
     for i, (key, chosen) in enumerate(panels):

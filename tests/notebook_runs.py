@@ -7,12 +7,12 @@ from util import cli, records
 from util.reporting import notebooks
 
 
-def run(name, tmp_path, cache=None, embeddings=None):
+def run(name, tmp_path, cache=None, embeddings=None, **more):
     """What the notebook prints and shows in words, and how many pictures; its results go to ``tmp_path/outputs``."""
     (notebook,) = REPOSITORY.glob(f"*/{name}.ipynb")
     folders = {cli.OUTPUTS_VARIABLE: str(tmp_path / "outputs"), "MODALITY_GAP_DATA": str(cache or tmp_path / "cache")}
     folders[records.REUSE_VARIABLE] = ""
-    values = {"PRESET": "smoke", **({"EMBEDDINGS": embeddings} if embeddings else {})}
+    values = {"PRESET": "smoke", **({"EMBEDDINGS": embeddings} if embeddings else {}), **more}
     done = notebooks.execute(notebooks.Job(notebook, tmp_path / "done.ipynb", values), folders)
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
     assert len(cells) <= 15 and done.stat().st_size < 500_000

@@ -2,10 +2,11 @@
 
 import shutil
 
+import numpy as np
+
 import notebook_runs
 import scripts
 import smoke_runs
-from util import Embeddings
 
 NAMES = ("cosine_similarity", "initializations", "theorems", "depth")
 
@@ -23,10 +24,13 @@ def test_the_notebook_makes_what_is_not_there_and_shows_every_record_and_figure(
 
 def test_the_notebook_measures_your_own_file_and_says_what_is_not_about_it(tmp_path, tmp_path_factory, rng):
     rows = rng.normal(size=(2, 20, 8)) + 1
-    Embeddings.of({"image": rows[0], "text": rows[1]}).save(tmp_path / "mine.npz")
+    files = [str(tmp_path / name) for name in ("images.npy", "texts.npy")]
+    for file, each in zip(files, rows, strict=True):
+        np.save(file, each)
     cache = smoke_runs.cache(tmp_path_factory)
-    shown, pictures = notebook_runs.run("figure_2", tmp_path, cache, tmp_path / "mine.npz")
-    assert (tmp_path / "outputs" / "own" / "mine-smoke" / "cosine_similarity.csv").is_file()
+    shown, pictures = notebook_runs.run("figure_2", tmp_path, cache, files)
+    assert (tmp_path / "outputs" / "own" / "images-smoke" / "cosine_similarity.csv").is_file()
     assert not (tmp_path / "outputs" / "Figure_2_Cone_Effect").exists()
     assert pictures == 3
-    assert "image: 20 rows" in shown and shown.count("skipped.") == 3
+    assert "image: 20 rows" in shown and "in 8 dimensions: 0, with a standard deviation of 0.35" in shown
+    assert shown.count("skipped.") == 3

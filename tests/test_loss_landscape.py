@@ -37,6 +37,7 @@ def test_the_table_and_the_record_are_complete(smoke):
     left_out = " ".join(smoke.about["left_out"])
     assert len(smoke.about["left_out"]) == 4 and all(f"features_{name}.npy" in left_out for name in published.SYSTEMS)
     assert smoke.about["data"][0]["data"]["generated"] is True
+    assert not [*smoke.folder.glob("loss_landscape_systems*")], "there is one set of embeddings"
 
 
 def test_the_table_holds_the_losses_of_the_definition(mine):

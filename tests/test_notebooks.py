@@ -95,12 +95,17 @@ def test_notebooks_take_any_folder_that_holds_the_records_they_read(tmp_path, ex
     assert f"none of {FOLDERS[2]}: no record here of simulation, training" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("folder", ["own/mine-smoke", "."])
-def test_notebooks_show_the_records_of_your_own_data_with_their_files(tmp_path, executed, folder):
-    made(tmp_path / "out" / folder, "loss_landscape", embeddings=("/there/mine.npz",))
+@pytest.mark.parametrize(
+    "folder, files", [("own/mine-smoke", ["/there/mine.npz"]), (".", ["/there/a.npy", "text=/there/b.npy"])]
+)
+def test_notebooks_show_the_records_of_your_own_data_with_their_files(tmp_path, executed, folder, files):
+    made(tmp_path / "out" / folder, "loss_landscape", embeddings=tuple(files))
     notebooks.execute_there(tmp_path / "out")
     (found,) = executed
-    assert found == ("figure_3.ipynb", {"PRESET": "smoke", "DEVICE": "cpu", "EMBEDDINGS": "/there/mine.npz"})
+    assert found == (
+        "figure_3.ipynb",
+        {"PRESET": "smoke", "DEVICE": "cpu", "EMBEDDINGS": files if len(files) > 1 else files[0]},
+    )
 
 
 def test_a_script_takes_a_record_that_lies_in_the_folder_of_all_results_itself(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ READ = {
         "--model RN50:openai --tasks cifar10": f"{EVALUATION} tasks tasks_file n model data coco",
         "--tasks cifar10": f"{EVALUATION} tasks tasks_file n model data",
         "--tasks-file util/data/tasks.toml": f"{EVALUATION} tasks tasks_file n model data coco caption",
-        "--embeddings e.npz": f"{EVALUATION} columns caption",
+        "--embeddings e.npz": f"{EVALUATION} columns caption labels prompts",
     },
     "denigration": {
         "": f"{AUDIT} badges scenes data",
@@ -203,7 +203,7 @@ OTHER = {
 }  # fmt: skip
 """Words for an option that differ from its default, where those of ``GIVEN`` do not."""
 NUMBERS = {"gap_before": 0.0, "gap_after": 0.0, "loss": 0.0}
-UNSEEN = {"columns", "models", "inputs", "loss_landscape.loss", "training.coco"}
+UNSEEN = {"columns", "models", "inputs", "loss_landscape.loss", "training.coco", "labels", "prompts"}
 """Options of the reader, of further encoders, and some in place of others: their own tests see what they change."""
 
 

@@ -132,7 +132,7 @@ def test_a_record_is_not_reused_after_its_input_its_code_or_the_published_files_
     (tmp_path / "cache").mkdir()
     mine = tmp_path / "mine.npy"
     mine.write_bytes(b"one")
-    save(tmp_path / "out", data=[{"path": str(mine), "sha256": sha256(mine)}])
+    save(tmp_path / "out", data=[{"path": str(mine), "sha256": {str(mine): sha256(mine)}}])
     assert reused()[0]
     mine.write_bytes(b"two")
     assert reused()[1] == reused(any_code=True)[1] == f"other input: {mine}"

@@ -7,15 +7,19 @@ import notebook_runs
 from util import Embeddings
 
 
-@pytest.mark.parametrize("kind", ["preset", "labels", "pairs"])
+@pytest.mark.parametrize("kind", ["preset", "labels", "pairs", "apart"])
 def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, kind):
-    own = None
+    own, beside = None, {}
     if kind != "preset":
         own, text = tmp_path / "mine.npz", rng.normal(size=(30, 6))
         image = text + rng.normal(size=(30, 6)) - 0.5
         about = {"labels": np.arange(30) % 5} if kind == "labels" else {}
         Embeddings.of({"image": image, "text": text[: 5 if about else 30]}, **about).save(own)
-    shown, pictures = notebook_runs.run("table_1", tmp_path, embeddings=own)
+        parts = {"EMBEDDINGS": image, "LABELS": np.arange(30) % 5, "PROMPTS": text[:5]} if kind == "apart" else {}
+        for name, rows in parts.items():
+            beside[name] = tmp_path / ("mine.npy" if name == "EMBEDDINGS" else f"{name}.npy")
+            np.save(beside[name], rows)
+    shown, pictures = notebook_runs.run("table_1", tmp_path, embeddings=own, **beside)
     assert pictures == 2 and ("mine" in shown) == bool(own) and ("handwritten digits" in shown) != bool(own)
     assert all(word in shown for word in ("p_value_scaled", "decisions change", "can_change"))
     assert ("n_of_published_p" in shown) != bool(own)

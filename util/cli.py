@@ -92,6 +92,11 @@ class WithEmbeddings(Common):
         return (*self.embeddings, *super().own())
 
 
+def as_paths(given) -> tuple[str, ...]:
+    """What EMBEDDINGS of a notebook names, a path or a list of paths, as settings hold it; of None nothing."""
+    return tuple(map(str, [given] if isinstance(given, (str, Path)) else given or ()))
+
+
 def named_columns(words: Sequence[str]) -> dict[str, str] | None:
     """The words of --columns, by modality; None where there are none."""
     pairs = [word.partition("=")[::2] for word in words]

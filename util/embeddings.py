@@ -179,7 +179,8 @@ class Embeddings:
             return self.names
         where, there = _begun_by(self.source), ", ".join(self.names)
         if len(self.names) == 1:
-            raise UserError(f"{where}holds {there} alone; two modalities are needed here: give the other file too")
+            how = "name the other file too, in a notebook a list of both"
+            raise UserError(f"{where}holds {there} alone; two modalities are needed here: {how}")
         chosen = f"--columns {self.names[0]}={self.names[0]} {self.names[-1]}={self.names[-1]}"
         raise UserError(f"{where}holds {there}; choose two of them, for instance {chosen}")
 

@@ -228,10 +228,11 @@ def differences(stored: Mapping, wanted: Mapping, besides: Sequence[str] = ()) -
 def _unchanged(part: Mapping) -> bool:
     """Whether an input that a record names by path and hash is there as it was; others cannot be told."""
     path, digest = part.get("path"), part.get("sha256")
-    if not isinstance(path, str) or not isinstance(digest, str):
+    if not isinstance(path, str) or not isinstance(digest, (str, Mapping)):
         return True
-    places = [base / path for base in (REPOSITORY, cache_folder())]
-    return any(place.is_file() and sha256(place) == digest for place in places)
+    files = digest if isinstance(digest, Mapping) else {path: digest}
+    places = {file: [base / file for base in (REPOSITORY, cache_folder())] for file in files}
+    return all(any(at.is_file() and sha256(at) == files[file] for at in places[file]) for file in files)
 
 
 @cache

@@ -22,6 +22,7 @@ from .steps import FOLDERS, STEPS, Step
 
 AT_A_TIME = 2
 SECONDS_PER_CELL = 3600
+FILES = ("EMBEDDINGS", "COCO", "LABELS", "PROMPTS", "CORPUS", "AUDIT")
 
 
 class Job(NamedTuple):
@@ -32,7 +33,7 @@ class Job(NamedTuple):
 
     notebook: Path
     output: Path
-    values: Mapping[str, Path | str] = {}
+    values: Mapping[str, Path | str | list[str]] = {}
     newest: float = math.inf
 
     @property
@@ -60,11 +61,9 @@ def of_records(
         settings = {
             key: value for record in reversed(there) for key, value in record.about["settings"].items() if value
         }
-        own = settings.get("embeddings", [])
-        own = [own] if isinstance(own, str) else own
-        files = {"EMBEDDINGS": own[0] if len(own) == 1 else None, "COCO": settings.get("coco")}
+        files = {name: cli.as_paths(settings.get(name.lower())) for name in FILES}
         values = {name: settings[name.lower()] for name in ("PRESET", "DEVICE")}
-        values |= {name: place(file) for name, file in files.items() if file}
+        values |= {name: place(each[0]) if len(each) == 1 else [*each] for name, each in files.items() if each}
         newest = max((record.folder / f"{record.name}.json").stat().st_mtime for record in there)
         for path in sorted((steps[0].root / folder).glob("*.ipynb")):
             jobs.append(Job(path, Path(outputs) / folder / path.name, values, newest))
@@ -128,8 +127,8 @@ def _set(content: nbformat.NotebookNode, job: Job) -> None:
     """Gives names of the first code cell other values."""
     cell = next(cell for cell in content.cells if cell.cell_type == "code")
     for name, value in job.values.items():
-        line, told = re.compile(rf"^{name} =.*$", re.MULTILINE), f"{name} = {str(value)!r}"
+        line, told = re.compile(rf"^{name} =.*$", re.MULTILINE), value if isinstance(value, list) else str(value)
         if line.search(cell.source):
-            cell.source = line.sub(lambda _, told=told: told, cell.source, count=1)
-        elif name != "COCO":  # most notebooks read photographs through records only
+            cell.source = line.sub(lambda _, name=name, told=told: f"{name} = {told!r}", cell.source, count=1)
+        elif name not in FILES[1:]:  # of some notebooks alone
             raise UserError(f"{job.notebook}: its first code cell has no line that begins with {name} =")

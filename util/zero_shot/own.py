@@ -118,7 +118,8 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     modalities = {**one.modalities, first: one.modalities[first][rows]}
     known = beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
     labels = checked_labels(values[order], {first: len(rows)}, known, f"{path}: ")
-    return replace(one, modalities=modalities, pairs=None, labels=labels, beside=beside)
+    source = {**one.source, "files": [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]}
+    return replace(one, modalities=modalities, pairs=None, labels=labels, source=source, beside=beside)
 
 
 def _label_values(arrays: Arrays, key: str | None, path: str, column: str | None):
