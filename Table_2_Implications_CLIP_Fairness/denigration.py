@@ -51,7 +51,6 @@ DRAWN = {
     "_directions": draw_directions,
 }
 """By the end of a picture's name."""
-NO_CAPTIONS = "the shift along a caption corpus' gap vector, and its gap: neither --corpus nor --coco names captions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,6 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         dtype="float32 embeddings, float64 cosines",
         comparisons=found,
         undrawn=["_confusion_published"] if own else [],
-        left_out=[] if audited.captioned is not None else [NO_CAPTIONS],
         results=results,
         said=[*audited.notes, *in_words(tables, results)],
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 import published_counts
 from published_counts import ALWAYS, MODIFIED, NEVER, QUANTITIES, SHIFTS, TOO_LARGE, TOO_SMALL
+from util.fairness.audit import LEVEL
 from util.published import PRINTED, compare, numbers
 from util.records import Comparison
 
@@ -203,8 +204,12 @@ def in_words(tables: Tables, results: Mapping) -> Iterator[str]:
     yield f"{results['title']}, n = {default['n']:.0f}, shift {shift:+.2f}:"
     yield f"gap distance {gaps['default']:.3f} -> {gaps['shifted']:.3f}"
     yield f"harm {default['sum']:.2%} -> {moved['sum']:.2%}"
-    span = "95%: {accuracy_change_low:+.4f} to {accuracy_change_high:+.4f}".format(**moved)
+    span = "change: 95% from {accuracy_change_low:+.4f} to {accuracy_change_high:+.4f}".format(**moved)
     yield f"accuracy {default['accuracy']:.4f} -> {moved['accuracy']:.4f} ({span})"
-    yield f"harm falls, by {results['group']}: {'; '.join(falls(tables[''], shift, results['columns'][0])[:2])}"
+    by_group = tables[""][~tables[""]["empty"] & (tables[""]["shift"] == shift)]
+    for word, sign in (("falls", -1), ("rises", 1)):
+        some = by_group[sign * by_group["net"] > 0]
+        sure = ", ".join(some.loc[some["p_holm"] < LEVEL, results["columns"][0]]) or "none"
+        yield f"Harm {word} in {len(some)} of {len(by_group)} groups by {results['group']}. More than chance: {sure}."
     if results["empty_groups"]:
         yield f"groups without a face, left empty: {', '.join(results['empty_groups'])}"

@@ -39,8 +39,9 @@ def panels(record: Record, n: int, high: float) -> tuple[plt.Figure, list[plt.Ax
 
 
 def beware(figure: plt.Figure, record: Record) -> None:
-    """Writes on the picture what the labels are, or that badges stand for nothing."""
-    said = fill(figures.plain(record.about["results"]["caution"]), int(17 * figure.get_figwidth()))
+    """Writes on the picture what the labels are, or that badges stand for nothing; and the title of your own audit."""
+    title = f"{record.about['title']}. " if record.about["own_data"] else ""
+    said = fill(figures.plain(title + record.about["results"]["caution"]), int(17 * figure.get_figwidth()))
     figure.suptitle(said, x=0.01, ha="left", fontsize=6.5, color=figures.INK)
 
 

@@ -80,7 +80,11 @@ def test_the_recipe_of_the_readme_takes_one_attempt_and_gives_the_right_numbers(
             rates = [(given[mine] >= 6).mean(), (given[mine] == 8).mean(), (given == truth).mean()]
             assert row["n"] == N // 2 and 0 < rates[0] < 0.9
             assert row[["sum", "animal", "accuracy"]].tolist() == pytest.approx(rates, abs=1e-6)
-    assert "labels are matched to faces by name, as 0.png" in said
+    assert "labels are matched to faces by name, as 0.png" in said and "left out" not in said
+    assert re.search(r"accuracy 0.\d+ -> 0.\d+ \(change: 95% from ", said)
+    assert re.search(
+        r"Harm falls in \d of 2 groups by age. More than chance: .*\n.*Harm rises in \d of 2 groups by age.", said
+    )
 
 
 def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
@@ -94,15 +98,16 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
         for width in ("column", "page"):
             drawn = draw(picture_checks.at_width(record, width))
             picture_checks.printable(drawn, width)
+            assert drawn.get_suptitle().startswith("Portraits: harm words")
             spoken += [text.get_text() for text in drawn.findobj(plt.Text)]
     assert not [text for text in spoken if FOREIGN.search(text)]
     assert all(any(word in text for text in spoken) for word in ("insult", "animal", "age", "young, n = 30"))
     assert record.about["comparisons"] == [] and not {"published", "net_changes", "against"} & {*record.tables}
 
 
-def test_without_a_caption_corpus_its_gap_is_left_out_and_named(recipe):
+def test_of_a_shift_along_the_audits_own_gap_vector_no_captions_are_missed(recipe):
     record = records.load(recipe[0] / "out", "denigration")
-    assert record.about["left_out"] == [script.NO_CAPTIONS] and record.about["results"]["cosine_of_directions"] is None
+    assert record.about["left_out"] == [] and record.about["results"]["cosine_of_directions"] is None
     table = record.tables[""]
     assert table["caption_gap_distance"].isna().all()
     assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
