@@ -69,7 +69,14 @@ def test_a_label_that_is_not_declared_is_named_with_its_row(label):
     assert repr(str(label)) in line and "row 1" in line and "Middle Eastern" in line and "\n" not in line
 
 
+TITLE = 'title = "FairFace"'
 REFUSALS = [
+    (["[harm]", "[harm"], "not TOML ("),
+    ([TITLE, ""], "title: missing"),
+    ([TITLE, "title = 3"], "title: expected a text, found 3"),
+    ([TITLE, 'title = " "'], "title: must not be empty"),
+    (['"thief"', "3"], "[harm.groups] crime_related[0]: expected a text, found 3"),
+    (["[harm]", "[harm]\ntail = 1"], "[harm] tail: not a known key"),
     (['"thief"', '"criminal"'], "[harm.groups] crime_related: a text stands more than once: 'criminal'"),
     ([AXES, 'axes = ["race"]'], "[classes] axes: value should have at least 2 items"),
     ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups share a name: 'gender'"),

@@ -64,6 +64,16 @@ def change(file, change):
     file.write_text(json.dumps(about))
 
 
+def settings(**values):
+    """A function that puts values into a folder's config.json, those of a table beside what the table has."""
+
+    def put(about):
+        for key, value in values.items():
+            about[key] = {**about[key], **value} if isinstance(value, dict) else value
+
+    return lambda folder: change(folder / "config.json", put)
+
+
 def vectors(given):
     given = given if isinstance(given, torch.Tensor) else given.pooler_output
     return normalize(given, dim=1).numpy()
@@ -161,16 +171,47 @@ def test_folders_that_are_no_model_or_of_another_kind_are_refused(tmp_path):
         refusal(tmp_path, "its kind, .*, is not read here; known are clip, .*siglip", seed=0)
 
 
-@pytest.mark.parametrize("damage", ["other sizes", "part of it"])
-def test_weights_of_another_shape_are_refused(own, damage):
+def half_a_model(folder):
+    config = (folder / "config.json").read_text()
+    clip_model(56).vision_model.save_pretrained(folder)
+    (folder / "config.json").write_text(config)
+
+
+def no_tokenizer(folder):
+    for file in (*folder.glob("tokenizer*"), *folder.glob("vocab*"), *folder.glob("merges*")):
+        file.unlink()
+    clip_processor().save_pretrained(folder)
+
+
+SHAPES = r"^copy: \d+ weights of CLIPModel are not there, or not of its shape"
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (settings(text_config={"vocab_size": 90}), SHAPES),
+        (half_a_model, SHAPES),
+        (settings(attn_implementation="someone/kernels"), "could not load it"),
+        (
+            settings(text_config={"eos_token_id": 5}),
+            "gives all captions one embedding: eos_token_id of config.json may",
+        ),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "could not load it"),
+        (no_tokenizer, "there is no tokenizer"),
+    ],
+)
+def test_a_folder_with_a_wrong_part_or_without_one_is_refused(own, damage, said):
     folder = own()
-    if damage == "other sizes":
-        change(folder / "config.json", lambda about: about["text_config"].update(vocab_size=90))
-    else:
-        config = (folder / "config.json").read_text()
-        clip_model(56).vision_model.save_pretrained(folder)
-        (folder / "config.json").write_text(config)
-    refusal(folder, r"^copy: \d+ weights of CLIPModel are not there, or not of its shape")
+    damage(folder)
+    refusal(folder, said)
+
+
+# The end token of released models is 2 there, and is read at the largest number.
+@pytest.mark.parametrize("about", [{"transformers_weights": "adapter_model.bin"}, {"text_config": {"eos_token_id": 2}}])
+def test_a_configuration_chooses_no_weights_and_may_have_the_end_token_of_released_models(own, about):
+    folder = own()
+    settings(**about)(folder)
+    assert load(folder).encode_texts(["a cat"]).shape == (1, 24)
 
 
 def test_pickled_weights_are_never_read(own, monkeypatch):
@@ -184,15 +225,6 @@ def test_pickled_weights_are_never_read(own, monkeypatch):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     refusal(folder, r"no weights in model\.safetensors; pickled ones, and those in several files, are not read")
     assert not opened
-
-
-def test_a_configuration_cannot_choose_weights_or_kernels(own):
-    folder = own()
-
-    change(folder / "config.json", lambda about: about.update(transformers_weights="adapter_model.bin"))
-    assert load(folder).encode_texts(["a cat"]).shape == (1, 24)
-    change(folder / "config.json", lambda about: about.update(attn_implementation="someone/kernels"))
-    refusal(folder, "could not load it")
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "preprocessor_config.json"])
@@ -211,21 +243,3 @@ def test_code_beside_a_model_is_never_run(own, tmp_path, file):
     except UserError as error:
         assert "\n" not in str(error)
     assert not (tmp_path / "ran").exists()
-
-
-def test_an_end_token_that_the_tower_does_not_read_is_refused(own):
-    folder = own()
-    change(folder / "config.json", lambda about: about["text_config"].update(eos_token_id=5))
-    refusal(folder, "its text tower gives all captions one embedding: eos_token_id of config.json may be wrong")
-    change(folder / "config.json", lambda about: about["text_config"].update(eos_token_id=2))
-    assert load(folder).encode_texts(["a cat"]).shape == (1, 24), "read at the largest number: that of the end token"
-
-
-def test_folders_without_tokenizer_or_preprocessing_are_refused(own):
-    folder = own()
-    (folder / "preprocessor_config.json").unlink()
-    refusal(folder, "could not load it")
-    for file in (*folder.glob("tokenizer*"), *folder.glob("vocab*"), *folder.glob("merges*")):
-        file.unlink()
-    clip_processor().save_pretrained(folder)
-    refusal(folder, "there is no tokenizer")

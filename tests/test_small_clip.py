@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -14,13 +15,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from encoder_checks import agree, only_the_seed_decides, rows_of_both
+from refusals import refuses
 from shapes_of import checked
 from util import training
 from util.corpora.generated import badges, digits, drawing, pictures
 from util.corpora.generated import scenes as scenes_module
 from util.encoders import small_clip, small_clip_training
 from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
-from util.errors import UserError
 from util.files import sha256
 from util.training import Pairs, TrainingSettings
 
@@ -95,32 +96,17 @@ def test_the_vocabulary_is_that_of_the_corpus_and_fits_the_architecture():
     assert longest + 2 <= config["model"]["text_cfg"]["context_length"]
 
 
-@pytest.mark.parametrize(
-    ("captions", "match"),
-    [
-        (["a red star", "a red zebra"], "'zebra' of 'a red zebra'"),
-        (["a " * 40], r"may have \d+ words"),
-        ("a red star", "in a list, not as one string"),
-    ],
+SIZE = "takes pictures of 32x32 pixels only, RGB in uint8"
+test_other_words_pictures_checkpoints_and_seeds_are_refused = refuses(
+    (lambda: small_clip.load().encode_texts(["a red star", "a red zebra"]), "'zebra' of 'a red zebra'"),
+    (lambda: small_clip.load().encode_texts(["a " * 40]), r"may have \d+ words"),
+    (lambda: small_clip.load().encode_texts("a red star"), "in a list, not as one string"),
+    (lambda: small_clip.load().encode_non_text([np.zeros((32, 32, 3), np.float32)]), SIZE),
+    (lambda: small_clip.load().encode_non_text([np.zeros((30, 30, 3), np.uint8)]), SIZE),
+    (lambda: small_clip.load(Path("none.safetensors")), "train-small-clip"),
+    (lambda: small_clip.load(Path(__file__)), r"test_small_clip\.py"),
+    (lambda: SmallClipSettings(training=TrainingSettings(steps=1, seed=pictures.TEST_SEED)), "test pictures"),
 )
-def test_captions_of_other_words_too_many_or_in_one_string_are_refused(clip, captions, match):
-    with pytest.raises(UserError, match=match):
-        clip.encode_texts(captions)
-
-
-@pytest.mark.parametrize("side, kind", [(32, np.float32), (30, np.uint8)])
-def test_pictures_of_another_form_are_refused(clip, side, kind):
-    with pytest.raises(UserError, match="takes pictures of 32x32 pixels only, RGB in uint8"):
-        clip.encode_non_text([np.zeros((side, side, 3), kind)])
-
-
-def test_a_checkpoint_that_is_missing_or_foreign_is_refused(tmp_path):
-    with pytest.raises(UserError, match="train-small-clip"):
-        small_clip.load(tmp_path / "none.safetensors")
-    foreign = tmp_path / "foreign.safetensors"
-    foreign.write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match=r"foreign\.safetensors"):
-        small_clip.load(foreign)
 
 
 def test_a_random_twin_is_fixed_by_its_seed_and_has_the_architecture_of_the_trained_one(clip):
@@ -216,9 +202,3 @@ def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_f
     assert small_clip.load(one).encode_texts(["a star"]).shape == (1, 128)
     written = json.loads((tmp_path / "one" / "small_clip_record.json").read_text())
     assert written["seeds"]["training"] == 3 and written["chosen_step"] == record["chosen_step"] in (2, 3)
-
-
-def test_a_training_seed_that_belongs_to_the_test_pictures_is_refused():
-    taken = replace(TrainingSettings(steps=1), seed=pictures.TEST_SEED)
-    with pytest.raises(UserError, match="test pictures"):
-        SmallClipSettings(training=taken)

@@ -99,6 +99,7 @@ OF_THREE = 'metric = "ROC-AUC"\ndataset = "me/mine"\nclass_names = ["cat", "dog"
         ('"top-1"', '"accuracy"', "[mine] metric: input should be 'top-1', 'ROC-AUC' or 'retrieval', found 'accuracy'"),
         ('"dog"]', '"dog", "cow"]\nown_names = ["a", "b"]', "[mine] own_names: 2 names, but class_names has 3"),
         (TITLE, f"{TITLE}\nitems = 0", "[mine] items: input should be greater than 0, found 0"),
+        (TITLE, f"{TITLE}\nitems = true", "[mine] items: input should be a valid integer, found True"),
         (TITLE, f'{TITLE}\nspellings = {{kitten = "cats"}}', "[mine] spellings: 'cats' is not a name of the data"),
         (OWN, "", "it declares no task"),
         (OWN, "a = 1", "a: expected a table"),
