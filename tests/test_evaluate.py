@@ -221,3 +221,54 @@ def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
         assert ours == pytest.approx(recalls(images, texts, of))
     assert "audio has 20 rows, text 40; give labels" in refused(capsys, tmp_path / "mine.npz")
     assert "--pairs rows: audio has 20 rows, text 40" in refused(capsys, tmp_path / "mine.npz", "--pairs", "rows")
+
+
+def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells(tmp_path, rng, task, capsys):
+    """Names on both sides, templates by name, more templates than classes, equal texts, labels that may be from 1."""
+    images, texts, labels = task
+    turned, several = rng.permutation(6), texts[:, None] + 0.5 * rng.normal(size=(6, 20, 24))
+    (image, text, mine), right = (tmp_path / name for name in ("image.npz", "text.npz", "mine.npz")), accuracy(*task)
+    mean = accuracy(images, unit(several).mean(1), labels)
+    for beside, of_texts, rows, value in (
+        ({"labels": labels, "classes": NAMES}, {"classes": NAMES[turned]}, texts[turned], right),
+        ({"labels": labels}, {"labels": turned}, texts[turned], right),
+        ({"labels": NAMES[labels]}, {"classes": np.repeat(NAMES, 20)}, several.reshape(120, 24), mean),
+    ):
+        np.savez(image, image=images, **beside)
+        np.savez(text, text=rows, **of_texts)
+        assert values(capsys, image, text)["top-1"] == pytest.approx(value)
+    assert values(capsys, image, "--prompts", text)["top-1"] == pytest.approx(mean)
+    np.savez(mine, image=images, text=texts[turned], classes=NAMES[turned])
+    pd.DataFrame(np.eye(6, dtype=int)[labels], columns=NAMES).to_csv(tmp_path / "dummies.csv", index=False)
+    assert values(capsys, mine, "--labels", tmp_path / "dummies.csv")["top-1"] == pytest.approx(right)
+    np.savez(mine, image=images, text=several, labels=labels)
+    assert values(capsys, mine)["top-1"] == pytest.approx(mean)
+    equal = texts[[0, 1, 2, 3, 4, 1]]
+    np.savez(mine, image=images, text=equal, labels=labels)
+    found, said = evaluate(capsys, mine)
+    assert found["top-1"]["value"] == pytest.approx(accuracy(images, texts[:5], np.where(labels == 5, 1, labels)))
+    assert "1 of 6 classes have the text of an earlier one" in said
+    kept, order = labels < 5, rng.permutation(90)
+    pairs = np.stack([order, np.arange(90)], 1)
+    for arrays, words, said in (
+        (
+            {"image": images[kept], "text": texts, "labels": labels[kept] + 1},
+            [],
+            "labels are 1 to 5 for 6 classes, nev",
+        ),
+        ({"text": images, "image": images[order], "pairs": pairs}, [], "which column of the pairs is of image"),
+        (
+            {"image": images[order], "text": images + 0.1},
+            ["--pairs", tmp_path / "pairs.npy"],
+            "give --pairs a table with",
+        ),
+    ):
+        np.savez(mine, **arrays)
+        np.save(tmp_path / "pairs.npy", order)
+        assert said in refused(capsys, mine, *words)
+    pd.DataFrame({"text_id": order, "image_id": np.arange(90)}).to_csv(tmp_path / "pairs.csv", index=False)
+    assert values(capsys, mine, "--pairs", tmp_path / "pairs.csv")["image-to-text recall@1"] == 1
+    for name, said in (("audio.npy", "its name says audio alone"), ("image.csv", "column 3 holds whole numbers among")):
+        np.save(tmp_path / "audio.npy", np.stack([images, images]))
+        np.savetxt(tmp_path / "image.csv", np.c_[images[:, :2], labels, images[:, 2:]], delimiter=",")
+        assert said in refused(capsys, tmp_path / name)

@@ -77,6 +77,8 @@ class Embeddings:
             said = ", ".join(f"{name} {width}" for name, (_, width) in shapes.items())
             raise UserError(f"{prefix}modalities must be of one width; columns are {said}: are they of one model?")
         counts = {name: count for name, (count, _) in shapes.items()}
+        if np.ndim(labels) == 2 or getattr(labels, "dtype", np.dtype(int)).kind == "U":
+            source["labels_stated"] = "by class"  # numbers do not say whether they count from 0
         labels = checked_labels(labels, counts, beside.get("classes"), prefix)
         pairs = checked_pairs(pairs, [*counts.values()], prefix)
         found = cls(given, pairs, labels, source, beside)

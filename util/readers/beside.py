@@ -1,12 +1,12 @@
 """What stands beside the vectors, in the forms that people keep it in: labels, pairs, ids, prompts by template."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import UserError
-from ..numerics.arrays import row_norms
+from ..numerics.arrays import nonzero_norms, row_norms
 from .names import TEXT, SortedOut, role
 
 
@@ -21,6 +21,20 @@ def checked_pairs(pairs, counts: list[int], prefix: str) -> np.ndarray | None:
     if len(found) == 1 or (found < 0).any() or (found >= counts).any():
         raise UserError(f"{prefix}pairs must be at least two rows of row numbers below {counts}")
     return found.astype(np.int64)
+
+
+def one_order(pairs, names: Sequence[str], stored: Sequence[str], counts: Sequence[int], path: str) -> None:
+    """Refuses pairs whose columns may as well be in the order of ``stored`` as in that of ``names``."""
+    found = _array(pairs)
+    if [*names] == [*stored] or found.ndim != 2 or found.shape[1] != len(names) or not len(found):
+        return
+    turned = found[:, [stored.index(name) for name in names]]
+    if (found < counts).all() and (turned < counts).all() and {*map(tuple, found)} != {*map(tuple, turned)}:
+        columns = " and ".join(names)
+        raise UserError(
+            f"{path}: which column of the pairs is of {names[0]} cannot be told; give --pairs a table with the columns "
+            f"{columns}, or store {names[0]} first"
+        )
 
 
 def _array(values) -> np.ndarray:
@@ -55,7 +69,8 @@ def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> n
     if found.dtype.kind == "U":
         if (found == "").any():
             raise UserError(f"{prefix}labels name classes; row {int((found == '').argmax())} has none; mend it")
-        return found if classes is None else _numbered(found, [*map(str, classes)], prefix)
+        names = [] if classes is None else [*map(str, classes)]
+        return _numbered(found, names, prefix) if names and len({*names}) == len(names) else found
     whole = np.isfinite(found) & (found == found.round())
     if not whole.all():
         row = int(whole.argmin())
@@ -91,20 +106,23 @@ def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:
     return replace(found, modalities=modalities), notes
 
 
-def _class_count(found: SortedOut) -> tuple[int | None, int]:
-    """The number of classes where it is known, and the least that it can be."""
+def _class_count(found: SortedOut) -> tuple[int | None, set[int], int]:
+    """The number of classes where it is known, else what it is where labels name every one, and its least."""
     labels, classes = found.beside.get("labels"), found.beside.get("classes")
     if classes is not None:
-        return len(classes), len(classes)
+        return len(classes), set(), len(classes)
     if labels is None or labels.dtype.kind not in "iufb" or not labels.size:
-        return None, 2
-    return (labels.shape[1], labels.shape[1]) if labels.ndim == 2 else (None, int(labels.max()) + 1)
+        return None, set(), 2
+    least = int(labels.max()) + 1
+    return (labels.shape[1], set(), 2) if labels.ndim == 2 else (None, {len(np.unique(labels)), least}, least)
 
 
-def _mean_of_templates(array: np.ndarray, classes: tuple[int | None, int], where: str) -> tuple[np.ndarray, str]:
+def _mean_of_templates(array: np.ndarray, classes: tuple, where: str) -> tuple[np.ndarray, str]:
     """(C, T, d) or (T, C, d) as unit rows (C, d): the mean over templates of unit rows."""
-    known, least = classes
+    known, every, least = classes
     axes = [axis for axis in (0, 1) if array.shape[axis] == known or (known is None and array.shape[axis] >= least)]
+    if array.shape[0] in every and array.shape[1] not in every:
+        axes = [0]  # (C, T, d) of labels that name all C
     if len(axes) == 2 and 1 in array.shape[:2]:
         axes = [int(array.shape[0] == 1)]
     if len(axes) != 1:
@@ -116,3 +134,77 @@ def _mean_of_templates(array: np.ndarray, classes: tuple[int | None, int], where
         raise UserError(f"{where}: a prompt is zero or not finite; mend it")
     mean = (rows / norms).mean(1)
     return mean / row_norms(mean)[:, None], f"mean of {rows.shape[1]} templates for each of {len(rows)} classes"
+
+
+def by_class(labels: np.ndarray, classes, texts, named: np.ndarray, where: str):
+    """Labels as row numbers of the texts, by the name or number of its class that stands beside each of these.
+
+    Args:
+        labels: checked ones: names, or numbers of ``classes``; or bool (n, C), a column for each of ``classes``.
+        classes: names or numbers of the classes (C,); None where labels are names.
+        texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
+        named: (m,) the class of each text.
+        where: what an error begins with.
+
+    Returns:
+        the texts, the labels, the first row of each class, and what was done.
+    """
+    spelled = np.asarray(named).astype(str)
+    if labels.dtype.kind == "U":
+        classes, labels = np.unique(labels, return_inverse=True)
+    elif labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes):
+        what = f"labels are {labels.min()} to {labels.max()} for {len(classes)} class names"
+        raise UserError(f"{where}: {what}; they count from 0")
+    classes = np.asarray(classes).astype(str)
+    place = {name: number for number, name in enumerate(dict.fromkeys(spelled.tolist()))}
+    used = classes if labels.ndim == 2 else classes[np.unique(labels)]
+    if lacking := [name for name in used.tolist() if name not in place]:
+        there = f"texts are of {', '.join([*place][:8])}{' ...' if len(place) > 8 else ''}"
+        raise UserError(f"{where}: labels are of the class '{lacking[0]}', and no text is; {there}; spell them alike")
+    if labels.ndim == 2 and not len(place) == len({*classes.tolist()}) == len(classes):
+        raise UserError(f"{where}: labels have {len(classes)} columns, and texts are of {len(place)} classes; mend one")
+    at = np.array([place.get(name, -1) for name in classes.tolist()])
+    labels = at[labels] if labels.ndim == 1 else labels[:, np.argsort(at)]
+    of = np.array([place[name] for name in spelled.tolist()])
+    first = np.unique(of, return_index=True)[1]
+    if len(place) == len(spelled):
+        return texts, labels, first, []
+    rows = np.asarray(texts[:], np.float64)
+    mean = np.zeros((len(place), rows.shape[1]))
+    np.add.at(mean, of, rows / nonzero_norms(rows, where)[:, None])
+    said = f"{where}: {len(spelled)} texts are templates of {len(place)} classes by their names; the mean of each"
+    return mean / row_norms(mean)[:, None], labels, first, [said]
+
+
+def with_classes(one: dict, classes, named, where: str) -> dict:
+    """A set (what ``Embeddings.of`` takes) whose labels and texts are matched by class, if anything says how.
+
+    ``classes`` names the numbers of the labels, or each row; ``named`` is the name or the number of each text's class.
+    """
+    (first, images), *others = one["modalities"].items()
+    if len(others) != 1 or one["labels"] is None or named is None:
+        return one
+    ((last, texts),) = others
+    if role(last) != TEXT or named.ndim != 1 or len(named) != len(texts) or len(texts) == len(images):
+        return one
+    labels = checked_labels(one["labels"], {first: len(images)}, None, f"{where}: ")
+    if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):
+        classes, labels = None, np.asarray(classes)
+    words = named.dtype.kind == "U"
+    if not words and labels.ndim == 1 and labels.dtype.kind != "U":
+        names, (numbers, labels) = classes, np.unique(labels, return_inverse=True)
+        texts, labels, rows, notes = by_class(labels, numbers, texts, named, where)
+        kept = [int(named[row]) for row in rows]
+        known = names is not None and 0 <= min(kept) <= max(kept) < len(names)
+        named = np.asarray(names)[kept] if known else np.array(kept).astype(str)
+    elif words and (classes is not None or labels.dtype.kind == "U"):
+        texts, labels, rows, notes = by_class(labels, classes, texts, named, where)
+        named = named[rows]
+    else:
+        return one
+    notes = [*one["source"].get("notes", []), *notes, f"{where}: texts and labels are matched by their classes"]
+    beside = {kind: each for kind, each in one["beside"].items() if kind not in ("classes", "captions")}
+    beside["classes"] = named
+    labels = labels if labels.ndim == 2 else np.asarray(named)[labels]
+    source, modalities = {**one["source"], "notes": notes}, {first: images, last: texts}
+    return {**one, "modalities": modalities, "labels": labels, "pairs": None, "source": source, "beside": beside}

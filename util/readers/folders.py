@@ -148,6 +148,9 @@ def datacomp(path: Path, shards: list[Path]) -> dict:
 def _agrees(path: Path, found: Mapping, model: str, scores: np.ndarray) -> None:
     """Refuses vectors whose cosines are not those of the table: then rows are shuffled, or of another model."""
     images, texts = found[f"{model}_img"], found[f"{model}_txt"]
+    if lacking := int(np.isnan(scores).sum()):
+        what = f"{lacking} of {len(scores)} scores of the table are missing, so the order of rows cannot be checked"
+        raise UserError(f"{path}: {model}: {what}; mend or remove the column {SIMILARITY[model]}")
     for start, x in blocks(images):
         x, y = (part.astype(np.float64) for part in (x, texts[start : start + len(x)]))
         with np.errstate(invalid="ignore", divide="ignore"):  # rows that have no cosine are named later

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UserError
 from ..files import named_path
 from . import read
-from .beside import as_rows
+from .beside import as_rows, one_order, with_classes
 from .names import TEXT, role, sort_out
 
 RESERVED = ("labels", "pairs")
@@ -46,6 +46,8 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     """The arrays of one file as a set."""
     found = sort_out(arrays, path, columns)
     unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
+    places = [id(array) for array in arrays.values()]
+    stored = sorted(found.modalities, key=lambda name: places.index(id(found.modalities[name])))
     found, changed = as_rows(found, path)
     notes = [*source.get("notes", []), *unused, *changed]
     beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
@@ -53,11 +55,16 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     if len(found.ids) > 1 and named["pairs"] is None:
         named["pairs"], how = _within(found.modalities, found.ids, path)
         notes.append(f"{path}: {how}")
+    if (pairs := named["pairs"]) is not None:
+        names = in_order(found.modalities)
+        one_order(pairs, names, stored, [len(found.modalities[name]) for name in names], path)
     source = {
         name: each for name, each in source.items() if (name, type(each)) != ("files", list)
     }  # of a set once saved
     source |= {"path": path, **({"notes": notes} if notes else {})}
-    return {"modalities": found.modalities, "source": source, "beside": beside, **named}
+    one = {"modalities": found.modalities, "source": source, "beside": beside, **named}
+    repeated = (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names)
+    return with_classes(one, None, names, path) if repeated else one
 
 
 def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
@@ -97,10 +104,15 @@ def _joined(parts: Mapping[str, dict]) -> dict:
         if kind == "captions" or kind not in beside:
             beside[kind] = each
     first, *others = ordered
+    source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
+    one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
+    last = ordered[others[-1]]
+    named = last["beside"].get("classes", last["labels"])
+    if (matching := with_classes(one, ordered[first]["beside"].get("classes"), named, path)) is not one:
+        return matching
     unused = [name for name in others if ordered[name]["labels"] is not None]
     notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]
-    source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
-    return {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
+    return {**one, "source": {**source, **({"notes": notes} if notes else {})}}
 
 
 def _within(modalities: Mapping, ids: Mapping, path: str) -> tuple[np.ndarray | None, str]:

@@ -51,8 +51,26 @@ def read_delimited(path: Path, delimiter: str) -> Found:
         if not header and len(first) > 2 and first.column(0).to_pylist() == [*range(len(first))]:  # pandas' index
             said = [f"{path}: its first column counts the rows, and is not used"]
             names = names[1:]
-        found = spooled((each.select(names) for each in chain([first], batches) if len(each)), str(path))
+        elif not header and (whole := _whole_numbers(first)):
+            if whole != [0] or len({*first.column(0).to_pylist()}) < len(first):
+                what = f"column {whole[0] + 1} holds whole numbers among fractions, ids or labels"
+                raise UserError(f"{path}: {what}; name the columns in a first line, or remove it")
+            said = [f"{path}: its first column holds whole numbers among fractions, all different: taken as ids"]
+            names[0] = "id"
+        rows = (each for each in chain([first], batches) if len(each))
+        rows = (each.rename_columns(names) if len(names) == len(head) else each.select(names) for each in rows)
+        found = spooled(rows, str(path))
     return found, {"notes": said} if said else {}
+
+
+def _whole_numbers(batch: pa.RecordBatch) -> list[int]:
+    """Columns of whole numbers that differ, where others hold fractions."""
+    columns = [each.to_numpy(zero_copy_only=False) for each in batch.columns if types.is_floating(each.type)]
+    if len(columns) < batch.num_columns:
+        return []
+    whole = [k for k, each in enumerate(columns) if (each == each.round()).all() and (each != each[0]).any()]
+    constant = sum((each == each[0]).all() for each in columns)
+    return whole if len(whole) + constant < len(columns) else []
 
 
 def is_row(cells: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ Rows of two files belong together by their ids or paths where both have some, ot
 What is left out is said in ``notes`` of the source.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
-from ..readers.beside import as_rows, checked_labels, checked_pairs
+from ..readers.beside import as_rows, by_class, checked_labels, checked_pairs, one_order
 from ..readers.names import KINDS
 from ..readers.sets import matched
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
+OF_ROWS = re.compile(r"(?i)[_. ]?ids?$")
+"""What a column of row numbers may be called beside its modality: "image_id"."""
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -97,6 +100,7 @@ def _kind(arrays: Arrays, *kinds: str) -> str | None:
 def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     """The set with labels of a file, without the rows that it has none for."""
     arrays, first = _arrays(path), one.names[0]
+    one.source.pop("labels_stated", None)
     key = _kind({name: each for name, each in arrays.items() if each.ndim == 1 and name != column}, "ids", "paths")
     values, classes = _label_values(arrays, key, path, column)
     n = len(one.modalities[first])
@@ -116,8 +120,14 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
         one.source["notes"].append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
     beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
     modalities = {**one.modalities, first: one.modalities[first][rows]}
-    known = beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
-    labels = checked_labels(values[order], {first: len(rows)}, known, f"{path}: ")
+    known = one.beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
+    matching = known is not None and len(known) == len(modalities[one.names[-1]])
+    labels = checked_labels(values[order], {first: len(rows)}, None, f"{path}: ")
+    if matching and (classes is not None or labels.dtype.kind == "U"):
+        texts, labels, first_rows, notes = by_class(labels, classes, modalities[one.names[-1]], known, path)
+        modalities, beside = {**modalities, one.names[-1]: texts}, {**beside, "classes": known[first_rows]}
+        labels = labels if labels.ndim == 2 else beside["classes"][labels]
+        one.source["notes"] += notes
     source = {**one.source, "files": [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]}
     return replace(one, modalities=modalities, pairs=None, labels=labels, source=source, beside=beside)
 
@@ -147,17 +157,18 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
     chosen = [name for name in rows if role(name) == TEXT] if len(rows) > 1 else [*rows]
     if len(chosen) != 1:
         raise UserError(f"{path}: one array of prompts is needed; there are {', '.join(rows) or 'none'}")
-    labels, classes = _by_prompts(one, arrays, path)
+    texts = rows[chosen[0]]
+    texts, labels, classes, said = _by_prompts(one, arrays, texts, path)
     counted = {"labels": labels} if classes is None else {"labels": labels, "classes": classes}
-    found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: rows[chosen[0]]}, counted), path)
+    found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: texts}, counted), path)
     files = [*(one.files if len(one.files) > 1 else [{"path": one.source["path"]}]), {"path": path}]
-    source = {**one.source, "files": files, "notes": [*one.source["notes"], *notes]}
+    source = {**one.source, "files": files, "notes": [*one.source["notes"], *said, *notes]}
     beside = {} if classes is None else {"classes": classes}
     return Embeddings.of(found.modalities, None, labels, source, beside, unit=False)
 
 
-def _by_prompts(one: Embeddings, arrays: Arrays, path: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels as rows of the prompts, by the names or the numbers that stand beside these, and the names of the rows."""
+def _by_prompts(one: Embeddings, arrays: Arrays, texts, path: str):
+    """Prompts, labels as rows of them by the names or numbers beside these, names of the rows, and what was done."""
     labels, classes = one.labels, one.beside.get("classes")
     beside = {name: each for name, each in arrays.items() if each.ndim == 1}
     names = [each for each in beside.values() if each.dtype.kind == "U"]
@@ -169,21 +180,19 @@ def _by_prompts(one: Embeddings, arrays: Arrays, path: str) -> tuple[np.ndarray,
         classes, labels = np.unique(labels, return_inverse=True)
         columns, called = [beside[numbers]], names[0] if names else None
     if classes is None or (labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes)):
-        return one.labels, names[0] if classes is None and names else classes
+        return texts, one.labels, names[0] if classes is None and names else classes, []
     classes = np.asarray(classes).astype(str)
     used = classes if labels.ndim == 2 else classes[np.unique(labels)]
     fitting = next((each for each in (each.astype(str) for each in columns) if np.isin(used, each).all()), None)
-    if fitting is None or (labels.ndim == 2 and len(fitting) != len(classes)):
+    if fitting is None or (labels.ndim == 2 and len({*fitting}) != len(classes)):
         if columns or one.labels.dtype.kind == "U":
             how = "no column of it holds them all; give it one with each row's class, spelled as in the labels"
             if not names:
                 how = "it holds no names; give a table with a column of names, or an .npz with classes beside the rows"
             raise UserError(f"{path}: labels are names ('{used[0]}', ...), and {how}")
-        return one.labels, classes
-    rows = {name: row for row, name in enumerate(fitting.tolist())}
-    at = np.array([rows.get(name, -1) for name in classes.tolist()])
-    labels = at[labels] if labels.ndim == 1 else labels[:, np.argsort(at)]
-    return labels, fitting if called is None else called
+        return texts, one.labels, classes, []
+    texts, labels, rows, said = by_class(labels, classes, texts, fitting, path)
+    return texts, labels, (fitting if called is None else called)[rows], said
 
 
 def _with_pairs(one: Embeddings, path: str) -> Embeddings:
@@ -196,12 +205,15 @@ def _with_pairs(one: Embeddings, path: str) -> Embeddings:
         found = np.tile(np.arange(n)[:, None], 2)
     else:
         arrays = {name: each[:] for name, each in _arrays(path).items()}
-        by_role = [next((arrays[each] for each in arrays if role(each) == role(name)), None) for name in names]
+        by_id = OF_ROWS if "ids" not in one.beside else re.compile("(?!)")  # row numbers are no ids
+        meant = {role(by_id.sub("", name)): each for name, each in arrays.items()}
+        by_role = [meant.get(role(name)) for name in names]
         if len(arrays) == 1:
             (found,) = arrays.values()
+            found = np.stack([found, np.arange(m)], 1) if found.ndim == 1 and len(found) == m else found
+            one_order(found, names, names[::-1], [n, m], path)
         elif any(each is None or each.ndim > 1 for each in by_role):
             raise UserError(f"{path}: pairs are columns {names[0]} and {names[1]} of row numbers, or one array")
         else:
             found = np.stack(by_role, 1)
-        found = np.stack([found, np.arange(m)], 1) if found.ndim == 1 and len(found) == m else found
     return replace(one, labels=None, pairs=checked_pairs(found, [n, m], f"{path}: "))

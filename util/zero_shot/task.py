@@ -113,12 +113,12 @@ def of_own(name: str, given: Embeddings) -> EmbeddedTask:
         return _of_pairs(given, about)
     classes, path = given.beside.get("classes"), source.get("path", name)
     labels = _class_numbers(given, classes, path, source["notes"])
+    texts, labels, names = _merged(texts, labels, classes, path, source["notes"])
     several = labels.ndim == 2
     kind = SEVERAL if several else "top-1"
     if not several and len(texts) == 2 and labels.min() >= 0:
         different = labels[np.unique(items.items(images))]
         kind = TWO if np.bincount(different, minlength=2).min() >= 4 else kind  # two a half
-    names = None if classes is None else [str(each) for each in classes]
     return EmbeddedTask(**about, metric=kind, images=images, texts=texts, labels=labels, classes=names)
 
 
@@ -160,9 +160,34 @@ def _class_numbers(given: Embeddings, classes, path: str, notes: list[str]) -> n
         )
     if labels.ndim == 1 and labels.min() == 1 and labels.max() == m:
         raise UserError(f"{path}: labels are 1 to {m} for {m} classes; they count from 0: take 1 away")
+    if labels.ndim == 1 and labels.min() == 1 and 2 * named > m and not given.source.get("labels_stated"):
+        raise UserError(
+            f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0, so whether they count from 0 cannot be "
+            "told; take 1 away, or give names with class names beside the texts, or a column of 0 and 1 for each class"
+        )
     if labels.ndim == 1 and named < m:
         notes.append(f"{path}: labels name {named} of {m} classes")
     return labels
+
+
+def _merged(texts, labels, classes, path: str, notes: list[str]):
+    """Texts, labels and names with classes of equal texts as one class, for no cosine tells them apart; it is said."""
+    of = items.items(texts)
+    first, place = np.unique(of, return_inverse=True)
+    names = None if classes is None else [" / ".join(dict.fromkeys(map(str, classes[of == row]))) for row in first]
+    if names is not None and (twice := [name for name in names if names.count(name) > 1]):
+        raise UserError(
+            f"{path}: several texts are of the class '{twice[0]}', and labels are numbers, so which text a label means "
+            "cannot be told; give labels as names, or one text for each class"
+        )
+    if (lost := len(texts) - len(first)) == 0:
+        return texts, labels, names
+    if labels.ndim == 2:
+        labels = np.stack([labels[:, place == each].any(1) for each in range(len(first))], 1)
+    else:
+        labels = place[as_indices(labels, f"{path}: labels", len(labels), "image", len(texts), "classes")]
+    notes.append(f"{path}: {lost} of {len(texts)} classes have the text of an earlier one, and are one class with it")
+    return texts[first], labels, names
 
 
 def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
