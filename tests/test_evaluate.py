@@ -74,7 +74,7 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
     assert "names.csv: which column holds the labels cannot be told; there are species, x" in line
     np.save(tmp_path / "texts.npy", texts)
     line = refused(capsys, image, *named, "--prompts", tmp_path / "texts.npy")
-    assert "labels are names" in line and "give it one with the name of each row's class" in line
+    assert "labels are names" in line and "it holds no names; give a table with a column" in line
 
 
 def test_prompts_in_every_shape_in_the_archive_and_in_a_file_of_their_own(tmp_path, rng, task, capsys):
