@@ -251,24 +251,17 @@ def test_an_error_of_a_later_part_says_where_its_count_begins(small_parts):
         embed(encoder, pictures(), say=silent)
 
 
-class Prompts:
-    """A text tower of four known prompts."""
-
-    def __init__(self):
-        self.known = {"right": [1, 0, 0], "up": [0, 1, 0], "near up": [0, 0.8, 0.6], "left": [-1, 0, 0]}
-        self.asked = []
-
-    def encode_texts(self, captions):
-        self.asked += captions
-        return np.array([self.known[caption] for caption in captions], np.float32)
-
-
 def test_a_class_is_the_unit_mean_of_its_unit_prompts_and_opposite_ones_are_refused():
-    pair = Prompts()
+    known, asked = {"right": [1, 0, 0], "up": [0, 1, 0], "near up": [0, 0.8, 0.6], "left": [-1, 0, 0]}, []
+
+    def encode_texts(captions):
+        asked.extend(captions)
+        return np.array([known[caption] for caption in captions], np.float32)
+
+    pair = SimpleNamespace(encode_texts=encode_texts)
     found = class_embeddings(pair, [["right"], ["right", "up"], ["up", "near up", "near up"]])
     by_hand = [[1, 0, 0], [0.5**0.5, 0.5**0.5, 0], np.array([0, 2.6, 1.2]) / (2.6**2 + 1.2**2) ** 0.5]
     np.testing.assert_allclose(found, by_hand, atol=1e-7)
-    assert found.dtype == np.float32
-    assert pair.asked == ["right", "up", "near up"]
+    assert found.dtype == np.float32 and asked == ["right", "up", "near up"]
     with pytest.raises(UserError, match=r"cancel out; use others: \['right', 'left'\]"):
         class_embeddings(pair, [["up"], ["right", "left"]])

@@ -3,7 +3,6 @@
 import ast
 import re
 from graphlib import TopologicalSorter
-from itertools import pairwise
 
 import pytest
 
@@ -192,8 +191,3 @@ def test_prose_has_hardly_a_semicolon():
 def test_no_test_module_imports_another():
     for path in (ROOT / "tests").glob("*.py"):
         assert not re.search(r"^\s*(from|import) test_", path.read_text(), re.MULTILINE), path.name
-
-
-def test_floors_are_named_once():
-    names = [name for names in LAYERS for name in names]
-    assert len(names) == len(set(names)) and all(a != b for a, b in pairwise(LAYERS))
