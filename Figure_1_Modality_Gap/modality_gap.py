@@ -199,7 +199,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records and draws; your own data go to ``outputs/own/<name>/``."""
     title = "Figure 1: the modality gap across four pairs of modalities"
-    captions = gap_figure.CAPTIONS | (gap_figure.OWN_CAPTIONS if cli.own_place(settings) else {})
+    captions = gap_figure.CAPTIONS | (gap_figure.OWN_CAPTIONS if cli.own_places(settings) else {})
     captions = {f"{NAME}{suffix}": caption for suffix, caption in captions.items()}
     return cli.publish_run(NAME, settings, measure, gap_figure.DRAWN, title=title, captions=captions, reuse=reuse)
 
