@@ -10,7 +10,6 @@ are drawn for several seeds. The figure shows their spread, the record a predict
     python Figure_2_Cone_Effect/cosine_similarity.py --preset paper         (downloads weights and MSCOCO val2017)
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -34,7 +33,6 @@ from util.numerics.arrays import as_count
 NAME = "cosine_similarity"
 BINS, FINE_BINS = 30, 3000
 """Bins that a panel shows, and those of each seed that they are made of."""
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +181,7 @@ def said(table: pd.DataFrame) -> Iterator[str]:
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
-    title = "Figure 2 (a): the cosine between any two embeddings of one encoder"
-    return cli.publish_run(NAME, settings, measure, {"": draw}, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, {"": draw}, **cli.words(__file__), reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ from util.numerics.arrays import as_count
 
 NAME = "depth"
 PAPER_WIDTH, PAPER_BATCH = 512, 1024
-WORDS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())
-CAPTIONS, LOOKS = WORDS[NAME], WORDS["networks"]
+LOOKS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())["networks"]
 PLAIN = tuple(f"linear+{name}" for name in ("sigmoid", "relu", "leaky_relu", "maxout", "tanh"))
 ORDERS = ("linear+relu", "linear+leaky_relu", "relu+linear", "linear+relu+linear", "linear+bias")
 FIGURE = "biases N(0, 1/width)"
@@ -164,8 +163,7 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
     as_count(settings.seeds, "--seeds", least=2)
     settings = replace(settings, activations=random_networks.activation_names(settings.activations))
-    title = "Figure 2 (b): the mean cosine against depth in random networks"
-    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, **cli.words(__file__), reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ explains, the share nearest to their own cone, and the spectrum. Beside it ResNe
     python Figure_2_Cone_Effect/initializations.py --preset paper           (downloads MSCOCO val2017; a GPU, or a day)
 """
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,7 +28,6 @@ from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 
 NAME = "initializations"
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 KEY = "figure_2c."
 COMPONENTS, RATIOS = 50, 10
 """Published singular values, and published shares of the variance."""
@@ -178,8 +175,7 @@ def numbers(part: pd.DataFrame, encoder: str, on: str, own: bool) -> list[record
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
-    title = "Figure 2 (c): random initializations have different cones"
-    return cli.publish_run(NAME, settings, measure, figure.DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, figure.DRAWS, **cli.words(__file__), reuse=reuse)
 
 
 if __name__ == "__main__":

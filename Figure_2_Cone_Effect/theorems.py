@@ -10,7 +10,6 @@ pre-activation is at least the average cosine of the previous layer.
 Nothing is downloaded: the embedded and the paper preset are the same.
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from util.numerics.arrays import as_count
 from util.reporting.comparisons import number
 
 NAME = "theorems"
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 COLUMNS = "theorem cosine norm_ratio norm d_out layers in_condition n_trials estimate ci_low ci_high predicted case"
 JOINT = "pairs of pre-activations drawn from their exact joint normal distribution; cells share the normals"
 INSIDE, GROWS, FALLS = figures.SERIES[0], figures.SERIES[1], figures.SERIES[5]
@@ -185,8 +183,7 @@ DRAWS = {"": draw, "_2": draw_second}
 
 def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Measures, records, draws; with ``reuse`` a record of the same settings and code is taken."""
-    title = "Theorems 1 and 2: one random layer, and the share of the initialization"
-    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, **cli.words(__file__), reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO 
 0.05): gap distance 0.851, and the lowest loss at signed gap 0.851 for 1/100, 0.723 for 1/50 and 0.008 for 1.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,6 @@ from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": draw_strip}
 ACCEPTED = "The small CLIP was accepted for these minima. At 1/100 they lie at its gap or a little below."
 SHOW_SMALL_CLIP = (f"{NAME}_temperatures", f"{NAME}_systems")
@@ -259,10 +257,10 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures, records and draws; your own embeddings go to a folder of their own."""
-    title = "Figure 3 (a-d): the contrastive loss against the modality gap"
     accepted = () if settings.embeddings or settings.preset == "paper" else SHOW_SMALL_CLIP
-    captions = {stem: f"{said} {ACCEPTED}" if stem in accepted else said for stem, said in CAPTIONS.items()}
-    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=captions, reuse=reuse)
+    words = cli.words(__file__)
+    words["captions"] |= {stem: f"{words['captions'][stem]} {ACCEPTED}" for stem in accepted}
+    return cli.publish_run(NAME, settings, measure, DRAWS, **words, reuse=reuse)
 
 
 if __name__ == "__main__":

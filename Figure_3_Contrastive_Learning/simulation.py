@@ -11,7 +11,6 @@ and 1. Their critical temperature is 1/21. They stand 20 degrees apart, as in th
 appendix, are measured as well.
 """
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from util.numerics.arrays import as_count
 from util.records import Comparison, Record
 
 NAME = "simulation"
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 DRAWS = {"": draw, "_ring": draw_ring}
 
 
@@ -103,8 +101,7 @@ def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures on a CPU, whatever the device, records and draws."""
     cli.resolve_device(settings.device)
     settings = replace(settings, device="cpu")
-    title = "Figure 3 (e-g): the contrastive loss of mismatched pairs"
-    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, **cli.words(__file__), reuse=reuse)
 
 
 if __name__ == "__main__":

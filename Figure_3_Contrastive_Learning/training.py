@@ -14,7 +14,6 @@ that grows at every step down in temperature, from about 0.1 at 1 to 0.89 at 1/1
 0.1, pass 1 at once and come down to 0.48 as they learn. Original ones come down from 1.34 to 0.61.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -38,7 +37,6 @@ from util.reporting import comparisons as reporting
 from util.training import TrainingSettings, batch_indices
 
 NAME = "training"
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 DRAWS = {"": draw, "_random": draw_random}
 COLUMNS = (
     "experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss", "image_recall_at_1",
@@ -246,8 +244,7 @@ def label(settings: Settings) -> str:
 
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Trains, measures, records and draws."""
-    title = "Section 4: temperature, initialization and the gap in training"
-    return cli.publish_run(NAME, settings, measure, DRAWS, title=title, captions=CAPTIONS, reuse=reuse)
+    return cli.publish_run(NAME, settings, measure, DRAWS, **cli.words(__file__), reuse=reuse)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Expect of the paper preset what the notebook printed: gap distance 0.82 and 0.97
 and 13.7% for White. No picture ever shows a face.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +41,6 @@ from util.records import Record
 NAME = "denigration"
 GRID = tuple(float(amount) for amount in np.round(np.arange(-20, 16) * 0.05, 2))
 """From -1.0 to +0.75, with the notebook's 0, -0.20, -0.50, -1.0 and +0.75 exactly."""
-CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())[NAME]
 DRAWN = {
     "": draw_curves,
     "_table": draw_table,
@@ -206,13 +204,12 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
 
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Embeds or reads, measures, records, draws."""
-    declared = audited_data.declared_by(settings)
-    title = f"{declared.title}: harm words against the modality gap"
-    if settings.audit is None and not settings.embeddings:
-        title = "Table 2: denigration harms against the modality gap"
-    words = {"axis": declared.asked.axes[0], "groups": "; ".join(declared.labels.values())}
-    captions = {stem: caption.format(**words) for stem, caption in CAPTIONS.items()}
-    return cli.publish_run(NAME, settings, measure, DRAWN, title=title, captions=captions, reuse=reuse)
+    declared, words = audited_data.declared_by(settings), cli.words(__file__)
+    if settings.audit is not None or settings.embeddings:
+        words["title"] = f"{declared.title}: harm words against the modality gap"
+    places = {"axis": declared.asked.axes[0], "groups": "; ".join(declared.labels.values())}
+    words["captions"] = {stem: caption.format(**places) for stem, caption in words["captions"].items()}
+    return cli.publish_run(NAME, settings, measure, DRAWN, **words, reuse=reuse)
 
 
 if __name__ == "__main__":

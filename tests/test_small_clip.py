@@ -162,6 +162,13 @@ def test_the_figures_are_those_of_the_record(figures, record):
         pd.testing.assert_frame_equal(ours, recorded, check_like=True, check_dtype=False, rtol=0, atol=tolerance)
 
 
+def test_the_model_card_has_the_figures_of_the_record(record):
+    figures, card = record["figures"], small_clip.RECORD.with_name("README.md").read_text()
+    shown = [figures["landscape"]["gap_distance"], *(task["accuracy"] for task in figures["tasks"].values())]
+    shown += [*figures["landscape"]["lowest_loss_at"].values(), figures["retrieval"]["image_recall_at_1"]]
+    assert [number for number in shown if f"| {number:.4f} |" not in card] == []
+
+
 def test_harm_falls_as_a_group_becomes_more_frequent_in_training(figures):
     rates = np.array(list(figures["harm"]["rate"].values()))
     rank = lambda values: np.argsort(np.argsort(values))  # noqa: E731

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
@@ -187,7 +188,7 @@ def publish_run(
         settings: those of the command line. Your own data in them go to a folder of their own, without comparisons.
         measure: takes the settings and "cpu" or "cuda".
         draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
-        title, captions: as in ``util.records.save``.
+        title, captions: as in ``util.records.save``; ``words`` reads them.
         reuse: take the record that is already in the folder, where it is the same run's (``util.records.matching``).
     """
     settings = own_output(absolute(settings))
@@ -218,6 +219,13 @@ def publish_run(
     files = f"{name}{', '.join(ends)}" + (f" and {more} more" if (more := len(written) - len(ends)) else "")
     say(f"[{name}] wrote {on_terminal(settings.output)}: {files}, in {time.perf_counter() - start:.1f} s")
     return records.load(settings.output, name)
+
+
+def words(script: str) -> dict:
+    """Title and captions of a script, from its table in captions.toml beside it, as ``publish_run`` takes them."""
+    path = Path(script)
+    captions = tomllib.loads((path.parent / "captions.toml").read_text(encoding="utf-8"))[path.stem]
+    return {"title": captions.pop("title"), "captions": captions}
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:

@@ -7,14 +7,12 @@ further table of that name:
     ... generated ...
     <!-- end of results -->
 
-``summary/all overview`` counts the published numbers of each figure or table by verdict. ``util/data/small_clip_record
-figures`` is what the small CLIP reaches.
+``summary/all overview`` counts the published numbers of each figure or table by verdict.
 """
 
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -120,12 +118,8 @@ def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
 
     def table(match: re.Match) -> str:
         head, folder, name, what, end = match.groups()
-        if folder == "util/data":
-            shown = _small_clip(json.loads((Path(root) / folder / f"{name}.json").read_text()))
-        elif folder == "summary":
-            shown = _overview(root)
-        else:
-            shown = _table(records.load(Path(root) / folder / "results", name), what)
+        summary = folder == "summary"
+        shown = _overview(root) if summary else _table(records.load(Path(root) / folder / "results", name), what)
         return f"{head}{_markdown(shown)}\n{end}"
 
     return MARKED.sub(table, text)
@@ -143,20 +137,6 @@ def _table(record: records.Record, what: str) -> pd.DataFrame:
         known = ", ".join(filter(None, record.tables))
         raise UserError(f"README: {record.name} has no table {what!r}; it has {known}")
     return table
-
-
-def _small_clip(record: Mapping) -> pd.DataFrame:
-    """What the record of the small CLIP's training says it reaches."""
-    figures = record["figures"]
-    rows = {"gap distance, unseen scenes": figures["landscape"]["gap_distance"]}
-    for shown, key in {"1/100": "1/100", "1/50": "1/50", "1": "1/1"}.items():
-        rows[f"signed gap at the lowest loss, temperature {shown}"] = figures["landscape"]["lowest_loss_at"][key]
-    recall = figures["retrieval"]["image_recall_at_1"]
-    rows["image-to-text recall@1 among 500 different full descriptions"] = recall
-    for name, task in figures["tasks"].items():
-        rows[f"zero-shot accuracy, {name.replace('_', ' ')} (chance {task['chance']:.3g})"] = task["accuracy"]
-    rows["training, seconds"] = f"{record['seconds']:.0f}"
-    return pd.DataFrame(rows.items(), columns=["On data never trained on", "Measured"])
 
 
 def _markdown(table: pd.DataFrame) -> str:
