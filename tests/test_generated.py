@@ -31,11 +31,16 @@ def drawn(n, seed):
     return frames.astype(float), [caption.split() for caption in clips.captions]
 
 
-@pytest.mark.parametrize("key", SYSTEMS)
-def test_the_same_seed_gives_the_same_inputs_to_the_bit_and_another_gives_others(key):
-    first, again, other = (SYSTEMS[key].generate(6, seed) for seed in (3, 3, 4))
-    assert as_bytes(first) == as_bytes(again)
-    assert (first.captions, first.source) == (again.captions, again.source)
+DIGESTS = {"clip": "b8c664cb2703ab70", "videoclip": "a061cf0d2767c944", "convirt": "b32648f231ab7f90"}
+DIGESTS |= {"clasp": "3bf161b042e291e4"}
+
+
+@pytest.mark.parametrize(("key", "digest"), DIGESTS.items())
+def test_a_seed_gives_the_inputs_of_the_committed_results_to_the_bit_and_another_gives_others(key, digest):
+    first, other = (SYSTEMS[key].generate(6, seed) for seed in (3, 4))
+    about = [first.captions, dict(first.source), list(first.ids), first.modality]
+    seen = hashlib.sha256(b"".join(as_bytes(first)) + json.dumps(about).encode())
+    assert seen.hexdigest()[:16] == digest
     assert first.source["files"] != other.source["files"]
     assert not set(as_bytes(first)) & set(as_bytes(other)) and len(set(as_bytes(first))) == 6
     assert json.loads(json.dumps(first.source)) == first.source
@@ -43,18 +48,6 @@ def test_the_same_seed_gives_the_same_inputs_to_the_bit_and_another_gives_others
     assert first.source["dataset"].startswith("generated ")
     assert first.modality == published.SYSTEMS[key].modality
     assert first.item_of.tolist() == list(range(6)) and all(caption.strip() for caption in first.captions)
-
-
-DIGESTS = {"clip": "b8c664cb2703ab70", "videoclip": "a061cf0d2767c944", "convirt": "b32648f231ab7f90"}
-DIGESTS |= {"clasp": "3bf161b042e291e4"}
-
-
-@pytest.mark.parametrize(("key", "digest"), DIGESTS.items())
-def test_they_are_those_of_the_committed_results(key, digest):
-    captioned = SYSTEMS[key].generate(6, 3)
-    about = [captioned.captions, dict(captioned.source), list(captioned.ids), captioned.modality]
-    seen = hashlib.sha256(b"".join(as_bytes(captioned)) + json.dumps(about).encode())
-    assert seen.hexdigest()[:16] == digest
 
 
 def test_scenes_are_the_small_clips_test_pictures_and_its_tower_takes_them():

@@ -1,7 +1,5 @@
 """The chosen shift and what is said of it: by hand, by plain loops over the same resamples, and on noise."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-import util
 from refusals import refuses
-from util.geometry import unit_rows
 from util.numerics.statistics import wilson_interval
 from util.zero_shot.outcomes import Hits, Margins
 from util.zero_shot.resampling import largest_gain_p_values
@@ -55,17 +51,6 @@ def test_the_best_on_the_test_items_by_hand():
     assert (chosen.default_low, chosen.default_high) == pytest.approx(wilson_interval(4, 10))
     assert chosen.p_value == pytest.approx(6 / 32, abs=0.025)  # at least four heads of five
     assert chosen.p_value_scaled == pytest.approx(6 / 32, abs=0.025)
-
-
-def test_the_example_of_on_test_runs(rng):
-    starts = ("ranks", "gaps =", "best")
-    lines = [line.strip() for line in on_test.__doc__.splitlines() if line.strip().startswith(starts)]
-    images, texts = unit_rows(rng.normal(size=(40, 8)) + 1), unit_rows(rng.normal(size=(3, 8)))
-    names = {"util": util, "images": images, "texts": texts, "labels": np.arange(40) % 3, "shifts": SHIFTS}
-    examples = [doctest.Example(f"{line}\n", want="") for line in lines]
-    example = doctest.DocTest(examples, names, "on_test", None, 0, None)
-    assert doctest.DocTestRunner().run(example, clear_globs=False) == (0, 3)
-    assert example.globs["best"].n == 40
 
 
 @pytest.mark.parametrize(
