@@ -242,7 +242,7 @@ def test_class_folders_do_in_place_of_parquet(tmp_path):
         tasks.load(colours(), tmp_path / "nowhere")
 
 
-def test_mscoco_is_read_from_the_hubs_parquet_too_and_known_by_its_content(tmp_path):
+def test_mscoco_is_read_from_the_hubs_parquet_too_and_pictures_beside_a_table_of_captions_do(tmp_path):
     task = tasks.read()["mscoco"]
     found = tasks.load(task, coco_files.write_parquet(tmp_path / "hub"))
     assert (found.source["dataset"], found.source["split"]) == ("MSCOCO, local parquet files", "val2017")
@@ -252,11 +252,8 @@ def test_mscoco_is_read_from_the_hubs_parquet_too_and_known_by_its_content(tmp_p
     first = next((other / "data").glob("val-00000-*"))
     first.rename(other / "data" / "val2017-0.parquet")
     assert list(tasks.load(task, other).ids) == list(found.ids)[:2]
-
-
-def test_pictures_with_a_table_of_captions_do_for_retrieval(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded("red"))
     (tmp_path / "captions.csv").write_text("file,text\na.png,red\na.png,also red\n")
-    found = tasks.load(tasks.read()["mscoco"], tmp_path)
+    found = tasks.load(task, tmp_path)
     assert found.captions == ["red", "also red"]
     assert found.source["dataset"] == "pictures and captions.csv, local folder"
