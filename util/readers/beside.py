@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import UserError
-from ..numerics.arrays import nonzero_norms, row_norms
+from ..numerics.arrays import row_norms
 from .names import TEXT, SortedOut, role
 
 
@@ -134,77 +134,3 @@ def _mean_of_templates(array: np.ndarray, classes: tuple, where: str) -> tuple[n
         raise UserError(f"{where}: a prompt is zero or not finite; mend it")
     mean = (rows / norms).mean(1)
     return mean / row_norms(mean)[:, None], f"mean of {rows.shape[1]} templates for each of {len(rows)} classes"
-
-
-def by_class(labels: np.ndarray, classes, texts, named: np.ndarray, where: str):
-    """Labels as row numbers of the texts, by the name or number of its class that stands beside each of these.
-
-    Args:
-        labels: checked ones: names, or numbers of ``classes``; or bool (n, C), a column for each of ``classes``.
-        classes: names or numbers of the classes (C,); None where labels are names.
-        texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
-        named: (m,) the class of each text.
-        where: what an error begins with.
-
-    Returns:
-        the texts, the labels, the first row of each class, and what was done.
-    """
-    spelled = np.asarray(named).astype(str)
-    if labels.dtype.kind == "U":
-        classes, labels = np.unique(labels, return_inverse=True)
-    elif labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes):
-        what = f"labels are {labels.min()} to {labels.max()} for {len(classes)} class names"
-        raise UserError(f"{where}: {what}; they count from 0")
-    classes = np.asarray(classes).astype(str)
-    place = {name: number for number, name in enumerate(dict.fromkeys(spelled.tolist()))}
-    used = classes if labels.ndim == 2 else classes[np.unique(labels)]
-    if lacking := [name for name in used.tolist() if name not in place]:
-        there = f"texts are of {', '.join([*place][:8])}{' ...' if len(place) > 8 else ''}"
-        raise UserError(f"{where}: labels are of the class '{lacking[0]}', and no text is; {there}; spell them alike")
-    if labels.ndim == 2 and not len(place) == len({*classes.tolist()}) == len(classes):
-        raise UserError(f"{where}: labels have {len(classes)} columns, and texts are of {len(place)} classes; mend one")
-    at = np.array([place.get(name, -1) for name in classes.tolist()])
-    labels = at[labels] if labels.ndim == 1 else labels[:, np.argsort(at)]
-    of = np.array([place[name] for name in spelled.tolist()])
-    first = np.unique(of, return_index=True)[1]
-    if len(place) == len(spelled):
-        return texts, labels, first, []
-    rows = np.asarray(texts[:], np.float64)
-    mean = np.zeros((len(place), rows.shape[1]))
-    np.add.at(mean, of, rows / nonzero_norms(rows, where)[:, None])
-    said = f"{where}: {len(spelled)} texts are templates of {len(place)} classes by their names; the mean of each"
-    return mean / row_norms(mean)[:, None], labels, first, [said]
-
-
-def with_classes(one: dict, classes, named, where: str) -> dict:
-    """A set (what ``Embeddings.of`` takes) whose labels and texts are matched by class, if anything says how.
-
-    ``classes`` names the numbers of the labels, or each row; ``named`` is the name or the number of each text's class.
-    """
-    (first, images), *others = one["modalities"].items()
-    if len(others) != 1 or one["labels"] is None or named is None:
-        return one
-    ((last, texts),) = others
-    if role(last) != TEXT or named.ndim != 1 or len(named) != len(texts) or len(texts) == len(images):
-        return one
-    labels = checked_labels(one["labels"], {first: len(images)}, None, f"{where}: ")
-    if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):
-        classes, labels = None, np.asarray(classes)
-    words = named.dtype.kind == "U"
-    if not words and labels.ndim == 1 and labels.dtype.kind != "U":
-        names, (numbers, labels) = classes, np.unique(labels, return_inverse=True)
-        texts, labels, rows, notes = by_class(labels, numbers, texts, named, where)
-        kept = [int(named[row]) for row in rows]
-        known = names is not None and 0 <= min(kept) <= max(kept) < len(names)
-        named = np.asarray(names)[kept] if known else np.array(kept).astype(str)
-    elif words and (classes is not None or labels.dtype.kind == "U"):
-        texts, labels, rows, notes = by_class(labels, classes, texts, named, where)
-        named = named[rows]
-    else:
-        return one
-    notes = [*one["source"].get("notes", []), *notes, f"{where}: texts and labels are matched by their classes"]
-    beside = {kind: each for kind, each in one["beside"].items() if kind not in ("classes", "captions")}
-    beside["classes"] = named
-    labels = labels if labels.ndim == 2 else np.asarray(named)[labels]
-    source, modalities = {**one["source"], "notes": notes}, {first: images, last: texts}
-    return {**one, "modalities": modalities, "labels": labels, "pairs": None, "source": source, "beside": beside}

@@ -27,6 +27,7 @@ ROLES = {
 }
 """Words of each modality, in the singular."""
 WORDS = {word: role for role, words in ROLES.items() for word in words.split()}
+WORDS_IN = re.compile(rf"(?<![a-z])({'|'.join(WORDS)})s?(?![a-z])")
 SHORT = {"img": "image", "txt": "text", "querie": "query"}
 """Words that are another one in print."""
 NO_ROWS = {"logit", "logits", "score", "scores", "similarity", "mask", "size", "sizes", "bbox", "length", "id", "ids"}
@@ -45,20 +46,25 @@ BESIDE = {
 KINDS = {name: kind for kind, names in BESIDE.items() for name in names.split()}
 NAME = re.compile(r"\w[\w .+-]*")
 """What a modality may be called: it names a member of an archive."""
-OF_IDS = re.compile(r"(?i)[_./]?(ids?|uids?|keys?)$")
+KEYS = {
+    "paths": re.compile(r"(?i)(.*[_./])?(paths?|files?|file_?names?|names?|urls?)"),
+    "ids": re.compile(r"(?i)(.*[_./])?(ids?|uids?|keys?|index|idx)|unnamed(: 0)?|__index_level_0__"),
+}
+"""Names of the columns that say whose a row is; the last are those of pandas."""
 
 
 @dataclass(frozen=True)
 class SortedOut:
     """The arrays of a file: modalities by name, what stands beside them by kind, and the names of the others.
 
-    ``ids`` are those that each of several modalities has of its own ("image_ids", "text_ids"), by modality.
+    ``keys`` are the arrays that may say whose a row is, by modality and name: of several modalities those that each
+    has of its own ("image_ids", "caption_paths").
     """
 
     modalities: dict
     beside: dict = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    ids: dict = field(default_factory=dict)
+    keys: dict = field(default_factory=dict)
 
 
 def word(name: str) -> str | None:
@@ -102,14 +108,37 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedO
         columns = {role(rows[0]) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or rows[0]): rows[0]}
     columns = columns or _by_meaning(rows, where, arrays)
     beside = {kind: arrays[name] for name, kind in kinds.items()}
-    of_ids = [name for name in others if OF_IDS.search(name) and others[name].ndim == 1]
-    owners = {word(OF_IDS.sub("", name)): name for name in of_ids}
-    ids = {modality: arrays[owners[modality]] for modality in columns if columns.keys() <= owners.keys()}
-    if len(ids) == 1:
-        beside.setdefault("ids", *ids.values())
-    used = {*kinds, *columns.values(), *(owners[modality] for modality in ids)}
+    used = {*kinds, *columns.values()}
     modalities = {modality: arrays[name] for modality, name in columns.items()}
-    return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), ids)
+    keys = {modality: keys_of(_owned(others, modality, modalities), len(modalities[modality])) for modality in columns}
+    used |= {name for each in keys.values() for name in each}
+    return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), keys)
+
+
+def _owned(arrays: Mapping, modality: str, modalities: Mapping) -> dict:
+    """The arrays that belong to a modality: all of one alone, of several those that name it first, but captions."""
+    if len(modalities) == 1:
+        return dict(arrays)
+    alone = [role(each) for each in modalities].count(role(modality)) == 1
+    found = {name: WORDS_IN.search(name.lower()) for name in arrays if KINDS.get(leaf(name)) != "captions"}
+    words = {name: SHORT.get(each[1], each[1]) for name, each in found.items() if each}
+    mine = [name for name, each in words.items() if each == modality or (alone and role(each) == role(modality))]
+    return {name: arrays[name] for name in mine}
+
+
+def key_kind(name: str) -> str:
+    """Whether a name says "paths" or "ids"; otherwise ""."""
+    told = KINDS.get(leaf(name), "")
+    return told or next((kind for kind, pattern in KEYS.items() if pattern.fullmatch(name)), "")
+
+
+def keys_of(arrays: Mapping, n: int) -> dict:
+    """The arrays that may say whose each of n rows is: strings that are no labels, and numbers that are called ids."""
+    whole = {name: each for name, each in arrays.items() if not isinstance(each, Parts) and each.size == n}
+    kinds = {name: key_kind(name) for name in whole}
+    named = [name for name in whole if kinds[name] in ("ids", "paths") and whole[name].dtype.kind in "iuf"]
+    written = [name for name in whole if kinds[name] not in ("labels", "classes") and whole[name].dtype.kind in "US"]
+    return {name: whole[name].reshape(-1) for name in [*named, *written]}
 
 
 def _kind(name: str, array) -> str | None:

@@ -1,15 +1,13 @@
 """Files as sets of embeddings: those of one modality each make one set, whose rows belong together by equal ids."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from pathlib import Path
-
-import numpy as np
 
 from ..errors import UserError
 from ..files import named_path
 from . import read
-from .beside import as_rows, one_order, with_classes
+from .beside import as_rows, one_order
+from .matching import matched, with_classes
 from .names import TEXT, role, sort_out
 
 RESERVED = ("labels", "pairs")
@@ -36,7 +34,7 @@ def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: 
         if name or len(one["modalities"]) == 1:
             alone.append((name, one))
         else:
-            whole.append(one)
+            whole.append({key: value for key, value in one.items() if key != "keys"})
     if left := [f"{key}={value}" for key, value in columns.items() if key not in used]:
         raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
     return [*whole, _joined(_by_name(alone))] if alone else whole
@@ -52,17 +50,16 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     notes = [*source.get("notes", []), *unused, *changed]
     beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
     named = {kind: found.beside.get(kind) for kind in RESERVED}
-    if len(found.ids) > 1 and named["pairs"] is None:
-        named["pairs"], how = _within(found.modalities, found.ids, path)
-        notes.append(f"{path}: {how}")
+    ordered = in_order(found.modalities)
+    counts = {name: len(found.modalities[name]) for name in ordered}
     if (pairs := named["pairs"]) is not None:
-        names = in_order(found.modalities)
-        one_order(pairs, names, stored, [len(found.modalities[name]) for name in names], path)
-    source = {
-        name: each for name, each in source.items() if (name, type(each)) != ("files", list)
-    }  # of a set once saved
+        one_order(pairs, ordered, stored, [*counts.values()], path)
+    elif len(found.keys) > 1:
+        named["pairs"], how, _ = matched({name: found.keys[name] for name in ordered}, counts, path, one_file=True)
+        notes += [f"{path}: {how}"] if how else []
+    source = {k: each for k, each in source.items() if (k, type(each)) != ("files", list)}  # of a set once saved
     source |= {"path": path, **({"notes": notes} if notes else {})}
-    one = {"modalities": found.modalities, "source": source, "beside": beside, **named}
+    one = {"modalities": found.modalities, "source": source, "beside": beside, "keys": found.keys, **named}
     repeated = (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names)
     return with_classes(one, None, names, path) if repeated else one
 
@@ -86,6 +83,7 @@ def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
 
 def _joined(parts: Mapping[str, dict]) -> dict:
     """Sets of one modality each as one; equal ids say which rows are pairs."""
+    keys = {name: next(iter(part.pop("keys").values())) for name, part in parts.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
     sources = {name: dict(part["source"]) for name, part in parts.items()}
@@ -93,12 +91,12 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     path = " + ".join(source["path"] for source in sources.values())
     ordered = {name: parts[name] for name in in_order(parts)}
     modalities = {name: part["modalities"][name] for name, part in ordered.items()}
-    shared = [kind for kind in ("ids", "paths") if all(kind in part["beside"] for part in ordered.values())]
-    pairs = None
-    if shared:
-        ids = {name: part["beside"][shared[0]] for name, part in ordered.items()}
-        pairs, how = matched(modalities, ids, shared[0], path)
-        notes.append(f"{path}: {how}")
+    counts = {name: len(rows) for name, rows in modalities.items()}
+    for name, beside in ((name, part["beside"]) for name, part in ordered.items()):
+        if odd := [kind for kind in ("ids", "paths") if kind in beside and beside[kind].size != counts[name]]:
+            raise UserError(f"{path}: {name} has {counts[name]} rows, and not as many {odd[0]}; give one for each")
+    pairs, how, _ = matched({name: keys[name] for name in ordered}, counts, path)
+    notes += [f"{path}: {how}"] if how else []
     beside: dict = {}  # captions are of the last modality that has them, all else of the first
     for kind, each in [item for part in ordered.values() for item in part["beside"].items()]:
         if kind == "captions" or kind not in beside:
@@ -113,47 +111,3 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     unused = [name for name in others if ordered[name]["labels"] is not None]
     notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]
     return {**one, "source": {**source, **({"notes": notes} if notes else {})}}
-
-
-def _within(modalities: Mapping, ids: Mapping, path: str) -> tuple[np.ndarray | None, str]:
-    """Pairs by the ids that each modality of one file has; ids of equally many rows must be of the same items."""
-    known = [{*_words(each)} for each in ids.values()]
-    common = set.intersection(*known)
-    if not common:
-        return None, f"ids of {' and '.join(ids)} have nothing in common, and are not used"
-    if len({*map(len, modalities.values())}) == 1 and any(each != common for each in known):
-        what = f"ids of {' and '.join(ids)} have {len(common)} in common, and do not tell whether rows are in one order"
-        raise UserError(f"{path}: {what}; mend or remove them, or store the row numbers that belong together as pairs")
-    return matched(modalities, ids, "ids", path)
-
-
-def _words(ids: np.ndarray) -> list[str]:
-    """Ids as they are written, whole numbers without a point."""
-    return [str(int(each) if isinstance(each, float) and each.is_integer() else each) for each in ids[:].tolist()]
-
-
-def matched(modalities: Mapping, ids: Mapping, kind: str, path: str) -> tuple[np.ndarray | None, str]:
-    """Row numbers (p, modalities) that have the same id in every modality, and how it was done.
-
-    One modality may have an id in several rows, as five captions of an image have. None: all are the same already.
-    """
-    import pandas as pd
-
-    for name, each in ids.items():
-        if each.ndim != 1 or len(each) != len(modalities[name]):
-            what = f"{name} has {len(modalities[name])} rows and {kind} of shape {each.shape}"
-            raise UserError(f"{path}: {what}; give one for each row")
-    words = {name: _words(each) for name, each in ids.items()}
-    if len({*map(tuple, words.values())}) == 1:
-        return None, f"{kind} are the same, row by row"
-    several = [name for name, each in words.items() if len({*each}) < len(each)]
-    if len(several) > 1:
-        twice = f"{', '.join(several)}: {kind} stand twice in each of them"
-        raise UserError(f"{path}: {twice}, so no pairs can be told; mend them")
-    tables = [pd.DataFrame({"": each, name: np.arange(len(each))}) for name, each in words.items()]
-    pairs = reduce(lambda left, right: left.merge(right, on=""), tables)[[*ids]].sort_values([*several, *ids][0])
-    if len(pairs) < 2:
-        what = f"their {kind} have {len(pairs)} in common, and tell pairs"
-        raise UserError(f"{path}: {what}; mend or remove the column of {kind}")
-    unpaired = [f"{len(rows) - pairs[name].nunique()} of {len(rows)} {name}" for name, rows in modalities.items()]
-    return pairs.to_numpy(np.int64), f"{len(pairs)} pairs matched by {kind}; without a partner: {', '.join(unpaired)}"

@@ -25,7 +25,7 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     """Numbers in columns, or vectors written as lists in one.
 
     A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns: that is said, and
-    so is a first column that counts the rows below no header.
+    so is a first column of whole numbers before fractions, which nothing names: it is ids, or refused.
     """
     from pyarrow import csv as arrow
 
@@ -48,18 +48,13 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     said = [f"{path}: its first line names columns, from {counted[0]} to {counted[-1]}"] if header and numbered else []
     with arrow.open_csv(path, reading, parsing, converting) as batches:
         first = next(batches, pa.record_batch({}))
-        if not header and len(first) > 2 and first.column(0).to_pylist() == [*range(len(first))]:  # pandas' index
-            said = [f"{path}: its first column counts the rows, and is not used"]
-            names = names[1:]
-        elif not header and (whole := _whole_numbers(first)):
+        if (numbered or not header) and len(first) > 2 and (whole := _whole_numbers(first)):
             if whole != [0] or len({*first.column(0).to_pylist()}) < len(first):
                 what = f"column {whole[0] + 1} holds whole numbers among fractions, ids or labels"
                 raise UserError(f"{path}: {what}; name the columns in a first line, or remove it")
-            said = [f"{path}: its first column holds whole numbers among fractions, all different: taken as ids"]
-            names[0] = "id"
-        rows = (each for each in chain([first], batches) if len(each))
-        rows = (each.rename_columns(names) if len(names) == len(head) else each.select(names) for each in rows)
-        found = spooled(rows, str(path))
+            said.append(f"{path}: its first column holds whole numbers among fractions, all different: taken as ids")
+            names = ["id", *names[1:]]
+        found = spooled((each.rename_columns(names) for each in chain([first], batches) if len(each)), str(path))
     return found, {"notes": said} if said else {}
 
 
@@ -92,8 +87,13 @@ def read_json(path: Path) -> dict:
     if lines:
         with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as batches:
             return spooled(batches, str(path))
-    if isinstance(told, dict) and all(isinstance(each, dict) for each in told.values()):  # as pandas writes columns
-        told = {name: list(each.values()) for name, each in told.items()}
+    if isinstance(told, dict) and told and all(isinstance(each, dict) for each in told.values()):  # rows by their keys
+        keys = {name: [*each] for name, each in told.items()}
+        told = {name: [*each.values()] for name, each in told.items()}
+        if len({*map(tuple, keys.values())}) > 1:
+            told |= {f"{name}_ids": each for name, each in keys.items()}
+        elif (ids := keys[next(iter(keys))]) != [*map(str, range(len(ids)))]:
+            told = {"ids": ids, **told}
     if isinstance(told, list) and told and all(isinstance(row, dict) for row in told):
         told = {name: [row.get(name) for row in told] for name in dict.fromkeys(name for row in told for name in row)}
     columns = told if isinstance(told, dict) else {"": told}

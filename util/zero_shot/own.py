@@ -14,9 +14,9 @@ import numpy as np
 from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
-from ..readers.beside import as_rows, by_class, checked_labels, checked_pairs, one_order
-from ..readers.names import KINDS
-from ..readers.sets import matched
+from ..readers.beside import as_rows, checked_labels, checked_pairs, one_order
+from ..readers.matching import by_class, matched
+from ..readers.names import KINDS, key_kind, keys_of
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
@@ -101,22 +101,21 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     """The set with labels of a file, without the rows that it has none for."""
     arrays, first = _arrays(path), one.names[0]
     one.source.pop("labels_stated", None)
-    key = _kind({name: each for name, each in arrays.items() if each.ndim == 1 and name != column}, "ids", "paths")
-    values, classes = _label_values(arrays, key, path, column)
-    n = len(one.modalities[first])
-    ids = next((ids for kind in ("ids", "paths") if len(ids := one.beside.get(kind, ())) == n), None)
-    rows = order = np.arange(n)
-    if key is not None and ids is not None:
-        sides = {first: one.modalities[first], "labels": values}
-        pairs, how = matched(sides, {first: ids, "labels": arrays[key]}, "ids", path)
-        if pairs is not None:
-            rows, order = pairs.T
-            one.source["notes"].append(f"{path}: {how}")
-        if len(np.unique(rows)) < len(rows):
-            raise UserError(f"{path}: {key} names {len(rows) - len(np.unique(rows))} rows twice; a row has one label")
-    elif len(values) != n:
+    n, size = len(one.modalities[first]), max(len(each) for each in arrays.values() if each.ndim)
+    named = keys_of({name: each for name, each in arrays.items() if name != column}, size)
+    keys = {first: keys_of(one.beside, n), "labels": named}
+    pairs, how, used = matched(keys, {first: n, "labels": size}, path)
+    away = {name for name in named if key_kind(name) in ("ids", "paths") or name in used}
+    values, classes = _label_values({name: each for name, each in arrays.items() if name not in away}, path, column)
+    rows, order = (np.arange(n),) * 2 if pairs is None else pairs.T
+    if len(np.unique(rows)) < len(rows) or len(np.unique(order)) < len(order):
+        key = used[-1]
+        raise UserError(f"{path}: {key} names {len(rows) - len(np.unique(rows))} rows twice; a row has one label")
+    if pairs is None and len(values) != n:
         raise UserError(f"{path}: {len(values)} labels for {n} {first} rows, and ids not in both; mend one of them")
-    elif key is not None or ids is not None:
+    if how:
+        one.source["notes"].append(f"{path}: {how}")
+    elif named or keys[first]:
         one.source["notes"].append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
     beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
     modalities = {**one.modalities, first: one.modalities[first][rows]}
@@ -132,9 +131,9 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     return replace(one, modalities=modalities, pairs=None, labels=labels, source=source, beside=beside)
 
 
-def _label_values(arrays: Arrays, key: str | None, path: str, column: str | None):
+def _label_values(arrays: Arrays, path: str, column: str | None):
     """The labels (n,) or (n, C) in a file, and the names of the classes (C,) where it has them."""
-    rest = {name: each[:] for name, each in arrays.items() if name != key}
+    rest = {name: each[:] for name, each in arrays.items()}
     there = f"there are {', '.join(rest) or 'none'}"
     if column is not None and column not in rest:
         raise UserError(f"--label-column {column}: no such column in {path}; {there}")

@@ -1,0 +1,169 @@
+"""Rows that belong together by equal keys, and texts that belong to the classes of labels by equal names."""
+
+from collections.abc import Mapping
+from functools import reduce
+from itertools import product
+
+import numpy as np
+
+from ..errors import UserError
+from ..numerics.arrays import nonzero_norms, row_norms
+from .beside import checked_labels
+from .names import KINDS, TEXT, key_kind, leaf, role
+
+
+def _words(ids: np.ndarray) -> list[str]:
+    """Ids as they are written, whole numbers without a point."""
+    return [str(int(each) if isinstance(each, float) and each.is_integer() else each) for each in ids[:].tolist()]
+
+
+def _two(sides: Mapping[str, Mapping[str, list[str]]], path: str, equal: bool, one_file: bool) -> tuple:
+    """The keys of two sides and the rows (p, 2) that they tell, best first, and why there are none."""
+    import pandas as pd
+
+    taken, doubtful, counted, apart = [], [], [], []
+    left, right = sides.values()
+    pairs = {(a, b): (left[a], right[b]) for a, b in product(left, right)}
+    whole = {names: {*keys[0]} <= {*keys[1]} or {*keys[1]} <= {*keys[0]} for names, keys in pairs.items()}
+    alike = {(a, b): (leaf(a) != leaf(b), key_kind(a) != key_kind(b), key_kind(a) != "paths") for a, b in pairs}
+    for (a, b), keys in sorted(pairs.items(), key=lambda pair: (not whole[pair[0]], alike[pair[0]])):
+        common, same = {*keys[0]} & {*keys[1]}, not all(alike[a, b][:2]) and key_kind(a) != ""
+        told = f"{a} and {b} of {' and '.join(sides)} have {len(common)} values in common"
+        if all(key in ([*map(str, range(n := len(key)))], [*map(str, range(1, n + 1))]) for key in keys):
+            counted.append(f"{a} and {b} only count rows")
+        elif any(name in used for used, _ in taken for name in ((0, a), (1, b))):
+            continue
+        elif all(len({*key}) < len(key) for key in keys) or len(common) < 2:
+            strict = KINDS.get(leaf(a)) in ("ids", "paths") and KINDS.get(leaf(b)) in ("ids", "paths")
+            (doubtful if strict and not one_file else apart).append(told)
+        elif whole[a, b] or (same and not (one_file and equal)):
+            tables = [pd.DataFrame({"": key, side: range(len(key))}) for side, key in enumerate(keys)]
+            rows = tables[0].merge(tables[1], on="").sort_values(int(len({*keys[1]}) < len(keys[1])))
+            taken.append((((0, a), (1, b)), rows[[0, 1]].to_numpy(np.int64)))
+        else:
+            doubtful.append(told)
+    known = [{*map(tuple, rows.tolist())} for _, rows in taken]
+    if other := next((k for k in range(1, len(known)) if not (known[0] <= known[k] or known[k] <= known[0])), 0):
+        said = [" and ".join(name for _, name in taken[k][0]) for k in (0, other)]
+        raise UserError(
+            f"{path}: {said[0]} tell other pairs than {said[1]}; remove those that are no keys of the pairs"
+        )
+    if doubtful and not taken:
+        how = "mend or remove them, or store the row numbers that belong together as pairs"
+        raise UserError(f"{path}: {doubtful[0]}, and do not tell whether rows are in one order; {how}")
+    return taken, (f"{counted[0]}" if counted else f"{apart[0]}, and are not used" if apart else "")
+
+
+def matched(
+    keys: Mapping[str, Mapping[str, np.ndarray]], counts: Mapping[str, int], path: str, one_file: bool = False
+) -> tuple[np.ndarray | None, str, list[str]]:
+    """Row numbers (p, sides) that belong together by equal keys, how that was told, and the names of the keys used.
+
+    One side may have a key in several rows, as five captions of an image have. Best are keys of which one side has all
+    values of the other, then those of one name, then paths and ids. Others that disagree are refused, and what only
+    counts rows is no key. None: rows are in one order, or are no pairs. Arrays of one file that have equally many rows
+    are of the same items.
+    """
+    import pandas as pd
+
+    written = {side: {name: _words(key) for name, key in those.items()} for side, those in keys.items()}
+    first, *others = written
+    equal = len({*counts.values()}) == 1
+    found = {
+        k: _two({first: written[first], k: written[k]}, path, counts[first] == counts[k], one_file) for k in others
+    }
+    best = {other: taken[0] for other, (taken, _) in found.items() if taken}
+    if not best:
+        for side in written:
+            for name, key in written[side].items():
+                if equal and not one_file and {*key} == {*map(str, range(len(key)))} and key != sorted(key, key=int):
+                    raise UserError(
+                        f"{path}: {name} numbers {side} in another order, and none the others; give all ids"
+                    )
+        return None, "; ".join(how for _, how in found.values() if how), []
+    used = [*dict.fromkeys(name for names, _ in best.values() for _, name in names)]
+    kinds = " and ".join(dict.fromkeys(key_kind(name) or "names" for name in used))
+    in_order = np.tile(np.arange(counts[first])[:, None], 2)
+    if equal and all(np.array_equal(rows, in_order) for _, rows in best.values()):
+        return None, f"{kinds} are the same, row by row", used
+    if lacking := [other for other in others if other not in best]:
+        raise UserError(f"{path}: rows are matched by {kinds}, and {lacking[0]} has none of them; leave it out")
+    tables = [pd.DataFrame(rows, columns=[first, other]) for other, (_, rows) in best.items()]
+    pairs = reduce(lambda left, right: left.merge(right, on=first), tables)[[*keys]]
+    unpaired = [f"{count - pairs[name].nunique()} of {count} {name}" for name, count in counts.items()]
+    how = f"{len(pairs)} pairs matched by {kinds}; without a partner: {', '.join(unpaired)}"
+    return pairs.to_numpy(np.int64), f"{how} (by {' and '.join(used)})", used
+
+
+def by_class(labels: np.ndarray, classes, texts, named: np.ndarray, where: str):
+    """Labels as row numbers of the texts, by the name or number of its class that stands beside each of these.
+
+    Args:
+        labels: checked ones: names, or numbers of ``classes``; or bool (n, C), a column for each of ``classes``.
+        classes: names or numbers of the classes (C,); None where labels are names.
+        texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
+        named: (m,) the class of each text.
+        where: what an error begins with.
+
+    Returns:
+        the texts, the labels, the first row of each class, and what was done.
+    """
+    spelled = np.asarray(named).astype(str)
+    if labels.dtype.kind == "U":
+        classes, labels = np.unique(labels, return_inverse=True)
+    elif labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes):
+        what = f"labels are {labels.min()} to {labels.max()} for {len(classes)} class names"
+        raise UserError(f"{where}: {what}; they count from 0")
+    classes = np.asarray(classes).astype(str)
+    place = {name: number for number, name in enumerate(dict.fromkeys(spelled.tolist()))}
+    used = classes if labels.ndim == 2 else classes[np.unique(labels)]
+    if lacking := [name for name in used.tolist() if name not in place]:
+        there = f"texts are of {', '.join([*place][:8])}{' ...' if len(place) > 8 else ''}"
+        raise UserError(f"{where}: labels are of the class '{lacking[0]}', and no text is; {there}; spell them alike")
+    if labels.ndim == 2 and not len(place) == len({*classes.tolist()}) == len(classes):
+        raise UserError(f"{where}: labels have {len(classes)} columns, and texts are of {len(place)} classes; mend one")
+    at = np.array([place.get(name, -1) for name in classes.tolist()])
+    labels = at[labels] if labels.ndim == 1 else labels[:, np.argsort(at)]
+    of = np.array([place[name] for name in spelled.tolist()])
+    first = np.unique(of, return_index=True)[1]
+    if len(place) == len(spelled):
+        return texts, labels, first, []
+    rows = np.asarray(texts[:], np.float64)
+    mean = np.zeros((len(place), rows.shape[1]))
+    np.add.at(mean, of, rows / nonzero_norms(rows, where)[:, None])
+    said = f"{where}: {len(spelled)} texts are templates of {len(place)} classes by their names; the mean of each"
+    return mean / row_norms(mean)[:, None], labels, first, [said]
+
+
+def with_classes(one: dict, classes, named, where: str) -> dict:
+    """A set (what ``Embeddings.of`` takes) whose labels and texts are matched by class, if anything says how.
+
+    ``classes`` names the numbers of the labels, or each row; ``named`` is the name or the number of each text's class.
+    """
+    (first, images), *others = one["modalities"].items()
+    if len(others) != 1 or one["labels"] is None or named is None:
+        return one
+    ((last, texts),) = others
+    if role(last) != TEXT or named.ndim != 1 or len(named) != len(texts) or len(texts) == len(images):
+        return one
+    labels = checked_labels(one["labels"], {first: len(images)}, None, f"{where}: ")
+    if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):
+        classes, labels = None, np.asarray(classes)
+    words = named.dtype.kind == "U"
+    if not words and labels.ndim == 1 and labels.dtype.kind != "U":
+        names, (numbers, labels) = classes, np.unique(labels, return_inverse=True)
+        texts, labels, rows, notes = by_class(labels, numbers, texts, named, where)
+        kept = [int(named[row]) for row in rows]
+        known = names is not None and 0 <= min(kept) <= max(kept) < len(names)
+        named = np.asarray(names)[kept] if known else np.array(kept).astype(str)
+    elif words and (classes is not None or labels.dtype.kind == "U"):
+        texts, labels, rows, notes = by_class(labels, classes, texts, named, where)
+        named = named[rows]
+    else:
+        return one
+    notes = [*one["source"].get("notes", []), *notes, f"{where}: texts and labels are matched by their classes"]
+    beside = {kind: each for kind, each in one["beside"].items() if kind not in ("classes", "captions")}
+    beside["classes"] = named
+    labels = labels if labels.ndim == 2 else np.asarray(named)[labels]
+    source, modalities = {**one["source"], "notes": notes}, {first: images, last: texts}
+    return {**one, "modalities": modalities, "labels": labels, "pairs": None, "source": source, "beside": beside}
