@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import UserError
-from ..numerics.arrays import row_norms
+from ..numerics.arrays import nonzero_norms
 from .names import TEXT, SortedOut, role
 
 
@@ -128,9 +128,15 @@ def _mean_of_templates(array: np.ndarray, classes: tuple, where: str) -> tuple[n
     if len(axes) != 1:
         how = "store (classes, templates, width) beside labels and class names, or the mean over templates"
         raise UserError(f"{where} {array.shape}: which axis is of the classes cannot be told; {how}")
-    rows = np.moveaxis(np.asarray(array, np.float64), axes[0], 0)
-    norms = np.linalg.norm(rows, axis=2, keepdims=True)
-    if not (norms > 0).all() or not np.isfinite(norms).all():
-        raise UserError(f"{where}: a prompt is zero or not finite; mend it")
-    mean = (rows / norms).mean(1)
-    return mean / row_norms(mean)[:, None], f"mean of {rows.shape[1]} templates for each of {len(rows)} classes"
+    rows = np.moveaxis(np.asarray(array), axes[0], 0)
+    count, several, width = rows.shape
+    mean = unit_means(rows.reshape(-1, width), np.repeat(np.arange(count), several), where)
+    return mean, f"mean of {several} templates for each of {count} classes"
+
+
+def unit_means(rows, numbers: np.ndarray, where: str) -> np.ndarray:
+    """Unit rows (C, d): the mean direction of the rows (m, d) of each number (m,), as of the templates of a class."""
+    rows = np.asarray(rows[:], np.float64)
+    sums = np.zeros((numbers.max() + 1, rows.shape[1]))
+    np.add.at(sums, numbers, rows / nonzero_norms(rows, where)[:, None])
+    return sums / nonzero_norms(sums, where)[:, None]

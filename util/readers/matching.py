@@ -7,8 +7,7 @@ from itertools import product
 import numpy as np
 
 from ..errors import UserError
-from ..numerics.arrays import nonzero_norms, row_norms
-from .beside import checked_labels
+from .beside import checked_labels, unit_means
 from .names import KINDS, TEXT, key_kind, leaf, role
 
 
@@ -95,75 +94,74 @@ def matched(
     return pairs.to_numpy(np.int64), f"{how} (by {' and '.join(used)})", used
 
 
-def by_class(labels: np.ndarray, classes, texts, named: np.ndarray, where: str):
-    """Labels as row numbers of the texts, by the name or number of its class that stands beside each of these.
+def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) -> tuple | None:
+    """Labels and texts matched by the names or numbers of their classes.
 
     Args:
-        labels: checked ones: names, or numbers of ``classes``; or bool (n, C), a column for each of ``classes``.
-        classes: names or numbers of the classes (C,); None where labels are names.
+        labels: checked ones: names, numbers, or bool (n, C), a column for each class.
+        classes: names of the numbers or columns (C,); None where nobody said.
         texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
-        named: (m,) the class of each text.
+        beside: arrays (m,) by name, of which one may say the class of each text.
         where: what an error begins with.
 
     Returns:
-        the texts, the labels, the first row of each class, and what was done.
+        labels as names or in columns like the texts, the texts, their names, and what was done. None: nothing tells.
     """
-    spelled = np.asarray(named).astype(str)
-    if labels.dtype.kind == "U":
-        classes, labels = np.unique(labels, return_inverse=True)
-    elif labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes):
+    import pandas as pd
+
+    labels, told, names = _spelled(labels, classes, beside, where)
+    if not told:
+        return None
+    wanted = {*map(str, classes)} if labels.ndim == 2 else {*labels.tolist()}
+    known = [{*each.tolist()} for each in told]
+    fitting = [wanted <= each and (labels.ndim == 1 or len(each) == len(classes)) for each in known]
+    if not any(fitting):
+        how = "no column of it holds them all; give it one with each row's class, spelled as in the labels"
+        raise UserError(f"{where}: labels are names ('{min(wanted)}', ...), and {how}; it holds {sorted(known[0])[:8]}")
+    named = told[fitting.index(True)]
+    of, first = pd.factorize(named)[0], ~pd.Series(named).duplicated().to_numpy()
+    places = {name: place for place, name in enumerate(named[first].tolist())}
+    names = (named if names is None else names)[first]
+    if labels.ndim == 2:
+        labels = labels[:, np.argsort([places[str(each)] for each in classes])]
+    else:
+        labels = names[[places[each] for each in labels.tolist()]]
+    if len(names) == len(named):
+        return labels, texts, names, []
+    said = f"{where}: {len(named)} texts are templates of {len(names)} classes by their names; the mean of each"
+    return labels, unit_means(texts, of, where), names, [said]
+
+
+def _spelled(labels, classes, beside: Mapping, where: str) -> tuple:
+    """Labels by name, what may say the class of each text in the same words, and names to show instead of these."""
+    words = [each for each in beside.values() if each.dtype.kind == "U"]
+    numbers = [each for name, each in beside.items() if key_kind(name) in ("labels", "ids") and each.dtype.kind in "iu"]
+    if labels.dtype.kind == "U" or labels.ndim == 2:
+        return labels, words if labels.ndim == 1 or classes is not None else [], None
+    if classes is None:
+        return labels.astype(str), [each.astype(str) for each in numbers[:1]], words[0] if words else None
+    if 0 <= labels.min() <= labels.max() < len(classes):
+        known = [each for each in numbers if 0 <= each.min() <= each.max() < len(classes)]
+        return classes[labels], [*words, *(classes[each] for each in known)], None
+    if words or numbers:
         what = f"labels are {labels.min()} to {labels.max()} for {len(classes)} class names"
         raise UserError(f"{where}: {what}; they count from 0")
-    classes = np.asarray(classes).astype(str)
-    place = {name: number for number, name in enumerate(dict.fromkeys(spelled.tolist()))}
-    used = classes if labels.ndim == 2 else classes[np.unique(labels)]
-    if lacking := [name for name in used.tolist() if name not in place]:
-        there = f"texts are of {', '.join([*place][:8])}{' ...' if len(place) > 8 else ''}"
-        raise UserError(f"{where}: labels are of the class '{lacking[0]}', and no text is; {there}; spell them alike")
-    if labels.ndim == 2 and not len(place) == len({*classes.tolist()}) == len(classes):
-        raise UserError(f"{where}: labels have {len(classes)} columns, and texts are of {len(place)} classes; mend one")
-    at = np.array([place.get(name, -1) for name in classes.tolist()])
-    labels = at[labels] if labels.ndim == 1 else labels[:, np.argsort(at)]
-    of = np.array([place[name] for name in spelled.tolist()])
-    first = np.unique(of, return_index=True)[1]
-    if len(place) == len(spelled):
-        return texts, labels, first, []
-    rows = np.asarray(texts[:], np.float64)
-    mean = np.zeros((len(place), rows.shape[1]))
-    np.add.at(mean, of, rows / nonzero_norms(rows, where)[:, None])
-    said = f"{where}: {len(spelled)} texts are templates of {len(place)} classes by their names; the mean of each"
-    return mean / row_norms(mean)[:, None], labels, first, [said]
+    return labels, [], None
 
 
-def with_classes(one: dict, classes, named, where: str) -> dict:
-    """A set (what ``Embeddings.of`` takes) whose labels and texts are matched by class, if anything says how.
-
-    ``classes`` names the numbers of the labels, or each row; ``named`` is the name or the number of each text's class.
-    """
+def with_classes(one: dict, classes, beside: Mapping, where: str) -> dict:
+    """A set (what ``Embeddings.of`` takes) whose labels and texts are matched ``by_class``, if anything says how."""
     (first, images), *others = one["modalities"].items()
-    if len(others) != 1 or one["labels"] is None or named is None:
+    if one["labels"] is None or [role(name) for name, _ in others] != [TEXT] or len(others[0][1]) == len(images):
         return one
     ((last, texts),) = others
-    if role(last) != TEXT or named.ndim != 1 or len(named) != len(texts) or len(texts) == len(images):
-        return one
     labels = checked_labels(one["labels"], {first: len(images)}, None, f"{where}: ")
-    if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):
-        classes, labels = None, np.asarray(classes)
-    words = named.dtype.kind == "U"
-    if not words and labels.ndim == 1 and labels.dtype.kind != "U":
-        names, (numbers, labels) = classes, np.unique(labels, return_inverse=True)
-        texts, labels, rows, notes = by_class(labels, numbers, texts, named, where)
-        kept = [int(named[row]) for row in rows]
-        known = names is not None and 0 <= min(kept) <= max(kept) < len(names)
-        named = np.asarray(names)[kept] if known else np.array(kept).astype(str)
-    elif words and (classes is not None or labels.dtype.kind == "U"):
-        texts, labels, rows, notes = by_class(labels, classes, texts, named, where)
-        named = named[rows]
-    else:
+    if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):  # a name for each row
+        classes, labels = None, classes
+    if (found := by_class(labels, classes, texts, beside, where)) is None:
         return one
+    labels, texts, names, notes = found
     notes = [*one["source"].get("notes", []), *notes, f"{where}: texts and labels are matched by their classes"]
-    beside = {kind: each for kind, each in one["beside"].items() if kind not in ("classes", "captions")}
-    beside["classes"] = named
-    labels = labels if labels.ndim == 2 else np.asarray(named)[labels]
-    source, modalities = {**one["source"], "notes": notes}, {first: images, last: texts}
-    return {**one, "modalities": modalities, "labels": labels, "pairs": None, "source": source, "beside": beside}
+    kept = {kind: each for kind, each in one["beside"].items() if kind != "captions"} | {"classes": names}
+    changed = {"modalities": {first: images, last: texts}, "labels": labels, "pairs": None, "beside": kept}
+    return {**one, **changed, "source": {**one["source"], "notes": notes}}

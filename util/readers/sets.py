@@ -61,7 +61,7 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     source |= {"path": path, **({"notes": notes} if notes else {})}
     one = {"modalities": found.modalities, "source": source, "beside": beside, "keys": found.keys, **named}
     repeated = (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names)
-    return with_classes(one, None, names, path) if repeated else one
+    return with_classes(one, None, {"classes": names}, path) if repeated else one
 
 
 def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
@@ -105,8 +105,9 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
     last = ordered[others[-1]]
-    named = last["beside"].get("classes", last["labels"])
-    if (matching := with_classes(one, ordered[first]["beside"].get("classes"), named, path)) is not one:
+    told = {"classes": last["beside"].get("classes"), "labels": last["labels"]}
+    told = {kind: each for kind, each in told.items() if each is not None and each.ndim == 1}
+    if (matching := with_classes(one, ordered[first]["beside"].get("classes"), told, path)) is not one:
         return matching
     unused = [name for name in others if ordered[name]["labels"] is not None]
     notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]

@@ -120,12 +120,10 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
     modalities = {**one.modalities, first: one.modalities[first][rows]}
     known = one.beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
-    matching = known is not None and len(known) == len(modalities[one.names[-1]])
-    labels = checked_labels(values[order], {first: len(rows)}, None, f"{path}: ")
-    if matching and (classes is not None or labels.dtype.kind == "U"):
-        texts, labels, first_rows, notes = by_class(labels, classes, modalities[one.names[-1]], known, path)
-        modalities, beside = {**modalities, one.names[-1]: texts}, {**beside, "classes": known[first_rows]}
-        labels = labels if labels.ndim == 2 else beside["classes"][labels]
+    labels, last = checked_labels(values[order], {first: len(rows)}, None, f"{path}: "), one.names[-1]
+    if known is not None and len(known) == len(modalities[last]) and (classes is not None or labels.dtype.kind == "U"):
+        labels, texts, names, notes = by_class(labels, classes, modalities[last], {"classes": known}, path)
+        modalities, beside = {**modalities, last: texts}, {**beside, "classes": names}
         one.source["notes"] += notes
     source = {**one.source, "files": [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]}
     return replace(one, modalities=modalities, pairs=None, labels=labels, source=source, beside=beside)
@@ -156,42 +154,21 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
     chosen = [name for name in rows if role(name) == TEXT] if len(rows) > 1 else [*rows]
     if len(chosen) != 1:
         raise UserError(f"{path}: one array of prompts is needed; there are {', '.join(rows) or 'none'}")
-    texts = rows[chosen[0]]
-    texts, labels, classes, said = _by_prompts(one, arrays, texts, path)
+    texts, labels, classes, said = rows[chosen[0]], one.labels, one.beside.get("classes"), []
+    beside = {name: each[:] for name, each in arrays.items() if each.ndim == 1}
+    if found := by_class(labels, classes, texts, beside, path):
+        labels, texts, classes, said = found
+    elif labels.dtype.kind == "U":
+        how = "it holds no names; give a table with a column of names, or an .npz with classes beside the rows"
+        raise UserError(f"{path}: labels are names ('{labels[0]}', ...), and {how}")
+    elif classes is None:
+        classes = next((each for each in beside.values() if each.dtype.kind == "U"), None)
     counted = {"labels": labels} if classes is None else {"labels": labels, "classes": classes}
     found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: texts}, counted), path)
     files = [*(one.files if len(one.files) > 1 else [{"path": one.source["path"]}]), {"path": path}]
     source = {**one.source, "files": files, "notes": [*one.source["notes"], *said, *notes]}
     beside = {} if classes is None else {"classes": classes}
     return Embeddings.of(found.modalities, None, labels, source, beside, unit=False)
-
-
-def _by_prompts(one: Embeddings, arrays: Arrays, texts, path: str):
-    """Prompts, labels as rows of them by the names or numbers beside these, names of the rows, and what was done."""
-    labels, classes = one.labels, one.beside.get("classes")
-    beside = {name: each for name, each in arrays.items() if each.ndim == 1}
-    names = [each for each in beside.values() if each.dtype.kind == "U"]
-    columns, called = names, None
-    numbers = _kind({name: each for name, each in beside.items() if each.dtype.kind in "iu"}, "labels", "ids")
-    if labels.dtype.kind == "U":
-        classes, labels = np.unique(labels, return_inverse=True)
-    elif classes is None and labels.ndim == 1 and numbers is not None:
-        classes, labels = np.unique(labels, return_inverse=True)
-        columns, called = [beside[numbers]], names[0] if names else None
-    if classes is None or (labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < len(classes)):
-        return texts, one.labels, names[0] if classes is None and names else classes, []
-    classes = np.asarray(classes).astype(str)
-    used = classes if labels.ndim == 2 else classes[np.unique(labels)]
-    fitting = next((each for each in (each.astype(str) for each in columns) if np.isin(used, each).all()), None)
-    if fitting is None or (labels.ndim == 2 and len({*fitting}) != len(classes)):
-        if columns or one.labels.dtype.kind == "U":
-            how = "no column of it holds them all; give it one with each row's class, spelled as in the labels"
-            if not names:
-                how = "it holds no names; give a table with a column of names, or an .npz with classes beside the rows"
-            raise UserError(f"{path}: labels are names ('{used[0]}', ...), and {how}")
-        return texts, one.labels, classes, []
-    texts, labels, rows, said = by_class(labels, classes, texts, fitting, path)
-    return texts, labels, (fitting if called is None else called)[rows], said
 
 
 def _with_pairs(one: Embeddings, path: str) -> Embeddings:
