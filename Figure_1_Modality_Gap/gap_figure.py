@@ -62,7 +62,7 @@ def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> p
     return figure
 
 
-def arranged(table: pd.DataFrame, across: int, own: bool) -> list[list[dict]]:
+def arranged(table: pd.DataFrame, across: int, own: bool = False) -> list[list[dict]]:
     """Rows of panels that leave no place empty: trained before random weights, or the two of a system side by side.
 
     Letters are the paper's; ``own`` panels begin at (a), and one alone has none.

@@ -43,8 +43,10 @@ def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -
     return Projection(pca.mean_, pca.components_, pca.explained_variance_ratio_)
 
 
-def umap_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
+def umap_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0, **options) -> Float[np.ndarray, "n 2"]:
     """UMAP of at least 4 rows under the cosine, float64 (n, 2), the same for the same seed on one machine.
+
+    ``options`` are those of ``umap.UMAP``, for instance n_neighbors and min_dist.
 
     Trap: distances between far clusters and the sizes of clusters mean little, and another version, operating system
     or number of cores may give another picture. The first call in a process compiles for some ten seconds.
@@ -55,5 +57,6 @@ def umap_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.nda
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that a seed means one thread, and of small neighbourhoods
-        reducer = umap.UMAP(n_neighbors=min(15, len(x) - 1), metric="cosine", random_state=seed, n_jobs=1)
+        options = {"n_neighbors": min(15, len(x) - 1), "metric": "cosine"} | options
+        reducer = umap.UMAP(random_state=seed, n_jobs=1, **options)
         return reducer.fit_transform(np.asarray(x, np.float32)).astype(np.float64)
