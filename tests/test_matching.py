@@ -50,7 +50,7 @@ FIVE_IDS = {"text_ids": np.arange(5 * N), "text_image_ids": FIVE % N}
 REFUSED = [
     ("tell other pairs than key and key", lambda: tables({"key": NAMES, "path": NAMES}, {"key": NAMES, "path": MOVED})),
     ("have 39 values in common", lambda: tables({"a": NAMES}, {"b": [*NAMES[1:], "x"]})),
-    ("id numbers text in another order", lambda: tables({"a": NAMES}, {"id": ORDER})),
+    ("id tells another order of rows", lambda: tables({"a": NAMES}, {"id": ORDER})),
     ("holds whole numbers among fractions", lambda: lines(OWN, OWN % 3 - OWN)),
 ]  # fmt: skip
 PAIRED = [

@@ -70,22 +70,18 @@ def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> n
         if (found == "").any():
             raise UserError(f"{prefix}labels name classes; row {int((found == '').argmax())} has none; mend it")
         names = [] if classes is None else [*map(str, classes)]
-        return _numbered(found, names, prefix) if names and len({*names}) == len(names) else found
+        if not names or len({*names}) < len(names):
+            return found
+        if not (known := np.isin(found, names)).all():
+            row, there = int(known.argmin()), f"{', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+            what = f"{(~known).sum()} of {len(found)} labels are no class, first '{found[row]}' in row {row}"
+            raise UserError(f"{prefix}{what}; classes are {there}")
+        return np.argsort(names)[np.searchsorted(np.sort(names), found)]
     whole = np.isfinite(found) & (found == found.round())
     if not whole.all():
         row = int(whole.argmin())
         raise UserError(f"{prefix}labels name classes; row {row} has {found[row]}, no whole number")
     return found.astype(np.int64)
-
-
-def _numbered(labels: np.ndarray, classes: list[str], prefix: str) -> np.ndarray:
-    """Names of classes as row numbers of ``classes``."""
-    if (unknown := ~np.isin(labels, classes)).any():
-        row, there = int(unknown.argmax()), f"{', '.join(classes[:8])}{' ...' if len(classes) > 8 else ''}"
-        what = f"{unknown.sum()} of {len(labels)} labels are no class, first '{labels[row]}' in row {row}"
-        raise UserError(f"{prefix}{what}; classes are {there}")
-    place = {name: number for number, name in enumerate(classes)}
-    return np.array([place[name] for name in labels], np.int64)
 
 
 def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:

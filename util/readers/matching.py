@@ -16,41 +16,42 @@ def _words(ids: np.ndarray) -> list[str]:
     return [str(int(each) if isinstance(each, float) and each.is_integer() else each) for each in ids[:].tolist()]
 
 
-def _two(sides: Mapping[str, Mapping[str, list[str]]], path: str, equal: bool, one_file: bool) -> tuple:
-    """The keys of two sides and the rows (p, 2) that they tell, best first, and why there are none."""
+def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bool) -> tuple[list, list[str]]:
+    """Names of two sides' keys and the rows (p, 2) that these tell, best first; and which are not used, and why."""
     import pandas as pd
 
-    taken, doubtful, counted, apart = [], [], [], []
-    left, right = sides.values()
-    pairs = {(a, b): (left[a], right[b]) for a, b in product(left, right)}
-    whole = {names: {*keys[0]} <= {*keys[1]} or {*keys[1]} <= {*keys[0]} for names, keys in pairs.items()}
-    alike = {(a, b): (leaf(a) != leaf(b), key_kind(a) != key_kind(b), key_kind(a) != "paths") for a, b in pairs}
-    for (a, b), keys in sorted(pairs.items(), key=lambda pair: (not whole[pair[0]], alike[pair[0]])):
-        common, same = {*keys[0]} & {*keys[1]}, not all(alike[a, b][:2]) and key_kind(a) != ""
-        told = f"{a} and {b} of {' and '.join(sides)} have {len(common)} values in common"
+    (left, right), names, ranked = sides.values(), " and ".join(sides), []
+    equal = len({len(key) for keys in sides.values() for key in keys.values()}) == 1
+    for a, b in product(left, right):
+        first, last = {*left[a]}, {*right[b]}
+        unlike = leaf(a) != leaf(b), key_kind(a) != key_kind(b), key_kind(a) != "paths"
+        ranked.append(((not (first <= last or last <= first), *unlike), (a, b), len(first & last)))
+    taken, doubtful, unused, used = [], [], [], set()
+    for (partly, *unlike), (a, b), common in sorted(ranked, key=lambda each: each[0]):
+        keys, told = (left[a], right[b]), f"{a} and {b} of {names} have {common} values in common"
+        single = [len({*key}) == len(key) for key in keys]
         if all(key in ([*map(str, range(n := len(key)))], [*map(str, range(1, n + 1))]) for key in keys):
-            counted.append(f"{a} and {b} only count rows")
-        elif any(name in used for used, _ in taken for name in ((0, a), (1, b))):
+            unused.insert(0, f"{a} and {b} only count rows")
+        elif used & {(0, a), (1, b)}:
             continue
-        elif all(len({*key}) < len(key) for key in keys) or len(common) < 2:
-            strict = KINDS.get(leaf(a)) in ("ids", "paths") and KINDS.get(leaf(b)) in ("ids", "paths")
-            (doubtful if strict and not one_file else apart).append(told)
-        elif whole[a, b] or (same and not (one_file and equal)):
-            tables = [pd.DataFrame({"": key, side: range(len(key))}) for side, key in enumerate(keys)]
-            rows = tables[0].merge(tables[1], on="").sort_values(int(len({*keys[1]}) < len(keys[1])))
-            taken.append((((0, a), (1, b)), rows[[0, 1]].to_numpy(np.int64)))
+        elif not any(single) or common < 2:
+            strict = {KINDS.get(leaf(name)) for name in (a, b)} <= {"ids", "paths"} and not one_file
+            (doubtful if strict else unused).append(f"{told}, and {'do not tell' if strict else 'are not used'}")
+        elif partly and (all(unlike[:2]) or not key_kind(a) or (one_file and equal)):
+            doubtful.append(f"{told}, and do not tell")
         else:
-            doubtful.append(told)
+            tables = [pd.DataFrame({"": key, side: range(len(key))}) for side, key in enumerate(keys)]
+            rows = tables[0].merge(tables[1], on="").sort_values(int(not single[1]))
+            taken.append(((a, b), rows[[0, 1]].to_numpy(np.int64)))
+            used |= {(0, a), (1, b)}
     known = [{*map(tuple, rows.tolist())} for _, rows in taken]
-    if other := next((k for k in range(1, len(known)) if not (known[0] <= known[k] or known[k] <= known[0])), 0):
-        said = [" and ".join(name for _, name in taken[k][0]) for k in (0, other)]
-        raise UserError(
-            f"{path}: {said[0]} tell other pairs than {said[1]}; remove those that are no keys of the pairs"
-        )
+    if other := [k for k, each in enumerate(known) if not (known[0] <= each or each <= known[0])]:
+        said = " tell other pairs than ".join(" and ".join(taken[k][0]) for k in (0, other[0]))
+        raise UserError(f"{path}: {said}; remove those that are no keys of the pairs")
     if doubtful and not taken:
         how = "mend or remove them, or store the row numbers that belong together as pairs"
-        raise UserError(f"{path}: {doubtful[0]}, and do not tell whether rows are in one order; {how}")
-    return taken, (f"{counted[0]}" if counted else f"{apart[0]}, and are not used" if apart else "")
+        raise UserError(f"{path}: {doubtful[0]} whether rows are in one order; {how}")
+    return taken, unused
 
 
 def matched(
@@ -67,20 +68,15 @@ def matched(
 
     written = {side: {name: _words(key) for name, key in those.items()} for side, those in keys.items()}
     first, *others = written
-    equal = len({*counts.values()}) == 1
-    found = {
-        k: _two({first: written[first], k: written[k]}, path, counts[first] == counts[k], one_file) for k in others
-    }
+    found = {other: _links({side: written[side] for side in (first, other)}, path, one_file) for other in others}
     best = {other: taken[0] for other, (taken, _) in found.items() if taken}
+    equal = len({*counts.values()}) == 1
     if not best:
-        for side in written:
-            for name, key in written[side].items():
-                if equal and not one_file and {*key} == {*map(str, range(len(key)))} and key != sorted(key, key=int):
-                    raise UserError(
-                        f"{path}: {name} numbers {side} in another order, and none the others; give all ids"
-                    )
-        return None, "; ".join(how for _, how in found.values() if how), []
-    used = [*dict.fromkeys(name for names, _ in best.values() for _, name in names)]
+        for name, key in (item for side in written.values() for item in side.items()):
+            if equal and not one_file and {*key} == {*map(str, range(len(key)))} and key != sorted(key, key=int):
+                raise UserError(f"{path}: {name} tells another order of rows, which nothing else numbers; give all ids")
+        return None, "; ".join(unused[0] for _, unused in found.values() if unused), []
+    used = [*dict.fromkeys(name for names, _ in best.values() for name in names)]
     kinds = " and ".join(dict.fromkeys(key_kind(name) or "names" for name in used))
     in_order = np.tile(np.arange(counts[first])[:, None], 2)
     if equal and all(np.array_equal(rows, in_order) for _, rows in best.values()):
@@ -119,13 +115,10 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
         how = "no column of it holds them all; give it one with each row's class, spelled as in the labels"
         raise UserError(f"{where}: labels are names ('{min(wanted)}', ...), and {how}; it holds {sorted(known[0])[:8]}")
     named = told[fitting.index(True)]
-    of, first = pd.factorize(named)[0], ~pd.Series(named).duplicated().to_numpy()
-    places = {name: place for place, name in enumerate(named[first].tolist())}
+    (of, own), first = pd.factorize(named), ~pd.Series(named).duplicated().to_numpy()
     names = (named if names is None else names)[first]
-    if labels.ndim == 2:
-        labels = labels[:, np.argsort([places[str(each)] for each in classes])]
-    else:
-        labels = names[[places[each] for each in labels.tolist()]]
+    places = pd.Index(own).get_indexer(classes if labels.ndim == 2 else labels)
+    labels = labels[:, np.argsort(places)] if labels.ndim == 2 else names[places]
     if len(names) == len(named):
         return labels, texts, names, []
     said = f"{where}: {len(named)} texts are templates of {len(names)} classes by their names; the mean of each"

@@ -158,13 +158,10 @@ def _class_numbers(given: Embeddings, classes, path: str, notes: list[str]) -> n
         raise UserError(
             f"{path}: {last} has {m} rows, {each} for each {first}, while labels name {named} classes; {how}"
         )
-    if labels.ndim == 1 and labels.min() == 1 and labels.max() == m:
-        raise UserError(f"{path}: labels are 1 to {m} for {m} classes; they count from 0: take 1 away")
-    if labels.ndim == 1 and labels.min() == 1 and 2 * named > m and not given.source.get("labels_stated"):
-        raise UserError(
-            f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0, so whether they count from 0 cannot be "
-            "told; take 1 away, or give names with class names beside the texts, or a column of 0 and 1 for each class"
-        )
+    doubtful = 2 * named > m and not given.source.get("labels_stated")
+    if labels.ndim == 1 and labels.min() == 1 and (labels.max() == m or doubtful):
+        how = "take 1 away, or give names with class names beside the texts, or a column of 0 and 1 for each class"
+        raise UserError(f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0; they count from 0: {how}")
     if labels.ndim == 1 and named < m:
         notes.append(f"{path}: labels name {named} of {m} classes")
     return labels
