@@ -46,7 +46,7 @@ class Settings(EncoderOptions, cli.WithEmbeddings):
     python:MODULE or FILE.py:FUNCTION."""
     ONLY: ClassVar = (
         cli.Only(
-            "seeds images captions inputs coco every_caption model pixels precision scenes models",
+            "seed seeds images captions inputs coco every_caption model pixels precision scenes models",
             "runs without --embeddings", lambda chosen: not chosen.embeddings),
         cli.Only("images captions", "runs without --inputs", lambda chosen: chosen.inputs is None),
         cli.Only("scenes", "the presets embedded and smoke", lambda chosen: chosen.preset != "paper"),

@@ -268,6 +268,8 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
         assert said in refused(capsys, mine, *words)
     pd.DataFrame({"text_id": order, "image_id": np.arange(90)}).to_csv(tmp_path / "pairs.csv", index=False)
     assert values(capsys, mine, "--pairs", tmp_path / "pairs.csv")["image-to-text recall@1"] == 1
+    np.savez(mine, audio=images, image=images, text=images + 0.1)
+    assert "left out: mine: audio, image: the gap is zero" in evaluate(capsys, mine)[1]
     for name, said in (("audio.npy", "its name says audio alone"), ("image.csv", "column 3 holds whole numbers among")):
         np.save(tmp_path / "audio.npy", np.stack([images, images]))
         np.savetxt(tmp_path / "image.csv", np.c_[images[:, :2], labels, images[:, 2:]], delimiter=",")

@@ -276,6 +276,7 @@ BAD = {
     "no_dc": (folder("images.npy", "labels.npy", "mine.npz", "texts.npy"), "image=.*/images.npy text=.*/texts.npy"),
     "alike": (folder("images.parquet", "texts.parquet"), "image=.*/images.parquet text=.*/texts.parquet"),
     "unlike": (folder("a.parquet", "b.parquet", wide="b.parquet"), "its columns .* name both: image=FILE"),
+    "parted": (folder("test-0.parquet", "train-0.parquet"), "holds the splits test, train; give each a folder"),
     "a.pt": (lambda path: torch.save(torch.nn.Linear(2, 2), path), "holds more than tensors .*nothing unpickles"),
     "numpy.pt": (lambda path: torch.save({"image": X, "text": Y}, path), "holds more than tensors"),
     "script.pt": (lambda path: torch.jit.script(torch.nn.Linear(2, 2)).save(path), "TorchScript"),

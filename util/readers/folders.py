@@ -21,6 +21,7 @@ AGREE = 2e-3
 """How far a stored cosine may be from that of the vectors: float16 rows of 512 to 768 numbers move it by less."""
 TOWERS = ("img_emb", "text_emb")
 SAVED = re.compile(r"dataset_(info|dict)\.json|state\.json|.*\.arrow")
+SPLIT = re.compile(r"(?i)(?<![a-z])(train|test|val|valid|validation|dev)(?![a-z])")
 HOLDING = re.compile(r"(?i)\.(npy|npz|safetensors|pth?|parquet|arrow|feather|csv|tsv|jsonl|ndjson|h5|hdf5)")
 """Suffixes of files with arrays; .json often tells about those beside it."""
 
@@ -52,6 +53,9 @@ def _of_files(path: Path, files: Sequence[Path]) -> dict:
     kinds = {file.suffix.lower() for file in holding}
     if kinds == {".npz", ".parquet"} and all(table.with_suffix(".npz") in files for table in tables):
         return datacomp(path, [file for file in holding if file not in tables])
+    splits = {match[0].lower() for table in tables if (match := SPLIT.search(table.stem))}
+    if len(splits) > 1:
+        raise UserError(f"{path}: holds the splits {', '.join(sorted(splits))}; give each a folder of its own")
     if kinds == {".parquet"} and len({role(table.stem) for table in tables}) == 1:
         return read_parquet(tables, str(path))
     named = {role(file.stem): file for file in reversed(holding) if role(file.stem)}

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 
 from ..embeddings import Embeddings
 from ..errors import UserError
+from ..geometry import unit_gap_vector
 from ..numerics import items
 from ..numerics.arrays import as_indices
 
@@ -127,7 +128,10 @@ def of_sets(given: Mapping[str, Embeddings], left_out: list[str]) -> list[Embedd
     found = []
     for name, one in given.items():
         try:
-            found.append(of_own(name, one))
+            task = of_own(name, one)
+            if len(given) > 1:
+                unit_gap_vector(task.images, task.texts)  # a gap of zero gives nothing to shift along
+            found.append(task)
         except UserError as error:
             if len(given) == 1:
                 raise
