@@ -72,17 +72,17 @@ def test_a_label_that_is_not_declared_is_named_with_its_row(label):
 TITLE = 'title = "FairFace"'
 REFUSALS = [
     (["[harm]", "[harm"], "not TOML ("),
-    ([TITLE, ""], "title: missing"),
-    ([TITLE, "title = 3"], "title: expected a text, found 3"),
-    ([TITLE, 'title = " "'], "title: must not be empty"),
-    (['"thief"', "3"], "[harm.groups] crime_related[0]: expected a text, found 3"),
-    (["[harm]", "[harm]\ntail = 1"], "[harm] tail: not a known key"),
-    (['"thief"', '"criminal"'], "[harm.groups] crime_related: a text stands more than once: 'criminal'"),
-    ([AXES, 'axes = ["race"]'], "[classes] axes: value should have at least 2 items"),
+    ([TITLE, ""], "title: Field required"),
+    ([TITLE, "title = 3"], "title: Input should be a valid string"),
+    ([TITLE, 'title = " "'], "title: String should match pattern"),
+    (['"thief"', "3"], "harm.groups.crime_related.0: Input should be a valid string"),
+    (["[harm]", "[harm]\ntail = 1"], "harm.tail: Extra inputs are not permitted"),
+    (['"thief"', '"criminal"'], "harm.groups.crime_related: a text stands more than once: 'criminal'"),
+    ([AXES, 'axes = ["race"]'], "classes.axes: Value should have at least 2 items"),
     ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups share a name: 'gender'"),
     (
         [TWO_LEVELS, 'levels = ["Male", "1"]'],
-        "[attributes.gender] numbers or spellings say what is none of the levels: 'Female'",
+        "attributes.gender: numbers or spellings say what is none of the levels: 'Female'",
     ),
     ([TWO_LEVELS, 'levels = ["Male", "Female", "2.0"]', TWO_WORDS, ""], "a level is written as one: '2.0'"),
     (
@@ -90,14 +90,14 @@ REFUSALS = [
         "have one prompt: 'a photo of an old man man'",
     ),
     (['"thief"', '"White"'], "levels, classes and harm words share a name: 'White'"),
-    (['= "Latino" }', '= "Elf" }'], "[attributes.race] numbers or spellings say what is none of the levels: 'Elf'"),
-    (["Latino_Hispanic =", "White ="], "[attributes.race] spellings has a level itself: 'White'"),
-    (["labels = { ", "labels = { other = 'x', "], "[harm] labels has what is no harm group: 'other'"),
-    ([TWO_WORDS, 'words = ["man"]'], "[attributes.gender] words has 1 words for 2"),
+    (['= "Latino" }', '= "Elf" }'], "attributes.race: numbers or spellings say what is none of the levels: 'Elf'"),
+    (["Latino_Hispanic =", "White ="], "attributes.race: spellings has a level itself: 'White'"),
+    (["labels = { ", "labels = { other = 'x', "], "harm: labels has what is no harm group: 'other'"),
+    ([TWO_WORDS, 'words = ["man"]'], "attributes.gender: words has 1 words for 2"),
     (["[harm]", "[attributes.age]\nlevels = ['x']\n[harm]"], "attributes must be those of classes.axes"),
-    (["{race} {gender}", "{gender}"], "[classes] template needs the places {race}, {gender}"),
+    (["{race} {gender}", "{gender}"], "classes: template needs the places {race}, {gender}"),
     *(
-        (["{a} {word}", template], "[harm] template needs the places {word}, and no others but {a}")
+        (["{a} {word}", template], "harm: template needs the places {word}, and no others but {a}")
         for template in ("{a} {word} {b}", "{a.b} {word}", "{a} {word} {", "{a} {word:{a}}")
     ),
     *(

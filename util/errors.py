@@ -1,6 +1,10 @@
 """The errors that a person who runs a command is meant to read."""
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(ValueError):
@@ -21,3 +25,10 @@ def reason(error: BaseException, most: int = 160) -> str:
     """
     message = " ".join(str(error).split()) or type(error).__name__
     return re.sub(r" object at 0x[0-9a-fA-F]+", "", message)[:most]
+
+
+def refusal(error: "ValidationError") -> str:
+    """The first thing that pydantic refuses, after the place where it stands: "table.key: what is wrong"."""
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), said]))

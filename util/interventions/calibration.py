@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from .. import records
-from ..errors import UserError, reason
+from ..errors import UserError, reason, refusal
 from ..files import replacing
 from ..numerics.arrays import as_unit_pair
 from .intervention import PLACES, Intervention
@@ -109,8 +109,5 @@ def load(path: str | Path) -> Intervention:
         told = Told.model_validate_json(text)
         return Intervention(kind=told.kind, steps=steps, settings=told.settings, about=told.about.model_dump())
     except (ValidationError, UserError) as error:
-        said = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            said = ": ".join([*map(str, first["loc"]), first["msg"]])
+        said = refusal(error) if isinstance(error, ValidationError) else error
         raise UserError(f"{path}: no calibration as `modality-gap fit` writes it: {said}; fit it again") from error
