@@ -179,7 +179,8 @@ def test_copies_of_an_image_all_count_and_make_nothing_surer(rng, metric):
     same, both_tests = ["default", "modified", "shift", "gain"], ["p_value", "p_value_scaled"]
     held = ["gain_low", "gain_high", "p_value", "shift_first_half", "shift_second_half"]
     assert copied[same].to_numpy() == pytest.approx(single[same].to_numpy()) and (copied["n"] == 4 * single["n"]).all()
-    assert copied.loc["held_out", held].tolist() == pytest.approx(single.loc["held_out", held].tolist())
+    near = 1e-12 if metric == "top-1" else 0.01  # others draw copies in another order
+    assert copied.loc["held_out", held].tolist() == pytest.approx(single.loc["held_out", held].tolist(), abs=near)
     assert copied.loc["test", both_tests].tolist() == pytest.approx(single.loc["test", both_tests].tolist(), abs=0.06)
     copies, items = ((each["default_high"] - each["default_low"])["test"] for each in (copied, single))
     assert copies == pytest.approx(items, rel=0.15)  # half of it, were copies independent

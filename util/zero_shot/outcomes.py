@@ -6,7 +6,6 @@ item's outcomes with and without shift changes the sign of its own number and no
 ``util.zero_shot.resampling`` rest on that.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -79,6 +78,14 @@ class Outcomes:
     def discordant(self, one: int, other: int) -> int | None:
         """How many items do something else at one of two shifts; None where the metric is not of single items."""
 
+    def p_value(self, baseline: int, shift: int) -> float:
+        """One-sided, of no gain of a shift, if each item's or group's contribution could as well have the other sign.
+
+        Exact for hits, otherwise that of a normal distribution with the variance of these signs.
+        """
+        added = self.at([baseline, shift]).contributions(0)[:, 1]
+        return float(norm.sf(added.sum() / np.linalg.norm(added))) if added.any() else 1.0
+
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         """Limits of the metric, each shift by itself: Wilson's of hits of independent items, otherwise by bootstrap."""
         return quantiles(self.resampled(resamples, seed), level)
@@ -111,17 +118,6 @@ class Shares(Outcomes):
     def discordant(self, one: int, other: int) -> int:
         return int((np.abs(1.0 * self.items[one] - self.items[other]) > self.grain / 2).sum())
 
-    def gain(self, baseline: int, shift: int) -> tuple[float, float, float]:
-        """Gain of a shift over another, its standard error, and the one-sided p-value of no gain.
-
-        The error is that of a mean, or with groups of a ratio of their sums. The p-value is exact for hits, otherwise
-        that of the normal distribution.
-        """
-        changes, sizes = self._together(1.0 * self.items[shift] - self.items[baseline]), self._together(np.ones(self.n))
-        gain = float(changes.sum() / self.n)
-        error = float(np.linalg.norm(changes - gain * sizes) / self.n)
-        return gain, error, self._p_value(changes, gain, error)
-
     def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
         """``values`` of bootstrap resamples of the items, or groups, all shifts on the same resample.
 
@@ -134,9 +130,6 @@ class Shares(Outcomes):
         patterns, draws = patterns.astype(np.float64), bootstrap_counts(sizes, resamples, [seed, BOOTSTRAP])
         sums = np.concatenate([counts.astype(np.float64) @ patterns for counts in draws])
         return sums[:, :-1] / sums[:, -1:]  # the last column counts items
-
-    def _p_value(self, changes: Float[np.ndarray, "u"], gain: float, error: float) -> float:
-        return float(norm.sf(gain / error)) if error > self.grain else 1.0
 
 
 @dataclass(frozen=True)
@@ -158,8 +151,8 @@ class Hits(Shares):
             return np.stack(wilson_interval((hits > 0).sum(0), len(hits), level))
         return super().limits(resamples, seed, level)
 
-    def _p_value(self, changes: Float[np.ndarray, "u"], gain: float, error: float) -> float:
-        return paired_p_value(changes.astype(np.int64))
+    def p_value(self, baseline: int, shift: int) -> float:
+        return paired_p_value(self.at([baseline, shift]).contributions(0)[:, 1])
 
 
 @dataclass(frozen=True)
@@ -210,24 +203,6 @@ class Margins(Outcomes):
         added = [self._placed(at, at) - same + self._placed(at, before) - self._placed(before, at) for at in ranks]
         return self._together(np.stack(added, axis=1))
 
-    def gain(self, baseline: int, shift: int) -> tuple[float, float, float]:
-        """The p-value is that of the normal distribution.
-
-        Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988): the error of a mean of each item's placement.
-        Obuchowski, Biometrics 53 (1997): of a ratio of sums over groups.
-        """
-        before, after = (self._placed(margins, margins) for margins in self.items[[baseline, shift]])
-        units = self._together(np.stack([after - before, np.ones(self.n), self.positive], axis=1))
-        gain, variance = float(units[units[:, 2] > 0, 0].sum() / (2 * self.pairs)), 0.0
-        for mine in (units[units[:, 2] > 0], units[units[:, 2] == 0]):
-            if len(mine) < 2:
-                raise UserError("the error of a gain in ROC-AUC needs two items of each label, in each half")
-            sums, sizes, _ = mine.T
-            away = sums - sums.sum() / sizes.sum() * sizes
-            variance += away @ away * len(mine) / (len(mine) - 1)
-        error = math.sqrt(variance) / (2 * self.pairs)
-        return gain, error, float(norm.sf(gain / error)) if error else 1.0
-
     def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
         """Each class is resampled by itself: the numbers of its items, or groups, stay what they are."""
         same = self.take(np.lexsort((*self.items, self.positive)))  # negative ones first
@@ -235,6 +210,8 @@ class Margins(Outcomes):
         for label in (0, 1):
             mine = np.flatnonzero(same.labels == label)
             units = np.arange(len(mine)) if self.independent else np.unique(same.groups[mine], return_inverse=True)[1]
+            if units.max() == 0:
+                raise UserError("the interval of an area needs two items of each label, in each half")
             draws.append(chain.from_iterable(bootstrap_counts(units.max() + 1, resamples, [seed, BOOTSTRAP, label])))
             places.append(units)
         rows, drawn = zip(*draws, strict=True), []

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy import stats
 
 from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
@@ -101,9 +100,8 @@ def on_test(
     chosen, highest = best(values, shifts), drawn.max(axis=1)
     p_value, scaled = largest_gain_p_values(outcomes.contributions(baseline), chosen, permutations, seed)
     default_low, default_high = outcomes.limits(resamples, seed)[:, baseline].tolist()
-    gain = round(float(values[chosen] - values[baseline]), 12)  # a difference of shares ends in noise
     ends = quantiles(np.stack([highest, highest - drawn[:, baseline]], axis=1)).T
-    found = _selected(outcomes, shifts, gaps, baseline, chosen, gain, p_value, *ends.tolist())
+    found = _selected(outcomes, shifts, gaps, baseline, chosen, p_value, *ends.tolist())
     return replace(found, default_low=default_low, default_high=default_high, p_value_scaled=scaled)
 
 
@@ -117,12 +115,12 @@ def cross_tested(
         test: outcomes of other items along it.
         shifts: amounts, with 0 among them once.
         gaps: signed gap distance of the items to choose on, at every shift.
-        seed, resamples: of the bootstrap of groups and of ROC-AUC.
+        seed, resamples: of the bootstrap.
 
     Returns:
-        a one-sided p-value of no improvement, which no choice has touched: exact for hits (McNemar; for groups all
-        exchanges of theirs), of DeLong's standard error for ROC-AUC. 1 where the best shift is none. Intervals are of
-        confidence ``HALF_LEVEL``, 97.5%.
+        a one-sided p-value of no improvement, which no choice has touched: of all exchanges of outcomes with and
+        without the shift (for hits McNemar's). 1 where the best shift is none. Intervals are of confidence
+        ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
     """
     train, test = _as_outcomes(train), _as_outcomes(test)
     if type(train) is not type(test):
@@ -130,10 +128,10 @@ def cross_tested(
     _grid(test, shifts, gaps)
     amounts, gaps, baseline = _grid(train, shifts, gaps)
     chosen = best(train.values(), amounts)
-    gain, error, p_value = test.gain(baseline, chosen)
-    reach = stats.norm.ppf((1 + HALF_LEVEL) / 2) * error
-    limits = test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0].tolist()
-    return _selected(test, amounts, gaps, baseline, chosen, gain, p_value, limits, (gain - reach, gain + reach))
+    ends = test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0].tolist()
+    without, shifted = test.at([baseline, chosen]).resampled(resamples, seed).T
+    of_gain = quantiles(shifted - without, HALF_LEVEL).tolist()
+    return _selected(test, amounts, gaps, baseline, chosen, test.p_value(baseline, chosen), ends, of_gain)
 
 
 def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
@@ -196,14 +194,14 @@ def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"]) -> int:
     return int(np.lexsort((shifts, np.abs(shifts), -values))[0])
 
 
-def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, gain, p_value, ends, gain_ends) -> Selected:
+def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, p_value, ends, gain_ends) -> Selected:
     values, change = outcomes.values(), abs(gaps[chosen]) - abs(gaps[baseline])
     return Selected(
         default=float(values[baseline]),
         modified=float(values[chosen]),
         ci_low=ends[0],
         ci_high=ends[1],
-        gain=gain,
+        gain=round(float(values[chosen] - values[baseline]), 12),  # a difference of shares ends in noise
         gain_low=gain_ends[0],
         gain_high=gain_ends[1],
         p_value=p_value,
