@@ -31,7 +31,7 @@ WHOLE, SPLIT = "the whole data set", "the test split"
 ALPHA = 0.05
 CORRECTED = ALPHA / (len(SHIFTS) - 1)
 """Bonferroni's level for the best of the shifts other than 0, each of which is one comparison with the default. It is
-sufficient, and strict: neighbouring shifts change the same predictions (``largest_gain_p_values`` knows that)."""
+sufficient, and strict: neighbouring shifts change the same predictions (``largest_gain_p_value`` knows that)."""
 
 CHI_SQUARED_COLUMNS = (
     "source", "dataset", "items", "n", "default", "modified", "chi_squared", "p_value", "published_p",
@@ -87,7 +87,7 @@ def comparisons(table: pd.DataFrame, tasks: Sequence[EmbeddedTask], settings: cl
     for row in both.reset_index().itertuples():
         on, agrees = f"{row.dataset}, {row.metric}, {row.model}, n = {row.n:,}", row.gain > 0 and row.adjusted < level
         note = f"p = {row.p_value:.3g}, adjusted for all rows (Holm) {row.adjusted:.3g}; "
-        note += f"chosen on the test data {row.test_gain:+.4f}, p = {row.test_p_value_scaled:.3g}"
+        note += f"chosen on the test data {row.test_gain:+.4f}, p = {row.test_p_value:.3g}"
         limits = float(row.gain_low), float(row.gain_high), row.dataset in papers
         interval = f"95%, medians over {settings.splits} splits"
         rows.append(published.compare(HELD_OUT, float(row.gain), on, bool(agrees), note, *limits, interval))

@@ -131,7 +131,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each task and metric by the paper's protocol, with both ways of choosing."""
     test, held = published_gains.chosen_both_ways(table)
-    best = {"modified": "best_on_test", "direction": "gap", "p_value_scaled": "p_best"}
+    best = {"modified": "best_on_test", "direction": "gap", "p_value": "p_best"}
     other = {"modified": "held_out", "gain": "gain_held_out", "p_value": "p_held_out"}
     columns = ["held_out", "gain_held_out", "gain_low", "gain_high", "p_held_out"]
     test = test.rename(columns=best)[["n", "default", *best.values()]]

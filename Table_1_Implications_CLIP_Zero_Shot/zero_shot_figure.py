@@ -64,7 +64,7 @@ def heading(row: pd.Series, several: bool, columns: int = 3) -> str:
 def sure(chosen: pd.DataFrame, reached: pd.Series | None) -> str:
     """What a panel says of both gains, and of how many items any shift changes; ``chosen`` by selection."""
     test, held = (chosen.loc[name] for name in ("test", "held_out"))
-    lines = [f"best {test['gain']:+.4f}, p {p_value(test['p_value_scaled'], '= ')}"]
+    lines = [f"best {test['gain']:+.4f}, p {p_value(test['p_value'], '= ')}"]
     lines += [f"held out {held['gain']:+.4f}, p {p_value(held['p_value'], '= ')}"]
     if reached is not None:
         lines += [f"changes {reached['changes']:.0%}, at most {reached['can_change']:.0%}"]
@@ -138,7 +138,7 @@ def our_cells(record: records.Record) -> pd.DataFrame:
     names = record.about["results"]["published_as"]
     cells = pd.DataFrame({"Model": test["model"], "n": test["n"].map("{:,}".format)})
     cells["Default"] = test["default"].map("{:.4f}".format)
-    cells["Best on test"], cells["p"] = with_arrow(test), test["p_value_scaled"].map(p_value)
+    cells["Best on test"], cells["p"] = with_arrow(test), test["p_value"].map(p_value)
     cells["Held out"], cells["p (held out)"] = with_arrow(held), held["p_value"].map(p_value)
     return cells.set_axis([(g, names[d] or d, m) for g, (d, m) in zip(test["group"], test.index, strict=True)])
 

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from refusals import refuses
 from util.numerics.statistics import bootstrap_counts
 from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, Shares
-from util.zero_shot.resampling import distinct_rows, largest_gain_p_values
+from util.zero_shot.resampling import distinct_rows, largest_gain_p_value
 
 LABELS = np.array([0, 1, 1, 0, 1])
 
@@ -107,7 +107,7 @@ def test_copies_in_a_group_make_no_gain_surer(rng, kind):
     assert of_groups == pytest.approx(p) and abs(norm.isf(apart)) > 1.3 * abs(norm.isf(p))
     spread, alone, apart = (each.resampled(2000, 5).std(0) for each in (plain, grouped, tripled))
     assert alone == pytest.approx(spread, rel=0.15) and (apart < 0.7 * spread).all()
-    once, thrice = (largest_gain_p_values(each.contributions(0), 2, 4000, 0) for each in (plain, grouped))
+    once, thrice = (largest_gain_p_value(each.contributions(0), 2, 4000, 0) for each in (plain, grouped))
     assert thrice == pytest.approx(once, abs=0.03)
     if kind == "hits":  # items of a group are drawn together: nothing changes but the counts, in any order
         mixed = grouped.take(rng.permutation(120))

@@ -121,7 +121,7 @@ def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
     columns = ["dataset", "n", "value", "value_low", "value_high", "gap_distance", "model", "side"]
     rows = curves[curves["shift"] == 0].set_index("metric")[columns]
     ways = dict(iter(found["table"].set_index("metric").groupby("selection")))
-    best = {"modified": "best", "shift": "best_shift", "p_value_scaled": "best_p"}
+    best = {"modified": "best", "shift": "best_shift", "p_value": "best_p"}
     held = {name: f"held_out_{end}" for name, end in HELD_OUT.items()}
     chosen = ways["test"].rename(columns=best)[[*best.values()]]
     gaps = chosen.merge(curves, left_on=["metric", "best_shift"], right_on=["metric", "shift"]).set_index("metric")

@@ -36,7 +36,7 @@ CURVE_COLUMNS = (
 TABLE_COLUMNS = (
     "dataset", "metric", "gap_direction", "selection", "default", "modified", "ci_low", "ci_high", "p_value", "shift",
     "direction", "model", "side", "group", "n", "chance", "default_low", "default_high", "gain", "gain_low",
-    "gain_high", "discordant", "shift_first_half", "shift_second_half", "p_value_scaled", "splits", "halves_that_chose",
+    "gain_high", "discordant", "shift_first_half", "shift_second_half", "splits", "halves_that_chose",
 )  # fmt: skip
 
 

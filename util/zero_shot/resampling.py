@@ -23,9 +23,7 @@ ROUNDING = 1e-9
 """Gains of different shifts that are equal, each divided by its own spread, differ by less; others by more."""
 
 
-def largest_gain_p_values(
-    contributions: Int[np.ndarray, "n k"], chosen: int, permutations: int, seed: int
-) -> tuple[float, float]:
+def largest_gain_p_value(contributions: Int[np.ndarray, "n k"], chosen: int, permutations: int, seed: int) -> float:
     """How often random exchanges of what items did with and without shift make as large a largest gain as that seen.
 
     Args:
@@ -34,34 +32,28 @@ def largest_gain_p_values(
         permutations: how many random exchanges, B.
 
     Returns:
-        two p-values, (1 + exchanges that reach what was seen) / (1 + B), in [1/(1 + B), 1]:
-            of the gain: exchanges whose largest gain is at least that of ``chosen``;
-            scaled: the same where every shift's gain is divided by its own spread under the exchanges.
-        The same for any order of the items; both 1 where ``chosen`` changes nothing.
+        (1 + exchanges whose largest gain is at least that of ``chosen``) / (1 + B), in [1/(1 + B), 1]. Each shift's
+        gain is divided by its own spread under the exchanges, so that a shift that changes most predictions, however
+        bad, hides no small gain elsewhere that is sure. The same for any order of the items; 1 where ``chosen`` changes
+        nothing.
 
-    Source: the first is the reality check (White, Econometrica 68, 2000), the second the maximum statistic of Westfall
-    and Young (1993), both on paired signs. For one shift and hits both are the one-sided McNemar test. The p-value
-    with 1 added is that of Phipson and Smyth (2010): never 0, valid for any B.
-
-    Trap: a shift that changes most predictions, however bad, makes the largest gain of chance large, and hides from the
-    first p-value a small gain elsewhere that is sure. The second is not misled by it (Hansen, JBES 23, 2005).
+    Source: the maximum statistic of Westfall and Young (1993), on paired signs. For one shift and hits it is the
+    one-sided McNemar test. The p-value with 1 added is that of Phipson and Smyth (2010): never 0, valid for any B.
     """
     total = as_count(permutations, "permutations")
     moved = contributions[contributions.any(axis=1)]
     if not moved[:, chosen].any():
-        return 1.0, 1.0
-    moves, seen = moved[np.lexsort(moved.T)].astype(np.float64), int(moved[:, chosen].sum())
+        return 1.0
+    moves = moved[np.lexsort(moved.T)].astype(np.float64)
     spread = np.sqrt(np.square(moves).sum(axis=0))
     spread[spread == 0] = np.inf
-    as_large, rng = np.zeros(2, np.int64), np.random.default_rng([seed, FLIPS])
+    seen = moves[:, chosen].sum() / spread[chosen]
+    as_large, rng = 0, np.random.default_rng([seed, FLIPS])
     block = max(1, COUNTS_PER_BLOCK // len(moves))
     for start in range(0, total, block):
         signs = 2.0 * rng.integers(0, 2, (min(block, total - start), len(moves)), np.int8) - 1
-        gains = signs @ moves  # whole numbers, so that ties are ties
-        as_large[0] += (gains.max(axis=1) >= seen).sum()
-        as_large[1] += ((gains / spread).max(axis=1) >= seen / spread[chosen] - ROUNDING).sum()
-    of_gain, scaled = (1 + as_large) / (1 + total)
-    return float(of_gain), float(scaled)
+        as_large += int(((signs @ moves / spread).max(axis=1) >= seen - ROUNDING).sum())
+    return (1 + as_large) / (1 + total)
 
 
 def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
 from ..numerics.statistics import combined_p_value
 from .outcomes import Hits, Outcomes
-from .resampling import LEVEL, largest_gain_p_values, quantiles
+from .resampling import LEVEL, largest_gain_p_value, quantiles
 
 PerShift = Float[np.ndarray, "k"] | Sequence[float]
 PerItem = Outcomes | Bool[np.ndarray, "k _"]
@@ -35,8 +35,7 @@ class Selected:
     Attributes:
         default, modified: the metric without shift and at the chosen one, in [0, 1]; their limits, where told.
         gain: ``modified`` minus ``default``.
-        p_value: of the hypothesis that shifts improve nothing. p_value_scaled: where each shift's gain is measured by
-            its own spread; None where one shift alone is tested.
+        p_value: of the hypothesis that shifts improve nothing.
         shift: the chosen one; of several halves the one that most of them chose. shifts: that of each.
         direction: "up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if no half of the
             halves agree.
@@ -53,7 +52,6 @@ class Selected:
     gain_low: float
     gain_high: float
     p_value: float
-    p_value_scaled: float | None = None
     shift: float
     shifts: tuple[float, ...]
     direction: str
@@ -79,9 +77,8 @@ def on_test(
         seed: of the test's permutations and the bootstrap's resamples.
 
     Returns:
-        ``p_value`` and ``p_value_scaled`` are those of the largest gain over all shifts (``largest_gain_p_values``; the
-        former may miss a small gain where other shifts change most predictions). Every resample chooses its own best
-        shift; ``ci_*`` and ``gain_*`` are 95% quantiles of its value there and of its gain.
+        ``p_value`` is that of the largest gain over all shifts (``largest_gain_p_value``). Every resample chooses its
+        own best shift; ``ci_*`` and ``gain_*`` are 95% quantiles of its value there and of its gain.
 
     Example, for images (n, d), one text (C, d) for each class, and labels (n,):
 
@@ -98,11 +95,11 @@ def on_test(
     seed, resamples = as_count(seed, "seed", least=0), as_count(resamples, "resamples")
     values, drawn = outcomes.values(), outcomes.resampled(resamples, seed)
     chosen, highest = best(values, shifts), drawn.max(axis=1)
-    p_value, scaled = largest_gain_p_values(outcomes.contributions(baseline), chosen, permutations, seed)
+    p_value = largest_gain_p_value(outcomes.contributions(baseline), chosen, permutations, seed)
     default_low, default_high = outcomes.limits(resamples, seed)[:, baseline].tolist()
     ends = quantiles(np.stack([highest, highest - drawn[:, baseline]], axis=1)).T
     found = _selected(outcomes, shifts, gaps, baseline, chosen, p_value, *ends.tolist())
-    return replace(found, default_low=default_low, default_high=default_high, p_value_scaled=scaled)
+    return replace(found, default_low=default_low, default_high=default_high)
 
 
 def cross_tested(
@@ -164,7 +161,6 @@ def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
         **medians,
         modified=round(chosen.default + medians["gain"], 12),
         p_value=combined_p_value([half.p_value for half in halves]),
-        p_value_scaled=None,
         shift=shift,
         shifts=tuple(half.shift for half in halves),
         direction=direction if 2 * often > len(halves) else "mixed",
