@@ -152,15 +152,14 @@ def datacomp(path: Path, shards: list[Path]) -> dict:
 def _agrees(path: Path, found: Mapping, model: str, scores: np.ndarray) -> None:
     """Refuses vectors whose cosines are not those of the table: then rows are shuffled, or of another model."""
     images, texts = found[f"{model}_img"], found[f"{model}_txt"]
-    if lacking := int(np.isnan(scores).sum()):
-        what = f"{lacking} of {len(scores)} scores of the table are missing, so the order of rows cannot be checked"
-        raise UserError(f"{path}: {model}: {what}; mend or remove the column {SIMILARITY[model]}")
     for start, x in blocks(images):
         x, y = (part.astype(np.float64) for part in (x, texts[start : start + len(x)]))
         with np.errstate(invalid="ignore", divide="ignore"):  # rows that have no cosine are named later
             cosines = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
-        off = np.abs(cosines - scores[start : start + len(x)]) > AGREE
+        off = np.isfinite(cosines) & ~(np.abs(cosines - scores[start : start + len(x)]) <= AGREE)  # nor NaN
         if off.any():
             row = start + int(off.argmax())
             said = f"the score of the table is {scores[row]:.4f}, the vectors' cosine {cosines[row - start]:.4f}"
-            raise UserError(f"{path}: {model}: {images.place(row)}: {said}; images and texts are not in one order")
+            raise UserError(
+                f"{path}: {model}: {images.place(row)}: {said}; images, texts and scores are not in one order"
+            )

@@ -108,9 +108,8 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     away = {name for name in named if key_kind(name) in ("ids", "paths") or name in used}
     values, classes = _label_values({name: each for name, each in arrays.items() if name not in away}, path, column)
     rows, order = (np.arange(n),) * 2 if pairs is None else pairs.T
-    if len(np.unique(rows)) < len(rows) or len(np.unique(order)) < len(order):
-        key = used[-1]
-        raise UserError(f"{path}: {key} names {len(rows) - len(np.unique(rows))} rows twice; a row has one label")
+    if twice := max(len(each) - len(np.unique(each)) for each in (rows, order)):
+        raise UserError(f"{path}: {used[-1]} names {twice} rows twice; a row has one label")
     if pairs is None and len(values) != n:
         raise UserError(f"{path}: {len(values)} labels for {n} {first} rows, and ids not in both; mend one of them")
     if how:
@@ -119,10 +118,10 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
         one.source["notes"].append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
     beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
     modalities = {**one.modalities, first: one.modalities[first][rows]}
-    known = one.beside.get("classes") if len(modalities) > 1 else None  # else those of the prompts
     labels, last = checked_labels(values[order], {first: len(rows)}, None, f"{path}: "), one.names[-1]
-    if known is not None and len(known) == len(modalities[last]) and (classes is not None or labels.dtype.kind == "U"):
-        labels, texts, names, notes = by_class(labels, classes, modalities[last], {"classes": known}, path)
+    named = {"classes": known} if len(known := one.beside.get("classes", ())) == len(modalities[last]) else {}
+    if len(modalities) > 1 and (found := by_class(labels, classes, modalities[last], named, path)):
+        labels, texts, names, notes = found
         modalities, beside = {**modalities, last: texts}, {**beside, "classes": names}
         one.source["notes"] += notes
     source = {**one.source, "files": [*one.source.get("files", [{"path": one.source["path"]}]), {"path": path}]}
