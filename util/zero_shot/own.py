@@ -1,6 +1,6 @@
 """Your own task from files: embeddings, and labels, prompts and pairs that stand beside the vectors or by themselves.
 
-Rows of two files belong together by their ids or paths where both have some, otherwise by their order, of equal counts.
+Rows of two files belong together by keys that both have (ids, paths, names), else by their order, of equal counts.
 What is left out is said in ``notes`` of the source.
 """
 
