@@ -5,14 +5,13 @@ changed, which is not published. Yet every net gain has a largest number of chan
 still significant.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from util import UserError, cli, published
+from util import cli, published
 from util.corpora import tasks as declared
 from util.numerics.statistics import holm, mcnemar, most_discordant
 from util.records import Comparison
@@ -38,8 +37,6 @@ CHI_SQUARED_COLUMNS = (
     "n_of_published_p", "equal_at", "note",
 )  # fmt: skip
 
-HALF_A_DIGIT = 0.5e-4
-"""The published values are rounded to four digits."""
 UNPUBLISHED = {"HatefulMemes": "the paper's memes are not published", "EuroSAT": "the paper's names are not published"}
 """Why a row's numbers are not judged, and its direction is shown or not shown."""
 
@@ -169,9 +166,9 @@ def table() -> pd.DataFrame:
     """One row for each published accuracy; how many images HatefulMemes' area is of is not published.
 
     Returns:
-        net_items: items gained minus items lost; net_low, net_high: the range that rounding to four digits allows.
-        most_discordant: ``most_discordant(net_items, n)`` at 0.05; share: of n; _low, _high: for net_low and net_high;
-            _corrected: at 0.05/39, for the best of 39 shifts beside none.
+        net_items: items gained minus items lost, to the nearest one.
+        most_discordant: ``most_discordant(net_items, n)`` at 0.05; share: of n; _corrected: at 0.05/39, for the best of
+            39 shifts beside none.
         most_possible: items that can have changed at all, with these two accuracies.
         least_p: McNemar's p if no item was lost, the smallest there can be.
     """
@@ -179,26 +176,14 @@ def table() -> pd.DataFrame:
     return pd.DataFrame([_accuracy_row(row, items[row["dataset"]]) for row in rows])
 
 
-def count_range(value: float, n: int) -> tuple[int, int]:
-    """The smallest and the largest number of hits among n items that a share, rounded to four digits, can stand for."""
-    low = math.ceil(round(n * (value - HALF_A_DIGIT), 6))
-    high = math.floor(round(n * (value + HALF_A_DIGIT), 6))
-    if low > high:
-        raise UserError(f"no number of hits among {n} items is a share of {value}")
-    return low, high
-
-
 def _accuracy_row(row: Mapping, n: int) -> dict:
     default, modified = row["default"], row["modified"]
-    (least_before, most_before), (least_after, most_after) = (count_range(value, n) for value in (default, modified))
-    net, low, high = round(n * (modified - default)), least_after - most_before, most_after - least_before
-    most, most_low, most_high = (most_discordant(max(0, items), n) for items in (net, low, high))
-    corrected = most_discordant(net, n, CORRECTED)
-    possible = net + 2 * min(most_before, n - least_after)  # an item lost was right before and is wrong after
+    net = round(n * (modified - default))
+    most, corrected = (most_discordant(net, n, level) for level in (ALPHA, CORRECTED))
+    possible = net + 2 * round(n * min(default, 1 - modified))  # an item lost was right before and is wrong after
     found = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": default, "modified": modified}
-    found |= {"gain": round(modified - default, 4), "net_items": net, "net_low": low, "net_high": high}
+    found |= {"gain": round(modified - default, 4), "net_items": net, "least_p": mcnemar(net, 0)}
     found |= {"most_discordant": most, "share": most / n, "note": _conclusion(most, corrected, possible, n)}
-    found |= {"least_p": mcnemar(net, 0), "most_discordant_low": most_low, "most_discordant_high": most_high}
     corrected = {"most_discordant_corrected": corrected, "share_corrected": corrected / n}
     return {**found, **corrected, "most_possible": possible}
 

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 import published_gains
-from published_gains import count_range
-from util import UserError, published
+from util import published
 from util.numerics.statistics import mcnemar
 
 
@@ -20,16 +19,14 @@ def of(table, dataset):
 
 
 @pytest.mark.parametrize("dataset", ["CIFAR10", "CIFAR100", "EuroSAT", "SVHN"])
-def test_the_net_gain_is_what_rounding_allows(table, dataset):
-    """Every number of hits is tried; counts of 10,000 images are exact."""
+def test_the_net_gain_is_one_that_rounding_allows(table, dataset):
+    """Every number of hits is tried."""
     row = of(table, dataset)
     (printed,) = (each for each in published_gains.published_rows() if each["dataset"] == dataset)
     assert (row.default, row.modified) == (printed["default"], printed["modified"]) and len(table) == 4
     hits = np.arange(row.n + 1)
     before, after = (hits[np.abs(hits / row.n - value) <= 0.5e-4 + 1e-12] for value in (row.default, row.modified))
-    assert (row.net_low, row.net_high) == (after[0] - before[-1], after[-1] - before[0])
-    assert row.net_low <= row.net_items <= row.net_high and (row.net_low == row.net_high) == (row.n == 10_000)
-    assert count_range(row.default, row.n) == (before[0], before[-1])
+    assert after[0] - before[-1] <= row.net_items <= after[-1] - before[0]
     if dataset != "EuroSAT":
         assert row.net_items < row.most_discordant_corrected < row.most_discordant < row.most_possible < row.n
         assert row.most_discordant == pytest.approx((row.net_items / stats.norm.ppf(0.975)) ** 2, rel=0.2)
@@ -41,7 +38,6 @@ def test_the_gain_on_svhn_is_18_images_and_significant_for_few_changes_only(tabl
     assert (row.net_items, row.n, row.most_discordant) == (18, 26_032, 74)
     assert mcnemar(46, 28) < 0.05 < mcnemar(47, 29)
     assert row.share == pytest.approx(74 / 26_032) and row.least_p == pytest.approx(2.0**-17)
-    assert row.most_discordant_low < 74 < row.most_discordant_high < 100
     lost = (row.most_discordant_corrected - 18) // 2
     assert mcnemar(18 + lost, lost) < 0.05 / 39 < mcnemar(19 + lost, lost + 1)
     assert "at most 74 of 26032 predictions changed; as the best of 40 shifts (Bonferroni) only if at most " in row.note
@@ -54,11 +50,6 @@ def test_the_gain_on_eurosat_is_significant_however_many_changed(table):
     assert lost <= 0.541 * 27_000 + 2 and lost <= (1 - 0.5645) * 27_000 + 2
     assert mcnemar(int(row.net_items + lost), int(lost)) < 0.05 / 39
     assert row.most_discordant_corrected >= row.most_possible and row.note.startswith("significant however many")
-
-
-def test_a_share_that_no_number_of_hits_gives_is_refused():
-    with pytest.raises(UserError, match="no number of hits among 10 items"):
-        count_range(0.4567, 10)
 
 
 def test_the_published_p_values_are_of_all_images_and_table_1s_are_another_matter():

@@ -8,7 +8,7 @@ judged on the other: both ways for the first split, whose halves have curves of 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,18 +40,6 @@ TABLE_COLUMNS = (
 )  # fmt: skip
 
 
-class Settings(Protocol):
-    """The options that ``evaluate`` reads: of zero_shot.py, and of modality-gap evaluate."""
-
-    side: tuple[Side, ...]
-    shift_step: float
-    splits: int
-    resamples: int
-    permutations: int
-    seed: int
-    per_class: bool
-
-
 class Sweep(NamedTuple):
     """What a task's items do at every shift."""
 
@@ -70,10 +58,12 @@ class Split(NamedTuple):
     swept: Sweep
 
 
-def evaluate(task: EmbeddedTask, settings: Settings) -> dict[str, pd.DataFrame]:
+def evaluate(task: EmbeddedTask, settings) -> dict[str, pd.DataFrame]:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
-    Rows of ``zero_shot.csv`` are under "", those of ``zero_shot_table.csv`` under "table".
+    ``settings`` has the options side, shift_step, splits, resamples, permutations, seed and per_class, as zero_shot.py
+    and ``modality-gap evaluate`` explain them. Rows of ``zero_shot.csv`` are under "", those of ``zero_shot_table.csv``
+    under "table".
     """
     curves, table = [], []
     try:
@@ -160,7 +150,7 @@ def main_side(sides: Iterable[str]) -> str:
     return "both" if "both" in sides else sides[0]
 
 
-def _measured(task: EmbeddedTask, direction: str, side: Side, settings: Settings) -> tuple[list[dict], ...]:
+def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple[list[dict], ...]:
     """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
     shifts = cli.shift_grid(settings.shift_step)
     everything = _split(task, ALL, np.unique(task.groups[0]), direction, side, shifts)
@@ -198,7 +188,7 @@ def _split(
     return Split(name, groups, gaps, swept)
 
 
-def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings: Settings) -> Iterator[dict]:
+def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings) -> Iterator[dict]:
     """Columns of every metric of all items, or of the headline ones of a half."""
     same = {"split": split.name, "shift": shifts, "signed_gap_distance": split.gaps}
     for metric in split.swept.outcomes if split.name == ALL else task.headlines:
@@ -210,9 +200,7 @@ def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings: Sett
             yield {**same, "metric": metric, "value": values, "value_low": np.nan, "value_high": np.nan, "n": n}
 
 
-def _choices(
-    task: EmbeddedTask, everything: Split, tested: Mapping, shifts: np.ndarray, settings: Settings
-) -> list[dict]:
+def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, shifts: np.ndarray, settings) -> list[dict]:
     """The shift chosen on all items, and on halves for the other halves."""
     rows, draws = [], (settings.seed, settings.resamples)
     for metric, halves in tested.items():

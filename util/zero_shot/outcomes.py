@@ -17,7 +17,7 @@ from scipy.stats import norm, rankdata
 
 from ..errors import UserError
 from ..numerics.statistics import bootstrap_counts, wilson_interval
-from .resampling import LEVEL, distinct_rows, paired_p_value, quantiles
+from .resampling import LEVEL, paired_p_value, quantiles
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""
@@ -124,7 +124,7 @@ class Shares(Outcomes):
         The same for any order of the items. Items with the same outcomes at every shift are counted together.
         """
         units = self._together(np.vstack([self.items, np.ones(self.n, self.items.dtype)]).T)
-        patterns, sizes = distinct_rows(units)
+        patterns, sizes = np.unique(units, axis=0, return_counts=True)
         if 4 * len(sizes) > len(units):  # few are alike: drawing units is cheaper than as many binomial numbers
             patterns, sizes = np.repeat(patterns, sizes, axis=0), len(units)
         patterns, draws = patterns.astype(np.float64), bootstrap_counts(sizes, resamples, [seed, BOOTSTRAP])

@@ -7,7 +7,7 @@ at all shifts together are as likely as their opposite, and holds for many chang
 """
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from scipy import stats
 
 from ..errors import UserError
@@ -82,11 +82,3 @@ def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
 def quantiles(drawn: Float[np.ndarray, "r *k"], level: float = LEVEL) -> Float[np.ndarray, "2 *k"]:
     """The ends of the middle part of resampled values, by default of 95%."""
     return np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-
-
-def distinct_rows(rows: Shaped[np.ndarray, "n k"]) -> tuple[Shaped[np.ndarray, "u k"], Int[np.ndarray, "u"]]:
-    """The different rows of an array of whole numbers, and how often each is there, in an order of their own."""
-    rows = np.ascontiguousarray(rows)
-    whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-    _, first, sizes = np.unique(whole, return_index=True, return_counts=True)
-    return rows[first], sizes
