@@ -11,7 +11,7 @@ import reference
 def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, is_own):
     own, place, said = None, "Figure_1_Modality_Gap", ("small CLIP", "features_clip.npy", ">shown<")
     if is_own:
-        own, place = [str(tmp_path / "images.npy"), str(tmp_path / "texts.npy")], "own/images-smoke"
+        own, place = [str(tmp_path / "images.npy"), str(tmp_path / "texts.npy")], "own/images+texts-smoke"
         said = ("images+texts", "no matched cosine", "does not apply")
         for path, rows in zip(own, (30, 20), strict=True):
             np.save(path, reference.cone(rng, rows, 6))
