@@ -24,7 +24,7 @@ def test_every_picture_is_as_wide_as_a_page_and_can_be_read(record):
 def test_a_run_writes_its_record_its_tables_and_every_picture_and_nothing_else(record):
     made, draws = record
     files = {f"{stem}.{end}" for stem in made.about["captions"] for end in ("png", "pdf")}
-    assert len(files) == 2 * len(draws)
+    assert len(files) == 2 * (len(draws) - (made.name == "loss_landscape"))  # one set needs no picture of several
     files |= {f"{made.name}.json", *made.about["tables"]}
     assert {path.name for path in made.folder.glob(f"{made.name}*")} == files
 

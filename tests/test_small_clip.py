@@ -165,7 +165,8 @@ def test_the_figures_are_those_of_the_record(figures, record):
 def test_the_model_card_has_the_figures_of_the_record(record):
     figures, card = record["figures"], small_clip.RECORD.with_name("README.md").read_text()
     shown = [figures["landscape"]["gap_distance"], *(task["accuracy"] for task in figures["tasks"].values())]
-    shown += [*figures["landscape"]["lowest_loss_at"].values(), figures["retrieval"]["image_recall_at_1"]]
+    lowest = figures["landscape"]["lowest_loss_at"]
+    shown += [*(lowest[tau] for tau in ("1/100", "1/50", "1/1")), figures["retrieval"]["image_recall_at_1"]]
     assert [number for number in shown if f"| {number:.4f} |" not in card] == []
 
 
