@@ -121,7 +121,7 @@ def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(s
     gaps = {text.format(**smoke.about["results"]["gap_distance"]) for text in gaps}
     assert "ring, heart, moon" in legends[0] and all(gaps < legend for legend in legends) and len(legends) == 2
     assert not any("crime" in label or "differs" in label for label in legends[0])  # of 20 badges nothing is sure
-    assert len({ax.get_ylim() for ax in figure.draw_curves(smoke).axes[:7]}) == 1
+    assert len({ax.get_ylim() for ax in figure.draw_curves(record).axes[:7]}) == 1
 
 
 def test_the_confusion_figure_holds_every_face_and_answer(smoke):
