@@ -20,7 +20,7 @@ from util import figures, records
 LETTERS = {"trained": "b", "random": "c"}
 """Panels of the paper's figure."""
 METHODS = {"umap": "UMAP", "tsne": "t-SNE", "pca": "Principal components", "svd": "Singular vectors"}
-ACROSS = 4  # panels in a row, at most
+ACROSS = {figures.WIDTHS["column"]: 2, figures.WIDTHS["page"]: 4}  # panels in a row, at most
 LETTERS_PER_INCH, LINE = 20.5, 0.105
 """Letters across an inch over a panel, and inches from one line there to the next."""
 CAPTIONS, OWN_CAPTIONS, NOTES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
@@ -43,16 +43,16 @@ DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, st
 
 def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> plt.Figure:
     """The chosen panels of the record, the colours and the method below."""
-    table, points = record.tables[""][chosen], record.tables["points"]
+    table, points, width = record.tables[""][chosen], record.tables["points"], figures.width(record)
     own = record.about["own_data"] and PUBLISHED not in {*table["source"]}
-    rows, columns = arranged(table, bool(own)), ["system", "weights", "source"]
+    rows, columns = arranged(table, ACROSS[width], bool(own)), ["system", "weights", "source"]
     points = points[points["method"] == record.about["settings"]["method"]].groupby(columns)
-    letters = int(figures.WIDTH / max(map(len, rows)) * LETTERS_PER_INCH)
+    letters = int(width / max(map(len, rows)) * LETTERS_PER_INCH)
     for facts in chain(*rows):
         facts["points"] = points.get_group(tuple(facts[name] for name in columns))
         facts["said"] = over(facts, letters, strip)
     tall = (0.8 if strip else 1.45) + LINE * max(len(facts["said"]) for facts in chain(*rows))
-    figure = plt.figure(figsize=(figures.WIDTH, tall * len(rows) + 0.75), layout="constrained")
+    figure = plt.figure(figsize=(width, tall * len(rows) + 0.75), layout="constrained")
     grid = figure.add_gridspec(len(rows), lcm(*map(len, rows)))
     for place, row in enumerate(rows):
         step = grid.ncols // len(row)
@@ -62,17 +62,18 @@ def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> p
     return figure
 
 
-def arranged(table: pd.DataFrame, own: bool = False) -> list[list[dict]]:
-    """Rows of panels that leave no place empty, trained before random weights.
+def arranged(table: pd.DataFrame, across: int, own: bool = False) -> list[list[dict]]:
+    """Rows of panels that leave no place empty: trained before random weights, or the two of a system side by side.
 
     Letters are the paper's; ``own`` panels begin at (a), and one alone has none.
     """
-    table = table.sort_values("weights", key=lambda weights: weights == "random", kind="stable")
+    if across > 2 or table["system"].value_counts().ne(2).any():
+        table = table.sort_values("weights", key=lambda weights: weights == "random", kind="stable")
     letters = table["weights"].map(LETTERS).mask(table["weights"].duplicated()).fillna("")
     if own:
         letters = [*ascii_letters[: len(table)]] if len(table) > 1 else [""]
     panels = np.array(table.assign(letter=letters).to_dict("records"), object)
-    return [list(row) for row in np.array_split(panels, -(-len(panels) // ACROSS))]
+    return [list(row) for row in np.array_split(panels, -(-len(panels) // across))]
 
 
 def draw_panel(ax: plt.Axes, facts: dict) -> None:

@@ -39,11 +39,11 @@ class Row(StrEnum):
 
 def draw(record: records.Record) -> plt.Figure:
     """A panel for each encoder, kind of weights and input that was measured; the first place left has the legend."""
-    histograms = record.tables["histograms"]
+    histograms, across = record.tables["histograms"], figures.width(record)
     table = record.tables[""].query(f"row != '{Row.PUBLISHED}'")
     lines, columns = layout(table, record.about["settings"]["model"]), [row for row in Row if row in set(table["row"])]
-    letters = int(72 * figures.WIDTH / len(columns) / LETTER) - 2
-    size = (figures.WIDTH, 1.2 * len(lines) + 0.8)
+    letters = int(72 * across / len(columns) / LETTER) - 2
+    size = (across, (1.2 + 0.4 * (across < max(figures.WIDTHS.values()))) * len(lines) + 0.8)
     shape = {"nrows": len(lines), "ncols": len(columns), "sharex": columns == [Row.OWN], "squeeze": False}
     figure, axes = plt.subplots(**shape, figsize=size, layout="constrained")
     free = []
@@ -60,7 +60,7 @@ def draw(record: records.Record) -> plt.Figure:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     small = f"{SMALL_CLIP}: {figures.EMBEDDED_NOTE}" if table["encoder"].str.startswith(SMALL_CLIP).any() else ""
-    below = textwrap.fill(small, int(72 * figures.WIDTH / LETTER))
+    below = textwrap.fill(small, int(72 * across / LETTER))
     figure.supxlabel(f"cosine of two embeddings\n{below}".strip(), fontsize=figures.LEAST_POINTS + 0.5)
     handles = [
         Line2D([], [], color=figures.INK, lw=1.2, label="mean"),
@@ -75,7 +75,7 @@ def draw(record: records.Record) -> plt.Figure:
         legend = free[0].legend(handles=handles, loc="center left", fontsize=figures.LEAST_POINTS + 0.2, borderpad=0)
         legend.set_in_layout(False)
     else:
-        figure.legend(handles=handles, loc="outside upper center", ncols=4)
+        figure.legend(handles=handles, loc="outside upper center", ncols=4 if across > 4 else 2)
     return figure
 
 

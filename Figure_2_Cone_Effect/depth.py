@@ -113,18 +113,17 @@ def tidy(frames: dict[int, pd.DataFrame], names: list[str], batch: int) -> pd.Da
 
 def draw(record: records.Record) -> plt.Figure:
     """A panel for each experiment, with the published curves in it."""
-    compared = bool(record.about["comparisons"])
+    compared, width = bool(record.about["comparisons"]), figures.width(record)
     found = {title: panel(record, *about[:2]) for title, about in PANELS.items()}
     found = {title: networks for title, networks in found.items() if networks}
-    columns = 1 if len(found) % 2 else 2
+    columns = 1 if width < 5 or len(found) % 2 else 2
     rows = len(found) // columns
-    height = 0.9 + rows * (2.3 if columns > 1 else 2.0)
-    size = {"figsize": (figures.WIDTH, height), "layout": "constrained", "squeeze": False}
+    size = {"figsize": (width, 0.9 + rows * (2.3 if columns > 1 else 2.0)), "layout": "constrained", "squeeze": False}
     figure, axes = plt.subplots(rows, columns, **size, sharex=True, sharey=True)
     for (title, networks), ax in zip(found.items(), axes.flat, strict=True):
         draw_curves(ax, networks, PANELS[title][2] if compared else [], title)
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles=handles.values(), loc="outside lower center", ncols=4)
+    figure.legend(handles=handles.values(), loc="outside lower center", ncols=2 if width < 5 else 4)
     return figure
 
 

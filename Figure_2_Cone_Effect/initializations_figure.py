@@ -24,7 +24,7 @@ PICTURES = "pictures and captions"
 
 def draw(record: records.Record, method: str = "umap", height: float = 1.3) -> plt.Figure:
     """UMAP, or PCA, of every encoder on real inputs and on noise."""
-    return picture([partial(draw_cloud, record, facts, method) for facts in shown(record)], height)
+    return picture(record, [partial(draw_cloud, record, facts, method) for facts in shown(record)], height)
 
 
 draw_pca = partial(draw, method="pca", height=1.1)
@@ -34,7 +34,7 @@ def draw_resnets(record: records.Record) -> plt.Figure:
     """ResNet-50 by UMAP and PCA."""
     found, left_out = shown(record, resnets=True), "left out: see the record"
     panels = [partial(draw_cloud, record, facts, method) for facts in found for method in ("umap", "pca")]
-    return picture(panels or [lambda ax: ax.set_title(left_out)], height=1.4)
+    return picture(record, panels or [lambda ax: ax.set_title(left_out)], height=1.4)
 
 
 def draw_spectra(record: records.Record) -> plt.Figure:
@@ -44,9 +44,9 @@ def draw_spectra(record: records.Record) -> plt.Figure:
         of_50 = facts["encoder"] in (RESNET_50, TRAINED_50)
         kind = "noise" if facts["input"] == NOISE else facts["input"] if of_50 else PICTURES
         kinds.setdefault(kind, []).append(facts)
-    figure = picture([partial(draw_spectrum, record, kind, parts) for kind, parts in kinds.items()], 1.2)
+    figure = picture(record, [partial(draw_spectrum, record, kind, parts) for kind, parts in kinds.items()], 1.2)
     handles = {text: line for ax in figure.axes for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles=handles.values(), loc="outside lower center", ncols=6)
+    figure.legend(handles=handles.values(), loc="outside lower center", ncols=6 if figures.width(record) > 5 else 2)
     return figure
 
 
@@ -54,18 +54,20 @@ DRAWS = {"": draw, "_pca": draw_pca, "_spectrum": draw_spectra, "_resnet50": dra
 
 
 def shown(record: records.Record, resnets: bool = False) -> list[pd.Series]:
-    """The paper's three encoders, or ResNet-50, in rows of one kind of input."""
+    """The paper's three encoders, or ResNet-50: a page's row is of one kind of input, a column's of one encoder."""
     table = record.tables[""]
     table = table[table["encoder"].isin([RESNET_50, TRAINED_50]) == resnets].assign(noise=lambda t: t["input"] == NOISE)
     table = table.assign(order=pd.factorize(table["encoder"])[0])
-    return [facts for _, facts in table.sort_values(["noise", "order"]).iterrows()]
+    order = ["noise", "order"] if figures.width(record) > 5 else ["order", "noise"]
+    return [facts for _, facts in table.sort_values(order).iterrows()]
 
 
-def picture(panels: Sequence[Callable[[plt.Axes], None]], height: float) -> plt.Figure:
-    """Panels in rows of three, or of two or one; ``height`` is a panel's over its width."""
-    columns = 3 if len(panels) % 3 == 0 else 1 + (len(panels) % 2 == 0)
+def picture(record: records.Record, panels: Sequence[Callable[[plt.Axes], None]], height: float) -> plt.Figure:
+    """Panels in rows of three on a page, of two or one in a column; ``height`` is a panel's over its width."""
+    width = figures.width(record)
+    columns = 3 if width > 5 and len(panels) % 3 == 0 else 1 + (len(panels) % 2 == 0)
     rows = len(panels) // columns
-    size = (figures.WIDTH, rows * min(height * figures.WIDTH / columns, TALLEST))
+    size = (width, rows * min(height * width / columns, TALLEST))
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for panel, ax in zip(panels, axes.flat, strict=True):
         panel(ax)

@@ -64,7 +64,7 @@ PRESETS = {
 def draw(record: records.Record) -> plt.Figure:
     """Theorem 1: the probability, and d_out times the failure rate."""
     cells = record.tables[""].query("theorem == 1")
-    figure, axes = two_panels()
+    figure, axes = two_panels(record)
     draw_probability(axes[0], cells)
     draw_failures(axes[1], cells.query("in_condition"))
     for ax in axes:
@@ -77,7 +77,7 @@ def draw(record: records.Record) -> plt.Figure:
 
 def draw_second(record: records.Record) -> plt.Figure:
     """Theorem 2: the share after one layer, and by depth."""
-    figure, axes = two_panels()
+    figure, axes = two_panels(record)
     draw_one_layer(axes[0], record.tables[""])
     draw_depth(axes[1], record.tables[""])
     for ax in axes:
@@ -85,9 +85,11 @@ def draw_second(record: records.Record) -> plt.Figure:
     return figure
 
 
-def two_panels():
-    """A figure and two axes beside each other."""
-    return plt.subplots(1, 2, figsize=(figures.WIDTH, 3.0), layout="constrained")
+def two_panels(record: records.Record):
+    """A figure and two axes, beside each other on a page and one above the other in a column."""
+    width = figures.width(record)
+    rows, columns, height = (2, 1, 5.6) if width < 5 else (1, 2, 3.0)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
 
 
 def draw_lines(ax: plt.Axes, cells: pd.DataFrame, values: str, label: str, style: str, **look) -> None:

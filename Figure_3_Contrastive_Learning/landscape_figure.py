@@ -40,11 +40,11 @@ def loss_label(record: Record) -> str:
     return f"{'sigmoid' if is_sigmoid(record) else 'contrastive'} loss (nats)"
 
 
-def grid(record: Record, panels: int, side: int, height: float, **first) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels side by side at most; options of the first panel."""
-    side = min(panels, side)
+def grid(record: Record, panels: int, page: int, column: int, height: float, **first) -> tuple[Figure, list[Axes]]:
+    """A figure of the record's width, so many panels side by side in either width; options of the first panel."""
+    side = min(panels, page if figures.width(record) == figures.WIDTHS["page"] else column)
     rows = -(-panels // side)
-    figure = plt.figure(figsize=(figures.WIDTH, height * rows + 0.35), layout="constrained")
+    figure = plt.figure(figsize=(figures.width(record), height * rows + 0.35), layout="constrained")
     axes = [figure.add_subplot(rows, side, 1 + k, **(first if k == 0 else {})) for k in range(panels)]
     for ax in axes[::side]:
         ax.set_ylabel(loss_label(record))
@@ -74,7 +74,7 @@ def draw_rows(record: Record, names: Sequence[str], letters: str, some: slice = 
     """Both modalities and some of the paper's temperatures, a row for each set of embeddings."""
     rows = [(name, list(curves_of(record, name))[some]) for name in names]
     sides = 1 + len(rows[0][1])
-    figure, axes = grid(record, sides * len(rows), sides, 1.9)
+    figure, axes = grid(record, sides * len(rows), sides, 1 if sides % 2 else 2, 1.9)
     for k, (name, curves) in enumerate(rows):
         first, *others = axes[k * sides : (k + 1) * sides]
         draw_points(first, record, name, letters[:1])
@@ -100,7 +100,7 @@ def draw_temperatures(record: Record) -> Figure:
     """Every temperature in a panel of its own, one curve for each set of embeddings."""
     names = [name for name in record.about["results"] if name not in FURTHER]
     present = record.tables[""]["temperature"].unique()
-    figure, axes = grid(record, len(present), 3, 1.6)
+    figure, axes = grid(record, len(present), 3, 2, 1.6)
     for name, colour in zip(names, figures.SERIES * len(names), strict=False):
         for ax, (tau, curve, lowest) in zip(axes, curves_of(record, name, present), strict=True):
             draw_curve(ax, curve, lowest, colour, figures.plain(name))
@@ -112,7 +112,7 @@ def draw_systems(record: Record) -> Figure:
     """The sets of embeddings beside CLIP, or all there are, each with three temperatures on one axis of losses."""
     everything = list(record.about["results"])
     names = [name for name in everything if name not in of_paper(record)] or everything
-    figure, axes = grid(record, len(names), 4, 1.95)
+    figure, axes = grid(record, len(names), 4, 2, 1.95)
     for ax, name in zip(axes, names, strict=True):
         for colour, (tau, curve, lowest) in zip(figures.SERIES, curves_of(record, name), strict=False):
             draw_curve(ax, curve, lowest, colour, f"temperature {temperature_label(tau)}")
@@ -178,5 +178,7 @@ def legend(figure: Figure, columns: int = 5) -> Figure:
     found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes[::-1]]
     entries = {label: handle for part in found for handle, label in part}
     entries = dict(sorted(entries.items(), key=lambda entry: entry[0].startswith(("default", "lowest"))))
+    if figure.get_figwidth() <= figures.WIDTHS["column"]:
+        columns = 2 if max(map(len, entries)) < 28 else 1
     figure.legend(entries.values(), entries, loc="outside lower center", ncols=min(len(entries), columns))
     return figure

@@ -22,7 +22,7 @@ def draw(record: Record) -> Figure:
     """Panels e to g, and the appendix' loss of the same pairs matched right."""
     table, found, edges, points = tables_of(record, "sphere")
     edge = edges.set_index("mismatched").loc[True, "critical_temperature"]
-    figure, axes = grid(record, 4, 4, 1.9, projection="3d")
+    figure, axes = grid(record, 4, 4, 2, 1.9, projection="3d")
     draw_pairs(axes[0], points, azimuth=30)
     wrong, low, limit = table["mismatched"], table["temperature"] < edge, f"1/{1 / edge:.0f}"
     for ax, rows in zip(axes[1:], (wrong & low, wrong & ~low, ~wrong), strict=True):
@@ -36,7 +36,7 @@ def draw(record: Record) -> Figure:
 def draw_ring(record: Record) -> Figure:
     """The appendix' nine pairs: where they lie, and the loss with and without swapped labels."""
     table, found, _, points = tables_of(record, "ring")
-    figure, axes = grid(record, 3, 3, 2.1, projection="3d")
+    figure, axes = grid(record, 3, 3, 1, 2.1, projection="3d")
     draw_pairs(axes[0], points, azimuth=255)
     for ax, swapped in zip(axes[1:], (True, False), strict=True):
         draw_curves(ax, table[table["mismatched"] == swapped], found)

@@ -47,7 +47,7 @@ SCENE_CAPTIONS = {"temperature": "mixed", "initialization": "full", "learning_ra
 """With full descriptions alone the small CLIP hardly errs, and its loss is low over a wide range of shifts. From random
 weights, texts of mixed forms fill a wider cone than images do, and no orthogonal map brings centroids of unequal norms
 together."""
-FREE = {"output", "device", "seed", "seeds", "coco", "data", "experiments", "evaluations"}
+FREE = {"output", "device", "width", "seed", "seeds", "coco", "data", "experiments", "evaluations"}
 """Options that leave the paper's experiment as it is, or that the paper does not settle."""
 RANDOM_TAU = 1 / 100
 """Temperature from random weights, as the paper says."""

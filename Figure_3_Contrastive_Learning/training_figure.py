@@ -24,7 +24,7 @@ GAPS = {
 
 
 def draw(record: Record) -> Figure:
-    """Fine-tuning: four panels."""
+    """Fine-tuning: four panels, below each other in a column."""
     figure, axes = panels(record, 4, 2.3)
     table, landscape = (record.tables[what].query("experiment == 'temperature'") for what in ("", "landscape"))
     fixed = sorted(table["temperature"].unique(), reverse=True)
@@ -48,11 +48,13 @@ def draw_random(record: Record) -> Figure:
 
 
 def panels(record: Record, count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Axes two in a row, under the name of model and data."""
-    about, rows = record.about["results"], count // 2
-    size = (figures.WIDTH, height * rows)
-    figure, axes = plt.subplots(rows, 2, figsize=size, layout="constrained", squeeze=False)
+    """Axes two in a row on a page, one in a column, under the name of model and data."""
+    width, about = figures.width(record), record.about["results"]
+    across = 2 if width > figures.WIDTHS["column"] else 1
+    rows = count // across
+    figure, axes = plt.subplots(rows, across, figsize=(width, height * rows), layout="constrained", squeeze=False)
     note = f"\n{figures.EMBEDDED_NOTE}" if about["generated"] else ""
+    note = note.replace("; ", ";\n") if across == 1 else note
     figure.suptitle(figures.plain(about["on"]) + note, x=0.01, ha="left", fontsize=7)
     return figure, list(axes.flat)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 WORDS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())
-COLUMNS = 3
-"""Panels in a row."""
+COLUMNS = {"page": 3, "column": 2}
+"""Panels in a row, by --width."""
 CHOSEN, HELD_OUT = figures.NON_TEXT, figures.SERIES[3]
 ARROWS = {"up": "\N{UPWARDS ARROW}", "down": "\N{DOWNWARDS ARROW}", "none": "=", "mixed": "\N{UP DOWN ARROW}"}
 """How the chosen shift changes the gap."""
@@ -35,8 +35,8 @@ def draw(record: records.Record) -> plt.Figure:
     table, curves = (rows[rows["side"] == side] for rows in (shown(record.tables["table"]), record.tables[""]))
     reached = record.tables["reach"].set_index(["dataset", "metric"])
     panels = list(table.groupby(["dataset", "metric"], sort=False))
-    columns = min(len(panels), COLUMNS)
-    width = figures.WIDTH if columns > 1 else figures.WIDTH / 2
+    columns = min(len(panels), COLUMNS[record.about["settings"].get("width", "page")])
+    width = figures.width(record) if columns > 1 else figures.WIDTHS["column"]
     rows, several = -(-len(panels) // columns), table["model"].nunique() > 1
     figure = plt.figure(figsize=(width, 1.75 * rows + 1.1), layout="constrained")
     for i, (key, chosen) in enumerate(panels):
@@ -54,9 +54,9 @@ def draw(record: records.Record) -> plt.Figure:
     return figure
 
 
-def heading(row: pd.Series, several: bool, columns: int = COLUMNS) -> str:
+def heading(row: pd.Series, several: bool, columns: int = 3) -> str:
     """The title of a panel; with the model where there are several."""
-    widest, model = 24 if columns == 2 else 36, f", {row['model']}" if several else ""
+    widest, model = 24 if columns == COLUMNS["column"] else 36, f", {row['model']}" if several else ""
     below = wrap(row["metric"].replace("top-1", "accuracy (top-1)"), widest) + wrap(f"n = {row['n']:,}{model}", widest)
     return figures.plain("\n".join(wrap(row["dataset"], widest - 3) + below))
 
@@ -87,8 +87,9 @@ def draw_panel(ax: plt.Axes, curve: pd.DataFrame, chosen: pd.DataFrame) -> None:
 
 def label(figure: plt.Figure, record: records.Record) -> None:
     """One legend for all panels, and on the face of the figure which data sets are a small model's."""
-    handles, columns = figure.axes[0].get_legend_handles_labels(), 3 if figure.get_figwidth() > 5 else 2
-    figure.legend(*handles, loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.5)
+    page = figure.get_figwidth() > 5
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3 if page else 2, columnspacing=1.2, handletextpad=0.5)
     lines = "\n".join(wrap(caveat(record), int(19 * figure.get_figwidth())))
     figure.suptitle(figures.plain(lines), x=0.01, ha="left", fontsize=6.5, color=figures.MUTED)
 

@@ -29,10 +29,11 @@ SIDES = {"first": "-", "both": "--"}
 
 
 def panels(record: Record, n: int, high: float) -> tuple[plt.Figure, list[plt.Axes]]:
-    """A figure with n panels over an axis of shifts, ``high`` inches each, four in a row."""
-    across = min(n, 4)
+    """A figure with n panels over an axis of shifts, ``high`` inches each, as many in a row as its width takes."""
+    wide = figures.width(record)
+    across = min(n, 4 if wide > 5 else 2)
     down = -(-n // across)
-    figure = plt.figure(figsize=(figures.WIDTH, high * down + 1.1), layout="constrained")
+    figure = plt.figure(figsize=(wide, high * down + (1.1 if wide > 5 else 1.6)), layout="constrained")
     beware(figure, record)
     return figure, [figure.add_subplot(down, across, place + 1) for place in range(n)]
 
@@ -47,7 +48,8 @@ def beware(figure: plt.Figure, record: Record) -> None:
 def explain(figure: plt.Figure) -> None:
     """One legend of all marks in all panels, under them."""
     marks = {label: mark for ax in figure.axes for mark, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(marks.values(), marks, loc="outside lower center", ncols=3, columnspacing=1)
+    columns = 3 if figure.get_figwidth() > 5 else 1
+    figure.legend(marks.values(), marks, loc="outside lower center", ncols=columns, columnspacing=1)
 
 
 def draw_curves(record: Record) -> plt.Figure:
@@ -125,7 +127,7 @@ def draw_table(record: Record) -> Styler:
 
 def draw_directions(record: Record) -> plt.Figure:
     """Harm of all and accuracy along either gap vector, the faces moved alone or the prompts too."""
-    figure, axes = panels(record, 2, 2.3)
+    figure, axes = panels(record, 2, 2.3 if figures.width(record) > 5 else 1.9)
     titles = {"harm": ("harm of all", "called by such a word, %"), "accuracy": ("accuracy", "top-1, %")}
     for ax, letter, (column, (title, unit)) in zip(axes, "ab", titles.items(), strict=True):
         for (direction, side), rows in record.tables["directions"].groupby(["gap_direction", "side"], sort=False):
@@ -148,12 +150,12 @@ def draw_confusion(record: Record, published: bool = False) -> plt.Figure:
     table = record.tables["confusion_published" if published else "confusion"]
     by = " x ".join(record.about["results"]["columns"])
     table, of = (table, "FairFace as published, ") if published else (table[table["by"] == by], "")
-    shifts = sorted(table["shift"].unique(), key=abs)
+    wide, shifts = figures.width(record), sorted(table["shift"].unique(), key=abs)
     rows, columns = table["true"].unique(), table["predicted"].unique()
     left, foot = (0.06 * max(map(len, names)) + 0.3 for names in (rows, columns))
-    cell = (figures.WIDTH - left) / len(columns)
+    cell = (wide - left) / len(columns)
     high = np.clip(cell, 0.12, 0.17) * len(rows) + 0.35
-    figure, axes = plt.subplots(len(shifts), 1, figsize=(figures.WIDTH, high * len(shifts) + foot + 0.2), sharex=True)
+    figure, axes = plt.subplots(len(shifts), 1, figsize=(wide, high * len(shifts) + foot + 0.2), sharex=True)
     every = int(np.ceil(0.095 / cell))  # a label of 6 points takes 0.095 inches
     for ax, letter, shift in zip(axes, "ab", shifts, strict=True):
         counts = table[table["shift"] == shift].pivot(index="true", columns="predicted", values="count")

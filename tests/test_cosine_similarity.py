@@ -104,8 +104,9 @@ def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
     assert "n = 50" in found[cosine_claims.POSITIVE]["on"] and not found[cosine_claims.POSITIVE]["own"]
 
 
-def test_panels_say_what_they_hold_and_none_is_there_without_data(smoke):
-    figure = script.draw(smoke)
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_panels_say_what_they_hold_at_the_width_of_a_paper_and_none_is_there_without_data(smoke, width):
+    figure = script.draw(picture_checks.at_width(smoke, width))
     panels = [" ".join(ax.get_title(loc="left").split()) for ax in figure.axes]
     assert [" ".join(panel.split()[:4]) for panel in panels] == [
         "not run here", "random weights: 2 crops", "random weights: 2 noise",
@@ -113,7 +114,7 @@ def test_panels_say_what_they_hold_and_none_is_there_without_data(smoke):
         "small CLIP: 50 captions", "random weights: 3 captions", "random weights: 3 noise",
     ]  # fmt: skip
     assert figure.axes[0].get_legend() is not None and not figure.axes[0].patches
-    picture_checks.printable(figure)
+    picture_checks.printable(figure, width)
 
 
 def test_your_own_embeddings_make_a_column_each(tmp_path, rng):

@@ -109,16 +109,18 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
     assert matrix.groupby("shift")["count"].sum().to_dict() == {-0.2: 60, 0.0: 60}
 
 
-def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(smoke):
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(smoke, width):
+    record = picture_checks.at_width(smoke, width)
     legends = []
-    for drawn in (script.DRAWN[stem](smoke) for stem in PICTURES):
+    for drawn in (script.DRAWN[stem](record) for stem in PICTURES):
         if drawn.legends:
             legends.append({text.get_text() for text in drawn.legends[0].get_texts()})
             labels = {line.get_label() for ax in drawn.axes for line in ax.lines}
             assert legends[-1] == {label for label in labels if not label.startswith("_")}
-        picture_checks.printable(drawn)
+        picture_checks.printable(drawn, width)
     gaps = {"default, gap {default:.2f}", "-0.20, gap {shifted:.2f}"}
-    gaps = {text.format(**smoke.about["results"]["gap_distance"]) for text in gaps}
+    gaps = {text.format(**record.about["results"]["gap_distance"]) for text in gaps}
     assert "ring, heart, moon" in legends[0] and all(gaps < legend for legend in legends) and len(legends) == 2
     assert not any("crime" in label or "differs" in label for label in legends[0])  # of 20 badges nothing is sure
     assert len({ax.get_ylim() for ax in figure.draw_curves(record).axes[:7]}) == 1

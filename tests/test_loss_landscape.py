@@ -17,7 +17,7 @@ import smoke_runs
 import tiny_open_clip
 from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, cli, published
+from util import Embeddings, cli, figures, published
 
 script = scripts.load("loss_landscape.py")
 CONTRACT = ["embeddings", "batch", "temperature", "shift", "signed_gap_distance", "loss", "loss_as_released"]
@@ -125,9 +125,10 @@ def test_all_four_published_systems_have_rows_and_the_paper_s_layout_is_clip_s(s
     assert landscape_figure.of_paper(systems) == [landscape_figure.CLIP]
 
 
-def test_every_picture_is_printable(systems):
+@pytest.mark.parametrize("width", figures.WIDTHS)
+def test_every_picture_is_printable(systems, width):
     for draw in script.DRAWS.values():
-        picture_checks.printable(draw(systems))
+        picture_checks.printable(draw(picture_checks.at_width(systems, width)), width)
 
 
 def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_path, rng):

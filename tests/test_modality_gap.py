@@ -174,16 +174,18 @@ def test_the_eight_published_files(eight):
     assert (told[0], told[4]) == ("0.552 (0.508 to 0.595)", "0.006 (0.002 to 0.017)")
 
 
+@pytest.mark.parametrize("width", figures.WIDTHS)
 @pytest.mark.parametrize(("missing", "drawn"), [([], 8), ([2], 7), ([4, 5], 6), ([1, 2, 3, 4, 5, 6, 7], 1)])
-def test_the_pictures_have_no_blanks_whichever_of_the_eight_files_are_here(eight, missing, drawn):
+def test_the_pictures_have_no_blanks_whichever_of_the_eight_files_are_here(eight, width, missing, drawn):
     figures.use_style()
-    record = replace(eight, tables={**eight.tables, "": eight.tables[""].drop(index=missing)})
+    record = picture_checks.at_width(eight, width)
+    record = replace(record, tables={**record.tables, "": record.tables[""].drop(index=missing)})
     for suffix, expected in (("", drawn), ("_live", 2), ("_strip", drawn)):
         figure = gap_figure.DRAWN[suffix](record)
         titles = [ax.get_title("left") for ax in figure.axes]
         assert len(titles) == expected and all(ax.collections for ax in figure.axes)
         assert [sum(f"({letter})" in title for title in titles) for letter in "bc"] == [1, int(expected > 1)]
-        picture_checks.printable(figure)
+        picture_checks.printable(figure, width)
 
 
 def test_recall_by_hand():

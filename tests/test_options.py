@@ -11,7 +11,7 @@ import pytest
 import scripts
 from util import Embeddings, UserError, cli, commands, geometry, training
 
-EVERYWHERE = {"preset", "output", "device", "seed", "embeddings"}
+EVERYWHERE = {"preset", "output", "device", "seed", "width", "embeddings"}
 """Options that every script takes, and the one that says what is measured: beside it, others are refused."""
 GIVEN = {
     "activations": "relu", "amount": "0.5", "audit": "a.toml", "caption": "first", "columns": "image=a text=b",

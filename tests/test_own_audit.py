@@ -95,10 +95,11 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
     spoken += [table.to_csv() for table in record.tables.values()]
     figures.use_style()
     for draw in (draw for stem, draw in script.DRAWN.items() if stem not in ("_table", "_confusion_published")):
-        drawn = draw(record)
-        picture_checks.printable(drawn)
-        assert drawn.get_suptitle().startswith("Portraits: harm words")
-        spoken += [text.get_text() for text in drawn.findobj(plt.Text)]
+        for width in ("column", "page"):
+            drawn = draw(picture_checks.at_width(record, width))
+            picture_checks.printable(drawn, width)
+            assert drawn.get_suptitle().startswith("Portraits: harm words")
+            spoken += [text.get_text() for text in drawn.findobj(plt.Text)]
     assert not [text for text in spoken if FOREIGN.search(text)]
     assert all(any(word in text for text in spoken) for word in ("insult", "animal", "age", "young, n = 30"))
     assert record.about["comparisons"] == [] and not {"published", "net_changes", "against"} & {*record.tables}

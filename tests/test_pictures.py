@@ -7,6 +7,7 @@ import pytest
 import picture_checks
 import scripts
 import smoke_runs
+from util import figures
 
 
 @pytest.fixture(params=["depth", "initializations", "loss_landscape", "simulation", "theorems", "training"])
@@ -15,10 +16,11 @@ def record(request, tmp_path_factory):
     return smoke_runs.record(script, tmp_path_factory), getattr(script, "figure", script).DRAWS.values()
 
 
-def test_every_picture_is_as_wide_as_a_page_and_can_be_read(record):
+@pytest.mark.parametrize("width", figures.WIDTHS)
+def test_every_picture_is_of_the_width_asked_for_and_can_be_read(record, width):
     made, draws = record
     for draw in draws:
-        picture_checks.printable(draw(made))
+        picture_checks.printable(draw(picture_checks.at_width(made, width)), width)
 
 
 def test_a_run_writes_its_record_its_tables_and_every_picture_and_nothing_else(record):

@@ -110,11 +110,12 @@ def test_the_picture_shows_every_task_on_the_same_axes_and_both_chosen_shifts(sm
     figure.plt.close(drawn)
 
 
-def test_the_picture_is_as_wide_as_a_page_or_half_and_can_be_read(smoke):
-    picture_checks.printable(script.figure.draw(smoke))
+@pytest.mark.parametrize("width", figures.WIDTHS)
+def test_the_picture_is_as_wide_as_asked_and_can_be_read(smoke, width):
+    picture_checks.printable(script.figure.draw(picture_checks.at_width(smoke, width)), width)
     alone = replace(smoke, tables={what: rows.query("dataset == 'shapes'") for what, rows in smoke.tables.items()
                                    if "dataset" in rows})  # fmt: skip
-    picture_checks.printable(script.figure.draw(alone), figures.WIDTH / 2)
+    picture_checks.printable(script.figure.draw(picture_checks.at_width(alone, width)), "column")
 
 
 def test_a_data_set_stored_as_parquet_is_measured_as_declared(tmp_path, undrawn):

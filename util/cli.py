@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
+Width = Literal["column", "page"]
 FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Settings = TypeVar("Settings", bound="Common")
 
@@ -68,6 +69,8 @@ class Common:
     """auto takes a GPU where there is one."""
     seed: int = 0
     """Seed of everything random."""
+    width: Width = "page"
+    """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
 
     def own(self) -> tuple:
         """Your own data and functions among the options, or None: results go to a folder that they name together."""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas.io.formats.style import Styler
 
+    from .records import Record
+
 NON_TEXT = "#0072B2"
 """Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
 
@@ -20,8 +22,8 @@ SERIES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00")
 
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#e4e4e4"
 
-WIDTH = 6.9
-"""Inches across a page: of every picture."""
+WIDTHS = {"column": 3.35, "page": 6.9}
+"""Inches across one column, and across the page, of a paper in two columns."""
 LEAST_POINTS = 6
 """Smallest text at that width."""
 
@@ -35,6 +37,11 @@ def use_style() -> None:
     from matplotlib import style
 
     style.use(STYLE)
+
+
+def width(record: "Record") -> float:
+    """Inches that a record's pictures are drawn across: its setting ``width``, the page where it has none."""
+    return WIDTHS[record.about["settings"].get("width", "page")]
 
 
 def panel_title(axes: "Axes", letter: str, title: str) -> None:
