@@ -1,7 +1,9 @@
-"""`make paper DRY=1`: what is missing, disk and hours, from the cache of the hub's own client and folders."""
+"""`make paper DRY=1`: what is missing, disk and hours, from the hub's own client, a server, and folders."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import open_clip
 import pytest
 from huggingface_hub import constants
@@ -12,46 +14,76 @@ from util.corpora import tasks
 from util.encoders.named import Named
 from util.fairness import declared
 from util.reporting import forecast
-from util.reporting.forecast import Need, here
+from util.reporting.forecast import Found, Need, look_up
 from util.reporting.steps import STEPS, Options
 
 COMMIT = "a" * 40
+SIZES = {"data/test-0.parquet": 1000, "data/test-1.parquet": 300, "card.md": 5}
 
 
 @pytest.fixture(autouse=True)
 def nothing_here(monkeypatch, tmp_path):
-    """An empty cache of the hub's and of the project's."""
+    """No network, an empty cache of the hub's and of the project's."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(forecast, "reachable", lambda address: False)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub whose repositories hold ``SIZES``; the second file is in the cache."""
+
+    def snapshot_download(repo_id, revision, allow_patterns, dry_run, repo_type):
+        assert dry_run and revision == COMMIT
+        if "absent" in repo_id:
+            raise OSError("404: no such repository")
+        names = huggingface_hub.utils.filter_repo_objects(SIZES, allow_patterns=allow_patterns)
+        return [SimpleNamespace(file_size=SIZES[name], is_cached="-1" in name) for name in names]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
 
 
 def dataset(id="some/thing", files=("data/test-*.parquet",)):
     return Need("dataset", id, ("zero_shot",), 1, files, COMMIT)
 
 
-def test_what_the_hubs_cache_holds_is_found(tmp_path):
-    assert here(dataset()) == 0
+@pytest.mark.parametrize(
+    "need, found",
+    [
+        (dataset(), Found("", 1300, 300)),
+        (dataset(files=("other/*",)), Found("has no files other/*", 1_000_000, 0)),
+        (dataset("some/absent"), Found("could not be asked for: 404: no such repository", 1_000_000, 0)),
+    ],
+)
+def test_sizes_and_what_is_lacking_come_from_the_hub(hub, need, found):
+    assert look_up(need, online=True) == found
+
+
+def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path):
+    assert look_up(dataset(), online=False) == Found(
+        "no connection to the hub, and it is not in its cache", 1_000_000, 0
+    )
     place = tmp_path / "hub" / "datasets--some--thing" / "snapshots" / COMMIT / "data" / "test-0.parquet"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"x" * 40)
-    assert here(dataset()) == 40
-    assert here(dataset(files=("data/*", "other/*"))) == 0
+    assert look_up(dataset(), online=False) == Found("", 40, 40)
+    assert look_up(dataset(files=("data/*", "other/*")), online=False) == Found("not there: other/*", 1_000_000, 0)
 
 
 def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
     (given,) = (need for need in forecast.needs(tmp_path) if need.kind == "folder" and "training" not in need.steps)
-    assert here(given) == 0
+    assert look_up(given, online=True).problem == "not there: annotations/captions_val2017.json, val2017/*.jpg"
     for name in given.files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name.replace("*", "1")).write_bytes(b"12345")
-    assert here(given) == 10
+    assert look_up(given, online=True) == Found("", 10, 10)
 
 
 def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
     model = Need("model", "some/thing", ("zero_shot",), 1, ("*",))
-    found = {dataset(): 400, model: 0, dataset("other/thing"): 0}
+    found = {dataset(): Found("", 1000, 400), model: Found("no connection", 7, 0)}
     needed, free = forecast.disk(found, tmp_path / "not" / "there")
-    assert needed == 400 + 1_000_000 + 2 * 1_000_000 and free > 0
+    assert needed == 600 + 1000 + 7 and free > 0
 
 
 def test_what_is_declared_is_what_the_loaders_load():
@@ -85,7 +117,7 @@ def test_a_dry_run_begins_with_three_lines_writes_nothing_and_ends_well(capsys, 
     assert lines[1].startswith("[paper] disk: 22.1GB needed, ")
     assert lines[2].startswith("[paper] time: ") and "on a GPU" in lines[2]
     told = "\n".join(lines)
-    for words in (tasks.read()[tasks.MSCOCO].revision[:12], "COCO=DIR", "val2017/*.jpg; used by training"):
+    for words in (tasks.read()[tasks.MSCOCO].revision[:12], "COCO=DIR", "used by training"):
         assert words in told
     assert ["cosine_similarity", "6.7", "hours", "6.7", "minutes", "no", "record"] in [line.split() for line in lines]
     assert not (tmp_path / "out").exists()

@@ -34,6 +34,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "silent":
             self.server.release.wait(30)
         self.send_response(404 if fault == "absent" else 200)
+        if fault == "drips":
+            self.flush_headers()
+            for _ in range(100):
+                self.wfile.write(b"X-Patience: please\r\n")
+                self.server.release.wait(0.1)
         self.end_headers()
 
     def do_GET(self):
@@ -173,7 +178,7 @@ def test_without_a_network_it_says_so_once_and_asks_no_further(no_server, cache)
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("fault, said", [("silent", "no network"), ("stalls", "broke off")])
+@pytest.mark.parametrize("fault, said", [("silent", "no network"), ("drips", "no network"), ("stalls", "broke off")])
 def test_a_server_that_never_answers_or_stands_still_is_given_up_after_one_deadline(
     site, cache, monkeypatch, fault, said
 ):
@@ -185,6 +190,14 @@ def test_a_server_that_never_answers_or_stands_still_is_given_up_after_one_deadl
         published.fetch("features_clip.npy")
     assert time.monotonic() - started < 8 and not list(cache.glob("*"))
     assert site.asked == ["features_clip.npy"] * 2 * (fault == "stalls")
+
+
+def test_a_host_whose_name_is_not_found_is_given_up(monkeypatch):
+    started = time.monotonic()
+    monkeypatch.setattr(files, "CONNECT_SECONDS", 0.4)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(30) or [])
+    assert not files.reachable("https://nowhere.invalid/")
+    assert time.monotonic() - started < 10
 
 
 def test_a_file_with_a_wrong_hash_is_named_and_fetched_again(site, cache):

@@ -25,7 +25,7 @@ REPOSITORY = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
 CACHE_VARIABLE = "MODALITY_GAP_DATA"
 
 CONNECT_SECONDS = 4.0
-"""How long a server may take to answer at all."""
+"""How long a server may take to answer at all, looking up its name included."""
 
 
 def cache_folder() -> Path:
@@ -83,14 +83,25 @@ def place(given: str | Path) -> str:
 
 
 def reachable(url: str) -> bool:
-    """Whether a server answers anything at all, each of its addresses given ``CONNECT_SECONDS``."""
+    """Whether a server answers anything at all within ``CONNECT_SECONDS``.
+
+    A connection's own timeout counts anew for each address, and leaves the look-up of the name out.
+    """
     import requests
 
-    try:
-        requests.head(url, timeout=CONNECT_SECONDS)
-    except requests.RequestException:
-        return False
-    return True
+    answers = []
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=CONNECT_SECONDS)
+            answers.append(True)
+        except requests.RequestException:
+            pass
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(CONNECT_SECONDS)
+    return bool(answers)
 
 
 TEMPORARY = re.compile(r"\.part-([0-9a-f]{6})-(\d+)-\w{8}")

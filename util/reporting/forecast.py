@@ -1,6 +1,6 @@
 """``make paper DRY=1``: what a run at the paper's settings lacks, how much disk and how long it takes.
 
-No network is asked: sizes are as declared, or of the files that are here.
+Sizes are asked of the Hugging Face hub. Without a network they are as declared here.
 """
 
 import os
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .. import cli
 from ..corpora import tasks
 from ..errors import reason
-from ..files import cache_folder
+from ..files import cache_folder, reachable
 from .runner import look, read
 from .steps import STEPS, Options, Step, in_words
 
@@ -29,7 +29,8 @@ NEED, STEP = "{:>7}  {:>7}  {:12}  {}", "{:17}  {:12}  {:12}  {}"
 class Need(NamedTuple):
     """One thing that steps read: a repository of the Hugging Face hub, or a local folder.
 
-    ``megabytes`` is its size. ``files`` are shell patterns of what is read. ``revision`` is a commit; None: the newest.
+    ``megabytes`` is its size, for when nobody can be asked. ``files`` are shell patterns of what is read. ``revision``
+    is a commit; None: the newest.
     """
 
     kind: Literal["dataset", "model", "folder"]
@@ -38,6 +39,14 @@ class Need(NamedTuple):
     megabytes: float
     files: tuple[str, ...]
     revision: str | None = None
+
+
+class Found(NamedTuple):
+    """What is known of a need: why it cannot be used ("" where it can), its bytes, and those that are here."""
+
+    problem: str = ""
+    total: int = 0
+    here: int = 0
 
 
 def needs(photographs: Path | None) -> list[Need]:
@@ -64,22 +73,23 @@ def needs(photographs: Path | None) -> list[Need]:
 
 def describe(options: Options) -> None:
     """Prints what is missing, disk space and hours in three lines, then the tables behind them."""
+    from huggingface_hub import constants
+
     chosen = options.chosen()
-    names = {step.name for step in chosen}
-    found = {need: here(need) for need in needs(options.coco) if names & set(need.steps)}
-    missing = [need for need, there in found.items() if not there]
+    names, online = {step.name for step in chosen}, not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT)
+    found = {need: look_up(need, online) for need in needs(options.coco) if names & set(need.steps)}
+    missing = sum(1 for each in found.values() if each.problem)
     reasons = {step: _reason(step, options) for step in chosen}
     due = [step for step, why in reasons.items() if why]
     cpu, gpu = sum(step.cpu for step in due) * CORES / (os.cpu_count() or 1), sum(step.gpu for step in due)
     needed, free = disk(found, options.output)
-    cli.say(f"[paper] missing: {f'{len(missing)} of {len(found)} downloads and folders' if missing else 'nothing'}")
+    cli.say(f"[paper] missing: {f'{missing} of {len(found)} downloads and folders' if missing else 'nothing'}")
     cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free{'' if needed <= free else ': too little'}")
     cli.say(f"[paper] time: {in_words(cpu)} on this CPU, {in_words(gpu)} on a GPU")
     cli.say(NEED.format("size", "here", "revision", "id"))
-    for need, there in found.items():
-        told = f"{need.id}: NO, takes {', '.join(need.files)}; used by {', '.join(need.steps)}"
-        total = there or int(1e6 * need.megabytes)
-        cli.say(NEED.format(size(total), size(there), (need.revision or "newest")[:12], need.id if there else told))
+    for need, each in found.items():
+        told = f"{need.id}: NO, {each.problem}; used by {', '.join(need.steps)}" if each.problem else need.id
+        cli.say(NEED.format(size(each.total), size(each.here), (need.revision or "newest")[:12], told))
     if missing:
         cli.say("Your own copies go to HF_HOME, or COCO=DIR for MSCOCO.")
     cli.say(STEP.format("step", f"{CORES} cores", "GPU", "runs because"))
@@ -87,8 +97,28 @@ def describe(options: Options) -> None:
         cli.say(STEP.format(step.name, in_words(step.cpu), in_words(step.gpu), why or "does not: its record is kept"))
 
 
-def here(need: Need) -> int:
-    """Bytes of a need in its folder, or in the hub's cache; 0 where a file of it is not there."""
+def look_up(need: Need, online: bool) -> Found:
+    """What is known of one need; whatever a server says or does not say becomes its problem."""
+    declared = int(1e6 * need.megabytes)
+    try:
+        return _repository(need, declared) if online and need.kind != "folder" else _local(need, declared)
+    except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
+        return Found(f"could not be asked for: {reason(error)}", declared)
+
+
+def _repository(need: Need, declared: int) -> Found:
+    """Sizes of the files of a repository of the hub that would be fetched."""
+    from huggingface_hub import snapshot_download, utils
+
+    utils.disable_progress_bars()
+    wanted = {"revision": need.revision, "allow_patterns": list(need.files)}
+    files = snapshot_download(need.id, repo_type=need.kind, **wanted, dry_run=True)
+    total, here = (sum(file.file_size or 0 for file in part) for part in (files, [f for f in files if f.is_cached]))
+    return Found("" if files else f"has no files {', '.join(need.files)}", total or declared, here)
+
+
+def _local(need: Need, declared: int) -> Found:
+    """Files of a local folder, or of the hub's cache where the hub does not answer."""
     from huggingface_hub import snapshot_download
 
     folder = need.id
@@ -96,21 +126,22 @@ def here(need: Need) -> int:
         try:
             folder = snapshot_download(need.id, repo_type=need.kind, revision=need.revision, local_files_only=True)
         except OSError:
-            return 0
-    found = [list(Path(folder).glob(pattern)) for pattern in need.files]
-    return sum(path.stat().st_size for part in found for path in part) if all(found) else 0
+            return Found("no connection to the hub, and it is not in its cache", declared)
+    paths = {pattern: list(Path(folder).glob(pattern)) for pattern in need.files}
+    if absent := [pattern for pattern in paths if not paths[pattern]]:
+        return Found(f"not there: {', '.join(absent)}", declared)
+    here = sum(path.stat().st_size for part in paths.values() for path in part)
+    return Found(total=here, here=here)
 
 
-def disk(found: Mapping[Need, int], output: Path) -> tuple[int, int]:
+def disk(found: Mapping[Need, Found], output: Path) -> tuple[int, int]:
     """Bytes needed, and bytes free where downloads and results go, the least of these places.
 
     A data set takes its size twice: as files in the hub's cache, and as the table made of them in the project's own.
     """
     from huggingface_hub import constants
 
-    needed = 0
-    for need, there in found.items():
-        needed += (there or int(1e6 * need.megabytes)) * (1 + (need.kind == "dataset")) - there
+    needed = sum(each.total * (1 + (need.kind == "dataset")) - each.here for need, each in found.items())
     places = [Path(place).resolve() for place in (constants.HF_HUB_CACHE, cache_folder(), output)]
     there = [next(parent for parent in (place, *place.parents) if parent.exists()) for place in places]
     return needed, min(shutil.disk_usage(place).free for place in there)
