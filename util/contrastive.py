@@ -85,12 +85,9 @@ def contrastive_loss(
     Paper: equation 1 and Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: depends
     on the batch size; compare only at one size.
     """
-    a, b = _pairs(x, y)
-    tau = np.array([as_number(temperature, "temperature")])
-    still = torch.zeros(1, dtype=torch.float64, device=a.device)
-    moves = _Moves(torch.zeros(a.shape[1], dtype=torch.float64, device=a.device), still, still, renormalise=False)
-    scales, kernel = _scales_and_kernel(tau, bias, a)
-    return float(_losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)[int(released)][0, 0])
+    tau = as_number(temperature, "temperature")
+    losses = sweep_both(x, y, 0.0, tau, batch, bias=bias, consecutive=consecutive, renormalise=False)
+    return float(losses[int(released)][0, 0])
 
 
 def sweep(
@@ -126,22 +123,21 @@ def sweep_both(
     side: Side = "both",
     bias: float | None = None,
     consecutive: bool = False,
+    renormalise: bool = True,
 ) -> SweepLosses:
-    """``sweep`` with the symmetric and the released loss from one pass, as numpy arrays."""
-    a, b = _pairs(x, y)
+    """``sweep`` with the symmetric and the released loss from one pass, as numpy arrays.
+
+    Without ``renormalise`` shifted rows are not put back on the sphere.
+    """
+    a, b = as_unit_tensors(x, y)
+    if len(a) != len(b):
+        raise UserError(f"the loss needs pairs; x has {len(a)} rows and y {len(b)}")
     amounts = torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device)
     scales, kernel = _scales_and_kernel(as_numbers(temperatures, "temperatures"), bias, a)
     moving = direction is not None or bool((amounts != 0).any())
     unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
-    moves = _Moves(unit, *side_amounts(amounts, side), renormalise=True)
+    moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
     return _losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)
-
-
-def _pairs(x, y) -> tuple[Tensor, Tensor]:
-    a, b = as_unit_tensors(x, y)
-    if len(a) != len(b):
-        raise UserError(f"the loss needs pairs; x has {len(a)} rows and y {len(b)}")
-    return a, b
 
 
 def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
