@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+import psutil
 from safetensors import SafetensorError
 
 from .errors import UserError
@@ -104,7 +105,7 @@ def reachable(url: str) -> bool:
     return bool(answers)
 
 
-TEMPORARY = re.compile(r"\.part-([0-9a-f]{6})-(\d+)-\w{8}")
+TEMPORARY = re.compile(r"\.part-([0-9a-f]{6})-(\d{1,9})-\w{8}")
 """Name of a temporary folder: which machine and which process made it."""
 MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _WRITING: set[Path] = set()
@@ -157,18 +158,7 @@ def remove_left(folder: Path) -> None:
     """Removes what killed processes of this machine left half written in a folder; never what a living one writes."""
     for path in Path(folder).glob(".part-*"):
         made = TEMPORARY.fullmatch(path.name)
-        if made and made[1] == MACHINE and path not in _WRITING and not _lives(int(made[2])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    """Whether another process is there; one that cannot be asked counts as there."""
-    if process == os.getpid() or os.name == "nt":  # there, asking would end it
-        return process != os.getpid()
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass
-    return True
+        if made and made[1] == MACHINE and path not in _WRITING:
+            process = int(made[2])
+            if process == os.getpid() or not psutil.pid_exists(process):
+                shutil.rmtree(path, ignore_errors=True)

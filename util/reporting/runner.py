@@ -6,9 +6,8 @@ stopped goes on where it was. Only one run at a time works in a folder.
 
 import json
 import sys
-import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
@@ -29,12 +28,16 @@ def run(options: Options) -> Path:
 
     A ``UserError`` names, at the end, every step and notebook that failed.
     """
-    output, chosen, failed, start = Path(options.output), options.chosen(), {}, time.monotonic()
+    output, chosen, failed = Path(options.output), options.chosen(), {}
     _keep_other_presets(options)
     with _locked(output):
         published.fetch_all(say=cli.say)
         for place, step in enumerate(chosen):
-            _announce(chosen, place, options.preset, time.monotonic() - start)
+            line = f"[{place + 1}/{len(chosen)}] {step.title}"
+            if options.preset == "embedded":
+                left = sum(each.seconds for each in chosen[place:]) + NOTEBOOK_SECONDS
+                line += f", about {in_words(step.seconds)}, {in_words(left)} left"
+            cli.say(line)
             try:
                 perform(step, options)
             except (Exception, SystemExit) as error:  # a script may be broken in any way; the others go on
@@ -106,16 +109,6 @@ def look(step: Step, settings: cli.Common, options: Options) -> tuple[records.Re
     if options.again:
         return None, "asked for again"
     return records.matching(settings.output, step.name, settings, any_code=options.preset == "paper")
-
-
-def _announce(chosen: Sequence[Step], place: int, preset: str, elapsed: float) -> None:
-    """A line such as "[3/10] Theorems, about 10 seconds, 4.0 minutes left", more where earlier steps took longer."""
-    line = f"[{place + 1}/{len(chosen)}] {chosen[place].title}"
-    if preset == "embedded":
-        before, left = (sum(step.seconds for step in part) for part in (chosen[:place], chosen[place:]))
-        pace = max(1, elapsed / before) if before else 1
-        line += f", about {in_words(pace * chosen[place].seconds)}, {in_words(pace * (left + NOTEBOOK_SECONDS))} left"
-    cli.say(line)
 
 
 def _notebooks(options: Options) -> list[str]:
