@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, reason
 
 
 class Parts:
@@ -61,8 +61,7 @@ class Parts:
             except UserError:
                 raise
             except Exception as error:  # whatever a damaged file makes its parser raise
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                raise UserError(f"{name}: not readable ({reason}); is it damaged?") from error
+                raise UserError(f"{name}: not readable ({reason(error)}); is it damaged?") from error
             expected = (int(self._starts[k + 1] - self._starts[k]), self.shape[1])
             if part.shape != expected:
                 raise UserError(f"{name}: holds an array {part.shape}, where {expected} was expected; mend it")

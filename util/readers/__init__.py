@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..errors import UserError
+from ..errors import UserError, reason
 from .arrays import WRITTEN, Found, read_h5, read_npy, read_npz, read_safetensors, read_torch, write
 from .folders import read_folder
 from .names import NAME, TEXT, SortedOut, role
@@ -58,11 +58,6 @@ def read(path: str | Path, first: str = "image") -> Found:
     return found if isinstance(found, tuple) else (found, {})
 
 
-def reason(error: Exception) -> str:
-    """The first words of an error of somebody else's."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:160]
-
-
 def kind_of(path: Path) -> str:
     """What a file is: by its first bytes, and by its suffix where they are text. A pickle is refused."""
     if not path.is_file() or not path.stat().st_size:
@@ -94,11 +89,10 @@ def _hub(path: str) -> dict:
     if not (match := HUB.fullmatch(path)):
         raise UserError(f"{path}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
     try:
-        return read_dataset(datasets.load_dataset(match[1], split=match[2]), f"hub:{match[1]}")
-    except UserError:
-        raise
-    except Exception as error:
+        found = datasets.load_dataset(match[1], split=match[2])
+    except Exception as error:  # of many kinds
         raise UserError(f"{path}: could not be loaded ({reason(error)})") from None
+    return read_dataset(found, f"hub:{match[1]}")
 
 
 def _fetched(url: str, first: str) -> Found:

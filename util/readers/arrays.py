@@ -40,13 +40,13 @@ def mapped_npy(path: Path) -> np.ndarray:
 
 def read_npy(path: Path, first: str = "image") -> dict:
     """One modality (n, d), or two of them (2, n, d), of which text is the second; a file of texts holds texts alone."""
-    array = mapped_npy(path)
-    if array.ndim == 3 and array.shape[0] == 2 and (alone := role(path.stem)) not in (None, TEXT):
+    array, alone = mapped_npy(path), role(path.stem)
+    if array.ndim != 3 or len(array) != 2 or alone == TEXT:
+        return {"": array}
+    if alone:
         how = f"rename it if it holds {alone} and {TEXT}, or save a file (n, d) of each"
         raise UserError(f"{path}: two arrays {array.shape[1:]}, while its name says {alone} alone; {how}")
-    if array.ndim == 3 and array.shape[0] == 2 and role(path.stem) != TEXT:
-        return {first: array[0], TEXT: array[1]}
-    return {"": array}
+    return {first: array[0], TEXT: array[1]}
 
 
 def read_npz(path: Path) -> dict:

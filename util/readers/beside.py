@@ -48,11 +48,8 @@ def _array(values) -> np.ndarray:
 def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> np.ndarray | None:
     """Labels of the first modality's rows, one class each or, as bool (n, C), several.
 
-    Args:
-        labels: whole numbers, whole floats, booleans, strings, or a column for each class.
-        counts: rows of each modality.
-        classes: names of the classes (C,), which strings are looked up in; None keeps strings.
-        prefix: what an error begins with.
+    They are whole numbers, booleans, strings, or a column for each class. ``counts`` are the rows of each modality.
+    Strings are looked up in ``classes``, names (C,), or with None kept.
     """
     if labels is None:
         return None

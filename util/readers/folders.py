@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from ..errors import UserError
+from ..errors import UserError, reason
 from ..numerics.arrays import blocks
 from ..numerics.parts import Parts
 from .arrays import Found, mapped_npy, npz_member, read_npz
@@ -108,7 +108,7 @@ def _of_part(file: Path, read: Callable):
     try:
         return read(file)
     except Exception as error:  # whatever a damaged file makes its parser raise
-        how = f"damaged or was not written to its end ({error})".splitlines()[0] if file.is_file() else "missing"
+        how = f"damaged or was not written to its end ({reason(error)})" if file.is_file() else "missing"
         raise UserError(f"{file}: this part is {how}; write it again") from error
 
 

@@ -144,7 +144,6 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column holds one number in a row."""
     return types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)
 
 
