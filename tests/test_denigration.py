@@ -209,7 +209,7 @@ OWN = "--embeddings {tmp}/own.npz --labels {tmp}/labels.csv"
     ("words", "said"),
     [
         ("--embeddings {tmp}/own.npz", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
-        (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text alone; two modalities are needed"),
+        (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text; two modalities are needed"),
         (f"{OWN} --embeddings {{tmp}}/corpus.npy --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
         ("--embeddings {tmp}/three.npz --labels {tmp}/labels.csv", "holds image, audio, text; choose two of them"),
         (f"{OWN} --corpus {{tmp}}/narrow.npy", "rows of 5 numbers, but those of"),

@@ -100,7 +100,7 @@ def of(changes=None, **extra):
 
 
 test_bad_arrays_pairs_labels_and_sources_are_refused_in_words = refuses(
-    (lambda: of({"text": None}).two(), "holds image alone; two modalities are needed here"),
+    (lambda: of({"text": None}).two(), "holds image; two modalities are needed here"),
     (lambda: Embeddings.of([ROWS, ROWS]), "given as {name: array}"),
     (lambda: of({"text": np.eye(5)}), "one width"),
     (lambda: of({"text": ROWS[:0]}), "text needs at least 1 rows"),

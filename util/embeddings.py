@@ -51,15 +51,10 @@ class Embeddings:
 
     @classmethod
     def of(cls, modalities, pairs=None, labels=None, source=None, beside=None, unit: bool = True) -> "Embeddings":
-        """Checks arrays, normalises their rows and says in ``source`` that it did.
+        """Checks the attributes, normalises rows and says in ``source`` that it did.
 
-        Args:
-            modalities: name -> numpy array or torch tensor (n, d) of real numbers, norms from 1e-150 to 1e150.
-            pairs: int array (p, number of modalities) of row numbers, p = 0 for "not paired".
-            labels: numbers or strings (n,), n the rows of the first modality, or one column for each class (n, C).
-            source: where they come from, as json can hold it.
-            beside: arrays that stand beside the vectors, by kind.
-            unit: False leaves rows as they are stored, and unread: everything but their values is checked.
+        Arrays are numpy's or torch's, norms from 1e-150 to 1e150. Labels may be names or numbers, or a column for each
+        class. With ``unit=False`` rows stay as they are stored, and unread: all but their values is checked.
         """
         try:
             source = json.loads(json.dumps(dict(source or {}), default=str))
@@ -179,12 +174,11 @@ class Embeddings:
         """The names of the two modalities, text second; one alone is refused, and more than two."""
         if len(self.names) == 2:
             return self.names
-        where, there = _begun_by(self.source), ", ".join(self.names)
+        first, last = self.names[0], self.names[-1]
+        how = f"choose two of them, for instance --columns {first}={first} {last}={last}"
         if len(self.names) == 1:
-            how = "name the other file too, in a notebook a list of both"
-            raise UserError(f"{where}holds {there} alone; two modalities are needed here: {how}")
-        chosen = f"--columns {self.names[0]}={self.names[0]} {self.names[-1]}={self.names[-1]}"
-        raise UserError(f"{where}holds {there}; choose two of them, for instance {chosen}")
+            how = "two modalities are needed here: name the other file too, in a notebook a list of both"
+        raise UserError(f"{_begun_by(self.source)}holds {', '.join(self.names)}; {how}")
 
     def duo(self, names: tuple[str, str]) -> "Embeddings":
         """Two of the modalities as a set of their own, with the pairs between them."""
@@ -217,8 +211,8 @@ class Embeddings:
         """The two modalities as arrays (p, d), row i of one belonging to row i of the other."""
         first, last = (self.modalities[name] for name in self.two())
         if (pairs := self.pairs_between(self.names)) is None:
-            counts = {name: len(array) for name, array in self.modalities.items()}
-            raise UserError(f"{self.source.get('path', 'these embeddings')}: pairs are needed here; rows: {counts}")
+            counts = ", ".join(f"{len(rows)} {name}" for name, rows in self.modalities.items())
+            raise UserError(f"{_begun_by(self.source)}pairs are needed here; rows are {counts}")
         return (first, last) if self.paired_by_row else (first[pairs[:, 0]], last[pairs[:, 1]])
 
 
