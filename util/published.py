@@ -106,13 +106,11 @@ def compare(key: str, ours: float | str, on: str, *verdict, judge: bool = True, 
 
     Raises:
         KeyError: ``paper.json`` has no such key.
-        ValueError: limits without the name of their interval, or a number judged on another model or data.
+        ValueError: a number is judged on another model or data.
     """
     number = Number(key, **values()["numbers"][key])
     made = Comparison(key, number.panel, number.quantity, number.value, ours, on, *verdict, **more)
     numeric = not isinstance(number.value, str | None)
-    if (made.low is None) != (not made.interval):
-        raise ValueError(f"{key}: an interval needs limits and a name")
     if numeric and made.agrees is not None and not made.own:
         raise ValueError(f"{key}: a number is judged on the paper's own model and data alone")
     if numeric and made.own and judge and made.agrees is None and number.judged_by.tolerance is not None:

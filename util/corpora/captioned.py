@@ -157,8 +157,7 @@ def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
 
     Greyscale of 16 bits and more is scaled so that the darkest value becomes 0 and the brightest 255 (PIL would clip
     at 255). A radiograph keeps what it shows and loses its absolute level; a picture of one value becomes black.
-    Transparency is dropped. A picture of a data set as published (MSCOCO, parquet) is shown as it is stored, whatever
-    its EXIF data say.
+    Transparency is dropped. EXIF data are not looked at.
     """
 
     def opened() -> Image.Image:

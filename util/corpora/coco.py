@@ -2,8 +2,7 @@
 
 Images keep the order of the annotation file's "images", captions of an image the order in which the annotation file
 lists them. "First" and "last" caption mean that order: the released extraction takes the first, Figure 1 and Table 1
-the last. A photograph is shown as it is stored, whatever its EXIF data say, as CLIP's own preprocessing takes it. (Your
-own pictures are turned upright, ``captioned.from_folder``.)
+the last. A photograph is shown as it is stored, whatever its EXIF data say, as CLIP's own preprocessing takes it.
 """
 
 import hashlib

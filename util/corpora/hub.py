@@ -42,9 +42,7 @@ def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherw
 
     Only the files of the pattern are fetched; they are found there again without a network. ``title`` and ``otherwise``
     are a name of the data and what to do instead, for the error. Without a revision the newest is taken.
-
-    Raises:
-        NoConnection: the hub does not answer, and the files are not in the cache.
+    ``NoConnection`` says that the hub does not answer and its cache does not hold the files.
     """
     from huggingface_hub import snapshot_download
 
@@ -103,19 +101,12 @@ def contents(table: "Dataset", image: str) -> list[Callable[[], bytes]]:
 
 
 def openers(table: "Dataset", image: str) -> list[Callable[[], Image.Image]]:
-    """Functions that open the pictures.
-
-    No picture is turned by its EXIF data: a data set as published is shown to an encoder as it is stored.
-    """
+    """Functions that open the pictures, as they are stored."""
     return [picture(lambda content=content: Image.open(io.BytesIO(content()))) for content in contents(table, image)]
 
 
 def encoded(cell: dict | None) -> bytes:
-    """The bytes of a picture as it is stored in a cell, {"bytes": ..., "path": ...}.
-
-    Raises:
-        ValueError: there are none; the item is left out.
-    """
+    """The bytes of a picture in a cell, {"bytes": ..., "path": ...}; ``ValueError`` where there are none."""
     if cell and cell["bytes"]:
         return cell["bytes"]
     if cell and cell["path"]:

@@ -111,8 +111,7 @@ def from_folder(folder: Path, split: str, classes: Classes, about: Mapping, n: i
     """A folder with a subfolder of pictures for each class, or a subfolder for each split that holds those.
 
     It holds the classes itself where every class has a subfolder, however splits are named ("train" is a class of
-    CIFAR-100). Then no split is asked for. A split may be "train+test". A picture is turned upright where its EXIF
-    data say so; its bytes, which are hashed, say that too. Of all pictures n are taken, evenly spaced.
+    CIFAR-100). Then no split is asked for. A split may be "train+test". Of all pictures n are taken, evenly spaced.
     """
     there, splits = _subfolders(folder), split.split("+")
     whole = set(classes.matched(there)) >= set(range(len(classes.names)))

@@ -93,12 +93,6 @@ class Task(Declared):
         return self.metric == "retrieval"
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of a table that are read beside the pictures."""
-        named = (self.caption_column, self.id_column) if self.is_retrieval else (self.label_column,)
-        return tuple(filter(None, named))
-
-    @property
     def classes(self) -> Classes:
         """The classes, for matching with what the data call them."""
         return Classes(self.class_names, self.own_names or self.class_names, self.spellings)
@@ -160,10 +154,12 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
     about = {"task": task.key, "dataset": task.dataset, "config": task.config, "split": task.split}
     if place is not None:
         about["dataset"] = f"{task.title}, local parquet files"
+    column = task.caption_column if task.is_retrieval else task.label_column
+    columns = [column, *filter(None, [task.id_column])]
     parts, ids = [], []
     for split in task.split.split("+"):
         files, about["revision"] = _files(task, place, split)
-        parts.append(hub.read_parquet(files, task.image_column, task.columns))
+        parts.append(hub.read_parquet(files, task.image_column, columns))
         ids += [f"{split}/{number}" for number in range(len(parts[-1]))]
     table = hub.joined(parts, task.title)
     if not len(table):
@@ -176,10 +172,10 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
         table, ids = table.select(chosen), [ids[row] for row in chosen]
     openers, contents = hub.openers(table, task.image_column), hub.contents(table, task.image_column)
     if task.is_retrieval:
-        texts = [[each] if isinstance(each, str) else list(each or ()) for each in table[task.caption_column]]
+        texts = [[each] if isinstance(each, str) else list(each or ()) for each in table[column]]
         about["split_sha256"] = labelled.split_hash(ids, texts, contents)
         return assemble("image", openers, ids, texts, caption, about)
-    column, where = task.label_column, f"{about['dataset']}, column {task.label_column!r}"
+    where = f"{about['dataset']}, column {column!r}"
     labels = labelled.numbered(list(table[column]), hub.class_names(table.features).get(column), task.classes, where)
     return labelled.of(openers, ids, labels, task.classes, {**about, "label_column": column}, contents)
 
