@@ -18,8 +18,6 @@ def _words(ids: np.ndarray) -> list[str]:
 
 def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bool) -> tuple[list, list[str]]:
     """Names of two sides' keys and the rows (p, 2) that these tell, best first; and which are not used, and why."""
-    import pandas as pd
-
     (left, right), names, ranked = sides.values(), " and ".join(sides), []
     equal = len({len(key) for keys in sides.values() for key in keys.values()}) == 1
     for a, b in product(left, right):
@@ -40,6 +38,8 @@ def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bo
         elif partly and (all(unlike[:2]) or not key_kind(a) or (one_file and equal)):
             doubtful.append(f"{told}, and do not tell")
         else:
+            import pandas as pd
+
             tables = [pd.DataFrame({"": key, side: range(len(key))}) for side, key in enumerate(keys)]
             rows = tables[0].merge(tables[1], on="").sort_values(int(not single[1]))
             taken.append(((a, b), rows[[0, 1]].to_numpy(np.int64)))
@@ -64,8 +64,6 @@ def matched(
     counts rows is no key. None: rows are in one order, or are no pairs. Arrays of one file that have equally many rows
     are of the same items.
     """
-    import pandas as pd
-
     written = {side: {name: _words(key) for name, key in those.items()} for side, those in keys.items()}
     first, *others = written
     found = {other: _links({side: written[side] for side in (first, other)}, path, one_file) for other in others}
@@ -83,6 +81,8 @@ def matched(
         return None, f"{kinds} are the same, row by row", used
     if lacking := [other for other in others if other not in best]:
         raise UserError(f"{path}: rows are matched by {kinds}, and {lacking[0]} has none of them; leave it out")
+    import pandas as pd
+
     tables = [pd.DataFrame(rows, columns=[first, other]) for other, (_, rows) in best.items()]
     pairs = reduce(lambda left, right: left.merge(right, on=first), tables)[[*keys]]
     unpaired = [f"{count - pairs[name].nunique()} of {count} {name}" for name, count in counts.items()]
