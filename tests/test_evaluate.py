@@ -74,7 +74,7 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
     assert "names.csv: which column holds the labels cannot be told; there are species, x" in line
     np.save(tmp_path / "texts.npy", texts)
     line = refused(capsys, image, *named, "--prompts", tmp_path / "texts.npy")
-    assert "labels are names" in line and "it holds no names; give a table with a column" in line
+    assert "labels are names" in line and "give --prompts a table with a column of names" in line
 
 
 def test_prompts_in_every_shape_in_the_archive_and_in_a_file_of_their_own(tmp_path, rng, task, capsys):
@@ -158,11 +158,16 @@ def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, caps
     named = {"image": images, "text": texts, "labels": NAMES[labels]}
     np.save(tmp_path / "prompts.npy", texts)
     for name, arrays, words, said in (
-        ("paired", {**one_each, "labels": labels}, [], "text has 90 rows, one for each image, while labels name 6"),
-        ("five", {"image": images, "text": np.repeat(images, 5, 0), "labels": labels}, [], "5 for each image, while"),
-        ("named", {**one_each, "labels": labels, "classes": NAMES}, [], "90 rows, while there are 6 class names"),
+        ("paired", {**one_each, "labels": labels}, [], "text has 90 rows, for 90 image rows of 6 classes"),
+        (
+            "five",
+            {"image": images, "text": np.repeat(images, 5, 0), "labels": labels},
+            [],
+            "450 rows, for 90 image rows of 6 classes",
+        ),
+        ("named", {**one_each, "labels": labels, "classes": NAMES}, [], "90 rows, for 90 image rows of 6 classes"),
         ("strings", named, [], "for retrieval, evaluate --pairs rows"),
-        ("bare", named, ["--prompts", tmp_path / "prompts.npy"], "it holds no names; give a table with a column"),
+        ("bare", named, ["--prompts", tmp_path / "prompts.npy"], "which text row each means is not said"),
         ("from_1", {"image": images, "text": texts, "labels": labels + 1}, [], "labels are 1 to 6 for 6 classes"),
         ("beyond", {"image": images, "text": texts, "labels": labels + 2}, [], "labels must be 0 to 5 for 6 classes"),
         ("none", one_each, ["--per-class"], "--per-class is for labels of one class a row"),

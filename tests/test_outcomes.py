@@ -67,7 +67,7 @@ def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
     for bits in range(1 << 6):
         signs = 1 - 2 * (bits >> np.arange(6) & 1)
         areas = [roc_auc_score(labels, np.where(signs == s, with_shift, without)) for s in (1, -1)]
-        assert areas[0] - areas[1] == pytest.approx((signs @ added) / (4 * outcomes.pairs), abs=1e-12)
+        assert areas[0] - areas[1] == pytest.approx((signs @ added) / (4 * 3 * 3), abs=1e-12)
 
 
 @pytest.mark.parametrize("k, n", [(3, 60), (9, 12)])

@@ -220,7 +220,6 @@ test_what_cannot_be_chosen_from_is_refused = refuses(
     (lambda: on_test(HITS, SHIFTS[:3], GAPS, 0), "5 shifts have outcomes, but there are 3 amounts and 5 gaps"),
     (lambda: on_test(HITS, SHIFTS + 0.1, GAPS, 0), "exactly once; they hold it 0 times"),
     (lambda: held_out(on_test(HITS, SHIFTS, GAPS, 0, 9, 9), []), "needs tested halves"),
-    (lambda: cross_tested(HITS, RANKED, SHIFTS, GAPS), "all hits or all margins"),
     (lambda: cross_tested(RANKED, RANKED.take(np.arange(3)), SHIFTS, GAPS), "needs two items of each label"),
     (lambda: halves(1, None, 0), "items to halve must be a whole number of at least 2"),
 )

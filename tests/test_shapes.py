@@ -84,9 +84,7 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
     shifted.predict(images, texts, SHIFTS)
     found = shifted.classify(images, texts, labels, SHIFTS, np.asarray(images)[0].astype(float), "first")
     metrics.per_class_recall(found.ranks < 1, labels, 10)
-    metrics.top_k(found.ranks, 5)
-    retrieved = shifted.retrieve(texts, images, labels, SHIFTS)
-    metrics.top_k(retrieved.text_ranks, 5)
+    shifted.retrieve(texts, images, labels, SHIFTS)
     margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(images, texts[:2], SHIFTS)])
     for some in (outcomes.Hits(found.ranks < 1, labels), outcomes.Margins(margins, labels=labels % 2)):
         some.values()

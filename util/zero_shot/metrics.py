@@ -1,4 +1,4 @@
-"""Zero-shot metrics at every shift: ranks or hits with the shifts as first axis, one number for each.
+"""Zero-shot metrics beside top-k accuracy and recall@k, which are shares of ranks below k.
 
 All are fractions, float64, and agree with scikit-learn's functions of the same purpose, which take one shift at a time.
 The area under the ROC curve is the metric of ``util.zero_shot.outcomes.Margins``.
@@ -7,29 +7,6 @@ The area under the ROC curve is the metric of ``util.zero_shot.outcomes.Margins`
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
-
-from ..errors import UserError
-from ..numerics.arrays import as_count
-
-
-def top_k(ranks: Int[np.ndarray, "s n"], k: int = 1) -> Float[np.ndarray, "s"]:
-    """Share of items whose true class is among the k highest: accuracy, or recall@k of retrieval.
-
-    Args:
-        ranks: whole numbers (s, n), how many classes come before the true one (``util.zero_shot.shifted.classify``),
-            or how many other items before the matching one (``util.zero_shot.shifted.retrieve``).
-        k: how many of the highest count.
-
-    Returns:
-        float64 (s,) in [0, 1].
-
-    Paper: Table 1, accuracy. Trap: where the true class ties with others at the border, the order of the
-    classes decides.
-    """
-    ranks = np.asarray(ranks)
-    if ranks.ndim != 2 or not ranks.size or ranks.dtype.kind not in "iu":
-        raise UserError(f"ranks must be whole numbers (shifts, items), not {ranks.dtype} of shape {ranks.shape}")
-    return (ranks < as_count(k, "k")).mean(axis=1)
 
 
 def per_class_recall(

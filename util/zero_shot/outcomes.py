@@ -176,17 +176,13 @@ class Margins(Outcomes):
     def positive(self) -> Bool[np.ndarray, "n"]:
         return self.labels.astype(bool)
 
-    @property
-    def pairs(self) -> int:
-        """Pairs of an item of class 1 with one of class 0, which the area is a mean over."""
-        positives = int(self.positive.sum())
-        return positives * (self.n - positives)
-
     def values(self) -> Float[np.ndarray, "k"]:
         return self._areas(np.ones((1, self.n), np.int64))[0]
 
     def contributions(self, baseline: int) -> Int[np.ndarray, "u k"]:
         """Change of the area when one item's ranks are exchanged, in units of 1/(4 pairs); sums are the gains.
+
+        A pair is an item of each class.
 
         Within each shift the margins become mid-ranks. An item's two ranks (at the shift, without) are exchanged or
         not, and both areas are computed anew. Let psi be 1, 1/2, 0 for larger, equal, smaller, and primed ranks those

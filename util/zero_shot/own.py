@@ -157,9 +157,6 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
     beside = {name: each[:] for name, each in arrays.items() if each.ndim == 1}
     if found := by_class(labels, classes, texts, beside, path):
         labels, texts, classes, said = found
-    elif labels.dtype.kind == "U":
-        how = "it holds no names; give a table with a column of names, or an .npz with classes beside the rows"
-        raise UserError(f"{path}: labels are names ('{labels[0]}', ...), and {how}")
     elif classes is None:
         classes = next((each for each in beside.values() if each.dtype.kind == "U"), None)
     counted = {"labels": labels} if classes is None else {"labels": labels, "classes": classes}

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from ..errors import UserError
 from ..numerics.arrays import as_count
 from ..numerics.statistics import COUNTS_PER_BLOCK
 
@@ -66,9 +65,6 @@ def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
         probability of at least this sum under u fair signs; 1 if all are zero. For differences of -1, 0 and 1 it is
         the one-sided McNemar test.
     """
-    differences = np.asarray(differences)
-    if differences.ndim != 1 or differences.dtype.kind not in "iu":
-        raise UserError(f"differences must be whole numbers in a row, not {differences.dtype} {differences.shape}")
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
     chances = np.ones(1)  # of the sum of the differences that come out positive: 0, 1, 2, ...
     for size, count in zip(sizes, counts, strict=True):

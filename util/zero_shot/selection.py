@@ -120,8 +120,6 @@ def cross_tested(
         ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
     """
     train, test = _as_outcomes(train), _as_outcomes(test)
-    if type(train) is not type(test):
-        raise UserError("held-out selection needs outcomes that are all hits or all margins")
     _grid(test, shifts, gaps)
     amounts, gaps, baseline = _grid(train, shifts, gaps)
     chosen = best(train.values(), amounts)

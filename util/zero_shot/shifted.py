@@ -108,7 +108,7 @@ def classify(
     Returns:
         predicted: int32 (k, n), in 0 to c - 1: the class of the highest cosine.
         ranks: int32 (k, n), in 0 to c - 1: how many classes come before the true one, so top-k accuracy is the share
-            of ranks below k (``util.zero_shot.metrics.top_k``).
+            of ranks below k.
 
     Paper: Table 1. Time: a product for each of both, and comparisons of its entries at k shifts; memory: a tile.
     """
@@ -162,7 +162,7 @@ def retrieve(
 
     Returns:
         image_ranks: int32 (k, n), in 0 to m - 1: how many texts that are not the image's come before the best of its
-            own, so recall@k is the share of ranks below k (``util.zero_shot.metrics.top_k``).
+            own, so recall@k is the share of ranks below k.
         text_ranks: int32 (k, m), in 0 to n - 1: how many images that are not the text's come before the best of its.
 
     Exactly equal rows are one item, which has the partners of all its copies. It is ranked once, and each copy gets

@@ -1,7 +1,7 @@
 """A task whose images and prompts, or captions, are embedded: what is held against what, and which way is right."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -78,7 +78,7 @@ class EmbeddedTask:
 
     def class_name(self, number: int) -> str:
         """The name of a class, or its number."""
-        return str(self.classes[number] if self.classes else number)
+        return str(number if self.classes is None else self.classes[number])
 
     @property
     def ways(self) -> tuple[str, str]:
@@ -112,15 +112,15 @@ def of_own(name: str, given: Embeddings) -> EmbeddedTask:
     about["model"] = str(source.get("model", "not said"))
     if given.labels is None:
         return _of_pairs(given, about)
-    classes, path = given.beside.get("classes"), source.get("path", name)
-    labels = _class_numbers(given, classes, path, source["notes"])
-    texts, labels, names = _merged(texts, labels, classes, path, source["notes"])
-    several = labels.ndim == 2
-    kind = SEVERAL if several else "top-1"
-    if not several and len(texts) == 2 and labels.min() >= 0:
-        different = labels[np.unique(items.items(images))]
-        kind = TWO if np.bincount(different, minlength=2).min() >= 4 else kind  # two a half
-    return EmbeddedTask(**about, metric=kind, images=images, texts=texts, labels=labels, classes=names)
+    _check_classes(given, about)
+    several = given.labels.ndim == 2
+    what = {"images": images, "texts": texts, "labels": given.labels, "classes": given.beside.get("classes")}
+    task = _merged(EmbeddedTask(**about, **what, metric=SEVERAL if several else "top-1"))
+    if not several and len(task.texts) == 2:
+        different = task.labels[np.unique(items.items(images))]
+        two = np.bincount(different, minlength=2).min() >= 4  # two a half
+        task = replace(task, metric=TWO) if two else task
+    return task
 
 
 def of_sets(given: Mapping[str, Embeddings], left_out: list[str]) -> list[EmbeddedTask]:
@@ -141,54 +141,50 @@ def of_sets(given: Mapping[str, Embeddings], left_out: list[str]) -> list[Embedd
     return found
 
 
-def _class_numbers(given: Embeddings, classes, path: str, notes: list[str]) -> np.ndarray:
-    """Labels that fit the texts as classes; refused where the texts cannot be those of the classes."""
+def _check_classes(given: Embeddings, about: dict) -> None:
+    """Refuses texts that cannot be those of the classes, and labels that may count from 1; says unused classes."""
     (first, images), (last, texts) = given.modalities.items()
-    labels, n, m = given.labels, len(images), len(texts)
-    how = "give one text for each class; for retrieval, modality-gap evaluate --pairs rows, or a file of pairs"
+    labels, classes, path = given.labels, given.beside.get("classes"), given.source.get("path", about["dataset"])
+    n, m = len(images), len(texts)
     if labels.dtype.kind == "U":
         raise UserError(
             f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said; put classes, "
             "the names in the order of these rows, beside them, give --prompts a table with a column of names, or, "
             "for retrieval, evaluate --pairs rows"
         )
-    if classes is not None and len(classes) != m:
-        raise UserError(f"{path}: {last} has {m} rows, while there are {len(classes)} class names; {how}")
     named = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
-    if labels.ndim == 2 and named != m:
-        raise UserError(f"{path}: {last} has {m} rows, while labels have {named} columns; {how}")
-    if classes is None and named < m and m % n == 0:
-        each = "one" if m == n else str(m // n)
-        raise UserError(
-            f"{path}: {last} has {m} rows, {each} for each {first}, while labels name {named} classes; {how}"
-        )
+    known = named if classes is None else len(classes)
+    if known != m and (classes is not None or (known < m and m % n == 0)):
+        how = "give one text for each class; for retrieval, modality-gap evaluate --pairs rows, or a file of pairs"
+        raise UserError(f"{path}: {last} has {m} rows, for {n} {first} rows of {known} classes; {how}")
     doubtful = 2 * named > m and not given.source.get("labels_stated")
     if labels.ndim == 1 and labels.min() == 1 and (labels.max() == m or doubtful):
         how = "take 1 away, or give names with class names beside the texts, or a column of 0 and 1 for each class"
         raise UserError(f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0; they count from 0: {how}")
     if labels.ndim == 1 and named < m:
-        notes.append(f"{path}: labels name {named} of {m} classes")
-    return labels
+        about["source"]["notes"].append(f"{path}: labels name {named} of {m} classes")
 
 
-def _merged(texts, labels, classes, path: str, notes: list[str]):
-    """Texts, labels and names with classes of equal texts as one class, for no cosine tells them apart; it is said."""
-    of = items.items(texts)
+def _merged(task: EmbeddedTask) -> EmbeddedTask:
+    """The task with classes of equal texts as one class, for no cosine tells them apart; it is said."""
+    of, path, names = items.items(task.texts), task.source.get("path", task.dataset), None
     first, place = np.unique(of, return_inverse=True)
-    names = None if classes is None else [" / ".join(dict.fromkeys(map(str, classes[of == row]))) for row in first]
-    if names is not None and (twice := [name for name in names if names.count(name) > 1]):
-        raise UserError(
-            f"{path}: several texts are of the class '{twice[0]}', and labels are numbers, so which text a label means "
-            "cannot be told; give labels as names, or one text for each class"
-        )
-    if (lost := len(texts) - len(first)) == 0:
-        return texts, labels, names
-    if labels.ndim == 2:
-        labels = np.stack([labels[:, place == each].any(1) for each in range(len(first))], 1)
+    if task.classes is not None:
+        names = [" / ".join(dict.fromkeys(map(str, task.classes[of == row]))) for row in first]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(
+                f"{path}: several texts are of the class '{twice[0]}', and labels are numbers, so which text a label "
+                "means cannot be told; give labels as names, or one text for each class"
+            )
+    if not (lost := len(of) - len(first)):
+        return task
+    if task.metric == SEVERAL:
+        labels = np.stack([task.labels[:, place == each].any(1) for each in range(len(first))], 1)
     else:
-        labels = place[as_indices(labels, f"{path}: labels", len(labels), "image", len(texts), "classes")]
-    notes.append(f"{path}: {lost} of {len(texts)} classes have the text of an earlier one, and are one class with it")
-    return texts[first], labels, names
+        labels = place[task.labels]
+    said = f"{lost} of {len(of)} classes have the text of an earlier one, and are one class with it"
+    task.source["notes"].append(f"{path}: {said}")
+    return replace(task, texts=task.texts[first], labels=labels, classes=names)
 
 
 def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
