@@ -21,6 +21,7 @@ from util.files import sha256
 from util.geometry import Side
 from util.published import values
 from util.readers import TEXT, role
+from util.readers.names import keys_of
 from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]
@@ -202,7 +203,8 @@ def own(settings: Common, device: str) -> Audited:
             raise UserError(f"{what}; embed faces and captions with one model")
         data.append({"what": "captions", **corpus.source, **corpus.digest()})
         notes += corpus.source.get("notes", ())
-    ids = next(iter(labelled_faces.named(given.beside, len(images))), None)
+    keys = keys_of(given.beside, len(images))
+    ids = keys.get("paths", keys.get("ids"))
     return Audited(
         title, images, prompts, declared, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
     )
@@ -230,5 +232,8 @@ def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.n
         raise UserError(f"{path}: {what}; {how}, or name your own with --audit FILE.toml")
     if len(texts) != len(wanted):
         return prompts, [f"prompts are taken in the declared order: {wanted[0]!r} first, {wanted[-1]!r} last"]
-    rows = labelled_faces.rows_named(wanted, list(map(str, texts)), "the declared prompts", f"{name} of {path}")
-    return prompts[rows], []
+    place = {str(text): row for row, text in enumerate(texts)}
+    if lost := [each for each in wanted if each not in place]:
+        what = f"{len(lost)} declared prompts are not among the texts beside {name}, first {lost[0]!r}"
+        raise UserError(f"{path}: {what}; there is {texts[0]!r}")
+    return prompts[[place[each] for each in wanted]], []

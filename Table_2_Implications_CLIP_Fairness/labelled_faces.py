@@ -8,7 +8,6 @@ Other columns are not read. FairFace as its authors give it is such a folder.
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +21,13 @@ from util.errors import UserError
 from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
 from util.readers import kind_of, read
-from util.readers.names import BESIDE
+from util.readers.matching import matched
+from util.readers.names import keys_of
 
 ORIGIN = "https://github.com/joojs/fairface"
 LICENCE = "CC BY 4.0"
 BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
 TABLES = ("fairface_label_val.csv", "labels.csv")
-KINDS = ("paths", "ids")
-NAMING = " ".join(BESIDE[kind] for kind in KINDS).split()
-"""What names a face: kinds of what stands beside its vector, columns beside its label."""
 
 
 class FaceImages(NamedTuple):
@@ -90,20 +87,20 @@ def _in_words(columns: Mapping[str, Sequence], names: Mapping[str, Sequence[str]
 
 
 def labels_of(
-    path: Path, declared: Declared, beside: Mapping[str, Sequence], n: int, where: str
+    path: Path, declared: Declared, beside: Mapping[str, np.ndarray], n: int, where: str
 ) -> tuple[pd.DataFrame, list[str]]:
     """``Declared.faces`` of n embedded rows by a file of labels, and sentences for whoever reads the numbers.
 
     Args:
         path: of any format that ``util.readers`` reads, a column for each attribute. Numbers mean what the data set
             itself says in the file, else what ``declared`` says.
-        beside: ``Embeddings.beside``. Names there and in the file (columns ``NAMING``) say whose a label is, in any
-            order; else row i is row i, and counts must be equal.
+        beside: ``Embeddings.beside``. Names there and in the file say whose a label is, in any order
+            (``util.readers.matching.matched``); else row i is row i, and counts must be equal.
         where: what to call the embedded rows.
     """
     axes, lines = declared.asked.axes, None
     if path.suffix.lower() in (".csv", *tables.TABBED):
-        rows, _ = tables.read(path, axes, NAMING)
+        rows, _ = tables.read(path, axes, None)
         columns, lines = {name: [row[name] for _, row in rows] for name in rows[0][1]}, [line for line, _ in rows]
     else:
         columns = {name: array.tolist() for name, array in read(path)[0].items() if array.ndim == 1}
@@ -118,33 +115,26 @@ def labels_of(
         if (numbers := declared.attributes[name].numbers)
         and any(str(label).removesuffix(".0").isdecimal() for label in columns[name])
     ]
-    labelled = [list(map(str, columns[name])) for name in NAMING if name in columns]
-    if called := list(product(named(beside, n), labelled)):
-        wanted, names = max(called, key=lambda both: len({*both[0]} & {*both[1]}))
-        faces = faces.iloc[rows_named(wanted, names, where, str(path))]
-        more = f"; {len(names) - n} further labels not used" if len(names) > n else ""
-        return faces, [*notes, f"labels are matched to faces by name, as {wanted[0]}{more}"]
+    asked = {name.lower() for name in axes}
+    others = {name or "unnamed": np.asarray(each) for name, each in columns.items() if name.lower() not in asked}
+    keys = {where: keys_of(beside, n), "labels": keys_of(others, len(faces))}
+    pairs, how, used = matched(keys, {where: n, "labels": len(faces)}, str(path))
+    if pairs is not None:
+        name = next(keys[where][each] for each in used if each in keys[where])
+        return faces.iloc[_one_each(pairs, name, where, path)], [*notes, f"{path}: {how}"]
     if len(faces) != n:
         raise UserError(f"{path} has {len(faces)} rows, but {where} has {n}; write a row for each")
-    lacks = where if labelled else path
-    return faces, [*notes, f"labels and faces are matched by order, for {lacks} names no faces (ids or files)"]
+    return faces, [*notes, f"{path}: {how or 'labels are in the order of the faces, for ids or files are not in both'}"]
 
 
-def named(beside: Mapping[str, Sequence], n: int) -> list[list[str]]:
-    """What n rows are called in ``Embeddings.beside``: by their files, by their ids."""
-    return [np.asarray(beside[kind]).astype(str).tolist() for kind in KINDS if len(beside.get(kind, ())) == n]
-
-
-def rows_named(wanted: Sequence[str], names: Sequence[str], where: str, source: str) -> list[int]:
-    """The row of ``source`` that bears each name wanted of ``where``; double names and lacking ones are refused."""
-    for each, those in ((source, names), (where, wanted)):
-        if twice := [name for name, times in Counter(those).items() if times > 1]:
-            raise UserError(f"{each}: {len(twice)} names stand twice, first {twice[0]!r}; keep one row for each")
-    place = {name: row for row, name in enumerate(names)}
-    if lost := [name for name in wanted if name not in place]:
-        what = f"{len(lost)} of {len(wanted)} in {where} have no row, first {lost[0]!r}"
-        raise UserError(f"{source}: {what}; rows there are called as {names[0]!r}")
-    return [place[name] for name in wanted]
+def _one_each(pairs: np.ndarray, names: Sequence, where: str, path: Path) -> np.ndarray:
+    """The row of the labels for each face, whose names are given; a face without one or with two is refused."""
+    for rows, each in zip(pairs.T, (where, path), strict=True):
+        if twice := len(rows) - len(np.unique(rows)):
+            raise UserError(f"{each}: {twice} rows belong to several of the other file; a face has one label")
+    if len(lost := np.setdiff1d(np.arange(len(names)), pairs[:, 0])):
+        raise UserError(f"{path}: {len(lost)} of {len(names)} in {where} have no row, first {str(names[lost[0]])!r}")
+    return pairs[np.argsort(pairs[:, 0]), 1]
 
 
 def _class_names(path: Path) -> dict[str, list[str]]:

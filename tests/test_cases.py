@@ -161,7 +161,7 @@ def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):
     said = scripts.python(str(script), *words, "--resamples", "20", cwd=tmp_path)
     default = pd.read_csv(tmp_path / "out" / "denigration_overall.csv").set_index("shift").loc[0]
     assert default["accuracy"] == pytest.approx(67 / 70, abs=1e-6) and default["sum"] == 0
-    assert "race in numbers, 0 East Asian, 1 Indian, 2 Black" in said and "matched by order" in said
+    assert "race in numbers, 0 East Asian, 1 Indian, 2 Black" in said and "in the order of the faces" in said
 
 
 @pytest.fixture

@@ -322,11 +322,11 @@ def other_files(folder, words, rng):
     ("embeddings", "labels", "said"),
     [
         ("plain.npz", "numbers.csv", "race in numbers, 0 East Asian, 1 Indian, 2 Black"),
-        ("plain.npz", "labels.npz", "labels.npz names no faces (ids or files)"),
-        ("plain.npz", "hub.parquet", "matched by order"),
-        ("named.npz", "shuffled.tsv", "matched to faces by name, as 000.png; 1 further labels not used"),
-        ("named.npz", "ids.parquet", "matched to faces by name, as 000.png"),
-        ("prompts.npz faces=faces.npz", "shuffled.tsv", "matched to faces by name, as "),
+        ("plain.npz", "labels.npz", "labels.npz: labels are in the order of the faces"),
+        ("plain.npz", "hub.parquet", "in the order of the faces"),
+        ("named.npz", "shuffled.tsv", "60 pairs matched by paths; without a partner: 0 of 60"),
+        ("named.npz", "ids.parquet", "60 pairs matched by paths and ids"),
+        ("prompts.npz faces=faces.npz", "shuffled.tsv", "60 pairs matched by paths"),
     ],
 )
 def test_labels_in_any_form_and_order_give_the_same_numbers(tmp_path, rng, monkeypatch, embeddings, labels, said):

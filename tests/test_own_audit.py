@@ -80,7 +80,7 @@ def test_the_recipe_of_the_readme_takes_one_attempt_and_gives_the_right_numbers(
             rates = [(given[mine] >= 6).mean(), (given[mine] == 8).mean(), (given == truth).mean()]
             assert row["n"] == N // 2 and 0 < rates[0] < 0.9
             assert row[["sum", "animal", "accuracy"]].tolist() == pytest.approx(rates, abs=1e-6)
-    assert "labels are matched to faces by name, as 0.png" in said and "left out" not in said
+    assert "60 pairs matched by paths; without a partner: 0 of 60" in said
     assert re.search(r"accuracy 0.\d+ -> 0.\d+ \(change: 95% from ", said)
     assert re.search(
         r"Harm falls in \d of 2 groups by age. More than chance: .*\n.*Harm rises in \d of 2 groups by age.", said
@@ -129,9 +129,9 @@ def test_faces_that_change_are_named(recipe, answers):
 @pytest.mark.parametrize(
     ("names", "embedded", "said"),
     [
-        ("a b b c", "a b c", "labels.csv: 1 names stand twice, first 'b'; keep one row for each"),
-        ("a b d e", "a c e d", "1 of 4 in mine have no row, first 'c'; rows there are called as 'a'"),
-        ("a b c", "a a", "mine: 1 names stand twice, first 'a'"),
+        ("a b b c", "a b c", "mine: 1 rows belong to several of the other file; a face has one label"),
+        ("a b d e", "a c e d", "1 of 4 in mine have no row, first 'c'"),
+        ("a b c", "a a", "ids and id of mine and labels have 1 values in common"),
     ],
 )
 def test_missing_and_double_names_are_refused_by_name(tmp_path, names, embedded, said):

@@ -30,12 +30,12 @@ def text_of(path: str | Path) -> tuple[str, str]:
 
 
 def read(
-    path: str | Path, columns: Sequence[str], also: Sequence[str] = ()
+    path: str | Path, columns: Sequence[str], also: Sequence[str] | None = ()
 ) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """The rows of a table, at least one, each with the line on which it ends, and the sha256 of the file.
 
-    A row holds the ``columns``, which must be there, and those of ``also`` that are, without the white space around
-    their fields. Blank lines are left out.
+    A row holds the ``columns``, which must be there, and those of ``also`` that are (None: all), without white space
+    around their fields. Blank lines are left out.
     """
     content, digest = text_of(path)
     separator = "\t" if Path(path).suffix.lower() in TABBED else ","
@@ -43,8 +43,9 @@ def read(
     rows = []
     try:
         header = [name.strip().lower() for name in next(filter(None, lines), [])]
-        places = {name: header.index(name.lower()) for name in (*columns, *also) if header.count(name.lower()) == 1}
-        if not places.keys() >= {*columns, *(name for name in also if name in header)}:
+        named = [*columns, *(header if also is None else also)]
+        places = {name: header.index(name.lower()) for name in named if header.count(name.lower()) == 1}
+        if not places.keys() >= {*columns, *(name for name in also or () if name in header)}:
             found = ", ".join(header) or "nothing"
             raise UserError(
                 f"{path}: expected a header with the columns {', '.join(columns)}, each once; found {found}"
