@@ -145,10 +145,7 @@ def read_h5(path: Path) -> dict:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], order: Sequence[str], source: Mapping) -> None:
-    """Writes modalities in this order, with ``labels`` and ``pairs`` among the arrays where there are any.
-
-    .npy holds one modality, or two of equal length, alone. .safetensors holds numbers only, and keeps ``source``.
-    """
+    """Writes arrays: modalities in this ``order``, which are all that .npy holds. .safetensors keeps ``source``."""
     if path.suffix not in WRITTEN:
         raise UserError(f"{path}: {path.suffix or 'no suffix'} cannot be written; expected {', '.join(WRITTEN)}")
     if path.suffix == ".safetensors" and (texts := [k for k, v in arrays.items() if v.dtype.kind not in "biuf"]):

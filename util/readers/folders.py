@@ -118,8 +118,6 @@ def mteb_cache(path: Path) -> dict:
     with (path / "vectors.npy").open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
             raise UserError(f"{path / 'vectors.npy'}: has a header, which mteb's cache has not; name the file itself")
-    if not (path / "dimension").is_file():
-        raise UserError(f"{path}: lacks the file dimension, which says how wide the vectors are")
     width, size = int((path / "dimension").read_text()), (path / "vectors.npy").stat().st_size
     if width < 1 or size % (4 * width) or not len(order) or order[0] < 0 or order[-1] >= size // (4 * width):
         what = f"vectors.npy of {size} bytes does not hold the {len(order)} rows of index.json"

@@ -148,10 +148,7 @@ def is_number(kind: pa.DataType) -> bool:
 
 
 def vectors(table: pa.Table, where: str, start: int) -> np.ndarray:
-    """A column of lists as (n, d); lists of other lengths and missing ones are refused by their row.
-
-    ``start`` is the number of the first row.
-    """
+    """A column of lists as (n, d), from row ``start`` on; one that is missing or of another length is refused."""
     column = table.column(0)
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy()
     width = int(lengths.max())
