@@ -38,11 +38,8 @@ def test_what_does_not_decode_is_left_out_with_its_captions_and_named_after_what
     assert kept.source["skipped"] == ["z: no caption", "protein 1: half of it is missing"]
     assert (kept.source["n"], kept.source["n_captions"]) == (2, 2)
     assert captioned.source["skipped"] == ["z: no caption"]
-
-
-def test_an_error_of_our_own_is_not_taken_for_an_item_that_does_not_decode():
     with pytest.raises(ZeroDivisionError):
-        list(Readable([lambda: 1 / 0], {}))
+        list(Readable([lambda: 1 / 0], {}))  # an error of our own
 
 
 @pytest.mark.parametrize(

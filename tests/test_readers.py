@@ -220,20 +220,16 @@ def saved_pair(path):
     Embeddings.of({"image": X, "text": Y}).save(path.with_suffix(path.suffix.lower())).rename(path)
 
 
-def member(path, shape, content=b"", compression=zipfile.ZIP_STORED, name="image.npy"):
-    """An archive with a header of any shape in it; without a shape the member is empty."""
-    header = io.BytesIO()
-    if shape:
-        described = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(header, described)
-    with zipfile.ZipFile(path, "a", compression) as archive:
-        archive.writestr(name, header.getvalue() + content)
+def header(*shape):
+    """What a .npy of this shape begins with, whatever follows."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
 
 
-def absurd(path):
-    with path.open("wb") as file:
-        described = {"descr": "<f4", "fortran_order": False, "shape": (2, 10**9, 512)}
-        np.lib.format.write_array_header_1_0(file, described)
+def member(path, content):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", content)
 
 
 def folder(*names, wide=""):
@@ -249,11 +245,11 @@ def folder(*names, wide=""):
 
 INFINITE = np.where(np.arange(N)[:, None] == 33, np.inf, X)
 BAD = {
-    "absurd.npz": (lambda path: member(path, (10**13, 512)), "not readable"),
-    "absurd.npy": (absurd, "not readable"),
+    "absurd.npz": (lambda path: member(path, header(10**13, 512)), "not readable"),
+    "absurd.npy": (lambda path: path.write_bytes(header(2, 10**9, 512)), "not readable"),
     "deflate.npz": (
-        overwritten(lambda path: member(path, (N, D), X.tobytes() * 9, zipfile.ZIP_DEFLATED), 40, 60), "not readable"),
-    "empty_member.npz": (lambda path: member(path, ()), "image is no array"),
+        overwritten(lambda path: member(path, header(N, D) + X.tobytes() * 9), 40, 60), "not readable"),
+    "empty_member.npz": (lambda path: member(path, b""), "image is no array"),
     "header.npy": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(64)), "not readable"),
     "pickled.npy": (lambda path: np.save(path, np.array([{"a": 1}]), allow_pickle=True), "not readable"),
     "object.npz": (lambda path: np.savez(path, image=np.array([None]), text=X), "image holds objects, which nothing"),
