@@ -109,20 +109,17 @@ def by_row(n: int) -> np.ndarray:
 
 
 def by_caption(task: EmbeddedTask, rules: Sequence[CaptionRule]) -> list[EmbeddedTask]:
-    """Retrieval under each caption rule, where images have several captions of their own; any other task as it is."""
-    several = task.is_retrieval and len(task.labels) == len(task.texts) > len(task.images)
-    return [with_captions(task, rule) for rule in rules] if several else [task]
+    """Retrieval under each caption rule, where images have several captions of their own; any other task as it is.
 
-
-def with_captions(task: EmbeddedTask, rule: CaptionRule) -> EmbeddedTask:
-    """Retrieval from "all" captions to one of each image, "first" or "last"; the rule joins the name."""
-    pairs = pd.DataFrame(task.labels, columns=["image", "text"]).sort_values(["image", "text"])
-    if rule != "all":
-        pairs = pairs.groupby("image", as_index=False).agg(rule)
-    return replace(
-        task,
-        dataset=f"{task.dataset}, {rule} caption{'s' if rule == 'all' else ''}",
-        texts=task.texts[pairs["text"]],
-        labels=np.stack([pairs["image"], np.arange(len(pairs))], axis=1),
-        source={**task.source, "caption_rule": rule, "n_captions": len(pairs)},
-    )
+    The rule joins the name: "all" captions, or the "first" or "last" one of each image.
+    """
+    if not (task.is_retrieval and len(task.labels) == len(task.texts) > len(task.images)):
+        return [task]
+    found, pairs = [], pd.DataFrame(task.labels, columns=["image", "text"]).sort_values(["image", "text"])
+    for rule in rules:
+        kept = pairs if rule == "all" else pairs.groupby("image", as_index=False).agg(rule)
+        name = f"{task.dataset}, {rule} caption{'s' if rule == 'all' else ''}"
+        labels = np.stack([kept["image"], np.arange(len(kept))], axis=1)
+        source = {**task.source, "caption_rule": rule, "n_captions": len(kept)}
+        found.append(replace(task, dataset=name, texts=task.texts[kept["text"]], labels=labels, source=source))
+    return found

@@ -32,11 +32,6 @@ CORRECTED = ALPHA / (len(SHIFTS) - 1)
 """Bonferroni's level for the best of the shifts other than 0, each of which is one comparison with the default. It is
 sufficient, and strict: neighbouring shifts change the same predictions (``largest_gain_p_value`` knows that)."""
 
-CHI_SQUARED_COLUMNS = (
-    "source", "dataset", "items", "n", "default", "modified", "chi_squared", "p_value", "published_p",
-    "n_of_published_p", "equal_at", "note",
-)  # fmt: skip
-
 UNPUBLISHED = {"HatefulMemes": "the paper's memes are not published", "EuroSAT": "the paper's names are not published"}
 """Why a row's numbers are not judged, and its direction is shown or not shown."""
 
@@ -142,8 +137,10 @@ def chi_squared() -> pd.DataFrame:
             found = stats.chi2_contingency(n * np.stack([rates, 1 - rates]), correction=False)
             equal, of = n * np.array([np.diff(rates).item() ** 2, stats.chi2.isf(p, 1)]) / found.statistic
             note = f"a paired test gives less where fewer than {equal:.0%} of the predictions changed"
-            rows.append([source, row["dataset"], items, n, *rates, found.statistic, found.pvalue, p, of, equal, note])
-    return pd.DataFrame(rows, columns=CHI_SQUARED_COLUMNS)
+            said = {"source": source, "dataset": row["dataset"], "items": items, "n": n, "default": rates[0]}
+            said |= {"modified": rates[1], "chi_squared": found.statistic, "p_value": found.pvalue, "published_p": p}
+            rows.append({**said, "n_of_published_p": of, "equal_at": equal, "note": note})
+    return pd.DataFrame(rows)
 
 
 def difference(row: Mapping, found: Mapping, settings: cli.Common, shifted: bool) -> str:
@@ -181,16 +178,14 @@ def _accuracy_row(row: Mapping, n: int) -> dict:
     net = round(n * (modified - default))
     most, corrected = (most_discordant(net, n, level) for level in (ALPHA, CORRECTED))
     possible = net + 2 * round(n * min(default, 1 - modified))  # an item lost was right before and is wrong after
+    if corrected >= possible:
+        note = f"significant however many predictions changed, chosen among {len(SHIFTS)} shifts or not"
+    else:
+        note = (
+            f"significant at {ALPHA} only if at most {most} of {n} predictions changed; as the best of {len(SHIFTS)} "
+        )
+        note += f"shifts (Bonferroni) only if at most {corrected}"
     found = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": default, "modified": modified}
     found |= {"gain": round(modified - default, 4), "net_items": net, "least_p": mcnemar(net, 0)}
-    found |= {"most_discordant": most, "share": most / n, "note": _conclusion(most, corrected, possible, n)}
-    corrected = {"most_discordant_corrected": corrected, "share_corrected": corrected / n}
-    return {**found, **corrected, "most_possible": possible}
-
-
-def _conclusion(most: int, corrected: int, possible: int, n: int) -> str:
-    if corrected >= possible:
-        return "significant however many predictions changed, chosen among 40 shifts or not"
-    only = "however many" if most >= possible else f"only if at most {most} of {n}"
-    said = f"significant at {ALPHA} {only} predictions changed"
-    return f"{said}; as the best of {len(SHIFTS)} shifts (Bonferroni) only if at most {corrected}"
+    found |= {"most_discordant": most, "share": most / n, "note": note, "most_discordant_corrected": corrected}
+    return {**found, "share_corrected": corrected / n, "most_possible": possible}

@@ -119,9 +119,8 @@ def _caption_gap(pair: EncoderPair, settings: cli.Common, left_out: list[str]) -
     try:
         if settings.coco is None and settings.preset != "paper":
             raise NoConnection("--coco DIR names a local MSCOCO folder, --preset paper takes it from the hub")
-        (corpus,) = embedded_tasks.by_caption(
-            _embed(tasks.read()[tasks.MSCOCO], pair, settings), ["last"]
-        )  # as released
+        mscoco = _embed(tasks.read()[tasks.MSCOCO], pair, settings)
+        (corpus,) = embedded_tasks.by_caption(mscoco, ["last"])  # as released
     except NoConnection as error:
         left_out.append(f"the captions' gap vector: {error}")
         return None

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from .task import EmbeddedTask
 
-HELD_OUT = {"gain": "gain", "gain_low": "low", "gain_high": "high", "p_value": "p"}
-"""Columns of the table, and what ``card`` calls them after "held_out_"."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(OfFiles):
@@ -122,7 +119,7 @@ def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
     rows = curves[curves["shift"] == 0].set_index("metric")[columns]
     ways = dict(iter(found["table"].set_index("metric").groupby("selection")))
     best = {"modified": "best", "shift": "best_shift", "p_value": "best_p"}
-    held = {name: f"held_out_{end}" for name, end in HELD_OUT.items()}
+    held = {"gain": "held_out_gain", "gain_low": "held_out_low", "gain_high": "held_out_high", "p_value": "held_out_p"}
     chosen = ways["test"].rename(columns=best)[[*best.values()]]
     gaps = chosen.merge(curves, left_on=["metric", "best_shift"], right_on=["metric", "shift"]).set_index("metric")
     chosen.insert(2, "best_gap_distance", gaps["gap_distance"])

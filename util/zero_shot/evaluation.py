@@ -24,7 +24,6 @@ from .task import SEVERAL, TWO, EmbeddedTask
 
 ALL = "all"
 SPLITS = (ALL, "first half", "second half")
-RECALLS = (1, 5, 10)
 CLASS = "accuracy of class"
 BETTER_ORDER, SURE = 0.1, 0.001
 """Another order of the classes is said where it gains so much accuracy on items that did not choose it, at this p."""
@@ -92,7 +91,7 @@ def sweep(
     given, how = (task.images, task.texts), (shifts, direction, side)
     if task.is_retrieval:
         ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), task.groups, strict=True)
-        return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in RECALLS}, {})
+        return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in (1, 5, 10)}, {})
     labels, groups, n, outcomes, others = task.labels, task.groups[0], len(task.images), {}, {}
     if task.metric == SEVERAL:
         found = [(metrics.ranking_precision(each, labels), metrics.mean_average_precision(each, labels))

@@ -141,8 +141,7 @@ class Hits(Shares):
     def __post_init__(self):
         super().__post_init__()
         if self.items.dtype != bool or self.items.ndim != 2 or not self.items.size:
-            found = f"{self.items.dtype} of shape {self.items.shape}"
-            raise UserError(f"hits must be a bool array (shifts, items), not {found}")
+            raise UserError(f"hits must be a bool array (shifts, items), not {self.items.dtype} {self.items.shape}")
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         hits = self._together(self.items.T)

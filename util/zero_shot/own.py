@@ -44,18 +44,20 @@ def sets_of(
         pairs: "rows"; or a file of row numbers: (p, 2), or one for each row of the last modality, (m,).
     """
     sets = open_sets(paths, columns)
-    if not (labels or prompts or pairs):
+    if labels or prompts or pairs:
+        if len(sets) > 1:
+            raise UserError(f"--labels, --prompts and --pairs are of one set of embeddings, not of {len(sets)}")
+        if pairs and (labels or prompts):
+            raise UserError("--pairs are for retrieval, --labels and --prompts for classes: choose")
+        ((name, one),) = sets.items()
+        sets = {name: _with_pairs(one, pairs) if pairs else _of_classes(one, labels, label_column, prompts)}
+    else:
         labelled = {name: one for name, one in sets.items() if one.labels is not None and one.two()}
-        others = duos({name: one for name, one in sets.items() if name not in labelled})
-        return {name: _loaded(one) for name, one in {**labelled, **others}.items()}
-    if len(sets) > 1:
-        raise UserError(f"--labels, --prompts and --pairs are of one set of embeddings, not of {len(sets)}")
-    ((name, one),) = sets.items()
-    if pairs and (labels or prompts):
-        raise UserError("--pairs are for retrieval, --labels and --prompts for classes: choose")
-    if pairs:
-        return {name: _loaded(_with_pairs(one, pairs))}
-    return {name: _loaded(_of_classes(one, labels, label_column, prompts))}
+        sets = labelled | duos({name: one for name, one in sets.items() if name not in labelled})
+    for name, one in sets.items():
+        source = {**one.source, **one.digest()}
+        sets[name] = Embeddings.of(one.modalities, one.pairs, one.labels, source, one.beside, unit=False).remarked()
+    return sets
 
 
 def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
@@ -76,11 +78,6 @@ def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, p
     if one.labels is None:
         raise UserError(f"{where}: no labels in it; --labels FILE gives the class of each {first}")
     return _with_prompts(one, prompts) if prompts else one
-
-
-def _loaded(one: Embeddings) -> Embeddings:
-    source = {**one.source, **one.digest()}
-    return Embeddings.of(one.modalities, one.pairs, one.labels, source, one.beside, unit=False).remarked()
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:

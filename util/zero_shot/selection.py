@@ -90,8 +90,7 @@ def on_test(
     evidence of a gain. ``p_value`` is the evidence, and ``held_out`` the unbiased gain. All of them are of further
     items along this gap vector, with these prompts or this gallery: none of the three is drawn again.
     """
-    outcomes = _as_outcomes(outcomes)
-    shifts, gaps, baseline = _grid(outcomes, shifts, gaps)
+    outcomes, shifts, gaps, baseline = _checked(outcomes, shifts, gaps)
     seed, resamples = as_count(seed, "seed", least=0), as_count(resamples, "resamples")
     values, drawn = outcomes.values(), outcomes.resampled(resamples, seed)
     chosen, highest = best(values, shifts), drawn.max(axis=1)
@@ -110,23 +109,20 @@ def cross_tested(
     Args:
         train: outcomes to choose on, as in ``on_test``, along a direction that was estimated on these items alone.
         test: outcomes of other items along it.
-        shifts: amounts, with 0 among them once.
         gaps: signed gap distance of the items to choose on, at every shift.
-        seed, resamples: of the bootstrap.
 
     Returns:
         a one-sided p-value of no improvement, which no choice has touched: of all exchanges of outcomes with and
         without the shift (for hits McNemar's). 1 where the best shift is none. Intervals are of confidence
         ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
     """
-    train, test = _as_outcomes(train), _as_outcomes(test)
-    _grid(test, shifts, gaps)
-    amounts, gaps, baseline = _grid(train, shifts, gaps)
-    chosen = best(train.values(), amounts)
+    test, *_ = _checked(test, shifts, gaps)
+    train, shifts, gaps, baseline = _checked(train, shifts, gaps)
+    chosen = best(train.values(), shifts)
     ends = test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0].tolist()
     without, shifted = test.at([baseline, chosen]).resampled(resamples, seed).T
     of_gain = quantiles(shifted - without, HALF_LEVEL).tolist()
-    return _selected(test, amounts, gaps, baseline, chosen, test.p_value(baseline, chosen), ends, of_gain)
+    return _selected(test, shifts, gaps, baseline, chosen, test.p_value(baseline, chosen), ends, of_gain)
 
 
 def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
@@ -207,15 +203,12 @@ def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, p_va
     )
 
 
-def _as_outcomes(given) -> Outcomes:
-    return given if isinstance(given, Outcomes) else Hits(given)
-
-
-def _grid(outcomes: Outcomes, shifts, gaps) -> tuple[np.ndarray, np.ndarray, int]:
+def _checked(outcomes: PerItem, shifts, gaps) -> tuple[Outcomes, np.ndarray, np.ndarray, int]:
+    outcomes = outcomes if isinstance(outcomes, Outcomes) else Hits(outcomes)
     shifts, gaps = as_numbers(shifts, "shifts"), as_numbers(gaps, "gaps")
     if not len(shifts) == len(gaps) == outcomes.k:
         raise UserError(f"{outcomes.k} shifts have outcomes, but there are {len(shifts)} amounts and {len(gaps)} gaps")
     zeros = np.flatnonzero(shifts == 0)
     if len(zeros) != 1:
         raise UserError(f"the shifts must hold 0, which is the default, exactly once; they hold it {len(zeros)} times")
-    return shifts, gaps, int(zeros[0])
+    return outcomes, shifts, gaps, int(zeros[0])
