@@ -132,6 +132,6 @@ test_what_makes_no_sense_is_refused = refuses(
     (lambda: statistics.holm([0.1, 1.1]), "one or more numbers in"),
     (lambda: statistics.combined_p_value([0.1, math.nan]), "one or more numbers in"),
     (lambda: statistics.combined_p_value([0.1], 1), "share must be between 0 and 1"),
-    (lambda: statistics.bootstrap_counts(0, 5, 0), "at least one item"),
-    (lambda: statistics.bootstrap_counts(3, 0, 0), "resamples must be a whole number of at least 1"),
+    (lambda: next(statistics.bootstrap_counts(0, 5, 0)), "at least one item"),
+    (lambda: next(statistics.bootstrap_counts(3, 0, 0)), "resamples must be a whole number of at least 1"),
 )

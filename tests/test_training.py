@@ -171,9 +171,9 @@ def test_a_run_repeats_bit_for_bit_by_its_seed_also_what_a_model_draws_and_the_g
 @pytest.mark.parametrize(
     ("diverging", "said"),
     [
-        (lambda x: x.sum() * math.inf, r"the loss is -?inf at step 7; training stopped"),
+        (lambda x: x.sum() * math.inf, r"the loss is -?inf, .* at step 7; training stopped"),
         # the root of 0 has a finite value and an infinite slope
-        (lambda x: (x - x.detach()).square().sum().sqrt(), r"the norm of the gradient is (nan|inf) at step 7"),
+        (lambda x: (x - x.detach()).square().sum().sqrt(), r"the norm of its gradient (nan|inf) at step 7"),
     ],
 )
 def test_what_diverges_names_the_step_and_leaves_the_weights_of_before(monkeypatch, diverging, said):

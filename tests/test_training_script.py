@@ -242,7 +242,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything_is_trained(chan
 
 def test_a_loss_that_diverges_stops_with_its_step(tmp_path, monkeypatch):
     monkeypatch.setitem(LOSSES, "info_nce", lambda x, y, s: x.sum() * np.nan)
-    with pytest.raises(UserError, match="the loss is nan at step 0"):
+    with pytest.raises(UserError, match=r"the loss is nan, .* at step 0"):
         run(SHORT, tmp_path / "out")
 
 

@@ -27,10 +27,7 @@ from .errors import UserError, reason
 from .files import cached_path, digest, replacing
 
 FORMAT = 2
-"""Raise it when extraction itself changes, so that nothing made before is taken for the new.
-
-Since 2, greyscale of more than 8 bits is scaled, not clipped.
-"""
+"""Raise it when extraction itself changes, so that nothing made before is taken for the new."""
 
 BATCH = {"image": 64}
 """How many items go through a tower at a time unless told otherwise; of other modalities the tower decides."""

@@ -205,21 +205,16 @@ def _stepper(model, pairs: Pairs, settings: TrainingSettings, prepare, text_map)
         scale = model.logit_scale if settings.learn_temperature else model.logit_scale.detach()
         value = LOSSES[settings.loss](x, y, scale.exp())
         gap = torch.linalg.vector_norm(x.detach().mean(0) - y.detach().mean(0)).item()
-        loss = _finite(value, "loss", step)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip or math.inf)
-        _finite(norm, "norm of the gradient", step)
+        loss, norm = value.item(), norm.item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            found = f"the loss is {loss}, the norm of its gradient {norm} at step {step}"
+            raise UserError(f"{found}; training stopped with the weights from before that step")
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
         return loss, {"gap_distance": gap, "temperature": temperature, "learning_rate": rate}
 
     return take_step
-
-
-def _finite(value: Tensor, what: str, step: int) -> float:
-    if not math.isfinite(number := value.item()):
-        kept = "training stopped with the weights from before that step"
-        raise UserError(f"the {what} is {number} at step {step}; {kept}")
-    return number

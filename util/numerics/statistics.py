@@ -138,10 +138,7 @@ def bootstrap_counts(
     resamples, sizes = as_count(resamples, "resamples"), np.asarray(sizes)
     if sizes.dtype.kind not in "iu" or sizes.ndim > 1 or sizes.size == 0 or sizes.min() < 0 or sizes.sum() < 1:
         raise UserError(f"a bootstrap needs at least one item, and whole numbers of them, not {sizes}")
-    return _draws(sizes.astype(np.int64), resamples, np.random.default_rng(seed))
-
-
-def _draws(sizes: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    sizes, rng = sizes.astype(np.int64), np.random.default_rng(seed)
     n, u = int(sizes.sum()), sizes.size if sizes.ndim else int(sizes)
     block = max(1, COUNTS_PER_BLOCK // u)
     for start in range(0, resamples, block):

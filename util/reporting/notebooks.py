@@ -1,6 +1,5 @@
 """Runs the notebooks, each of which regenerates its figure or reuses the records that are there."""
 
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,20 +25,11 @@ FILES = ("EMBEDDINGS", "COCO", "LABELS", "PROMPTS", "CORPUS", "AUDIT")
 
 
 class Job(NamedTuple):
-    """A notebook, where it is written with its pictures, and values for lines of its first code cell, as PRESET.
-
-    ``newest`` is the time of the newest record that it reads.
-    """
+    """A notebook, where it is written with its pictures, and values for lines of its first code cell, as PRESET."""
 
     notebook: Path
     output: Path
     values: Mapping[str, Path | str | list[str]] = {}
-    newest: float = math.inf
-
-    @property
-    def is_due(self) -> bool:
-        """Whether its output is not there, or older than a record."""
-        return not self.output.is_file() or self.output.stat().st_mtime < self.newest
 
 
 def of_records(
@@ -64,9 +54,8 @@ def of_records(
         files = {name: cli.as_paths(settings.get(name.lower())) for name in FILES}
         values = {name: settings[name.lower()] for name in ("PRESET", "DEVICE")}
         values |= {name: place(each[0]) if len(each) == 1 else [*each] for name, each in files.items() if each}
-        newest = max((record.folder / f"{record.name}.json").stat().st_mtime for record in there)
         for path in sorted((steps[0].root / folder).glob("*.ipynb")):
-            jobs.append(Job(path, Path(outputs) / folder / path.name, values, newest))
+            jobs.append(Job(path, Path(outputs) / folder / path.name, values))
     return jobs
 
 

@@ -115,7 +115,8 @@ def _notebooks(options: Options) -> list[str]:
     """Executes notebooks that are not there, or older than a record that they read; returns what went wrong."""
     folders = {step.folder for step in options.chosen()}
     steps = [step for step in options.steps if step.folder in folders]
-    jobs = [job for job in notebooks.of_records(options.output, steps, FOLDERS, damaged={}) if job.is_due]
+    jobs = notebooks.of_records(options.output, steps, FOLDERS, damaged={})
+    jobs = [job for job in jobs if not _is_current(job.output)]
     if jobs:
         cli.say(f"[notebooks] executing {len(jobs)}, about {in_words(NOTEBOOK_SECONDS)}")
     try:
@@ -123,6 +124,12 @@ def _notebooks(options: Options) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
+
+
+def _is_current(notebook: Path) -> bool:
+    """Whether a notebook is there, and no older than the records beside it."""
+    made = [path.stat().st_mtime for path in notebook.parent.glob("*.json")]
+    return notebook.is_file() and notebook.stat().st_mtime >= max(made)
 
 
 def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
