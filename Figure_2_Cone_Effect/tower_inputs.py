@@ -147,7 +147,7 @@ def _photographs(folder: Path | None, split: str, n: int) -> Inputs:
 def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:
     split = "val2017" if (folder / "annotations" / "captions_val2017.json").is_file() else split
     rows, revision = coco.read_captions(folder, split)
-    written = [list(filter(str.strip, texts)) for _, _, texts in rows]
+    written = [list(filter(str.strip, texts)) for _, texts in rows]
     written = list(filter(None, written if every else [texts[:1] for texts in written[:n]]))
     texts = [text for of_one in written for text in of_one]
     as_count(len(texts), f"the number of captions in {folder}", least=2)

@@ -46,7 +46,7 @@ def means_by_seed():
     folder = os.environ.get("MODALITY_GAP_COCO")
     captions = None
     if folder and (Path(folder) / "annotations" / "captions_val2017.json").is_file():
-        first = [texts[0] for _, _, texts in coco.read_captions(folder)[0]]
+        first = [texts[0] for _, texts in coco.read_captions(folder)[0]]
         captions = first[::100]  # fifty, spread over the first captions of all 5000 photographs
     means = {name: [] for name in (*cosine_figure.PUBLISHED.values(), "captions")}
     clip = Named.parse(script.PRESETS["paper"].model)

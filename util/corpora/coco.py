@@ -25,21 +25,18 @@ def from_folder(
     folder = Path(folder)
     rows, revision = read_captions(folder, split)
     rows = rows[:n]
-    paths = [folder / split / name for _, name, _ in rows]
+    paths = [folder / split / name for name, _ in rows]
     if missing := [path.name for path in paths if not path.is_file()]:
         what = f"{len(missing)} of the {len(paths)} captioned photographs are missing, first {missing[0]}"
         raise UserError(f"{folder / split}: {what}; get {split}.zip from https://cocodataset.org/#download")
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
     about["photographs"] = content_digest({path.name: path for path in paths})
     openers = [picture(lambda path=path: Image.open(path)) for path in paths]
-    return assemble("image", openers, [name for _, name, _ in rows], [texts for _, _, texts in rows], caption, about)
+    return assemble("image", openers, [name for name, _ in rows], [texts for _, texts in rows], caption, about)
 
 
-def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tuple[int, str, list[str]]], str]:
-    """Id, file name and captions of each image that has some, in the annotation file's order, and that file's sha256.
-
-    The photographs need not be there.
-    """
+def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tuple[str, list[str]]], str]:
+    """File name and captions of each image that has some, in the annotation file's order, and that file's sha256."""
     path = Path(folder) / "annotations" / f"captions_{split}.json"
     if not path.is_file():
         splits = sorted(p.stem.removeprefix("captions_") for p in path.parent.glob("captions_*.json"))
@@ -48,10 +45,10 @@ def read_captions(folder: str | Path, split: str = "val2017") -> tuple[list[tupl
     try:
         content = path.read_bytes()
         annotations = json.loads(content)
-        images = {image["id"]: (image["id"], Path(image["file_name"]).name, []) for image in annotations["images"]}
+        images = {image["id"]: (Path(image["file_name"]).name, []) for image in annotations["images"]}
         for annotation in annotations["annotations"]:
-            images[annotation["image_id"]][2].append(str(annotation["caption"]))
+            images[annotation["image_id"]][1].append(str(annotation["caption"]))
     except (ValueError, TypeError, KeyError, OSError) as error:
         why = f"{type(error).__name__}: {reason(error)}"
         raise UserError(f"{path}: not a whole MSCOCO caption file ({why}); unpack it again") from error
-    return [row for row in images.values() if row[2]], hashlib.sha256(content).hexdigest()
+    return [row for row in images.values() if row[1]], hashlib.sha256(content).hexdigest()
