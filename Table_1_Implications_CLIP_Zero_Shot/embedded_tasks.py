@@ -36,7 +36,7 @@ PUBLISHED_CLIP = "MSCOCO, published CLIP"
 
 def of_declared(task: Task, data: Labelled | Captioned, pair: EncoderPair) -> EmbeddedTask:
     """A declared task with its images, and the prompts of its classes or its captions, embedded."""
-    about = {"declared_by": dict(task.sources), "encoder": pair.describe()}
+    about = {"declared_by": dict(task.sources), "encoder": pair.settings}
     if task.is_retrieval:
         found = extract(pair, data, most_skipped=MOST_SKIPPED)
         images, texts = (found.modalities[name] for name in (data.modality, "text"))
@@ -69,7 +69,7 @@ def of_generated(
         some, about, rows = drawn[kind]
         content = hashlib.sha256(some.images.tobytes() + "\n".join(some.captions).encode())
         source = {**about, "seed": seed, "n": len(some), "split_sha256": content.hexdigest(), "skipped": []}
-        source["encoder"] = pair.describe()
+        source["encoder"] = pair.settings
         if name == "retrieval":
             texts, labels = pair.encode_texts(some.captions), by_row(len(some))
             metric, source["caption_rule"] = name, "one caption for each image"

@@ -161,7 +161,7 @@ def photographed(settings: Common, device: str) -> Audited:
     pair = named.pair(device=device)
     rows, read, skipped = embed_images(pair, Items(found.openers, found.ids, found.source))
     followed = None if captioned is None else extract(pair, captioned)
-    data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.describe()}]
+    data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.settings}]
     data += [] if followed is None else [{"what": "captions", **followed.source}]
     pairs = len(captioned or ())
     measured = (settings.model, declared, len(read), pairs, settings.side, settings.gap_direction)

@@ -30,9 +30,7 @@ class Encoder:
         self.seed, self.by_place, self.dies_at = seed, by_place, dies_at
         self.calls = self.encoded = self.texts = 0
         self.non_text = SimpleNamespace(modality=modality)
-
-    def describe(self):
-        return {"encoder": self.name, "seed": self.seed, "widths": (self.dim,)}
+        self.settings = {"encoder": self.name, "seed": seed, "widths": (self.dim,)}
 
     def encode_non_text(self, images, batch_size):
         self.calls += 1

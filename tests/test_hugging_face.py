@@ -137,7 +137,7 @@ def test_pictures_have_the_pixels_of_the_released_preprocessing(own, rng):
 @pytest.mark.parametrize("name", ["clip", "siglip"])
 def test_the_settings_say_how_inputs_are_prepared(saved, name):
     pair = load(saved(name)[0])
-    about = pair.describe()
+    about = pair.settings
     assert about["encoder"] == f"transformers {transformers.__version__}"
     assert (about["dtype"], about["device"], about["context_length"]) == ("float32", "cpu", CONTEXT)
     assert {"size", "image_mean", "image_std", "resample"} <= set(about["pixels"])

@@ -60,7 +60,7 @@ def medical(tmp_path):
 def test_pixels_are_normalised_as_asked_and_the_description_says_how(tiny, photographs):
     theirs = Named("open_clip", "tiny", None, "imagenet").pair(0, "cpu")
     torchvisions = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
-    pixels, about = theirs.settings["pixels"], tiny.describe()
+    pixels, about = theirs.settings["pixels"], tiny.settings
     assert (about["device"], about["dtype"], about["quick_gelu"]) == ("cpu", "float32", False)
     assert about["pixels"]["mean"] == list(open_clip.OPENAI_DATASET_MEAN)
     assert (pixels["mean"], pixels["std"]) == (torchvisions.mean, torchvisions.std)
@@ -91,7 +91,7 @@ def test_a_checkpoint_file_gives_its_own_weights(tiny, photographs, tmp_path):
     loaded = Named.parse(f"tiny:{path}").pair(None, "cpu")
     assert np.array_equal(loaded.encode_non_text(photographs), trained.encode_non_text(photographs))
     assert not np.allclose(loaded.encode_non_text(photographs), tiny.encode_non_text(photographs), atol=0.1)
-    assert loaded.describe()["seed"] is None and len(loaded.describe()["files"]["weights.safetensors"]) == 64
+    assert loaded.settings["seed"] is None and len(loaded.settings["files"]["weights.safetensors"]) == 64
     path.write_bytes(path.read_bytes()[:-4])
     with refused(r"tiny with weights '.*weights.safetensors': open_clip could not load it \("):
         Named.parse(f"tiny:{path}").pair(None, "cpu")

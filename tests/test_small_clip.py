@@ -118,7 +118,7 @@ def test_a_random_twin_is_fixed_by_its_seed_and_has_the_architecture_of_the_trai
 
 
 def test_the_settings_of_a_pair_are_plain_and_tell_other_weights_apart(clip, tmp_path):
-    about = clip.describe()
+    about = clip.settings
     assert json.loads(json.dumps(about)) == about
     assert (about["encoder"], about["model"]) == (f"open_clip {open_clip.__version__}", "small CLIP")
     assert about["weights_sha256"] == sha256(small_clip.CHECKPOINT)

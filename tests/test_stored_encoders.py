@@ -90,7 +90,7 @@ def test_the_settings_are_plain_name_no_place_and_tell_other_weights(kind, folde
     torch.manual_seed(5)
     pair = kind.load(folder)
     assert torch.equal(torch.rand(3), expected), "nothing is disturbed"
-    for about in (pair.describe(), dict(pair.non_text.settings), dict(pair.text.settings)):
+    for about in (pair.settings, dict(pair.non_text.settings), dict(pair.text.settings)):
         assert json.loads(json.dumps(about)) == about and str(folder.parent) not in json.dumps(about)
         assert about["model"].endswith("folder") and about["seed"] is None and about["dim"] == 24
         assert set(about["files"]) == {*kind.files, kind.weights}

@@ -68,7 +68,7 @@ def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(system):
 def test_the_description_is_plain_and_bfloat16_changes_little(system):
     load, items, expected = SYSTEMS[system]
     exact, coarse = (load(device="cpu", precision=precision) for precision in ("float32", "bfloat16"))
-    about = {**exact.describe(), "modality": exact.non_text.modality}
+    about = {**exact.settings, "modality": exact.non_text.modality}
     assert json.loads(json.dumps(about)) == about
     assert (expected | {"seed": 0, "pretrained": None, "dtype": "float32"}).items() <= about.items()
     assert coarse.settings["dtype"] == "bfloat16"

@@ -59,7 +59,7 @@ def extract(
     ``source["data"]["skipped"]``; no other pair moves.
 
     Args:
-        encoder: what ``non_text.modality``, ``describe``, ``encode_non_text`` and ``encode_texts`` are asked of.
+        encoder: what ``non_text.modality``, ``settings``, ``encode_non_text`` and ``encode_texts`` are asked of.
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.
         cache: whether to read and write the cache folder; one that cannot be written is named and done without. What
             functions of your own give is not kept.
@@ -193,7 +193,7 @@ def _embedded(
     if not total:
         raise UserError(f"there are no {words} to encode")
     batch = batch_size or BATCH.get(modality)
-    about = {"format": FORMAT, "encoder": encoder.describe(), "data": dict(items.source), "batch": batch}
+    about = {"format": FORMAT, "encoder": dict(encoder.settings), "data": dict(items.source), "batch": batch}
     settings = json.loads(json.dumps(about))
     store = Store(cached_path("parts", settings) if cache and encoder.kept else None, say)
     most = batch * max(1, ITEMS // batch) if modality in BATCH else None

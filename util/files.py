@@ -19,8 +19,7 @@ from safetensors import SafetensorError
 from .errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
-_ABOVE = PACKAGE.parent
-REPOSITORY = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
+REPOSITORY = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
 """The checkout that this package lies in; the working directory where it is installed without one."""
 
 CACHE_VARIABLE = "MODALITY_GAP_DATA"

@@ -18,15 +18,14 @@ from torch import Tensor, nn
 
 from ..cli import Device
 from ..errors import UserError
-from ..files import digest
+from ..files import PACKAGE, digest
 from .named import Named
 from .open_clip_pair import text_fields
 from .tower import EncoderPair, Precision, computing
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-CONFIG = DATA / "small_clip.json"
-CHECKPOINT = DATA / "small_clip.safetensors"
-RECORD = DATA / "small_clip_record.json"
+CONFIG = PACKAGE / "data" / "small_clip.json"
+CHECKPOINT = PACKAGE / "data" / "small_clip.safetensors"
+RECORD = PACKAGE / "data" / "small_clip_record.json"
 NAME = "small CLIP"
 PAD, START, FIRST_WORD = 0, 1, 2
 

@@ -156,10 +156,6 @@ class EncoderPair:
             words = ""
         return cls(f"{settings['model']}{words}", *towers, settings=settings, model=model)
 
-    def describe(self) -> dict:
-        """All that the embeddings depend on, as plain values."""
-        return dict(self.settings)
-
     def encode_non_text(self, items: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
         """Embeddings of PIL images, lists of frames or sequences, as ``Tower.encode``."""
         return self.non_text.encode(items, batch_size)

@@ -21,11 +21,10 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from ..corpora.declared import Declared as Table
 from ..corpora.declared import Text, Texts, read_toml
 from ..errors import UserError
-from ..files import sha256
+from ..files import PACKAGE, sha256
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-FAIRFACE = DATA / "fairface.toml"
-BADGES = DATA / "badges.toml"
+FAIRFACE = PACKAGE / "data" / "fairface.toml"
+BADGES = PACKAGE / "data" / "badges.toml"
 HUB_DATASET = "HuggingFaceM4/FairFace"
 HUB_REVISION = "54d573cdb8b5af490ba8da9da2799628f6e5c496"
 HUB_FILES = "0.25/validation-*.parquet"
