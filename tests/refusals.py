@@ -1,7 +1,8 @@
-"""A test of many calls that must be refused, made from a table."""
+"""A test of many calls that must be refused, made from a table, and a command that is."""
 
 import pytest
 
+from util import commands
 from util.errors import UserError
 
 
@@ -15,3 +16,12 @@ def refuses(*cases):
         assert "\n" not in str(refused.value)
 
     return test
+
+
+def refused(capsys, *words):
+    """The one line of a command that exits with 2."""
+    with pytest.raises(SystemExit) as stop:
+        commands.main([str(word) for word in words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and line.startswith("error: ")
+    return line

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import reference
+from refusals import refused
 from util import Embeddings, UserError, cli, commands, files, geometry, interventions, published
 
 
@@ -21,15 +22,6 @@ def mine(tmp_path, rng):
 
 def run(*words):
     commands.main([str(word) for word in words])
-
-
-def refused(capsys, *words):
-    """The one line of a command that exits with 2."""
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 2 and line.startswith("error: ")
-    return line
 
 
 def test_measure_prints_every_pair_of_modalities(mine, capsys):

@@ -231,13 +231,11 @@ GOOD = np.eye(4)
 test_bad_input_is_refused_in_words = refuses(
     (lambda: contrastive_loss(GOOD, GOOD[:3], 0.1), "needs pairs; x has 4 rows and y 3"),
     (lambda: contrastive_loss(GOOD, 3 * GOOD, 0.1), "y must have unit-norm rows"),
-    (lambda: contrastive_loss(GOOD, GOOD, 0.0), "temperature must be above 0"),
     (lambda: contrastive_loss(GOOD, GOOD, 100), "at most 10, not 100: a logit scale. say --temperatures 0.01"),
     (lambda: sweep(GOOD, -GOOD, [0.1], [0.01, 30]), "a logit scale. say --temperatures 0.03333"),
     (lambda: contrastive_loss(GOOD, GOOD, 0.01, bias=[1, 2]), "bias must be one number, not 2"),
     (lambda: contrastive_loss(GOOD[[0, 0, 1]], GOOD[:3], 0.1, 3), "batch must be at most 2"),
     (lambda: contrastive_loss(GOOD, GOOD, 1e-310), "temperature must be above 0, at least 1e-09"),
-    (lambda: contrastive_loss(GOOD, GOOD, "warm"), "temperature must be"),
     (lambda: contrastive_loss(GOOD, GOOD, [0.1, 0.2]), "one number"),
     (lambda: contrastive_loss(GOOD, GOOD, 0.1, batch=5), "at most the number of pairs, 4, not 5"),
     (lambda: contrastive_loss(GOOD, GOOD, 0.1, batch=0), "batch must be"),

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
 
 from reference import unit
+from refusals import refused
 from util import commands, geometry
 
 QUICK = ["--splits", "2", "--resamples", "20", "--permutations", "20", "--shift-step", "0.5"]
@@ -31,14 +32,6 @@ def evaluate(capsys, *words):
 
 def accuracy(images, texts, labels):
     return float(((unit(images) @ unit(texts).T).argmax(1) == labels).mean())
-
-
-def refused(capsys, *words):
-    with pytest.raises(SystemExit) as end:
-        commands.main(["evaluate", *map(str, words), *QUICK])
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    return line
 
 
 def values(capsys, *words):
@@ -70,10 +63,10 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
         assert found["top-1"]["value"] == pytest.approx(accuracy(images[rows], texts, labels[rows]))
         assert found["top-1"]["n"] == count and "permuted" not in said
     assert "80 pairs matched by ids; without a partner: 10 of 90 image" in said
-    line = refused(capsys, image, "--labels", by_name, "--prompts", prompts)
+    line = refused(capsys, "evaluate", image, "--labels", by_name, "--prompts", prompts)
     assert "names.csv: which column holds the labels cannot be told; there are species, x" in line
     np.save(tmp_path / "texts.npy", texts)
-    line = refused(capsys, image, *named, "--prompts", tmp_path / "texts.npy")
+    line = refused(capsys, "evaluate", image, *named, "--prompts", tmp_path / "texts.npy")
     assert "labels are names" in line and "give --prompts a table with a column of names" in line
 
 
@@ -175,9 +168,9 @@ def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, caps
         ("wide", {"image": images, "text": texts[:, :20], "labels": labels}, [], "columns are image 24, text 20"),
     ):
         np.savez(tmp_path / f"{name}.npz", **arrays)
-        assert said in refused(capsys, tmp_path / f"{name}.npz", *words), name
+        assert said in refused(capsys, "evaluate", tmp_path / f"{name}.npz", *words), name
     np.save(tmp_path / "few.npy", labels[:80])
-    line = refused(capsys, tmp_path / "none.npz", "--labels", tmp_path / "few.npy")
+    line = refused(capsys, "evaluate", tmp_path / "none.npz", "--labels", tmp_path / "few.npy")
     assert "few.npy: 80 labels for 90 image rows, and ids not in both" in line
 
 
@@ -224,8 +217,9 @@ def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
         found = values(capsys, tmp_path / "mine.npz", "--pairs", tmp_path / file)
         ours = [found[f"{way} recall@1"] for way in ("audio-to-text", "text-to-audio")]
         assert ours == pytest.approx(recalls(images, texts, of))
-    assert "audio has 20 rows, text 40; give labels" in refused(capsys, tmp_path / "mine.npz")
-    assert "--pairs rows: audio has 20 rows, text 40" in refused(capsys, tmp_path / "mine.npz", "--pairs", "rows")
+    assert "audio has 20 rows, text 40; give labels" in refused(capsys, "evaluate", tmp_path / "mine.npz")
+    line = refused(capsys, "evaluate", tmp_path / "mine.npz", "--pairs", "rows")
+    assert "--pairs rows: audio has 20 rows, text 40" in line
 
 
 def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells(tmp_path, rng, task, capsys):
@@ -270,7 +264,7 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     ):
         np.savez(mine, **arrays)
         np.save(tmp_path / "pairs.npy", order)
-        assert said in refused(capsys, mine, *words)
+        assert said in refused(capsys, "evaluate", mine, *words)
     pd.DataFrame({"text_id": order, "image_id": np.arange(90)}).to_csv(tmp_path / "pairs.csv", index=False)
     assert values(capsys, mine, "--pairs", tmp_path / "pairs.csv")["image-to-text recall@1"] == 1
     np.savez(mine, audio=images, image=images, text=images + 0.1)
@@ -278,4 +272,4 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     for name, said in (("audio.npy", "its name says audio alone"), ("image.csv", "column 3 holds whole numbers among")):
         np.save(tmp_path / "audio.npy", np.stack([images, images]))
         np.savetxt(tmp_path / "image.csv", np.c_[images[:, :2], labels, images[:, 2:]], delimiter=",")
-        assert said in refused(capsys, tmp_path / name)
+        assert said in refused(capsys, "evaluate", tmp_path / name)

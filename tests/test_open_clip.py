@@ -101,10 +101,7 @@ test_unknown_models_and_tags_name_those_that_there_are = refuses(
     (lambda: Named.parse("ViT-B-31").pair(0), "unknown model: 'ViT-B-31'.*ViT-B-32"),
     (lambda: Named.parse("ViT-B/32:opena1").pair(), "tag for ViT-B-32: 'opena1'; close to it: openai"),
     (lambda: Named.parse("tiny:openai").pair(), "tag for tiny: 'openai'"),
-    (
-        lambda: Named("open_clip", "local-dir:a", "openai").pair(),
-        "weights are 'own' or none .random., not 'openai'",
-    ),
+    (lambda: Named("open_clip", "local-dir:a", "openai").pair(), "weights are 'own' or none .random., not 'openai'"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts([]), "no captions"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts("a cat"), "in a list, not as one string"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts(["a cat"], 0), "batch size"),
