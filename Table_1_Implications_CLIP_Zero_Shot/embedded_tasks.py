@@ -71,7 +71,7 @@ def of_generated(
         source = {**about, "seed": seed, "n": len(some), "split_sha256": content.hexdigest(), "skipped": []}
         source["encoder"] = pair.settings
         if name == "retrieval":
-            texts, labels = pair.encode_texts(some.captions), by_row(len(some))
+            texts, labels = pair.encode_texts(some.captions), np.stack([np.arange(len(some))] * 2, axis=1)
             metric, source["caption_rule"] = name, "one caption for each image"
         else:
             prompts = [[prompt] for prompt in pictures.TASKS[name].prompts]
@@ -98,14 +98,8 @@ def _draw(kind: str, seed: int, n: int | None):
 def of_published() -> EmbeddedTask:
     """Retrieval among the authors' 500 pairs; refused where the file is not in the cache."""
     found = published.load("clip", "trained")
-    images, texts = found.paired()
     about = PUBLISHED_CLIP, "retrieval", "retrieval", found.source["model"]
-    return EmbeddedTask(*about, images, texts, by_row(len(images)), found.source)
-
-
-def by_row(n: int) -> np.ndarray:
-    """Pairs (n, 2) of row i with row i."""
-    return np.tile(np.arange(n)[:, None], 2)
+    return EmbeddedTask(*about, *found.paired(), found.pairs_between(found.names), found.source)
 
 
 def by_caption(task: EmbeddedTask, rules: Sequence[CaptionRule]) -> list[EmbeddedTask]:

@@ -14,6 +14,7 @@ from util.corpora.tasks import Task
 from util.encoders.named import SMALL_CLIP, Named
 from util.encoders.tower import EncoderPair
 from util.errors import NoConnection
+from util.extraction import extract
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count
 from util.zero_shot.own import sets_of
@@ -112,7 +113,6 @@ def _caption_gap(pair: EncoderPair, settings: cli.Common, left_out: list[str]) -
     """
     if settings.model == SMALL_CLIP:
         from util.corpora.generated import captioned_scenes
-        from util.extraction import extract
 
         scenes = captioned_scenes.scenes(settings.n or CAPTIONED, settings.seed + 1)
         return gap_vector(*extract(pair, scenes, embedded_tasks.BATCH, cache=False).paired())

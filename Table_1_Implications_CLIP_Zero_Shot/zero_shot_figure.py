@@ -31,8 +31,8 @@ NOTHING = "\N{EN DASH}"
 
 def draw(record: records.Record) -> plt.Figure:
     """Every headline metric against the signed gap distance, a panel for each task and metric, all on the same axes."""
-    side = main_side(record.tables["table"]["side"])
-    table, curves = (rows[rows["side"] == side] for rows in (shown(record.tables["table"]), record.tables[""]))
+    table, curves = (shown(record.tables[what]) for what in ("table", ""))
+    curves = curves[curves["split"] == "all"].set_index(["dataset", "metric"])
     reached = record.tables["reach"].set_index(["dataset", "metric"])
     panels = list(table.groupby(["dataset", "metric"], sort=False))
     columns = min(len(panels), COLUMNS[record.about["settings"].get("width", "page")])
@@ -41,10 +41,10 @@ def draw(record: records.Record) -> plt.Figure:
     figure = plt.figure(figsize=(width, 1.75 * rows + 1.1), layout="constrained")
     for i, (key, chosen) in enumerate(panels):
         ax = figure.add_subplot(rows, columns, i + 1, xlim=(-2.05, 2.05), ylim=(0, 1.05), xticks=range(-2, 3))
-        mine = curves[(curves["gap_direction"] == "task") & (curves["split"] == "all")]
-        draw_panel(ax, mine.set_index(["dataset", "metric"]).loc[key].set_index("shift"), chosen.set_index("selection"))
+        both = chosen.set_index("selection")
+        draw_panel(ax, curves.loc[key].set_index("shift"), both)
         above = ax.lines[0].get_ydata().min() < 0.45
-        said = sure(chosen.set_index("selection"), reached.loc[key] if key in reached.index else None)
+        said = sure(both, reached.loc[key] if key in reached.index else None)
         box = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 0.5}
         ax.text(-1.95, 1.02 if above else 0.68, said, va="top", fontsize=6, linespacing=1.25, bbox=box)
         figures.panel_title(ax, chr(ord("a") + i) if i < 26 else str(i + 1), heading(chosen.iloc[0], several, columns))
@@ -108,16 +108,14 @@ def caveat(record: records.Record) -> str:
 def draw_table(record: records.Record) -> "Styler":
     """Table 1 as the paper prints it, in groups, the published values beside ours; without those where none is ours."""
     ours, theirs = our_cells(record), published_cells()
-    if is_own(record):
-        theirs = theirs.iloc[:0]
-    order = [*theirs.index, *ours.index.difference(theirs.index, sort=False)]
-    order.sort(key=lambda row: GROUPS.index(row[0]) if row[0] in GROUPS else len(GROUPS))
     there = f"published ({published.values()['table_1']['model'].split(' (')[0]})"
     parts = {"": ours[["Model"]], there: theirs, "here": ours.drop(columns="Model")}
+    if is_own(record):
+        theirs = parts.pop(there).iloc[:0]
+    order = [*theirs.index, *ours.index.difference(theirs.index, sort=False)]
+    order.sort(key=lambda row: GROUPS.index(row[0]) if row[0] in GROUPS else len(GROUPS))
     frame = pd.concat(parts, axis=1).reindex(order).fillna(NOTHING)
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["Group", "Data set", "Metric"])
-    if (frame[there] == NOTHING).all(axis=None):
-        frame = frame.drop(columns=there, level=0)
     moved = "both modalities" if main_side(record.tables["table"]["side"]) == "both" else "images"
     numbers = {name: record.about["settings"][name] for name in ("permutations", "splits")}
     note = WORDS["note"].format(**ARROWS, **numbers, moved=moved, caveat=caveat(record)).strip()
