@@ -156,11 +156,13 @@ def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):
     table["gender"] = [numbers["gender"].index(declared.gender.levels[code]) for code in gender]
     table["race"] = [numbers["race"].index(declared.race.levels[code]) for code in race]
     pd.DataFrame(table).to_csv(tmp_path / "hub_numbers.csv", index=False)
-    words = ["--embeddings", "faces.npz", "--labels", "hub_numbers.csv", "--gap-direction", "audit", "--output", "out"]
-    script = scripts.REPOSITORY / "Table_2_Implications_CLIP_Fairness" / "denigration.py"
-    said = scripts.python(str(script), *words, "--resamples", "20", cwd=tmp_path)
-    default = pd.read_csv(tmp_path / "out" / "denigration_overall.csv").set_index("shift").loc[0]
+    words = ["--embeddings", tmp_path / "faces.npz", "--labels", tmp_path / "hub_numbers.csv"]
+    script = scripts.load("denigration.py")
+    words = ["--preset", "smoke", "--gap-direction", "audit", "--shifts", 0, *words]
+    found = script.measure(cli.parse(script.PRESETS, "", list(map(str, words))), "cpu")
+    default = found.tables["overall"].set_index("shift").loc[0]
     assert default["accuracy"] == pytest.approx(67 / 70, abs=1e-6) and default["sum"] == 0
+    said = " ".join(found.said)
     assert "race in numbers, 0 East Asian, 1 Indian, 2 Black" in said and "in the order of the faces" in said
 
 

@@ -42,14 +42,10 @@ def test_seeds_have_different_cones(smoke):
 
 
 def test_the_same_run_gives_the_same_numbers_and_coordinates(smoke, tmp_path_factory, monkeypatch):
-    """With fewer points in the pictures than the numbers use, which move no number."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(smoke_runs.cache(tmp_path_factory)))
-    settings = replace(script.PRESETS["smoke"], points=2)
-    first, again = (script.measure(settings, "cpu").tables for _ in range(2))
-    for what, table in first.items():
-        pd.testing.assert_frame_equal(table, again[what], check_exact=True)
-    assert first["points"].groupby(["encoder", "input", "method", "seed"]).size().eq(2).all()
-    pd.testing.assert_frame_equal(first[""], smoke.tables[""], rtol=1e-6, check_dtype=False)
+    for what, table in script.measure(script.PRESETS["smoke"], "cpu").tables.items():
+        again = table.reset_index(drop=True)
+        pd.testing.assert_frame_equal(again, smoke.tables[what], rtol=1e-6, check_dtype=False)
 
 
 def one_encoder(values, name="MSCOCO val2017", n=5000, seeds=25, nearest=1.0):
@@ -110,9 +106,10 @@ def test_trained_resnets_come_from_checkpoint_files_by_the_same_code(tmp_path, m
         script.resnets(gathered, pictures)
 
 
-def test_the_spectrum_is_that_of_all_centred_rows(rng):
-    rows = reference.unit(rng.normal(size=(12, 6)) + 1)
-    _, spectrum = script.views({("an encoder", "noise"): rows.reshape(3, 4, 6)}, script.PRESETS["smoke"])
+def test_the_spectrum_is_that_of_all_centred_rows_however_few_are_shown(rng):
+    rows, settings = reference.unit(rng.normal(size=(12, 6)) + 1), replace(script.PRESETS["smoke"], points=2)
+    points, spectrum = script.views({("an encoder", "noise"): rows.reshape(3, 4, 6)}, settings)
+    assert points.groupby(["method", "seed"]).size().eq(2).all()
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
     assert spectrum["singular_value"].to_numpy() == pytest.approx(values, rel=1e-9)
     assert spectrum["explained_variance_ratio"].to_numpy() == pytest.approx(values**2 / (values**2).sum(), rel=1e-9)
