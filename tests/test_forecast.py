@@ -60,9 +60,8 @@ def test_sizes_and_what_is_lacking_come_from_the_hub(hub, need, found):
 
 
 def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path):
-    assert look_up(dataset(), online=False) == Found(
-        "no connection to the hub, and it is not in its cache", 1_000_000, 0
-    )
+    nothing = "no connection to the hub, and it is not in its cache"
+    assert look_up(dataset(), online=False) == Found(nothing, 1_000_000, 0)
     place = tmp_path / "hub" / "datasets--some--thing" / "snapshots" / COMMIT / "data" / "test-0.parquet"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"x" * 40)

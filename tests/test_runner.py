@@ -101,21 +101,17 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path, monkeypatch):
-    """With no published files to fetch, and without summary and report, which take longer than the stand-ins."""
+def whole(tmp_path, monkeypatch):
+    """With no published files to fetch."""
     monkeypatch.setattr(runner.published, "fetch_all", lambda say: [])
-    monkeypatch.setattr(runner, "_summary", lambda *_: [])
     return Stage(tmp_path)
 
 
-SUMMARY = runner._summary
-
-
 @pytest.fixture
-def whole(stage, monkeypatch):
-    """With summary and report."""
-    monkeypatch.setattr(runner, "_summary", SUMMARY)
-    return stage
+def stage(whole, monkeypatch):
+    """Without summary and report, which take longer than the stand-ins."""
+    monkeypatch.setattr(runner, "_summary", lambda *_: [])
+    return whole
 
 
 def test_every_step_runs_once_and_is_kept_the_next_time(whole, capsys):
