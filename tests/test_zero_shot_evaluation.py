@@ -304,6 +304,6 @@ def test_prompts_are_embedded_before_images():
     def encode(texts):
         return np.array([[-1.0, 0] if text.startswith("not") else [1.0, 0] for text in texts])
 
-    cancelling = SimpleNamespace(name="cancelling", describe=dict, encode_texts=encode)
+    cancelling = SimpleNamespace(name="cancelling", settings={}, encode_texts=encode)
     with pytest.raises(UserError, match="cancel out"):
         embedded_tasks.of_declared(declared("{}", "not {}"), SimpleNamespace(), cancelling)
