@@ -29,7 +29,7 @@ def test_the_notebook_measures_your_own_file_and_says_what_is_not_about_it(tmp_p
         np.save(file, each)
     cache = smoke_runs.cache(tmp_path_factory)
     shown, pictures = notebook_runs.run("figure_2", tmp_path, cache, files)
-    assert (tmp_path / "outputs" / "own" / "images-smoke" / "cosine_similarity.csv").is_file()
+    assert (tmp_path / "outputs" / "own" / "images+texts-smoke" / "cosine_similarity.csv").is_file()
     assert not (tmp_path / "outputs" / "Figure_2_Cone_Effect").exists()
     assert pictures == 3
     assert "image: 20 rows" in shown and "in 8 dimensions: 0, with a standard deviation of 0.35" in shown
