@@ -1,10 +1,21 @@
 """A notebook of the repository, run with its smoke preset as a reader runs it."""
 
+import shutil
+
 import nbformat
 
-from scripts import REPOSITORY
+import smoke_runs
+from scripts import REPOSITORY, load
 from util import cli, records
 from util.reporting import notebooks
+
+
+def with_records(outputs, names, tmp_path_factory):
+    """Puts the smoke runs of these scripts into a folder of ``outputs``, where their notebook finds them."""
+    outputs.mkdir(parents=True)
+    for name in names:
+        for path in smoke_runs.record(load(name), tmp_path_factory).folder.glob(f"{name}*"):
+            shutil.copy(path, outputs)
 
 
 def run(name, tmp_path, cache=None, embeddings=None, **more):

@@ -1,11 +1,8 @@
 """The notebook of Figure 2 regenerates its figures and shows them, and measures a file of your own."""
 
-import shutil
-
 import numpy as np
 
 import notebook_runs
-import scripts
 import smoke_runs
 
 NAMES = ("cosine_similarity", "initializations", "theorems", "depth")
@@ -13,8 +10,7 @@ NAMES = ("cosine_similarity", "initializations", "theorems", "depth")
 
 def test_the_notebook_makes_what_is_not_there_and_shows_every_record_and_figure(tmp_path, tmp_path_factory):
     folder = tmp_path / "outputs" / "Figure_2_Cone_Effect"
-    made = [smoke_runs.record(scripts.load(f"{name}.py"), tmp_path_factory).folder for name in NAMES[:3]]
-    shutil.copytree(made[0], folder, ignore=shutil.ignore_patterns("depth*"))
+    notebook_runs.with_records(folder, NAMES[:3], tmp_path_factory)
     shown, pictures = notebook_runs.run("figure_2", tmp_path, smoke_runs.cache(tmp_path_factory))
     assert all((folder / f"{name}.{suffix}").is_file() for name in NAMES for suffix in ("json", "csv", "png", "pdf"))
     assert pictures == 11

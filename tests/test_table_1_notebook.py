@@ -8,9 +8,11 @@ from util import Embeddings
 
 
 @pytest.mark.parametrize("kind", ["preset", "labels", "pairs", "apart"])
-def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, kind):
-    own, beside = None, {}
-    if kind != "preset":
+def test_the_notebook_makes_what_is_not_there_and_shows_it(tmp_path, tmp_path_factory, rng, kind):
+    own, beside, outputs = None, {}, tmp_path / "outputs"
+    if kind == "preset":
+        notebook_runs.with_records(outputs / "Table_1_Implications_CLIP_Zero_Shot", ["zero_shot"], tmp_path_factory)
+    else:
         own, text = tmp_path / "mine.npz", rng.normal(size=(30, 6))
         image = text + rng.normal(size=(30, 6)) - 0.5
         about = {"labels": np.arange(30) % 5} if kind == "labels" else {}
@@ -23,5 +25,5 @@ def test_the_notebook_runs_from_an_empty_folder(tmp_path, rng, kind):
     assert pictures == 2 and ("mine" in shown) == bool(own) and ("handwritten digits" in shown) != bool(own)
     assert all(word in shown for word in ("decisions change", "can_change"))
     assert ("n_of_published_p" in shown) != bool(own)
-    place = "own/mine-smoke" if own else "Table_1_Implications_CLIP_Zero_Shot"
-    assert (tmp_path / "outputs" / place / "zero_shot_table.html").is_file()
+    assert ("the record that is there is used" in shown) != bool(own)
+    assert (outputs / "own" / "mine-smoke" / "zero_shot_table.html").is_file() == bool(own)
