@@ -233,7 +233,9 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     pd.DataFrame(np.eye(6, dtype=int)[labels], columns=NAMES).to_csv(tmp_path / "dummies.csv", index=False)
     assert values(capsys, mine, "--labels", tmp_path / "dummies.csv")["top-1"] == pytest.approx(right)
     np.savez(mine, image=images, text=several, labels=labels)
+    np.savez(text, text=texts[turned], id=np.arange(6), category=turned.astype(float))
     assert values(capsys, mine)["top-1"] == pytest.approx(mean)
+    assert values(capsys, mine, "--prompts", text)["top-1"] == pytest.approx(right)
     equal = texts[[0, 1, 2, 3, 4, 1]]
     np.savez(mine, image=images, text=equal, labels=labels)
     found, said = evaluate(capsys, mine)

@@ -1,14 +1,18 @@
 """Rows that belong together by equal keys, and texts that belong to the classes of labels by equal names."""
 
+import re
 from collections.abc import Mapping
 from functools import reduce
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 
 from ..errors import UserError
 from .beside import checked_labels, unit_means
 from .names import KINDS, TEXT, key_kind, leaf, role
+
+CLASS = re.compile(r"(.*_)?(label|class|cls|category|target|y|number)(e?s)?(_(id|idx|index|no|number|name)s?)?")
+"""Names, in small letters, of the columns that say of which class a row is."""
 
 
 def _words(ids: np.ndarray) -> list[str]:
@@ -105,16 +109,19 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     """
     import pandas as pd
 
+    beside = {name: each for name, each in beside.items() if each.shape == (len(texts),)}
     labels, told, names = _spelled(labels, classes, beside, where)
-    if not told:
+    if not any(told):
         return None
     wanted = {*map(str, classes)} if labels.ndim == 2 else {*labels.tolist()}
-    known = [{*each.tolist()} for each in told]
-    fitting = [wanted <= each and (labels.ndim == 1 or len(each) == len(classes)) for each in known]
-    if not any(fitting):
-        how = "no column of it holds them all; give it one with each row's class, spelled as in the labels"
-        raise UserError(f"{where}: labels are names ('{min(wanted)}', ...), and {how}; it holds {sorted(known[0])[:8]}")
-    named = told[fitting.index(True)]
+    for surest in told:
+        fitting = [each for each in surest if wanted <= {*each.tolist()}]
+        if fitting := [each for each in fitting if labels.ndim == 1 or len({*each.tolist()}) == len(classes)]:
+            break
+    if not fitting or any((each != fitting[0]).any() for each in fitting):
+        what = f"labels are '{min(wanted)}' and others, and {'two columns say' if fitting else 'no column says'}"
+        raise UserError(f"{where}: {what} the class of each text; give one, called class, spelled as the labels")
+    named = fitting[0]
     (of, own), first = pd.factorize(named), ~pd.Series(named).duplicated().to_numpy()
     names = (named if names is None else names)[first]
     places = pd.Index(own).get_indexer(classes if labels.ndim == 2 else labels)
@@ -126,17 +133,22 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
 
 
 def _spelled(labels, classes, beside: Mapping, where: str) -> tuple:
-    """Labels by name, what may say the class of each text in the same words, and names to show instead of these."""
-    words = [each for each in beside.values() if each.dtype.kind == "U"]
-    numbers = [each for name, each in beside.items() if key_kind(name) in ("labels", "ids") and each.dtype.kind in "iu"]
+    """Labels by name, what may say the class of each text in the same words, surest first, and names to show."""
+    words, numbers = ([], []), ([], [])
+    for name, each in beside.items():
+        called = CLASS.fullmatch(leaf(name))
+        if each.dtype.kind == "U":
+            words[not called].append(each)
+        elif each.dtype.kind in "iuf" and (called or key_kind(name) == "ids") and (each == each.round()).all():
+            numbers[not called].append(each.astype(np.int64))
     if labels.dtype.kind == "U" or labels.ndim == 2:
         return labels, words if labels.ndim == 1 or classes is not None else [], None
     if classes is None:
-        return labels.astype(str), [each.astype(str) for each in numbers[:1]], words[0] if words else None
+        return labels.astype(str), [[each.astype(str) for each in some] for some in numbers], next(chain(*words), None)
     if 0 <= labels.min() <= labels.max() < len(classes):
-        known = [each for each in numbers if 0 <= each.min() <= each.max() < len(classes)]
-        return classes[labels], [*words, *(classes[each] for each in known)], None
-    if words or numbers:
+        known = [[classes[each] for each in some if 0 <= each.min() <= each.max() < len(classes)] for some in numbers]
+        return classes[labels], [words[0] + known[0], words[1], known[1]], None
+    if any(words + numbers):
         what = f"labels are {labels.min()} to {labels.max()} for {len(classes)} class names"
         raise UserError(f"{where}: {what}; they count from 0")
     return labels, [], None
