@@ -106,7 +106,7 @@ def _class_count(found: SortedOut) -> tuple[int | None, set[int], int]:
         return len(classes), set(), len(classes)
     if labels is None or labels.dtype.kind not in "iufb" or not labels.size:
         return None, set(), 2
-    least = int(labels.max()) + 1
+    least = int(labels.max()) + int(labels.min() != 1)  # labels without 0 may count from 1
     return (labels.shape[1], set(), 2) if labels.ndim == 2 else (None, {len(np.unique(labels)), least}, least)
 
 

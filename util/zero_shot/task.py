@@ -154,12 +154,12 @@ def _check_classes(given: Embeddings, about: dict) -> None:
         )
     named = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
     known = named if classes is None else len(classes)
-    if known != m and (classes is not None or (known < m and m % n == 0)):
+    if known != m and (classes is not None or (known < m and (given.pairs is not None or m % n == 0))):
         how = "give one text for each class; for retrieval, modality-gap evaluate --pairs rows, or a file of pairs"
         raise UserError(f"{path}: {last} has {m} rows, for {n} {first} rows of {known} classes; {how}")
     doubtful = 2 * named > m and not given.source.get("labels_stated")
     if labels.ndim == 1 and labels.min() == 1 and (labels.max() == m or doubtful):
-        how = "take 1 away, or give names with class names beside the texts, or a column of 0 and 1 for each class"
+        how = "take 1 away if yours count from 1, or give names with class names beside the texts"
         raise UserError(f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0; they count from 0: {how}")
     if labels.ndim == 1 and named < m:
         about["source"]["notes"].append(f"{path}: labels name {named} of {m} classes")
