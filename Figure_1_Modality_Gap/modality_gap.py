@@ -118,7 +118,7 @@ def recall(panel: panels.Panel, settings: Settings) -> dict[str, float]:
 
 VIEWS = {
     "umap": umap_coordinates,
-    "pca": lambda together, seed: joint_pca([together], components=2).coordinates(together),
+    "pca": lambda together, seed: joint_pca([together], components=2).transform(together),
     "svd": lambda together, seed: svd_coordinates(together),
     "tsne": tsne_coordinates,
 }

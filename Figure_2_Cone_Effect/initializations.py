@@ -124,13 +124,13 @@ def views(clouds: Clouds, settings: Settings) -> tuple[pd.DataFrame, pd.DataFram
         k, n, d = rows.shape
         pca = joint_pca(list(rows), components=min(COMPONENTS, k * n, d))
         about = {"encoder": encoder, "input": name}
-        shares, squares = pca.explained_variance_ratio, k * n * (1 - pca.mean @ pca.mean)
+        shares, squares = pca.explained_variance_ratio_, k * n * (1 - pca.mean_ @ pca.mean_)
         values = {"component": np.arange(1, len(shares) + 1), "explained_variance_ratio": shares}
         spectrum.append(pd.DataFrame({**about, **values, "singular_value": np.sqrt(np.maximum(shares * squares, 0))}))
         items = np.sort(np.random.default_rng(settings.seed).permutation(n)[: settings.points])
         shown = rows[:, items].reshape(-1, d)
         labels = {"seed": np.repeat(np.arange(k) + settings.seed, len(items)), "item": np.tile(items, k)}
-        for method, at in (("umap", umap_coordinates(shown, settings.seed)), ("pca", pca.coordinates(shown)[:, :2])):
+        for method, at in (("umap", umap_coordinates(shown, settings.seed)), ("pca", pca.transform(shown)[:, :2])):
             points.append(pd.DataFrame({**about, **labels, "method": method, "x": at[:, 0], "y": at[:, 1]}))
     return pd.concat(points), pd.concat(spectrum)
 

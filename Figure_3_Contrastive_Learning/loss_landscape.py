@@ -140,15 +140,15 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
     items = np.sort(np.random.default_rng(settings.seed).permutation(len(x))[: settings.points])
     parts = []
     for modality, array in zip(embeddings.names, (x, y), strict=True):
-        part = pd.DataFrame(pca.coordinates(array[items])[:, :2], columns=["pc1", "pc2"])
+        part = pd.DataFrame(pca.transform(array[items])[:, :2], columns=["pc1", "pc2"])
         parts.append(part.assign(embeddings=name, modality=modality, item=items))
     points = pd.concat(parts)[["embeddings", "modality", "item", "pc1", "pc2"]]
     about = {
         "dim": x.shape[1],
         "gap_distance": geometry.gap_distance(x, y),
-        "explained_variance_ratio": pca.explained_variance_ratio,
-        "centroids": [pca.coordinates(a.mean(0, dtype=np.float64)[None])[0, :2] for a in (x, y)],
-        "direction": pca.direction(geometry.unit_gap_vector(x, y))[:2],
+        "explained_variance_ratio": pca.explained_variance_ratio_,
+        "centroids": [pca.transform(a.mean(0, dtype=np.float64)[None])[0, :2] for a in (x, y)],
+        "direction": pca.components_[:2] @ geometry.unit_gap_vector(x, y),
     }
     return points, about
 

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from safetensors.numpy import save_file
 
 import reference
 from util.errors import UserError
-from util.interventions import KINDS, Intervention, commands, fit, load, save
+from util.interventions import KINDS, Intervention, fit, load, save
 
 ABOUT = {
     "model": "ViT-B-16 openai",
@@ -82,10 +81,6 @@ def test_one_modality_alone_comes_back_and_two_in_their_order_whatever_their_nam
     after = load(save(tmp_path / "c.safetensors", made))
     assert after.names == ("video", "text")
     assert (after.by_name({"text": y})[0] == made.transform(y=y)[1]).all()
-
-
-def test_the_command_line_offers_every_kind():
-    assert get_args(commands.Kind) == tuple(KINDS)
 
 
 class Trap:

@@ -35,9 +35,6 @@ def near(expected, tolerance=1e-12):
     return pytest.approx(np.asarray(expected), abs=tolerance)
 
 
-# By hand
-
-
 def test_a_quarter_turn_by_hand():
     x = rows([1, 0], [0, 1], [-1, 0])
     y = rows([0, 1], [-1, 0], [0, -1])
@@ -58,9 +55,6 @@ def test_an_ablation_by_hand():
     assert two.transform(x[:1])[0] == near([[1, 0]])
     down = interventions.fit("ablation", rows([0.6, -0.8]), rows([0.8, 0.6]), dimensions=1)
     assert down.settings == {"dimensions": [1]}, "whatever the sign"
-
-
-# Against the formulas
 
 
 @pytest.mark.parametrize("side", ["both", "first", "second"])
@@ -114,9 +108,6 @@ def test_procrustes_is_the_map_of_the_amended_initialization_and_an_isometry(rng
     assert turn.transform(x=new)[0] == near(new)
 
 
-# There and back
-
-
 SHIFTS = [("shift", side) for side in ("both", "first", "second")]
 
 
@@ -153,9 +144,6 @@ def test_a_step_of_nearly_one_is_undone_and_beyond_one_two_rows_come_to_one_dire
     assert far.inverse(y=both)[1] == near(both), "texts did not move"
     with pytest.raises(UserError, match="y: a step of 1 has no inverse"):
         along(2.0).inverse(y=both)
-
-
-# New rows, either kind
 
 
 @EVERY
@@ -218,8 +206,6 @@ def test_nothing_given_is_changed_and_nothing_fitted_can_be(kind, rng):
         with pytest.raises(ValueError, match="read-only"):
             step[0] = 0
 
-
-# Refusals
 
 SQUARE = np.eye(4)
 FIT = interventions.fit

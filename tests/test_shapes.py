@@ -54,8 +54,7 @@ def test_measures_and_losses(monkeypatch, pairs):
     samples.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)
     layouts.svd_coordinates(rows[0])
     pca = reduction.joint_pca(rows, 3)
-    assert pca.coordinates(rows[0]).shape == (30, 3)
-    pca.direction(rows[0][0].astype(float))
+    assert pca.transform(rows[0]).shape == (30, 3)
     procrustes.orthogonal_map(*rows)
     training.info_nce(*map(torch.from_numpy, rows), torch.tensor(10.0))
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -92,11 +92,8 @@ def reachable(url: str) -> bool:
     answers = []
 
     def ask() -> None:
-        try:
-            requests.head(url, timeout=CONNECT_SECONDS)
-            answers.append(True)
-        except requests.RequestException:
-            pass
+        with suppress(requests.RequestException):
+            answers.append(requests.head(url, timeout=CONNECT_SECONDS))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()

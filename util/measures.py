@@ -68,10 +68,9 @@ class Measures:
         blocks = []
         for names in list(combinations(self.counts, 2)) or [tuple(self.counts)]:
             lines = [" and ".join(f"{name} ({self.counts[name]} x {self.dim})" for name in names)]
+            shown = [row for row in self.rows if {row["first"], row["last"]} <= {*names}]
             for measure, entry in CARD.items():
-                rows = [
-                    row for row in self.rows if row["measure"] == measure and {row["first"], row["last"]} <= {*names}
-                ]
+                rows = [row for row in shown if row["measure"] == measure]
                 single = entry.of in ("rows", "some rows")
                 of_each = [f"{row['first']} {_said(row)}" if single else _said(row) for row in rows]
                 lines += [f"  {entry.title:<22} {', '.join(of_each)}"] if rows else []
@@ -138,9 +137,7 @@ def _opened(given: tuple, columns: Mapping[str, str] | None) -> Embeddings:
     elif 1 <= len(given) <= 2:
         arrays = dict(zip("xy", given, strict=False))
     else:
-        raise UserError(
-            f"measure takes embeddings, paths, arrays by name, or one array or two, not {len(given)} things"
-        )
+        raise UserError(f"measure takes embeddings, paths, arrays by name, or an array or two, not {len(given)} things")
     return Embeddings.of({name: to_numpy(as_matrix(array, name)) for name, array in arrays.items()}, unit=False)
 
 

@@ -165,9 +165,8 @@ def train(
         last training batch), temperature, learning_rate, seconds, and the numbers of ``validate``.
     """
     take_step, log, losses, started = _stepper(model, pairs, settings, prepare, text_map), [], [], time.perf_counter()
-    hidden = None if progress else True  # None: where there is no terminal
     devices = [device for device in [next(model.parameters()).device] if device.type == "cuda"]
-    bar = tqdm(range(settings.steps), desc=description or None, disable=hidden)
+    bar = tqdm(range(settings.steps), desc=description or None, disable=None if progress else True)
     model.train()
     with torch.random.fork_rng(devices):
         for step in bar:

@@ -60,15 +60,10 @@ class Intervention:
         return tuple(self.about.get("n") or self.steps)
 
     def transform(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
-        """New rows of either modality, or of both, moved.
+        """New unit-norm rows of the first modality (x), of text (y), or of both, moved; they need not be pairs.
 
-        Args:
-            x: unit-norm rows of the first modality, or None.
-            y: unit-norm rows of text, or None; m may differ from n, and the two need not be pairs.
-
-        Returns:
-            (x', y'): new arrays of unit-norm rows of the kind and dtype of ``x`` and of ``y`` (float32 for half
-            precision), None where None was given. A row that would come to zero is refused.
+        New arrays (x', y') of unit-norm rows come back, of the kind and dtype of ``x`` and of ``y`` (float32 for half
+        precision), None where None was given. A row that would come to zero is refused.
         """
         return self._both(x, y, inverse=False)
 

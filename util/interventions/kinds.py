@@ -25,13 +25,10 @@ def shift(
     direction: Float[Array, "d"] | None = None,
     side: Side = "both",
 ) -> Fitted:
-    """The paper's embedding shift: along one direction by one amount, as ``util.geometry.shift``.
+    """The paper's embedding shift: amount, direction and side are those of ``util.geometry.shift``.
 
-    Args:
-        amount: the paper's delta: positive closes the gap along the direction. None: the length of the gap vector along
-            it, so that along it the centroids meet before rows are made unit-norm. After that some gap is left.
-        direction: made unit; None: the gap vector.
-        side: "both" moves x by -amount/2 and y by +amount/2, "first" x by -amount alone, "second" y by +amount alone.
+    An amount of None is the length of the gap vector along the direction, so that along it the centroids meet before
+    rows are made unit-norm. After that some gap is left.
 
     The inverse is exact while no modality moves by 1 or more: |amount| < 2 for "both", < 1 for one side. Paper: section
     4.2, Figure 3 and Table 1 ("both"), Table 2 ("first").

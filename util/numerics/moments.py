@@ -75,10 +75,8 @@ class PairMoments:
         """``util.geometry.relative_gap`` of the pairs; None where nothing is paired, or all rows are one."""
         if not self.pairs:
             return None
-        apart, *within = (
-            max(0.0, (1 - cosine) / 2)
-            for cosine in (self.matched_cosine, self.first.mean_cosine, self.last.mean_cosine)
-        )
+        cosines = self.matched_cosine, self.first.mean_cosine, self.last.mean_cosine
+        apart, *within = (max(0.0, (1 - cosine) / 2) for cosine in cosines)
         whole = apart + sum(within) / 2
         return apart / whole if whole > ALL_ONE else None
 

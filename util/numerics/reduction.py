@@ -1,7 +1,6 @@
 """Two-dimensional views of embeddings, the same on every run."""
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -10,37 +9,17 @@ from sklearn.decomposition import PCA
 from ..errors import UserError
 
 
-@dataclass(frozen=True)
-class Projection:
-    """Principal components of some rows, in float64: the mean that is subtracted, and orthonormal components.
+def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -> PCA:
+    """Principal components of several modalities (n_m, d) together, in float64, as Figure 3 (a) of the paper.
 
     The largest variance comes first. scikit-learn fixes each sign: the largest entry in absolute value is positive.
-    """
-
-    mean: Float[np.ndarray, "d"]
-    components: Float[np.ndarray, "k d"]
-    explained_variance_ratio: Float[np.ndarray, "k"]
-
-    def coordinates(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """Coordinates (n, k) of rows (n, d) in float64."""
-        return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components.T
-
-    def direction(self, vector: Float[np.ndarray, "d"]) -> Float[np.ndarray, "k"]:
-        """Components (k,) of a direction, which no mean is subtracted from."""
-        return self.components @ np.asarray(vector, dtype=np.float64)
-
-
-def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -> Projection:
-    """Principal components of several modalities (n_m, d) together, as Figure 3 (a) of the paper.
-
     Trap: with a gap, the first component is close to the gap vector, because the gap is the largest variance.
     """
     rows = np.concatenate([np.asarray(part, dtype=np.float64) for part in modalities])
     if not 1 <= components <= min(rows.shape):
         raise UserError(f"components must be from 1 to {min(rows.shape)}, not {components}")
     solver = "covariance_eigh" if len(rows) >= rows.shape[1] else "full"
-    pca = PCA(n_components=components, svd_solver=solver).fit(rows)
-    return Projection(pca.mean_, pca.components_, pca.explained_variance_ratio_)
+    return PCA(n_components=components, svd_solver=solver).fit(rows)
 
 
 def umap_coordinates(x: Float[np.ndarray, "n d"], seed: int = 0, **options) -> Float[np.ndarray, "n 2"]:

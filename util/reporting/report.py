@@ -79,7 +79,6 @@ def _part(folder: str, record: records.Record) -> dict:
 
 def pictures(record: records.Record) -> dict[Path, str]:
     """Pictures of a record, and tables to read, which are fragments of HTML, with their captions."""
-    named = [
-        (f"{stem}{end}", caption) for stem, caption in record.about["captions"].items() for end in (".png", ".html")
-    ]
-    return {path: caption for file, caption in named if (path := record.folder / file).is_file()}
+    captions = record.about["captions"].items()
+    named = {record.folder / f"{stem}{end}": caption for stem, caption in captions for end in (".png", ".html")}
+    return {path: caption for path, caption in named.items() if path.is_file()}
