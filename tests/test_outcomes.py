@@ -11,7 +11,7 @@ from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
 from refusals import refuses
-from util.numerics.statistics import bootstrap_counts
+from util.numerics.statistics import bootstrap_counts, wilson_interval
 from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, Shares
 from util.zero_shot.resampling import largest_gain_p_value
 
@@ -103,12 +103,11 @@ def test_copies_in_a_group_make_no_gain_surer(rng, kind):
     ]
     tripled = plain.take(np.tile(np.arange(40), 3))
     grouped = replace(tripled, groups=np.tile(np.arange(40), 3))
-    p, of_groups, apart = (each.p_value(0, 2) for each in (plain, grouped, tripled))
-    assert of_groups == pytest.approx(p) and abs(norm.isf(apart)) > 1.3 * abs(norm.isf(p))
     spread, alone, apart = (each.resampled(2000, 5).std(0) for each in (plain, grouped, tripled))
     assert alone == pytest.approx(spread, rel=0.15) and (apart < 0.7 * spread).all()
-    once, thrice = (largest_gain_p_value(each.contributions(0), 2, 4000, 0) for each in (plain, grouped))
-    assert thrice == pytest.approx(once, abs=0.03)
+    added = [each.contributions(0)[:, [2]] for each in (plain, grouped, tripled)]
+    once, thrice, apart = (largest_gain_p_value(each, 0, 4000, 0) for each in added)
+    assert thrice == pytest.approx(once, abs=0.03) and abs(norm.isf(apart)) > 1.3 * abs(norm.isf(once))
     if kind == "hits":  # items of a group are drawn together: nothing changes but the counts, in any order
         mixed = grouped.take(rng.permutation(120))
         assert (mixed.contributions(1) == 3 * plain.contributions(1)).all() and (mixed.values() == plain.values()).all()
@@ -123,6 +122,8 @@ def test_groups_of_unequal_size_weigh_by_their_items():
     assert set(np.round(drawn, 12)) == {0.0, 0.5, round(2 / 3, 12)}
     assert outcomes.take(np.array([1, 3])).groups.tolist() == [2, 5]
     assert outcomes.at([0]).contributions(0).shape == (2, 1)
+    all_right = replace(outcomes, items=np.ones((1, 4), bool))
+    assert (all_right.limits(20, 0)[:, 0] == wilson_interval(2, 2)).all()
 
 
 test_what_are_no_outcomes_is_refused = refuses(

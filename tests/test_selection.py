@@ -148,6 +148,8 @@ def test_held_out_areas_are_tested_by_all_exchanges_and_bounded_by_bootstrap(rng
         assert ends == pytest.approx(tuple(np.quantile(of, [0.0125, 0.9875])))
     exchanges = largest_gain_p_value(test.at([2, 4]).contributions(0), 1, 40_000, 0)
     assert 0.001 < found.p_value < 0.3 and found.p_value == pytest.approx(exchanges, abs=0.01)
+    four = Margins(np.repeat([[0, 1, 2, 3], [3, 2, 1, 0]], [4, 1], axis=0), labels=np.array([1, 1, 0, 0]))
+    assert cross_tested(four, four, SHIFTS, GAPS).p_value == pytest.approx(1 / 16, abs=0.01)
 
 
 def test_held_out_without_a_shift_gains_exactly_nothing(rng):

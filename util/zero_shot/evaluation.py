@@ -20,6 +20,7 @@ from ..geometry import Side, signed_gap_distances, unit_gap_vector
 from ..numerics import items
 from . import metrics, selection, shifted
 from .outcomes import Hits, Margins, Outcomes, Shares
+from .resampling import paired_p_value
 from .task import SEVERAL, TWO, EmbeddedTask
 
 ALL = "all"
@@ -126,7 +127,8 @@ def other_order(task: EmbeddedTask) -> str | None:
         order = metrics.best_order(predicted[mine], labels[mine], classes)
         right[1, others] = order[labels[others]] == predicted[others]
     given, other = right.mean(1)
-    if other - given < BETTER_ORDER or Hits(right, task.groups[0]).p_value(0, 1) > SURE:
+    changes = Hits(right, task.groups[0]).contributions(0)[:, 1]
+    if other - given < BETTER_ORDER or paired_p_value(changes) > SURE:
         return None
     return (
         f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f} in "
@@ -154,6 +156,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
     shifts = cli.shift_grid(settings.shift_step)
     everything = _split(task, ALL, np.unique(task.groups[0]), direction, side, shifts)
     curves, tested = list(_curves(task, everything, shifts, settings)), {metric: [] for metric in task.headlines}
+    draws = settings.seed, settings.resamples, settings.permutations
     papers = direction == "task" and side == main_side(settings.side)
     for number in range(settings.splits if papers else 1):
         one, other = _halves(task, settings.seed, number)
@@ -163,8 +166,8 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
             curves += _curves(task, half, shifts, settings) if number == 0 else []
             for metric, found in tested.items():
                 both = (half.swept.outcomes[metric].of_groups(part) for part in (mine, others))
-                found.append(selection.cross_tested(*both, shifts, half.gaps, settings.seed, settings.resamples))
-    return curves, _choices(task, everything, tested, shifts, settings)
+                found.append(selection.cross_tested(*both, shifts, half.gaps, *draws))
+    return curves, _choices(task, everything, tested, shifts, draws)
 
 
 def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
@@ -199,12 +202,12 @@ def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings) -> I
             yield {**same, "metric": metric, "value": values, "value_low": np.nan, "value_high": np.nan, "n": n}
 
 
-def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, shifts: np.ndarray, settings) -> list[dict]:
+def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, shifts: np.ndarray, draws) -> list[dict]:
     """The shift chosen on all items, and on halves for the other halves."""
-    rows, draws = [], (settings.seed, settings.resamples)
+    rows = []
     for metric, halves in tested.items():
         whole = everything.swept.outcomes[metric]
-        test = selection.on_test(whole, shifts, everything.gaps, *draws, settings.permutations)
+        test = selection.on_test(whole, shifts, everything.gaps, *draws)
         held = selection.held_out(test, halves)
         more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
         more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}

@@ -13,11 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from ..errors import UserError
 from ..numerics.statistics import bootstrap_counts, wilson_interval
-from .resampling import LEVEL, paired_p_value, quantiles
+from .resampling import LEVEL, quantiles
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""
@@ -78,16 +78,8 @@ class Outcomes:
     def discordant(self, one: int, other: int) -> int | None:
         """How many items do something else at one of two shifts; None where the metric is not of single items."""
 
-    def p_value(self, baseline: int, shift: int) -> float:
-        """One-sided, of no gain of a shift, if each item's or group's contribution could as well have the other sign.
-
-        Exact for hits, otherwise that of a normal distribution with the variance of these signs.
-        """
-        added = self.at([baseline, shift]).contributions(0)[:, 1]
-        return float(norm.sf(added.sum() / np.linalg.norm(added))) if added.any() else 1.0
-
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
-        """Limits of the metric, each shift by itself: Wilson's of hits of independent items, otherwise by bootstrap."""
+        """Limits of the metric, each shift by itself, by bootstrap; of hits Wilson's, where groups hit as one."""
         return quantiles(self.resampled(resamples, seed), level)
 
     def _together(self, rows: Shaped[np.ndarray, "n *k"]) -> Shaped[np.ndarray, "u *k"]:
@@ -145,13 +137,11 @@ class Hits(Shares):
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         hits = self._together(self.items.T)
-        size = self.n / len(hits)
-        if np.isin(hits, (0, size)).all():  # each group is one item, or as many copies of one
-            return np.stack(wilson_interval((hits > 0).sum(0), len(hits), level))
-        return super().limits(resamples, seed, level)
-
-    def p_value(self, baseline: int, shift: int) -> float:
-        return paired_p_value(self.at([baseline, shift]).contributions(0)[:, 1])
+        of_groups = np.stack(wilson_interval((hits > 0).sum(0), len(hits), level))
+        if np.isin(hits, (0, self.n / len(hits))).all():  # each group is one item, or as many copies of one
+            return of_groups
+        alike = np.isin(self.values(), (0, 1))  # all are right or all wrong: so is every resample
+        return np.where(alike, of_groups, super().limits(resamples, seed, level))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
 from ..numerics.statistics import combined_p_value
 from .outcomes import Hits, Outcomes
-from .resampling import LEVEL, largest_gain_p_value, quantiles
+from .resampling import LEVEL, largest_gain_p_value, paired_p_value, quantiles
 
 PerShift = Float[np.ndarray, "k"] | Sequence[float]
 PerItem = Outcomes | Bool[np.ndarray, "k _"]
@@ -102,7 +102,13 @@ def on_test(
 
 
 def cross_tested(
-    train: PerItem, test: PerItem, shifts: PerShift, gaps: PerShift, seed: int = 0, resamples: int = 2000
+    train: PerItem,
+    test: PerItem,
+    shifts: PerShift,
+    gaps: PerShift,
+    seed: int = 0,
+    resamples: int = 2000,
+    permutations: int = 2000,
 ) -> Selected:
     """The shift that is best on some items, tested on others that had no part in the choice.
 
@@ -112,17 +118,22 @@ def cross_tested(
         gaps: signed gap distance of the items to choose on, at every shift.
 
     Returns:
-        a one-sided p-value of no improvement, which no choice has touched: of all exchanges of outcomes with and
-        without the shift (for hits McNemar's). 1 where the best shift is none. Intervals are of confidence
-        ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
+        a one-sided p-value of no improvement, which no choice has touched: of exchanges of outcomes with and without
+        the shift, all of them for hits (McNemar's), otherwise ``permutations`` random ones. 1 where the best shift is
+        none. Intervals are of confidence ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
     """
     test, *_ = _checked(test, shifts, gaps)
     train, shifts, gaps, baseline = _checked(train, shifts, gaps)
     chosen = best(train.values(), shifts)
     ends = test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0].tolist()
-    without, shifted = test.at([baseline, chosen]).resampled(resamples, seed).T
-    of_gain = quantiles(shifted - without, HALF_LEVEL).tolist()
-    return _selected(test, shifts, gaps, baseline, chosen, test.p_value(baseline, chosen), ends, of_gain)
+    both = test.at([baseline, chosen])
+    without, shifted = both.resampled(resamples, seed).T
+    of_gain, added = quantiles(shifted - without, HALF_LEVEL).tolist(), both.contributions(0)[:, 1:]
+    if isinstance(test, Hits):
+        p_value = paired_p_value(added[:, 0])
+    else:
+        p_value = largest_gain_p_value(added, 0, permutations, seed)
+    return _selected(test, shifts, gaps, baseline, chosen, p_value, ends, of_gain)
 
 
 def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
