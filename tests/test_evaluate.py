@@ -236,6 +236,8 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     np.savez(mine, image=images, text=texts[turned], classes=NAMES[turned])
     pd.DataFrame(np.eye(6, dtype=int)[labels], columns=NAMES).to_csv(tmp_path / "dummies.csv", index=False)
     assert values(capsys, mine, "--labels", tmp_path / "dummies.csv")["top-1"] == pytest.approx(right)
+    np.savez(mine, image=images, text=texts[turned], labels=labels, text_labels=turned)
+    assert values(capsys, mine)["top-1"] == pytest.approx(right)
     np.savez(mine, image=images, text=several, labels=labels)
     np.savez(text, text=texts[turned], id=np.arange(6), category=turned.astype(float))
     assert values(capsys, mine)["top-1"] == pytest.approx(mean)

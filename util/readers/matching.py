@@ -160,6 +160,11 @@ def with_classes(one: dict, classes, beside: Mapping, where: str) -> dict:
     if one["labels"] is None or [role(name) for name, _ in others] != [TEXT] or len(others[0][1]) == len(images):
         return one
     ((last, texts),) = others
+    same = {*(() if classes is None else classes.tolist())}
+    values = {name: {*each.tolist()} for name, each in beside.items()}
+    one_each = [name for name, each in values.items() if len(each) == len(texts)]
+    named = [name for name in one_each if CLASS.fullmatch(leaf(name)) or values[name] == same]
+    beside = {name: each for name, each in beside.items() if name in ("classes", "labels", *named)}
     labels = checked_labels(one["labels"], {first: len(images)}, None, f"{where}: ")
     if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):  # a name for each row
         classes, labels = None, classes

@@ -60,8 +60,11 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     source = {k: each for k, each in source.items() if (k, type(each)) != ("files", list)}  # of a set once saved
     source |= {"path": path, **({"notes": notes} if notes else {})}
     one = {"modalities": found.modalities, "source": source, "beside": beside, "keys": found.keys, **named}
-    repeated = (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names)
-    return with_classes(one, None, {"classes": names}, path) if repeated else one
+    told = {name: arrays[name] for name in found.ignored if role(name) == TEXT and arrays[name].dtype.kind in "iuf"}
+    told = {name: each for name, each in told.items() if each.ndim == 1} | found.keys[ordered[-1]]
+    if (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names):
+        names, told = None, {**told, "classes": names}
+    return with_classes(one, names, told, path)
 
 
 def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
@@ -106,7 +109,7 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
     last = ordered[others[-1]]
     told = {"classes": last["beside"].get("classes"), "labels": last["labels"]}
-    told = {kind: each for kind, each in told.items() if each is not None and each.ndim == 1}
+    told = keys[others[-1]] | {kind: each for kind, each in told.items() if each is not None and each.ndim == 1}
     if (matching := with_classes(one, ordered[first]["beside"].get("classes"), told, path)) is not one:
         return matching
     unused = [name for name in others if ordered[name]["labels"] is not None]
