@@ -20,6 +20,7 @@ ORDER = np.random.default_rng(1).permutation(N)
 FRAME = pd.DataFrame({"id": IDS, "image_embeds": [*X], "txt_emb": [*Y], "caption": [f'a "{k}", b' for k in range(N)]})
 LISTS = FRAME.assign(image_embeds=X.tolist(), txt_emb=Y.tolist())
 PAIR = {"image_features": torch.from_numpy(X), "text_features": torch.from_numpy(Y)}
+PARTS = {"basename_template": "part.{i}.parquet", "max_rows_per_file": 3, "row_group_size": 3}
 UNIT = [geometry.unit_rows(rows.astype(np.float64)) for rows in (X, Y)]
 
 
@@ -167,6 +168,8 @@ WRITERS = {
     "double.parquet": lambda path: pq.write_table(table_of("float64"), path),
     "file.arrow": lambda path: arrow(path, "float16"),
     "stream.arrow": lambda path: arrow(path, new=pa.ipc.new_stream),
+    "parts": lambda path: pq.write_to_dataset(pa.Table.from_pandas(FRAME), path, **PARTS),
+    "datasets.arrow": lambda path: saved(data_set(), path, "data-00000-of-00001.arrow"),
     "datasets": lambda path: saved(data_set(), path),
     "one_split": lambda path: saved(datasets.DatasetDict({"train": data_set()}), path),
     "named_split": lambda path: saved(datasets.DatasetDict(train=data_set(), test=data_set()), path, "test"),

@@ -88,11 +88,9 @@ def read_torch(path: Path) -> dict:
             warnings.simplefilter("ignore")  # of programs that look like tensors, which are refused in one line
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError) as error:
-        named = re.search(r"GLOBAL [\w.]+|TorchScript", str(error))
-        if not named:
+        if not (named := re.search(r"GLOBAL [\w.]+|TorchScript", str(error))):
             raise
-        what = f"holds more than tensors ({named[0]}), which nothing unpickles"
-        raise UserError(f"{path}: {what}; save a dict of tensors alone") from None
+        raise UserError(f"{path}: holds more than tensors ({named[0]}), which nothing unpickles; save them") from None
     return {name: as_array(value) for name, value in _flat(found)}
 
 

@@ -27,17 +27,17 @@ HOLDING = re.compile(r"(?i)\.(npy|npz|safetensors|pth?|parquet|arrow|feather|csv
 
 
 def read_folder(path: Path) -> Found:
-    """Finds out what a folder is by the files in it; those that its layout does not use are said."""
-    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    """Finds out what a folder is by the files in it, part.2 before part.10; those that it does not use are said."""
+    files = [file for file in path.iterdir() if not file.name.startswith(".")]
+    files.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         import datasets
 
         found = read_dataset(datasets.load_from_disk(str(path)), str(path))
         used = [file for file in files if SAVED.fullmatch(file.name) or (file / "dataset_info.json").is_file()]
     elif any((path / name).is_dir() for name in TOWERS):
-        found, used = clip_retrieval(path), [path / name for name in (*TOWERS, "metadata")]
-        files += [file for folder in used for file in folder.glob("[!.]*")]
-        used += [*path.glob("*_emb/*.npy"), *path.glob("metadata/*.parquet")]
+        found, files = clip_retrieval(path), sorted(file for file in path.rglob("[!.]*") if file.is_file())
+        used = [*path.glob("*_emb/*.npy"), *path.glob("metadata/*.parquet")]
     elif (path / "vectors.npy").is_file() and (path / "index.json").is_file():
         found, used = mteb_cache(path), [path / name for name in ("vectors.npy", "index.json", "dimension")]
     else:
@@ -120,8 +120,7 @@ def mteb_cache(path: Path) -> dict:
             raise UserError(f"{path / 'vectors.npy'}: has a header, which mteb's cache has not; name the file itself")
     width, size = int((path / "dimension").read_text()), (path / "vectors.npy").stat().st_size
     if width < 1 or size % (4 * width) or not len(order) or order[0] < 0 or order[-1] >= size // (4 * width):
-        what = f"vectors.npy of {size} bytes does not hold the {len(order)} rows of index.json"
-        raise UserError(f"{path}: {what}, {width} float32 numbers each")
+        raise UserError(f"{path}: vectors.npy of {size} bytes does not hold the {len(order)} rows of index.json")
     rows = np.memmap(path / "vectors.npy", np.float32, "c", 0, (size // (4 * width), width))
     return {"": rows[: len(order)] if order[-1] == len(order) - 1 else rows[order]}
 
@@ -158,6 +157,4 @@ def _agrees(path: Path, found: Mapping, model: str, scores: np.ndarray) -> None:
         if off.any():
             row = start + int(off.argmax())
             said = f"the score of the table is {scores[row]:.4f}, the vectors' cosine {cosines[row - start]:.4f}"
-            raise UserError(
-                f"{path}: {model}: {images.place(row)}: {said}; images, texts and scores are not in one order"
-            )
+            raise UserError(f"{path}: {model}: {images.place(row)}: {said}; rows and scores are not in one order")

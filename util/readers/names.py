@@ -152,7 +152,7 @@ def _kind(name: str, array) -> str | None:
 
 def _by_meaning(rows: Sequence[str], where: str, arrays: Mapping) -> dict[str, str]:
     """Modality -> array, of two arrays or more."""
-    how = "name them, for instance --columns image=COLUMN text=COLUMN"
+    how = "name them: --columns image=COLUMN text=COLUMN, and of several files each: image=FILE text=FILE"
     meant = {name: modality for name in rows if (modality := role(name))}
     if not rows:
         shapes = ", ".join(f"{name or 'an array'} {tuple(each.shape)}" for name, each in [*arrays.items()][:6])

@@ -25,6 +25,8 @@ def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: 
     places = [Path(path).resolve() for name, path in map(named_path, paths) if not name]
     if twice := [path for path in places if places.count(path) > 1]:
         raise UserError(f"{twice[0]}: is named twice; leave one out")
+    if len({*columns.values()}) < len(columns) and not all(name for name, _ in map(named_path, paths)):
+        raise UserError(f"--columns: one for {' and '.join(columns)}; name each file: {'=FILE '.join(columns)}=FILE")
     for name, path in map(named_path, paths):
         arrays, source = read(path, first)
         mine = {key: value for key, value in columns.items() if key == (name or key)}
