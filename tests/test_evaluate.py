@@ -55,6 +55,8 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
     by_name, by_number = (tmp_path / name for name in ("names.csv", "numbers.csv"))
     pd.DataFrame({"id": ids[order], "species": NAMES[labels][order], "x": 7}).to_csv(by_name, index=False)
     named = ["--labels", by_name, "--label-column", "species"]
+    pd.DataFrame({"id": ids, "species": NAMES[labels]}).iloc[order].to_csv(by_number, header=False, index=False)
+    assert values(capsys, image, "--labels", by_number, "--prompts", prompts)["top-1"] == accuracy(*task)
     assert accuracy(images, texts[turned], labels) < accuracy(*task) - 0.3
     for count, words in ((90, [*named, "--prompts", prompts]), (80, ["--labels", by_number, "--prompts", numbered])):
         rows = order[:count]
@@ -261,7 +263,7 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     assert values(capsys, mine, "--pairs", tmp_path / "pairs.csv")["image-to-text recall@1"] == 1
     np.savez(mine, audio=images, image=images, text=images + 0.1)
     assert "left out: mine: audio, image: the gap is zero" in evaluate(capsys, mine)[1]
-    for name, said in (("audio.npy", "its name says audio alone"), ("image.csv", "column 3 holds whole numbers among")):
+    for name, said in (("audio.npy", "its name says audio alone"), ("image.csv", "column 2 holds whole numbers among")):
         np.save(tmp_path / "audio.npy", np.stack([images, images]))
-        np.savetxt(tmp_path / "image.csv", np.c_[images[:, :2], labels, images[:, 2:]], delimiter=",")
+        pd.DataFrame(np.c_[labels, images], [f"{k}.jpg" for k in order]).to_csv(tmp_path / "image.csv", header=False)
         assert said in refused(capsys, "evaluate", tmp_path / name)

@@ -24,13 +24,13 @@ PARSED = 1 << 24
 def read_delimited(path: Path, delimiter: str) -> Found:
     """Numbers in columns, or vectors written as lists in one.
 
-    A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns: that is said, and
-    so is a first column of whole numbers before fractions, which nothing names: it is ids, or refused.
+    A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns, and so is one with
+    a string that stands again below it, but for its digits. An unnamed column of whole numbers is ids, or refused.
     """
     from pyarrow import csv as arrow
 
     with path.open(encoding="utf-8-sig", newline="") as file:
-        line = file.readline()
+        line, *below = file.readlines(1 << 20)  # bytes, to the end of a line
     if delimiter not in line:
         others = [each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split()))]
         delimiter = others[0] if others else ","
@@ -38,13 +38,14 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     head = next(csv.reader([line], delimiter=delimiter), [])
     counted = [cell for cell in head if cell.isdecimal()]
     numbered = len(counted) > 1 and [*map(int, counted)] == [*range(int(counted[0]), int(counted[0]) + len(counted))]
-    header = not is_row(head) or (numbered and int(counted[0]) < 2)
+    again = (_like(head, each.rstrip("\r\n").split(delimiter)) for each in below)
+    header = not (is_row(head) or any(again)) or (numbered and int(counted[0]) < 2)
     names = [cell or "unnamed" for cell in head] if header else [f"column {k}" for k in range(len(head))]
     check_names(names, str(path))
     numbers = {name: pa.float64() for name, cell in zip(names, head, strict=True) if NUMBER.fullmatch(cell)}
     reading = arrow.ReadOptions(column_names=names, skip_rows=int(header), block_size=PARSED)
     parsing = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=header)
-    converting = arrow.ConvertOptions(column_types=numbers)
+    converting = arrow.ConvertOptions(column_types=numbers, timestamp_parsers=["(none)"])
     said = [f"{path}: its first line names columns, from {counted[0]} to {counted[-1]}"] if header and numbered else []
     with arrow.open_csv(path, reading, parsing, converting) as batches:
         first = next(batches, pa.record_batch({}))
@@ -60,12 +61,16 @@ def read_delimited(path: Path, delimiter: str) -> Found:
 
 def _whole_numbers(batch: pa.RecordBatch) -> list[int]:
     """Columns of whole numbers that differ, where others hold fractions."""
-    columns = [each.to_numpy(zero_copy_only=False) for each in batch.columns if types.is_floating(each.type)]
-    if len(columns) < batch.num_columns:
-        return []
-    whole = [k for k, each in enumerate(columns) if (each == each.round()).all() and (each != each[0]).any()]
-    constant = sum((each == each[0]).all() for each in columns)
-    return whole if len(whole) + constant < len(columns) else []
+    numbers = [k for k, each in enumerate(batch.columns) if types.is_floating(each.type)]
+    columns = {k: each for k in numbers if ((each := batch.column(k).to_numpy(zero_copy_only=False)) != each[0]).any()}
+    whole = [k for k, each in columns.items() if (each == each.round()).all()]
+    return whole if len(whole) < len(columns) else []
+
+
+def _like(cells: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two lines have a cell that is the same, but for its digits."""
+    pairs = zip(cells, others, strict=False)
+    return any(a and re.sub(r"\d+", "0", a) == re.sub(r"\d+", "0", b.strip('"')) for a, b in pairs)
 
 
 def is_row(cells: Sequence[str]) -> bool:
@@ -140,6 +145,5 @@ def parsed(column: pa.Array, where: str, start: int) -> pa.Array:
         try:
             found.append([float(word) for word in (text or "").strip().strip("[]").replace(",", " ").split()])
         except ValueError:
-            why = "numpy shortens long lists to '...'; save numbers" if "..." in text else "mend it"
-            raise UserError(f"{where}: row {row} is no list of numbers; {why}") from None
+            raise UserError(f"{where}: row {row} is no list of numbers; numpy shortens long ones to '...'") from None
     return pa.array(found, pa.list_(pa.float64()))
