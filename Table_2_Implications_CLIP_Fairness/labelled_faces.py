@@ -20,9 +20,10 @@ from util.corpora.captioned import content_digest, is_picture, upright
 from util.errors import UserError
 from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
-from util.readers import kind_of, read
+from util.readers import read
 from util.readers.matching import matched
 from util.readers.names import keys_of
+from util.readers.tables import class_names
 
 ORIGIN = "https://github.com/joojs/fairface"
 LICENCE = "CC BY 4.0"
@@ -75,7 +76,8 @@ def from_hub(declared: Declared) -> FaceImages:
         "n": len(table),
     }
     ids = [f"validation, row {row}" for row in range(len(table))]
-    faces = declared.faces(_in_words(columns[:], hub.class_names(table.features)), f"{HUB_DATASET}, {HUB_FILES}")
+    words = _in_words(columns[:], class_names(columns.features.arrow_schema))
+    faces = declared.faces(words, f"{HUB_DATASET}, {HUB_FILES}")
     return FaceImages(hub.openers(table, "image"), ids, faces, about)
 
 
@@ -107,7 +109,6 @@ def labels_of(
         if lacking := [name for name in axes if name not in columns]:
             what = f"no column {lacking[0]!r}; the audit asks for {', '.join(axes)}, found {', '.join(columns)}"
             raise UserError(f"{path}: {what}")
-        columns = _in_words(columns, _class_names(path) if kind_of(path) == ".parquet" else {})
     faces = declared.faces(columns, str(path), lines)
     notes = [
         f"{path}: {name} in numbers, {', '.join(f'{k} {level}' for k, level in enumerate(numbers))}"
@@ -135,14 +136,6 @@ def _one_each(pairs: np.ndarray, names: Sequence, where: str, path: Path) -> np.
     if len(lost := np.setdiff1d(np.arange(len(names)), pairs[:, 0])):
         raise UserError(f"{path}: {len(lost)} of {len(names)} in {where} have no row, first {str(names[lost[0]])!r}")
     return pairs[np.argsort(pairs[:, 0]), 1]
-
-
-def _class_names(path: Path) -> dict[str, list[str]]:
-    """The names that a parquet file of the hub gives the numbers of its columns."""
-    import datasets
-    from pyarrow import parquet
-
-    return hub.class_names(datasets.Features.from_arrow_schema(parquet.read_schema(path)))
 
 
 def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:

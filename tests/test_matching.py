@@ -58,6 +58,8 @@ PAIRED = [
     lambda: tables({"id": OWN, "filename": NAMES}, {"id": OWN, "filename": MOVED}),
     lambda: tables({"image_name": NAMES}, {"image_name": MOVED}),
     lambda: tables({"": NAMES}, {"": MOVED}),
+    lambda: tables({"id": NAMES.astype("S").tolist()}, {"id": MOVED.astype("S").tolist()}),
+    lambda: tables({"id": pd.to_datetime(OWN)}, {"id": pd.to_datetime(ORDER)}),
     lambda: tables({"image_id": OWN}, {"id": np.arange(5 * N), "image_id": FIVE % N}, FIVE % N),
     lambda: tables({"id": OWN + 3}, {"id": FIVE + 3, "image_id": FIVE % N + 3}, FIVE % N),
     lambda: archive("image", {"image_ids": OWN}, "text", FIVE_IDS, FIVE % N),

@@ -13,7 +13,7 @@ from ..files import cache_folder, reachable
 from .captioned import picture
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
 
 @contextmanager
@@ -87,11 +87,6 @@ def joined(tables: Sequence["Dataset"], where: str) -> "Dataset":
     if any(table.features != tables[0].features for table in tables):
         raise UserError(f"{where}: its parts differ in their columns or number classes differently: no one table")
     return datasets.concatenate_datasets(tables)
-
-
-def class_names(features: "Features") -> dict[str, list[str]]:
-    """The words that a data set itself gives the numbers of its columns, by column; none for columns without."""
-    return {column: kind.names for column, kind in features.items() if hasattr(kind, "names")}
 
 
 def contents(table: "Dataset", image: str) -> list[Callable[[], bytes]]:

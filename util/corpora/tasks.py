@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
 from ..errors import UserError
+from ..readers.tables import class_names
 from . import captioned, coco, hub, labelled, tables
 from .captioned import Captioned, CaptionRule, assemble
 from .declared import Declared, Text, Texts, read_toml
@@ -176,7 +177,8 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
         about["split_sha256"] = labelled.split_hash(ids, texts, contents)
         return assemble("image", openers, ids, texts, caption, about)
     where = f"{about['dataset']}, column {column!r}"
-    labels = labelled.numbered(list(table[column]), hub.class_names(table.features).get(column), task.classes, where)
+    names = class_names(table.features.arrow_schema).get(column)
+    labels = labelled.numbered(list(table[column]), names, task.classes, where)
     return labelled.of(openers, ids, labels, task.classes, {**about, "label_column": column}, contents)
 
 

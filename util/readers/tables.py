@@ -14,7 +14,7 @@ from pyarrow import types
 from ..errors import UserError
 from ..numerics.parts import Parts
 from .arrays import BLOCK, UNKNOWN
-from .names import KINDS
+from .names import KINDS, key_kind
 
 LARGEST_STRINGS = 1 << 28
 """Bytes from which strings beside the vectors are left out, for they are held in memory."""
@@ -45,8 +45,7 @@ def read_parquet(paths: Sequence[Path], where: str) -> dict:
             nonlocal batches, following
             file, group, start = plan[k]
             if k != following or start == 0:
-                batches = file.iter_batches(BLOCK, row_groups=[group], columns=columns)
-                batches = islice(batches, start // BLOCK, None)
+                batches = islice(file.iter_batches(BLOCK, row_groups=[group], columns=columns), start // BLOCK, None)
             following = k + 1
             return pa.Table.from_batches([next(batches)])
 
@@ -75,9 +74,8 @@ def read_dataset(dataset, where: str) -> dict:
     """A ``datasets.Dataset``, in the order of its rows, or the one split of a dictionary of them."""
     if not hasattr(dataset, "features"):
         if len(dataset) != 1:
-            ways = ":" if where.startswith("hub:") else "/"
-            there = f"its splits are {', '.join(dataset)}"
-            raise UserError(f"{where}: {there}; name one: {where}{ways}{next(iter(dataset))}")
+            one = f"{where}{':' if where.startswith('hub:') else '/'}{next(iter(dataset))}"
+            raise UserError(f"{where}: its splits are {', '.join(dataset)}; name one: {one}")
         (dataset,) = dataset.values()
     lengths = [min(BLOCK, len(dataset) - start) for start in range(0, len(dataset), BLOCK)]
 
@@ -85,11 +83,7 @@ def read_dataset(dataset, where: str) -> dict:
         arrow = dataset.select_columns(columns).with_format("arrow")
         return lambda k: arrow[k * BLOCK : (k + 1) * BLOCK]
 
-    found = columns_of(dataset.features.arrow_schema, reader, lengths, where)
-    for name, feature in dataset.features.items():
-        if KINDS.get(name.lower()) == "labels" and hasattr(feature, "names"):
-            found["classes"] = np.array(feature.names)
-    return found
+    return columns_of(dataset.features.arrow_schema, reader, lengths, where)
 
 
 def columns_of(
@@ -97,7 +91,7 @@ def columns_of(
 ) -> dict:
     """Arrays by column: vectors in ``Parts``, numbers and strings in memory, ``UNKNOWN`` for anything else.
 
-    ``lengths`` and ``names`` are those of the blocks.
+    ``lengths`` and ``names`` are of the blocks. What ``datasets`` names is strings, but labels are beside "classes".
     """
     if not lengths:
         raise UserError(f"{where}: the table has no rows")
@@ -110,7 +104,7 @@ def columns_of(
         read, rows, width, dtype = reader(columns), side_by_side, len(columns), np.float64
         if name in of_vectors:  # not read before they are asked for: not every list is one of vectors
             first = read(0).column(0)
-            width, dtype = pc.list_value_length(first)[0].as_py() or 0, first.type.value_type.to_pandas_dtype()
+            width, dtype = pc.max(pc.list_value_length(first)).as_py() or 0, first.type.value_type.to_pandas_dtype()
             rows = vectors
 
         def part(k: int, read=read, rows=rows, name=name) -> np.ndarray:
@@ -118,11 +112,23 @@ def columns_of(
 
         found[name] = Parts(part, lengths, width, dtype, names, where)
     used = {*of_vectors, *(column for columns in of_numbers.values() for column in columns)}
-    for field in schema:
-        if field.name not in used:
-            scalar = is_number(field.type) or is_text(field.type)
-            found[field.name] = in_memory(reader([field.name]), len(lengths)) if scalar else UNKNOWN
+    classes = class_names(schema)
+    for field in (each for each in schema if each.name not in used):
+        words = classes.get(field.name)
+        if words and KINDS.get(field.name.lower()) == "labels":
+            found["classes"], words = np.array(words), None
+        found[field.name] = in_memory(reader([field.name]), len(lengths), words) if is_scalar(field) else UNKNOWN
     return found
+
+
+def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """The names that ``datasets`` gives the numbers of columns."""
+    if b"huggingface" not in (schema.metadata or {}):
+        return {}
+    import datasets
+
+    features = datasets.Features.from_arrow_schema(schema)
+    return {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
 
 
 def check_names(names: Sequence[str], where: str) -> None:
@@ -137,10 +143,11 @@ def is_list(kind: pa.DataType) -> bool:
     return lists and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds strings, or categories that are strings."""
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return types.is_string(kind) or types.is_large_string(kind)
+def is_scalar(field: pa.Field) -> bool:
+    """Whether a column holds numbers or what is written as strings; bytes are only where the name says ids or paths."""
+    kind = getattr(field.type, "storage_type", field.type)
+    of_bytes = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    return not types.is_nested(kind) and not types.is_null(kind) and (not of_bytes or bool(key_kind(field.name)))
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -172,19 +179,27 @@ def side_by_side(table: pa.Table, where: str, start: int) -> np.ndarray:
     return np.stack([table[name].to_numpy().astype(np.float64) for name in table.column_names], axis=1)
 
 
-def in_memory(read: Callable[[int], pa.Table], blocks: int) -> np.ndarray:
-    """A column of numbers or strings; what is missing is NaN, or empty. Too many strings are ``UNKNOWN``."""
+def in_memory(read: Callable[[int], pa.Table], blocks: int, words: Sequence[str] | None = None) -> np.ndarray:
+    """A column of numbers or strings, or ``words`` by number; missing is NaN, or "". Too many are ``UNKNOWN``."""
     found, rows, longest = [], 0, 0
     for column in (read(k).column(0) for k in range(blocks)):
-        if not is_text(column.type):
+        if words:
+            column = pa.array([*words, ""]).take(pc.if_else(pc.less(column, 0), len(words), column))
+        if is_number(column.type):
             found.append(column.to_numpy())
             continue
-        column = pc.fill_null(column.cast(pa.large_string()), "")
-        rows, longest = rows + len(column), max(longest, pc.max(pc.utf8_length(column)).as_py())
+        texts = [written(each) for each in column.to_pylist()]
+        rows, longest = rows + len(texts), max([longest, *map(len, texts)])
         if 4 * rows * longest > LARGEST_STRINGS:
             return UNKNOWN
-        found.append(np.array(column.to_pylist(), dtype=str))
+        found.append(np.array(texts, dtype=str))
     return np.concatenate(found)
+
+
+def written(value) -> str:
+    """What is no number as a string; bytes that are no text by their numbers."""
+    value = value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    return "" if value is None else str(value)
 
 
 def grouped(names: Iterable[str]) -> dict[str, list[str]]:
