@@ -148,20 +148,19 @@ def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, caps
     images, texts, labels = task
     one_each = {"image": images, "text": images + 1}
     named = {"image": images, "text": texts, "labels": NAMES[labels]}
-    captioned = {"image": images, "text": images[:80], "labels": labels, "pairs": np.tile(np.arange(80)[:, None], 2)}
-    stacked = texts + rng.normal(size=(20, 6, 24))
+    five = {"image": images, "text": np.repeat(images, 5, 0), "labels": labels}
     np.save(tmp_path / "prompts.npy", texts)
     for name, arrays, words, said in (
         ("paired", {**one_each, "labels": labels}, [], "text has 90 rows, for 90 image rows of 6 classes"),
-        ("five", {"image": images, "text": np.repeat(images, 5, 0), "labels": labels}, [], "450 rows, for 90 image"),
+        ("five", five, [], "450 rows, for 90 image"),
         ("named", {**one_each, "labels": labels, "classes": NAMES}, [], "90 rows, for 90 image rows of 6 classes"),
         ("strings", named, [], "for retrieval, evaluate --pairs rows"),
         ("bare", named, ["--prompts", tmp_path / "prompts.npy"], "give --prompts a table with a column of names"),
         ("from_1", {"image": images, "text": texts, "labels": labels + 1}, [], "take 1 away if yours count from 1"),
         ("beyond", {"image": images, "text": texts, "labels": labels + 2}, [], "labels must be 0 to 5 for 6 classes"),
         ("none", one_each, ["--per-class"], "--per-class is for labels of one class a row"),
-        ("stacked", {"image": images, "text": stacked, "labels": labels + 1}, [], "which axis is of the classes"),
-        ("captioned", captioned, [], "text has 80 rows, for 90 image rows of 6 classes"),
+        ("stacked", {**five, "text": np.ones((20, 6, 24)), "labels": labels + 1}, [], "which axis is of the classes"),
+        ("captions", {**five, "text": images[:80], "pairs": np.eye(2, dtype=int)}, [], "text has 80 rows, for 90"),
         ("column", one_each, ["--label-column", "x"], "--label-column is of the file of --labels"),
         ("wide", {"image": images, "text": texts[:, :20], "labels": labels}, [], "columns are image 24, text 20"),
     ):

@@ -102,7 +102,6 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
         classes: names of the numbers or columns (C,); None where nobody said.
         texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
         beside: arrays (m,) by name, of which one may say the class of each text.
-        where: what an error begins with.
 
     Returns:
         labels as names or in columns like the texts, the texts, their names, and what was done. None: nothing tells.
@@ -110,7 +109,7 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     import pandas as pd
 
     beside = {name: each for name, each in beside.items() if each.shape == (len(texts),)}
-    labels, told, names = _spelled(labels, classes, beside, where)
+    labels, told, names = _spelled(labels, classes, beside)
     if not any(told):
         return None
     wanted = {*map(str, classes)} if labels.ndim == 2 else {*labels.tolist()}
@@ -132,7 +131,7 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     return labels, unit_means(texts, of, where), names, [said]
 
 
-def _spelled(labels, classes, beside: Mapping, where: str) -> tuple:
+def _spelled(labels, classes, beside: Mapping) -> tuple:
     """Labels by name, what may say the class of each text in the same words, surest first, and names to show."""
     words, numbers = ([], []), ([], [])
     for name, each in beside.items():
@@ -141,17 +140,16 @@ def _spelled(labels, classes, beside: Mapping, where: str) -> tuple:
             words[not called].append(each)
         elif each.dtype.kind in "iuf" and (called or key_kind(name) == "ids") and (each == each.round()).all():
             numbers[not called].append(each.astype(np.int64))
+    numbers = numbers[0], [] if numbers[0] else numbers[1]  # ids say nothing beside class numbers
     if labels.dtype.kind == "U" or labels.ndim == 2:
         return labels, words if labels.ndim == 1 or classes is not None else [], None
     if classes is None:
         return labels.astype(str), [[each.astype(str) for each in some] for some in numbers], next(chain(*words), None)
-    if 0 <= labels.min() <= labels.max() < len(classes):
-        known = [[classes[each] for each in some if 0 <= each.min() <= each.max() < len(classes)] for some in numbers]
-        return classes[labels], [words[0] + known[0], words[1], known[1]], None
-    if any(words + numbers):
-        what = f"labels are {labels.min()} to {labels.max()} for {len(classes)} class names"
-        raise UserError(f"{where}: {what}; they count from 0")
-    return labels, [], None
+    if not 0 <= labels.min() <= labels.max() < len(classes):
+        return labels, [], None  # refused where the task is made
+    known = [[classes[each] for each in some if 0 <= each.min() <= each.max() < len(classes)] for some in numbers]
+    strange = [each.astype(str) for each in numbers[0] if not 0 <= each.min() <= each.max() < len(classes)]
+    return classes[labels], [words[0] + known[0], words[1], known[1] + strange], None
 
 
 def with_classes(one: dict, classes, beside: Mapping, where: str) -> dict:
@@ -161,10 +159,9 @@ def with_classes(one: dict, classes, beside: Mapping, where: str) -> dict:
         return one
     ((last, texts),) = others
     same = {*(() if classes is None else classes.tolist())}
-    values = {name: {*each.tolist()} for name, each in beside.items()}
-    one_each = [name for name, each in values.items() if len(each) == len(texts)]
-    named = [name for name in one_each if CLASS.fullmatch(leaf(name)) or values[name] == same]
-    beside = {name: each for name, each in beside.items() if name in ("classes", "labels", *named)}
+    named = [name for name, each in beside.items() if CLASS.fullmatch(leaf(name)) or {*each.tolist()} == same]
+    one_each = [name for name in named if len({*beside[name].tolist()}) == len(texts)]
+    beside = {name: each for name, each in beside.items() if name in ("classes", "labels", *one_each)}
     labels = checked_labels(one["labels"], {first: len(images)}, None, f"{where}: ")
     if classes is not None and len(classes) == len(images) > len({*classes.tolist()}):  # a name for each row
         classes, labels = None, classes

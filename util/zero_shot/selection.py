@@ -60,12 +60,7 @@ class Selected:
 
 
 def on_test(
-    outcomes: PerItem,
-    shifts: PerShift,
-    gaps: PerShift,
-    seed: int = 0,
-    resamples: int = 2000,
-    permutations: int = 2000,
+    outcomes: PerItem, shifts: PerShift, gaps: PerShift, seed: int = 0, resamples: int = 2000, permutations: int = 2000
 ) -> Selected:
     """The best shift on all items, as the paper chooses it, with a test and intervals that know of the choice.
 
