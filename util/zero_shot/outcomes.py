@@ -171,12 +171,10 @@ class Margins(Outcomes):
     def contributions(self, baseline: int) -> Int[np.ndarray, "u k"]:
         """Change of the area when one item's ranks are exchanged, in units of 1/(4 pairs); sums are the gains.
 
-        A pair is an item of each class.
-
-        Within each shift the margins become mid-ranks. An item's two ranks (at the shift, without) are exchanged or
-        not, and both areas are computed anew. Let psi be 1, 1/2, 0 for larger, equal, smaller, and primed ranks those
-        at the shift. The difference of areas is linear in the signs of the exchanges. Item p of class 1 adds
-        sum_q psi(p', q') - psi(p, q) + psi(p', q) - psi(p, q'). Item q of class 0 adds
+        A pair is an item of each class. Within each shift the margins become mid-ranks. An item's two ranks (at the
+        shift, without) are exchanged or not, and both areas are computed anew. Let psi be 1, 1/2, 0 for larger, equal,
+        smaller, and primed ranks those at the shift. The difference of areas is linear in the signs of the exchanges.
+        Item p of class 1 adds sum_q psi(p', q') - psi(p, q) + psi(p', q) - psi(p, q'). Item q of class 0 adds
         sum_p psi(p', q') - psi(p, q) - psi(p', q) + psi(p, q').
 
         Source: Venkatraman and Begg, Biometrika 83 (1996), for the null. Bandos, Rockette and Gur, Statistics in

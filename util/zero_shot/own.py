@@ -156,11 +156,10 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
         labels, texts, classes, said = found
     elif classes is None:
         classes = next((each for each in beside.values() if each.dtype.kind == "U"), None)
-    counted = {"labels": labels} if classes is None else {"labels": labels, "classes": classes}
-    found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: texts}, counted), path)
+    beside = {} if classes is None else {"classes": classes}
+    found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: texts}, {"labels": labels, **beside}), path)
     files = [*(one.files if len(one.files) > 1 else [{"path": one.source["path"]}]), {"path": path}]
     source = {**one.source, "files": files, "notes": [*one.source["notes"], *said, *notes]}
-    beside = {} if classes is None else {"classes": classes}
     return Embeddings.of(found.modalities, None, labels, source, beside, unit=False)
 
 

@@ -113,13 +113,12 @@ def of_own(name: str, given: Embeddings) -> EmbeddedTask:
     if given.labels is None:
         return _of_pairs(given, about)
     _check_classes(given, about)
-    several = given.labels.ndim == 2
     what = {"images": images, "texts": texts, "labels": given.labels, "classes": given.beside.get("classes")}
-    task = _merged(EmbeddedTask(**about, **what, metric=SEVERAL if several else "top-1"))
-    if not several and len(task.texts) == 2:
+    task = _merged(EmbeddedTask(**about, **what, metric=SEVERAL if given.labels.ndim == 2 else "top-1"))
+    if task.metric != SEVERAL and len(task.texts) == 2:
         different = task.labels[np.unique(items.items(images))]
-        two = np.bincount(different, minlength=2).min() >= 4  # two a half
-        task = replace(task, metric=TWO) if two else task
+        if np.bincount(different, minlength=2).min() >= 4:  # two a half
+            return replace(task, metric=TWO)
     return task
 
 
