@@ -48,8 +48,9 @@ def table(path, rows, **beside):
 
 def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(tmp_path, rng, task, capsys):
     images, texts, labels = task
-    ids, order, turned = np.array([f"i{k}" for k in range(90)]), rng.permutation(90), rng.permutation(6)
-    image = table(tmp_path / "image.csv", images, id=ids)
+    ids = np.array([f"{year}-01-01T00:00" for year in range(1900, 1990)])
+    image, order, turned = tmp_path / "image.jsonl", rng.permutation(90), rng.permutation(6)
+    pd.DataFrame({"id": ids, "image": images.tolist()}).to_json(image, orient="records", lines=True)
     prompts = table(tmp_path / "prompts.csv", texts[turned], name=NAMES[turned])
     numbered = table(tmp_path / "numbered.csv", texts[turned], class_id=turned)
     by_name, by_number = (tmp_path / name for name in ("names.csv", "numbers.csv"))

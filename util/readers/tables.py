@@ -103,9 +103,8 @@ def columns_of(
     for name, columns in (of_vectors | of_numbers).items():
         read, rows, width, dtype = reader(columns), side_by_side, len(columns), np.float64
         if name in of_vectors:  # not read before they are asked for: not every list is one of vectors
-            first = read(0).column(0)
+            rows, first = vectors, read(0).column(0)
             width, dtype = pc.max(pc.list_value_length(first)).as_py() or 0, first.type.value_type.to_pandas_dtype()
-            rows = vectors
 
         def part(k: int, read=read, rows=rows, name=name) -> np.ndarray:
             return rows(read(k), f"{where}: {name}".removesuffix(": "), int(starts[k]))

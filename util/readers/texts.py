@@ -90,7 +90,11 @@ def read_json(path: Path) -> dict:
             raise
         lines = True  # whatever the suffix says
     if lines:
-        with arrow.open_json(path, arrow.ReadOptions(block_size=PARSED)) as batches:
+        with path.open(encoding="utf-8-sig") as file:
+            row = json.loads(next((line for line in file if line.strip()), "{}"))
+        texts = pa.schema([(name, pa.string()) for name, value in row.items() if isinstance(value, str)])  # never times
+        options = arrow.ReadOptions(block_size=PARSED), arrow.ParseOptions(explicit_schema=texts)
+        with arrow.open_json(path, *options) as batches:
             return spooled(batches, str(path))
     if isinstance(told, dict) and told and all(isinstance(each, dict) for each in told.values()):  # rows by their keys
         keys = {name: [*each] for name, each in told.items()}
