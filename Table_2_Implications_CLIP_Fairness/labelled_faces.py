@@ -21,7 +21,7 @@ from util.errors import UserError
 from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
 from util.readers import read
-from util.readers.matching import matched
+from util.readers.matching import matched, one_label_each
 from util.readers.names import keys_of
 from util.readers.tables import class_names
 
@@ -122,20 +122,17 @@ def labels_of(
     pairs, how, used = matched(keys, {where: n, "labels": len(faces)}, str(path))
     if pairs is not None:
         name = next(keys[where][each] for each in used if each in keys[where])
-        return faces.iloc[_one_each(pairs, name, where, path)], [*notes, f"{path}: {how}"]
+        return faces.iloc[_one_each(pairs, faces, name, where, path)], [*notes, f"{path}: {how}"]
     if len(faces) != n:
         raise UserError(f"{path} has {len(faces)} rows, but {where} has {n}; write a row for each")
     return faces, [*notes, f"{path}: {how or 'labels are in the order of the faces, for ids or files are not in both'}"]
 
 
-def _one_each(pairs: np.ndarray, names: Sequence, where: str, path: Path) -> np.ndarray:
+def _one_each(pairs: np.ndarray, faces: pd.DataFrame, names: Sequence, where: str, path: Path) -> np.ndarray:
     """The row of the labels for each face, whose names are given; a face without one or with two is refused."""
-    for rows, each in zip(pairs.T, (where, path), strict=True):
-        if twice := len(rows) - len(np.unique(rows)):
-            raise UserError(f"{each}: {twice} rows belong to several of the other file; a face has one label")
     if len(lost := np.setdiff1d(np.arange(len(names)), pairs[:, 0])):
         raise UserError(f"{path}: {len(lost)} of {len(names)} in {where} have no row, first {str(names[lost[0]])!r}")
-    return pairs[np.argsort(pairs[:, 0]), 1]
+    return one_label_each(pairs, faces, path)[:, 1]
 
 
 def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:

@@ -129,13 +129,13 @@ def test_faces_that_change_are_named(recipe, answers):
 @pytest.mark.parametrize(
     ("names", "embedded", "said"),
     [
-        ("a b b c", "a b c", "mine: 1 rows belong to several of the other file; a face has one label"),
+        ("a b b1 c", "a b c", "gives 1 rows several labels that differ; a row has one label"),
         ("a b d e", "a c e d", "1 of 4 in mine have no row, first 'c'"),
         ("a b c", "a a", "ids and id of mine and labels have 1 values in common"),
     ],
 )
 def test_missing_and_double_names_are_refused_by_name(tmp_path, names, embedded, said):
-    rows = "".join(f"{name},White,Male\n" for name in names.split())
+    rows = "".join(f"{name[0]},White,{'Female' if name[1:] else 'Male'}\n" for name in names.split())
     (tmp_path / "labels.csv").write_text(f"id,race,gender\n{rows}")
     beside = {"ids": np.array(embedded.split())}
     with pytest.raises(UserError, match=re.escape(said)):

@@ -30,7 +30,6 @@ from util.numerics.parts import Parts
 
 IGNORED = {"dict.pt": "model.a", "outputs.npz": "logits_per_image", "groups.h5": "none", "beside.npz": "temperature"}
 IGNORED |= dict.fromkeys(("groups.parquet", "half.parquet", "double.parquet", "file.arrow", "stream.arrow"), "tokens")
-IGNORED |= dict.fromkeys(("numpy_strings.csv", "wide.csv"), "unnamed")
 
 
 @pytest.mark.parametrize("name", made.WRITERS)

@@ -20,7 +20,8 @@ from .numerics.items import copies
 from .numerics.moments import Moments, moments
 from .readers import NAME, write
 from .readers.beside import checked_labels, checked_pairs
-from .readers.sets import RESERVED, in_order, read_sets
+from .readers.names import in_order
+from .readers.sets import RESERVED, read_sets
 
 ONE_DIRECTION = 0.99
 """A mean cosine above this is said: trained encoders of things that differ stay well below."""
@@ -40,7 +41,8 @@ class Embeddings:
         labels: int64 or str array (n,) for the rows of the first modality, or bool (n, C), several classes a row.
         source: where the embeddings come from (path, model, data, caption rule, whether rows were normalised here);
             plain values that json can hold. ``notes`` in it are sentences for whoever reads the numbers.
-        beside: arrays that stand beside the vectors: ids, classes, paths, captions, logit_scale, logit_bias.
+        beside: arrays that stand beside the vectors: ids, classes, paths, captions, logit_scale, logit_bias, and by
+            their own names others that say whose the rows of the first modality are.
     """
 
     modalities: Mapping[str, np.ndarray]
@@ -144,7 +146,7 @@ class Embeddings:
         if path.suffix == ".npy" and (self.labels is not None or (len(self.names) > 1 and not self.paired_by_row)):
             raise UserError(f"{path}: .npy holds two modalities paired row by row and no labels; use .npz")
         if path.suffix == ".npz":
-            extra |= self.beside
+            extra |= {f"{name}_key" if name in self.names else name: each for name, each in self.beside.items()}
         write(path, {**self.modalities, **extra}, self.names, dict(self.source))
         return path
 

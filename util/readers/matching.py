@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UserError
 from .beside import checked_labels, unit_means
-from .names import KINDS, TEXT, key_kind, leaf, role
+from .names import KINDS, TEXT, WORDS, WORDS_IN, key_kind, leaf, role
 
 CLASS = re.compile(r"(.*_)?(label|class|cls|category|target|y|number)(e?s)?(_(id|idx|index|no|number|name)s?)?")
 """Names, in small letters, of the columns that say of which class a row is."""
@@ -20,24 +20,37 @@ def _words(ids: np.ndarray) -> list[str]:
     return [str(int(each) if isinstance(each, float) and each.is_integer() else each) for each in ids[:].tolist()]
 
 
+def _numbers_rows(key: list[str]) -> bool:
+    """Whether a key numbers rows from 0 or from 1, in any order."""
+    return any({*key} == {*map(str, range(first, first + len(key)))} for first in (0, 1))
+
+
+def _foreign(name: str, other: str) -> bool:
+    """Whether a key is of the rows of the other modality, as the "image_id" of captions."""
+    return bool(key_kind(name)) and role(other) in {WORDS[word] for word in WORDS_IN.findall(name.lower())}
+
+
 def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bool) -> tuple[list, list[str]]:
     """Names of two sides' keys and the rows (p, 2) that these tell, best first; and which are not used, and why."""
-    (left, right), names, ranked = sides.values(), " and ".join(sides), []
+    (one, other), (left, right), names, ranked = sides, sides.values(), " and ".join(sides), []
     equal = len({len(key) for keys in sides.values() for key in keys.values()}) == 1
     for a, b in product(left, right):
         first, last = {*left[a]}, {*right[b]}
         unlike = leaf(a) != leaf(b), key_kind(a) != key_kind(b), key_kind(a) != "paths"
-        ranked.append(((not (first <= last or last <= first), *unlike), (a, b), len(first & last)))
+        own = not (_foreign(a, other) or _foreign(b, one))
+        rank = own, not own and unlike[0], not (first <= last or last <= first), *unlike
+        ranked.append((rank, (a, b), len(first & last)))
     taken, doubtful, unused, used = [], [], [], set()
-    for (partly, *unlike), (a, b), common in sorted(ranked, key=lambda each: each[0]):
+    for (_, _, partly, *unlike), (a, b), common in sorted(ranked, key=lambda each: each[0]):
         keys, told = (left[a], right[b]), f"{a} and {b} of {names} have {common} values in common"
         single = [len({*key}) == len(key) for key in keys]
-        if all(key in ([*map(str, range(n := len(key)))], [*map(str, range(1, n + 1))]) for key in keys):
+        if all(_numbers_rows(key) and key == sorted(key, key=int) for key in keys):
             unused.insert(0, f"{a} and {b} only count rows")
         elif used & {(0, a), (1, b)}:
             continue
         elif not any(single) or common < 2:
             strict = {KINDS.get(leaf(name)) for name in (a, b)} <= {"ids", "paths"} and not one_file
+            strict |= keys[0] != keys[1] and sorted(keys[0]) == sorted(keys[1])  # rows lie in two orders
             (doubtful if strict else unused).append(f"{told}, and {'do not tell' if strict else 'are not used'}")
         elif partly and (all(unlike[:2]) or not key_kind(a) or (one_file and equal)):
             doubtful.append(f"{told}, and do not tell")
@@ -49,8 +62,8 @@ def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bo
             taken.append(((a, b), rows[[0, 1]].to_numpy(np.int64)))
             used |= {(0, a), (1, b)}
     known = [{*map(tuple, rows.tolist())} for _, rows in taken]
-    if other := [k for k, each in enumerate(known) if not (known[0] <= each or each <= known[0])]:
-        said = " tell other pairs than ".join(" and ".join(taken[k][0]) for k in (0, other[0]))
+    if unlike := [k for k, each in enumerate(known) if not (known[0] <= each or each <= known[0])]:
+        said = " tell other pairs than ".join(" and ".join(taken[k][0]) for k in (0, unlike[0]))
         raise UserError(f"{path}: {said}; remove those that are no keys of the pairs")
     if doubtful and not taken:
         how = "mend or remove them, or store the row numbers that belong together as pairs"
@@ -64,9 +77,9 @@ def matched(
     """Row numbers (p, sides) that belong together by equal keys, how that was told, and the names of the keys used.
 
     One side may have a key in several rows, as five captions of an image have. Best are keys of which one side has all
-    values of the other, then those of one name, then paths and ids. Others that disagree are refused, and what only
-    counts rows is no key. None: rows are in one order, or are no pairs. Arrays of one file that have equally many rows
-    are of the same items.
+    values of the other, then those of one name, then paths and ids, but before all what is called after the other side
+    ("image_id" of captions). Others that disagree are refused, and what only counts rows is no key. None: rows are in
+    one order, or are no pairs. Arrays of one file that have equally many rows are of the same items.
     """
     written = {side: {name: _words(key) for name, key in those.items()} for side, those in keys.items()}
     first, *others = written
@@ -74,8 +87,12 @@ def matched(
     best = {other: taken[0] for other, (taken, _) in found.items() if taken}
     equal = len({*counts.values()}) == 1
     if not best:
-        for name, key in (item for side in written.values() for item in side.items()):
-            if equal and not one_file and {*key} == {*map(str, range(len(key)))} and key != sorted(key, key=int):
+        rest = [{other: each[other] for other in others} for each in (keys, counts)]
+        if len(others) > 1 and (among := matched(*rest, path, one_file))[0] is not None:
+            raise UserError(f"{path}: rows are matched by {' and '.join(among[2])}, and {first} has none; leave it out")
+        for side, name, key in ((side, *item) for side, each in written.items() for item in each.items()):
+            alone = one_file and not any(_foreign(name, other) for other in {*keys} - {side})
+            if equal and not alone and _numbers_rows(key) and key != sorted(key, key=int):
                 raise UserError(f"{path}: {name} tells another order of rows, which nothing else numbers; give all ids")
         return None, "; ".join(unused[0] for _, unused in found.values() if unused), []
     used = [*dict.fromkeys(name for names, _ in best.values() for name in names)]
@@ -92,6 +109,16 @@ def matched(
     unpaired = [f"{count - pairs[name].nunique()} of {count} {name}" for name, count in counts.items()]
     how = f"{len(pairs)} pairs matched by {kinds}; without a partner: {', '.join(unpaired)}"
     return pairs.to_numpy(np.int64), f"{how} (by {' and '.join(used)})", used
+
+
+def one_label_each(pairs: np.ndarray, labels, path) -> np.ndarray:
+    """The pairs (row, label row), one for each row; a row whose labels differ is refused."""
+    import pandas as pd
+
+    told = pd.DataFrame(labels).iloc[pairs[:, 1]].groupby(pairs[:, 0]).nunique(dropna=False)
+    if twice := int((told > 1).any(axis=1).sum()):
+        raise UserError(f"{path}: gives {twice} rows several labels that differ; a row has one label")
+    return pairs[np.unique(pairs[:, 0], return_index=True)[1]]
 
 
 def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) -> tuple | None:

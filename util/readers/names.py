@@ -5,7 +5,7 @@ A modality is known by meaning, never by position: "image_features", "img_emb" a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ ROLES = {
 }
 """Words of each modality, in the singular."""
 WORDS = {word: role for role, words in ROLES.items() for word in words.split()}
-WORDS_IN = re.compile(rf"(?<![a-z])({'|'.join(WORDS)})s?(?![a-z])")
+WORDS_IN = re.compile(rf"(?<![a-z])({'|'.join(WORDS)})s?(?=(?:ids?|idx)?(?![a-z]))")
 SHORT = {"img": "image", "txt": "text", "querie": "query"}
 """Words that are another one in print."""
 NO_ROWS = {"logit", "logits", "score", "scores", "similarity", "mask", "size", "sizes", "bbox", "length", "id", "ids"}
@@ -48,7 +48,10 @@ NAME = re.compile(r"\w[\w .+-]*")
 """What a modality may be called: it names a member of an archive."""
 KEYS = {
     "paths": re.compile(r"(?i)(.*[_./])?(paths?|files?|file_?names?|names?|urls?)"),
-    "ids": re.compile(r"(?i)(.*[_./])?(ids?|uids?|keys?|index|idx)|unnamed(: 0)?|__index_level_0__"),
+    "ids": re.compile(
+        rf"(?i)(.*[\W_]|{'|'.join(WORDS)})?(ids?|[ug]?uids?|keys?|index|idx|skus?|rows?|items?|samples?)"
+        r"|images?|img|unnamed(: 0)?|__index_level_0__"
+    ),
 }
 """Names of the columns that say whose a row is; the last are those of pandas."""
 
@@ -58,7 +61,7 @@ class SortedOut:
     """The arrays of a file: modalities by name, what stands beside them by kind, and the names of the others.
 
     ``keys`` are the arrays that may say whose a row is, by modality and name: of several modalities those that each
-    has of its own ("image_ids", "caption_paths").
+    has of its own ("image_ids", "caption_paths"). Those of the first, and what names no modality, stand beside it too.
     """
 
     modalities: dict
@@ -86,6 +89,11 @@ def role(name: str) -> str | None:
     return WORDS.get(word(name) or "")
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of modalities, those that mean text last."""
+    return sorted(names, key=lambda name: (role(name) == TEXT, name == TEXT))
+
+
 def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedOut:
     """Tells modalities from what stands beside them.
 
@@ -107,11 +115,14 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedO
         stem = Path(where).name.split(".")[0]
         columns = {role(rows[0]) or role(stem) or re.sub(r"[^\w .+-]|^\W+", "_", stem or rows[0]): rows[0]}
     columns = columns or _by_meaning(rows, where, arrays)
-    beside = {kind: arrays[name] for name, kind in kinds.items()}
-    used = {*kinds, *columns.values()}
     modalities = {modality: arrays[name] for modality, name in columns.items()}
     keys = {modality: keys_of(_owned(others, modality, modalities), len(modalities[modality])) for modality in columns}
-    used |= {name for each in keys.values() for name in each}
+    first = in_order(columns)[0]
+    free = {name: each for name, each in left.items() if not WORDS_IN.search(name.lower())}
+    own = keys[first] | keys_of(free, len(modalities[first]))
+    beside = {name: each for name, each in own.items() if name not in kinds}
+    beside |= {kind: arrays[name] for name, kind in kinds.items()}
+    used = {*kinds, *columns.values(), *own, *(name for each in keys.values() for name in each)}
     return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), keys)
 
 
@@ -128,7 +139,7 @@ def _owned(arrays: Mapping, modality: str, modalities: Mapping) -> dict:
 
 def key_kind(name: str) -> str:
     """Whether a name says "paths" or "ids"; otherwise ""."""
-    told = KINDS.get(leaf(name), "")
+    told, name = KINDS.get(leaf(name), ""), re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)  # "photo_Id"
     return told or next((kind for kind, pattern in KEYS.items() if pattern.fullmatch(name)), "")
 
 

@@ -1,6 +1,6 @@
 """Files as sets of embeddings: those of one modality each make one set, whose rows belong together by equal ids."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -8,15 +8,10 @@ from ..files import named_path
 from . import read
 from .beside import as_rows, one_order
 from .matching import matched, with_classes
-from .names import TEXT, role, sort_out
+from .names import BESIDE, in_order, role, sort_out
 
 RESERVED = ("labels", "pairs")
 """What stands beside the vectors and is an argument of its own."""
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Names of modalities, those that mean text last."""
-    return sorted(names, key=lambda name: (role(name) == TEXT, name == TEXT))
 
 
 def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: str = "image") -> list[dict]:
@@ -102,11 +97,11 @@ def _joined(parts: Mapping[str, dict]) -> dict:
             raise UserError(f"{path}: {name} has {counts[name]} rows, and not as many {odd[0]}; give one for each")
     pairs, how, _ = matched({name: keys[name] for name in ordered}, counts, path)
     notes += [f"{path}: {how}"] if how else []
-    beside: dict = {}  # captions are of the last modality that has them, all else of the first
-    for kind, each in [item for part in ordered.values() for item in part["beside"].items()]:
-        if kind == "captions" or kind not in beside:
-            beside[kind] = each
     first, *others = ordered
+    beside = dict(ordered[first]["beside"])  # captions are of the last modality that has them, all else of the first
+    for kind, each in [item for other in others for item in ordered[other]["beside"].items()]:
+        if kind == "captions" or (kind in BESIDE and kind not in beside):
+            beside[kind] = each
     source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
     last = ordered[others[-1]]

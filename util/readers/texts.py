@@ -97,12 +97,13 @@ def read_json(path: Path) -> dict:
         with arrow.open_json(path, *options) as batches:
             return spooled(batches, str(path))
     if isinstance(told, dict) and told and all(isinstance(each, dict) for each in told.values()):  # rows by their keys
-        keys = {name: [*each] for name, each in told.items()}
-        told = {name: [*each.values()] for name, each in told.items()}
-        if len({*map(tuple, keys.values())}) > 1:
-            told |= {f"{name}_ids": each for name, each in keys.items()}
-        elif (ids := keys[next(iter(keys))]) != [*map(str, range(len(ids)))]:
-            told = {"ids": ids, **told}
+        ids = [*next(iter(told.values()))]
+        if all(each.keys() == {*ids} for each in told.values()):
+            told = {name: [each[key] for key in ids] for name, each in told.items()}
+            told = told if ids == [*map(str, range(len(ids)))] else {"ids": ids, **told}
+        else:
+            keys = {f"{name}_ids": [*each] for name, each in told.items()}
+            told = {name: [*each.values()] for name, each in told.items()} | keys
     if isinstance(told, list) and told and all(isinstance(row, dict) for row in told):
         told = {name: [row.get(name) for row in told] for name in dict.fromkeys(name for row in told for name in row)}
     columns = told if isinstance(told, dict) else {"": told}

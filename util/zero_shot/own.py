@@ -15,7 +15,7 @@ from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
 from ..readers import TEXT, SortedOut, read, role
 from ..readers.beside import as_rows, checked_labels, checked_pairs, one_order
-from ..readers.matching import by_class, matched
+from ..readers.matching import by_class, matched, one_label_each
 from ..readers.names import KINDS, key_kind, keys_of
 
 ROWS = "rows"
@@ -97,6 +97,8 @@ def _kind(arrays: Arrays, *kinds: str) -> str | None:
 def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     """The set with labels of a file, without the rows that it has none for."""
     arrays, first = _arrays(path), one.names[0]
+    if arrays and not any(each.ndim for each in arrays.values()):  # a label by each key
+        arrays = {"ids": np.array([*arrays]), "labels": np.array([each.item() for each in arrays.values()])}
     one.source.pop("labels_stated", None)
     n, size = len(one.modalities[first]), max(len(each) for each in arrays.values() if each.ndim)
     named = keys_of({name: each for name, each in arrays.items() if name != column}, size)
@@ -104,9 +106,7 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     pairs, how, used = matched(keys, {first: n, "labels": size}, path)
     away = {name for name in named if key_kind(name) in ("ids", "paths") or name in used}
     values, classes = _label_values({name: each for name, each in arrays.items() if name not in away}, path, column)
-    rows, order = (np.arange(n),) * 2 if pairs is None else pairs.T
-    if twice := max(len(each) - len(np.unique(each)) for each in (rows, order)):
-        raise UserError(f"{path}: {used[-1]} names {twice} rows twice; a row has one label")
+    rows, order = (np.arange(n),) * 2 if pairs is None else one_label_each(pairs, values, path).T
     if pairs is None and len(values) != n:
         raise UserError(f"{path}: {len(values)} labels for {n} {first} rows, and ids not in both; mend one of them")
     if how:
@@ -173,8 +173,8 @@ def _with_pairs(one: Embeddings, path: str) -> Embeddings:
         found = np.tile(np.arange(n)[:, None], 2)
     else:
         arrays = {name: each[:] for name, each in _arrays(path).items()}
-        by_id = OF_ROWS if "ids" not in one.beside else re.compile("(?!)")  # row numbers are no ids
-        meant = {role(by_id.sub("", name)): each for name, each in arrays.items()}
+        has_ids = any(key_kind(name) in ("ids", "paths") for name in one.beside)  # row numbers are no ids
+        meant = {role(name if has_ids else OF_ROWS.sub("", name)): each for name, each in arrays.items()}
         by_role = [meant.get(role(name)) for name in names]
         if len(arrays) == 1:
             (found,) = arrays.values()
