@@ -251,7 +251,9 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     assert "1 of 6 classes have the text of an earlier one" in said
     kept, order = labels < 5, rng.permutation(90)
     pairs = np.stack([order, np.arange(90)], 1)
+    pd.DataFrame({"text_id": order, "image_id": np.arange(90)}).to_csv(tmp_path / "pairs.csv", index=False)
     for arrays, words, said in (
+        ({"image": images, "text": texts, "img_ids": order}, ["--pairs", tmp_path / "pairs.csv"], "of row numbers, or"),
         ({"image": images[kept], "text": texts, "labels": labels[kept] + 1}, [], "labels are 1 to 5 for 6 classes"),
         ({"text": images, "image": images[order], "pairs": pairs}, [], "which column of the pairs is of image"),
         ({"image": images[order], "text": images + 0.1}, ["--pairs", tmp_path / "pairs.npy"], "give --pairs a table"),
@@ -259,7 +261,6 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
         np.savez(mine, **arrays)
         np.save(tmp_path / "pairs.npy", order)
         assert said in refused(capsys, "evaluate", mine, *words)
-    pd.DataFrame({"text_id": order, "image_id": np.arange(90)}).to_csv(tmp_path / "pairs.csv", index=False)
     assert values(capsys, mine, "--pairs", tmp_path / "pairs.csv")["image-to-text recall@1"] == 1
     np.savez(mine, audio=images, image=images, text=images + 0.1)
     assert "left out: mine: audio, image: the gap is zero" in evaluate(capsys, mine)[1]

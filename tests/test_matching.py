@@ -11,7 +11,7 @@ from embedding_files import ORDER, UNIT, D, N, X, Y
 from util import commands
 
 NAMES, OWN = np.array([f"{k}.jpg" for k in range(N)]), np.arange(N)
-MOVED, FIVE = NAMES[ORDER], np.random.default_rng(2).permutation(5 * N)
+NEARLY, MOVED, FIVE = NAMES[np.maximum(OWN, 1)], NAMES[ORDER], np.random.default_rng(2).permutation(5 * N)
 CLASSES, LABELS = np.array(["ant", "bee", "cat"]), (UNIT[0] @ UNIT[1][:3].T).argmax(1)
 
 
@@ -46,11 +46,15 @@ def lines(order, ids):
     return ["image.csv", "text.csv"]
 
 
-FIVE_IDS = {"text_ids": np.arange(5 * N), "text_image_ids": FIVE % N}
+FIVE_IDS = {"text_ids": FIVE[::-1], "text_image_ids": FIVE % N}
 REFUSED = [
     ("tell other pairs than key and key", lambda: tables({"key": NAMES, "path": NAMES}, {"key": NAMES, "path": MOVED})),
     ("have 39 values in common", lambda: tables({"a": NAMES}, {"b": [*NAMES[1:], "x"]})),
+    ("and sku of image and text have 39 values", lambda: tables({"sku": NEARLY}, {"sku": NEARLY[ORDER]})),
     ("id tells another order of rows", lambda: tables({"a": NAMES}, {"id": ORDER})),
+    ("row tells another order of rows", lambda: tables({"a": NAMES}, {"image_row": ORDER + 1})),
+    ("text_image_ids tells another order", lambda: archive("image", {}, "text", {"text_image_ids": ORDER})),
+    ("audio has none", lambda: archive("audio", {"image_emb": X, "image_ids": OWN}, "text", {"text_ids": ORDER})),
     ("holds whole numbers among fractions", lambda: lines(OWN, OWN % 3 - OWN)),
 ]  # fmt: skip
 PAIRED = [
@@ -61,7 +65,8 @@ PAIRED = [
     lambda: tables({"id": NAMES.astype("S").tolist()}, {"id": MOVED.astype("S").tolist()}),
     lambda: tables({"id": pd.to_datetime(OWN)}, {"id": pd.to_datetime(ORDER)}),
     lambda: tables({"image_id": OWN}, {"id": np.arange(5 * N), "image_id": FIVE % N}, FIVE % N),
-    lambda: tables({"id": OWN + 3}, {"id": FIVE + 3, "image_id": FIVE % N + 3}, FIVE % N),
+    lambda: tables({"id": OWN + 3}, {"id": FIVE[::-1] + 3, "image_id": FIVE % N + 3}, FIVE % N),
+    lambda: tables({"photoId": OWN + 5}, {"imgid": ORDER + 5}),
     lambda: archive("image", {"image_ids": OWN}, "text", FIVE_IDS, FIVE % N),
     lambda: archive("image", {"image_ids": OWN}, "caption", {"caption_ids": ORDER}),
     lambda: archive("video", {"video_ids": OWN}, "query", {"query_ids": ORDER}),
@@ -90,13 +95,15 @@ def test_rows_are_matched_by_the_keys_that_tell_them_or_refused(tmp_path, words,
     assert found["gap_distance"] == pytest.approx(np.linalg.norm(UNIT[0].mean(0) - UNIT[1].mean(0)), abs=1e-6)
 
 
-@pytest.mark.parametrize("column", ["file_name", "image", "", "id and file"])
+@pytest.mark.parametrize("column", ["file_name", "image", "", "id and file", "json"])
 def test_labels_are_matched_by_whatever_names_the_rows(tmp_path, column, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ids = {"ids": OWN} if column == "id and file" else {}
-    np.savez("a.npz", image=X, text=Y[:3], class_names=CLASSES, filenames=NAMES, **ids)
+    key, rows = {"image": "image_files", "": "stems"}.get(column, "filenames"), OWN if ids else np.r_[OWN, OWN[::-1]]
+    np.savez("a.npz", image=X[rows], text=Y[:3], class_names=CLASSES, **{key: NAMES[rows]}, **ids)
     table = pd.DataFrame({"file": MOVED, "label": CLASSES[LABELS][ORDER]}).rename_axis("id")
     (table if ids else table.set_index("file").rename_axis(column)).to_csv("labels.csv")
     quick = ["--splits", "2", "--resamples", "20", "--permutations", "20", "--shift-step", "1", "--json"]
-    commands.main(["evaluate", "a.npz", "--labels", "labels.csv", *quick])
+    table.set_index("file")["label"].to_json("labels.json")
+    commands.main(["evaluate", "a.npz", "--labels", "labels.json" if column == "json" else "labels.csv", *quick])
     assert {row["metric"]: row["value"] for row in json.loads(capsys.readouterr().out)}["top-1"] == 1

@@ -129,7 +129,7 @@ def test_faces_that_change_are_named(recipe, answers):
 @pytest.mark.parametrize(
     ("names", "embedded", "said"),
     [
-        ("a b b1 c", "a b c", "gives 1 rows several labels that differ; a row has one label"),
+        ("a b b1 c", "a b c", "gives 1 of 3 rows labels that differ; a row has one label"),
         ("a b d e", "a c e d", "1 of 4 in mine have no row, first 'c'"),
         ("a b c", "a a", "ids and id of mine and labels have 1 values in common"),
     ],

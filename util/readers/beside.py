@@ -30,11 +30,8 @@ def one_order(pairs, names: Sequence[str], stored: Sequence[str], counts: Sequen
         return
     turned = found[:, [stored.index(name) for name in names]]
     if (found < counts).all() and (turned < counts).all() and {*map(tuple, found)} != {*map(tuple, turned)}:
-        columns = " and ".join(names)
-        raise UserError(
-            f"{path}: which column of the pairs is of {names[0]} cannot be told; give --pairs a table with the columns "
-            f"{columns}, or store {names[0]} first"
-        )
+        how = f"give --pairs a table with the columns {' and '.join(names)}, or store {names[0]} first"
+        raise UserError(f"{path}: which column of the pairs is of {names[0]} cannot be told; {how}")
 
 
 def _array(values) -> np.ndarray:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import reduce
-from itertools import chain, product
+from itertools import chain, combinations, product
 
 import numpy as np
 
@@ -55,11 +55,10 @@ def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bo
         elif partly and (all(unlike[:2]) or not key_kind(a) or (one_file and equal)):
             doubtful.append(f"{told}, and do not tell")
         else:
-            import pandas as pd
-
-            tables = [pd.DataFrame({"": key, side: range(len(key))}) for side, key in enumerate(keys)]
-            rows = tables[0].merge(tables[1], on="").sort_values(int(not single[1]))
-            taken.append(((a, b), rows[[0, 1]].to_numpy(np.int64)))
+            once, key = keys[::-1] if single[1] else keys
+            place = {value: row for row, value in enumerate(once)}
+            rows = np.array([(place[value], row) for row, value in enumerate(key) if value in place])
+            taken.append(((a, b), rows[:, ::-1] if single[1] else rows))
             used |= {(0, a), (1, b)}
     known = [{*map(tuple, rows.tolist())} for _, rows in taken]
     if unlike := [k for k, each in enumerate(known) if not (known[0] <= each or each <= known[0])]:
@@ -83,13 +82,10 @@ def matched(
     """
     written = {side: {name: _words(key) for name, key in those.items()} for side, those in keys.items()}
     first, *others = written
-    found = {other: _links({side: written[side] for side in (first, other)}, path, one_file) for other in others}
-    best = {other: taken[0] for other, (taken, _) in found.items() if taken}
-    equal = len({*counts.values()}) == 1
+    found = {two: _links({side: written[side] for side in two}, path, one_file) for two in combinations(written, 2)}
+    best = {two: taken[0] for two, (taken, _) in found.items() if taken}
+    equal = len({counts[side] for two in best or found for side in two}) == 1
     if not best:
-        rest = [{other: each[other] for other in others} for each in (keys, counts)]
-        if len(others) > 1 and (among := matched(*rest, path, one_file))[0] is not None:
-            raise UserError(f"{path}: rows are matched by {' and '.join(among[2])}, and {first} has none; leave it out")
         for side, name, key in ((side, *item) for side, each in written.items() for item in each.items()):
             alone = one_file and not any(_foreign(name, other) for other in {*keys} - {side})
             if equal and not alone and _numbers_rows(key) and key != sorted(key, key=int):
@@ -97,14 +93,15 @@ def matched(
         return None, "; ".join(unused[0] for _, unused in found.values() if unused), []
     used = [*dict.fromkeys(name for names, _ in best.values() for name in names)]
     kinds = " and ".join(dict.fromkeys(key_kind(name) or "names" for name in used))
-    in_order = np.tile(np.arange(counts[first])[:, None], 2)
-    if equal and all(np.array_equal(rows, in_order) for _, rows in best.values()):
+    in_order = [np.tile(np.arange(counts[side])[:, None], 2) for side, _ in best]
+    if equal and all(np.array_equal(each, rows) for each, (_, rows) in zip(in_order, best.values(), strict=True)):
         return None, f"{kinds} are the same, row by row", used
-    if lacking := [other for other in others if other not in best]:
-        raise UserError(f"{path}: rows are matched by {kinds}, and {lacking[0]} has none of them; leave it out")
+    if lacking := [other for other in others if (first, other) not in best]:
+        odd = first if lacking == others else lacking[0]
+        raise UserError(f"{path}: rows are matched by {kinds}, and {odd} has none of them; leave it out")
     import pandas as pd
 
-    tables = [pd.DataFrame(rows, columns=[first, other]) for other, (_, rows) in best.items()]
+    tables = [pd.DataFrame(best[first, other][1], columns=[first, other]) for other in others]
     pairs = reduce(lambda left, right: left.merge(right, on=first), tables)[[*keys]]
     unpaired = [f"{count - pairs[name].nunique()} of {count} {name}" for name, count in counts.items()]
     how = f"{len(pairs)} pairs matched by {kinds}; without a partner: {', '.join(unpaired)}"
@@ -113,12 +110,11 @@ def matched(
 
 def one_label_each(pairs: np.ndarray, labels, path) -> np.ndarray:
     """The pairs (row, label row), one for each row; a row whose labels differ is refused."""
-    import pandas as pd
-
-    told = pd.DataFrame(labels).iloc[pairs[:, 1]].groupby(pairs[:, 0]).nunique(dropna=False)
-    if twice := int((told > 1).any(axis=1).sum()):
-        raise UserError(f"{path}: gives {twice} rows several labels that differ; a row has one label")
-    return pairs[np.unique(pairs[:, 0], return_index=True)[1]]
+    rows, first, places = np.unique(pairs[:, 0], return_index=True, return_inverse=True)
+    told = np.asarray(labels).astype(str)[pairs[:, 1]].reshape(len(pairs), -1)
+    if twice := len(np.unique(places[(told != told[first][places]).any(axis=1)])):
+        raise UserError(f"{path}: gives {twice} of {len(rows)} rows labels that differ; a row has one label")
+    return pairs[first]
 
 
 def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) -> tuple | None:

@@ -41,12 +41,11 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     """The arrays of one file as a set."""
     found = sort_out(arrays, path, columns)
     unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
-    places = [id(array) for array in arrays.values()]
-    stored = sorted(found.modalities, key=lambda name: places.index(id(found.modalities[name])))
+    stored = [name for array in arrays.values() for name, each in found.modalities.items() if each is array]
     found, changed = as_rows(found, path)
     notes = [*source.get("notes", []), *unused, *changed]
-    beside = {kind: array for kind, array in found.beside.items() if kind not in RESERVED}
-    named = {kind: found.beside.get(kind) for kind in RESERVED}
+    beside = dict(found.beside)
+    named = {kind: beside.pop(kind, None) for kind in RESERVED}
     ordered = in_order(found.modalities)
     counts = {name: len(found.modalities[name]) for name in ordered}
     if (pairs := named["pairs"]) is not None:

@@ -83,8 +83,7 @@ def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, p
 def _arrays(path: str) -> dict[str, np.ndarray]:
     """The arrays of a file; of a .txt its lines."""
     if Path(path).suffix == ".txt" and Path(path).is_file():
-        lines = np.array(Path(path).read_text(encoding="utf-8").split("\n"))
-        lines = np.char.strip(lines[:-1] if lines[-1] == "" else lines)
+        lines = np.char.strip(np.array(Path(path).read_text(encoding="utf-8").splitlines(), str))
         return {"labels": lines.astype(np.int64) if np.char.isdigit(lines).all() else lines}
     return read(path)[0]
 
