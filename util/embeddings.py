@@ -20,8 +20,7 @@ from .numerics.items import copies
 from .numerics.moments import Moments, moments
 from .readers import NAME, write
 from .readers.beside import checked_labels, checked_pairs
-from .readers.names import in_order
-from .readers.sets import RESERVED, read_sets
+from .readers.sets import RESERVED, in_order, read_sets
 
 ONE_DIRECTION = 0.99
 """A mean cosine above this is said: trained encoders of things that differ stay well below."""
@@ -41,8 +40,7 @@ class Embeddings:
         labels: int64 or str array (n,) for the rows of the first modality, or bool (n, C), several classes a row.
         source: where the embeddings come from (path, model, data, caption rule, whether rows were normalised here);
             plain values that json can hold. ``notes`` in it are sentences for whoever reads the numbers.
-        beside: arrays that stand beside the vectors: ids, classes, paths, captions, logit_scale, logit_bias, and by
-            their own names others that say whose the rows of the first modality are.
+        beside: ids, classes, paths, captions, logit_scale, logit_bias, and what else names rows of the first modality.
     """
 
     modalities: Mapping[str, np.ndarray]

@@ -8,7 +8,7 @@ from ..files import named_path
 from . import read
 from .beside import as_rows, one_order
 from .matching import matched, with_classes
-from .names import BESIDE, in_order, role, sort_out
+from .names import BESIDE, TEXT, in_order, role, sort_out
 
 RESERVED = ("labels", "pairs")
 """What stands beside the vectors and is an argument of its own."""
@@ -44,8 +44,7 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     stored = [name for array in arrays.values() for name, each in found.modalities.items() if each is array]
     found, changed = as_rows(found, path)
     notes = [*source.get("notes", []), *unused, *changed]
-    beside = dict(found.beside)
-    named = {kind: beside.pop(kind, None) for kind in RESERVED}
+    named = {kind: found.beside.pop(kind, None) for kind in RESERVED}
     ordered = in_order(found.modalities)
     counts = {name: len(found.modalities[name]) for name in ordered}
     if (pairs := named["pairs"]) is not None:
@@ -55,10 +54,10 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
         notes += [f"{path}: {how}"] if how else []
     source = {k: each for k, each in source.items() if (k, type(each)) != ("files", list)}  # of a set once saved
     source |= {"path": path, **({"notes": notes} if notes else {})}
-    one = {"modalities": found.modalities, "source": source, "beside": beside, "keys": found.keys, **named}
+    one = {"modalities": found.modalities, "source": source, "beside": found.beside, "keys": found.keys, **named}
     told = {name: arrays[name] for name in found.ignored if role(name) == TEXT and arrays[name].dtype.kind in "iuf"}
     told = {name: each for name, each in told.items() if each.ndim == 1} | found.keys[ordered[-1]]
-    if (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names):
+    if (names := found.beside.get("classes")) is not None and len({*names.tolist()}) < len(names):
         names, told = None, {**told, "classes": names}
     return with_classes(one, names, told, path)
 
@@ -98,8 +97,9 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     notes += [f"{path}: {how}"] if how else []
     first, *others = ordered
     beside = dict(ordered[first]["beside"])  # captions are of the last modality that has them, all else of the first
+    common = BESIDE if pairs is None else ("classes", "logit_scale", "logit_bias")
     for kind, each in [item for other in others for item in ordered[other]["beside"].items()]:
-        if kind == "captions" or (kind in BESIDE and kind not in beside):
+        if kind == "captions" or (kind in common and kind not in beside):
             beside[kind] = each
     source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
