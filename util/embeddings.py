@@ -92,8 +92,9 @@ class Embeddings:
         """
         found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns, first)]
         if others:
-            there = ", ".join(found.names)
-            raise UserError(f"{found.source['path']}: holds {there}; files of a set hold one modality each")
+            raise UserError(
+                f"{found.source['path']}: holds {', '.join(found.names)}; a file of a set holds one modality"
+            )
         return found.remarked() if unit else found
 
     def normalised(self) -> "Embeddings":

@@ -20,11 +20,6 @@ def _words(ids: np.ndarray) -> list[str]:
     return [str(int(each) if isinstance(each, float) and each.is_integer() else each) for each in ids[:].tolist()]
 
 
-def _numbers_rows(key: list[str]) -> bool:
-    """Whether a key numbers rows from 0 or from 1, in any order."""
-    return any({*key} == {*map(str, range(first, first + len(key)))} for first in (0, 1))
-
-
 def _foreign(name: str, other: str) -> bool:
     """Whether a key is of the rows of the other modality, as the "image_id" of captions."""
     return bool(key_kind(name)) and role(other) in {WORDS[word] for word in WORDS_IN.findall(name.lower())}
@@ -33,18 +28,16 @@ def _foreign(name: str, other: str) -> bool:
 def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bool) -> tuple[list, list[str]]:
     """Names of two sides' keys and the rows (p, 2) that these tell, best first; and which are not used, and why."""
     (one, other), (left, right), names, ranked = sides, sides.values(), " and ".join(sides), []
-    equal = len({len(key) for keys in sides.values() for key in keys.values()}) == 1
     for a, b in product(left, right):
         first, last = {*left[a]}, {*right[b]}
         unlike = leaf(a) != leaf(b), key_kind(a) != key_kind(b), key_kind(a) != "paths"
         own = not (_foreign(a, other) or _foreign(b, one))
-        rank = own, not own and unlike[0], not (first <= last or last <= first), *unlike
-        ranked.append((rank, (a, b), len(first & last)))
+        ranked.append(((own, not (first <= last or last <= first), *unlike), (a, b), len(first & last)))
     taken, doubtful, unused, used = [], [], [], set()
-    for (_, _, partly, *unlike), (a, b), common in sorted(ranked, key=lambda each: each[0]):
+    for (_, partly, *unlike), (a, b), common in sorted(ranked, key=lambda each: each[0]):
         keys, told = (left[a], right[b]), f"{a} and {b} of {names} have {common} values in common"
         single = [len({*key}) == len(key) for key in keys]
-        if all(_numbers_rows(key) and key == sorted(key, key=int) for key in keys):
+        if all(key in ([*map(str, range(n := len(key)))], [*map(str, range(1, n + 1))]) for key in keys):
             unused.insert(0, f"{a} and {b} only count rows")
         elif used & {(0, a), (1, b)}:
             continue
@@ -52,7 +45,7 @@ def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bo
             strict = {KINDS.get(leaf(name)) for name in (a, b)} <= {"ids", "paths"} and not one_file
             strict |= keys[0] != keys[1] and sorted(keys[0]) == sorted(keys[1])  # rows lie in two orders
             (doubtful if strict else unused).append(f"{told}, and {'do not tell' if strict else 'are not used'}")
-        elif partly and (all(unlike[:2]) or not key_kind(a) or (one_file and equal)):
+        elif partly and (all(unlike[:2]) or not key_kind(a) or (one_file and len(keys[0]) == len(keys[1]))):
             doubtful.append(f"{told}, and do not tell")
         else:
             once, key = keys[::-1] if single[1] else keys
@@ -65,8 +58,7 @@ def _links(sides: Mapping[str, Mapping[str, list[str]]], path: str, one_file: bo
         said = " tell other pairs than ".join(" and ".join(taken[k][0]) for k in (0, unlike[0]))
         raise UserError(f"{path}: {said}; remove those that are no keys of the pairs")
     if doubtful and not taken:
-        how = "mend or remove them, or store the row numbers that belong together as pairs"
-        raise UserError(f"{path}: {doubtful[0]} whether rows are in one order; {how}")
+        raise UserError(f"{path}: {doubtful[0]} whether rows are in one order; mend them, or store pairs of rows")
     return taken, unused
 
 
@@ -75,10 +67,9 @@ def matched(
 ) -> tuple[np.ndarray | None, str, list[str]]:
     """Row numbers (p, sides) that belong together by equal keys, how that was told, and the names of the keys used.
 
-    One side may have a key in several rows, as five captions of an image have. Best are keys of which one side has all
-    values of the other, then those of one name, then paths and ids, but before all what is called after the other side
-    ("image_id" of captions). Others that disagree are refused, and what only counts rows is no key. None: rows are in
-    one order, or are no pairs. Arrays of one file that have equally many rows are of the same items.
+    One side may have a key in several rows, as five captions of an image have. Best are keys called after the other
+    side ("image_id" of captions), then those with all its values, then of one name, then paths. Others that disagree
+    are refused; what only counts rows is no key. None: rows are in one order (as in one file, if equal), or no pairs.
     """
     written = {side: {name: _words(key) for name, key in those.items()} for side, those in keys.items()}
     first, *others = written
@@ -88,7 +79,8 @@ def matched(
     if not best:
         for side, name, key in ((side, *item) for side, each in written.items() for item in each.items()):
             alone = one_file and not any(_foreign(name, other) for other in {*keys} - {side})
-            if equal and not alone and _numbers_rows(key) and key != sorted(key, key=int):
+            numbers = [{*map(str, range(start, start + len(key)))} for start in (0, 1)]
+            if equal and not alone and {*key} in numbers and key != sorted(key, key=int):
                 raise UserError(f"{path}: {name} tells another order of rows, which nothing else numbers; give all ids")
         return None, "; ".join(unused[0] for _, unused in found.values() if unused), []
     used = [*dict.fromkeys(name for names, _ in best.values() for name in names)]

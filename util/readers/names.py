@@ -147,8 +147,7 @@ def keys_of(arrays: Mapping, n: int) -> dict:
     """The arrays that may say whose each of n rows is: strings that are no labels, and numbers that are called ids."""
     whole = {name: each for name, each in arrays.items() if not isinstance(each, Parts) and each.size == n}
     named = [name for name in whole if key_kind(name) in ("ids", "paths") and whole[name].dtype.kind in "iuf"]
-    strings = [name for name, each in whole.items() if each.dtype.kind in "US"]
-    written = [name for name in strings if key_kind(name) not in ("labels", "classes")]
+    written = [name for name in whole if whole[name].dtype.kind in "US" and key_kind(name) not in ("labels", "classes")]
     return {name: whole[name].reshape(-1) for name in [*named, *written]}
 
 

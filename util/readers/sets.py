@@ -71,8 +71,7 @@ def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
         if more:
             raise UserError(f"{path}: holds {', '.join([held, *more])}; files of a set hold one modality each")
         if name in found:
-            earlier = found[name]["source"]["path"]
-            raise UserError(f"{earlier} and {path} are both {name}; name them, as image={path}")
+            raise UserError(f"{found[name]['source']['path']} and {path} are both {name}; name them, as image={path}")
         if len(alone) > 1 and not given and not role(name):
             raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
         found[name] = {**one, "modalities": {name: one["modalities"][held]}}
@@ -97,9 +96,10 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     notes += [f"{path}: {how}"] if how else []
     first, *others = ordered
     beside = dict(ordered[first]["beside"])  # captions are of the last modality that has them, all else of the first
-    common = BESIDE if pairs is None else ("classes", "logit_scale", "logit_bias")
     for kind, each in [item for other in others for item in ordered[other]["beside"].items()]:
-        if kind == "captions" or (kind in common and kind not in beside):
+        if kind == "captions" or (
+            kind in BESIDE and kind not in (*beside, *([] if pairs is None else ["ids", "paths"]))
+        ):
             beside[kind] = each
     source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
