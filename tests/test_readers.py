@@ -126,7 +126,7 @@ def test_ids_of_each_modality_in_one_file_tell_its_pairs(tmp_path):
         found.source["notes"]
     )
     np.savez(path, **IN_ANOTHER_ORDER | {"txt_ids": np.array([*IDS[1:], "other"])})
-    with pytest.raises(UserError, match=r"have 39 values in common, and do not tell .*; mend or remove them, or store"):
+    with pytest.raises(UserError, match=r"have 39 values in common, and do not tell .*; mend them, or store"):
         Embeddings.load(path)
     np.savez(path, **IN_ANOTHER_ORDER, pairs=right)
     assert Embeddings.load(path).pairs.tolist() == right

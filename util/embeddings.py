@@ -92,9 +92,8 @@ class Embeddings:
         """
         found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns, first)]
         if others:
-            raise UserError(
-                f"{found.source['path']}: holds {', '.join(found.names)}; a file of a set holds one modality"
-            )
+            there = ", ".join(found.names)
+            raise UserError(f"{found.source['path']}: holds {there}; files of a set hold one modality each")
         return found.remarked() if unit else found
 
     def normalised(self) -> "Embeddings":

@@ -97,9 +97,8 @@ def _joined(parts: Mapping[str, dict]) -> dict:
     first, *others = ordered
     beside = dict(ordered[first]["beside"])  # captions are of the last modality that has them, all else of the first
     for kind, each in [item for other in others for item in ordered[other]["beside"].items()]:
-        if kind == "captions" or (
-            kind in BESIDE and kind not in (*beside, *([] if pairs is None else ["ids", "paths"]))
-        ):
+        moved = pairs is not None and kind in ("ids", "paths")  # they number other rows
+        if kind == "captions" or (kind in BESIDE and kind not in beside and not moved):
             beside[kind] = each
     source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
