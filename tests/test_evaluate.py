@@ -149,19 +149,18 @@ def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, caps
     images, texts, labels = task
     one_each = {"image": images, "text": images + 1}
     named = {"image": images, "text": texts, "labels": NAMES[labels]}
-    five = {"image": images, "text": np.repeat(images, 5, 0), "labels": labels}
     np.save(tmp_path / "prompts.npy", texts)
     for name, arrays, words, said in (
         ("paired", {**one_each, "labels": labels}, [], "text has 90 rows, for 90 image rows of 6 classes"),
-        ("five", five, [], "450 rows, for 90 image"),
+        ("five", {"image": images, "text": np.repeat(images, 5, 0), "labels": labels}, [], "450 rows, for 90 image"),
         ("named", {**one_each, "labels": labels, "classes": NAMES}, [], "90 rows, for 90 image rows of 6 classes"),
         ("strings", named, [], "for retrieval, evaluate --pairs rows"),
         ("bare", named, ["--prompts", tmp_path / "prompts.npy"], "give --prompts a table with a column of names"),
         ("from_1", {"image": images, "text": texts, "labels": labels + 1}, [], "take 1 away if yours count from 1"),
         ("beyond", {"image": images, "text": texts, "labels": labels + 2}, [], "labels must be 0 to 5 for 6 classes"),
         ("none", one_each, ["--per-class"], "--per-class is for labels of one class a row"),
-        ("stacked", {**five, "text": np.ones((20, 6, 24)), "labels": labels + 1}, [], "which axis is of the classes"),
-        ("captions", {**five, "text": images[:80], "pairs": np.eye(2, dtype=int)}, [], "text has 80 rows, for 90"),
+        ("stacked", {**named, "text": np.ones((20, 6, 24)), "labels": labels + 1}, [], "which axis is of the classes"),
+        ("captions", {**named, "text": images[:80], "labels": labels, "pairs": np.eye(2, dtype=int)}, [], "80 rows"),
         ("column", one_each, ["--label-column", "x"], "--label-column is of the file of --labels"),
         ("wide", {"image": images, "text": texts[:, :20], "labels": labels}, [], "columns are image 24, text 20"),
     ):
@@ -228,22 +227,20 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     mean = accuracy(images, unit(several).mean(1), labels)
     for beside, of_texts, rows, value in (
         ({"labels": labels, "classes": NAMES}, {"classes": NAMES[turned]}, texts[turned], right),
-        ({"labels": labels}, {"labels": turned}, texts[turned], right),
+        ({"labels": labels}, {"id": np.arange(6), "labels": turned.astype(float)}, texts[turned], right),
         ({"labels": NAMES[labels]}, {"classes": np.repeat(NAMES, 20)}, several.reshape(120, 24), mean),
     ):
         np.savez(image, image=images, **beside)
         np.savez(text, text=rows, **of_texts)
-        assert values(capsys, image, text)["top-1"] == pytest.approx(value)
-    assert values(capsys, image, "--prompts", text)["top-1"] == pytest.approx(mean)
+        for words in ((image, text), (image, "--prompts", text)):
+            assert values(capsys, *words)["top-1"] == pytest.approx(value)
     np.savez(mine, image=images, text=texts[turned], classes=NAMES[turned])
     pd.DataFrame(np.eye(6, dtype=int)[labels], columns=NAMES).to_csv(tmp_path / "dummies.csv", index=False)
     assert values(capsys, mine, "--labels", tmp_path / "dummies.csv")["top-1"] == pytest.approx(right)
     np.savez(mine, image=images, text=texts[turned], labels=labels, text_labels=turned)
     assert values(capsys, mine)["top-1"] == pytest.approx(right)
     np.savez(mine, image=images, text=several, labels=labels)
-    np.savez(text, text=texts[turned], id=np.arange(6), category=turned.astype(float))
     assert values(capsys, mine)["top-1"] == pytest.approx(mean)
-    assert values(capsys, mine, "--prompts", text)["top-1"] == pytest.approx(right)
     equal = texts[[0, 1, 2, 3, 4, 1]]
     np.savez(mine, image=images, text=equal, labels=labels)
     found, said = evaluate(capsys, mine)
