@@ -21,6 +21,7 @@ NAMES = list(published.files())
 def content(name):
     """A small file of the published layout, different for each name."""
     rows = np.random.default_rng(NAMES.index(name)).normal(size=(2, 20, 64)).astype(np.float32)
+    rows[1, -1] = rows[1, 0]
     file = io.BytesIO()
     np.save(file, rows / np.linalg.norm(rows, axis=2, keepdims=True))
     return file.getvalue()
@@ -142,6 +143,8 @@ def test_loaded_embeddings_say_where_they_come_from(site, cache):
     fill(cache)
     loaded = published.load("clip", "random")
     assert loaded.names == ("image", "text") and loaded.paired_by_row
+    said = "features_clip_random.npy: text: 1 of 20 rows equal an earlier one exactly, 19 items"
+    assert loaded.source["notes"] == [said]
     assert loaded.source["caption_rule"] == "last" and "shape (2, n, d)" in loaded.source["layout"]
     assert loaded.source["url"] == site.url + "features_clip_random.npy"
     assert loaded.source["sha256"] == hashlib.sha256(content("features_clip_random.npy")).hexdigest()

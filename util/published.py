@@ -206,8 +206,8 @@ def load(system: str, weights: str = "trained") -> Embeddings:
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
     facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
-    loaded = Embeddings.load(path, first=SYSTEMS[system].modality)
-    return replace(loaded, source={**loaded.source, **facts})
+    stored = Embeddings.load(path, first=SYSTEMS[system].modality, unit=False)
+    return replace(stored, source={**stored.source, **facts}).remarked()  # by the file's name, wherever it lies
 
 
 def _expected(name: str) -> str:
