@@ -84,7 +84,8 @@ def draw_rows(record: Record, names: Sequence[str], letters: str, some: slice = 
                 ax.plot(curve["signed_gap_distance"], curve["loss_as_released"], **style)
             draw_curve(ax, curve, lowest, figures.INK, "sigmoid loss" if is_sigmoid(record) else "symmetric loss")
             ends = {"color": figures.MUTED, "alpha": 0.3, "lw": 0, "label": "95% over batches"}
-            ax.axvspan(lowest["gap_low"], lowest["gap_high"], **ends)
+            if np.isfinite(lowest["gap_low"]):
+                ax.axvspan(lowest["gap_low"], lowest["gap_high"], **ends)
             ax.set_ylabel(loss_label(record))
             said = "τ =" if letters else "temperature"
             ax.set_title(marked(letter, f"{said} {temperature_label(tau)}"), loc="left")

@@ -5,7 +5,7 @@ is measured at every shift and temperature. The paper's claims: at temperature 1
 lowest loss is at the model's own gap; at 1/50 it is at a smaller gap; at 1 near zero. Another local minimum, with the
 modalities past each other, fades as the temperature rises.
 
-    python Figure_3_Contrastive_Learning/loss_landscape.py                      (embedded: seconds on 2 cores)
+    python Figure_3_Contrastive_Learning/loss_landscape.py                      (embedded: half a minute on 2 cores)
     python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings mine.npz
     python Figure_3_Contrastive_Learning/loss_landscape.py --embeddings siglip.npz --loss sigmoid --batch None
     python Figure_3_Contrastive_Learning/loss_landscape.py --preset paper       (downloads CLIP and MSCOCO val2017)

@@ -210,8 +210,9 @@ def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
     np.savez(tmp_path / "mine.npz", audio=images, text=texts)
     np.save(tmp_path / "of.npy", of)
     pd.DataFrame({"audio": of, "text": np.arange(40)}).to_csv(tmp_path / "pairs.csv", index=False)
-    for file in ("of.npy", "pairs.csv"):
-        found = values(capsys, tmp_path / "mine.npz", "--pairs", tmp_path / file)
+    np.savez(tmp_path / "ids.npz", audio=images, text=texts, audio_ids=np.arange(20) + 7, text_audio_ids=of + 7)
+    for file, pairs in (("mine", tmp_path / "of.npy"), ("mine", tmp_path / "pairs.csv"), ("ids", "rows")):
+        found = values(capsys, tmp_path / f"{file}.npz", "--pairs", pairs)
         ours = [found[f"{way} recall@1"] for way in ("audio-to-text", "text-to-audio")]
         assert ours == pytest.approx(recalls(images, texts, of))
     assert "audio has 20 rows, text 40; give labels" in refused(capsys, "evaluate", tmp_path / "mine.npz")

@@ -38,7 +38,8 @@ class Evaluate(OfFiles):
     prompts: str | None = None
     """A file with the embeddings of the classes, with their names where labels are names."""
     pairs: str | None = None
-    """Retrieval: "rows", or a file of row numbers: columns image and text, (pairs, 2) or each text's image (m,)."""
+    """Retrieval: "rows" (by ids, where these pair them), or a file of row numbers: columns image and text, (pairs, 2),
+    or each text's image (m,)."""
     per_class: bool = False
     """Print the accuracy of each class too."""
     side: str = "both"

@@ -163,10 +163,12 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
 
 
 def _with_pairs(one: Embeddings, path: str) -> Embeddings:
-    """The set with the pairs of a file, or of its rows, for retrieval."""
+    """The set with the pairs of a file, or of its rows (by ids, where these pair them), for retrieval."""
     names = one.two()
     n, m = (len(each) for each in one.modalities.values())
-    if path == ROWS:
+    if path == ROWS and one.pairs is not None:
+        found = one.pairs
+    elif path == ROWS:
         if n != m:
             raise UserError(f"--pairs rows: {names[0]} has {n} rows, {names[1]} {m}; give a file of pairs")
         found = np.tile(np.arange(n)[:, None], 2)
