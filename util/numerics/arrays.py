@@ -150,8 +150,10 @@ def row_norms(x: Array) -> Array:
     """Euclidean norm of every row of (n, d), in float64 (n,)."""
     if is_tensor(x):
         torch = library(x)
-        parts = [torch.linalg.vector_norm(block.double(), dim=1) for _, block in blocks(x)]
-        return torch.cat(parts)
+        norms = x.new_empty(len(x), dtype=torch.float64)  # filled in place: blocks are freed
+        for start, block in blocks(x):
+            torch.linalg.vector_norm(block, dim=1, dtype=torch.float64, out=norms[start : start + len(block)])
+        return norms
     return np.concatenate([np.sqrt(np.einsum("ij,ij->i", part, part)) for part in (wide(b) for _, b in blocks(x))])
 
 
