@@ -114,10 +114,10 @@ class Embeddings:
         notes = dict.fromkeys([*self.source.get("notes", ()), *self.remarks()])
         return replace(found, source={**found.source, "notes": list(notes)}) if notes else found
 
-    def remarks(self, found: Mapping[str, Moments] | None = None) -> list[str]:
+    def remarks(self, found: Mapping[str, Moments] | None = None, copied: Mapping[str, int] | None = None) -> list[str]:
         """Sentences on what makes numbers of rows as stored mean less: norms other than 1, equal rows, or nearly so.
 
-        ``found`` are the moments of each modality's rows, where they are known.
+        ``found`` are the moments of each modality's rows and ``copied`` its copies, where they are known.
         """
         where = _begun_by(self.source)
         found = found or {name: moments(rows, f"{where}{name}") for name, rows in self.modalities.items()}
@@ -127,8 +127,11 @@ class Embeddings:
             if max(1 - each.shortest, each.longest - 1) > UNIT_TOLERANCE
         ]
         said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
-        compared = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
-        said += [f"{where}{each}" for each in copies(compared)]
+        few = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
+        for name, equal in (copies(few) if copied is None else copied).items():
+            n = len(self.modalities[name])
+            if equal:
+                said.append(f"{where}{name}: {equal} of {n} rows equal an earlier one exactly, {n - equal} items")
         for name, each in found.items():
             if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
                 one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"

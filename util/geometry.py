@@ -33,7 +33,7 @@ from .numerics.arrays import (
     to_numpy,
     wide,
 )
-from .numerics.moments import PairMoments, moments, pair_moments
+from .numerics.moments import moments, relative
 from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
 Side = Literal["both", "first", "second"]
@@ -198,7 +198,12 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
 
 def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
     """Mean cosine between row i of ``x`` and row i of ``y``, in [-1, 1]; rows are normalised here."""
-    return _paired(x, y).matched_cosine
+    a, b = as_pair(x, y)
+    if len(a) != len(b):
+        raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
+    norms = nonzero_norms(a, "x") * nonzero_norms(b, "y")
+    products = [(wide(block) * wide(b[start : start + len(block)])).sum(1) for start, block in blocks(a)]
+    return float((library(norms).concatenate(products) / norms).mean())
 
 
 def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None:
@@ -210,14 +215,7 @@ def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None
     are one. Rows are normalised here.
 
     Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
-    1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image,
-    ``util.numerics.moments.pair_moments`` counts each row of a modality once.
+    1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image, ``util.measure`` counts each row
+    of a modality once.
     """
-    return _paired(x, y, least_rows=2).relative_gap
-
-
-def _paired(x, y, least_rows: int = 1) -> PairMoments:
-    a, b = as_pair(x, y, least_rows)
-    if len(a) != len(b):
-        raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
-    return pair_moments(a, b, np.tile(np.arange(len(a))[:, None], 2))
+    return relative(matched_cosine(x, y), mean_cosine(x), mean_cosine(y))

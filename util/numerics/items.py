@@ -106,11 +106,6 @@ def consecutive(n: int, size: int) -> Int[np.ndarray, "b size"]:
     return np.arange(n // size * size).reshape(-1, size)
 
 
-def copies(modalities: Mapping[str, Float[Array, "n d"]]) -> list[str]:
-    """A sentence for each modality with equal rows, for whoever reads numbers of it."""
-    said = []
-    for name, rows in modalities.items():
-        n, different = len(rows), len(np.unique(items(rows)))
-        if different < n:
-            said.append(f"{name}: {n - different} of {n} rows equal an earlier one exactly, {different} items")
-    return said
+def copies(modalities: Mapping[str, Float[Array, "n d"]]) -> dict[str, int]:
+    """How many rows of each modality equal an earlier one exactly."""
+    return {name: len(rows) - len(np.unique(items(rows))) for name, rows in modalities.items()}

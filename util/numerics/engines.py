@@ -1,0 +1,76 @@
+"""Independent tasks on threads here, on the workers of Dask, Ray or Spark by joblib, or shared out under torchrun."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ..errors import UserError, reason
+
+EXTRAS = {"dask": "distributed", "ray": "ray", "spark": "joblibspark"}
+"""Each engine, an extra of this package, and the module that it needs."""
+
+
+def run(function: Callable, tasks: Sequence[tuple], engine: str = "") -> Iterator:
+    """What ``function(*task)`` gives for each task, in their order.
+
+    Args:
+        function: of a module, so that a worker finds it. Its BLAS runs on one thread: the bits are always the same.
+        tasks: the arguments; an engine's workers get them pickled.
+        engine: "" for threads here, one a core; "dask://HOST:PORT", "ray" or "spark".
+    """
+    import joblib
+    from threadpoolctl import threadpool_limits
+
+    kind, _, place = engine.partition("://")
+    if engine and (kind not in EXTRAS or bool(place) != (kind == "dask")):
+        raise UserError(f"no engine {engine!r}; choose dask://HOST:PORT, ray or spark, or none for threads here")
+    options = {"scheduler_host": place} if place else {}
+    try:
+        if kind == "ray":
+            from ray.util.joblib import register_ray as register
+        elif kind == "spark":
+            from joblibspark import register_spark as register
+        elif kind == "dask":
+            import distributed  # noqa: F401
+
+            def register() -> None:
+                """joblib knows Dask by itself."""
+
+        if kind:
+            register()
+        with joblib.parallel_config(kind or "threading", n_jobs=-1, **options), threadpool_limits(1, "blas"):
+            parallel = joblib.Parallel(return_as="list" if kind else "generator")
+            yield from parallel(joblib.delayed(_limited)(function, task) for task in tasks)
+    except ImportError as error:
+        raise UserError(f"--engine {engine} needs pip install 'modality-gap[{kind}]' ({reason(error)})") from error
+    except OSError as error:
+        raise error if not kind else UserError(f"--engine {engine}: {reason(error)}; does it run there?") from error
+
+
+def _limited(function: Callable, task: tuple):
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        return function(*task)
+
+
+def share() -> tuple[int, int]:
+    """The number of this process, and how many there are: under torchrun, or else (0, 1)."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo")
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def reduced(arrays: Sequence[np.ndarray], how: str = "SUM") -> None:
+    """Fills arrays with their SUM, or MIN or MAX, over all processes of torchrun."""
+    import torch
+    from torch import distributed
+
+    group = distributed.new_group(backend="gloo")
+    for array in arrays:
+        distributed.all_reduce(torch.from_numpy(array), getattr(distributed.ReduceOp, how), group)
