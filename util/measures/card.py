@@ -266,7 +266,9 @@ def _card(whole: Sums, numbers: Mapping[Wanted, Found], notes: Sequence[str]) ->
             if found.value is None:
                 note = "not paired" if entry.get("paired") and not found.n else "all rows are one, or too few"
             elif found.low is not None:
-                limits = [float(np.clip(end, *entry["range"])) for end in (found.low, found.high)]
+                least, most = entry["range"]
+                most = min(most, whole.dim) if entry["unit"] == "columns" else most
+                limits = [float(np.clip(end, least, most)) for end in (found.low, found.high)]
                 if not limits[0] <= found.value <= limits[1]:
                     note = "; ".join(filter(None, [note, "so few rows bias it"]))
             how = HOW.get(name, "jackknife over blocks") if limits[0] is not None else ""
