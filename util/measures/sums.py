@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from shutil import rmtree
 from zipfile import BadZipFile
@@ -301,47 +301,54 @@ def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, secon
     """The sums of one task."""
     found = found() if callable(found) else found
     part = _zeros(found, labels, second)
-    where = f"{found.source['path']}: " if "path" in found.source else ""
-    called = {name: f"{where}{name}" for name in found.names}
-    for a, (name, array) in enumerate(found.modalities.items()):
-        for some in _chunks(rows[a]):
-            stored, unit, norms = _unit(array, some, called[name])
-            part["n"][a] += len(unit)
-            part["total"][a] += unit.sum(0)
-            part["raw"][a] += stored.sum(0)
-            part["norms"][[a]] = _ends(part["norms"][[a]], np.array([[norms.min(), norms.max()]]))
-            if second:
-                part["second"][a] += unit.T @ unit
-            if labels is not None:
-                known = labels[1][a][some] >= 0
-                of = labels[1][a][some][known]
-                part["in_class"][:, a] += np.bincount(of, minlength=len(labels[0]))
-                np.add.at(part["by_class"][:, a], of, unit[known])
-    for c, names in enumerate(combinations(found.names, 2)):
-        for places in zip(*map(_chunks, pairs[c]), strict=True):
-            x, y = (
-                _unit(found.modalities[name], some, called[name])[1] for name, some in zip(names, places, strict=True)
-            )
-            cosines = np.einsum("ij,ij->i", x, y)
-            part["pairs"][c] += len(cosines), cosines.sum(), cosines @ cosines
-            if second:
-                part["cross"][c] += x.T @ y
+    where, k = f"{found.source['path']}: " if "path" in found.source else "", len(rows)
+    held: dict[int, tuple] = {}
+
+    def block(a: int, some: Some) -> tuple[np.ndarray, ...]:
+        """Some rows of modality a in float64, the same made unit, and their norms; a slice is read once."""
+        key = (some.start, some.stop) if isinstance(some, slice) else None
+        if key is None or held[a][0] != key:
+            array, name = found.modalities[found.names[a]], f"{where}{found.names[a]}"
+            values = to_numpy(wide(as_rows(array[some], name)))
+            norms = nonzero_norms(values, name, some.start if key else some, array)
+            held[a] = key, (values, values / norms[:, None], norms)
+        return held[a][1]
+
+    together = [*map(_chunks, rows), *(zip(*map(_chunks, couple), strict=True) for couple in pairs)]
+    for chunks in zip_longest(*together):
+        for a, some in enumerate(chunks[:k]):
+            held[a] = None, ()
+            if some is not None:
+                _add(part, a, *block(a, some), None if labels is None else labels[1][a][some])
+        for c, (places, couple) in enumerate(zip(chunks[k:], combinations(range(k), 2), strict=True)):
+            if places is not None:
+                x, y = (block(a, some)[1] for a, some in zip(couple, places, strict=True))
+                cosines = np.einsum("ij,ij->i", x, y)
+                part["pairs"][c] += len(cosines), cosines.sum(), cosines @ cosines
+                if second:
+                    part["cross"][c] += x.T @ y
     return part
 
 
-def _chunks(some: Some):
+def _add(part: dict[str, np.ndarray], a: int, values, unit, norms, of: Int[np.ndarray, "n"] | None) -> None:
+    """Adds a block of rows of modality a to the sums of its own, ``of`` their classes."""
+    part["n"][a] += len(unit)
+    part["total"][a] += unit.sum(0)
+    part["raw"][a] += values.sum(0)
+    part["norms"][[a]] = _ends(part["norms"][[a]], np.array([[norms.min(), norms.max()]]))
+    if "second" in part:
+        part["second"][a] += unit.T @ unit
+    if of is not None:
+        part["in_class"][:, a] += np.bincount(of[of >= 0], minlength=len(part["in_class"]))
+        np.add.at(part["by_class"][:, a], of[of >= 0], unit[of >= 0])
+
+
+def _chunks(some: Some) -> Iterator[Some]:
     """Rows in blocks, as slices where they are one."""
     first, last = (some.start, some.stop) if isinstance(some, slice) else (0, len(some))
     for start in range(first, last, ROWS_PER_BLOCK):
         block = slice(start, min(start + ROWS_PER_BLOCK, last))
         yield block if isinstance(some, slice) else some[block]
-
-
-def _unit(array, some: Some, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Some rows in float64 as they are stored, the same made unit, and their norms."""
-    rows = to_numpy(wide(as_rows(array[some], name)))
-    norms = nonzero_norms(rows, name, some.start if isinstance(some, slice) else some, array)
-    return rows, rows / norms[:, None], norms
 
 
 class _Kept:
