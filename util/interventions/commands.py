@@ -15,8 +15,7 @@ from ..embeddings import Embeddings
 from ..errors import UserError
 from ..files import sha256
 from ..geometry import mean_cosine, resolve_direction, side_of
-from ..measures import of_sums
-from ..measures.sums import sums
+from ..measures.card import measure
 from ..numerics.arrays import as_number
 from ..numerics.shifts import moved, side_amounts
 from ..readers import TEXT, read, role
@@ -63,9 +62,9 @@ def _effect(given: Embeddings, after: Sequence[np.ndarray]) -> str:
     effects = []
     for names in combinations(given.names, 2):
         duo = given.duo(names)
-        sets = (duo, replace(duo, modalities={name: rows[name] for name in names}, labels=None))
-        was, now = (sums(one, second=False).totals for one in sets)
-        numbers = {name: [getattr(of_sums, name)(one, 0, 1) for one in (was, now)] for name in EFFECT}
+        both = (duo, replace(duo, modalities={name: rows[name] for name in names}))
+        was, now = (measure(one, only=EFFECT, intervals=False) for one in both)
+        numbers = {name: (was[name], now[name]) for name in EFFECT}
         said = [f"{name} {a:.4f} -> {b:.4f}".replace("_", " ") for name, (a, b) in numbers.items() if a is not None]
         effects.append(f"{f'{names[0]} and {names[1]}: ' if len(rows) > 2 else ''}{', '.join(said)}")
     return "; ".join(effects)

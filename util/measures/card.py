@@ -139,6 +139,7 @@ def measure(
     columns: Mapping[str, str] | None = None,
     seed: int = 0,
     most: int = MOST,
+    only: Sequence[str] = (),
     second: bool = True,
     intervals: bool = True,
     device: str = "cpu",
@@ -155,6 +156,7 @@ def measure(
         columns: modality -> name of its array or column in the files.
         seed: of the sample, the folds of the separability, and nulls.
         most: items of each modality, at most, that is measured on rows; of several captions of an image all are taken.
+        only: names of measures, where not all are wanted; what only others need is not computed.
         second: with second moments. Without them the pass is quicker, and spectral measures are left out.
         intervals: with intervals and nulls.
         device: where products of the sample run, "cpu" or "cuda".
@@ -163,16 +165,27 @@ def measure(
     found = _opened(given, columns)
     if reopen is None and given and all(isinstance(each, (str, Path)) for each in given):
         reopen = partial(Embeddings.load, *given, columns=columns, unit=False)
+    if unknown := {*only} - {*CARD}:
+        raise UserError(f"no measure {', '.join(sorted(unknown))}; choose {', '.join(CARD)}")
+    chosen = {name: entry["needs"] for name, entry in CARD.items() if not only or name in only}
     copied = copies({name: rows for name, rows in found.modalities.items() if len(rows) <= MOST_COMPARED})
+    second = second and any("second" in needs for needs in chosen.values())
     whole = sums(found, second, engine, save, reopen, [copied.get(name, -1) for name in found.names])
     groups = {names: _unmet(found, names, copied) for names in _groups(found.names)}
-    numbers = _of_sums(whole, [each for names, unmet in groups.items() for each in _wanted(names, unmet)], intervals)
-    for names, unmet in groups.items():
-        chosen = of_rows.sample(found, names, most, seed)
-        numbers |= _of_sample(chosen, _wanted(names, unmet, met=False), names, intervals, seed, device)
-        if (cka := numbers.get(key := ("cka", *names))) and cka.value is not None and intervals:
-            level, p_value = of_rows.cka_null(cka.value, chosen, seed)
-            numbers[key] = cka._replace(null=level, p_value=p_value)
+    wanted = {names: _wanted(names, chosen) for names in groups}
+    met = {
+        names: [each for each in some if not {*groups[names]} & {*chosen[each[0]]}] for names, some in wanted.items()
+    }
+    numbers = _of_sums(whole, [each for some in met.values() for each in some], intervals)
+    for names, some in wanted.items():
+        rest, cka = [each for each in some if each not in met[names]], ("cka", *names)
+        if not rest and cka not in numbers:
+            continue
+        part = of_rows.sample(found, names, most, seed)
+        numbers |= _of_sample(part, rest, names, intervals, seed, device)
+        if (found_cka := numbers.get(cka)) and found_cka.value is not None and intervals:
+            level, p_value = of_rows.cka_null(found_cka.value, part, seed)
+            numbers[cka] = found_cka._replace(null=level, p_value=p_value)
     return _card(whole, numbers, [*found.source.get("notes", ()), *found.remarks(whole.moments(), copied)])
 
 
@@ -183,7 +196,8 @@ def merged(*paths: str | Path) -> Measures:
     whole, *others = map(Sums.load, paths)
     for other in others:
         whole = whole + other
-    numbers = _of_sums(whole, [each for names in _groups(whole.names) for each in _wanted(names, ("rows",))], True)
+    chosen = [name for name, entry in CARD.items() if "rows" not in entry["needs"]]
+    numbers = _of_sums(whole, [each for names in _groups(whole.names) for each in _wanted(names, chosen)], True)
     rows, apart = ([name for name, entry in CARD.items() if need in entry["needs"]] for need in ("rows", "apart"))
     notes = [f"left out, because they need rows: {', '.join(rows)}"]
     if any(whole.copies):
@@ -202,11 +216,11 @@ def _unmet(found: Embeddings, names: tuple[str, ...], copied: Mapping[str, int])
     return ("rows", *(["apart"] if any(map(copied.get, names)) else []), *(["single"] if shared else []))
 
 
-def _wanted(names: tuple[str, ...], unmet: Sequence[str], met: bool = True) -> list[Wanted]:
-    """The measures of one modality, or of two: those that sums of all rows serve, or the others."""
+def _wanted(names: tuple[str, ...], chosen: Iterable[str]) -> list[Wanted]:
+    """The measures of one modality, or of two, among those that were chosen."""
     couples = {"one": [names * 2], "two": [names], "both ways": [*permutations(names)]}
     kinds = ("one",) if len(names) == 1 else ("two", "both ways")
-    some = [name for name, entry in CARD.items() if entry["of"] in kinds and met != bool({*unmet} & {*entry["needs"]})]
+    some = [name for name in chosen if CARD[name]["of"] in kinds]
     return [(name, *couple) for name in some for couple in couples[CARD[name]["of"]]]
 
 
@@ -229,6 +243,8 @@ def _of_sums(whole: Sums, wanted: list[Wanted], intervals: bool, note: str = "")
             sizes = whole.sizes(second)[:, sorted({a, b})].sum(1)
             n = int(totals.pairs[totals.couple(a, b), 0] if CARD[each[0]].get("paired") else sizes.sum())
             found, without = Found(value, n, note=note.format(n=n)), left.get(each)
+            if each[0] == "class_gap_share" and value is not None:
+                without, sizes = of_sums.without_classes(totals, a, b)
             if value is not None and without and None not in without:
                 low, high = delete_group_interval(value, without, sizes)
                 found = found._replace(low=low, high=high, left=(without, sizes) if low is not None else None)

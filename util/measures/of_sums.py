@@ -5,8 +5,10 @@ direction. A rotation of all rows changes none but ``gap_dimensions``; the order
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int
 
 from ..numerics.moments import ALL_ONE, relative
 from .sums import Totals
@@ -283,6 +285,14 @@ def class_gap_share(t: Totals, a: int, b: int) -> float | None:
     spread = (n * (1 - (means**2).sum(2))).sum()
     between = (n.prod(1) / n.sum(1) * ((means[:, 0] - means[:, 1]) ** 2).sum(1)).sum()
     return float(between / (between + spread)) if between + spread > ALL_ONE else None
+
+
+def without_classes(t: Totals, a: int, b: int) -> tuple[list[float | None], Int[np.ndarray, "c"]]:
+    """``class_gap_share`` without each class in turn, and the rows of the classes: they are the blocks of its jackknife."""
+    there = np.flatnonzero((t.in_class[:, [a, b]] > 0).all(1))
+    kept = [np.delete(there, place) for place in range(len(there))]
+    parts = [replace(t, in_class=t.in_class[some], by_class=t.by_class[some]) for some in kept]
+    return [class_gap_share(part, a, b) for part in parts], t.in_class[there][:, [a, b]].sum(1)
 
 
 def chance_angle(t: Totals, a: int, b: int) -> float:

@@ -109,26 +109,26 @@ class Sums:
         n, total = self.n.sum(0), self.total.sum(0)
         return {name: Moments(int(n[a]), total[a], *self.norms[a]) for a, name in enumerate(self.names)}
 
+    @property
+    def totals(self) -> Totals:
+        """The sums of all groups."""
+        whole = self._without(-1, self.second is not None)
+        return replace(whole, in_class=self.in_class, by_class=self.by_class)
+
     def left_out(self, second: bool) -> Iterator[Totals]:
         """All but one group in turn: of the FINE ones, or with second moments of the groups that those have."""
+        return (self._without(group, second) for group in range(len(self.second) if second else FINE))
+
+    def _without(self, group: int, second: bool) -> Totals:
         groups = len(self.second) if second else FINE
-        for each in range(groups):
-            kept = np.arange(FINE) * groups // FINE != each
-            first = (getattr(self, name)[kept].sum(0) for name in FIRST)
-            others = np.arange(groups) != each
-            yield Totals(*first, *((part[others].sum(0) for part in (self.second, self.cross)) if second else ()))
+        kept, others = np.arange(FINE) * groups // FINE != group, np.arange(groups) != group
+        parts = [getattr(self, name)[kept].sum(0) for name in FIRST]
+        return Totals(*parts, *(getattr(self, name)[others].sum(0) for name in SECOND if second))
 
     def sizes(self, second: bool) -> Int[np.ndarray, "g k"]:
         """Rows of each group of ``left_out``."""
         groups = len(self.second) if second else FINE
         return self.n.reshape(groups, FINE // groups, -1).sum(1)
-
-    @property
-    def totals(self) -> Totals:
-        """The sums of all groups."""
-        second = () if self.second is None else (self.second.sum(0), self.cross.sum(0))
-        first = (getattr(self, name).sum(0) for name in FIRST)
-        return Totals(*first, *(second or (None, None)), self.in_class, self.by_class)
 
     def __add__(self, other: "Sums") -> "Sums":
         if (self.names, self.dim) != (other.names, other.dim):
@@ -136,9 +136,8 @@ class Sums:
             raise UserError(f"sums of {these} and of {those} do not add up; merge parts of one model")
         if (self.second is None) != (other.second is None) or bool(self.classes) != bool(other.classes):
             raise UserError("some of these sums lack second moments, or labels; sum all parts with the same options")
-        added = {name: getattr(self, name) + getattr(other, name) for name in ("n", "total", "raw", "pairs")}
-        if self.second is not None:
-            added |= {name: getattr(self, name) + getattr(other, name) for name in ("second", "cross")}
+        summed = FIRST if self.second is None else FIRST + SECOND
+        added = {name: getattr(self, name) + getattr(other, name) for name in summed}
         if self.classes:
             added["classes"] = tuple(sorted({*self.classes, *other.classes}))
             for name in ("in_class", "by_class"):
@@ -168,12 +167,13 @@ class Sums:
             if about.pop("version") != VERSION:
                 raise ValueError("of another version")
             found = cls(**about | {name: tuple(about[name]) for name in ("names", "classes", "copies")}, **arrays)
-            k, d, c = len(found.names), found.dim, len(found.classes)
-            q, right = k * (k - 1) // 2, {"n": (FINE, k), "total": (FINE, k, d), "raw": (FINE, k, d), "norms": (k, 2)}
-            right |= {"pairs": (FINE, q, 3), "second": (h := _coarse(d), k, d, d), "cross": (h, q, d, d)}
-            right |= {"in_class": (c, k), "by_class": (c, k, d)}
-            if any(part.shape != right[name] or not np.isfinite(part).all() for name, part in arrays.items()):
+            right = _zeros(len(found.names), found.dim, found.classes, "second" in arrays, FINE, _coarse(found.dim))
+            if {name: part.shape for name, part in arrays.items()} != {
+                name: part.shape for name, part in right.items()
+            }:
                 raise ValueError("damaged")
+            if not all(np.isfinite(part).all() for part in arrays.values()):
+                raise ValueError("not finite")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
         except Exception as error:  # whatever a damaged or hostile file makes its parser raise
@@ -202,7 +202,8 @@ def sums(
     """
     rows, pairs = _tasks(found)
     labels = None if found.labels is None else _labels(found)
-    whole = _zeros(found, labels, second, FINE, _coarse(found.dim))
+    classes = labels[0] if labels else ()
+    whole = _zeros(len(found.names), found.dim, classes, second, FINE, _coarse(found.dim))
     rank, world = share()
     own = [task for task in range(FINE) if task * COARSE // FINE % world == rank]
     kept = _Kept(found, second, save if world == 1 else None)
@@ -226,23 +227,21 @@ def sums(
         reduced([most], "MAX")
         whole["norms"] = np.stack([least, most], axis=1)
     copied = tuple(copies) or (-1,) * len(found.names)
-    made = Sums(found.names, **whole, classes=labels[0] if labels else (), copies=copied, source=found.source)
+    made = Sums(found.names, **whole, classes=classes, copies=copied, source=found.source)
     if save and rank == 0:
         made.save(save)
         kept.remove()
     return made
 
 
-def _zeros(found: Embeddings, labels, second: bool, *groups: int) -> dict[str, np.ndarray]:
-    """Sums of no rows, by name: in groups, FINE and COARSE, or those of one task."""
-    k, d, (fine, coarse) = len(found.names), found.dim, ([groups[:1], groups[1:]] if groups else [(), ()])
-    q, c = k * (k - 1) // 2, len(labels[0]) if labels else 0
+def _zeros(k: int, d: int, classes: Sequence[str], second: bool, *groups: int) -> dict[str, np.ndarray]:
+    """Sums of no rows of k modalities, by name: in groups, FINE and COARSE, or those of one task."""
+    (fine, coarse), q, c = ([groups[:1], groups[1:]] if groups else [(), ()]), k * (k - 1) // 2, len(classes)
     zeros = {"n": np.zeros((*fine, k), np.int64), "pairs": np.zeros((*fine, q, 3))}
-    zeros |= {name: np.zeros((*fine, k, d)) for name in ("total", "raw")} | {
-        "norms": np.tile([np.inf, -np.inf], (k, 1))
-    }
+    zeros |= {name: np.zeros((*fine, k, d)) for name in ("total", "raw")}
+    zeros["norms"] = np.tile([np.inf, -np.inf], (k, 1))
     zeros |= {"second": np.zeros((*coarse, k, d, d)), "cross": np.zeros((*coarse, q, d, d))} if second else {}
-    return zeros | ({"in_class": np.zeros((c, k), np.int64), "by_class": np.zeros((c, k, d))} if labels else {})
+    return zeros | ({"in_class": np.zeros((c, k), np.int64), "by_class": np.zeros((c, k, d))} if c else {})
 
 
 def _ends(a: Float[np.ndarray, "k 2"], b: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
@@ -300,7 +299,7 @@ def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]]:
 def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, second: bool) -> dict[str, np.ndarray]:
     """The sums of one task."""
     found = found() if callable(found) else found
-    part = _zeros(found, labels, second)
+    part = _zeros(len(rows), found.dim, labels[0] if labels else (), second)
     where, k = f"{found.source['path']}: " if "path" in found.source else "", len(rows)
     held: dict[int, tuple] = {}
 
