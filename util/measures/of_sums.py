@@ -288,7 +288,7 @@ def class_gap_share(t: Totals, a: int, b: int) -> float | None:
 
 
 def without_classes(t: Totals, a: int, b: int) -> tuple[list[float | None], Int[np.ndarray, "c"]]:
-    """``class_gap_share`` without each class in turn, and the rows of the classes: they are the blocks of its jackknife."""
+    """``class_gap_share`` without each class in turn, the blocks of its jackknife, and the rows of each."""
     there = np.flatnonzero((t.in_class[:, [a, b]] > 0).all(1))
     kept = [np.delete(there, place) for place in range(len(there))]
     parts = [replace(t, in_class=t.in_class[some], by_class=t.by_class[some]) for some in kept]

@@ -22,6 +22,7 @@ from ..files import digest, is_remote, replacing
 from ..numerics.arrays import ROWS_PER_BLOCK, as_rows, nonzero_norms, to_numpy, wide
 from ..numerics.engines import reduced, run, share
 from ..numerics.moments import Moments
+from ..numerics.parts import Parts
 
 FINE, COARSE = 40, 10
 """Groups of items that sums are kept in, and that second moments are. A jackknife leaves out one in turn."""
@@ -301,13 +302,14 @@ def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, secon
     found = found() if callable(found) else found
     part = _zeros(len(rows), found.dim, labels[0] if labels else (), second)
     where, k = f"{found.source['path']}: " if "path" in found.source else "", len(rows)
+    arrays = [array.own() if isinstance(array, Parts) else array for array in found.modalities.values()]
     held: dict[int, tuple] = {}
 
     def block(a: int, some: Some) -> tuple[np.ndarray, ...]:
         """Some rows of modality a in float64, the same made unit, and their norms; a slice is read once."""
         key = (some.start, some.stop) if isinstance(some, slice) else None
         if key is None or held[a][0] != key:
-            array, name = found.modalities[found.names[a]], f"{where}{found.names[a]}"
+            array, name = arrays[a], f"{where}{found.names[a]}"
             values = to_numpy(wide(as_rows(array[some], name)))
             norms = nonzero_norms(values, name, some.start if key else some, array)
             held[a] = key, (values, values / norms[:, None], norms)
