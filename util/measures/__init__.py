@@ -3,4 +3,4 @@
 from .._lazy import attributes
 
 _sources = dict.fromkeys(("CARD", "MOST", "Measures", "measure", "merged"), "card")
-__getattr__, __dir__ = attributes(__name__, **_sources, Compared="comparison", compare="comparison", Sums="sums")
+__getattr__, __dir__ = attributes(__name__, **_sources, compare="comparison", Sums="sums")

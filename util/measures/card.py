@@ -84,6 +84,11 @@ class Measures:
         """The value of ``card["gap_distance"]`` or of ``card["mean_cosine", "text"]``."""
         return self.row(*([key] if isinstance(key, str) else key))["value"]
 
+    @property
+    def values(self) -> dict[tuple[str, str, str], float | None]:
+        """Every value by measure, first and last modality."""
+        return {(row["measure"], row["first"], row["last"]): row["value"] for row in self.rows}
+
     def to_frame(self) -> "pd.DataFrame":
         """The rows as a pandas table."""
         import pandas as pd

@@ -116,4 +116,5 @@ class Compare(_Measured):
         from .comparison import compare
 
         found = compare(self.cards(), self.same_items)
-        self.tell(list(found.rows), [found])
+        rows = found.astype(object).where(found.notna(), None).to_dict("records")
+        self.tell(rows, [found.to_string(index=False, na_rep="-", float_format="{:.4f}".format)])

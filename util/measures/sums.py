@@ -7,6 +7,7 @@ before a run was stopped. Rows count by their direction alone, each divided by i
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
@@ -359,29 +360,26 @@ class _Kept:
         paths = [source.get("path", "") for source in found.files]
         local = save and all(path and not is_remote(path) for path in paths)
         self.folder = Path(f"{save}.parts") if local else None
-        if local:
+        if self.folder:
             files = [part for path in map(Path, paths) for part in ([path] if path.is_file() else path.rglob("*"))]
             stamps = sorted((str(part), (now := part.stat()).st_size, now.st_mtime_ns) for part in files)
-            shapes = [(name, rows.shape) for name, rows in found.modalities.items()]
             pairs = None if found.pairs is None else hashlib.sha256(found.pairs.tobytes()).hexdigest()
-            self.key = digest([stamps, shapes, pairs, second, found.labels is None, VERSION])[:16]
+            names = [(name, rows.shape) for name, rows in found.modalities.items()]
+            self.key = digest([stamps, names, pairs, second, found.labels is None, VERSION])[:16]
 
     def load(self, task: int) -> dict[str, np.ndarray] | None:
         """A task that was finished before; None where there is none that is whole."""
-        if self.folder is None or not (path := self.folder / f"{self.key}-{task:02}.npz").exists():
+        if self.folder is None:
             return None
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, BadZipFile):
-            return None
+        with suppress(OSError, ValueError, BadZipFile), np.load(self.folder / f"{self.key}-{task}.npz") as file:
+            return dict(file)
 
     def keep(self, task: int, part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self.folder is not None:
-            with replacing(self.folder / f"{self.key}-{task:02}.npz") as path:
+        if self.folder:
+            with replacing(self.folder / f"{self.key}-{task}.npz") as path:
                 np.savez(path, **part)
         return part
 
     def remove(self) -> None:
-        if self.folder is not None:
+        if self.folder:
             rmtree(self.folder, ignore_errors=True)

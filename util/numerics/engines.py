@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 
 import numpy as np
 
 from ..errors import UserError, reason
 
-EXTRAS = {"dask": "distributed", "ray": "ray", "spark": "joblibspark"}
+MODULES = {"dask": "distributed", "ray": "ray.util.joblib", "spark": "joblibspark"}
 """Each engine, an extra of this package, and the module that it needs."""
 
 
@@ -23,22 +24,12 @@ def run(function: Callable, tasks: Sequence[tuple], engine: str = "") -> Iterato
     from threadpoolctl import threadpool_limits
 
     kind, _, place = engine.partition("://")
-    if engine and (kind not in EXTRAS or bool(place) != (kind == "dask")):
+    if engine and (kind not in MODULES or bool(place) != (kind == "dask")):
         raise UserError(f"no engine {engine!r}; choose dask://HOST:PORT, ray or spark, or none for threads here")
     options = {"scheduler_host": place} if place else {}
     try:
-        if kind == "ray":
-            from ray.util.joblib import register_ray as register
-        elif kind == "spark":
-            from joblibspark import register_spark as register
-        elif kind == "dask":
-            import distributed  # noqa: F401
-
-            def register() -> None:
-                """joblib knows Dask by itself."""
-
-        if kind:
-            register()
+        if kind:  # joblib knows Dask by itself
+            getattr(import_module(MODULES[kind]), f"register_{kind}", str)()
         with joblib.parallel_config(kind or "threading", n_jobs=-1, **options), threadpool_limits(1, "blas"):
             parallel = joblib.Parallel(return_as="list" if kind else "generator")
             yield from parallel(joblib.delayed(_limited)(function, task) for task in tasks)
