@@ -7,9 +7,11 @@ before a run was stopped. Rows count by their direction alone, each divided by i
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import combinations, pairwise, zip_longest
+from functools import partial
+from itertools import chain, combinations, pairwise, zip_longest
 from pathlib import Path
 from shutil import rmtree
 from zipfile import BadZipFile
@@ -21,9 +23,8 @@ from ..embeddings import Embeddings
 from ..errors import UserError, reason
 from ..files import digest, is_remote, replacing
 from ..numerics.arrays import ROWS_PER_BLOCK, as_rows, nonzero_norms, to_numpy, wide
-from ..numerics.engines import reduced, run, share
+from ..numerics.engines import ordered, reduced, run, share
 from ..numerics.moments import Moments
-from ..numerics.parts import Parts
 
 FINE, COARSE = 40, 10
 """Groups of items that sums are kept in, and that second moments are. A jackknife leaves out one in turn."""
@@ -298,51 +299,60 @@ def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]]:
     return tuple(map(str, classes)), of
 
 
-def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, second: bool) -> dict[str, np.ndarray]:
-    """The sums of one task."""
+def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, second: bool, threads: int = 1) -> dict:
+    """The sums of one task. One thread reads, the others compute, and blocks are added in their order."""
     found = found() if callable(found) else found
     part = _zeros(len(rows), found.dim, labels[0] if labels else (), second)
-    where, k = f"{found.source['path']}: " if "path" in found.source else "", len(rows)
-    arrays = [array.own() if isinstance(array, Parts) else array for array in found.modalities.values()]
-    held: dict[int, tuple] = {}
-
-    def block(a: int, some: Some) -> tuple[np.ndarray, ...]:
-        """Some rows of modality a in float64, the same made unit, and their norms; a slice is read once."""
-        key = (some.start, some.stop) if isinstance(some, slice) else None
-        if key is None or held[a][0] != key:
-            array, name = arrays[a], f"{where}{found.names[a]}"
-            values = to_numpy(wide(as_rows(array[some], name)))
-            norms = nonzero_norms(values, name, some.start if key else some, array)
-            held[a] = key, (values, values / norms[:, None], norms)
-        return held[a][1]
-
-    together = [*map(_chunks, rows), *(zip(*map(_chunks, couple), strict=True) for couple in pairs)]
-    for chunks in zip_longest(*together):
-        for a, some in enumerate(chunks[:k]):
-            held[a] = None, ()
-            if some is not None:
-                _add(part, a, *block(a, some), None if labels is None else labels[1][a][some])
-        for c, (places, couple) in enumerate(zip(chunks[k:], combinations(range(k), 2), strict=True)):
-            if places is not None:
-                x, y = (block(a, some)[1] for a, some in zip(couple, places, strict=True))
-                cosines = np.einsum("ij,ij->i", x, y)
-                part["pairs"][c] += len(cosines), cosines.sum(), cosines @ cosines
-                if second:
-                    part["cross"][c] += x.T @ y
+    with ThreadPoolExecutor(threads) as pool:
+        for block in ordered(pool, partial(_block, found, labels, second), _reads(found, rows, pairs), 2 * threads):
+            for name, values in block.items():
+                part[name] = (
+                    _ends(part[name], values) if name == "norms" else np.add(part[name], values, out=part[name])
+                )
     return part
 
 
-def _add(part: dict[str, np.ndarray], a: int, values, unit, norms, of: Int[np.ndarray, "n"] | None) -> None:
-    """Adds a block of rows of modality a to the sums of its own, ``of`` their classes."""
-    part["n"][a] += len(unit)
-    part["total"][a] += unit.sum(0)
-    part["raw"][a] += values.sum(0)
-    part["norms"][[a]] = _ends(part["norms"][[a]], np.array([[norms.min(), norms.max()]]))
-    if "second" in part:
-        part["second"][a] += unit.T @ unit
-    if of is not None:
-        part["in_class"][:, a] += np.bincount(of[of >= 0], minlength=len(part["in_class"]))
-        np.add.at(part["by_class"][:, a], of[of >= 0], unit[of >= 0])
+def _reads(found: Embeddings, rows: list[Some], pairs: list[tuple[Some, Some]]) -> Iterator[tuple[dict, list, list]]:
+    """Yields rows as they are stored by place, the place of a block of each modality, and two of each couple's."""
+    arrays, k = list(found.modalities.values()), len(rows)
+    for blocks in zip_longest(*map(_chunks, rows), *(zip(*map(_chunks, couple), strict=True) for couple in pairs)):
+        asked = [((a, some),) if some is not None else () for a, some in enumerate(blocks[:k])]
+        for couple, places in zip(combinations(range(k), 2), blocks[k:], strict=True):
+            asked.append(tuple(zip(couple, places or (), strict=False)))
+        at = [[(a, some.start if isinstance(some, slice) else id(some)) for a, some in each] for each in asked]
+        some = dict(zip(chain(*at), chain(*asked), strict=True))
+        yield {place: (a, rows, arrays[a][rows]) for place, (a, rows) in some.items()}, at[:k], at[k:]
+
+
+def _block(found: Embeddings, labels, second: bool, read: tuple[dict, list, list]) -> dict[str, np.ndarray]:
+    """The sums of one block."""
+    stored, alone, couples = read
+    where = f"{found.source['path']}: " if "path" in found.source else ""
+    part, unit = _zeros(len(alone), found.dim, labels[0] if labels else (), second), {}
+    for place, (a, some, rows) in stored.items():
+        name = found.names[a]
+        values = to_numpy(wide(as_rows(rows, f"{where}{name}")))
+        start = some.start if isinstance(some, slice) else some
+        norms = nonzero_norms(values, f"{where}{name}", start, found.modalities[name])
+        unit[place] = values / norms[:, None]
+        if [place] == alone[a]:
+            part["n"][a], part["total"][a], part["raw"][a] = len(values), unit[place].sum(0), values.sum(0)
+            part["norms"][a] = norms.min(), norms.max()
+            if second:
+                part["second"][a] = unit[place].T @ unit[place]
+            if labels is not None:
+                known = labels[1][a][some] >= 0
+                of = labels[1][a][some][known]
+                part["in_class"][:, a] = np.bincount(of, minlength=len(labels[0]))
+                np.add.at(part["by_class"][:, a], of, unit[place][known])
+    for c, places in enumerate(couples):
+        if places:
+            x, y = (unit[place] for place in places)
+            cosines = np.einsum("ij,ij->i", x, y)
+            part["pairs"][c] = len(cosines), cosines.sum(), cosines @ cosines
+            if second:
+                part["cross"][c] = x.T @ y
+    return part
 
 
 def _chunks(some: Some) -> Iterator[Some]:

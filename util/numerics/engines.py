@@ -1,7 +1,9 @@
-"""Independent tasks on threads here, on the workers of Dask, Ray or Spark by joblib, or shared out under torchrun."""
+"""Independent tasks: here, on the workers of Dask, Ray or Spark by joblib, or shared out under torchrun."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from importlib import import_module
 
 import numpy as np
@@ -17,26 +19,36 @@ def run(function: Callable, tasks: Sequence[tuple], engine: str = "") -> Iterato
 
     Args:
         function: of a module, so that a worker finds it. Its BLAS runs on one thread: the bits are always the same.
+            Here it gets the number of threads after its arguments, by default 1.
         tasks: the arguments; an engine's workers get them pickled.
-        engine: "" for threads here, one a core; "dask://HOST:PORT", "ray" or "spark".
+        engine: "" for this process; "dask://HOST:PORT", "ray" or "spark" for their workers.
     """
-    import joblib
-    from threadpoolctl import threadpool_limits
-
     kind, _, place = engine.partition("://")
-    if engine and (kind not in MODULES or bool(place) != (kind == "dask")):
-        raise UserError(f"no engine {engine!r}; choose dask://HOST:PORT, ray or spark, or none for threads here")
-    options = {"scheduler_host": place} if place else {}
-    try:
-        if kind:  # joblib knows Dask by itself
-            getattr(import_module(MODULES[kind]), f"register_{kind}", str)()
-        with joblib.parallel_config(kind or "threading", n_jobs=-1, **options), threadpool_limits(1, "blas"):
-            parallel = joblib.Parallel(return_as="list" if kind else "generator")
-            yield from parallel(joblib.delayed(_limited)(function, task) for task in tasks)
+    if not engine:
+        yield from (_limited(function, (*task, os.cpu_count() or 1)) for task in tasks)
+        return
+    if kind not in MODULES or bool(place) != (kind == "dask"):
+        raise UserError(f"no engine {engine!r}; choose dask://HOST:PORT, ray or spark, or none")
+    import joblib
+
+    try:  # joblib knows Dask by itself
+        getattr(import_module(MODULES[kind]), f"register_{kind}", str)()
+        with joblib.parallel_config(kind, n_jobs=-1, **({"scheduler_host": place} if place else {})):
+            yield from joblib.Parallel()(joblib.delayed(_limited)(function, task) for task in tasks)
     except ImportError as error:
         raise UserError(f"--engine {engine} needs pip install 'modality-gap[{kind}]' ({reason(error)})") from error
     except OSError as error:
-        raise error if not kind else UserError(f"--engine {engine}: {reason(error)}; does it run there?") from error
+        raise UserError(f"--engine {engine}: {reason(error)}; does it run there?") from error
+
+
+def ordered(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
+    """What ``function(item)`` gives, in order; items are taken here, few more than those that are being worked on."""
+    waiting: deque = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    yield from (each.result() for each in waiting)
 
 
 def _limited(function: Callable, task: tuple):

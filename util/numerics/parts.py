@@ -1,15 +1,10 @@
 """An array of any length that is read a part at a time."""
 
-import threading
 from collections.abc import Callable, Sequence
-from copy import copy
 
 import numpy as np
 
 from ..errors import UserError, reason
-
-_READING = threading.Lock()
-"""Readers of files may be shared, and are not asked by two threads at a time."""
 
 
 class Parts:
@@ -58,10 +53,6 @@ class Parts:
         k = int(self._places(row))
         return f"row {row} ({self._names[k]}, row {row - self._starts[k]})" if len(self._names) else f"row {row}"
 
-    def own(self) -> "Parts":
-        """The same rows for another thread, which keeps a part of its own."""
-        return copy(self)
-
     def _places(self, rows):
         return np.searchsorted(self._starts, rows, side="right") - 1
 
@@ -72,8 +63,7 @@ class Parts:
             name = f"{self._where}: {name}" if self._where else name
             self._held = (-1, np.empty(0))  # two parts are never held
             try:
-                with _READING:
-                    part = self._read(int(k))
+                part = self._read(int(k))
             except UserError:
                 raise
             except Exception as error:  # whatever a damaged file makes its parser raise
