@@ -53,12 +53,11 @@ class Sample(NamedTuple):
     """Different items of one modality or two: float64 unit rows, places that are pairs, and a group of each item.
 
     ``single`` are the places of pairs that share no item, in random order; where nothing is paired, of as many items of
-    each. ``rows`` are the row numbers of both.
+    each.
     """
 
     x: Float[np.ndarray, "n d"]
     y: Float[np.ndarray, "m d"]
-    rows: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]]
     pairs: Int[np.ndarray, "p 2"]
     single: Int[np.ndarray, "s 2"]
     groups: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]]
@@ -86,34 +85,26 @@ def sample(found: Embeddings, names: tuple[str, ...], most: int, seed: int) -> S
     rng, parts = np.random.default_rng([seed, 4]), [found.modalities[name] for name in (names[0], names[-1])]
     pairs = found.pairs_between(names) if len(names) == 2 else None
     if pairs is None:
-        rows = [np.sort(rng.permutation(len(part))[:most]) for part in parts[: len(names)]]
-        rows = [
-            some[np.unique(items(part[some]), return_index=True)[1]] for some, part in zip(rows, parts, strict=False)
-        ]
-        x, y = (_unit64(part[some]) for some, part in zip((rows[0], rows[-1]), parts, strict=True))
-        single = np.stack([rng.permutation(len(each))[: min(len(x), len(y))] for each in (x, y)], axis=1)
-        groups = tuple(rng.permutation(len(each)) % GROUPS for each in (x, y))
-        return Sample(x, y, (rows[0], rows[-1]), np.empty((0, 2), np.int64), single, groups)
+        x, y = (part[np.sort(rng.permutation(len(part))[:most])] for part in parts)
+        x, y = (_unit64(part[np.unique(items(part))]) for part in (x, y))
+        of = [rng.permutation(len(part)) for part in (x, y)]
+        single = np.stack([each[: min(len(x), len(y))] for each in of], axis=1)
+        return Sample(x, y, np.empty((0, 2), np.int64), single, tuple(each % GROUPS for each in of))
     firsts = rng.permutation(np.unique(pairs[:, 0]))[:most]
-    order = np.full(len(parts[0]), len(firsts))
-    order[firsts] = np.arange(len(firsts))
-    chosen = pairs[np.argsort(order[pairs[:, 0]], kind="stable")][: int((order[pairs[:, 0]] < len(firsts)).sum())]
-    new = np.zeros(len(chosen), bool)
-    new[np.unique(chosen[:, 1], return_index=True)[1]] = True
-    crowded = np.cumsum(new) > most
-    chosen = chosen[order[chosen[:, 0]] < order[chosen[crowded.argmax(), 0]]] if crowded.any() else chosen
+    chosen = pairs[np.isin(pairs[:, 0], firsts)]
+    while len(firsts) > 1 and (n := len(np.unique(chosen[:, 1]))) > most:
+        firsts = firsts[: max(1, len(firsts) * most // n)]
+        chosen = pairs[np.isin(pairs[:, 0], firsts)]
     rows = [np.unique(column) for column in chosen.T]
-    x, y = (part[some] for part, some in zip(parts, rows, strict=True))
     places = np.stack([np.searchsorted(some, column) for some, column in zip(rows, chosen.T, strict=True)], axis=1)
+    x, y = (part[some] for part, some in zip(parts, rows, strict=True))
     own = matched(x, y, places)
     single = own.pairs[rng.permutation(len(own.pairs))]
     for column in (0, 1):  # one pair for each image, then for each text
         single = single[np.sort(np.unique(single[:, column], return_index=True)[1])]
-    of_first = rng.permutation(len(own.first)) % GROUPS
-    of_second = np.zeros(len(own.second), np.int64)
-    of_second[own.pairs[::-1, 1]] = of_first[own.pairs[::-1, 0]]
-    some = rows[0][own.first], rows[1][own.second]
-    return Sample(_unit64(x[own.first]), _unit64(y[own.second]), some, own.pairs, single, (of_first, of_second))
+    groups = rng.permutation(len(own.first)) % GROUPS, np.zeros(len(own.second), np.int64)
+    groups[1][own.pairs[::-1, 1]] = groups[0][own.pairs[::-1, 0]]
+    return Sample(_unit64(x[own.first]), _unit64(y[own.second]), own.pairs, single, groups)
 
 
 def _unit64(x: np.ndarray) -> np.ndarray:
