@@ -248,8 +248,6 @@ def _of_sums(whole: Sums, wanted: list[Wanted], intervals: bool, note: str = "")
             sizes = whole.sizes(second)[:, sorted({a, b})].sum(1)
             n = int(totals.pairs[totals.couple(a, b), 0] if CARD[each[0]].get("paired") else sizes.sum())
             found, without = Found(value, n, note=note.format(n=n)), left.get(each)
-            if each[0] == "class_gap_share" and value is not None:
-                without, sizes = of_sums.without_classes(totals, a, b)
             if value is not None and without and None not in without:
                 low, high = delete_group_interval(value, without, sizes)
                 found = found._replace(low=low, high=high, left=(without, sizes) if low is not None else None)
@@ -280,8 +278,6 @@ def _card(whole: Sums, numbers: Mapping[Wanted, Found], notes: Sequence[str]) ->
     all_of = {*whole.n.sum(0).tolist(), *whole.totals.pairs[:, 0].tolist()}
     for name, entry in CARD.items():
         for (_, first, last), found in ((each, number) for each, number in numbers.items() if each[0] == name):
-            if found.value is None and name == "class_gap_share":
-                continue  # there are no labels
             limits, some = [None, None], "" if "rows" not in entry["needs"] or found.n in all_of else f"of {found.n}"
             note = found.note or some
             if found.value is None:

@@ -5,10 +5,8 @@ direction. A rotation of all rows changes none but ``gap_dimensions``; the order
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
 
 from ..numerics.moments import ALL_ONE, relative
 from .sums import Totals
@@ -267,32 +265,6 @@ def principal_angle(t: Totals, a: int, b: int) -> float:
 def forced_dimensions(t: Totals, a: int, b: int) -> int:
     """How many dimensions any two spaces of k and l axes share: k + l - d, or none. The null of the shared ones."""
     return max(0, t.once(_axes, a).shape[1] + t.once(_axes, b).shape[1] - len(t.total[a]))
-
-
-def class_gap_share(t: Totals, a: int, b: int) -> float | None:
-    """Share of the spread of both modalities within one class that is the gap of that class, in [0, 1].
-
-    sum over classes of w_c w_ac w_bc ||g_c||^2 over the whole of the within-class scatter, w the shares of rows: what
-    clustering of both together pays. Source: law of total variance in each class. None without labels of both.
-    """
-    if t.by_class is None:
-        return None
-    n = t.in_class[:, [a, b]].astype(np.float64)
-    both = (n > 0).all(1)
-    if not both.any():
-        return None
-    n, means = n[both], t.by_class[both][:, [a, b]] / n[both][..., None]
-    spread = (n * (1 - (means**2).sum(2))).sum()
-    between = (n.prod(1) / n.sum(1) * ((means[:, 0] - means[:, 1]) ** 2).sum(1)).sum()
-    return float(between / (between + spread)) if between + spread > ALL_ONE else None
-
-
-def without_classes(t: Totals, a: int, b: int) -> tuple[list[float | None], Int[np.ndarray, "c"]]:
-    """``class_gap_share`` without each class in turn, the blocks of its jackknife, and the rows of each."""
-    there = np.flatnonzero((t.in_class[:, [a, b]] > 0).all(1))
-    kept = [np.delete(there, place) for place in range(len(there))]
-    parts = [replace(t, in_class=t.in_class[some], by_class=t.by_class[some]) for some in kept]
-    return [class_gap_share(part, a, b) for part in parts], t.in_class[there][:, [a, b]].sum(1)
 
 
 def chance_angle(t: Totals, a: int, b: int) -> float:
