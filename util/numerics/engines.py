@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from importlib import import_module
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..errors import UserError, reason
 
@@ -25,7 +26,8 @@ def run(function: Callable, tasks: Sequence[tuple], engine: str = "") -> Iterato
     """
     kind, _, place = engine.partition("://")
     if not engine:
-        yield from (_limited(function, (*task, os.cpu_count() or 1)) for task in tasks)
+        with threadpool_limits(1, "blas"):
+            yield from (function(*task, os.cpu_count() or 1) for task in tasks)
         return
     if kind not in MODULES or bool(place) != (kind == "dask"):
         raise UserError(f"no engine {engine!r}; choose dask://HOST:PORT, ray or spark, or none")
@@ -52,8 +54,6 @@ def ordered(pool: Executor, function: Callable, items: Iterable, ahead: int) -> 
 
 
 def _limited(function: Callable, task: tuple):
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1, "blas"):
         return function(*task)
 
