@@ -34,7 +34,9 @@ OF_ROWS: dict[str, Callable[..., Found]] = {
     "score_overlap": lambda s, swapped, seed, device: of_rows.outranked(s, int(swapped), device),
     "uniformity": lambda s, swapped, seed, device: of_rows.uniformity(s.x, s.groups[0], device),
     "mutual_knn": lambda s, swapped, seed, device: of_rows.mutual_knn(s, seed, device),
-    "separability": lambda s, swapped, seed, device: of_rows.separability(*s.single_rows, seed),
+    "separability": lambda s, swapped, seed, device: (
+        of_rows.separability(*s.single_rows, seed) if len(s.single) > 1 else Found(None, len(s.single))
+    ),
     "hubness_skewness": lambda s, swapped, seed, device: of_rows.hubness_skewness(s, swapped, seed, device),
 }
 """What each takes of a sample, with ``swapped`` where the second modality is first."""
