@@ -171,9 +171,8 @@ class Sums:
                 raise ValueError("of another version")
             found = cls(**about | {name: tuple(about[name]) for name in ("names", "classes", "copies")}, **arrays)
             right = _zeros(len(found.names), found.dim, found.classes, "second" in arrays, FINE, _coarse(found.dim))
-            if {name: part.shape for name, part in arrays.items()} != {
-                name: part.shape for name, part in right.items()
-            }:
+            kinds = [{name: (part.shape, part.dtype) for name, part in each.items()} for each in (arrays, right)]
+            if kinds[0] != kinds[1]:
                 raise ValueError("damaged")
             if not all(np.isfinite(part).all() for part in arrays.values()):
                 raise ValueError("not finite")
@@ -375,7 +374,8 @@ class _Kept:
             stamps = sorted((str(part), (now := part.stat()).st_size, now.st_mtime_ns) for part in files)
             pairs = None if found.pairs is None else hashlib.sha256(found.pairs.tobytes()).hexdigest()
             names = [(name, rows.shape) for name, rows in found.modalities.items()]
-            self.key = digest([stamps, names, pairs, second, found.labels is None, VERSION])[:16]
+            firsts = [np.asarray(rows[:1]).tolist() for rows in found.modalities.values()]
+            self.key = digest([stamps, names, firsts, dict(found.source), pairs, second, found.labels is None, VERSION])[:16]
 
     def load(self, task: int) -> dict[str, np.ndarray] | None:
         """A task that was finished before; None where there is none that is whole."""
