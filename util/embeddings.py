@@ -16,7 +16,7 @@ from .errors import UserError
 from .files import is_remote, sha256
 from .geometry import unit_rows
 from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
-from .numerics.items import copies
+from .numerics.items import copies_said
 from .numerics.moments import Moments, moments
 from .readers import NAME, write
 from .readers.beside import checked_labels, checked_pairs
@@ -128,10 +128,7 @@ class Embeddings:
         ]
         said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
         few = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
-        for name, equal in (copies(few) if copied is None else copied).items():
-            n = len(self.modalities[name])
-            if equal:
-                said.append(f"{where}{name}: {equal} of {n} rows equal an earlier one exactly, {n - equal} items")
+        said += [f"{where}{each}" for each in copies_said(few, copied)]
         for name, each in found.items():
             if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
                 one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"

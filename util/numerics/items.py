@@ -109,3 +109,13 @@ def consecutive(n: int, size: int) -> Int[np.ndarray, "b size"]:
 def copies(modalities: Mapping[str, Float[Array, "n d"]]) -> dict[str, int]:
     """How many rows of each modality equal an earlier one exactly."""
     return {name: len(rows) - len(np.unique(items(rows))) for name, rows in modalities.items()}
+
+
+def copies_said(modalities: Mapping[str, Float[Array, "n d"]], copied: Mapping[str, int] | None = None) -> list[str]:
+    """A sentence for each modality with equal rows, ``copied`` of them where that is known."""
+    said = []
+    for name, equal in (copies(modalities) if copied is None else copied).items():
+        if equal:
+            n = len(modalities[name])
+            said.append(f"{name}: {equal} of {n} rows equal an earlier one exactly, {n - equal} items")
+    return said

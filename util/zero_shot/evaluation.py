@@ -138,7 +138,7 @@ def other_order(task: EmbeddedTask) -> str | None:
 
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
-    copies = [] if task.is_retrieval else items.copies({task.modalities[0]: task.images})
+    copies = [] if task.is_retrieval else items.copies_said({task.modalities[0]: task.images})
     others = [note for note in task.source.get("notes", ()) if not copies or not note.endswith(tuple(copies))]
     copies = [f"{task.dataset}: {said}; all count, and copies together in intervals and p-values" for said in copies]
     warning = other_order(task)
