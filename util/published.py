@@ -206,8 +206,10 @@ def load(system: str, weights: str = "trained") -> Embeddings:
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
     facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
     facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
-    stored = Embeddings.load(path, first=SYSTEMS[system].modality, unit=False)
-    return replace(stored, source={**stored.source, **facts}).remarked()  # by the file's name, wherever it lies
+    stored = Embeddings.load(path, unit=False)
+    named = dict(zip((SYSTEMS[system].modality, "text"), stored.modalities.values(), strict=True))
+    source = {**stored.source, **facts}  # by the file's name, wherever it lies
+    return replace(stored, modalities=named, source=source).remarked()
 
 
 def _expected(name: str) -> str:
