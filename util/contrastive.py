@@ -133,15 +133,7 @@ def sweep_both(
     if len(a) != len(b):
         raise UserError(f"the loss needs pairs; x has {len(a)} rows and y {len(b)}")
     amounts = torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device)
-    scales, kernel = _scales_and_kernel(as_numbers(temperatures, "temperatures"), bias, a)
-    moving = direction is not None or bool((amounts != 0).any())
-    unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
-    moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
-    return _losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)
-
-
-def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
-    """Logit scales (t,), and the inner loop for them; temperatures out of range are refused."""
+    temperatures = as_numbers(temperatures, "temperatures")
     if (temperatures < LEAST_TEMPERATURE).any():
         least = f"above 0, at least {LEAST_TEMPERATURE:g}"
         raise UserError(f"temperature must be {least} (CLIP's is 0.01, not 100), not {temperatures.min():g}")
@@ -149,7 +141,15 @@ def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
         said = f"a logit scale? say --temperatures {1 / most:.4g}"
         raise UserError(f"temperature must be at most {MOST_TEMPERATURE}, not {most:g}: {said}")
     scales = 1 / temperatures
-    return scales, _sweep_kernel.choose(x.device, scales, None if bias is None else as_number(bias, "bias"))
+    kernel = _sweep_kernel.choose(a.device, scales, None if bias is None else as_number(bias, "bias"))
+    moving = direction is not None or bool((amounts != 0).any())
+    unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
+    moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
+    a, b, size = _in_batches(a, b, batch, consecutive)
+    group = size * max(1, TILE // size)
+    spans = [slice(first, first + group) for first in range(0, len(a), group)]
+    to_text, to_image = sum(_group_losses(a[span], b[span], moves, scales, size, kernel) for span in spans) / len(a)
+    return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
 
 
 def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> tuple[Tensor, Tensor, int]:
@@ -162,15 +162,6 @@ def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> t
         warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=3)
     order = torch.from_numpy(rows.ravel()).to(x.device)
     return x[order], y[order], rows.shape[1]
-
-
-def _losses(x: Tensor, y: Tensor, size: int, moves: _Moves, scales: np.ndarray, kernel) -> SweepLosses:
-    """Both losses (s, t), averaged over the batches of ``size`` consecutive pairs."""
-    group = size * max(1, TILE // size)
-    spans = [slice(first, first + group) for first in range(0, len(x), group)]
-    both = sum(_group_losses(x[span], y[span], moves, scales, size, kernel) for span in spans)
-    to_text, to_image = both / len(x)
-    return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
 
 
 def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int, kernel) -> np.ndarray:

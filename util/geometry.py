@@ -21,7 +21,6 @@ from .numerics.arrays import (
     as_matrix,
     as_number,
     as_numbers,
-    as_pair,
     as_result,
     as_unit_pair,
     blocks,
@@ -213,11 +212,10 @@ def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None
     1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image,
     ``util.numerics.moments.pair_moments`` counts each row of a modality once.
     """
-    return _paired(x, y, least_rows=2).relative_gap
+    return _paired(x, y).relative_gap
 
 
-def _paired(x, y, least_rows: int = 1) -> PairMoments:
-    a, b = as_pair(x, y, least_rows)
-    if len(a) != len(b):
-        raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
-    return pair_moments(a, b, np.tile(np.arange(len(a))[:, None], 2))
+def _paired(x, y) -> PairMoments:
+    if len(x) != len(y):
+        raise UserError(f"matched cosines need pairs; x has {len(x)} rows and y {len(y)}")
+    return pair_moments(x, y, np.tile(np.arange(len(x))[:, None], 2))

@@ -108,21 +108,15 @@ def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
     return tuple(x.shape)
 
 
-def as_pair(x, y, least_rows: int = 1) -> tuple[Array, Array]:
-    """Two checked matrices of one width, kind and device; their row counts may differ."""
-    x, y = as_matrix(x, "x", least_rows), as_matrix(y, "y", least_rows)
+def as_unit_pair(x, y) -> tuple[Array, Array]:
+    """Two checked matrices of unit-norm rows, of one width, kind and device; their row counts may differ."""
+    x, y = as_matrix(x, "x"), as_matrix(y, "y")
     if x.shape[1] != y.shape[1]:
         raise UserError(f"x and y must be of one width; x is {tuple(x.shape)}, y is {tuple(y.shape)}")
     if is_tensor(x) or is_tensor(y):
         x, y = as_tensor(x), as_tensor(y)
         if x.device != y.device:
             raise UserError(f"x and y must be on one device; x is on {x.device}, y on {y.device}")
-    return x, y
-
-
-def as_unit_pair(x, y) -> tuple[Array, Array]:
-    """``as_pair`` that also refuses rows that are not unit-norm."""
-    x, y = as_pair(x, y)
     check_unit_rows(x, "x")
     check_unit_rows(y, "y")
     return x, y

@@ -71,7 +71,13 @@ def cosine_statistics(x: Float[Array, "n d"], bins: int = 100) -> CosineStatisti
     off, span = total / n_pairs, (low, high) if high - low > ONE_VALUE else (low - 0.5, low + 0.5)
     fine = bins * -(-FINE_BINS // bins)
     counts = sum(torch.histc(apart, fine, *span).cpu().numpy() for apart in rows.apart())
-    quartiles = (span[0] + (span[1] - span[0]) * _quantiles(counts, (0.25, 0.5, 0.75))).clip(low, high)
+    reached, edges, rank = (
+        np.r_[0, np.cumsum(counts)],
+        np.linspace(*span, fine + 1),
+        np.arange(1, 4) / 4 * (n_pairs - 1),
+    )
+    below, above = (np.interp(order + 0.5, reached, edges) for order in (np.floor(rank), np.ceil(rank)))
+    quartiles = (below + (rank % 1) * (above - below)).clip(low, high)  # as numpy.quantile's, but for a bin's width
     mean, std = rows.mean_cosine + off, max(squares / n_pairs - off**2, 0.0) ** 0.5
     five = (rows.mean_cosine + np.array([low, *quartiles, high])).clip(-1, 1).tolist()
     histogram = counts.reshape(bins, -1).sum(1).astype(np.int64)
@@ -113,16 +119,3 @@ class _CentredRows:
                     apart = apart[upper[: len(rows), : len(rows)]]
                 if apart.numel():
                     yield apart
-
-
-def _quantiles(counts: np.ndarray, at) -> np.ndarray:
-    """Quantiles as numpy.quantile defines them, in [0, 1] of the range of the bins, known to the width of one."""
-    reached = np.cumsum(counts)
-    rank = np.asarray(at) * (reached[-1] - 1)
-
-    def value(order: np.ndarray) -> np.ndarray:
-        index = np.searchsorted(reached, order, side="right")
-        return (index + (order - reached[index] + counts[index] + 0.5) / counts[index]) / len(counts)
-
-    below, above = value(np.floor(rank)), value(np.ceil(rank))
-    return below + (rank % 1) * (above - below)
