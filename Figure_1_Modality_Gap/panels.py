@@ -148,7 +148,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
                 raise  # a slip, and not a download that failed
             left_out.append(f"{title}, {weights} weights, run here: {error}")
             continue
-        found = extract(pair, items, say=cli.say)
+        found = extract(pair, items)
         found = replace(found, source={name: value for name, value in found.source.items() if name != "path"})
         about = {"note": note, "generated": generated, "random_in": "every layer", "embedded_in": "evaluation mode"}
         whose = OWN if key == "clip" and own_functions(inputs) else weights
