@@ -63,8 +63,8 @@ def test_training_with_a_map_starts_from_the_amended_gap():
         y = model.encode_text(pairs.tokens, normalize=True)
     turn = orthogonal_map(x, y)
     whole = replace(PLAIN, steps=1, batch=len(pairs))
-    amended = train(tiny.model(), pairs, whole, tiny.prepare, progress=False, text_map=turn.numpy())[0]
-    original = train(model, pairs, whole, tiny.prepare, progress=False)[0]
+    amended = train(tiny.model(), pairs, whole, tiny.prepare, text_map=turn.numpy())[0]
+    original = train(model, pairs, whole, tiny.prepare)[0]
     assert amended["gap_distance"] == pytest.approx(gap_distance(x, mapped(y, turn)), rel=1e-4)
     assert original["gap_distance"] == pytest.approx(gap_distance(x, y), rel=1e-4)
     assert amended["gap_distance"] < 0.3 * original["gap_distance"]
@@ -81,7 +81,7 @@ def test_training_with_a_map_starts_from_the_amended_gap():
 )
 def test_what_is_not_an_orthogonal_map_of_the_texts_is_refused(turn, told):
     with pytest.raises(UserError, match=told):
-        train(tiny.model(), tiny.pairs(), PLAIN, tiny.prepare, progress=False, text_map=turn)
+        train(tiny.model(), tiny.pairs(), PLAIN, tiny.prepare, text_map=turn)
 
 
 test_a_map_needs_pairs = refuses(

@@ -145,7 +145,6 @@ def train(
     settings: TrainingSettings,
     prepare: Callable[[Tensor], Tensor],
     validate: Callable[[int], dict] | None = None,
-    progress: bool = True,
     *,
     text_map: Float[Tensor, "d d"] | None = None,
     description: str = "",
@@ -166,7 +165,7 @@ def train(
     """
     take_step, log, losses, started = _stepper(model, pairs, settings, prepare, text_map), [], [], time.perf_counter()
     devices = [device for device in [next(model.parameters()).device] if device.type == "cuda"]
-    bar = tqdm(range(settings.steps), desc=description or None, disable=None if progress else True)
+    bar = tqdm(range(settings.steps), desc=description or None, disable=None)
     model.train()
     with torch.random.fork_rng(devices):
         for step in bar:

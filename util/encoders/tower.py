@@ -54,16 +54,13 @@ class Tower:
     lengths: Callable[[Tensor], Tensor] | None = field(repr=False, default=None)
     frames: int = 1
 
-    def encode(
-        self, inputs: Iterable | Tensor, batch_size: int | None = None, progress: bool = True
-    ) -> Float[np.ndarray, "n d"]:
+    def encode(self, inputs: Iterable | Tensor, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
         """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` gave.
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
             batch_size: how many go through the network at a time; None: 16 pictures on a CPU, 256 on a GPU, and
                 captions and sequences of known length by their tokens. It changes the last bits at most.
-            progress: whether to show a bar.
         """
         what = WORDS[self.modality]
         if isinstance(inputs, str):
@@ -77,8 +74,7 @@ class Tower:
             places, inputs = [different[text] for text in texts], self.prepare(list(different)) if texts else []
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2}
-        about["disable"] = not progress or None  # None: silent where the errors go to a file
-        with tqdm(total=total, **about) as bar:
+        with tqdm(total=total, disable=None, **about) as bar:  # None: silent where the errors go to a file
             rows = self._encode(inputs, batch_size, bar)
         if not len(rows):
             raise UserError(f"{self.name}: there are no {what} to encode")
