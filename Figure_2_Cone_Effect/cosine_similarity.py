@@ -84,8 +84,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     if not parts:
         raise UserError(f"nothing to measure: {'; '.join(gathered.left_out)}")
     table, histograms = tables(parts, settings.model)
-    further = {"published": table[table["row"] == Row.PUBLISHED].drop(columns=["seed", "row"]), "caps": caps.table()}
-    further = {} if settings.embeddings else further
+    theirs = table[table["row"] == Row.PUBLISHED].drop(columns=["seed", "row"])
+    further = {} if settings.embeddings else {"published": theirs, "caps": caps.table()}
     return cli.Measured(
         tables={"": table, "histograms": histograms, **further},
         data=[{"name": name, **found.source} for name, found in own.items()] or [e.describe() for e in gathered.inputs],

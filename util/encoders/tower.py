@@ -32,12 +32,9 @@ class Tower:
     """A network that embeds one modality, in evaluation mode.
 
     Attributes:
-        name: the model in words, for instance "ViT-B-32".
-        modality: "image", "text", "video" or "amino acid".
-        width: d of the embeddings.
+        name, width: the model in words, for instance "ViT-B-32"; d of the embeddings.
         prepare: a list of raw inputs (PIL images, lists of them, strings) to one tensor (b, ...): pixels or tokens.
-        forward: such a tensor, on ``device``, to embeddings (b, d), not normalised.
-        device: where the network is.
+        forward: such a tensor, on the ``device`` of the network, to embeddings (b, d), not normalised.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
         lengths: tokens (n, length) to how many of each matter (n,); None where all do. ``encode`` then groups inputs
             of like length, for ``forward`` to cut.
@@ -120,10 +117,8 @@ class EncoderPair:
     """Two towers that share a space: one of text, and one of images, videos or amino-acid sequences.
 
     Attributes:
-        name: model and weights in words.
-        non_text: the tower of the other modality; its ``modality`` says what it takes.
-        text: the text tower, embeddings of the same width.
-        settings: all that the embeddings depend on, as plain values for records and cache keys.
+        name, settings: model and weights in words, and all that the embeddings depend on, as plain values.
+        non_text, text: both towers, of one width; the ``modality`` of the first says what it takes.
         model: the whole model where there is one, with the weights of both towers.
         kept: whether the settings hold all that the embeddings depend on, so that the cache may keep these.
     """

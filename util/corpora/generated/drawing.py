@@ -49,8 +49,7 @@ class Pictures:
     """n captioned pictures.
 
     Args:
-        images: uint8 array (n, 32, 32, 3), RGB.
-        captions: n strings; row i describes image i.
+        images, captions: uint8 array (n, 32, 32, 3), RGB, and n strings; row i describes image i.
         kind: array (n,) of "scene", "digit" or "badge".
         attributes: by name, an int array (n,) of indices into that attribute's words, or ``NOT_APPLICABLE``.
     """
