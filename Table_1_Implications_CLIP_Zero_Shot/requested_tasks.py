@@ -17,8 +17,8 @@ from util.errors import NoConnection
 from util.extraction import extract
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count
-from util.zero_shot.own import sets_of
-from util.zero_shot.task import EmbeddedTask, of_sets
+from util.zero_shot.own import tasks_of
+from util.zero_shot.task import EmbeddedTask
 
 CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""
@@ -76,8 +76,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     """
     if settings.embeddings:
         beside = {name: str(path) for name in ("labels", "prompts") if (path := getattr(settings, name))}
-        sets = sets_of(settings.embeddings, cli.named_columns(settings.columns), **beside)
-        for task in of_sets(sets, left_out):
+        for task in tasks_of(settings.embeddings, cli.named_columns(settings.columns), left_out, **beside):
             yield from embedded_tasks.by_caption(task, settings.caption)
         return
     drawn, declared = chosen(settings)

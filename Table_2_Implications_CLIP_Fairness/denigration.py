@@ -194,7 +194,7 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "note": f"{declared.caution} The words: {words}.",
         "caution": f"{declared.caution.partition('. ')[0].rstrip('.')}.",
         "labels": {**declared.labels, "sum": "sum"},
-        "races": published_counts.in_order(declared.race.levels),
+        "races": published_counts.in_order(declared.axes[0].levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(("default", "shifted"), rows["signed_gap_distance"], strict=True)),
         "empty_groups": [" ".join(group) for group in empty[columns].values],

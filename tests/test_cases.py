@@ -151,10 +151,10 @@ def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):
     shown[:3] = (shown[:3] + 1) % 14  # another class, no harm word
     images = geometry.unit_rows(prompts[shown] + 0.02 * rng.normal(size=(n, 24)))
     np.savez(tmp_path / "faces.npz", image=images, text=prompts)
-    numbers = {name: getattr(declared, name).numbers for name in ("race", "gender")}
+    numbers = {name: declared.attributes[name].numbers for name in ("race", "gender")}
     table = {"file": [f"{row}.jpg" for row in range(n)], "age": 3}
-    table["gender"] = [numbers["gender"].index(declared.gender.levels[code]) for code in gender]
-    table["race"] = [numbers["race"].index(declared.race.levels[code]) for code in race]
+    table["gender"] = [numbers["gender"].index(declared.axes[1].levels[code]) for code in gender]
+    table["race"] = [numbers["race"].index(declared.axes[0].levels[code]) for code in race]
     pd.DataFrame(table).to_csv(tmp_path / "hub_numbers.csv", index=False)
     words = ["--embeddings", tmp_path / "faces.npz", "--labels", tmp_path / "hub_numbers.csv"]
     script = scripts.load("denigration.py")

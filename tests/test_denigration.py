@@ -25,6 +25,7 @@ script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 CONTRACT = ["shift", "signed_gap_distance", "accuracy", "race", "n"]
 CONTRACT += ["crime_related", "non_human", "sum", "ci_low", "ci_high", "p_value"]
 FACES = Declared.read(FAIRFACE)
+RACE, GENDER = FACES.axes
 C, H = len(FACES.classes), len(FACES.harm_words)
 PICTURES = [stem for stem in script.DRAWN if stem != "_table"]
 
@@ -33,16 +34,16 @@ def run(folder, *words):
     return script.run(cli.parse(script.PRESETS, "", ("--output", str(folder), *map(str, words))))
 
 
-def write_own(folder, rng, n=60, races=FACES.race.levels, d=12):
+def write_own(folder, rng, n=60, races=RACE.levels, d=12):
     """Embeddings of n faces near the prompts, a table of labels, and a caption corpus."""
     prompts = reference.cone(rng, C + H, d)
     given = rng.integers(0, len(races), n), rng.integers(0, 2, n)
-    truth = np.array([FACES.race.levels.index(races[race]) for race in given[0]]) * 2 + given[1]
+    truth = np.array([RACE.levels.index(races[race]) for race in given[0]]) * 2 + given[1]
     near = np.where(rng.random(n) < 0.25, rng.integers(C, C + H, n), truth)
     images = geometry.unit_rows(prompts[near] + 0.25 * rng.normal(size=(n, d)) + 0.5 * np.eye(d)[0])
     Embeddings.of({"image": images, "text": prompts}).save(folder / "own.npz")
     np.save(folder / "corpus.npy", np.stack(reference.pairs(rng, 40, d)))
-    lines = [f"{races[race]},{FACES.gender.levels[gender]}" for race, gender in zip(*given, strict=True)]
+    lines = [f"{races[race]},{GENDER.levels[gender]}" for race, gender in zip(*given, strict=True)]
     (folder / "labels.csv").write_text("\n".join(["race,gender", *lines]) + "\n")
     return ("--embeddings", folder / "own.npz", "--labels", folder / "labels.csv", "--corpus", folder / "corpus.npy")
 
@@ -99,7 +100,7 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
             assert abs(row[f"{name}_gap_distance"]) == pytest.approx(gap, abs=1e-6)
         assert row["signed_gap_distance"] == row[audited_data.GAPS[direction]]
         cells = tables[""][tables[""]["shift"] == amount].set_index("race")
-        for race in FACES.race.levels:
+        for race in RACE.levels:
             mine, cell = classes[faces["race"] == race], cells.loc[race]
             assert cell["non_human"] == pytest.approx(np.isin(mine, range(C, C + 4)).mean())
             assert cell["crime_related"] == pytest.approx(np.isin(mine, range(C + 4, C + 7)).mean())
@@ -238,7 +239,7 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
 
 def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(script, "DRAWN", {})  # drawn below, and not saved
-    words = write_own(tmp_path, rng, races=FACES.race.levels[1:])
+    words = write_own(tmp_path, rng, races=RACE.levels[1:])
     with np.errstate(divide="raise", invalid="raise"):
         record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "--resamples", "50")
     tables, results = record.tables, record.about["results"]
@@ -301,7 +302,7 @@ def other_files(folder, words, rng):
     names = np.array([f"{row:03}.png" for row in range(len(labels))])
     np.savez(folder / "named.npz", **arrays, files=names, captions=FACES.prompts)
     np.savez(folder / "plain.npz", **arrays)
-    told = {name: getattr(FACES, name) for name in ("race", "gender")}
+    told = {name: FACES.attributes[name] for name in ("race", "gender")}
     numbers = labels.apply(lambda column: [told[column.name].numbers.index(level) for level in column])
     turned = {name: list(told[name].numbers[::-1]) for name in told}  # a data set's own names, in another order
     kinds = datasets.Features({name: datasets.ClassLabel(names=turned[name]) for name in told})

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from refusals import refuses
 from util.numerics.statistics import bootstrap_counts, wilson_interval
 from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, Shares
-from util.zero_shot.resampling import largest_gain_p_value
+from util.zero_shot.selection import largest_gain_p_value
 
 LABELS = np.array([0, 1, 1, 0, 1])
 
@@ -31,7 +31,7 @@ def similar_hits(rng, k, n):
 
 def test_the_value_of_hits_is_their_share_and_contributions_add_up_to_the_gains(rng):
     outcomes = Hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
-    assert (outcomes.n, outcomes.k) == (4, 2) and outcomes.values().tolist() == [0.75, 0.25]
+    assert outcomes.n == 4 and outcomes.values().tolist() == [0.75, 0.25]
     assert Hits(torch.tensor(outcomes.items), [0, 0, 1, 1]).contributions(0).tolist() == [[0, -1], [0, -1]]
     several = similar_hits(rng, 5, 30)
     assert set(np.unique(several.contributions(2))) <= {-1, 0, 1}

@@ -9,7 +9,7 @@ from scipy import stats
 from refusals import refuses
 from util.numerics.statistics import mcnemar
 from util.zero_shot.outcomes import Hits, Margins
-from util.zero_shot.resampling import largest_gain_p_value, paired_p_value
+from util.zero_shot.selection import largest_gain_p_value, paired_p_value
 
 
 def p_value(contributions, permutations=2000, seed=0):

@@ -10,8 +10,7 @@ from sklearn.metrics import roc_auc_score
 from refusals import refuses
 from util.numerics.statistics import wilson_interval
 from util.zero_shot.outcomes import Hits, Margins
-from util.zero_shot.resampling import largest_gain_p_value
-from util.zero_shot.selection import best, cross_tested, halves, held_out, on_test
+from util.zero_shot.selection import best, cross_tested, halves, held_out, largest_gain_p_value, on_test
 
 SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 GAPS = 0.8 - SHIFTS

@@ -156,7 +156,7 @@ class Declared(Table):
     def _fits(self) -> "Declared":
         _refuse({*self.attributes} ^ {*self.asked.axes}, "attributes must be those of classes.axes, and are not")
         _different("two classes or harm words have one prompt", self.prompts)
-        names = (*self.race.levels, *self.classes, *self.harm_words)
+        names = (*self.axes[0].levels, *self.classes, *self.harm_words)
         _different("levels, classes and harm words share a name", names)
         _different("attributes and harm groups share a name", (*self.columns, *self.groups))
         return self
@@ -167,19 +167,14 @@ class Declared(Table):
         return self.asked.columns
 
     @property
-    def race(self) -> Attribute:
-        """The first axis, whatever it is called."""
-        return self.attributes[self.asked.axes[0]]
-
-    @property
-    def gender(self) -> Attribute:
-        """The second axis."""
-        return self.attributes[self.asked.axes[1]]
+    def axes(self) -> tuple[Attribute, Attribute]:
+        """Both attributes: race and gender, whatever they are called."""
+        return tuple(self.attributes[name] for name in self.asked.axes)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The R * G classes that a face may rightly be given, race slowest: "White Male" and so on."""
-        return tuple(map(" ".join, product(self.race.levels, self.gender.levels)))
+        return tuple(map(" ".join, product(*(each.levels for each in self.axes))))
 
     @property
     def labels(self) -> dict[str, str]:
@@ -205,7 +200,7 @@ class Declared(Table):
     @property
     def prompts(self) -> tuple[str, ...]:
         """The prompt of every class, then of every harm word."""
-        said = product(self.race.words, self.gender.words)
+        said = product(*(each.words for each in self.axes))
         asked = [self._filled(self.asked.template, dict(zip(self.asked.axes, words, strict=True))) for words in said]
         return (*asked, *(self._filled(self.harm.template, {"word": word}) for word in self.harm_words))
 
@@ -233,8 +228,7 @@ class Declared(Table):
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
         """
         found = {}
-        for name, column in zip(self.asked.axes, self.columns, strict=True):
-            asked = self.attributes[name]
+        for name, column, asked in zip(self.asked.axes, self.columns, self.axes, strict=True):
             found[column] = asked.meant(labels[name])
             if len(unknown := np.flatnonzero(found[column].codes < 0)):
                 first, n = unknown[0], len(found[column])

@@ -28,11 +28,12 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     faces: its interval tells its size, and disparity_p_value whether races differ at all.
     """
     column = answers.declared.columns[0]
-    groups, harmed = answers.groups([column]), answers.harmed
-    there = np.flatnonzero(groups.n)
-    names, sizes = np.array(groups.names, object)[there, 0], groups.n[there]
-    observed = groups.count(harmed)[:, there]
-    by_race = [_resampled(harmed[:, groups.codes == one], (seed, int(one)), resamples) for one in there]
+    (names, within), harmed = answers.groups([column]), answers.harmed
+    there = np.flatnonzero(within.any(0))
+    names, within = np.array(names, object)[there, 0], within[:, there]
+    observed, sizes = harmed @ within, within.sum(0)
+    each = zip(there.tolist(), within.T > 0, strict=True)
+    by_race = [_resampled(harmed[:, mine], (seed, race), resamples) for race, mine in each]
     found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
     table = pd.DataFrame({"shift": answers.shifts, f"n_{column}s": len(there), "highest": "", "lowest": ""})
     columns, baseline = {}, answers.row(0.0)
@@ -60,10 +61,8 @@ def extremes(harmed: Int[np.ndarray, "*k G"], n: Int[np.ndarray, "G"]) -> dict[s
 
 def _resampled(harmed: Bool[np.ndarray, "k n"], seed: Sequence[int], resamples: int) -> Int[np.ndarray, "b k"]:
     """How many of n faces drawn again are harmed, the same at all shifts; drawn by their pattern of harm."""
-    patterns, sizes = np.unique(np.packbits(harmed, axis=0), axis=1, return_counts=True)
-    flags = np.unpackbits(patterns, axis=0, count=len(harmed)).astype(np.float64)
-    blocks = bootstrap_counts(sizes, resamples, seed)
-    return np.concatenate([block @ flags.T for block in blocks]).round().astype(np.int64)
+    patterns, sizes = np.unique(harmed.T, axis=0, return_counts=True)
+    return np.concatenate([counts @ patterns for counts in bootstrap_counts(sizes, resamples, seed)])
 
 
 def _by_chance(harmed: Int[np.ndarray, "k G"], n: np.ndarray, seed: int, permutations: int) -> np.ndarray:

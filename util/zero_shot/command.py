@@ -1,17 +1,15 @@
 """``modality-gap evaluate``: zero-shot classification or retrieval on your own embeddings, at every shift."""
 
 import json
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from .. import cli
 from ..errors import UserError
 from ..files import replacing
 from ..geometry import side_of
-from ..interventions.commands import OfFiles
+from ..interventions.commands import OfFiles, note
 from ..numerics.arrays import as_count
 
 if TYPE_CHECKING:
@@ -65,9 +63,8 @@ class Evaluate(OfFiles):
         from . import evaluation
 
         tasks = self._tasks()
-        sides = [side_of(each.modalities, self.side) for each in tasks]
-        settings = [SimpleNamespace(**{**vars(self), "side": (side,)}) for side in sides]
-        found = list(map(evaluation.evaluate, tasks, settings))
+        sides = [(side_of(each.modalities, self.side),) for each in tasks]
+        found = [evaluation.evaluate(each, replace(self, side=side)) for each, side in zip(tasks, sides, strict=True)]
         cards = [card(part) for part in found]
         if self.csv is not None:
             with replacing(self.csv) as part:
@@ -82,23 +79,19 @@ class Evaluate(OfFiles):
 
     def _tasks(self) -> "list[EmbeddedTask]":
         """What the files hold; what is odd about it goes to stderr."""
-        from . import evaluation, own, task
+        from . import evaluation, own
 
         for name in ("splits", "resamples", "permutations"):
             as_count(getattr(self, name), f"--{name}")
         cli.shift_grid(self.shift_step)
-        if not self.embeddings:
-            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
         if self.label_column and not self.labels:
             raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
         beside = self.labels, self.label_column, self.prompts, self.pairs
         left_out: list[str] = []
-        tasks = task.of_sets(own.sets_of(self.embeddings, cli.named_columns(self.columns), *beside), left_out)
+        tasks = own.tasks_of(self.given(), cli.named_columns(self.columns), left_out, *beside)
         if self.per_class and any(each.is_retrieval or each.labels.ndim > 1 for each in tasks):
             raise UserError("--per-class is for labels of one class a row; leave it out")
-        notes = [note for each in tasks for note in evaluation.notes(each)]
-        for note in [*notes, *(f"left out: {why}" for why in left_out)]:
-            print(f"note: {note}", file=sys.stderr)
+        note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
         return tasks
 
     def _about(self, task: "EmbeddedTask") -> str:
