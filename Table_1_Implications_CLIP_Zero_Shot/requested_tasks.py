@@ -33,15 +33,13 @@ ONLY = (
              lambda s: s.embeddings or any(task.is_retrieval for task in chosen(s)[1])),
 )  # fmt: skip
 """Options that only some runs read."""
-LEAST = {"splits": 1, "resamples": 1, "permutations": 1, "n": 4}
 
 
 def check(settings: cli.Common) -> None:
     """Refuses options that make no sense, before anything is embedded."""
-    cli.shift_grid(settings.shift_step)
-    for name, least in LEAST.items():
-        if getattr(settings, name) is not None:
-            as_count(getattr(settings, name), f"--{name}", least)
+    settings.check()
+    if settings.n is not None:
+        as_count(settings.n, "--n", least=4)
     for name in ("side", "caption", "tasks", "embeddings"):
         values = [str(Path(value)) for value in getattr(settings, name)]
         if len({*values}) < len(values) or (not values and name in ("side", "caption")):

@@ -29,12 +29,13 @@ from util import UserError, cli, records
 from util.encoders.named import SMALL_CLIP, ModelName
 from util.geometry import Side
 from util.zero_shot import evaluation
+from util.zero_shot.command import Choosing
 
 NAME = "zero_shot"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.WithEmbeddings):
+class Settings(Choosing, cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Table_1_Implications_CLIP_Zero_Shot"
     labels: Path | None = None
     """A file with the class of each row of your embeddings, as modality-gap evaluate takes it."""
@@ -57,14 +58,6 @@ class Settings(cli.WithEmbeddings):
     released."""
     side: tuple[Side, ...] = ("both", "first")
     """both: images and texts move by half each; first: the images move alone."""
-    shift_step: float = 0.25
-    """Distance between shifts, which run from -5 up to 5."""
-    splits: int = 50
-    """Random splits into halves, each of which chooses a shift that is tested on the other."""
-    resamples: int = 2000
-    """Resamples per bootstrap."""
-    permutations: int = 2000
-    """Permutations per max-gain test."""
     ONLY: ClassVar = requested_tasks.ONLY
     per_class: ClassVar = False
 

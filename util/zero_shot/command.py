@@ -21,7 +21,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(OfFiles):
+class Choosing:
+    """Options of which shifts there are, how one is chosen, and how sure that is."""
+
+    shift_step: float = 0.25
+    """Distance between shifts, which run from -5 up to 5."""
+    splits: int = 50
+    """Random splits into halves, each of which chooses a shift that is tested on the other."""
+    resamples: int = 2000
+    """Resamples per bootstrap."""
+    permutations: int = 2000
+    """Permutations per max-gain test."""
+
+    def check(self) -> None:
+        """Refuses a step that gives no shifts, and numbers below 1."""
+        cli.shift_grid(self.shift_step)
+        for name in ("splits", "resamples", "permutations"):
+            as_count(getattr(self, name), f"--{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Choosing, OfFiles):
     """Zero-shot classes or retrieval on your embeddings, without a shift of the gap and at every shift.
 
     With labels and a text for each class: top-1 and top-5 accuracy, mean per-class recall, ROC-AUC of two classes, mAP
@@ -42,14 +62,6 @@ class Evaluate(OfFiles):
     """Print the accuracy of each class too."""
     side: str = "both"
     """both: half each. The name of a modality, first or second: that one alone (text is never the first)."""
-    shift_step: float = 0.25
-    """Distance between shifts, which run from -5 up to 5."""
-    splits: int = 50
-    """Random splits into halves, each of which chooses a shift that is tested on the other."""
-    resamples: int = 2000
-    """Resamples per bootstrap."""
-    permutations: int = 2000
-    """Permutations per max-gain test."""
     seed: int = 0
     """Seed of everything random."""
     csv: Path | None = None
@@ -81,9 +93,7 @@ class Evaluate(OfFiles):
         """What the files hold; what is odd about it goes to stderr."""
         from . import evaluation, own
 
-        for name in ("splits", "resamples", "permutations"):
-            as_count(getattr(self, name), f"--{name}")
-        cli.shift_grid(self.shift_step)
+        self.check()
         if self.label_column and not self.labels:
             raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
         beside = self.labels, self.label_column, self.prompts, self.pairs
