@@ -201,6 +201,8 @@ def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_pa
     assert tables[""].groupby("origin")["n"].max()["White"] == 4
     assert list(tables["changed"])[:3] == ["face", "origin", "looks"]
     assert results["cosine_of_directions"] is None and "published" not in tables
+    assert tables[""]["caption_gap_distance"].isna().all()
+    assert tables[""]["signed_gap_distance"].equals(tables[""]["audit_gap_distance"])
 
 
 OWN = "--embeddings {tmp}/own.npz --labels {tmp}/labels.csv"

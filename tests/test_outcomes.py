@@ -48,16 +48,6 @@ def test_the_area_is_scikit_learns_with_ties_too(zeros, ones, levels, seed):
     assert Margins(-margins, labels=labels).values() == pytest.approx(1 - Margins(margins, labels=labels).values())
 
 
-def test_some_items_and_some_shifts_are_those_asked_for(rng):
-    hits, margins = similar_hits(rng, 3, 9), some_margins(rng, 3, 9)
-    assert (hits.take(np.array([4, 0])).items == hits.items[:, [4, 0]]).all()
-    assert (hits.at([2, 0]).items == hits.items[[2, 0]]).all()
-    rows = np.argsort(margins.labels)[[0, -1]]
-    negative, positive = margins.items[:, rows].T
-    assert margins.take(rows).values().tolist() == ((positive > negative) + 0.5 * (positive == negative)).tolist()
-    assert margins.at([1]).values() == pytest.approx(margins.values()[[1]])
-
-
 def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
     """Every one of the 2^6 ways to exchange the ranks of six items, both areas computed anew by scikit-learn."""
     labels = np.array([0, 1, 1, 0, 0, 1])
