@@ -3,24 +3,18 @@
 Inputs are made here, and so are the right values, in float64.
 """
 
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 
 import reference
 import scripts
-from util import cli, commands, geometry
-from util.fairness.declared import FAIRFACE, Declared
+import smoke_runs
+from util import cli, commands
 from util.reporting import report
 
 
 def run(name, folder, *words):
-    """The record of a script at its smoke preset."""
-    script = scripts.load(f"{name}.py")
-    words = ("--preset", "smoke", "--output", folder / "out", *words)
-    return script.run(cli.parse(script.PRESETS, "", list(map(str, words))))
+    return smoke_runs.run(scripts.load(name), folder / "out", *words)
 
 
 def five_captions(rng, n=40, d=24, noise=0.35):
@@ -37,7 +31,7 @@ def recalls(images, texts, of):
 
 
 @pytest.mark.parametrize("kind", ["repeated", "pairs", "partly repeated"])
-def test_an_image_that_stands_once_for_each_caption_is_one_image(tmp_path, rng, kind, capsys):
+def test_an_image_that_stands_once_for_each_caption_is_one_image(tmp_path, rng, kind, capsys, undrawn):
     images, texts = five_captions(rng)
     of = np.repeat(np.arange(40), 5)
     given = {"image": images, "text": texts, "pairs": np.stack([of, np.arange(200)], 1)}
@@ -55,7 +49,7 @@ def test_an_image_that_stands_once_for_each_caption_is_one_image(tmp_path, rng, 
     assert ("rows equal an earlier one" in capsys.readouterr().out) == (kind != "pairs")
 
 
-def test_with_five_captions_an_image_the_loss_is_that_of_batches_of_different_images(tmp_path, rng):
+def test_with_five_captions_an_image_the_loss_is_that_of_batches_of_different_images(tmp_path, rng, undrawn):
     """Batches of neighbours hold each image five times: their lowest loss, near log 5, lies past the overlap."""
     shared, apart = rng.normal(size=(120, 64)), 0.2 * np.sqrt(64) * reference.unit(rng.normal(size=(1, 64)))
     of = np.repeat(np.arange(120), 5)
@@ -76,17 +70,8 @@ def test_with_five_captions_an_image_the_loss_is_that_of_batches_of_different_im
     assert record.about["results"]["five"]["n_pairs"] == 500
 
 
-def test_pairs_that_fill_no_batch_are_said(tmp_path, rng, capsys):
-    np.savez(tmp_path / "sixty.npz", **dict(zip(("image", "text"), reference.pairs(rng, 60, 24), strict=True)))
-    record = run("loss_landscape", tmp_path, "--embeddings", tmp_path / "sixty.npz")
-    assert record.about["results"]["sixty"]["n_pairs"] == 50
-    (line,) = record.about["left_out"]
-    assert line.startswith("sixty: the loss is of 50 of 60 pairs")
-    assert line.split(";")[0] in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("beside", [False, True])
-def test_siglip_s_own_loss(tmp_path, rng, beside, capsys):
+def test_siglip_s_own_loss(tmp_path, rng, beside, capsys, undrawn):
     scale, bias = 112.67, -16.5
     x, y = (part.astype(np.float64) for part in reference.pairs(rng, 60, 24, noise=0.4, gap=0.3))
     logits = scale * x @ y.T + bias
@@ -106,7 +91,7 @@ def test_siglip_s_own_loss(tmp_path, rng, beside, capsys):
     assert f"mean matched probability {matched:.4f}"[:-1] in said and ("from beside the vectors" in said) == beside
 
 
-def test_a_curve_that_is_lowest_where_the_shifts_end_has_no_minimum(tmp_path, rng, capsys):
+def test_a_curve_that_is_lowest_where_the_shifts_end_has_no_minimum(tmp_path, rng, capsys, undrawn):
     """Pairs that know nothing of each other: their loss falls for ever, or is nowhere lower than elsewhere."""
     x, _ = reference.pairs(rng, 100, 16)
     _, y = reference.pairs(rng, 100, 16)
@@ -129,9 +114,8 @@ def test_own_embeddings_never_write_over_what_make_figures_wrote_and_say_nothing
     monkeypatch.chdir(tmp_path)
     default = script.Settings.output
     before = sorted((path, path.stat().st_mtime_ns) for path in default.glob("*"))
-    words = ("--preset", "smoke", "--embeddings", "{mine}", *given)
-    words = [word.format(default=default, mine=tmp_path / "mine.npz") for word in words]
-    record = script.run(cli.parse(script.PRESETS, "", words))
+    given = [word.format(default=default) for word in given]
+    record = script.run(smoke_runs.parsed(script, "--embeddings", tmp_path / "mine.npz", *given))
     assert record.folder == tmp_path / "outputs" / "own" / "mine-smoke"
     files = sorted(path.name for path in record.folder.iterdir())
     named = f"loss_landscape.csv, .json, .pdf, .png and {len(files) - 4} more, in"
@@ -140,30 +124,6 @@ def test_own_embeddings_never_write_over_what_make_figures_wrote_and_say_nothing
     assert record.about["own_data"] == str(tmp_path / "mine.npz") and record.about["comparisons"] == []
     page = report.write(record.folder).read_text()
     assert "loss_landscape.csv" in page and "small models" not in page and "Liang" not in page
-
-
-def test_case_13_labels_in_the_numbers_of_the_hub(tmp_path, rng):
-    """The hub's data set exports races and genders as numbers, whose meaning the audit declares."""
-    declared, n = Declared.read(FAIRFACE), 70
-    prompts = reference.cone(rng, len(declared.prompts), 24)
-    race, gender = np.arange(n) % 7, rng.integers(0, 2, n)
-    shown = 2 * race + gender
-    shown[:3] = (shown[:3] + 1) % 14  # another class, no harm word
-    images = geometry.unit_rows(prompts[shown] + 0.02 * rng.normal(size=(n, 24)))
-    np.savez(tmp_path / "faces.npz", image=images, text=prompts)
-    numbers = {name: declared.attributes[name].numbers for name in ("race", "gender")}
-    table = {"file": [f"{row}.jpg" for row in range(n)], "age": 3}
-    table["gender"] = [numbers["gender"].index(declared.axes[1].levels[code]) for code in gender]
-    table["race"] = [numbers["race"].index(declared.axes[0].levels[code]) for code in race]
-    pd.DataFrame(table).to_csv(tmp_path / "hub_numbers.csv", index=False)
-    words = ["--embeddings", tmp_path / "faces.npz", "--labels", tmp_path / "hub_numbers.csv"]
-    script = scripts.load("denigration.py")
-    words = ["--preset", "smoke", "--gap-direction", "audit", "--shifts", 0, *words]
-    found = script.measure(cli.parse(script.PRESETS, "", list(map(str, words))), "cpu")
-    default = found.tables["overall"].set_index("shift").loc[0]
-    assert default["accuracy"] == pytest.approx(67 / 70, abs=1e-6) and default["sum"] == 0
-    said = " ".join(found.said)
-    assert "race in numbers, 0 East Asian, 1 Indian, 2 Black" in said and "in the order of the faces" in said
 
 
 @pytest.fixture
@@ -177,17 +137,6 @@ def two(tmp_path, rng):
 
 def command(*words):
     commands.main(list(map(str, words)))
-
-
-def test_a_third_modality_of_another_length_unpairs_nothing(tmp_path, two, rng, capsys):
-    x, y = two
-    np.savez(tmp_path / "three.npz", image=x, prompt=reference.cone(rng, 7, 24), text=y)
-    command("measure", tmp_path / "three.npz", "--json")
-    rows = json.loads(capsys.readouterr().out)
-    found = {(row["measure"], row["first"], row["last"]): row["value"] for row in rows}
-    assert found["gap_distance", "image", "text"] == pytest.approx(np.linalg.norm(reference.gap(x, y)))
-    assert found["matched_cosine", "image", "text"] == pytest.approx((x * y).sum(1).mean())
-    assert found["matched_cosine", "image", "prompt"] is None and ("gap_distance", "prompt", "text") in found
 
 
 def test_a_calibration_knows_its_modalities_by_name_in_any_order_and_one_alone(tmp_path, two):
@@ -227,7 +176,7 @@ def test_a_vector_of_somebody_else_is_added_as_it_is_or_followed(tmp_path, two, 
     assert "it holds (128,)" in capsys.readouterr().err
 
 
-def test_texts_that_do_not_differ_are_warned_of_and_one_modality_has_a_cone(tmp_path, two, capsys):
+def test_texts_that_do_not_differ_are_warned_of_and_one_modality_has_a_cone(tmp_path, two, capsys, undrawn):
     x, y = two
     np.savez(tmp_path / "collapsed.npz", image=2 * x, text=reference.unit(y[:1] + 0.02 * y))
     for words in (["measure"], ["evaluate", "--resamples", "20", "--permutations", "20", "--splits", "2"]):

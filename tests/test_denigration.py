@@ -1,5 +1,7 @@
 """Table 2's script, end to end: generated badges, FairFace's layouts with a tiny model, your own embeddings."""
 
+from functools import partial
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ import smoke_runs
 import tiny_open_clip
 from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, cli, geometry
+from util import Embeddings, geometry
 from util.corpora import hub, tasks
 from util.fairness.declared import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
@@ -27,11 +29,8 @@ CONTRACT += ["crime_related", "non_human", "sum", "ci_low", "ci_high", "p_value"
 FACES = Declared.read(FAIRFACE)
 RACE, GENDER = FACES.axes
 C, H = len(FACES.classes), len(FACES.harm_words)
+run, settings_of = partial(smoke_runs.run, script), partial(smoke_runs.parsed, script)
 PICTURES = [stem for stem in script.DRAWN if stem != "_table"]
-
-
-def run(folder, *words):
-    return script.run(cli.parse(script.PRESETS, "", ("--output", str(folder), *map(str, words))))
 
 
 def write_own(folder, rng, n=60, races=RACE.levels, d=12):
@@ -48,12 +47,8 @@ def write_own(folder, rng, n=60, races=RACE.levels, d=12):
     return ("--embeddings", folder / "own.npz", "--labels", folder / "labels.csv", "--corpus", folder / "corpus.npy")
 
 
-def settings_of(*words):
-    return cli.parse(script.PRESETS, "", ("--resamples", "50", *map(str, words)))
-
-
 def measured(*words):
-    found = script.measure(settings_of(*words), "cpu")
+    found = smoke_runs.measured(script, *words)
     return found.tables, found.results
 
 
@@ -150,11 +145,10 @@ def colours(rng, n):
     return ["#{:02x}{:02x}{:02x}".format(*rng.integers(0, 256, 3)) for _ in range(n)]
 
 
-def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs, monkeypatch, rng):
+def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs, monkeypatch, rng, undrawn):
     labels = [(race, gender, int(rng.integers(9))) for race in range(7) for gender in range(2) for _ in range(2)]
     face_files.write_parquet(tmp_path / "hub", labels, colours(rng, 28))
-    monkeypatch.setattr(script, "DRAWN", {})  # drawn by the smoke run already
-    words = ("--preset", "paper", *photographs, "--resamples", "50")
+    words = ("--preset", "paper", *photographs, "--resamples", 50)
     record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "0.5")
     about = {part["what"]: part for part in record.about["data"]}
     assert about["faces"]["revision"] == "0" * 40 and about["faces"]["n"] == 28
@@ -239,11 +233,10 @@ def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsy
     assert said in smoke_runs.refusal(script, words, tmp_path / "nothing", capsys)
 
 
-def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(script, "DRAWN", {})  # drawn below, and not saved
+def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, undrawn):
     words = write_own(tmp_path, rng, races=RACE.levels[1:])
     with np.errstate(divide="raise", invalid="raise"):
-        record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "--resamples", "50")
+        record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0")
     tables, results = record.tables, record.about["results"]
     white = tables[""].query("race == 'White'")
     assert white["n"].eq(0).all() and white[["sum", "ci_low", "p_value"]].isna().all(axis=None)
@@ -339,7 +332,7 @@ def test_labels_in_any_form_and_order_give_the_same_numbers(tmp_path, rng, monke
     monkeypatch.chdir(tmp_path)
     columns = ("face=face", "text=prompts") if " " not in embeddings else ()
     given = [word for name in embeddings.split() for word in ("--embeddings", name)]
-    found = script.measure(settings_of(*given, "--labels", labels, *rest[: None if columns else -1], *columns), "cpu")
+    found = smoke_runs.measured(script, *given, "--labels", labels, *rest[: None if columns else -1], *columns)
     tables, _ = measured(*words, *rest[:-1])
     for name in ("", "groups", "overall", "confusion"):
         pd.testing.assert_frame_equal(found.tables[name], tables[name])

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,8 +100,7 @@ def test_the_released_layers_are_those_written_out():
     assert means["linear"] == pytest.approx(alone.tolist(), abs=1e-6)
 
 
-def test_another_width_leaves_the_published_curve_out(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
+def test_another_width_leaves_the_published_curve_out(tmp_path, capsys, undrawn):
     record = script.run(small(tmp_path, seed=5, activations=("tanh", "relu", "tanh"), layers=2, released=False))
     assert record.tables[""]["activation"].unique().tolist() == ["tanh", "relu"]
     assert record.tables[""]["seed"].unique().tolist() == [5, 6, 7]

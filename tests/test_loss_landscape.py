@@ -131,7 +131,7 @@ def test_every_picture_is_printable(systems, width):
         picture_checks.printable(draw(picture_checks.at_width(systems, width)), width)
 
 
-def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_path, rng):
+def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_path, rng, capsys):
     odd = tuple(tmp_path / f"{stem}.npy" for stem in (r"$\\foo$", "_hidden"))
     for path in odd:
         np.save(path, np.stack(reference.pairs(rng, 60, 5)))
@@ -140,7 +140,9 @@ def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_pa
     assert record.tables[""]["embeddings"].unique().tolist() == names
     facts = [record.about["results"][name] for name in names]
     assert [(each["n_pairs"], each["n_given"]) for each in facts] == [(100, 120), (50, 60), (50, 60)]
-    assert [": the loss is of 50 of 60 pairs: " in line for line in record.about["left_out"]] == [False, True, True]
+    left_out, said = record.about["left_out"], capsys.readouterr().out
+    assert [": the loss is of 50 of 60 pairs: " in line for line in left_out] == [False, True, True]
+    assert all(line.split(";")[0] in said for line in left_out)
     assert record.about["comparisons"] == []
     assert "small CLIP" not in json.dumps(record.about), "your own data carry no claim of it"
 
