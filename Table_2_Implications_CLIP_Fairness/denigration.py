@@ -156,10 +156,9 @@ def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) ->
     everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
     tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
-    matrices = [
-        confusion(answers, [0.0, settings.shift], by).assign(by=" x ".join(by)) for by in (columns, columns[:1])
-    ]
-    return tables | {"confusion": pd.concat(matrices, ignore_index=True)}
+    both = {" x ".join(by): confusion(answers, [0.0, settings.shift], by) for by in (columns, columns[:1])}
+    confused = pd.concat([table.assign(by=by) for by, table in both.items()], ignore_index=True)
+    return tables | {"confusion": confused}
 
 
 def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list[str]) -> pd.DataFrame:

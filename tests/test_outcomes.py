@@ -88,9 +88,8 @@ def test_resampled_areas_are_those_of_scikit_learn_on_the_same_counts(rng):
 @pytest.mark.parametrize("kind", ["hits", "shares", "margins"])
 def test_copies_in_a_group_make_no_gain_surer(rng, kind):
     """Every item three times: p-values and intervals stay; without groups they shrink."""
-    plain = {"hits": similar_hits(rng, 4, 40), "shares": Shares(rng.random((4, 40))), "margins": some_margins(rng)}[
-        kind
-    ]
+    kinds = {"hits": similar_hits(rng, 4, 40), "shares": Shares(rng.random((4, 40))), "margins": some_margins(rng)}
+    plain = kinds[kind]
     tripled = plain.take(np.tile(np.arange(40), 3))
     grouped = replace(tripled, groups=np.tile(np.arange(40), 3))
     spread, alone, apart = (each.resampled(2000, 5).std(0) for each in (plain, grouped, tripled))

@@ -45,7 +45,11 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
         return table.assign(**dict.fromkeys(columns, np.nan), disparity_p_value=np.nan)
     rates = observed / sizes
     table["highest"], table["lowest"] = names[rates.argmax(1)], names[rates.argmin(1)]
-    return table.assign(**columns, disparity_p_value=_by_chance(observed, sizes, seed, resamples))
+    rng, p_values = np.random.default_rng((seed, len(sizes))), []
+    for counted, difference in zip(observed.sum(1), found["difference"], strict=True):  # any of all faces are harmed
+        drawn = extremes(rng.multivariate_hypergeometric(sizes, counted, resamples), sizes)["difference"]
+        p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + resamples))  # equal but for rounding
+    return table.assign(**columns, disparity_p_value=p_values)
 
 
 def _with_interval(name: str, value: np.ndarray, drawn: Float[np.ndarray, "b k"]) -> dict[str, np.ndarray]:
@@ -63,13 +67,3 @@ def _resampled(harmed: Bool[np.ndarray, "k n"], seed: Sequence[int], resamples: 
     """How many of n faces drawn again are harmed, the same at all shifts; drawn by their pattern of harm."""
     patterns, sizes = np.unique(harmed.T, axis=0, return_counts=True)
     return np.concatenate([counts @ patterns for counts in bootstrap_counts(sizes, resamples, seed)])
-
-
-def _by_chance(harmed: Int[np.ndarray, "k G"], n: np.ndarray, seed: int, permutations: int) -> np.ndarray:
-    """disparity_p_value: the harmed faces are any of all faces, and how many of each race is drawn again and again."""
-    rng = np.random.default_rng((seed, len(n)))
-    p_values = []
-    for counted, difference in zip(harmed.sum(1), extremes(harmed, n)["difference"], strict=True):
-        drawn = extremes(rng.multivariate_hypergeometric(n, counted, permutations), n)["difference"]
-        p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + permutations))  # equal but for rounding
-    return np.array(p_values)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .. import cli
 from ..errors import UserError
@@ -11,13 +10,6 @@ from ..files import replacing
 from ..geometry import side_of
 from ..interventions.commands import OfFiles, note
 from ..numerics.arrays import as_count
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import pandas as pd
-
-    from .task import EmbeddedTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +81,8 @@ class Evaluate(Choosing, OfFiles):
             cli.say(f"{self._about(each)}; gap distance {rows['gap_distance'].iloc[0]:.4f}\n{as_text(rows)}")
         cli.say(f"wrote {self.csv}" if self.csv else "--csv OUT.csv keeps every metric at every shift")
 
-    def _tasks(self) -> "list[EmbeddedTask]":
-        """What the files hold; what is odd about it goes to stderr."""
+    def _tasks(self) -> list:
+        """The ``EmbeddedTask`` of each set of the files; what is odd about it goes to stderr."""
         from . import evaluation, own
 
         self.check()
@@ -104,7 +96,7 @@ class Evaluate(Choosing, OfFiles):
         note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
         return tasks
 
-    def _about(self, task: "EmbeddedTask") -> str:
+    def _about(self, task) -> str:
         """What a task is of, and who moves."""
         first, last = task.modalities
         what = f"{len(task.labels)} pairs" if task.is_retrieval else f"{len(task.texts)} classes"
@@ -113,7 +105,7 @@ class Evaluate(Choosing, OfFiles):
         return f"{task.dataset}: {len(task.images)} {first}, {what}; {moved}"
 
 
-def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
+def card(found: dict):
     """A row for each metric of ``evaluate``, by the paper's protocol: without a shift, and how a shift was chosen.
 
     Columns of the choice are NaN for metrics that no shift is chosen by.
@@ -130,7 +122,7 @@ def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
     return rows.join([chosen, ways["held_out"].rename(columns=held)[[*held.values()]]]).reset_index()
 
 
-def as_text(card: "pd.DataFrame") -> str:
+def as_text(card) -> str:
     """The rows of ``card`` for a terminal; what was not chosen by is blank."""
     import pandas as pd
 

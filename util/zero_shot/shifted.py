@@ -194,17 +194,13 @@ def _own_pairs(item_of, n: int, m: int) -> Int[np.ndarray, "p 2"]:
     return np.stack(parts, axis=1)
 
 
-def _pair_cosines(x: _Moved, y: _Moved, i: np.ndarray, j: np.ndarray) -> Float[np.ndarray, "k p"]:
-    """Cosines of rows that belong together after every shift."""
-    parts = zip(blocks(torch.from_numpy(i)), blocks(torch.from_numpy(j)), strict=True)
-    products = torch.cat([(x.rows[a].double() * y.rows[b].double()).sum(1) for (_, a), (_, b) in parts]).numpy()
-    return (products + x.offsets[:, i] + y.offsets[:, j]) * (x.inverse_norms[:, i] * y.inverse_norms[:, j])
-
-
 def _best(asking: _Moved, answering: _Moved, pairs: Int[np.ndarray, "p 2"]) -> tuple[np.ndarray, np.ndarray]:
     """Cosine (k, n) and number of the best own answer of each row that asks; every one stands in ``pairs``."""
     of, own = pairs[np.lexsort(pairs.T[::-1])].T
-    cosines = _pair_cosines(asking, answering, of, own)
+    both = zip(blocks(torch.from_numpy(of)), blocks(torch.from_numpy(own)), strict=True)
+    products = torch.cat([(asking.rows[i].double() * answering.rows[j].double()).sum(1) for (_, i), (_, j) in both])
+    cosines = products.numpy() + asking.offsets[:, of] + answering.offsets[:, own]
+    cosines *= asking.inverse_norms[:, of] * answering.inverse_norms[:, own]
     starts = np.flatnonzero(np.diff(of, prepend=-1))
     best = np.maximum.reduceat(cosines, starts, axis=1)
     having = np.where(cosines >= best[:, of] - TIE, own, len(answering.rows))
