@@ -110,9 +110,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     ways = {way: audited.shifted(shifts, *way) for way in product(audited.directions, ("first", "both"))}
     answers, chosen = ways[settings.gap_direction, settings.side]
     tables = audit_tables(answers, chosen, settings)
-    tables["directions"] = pd.concat(
-        [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
-    )
+    everywhere = [table.assign(gap_direction=name, side=side) for (name, side), (_, table) in ways.items()]
+    tables["directions"] = pd.concat(everywhere)
     found: list = []
     if own := any(settings.own()):
         tables["changed"] = changed(answers, settings.shift, audited.ids)

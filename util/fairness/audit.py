@@ -19,6 +19,8 @@ from ..numerics.arrays import as_numbers
 from ..numerics.statistics import holm, mcnemar, wilson_interval
 from .declared import PAPER_GROUPS, Declared
 
+Counts = Int[np.ndarray, "..."]
+PerShift = Float[np.ndarray, "k"] | Sequence[float]
 LEVEL = 0.05
 """Below it a p-value counts as larger than chance."""
 
@@ -37,7 +39,7 @@ class Answers:
     declared: Declared
     faces: pd.DataFrame
     predicted: Int[np.ndarray, "k n"]
-    shifts: Float[np.ndarray, "k"] | Sequence[float]
+    shifts: PerShift
 
     def __post_init__(self):
         object.__setattr__(self, "shifts", as_numbers(self.shifts, "shifts"))
@@ -88,9 +90,7 @@ class Answers:
         return names, np.eye(len(names), dtype=np.int64)[codes]
 
 
-def audit(
-    answers: Answers, signed_gap_distances: Float[np.ndarray, "k"] | Sequence[float], by: Sequence[str]
-) -> pd.DataFrame:
+def audit(answers: Answers, signed_gap_distances: PerShift, by: Sequence[str]) -> pd.DataFrame:
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
     ``by`` are those of ``declared.columns`` that make a group; none: all faces are one.
@@ -151,14 +151,12 @@ def confusion(answers: Answers, at: Sequence[float], by: Sequence[str]) -> pd.Da
     return counts.reindex(every, fill_value=0).rename("count").reset_index()
 
 
-def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def rate(count: Counts, n: Counts) -> Float[np.ndarray, "..."]:
     """count / n, in [0, 1]; NaN where n is 0."""
     return count / np.where(n, n, np.nan)
 
 
-def paired_change(
-    name: str, gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]
-) -> dict[str, Float[np.ndarray, "..."]]:
+def paired_change(name: str, gained: Counts, lost: Counts, n: Counts) -> dict[str, Float[np.ndarray, "..."]]:
     """Change of a rate of the same n faces, (gained - lost) / n in [-1, 1], with its 95% interval: name, _low, _high.
 
     Source: Bonett and Price, British Journal of Mathematical and Statistical Psychology 65 (2012): the Wald interval

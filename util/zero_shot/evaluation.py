@@ -75,9 +75,7 @@ def wide(task: EmbeddedTask) -> EmbeddedTask:
     return replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))
 
 
-def sweep(
-    task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"] | None, side: Side
-) -> Sweep:
+def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Sweep:
     """Outcomes by metric after every shift, of images, but texts for text-to-image recall; and further metrics."""
     given, how = (task.images, task.texts), (shifts, direction, side)
     if task.is_retrieval:
@@ -145,10 +143,8 @@ def other_order(task: EmbeddedTask) -> str | None:
     changes = Hits(right, task.groups[0]).contributions(0)[:, 1]
     if other - given < BETTER_ORDER or selection.paired_p_value(changes) > SURE:
         return None
-    return (
-        f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f} in "
-        "an order that other items chose; do labels and texts count the classes alike?"
-    )
+    said = f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f}"
+    return f"{said} in an order that other items chose; do labels and texts count the classes alike?"
 
 
 def notes(task: EmbeddedTask) -> list[str]:

@@ -45,10 +45,9 @@ class Outcomes:
     def __post_init__(self):
         for name, given in vars(self).items():
             object.__setattr__(self, name, given if given is None else np.asarray(given))
-        if self.groups is not None and (
-            self.groups.shape != self.items.shape[1:] or self.groups.dtype.kind not in "iu"
-        ):
-            raise UserError(f"groups must be one whole number for each of {self.n} items; {self.groups.shape}")
+        of = self.groups
+        if of is not None and (of.shape != self.items.shape[1:] or of.dtype.kind not in "iu"):
+            raise UserError(f"groups must be one whole number for each of {self.n} items; {of.shape}")
 
     @property
     def n(self) -> int:

@@ -25,7 +25,6 @@ ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
 OF_ROWS = re.compile(r"(?i)[_. ]?ids?$")
 """What a column of row numbers may be called beside its modality: "image_id"."""
-Arrays = Mapping[str, np.ndarray]
 
 
 def tasks_of(
@@ -99,11 +98,9 @@ def _check_classes(given: Embeddings, about: dict) -> None:
     labels, classes, path = given.labels, given.beside.get("classes"), given.source.get("path", about["dataset"])
     n, m = len(images), len(texts)
     if labels.dtype.kind == "U":
-        raise UserError(
-            f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said; put classes, "
-            "the names in the order of these rows, beside them, give --prompts a table with a column of names, or, "
-            "for retrieval, evaluate --pairs rows"
-        )
+        what = f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said"
+        how = "put classes, the names in the order of these rows, beside them, give --prompts a table with a column of"
+        raise UserError(f"{what}; {how} names, or, for retrieval, evaluate --pairs rows")
     named = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
     known = named if classes is None else len(classes)
     if known != m and (classes is not None or (known < m and (given.pairs is not None or m % n == 0))):
@@ -124,10 +121,8 @@ def _merged(task: EmbeddedTask) -> EmbeddedTask:
     if task.classes is not None:
         names = [" / ".join(dict.fromkeys(map(str, task.classes[of == row]))) for row in first]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise UserError(
-                f"{path}: several texts are of the class '{twice[0]}', and labels are numbers, so which text a label "
-                "means cannot be told; give labels as names, or one text for each class"
-            )
+            what = f"{path}: several texts are of the class '{twice[0]}', and labels are numbers, so which text a label"
+            raise UserError(f"{what} means cannot be told; give labels as names, or one text for each class")
     if not (lost := len(of) - len(first)):
         return task
     if task.metric == SEVERAL:
@@ -144,10 +139,8 @@ def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
     path, names = given.source.get("path", about["dataset"]), given.names
     images, texts = given.modalities.values()
     if (pairs := given.pairs_between(names)) is None:
-        raise UserError(
-            f"{path}: {names[0]} has {len(images)} rows, {names[1]} {len(texts)}; give labels, the {names[1]} row of "
-            f"each {names[0]}'s class, or pairs"
-        )
+        what = f"{path}: {names[0]} has {len(images)} rows, {names[1]} {len(texts)}"
+        raise UserError(f"{what}; give labels, the {names[1]} row of each {names[0]}'s class, or pairs")
     notes = about["source"]["notes"]
     for name, array, there in zip(names, (images, texts), pairs.T, strict=True):
         if lacking := len(array) - len(np.unique(there)):
@@ -186,11 +179,6 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
     return read(path)[0]
 
 
-def _kind(arrays: Arrays, *kinds: str) -> str | None:
-    """The first array of some kinds by its name, in the order of the kinds."""
-    return next((name for kind in kinds for name in arrays if KINDS.get(name.lower()) == kind), None)
-
-
 def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     """The set with labels of a file, without the rows that it has none for."""
     arrays, first = _arrays(path), one.names[0]
@@ -222,14 +210,15 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     return replace(one, modalities=modalities, pairs=None, labels=labels, source=source, beside=beside)
 
 
-def _label_values(arrays: Arrays, path: str, column: str | None):
+def _label_values(arrays: Mapping[str, np.ndarray], path: str, column: str | None):
     """The labels (n,) or (n, C) in a file, and the names of the classes (C,) where it has them."""
     rest = {name: each[:] for name, each in arrays.items()}
+    kinds = {KINDS.get(name.lower()): name for name in reversed(rest)}  # of a kind the first
     there = f"there are {', '.join(rest) or 'none'}"
     if column is not None and column not in rest:
         raise UserError(f"--label-column {column}: no such column in {path}; {there}")
-    names = _kind(rest, "classes")
-    name = column or _kind(rest, "labels") or names or (next(iter(rest)) if len(rest) == 1 else None)
+    names = kinds.get("classes")
+    name = column or kinds.get("labels") or names or (next(iter(rest)) if len(rest) == 1 else None)
     if name is not None:
         listed = names not in (None, name) and len({*rest[names].tolist()}) == len(rest[names])  # not one a row
         return rest[name], rest[names] if listed else None
@@ -264,12 +253,9 @@ def _with_pairs(one: Embeddings, path: str) -> Embeddings:
     """The set with the pairs of a file, or of its rows (by ids, where these pair them), for retrieval."""
     names = one.two()
     n, m = (len(each) for each in one.modalities.values())
-    if path == ROWS and one.pairs is not None:
-        found = one.pairs
-    elif path == ROWS:
-        if n != m:
+    if path == ROWS:
+        if (found := one.pairs_between(names)) is None:
             raise UserError(f"--pairs rows: {names[0]} has {n} rows, {names[1]} {m}; give a file of pairs")
-        found = np.tile(np.arange(n)[:, None], 2)
     else:
         arrays = {name: each[:] for name, each in _arrays(path).items()}
         has_ids = any(key_kind(name) in ("ids", "paths") for name in one.beside)  # row numbers are no ids

@@ -244,13 +244,8 @@ def _before(products, row_offsets, column_offsets, row_inverse_norms, column_inv
         for i in range(len(products)):
             middle = min(max(first[s, i], 0), columns)
             for left, right, least in ((0, middle, best[s, i] - TIE), (middle, columns, best[s, i] + TIE)):
-                found[s, i] += _higher(
-                    products[i, left:right],
-                    row_offsets[s, i],
-                    offsets[left:right],
-                    inverse_norms[left:right],
-                    least / row_inverse_norms[s, i],
-                )
+                line, added, norms = products[i, left:right], offsets[left:right], inverse_norms[left:right]
+                found[s, i] += _higher(line, row_offsets[s, i], added, norms, least / row_inverse_norms[s, i])
     return found
 
 
