@@ -81,10 +81,7 @@ REFUSALS = [
     (['"thief"', '"criminal"'], "harm.groups.crime_related: a text stands more than once: 'criminal'"),
     ([AXES, 'axes = ["race"]'], "classes.axes: Value should have at least 2 items"),
     ([GROUPS, f"{GROUPS}\ngender = ['x']"], "attributes and harm groups share a name: 'gender'"),
-    (
-        [TWO_LEVELS, 'levels = ["Male", "1"]'],
-        "attributes.gender: numbers or spellings say what is none of the levels: 'Female'",
-    ),
+    ([TWO_LEVELS, 'levels = ["Male", "1"]'], ".gender: numbers or spellings say what is none of the levels: 'Female'"),
     ([TWO_LEVELS, 'levels = ["Male", "Female", "2.0"]', TWO_WORDS, ""], "a level is written as one: '2.0'"),
     (
         ['"white", "black"', '"old", "old man"', TWO_WORDS, 'words = ["man", "man man"]'],

@@ -1,10 +1,8 @@
 """How unequal the harm is between races: paired with shift 0, with intervals."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ..numerics.statistics import bootstrap_counts
 from .audit import Answers
@@ -32,8 +30,11 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     there = np.flatnonzero(within.any(0))
     names, within = np.array(names, object)[there, 0], within[:, there]
     observed, sizes = harmed @ within, within.sum(0)
-    each = zip(there.tolist(), within.T > 0, strict=True)
-    by_race = [_resampled(harmed[:, mine], (seed, race), resamples) for race, mine in each]
+    by_race = []
+    for race, mine in zip(there.tolist(), within.T > 0, strict=True):  # drawn by the faces' pattern of harm
+        patterns, alike = np.unique(harmed[:, mine].T, axis=0, return_counts=True)
+        drawn = bootstrap_counts(alike, resamples, (seed, race))
+        by_race.append(np.concatenate([counts @ patterns for counts in drawn]))
     found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
     table = pd.DataFrame({"shift": answers.shifts, f"n_{column}s": len(there), "highest": "", "lowest": ""})
     columns, baseline = {}, answers.row(0.0)
@@ -61,9 +62,3 @@ def extremes(harmed: Int[np.ndarray, "*k G"], n: Int[np.ndarray, "G"]) -> dict[s
     """The difference and the ratio of ``disparity``, by name, from counts of groups that all have faces."""
     rates, smoothed = harmed / n, (harmed + 0.5) / (n + 1)  # half a face, harmed or not, so that none is divided by 0
     return {"difference": rates.max(-1) - rates.min(-1), "ratio": smoothed.max(-1) / smoothed.min(-1)}
-
-
-def _resampled(harmed: Bool[np.ndarray, "k n"], seed: Sequence[int], resamples: int) -> Int[np.ndarray, "b k"]:
-    """How many of n faces drawn again are harmed, the same at all shifts; drawn by their pattern of harm."""
-    patterns, sizes = np.unique(harmed.T, axis=0, return_counts=True)
-    return np.concatenate([counts @ patterns for counts in bootstrap_counts(sizes, resamples, seed)])

@@ -83,10 +83,13 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
         return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in (1, 5, 10)}, {})
     labels, groups, n, outcomes, others = task.labels, task.groups[0], len(task.images), {}, {}
     if task.metric == SEVERAL:
-        scores = shifted.scores(*given, *how)
-        found = [(ranking_precision(each, labels), mean_average_precision(each, labels)) for each in scores]
-        by_item, by_class = map(np.array, zip(*found, strict=True))
-        return Sweep({"LRAP": Shares(by_item, groups)}, {"mAP": (by_class, n)})
+        from sklearn.metrics import average_precision_score  # takes a second
+
+        by_item, by_class, there = [], [], labels.any(0)  # classes that no item has are left out of the mean
+        for scores in shifted.scores(*given, *how):
+            by_item.append(ranking_precision(scores, labels))
+            by_class.append(average_precision_score(labels[:, there], scores[:, there]))
+        return Sweep({"LRAP": Shares(np.stack(by_item), groups)}, {"mAP": (np.array(by_class), n)})
     if task.metric != "ROC-AUC":
         ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
         outcomes = {f"top-{k}": Hits(ranks < k, groups) for k in (1, 5) if k == 1 or classes > k}
@@ -99,17 +102,6 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
         margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
         outcomes["ROC-AUC"] = Margins(margins, groups, labels)
     return Sweep(outcomes, others)
-
-
-def mean_average_precision(scores: Float[np.ndarray, "n c"], truth: Bool[np.ndarray, "n c"]) -> float:
-    """mAP of several labels an item: average precision of each class over the items, averaged over the classes.
-
-    Classes that no item has are left out.
-    """
-    from sklearn.metrics import average_precision_score  # takes a second
-
-    there = truth.any(0)
-    return float(average_precision_score(truth[:, there], scores[:, there]))
 
 
 def ranking_precision(scores: Float[np.ndarray, "n c"], truth: Bool[np.ndarray, "n c"]) -> Float[np.ndarray, "n"]:
@@ -187,7 +179,15 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
             for metric, outcomes in found.items():
                 both = (outcomes.of_groups(part) for part in (mine, others))
                 tested[metric].append(selection.cross_tested(*both, shifts, of_half, *draws))
-    return curves, _choices(task, swept, gaps, tested, shifts, draws)
+    rows = []
+    for metric, halves in tested.items():
+        test = selection.on_test(swept.outcomes[metric], shifts, gaps, *draws)
+        held = selection.held_out(test, halves)
+        more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
+        more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}
+        same = {"metric": metric, "group": task.group, "chance": task.chance(metric)}
+        rows += [{**vars(test), **same, "selection": "test"}, {**vars(held), **same, **more, "selection": "held_out"}]
+    return curves, rows
 
 
 def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
@@ -220,16 +220,3 @@ def _curves(outcomes: Mapping[str, Outcomes], groups: np.ndarray, settings, same
         limits = dict(zip(("value_low", "value_high"), mine.limits(settings.resamples, settings.seed), strict=True))
         curves.append({**same, "metric": metric, "value": mine.values(), **limits, "n": mine.n})
     return curves
-
-
-def _choices(task: EmbeddedTask, swept: Sweep, gaps, tested: Mapping, shifts: np.ndarray, draws) -> list[dict]:
-    """The shift chosen on all items, and on halves for the other halves."""
-    rows = []
-    for metric, halves in tested.items():
-        test = selection.on_test(swept.outcomes[metric], shifts, gaps, *draws)
-        held = selection.held_out(test, halves)
-        more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
-        more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}
-        same = {"metric": metric, "group": task.group, "chance": task.chance(metric)}
-        rows += [{**vars(test), **same, "selection": "test"}, {**vars(held), **same, **more, "selection": "held_out"}]
-    return rows
