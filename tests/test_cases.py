@@ -155,24 +155,23 @@ def test_a_calibration_knows_its_modalities_by_name_in_any_order_and_one_alone(t
             assert np.load(out)["image"] == pytest.approx(reference.unit(x[40:] - x[:40].mean(0)), abs=1e-6)
 
 
-def test_a_vector_of_somebody_else_is_added_as_it_is_or_followed(tmp_path, two, capsys):
+def test_a_vector_of_somebody_else_is_followed_by_its_own_length_or_another(tmp_path, two, capsys):
     x, y = two
     offset = 0.9 * reference.gap(x, y)
     np.save(tmp_path / "offset.npy", offset)
     np.savez(tmp_path / "mine.npz", image=x, text=y)
     out, texts = tmp_path / "out.npz", tmp_path / "text_embeddings.npy"
-    command("shift", tmp_path / "mine.npz", "--add", tmp_path / "offset.npy", "--side", "text", "-o", out)
+    command("shift", tmp_path / "mine.npz", "--direction", tmp_path / "offset.npy", "--side", "text", "-o", out)
     right = reference.unit(y + offset)
     with np.load(out) as moved:
         assert moved["image"] == pytest.approx(x, abs=1e-6) and moved["text"] == pytest.approx(right, abs=1e-6)
     assert f"-> {np.linalg.norm(reference.gap(x, right)):.4f}, matched" in capsys.readouterr().out
-    length = np.linalg.norm(offset)
-    for words in (["--add", tmp_path / "offset.npy"], ["--direction", tmp_path / "offset.npy", "--amount", length]):
-        command("shift", texts, *words, "-o", tmp_path / "moved.npy")
+    for words in ([], ["--amount", np.linalg.norm(offset)]):
+        command("shift", texts, "--direction", tmp_path / "offset.npy", *words, "-o", tmp_path / "moved.npy")
         assert np.load(tmp_path / "moved.npy") == pytest.approx(right, abs=1e-6)
     np.save(tmp_path / "wide.npy", np.ones(128))
     with pytest.raises(SystemExit):
-        command("shift", texts, "--add", tmp_path / "wide.npy", "-o", tmp_path / "no.npy")
+        command("shift", texts, "--direction", tmp_path / "wide.npy", "-o", tmp_path / "no.npy")
     assert "it holds (128,)" in capsys.readouterr().err
 
 

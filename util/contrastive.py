@@ -24,7 +24,7 @@ from torch import Tensor
 from .errors import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import _sweep_kernel, items
-from .numerics.arrays import Array, as_count, as_number, as_numbers, as_unit_tensors
+from .numerics.arrays import Array, Rows, Vector, as_count, as_number, as_numbers, as_unit_tensors
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
@@ -57,8 +57,8 @@ class _Moves:
 
 
 def contrastive_loss(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d"],
+    x: Rows,
+    y: Rows,
     temperature: float,
     batch: int | None = None,
     released: bool = False,
@@ -91,13 +91,7 @@ def contrastive_loss(
 
 
 def sweep(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d"],
-    shifts,
-    temperatures,
-    batch: int | None = None,
-    released: bool = False,
-    **options,
+    x: Rows, y: Rows, shifts, temperatures, batch: int | None = None, released: bool = False, **options
 ) -> Float[Array, "shifts temperatures"]:
     """``contrastive_loss`` of ``geometry.shift``-ed embeddings at every shift and temperature, float64 (s, t).
 
@@ -113,13 +107,13 @@ def sweep(
 
 
 def sweep_both(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d"],
+    x: Rows,
+    y: Rows,
     shifts,
     temperatures,
     batch: int | None = None,
     *,
-    direction: Float[Array, "d"] | None = None,
+    direction: Vector | None = None,
     side: Side = "both",
     bias: float | None = None,
     consecutive: bool = False,
@@ -145,23 +139,18 @@ def sweep_both(
     moving = direction is not None or bool((amounts != 0).any())
     unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
     moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
-    a, b, size = _in_batches(a, b, batch, consecutive)
+    n = len(a)
+    if batch is not None and as_count(batch, "batch") > n:
+        raise UserError(f"batch must be at most the number of pairs, {n}, not {batch}")
+    rows = items.consecutive(n, batch or n) if consecutive else items.batches(a, b, batch)
+    if rows.size < n and not consecutive:
+        warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=2)
+    order, size = torch.from_numpy(rows.ravel()).to(a.device), rows.shape[1]
+    a, b = a[order], b[order]
     group = size * max(1, TILE // size)
     spans = [slice(first, first + group) for first in range(0, len(a), group)]
     to_text, to_image = sum(_group_losses(a[span], b[span], moves, scales, size, kernel) for span in spans) / len(a)
     return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
-
-
-def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> tuple[Tensor, Tensor, int]:
-    """The pairs in the order of their batches, and the size of these; what is left out is said."""
-    n = len(x)
-    if batch is not None and as_count(batch, "batch") > n:
-        raise UserError(f"batch must be at most the number of pairs, {n}, not {batch}")
-    rows = items.consecutive(n, batch or n) if consecutive else items.batches(x, y, batch)
-    if rows.size < n and not consecutive:
-        warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=3)
-    order = torch.from_numpy(rows.ravel()).to(x.device)
-    return x[order], y[order], rows.shape[1]
 
 
 def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int, kernel) -> np.ndarray:

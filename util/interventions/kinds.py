@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
 
 from ..errors import UserError
 from ..geometry import Side, resolve_direction, side_amounts, unit_rows
-from ..numerics.arrays import Array, as_count, as_number, to_numpy, wide
+from ..numerics.arrays import Others, Rows, Vector, as_count, as_number, to_numpy, wide
 from ..numerics.moments import moments
 from ..numerics.procrustes import orthogonal_map
 from ..numerics.shifts import moved
@@ -19,11 +18,7 @@ NO_VARIANCE = 1e-12
 
 
 def shift(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    amount: float | None = None,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
+    x: Rows, y: Others, amount: float | None = None, direction: Vector | None = None, side: Side = "both"
 ) -> Fitted:
     """The paper's embedding shift: amount, direction and side are those of ``util.geometry.shift``.
 
@@ -41,7 +36,7 @@ def shift(
     return {"x": (-move_x * unit,), "y": (move_y * unit,)}, {"amount": amount, "side": side}
 
 
-def centring(x: Float[Array, "n d"], y: Float[Array, "m d"] | None = None) -> Fitted:
+def centring(x: Rows, y: Others | None = None) -> Fitted:
     """Each modality minus the mean of its own rows here; one modality alone will do.
 
     On the rows that it was fitted on the gap is zero, to rounding, before they are made unit-norm; after, and on other
@@ -56,7 +51,7 @@ def centring(x: Float[Array, "n d"], y: Float[Array, "m d"] | None = None) -> Fi
     return {name: (-moments(rows).centroid,) for name, rows in (("x", x), ("y", y)) if rows is not None}, {}
 
 
-def realign(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Fitted:
+def realign(x: Rows, y: Others) -> Fitted:
     """Texts brought to the mean and the total variance of the first modality, which stays where it is.
 
     a = s (y - mean_y) + mean_x, b = norm(a), y' = norm(b - mean_b + mean_x); s is the root of the ratio of the traces
@@ -82,7 +77,7 @@ def realign(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Fitted:
     return {"x": (np.zeros(len(first)),), "y": (first, second)}, {"scale": scale}
 
 
-def procrustes(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Fitted:
+def procrustes(x: Rows, y: Rows) -> Fitted:
     """Texts turned onto the rows that they pair with, by ``util.numerics.procrustes.orthogonal_map``; x stays.
 
     An isometry: cosines within the texts stay, and the inverse is exact. So does the norm of the text centroid: a gap
@@ -93,7 +88,7 @@ def procrustes(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Fitted:
     return {"x": (np.zeros(len(turn)),), "y": (turn,)}, {}
 
 
-def ablation(x: Float[Array, "n d"], y: Float[Array, "m d"], dimensions: int) -> Fitted:
+def ablation(x: Rows, y: Others, dimensions: int) -> Fitted:
     """So many dimensions, 1 to d - 1, of the largest entries of the gap vector deleted from both modalities.
 
     What is deleted is gone: there is no inverse. Source: Schrodi et al., "Two effects, one trigger" (2024), who delete

@@ -7,6 +7,7 @@ import numbers
 import sys
 
 import numpy as np
+from jaxtyping import Float
 
 from ..errors import UserError
 from .parts import Parts
@@ -39,6 +40,10 @@ class _ArrayKinds(type):
 
 class Array(metaclass=_ArrayKinds):
     """A numpy array, one in ``Parts``, or a torch tensor, in annotations and for isinstance."""
+
+
+Rows, Others, Vector = Float[Array, "n d"], Float[Array, "m d"], Float[Array, "d"]
+"""Rows of one modality, of another where the two are no pairs, and one vector as wide as they are."""
 
 
 def library(x):
@@ -134,10 +139,8 @@ def check_unit_rows(x: Array, name: str = "x") -> None:
     off = abs(norms - 1) > tolerance
     if off.any():
         row = first_true(off)
-        raise UserError(
-            f"{name} must have unit-norm rows; row {row} has norm {norms[row]:.6g}"
-            " (util.geometry.unit_rows divides every row by its norm)"
-        )
+        how = "util.geometry.unit_rows divides every row by its norm"
+        raise UserError(f"{name} must have unit-norm rows; row {row} has norm {norms[row]:.6g} ({how})")
 
 
 def row_norms(x: Array) -> Array:
@@ -186,10 +189,10 @@ def result_dtype(x: Array):
     return x.dtype if x.dtype in (kinds.float32, kinds.float64) else kinds.float32
 
 
-def new_result(x: Array, shape: tuple[int, ...] | None = None) -> Array:
-    """An array to fill, of the kind and device of ``x`` and in its ``result_dtype``; by default of its shape."""
+def new_result(x: Array) -> Array:
+    """An array to fill, of the kind, device and shape of ``x`` and in its ``result_dtype``."""
     place = {"device": x.device} if is_tensor(x) else {}
-    return library(x).empty(tuple(shape or x.shape), dtype=result_dtype(x), **place)
+    return library(x).empty(tuple(x.shape), dtype=result_dtype(x), **place)
 
 
 def as_result(values: Array, x: Array, given) -> Array:

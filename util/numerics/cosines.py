@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .arrays import Array, as_count, as_matrix, as_tensor, nonzero_norms, result_dtype
+from .arrays import Rows, as_count, as_matrix, as_tensor, nonzero_norms, result_dtype
 
 FINE_BINS = 2**16
 """Least number of bins that quartiles are found in."""
@@ -47,7 +47,7 @@ class CosineStatistics:
     n_pairs: int
 
 
-def cosine_statistics(x: Float[Array, "n d"], bins: int = 100) -> CosineStatistics:
+def cosine_statistics(x: Rows, bins: int = 100) -> CosineStatistics:
     """Mean, spread, quartiles and histogram of the cosines of all pairs of different rows.
 
     Args:

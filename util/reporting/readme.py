@@ -40,9 +40,8 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
     Returns:
         one line for each record and README.
     """
-    found = [
-        (record, Path(root) / folder / "results") for folder, record in find_records(outputs, (*FOLDERS, "benchmarks"))
-    ]
+    there = find_records(outputs, (*FOLDERS, "benchmarks"))
+    found = [(record, Path(root) / folder / "results") for folder, record in there]
     if not found:
         raise UserError(f"{outputs}: no records; run make figures first")
     for why, refused in REFUSED.items():
@@ -73,10 +72,8 @@ def _check_settings(record: records.Record, committed: Path) -> None:
     shared = before["settings"].keys() & now["settings"].keys() - {"output", "coco", "data", "device"}
     old, new = ({name: about["settings"][name] for name in sorted(shared)} for about in (before, now))
     if other := records.differences(old, new):
-        raise UserError(
-            f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "
-            "with those, or remove that file if the change is meant"
-        )
+        told = f"{record.name} ran with other settings than {committed} ({', '.join(other)})"
+        raise UserError(f"{record.folder}: {told}; run it with those, or remove that file if the change is meant")
 
 
 def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
