@@ -7,9 +7,8 @@ A shifted pair's cosine follows from the unshifted one. With p = <x, u>, q = <y,
 so the product of a batch is computed once, in float64, and each shift and temperature only costs the exponentials
 of its entries. Batches too large to hold are cut into tiles whose sums of exponentials are added up.
 
-Exactly equal rows are one item (``util.numerics.items``), and one rule makes the batches. Pairs are taken in order. A
-pair whose image or text already stands in the batch waits for the next one. What cannot fill a last batch is left out,
-with a warning.
+Exactly equal rows are one item, and one rule makes the batches (``util.numerics.items.batches``): pairs in order, where
+one whose image or text already stands in the batch waits. What cannot fill a last batch is left out, with a warning.
 """
 
 import warnings

@@ -84,8 +84,7 @@ class Embeddings:
         """Reads, checks and normalises embeddings in any format of ``util.readers``.
 
         Args:
-            paths: one file or folder, or several that hold one modality each, named as ``image=a.npy`` where their
-                names do not say what they hold.
+            paths: one file or folder, or several of one modality each, as ``image=a.npy`` where names do not say it.
             columns: modality -> name of its array or column; then no other is a modality.
             unit: False leaves rows as they are stored, and unread, for measures that go over a file of any size once.
         """

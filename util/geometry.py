@@ -5,8 +5,7 @@ in float64. Arrays come back in the dtype of the first argument, or in float32 w
 ``UserError`` names the row or the argument that makes no sense: a value that is not finite, a zero row, widths that
 differ, and for the gap and the shift a row that is not unit-norm within 1e-3 (2**-8 in bfloat16).
 
-``x`` (n, d) and ``y`` (m, d) are the rows of two modalities, images and texts in the paper. Where they are no pairs, m
-may differ from n.
+``x`` (n, d) and ``y`` (m, d) are rows of two modalities, images and texts in the paper. Only pairs need m = n.
 """
 
 from collections.abc import Sequence

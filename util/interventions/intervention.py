@@ -28,8 +28,7 @@ class Intervention:
     Attributes:
         kind: what ``modality-gap fit`` calls it.
         steps: "x" and "y", or "x" alone -> what is done to the rows of that modality, in order. A step float64 (d,) is
-            added, an orthogonal one (d, d) is multiplied from the right, and bool (d,) says which columns stay. Rows
-            are made unit-norm after each.
+            added, (d, d) multiplied from the right, bool (d,) says which columns stay; rows are unit-norm after each.
         settings: options and numbers of the kind, as json can hold them.
         about: where it comes from, as json can hold it. ``n`` in it are rows fitted on, by modality in order.
     """

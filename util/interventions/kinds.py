@@ -44,9 +44,8 @@ def centring(x: Rows, y: Others | None = None) -> Fitted:
 
     Source: "centering" of Zhang et al., "Diagnosing and rectifying vision models using language" (2023), the collapse
     of C3 (2024) without its noise, the calibration of GR-CLIP (2025) and I0T's post-hoc standardisation (2025, which
-    divides by the norm of a row and not by a standard deviation) are this one operation: they differ in the data that
-    the means are of. Trap: GR-CLIP takes the mean of queries and that of documents apart, although both are text; fit
-    once for each.
+    divides by the norm of a row and not by a standard deviation) are this one operation, by means of other data. Trap:
+    GR-CLIP takes the mean of queries and that of documents apart, although both are text; fit once for each.
     """
     return {name: (-moments(rows).centroid,) for name, rows in (("x", x), ("y", y)) if rows is not None}, {}
 
@@ -62,8 +61,7 @@ def realign(x: Rows, y: Others) -> Fitted:
     and its inverse is exact while both are shorter than 1.
 
     Source: ReAlign (Yu et al., 2026), whose ``embed_ReAlign.py`` makes texts stand in for images in training. A trace
-    here divides by n - 1, so that it does not depend on how many rows there are: it is 1 minus the mean cosine of
-    different rows.
+    here divides by n - 1, so that the number of rows has no part in it: 1 minus the mean cosine of different rows.
     """
     found = {"x": moments(x), "y": moments(y)}
     traces = {name: 1 - part.mean_cosine if part.n > 1 else 0.0 for name, part in found.items()}
@@ -91,9 +89,8 @@ def procrustes(x: Rows, y: Rows) -> Fitted:
 def ablation(x: Rows, y: Others, dimensions: int) -> Fitted:
     """So many dimensions, 1 to d - 1, of the largest entries of the gap vector deleted from both modalities.
 
-    What is deleted is gone: there is no inverse. Source: Schrodi et al., "Two effects, one trigger" (2024), who delete
-    up to 20 of 512 dimensions, chosen once on all of them; their finding is that a gap closed afterwards need not help
-    the task.
+    There is no inverse. Source: Schrodi et al., "Two effects, one trigger" (2024), who delete up to 20 of 512
+    dimensions, chosen once on all of them; their finding is that a gap closed afterwards need not help the task.
     """
     d = x.shape[1]
     if as_count(dimensions, "dimensions") >= d:

@@ -42,7 +42,15 @@ def read(path: str | Path) -> Found:
     if "://" in str(path):
         return _fetched(str(path))
     if str(path).startswith("hub:"):
-        return _hub(str(path)), {}
+        import datasets
+
+        if not (match := HUB.fullmatch(str(path))):
+            raise UserError(f"{path}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
+        try:
+            found = datasets.load_dataset(match[1], split=match[2])
+        except Exception as error:  # of many kinds
+            raise UserError(f"{path}: could not be loaded ({reason(error)})") from None
+        return read_dataset(found, f"hub:{match[1]}"), {}
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file; expected embeddings as {', '.join(READERS)}")
@@ -78,19 +86,6 @@ def kind_of(path: Path) -> str:
         raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
     what = f"not readable as {suffix}: damaged, or another format" if suffix in READERS else f"unknown format {suffix}"
     raise UserError(f"{path}: {what}; expected {', '.join(READERS)}")
-
-
-def _hub(path: str) -> dict:
-    """A data set of the hub, one split of it."""
-    import datasets
-
-    if not (match := HUB.fullmatch(path)):
-        raise UserError(f"{path}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
-    try:
-        found = datasets.load_dataset(match[1], split=match[2])
-    except Exception as error:  # of many kinds
-        raise UserError(f"{path}: could not be loaded ({reason(error)})") from None
-    return read_dataset(found, f"hub:{match[1]}")
 
 
 def _fetched(url: str) -> Found:
