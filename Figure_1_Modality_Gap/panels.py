@@ -118,7 +118,7 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
     for key, weights in product(SYSTEMS, published.WEIGHTS):
         if (key, weights) in there:
             found = published.load(key, weights)
-            yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
+            yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key]["title"], weights, PUBLISHED, found, found.names)
     unused = [name for name, key in published.files().items() if key not in there]
     unused = [f"{name}: {published.WRONG}" if (cache_folder() / name).exists() else name for name in unused]
     if unused:
@@ -131,7 +131,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     """One system with random weights, and CLIP with trained ones too."""
     from util.extraction import extract
 
-    title = published.SYSTEMS[key].title
+    title = published.SYSTEMS[key]["title"]
     try:
         items = read(key, inputs)
     except UserError as error:

@@ -141,7 +141,7 @@ def published_embeddings(gathered: Gathered) -> Iterator[Part]:
     if not (available := published.available()):
         gathered.left_out.append("published embeddings: none in the cache; `make published` fetches them")
     for system, weights in available:
-        found, title = published.load(system, weights), published.SYSTEMS[system].title
+        found, title = published.load(system, weights), published.SYSTEMS[system]["title"]
         for modality, rows in found.modalities.items():
             yield Part(f"{title} {modality}", weights, found.source["data"], Row.PUBLISHED, None, rows)
 

@@ -9,7 +9,8 @@ import pytest
 import reference
 import scripts
 import smoke_runs
-from util import cli, commands
+from refusals import command
+from util import cli
 from util.reporting import report
 
 
@@ -133,10 +134,6 @@ def two(tmp_path, rng):
     np.save(tmp_path / "image_embeddings.npy", 3 * x)
     np.save(tmp_path / "text_embeddings.npy", 5 * y)
     return x, y
-
-
-def command(*words):
-    commands.main(list(map(str, words)))
 
 
 def test_a_calibration_knows_its_modalities_by_name_in_any_order_and_one_alone(tmp_path, two):

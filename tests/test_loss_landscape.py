@@ -107,7 +107,7 @@ def systems(tmp_path_factory):
 
     def load(system):
         x, y = reference.pairs(rng, sizes[system], 8)
-        return Embeddings.of({published.SYSTEMS[system].modality: x, "text": y})
+        return Embeddings.of({published.SYSTEMS[system]["modality"]: x, "text": y})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(published, "load", load)

@@ -1,10 +1,11 @@
 """The table of every published number: a join by key, with a verdict by one rule."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import pytest
 
+import recorded
 from util import published, records
 from util.reporting import comparisons, readme, report
 from util.reporting.steps import FOLDERS, STEPS
@@ -14,18 +15,7 @@ LAYERS = "figure_2b.relu_bias.1"
 PLACE = {step.name: step.folder for step in STEPS}
 
 
-@dataclass(frozen=True)
-class Settings:
-    preset: str = "paper"
-    seed: int = 0
-
-
-def record(folder, name, *rows, captions=None, left_out=(), own=False, **settings):
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {"": pd.DataFrame({"layers": [0, 1]})}
-    found = records.Measured(tables=tables, data=[], dtype="", comparisons=rows, left_out=left_out)
-    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "title": name, "own": own}
-    return records.save(folder, name, found, captions=captions or {}, **facts)
+record = partial(recorded.save, preset="paper")
 
 
 def collected(*found, reasons=None):

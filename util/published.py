@@ -31,26 +31,14 @@ PRINTED = "published numbers alone"
 """Begins the data of a comparison that needs no run: counts, derivations and checks of what is in print."""
 
 
-@dataclass(frozen=True)
-class System:
-    """One of the multi-modal models of Figure 1: its name in print and its modality beside text."""
-
-    title: str
-    modality: str
-
-
-SYSTEMS = {
-    "clip": System("CLIP", "image"),
-    "convirt": System("ConVIRT", "image"),
-    "videoclip": System("VideoCLIP", "video"),
-    "clasp": System("CLASP", "amino acid"),
-}
-
-
 @cache
 def values() -> dict:
     """Contents of ``paper.json``: "numbers" by key, and a section a figure with its settings and where they stand."""
     return json.loads(VALUES.read_text(encoding="utf-8"))
+
+
+SYSTEMS = values()["published_embeddings"]["systems"]
+"""The multi-modal models of Figure 1: each one's title in print, its modality beside text, and where it comes from."""
 
 
 @dataclass(frozen=True)
@@ -204,10 +192,11 @@ def load(system: str, weights: str = "trained") -> Embeddings:
     path, about = cache_folder() / name, values()["published_embeddings"]
     if not _is_whole(name):
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
-    facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
+    told = {key: value for key, value in SYSTEMS[system].items() if key not in ("title", "modality")}
+    facts = {"system": system, "weights": weights, **told, "layout": about["layout"]}
     facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
     stored = Embeddings.load(path, unit=False)
-    named = dict(zip((SYSTEMS[system].modality, "text"), stored.modalities.values(), strict=True))
+    named = dict(zip((SYSTEMS[system]["modality"], "text"), stored.modalities.values(), strict=True))
     source = {**stored.source, **facts}  # by the file's name, wherever it lies
     return replace(stored, modalities=named, source=source).remarked()
 
