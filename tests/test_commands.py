@@ -127,14 +127,14 @@ def test_own_results_of_each_preset_have_a_folder_of_their_own(tmp_path, monkeyp
     assert output(tmp_path / "a.npz", output=Path("mine")) == Path("mine")
     assert output(None, tmp_path / "a.npz") == output(f"image={tmp_path}/a.npz") == folder
     assert output(tmp_path / "a.npz", output=Path("default").absolute()) == folder, "no place for your own"
-    assert output("s3://bucket/a.npz") == output("hub:somebody/a") == folder
+    assert output("hub:somebody/a") == folder
     assert output("a.npy", None, "text=b/t.npy", "a.npy") == tmp_path / "own" / f"a+t{suffix}"
     assert output(*(f"a{k}.npy" for k in range(40))) == tmp_path / "own" / f"a0+39-more{suffix}"
     folder.mkdir(parents=True)
     (folder / "depth.json").write_text(json.dumps({"own_data": str(tmp_path / "a.npz")}))
     assert output(tmp_path / "a.npz") == folder
-    for other in (tmp_path / "a.npy", "s3://other/a.npz"):
-        with pytest.raises(UserError, match=r"holds results of other data than .*/a\.np.*; give --output FOLDER"):
+    for other in (tmp_path / "a.npy", "hub:other/a"):
+        with pytest.raises(UserError, match=r"holds results of other data than .*/a.*; give --output FOLDER"):
             output(other)
 
 

@@ -117,7 +117,7 @@ def test_results_are_the_files_that_a_record_names_and_no_others(tmp_path):
         (made.folder / name).write_text("x")
     readme.publish_results(outputs, root)
     copied = {path.name for path in (root / PLACE["depth"] / "results").iterdir()}
-    assert copied == {"depth.json", "depth.csv", "depth.png", "depth_table.html", readme.PUBLISHED}
+    assert copied == {"depth.json", "depth.csv", "depth_points.csv", "depth.png", "depth_table.html", readme.PUBLISHED}
 
 
 def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):

@@ -33,6 +33,7 @@ from .numerics.arrays import (
     to_numpy,
     wide,
 )
+from .numerics.cosines import cosine_statistics as cosine_statistics
 from .numerics.moments import PairMoments, moments, pair_moments
 from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
@@ -44,15 +45,6 @@ def side_of(modalities: Sequence[str], side: str) -> Side:
     if side not in (*modalities, *get_args(Side)):
         raise UserError(f"no side {side!r}; choose {', '.join(modalities)} or both")
     return ("first", "second")[modalities.index(side)] if side in modalities else side
-
-
-def __getattr__(name: str):
-    """``cosine_statistics`` and its class, which need torch, imported when they are asked for."""
-    if name in ("CosineStatistics", "cosine_statistics"):
-        from .numerics import cosines
-
-        return getattr(cosines, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 ZERO_GAP = 1e-7

@@ -37,7 +37,9 @@ def values() -> dict:
     return json.loads(VALUES.read_text(encoding="utf-8"))
 
 
-SYSTEMS = values()["published_embeddings"]["systems"]
+EMBEDDINGS = values()["published_embeddings"]
+"""Where the eight files are, their hashes by name, and their layout."""
+SYSTEMS = EMBEDDINGS["systems"]
 """The multi-modal models of Figure 1: each one's title in print, its modality beside text, and where it comes from."""
 
 
@@ -118,7 +120,7 @@ def available() -> list[tuple[str, str]]:
 
 
 def address(name: str) -> str:
-    return values()["published_embeddings"]["base_url"] + name
+    return EMBEDDINGS["base_url"] + name
 
 
 def fetch(name: str, say: Callable[[str], None] = print) -> Path:
@@ -143,7 +145,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     pooch.get_logger().setLevel("WARNING")
     loader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS))
     try:
-        pooch.retrieve(address(name), f"sha256:{_expected(name)}", name, path.parent, downloader=loader)
+        pooch.retrieve(address(name), f"sha256:{EMBEDDINGS['sha256'][name]}", name, path.parent, downloader=loader)
         path.chmod(0o644)
     except (requests.RequestException, OSError, ValueError) as error:
         lost = isinstance(error, requests.ConnectionError | requests.Timeout)
@@ -189,26 +191,22 @@ def load(system: str, weights: str = "trained") -> Embeddings:
     if name is None:
         known = f"{', '.join(SYSTEMS)}, with weights {' or '.join(WEIGHTS)}"
         raise UserError(f"no published embeddings for {system!r} with weights {weights!r}; choose from {known}")
-    path, about = cache_folder() / name, values()["published_embeddings"]
+    path = cache_folder() / name
     if not _is_whole(name):
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
     told = {key: value for key, value in SYSTEMS[system].items() if key not in ("title", "modality")}
-    facts = {"system": system, "weights": weights, **told, "layout": about["layout"]}
-    facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
+    facts = {"system": system, "weights": weights, **told, "layout": EMBEDDINGS["layout"]}
+    facts |= {"path": name, "url": address(name), "sha256": EMBEDDINGS["sha256"][name]}
     stored = Embeddings.load(path, unit=False)
     named = dict(zip((SYSTEMS[system]["modality"], "text"), stored.modalities.values(), strict=True))
     source = {**stored.source, **facts}  # by the file's name, wherever it lies
     return replace(stored, modalities=named, source=source).remarked()
 
 
-def _expected(name: str) -> str:
-    return values()["published_embeddings"]["sha256"][name]
-
-
 def _is_whole(name: str) -> bool:
     """Whether a file is in the cache folder, can be read, and has its published hash."""
     try:
-        return sha256(cache_folder() / name) == _expected(name)
+        return sha256(cache_folder() / name) == EMBEDDINGS["sha256"][name]
     except OSError:
         return False
 

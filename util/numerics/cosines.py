@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from .arrays import Rows, as_count, as_matrix, as_tensor, nonzero_norms, result_dtype
+from .arrays import Array, Rows, as_count, as_matrix, as_tensor, library, nonzero_norms, result_dtype
 
 FINE_BINS = 2**16
 """Least number of bins that quartiles are found in."""
@@ -67,10 +65,10 @@ def cosine_statistics(x: Rows, bins: int = 100) -> CosineStatistics:
     for apart in rows.apart():
         least, most = map(float, apart.aminmax())
         low, high = min(low, least), max(high, most)
-        total, squares = total + float(apart.sum()), squares + float(torch.linalg.vector_norm(apart)) ** 2
+        total, squares = total + float(apart.sum()), squares + float(library(apart).linalg.vector_norm(apart)) ** 2
     off, span = total / n_pairs, (low, high) if high - low > ONE_VALUE else (low - 0.5, low + 0.5)
     fine = bins * -(-FINE_BINS // bins)
-    counts = sum(torch.histc(apart, fine, *span).cpu().numpy() for apart in rows.apart())
+    counts = sum(apart.histc(fine, *span).cpu().numpy() for apart in rows.apart())
     reached, edges, rank = (
         np.r_[0, np.cumsum(counts)],
         np.linspace(*span, fine + 1),
@@ -92,22 +90,22 @@ class _CentredRows:
     keeps the digits in which cosines differ.
     """
 
-    def __init__(self, x: Tensor):
+    def __init__(self, x: Array):
         self.x, self.norms, self.starts = x, nonzero_norms(x)[:, None], range(0, len(x), TILE)
         self.mean = sum(self._unit(start).sum(0) for start in self.starts) / len(x)
         self.mean_cosine = float((len(x) * (self.mean @ self.mean) - 1) / (len(x) - 1))
-        self.offsets = torch.cat([self._unit(start) @ self.mean for start in self.starts])
+        self.offsets = library(x).concatenate([self._unit(start) @ self.mean for start in self.starts])
         self.offsets -= (self.mean @ self.mean + self.mean_cosine) / 2
 
-    def _unit(self, start: int) -> Tensor:
+    def _unit(self, start: int) -> Array:
         return self.x[start : start + TILE] / self.norms[start : start + TILE]
 
-    def _centred(self, start: int) -> Tensor:
+    def _centred(self, start: int) -> Array:
         return self._unit(start).sub_(self.mean).to(result_dtype(self.x))
 
-    def apart(self) -> Iterator[Tensor]:
+    def apart(self) -> Iterator[Array]:
         """Yields the cosine less the mean cosine of each pair of different rows, in float64, a tile at a time."""
-        upper = torch.ones(TILE, TILE, dtype=torch.bool, device=self.x.device).triu_(1)
+        upper = self.x.new_ones(TILE, TILE).triu_(1) > 0
         for top in self.starts:
             rows = self._centred(top)
             for left in range(top, len(self.x), TILE):

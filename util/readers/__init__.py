@@ -37,10 +37,8 @@ HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 def read(path: str | Path) -> Found:
     """The arrays of a file or folder as stored, by the names it gives them, and its own account of their source.
 
-    ``path`` may be a URL too that an installed plug-in of fsspec opens, or ``hub:OWNER/NAME[:SPLIT]``.
+    ``path`` may be ``hub:OWNER/NAME[:SPLIT]`` too.
     """
-    if "://" in str(path):
-        return _fetched(str(path))
     if str(path).startswith("hub:"):
         import datasets
 
@@ -86,18 +84,3 @@ def kind_of(path: Path) -> str:
         raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
     what = f"not readable as {suffix}: damaged, or another format" if suffix in READERS else f"unknown format {suffix}"
     raise UserError(f"{path}: {what}; expected {', '.join(READERS)}")
-
-
-def _fetched(url: str) -> Found:
-    """What a remote file holds, by a copy under its own name that goes when the program ends."""
-    import fsspec
-
-    try:
-        local = fsspec.open_local(f"simplecache::{url}", simplecache={"same_names": True})
-    except Exception as error:
-        protocol = url.split("://")[0]
-        raise UserError(f"{url}: could not be read ({reason(error)}); {protocol}:// needs its fsspec plug-in") from None
-    try:
-        return read(local)
-    except UserError as error:
-        raise UserError(str(error).replace(str(local), url)) from error
