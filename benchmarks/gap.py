@@ -44,14 +44,12 @@ def measure(settings: frame.Settings) -> dict[str, list[dict]]:
         small, large = (write(Path(folder) / f"{rows}.npy", rows) for rows in (100, n))
         grown, took = frame.in_fresh_process(numbers_of_file, (small,), (large,))
     panels(1)  # compiles
-    facts = [
-        fact(f"all numbers of {n} x {WIDTH} pairs, seconds (bar 30)", took),
-        fact("the same, memory beyond the mapped file, MB (bar 1000)", grown),
-        fact(
-            f"{count} panels of 500 pairs, numbers and UMAP, seconds (bar 60 for 8)", seconds(lambda: panels(count))[0]
-        ),
-    ]
-    return {"facts": facts}
+    facts = {
+        f"all numbers of {n} x {WIDTH} pairs, seconds (bar 30)": took,
+        "the same, memory beyond the mapped file, MB (bar 1000)": grown,
+        f"{count} panels of 500 pairs, numbers and UMAP, seconds (bar 60 for 8)": seconds(lambda: panels(count))[0],
+    }
+    return {"facts": [fact(what, value) for what, value in facts.items()]}
 
 
 if __name__ == "__main__":

@@ -106,31 +106,18 @@ def test_pairs_that_fill_no_batch_are_said(rng, recwarn):
         contrastive_loss(*captions(rng, 20, 5), 0.1)
 
 
-def sigmoid_reference(x, y, scale, bias, batch):
-    """The definition, a pair at a time."""
-    losses = []
-    for start in range(0, len(x) - batch + 1, batch):
-        total = 0.0
-        for i in range(start, start + batch):
-            for j in range(start, start + batch):
-                z = 1 if i == j else -1
-                total += np.logaddexp(0, -z * (scale * float(np.float64(x[i]) @ np.float64(y[j])) + bias))
-        losses.append(total / batch)
-    return np.mean(losses)
-
-
 @pytest.mark.parametrize("batch, tile", [(40, 1024), (20, 1024), (40, 16)])
 @pytest.mark.parametrize("scale, bias", [(112.67, -16.5), (10.0, -10.0), (500.0, 3.0)])
 def test_the_sigmoid_loss_is_that_of_the_definition(rng, monkeypatch, batch, tile, scale, bias):
     monkeypatch.setattr(contrastive, "TILE", tile)
     x, y = reference.pairs(rng, 40, 8)
-    exact = sigmoid_reference(x, y, scale, bias, batch)
+    exact = reference.sigmoid_loss(x, y, scale, bias, batch)
     assert contrastive_loss(x, y, 1 / scale, batch, bias=bias) == pytest.approx(exact, rel=1e-9)
     shifts = [0.0, 0.6]
     found = sweep(x, y, shifts, [1 / scale, 0.1], batch, bias=bias)
     moved = reference.shifted(x, y, 0.6)
-    assert found[:, 0] == pytest.approx([exact, sigmoid_reference(*moved, scale, bias, batch)], rel=1e-7)
-    assert found[0, 1] == pytest.approx(sigmoid_reference(x, y, 10.0, bias, batch), rel=1e-7)
+    assert found[:, 0] == pytest.approx([exact, reference.sigmoid_loss(*moved, scale, bias, batch)], rel=1e-7)
+    assert found[0, 1] == pytest.approx(reference.sigmoid_loss(x, y, 10.0, bias, batch), rel=1e-7)
     assert (sweep(x, y, shifts, [1 / scale], batch, True, bias=bias)[:, 0] == found[:, 0]).all()
 
 

@@ -95,18 +95,14 @@ def unit_gap_vector(x: Rows, y: Others) -> Vector:
     return as_result(resolve_direction(a, b, None), a, x)
 
 
-def resolve_direction(x: Array, y: Array, direction) -> Array:
+def resolve_direction(x: Array, y: Array, direction, name: str = "direction") -> Array:
     """The unit vector (d,) in float64 that a shift follows: that of the gap, or the one given, made unit."""
-    if direction is not None:
-        return _made_unit(x, direction, "direction")
-    gap = _centroid(x) - _centroid(y)
-    if (length := _length(gap)) < ZERO_GAP:
-        raise UserError(f"the gap is zero (distance {length:.1e}), so it gives no direction to shift along; pass one")
-    return gap / length
-
-
-def _made_unit(x: Array, vector, name: str) -> Array:
-    given = on(as_numbers(vector, name), x)
+    if direction is None:
+        gap = _centroid(x) - _centroid(y)
+        if (length := _length(gap)) < ZERO_GAP:
+            raise UserError(f"the gap is zero (distance {length:.1e}) and gives no direction to shift along; pass one")
+        return gap / length
+    given = on(as_numbers(direction, name), x)
     length = _length(given)
     if len(given) != x.shape[1]:
         widths = f"{len(given)} numbers, these rows have {x.shape[1]} columns"
@@ -153,7 +149,7 @@ def signed_gap_distances(
     unit = resolve_direction(a, b, direction)
     move_x, move_y = side_amounts(on(as_numbers(shifts, "shifts"), a), side)
     gaps = _shifted_centroids(a, unit, -move_x) - _shifted_centroids(b, unit, move_y)
-    side_of = unit if sign_by is None else _made_unit(a, sign_by, "sign_by")
+    side_of = unit if sign_by is None else resolve_direction(a, b, sign_by, "sign_by")
     distances = row_norms(gaps)
     return to_numpy(library(gaps).where(gaps @ side_of < 0, -distances, distances))
 

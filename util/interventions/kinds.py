@@ -1,7 +1,5 @@
 """The kinds of interventions: functions of checked unit rows that give the steps for each modality, and settings."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ..errors import UserError
@@ -101,6 +99,4 @@ def ablation(x: Rows, y: Others, dimensions: int) -> Fitted:
     return {"x": (stay,), "y": (stay,)}, {"dimensions": deleted.tolist()}
 
 
-KINDS: dict[str, Callable[..., Fitted]] = {
-    each.__name__: each for each in (shift, centring, realign, procrustes, ablation)
-}
+KINDS = {each.__name__: each for each in (shift, centring, realign, procrustes, ablation)}

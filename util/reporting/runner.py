@@ -123,7 +123,11 @@ def _notebooks(options: Options) -> list[str]:
     folders = {step.folder for step in options.chosen()}
     steps = [step for step in options.steps if step.folder in folders]
     there = report.find_records(options.output, FOLDERS, damaged={})
-    jobs = [job for job in notebooks.of_records(there, options.output, steps) if not _is_current(job.output)]
+    jobs = []
+    for job in notebooks.of_records(there, options.output, steps):
+        made = [path.stat().st_mtime for path in job.output.parent.glob("*.json")]
+        if not job.output.is_file() or job.output.stat().st_mtime < max(made):
+            jobs.append(job)
     if jobs:
         cli.say(f"[notebooks] executing {len(jobs)}, about {in_words(NOTEBOOK_SECONDS)}")
     try:
@@ -131,12 +135,6 @@ def _notebooks(options: Options) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
-
-
-def _is_current(notebook: Path) -> bool:
-    """Whether a notebook is there, and no older than the records beside it."""
-    made = [path.stat().st_mtime for path in notebook.parent.glob("*.json")]
-    return notebook.is_file() and notebook.stat().st_mtime >= max(made)
 
 
 def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
