@@ -99,7 +99,7 @@ def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
         yield from own_files(inputs.embeddings, cli.named_columns(inputs.columns))
         return
     if inputs.fetch:
-        published.fetch_all(cli.say)
+        published.fetch_all()
     yield from from_published(left_out)
     for key in inputs.systems:
         yield from run_here(key, inputs, left_out)

@@ -108,7 +108,7 @@ def test_a_checkpoint_of_your_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_
 
 
 def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_path, own_cache, monkeypatch):
-    monkeypatch.setattr("util.published.fetch_all", lambda say: {})
+    monkeypatch.setattr("util.published.fetch_all", list)
     pair = Named.pair
 
     def offline(named, seed, *how):

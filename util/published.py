@@ -6,7 +6,6 @@ it is used: one that is wrong is named, and fetched again.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from . import cli
 from .embeddings import Embeddings
 from .errors import NoConnection, UserError, reason
 from .files import CONNECT_SECONDS, cache_folder, reachable, sha256
@@ -123,10 +123,8 @@ def address(name: str) -> str:
     return EMBEDDINGS["base_url"] + name
 
 
-def fetch(name: str, say: Callable[[str], None] = print) -> Path:
+def fetch(name: str) -> Path:
     """The path of one of ``files()`` in the cache folder, downloaded unless the right one is there.
-
-    ``say`` takes the line that names a file with a wrong hash.
 
     Raises:
         NoConnection: the server cannot be reached, or stands still.
@@ -139,7 +137,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     if _is_whole(name):
         return path
     if path.exists():
-        say(f"[published] {path}: {WRONG}; fetching it again")
+        cli.say(f"[published] {path}: {WRONG}; fetching it again")
     if not reachable(address(name)):
         raise NoConnection(f"{name}: no network; {_by_hand()}")
     pooch.get_logger().setLevel("WARNING")
@@ -154,27 +152,27 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     return path
 
 
-def fetch_all(say: Callable[[str], None] = print) -> list[str]:
+def fetch_all() -> list[str]:
     """Brings all eight files into the cache folder, and gives the names of those that are missing in the end.
 
-    Stops at the first connection that fails. ``say`` takes a line for each file that went wrong, and one at the end.
+    Stops at the first connection that fails. Says what went wrong with each file, and what is there in the end.
     """
     offline = ""
     for name in tqdm(files(), desc="published embeddings", unit="file", leave=False, disable=None):
         try:
-            fetch(name, say)
+            fetch(name)
         except NoConnection:
             offline = "no network: "
             break
         except UserError as error:
-            say(f"[published] {error}")
+            cli.say(f"[published] {error}")
     missing = [name for name in files() if not _is_whole(name)]
     if not missing:
-        say(f"[published] all 8 published files are in {cache_folder()}")
+        cli.say(f"[published] all 8 published files are in {cache_folder()}")
         return []
     wrong = ", ".join(name for name in missing if (cache_folder() / name).exists())
     named = f" ({wrong}: {WRONG})" if wrong else ""
-    say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
+    cli.say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
     return missing
 
 

@@ -49,11 +49,6 @@ class Intervention:
             raise UserError("columns may go in the last step alone")
 
     @property
-    def width(self) -> int:
-        """The width d of the rows that it takes."""
-        return len(self.steps["x"][0])
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The modalities that it was fitted on."""
         return tuple(self.about.get("n") or self.steps)
@@ -91,8 +86,8 @@ class Intervention:
             raise UserError(f"this {self.kind} was fitted on {self.names[0]} alone, and has nothing for other rows")
         name = self.names[PLACES.index(place)]
         out = as_matrix(rows, name)
-        if out.shape[1] != self.width:
-            widths = f"{out.shape[1]} columns, the calibration is for {self.width}"
+        if out.shape[1] != (width := len(self.steps[place][0])):
+            widths = f"{out.shape[1]} columns, the calibration is for {width}"
             raise UserError(f"{name}: these rows have {widths}; fit one on embeddings of the same model")
         check_unit_rows(out, name)
         for step in reversed(self.steps[place]) if inverse else self.steps[place]:

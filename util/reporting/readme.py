@@ -59,7 +59,11 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
             path.unlink()  # no longer named by the record
         lines.append(f"{target.relative_to(root)}: {', '.join(files)}")
     lines += [f"{path.relative_to(root)}: every published number" for path in write_published(root)]
-    return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
+    for path in (path for path in readmes(root) if MARKED.search(path.read_text())):
+        with replacing(path) as part:
+            part.write_text(with_tables(path.read_text(), root))
+        lines.append(f"{path.relative_to(root)}: tables regenerated")
+    return lines
 
 
 def _check_settings(record: records.Record, committed: Path) -> None:
@@ -96,15 +100,6 @@ def readmes(root: Path = records.REPOSITORY) -> list[Path]:
     """The project's README files, the small CLIP's model card among them."""
     places = (".", *FOLDERS, "util/data", "benchmarks")
     return [path for place in places if (path := Path(root) / place / "README.md").is_file()]
-
-
-def regenerate(root: Path = records.REPOSITORY) -> list[Path]:
-    """Rewrites every marked table; returns the README files that hold any."""
-    changed = [path for path in readmes(root) if MARKED.search(path.read_text())]
-    for path in changed:
-        with replacing(path) as part:
-            part.write_text(with_tables(path.read_text(), root))
-    return changed
 
 
 def with_tables(text: str, root: Path = records.REPOSITORY) -> str:

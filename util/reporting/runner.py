@@ -38,7 +38,7 @@ def run(options: Options) -> Path:
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
     with lock:
-        published.fetch_all(say=cli.say)
+        published.fetch_all()
         for place, step in enumerate(chosen):
             line = f"[{place + 1}/{len(chosen)}] {step.title}"
             if options.preset == "embedded":
