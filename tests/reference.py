@@ -67,6 +67,12 @@ def sweep(x, y, shifts, temperatures, batch=None, released=False, direction=None
     return np.array([[loss(a, b, tau, batch, released) for tau in temperatures] for a, b in moved])
 
 
+def recalls(images, texts, of):
+    """Recall@1 of images to any text of theirs, and of texts to the image that each is of."""
+    cosines = unit(images) @ unit(texts).T
+    return float((of[cosines.argmax(1)] == np.arange(len(images))).mean()), float((cosines.argmax(0) == of).mean())
+
+
 def cosines(x):
     x = unit(x)
     return (x @ x.T)[np.triu_indices(len(x), 1)]

@@ -28,6 +28,7 @@ def record(script, tmp_path_factory):
     settings = replace(script.PRESETS["smoke"], output=folder / "smoke")
     with FileLock(folder / f"{script.NAME}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODALITY_GAP_DATA", str(cache(tmp_path_factory)))
+        patch.setattr("training_pairs.DIGITS", 50)  # training.py classifies all of them three times a run
         return script.run(settings, reuse=True)
 
 
@@ -54,11 +55,16 @@ def undrawn():
         yield
 
 
-def refuses(script, *cases):
-    """A test for each (words, said): a command line with ``{tmp}`` for the test's folder, and what is said of it."""
+def refuses(script, *cases, prepare=lambda folder: None):
+    """A test for each (words, said): a command line with ``{tmp}`` for the test's folder, and what is said of it.
+
+    ``prepare`` puts files into the folder.
+    """
 
     @pytest.mark.parametrize("words, said", cases)
     def test(tmp_path, capsys, words, said):
+        prepare(tmp_path)
+        words = words.split() if isinstance(words, str) else words
         assert said in refusal(script, [word.format(tmp=tmp_path) for word in words], tmp_path / "out", capsys)
 
     return test

@@ -202,35 +202,35 @@ def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_pa
 OWN = "--embeddings {tmp}/own.npz --labels {tmp}/labels.csv"
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("--embeddings {tmp}/own.npz", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
-        (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text; two modalities are needed"),
-        (f"{OWN} --embeddings {{tmp}}/corpus.npy --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
-        ("--embeddings {tmp}/three.npz --labels {tmp}/labels.csv", "holds image, audio, text; choose two of them"),
-        (f"{OWN} --corpus {{tmp}}/narrow.npy", "rows of 5 numbers, but those of"),
-        (OWN, "name them with --corpus FILE, or follow the audit"),
-        ("--embeddings {tmp}/own.npz --labels {tmp}/short.csv", "short.csv has 2 rows, but image of"),
-        ("--embeddings {tmp}/own.npz --labels {tmp}/odd.csv", "odd.csv: 1 of 2 have no declared race"),
-        ("--embeddings {tmp}/corpus.npy --labels {tmp}/labels.csv", "text has 40 rows, but 21 prompts are declared"),
-        ("--data {tmp}/empty", "expected fairface_label_val.csv or labels.csv"),
-        ("--audit {fairface}", "have no declared race"),
-        ("--shift 0", "--shift not 0"),
-        ("--shifts nan", "--shifts must be from -5 to 5"),
-        ("--resamples 0", "--resamples must be"),
-    ],
-)
-def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
-    write_own(tmp_path, rng)
-    (tmp_path / "short.csv").write_text("race,gender\nWhite,Male\nWhite,Male\n")
-    (tmp_path / "odd.csv").write_text("race,gender\nWhite,Male\nElf,Male\n")
-    (tmp_path / "empty").mkdir()
+def own_files(folder):
+    rng = np.random.default_rng(0)
+    write_own(folder, rng)
+    (folder / "short.csv").write_text("race,gender\nWhite,Male\nWhite,Male\n")
+    (folder / "odd.csv").write_text("race,gender\nWhite,Male\nElf,Male\n")
+    (folder / "empty").mkdir()
     cones = {name: reference.cone(rng, n, 12) for name, n in (("image", 60), ("audio", 60), ("text", C + H))}
-    np.savez(tmp_path / "three.npz", **cones)
-    np.save(tmp_path / "narrow.npy", np.stack(reference.pairs(rng, 40, 5)))
-    words = words.format(tmp=tmp_path, fairface=FAIRFACE).split()
-    assert said in smoke_runs.refusal(script, words, tmp_path / "nothing", capsys)
+    np.savez(folder / "three.npz", **cones)
+    np.save(folder / "narrow.npy", np.stack(reference.pairs(rng, 40, 5)))
+
+
+test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
+    script,
+    ("--embeddings {tmp}/own.npz", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
+    (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text; two modalities are needed"),
+    (f"{OWN} --embeddings {{tmp}}/corpus.npy --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
+    ("--embeddings {tmp}/three.npz --labels {tmp}/labels.csv", "holds image, audio, text; choose two of them"),
+    (f"{OWN} --corpus {{tmp}}/narrow.npy", "rows of 5 numbers, but those of"),
+    (OWN, "name them with --corpus FILE, or follow the audit"),
+    ("--embeddings {tmp}/own.npz --labels {tmp}/short.csv", "short.csv has 2 rows, but image of"),
+    ("--embeddings {tmp}/own.npz --labels {tmp}/odd.csv", "odd.csv: 1 of 2 have no declared race"),
+    ("--embeddings {tmp}/corpus.npy --labels {tmp}/labels.csv", "text has 40 rows, but 21 prompts are declared"),
+    ("--data {tmp}/empty", "expected fairface_label_val.csv or labels.csv"),
+    (f"--audit {FAIRFACE}", "have no declared race"),
+    ("--shift 0", "--shift not 0"),
+    ("--shifts nan", "--shifts must be from -5 to 5"),
+    ("--resamples 0", "--resamples must be"),
+    prepare=own_files,
+)
 
 
 def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, undrawn):

@@ -175,30 +175,29 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache, own_m
     assert gap.published == 0.8221026 and gap.agrees is None
 
 
-@pytest.mark.parametrize(
-    "file, words, said",
-    [
-        ("nan.npy", "", "image holds a value that is not finite, first in row 1"),
-        ("good.npy", "--batch 500", "--batch 500 is more than its 60 pairs"),
-        ("good.npy", "--batch 0", "--batch must be"),
-        ("good.npy", "--temperatures 0", "temperature must be above 0"),
-        ("good.npy", "--temperatures 100", "a logit scale? say --temperatures 0.01"),
-        ("good.npy", "--logit-scale 100", "--logit-scale only applies to --loss sigmoid"),
-        ("good.npy", "--loss sigmoid --bias -9", "needs --logit-scale: no logit_scale"),
-        ("good.npy", "--loss sigmoid --temperatures 0.1", "only applies to --loss info_nce"),
-        ("scaled.npz", "--loss sigmoid", "scaled: logit_scale 4.7 beside the vectors may be"),
-        ("good.npy", "--shift-step 0", "--shift-step must be"),
-        ("good.npy", "--points 0", "--points must be"),
-    ],
-)
-def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, file, words, said):
-    good = np.stack(reference.pairs(rng, 60, 5))
-    np.save(tmp_path / "good.npy", good)
-    np.savez(tmp_path / "scaled.npz", image=good[0], text=good[1], logit_scale=4.7, logit_bias=-10.0)
+def own_files(folder):
+    good = np.stack(reference.pairs(np.random.default_rng(0), 60, 5))
+    np.save(folder / "good.npy", good)
+    np.savez(folder / "scaled.npz", image=good[0], text=good[1], logit_scale=4.7, logit_bias=-10.0)
     good[0, 1, 2] = np.nan
-    np.save(tmp_path / "nan.npy", good)
-    words = ["--embeddings", str(tmp_path / file), *words.split()]
-    assert said in smoke_runs.refusal(script, words, tmp_path / "out", capsys)
+    np.save(folder / "nan.npy", good)
+
+
+test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
+    script,
+    ("--embeddings {tmp}/nan.npy", "image holds a value that is not finite, first in row 1"),
+    ("--embeddings {tmp}/good.npy --batch 500", "--batch 500 is more than its 60 pairs"),
+    ("--embeddings {tmp}/good.npy --batch 0", "--batch must be"),
+    ("--embeddings {tmp}/good.npy --temperatures 0", "temperature must be above 0"),
+    ("--embeddings {tmp}/good.npy --temperatures 100", "a logit scale? say --temperatures 0.01"),
+    ("--embeddings {tmp}/good.npy --logit-scale 100", "--logit-scale only applies to --loss sigmoid"),
+    ("--embeddings {tmp}/good.npy --loss sigmoid --bias -9", "needs --logit-scale: no logit_scale"),
+    ("--embeddings {tmp}/good.npy --loss sigmoid --temperatures 0.1", "only applies to --loss info_nce"),
+    ("--embeddings {tmp}/scaled.npz --loss sigmoid", "scaled: logit_scale 4.7 beside the vectors may be"),
+    ("--embeddings {tmp}/good.npy --shift-step 0", "--shift-step must be"),
+    ("--embeddings {tmp}/good.npy --points 0", "--points must be"),
+    prepare=own_files,
+)
 
 
 NO_LIMITS = pd.DataFrame({"batches": 2, "shift_low": [-0.5], "shift_high": 0.5, "gap_low": 0.1, "gap_high": 0.9})
