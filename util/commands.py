@@ -28,7 +28,7 @@ class Measure(OfFiles):
 
     def __call__(self) -> None:
         rows = []
-        for one in open_sets(self.embeddings, cli.named_columns(self.columns)).values():
+        for one in open_sets(self.given(), cli.named_columns(self.columns)).values():
             card = measure(one, seed=self.seed)
             rows += card.rows
             note(*card.notes)

@@ -35,9 +35,15 @@ class OfFiles:
 
     def load(self) -> Embeddings:
         """The one set of embeddings that the files hold."""
-        found = Embeddings.load(*self.embeddings, columns=cli.named_columns(self.columns))
+        found = Embeddings.load(*self.given(), columns=cli.named_columns(self.columns))
         note(*found.source.get("notes", ()))
         return found
+
+    def given(self) -> tuple[str, ...]:
+        """The files that were named; none are refused."""
+        if not self.embeddings:
+            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
+        return self.embeddings
 
 
 def note(*notes: str) -> None:

@@ -16,8 +16,6 @@ RESERVED = ("labels", "pairs")
 
 def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> list[dict]:
     """What ``Embeddings.of`` takes, for each set that files hold; of several files each takes the columns it has."""
-    if not paths:
-        raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
     whole, alone, used, columns = [], [], set(), columns or {}
     places = [Path(path).resolve() for name, path in map(named_path, paths) if not name]
     if twice := [path for path in places if places.count(path) > 1]:

@@ -90,7 +90,7 @@ class Evaluate(Choosing, OfFiles):
             raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
         beside = self.labels, self.label_column, self.prompts, self.pairs
         left_out: list[str] = []
-        tasks = own.tasks_of(self.embeddings, cli.named_columns(self.columns), left_out, *beside)
+        tasks = own.tasks_of(self.given(), cli.named_columns(self.columns), left_out, *beside)
         if self.per_class and any(each.is_retrieval or each.labels.ndim > 1 for each in tasks):
             raise UserError("--per-class is for labels of one class a row; leave it out")
         note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
