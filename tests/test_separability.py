@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from util.samples import sample, scores, separability, uniformity
 
 import reference
 from refusals import refuses
 from util import samples
-from util.samples import sample, scores, separability, uniformity
 
 
 def test_modalities_on_two_sides_of_a_plane_are_separable(rng):

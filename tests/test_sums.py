@@ -1,11 +1,8 @@
 """Sums: parts add up to the whole, bit for bit the same by any engine, whatever is stopped, full or damaged."""
 
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import combinations
 
@@ -19,7 +16,6 @@ from refusals import refuses
 from scripts import REPOSITORY
 from util import Embeddings, UserError
 from util.measures import measure, merged
-from util.measures import sums as module
 from util.measures.sums import ARRAYS, Sums, sums
 from util.numerics import engines
 

@@ -80,17 +80,15 @@ class Embeddings:
         return found.normalised() if unit else found
 
     @classmethod
-    def load(cls, *paths, columns=None, first: str = "image", unit: bool = True) -> "Embeddings":
+    def load(cls, *paths, columns=None, unit: bool = True) -> "Embeddings":
         """Reads, checks and normalises embeddings in any format of ``util.readers``.
 
         Args:
-            paths: one file or folder, or several that hold one modality each, named as ``image=a.npy`` where their
-                names do not say what they hold.
+            paths: one file or folder, or several of one modality each, as ``image=a.npy`` where names do not say it.
             columns: modality -> name of its array or column; then no other is a modality.
-            first: what to call the non-text modality of a .npy of shape (2, n, d), which names nothing.
             unit: False leaves rows as they are stored, and unread, for measures that go over a file of any size once.
         """
-        found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns, first)]
+        found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns)]
         if others:
             there = ", ".join(found.names)
             raise UserError(f"{found.source['path']}: holds {there}; files of a set hold one modality each")
