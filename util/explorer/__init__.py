@@ -31,10 +31,13 @@ class Page:
     """A page as text, ``html``; a notebook shows it in place."""
 
     html: str
+    height: int = 900
+    """Pixels in a notebook."""
 
     def _repr_html_(self) -> str:
-        frame = 'title="The modality gap" width="100%" height="900" style="border:0"'
-        return f'<iframe {frame} srcdoc="{html.escape(self.html)}"></iframe>'
+        frame = f'title="The modality gap" width="100%" height="{self.height}" style="border:0"'
+        page = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()  # whatever is said of the encoding
+        return f'<iframe {frame} srcdoc="{page}"></iframe>'
 
 
 def report(*given, output=None, columns=None, umap: bool | None = None, seed: int = 0) -> Page:

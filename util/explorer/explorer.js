@@ -1015,8 +1015,8 @@ class Page {
 /** Figure 3 (e): pairs on a sphere whose texts move along their meridians, and how many of them are mismatched. */
 class Sphere {
   constructor(root, content) {
-    Object.assign(this, { root, n: content.sphere.pairs, spacing: content.sphere.spacing, turn: 0.5 });
-    this.state = { angle: 0, temperature: 0.02, count: 2 };
+    Object.assign(this, { root, n: content.sphere.pairs, spacing: content.sphere.spacing, turn: -0.25 });
+    this.state = { angle: 40, temperature: 0.02, count: 2 };
     this.angles = Array.from({ length: 181 }, (_, k) => k - 90);
     this.canvas = make("canvas", { class: "cloud sphere", tabindex: "0", role: "img", "aria-label": "A sphere with images on its equator and texts on their meridians. Arrow keys turn it." });
     const set = (change) => { Object.assign(this.state, change); requestAnimationFrame(() => this.draw()); };
@@ -1059,7 +1059,7 @@ class Sphere {
     const radius = 0.42 * Math.min(w, h), tilt = 0.42, radians = Math.PI / 180;
     const at = (longitude, latitude) => {
       const x = Math.cos(latitude) * Math.sin(longitude + turn), y = Math.sin(latitude), z = Math.cos(latitude) * Math.cos(longitude + turn);
-      return [w / 2 + radius * x, h / 2 - radius * (y * Math.cos(tilt) - z * Math.sin(tilt) * -1) , z * Math.cos(tilt) + y * Math.sin(tilt)];
+      return [w / 2 + radius * x, h / 2 - radius * (y * Math.cos(tilt) - z * Math.sin(tilt)), z * Math.cos(tilt) + y * Math.sin(tilt)];
     };
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.fillStyle = bg;
