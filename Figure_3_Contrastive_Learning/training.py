@@ -139,17 +139,9 @@ def planned(settings: Settings, experiment: str, initialization: str, seed: int,
     """One run with the released optimiser, without a schedule and without clipping."""
     steps = settings.steps if experiment == "temperature" else settings.random_steps
     names = ("batch", "learning_rate", "weight_decay", "loss", "optimizer")
-    training = TrainingSettings(
-        **{name: getattr(settings, name) for name in names},
-        steps=steps,
-        seed=seed,
-        gradient_clip=None,
-        temperature=tau,
-        log_every=10,
-        validate_every=1,
-        schedule="constant",
-        learn_temperature=settings.temperature_as_released,
-    )
+    about = {name: getattr(settings, name) for name in names} | {"steps": steps, "seed": seed, "temperature": tau}
+    about |= {"learn_temperature": settings.temperature_as_released, "gradient_clip": None, "schedule": "constant"}
+    training = TrainingSettings(**about, log_every=10, validate_every=1)
     ratios = np.geomspace(1, steps, settings.evaluations).round().astype(int)
     due = sorted({*ratios.tolist(), *range(epoch(settings), steps + 1, epoch(settings)), steps})
     return Run(experiment, initialization, training, tuple(due))
