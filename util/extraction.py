@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
 from .cli import say
-from .corpora.captioned import WORDS, Captioned, Items, Unreadable
+from .corpora.captioned import WORDS, Captioned, Items, Readable
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
 from .errors import UserError, reason
@@ -217,25 +217,14 @@ def _encoded(
 ) -> Part:
     """The part that begins at an item; ``most`` is how many it may hold."""
     skipped: dict[int, str] = {}
-    taken: list[int] = []
-
-    def readable() -> Iterator:
-        for number in range(start, len(openers)):
-            if len(taken) == most:
-                return
-            try:
-                item = openers[number]()
-            except Unreadable as error:
-                skipped[number] = str(error)
-            else:
-                taken.append(number)
-                yield item
-
-    items, rows = readable(), np.empty((0, 0), np.float32)
+    taken, rows = count(), np.empty((0, 0), np.float32)
+    items = (item for item, _ in zip(islice(Readable(openers[start:], skipped), most), taken, strict=False))
     try:
         if (first := next(items, None)) is not None:
             rows = np.asarray(encode(chain([first], items)), np.float32)
     except UserError as error:
         where = f" (counted from number {start} of the {words})" if start else ""
         raise UserError(f"{error}{where}") from error
-    return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
+    looked_at = range(next(taken) + len(skipped))
+    item_of = start + np.array([row for row in looked_at if row not in skipped], np.int64)
+    return Part(rows, item_of, {start + row: why for row, why in skipped.items()}, start + len(looked_at))

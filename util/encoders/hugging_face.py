@@ -15,7 +15,7 @@ from .named import Named
 from .tower import EncoderPair, Precision, computing
 
 if TYPE_CHECKING:
-    from transformers import BaseImageProcessor, PreTrainedConfig
+    from transformers import BaseImageProcessor
 
 WEIGHTS = "model.safetensors"
 CONFIGURATION = ("*.json", "*.txt", "*.model")
@@ -41,7 +41,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     folder, commit = _found(named.name, wanted)
     shown = folder.resolve().name if commit is None else named.name
     with loading(shown, "transformers"):
-        network = _network(folder, _configuration(folder), seed)
+        network = _network(folder, seed)
         image, pixels = _image_fields(folder, network)
         text, words = _text_fields(folder, network)
         width = _width(image, text)
@@ -74,22 +74,18 @@ def _found(name: str, wanted: tuple[str, ...]) -> tuple[Path, str | None]:
     return found, found.name
 
 
-def _configuration(folder: Path) -> "PreTrainedConfig":
-    """The architecture, which cannot name weights of another kind."""
-    from transformers import AutoConfig
+def _network(folder: Path, seed: int | None) -> nn.Module:
+    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None.
+
+    Its configuration cannot name weights of another kind.
+    """
+    from transformers import AutoConfig, AutoModel
 
     if not (folder / "config.json").is_file():
         raise UserError("there is no config.json, so this is no model of transformers")
     config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
     if config.model_type not in KINDS:
         raise UserError(f"its kind, {config.model_type}, is not read here; known are {', '.join(KINDS)}")
-    return config
-
-
-def _network(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Module:
-    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
-    from transformers import AutoModel
-
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed or 0)
         if seed is not None:
