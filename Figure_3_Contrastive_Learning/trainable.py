@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
@@ -64,12 +65,7 @@ class Trainable:
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """A hash of tensors' names, dtypes, shapes and contents."""
-    found = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        value = value.detach().cpu().contiguous()
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
-    return found.hexdigest()
+    return hashlib.sha256(save({name: value.contiguous() for name, value in tensors.items()})).hexdigest()
 
 
 def data_digest(pairs: Pairs) -> str:

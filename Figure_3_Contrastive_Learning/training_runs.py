@@ -19,7 +19,7 @@ from util import files, records
 from util.numerics import procrustes
 from util.training import TrainingSettings, train
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""
 
 
@@ -120,13 +120,10 @@ def _train(run: Run, bench: Bench, trainable: Trainable) -> dict:
 
 def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
     """Everything that an outcome depends on, json-able."""
-    versions, training = records.versions(), asdict(run.training)
-    # Settings that are gone, as every run had them: numbers cached before are taken up still.
-    training |= {"first_temperature": run.training.temperature, "fixed_share": 1.0}
-    training |= {"clip_logit_scale": not run.training.learn_temperature}
+    versions = records.versions()
     return {
         "format": FORMAT,
-        "run": {**asdict(run), "training": training},
+        "run": asdict(run),
         "model": dict(trainable.about),
         "first_weights": digest_of(trainable.model.state_dict()),
         "corpus": dict(bench.corpus.about),

@@ -144,22 +144,19 @@ def _stored(model: str, tag: str | None) -> Origin:
         return (fetched(place, [name]) if hub else Path(place)) / name
 
     configuration = file(CONFIGURATION)
-    config, folder = _config(model, configuration), configuration.parent
+    try:
+        config = json.loads(configuration.read_text(encoding="utf-8"))["model_cfg"]
+        whole = {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{model}: no {CONFIGURATION} there with embed_dim, vision_cfg and text_cfg in model_cfg")
+    folder = configuration.parent
     weights = None if tag is None else next((found for name in WEIGHTS if (found := file(name)).is_file()), None)
     if tag is not None and weights is None:
         raise UserError(f"{model}: there are no weights in {' or '.join(WEIGHTS)}")
     about = {"revision": folder.name} if hub else {"files": hashes([configuration, *([weights] if weights else [])])}
     return Origin(model if hub else f"{FOLDER}{folder.resolve().name}", f"{FOLDER}{folder}", config, weights, about)
-
-
-def _config(model: str, file: Path) -> dict:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
-        if {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
-            return config
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise UserError(f"{model}: no {CONFIGURATION} there with embed_dim, vision_cfg and text_cfg in model_cfg")
 
 
 def _network(origin: Origin, seed: int, quick_gelu: bool, pixels: Pixels) -> tuple[nn.Module, Callable]:
