@@ -48,16 +48,15 @@ class Trainable:
         """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
         return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
 
-    @torch.inference_mode()
     def encode_pictures(self, pictures: UInt8[Tensor, "n 3 s s"]) -> Float[np.ndarray, "n d"]:
         """Unit rows of pictures, float32."""
         return self._encode(pictures, lambda part: self.model.encode_image(self.prepare(part)))
 
-    @torch.inference_mode()
     def encode_tokens(self, tokens: Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
         """Unit rows of tokenized captions, float32."""
         return self._encode(tokens, self.model.encode_text)
 
+    @torch.inference_mode()
     def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
         rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
         return torch.cat(rows).float().numpy()

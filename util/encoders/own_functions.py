@@ -74,12 +74,5 @@ def _tower(settings: dict, function: Callable, probe) -> Tower:
         return given.float()
 
     width = rows([probe]).shape[1]
-    return Tower(
-        name=name,
-        modality=modality,
-        width=width,
-        prepare=lambda inputs: rows(inputs, width),
-        forward=lambda given: given,
-        device=torch.device("cpu"),
-        settings=settings,
-    )
+    fields = {"name": name, "modality": modality, "width": width, "device": torch.device("cpu"), "settings": settings}
+    return Tower(prepare=lambda inputs: rows(inputs, width), forward=lambda given: given, **fields)
