@@ -61,7 +61,8 @@ def tables_of(record: Record, simulation: str) -> list[pd.DataFrame]:
 
 def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
     """Loss against position, a curve for each temperature, lowest places ringed; dotted where as released differs."""
-    colours = shades(found["temperature"].unique())
+    order = sorted(found["temperature"].unique(), reverse=True)  # light for the largest, dark for the smallest
+    colours = {tau: plt.colormaps["viridis_r"](0.2 + 0.8 * k / max(1, len(order) - 1)) for k, tau in enumerate(order)}
     for (swapped, tau), curve in table.groupby(["mismatched", "temperature"], sort=False):
         ax.plot(curve["position"], curve["loss"], color=colours[tau], label=f"τ = {temperature_label(tau)}")
         if not np.allclose(curve["loss"], curve["loss_as_released"]):
@@ -71,12 +72,6 @@ def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
         style = {"ls": "", "ms": 4.5, "mfc": "white", "mec": colours[tau], "mew": 1.3, "label": "lowest loss"}
         place = best["position_at_minimum"]
         ax.plot([-place, place], [best["lowest_loss"]] * 2, "o", **style, zorder=4)
-
-
-def shades(values: Sequence[float]) -> dict[float, tuple]:
-    """A colour for each value, light for the largest and dark for the smallest."""
-    order = sorted(values, reverse=True)
-    return {value: plt.colormaps["viridis_r"](0.2 + 0.8 * k / max(1, len(order) - 1)) for k, value in enumerate(order)}
 
 
 def draw_pairs(ax: Axes3D, points: pd.DataFrame, azimuth: float) -> None:
