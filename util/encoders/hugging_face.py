@@ -38,7 +38,12 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
 
     target, dtype = computing(device, precision)
     wanted = CONFIGURATION if seed is not None else (*CONFIGURATION, WEIGHTS)
-    folder, commit = _found(named.name, wanted)
+    folder, commit = Path(named.name), None  # a folder of your own has no commit
+    if not folder.is_dir():
+        if folder.is_absolute() or named.name.startswith((".", "~")) or named.name.count("/") > 1:
+            raise UserError(f"{named.name}: no such folder")
+        folder = fetched(named.name, wanted)
+        commit = folder.name
     shown = folder.resolve().name if commit is None else named.name
     with loading(shown, "transformers"):
         network = _network(folder, seed)
@@ -61,17 +66,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "device": target.type,
     }
     return EncoderPair.of(network, settings, image, text)
-
-
-def _found(name: str, wanted: tuple[str, ...]) -> tuple[Path, str | None]:
-    """The folder of the model's files, of these patterns, and their commit; None for a folder of your own."""
-    folder = Path(name)
-    if folder.is_dir():
-        return folder, None
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UserError(f"{name}: no such folder")
-    found = fetched(name, wanted)
-    return found, found.name
 
 
 def _network(folder: Path, seed: int | None) -> nn.Module:

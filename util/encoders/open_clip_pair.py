@@ -39,13 +39,6 @@ class Origin(NamedTuple):
     weights: str | Path | None
     about: dict
 
-    def asks_hub(self) -> bool:
-        """Whether the weights, the text tower or its tokenizer may have to come from the hub."""
-        here, text = self.shown.startswith(FOLDER), self.config["text_cfg"]
-        elsewhere = text.get("hf_model_name"), None if here else text.get("hf_tokenizer_name")  # a folder has its own
-        known = self.shown.startswith(HUB) or isinstance(self.weights, str)
-        return known or any(name and not Path(name).is_dir() for name in elsewhere)
-
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
     """A model by open_clip's name for it or the paper's ("ViT-B/32"), of a repository made for it, or of a folder.
@@ -62,10 +55,12 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     origin = _origin(model, tag)
     trained_so = open_clip.get_pretrained_cfg(model, named.tag or "") or {}
     quick_gelu = bool(origin.config.get("quick_gelu") or trained_so.get("quick_gelu"))
-    what = model if tag is None else f"{model} with weights {tag!r}"
-    with loading(what, "open_clip", origin.asks_hub()):
+    what, text = model if tag is None else f"{model} with weights {tag!r}", origin.config["text_cfg"]
+    others = text.get("hf_model_name"), None if model.startswith(FOLDER) else text.get("hf_tokenizer_name")
+    elsewhere = any(name and not Path(name).is_dir() for name in others)  # a folder has a tokenizer of its own
+    with loading(what, "open_clip", model.startswith(HUB) or isinstance(origin.weights, str) or elsewhere):
         network, preprocess = _network(origin, seed or 0, quick_gelu, pixels)
-        trust = {"trust_remote_code": False} if origin.config["text_cfg"].get("hf_tokenizer_name") else {}
+        trust = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
         tokenizer = open_clip.get_tokenizer(model, **trust)
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
@@ -78,7 +73,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "dim": origin.config["embed_dim"],
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
-        "vocabulary": getattr(network, "vocab_size", None) or origin.config["text_cfg"].get("vocab_size", 49408),
+        "vocabulary": getattr(network, "vocab_size", None) or text.get("vocab_size", 49408),
         "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
