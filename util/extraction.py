@@ -142,7 +142,13 @@ class Store:
         path = self.folder and self.folder / f"{name}.safetensors"
         if path and path.is_file():
             try:
-                return _read(path, start, total)
+                with safe_open(path, framework="numpy") as file:
+                    about = json.loads(file.metadata()["part"])
+                    arrays = {name: file.get_tensor(name) for name in ("rows", "item_of")}
+                if about["sha256"] != _sha256(arrays) or not start == about["start"] < about["end"] <= total:
+                    raise ValueError("its content is not what was stored")
+                skipped = {int(number): why for number, why in about["skipped"].items()}
+                return Part(**arrays, skipped=skipped, end=about["end"])
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
                 say(f"[extraction] {path}: not a whole part, made again ({reason(error)})")
         part = make()
@@ -156,15 +162,6 @@ class Store:
             say(f"[extraction] not kept for the next time: {error}")
             self.folder = None
         return part
-
-
-def _read(path: Path, start: int, total: int) -> Part:
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads(file.metadata()["part"])
-        arrays = {name: file.get_tensor(name) for name in ("rows", "item_of")}
-    if about["sha256"] != _sha256(arrays) or not start == about["start"] < about["end"] <= total:
-        raise ValueError("its content is not what was stored")
-    return Part(**arrays, skipped={int(number): why for number, why in about["skipped"].items()}, end=about["end"])
 
 
 def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
