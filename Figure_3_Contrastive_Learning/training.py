@@ -27,7 +27,7 @@ import training_claims
 import training_pairs
 from training_claims import PAPER_TEMPERATURES
 from training_figure import draw, draw_random
-from training_runs import Bench, Run, perform
+from training_runs import Run, perform
 from util import cli
 from util.encoders.named import SMALL_CLIP, ModelName, Named
 from util.errors import UserError
@@ -190,9 +190,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
                 corpus = training_pairs.with_task(corpus, trainable, settings.data)
             except UserError as error:
                 left_out.append(f"zero-shot classification: {error}")
-        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)))
         for run in runs:
-            outcomes.append(found := perform(run, bench))
+            outcomes.append(found := perform(run, load, corpus, tuple(dict.fromkeys(settings.temperatures))))
             gaps = "gap {gap_before:.3f} -> {gap_after:.3f}, loss {loss:.3f}".format(**found["summary"])
             cli.say(f"[{NAME}] {run.name}: {gaps}")
         data.append({"name": label(settings), "experiment": experiment, **corpus.about})

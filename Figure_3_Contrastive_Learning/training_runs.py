@@ -61,47 +61,47 @@ class Run:
         }
 
 
-@dataclass(frozen=True)
-class Bench:
-    """All that the runs of an experiment share: ``load(seed=...)`` gives a fresh model, trained for None.
-
-    ``temperatures`` are those at which every trained model's loss landscape is measured.
-    """
-
-    load: Callable[..., Trainable]
-    corpus: TrainingPairs
-    temperatures: Sequence[float]
-
-
-def perform(run: Run, bench: Bench) -> dict:
+def perform(run: Run, load: Callable[..., Trainable], corpus: TrainingPairs, temperatures: Sequence[float]) -> dict:
     """Trains one model and measures it on the way and at the end; or takes up the cached numbers of the same run.
 
+    ``load(seed=...)`` gives a fresh model, trained for None, whose loss landscape is measured at all ``temperatures``.
     Rows of ``training.csv`` ("curve") and of its "landscape", and its "summary".
     """
-    trainable = bench.load(seed=run.weights_seed)
-    cached = files.cached_path("training", _identity(run, bench, trainable), ".json")
+    trainable, versions = load(seed=run.weights_seed), records.versions()
+    depends_on = {
+        "format": FORMAT,
+        "run": asdict(run),
+        "model": dict(trainable.about),
+        "first_weights": digest_of(trainable.model.state_dict()),
+        "corpus": dict(corpus.about),
+        "content": [data_digest(part) for part in (corpus.training, corpus.held_out)],
+        "measured": [list(temperatures), SHIFTS],
+        "device": trainable.device.type,
+        "versions": [versions[name] for name in ("torch", "open_clip_torch", "numpy")],
+    }
+    cached = files.cached_path("training", depends_on, ".json")
     with suppress(OSError, ValueError):  # not there, or not whole
         return json.loads(cached.read_text())
-    found = _train(run, bench, trainable)
+    found = _train(run, trainable, corpus, temperatures)
     with files.replacing(cached) as part:
         part.write_text(json.dumps(found, allow_nan=False) + "\n")
     return found
 
 
-def _train(run: Run, bench: Bench, trainable: Trainable) -> dict:
+def _train(run: Run, trainable: Trainable, corpus: TrainingPairs, temperatures: Sequence[float]) -> dict:
     """One model from its first weights to its landscape, and its rows."""
     trainable.model.logit_scale.data.fill_(-math.log(run.training.temperature))
     text_map = None
     if run.initialization == "amended":
-        text_map = procrustes.orthogonal_map(*embeddings(trainable, bench.corpus.training))
-    meter = Meter(trainable, bench.corpus, run.training.batch, text_map, {0, *run.due})
+        text_map = procrustes.orthogonal_map(*embeddings(trainable, corpus.training))
+    meter = Meter(trainable, corpus, run.training.batch, text_map, {0, *run.due})
     first = {"step": 0, "training_gap": meter.training_gap(), **meter(0)}
-    what = trainable.model, bench.corpus.training, run.training, trainable.prepare, meter
+    what = trainable.model, corpus.training, run.training, trainable.prepare, meter
     log = train(*what, text_map=text_map, description=run.name)
     due = [(entry["step"], entry["held_out"], entry.get("loss")) for entry in (first, *log) if "held_out" in entry]
     curve = [{**run.columns, "step": step, **found, "training_loss": loss} for step, found, loss in due]
-    rows, before, last = meter.rows(bench.corpus.held_out), due[0][1], dict(due[-1][1])
-    places = landscape(*rows, bench.temperatures, meter.batch)
+    rows, before, last = meter.rows(corpus.held_out), due[0][1], dict(due[-1][1])
+    places = landscape(*rows, temperatures, meter.batch)
     summary = {
         **run.columns,
         "steps": run.training.steps,
@@ -116,19 +116,3 @@ def _train(run: Run, bench: Bench, trainable: Trainable) -> dict:
     }
     places = [{**run.columns, "tau": last["tau"], **place} for place in places]
     return {"curve": curve, "landscape": places, "summary": summary}
-
-
-def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
-    """Everything that an outcome depends on, json-able."""
-    versions = records.versions()
-    return {
-        "format": FORMAT,
-        "run": asdict(run),
-        "model": dict(trainable.about),
-        "first_weights": digest_of(trainable.model.state_dict()),
-        "corpus": dict(bench.corpus.about),
-        "content": [data_digest(part) for part in (bench.corpus.training, bench.corpus.held_out)],
-        "measured": [list(bench.temperatures), SHIFTS],
-        "device": trainable.device.type,
-        "versions": [versions[name] for name in ("torch", "open_clip_torch", "numpy")],
-    }

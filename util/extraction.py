@@ -66,7 +66,7 @@ def extract(
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    part, settings, store = _embedded(encoder, captioned, captioned.modality, batch_size, cache, most_skipped)
+    part, settings, store = _embedded(encoder, captioned, batch_size, cache, most_skipped)
     readable = captioned.without(part.skipped)
     captions, each = readable.captions, np.arange(len(readable.captions))
 
@@ -93,7 +93,7 @@ def embed_images(
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
-    part, *_ = _embedded(pair, images, "image", batch_size, cache, most_skipped)
+    part, *_ = _embedded(pair, images, batch_size, cache, most_skipped)
     return part.rows, part.item_of, images.named(part.skipped)
 
 
@@ -171,12 +171,12 @@ def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
 def _embedded(
     encoder: EncoderPair,
     items: Items,
-    modality: str,
     batch_size: int | None,
     cache: bool,
     most_skipped: float | None,
 ) -> tuple[Part, dict, Store]:
     """The rows of all items that can be read, as one part, all that they depend on, and where they are kept."""
+    modality = getattr(items, "modality", "image")  # items without captions are images
     words, takes, total = WORDS[modality], WORDS[encoder.non_text.modality], len(items)
     if words != takes:
         raise UserError(f"{encoder.name} embeds {takes}, but the data are {words}; choose an encoder of those")
