@@ -99,7 +99,7 @@ def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
         yield from own_files(inputs.embeddings, cli.named_columns(inputs.columns))
         return
     if inputs.fetch:
-        published.fetch_all(cli.say)
+        published.fetch_all()
     yield from from_published(left_out)
     for key in inputs.systems:
         yield from run_here(key, inputs, left_out)
@@ -118,7 +118,7 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
     for key, weights in product(SYSTEMS, published.WEIGHTS):
         if (key, weights) in there:
             found = published.load(key, weights)
-            yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key].title, weights, PUBLISHED, found, found.names)
+            yield Panel(SYSTEMS[key].kind, published.SYSTEMS[key]["title"], weights, PUBLISHED, found, found.names)
     unused = [name for name, key in published.files().items() if key not in there]
     unused = [f"{name}: {published.WRONG}" if (cache_folder() / name).exists() else name for name in unused]
     if unused:
@@ -131,7 +131,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     """One system with random weights, and CLIP with trained ones too."""
     from util.extraction import extract
 
-    title = published.SYSTEMS[key].title
+    title = published.SYSTEMS[key]["title"]
     try:
         items = read(key, inputs)
     except UserError as error:
@@ -148,7 +148,7 @@ def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
                 raise  # a slip, and not a download that failed
             left_out.append(f"{title}, {weights} weights, run here: {error}")
             continue
-        found = extract(pair, items, say=cli.say)
+        found = extract(pair, items)
         found = replace(found, source={name: value for name, value in found.source.items() if name != "path"})
         about = {"note": note, "generated": generated, "random_in": "every layer", "embedded_in": "evaluation mode"}
         whose = OWN if key == "clip" and own_functions(inputs) else weights

@@ -84,8 +84,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     if not parts:
         raise UserError(f"nothing to measure: {'; '.join(gathered.left_out)}")
     table, histograms = tables(parts, settings.model)
-    further = {"published": table[table["row"] == Row.PUBLISHED].drop(columns=["seed", "row"]), "caps": caps.table()}
-    further = {} if settings.embeddings else further
+    theirs = table[table["row"] == Row.PUBLISHED].drop(columns=["seed", "row"])
+    further = {} if settings.embeddings else {"published": theirs, "caps": caps.table()}
     return cli.Measured(
         tables={"": table, "histograms": histograms, **further},
         data=[{"name": name, **found.source} for name, found in own.items()] or [e.describe() for e in gathered.inputs],
@@ -141,7 +141,7 @@ def published_embeddings(gathered: Gathered) -> Iterator[Part]:
     if not (available := published.available()):
         gathered.left_out.append("published embeddings: none in the cache; `make published` fetches them")
     for system, weights in available:
-        found, title = published.load(system, weights), published.SYSTEMS[system].title
+        found, title = published.load(system, weights), published.SYSTEMS[system]["title"]
         for modality, rows in found.modalities.items():
             yield Part(f"{title} {modality}", weights, found.source["data"], Row.PUBLISHED, None, rows)
 

@@ -1,6 +1,5 @@
 """Embeddings of the same inputs by an encoder with trained weights, or with random ones of many seeds, made once."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -8,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from tower_inputs import Inputs
 from util import cli
 from util.encoders.named import FOLDER, HUB, KINDS, Named
 from util.encoders.tower import Precision, Tower
-from util.errors import UserError
-from util.files import cached_path, replacing
+from util.extraction import Part, Store
+from util.files import cache_folder, digest
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when encoding itself changes, so that nothing made before is taken for the new."""
 PACKAGES = ("torch", "torchvision", "pillow")
 """Beside those that the settings of a tower name."""
@@ -50,21 +47,23 @@ def embed(
     The cache folder keeps one file a seed and set of inputs, found by all its settings, but nothing of your own
     functions: a run that was stopped goes on where it was.
     """
-    tensors, kept = {}, named.kind != "python"
+    tensors, store = {}, Store(cache_folder() / "rows" if named.kind != "python" else None)
     for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=None):
         towers, tower = {}, None  # so that one network is gone before the next is made: its memory is used again
         towers = {tower.modality: tower for tower in named.load(seed, device, precision)}
         for k, each in enumerate(inputs):
             if (tower := towers.get(each.modality)) is None:
                 continue
-            path = _path(tower, each)
-            rows = _cached(path, each) if kept else None
-            if rows is None:
+
+            def encoded(k=k, each=each, tower=tower) -> Part:
                 if k not in tensors:
                     tensors[k] = each.tensor(tower)
-                rows = tower.encode(tensors[k])
-                kept = kept and _keep(path, rows, each)
-            yield Rows(label(named, each.modality), each, seed, rows, dict(tower.settings))
+                left = np.setdiff1d(np.arange(each.n), list(each.skipped))
+                return Part(tower.encode(tensors[k]), left, each.skipped, each.n)
+
+            part = store.part(_key(tower, each), 0, each.n, encoded)
+            each.skipped.update(part.skipped)
+            yield Rows(label(named, each.modality), each, seed, part.rows, dict(tower.settings))
 
 
 def label(named: Named, modality: str) -> str:
@@ -77,31 +76,7 @@ def label(named: Named, modality: str) -> str:
     return name if not KINDS[named.kind].text else f"{name} {'vision' if modality == 'image' else 'text'}"
 
 
-def _path(tower: Tower, inputs: Inputs) -> Path:
+def _key(tower: Tower, inputs: Inputs) -> str:
+    """The name of rows in the cache: all that they depend on."""
     encoder = {**tower.settings, "versions": {name: version(name) for name in PACKAGES}}
-    key = {"format": FORMAT, "encoder": encoder, "modality": inputs.modality, "inputs": dict(inputs.about)}
-    return cached_path("rows", key, ".safetensors")
-
-
-def _cached(path: Path, inputs: Inputs) -> np.ndarray | None:
-    """Rows of an earlier run; which inputs were left out comes back with them."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="np") as file:
-            rows, skipped = file.get_tensor("rows"), dict(json.loads(file.metadata()["skipped"]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
-        return None
-    inputs.skipped.update({int(row): reason for row, reason in skipped.items()})
-    return rows
-
-
-def _keep(path: Path, rows: np.ndarray, inputs: Inputs) -> bool:
-    """Writes rows into the cache; False, and a line on the terminal, where it cannot be written."""
-    try:
-        with replacing(path) as part:
-            save_file({"rows": rows}, part, metadata={"skipped": json.dumps(inputs.skipped)})
-    except UserError as error:
-        cli.say(f"[cache] embeddings are not kept for the next time ({' '.join(str(error).split())[-160:]})")
-        return False
-    return True
+    return digest({"format": FORMAT, "encoder": encoder, "modality": inputs.modality, "inputs": dict(inputs.about)})

@@ -16,7 +16,7 @@ from util.records import Record
 
 SMALL_CLIP = "small CLIP, generated scenes"
 """Name of the embeddings that every checkout has."""
-PUBLISHED = {system: f"published {about.title}" for system, about in published.SYSTEMS.items()}
+PUBLISHED = {system: f"published {about['title']}" for system, about in published.SYSTEMS.items()}
 PUBLISHED["clip"] = CLIP = "published CLIP ViT-B/16, MSCOCO"
 FURTHER = tuple(name for name in PUBLISHED.values() if name != CLIP)
 """Published systems of which the paper has no Figure 3."""

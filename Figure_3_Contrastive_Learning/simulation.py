@@ -41,22 +41,6 @@ PRESETS = {
 }
 
 
-def simulate(settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Every curve, where each is lowest, and the critical temperatures."""
-    paper = published.values()["figure_3"]
-    sphere, ring = paper["sphere_simulation"], paper["nine_point_simulation"]
-    parts = [
-        (simulation_curves.sphere_cases(spacing), simulation_curves.ANGLES, sphere["logit_scales"])
-        for spacing in sphere["spacing_degrees"].values()
-    ]
-    parts.append((simulation_curves.ring_cases(), simulation_curves.heights(settings.heights), ring["logit_scales"]))
-    parts = [(cases, positions, [1 / scale for scale in scales]) for cases, positions, scales in parts]
-    table = pd.concat([simulation_curves.curves(*part) for part in parts])[simulation_curves.COLUMNS]
-    minima = pd.concat([simulation_curves.lowest(cases, temperatures) for cases, _, temperatures in parts])
-    found = minima[simulation_curves.MINIMA].join(simulation_curves.on_grid(table), on=simulation_curves.CURVE)
-    return table, found, minima[simulation_curves.CRITICAL].drop_duplicates()
-
-
 def compare(found: pd.DataFrame) -> list[Comparison]:
     """The paper's claims, each computed from the exact minima."""
     rows, least = [], published.numbers()["mismatched_pairs.sphere.mismatched"].judged_by.tolerance
@@ -76,15 +60,21 @@ def compare(found: pd.DataFrame) -> list[Comparison]:
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
-    """The curves, their minima and the critical temperatures."""
+    """Every curve, where each is lowest, and the critical temperatures."""
     as_count(settings.heights, "--heights", least=3)
-    table, found, edges = simulate(settings)
-    said = []
+    paper = published.values()["figure_3"]
+    sphere, ring = paper["sphere_simulation"], paper["nine_point_simulation"]
+    spacings, said = sphere["spacing_degrees"].values(), []
+    parts = [(simulation_curves.sphere_cases(each), simulation_curves.ANGLES, sphere) for each in spacings]
+    parts.append((simulation_curves.ring_cases(), simulation_curves.heights(settings.heights), ring))
+    parts = [(cases, positions, [1 / scale for scale in of["logit_scales"]]) for cases, positions, of in parts]
+    table = pd.concat([simulation_curves.curves(*part) for part in parts])[simulation_curves.COLUMNS]
+    minima = pd.concat([simulation_curves.lowest(cases, temperatures) for cases, _, temperatures in parts])
+    found = minima[simulation_curves.MINIMA].join(simulation_curves.on_grid(table), on=simulation_curves.CURVE)
+    edges = minima[simulation_curves.CRITICAL].drop_duplicates()
     for row in edges.itertuples():
         edge = f"below temperature {row.critical_temperature:.4f}" if row.critical_temperature else "at no temperature"
         said.append(f"{row.simulation}, {row.mismatch_fraction:.3g} mismatched: the loss is lowest with a gap {edge}")
-    paper = published.values()["figure_3"]
-    sphere, ring = paper["sphere_simulation"], paper["nine_point_simulation"]
     return cli.Measured(
         tables={"": table, "minima": found, "critical": edges, "points": simulation_curves.scene()},
         data=[

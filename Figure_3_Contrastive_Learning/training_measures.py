@@ -9,12 +9,10 @@ from jaxtyping import Float
 from trainable import Trainable
 from training_pairs import TrainingPairs
 from util import contrastive, geometry
+from util.encoders.small_clip_training import SHIFTS
 from util.numerics import procrustes
 from util.training import Pairs
 from util.zero_shot import shifted
-
-SHIFTS = tuple(round(-2.0 + 0.05 * i, 2) for i in range(81))
-"""Two-sided shifts of the landscape; positive closes the gap."""
 
 Rows = Float[np.ndarray, "n d"]
 

@@ -169,23 +169,18 @@ def table() -> pd.DataFrame:
         most_possible: items that can have changed at all, with these two accuracies.
         least_p: McNemar's p if no item was lost, the smallest there can be.
     """
-    rows, items = [row for row in published_rows() if row["metric"] != "ROC-AUC"], published_items()
-    return pd.DataFrame([_accuracy_row(row, items[row["dataset"]]) for row in rows])
-
-
-def _accuracy_row(row: Mapping, n: int) -> dict:
-    default, modified = row["default"], row["modified"]
-    net = round(n * (modified - default))
-    most, corrected = (most_discordant(net, n, level) for level in (ALPHA, CORRECTED))
-    possible = net + 2 * round(n * min(default, 1 - modified))  # an item lost was right before and is wrong after
-    if corrected >= possible:
-        note = f"significant however many predictions changed, chosen among {len(SHIFTS)} shifts or not"
-    else:
-        note = (
-            f"significant at {ALPHA} only if at most {most} of {n} predictions changed; as the best of {len(SHIFTS)} "
-        )
-        note += f"shifts (Bonferroni) only if at most {corrected}"
-    found = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": default, "modified": modified}
-    found |= {"gain": round(modified - default, 4), "net_items": net, "least_p": mcnemar(net, 0)}
-    found |= {"most_discordant": most, "share": most / n, "note": note, "most_discordant_corrected": corrected}
-    return {**found, "share_corrected": corrected / n, "most_possible": possible}
+    rows, items = [], published_items()
+    for row in (row for row in published_rows() if row["metric"] != "ROC-AUC"):
+        n, default, modified = items[row["dataset"]], row["default"], row["modified"]
+        net = round(n * (modified - default))
+        most, corrected = (most_discordant(net, n, level) for level in (ALPHA, CORRECTED))
+        possible = net + 2 * round(n * min(default, 1 - modified))  # an item lost was right before and is wrong after
+        note = f"significant at {ALPHA} only if at most {most} of {n} predictions changed; as the best of "
+        note += f"{len(SHIFTS)} shifts (Bonferroni) only if at most {corrected}"
+        if corrected >= possible:
+            note = f"significant however many predictions changed, chosen among {len(SHIFTS)} shifts or not"
+        said = {"dataset": row["dataset"], "metric": row["metric"], "n": n, "default": default, "modified": modified}
+        said |= {"gain": round(modified - default, 4), "net_items": net, "least_p": mcnemar(net, 0)}
+        said |= {"most_discordant": most, "share": most / n, "note": note, "most_discordant_corrected": corrected}
+        rows.append({**said, "share_corrected": corrected / n, "most_possible": possible})
+    return pd.DataFrame(rows)

@@ -17,8 +17,8 @@ from util.errors import NoConnection
 from util.extraction import extract
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count
-from util.zero_shot.own import sets_of
-from util.zero_shot.task import EmbeddedTask, of_sets
+from util.zero_shot.own import tasks_of
+from util.zero_shot.task import EmbeddedTask
 
 CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""
@@ -33,15 +33,13 @@ ONLY = (
              lambda s: s.embeddings or any(task.is_retrieval for task in chosen(s)[1])),
 )  # fmt: skip
 """Options that only some runs read."""
-LEAST = {"splits": 1, "resamples": 1, "permutations": 1, "n": 4}
 
 
 def check(settings: cli.Common) -> None:
     """Refuses options that make no sense, before anything is embedded."""
-    cli.shift_grid(settings.shift_step)
-    for name, least in LEAST.items():
-        if getattr(settings, name) is not None:
-            as_count(getattr(settings, name), f"--{name}", least)
+    settings.check()
+    if settings.n is not None:
+        as_count(settings.n, "--n", least=4)
     for name in ("side", "caption", "tasks", "embeddings"):
         values = [str(Path(value)) for value in getattr(settings, name)]
         if len({*values}) < len(values) or (not values and name in ("side", "caption")):
@@ -76,8 +74,7 @@ def collect(settings: cli.Common, device: str, left_out: list[str]) -> Iterator[
     """
     if settings.embeddings:
         beside = {name: str(path) for name in ("labels", "prompts") if (path := getattr(settings, name))}
-        sets = sets_of(settings.embeddings, cli.named_columns(settings.columns), **beside)
-        for task in of_sets(sets, left_out):
+        for task in tasks_of(settings.embeddings, cli.named_columns(settings.columns), left_out, **beside):
             yield from embedded_tasks.by_caption(task, settings.caption)
         return
     drawn, declared = chosen(settings)

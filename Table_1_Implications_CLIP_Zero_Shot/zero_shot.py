@@ -29,12 +29,13 @@ from util import UserError, cli, records
 from util.encoders.named import SMALL_CLIP, ModelName
 from util.geometry import Side
 from util.zero_shot import evaluation
+from util.zero_shot.command import Choosing
 
 NAME = "zero_shot"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(cli.WithEmbeddings):
+class Settings(Choosing, cli.WithEmbeddings):
     output: Path = cli.OUTPUTS / "Table_1_Implications_CLIP_Zero_Shot"
     labels: Path | None = None
     """A file with the class of each row of your embeddings, as modality-gap evaluate takes it."""
@@ -57,14 +58,6 @@ class Settings(cli.WithEmbeddings):
     released."""
     side: tuple[Side, ...] = ("both", "first")
     """both: images and texts move by half each; first: the images move alone."""
-    shift_step: float = 0.25
-    """Distance between shifts, which run from -5 up to 5."""
-    splits: int = 50
-    """Random splits into halves, each of which chooses a shift that is tested on the other."""
-    resamples: int = 2000
-    """Resamples per bootstrap."""
-    permutations: int = 2000
-    """Permutations per max-gain test."""
     ONLY: ClassVar = requested_tasks.ONLY
     per_class: ClassVar = False
 
@@ -83,15 +76,10 @@ def run(settings: Settings, reuse: bool = False) -> records.Record:
     """Embeds or reads, measures, records, draws."""
     requested_tasks.check(settings)
     own = any(settings.own())
-    return cli.publish_run(
-        NAME,
-        settings,
-        measure,
-        {"": figure.draw, "_table": figure.draw_table},
-        title=f"{'Your own' if own else 'Table 1'}: zero-shot classification and retrieval against the modality gap",
-        captions=figure.WORDS["captions"] | (figure.WORDS["own_captions"] if own else {}),
-        reuse=reuse,
-    )
+    title = f"{'Your own' if own else 'Table 1'}: zero-shot classification and retrieval against the modality gap"
+    captions = figure.WORDS["captions"] | (figure.WORDS["own_captions"] if own else {})
+    drawn = {"": figure.draw, "_table": figure.draw_table}
+    return cli.publish_run(NAME, settings, measure, drawn, title=title, captions=captions, reuse=reuse)
 
 
 def measure(settings: Settings, device: str) -> cli.Measured:
@@ -110,6 +98,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     tables["gaps"] = pd.DataFrame([reach.gaps_of(task) for task in tasks])
     tables["summary"] = summary(tables["table"])
     notes = [*dict.fromkeys(note for task in tasks for note in evaluation.notes(task))]
+    rows = tables["summary"].to_dict("records")
     if not any(settings.own()):
         tables["published"], tables["chi_squared"] = published_gains.table(), published_gains.chi_squared()
     return cli.Measured(
@@ -119,12 +108,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         comparisons=published_gains.comparisons(tables["table"], tasks, settings),
         left_out=left_out,
         results={"published_as": {task.dataset: task.published for task in tasks}, "notes": notes},
-        said=[f"note: {note}" for note in notes]
-        + [
-            f"{row.dataset}, {row.metric}: {row.default:.4f}; best on test {row.best_on_test:.4f} "
-            f"(p = {row.p_best:.2g}); held out {row.held_out:.4f} (p = {row.p_held_out:.2g})"
-            for row in tables["summary"].itertuples()
-        ],
+        said=[*(f"note: {note}" for note in notes), *map(figure.WORDS["said"].format_map, rows)],
     )
 
 

@@ -133,15 +133,10 @@ def generated(settings: Common, device: str) -> Audited:
         {"what": "faces", "dataset": corpus.format("badges"), "groups": "equal numbers", "n": settings.badges},
         {"what": "captions", "dataset": corpus.format("scenes"), "split": "all", "n": settings.scenes},
     )
-    return Audited(
-        "small CLIP, generated badges",
-        clip.encode_non_text(badges.images),
-        clip.encode_texts(declared.prompts),
-        declared,
-        faces,
-        (clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)),
-        tuple({**part, **model, "seed": seed} for part in data),
-    )
+    data = tuple({**part, **model, "seed": seed} for part in data)
+    rows = clip.encode_non_text(badges.images), clip.encode_texts(declared.prompts)
+    captioned = clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)
+    return Audited("small CLIP, generated badges", *rows, declared, faces, captioned, data)
 
 
 def photographed(settings: Common, device: str) -> Audited:
@@ -165,17 +160,12 @@ def photographed(settings: Common, device: str) -> Audited:
     data += [] if followed is None else [{"what": "captions", **followed.source}]
     pairs = len(captioned or ())
     measured = (settings.model, declared, len(read), pairs, settings.side, settings.gap_direction)
-    return Audited(
-        f"{pair.name}, {found.source['dataset']}",
-        rows,
-        class_embeddings(pair, [[prompt] for prompt in declared.prompts]),
-        declared,
-        found.faces.iloc[read],
-        None if followed is None else followed.paired(),
-        tuple(data),
-        measured == (PAPER_MODEL, Declared.read(FAIRFACE), PAPER_FACES, PAPER_PAIRS, "first", "captions"),
-        ids=[found.ids[row] for row in read] if settings.data is not None else None,
-    )
+    papers = measured == (PAPER_MODEL, Declared.read(FAIRFACE), PAPER_FACES, PAPER_PAIRS, "first", "captions")
+    prompts = class_embeddings(pair, [[prompt] for prompt in declared.prompts])
+    captioned = None if followed is None else followed.paired()
+    ids = None if settings.data is None else [found.ids[row] for row in read]
+    title, faces = f"{pair.name}, {found.source['dataset']}", found.faces.iloc[read]
+    return Audited(title, rows, prompts, declared, faces, captioned, tuple(data), papers, ids=ids)
 
 
 def own(settings: Common, device: str) -> Audited:

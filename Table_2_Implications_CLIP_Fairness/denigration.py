@@ -110,9 +110,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     ways = {way: audited.shifted(shifts, *way) for way in product(audited.directions, ("first", "both"))}
     answers, chosen = ways[settings.gap_direction, settings.side]
     tables = audit_tables(answers, chosen, settings)
-    tables["directions"] = pd.concat(
-        [table.assign(gap_direction=direction, side=side) for (direction, side), (_, table) in ways.items()]
-    )
+    everywhere = [table.assign(gap_direction=name, side=side) for (name, side), (_, table) in ways.items()]
+    tables["directions"] = pd.concat(everywhere)
     found: list = []
     if own := any(settings.own()):
         tables["changed"] = changed(answers, settings.shift, audited.ids)
@@ -156,10 +155,9 @@ def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) ->
     everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
     tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
-    matrices = [
-        confusion(answers, [0.0, settings.shift], by).assign(by=" x ".join(by)) for by in (columns, columns[:1])
-    ]
-    return tables | {"confusion": pd.concat(matrices, ignore_index=True)}
+    both = {" x ".join(by): confusion(answers, [0.0, settings.shift], by) for by in (columns, columns[:1])}
+    confused = pd.concat([table.assign(by=by) for by, table in both.items()], ignore_index=True)
+    return tables | {"confusion": confused}
 
 
 def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list[str]) -> pd.DataFrame:
@@ -194,7 +192,7 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "note": f"{declared.caution} The words: {words}.",
         "caution": f"{declared.caution.partition('. ')[0].rstrip('.')}.",
         "labels": {**declared.labels, "sum": "sum"},
-        "races": published_counts.in_order(declared.race.levels),
+        "races": published_counts.in_order(declared.axes[0].levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(("default", "shifted"), rows["signed_gap_distance"], strict=True)),
         "empty_groups": [" ".join(group) for group in empty[columns].values],

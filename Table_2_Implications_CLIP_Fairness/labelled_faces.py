@@ -121,18 +121,13 @@ def labels_of(
     keys = {where: keys_of(beside, n), "labels": keys_of(others, len(faces))}
     pairs, how, used = matched(keys, {where: n, "labels": len(faces)}, str(path))
     if pairs is not None:
-        name = next(keys[where][each] for each in used if each in keys[where])
-        return faces.iloc[_one_each(pairs, faces, name, where, path)], [*notes, f"{path}: {how}"]
+        names = next(keys[where][each] for each in used if each in keys[where])
+        if len(lost := np.setdiff1d(np.arange(n), pairs[:, 0])):
+            raise UserError(f"{path}: {len(lost)} of {n} in {where} have no row, first {str(names[lost[0]])!r}")
+        return faces.iloc[one_label_each(pairs, faces, path)[:, 1]], [*notes, f"{path}: {how}"]
     if len(faces) != n:
         raise UserError(f"{path} has {len(faces)} rows, but {where} has {n}; write a row for each")
     return faces, [*notes, f"{path}: {how or 'labels are in the order of the faces, for ids or files are not in both'}"]
-
-
-def _one_each(pairs: np.ndarray, faces: pd.DataFrame, names: Sequence, where: str, path: Path) -> np.ndarray:
-    """The row of the labels for each face, whose names are given; a face without one or with two is refused."""
-    if len(lost := np.setdiff1d(np.arange(len(names)), pairs[:, 0])):
-        raise UserError(f"{path}: {len(lost)} of {len(names)} in {where} have no row, first {str(names[lost[0]])!r}")
-    return one_label_each(pairs, faces, path)[:, 1]
 
 
 def _refuse_mismatch(names: Sequence[str], folder: Path, table: Path) -> None:

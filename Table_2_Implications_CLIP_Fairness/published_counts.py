@@ -84,13 +84,10 @@ def agreement() -> pd.DataFrame:
         for quantity, theirs, counts in zip(QUANTITIES, printed, consistent(printed, n, DIGITS).T, strict=True):
             count = harmed(shift).loc[race, quantity] if shift in COUNTED else np.nan
             low, high = (counts.min(), counts.max()) if len(counts) else (np.nan, np.nan)
-            rows.append([race, shift, quantity, count, n, 100 * count / n, theirs, low, high])
-    columns = "race shift quantity count n computed_percent notebook_percent count_low count_high"
-    table = pd.DataFrame(rows, columns=columns.split())
-    rounded = table["computed_percent"].round(DIGITS).fillna(table["notebook_percent"])
-    agrees = (rounded == table["notebook_percent"]) & table["count_low"].notna()
-    table.insert(table.columns.get_loc("count_low"), "agrees", agrees)
-    return table
+            agrees = len(counts) > 0 and (np.isnan(count) or round(100 * count / n, DIGITS) == theirs)
+            rows.append([race, shift, quantity, count, n, 100 * count / n, theirs, bool(agrees), low, high])
+    columns = "race shift quantity count n computed_percent notebook_percent agrees count_low count_high"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:

@@ -51,7 +51,7 @@ def encoding(settings: frame.Settings) -> tuple[list[dict], list[dict]]:
         ("image", 2, images, pair.non_text, pair.model.encode_image, pair.non_text.prepare),
         ("text", 4, captions, pair.text, pair.model.encode_text, pair.text.prepare),
     ):
-        mine = seconds(lambda t=tower, i=inputs: t.encode(i, progress=False), settings.runs)
+        mine = seconds(lambda t=tower, i=inputs: t.encode(i), settings.runs)
         dtype = tower.settings["dtype"]
         for batch in (1, 64):
             loop = (whole, inputs, prepare, batch)

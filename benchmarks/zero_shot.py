@@ -9,7 +9,6 @@ import numpy as np
 import frame
 import released
 from frame import SHIFTS, compared, pairs
-from util.zero_shot import metrics
 from util.zero_shot.shifted import class_ranks, retrieve
 
 KS = (1, 5, 10)
@@ -23,7 +22,7 @@ def classification(settings: frame.Settings) -> dict:
 
     def ours(shifts):
         ranks = class_ranks(x, y, labels, shifts)
-        metrics.per_class_recall(ranks < 1, labels, classes)
+        _ = [(ranks[:, labels == each] < 1).mean(1) for each in range(classes)]
         return np.stack([(ranks < k).mean(1) for k in KS[:2]])
 
     def theirs(shifts):

@@ -64,6 +64,12 @@ def committed(monkeypatch):
     monkeypatch.setattr(records, "commit", lambda: {"hash": COMMIT, "clean": True})
 
 
+@pytest.fixture
+def undrawn():
+    with smoke_runs.undrawn():
+        yield
+
+
 @pytest.fixture(scope="module")
 def smoke(request, tmp_path_factory):
     """The record of the smoke preset of the ``script`` that the tests of this module name."""

@@ -6,7 +6,7 @@ import picture_files
 from util.fairness.declared import Declared
 
 DECLARED = Declared.read()
-HUB_NAMES = {name: getattr(DECLARED, name).numbers for name in DECLARED.asked.axes}
+HUB_NAMES = {name: DECLARED.attributes[name].numbers for name in DECLARED.asked.axes}
 HUB_NAMES["age"] = ["0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70"]
 ROWS = (
     ("val/1.jpg", "3-9", "Male", "White", "True"),

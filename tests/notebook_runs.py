@@ -1,5 +1,6 @@
 """A notebook of the repository, run with its smoke preset as a reader runs it."""
 
+import os
 import shutil
 
 import nbformat
@@ -8,6 +9,8 @@ import smoke_runs
 from scripts import REPOSITORY, load
 from util import cli, records
 from util.reporting import notebooks
+
+STAND_INS = REPOSITORY / "tests" / "stand_ins"
 
 
 def with_records(outputs, names, tmp_path_factory):
@@ -22,7 +25,7 @@ def run(name, tmp_path, cache=None, embeddings=None, **more):
     """What the notebook prints and shows in words, and how many pictures; its results go to ``tmp_path/outputs``."""
     (notebook,) = REPOSITORY.glob(f"*/{name}.ipynb")
     folders = {cli.OUTPUTS_VARIABLE: str(tmp_path / "outputs"), "MODALITY_GAP_DATA": str(cache or tmp_path / "cache")}
-    folders[records.REUSE_VARIABLE] = ""
+    folders |= {records.REUSE_VARIABLE: "", "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, STAND_INS)))}
     values = {"PRESET": "smoke", **({"EMBEDDINGS": embeddings} if embeddings else {}), **more}
     done = notebooks.execute(notebooks.Job(notebook, tmp_path / "done.ipynb", values), folders)
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]

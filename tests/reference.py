@@ -46,20 +46,31 @@ def loss(x, y, temperature, batch=None, released=False):
     batch = batch or len(x)
     losses = []
     for start in range(0, len(x) - batch + 1, batch):
-        logits = (
-            np.asarray(x[start : start + batch], np.float64)
-            @ np.asarray(y[start : start + batch], np.float64).T
-            / temperature
-        )
+        a, b = (np.asarray(part[start : start + batch], np.float64) for part in (x, y))
+        logits = a @ b.T / temperature
         to_text = (log_sum_exp(logits, 1) - np.diag(logits)).mean()
         to_image = (log_sum_exp(logits, 0) - np.diag(logits)).mean()
         losses.append(to_text if released else (to_text + to_image) / 2)
     return float(np.mean(losses))
 
 
+def sigmoid_loss(x, y, scale, bias, batch):
+    losses, signs = [], 2 * np.eye(batch) - 1
+    for start in range(0, len(x) - batch + 1, batch):
+        a, b = (np.asarray(part[start : start + batch], np.float64) for part in (x, y))
+        losses.append(np.logaddexp(0, -signs * (scale * a @ b.T + bias)).sum() / batch)
+    return np.mean(losses)
+
+
 def sweep(x, y, shifts, temperatures, batch=None, released=False, direction=None, side="both"):
     moved = [shifted(x, y, amount, direction, side) for amount in shifts]
     return np.array([[loss(a, b, tau, batch, released) for tau in temperatures] for a, b in moved])
+
+
+def recalls(images, texts, of):
+    """Recall@1 of images to any text of theirs, and of texts to the image that each is of."""
+    cosines = unit(images) @ unit(texts).T
+    return float((of[cosines.argmax(1)] == np.arange(len(images))).mean()), float((cosines.argmax(0) == of).mean())
 
 
 def cosines(x):

@@ -18,10 +18,14 @@ def refuses(*cases):
     return test
 
 
+def command(*words):
+    commands.main([str(word) for word in words])
+
+
 def refused(capsys, *words):
     """The one line of a command that exits with 2."""
     with pytest.raises(SystemExit) as stop:
-        commands.main([str(word) for word in words])
+        command(*words)
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and line.startswith("error: ")
     return line

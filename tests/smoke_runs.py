@@ -1,7 +1,9 @@
 """Scripts run at their smoke preset, once for all test processes, and what they say of a user's error."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from filelock import FileLock
@@ -26,14 +28,43 @@ def record(script, tmp_path_factory):
     settings = replace(script.PRESETS["smoke"], output=folder / "smoke")
     with FileLock(folder / f"{script.NAME}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODALITY_GAP_DATA", str(cache(tmp_path_factory)))
+        patch.setattr("training_pairs.DIGITS", 50)  # training.py classifies all of them three times a run
         return script.run(settings, reuse=True)
 
 
-def refuses(script, *cases):
-    """A test for each (words, said): a command line with ``{tmp}`` for the test's folder, and what is said of it."""
+def parsed(script, *words):
+    """The settings of the smoke preset with further words of a command line."""
+    return cli.parse(script.PRESETS, "", ["--preset", "smoke", *map(str, words)])
+
+
+def run(script, folder, *words):
+    """The record of a smoke run with further words."""
+    return script.run(parsed(script, "--output", folder, *words))
+
+
+def measured(script, *words):
+    """What a smoke run with further words measures, neither recorded nor drawn."""
+    return script.measure(parsed(script, *words), "cpu")
+
+
+@contextmanager
+def undrawn():
+    """Scripts run without their pictures, which the smoke runs draw."""
+    publish = cli.publish_run
+    with mock.patch.object(cli, "publish_run", lambda *told, **more: publish(*told[:3], {}, **more)):
+        yield
+
+
+def refuses(script, *cases, prepare=lambda folder: None):
+    """A test for each (words, said): a command line with ``{tmp}`` for the test's folder, and what is said of it.
+
+    ``prepare`` puts files into the folder.
+    """
 
     @pytest.mark.parametrize("words, said", cases)
     def test(tmp_path, capsys, words, said):
+        prepare(tmp_path)
+        words = words.split() if isinstance(words, str) else words
         assert said in refusal(script, [word.format(tmp=tmp_path) for word in words], tmp_path / "out", capsys)
 
     return test
@@ -41,9 +72,8 @@ def refuses(script, *cases):
 
 def refusal(script, words, output, capsys):
     """The one line that a script says of a user's error, with exit code 2 and without a file."""
-    words = ["--preset", "smoke", "--output", str(output), *words]
     with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: script.run(cli.parse(script.PRESETS, "", words)))
+        cli.run(lambda: run(script, output, *words))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert ended.value.code == 2 and not output.exists()
     return line

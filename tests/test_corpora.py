@@ -111,7 +111,7 @@ def test_digits_are_held_out_in_equal_parts_of_every_digit():
 def test_captions_say_what_was_drawn():
     scenes = pictures.scenes(300, 5, "all")
     for caption, row in zip(scenes.captions, combination_of(scenes), strict=True):
-        assert caption in {scene_corpus.describe(row, form) for form in scene_corpus.CAPTION_FORMS}
+        assert caption in {scene_corpus.describe(row, form) for form in scene_corpus.CAPTIONS["scene"]}
     assert len(set(map(len, map(str.split, scenes.captions)))) > 4, "several forms"
     assert scene_corpus.describe([3, 5, 1, 2, 1]) == "a large blue star at the top right on a striped background"
     described = pictures.distinct_scenes(2560, 0)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +28,13 @@ from util.reporting import comparisons
 script = scripts.load("Figure_2_Cone_Effect/cosine_similarity.py")
 COLUMNS = ["encoder", "weights", "input", "seed", "n", "mean", "std", "min", "q25", "median", "q75", "max"]
 SMALL = "ViT-S-32-alt"
-SEEDS = 5
+SEEDS = 4
+measured = partial(smoke_runs.measured, script)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(smoke_runs.cache(tmp_path_factory)))
-
-
-def measured(*words):
-    """A smoke run with further options, neither recorded nor drawn."""
-    return script.measure(cli.parse(script.PRESETS, "", ("--preset", "smoke", *words)), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +44,14 @@ def means_by_seed():
     captions = None
     if folder and (Path(folder) / "annotations" / "captions_val2017.json").is_file():
         first = [texts[0] for _, texts in coco.read_captions(folder)[0]]
-        captions = first[::250]  # twenty, spread over the first captions of all 5000 photographs
+        captions = first[::500]  # ten, spread over the first captions of all 5000 photographs
     means = {name: [] for name in (*cosine_figure.PUBLISHED.values(), "captions")}
     clip = Named.parse(script.PRESETS["paper"].model)
     for seed in range(SEEDS):
         (residual,), (vision, text) = (named.load(seed, "cpu") for named in (Named.parse("torchvision:resnet18"), clip))
         assert vision.settings["quick_gelu"] is True, "CLIP as released"
         for name, tower in zip(means, (residual, vision, text), strict=False):
-            n = 8 if tower.modality == "text" else 4
-            means[name].append(geometry.mean_cosine(tower.encode(draw_noise(tower, n, 0))))
+            means[name].append(geometry.mean_cosine(tower.encode(draw_noise(tower, 4, 0))))
         if captions:
             means["captions"].append(geometry.mean_cosine(text.encode(captions)))
     return means
@@ -117,22 +113,21 @@ def test_panels_say_what_they_hold_at_the_width_of_a_paper_and_none_is_there_wit
     picture_checks.printable(figure, width)
 
 
-def test_your_own_embeddings_make_a_column_each(tmp_path, rng):
+def test_your_own_embeddings_make_a_column_each(tmp_path, rng, undrawn):
     rows = rng.normal(size=(30, 8)) + 1
     Embeddings.of({"image": rows, "text": rows + rng.normal(size=rows.shape)}).save(tmp_path / "mine.npz")
-    words = ("--embeddings", str(tmp_path / "mine.npz"), "--output", str(tmp_path / "out"))
-    record = script.run(cli.parse(script.PRESETS, "", words))
+    record = smoke_runs.run(script, tmp_path / "out", "--embeddings", tmp_path / "mine.npz")
     assert list(record.tables[""]["encoder"]) == ["mine image", "mine text"]
     assert np.isclose(record.tables[""]["mean"][0], geometry.mean_cosine(rows.astype(np.float32)), atol=1e-5)
     assert record.about["comparisons"] == []
     assert record.about["data"][0]["path"] == str(tmp_path / "mine.npz")
 
 
-def test_rows_of_your_own_are_named_by_their_file_and_drawn_on_one_axis_without_marks_of_the_paper(tmp_path, rng):
+def test_rows_of_your_own_are_named_by_file_and_drawn_on_one_axis_without_marks_of_the_paper(tmp_path, rng, undrawn):
     for name, mean in (("texts", 1), ("images", 0.5)):
         np.save(tmp_path / f"{name}.npy", rng.normal(size=(30, 8)) + mean)
-    files = [word for name in ("texts", "images") for word in ("--embeddings", str(tmp_path / f"{name}.npy"))]
-    record = script.run(cli.parse(script.PRESETS, "", (*files, "--output", str(tmp_path / "out"))))
+    files = [word for name in ("texts", "images") for word in ("--embeddings", tmp_path / f"{name}.npy")]
+    record = smoke_runs.run(script, tmp_path / "out", *files)
     assert record.tables[""]["input"].tolist() == ["images.npy", "texts.npy"]
     panels = (drawn := script.draw(record)).axes
     assert [ax.get_title(loc="left").split("\n")[0] for ax in panels] == [
@@ -155,8 +150,7 @@ def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_cou
         "    return images, lambda texts: np.array([[len(t), 1.0] for t in texts])\n"
     )
     models = (f"python:{tmp_path / 'mine.py'}:towers", "torchvision:resnet18", f"open_clip:{SMALL}")
-    settings = cli.parse(script.PRESETS, "", ["--preset", "smoke", "--models", *models])
-    assert cli.own_output(settings).output == cli.OUTPUTS / "own" / "mine-smoke"
+    assert cli.own_output(smoke_runs.parsed(script, "--models", *models)).output == cli.OUTPUTS / "own" / "mine-smoke"
     table = measured("--models", *models).tables[""]
     mine = table[table["encoder"].str.startswith("mine")]
     assert list(mine["encoder"]) == ["mine vision", "mine text"]

@@ -1,5 +1,7 @@
 """Table 2's script, end to end: generated badges, FairFace's layouts with a tiny model, your own embeddings."""
 
+from functools import partial
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ import smoke_runs
 import tiny_open_clip
 from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, cli, geometry
+from util import Embeddings, geometry
 from util.corpora import hub, tasks
 from util.fairness.declared import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
@@ -25,34 +27,28 @@ script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 CONTRACT = ["shift", "signed_gap_distance", "accuracy", "race", "n"]
 CONTRACT += ["crime_related", "non_human", "sum", "ci_low", "ci_high", "p_value"]
 FACES = Declared.read(FAIRFACE)
+RACE, GENDER = FACES.axes
 C, H = len(FACES.classes), len(FACES.harm_words)
+run, settings_of = partial(smoke_runs.run, script), partial(smoke_runs.parsed, script)
 PICTURES = [stem for stem in script.DRAWN if stem != "_table"]
 
 
-def run(folder, *words):
-    return script.run(cli.parse(script.PRESETS, "", ("--output", str(folder), *map(str, words))))
-
-
-def write_own(folder, rng, n=60, races=FACES.race.levels, d=12):
+def write_own(folder, rng, n=60, races=RACE.levels, d=12):
     """Embeddings of n faces near the prompts, a table of labels, and a caption corpus."""
     prompts = reference.cone(rng, C + H, d)
     given = rng.integers(0, len(races), n), rng.integers(0, 2, n)
-    truth = np.array([FACES.race.levels.index(races[race]) for race in given[0]]) * 2 + given[1]
+    truth = np.array([RACE.levels.index(races[race]) for race in given[0]]) * 2 + given[1]
     near = np.where(rng.random(n) < 0.25, rng.integers(C, C + H, n), truth)
     images = geometry.unit_rows(prompts[near] + 0.25 * rng.normal(size=(n, d)) + 0.5 * np.eye(d)[0])
     Embeddings.of({"image": images, "text": prompts}).save(folder / "own.npz")
     np.save(folder / "corpus.npy", np.stack(reference.pairs(rng, 40, d)))
-    lines = [f"{races[race]},{FACES.gender.levels[gender]}" for race, gender in zip(*given, strict=True)]
+    lines = [f"{races[race]},{GENDER.levels[gender]}" for race, gender in zip(*given, strict=True)]
     (folder / "labels.csv").write_text("\n".join(["race,gender", *lines]) + "\n")
     return ("--embeddings", folder / "own.npz", "--labels", folder / "labels.csv", "--corpus", folder / "corpus.npy")
 
 
-def settings_of(*words):
-    return cli.parse(script.PRESETS, "", ("--resamples", "50", *map(str, words)))
-
-
 def measured(*words):
-    found = script.measure(settings_of(*words), "cpu")
+    found = smoke_runs.measured(script, *words)
     return found.tables, found.results
 
 
@@ -99,7 +95,7 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
             assert abs(row[f"{name}_gap_distance"]) == pytest.approx(gap, abs=1e-6)
         assert row["signed_gap_distance"] == row[audited_data.GAPS[direction]]
         cells = tables[""][tables[""]["shift"] == amount].set_index("race")
-        for race in FACES.race.levels:
+        for race in RACE.levels:
             mine, cell = classes[faces["race"] == race], cells.loc[race]
             assert cell["non_human"] == pytest.approx(np.isin(mine, range(C, C + 4)).mean())
             assert cell["crime_related"] == pytest.approx(np.isin(mine, range(C + 4, C + 7)).mean())
@@ -149,11 +145,10 @@ def colours(rng, n):
     return ["#{:02x}{:02x}{:02x}".format(*rng.integers(0, 256, 3)) for _ in range(n)]
 
 
-def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs, monkeypatch, rng):
+def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs, monkeypatch, rng, undrawn):
     labels = [(race, gender, int(rng.integers(9))) for race in range(7) for gender in range(2) for _ in range(2)]
     face_files.write_parquet(tmp_path / "hub", labels, colours(rng, 28))
-    monkeypatch.setattr(script, "DRAWN", {})  # drawn by the smoke run already
-    words = ("--preset", "paper", *photographs, "--resamples", "50")
+    words = ("--preset", "paper", *photographs, "--resamples", 50)
     record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "0.5")
     about = {part["what"]: part for part in record.about["data"]}
     assert about["faces"]["revision"] == "0" * 40 and about["faces"]["n"] == 28
@@ -200,47 +195,48 @@ def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_pa
     assert tables[""].groupby("origin")["n"].max()["White"] == 4
     assert list(tables["changed"])[:3] == ["face", "origin", "looks"]
     assert results["cosine_of_directions"] is None and "published" not in tables
+    assert tables[""]["caption_gap_distance"].isna().all()
+    assert tables[""]["signed_gap_distance"].equals(tables[""]["audit_gap_distance"])
 
 
 OWN = "--embeddings {tmp}/own.npz --labels {tmp}/labels.csv"
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("--embeddings {tmp}/own.npz", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
-        (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text; two modalities are needed"),
-        (f"{OWN} --embeddings {{tmp}}/corpus.npy --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
-        ("--embeddings {tmp}/three.npz --labels {tmp}/labels.csv", "holds image, audio, text; choose two of them"),
-        (f"{OWN} --corpus {{tmp}}/narrow.npy", "rows of 5 numbers, but those of"),
-        (OWN, "name them with --corpus FILE, or follow the audit"),
-        ("--embeddings {tmp}/own.npz --labels {tmp}/short.csv", "short.csv has 2 rows, but image of"),
-        ("--embeddings {tmp}/own.npz --labels {tmp}/odd.csv", "odd.csv: 1 of 2 have no declared race"),
-        ("--embeddings {tmp}/corpus.npy --labels {tmp}/labels.csv", "text has 40 rows, but 21 prompts are declared"),
-        ("--data {tmp}/empty", "expected fairface_label_val.csv or labels.csv"),
-        ("--audit {fairface}", "have no declared race"),
-        ("--shift 0", "--shift not 0"),
-        ("--shifts nan", "--shifts must be from -5 to 5"),
-        ("--resamples 0", "--resamples must be"),
-    ],
-)
-def test_a_users_error_is_one_line_exit_code_2_and_no_files(tmp_path, rng, capsys, words, said):
-    write_own(tmp_path, rng)
-    (tmp_path / "short.csv").write_text("race,gender\nWhite,Male\nWhite,Male\n")
-    (tmp_path / "odd.csv").write_text("race,gender\nWhite,Male\nElf,Male\n")
-    (tmp_path / "empty").mkdir()
+def own_files(folder):
+    rng = np.random.default_rng(0)
+    write_own(folder, rng)
+    (folder / "short.csv").write_text("race,gender\nWhite,Male\nWhite,Male\n")
+    (folder / "odd.csv").write_text("race,gender\nWhite,Male\nElf,Male\n")
+    (folder / "empty").mkdir()
     cones = {name: reference.cone(rng, n, 12) for name, n in (("image", 60), ("audio", 60), ("text", C + H))}
-    np.savez(tmp_path / "three.npz", **cones)
-    np.save(tmp_path / "narrow.npy", np.stack(reference.pairs(rng, 40, 5)))
-    words = words.format(tmp=tmp_path, fairface=FAIRFACE).split()
-    assert said in smoke_runs.refusal(script, words, tmp_path / "nothing", capsys)
+    np.savez(folder / "three.npz", **cones)
+    np.save(folder / "narrow.npy", np.stack(reference.pairs(rng, 40, 5)))
 
 
-def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(script, "DRAWN", {})  # drawn below, and not saved
-    words = write_own(tmp_path, rng, races=FACES.race.levels[1:])
+test_a_users_error_is_one_line_exit_code_2_and_no_files = smoke_runs.refuses(
+    script,
+    ("--embeddings {tmp}/own.npz", "--embeddings needs --labels FILE: a row for each face, columns race, gender"),
+    (f"{OWN} --gap-direction audit --columns text=image", "own.npz: holds text; two modalities are needed"),
+    (f"{OWN} --embeddings {{tmp}}/corpus.npy --gap-direction audit", "own, corpus are 2 sets; an audit takes"),
+    ("--embeddings {tmp}/three.npz --labels {tmp}/labels.csv", "holds image, audio, text; choose two of them"),
+    (f"{OWN} --corpus {{tmp}}/narrow.npy", "rows of 5 numbers, but those of"),
+    (OWN, "name them with --corpus FILE, or follow the audit"),
+    ("--embeddings {tmp}/own.npz --labels {tmp}/short.csv", "short.csv has 2 rows, but image of"),
+    ("--embeddings {tmp}/own.npz --labels {tmp}/odd.csv", "odd.csv: 1 of 2 have no declared race"),
+    ("--embeddings {tmp}/corpus.npy --labels {tmp}/labels.csv", "text has 40 rows, but 21 prompts are declared"),
+    ("--data {tmp}/empty", "expected fairface_label_val.csv or labels.csv"),
+    (f"--audit {FAIRFACE}", "have no declared race"),
+    ("--shift 0", "--shift not 0"),
+    ("--shifts nan", "--shifts must be from -5 to 5"),
+    ("--resamples 0", "--resamples must be"),
+    prepare=own_files,
+)
+
+
+def test_a_group_without_faces_is_said_and_not_divided_by(tmp_path, rng, undrawn):
+    words = write_own(tmp_path, rng, races=RACE.levels[1:])
     with np.errstate(divide="raise", invalid="raise"):
-        record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "--resamples", "50")
+        record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0")
     tables, results = record.tables, record.about["results"]
     white = tables[""].query("race == 'White'")
     assert white["n"].eq(0).all() and white[["sum", "ci_low", "p_value"]].isna().all(axis=None)
@@ -301,7 +297,7 @@ def other_files(folder, words, rng):
     names = np.array([f"{row:03}.png" for row in range(len(labels))])
     np.savez(folder / "named.npz", **arrays, files=names, captions=FACES.prompts)
     np.savez(folder / "plain.npz", **arrays)
-    told = {name: getattr(FACES, name) for name in ("race", "gender")}
+    told = {name: FACES.attributes[name] for name in ("race", "gender")}
     numbers = labels.apply(lambda column: [told[column.name].numbers.index(level) for level in column])
     turned = {name: list(told[name].numbers[::-1]) for name in told}  # a data set's own names, in another order
     kinds = datasets.Features({name: datasets.ClassLabel(names=turned[name]) for name in told})
@@ -336,7 +332,7 @@ def test_labels_in_any_form_and_order_give_the_same_numbers(tmp_path, rng, monke
     monkeypatch.chdir(tmp_path)
     columns = ("face=face", "text=prompts") if " " not in embeddings else ()
     given = [word for name in embeddings.split() for word in ("--embeddings", name)]
-    found = script.measure(settings_of(*given, "--labels", labels, *rest[: None if columns else -1], *columns), "cpu")
+    found = smoke_runs.measured(script, *given, "--labels", labels, *rest[: None if columns else -1], *columns)
     tables, _ = measured(*words, *rest[:-1])
     for name in ("", "groups", "overall", "confusion"):
         pd.testing.assert_frame_equal(found.tables[name], tables[name])

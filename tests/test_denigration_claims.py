@@ -31,7 +31,7 @@ def tables():
 @cache
 def of_published_counts():
     words = {word: len(FACES.classes) + place for place, word in enumerate(FACES.harm_words)}
-    known = {race: 2 * place for place, race in enumerate(FACES.race.levels)} | words
+    known = {race: 2 * place for place, race in enumerate(FACES.axes[0].levels)} | words
     predicted = []
     for shift in published_counts.COUNTED:
         matrix = published_counts.matrix(shift)

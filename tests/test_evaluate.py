@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
 
-from reference import unit
+from reference import recalls, unit
 from refusals import refused
 from util import commands, geometry
 
@@ -180,12 +180,6 @@ def test_a_table_for_people_names_what_moves_and_where_the_curve_is(tmp_path, ta
     for words in ("no shift [95%]", "(signed gap ", "held-out gain [95%]", f"wrote {tmp_path / 'o.csv'}"):
         assert words in out
     assert set(pd.read_csv(tmp_path / "o.csv")["metric"]) == {"top-1", "top-5", "mean per-class recall"}
-
-
-def recalls(images, texts, of):
-    """Recall@1 of images to any text of theirs, and of texts to the image that each is of."""
-    cosines = unit(images) @ unit(texts).T
-    return float((of[cosines.argmax(1)] == np.arange(len(images))).mean()), float((cosines.argmax(0) == of).mean())
 
 
 def test_recalls_go_by_the_names_of_modalities_whatever_stands_first(tmp_path, rng, capsys):

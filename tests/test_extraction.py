@@ -72,14 +72,18 @@ def cache(own_cache):
     return own_cache / "parts"
 
 
+@pytest.fixture(autouse=True)
+def lines(monkeypatch):
+    """What was said."""
+    said = []
+    monkeypatch.setattr(extraction, "say", said.append)
+    return said
+
+
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of four images."""
     monkeypatch.setattr(extraction, "ITEMS", 4)
-
-
-def silent(line):
-    raise AssertionError(f"nothing should be said: {line}")
 
 
 def belongs(embeddings, levels, per_image=1):
@@ -92,9 +96,8 @@ def belongs(embeddings, levels, per_image=1):
 
 @pytest.mark.parametrize("per_image", [1, 3])
 @pytest.mark.parametrize("damaged", [(), (1,), (4, 5), (2, 8)])
-def test_captions_belong_to_their_photograph_and_an_unreadable_one_shifts_no_other(damaged, per_image):
-    lines = []
-    embeddings = extract(Encoder(), pictures(damaged=damaged, per_image=per_image), say=lines.append)
+def test_captions_belong_to_their_photograph_and_an_unreadable_one_shifts_no_other(damaged, per_image, lines):
+    embeddings = extract(Encoder(), pictures(damaged=damaged, per_image=per_image))
     left = [level for level in range(1, 9) if level not in damaged]
     assert embeddings.names == ("image", "text") and embeddings.paired_by_row == (per_image == 1)
     assert [len(rows) for rows in embeddings.modalities.values()] == [len(left), per_image * len(left)]
@@ -106,34 +109,35 @@ def test_captions_belong_to_their_photograph_and_an_unreadable_one_shifts_no_oth
 
 
 @pytest.mark.parametrize(("modality", "words"), [("video", "videos"), ("amino acid", "sequences")])
-def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(modality, words):
-    encoder, lines, batches = Encoder(modality=modality), [], []
+def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(modality, words, lines):
+    encoder, batches = Encoder(modality=modality), []
     encode = encoder.encode_non_text
     encoder.encode_non_text = lambda items, batch_size: batches.append(batch_size) or encode(items, batch_size)
-    embeddings = extract(encoder, replace(pictures(damaged=(3,)), modality=modality), say=lines.append)
+    embeddings = extract(encoder, replace(pictures(damaged=(3,)), modality=modality))
     assert embeddings.names == (modality, "text")
     assert belongs(embeddings, [1, 2, 4, 5, 6, 7, 8])
     assert batches == [None]
     assert f"1 of 8 {words} left out, first 3.png: " in lines[0]
 
 
-def test_what_cannot_be_embedded_is_one_line():
+def test_what_cannot_be_embedded_is_one_line(lines):
     for run in (extract, embed):
         with pytest.raises(UserError, match="stand-in embeds videos, but the data are images; choose an encoder"):
-            run(Encoder(modality="video"), pictures(), say=silent)
+            run(Encoder(modality="video"), pictures())
     with pytest.raises(UserError, match="there are no images to encode"):
-        embed(Encoder(), pictures([]), say=silent)
+        embed(Encoder(), pictures([]))
     with pytest.raises(UserError, match="none of the 3 images can be read"):
-        extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)), say=silent)
+        extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)))
     encoder = Encoder()
     encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
     with pytest.raises(UserError, match="8 items were read, but the encoder gave 7 rows"):
-        extract(encoder, pictures(), say=silent)
+        extract(encoder, pictures())
+    assert not lines
 
 
 def test_the_second_time_comes_from_the_cache_and_is_the_same_to_the_bit():
     encoder = Encoder()
-    first, second = (extract(encoder, pictures(damaged=(3,), per_image=2), say=lambda line: None) for _ in range(2))
+    first, second = (extract(encoder, pictures(damaged=(3,), per_image=2)) for _ in range(2))
     assert encoder.calls == encoder.texts == 1
     assert all(np.array_equal(first.modalities[name], second.modalities[name]) for name in first.names)
     assert np.array_equal(first.pairs, second.pairs) and first.source == second.source
@@ -145,22 +149,21 @@ def test_any_other_setting_is_computed_anew(cache, change):
     encoder, captioned = Encoder(seed=1 if change == "encoder" else 0), pictures()
     if change == "data":
         captioned = replace(captioned, source={**captioned.source, "revision": "2"})
-    after = extract(encoder, captioned, 32 if change == "batch" else 64, say=silent)
+    after = extract(encoder, captioned, 32 if change == "batch" else 64)
     assert encoder.calls == 1
     assert after.source["settings"] != before.source["settings"]
     assert len(list(cache.iterdir())) == 2
 
 
-def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_once(cache, small_parts, tmp_path):
-    assert belongs(extract(Encoder(), pictures(), cache=False, say=silent), range(1, 9))
-    whole = embed(Encoder(by_place=True), pictures(), cache=False, say=silent)
-    assert not cache.parent.exists()
+def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_once(cache, small_parts, lines):
+    assert belongs(extract(Encoder(), pictures(), cache=False), range(1, 9))
+    whole = embed(Encoder(by_place=True), pictures(), cache=False)
+    assert not cache.parent.exists() and not lines
     cache.parent.write_text("a file where the folder should be")
     for run in (extract, embed):
-        encoder, lines = Encoder(by_place=run is embed), []
-        found = run(encoder, pictures(), say=lines.append)
+        found = run(Encoder(by_place=run is embed), pictures())
         assert same(found, whole) if run is embed else belongs(found, range(1, 9))
-        assert len(lines) == 1 and "not kept" in lines[0]
+        assert "not kept" in lines.pop() and not lines
 
 
 def embed(encoder, captioned, batch=2, **options):
@@ -179,7 +182,7 @@ def test_a_killed_extraction_goes_on_at_the_next_part_to_the_same_bits(small_par
     captioned = pictures(range(1, 15), damaged=(2, 7, 8, 14))
 
     def run(encoder, **options):
-        return embed(encoder, captioned, most_skipped=1, say=lambda line: None, **options)
+        return embed(encoder, captioned, most_skipped=1, **options)
 
     child = multiprocessing.get_context("fork").Process(target=run, args=(Encoder(by_place=True, dies_at=3),))
     child.start()
@@ -195,19 +198,18 @@ def test_a_killed_extraction_goes_on_at_the_next_part_to_the_same_bits(small_par
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "another"])
-def test_a_damaged_part_is_said_and_made_again_and_no_other(damage, small_parts, tmp_path):
-    captioned, encoder, lines = pictures(range(1, 13)), Encoder(by_place=True), []
-    first = embed(encoder, captioned, say=silent)
+def test_a_damaged_part_is_said_and_made_again_and_no_other(damage, small_parts, tmp_path, lines):
+    captioned, encoder = pictures(range(1, 13)), Encoder(by_place=True)
+    first = embed(encoder, captioned)
     zeroth, path, _ = part_files(tmp_path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes({"cut": content[:-9], "empty": b"", "flipped": content, "another": zeroth.read_bytes()}[damage])
-    again = embed(encoder, captioned, say=lines.append)
+    again = embed(encoder, captioned)
     assert same(first, again)
     assert (encoder.calls, encoder.encoded) == (4, 16)
-    assert len(lines) == 1
-    assert f"{path}: not a whole part, made again" in lines[0]
-    assert same(first, embed(encoder, captioned, say=silent)) and encoder.calls == 4
+    assert same(first, embed(encoder, captioned)) and encoder.calls == 4
+    assert f"{path}: not a whole part, made again" in lines.pop() and not lines
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -218,20 +220,20 @@ def test_parts_make_the_rows_of_one_long_run_whatever_cannot_be_read(monkeypatch
     for about in (items, 1000):
         monkeypatch.setattr(extraction, "ITEMS", about)
         encoder = Encoder(by_place=True)
-        made.append(embed(encoder, captioned, batch, cache=False, most_skipped=1, say=lambda line: None))
+        made.append(embed(encoder, captioned, batch, cache=False, most_skipped=1))
     assert same(*made)
     assert made[0][1].tolist() == [level - 1 for level in range(1, 18) if level not in damaged]
 
 
 @pytest.mark.parametrize("run", [embed, extract])
-def test_more_unreadable_images_than_accepted_stop_the_run_at_their_part(run, small_parts):
-    encoder, lines, captioned = Encoder(), [], pictures([*range(1, 21)] * 5, damaged=(20,))
-    run(encoder, captioned, 4, say=lines.append, most_skipped=0.05)
+def test_more_unreadable_images_than_accepted_stop_the_run_at_their_part(run, small_parts, lines):
+    encoder, captioned = Encoder(), pictures([*range(1, 21)] * 5, damaged=(20,))
+    run(encoder, captioned, 4, most_skipped=0.05)
     assert "5 of 100" in lines[-1] and "first 20.png: " in lines[-1]
     with pytest.raises(UserError, match=r"^2 of 100 images cannot be read, more than 1%: first 20.png: [^\n]*$"):
-        run(encoder, captioned, 4, say=silent, most_skipped=MOST_SKIPPED)  # the stored ones are refused too
+        run(encoder, captioned, 4, most_skipped=MOST_SKIPPED)  # the stored ones are refused too
     with pytest.raises(UserError, match="2 of 100 images"):
-        run(encoder := Encoder(seed=1), captioned, 4, say=silent, most_skipped=MOST_SKIPPED)
+        run(encoder := Encoder(seed=1), captioned, 4, most_skipped=MOST_SKIPPED)
     assert encoder.calls == 10
 
 
@@ -246,7 +248,7 @@ def test_an_error_of_a_later_part_says_where_its_count_begins(small_parts):
 
     encoder.encode_non_text = wrong_later
     with pytest.raises(UserError, match=r"image 1 is zero \(counted from number 4 of the images\)"):
-        embed(encoder, pictures(), say=silent)
+        embed(encoder, pictures())
 
 
 def test_a_class_is_the_unit_mean_of_its_unit_prompts_and_opposite_ones_are_refused():

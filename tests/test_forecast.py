@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import huggingface_hub
 import open_clip
 import pytest
-from huggingface_hub import constants
 
 import scripts
 from util import commands
@@ -17,16 +16,9 @@ from util.reporting import forecast
 from util.reporting.forecast import Found, Need, look_up
 from util.reporting.steps import STEPS, Options
 
+pytestmark = pytest.mark.usefixtures("no_network", "own_cache")
 COMMIT = "a" * 40
 SIZES = {"data/test-0.parquet": 1000, "data/test-1.parquet": 300, "card.md": 5}
-
-
-@pytest.fixture(autouse=True)
-def nothing_here(monkeypatch, tmp_path):
-    """No network, an empty cache of the hub's and of the project's."""
-    monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(forecast, "reachable", lambda address: False)
 
 
 @pytest.fixture

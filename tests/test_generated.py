@@ -46,7 +46,7 @@ def test_a_seed_gives_the_inputs_of_the_committed_results_to_the_bit_and_another
     assert json.loads(json.dumps(first.source)) == first.source
     assert (first.source["generated"], first.source["n"], first.source["n_captions"]) == (True, 6, 6)
     assert first.source["dataset"].startswith("generated ")
-    assert first.modality == published.SYSTEMS[key].modality
+    assert first.modality == published.SYSTEMS[key]["modality"]
     assert first.item_of.tolist() == list(range(6)) and all(caption.strip() for caption in first.captions)
 
 

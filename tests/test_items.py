@@ -14,10 +14,10 @@ def first_equal(rows):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
 def test_items_are_the_first_equal_row(rng, dtype):
-    rows = (10 * rng.normal(size=(300, 3))).astype(dtype)[rng.integers(0, 300, 2500)]
-    rows[7], rows[1900] = 0, -np.zeros(3)
+    rows = (10 * rng.normal(size=(300, 3))).astype(dtype)[rng.integers(0, 300, 600)]
+    rows[7], rows[500] = 0, -np.zeros(3)
     expected = first_equal(rows)
-    assert len(set(expected)) < 2500 and expected[1900] == 7
+    assert len(set(expected)) < 300 and expected[500] == 7
     for given in (rows, np.asfortranarray(rows), torch.tensor(rows)):
         assert items(given).tolist() == expected
     tensor = torch.tensor(rows).bfloat16()

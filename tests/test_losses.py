@@ -36,13 +36,6 @@ def test_its_gradient_is_that_of_finite_differences(rng):
     assert torch.autograd.gradcheck(info_nce, inputs, atol=1e-6, fast_mode=True)
 
 
-def test_it_does_not_change_when_modalities_swap_or_pairs_are_permuted_together(rng):
-    x, y = rows(rng)
-    first, order = info_nce(x, y, SCALE).item(), torch.from_numpy(rng.permutation(6))
-    assert info_nce(y, x, SCALE).item() == pytest.approx(first)
-    assert info_nce(x[order], y[order], SCALE).item() == pytest.approx(first)
-
-
 def test_equal_rows_are_chance():
     same = torch.ones(5, 4) / 2
     assert info_nce(same, same, SCALE).item() == pytest.approx(math.log(5))

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import panels
 import picture_checks
 import reference
 import scripts
-from util import Embeddings, UserError, cli, figures, geometry, published
+import smoke_runs
+from util import Embeddings, UserError, figures, geometry, published
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
 
@@ -29,11 +31,7 @@ PUBLISHED = {  # gap distance, hits of image and text recall@1, different images
     ("ConVIRT", "trained"): (0.823076, 3, 11, 500, 443), ("ConVIRT", "random"): (1.403019, 1, 0, 500, 449),
     ("CLASP", "trained"): (1.044664, 3, 0, 99, 98), ("CLASP", "random"): (1.289261, 1, 1, 98, 99),
 }  # fmt: skip
-
-
-def run(folder, *words):
-    words = ("--preset", "smoke", "--output", folder, *words)
-    return script.run(cli.parse(script.PRESETS, "", list(map(str, words))))
+run = partial(smoke_runs.run, script)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +49,11 @@ def own(tmp_path_factory):
 def paired(own, tmp_path_factory):
     """The record of a.npy with 10 points shown and 12 rows separated."""
     words = ("--points", 10, "--separability-rows", 12, "--embeddings", own / "a.npy")
-    return run(tmp_path_factory.mktemp("paired"), *words)
+    with smoke_runs.undrawn():
+        return run(tmp_path_factory.mktemp("paired"), *words)
 
 
-def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
+def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own, undrawn):
     shutil.copy(own / "a.npy", tmp_path / "b.npy")  # of the name of b.npz
     files = [tmp_path / "b.npy", own / "b.npz", own / "c.safetensors"]
     record = run(tmp_path / "out", *(word for path in files for word in ("--embeddings", path)))
@@ -73,7 +72,7 @@ def test_own_embeddings_of_any_size_and_format_in_one_call(tmp_path, own):
     assert [part["path"] for part in record.about["data"]][:2] == [str(path) for path in files[:2]]
 
 
-def test_your_own_are_named_once_and_lettered_from_a(tmp_path, own, paired, capsys):
+def test_your_own_are_named_once_and_lettered_from_a(tmp_path, own, paired, capsys, undrawn):
     record = run(tmp_path, "--embeddings", own / "a.npy", "--embeddings", own / "b.npz")
     said = capsys.readouterr().out
     assert "a, your own: 30 pairs" in said and "given" not in said
@@ -115,7 +114,7 @@ def test_the_record_says_what_the_file_held(own, paired):
     assert data["dtype"] == ["float32"]
 
 
-def test_the_same_seed_gives_the_same_coordinates_and_another_one_others(tmp_path, own):
+def test_the_same_seed_gives_the_same_coordinates_and_another_one_others(tmp_path, own, undrawn):
     words = ("--embeddings", own / "a.npy", "--seed")
     first, again, other = (run(tmp_path, *words, seed).tables["points"] for seed in (3, 3, 4))
     assert first.equals(again)
@@ -151,7 +150,8 @@ def eight(tmp_path_factory):
     """The record of all published files beside the small CLIP, with 20 points of each modality."""
     if len(published.available()) < 8:
         pytest.skip("MODALITY_GAP_DATA names no folder with the eight published files")
-    return run(tmp_path_factory.mktemp("eight"), "--points", 20)
+    with smoke_runs.undrawn():
+        return run(tmp_path_factory.mktemp("eight"), "--points", 20)
 
 
 def test_the_eight_published_files(eight):

@@ -1,11 +1,11 @@
 """Notebooks run in their own folder with the values that are asked for, and a failing cell is one line."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import nbformat
-import pandas as pd
 import pytest
 
+import recorded
 from util import UserError, cli, records
 from util.reporting import notebooks
 from util.reporting.notebooks import Job
@@ -54,20 +54,7 @@ def test_a_notebook_that_fails_is_named_with_its_error_and_writes_nothing(tmp_pa
     assert not (tmp_path / "out.ipynb").exists()
 
 
-@dataclass(frozen=True)
-class Settings:
-    preset: str = "smoke"
-    device: str = "cpu"
-    coco: str | None = None
-    embeddings: tuple = ()
-
-
-def made(folder, name, **settings):
-    """A record without comparisons, as those of your own data are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = records.Measured(tables={"": pd.DataFrame({"a": [1]})}, data=[], dtype="")
-    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "title": name, "captions": {}}
-    return records.save(folder, name, found, own=settings.get("embeddings", ""), **facts)
+made = partial(recorded.save, preset="smoke")
 
 
 @pytest.fixture
@@ -99,7 +86,7 @@ def test_notebooks_take_any_folder_that_holds_the_records_they_read(tmp_path, ex
     "folder, files", [("own/mine-smoke", ["/there/mine.npz"]), (".", ["/there/a.npy", "text=/there/b.npy"])]
 )
 def test_notebooks_show_the_records_of_your_own_data_with_their_files(tmp_path, executed, folder, files):
-    made(tmp_path / "out" / folder, "loss_landscape", embeddings=tuple(files))
+    made(tmp_path / "out" / folder, "loss_landscape", embeddings=tuple(files), own="mine")
     notebooks.execute_there(tmp_path / "out")
     (found,) = executed
     assert found == (

@@ -3,6 +3,7 @@
 import itertools
 import zlib
 from dataclasses import fields
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,6 +218,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     """Networks and data of others, in whose place rows are drawn by what they are asked for."""
     from util import extraction, published
     from util.corpora import tasks
+    from util.encoders import small_clip
     from util.encoders.named import KINDS, Named
 
     embeddings = scripts.load("seeded_embeddings")
@@ -247,6 +249,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(Named, "pair", lambda self, **more: SimpleNamespace(name=repr(self)))
     monkeypatch.setattr(scripts.load("loss_landscape"), "extract", extracted)
     monkeypatch.setattr(published, "load", absent)
+    monkeypatch.setattr(small_clip, "load", cache(small_clip.load))
     monkeypatch.setattr(published, "available", lambda: ())
     monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
     monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
@@ -280,7 +283,7 @@ def measured(name, words):
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in RUNS.items() for kind in kinds])
 def test_every_option_that_a_run_takes_changes_what_is_measured(name, kind, stand_ins):
     file = {"zero_shot": "captions.npz", "loss_landscape": "pairs.npz"}.get(name, "")
-    small = SMALL[name] + (" --scenes 12" if "scenes" in READ[name][kind] and name == "loss_landscape" else "")
+    small = SMALL[name] + (" --scenes 12" if "scenes" in READ[name][kind].split() else "")
     base = f"{kind.replace('e.npz', file)} {small}".split()
     before = measured(name, base)
     assert before == measured(name, base), "the same again"

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from refusals import refuses
 from util.numerics.statistics import bootstrap_counts, wilson_interval
 from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins, Shares
-from util.zero_shot.resampling import largest_gain_p_value
+from util.zero_shot.selection import largest_gain_p_value
 
 LABELS = np.array([0, 1, 1, 0, 1])
 
@@ -31,7 +31,7 @@ def similar_hits(rng, k, n):
 
 def test_the_value_of_hits_is_their_share_and_contributions_add_up_to_the_gains(rng):
     outcomes = Hits(np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool))
-    assert (outcomes.n, outcomes.k) == (4, 2) and outcomes.values().tolist() == [0.75, 0.25]
+    assert outcomes.n == 4 and outcomes.values().tolist() == [0.75, 0.25]
     assert Hits(torch.tensor(outcomes.items), [0, 0, 1, 1]).contributions(0).tolist() == [[0, -1], [0, -1]]
     several = similar_hits(rng, 5, 30)
     assert set(np.unique(several.contributions(2))) <= {-1, 0, 1}
@@ -46,16 +46,6 @@ def test_the_area_is_scikit_learns_with_ties_too(zeros, ones, levels, seed):
     margins = rng.integers(0, levels, size=(3, zeros + ones)).astype(float)
     assert Margins(margins, labels=labels).values() == pytest.approx([roc_auc_score(labels, row) for row in margins])
     assert Margins(-margins, labels=labels).values() == pytest.approx(1 - Margins(margins, labels=labels).values())
-
-
-def test_some_items_and_some_shifts_are_those_asked_for(rng):
-    hits, margins = similar_hits(rng, 3, 9), some_margins(rng, 3, 9)
-    assert (hits.take(np.array([4, 0])).items == hits.items[:, [4, 0]]).all()
-    assert (hits.at([2, 0]).items == hits.items[[2, 0]]).all()
-    rows = np.argsort(margins.labels)[[0, -1]]
-    negative, positive = margins.items[:, rows].T
-    assert margins.take(rows).values().tolist() == ((positive > negative) + 0.5 * (positive == negative)).tolist()
-    assert margins.at([1]).values() == pytest.approx(margins.values()[[1]])
 
 
 def test_exchanging_ranks_changes_the_area_by_the_signed_contributions(rng):
@@ -98,9 +88,8 @@ def test_resampled_areas_are_those_of_scikit_learn_on_the_same_counts(rng):
 @pytest.mark.parametrize("kind", ["hits", "shares", "margins"])
 def test_copies_in_a_group_make_no_gain_surer(rng, kind):
     """Every item three times: p-values and intervals stay; without groups they shrink."""
-    plain = {"hits": similar_hits(rng, 4, 40), "shares": Shares(rng.random((4, 40))), "margins": some_margins(rng)}[
-        kind
-    ]
+    kinds = {"hits": similar_hits(rng, 4, 40), "shares": Shares(rng.random((4, 40))), "margins": some_margins(rng)}
+    plain = kinds[kind]
     tripled = plain.take(np.tile(np.arange(40), 3))
     grouped = replace(tripled, groups=np.tile(np.arange(40), 3))
     spread, alone, apart = (each.resampled(2000, 5).std(0) for each in (plain, grouped, tripled))

@@ -105,15 +105,6 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
     assert record.about["comparisons"] == [] and not {"published", "net_changes", "against"} & {*record.tables}
 
 
-def test_of_a_shift_along_the_audits_own_gap_vector_no_captions_are_missed(recipe):
-    record = records.load(recipe[0] / "out", "denigration")
-    assert record.about["left_out"] == [] and record.about["results"]["cosine_of_directions"] is None
-    table = record.tables[""]
-    assert table["caption_gap_distance"].isna().all()
-    assert table["signed_gap_distance"].equals(table["audit_gap_distance"])
-    assert record.tables["directions"]["gap_direction"].unique().tolist() == ["audit"]
-
-
 def test_faces_that_change_are_named(recipe, answers):
     folder, _ = recipe
     table = pd.read_csv(folder / "out" / "denigration_changed.csv")

@@ -68,10 +68,8 @@ def cache(own_cache, monkeypatch):
 
 def stand_in(monkeypatch, url):
     """Published values whose address and hashes are those of the small files."""
-    values = published.values()
     hashes = {name: hashlib.sha256(content(name)).hexdigest() for name in NAMES}
-    about = {**values["published_embeddings"], "base_url": url, "sha256": hashes}
-    monkeypatch.setattr(published, "values", lambda: {**values, "published_embeddings": about})
+    monkeypatch.setattr(published, "EMBEDDINGS", {**published.EMBEDDINGS, "base_url": url, "sha256": hashes})
 
 
 @pytest.fixture
@@ -127,16 +125,15 @@ def test_published_values_say_where_they_stand_and_agree_with_each_other():
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in values["published_embeddings"]["sha256"].values())
 
 
-def test_all_eight_files_are_fetched_once_and_read_from_the_cache_after_that(site, cache):
+def test_all_eight_files_are_fetched_once_and_read_from_the_cache_after_that(site, cache, capsys):
     path = published.fetch("features_clip.npy")
     assert path == cache / "features_clip.npy" and path.read_bytes() == content(path.name)
     assert path.stat().st_mode & 0o777 == 0o644
     assert published.fetch("features_clip.npy") == path and site.asked == ["features_clip.npy"]
     assert [p.name for p in cache.iterdir()] == ["features_clip.npy"]
-    lines = []
-    assert published.fetch_all(say=lines.append) == []
+    assert published.fetch_all() == []
     assert {path.name for path in cache.iterdir()} == set(NAMES) and len(published.available()) == 8
-    assert lines == [f"[published] all 8 published files are in {cache}"] and len(site.asked) == 8
+    assert f"[published] all 8 published files are in {cache}\n" == capsys.readouterr().out and len(site.asked) == 8
 
 
 def test_loaded_embeddings_say_where_they_come_from(site, cache):
@@ -161,21 +158,24 @@ test_unknown_systems_and_weights_name_the_valid_ones = refuses(
 
 
 @pytest.mark.parametrize("fault, words", [("truncated", "IncompleteRead"), ("wrong", "SHA256"), ("absent", "404")])
-def test_a_broken_download_leaves_nothing_says_what_to_do_and_keeps_no_other_away(site, cache, fault, words):
+def test_a_broken_download_leaves_nothing_says_what_to_do_and_keeps_no_other_away(
+    site, cache, monkeypatch, fault, words
+):
     site.fault = fault
     with refused(f"^features_clip.npy: .*{words}.*put what is missing into {cache} by hand"):
         published.fetch("features_clip.npy")
     assert list(cache.iterdir()) == []
-    assert published.fetch_all(say=lambda line: setattr(site, "fault", None)) == NAMES[:1]
+    monkeypatch.setattr("util.cli.say", lambda line: setattr(site, "fault", None))
+    assert published.fetch_all() == NAMES[:1]
     assert len(published.available()) == 7
     assert published.fetch("features_clip.npy").read_bytes() == content("features_clip.npy")
 
 
-def test_without_a_network_it_says_so_once_and_asks_no_further(no_server, cache):
-    started, lines = time.monotonic(), []
-    assert published.fetch_all(say=lines.append) == NAMES
+def test_without_a_network_it_says_so_once_and_asks_no_further(no_server, cache, capsys):
+    started = time.monotonic()
+    assert published.fetch_all() == NAMES
     assert time.monotonic() - started < 5
-    (line,) = lines
+    (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("[published] no network: 8 of the 8 published files are not here; ")
     assert str(cache) in line and len(line) < 200 + len(str(cache))
     assert not cache.exists()
@@ -188,7 +188,7 @@ def test_a_server_that_never_answers_or_stands_still_is_given_up_after_one_deadl
     monkeypatch.setattr(files, "CONNECT_SECONDS", 0.4)
     monkeypatch.setattr(published, "STALL_SECONDS", 0.3)
     site.fault, started = fault, time.monotonic()
-    assert len(published.fetch_all(say=lambda line: None)) == 8
+    assert len(published.fetch_all()) == 8
     with pytest.raises(NoConnection, match=said):
         published.fetch("features_clip.npy")
     assert time.monotonic() - started < 8 and not list(cache.glob("*"))
@@ -203,23 +203,23 @@ def test_a_host_whose_name_is_not_found_is_given_up(monkeypatch):
     assert time.monotonic() - started < 10
 
 
-def test_a_file_with_a_wrong_hash_is_named_and_fetched_again(site, cache):
+def test_a_file_with_a_wrong_hash_is_named_and_fetched_again(site, cache, capsys):
     fill(cache)
-    path, lines = cache / "features_clip.npy", []
+    path = cache / "features_clip.npy"
     path.write_bytes(content(path.name)[:-10])
     assert ("clip", "trained") not in published.available()
-    assert published.fetch(path.name, say=lines.append).read_bytes() == content(path.name)
+    assert published.fetch(path.name).read_bytes() == content(path.name)
     assert site.asked == [path.name]
-    assert lines == [f"[published] {path}: wrong sha256, not used; fetching it again"]
+    assert capsys.readouterr().out == f"[published] {path}: wrong sha256, not used; fetching it again\n"
 
 
-def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(no_server, cache):
+def test_a_file_with_a_wrong_hash_is_never_trusted_without_a_network(no_server, cache, capsys):
     fill(cache)
     for name in NAMES[:2]:
         (cache / name).write_bytes(content(NAMES[5]))
-    before, lines = state(cache), []
-    assert published.fetch_all(say=lines.append) == NAMES[:2]
-    assert f"({NAMES[0]}, {NAMES[1]}: wrong sha256, not used)" in lines[-1]
+    before = state(cache)
+    assert published.fetch_all() == NAMES[:2]
+    assert f"({NAMES[0]}, {NAMES[1]}: wrong sha256, not used)" in capsys.readouterr().out
     for weights in published.WEIGHTS:
         with pytest.raises(UserError, match="wrong sha256"):
             published.load("clip", weights)
@@ -232,7 +232,7 @@ def test_a_cache_that_has_the_files_is_never_written_to_and_no_server_is_asked(s
     fill(cache)
     cache.chmod(0o555)
     before, folder = state(cache), cache.stat().st_mtime_ns
-    assert published.fetch_all(say=lambda line: None) == [] and len(published.available()) == 8
+    assert published.fetch_all() == [] and len(published.available()) == 8
     assert published.load("clip").dim == 64
     assert (state(cache), cache.stat().st_mtime_ns) == (before, folder)
     assert site.asked == []

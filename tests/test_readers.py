@@ -12,7 +12,6 @@ import zipfile
 from pathlib import Path
 
 import datasets
-import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -81,15 +80,7 @@ def test_ids_that_are_neither_numbers_nor_strings_are_named_and_never_saved(tmp_
     assert Embeddings.load(found.save(tmp_path / "b.npz")).beside["captions"][7] == 'a "7", b'
 
 
-def test_urls_and_the_hub_are_read_and_refusals_name_them(tmp_path, monkeypatch):
-    LISTS.to_csv(tmp_path / "pairs.csv")
-    with fsspec.open("memory://mine/pairs.csv", "wb") as file:
-        file.write((tmp_path / "pairs.csv").read_bytes())
-    for url in ("memory://mine/pairs.csv", f"file://{tmp_path}/pairs.csv"):
-        assert Embeddings.load(url).modalities["text"] == pytest.approx(UNIT[1], abs=1e-6)
-    for url, words in (("memory://mine/none.npy", "could not be read"), ("odd://a.npy", "needs its fsspec plug-in")):
-        with pytest.raises(UserError, match=f"^{url}: .*{words}"):
-            Embeddings.load(url)
+def test_a_data_set_of_the_hub_is_read(monkeypatch):
     asked = []
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or made.data_set())
     assert Embeddings.load("hub:me/mine:test").names == ("image", "text") and asked == [("me/mine", "test")]

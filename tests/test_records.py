@@ -1,7 +1,7 @@
 """Records: what they hold, when they are reused, and what becomes of them in the report and the READMEs."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,32 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import recorded
+from recorded import TABLE, Settings
 from util import UserError, figures, published, records
 from util.files import publishing, replacing, sha256
 from util.reporting import readme, report
 
 pytestmark = pytest.mark.usefixtures("committed")
-NAME, FOLDER = "modality_gap", "Figure_1_Modality_Gap"
-TABLE = pd.DataFrame({"system": ["a", "b"], "gap_distance": [0.1, np.float32(0.25)]})
+NAME, FOLDER, SETTINGS = "modality_gap", "Figure_1_Modality_Gap", Settings("embedded")
 COMPARISONS = [
     published.compare("figure_3.gap_distance", 0.8219, "MSCOCO", True, own=True),
     published.compare("figure_3.claims.2", 0.5, "scenes <b>", False, "far away"),
 ]
 
 
-@dataclass(frozen=True)
-class Settings:
-    preset: str = "embedded"
-    seed: int = 3
-    output: Path = Path("somewhere")
-    embeddings: tuple = ()
-
-
-def save(folder, name=NAME, tables=None, settings=Settings(), title="", captions={}, own="", **more):  # noqa: B006
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {"tables": tables or {"": TABLE, "points": TABLE}, "data": [{"n": 2}], "dtype": "float32", **more}
-    facts = {"settings": settings, "seconds": 1.5, "device": "cpu", "title": title, "captions": captions, "own": own}
-    return records.save(folder, name, records.Measured(**found), **facts)
+def save(folder, *comparisons, **more):
+    return recorded.save(folder, NAME, *comparisons, **more)
 
 
 def change(path, **parts):
@@ -53,9 +43,11 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     comparison = published.compare("figure_3.gap_distance", 0.82, "MSCOCO", **limits)
     results = {"gap": np.float64(0.5), "path": tmp_path, "none": float("nan")}
     numbers = pd.DataFrame({"system": ["123", "nan"], "gap_distance": [0.1, float("nan")]})
-    save(tmp_path, tables={"": TABLE, "points": TABLE, "odd": numbers}, results=results, comparisons=[comparison])
+    save(tmp_path, comparison, tables={"": TABLE, "points": TABLE, "odd": numbers}, results=results)
     record = records.load(tmp_path, NAME)
-    assert record.about["settings"] == {"preset": "embedded", "seed": 3, "output": "somewhere", "embeddings": []}
+    assert record.about["settings"] == {
+        "preset": "embedded", "seed": 3, "output": "somewhere", "device": "cpu", "embeddings": [],
+    }  # fmt: skip
     assert record.about["results"] == {"gap": 0.5, "path": str(tmp_path), "none": None}
     assert [record.about["comparisons"][0][end] for end in ("low", "high")] == [0.81, 0.83]
     assert record.tables[""]["gap_distance"].tolist() == [0.1, 0.25]
@@ -80,7 +72,7 @@ def test_a_record_says_what_made_it(tmp_path, monkeypatch):
 
 
 def test_a_record_of_older_code_is_read_and_its_columns_are_checked(tmp_path):
-    save(tmp_path, comparisons=COMPARISONS[:1])
+    save(tmp_path, *COMPARISONS[:1])
     about = json.loads((tmp_path / f"{NAME}.json").read_text())
     comparison = {key: value for key, value in about["comparisons"][0].items() if key not in ("low", "high")}
     change(tmp_path / f"{NAME}.json", sha256=None, comparisons=[comparison])
@@ -110,7 +102,7 @@ def test_a_run_appears_whole_or_not_at_all(tmp_path):
 
 def test_a_record_is_reused_for_its_own_settings_or_as_it_is(tmp_path, monkeypatch):
     def reused(**more):
-        return records.matching(tmp_path, NAME, Settings(**more))
+        return records.matching(tmp_path, NAME, replace(SETTINGS, **more))
 
     assert reused() == (None, "no record")
     made = save(tmp_path)
@@ -126,7 +118,7 @@ def test_a_record_is_reused_for_its_own_settings_or_as_it_is(tmp_path, monkeypat
 
 def test_a_record_is_not_reused_after_its_input_its_code_or_the_published_files_changed(tmp_path, monkeypatch):
     def reused(**more):
-        return records.matching(tmp_path / "out", NAME, Settings(), **more)
+        return records.matching(tmp_path / "out", NAME, SETTINGS, **more)
 
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
@@ -165,9 +157,9 @@ def test_a_record_that_is_not_whole_is_refused_in_words_and_not_reused(tmp_path,
     save(tmp_path, captions={NAME: "A picture.", f"{NAME}_table": "A table."})
     figures.save(plt.figure(figsize=(1, 1)), tmp_path, NAME)
     figures.save(TABLE.style, tmp_path, f"{NAME}_table")
-    assert records.matching(tmp_path, NAME, Settings())[0]
+    assert records.matching(tmp_path, NAME, SETTINGS)[0]
     damage(tmp_path / f"{NAME}{file}")
-    kept, reason = records.matching(tmp_path, NAME, Settings())
+    kept, reason = records.matching(tmp_path, NAME, SETTINGS)
     assert kept is None and words in reason and "\n" not in reason
     if file in (".json", ".csv"):
         with pytest.raises(UserError, match=words):
@@ -177,7 +169,7 @@ def test_a_record_that_is_not_whole_is_refused_in_words_and_not_reused(tmp_path,
 @pytest.fixture
 def outputs(tmp_path):
     """A folder of outputs with one record."""
-    save(tmp_path / "outputs" / FOLDER, comparisons=COMPARISONS, captions={NAME: "The picture."}, title="The gap",
+    save(tmp_path / "outputs" / FOLDER, *COMPARISONS, captions={NAME: "The picture."}, title="The gap",
          left_out=["published CLIP: not there"])  # fmt: skip
     (tmp_path / "outputs" / FOLDER / f"{NAME}.png").write_bytes(b"\x89PNG not really")
     return tmp_path / "outputs"
@@ -215,7 +207,7 @@ def test_readme_tables_are_generated_from_committed_records(outputs, tmp_path):
 def test_cells_keep_bars_and_the_digits_of_small_numbers(tmp_path):
     table = pd.DataFrame({"what": ["|gap|", "p", "nothing"], "value": [0.5, 9.56e-05, float("nan")]})
     assert readme._markdown(table).splitlines()[2:] == [r"| \|gap\| | 0.5000 |", "| p | 9.56e-05 |", "| nothing | - |"]
-    save(tmp_path / FOLDER, comparisons=[published.compare("table_1.rows.0.default", 9.56e-05, "CIFAR-10")])
+    save(tmp_path / FOLDER, published.compare("table_1.rows.0.default", 9.56e-05, "CIFAR-10"))
     assert '<td class="n">9.56e-05</td>' in report.write(tmp_path).read_text()
 
 

@@ -103,7 +103,7 @@ class Stage:
 @pytest.fixture
 def whole(tmp_path, monkeypatch):
     """With no published files to fetch."""
-    monkeypatch.setattr(runner.published, "fetch_all", lambda say: [])
+    monkeypatch.setattr(runner.published, "fetch_all", list)
     return Stage(tmp_path)
 
 

@@ -116,11 +116,11 @@ def test_a_cache_that_cannot_be_written_is_named_once_and_done_without(tmp_path,
         (tmp_path / "cache").write_text("")
     else:
         full = SafetensorError(fault)
-        monkeypatch.setattr("seeded_embeddings.save_file", lambda *a, **k: (_ for _ in ()).throw(full))
+        monkeypatch.setattr("util.extraction.save_file", lambda *a, **k: (_ for _ in ()).throw(full))
     rows = [r.rows for r in embed(RESNET, [inputs.noise("image", 2, 0)], [0, 1], device="cpu")]
     assert [r.shape for r in rows] == [(2, 512), (2, 512)]
     said = capsys.readouterr().out
-    assert said.count("embeddings are not kept for the next time") == 1 and (fault == "no folder" or fault in said)
+    assert said.count("not kept for the next time") == 1 and (fault == "no folder" or fault in said)
 
 
 def test_photographs_of_other_content_are_other_inputs(tmp_path, encoded):

@@ -1,5 +1,7 @@
 """The chosen shift and what is said of it: by hand, by plain loops over the same resamples, and on noise."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,9 +10,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from refusals import refuses
-from util.numerics.statistics import wilson_interval
+from util.numerics.statistics import mcnemar, wilson_interval
+from util.zero_shot import selection
 from util.zero_shot.outcomes import Hits, Margins
-from util.zero_shot.resampling import largest_gain_p_value
 from util.zero_shot.selection import best, cross_tested, halves, held_out, on_test
 
 SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
@@ -80,7 +82,7 @@ def test_every_resample_chooses_its_own_shift_and_the_seed_alone_draws(rng, make
     assert (chosen.default, chosen.modified) == tuple(outcomes.values()[[2, index]])
     assert (chosen.ci_low, chosen.ci_high) == middle(highest)
     assert (chosen.gain_low, chosen.gain_high) == middle(highest - drawn[:, 2])
-    assert chosen.p_value == largest_gain_p_value(outcomes.contributions(2), index, 50, 3)
+    assert chosen.p_value == selection.largest_gain_p_value(outcomes.contributions(2), index, 50, 3)
     if make is margins:
         assert (chosen.default_low, chosen.default_high) == middle(drawn[:, 2]) and chosen.discordant is None
     assert on_test(outcomes.take(rng.permutation(outcomes.n)), SHIFTS, GAPS, 3, 200, 50) == chosen
@@ -146,7 +148,7 @@ def test_held_out_areas_are_tested_by_all_exchanges_and_bounded_by_bootstrap(rng
     for name, of in (("ci", drawn[:, 1]), ("gain", drawn[:, 1] - drawn[:, 0])):
         ends = getattr(found, f"{name}_low"), getattr(found, f"{name}_high")
         assert ends == pytest.approx(tuple(np.quantile(of, [0.0125, 0.9875])))
-    exchanges = largest_gain_p_value(test.at([2, 4]).contributions(0), 1, 40_000, 0)
+    exchanges = selection.largest_gain_p_value(test.at([2, 4]).contributions(0), 1, 40_000, 0)
     assert 0.001 < found.p_value < 0.3 and found.p_value == pytest.approx(exchanges, abs=0.01)
     four = Margins(np.repeat([[0, 1, 2, 3], [3, 2, 1, 0]], [4, 1], axis=0), labels=np.array([1, 1, 0, 0]))
     assert cross_tested(four, four, SHIFTS, GAPS).p_value == pytest.approx(1 / 16, abs=0.01)
@@ -187,18 +189,6 @@ def test_a_gain_of_many_items_is_found_by_every_split():
     assert p < 0.01 and same
 
 
-def test_choosing_on_the_test_items_gains_on_noise_and_holding_out_does_not(rng):
-    """Mean gain of 60 draws of 120 items: well above 0 where chosen and tested on the same, else within its error."""
-    chosen, away = [], []
-    for seed in range(60):
-        outcomes = noise(rng, 120)
-        parts = [outcomes.take(rows) for rows in halves(120, None, seed)]
-        chosen.append(on_test(outcomes, SHIFTS, GAPS, seed, 1, 1).gain)
-        away.append(np.mean([cross_tested(*both, SHIFTS, GAPS).gain for both in (parts, parts[::-1])]))
-    error = np.std(away) / 60**0.5
-    assert np.mean(chosen) > 5 * error and abs(np.mean(away)) < 3.5 * error
-
-
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 99))
 def test_halves_are_even_in_every_stratum_and_hold_every_item_once(strata, seed):
     a, b = halves(len(strata), np.array(strata), seed)
@@ -217,6 +207,87 @@ def test_halves_are_random_and_the_same_for_the_same_seed():
     assert (np.abs(often - 200) < 5 * 10).all()
 
 
+def p_value(contributions, permutations=2000, seed=0):
+    return selection.largest_gain_p_value(contributions, int(contributions.sum(0).argmax()), permutations, seed)
+
+
+def all_exchanges(contributions):
+    """The exact p-value: the share of all sign vectors whose largest scaled sum reaches that of none."""
+    seen, every = contributions.sum(0), np.array(list(itertools.product((-1, 1), repeat=len(contributions))))
+    spread = np.sqrt(np.square(contributions.astype(float)).sum(0))
+    kept = spread > 0
+    sums = every @ contributions[:, kept]
+    return ((sums / spread[kept]).max(1) >= seen.max() / spread[seen.argmax()] - 1e-12).mean()
+
+
+def test_by_hand_where_two_items_decide():
+    """Gains +1 and +1 at one shift: one of four exchanges is as large; a third item that never changes is left out."""
+    contributions = np.array([[0, 1], [0, 1], [0, 0]])
+    assert p_value(contributions, 40_000) == pytest.approx(0.25, abs=0.011)
+    assert p_value(np.zeros((3, 2), np.int64), 100) == 1
+    assert p_value(-contributions, 100) == 1  # no shift gains: any exchange is as good as none
+    sixty = np.repeat([[0, 1]], 60, axis=0)  # no exchange of a thousand reaches that, only the 1 that is added counts
+    assert p_value(sixty, 999) == 1 / 1000
+
+
+@pytest.mark.parametrize("kind", ["hits", "margins"])
+def test_the_p_value_is_that_of_all_exchanges(rng, kind):
+    labels = np.arange(11) % 2
+    hits = rng.random((4, 11)) < np.array([[0.3], [0.6], [0.5], [0.8]])
+    margins = rng.normal(size=(4, 11)) + np.outer(np.arange(4), labels) / 4
+    outcomes = Hits(hits) if kind == "hits" else Margins(margins, labels=labels)
+    exact = all_exchanges(outcomes.contributions(0))
+    draws = 20_000
+    assert 0.01 < exact < 0.99
+    assert p_value(outcomes.contributions(0), draws) == pytest.approx(exact, abs=2.5 / draws**0.5)
+
+
+def test_a_wild_shift_hides_no_sure_gain(rng):
+    """A shift that changes every second prediction for the worse; another that changes twelve, all for the better."""
+    hits = np.stack([rng.random(900) < 0.6] * 3)
+    hits[1] = rng.random(900) < 0.4
+    hits[2, np.flatnonzero(~hits[0])[:12]] = True
+    assert p_value(Hits(hits).contributions(0), 999) < 0.01
+
+
+def test_neither_the_order_nor_the_number_of_unchanged_items_matters(rng):
+    contributions = Hits(rng.random((5, 60)) < 0.7).contributions(0)
+    more = np.concatenate([rng.permutation(contributions), np.zeros((7, 5), np.int8)])
+    assert p_value(more, 500, 9) == p_value(contributions, 500, 9)
+    assert len({p_value(contributions, 500, seed) for seed in range(5)}) > 1
+
+
+def test_noise_is_rarely_significant_and_the_uncorrected_test_of_the_best_shift_often_is(rng):
+    """20 shifts that change nothing but noise, 200 times: at most as many small p-values as a binomial allows."""
+    honest, naive = [], []
+    for seed in range(200):
+        steady = rng.random(80) < 0.6
+        hits = np.where(rng.random((20, 80)) < 0.3, rng.random((20, 80)) < 0.6, steady)
+        outcomes = Hits(hits)
+        chosen = hits[outcomes.values().argmax()]
+        honest.append(p_value(outcomes.contributions(0), 99, seed))
+        naive.append(mcnemar(int((chosen & ~hits[0]).sum()), int((hits[0] & ~chosen).sum())))
+    least, most = (stats.binom.ppf(0.9995, 200, level) for level in (0.1, 0.5))
+    honest = np.array(honest)
+    assert np.sum(honest <= 0.1) <= least < np.sum(np.array(naive) <= 0.1)
+    assert stats.binom.ppf(0.0005, 200, 0.4) <= np.sum(honest <= 0.5) <= most
+
+
+def test_the_paired_test_of_groups_counts_all_signs(rng):
+    differences = np.array([3, -1, 2, 0, 2, -3, 1, 5])
+    every = np.array(list(itertools.product((-1, 1), repeat=8))) @ differences
+    assert selection.paired_p_value(differences) == pytest.approx((every >= 9).mean(), abs=1e-12)
+    assert selection.paired_p_value(rng.permutation(-differences)) == pytest.approx((every >= -9).mean(), abs=1e-12)
+    assert selection.paired_p_value(np.zeros(4, np.int64)) == 1
+
+
+@pytest.mark.parametrize("gained, lost", [(0, 0), (1, 0), (9, 2), (40, 40), (700, 600)])
+def test_the_paired_test_of_single_items_is_mcnemars(gained, lost):
+    found = [selection.paired_p_value(sign * np.repeat([1, -1, 0], [gained, lost, 5])) for sign in (1, -1)]
+    assert min(1, 2 * min(found)) == pytest.approx(mcnemar(gained, lost), rel=1e-9)
+    assert found[0] == pytest.approx(stats.binom.sf(gained - 1, gained + lost, 0.5), rel=1e-9)
+
+
 test_what_cannot_be_chosen_from_is_refused = refuses(
     (lambda: on_test(HITS, [np.nan, *SHIFTS[1:]], GAPS), "finite"),
     (lambda: on_test(HITS, SHIFTS[:3], GAPS, 0), "5 shifts have outcomes, but there are 3 amounts and 5 gaps"),
@@ -224,6 +295,7 @@ test_what_cannot_be_chosen_from_is_refused = refuses(
     (lambda: held_out(on_test(HITS, SHIFTS, GAPS, 0, 9, 9), []), "needs tested halves"),
     (lambda: cross_tested(RANKED, RANKED.take(np.arange(3)), SHIFTS, GAPS), "needs two items of each label"),
     (lambda: halves(1, None, 0), "items to halve must be a whole number of at least 2"),
+    (lambda: p_value(np.ones((3, 2), np.int64), 0), "permutations must be a whole number"),
 )
 
 

@@ -131,15 +131,6 @@ def test_every_partner_is_a_hit_and_a_copy_is_no_negative(rng, blocks, copies, s
     assert 0 < (found.image_ranks == 0).mean() < 1 and 0 < (found.text_ranks == 0).mean() < 1
 
 
-@pytest.mark.parametrize("once", [True, False])
-def test_pairs_in_any_order_say_what_the_image_of_each_text_says(rng, blocks, once):
-    x, y, of = captioned(rng)
-    pairs = rng.permutation(np.stack([of, np.arange(len(of))], 1))
-    found = retrieve(x, y, np.concatenate([pairs, pairs[:9]]), PAPER_SHIFTS, once=once)
-    for ours, listed in zip(found, retrieve(x, y, of, PAPER_SHIFTS, once=once), strict=True):
-        assert (ours == listed).all()
-
-
 def test_a_text_of_the_image_that_ties_with_a_better_placed_one_is_counted_by_the_best_place():
     x, y = turned(0, 180), turned(10, -10, 10, 170)
     # Texts 0, 1, 2 are 10 degrees from image 0; 0 is another image's, so it comes before, whichever of 1, 2 is own.

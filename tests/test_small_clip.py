@@ -58,7 +58,7 @@ def test_the_shapes_in_the_annotations_hold(monkeypatch):
     assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
     pairs = Pairs(small_clip.channels_first(corpus.images), twin.text.prepare(corpus.captions))
     settings = TrainingSettings(steps=2, batch=8)
-    assert len(training.train(twin.model, pairs, settings, small_clip.prepare, progress=False)) == 1
+    assert len(training.train(twin.model, pairs, settings, small_clip.prepare)) == 1
     with pytest.raises(TypeCheckError):
         small_clip.prepare(pairs.images[:, :2])
 
@@ -195,8 +195,8 @@ def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_f
     settings = SmallClipSettings(pictures=300, validation_pictures=50, threads=1, training=short)
     for name, value in {"SCENES": 100, "DESCRIPTIONS": 20, "BADGES_PER_GROUP": 10}.items():
         monkeypatch.setattr(small_clip_training, name, value)
-    record = train_small_clip(tmp_path / "one", seed=3, settings=settings, progress=False)
-    train_small_clip(tmp_path / "two", seed=3, settings=settings, progress=False)
+    record = train_small_clip(tmp_path / "one", seed=3, settings=settings)
+    train_small_clip(tmp_path / "two", seed=3, settings=settings)
     one, two = (tmp_path / name / "small_clip.safetensors" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     names = ["small_clip.json", "small_clip.safetensors", "small_clip_record.json"]

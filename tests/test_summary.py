@@ -1,10 +1,11 @@
 """The table of every published number: a join by key, with a verdict by one rule."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import pytest
 
+import recorded
 from util import published, records
 from util.reporting import comparisons, readme, report
 from util.reporting.steps import FOLDERS, STEPS
@@ -14,18 +15,7 @@ LAYERS = "figure_2b.relu_bias.1"
 PLACE = {step.name: step.folder for step in STEPS}
 
 
-@dataclass(frozen=True)
-class Settings:
-    preset: str = "paper"
-    seed: int = 0
-
-
-def record(folder, name, *rows, captions=None, left_out=(), own=False, **settings):
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {"": pd.DataFrame({"layers": [0, 1]})}
-    found = records.Measured(tables=tables, data=[], dtype="", comparisons=rows, left_out=left_out)
-    facts = {"settings": Settings(**settings), "seconds": 1.0, "device": "cpu", "title": name, "own": own}
-    return records.save(folder, name, found, captions=captions or {}, **facts)
+record = partial(recorded.save, preset="paper")
 
 
 def collected(*found, reasons=None):
@@ -127,7 +117,7 @@ def test_results_are_the_files_that_a_record_names_and_no_others(tmp_path):
         (made.folder / name).write_text("x")
     readme.publish_results(outputs, root)
     copied = {path.name for path in (root / PLACE["depth"] / "results").iterdir()}
-    assert copied == {"depth.json", "depth.csv", "depth.png", "depth_table.html", readme.PUBLISHED}
+    assert copied == {"depth.json", "depth.csv", "depth_points.csv", "depth.png", "depth_table.html", readme.PUBLISHED}
 
 
 def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):

@@ -2,8 +2,8 @@
 
 import runpy
 import sys
-from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +14,9 @@ import panels
 import scripts
 import smoke_runs
 import tiny_systems
+from notebook_runs import STAND_INS
 from systems import SYSTEMS, clasp, convirt, x_clip
+from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError, cli, published
 from util.corpora.generated import captioned_scenes
 from util.encoders.named import Named
@@ -35,14 +37,9 @@ def tiny(monkeypatch, own_cache):
     monkeypatch.setattr(clasp, "load", partial(clasp.load, sizes=tiny_systems.CLASP))
 
 
-def parsed(folder, *words):
-    words = ("--preset", "smoke", "--output", folder, *words)
-    return cli.parse(script.PRESETS, "", [str(word) for word in words])
-
-
 def collected(*words):
     """Every panel by (system, weights), and the lines of what was left out."""
-    settings, left_out = parsed("nowhere", *words), []
+    settings, left_out = smoke_runs.parsed(script, *words), []
     settings.check()
     found = list(panels.collect(settings, left_out))
     return {(panel.system, panel.weights): panel for panel in found}, left_out
@@ -87,7 +84,7 @@ def test_another_seed_is_another_network_and_is_not_taken_from_the_cache(tiny):
 
 
 def test_own_pictures_are_taken_whole_one_of_which_does_not_decode(tmp_path, own_cache, monkeypatch, capsys):
-    monkeypatch.setattr(panels, "MODEL", "open_clip:ViT-S-32-alt:none")
+    monkeypatch.setattr(panels, "MODEL", "open_clip:tiny:none")
     own = pictures(tmp_path / "own", *(f"{k}.png" for k in range(4)))
     (own / "2.png").write_bytes(b"not a picture")
     words = ("--systems", "clip", "--own-data", own, "--model", panels.MODEL)
@@ -101,17 +98,17 @@ def test_own_pictures_are_taken_whole_one_of_which_does_not_decode(tmp_path, own
 
 
 def test_a_checkpoint_of_your_own_needs_no_fetch_and_is_named_as_what_it_is(tmp_path, tiny):
-    made, path = Named.parse("ViT-S-32-alt").pair(3, "cpu"), tmp_path / "mine.safetensors"
+    made, path = Named.parse("tiny").pair(3, "cpu"), tmp_path / "mine.safetensors"
     save_file({name: value.contiguous() for name, value in made.model.state_dict().items()}, path)
     own = pictures(tmp_path / "own", "a.png", "b.png", mode="RGB")
-    found, _ = collected("--systems", "clip", "--own-data", own, "--model", f"ViT-S-32-alt:{path}")
-    assert list(found) == [("ViT-S-32-alt mine.safetensors", "trained"), ("ViT-S-32-alt", "random")]
-    trained = found["ViT-S-32-alt mine.safetensors", "trained"]
-    assert trained.about["note"].startswith("ViT-S-32-alt mine.safetensors, chosen by option")
+    found, _ = collected("--systems", "clip", "--own-data", own, "--model", f"tiny:{path}")
+    assert list(found) == [("tiny mine.safetensors", "trained"), ("tiny", "random")]
+    trained = found["tiny mine.safetensors", "trained"]
+    assert trained.about["note"].startswith("tiny mine.safetensors, chosen by option")
 
 
 def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_path, own_cache, monkeypatch):
-    monkeypatch.setattr("util.published.fetch_all", lambda say: {})
+    monkeypatch.setattr("util.published.fetch_all", list)
     pair = Named.pair
 
     def offline(named, seed, *how):
@@ -121,8 +118,8 @@ def test_trained_weights_that_cannot_be_had_are_named_and_the_rest_is_drawn(tmp_
 
     monkeypatch.setattr(Named, "pair", offline)
     own = pictures(tmp_path / "own", "a.png", "b.png")
-    found, left_out = collected("--systems", "clip", "--own-data", own, "--fetch", "--model", "ViT-S-32-alt:openai")
-    assert list(found) == [("ViT-S-32-alt", "random")]
+    found, left_out = collected("--systems", "clip", "--own-data", own, "--fetch", "--model", "tiny:openai")
+    assert list(found) == [("tiny", "random")]
     assert any(line.startswith("CLIP, trained weights") and "no connection to" in line for line in left_out)
 
 
@@ -162,6 +159,7 @@ def colours(pictures):
 def mine(tmp_path, own_cache, own_modules, monkeypatch):
     (tmp_path / "mine.py").write_text(OWN)
     (tmp_path / "beside.py").write_text(BESIDE)
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(**runpy.run_path(STAND_INS / "umap.py")))
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -180,15 +178,15 @@ def gap(name, pictures, captions):
     ("model", "data"),
     [("python:mine.py:encoders", "own"), ("python:mine:encoders", "generated"), ("mine.py:encoders", "generated")],
 )
-def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data):
+def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data, undrawn):
     drawn = captioned_scenes.scenes(9, 0)
     given, captions = [Image.fromarray(opener()) for opener in drawn.openers], drawn.captions
-    words = ["--preset", "smoke", "--systems", "clip", "--items", "9", "--model", model]
+    words = ["--systems", "clip", "--items", "9", "--model", model]
     if data == "own":
         folder = pictures(mine / "own", *(f"{k}.png" for k in range(9)), mode="RGB")
         given = [Image.open(folder / f"{k}.png") for k in range(9)]
         words, captions = [*words, "--own-data", "own"], [f"about {k}.png" for k in range(9)]
-    record = script.run(cli.parse(script.PRESETS, "", [*words, "--output", "out"]))
+    record = smoke_runs.run(script, "out", *words)
     (row,) = record.tables[""].itertuples()
     assert (row.system, row.weights, row.n_pairs) == ("mine", "your own", 9)
     assert row.gap_distance == pytest.approx(gap("mine.py", given, captions), abs=1e-6)
@@ -197,9 +195,8 @@ def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data):
     assert any("your own functions have no random twin" in line for line in record.about["left_out"])
 
 
-def test_an_encoder_of_your_own_is_asked_anew_each_time_and_its_results_have_their_own_folder(mine):
-    words = ("--systems", "clip", "--items", "5", "--model", "mine.py:encoders")
-    settings = replace(parsed("nowhere", *words), output=script.Settings.output)
+def test_an_encoder_of_your_own_is_asked_anew_each_time_and_its_results_have_their_own_folder(mine, undrawn):
+    settings = smoke_runs.parsed(script, "--systems", "clip", "--items", "5", "--model", "mine.py:encoders")
     gaps = []
     for constant in ("40", "400"):
         (mine / "beside.py").write_text(BESIDE.replace("40]", f"{constant}]"))

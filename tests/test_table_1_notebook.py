@@ -7,7 +7,7 @@ import notebook_runs
 from util import Embeddings
 
 
-@pytest.mark.parametrize("kind", ["preset", "labels", "pairs", "apart"])
+@pytest.mark.parametrize("kind", ["preset", "pairs", "apart"])
 def test_the_notebook_makes_what_is_not_there_and_shows_it(tmp_path, tmp_path_factory, rng, kind):
     own, beside, outputs = None, {}, tmp_path / "outputs"
     if kind == "preset":
@@ -15,8 +15,7 @@ def test_the_notebook_makes_what_is_not_there_and_shows_it(tmp_path, tmp_path_fa
     else:
         own, text = tmp_path / "mine.npz", rng.normal(size=(30, 6))
         image = text + rng.normal(size=(30, 6)) - 0.5
-        about = {"labels": np.arange(30) % 5} if kind == "labels" else {}
-        Embeddings.of({"image": image, "text": text[: 5 if about else 30]}, **about).save(own)
+        Embeddings.of({"image": image, "text": text}).save(own)
         parts = {"EMBEDDINGS": image, "LABELS": np.arange(30) % 5, "PROMPTS": text[:5]} if kind == "apart" else {}
         for name, rows in parts.items():
             beside[name] = tmp_path / ("mine.npy" if name == "EMBEDDINGS" else f"{name}.npy")

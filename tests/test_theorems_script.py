@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,8 +72,7 @@ def test_a_failure_rate_that_keeps_up_with_the_width_past_its_peak_is_not_bounde
 
 
 @pytest.mark.parametrize("ratio, count", [(1.0, 4), (8.0, 3)])
-def test_a_grid_all_inside_or_all_outside_the_condition(tmp_path, monkeypatch, ratio, count):
-    monkeypatch.setattr("util.figures.save", lambda figure, *_: plt.close(figure))
+def test_a_grid_all_inside_or_all_outside_the_condition(tmp_path, undrawn, ratio, count):
     small = {"cosines": (0.5,), "norms": (1.0,), "widest": 64, "items": 4, "units": 16, "seeds": 4, "layers": 2}
     settings = replace(script.PRESETS["smoke"], **small, norm_ratios=(ratio,), output=tmp_path)
     assert len(script.run(settings).about["comparisons"]) == count

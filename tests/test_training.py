@@ -22,7 +22,7 @@ ONE_STEP = replace(TINY, steps=1, optimizer="sgd", weight_decay=0.0, gradient_cl
 
 def run(settings=TINY, pairs=None, model=None, **options):
     model = model or tiny.model()
-    return model, train(model, pairs or tiny.pairs(), settings, tiny.prepare, progress=False, **options)
+    return model, train(model, pairs or tiny.pairs(), settings, tiny.prepare, **options)
 
 
 def first_batch(model, settings=TINY):

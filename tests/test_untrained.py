@@ -140,12 +140,6 @@ def of_videos():
     return x_clip.load(device="cpu", config=tiny_systems.x_clip_config())
 
 
-def test_the_largest_value_of_each_dimension_is_taken_and_padding_never():
-    outputs = torch.tensor([[[1.0, 5.0], [3.0, 2.0], [9.0, 9.0]], [[-1.0, -5.0], [7.0, 7.0], [8.0, 8.0]]])
-    real = torch.tensor([[True, True, False], [True, False, False]])
-    assert convirt.largest(outputs, real).tolist() == [[3.0, 5.0], [-1.0, -5.0]]
-
-
 def test_a_head_is_linear_relu_linear():
     head = convirt.head(2, 1)
     weights = ([[1.0, 0.0], [0.0, 1.0]], [0.0, -3.0], [[2.0, 10.0]], [0.5])

@@ -34,12 +34,6 @@ SHAPES = pictures.SCENE_ATTRIBUTES["shape"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Leaves the pictures out, which take seconds."""
-    monkeypatch.setattr(script.figure, "draw", lambda record: figure.plt.figure())
-
-
 def write_set(folder, scenes, names=SHAPES, labels=None, file="test-00000-of-00001.parquet"):
     """Scenes as a data set of the hub is stored: encoded pictures, and labels with their names."""
     label = datasets.ClassLabel(names=list(names)) if names else datasets.Value("int64")

@@ -24,7 +24,8 @@ from util.encoders.named import Named
 from util.numerics.shifts import side_amounts
 from util.zero_shot import evaluation, selection
 from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
-from util.zero_shot.task import SEVERAL, EmbeddedTask, of_own
+from util.zero_shot.own import of_own
+from util.zero_shot.task import SEVERAL, EmbeddedTask
 
 SHIFTS = cli.shift_grid(1)
 CONTRACT = "dataset metric gap_direction split shift signed_gap_distance value model side"

@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 import pandas as pd
-import pytest
+
+import smoke_runs
 
 
 def run(script, settings, folder):
-    """training.py without its pictures, which the smoke run draws."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(script, "DRAWS", {})
+    with smoke_runs.undrawn():
         return script.run(replace(settings, output=folder))
 
 

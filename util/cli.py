@@ -31,6 +31,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Width = Literal["column", "page"]
 FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Settings = TypeVar("Settings", bound="Common")
+Measure, Draws = Callable[[Settings, str], Measured], Mapping[str, Callable[[Record], "Figure"]]
 
 OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
 OUTPUTS = Path(os.environ.get(OUTPUTS_VARIABLE) or REPOSITORY / "outputs")
@@ -172,14 +173,7 @@ def run(work: Callable[[], None]) -> None:
 
 
 def publish_run(
-    name: str,
-    settings: Settings,
-    measure: Callable[[Settings, str], Measured],
-    draw: Mapping[str, Callable[[Record], "Figure"]],
-    *,
-    title: str,
-    captions: Mapping[str, str],
-    reuse: bool = False,
+    name: str, settings: Settings, measure: Measure, draw: Draws, *, title: str, captions: Mapping, reuse: bool = False
 ) -> Record:
     """Measures, records, draws, and puts all files of a run into ``settings.output`` together.
 

@@ -29,7 +29,7 @@ class Published:
     def __call__(self) -> None:
         from . import published
 
-        missing = published.fetch_all(say=cli.say)
+        missing = published.fetch_all()
         if missing and not self.keep_going:
             raise UserError(f"the published files {', '.join(missing)} are missing")
 

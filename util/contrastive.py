@@ -7,9 +7,8 @@ A shifted pair's cosine follows from the unshifted one. With p = <x, u>, q = <y,
 so the product of a batch is computed once, in float64, and each shift and temperature only costs the exponentials
 of its entries. Batches too large to hold are cut into tiles whose sums of exponentials are added up.
 
-Exactly equal rows are one item (``util.numerics.items``), and one rule makes the batches. Pairs are taken in order. A
-pair whose image or text already stands in the batch waits for the next one. What cannot fill a last batch is left out,
-with a warning.
+Exactly equal rows are one item, and one rule makes the batches (``util.numerics.items.batches``): pairs in order, where
+one whose image or text already stands in the batch waits. What cannot fill a last batch is left out, with a warning.
 """
 
 import warnings
@@ -24,7 +23,7 @@ from torch import Tensor
 from .errors import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import _sweep_kernel, items
-from .numerics.arrays import Array, as_count, as_number, as_numbers, as_unit_tensors
+from .numerics.arrays import Array, Rows, Vector, as_count, as_number, as_numbers, as_unit_tensors
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
@@ -57,8 +56,8 @@ class _Moves:
 
 
 def contrastive_loss(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d"],
+    x: Rows,
+    y: Rows,
     temperature: float,
     batch: int | None = None,
     released: bool = False,
@@ -91,13 +90,7 @@ def contrastive_loss(
 
 
 def sweep(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d"],
-    shifts,
-    temperatures,
-    batch: int | None = None,
-    released: bool = False,
-    **options,
+    x: Rows, y: Rows, shifts, temperatures, batch: int | None = None, released: bool = False, **options
 ) -> Float[Array, "shifts temperatures"]:
     """``contrastive_loss`` of ``geometry.shift``-ed embeddings at every shift and temperature, float64 (s, t).
 
@@ -113,13 +106,13 @@ def sweep(
 
 
 def sweep_both(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d"],
+    x: Rows,
+    y: Rows,
     shifts,
     temperatures,
     batch: int | None = None,
     *,
-    direction: Float[Array, "d"] | None = None,
+    direction: Vector | None = None,
     side: Side = "both",
     bias: float | None = None,
     consecutive: bool = False,
@@ -133,15 +126,7 @@ def sweep_both(
     if len(a) != len(b):
         raise UserError(f"the loss needs pairs; x has {len(a)} rows and y {len(b)}")
     amounts = torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device)
-    scales, kernel = _scales_and_kernel(as_numbers(temperatures, "temperatures"), bias, a)
-    moving = direction is not None or bool((amounts != 0).any())
-    unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
-    moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
-    return _losses(*_in_batches(a, b, batch, consecutive), moves, scales, kernel)
-
-
-def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
-    """Logit scales (t,), and the inner loop for them; temperatures out of range are refused."""
+    temperatures = as_numbers(temperatures, "temperatures")
     if (temperatures < LEAST_TEMPERATURE).any():
         least = f"above 0, at least {LEAST_TEMPERATURE:g}"
         raise UserError(f"temperature must be {least} (CLIP's is 0.01, not 100), not {temperatures.min():g}")
@@ -149,27 +134,21 @@ def _scales_and_kernel(temperatures: np.ndarray, bias: float | None, x: Tensor):
         said = f"a logit scale? say --temperatures {1 / most:.4g}"
         raise UserError(f"temperature must be at most {MOST_TEMPERATURE}, not {most:g}: {said}")
     scales = 1 / temperatures
-    return scales, _sweep_kernel.choose(x.device, scales, None if bias is None else as_number(bias, "bias"))
-
-
-def _in_batches(x: Tensor, y: Tensor, batch: int | None, consecutive: bool) -> tuple[Tensor, Tensor, int]:
-    """The pairs in the order of their batches, and the size of these; what is left out is said."""
-    n = len(x)
+    kernel = _sweep_kernel.choose(a.device, scales, None if bias is None else as_number(bias, "bias"))
+    moving = direction is not None or bool((amounts != 0).any())
+    unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
+    moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
+    n = len(a)
     if batch is not None and as_count(batch, "batch") > n:
         raise UserError(f"batch must be at most the number of pairs, {n}, not {batch}")
-    rows = items.consecutive(n, batch or n) if consecutive else items.batches(x, y, batch)
+    rows = items.consecutive(n, batch or n) if consecutive else items.batches(a, b, batch)
     if rows.size < n and not consecutive:
-        warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=3)
-    order = torch.from_numpy(rows.ravel()).to(x.device)
-    return x[order], y[order], rows.shape[1]
-
-
-def _losses(x: Tensor, y: Tensor, size: int, moves: _Moves, scales: np.ndarray, kernel) -> SweepLosses:
-    """Both losses (s, t), averaged over the batches of ``size`` consecutive pairs."""
+        warnings.warn(f"the loss is of {rows.size} of {n} pairs, in batches of {rows.shape[1]}", stacklevel=2)
+    order, size = torch.from_numpy(rows.ravel()).to(a.device), rows.shape[1]
+    a, b = a[order], b[order]
     group = size * max(1, TILE // size)
-    spans = [slice(first, first + group) for first in range(0, len(x), group)]
-    both = sum(_group_losses(x[span], y[span], moves, scales, size, kernel) for span in spans)
-    to_text, to_image = both / len(x)
+    spans = [slice(first, first + group) for first in range(0, len(a), group)]
+    to_text, to_image = sum(_group_losses(a[span], b[span], moves, scales, size, kernel) for span in spans) / len(a)
     return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
 
 

@@ -16,7 +16,7 @@ from .errors import UserError
 from .files import is_remote, sha256
 from .geometry import unit_rows
 from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
-from .numerics.items import copies
+from .numerics.items import copies_said
 from .numerics.moments import Moments, moments
 from .readers import NAME, write
 from .readers.beside import checked_labels, checked_pairs
@@ -80,17 +80,15 @@ class Embeddings:
         return found.normalised() if unit else found
 
     @classmethod
-    def load(cls, *paths, columns=None, first: str = "image", unit: bool = True) -> "Embeddings":
+    def load(cls, *paths, columns=None, unit: bool = True) -> "Embeddings":
         """Reads, checks and normalises embeddings in any format of ``util.readers``.
 
         Args:
-            paths: one file or folder, or several that hold one modality each, named as ``image=a.npy`` where their
-                names do not say what they hold.
+            paths: one file or folder, or several of one modality each, as ``image=a.npy`` where names do not say it.
             columns: modality -> name of its array or column; then no other is a modality.
-            first: what to call the non-text modality of a .npy of shape (2, n, d), which names nothing.
             unit: False leaves rows as they are stored, and unread, for measures that go over a file of any size once.
         """
-        found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns, first)]
+        found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns)]
         if others:
             there = ", ".join(found.names)
             raise UserError(f"{found.source['path']}: holds {there}; files of a set hold one modality each")
@@ -128,10 +126,7 @@ class Embeddings:
         ]
         said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
         few = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
-        for name, equal in (copies(few) if copied is None else copied).items():
-            n = len(self.modalities[name])
-            if equal:
-                said.append(f"{where}{name}: {equal} of {n} rows equal an earlier one exactly, {n - equal} items")
+        said += [f"{where}{each}" for each in copies_said(few, copied)]
         for name, each in found.items():
             if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
                 one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
+from .cli import say
 from .corpora.captioned import WORDS, Captioned, Items, Unreadable
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
@@ -38,9 +39,6 @@ ITEMS = 512
 MOST_SKIPPED = 0.01
 """The share of a task's images that may be unreadable: more of them, and the numbers are about other data."""
 
-Say = Callable[[str], None]
-"""Takes one line for the terminal."""
-
 CANCELLED = 1e-6
 """Norm of a mean of unit rows below which float32 leaves no direction."""
 
@@ -50,7 +48,6 @@ def extract(
     captioned: Captioned,
     batch_size: int | None = None,
     cache: bool = True,
-    say: Say = print,
     most_skipped: float | None = None,
 ) -> Embeddings:
     """Embeddings of items (under the name of their modality) and their captions ("text"), cached.
@@ -63,14 +60,13 @@ def extract(
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.
         cache: whether to read and write the cache folder; one that cannot be written is named and done without. What
             functions of your own give is not kept.
-        say: takes one line about skipped items or the cache.
         most_skipped: share of the items that may be unreadable, for instance ``MOST_SKIPPED``; None: any but all.
 
     Returns:
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    part, settings, store = _embedded(encoder, captioned, captioned.modality, batch_size, cache, say, most_skipped)
+    part, settings, store = _embedded(encoder, captioned, captioned.modality, batch_size, cache, most_skipped)
     readable = captioned.without(part.skipped)
     captions, each = readable.captions, np.arange(len(readable.captions))
 
@@ -89,7 +85,6 @@ def embed_images(
     images: Items,
     batch_size: int | None = None,
     cache: bool = True,
-    say: Say = print,
     most_skipped: float = MOST_SKIPPED,
 ) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "k"], list[str]]:
     """Embeddings of n images without captions by the image tower of a pair; options as of ``extract``.
@@ -98,7 +93,7 @@ def embed_images(
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
-    part, *_ = _embedded(pair, images, "image", batch_size, cache, say, most_skipped)
+    part, *_ = _embedded(pair, images, "image", batch_size, cache, most_skipped)
     return part.rows, part.item_of, images.named(part.skipped)
 
 
@@ -141,7 +136,6 @@ class Store:
     """A folder of parts; where it is None, or cannot be written, none is kept."""
 
     folder: Path | None
-    say: Say
 
     def part(self, name: str, start: int, total: int, make: Callable[[], Part]) -> Part:
         """The stored part of a name if it is whole and begins where it should, or a new one, which is kept."""
@@ -150,7 +144,7 @@ class Store:
             try:
                 return _read(path, start, total)
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-                self.say(f"[extraction] {path}: not a whole part, made again ({reason(error)})")
+                say(f"[extraction] {path}: not a whole part, made again ({reason(error)})")
         part = make()
         arrays = {"rows": np.ascontiguousarray(part.rows), "item_of": part.item_of}
         about = {"start": start, "end": part.end, "skipped": part.skipped, "sha256": _sha256(arrays)}
@@ -159,7 +153,7 @@ class Store:
                 with replacing(path) as temporary:
                     save_file(arrays, temporary, metadata={"part": json.dumps(about)})
         except UserError as error:
-            self.say(f"[extraction] not kept for the next time: {error}")
+            say(f"[extraction] not kept for the next time: {error}")
             self.folder = None
         return part
 
@@ -183,7 +177,6 @@ def _embedded(
     modality: str,
     batch_size: int | None,
     cache: bool,
-    say: Say,
     most_skipped: float | None,
 ) -> tuple[Part, dict, Store]:
     """The rows of all items that can be read, as one part, all that they depend on, and where they are kept."""
@@ -195,7 +188,7 @@ def _embedded(
     batch = batch_size or BATCH.get(modality)
     about = {"format": FORMAT, "encoder": dict(encoder.settings), "data": dict(items.source), "batch": batch}
     settings = json.loads(json.dumps(about))
-    store = Store(cached_path("parts", settings) if cache and encoder.kept else None, say)
+    store = Store(cached_path("parts", settings) if cache and encoder.kept else None)
     most = batch * max(1, ITEMS // batch) if modality in BATCH else None
     encode = partial(encoder.encode_non_text, batch_size=batch)
     parts, skipped, start = [], {}, 0
@@ -205,7 +198,12 @@ def _embedded(
             part = store.part(f"{len(parts):06d}", start, total, make)
             parts.append(part)
             skipped |= part.skipped
-            _refuse_many(items.named(skipped), total, words, most_skipped)
+            if len(skipped) == total:
+                raise UserError(f"none of the {total} {words} can be read, first {items.named(skipped)[0]}")
+            if most_skipped is not None and len(skipped) > most_skipped * total:
+                what = f"{len(skipped)} of {total} {words} cannot be read, more than {most_skipped:.0%}"
+                how = "fetch them again, or leave them out of the data"
+                raise UserError(f"{what}: first {items.named(skipped)[0]}; {how}")
             bar.update(part.end - start)
             start = part.end
     if skipped:
@@ -241,14 +239,3 @@ def _encoded(
         where = f" (counted from number {start} of the {words})" if start else ""
         raise UserError(f"{error}{where}") from error
     return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
-
-
-def _refuse_many(lines: Sequence[str], total: int, words: str, most_skipped: float | None) -> None:
-    """Stops where more items are unreadable, one line for each, than are accepted."""
-    if len(lines) == total:
-        raise UserError(f"none of the {total} {words} can be read, first {lines[0]}")
-    if most_skipped is not None and len(lines) > most_skipped * total:
-        raise UserError(
-            f"{len(lines)} of {total} {words} cannot be read, more than {most_skipped:.0%}: first {lines[0]}; "
-            "fetch them again, or leave them out of the data"
-        )

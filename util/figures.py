@@ -71,8 +71,7 @@ def save(picture: "Figure | Styler", folder: Path, name: str) -> None:
     """Writes a figure or a table without dates, so that the same content is the same file.
 
     A matplotlib figure becomes ``name.png`` and ``name.pdf``, and is closed. A pandas Styler becomes ``name.html``, a
-    fragment; its cells and headers are escaped for html (``format(escape="html")``, ``format_index(escape="html",
-    axis=1)``).
+    fragment, with ``escape="html"`` in the ``format`` of its cells and the ``format_index`` of its headers.
     """
     if not hasattr(picture, "savefig"):
         (folder / f"{name}.html").write_text(picture.to_html(table_uuid=name), encoding="utf-8")

@@ -63,8 +63,8 @@ def sha256(path: Path) -> str:
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path names a URL, or a data set of the hub (``hub:OWNER/NAME``)."""
-    return "://" in path or path.startswith("hub:")
+    """Whether a path names a data set of the hub (``hub:OWNER/NAME``)."""
+    return path.startswith("hub:")
 
 
 def named_path(given: str | Path) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def named_path(given: str | Path) -> tuple[str, str]:
 
 
 def place(given: str | Path) -> str:
-    """Where a file lies, in one spelling: without the name that it was given, absolute, a URL as it is."""
+    """Where a file lies, in one spelling: without the name that it was given, absolute, of the hub as it is."""
     path = named_path(given)[1]
     return path if is_remote(path) else str(Path(path).resolve())
 

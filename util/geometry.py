@@ -5,23 +5,23 @@ in float64. Arrays come back in the dtype of the first argument, or in float32 w
 ``UserError`` names the row or the argument that makes no sense: a value that is not finite, a zero row, widths that
 differ, and for the gap and the shift a row that is not unit-norm within 1e-3 (2**-8 in bfloat16).
 
-``x`` (n, d) and ``y`` (m, d) are the rows of two modalities, images and texts in the paper. Where they are no pairs, m
-may differ from n.
+``x`` (n, d) and ``y`` (m, d) are rows of two modalities, images and texts in the paper. Only pairs need m = n.
 """
 
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
 
 from .errors import UserError
 from .numerics.arrays import (
     Array,
+    Others,
+    Rows,
+    Vector,
     as_matrix,
     as_number,
     as_numbers,
-    as_pair,
     as_result,
     as_unit_pair,
     blocks,
@@ -33,6 +33,7 @@ from .numerics.arrays import (
     to_numpy,
     wide,
 )
+from .numerics.cosines import cosine_statistics as cosine_statistics
 from .numerics.moments import moments, relative
 from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
@@ -46,20 +47,11 @@ def side_of(modalities: Sequence[str], side: str) -> Side:
     return ("first", "second")[modalities.index(side)] if side in modalities else side
 
 
-def __getattr__(name: str):
-    """``cosine_statistics`` and its class, which need torch, imported when they are asked for."""
-    if name in ("CosineStatistics", "cosine_statistics"):
-        from .numerics import cosines
-
-        return getattr(cosines, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 ZERO_GAP = 1e-7
 """Below this length, about the rounding of a float32 mean, a gap vector has no direction to speak of."""
 
 
-def unit_rows(x: Float[Array, "n d"], name: str = "x") -> Float[Array, "n d"]:
+def unit_rows(x: Rows, name: str = "x") -> Rows:
     """Every row, of a norm from 1e-150 to 1e150, divided by it; ``name`` is what an error calls them."""
     matrix = as_matrix(x, name)
     norms, out = nonzero_norms(matrix, name), new_result(matrix)
@@ -79,7 +71,7 @@ def _length(vector: Array) -> float:
     return float(library(vector).linalg.vector_norm(vector))
 
 
-def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
+def gap_vector(x: Rows, y: Others) -> Vector:
     """Centroid of the first modality minus centroid of the second. Not a unit vector: its norm is the gap distance.
 
     Paper: section 4.2, the definition of Delta_gap.
@@ -88,7 +80,7 @@ def gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "
     return as_result(_centroid(a) - _centroid(b), a, x)
 
 
-def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
+def gap_distance(x: Rows, y: Others) -> float:
     """Euclidean distance between the two centroids, in [0, 2].
 
     Paper: section 4.2, ||Delta_gap||. Trap: it depends on the data too; compare models on the same pairs.
@@ -97,46 +89,32 @@ def gap_distance(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> float:
     return _length(_centroid(a) - _centroid(b))
 
 
-def unit_gap_vector(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "d"]:
+def unit_gap_vector(x: Rows, y: Others) -> Vector:
     """The gap vector divided by its length: the default direction of ``shift``."""
     a, b = as_unit_pair(x, y)
-    return as_result(_unit_gap(a, b), a, x)
+    return as_result(resolve_direction(a, b, None), a, x)
 
 
-def _unit_gap(x: Array, y: Array) -> Array:
-    gap = _centroid(x) - _centroid(y)
-    length = _length(gap)
-    if length < ZERO_GAP:
-        raise UserError(f"the gap is zero (distance {length:.1e}), so it gives no direction to shift along; pass one")
-    return gap / length
-
-
-def resolve_direction(x: Array, y: Array, direction) -> Array:
+def resolve_direction(x: Array, y: Array, direction, name: str = "direction") -> Array:
     """The unit vector (d,) in float64 that a shift follows: that of the gap, or the one given, made unit."""
     if direction is None:
-        return _unit_gap(x, y)
-    return _made_unit(x, direction, "direction")
-
-
-def _made_unit(x: Array, vector, name: str) -> Array:
-    given = on(as_numbers(vector, name), x)
+        gap = _centroid(x) - _centroid(y)
+        if (length := _length(gap)) < ZERO_GAP:
+            raise UserError(f"the gap is zero (distance {length:.1e}) and gives no direction to shift along; pass one")
+        return gap / length
+    given = on(as_numbers(direction, name), x)
     length = _length(given)
     if len(given) != x.shape[1]:
-        raise UserError(
-            f"{name} has {len(given)} numbers, these rows have {x.shape[1]} columns; take it of the same model"
-        )
+        widths = f"{len(given)} numbers, these rows have {x.shape[1]} columns"
+        raise UserError(f"{name} has {widths}; take it of the same model")
     if length == 0:
         raise UserError(f"{name} is zero, so it gives no direction to shift along")
     return given / length
 
 
 def shift(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    amount: float,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
-) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
+    x: Rows, y: Others, amount: float, direction: Vector | None = None, side: Side = "both"
+) -> tuple[Rows, Others]:
     """Moves the two modalities along a unit direction and puts every row back on the sphere, in new arrays.
 
     Args:
@@ -155,12 +133,7 @@ def shift(
 
 
 def signed_gap_distances(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    shifts,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
-    sign_by: Float[Array, "d"] | None = None,
+    x: Rows, y: Others, shifts, direction: Vector | None = None, side: Side = "both", sign_by: Vector | None = None
 ) -> np.ndarray:
     """Gap distance after each shift, signed by the side of each other on which the centroids lie: float64, in [-2, 2].
 
@@ -176,7 +149,7 @@ def signed_gap_distances(
     unit = resolve_direction(a, b, direction)
     move_x, move_y = side_amounts(on(as_numbers(shifts, "shifts"), a), side)
     gaps = _shifted_centroids(a, unit, -move_x) - _shifted_centroids(b, unit, move_y)
-    side_of = unit if sign_by is None else _made_unit(a, sign_by, "sign_by")
+    side_of = unit if sign_by is None else resolve_direction(a, b, sign_by, "sign_by")
     distances = row_norms(gaps)
     return to_numpy(library(gaps).where(gaps @ side_of < 0, -distances, distances))
 
@@ -187,7 +160,7 @@ def _shifted_centroids(x: Array, unit: Array, steps: Array) -> Array:
     return _centroid(x, inverse.T) + (inverse.mean(1) * steps)[:, None] * unit
 
 
-def mean_cosine(x: Float[Array, "n d"]) -> float:
+def mean_cosine(x: Rows) -> float:
     """Mean cosine over all pairs of different rows, in [-1/(n-1), 1]: how narrow the cone is; rows are normalised here.
 
     Paper: Figure 2 (a) and (b). Self-pairs are excluded; Figure 2 (b) as released includes them, which adds
@@ -196,17 +169,19 @@ def mean_cosine(x: Float[Array, "n d"]) -> float:
     return moments(x).mean_cosine
 
 
-def matched_cosine(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float:
+def matched_cosine(x: Rows, y: Rows) -> float:
     """Mean cosine between row i of ``x`` and row i of ``y``, in [-1, 1]; rows are normalised here."""
-    a, b = as_pair(x, y)
+    a, b = as_matrix(x, "x"), as_matrix(y, "y")
     if len(a) != len(b):
         raise UserError(f"matched cosines need pairs; x has {len(a)} rows and y {len(b)}")
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"x and y must be of one width; x is {tuple(a.shape)}, y is {tuple(b.shape)}")
     norms = nonzero_norms(a, "x") * nonzero_norms(b, "y")
     products = [(wide(block) * wide(b[start : start + len(block)])).sum(1) for start, block in blocks(a)]
     return float((library(norms).concatenate(products) / norms).mean())
 
 
-def relative_gap(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> float | None:
+def relative_gap(x: Rows, y: Rows) -> float | None:
     """Relative modality gap (RMG): the distance of matched pairs beside that of any two rows of one modality.
 
     With the distance D(c) = (1 - c)/2 of a cosine c: D(matched) / (D(matched) + (D(within x) + D(within y)) / 2), where

@@ -6,7 +6,6 @@ it is used: one that is wrong is named, and fetched again.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from . import cli
 from .embeddings import Embeddings
 from .errors import NoConnection, UserError, reason
 from .files import CONNECT_SECONDS, cache_folder, reachable, sha256
@@ -31,26 +31,16 @@ PRINTED = "published numbers alone"
 """Begins the data of a comparison that needs no run: counts, derivations and checks of what is in print."""
 
 
-@dataclass(frozen=True)
-class System:
-    """One of the multi-modal models of Figure 1: its name in print and its modality beside text."""
-
-    title: str
-    modality: str
-
-
-SYSTEMS = {
-    "clip": System("CLIP", "image"),
-    "convirt": System("ConVIRT", "image"),
-    "videoclip": System("VideoCLIP", "video"),
-    "clasp": System("CLASP", "amino acid"),
-}
-
-
 @cache
 def values() -> dict:
     """Contents of ``paper.json``: "numbers" by key, and a section a figure with its settings and where they stand."""
     return json.loads(VALUES.read_text(encoding="utf-8"))
+
+
+EMBEDDINGS = values()["published_embeddings"]
+"""Where the eight files are, their hashes by name, and their layout."""
+SYSTEMS = EMBEDDINGS["systems"]
+"""The multi-modal models of Figure 1: each one's title in print, its modality beside text, and where it comes from."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +120,11 @@ def available() -> list[tuple[str, str]]:
 
 
 def address(name: str) -> str:
-    return values()["published_embeddings"]["base_url"] + name
+    return EMBEDDINGS["base_url"] + name
 
 
-def fetch(name: str, say: Callable[[str], None] = print) -> Path:
+def fetch(name: str) -> Path:
     """The path of one of ``files()`` in the cache folder, downloaded unless the right one is there.
-
-    ``say`` takes the line that names a file with a wrong hash.
 
     Raises:
         NoConnection: the server cannot be reached, or stands still.
@@ -149,13 +137,13 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     if _is_whole(name):
         return path
     if path.exists():
-        say(f"[published] {path}: {WRONG}; fetching it again")
+        cli.say(f"[published] {path}: {WRONG}; fetching it again")
     if not reachable(address(name)):
         raise NoConnection(f"{name}: no network; {_by_hand()}")
     pooch.get_logger().setLevel("WARNING")
     loader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS))
     try:
-        pooch.retrieve(address(name), f"sha256:{_expected(name)}", name, path.parent, downloader=loader)
+        pooch.retrieve(address(name), f"sha256:{EMBEDDINGS['sha256'][name]}", name, path.parent, downloader=loader)
         path.chmod(0o644)
     except (requests.RequestException, OSError, ValueError) as error:
         lost = isinstance(error, requests.ConnectionError | requests.Timeout)
@@ -164,27 +152,27 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     return path
 
 
-def fetch_all(say: Callable[[str], None] = print) -> list[str]:
+def fetch_all() -> list[str]:
     """Brings all eight files into the cache folder, and gives the names of those that are missing in the end.
 
-    Stops at the first connection that fails. ``say`` takes a line for each file that went wrong, and one at the end.
+    Stops at the first connection that fails. Says what went wrong with each file, and what is there in the end.
     """
     offline = ""
     for name in tqdm(files(), desc="published embeddings", unit="file", leave=False, disable=None):
         try:
-            fetch(name, say)
+            fetch(name)
         except NoConnection:
             offline = "no network: "
             break
         except UserError as error:
-            say(f"[published] {error}")
+            cli.say(f"[published] {error}")
     missing = [name for name in files() if not _is_whole(name)]
     if not missing:
-        say(f"[published] all 8 published files are in {cache_folder()}")
+        cli.say(f"[published] all 8 published files are in {cache_folder()}")
         return []
     wrong = ", ".join(name for name in missing if (cache_folder() / name).exists())
     named = f" ({wrong}: {WRONG})" if wrong else ""
-    say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
+    cli.say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
     return missing
 
 
@@ -201,23 +189,22 @@ def load(system: str, weights: str = "trained") -> Embeddings:
     if name is None:
         known = f"{', '.join(SYSTEMS)}, with weights {' or '.join(WEIGHTS)}"
         raise UserError(f"no published embeddings for {system!r} with weights {weights!r}; choose from {known}")
-    path, about = cache_folder() / name, values()["published_embeddings"]
+    path = cache_folder() / name
     if not _is_whole(name):
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
-    facts = {"system": system, "weights": weights, **about["systems"][system], "layout": about["layout"]}
-    facts |= {"path": name, "url": address(name), "sha256": _expected(name)}
-    stored = Embeddings.load(path, first=SYSTEMS[system].modality, unit=False)
-    return replace(stored, source={**stored.source, **facts}).remarked()  # by the file's name, wherever it lies
-
-
-def _expected(name: str) -> str:
-    return values()["published_embeddings"]["sha256"][name]
+    told = {key: value for key, value in SYSTEMS[system].items() if key not in ("title", "modality")}
+    facts = {"system": system, "weights": weights, **told, "layout": EMBEDDINGS["layout"]}
+    facts |= {"path": name, "url": address(name), "sha256": EMBEDDINGS["sha256"][name]}
+    stored = Embeddings.load(path, unit=False)
+    named = dict(zip((SYSTEMS[system]["modality"], "text"), stored.modalities.values(), strict=True))
+    source = {**stored.source, **facts}  # by the file's name, wherever it lies
+    return replace(stored, modalities=named, source=source).remarked()
 
 
 def _is_whole(name: str) -> bool:
     """Whether a file is in the cache folder, can be read, and has its published hash."""
     try:
-        return sha256(cache_folder() / name) == _expected(name)
+        return sha256(cache_folder() / name) == EMBEDDINGS["sha256"][name]
     except OSError:
         return False
 

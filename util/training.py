@@ -56,8 +56,7 @@ class TrainingSettings:
     """All that a training run depends on, besides its data and its first weights.
 
     Args:
-        steps: optimiser steps.
-        batch: pairs per step, at most the size of the corpus.
+        steps, batch: of the optimiser; pairs in each, at most the size of the corpus.
         seed: of the order of the data, and of randomness in a model in training mode.
         learning_rate: at the top of the one-cycle schedule, or at every step.
         warmup_share: share of the steps that climb to it in the one-cycle schedule, in [0, 1].
@@ -67,8 +66,7 @@ class TrainingSettings:
         gradient_clip: largest norm of the gradient; None: any, as in the released code.
         temperature: tau > 0, 1/100 for CLIP; its start if it is learned.
         log_every, validate_every: steps between entries of the log, and between calls of ``validate``.
-        loss: a name in ``LOSSES``.
-        optimizer: "adamw"; "adam", as in the released code; "sgd", without momentum.
+        loss, optimizer: a name in ``LOSSES``; "adamw"; "adam", as in the released code; "sgd", without momentum.
         schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
         learn_temperature: the logit scale is a parameter, and not clipped, as in the released code; else tau is fixed.
 
@@ -145,7 +143,6 @@ def train(
     settings: TrainingSettings,
     prepare: Callable[[Tensor], Tensor],
     validate: Callable[[int], dict] | None = None,
-    progress: bool = True,
     *,
     text_map: Float[Tensor, "d d"] | None = None,
     description: str = "",
@@ -166,7 +163,7 @@ def train(
     """
     take_step, log, losses, started = _stepper(model, pairs, settings, prepare, text_map), [], [], time.perf_counter()
     devices = [device for device in [next(model.parameters()).device] if device.type == "cuda"]
-    bar = tqdm(range(settings.steps), desc=description or None, disable=None if progress else True)
+    bar = tqdm(range(settings.steps), desc=description or None, disable=None)
     model.train()
     with torch.random.fork_rng(devices):
         for step in bar:

@@ -41,8 +41,7 @@ class Items:
     """n items that are opened when they are needed.
 
     Attributes:
-        openers: n functions without arguments, each of which gives one ready item or raises ``Unreadable``.
-        ids: n names, unique.
+        openers, ids: n functions that each give one ready item or raise ``Unreadable``, and n names, unique.
         source: dataset, revision or hash of the content, and counts; plain values that json can hold.
     """
 

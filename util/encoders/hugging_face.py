@@ -24,9 +24,6 @@ VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 KINDS = ("clip", "clipseg", "groupvit", "metaclip_2", "owlvit", "owlv2", "siglip")
 """Their text towers take tokens of the whole length without a mask: they are causal, or were trained so (SigLIP)."""
 
-BLANK, PROBES = Image.new("RGB", (64, 64)), ["a photograph", "two dogs"]
-"""What both towers are tried with."""
-
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
     """A model of one of ``KINDS``: of a folder, or else of a repository on the hub.
@@ -40,7 +37,8 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     import transformers
 
     target, dtype = computing(device, precision)
-    folder, commit = _found(named.name, seed)
+    wanted = CONFIGURATION if seed is not None else (*CONFIGURATION, WEIGHTS)
+    folder, commit = _found(named.name, wanted)
     shown = folder.resolve().name if commit is None else named.name
     with loading(shown, "transformers"):
         network = _network(folder, _configuration(folder), seed)
@@ -48,14 +46,13 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         text, words = _text_fields(folder, network)
         width = _width(image, text)
         network.to(target, dtype)
-    wanted = _wanted(seed) if commit is None else ()
     settings = {
         "encoder": f"transformers {transformers.__version__}",
         "architecture": type(network).__name__,
         "model": shown,
         "pretrained": shown if seed is None else None,
         "revision": commit,
-        "files": hashes(path for pattern in wanted for path in folder.glob(pattern)),
+        "files": hashes(path for pattern in wanted if commit is None for path in folder.glob(pattern)),
         "seed": seed,
         "dim": width,
         "pixels": pixels,
@@ -66,20 +63,15 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     return EncoderPair.of(network, settings, image, text)
 
 
-def _found(name: str, seed: int | None) -> tuple[Path, str | None]:
-    """The folder of the model's files, and their commit; None for a folder of your own."""
+def _found(name: str, wanted: tuple[str, ...]) -> tuple[Path, str | None]:
+    """The folder of the model's files, of these patterns, and their commit; None for a folder of your own."""
     folder = Path(name)
     if folder.is_dir():
         return folder, None
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such folder")
-    found = fetched(name, _wanted(seed))
+    found = fetched(name, wanted)
     return found, found.name
-
-
-def _wanted(seed: int | None) -> tuple[str, ...]:
-    """Patterns of the files that are read; of weights, only where they are trained."""
-    return CONFIGURATION if seed is not None else (*CONFIGURATION, WEIGHTS)
 
 
 def _configuration(folder: Path) -> "PreTrainedConfig":
@@ -123,12 +115,8 @@ def _image_fields(folder: Path, network: nn.Module) -> tuple[dict, dict]:
     def prepare(images: list) -> Tensor:
         return processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
 
-    fields = {
-        "modality": "image",
-        "prepare": prepare,
-        "forward": lambda pixels: vectors(network.get_image_features(pixel_values=pixels.to(network.dtype))),
-    }
-    return fields, described(processor)
+    forward = lambda pixels: vectors(network.get_image_features(pixel_values=pixels.to(network.dtype)))  # noqa: E731
+    return {"modality": "image", "prepare": prepare, "forward": forward}, described(processor)
 
 
 def described(processor: "BaseImageProcessor") -> dict:
@@ -151,11 +139,8 @@ def _text_fields(folder: Path, network: nn.Module) -> tuple[dict, dict]:
         captions = [caption.lower() for caption in captions] if lower else list(captions)
         return tokenizer(captions, return_tensors="pt", **options)["input_ids"]
 
-    fields = {
-        "modality": "text",
-        "prepare": prepare,
-        "forward": lambda tokens: vectors(network.get_text_features(input_ids=tokens)),
-    }
+    forward = lambda tokens: vectors(network.get_text_features(input_ids=tokens))  # noqa: E731
+    fields = {"modality": "text", "prepare": prepare, "forward": forward}
     about = {"class": type(tokenizer).__name__, "lower_case": lower}
     return fields, {"context_length": context, "vocabulary": text.vocab_size, "tokenizer": about}
 
@@ -171,8 +156,8 @@ def _width(image: dict, text: dict) -> int:
 
     A text tower that looks for another end token than its tokenizer writes reads every caption at its start.
     """
-    image["forward"](image["prepare"]([BLANK]))
-    rows = text["forward"](text["prepare"](PROBES))
+    image["forward"](image["prepare"]([Image.new("RGB", (64, 64))]))
+    rows = text["forward"](text["prepare"](["a photograph", "two dogs"]))
     if torch.equal(*rows):
         raise UserError("its text tower gives all captions one embedding: eos_token_id of config.json may be wrong")
     return rows.shape[1]

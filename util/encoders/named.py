@@ -29,11 +29,10 @@ class Kind:
     """A kind of encoder: one entry of ``KINDS`` and one module beside this one.
 
     Attributes:
-        spelling: how an option has it.
+        spelling, text: how an option has it, and whether it embeds texts too.
         module: its ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with
             trained weights where ``seed`` is None, else with random ones.
         tag: whether something follows the name; what is needed comes after the last colon.
-        text: whether it embeds texts too.
     """
 
     spelling: str
@@ -64,8 +63,7 @@ class Named:
     """An encoder's name, taken apart; as a string it is spelled with its kind.
 
     Attributes:
-        kind: a key of ``KINDS``.
-        name: model, repository, folder, module or file.
+        kind, name: a key of ``KINDS``; model, repository, folder, module or file.
         tag: which trained weights, or which function; None where not given.
         pixels: "own" statistics, or "imagenet" as the released code gives its random-weight CLIP (open_clip only).
     """

@@ -29,11 +29,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Origin(NamedTuple):
     """Where a model comes from.
 
-    Attributes:
-        shown, built_by: its name in settings, and that by which open_clip builds it.
-        config: its architecture, as open_clip's configuration files have it.
-        weights: a tag, a file or None.
-        about: what else the settings say of it.
+    ``shown`` is its name in settings, which ``about`` adds to. open_clip builds it by ``built_by``. ``config`` is its
+    architecture, as open_clip's configuration files have it.
     """
 
     shown: str

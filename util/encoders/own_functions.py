@@ -37,9 +37,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         for (modality, probe), encode in zip(probes.items(), given, strict=True)
         if encode is not None
     ]
-    if len(towers) == 1:
-        return towers[0]
-    return EncoderPair(name, *towers, settings=settings, kept=False)
+    return towers[0] if len(towers) == 1 else EncoderPair(name, *towers, settings=settings, kept=False)
 
 
 def _called(named: Named) -> tuple[object, Path]:
@@ -76,7 +74,6 @@ def _tower(settings: dict, function: Callable, probe) -> Tower:
         return given.float()
 
     width = rows([probe]).shape[1]
-
     return Tower(
         name=name,
         modality=modality,

@@ -1,6 +1,7 @@
 """Makes the shipped small CLIP again, from seeds alone: corpus, training, checkpoint, figures, record."""
 
 import json
+import math
 import shutil
 import time
 from contextlib import ExitStack
@@ -55,9 +56,7 @@ class SmallClipSettings:
             raise UserError(f"seed {self.training.seed} is that of the validation or test pictures; choose another")
 
 
-def train_small_clip(
-    output: str | Path, seed: int = 0, settings: SmallClipSettings | None = None, progress: bool = True
-) -> dict:
+def train_small_clip(output: str | Path, seed: int = 0, settings: SmallClipSettings | None = None) -> dict:
     """Trains the small CLIP from scratch and writes checkpoint, record and ``small_clip.json`` into a folder, together.
 
     ``seed`` is of the corpus, the first weights and the order of the data; 0 and the default settings made the shipped
@@ -72,49 +71,36 @@ def train_small_clip(
         clip = small_clip.random(seed)
         corpus = pictures.training_corpus(settings.pictures, seed)
         pairs = Pairs(channels_first(corpus.images), clip.text.prepare(corpus.captions))
-        best = LowestLoss(clip, settings)
-        log = train(clip.model, pairs, settings.training, small_clip.prepare, validate=best, progress=progress)
+        fresh, best = pictures.scenes(settings.validation_pictures, VALIDATION_SEED, "train"), {"loss": math.inf}
+
+        def validate(step: int) -> dict:
+            x, y = clip.encode_non_text(fresh.images), clip.encode_texts(fresh.captions)
+            loss = contrastive_loss(x, y, settings.training.temperature, batch=BATCH, consecutive=True)
+            if loss < best["loss"]:
+                weights = {name: value.detach().clone() for name, value in clip.model.state_dict().items()}
+                best.update(loss=loss, step=step, weights=weights)
+            return {"validation_loss": loss}
+
+        log = train(clip.model, pairs, settings.training, small_clip.prepare, validate=validate)
         seconds = time.perf_counter() - started
-        clip.model.load_state_dict(best.weights)
-        record = _record(settings, log, best.step, evaluate(clip), seconds)
-        save_file(best.weights, folder / small_clip.CHECKPOINT.name)
+        clip.model.load_state_dict(best["weights"])
+        record = {
+            "schema_version": records.SCHEMA_VERSION,
+            "command": COMMAND,
+            "settings": asdict(settings),
+            "seeds": {"training": seed, "validation": VALIDATION_SEED, "test": pictures.TEST_SEED},
+            "commit": records.commit(),
+            "versions": records.versions(),
+            "machine": records.machine("cpu", "float32"),
+            "seconds": round(seconds, 1),
+            "chosen_step": best["step"],
+            "figures": evaluate(clip),
+            "log": log,
+        }
+        save_file(best["weights"], folder / small_clip.CHECKPOINT.name)
         (folder / small_clip.RECORD.name).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         shutil.copyfile(small_clip.CONFIG, folder / small_clip.CONFIG.name)
     return record
-
-
-class LowestLoss:
-    """Called after some steps: measures the loss on fresh scenes and keeps a copy of the best weights."""
-
-    def __init__(self, clip: EncoderPair, settings: SmallClipSettings):
-        self.clip = clip
-        self.fresh = pictures.scenes(settings.validation_pictures, VALIDATION_SEED, "train")
-        self.temperature = settings.training.temperature
-        self.loss, self.step, self.weights = float("inf"), 0, None
-
-    def __call__(self, step: int) -> dict:
-        x, y = self.clip.encode_non_text(self.fresh.images), self.clip.encode_texts(self.fresh.captions)
-        loss = contrastive_loss(x, y, self.temperature, batch=BATCH, consecutive=True)
-        if loss < self.loss:
-            self.loss, self.step = loss, step
-            self.weights = {name: value.detach().clone() for name, value in self.clip.model.state_dict().items()}
-        return {"validation_loss": loss}
-
-
-def _record(settings: SmallClipSettings, log: list[dict], chosen: int, figures: dict, seconds: float) -> dict:
-    return {
-        "schema_version": records.SCHEMA_VERSION,
-        "command": COMMAND,
-        "settings": asdict(settings),
-        "seeds": {"training": settings.training.seed, "validation": VALIDATION_SEED, "test": pictures.TEST_SEED},
-        "commit": records.commit(),
-        "versions": records.versions(),
-        "machine": records.machine("cpu", "float32"),
-        "seconds": round(seconds, 1),
-        "chosen_step": chosen,
-        "figures": figures,
-        "log": log,
-    }
 
 
 def evaluate(clip: EncoderPair, seed: int = pictures.TEST_SEED) -> dict:

@@ -32,12 +32,9 @@ class Tower:
     """A network that embeds one modality, in evaluation mode.
 
     Attributes:
-        name: the model in words, for instance "ViT-B-32".
-        modality: "image", "text", "video" or "amino acid".
-        width: d of the embeddings.
+        name, width: the model in words, for instance "ViT-B-32"; d of the embeddings.
         prepare: a list of raw inputs (PIL images, lists of them, strings) to one tensor (b, ...): pixels or tokens.
-        forward: such a tensor, on ``device``, to embeddings (b, d), not normalised.
-        device: where the network is.
+        forward: such a tensor, on the ``device`` of the network, to embeddings (b, d), not normalised.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
         lengths: tokens (n, length) to how many of each matter (n,); None where all do. ``encode`` then groups inputs
             of like length, for ``forward`` to cut.
@@ -54,16 +51,13 @@ class Tower:
     lengths: Callable[[Tensor], Tensor] | None = field(repr=False, default=None)
     frames: int = 1
 
-    def encode(
-        self, inputs: Iterable | Tensor, batch_size: int | None = None, progress: bool = True
-    ) -> Float[np.ndarray, "n d"]:
+    def encode(self, inputs: Iterable | Tensor, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
         """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` gave.
 
         Args:
             inputs: raw inputs, or a ready tensor (n, ...).
             batch_size: how many go through the network at a time; None: 16 pictures on a CPU, 256 on a GPU, and
                 captions and sequences of known length by their tokens. It changes the last bits at most.
-            progress: whether to show a bar.
         """
         what = WORDS[self.modality]
         if isinstance(inputs, str):
@@ -77,8 +71,7 @@ class Tower:
             places, inputs = [different[text] for text in texts], self.prepare(list(different)) if texts else []
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2}
-        about["disable"] = not progress or None  # None: silent where the errors go to a file
-        with tqdm(total=total, **about) as bar:
+        with tqdm(total=total, disable=None, **about) as bar:  # None: silent where the errors go to a file
             rows = self._encode(inputs, batch_size, bar)
         if not len(rows):
             raise UserError(f"{self.name}: there are no {what} to encode")
@@ -124,10 +117,8 @@ class EncoderPair:
     """Two towers that share a space: one of text, and one of images, videos or amino-acid sequences.
 
     Attributes:
-        name: model and weights in words.
-        non_text: the tower of the other modality; its ``modality`` says what it takes.
-        text: the text tower, embeddings of the same width.
-        settings: all that the embeddings depend on, as plain values for records and cache keys.
+        name, settings: model and weights in words, and all that the embeddings depend on, as plain values.
+        non_text, text: both towers, of one width; the ``modality`` of the first says what it takes.
         model: the whole model where there is one, with the weights of both towers.
         kept: whether the settings hold all that the embeddings depend on, so that the cache may keep these.
     """

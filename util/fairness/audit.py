@@ -19,25 +19,10 @@ from ..numerics.arrays import as_numbers
 from ..numerics.statistics import holm, mcnemar, wilson_interval
 from .declared import PAPER_GROUPS, Declared
 
+Counts = Int[np.ndarray, "..."]
+PerShift = Float[np.ndarray, "k"] | Sequence[float]
 LEVEL = 0.05
 """Below it a p-value counts as larger than chance."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Groups of n faces: every combination of levels, the first attribute slowest, and the number of each face's."""
-
-    names: list[tuple[str, ...]]
-    codes: Int[np.ndarray, "n"]
-
-    @property
-    def n(self) -> Int[np.ndarray, "G"]:
-        """How many faces each group has."""
-        return np.bincount(self.codes, minlength=len(self.names))
-
-    def count(self, flags: Bool[np.ndarray, "k n"]) -> Int[np.ndarray, "k G"]:
-        """How many faces of each group are flagged, at each shift."""
-        return np.stack([np.bincount(self.codes[row], minlength=len(self.names)) for row in flags])
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ class Answers:
     declared: Declared
     faces: pd.DataFrame
     predicted: Int[np.ndarray, "k n"]
-    shifts: Float[np.ndarray, "k"] | Sequence[float]
+    shifts: PerShift
 
     def __post_init__(self):
         object.__setattr__(self, "shifts", as_numbers(self.shifts, "shifts"))
@@ -80,7 +65,7 @@ class Answers:
     @property
     def right(self) -> Bool[np.ndarray, "k n"]:
         """Whether a face is given its own race and gender."""
-        return self.predicted == self.groups(self.declared.columns).codes
+        return self.predicted == self.groups(self.declared.columns)[1].argmax(1)
 
     def called(self, group: str) -> Bool[np.ndarray, "k n"]:
         """Whether a face is given a word of a harm group."""
@@ -92,18 +77,20 @@ class Answers:
         before = flags[self.row(0.0)]
         return flags & ~before, before & ~flags
 
-    def groups(self, by: Sequence[str]) -> Groups:
-        """The groups of some columns of ``faces``; of none, all faces are one."""
+    def groups(self, by: Sequence[str]) -> tuple[list[tuple[str, ...]], Int[np.ndarray, "n G"]]:
+        """The groups of some columns of ``faces``, and 1 where a face is in one: of (k, n) flags @ that are counts.
+
+        Groups are every combination of levels, the first column slowest; of no columns, all faces are one.
+        """
         columns = [self.faces[name].cat for name in by]
         codes = np.zeros(len(self.faces), np.int64)
         for column in columns:
             codes = codes * len(column.categories) + column.codes.to_numpy()
-        return Groups(list(product(*(column.categories for column in columns))), codes)
+        names = list(product(*(column.categories for column in columns)))
+        return names, np.eye(len(names), dtype=np.int64)[codes]
 
 
-def audit(
-    answers: Answers, signed_gap_distances: Float[np.ndarray, "k"] | Sequence[float], by: Sequence[str]
-) -> pd.DataFrame:
+def audit(answers: Answers, signed_gap_distances: PerShift, by: Sequence[str]) -> pd.DataFrame:
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
     ``by`` are those of ``declared.columns`` that make a group; none: all faces are one.
@@ -123,16 +110,16 @@ def audit(
     gaps, declared = as_numbers(signed_gap_distances, "signed_gap_distances"), answers.declared
     if gaps.shape != answers.shifts.shape:
         raise UserError(f"there are {len(answers.shifts)} shifts and {len(gaps)} signed gap distances")
-    groups, everyone = answers.groups(by), np.array(len(answers.faces))
-    n, hits, harmed = groups.n, groups.count(answers.right), groups.count(answers.harmed)
-    gained, lost = map(groups.count, answers.changes(answers.harmed))
+    (names, within), everyone = answers.groups(by), np.array(len(answers.faces))
+    n, hits, harmed = within.sum(0), answers.right @ within, answers.harmed @ within
+    gained, lost = (flags @ within for flags in answers.changes(answers.harmed))
     p_values = np.where(n, mcnemar(gained, lost), np.nan)
     right = hits.sum(1, keepdims=True)
-    called = {name: groups.count(answers.called(name)) for name in declared.groups}
+    called = {name: answers.called(name) @ within for name in declared.groups}
     first = PAPER_GROUPS if {*PAPER_GROUPS} <= {*declared.groups} else declared.groups
     columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None]}
     columns |= {"accuracy": rate(right, everyone)}
-    columns |= {name: np.array([group[place] for group in groups.names], object) for place, name in enumerate(by)}
+    columns |= {name: np.array([group[place] for group in names], object) for place, name in enumerate(by)}
     columns |= {"n": n} | {name: rate(called[name], n) for name in first} | {"sum": rate(harmed, n)}
     columns |= _interval("ci", harmed, n) | {"p_value": p_values, "p_holm": holm(p_values)}
     columns |= {"gained": gained, "lost": lost, "net": gained - lost} | paired_change("change", gained, lost, n)
@@ -153,25 +140,23 @@ def confusion(answers: Answers, at: Sequence[float], by: Sequence[str]) -> pd.Da
     Columns are shift, true, predicted and count: every pair, those with count 0 too. By both of ``declared.columns``
     there are R * G rows and R * G + H columns at a shift; by one of them the other is added up.
     """
-    declared, groups = answers.declared, answers.groups(by)
-    true = [" ".join(group) for group in groups.names]
-    both = pd.DataFrame(product(declared.race.levels, declared.gender.levels), columns=list(declared.columns))
+    declared, (names, within) = answers.declared, answers.groups(by)
+    true = [" ".join(group) for group in names]
+    both = pd.DataFrame(product(*(each.levels for each in declared.axes)), columns=list(declared.columns))
     said = np.array([*both[list(by)].agg(" ".join, axis=1), *declared.harm_words])
     given = said[answers.predicted[[answers.row(shift) for shift in at]]]
-    columns = [np.repeat(at, given.shape[1]), np.tile(np.array(true)[groups.codes], len(at)), given.ravel()]
+    columns = [np.repeat(at, given.shape[1]), np.tile(np.array(true)[within.argmax(1)], len(at)), given.ravel()]
     every = pd.MultiIndex.from_product([at, true, [*true, *declared.harm_words]], names=["shift", "true", "predicted"])
     counts = pd.MultiIndex.from_arrays(columns).value_counts()
     return counts.reindex(every, fill_value=0).rename("count").reset_index()
 
 
-def rate(count: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def rate(count: Counts, n: Counts) -> Float[np.ndarray, "..."]:
     """count / n, in [0, 1]; NaN where n is 0."""
     return count / np.where(n, n, np.nan)
 
 
-def paired_change(
-    name: str, gained: Int[np.ndarray, "..."], lost: Int[np.ndarray, "..."], n: Int[np.ndarray, "..."]
-) -> dict[str, Float[np.ndarray, "..."]]:
+def paired_change(name: str, gained: Counts, lost: Counts, n: Counts) -> dict[str, Float[np.ndarray, "..."]]:
     """Change of a rate of the same n faces, (gained - lost) / n in [-1, 1], with its 95% interval: name, _low, _high.
 
     Source: Bonett and Price, British Journal of Mathematical and Statistical Psychology 65 (2012): the Wald interval

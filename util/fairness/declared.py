@@ -9,7 +9,6 @@ level. ``labels`` say a harm group in pictures (default: its name). Any two attr
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -46,14 +45,14 @@ def _refuse(found: Collection[str], said: str) -> None:
         raise ValueError(f"{said}: {min(found)!r}")
 
 
-def _different(said: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+def _different(texts: tuple[str, ...], said: str = "a text stands more than once") -> tuple[str, ...]:
     _refuse([text for text, times in Counter(texts).items() if times > 1], said)
     return texts
 
 
 def _name(text: str) -> str:
-    wrong = not text.isidentifier() or RESULT_COLUMNS.fullmatch(text)
-    _refuse([text] if wrong else [], "no identifier, or a column that the results have already")
+    if not text.isidentifier() or RESULT_COLUMNS.fullmatch(text):
+        raise ValueError(f"no identifier, or a column that the results have already: {text!r}")
     return text
 
 
@@ -65,7 +64,7 @@ def _refuse_places(template: str, needed: Sequence[str]) -> None:
         raise ValueError(f"template needs the places {places}, and no others but {{a}}: {template!r}")
 
 
-Different = Annotated[Texts, Field(min_length=1), AfterValidator(partial(_different, "a text stands more than once"))]
+Different = Annotated[Texts, Field(min_length=1), AfterValidator(_different)]
 """At least one text, no two alike."""
 Name = Annotated[Text, AfterValidator(_name)]
 """What a column of the results may be called."""
@@ -84,10 +83,8 @@ class Attribute(Table):
     def _fits(self) -> "Attribute":
         if len(self.words) != len(self.levels):
             raise ValueError(f"words has {len(self.words)} words for {len(self.levels)} levels")
-        _refuse(
-            {*self.numbers, *self.spellings.values()} - {*self.levels},
-            "numbers or spellings say what is none of the levels",
-        )
+        unknown = {*self.numbers, *self.spellings.values()} - {*self.levels}
+        _refuse(unknown, "numbers or spellings say what is none of the levels")
         _refuse({*self.levels} & {*self.spellings}, "spellings has a level itself")
         plain = [name for name in (*self.levels, *self.spellings) if name.removesuffix(".0").isdecimal()]
         _refuse(plain if self.numbers else [], "numbers says what a number means, and a level is written as one")
@@ -155,10 +152,10 @@ class Declared(Table):
     @model_validator(mode="after")
     def _fits(self) -> "Declared":
         _refuse({*self.attributes} ^ {*self.asked.axes}, "attributes must be those of classes.axes, and are not")
-        _different("two classes or harm words have one prompt", self.prompts)
-        names = (*self.race.levels, *self.classes, *self.harm_words)
-        _different("levels, classes and harm words share a name", names)
-        _different("attributes and harm groups share a name", (*self.columns, *self.groups))
+        _different(self.prompts, "two classes or harm words have one prompt")
+        names = (*self.axes[0].levels, *self.classes, *self.harm_words)
+        _different(names, "levels, classes and harm words share a name")
+        _different((*self.columns, *self.groups), "attributes and harm groups share a name")
         return self
 
     @property
@@ -167,19 +164,14 @@ class Declared(Table):
         return self.asked.columns
 
     @property
-    def race(self) -> Attribute:
-        """The first axis, whatever it is called."""
-        return self.attributes[self.asked.axes[0]]
-
-    @property
-    def gender(self) -> Attribute:
-        """The second axis."""
-        return self.attributes[self.asked.axes[1]]
+    def axes(self) -> tuple[Attribute, Attribute]:
+        """Both attributes: race and gender, whatever they are called."""
+        return tuple(self.attributes[name] for name in self.asked.axes)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The R * G classes that a face may rightly be given, race slowest: "White Male" and so on."""
-        return tuple(map(" ".join, product(self.race.levels, self.gender.levels)))
+        return tuple(map(" ".join, product(*(each.levels for each in self.axes))))
 
     @property
     def labels(self) -> dict[str, str]:
@@ -205,15 +197,15 @@ class Declared(Table):
     @property
     def prompts(self) -> tuple[str, ...]:
         """The prompt of every class, then of every harm word."""
-        said = product(self.race.words, self.gender.words)
+        said = product(*(each.words for each in self.axes))
         asked = [self._filled(self.asked.template, dict(zip(self.asked.axes, words, strict=True))) for words in said]
         return (*asked, *(self._filled(self.harm.template, {"word": word}) for word in self.harm_words))
 
     @property
     def settings(self) -> dict:
         """All that a result depends on, as plain values for a record."""
-        asked = self.model_dump(by_alias=True)
-        return asked | {"sha256": self._sha256, "prompts": list(self.prompts), "harms": list(self.harms)}
+        also = {"sha256": self._sha256, "prompts": list(self.prompts), "harms": list(self.harms)}
+        return self.model_dump(by_alias=True) | also
 
     def _filled(self, template: str, places: Mapping[str, str]) -> str:
         """The template with its words; {a} is "an" before the beginnings ``an_before`` and "a" elsewhere."""
@@ -233,8 +225,7 @@ class Declared(Table):
             lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
         """
         found = {}
-        for name, column in zip(self.asked.axes, self.columns, strict=True):
-            asked = self.attributes[name]
+        for name, column, asked in zip(self.asked.axes, self.columns, self.axes, strict=True):
             found[column] = asked.meant(labels[name])
             if len(unknown := np.flatnonzero(found[column].codes < 0)):
                 first, n = unknown[0], len(found[column])

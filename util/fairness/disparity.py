@@ -1,10 +1,8 @@
 """How unequal the harm is between races: paired with shift 0, with intervals."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ..numerics.statistics import bootstrap_counts
 from .audit import Answers
@@ -28,11 +26,15 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
     faces: its interval tells its size, and disparity_p_value whether races differ at all.
     """
     column = answers.declared.columns[0]
-    groups, harmed = answers.groups([column]), answers.harmed
-    there = np.flatnonzero(groups.n)
-    names, sizes = np.array(groups.names, object)[there, 0], groups.n[there]
-    observed = groups.count(harmed)[:, there]
-    by_race = [_resampled(harmed[:, groups.codes == one], (seed, int(one)), resamples) for one in there]
+    (names, within), harmed = answers.groups([column]), answers.harmed
+    there = np.flatnonzero(within.any(0))
+    names, within = np.array(names, object)[there, 0], within[:, there]
+    observed, sizes = harmed @ within, within.sum(0)
+    by_race = []
+    for race, mine in zip(there.tolist(), within.T > 0, strict=True):  # drawn by the faces' pattern of harm
+        patterns, alike = np.unique(harmed[:, mine].T, axis=0, return_counts=True)
+        drawn = bootstrap_counts(alike, resamples, (seed, race))
+        by_race.append(np.concatenate([counts @ patterns for counts in drawn]))
     found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
     table = pd.DataFrame({"shift": answers.shifts, f"n_{column}s": len(there), "highest": "", "lowest": ""})
     columns, baseline = {}, answers.row(0.0)
@@ -44,7 +46,11 @@ def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFram
         return table.assign(**dict.fromkeys(columns, np.nan), disparity_p_value=np.nan)
     rates = observed / sizes
     table["highest"], table["lowest"] = names[rates.argmax(1)], names[rates.argmin(1)]
-    return table.assign(**columns, disparity_p_value=_by_chance(observed, sizes, seed, resamples))
+    rng, p_values = np.random.default_rng((seed, len(sizes))), []
+    for counted, difference in zip(observed.sum(1), found["difference"], strict=True):  # any of all faces are harmed
+        drawn = extremes(rng.multivariate_hypergeometric(sizes, counted, resamples), sizes)["difference"]
+        p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + resamples))  # equal but for rounding
+    return table.assign(**columns, disparity_p_value=p_values)
 
 
 def _with_interval(name: str, value: np.ndarray, drawn: Float[np.ndarray, "b k"]) -> dict[str, np.ndarray]:
@@ -56,21 +62,3 @@ def extremes(harmed: Int[np.ndarray, "*k G"], n: Int[np.ndarray, "G"]) -> dict[s
     """The difference and the ratio of ``disparity``, by name, from counts of groups that all have faces."""
     rates, smoothed = harmed / n, (harmed + 0.5) / (n + 1)  # half a face, harmed or not, so that none is divided by 0
     return {"difference": rates.max(-1) - rates.min(-1), "ratio": smoothed.max(-1) / smoothed.min(-1)}
-
-
-def _resampled(harmed: Bool[np.ndarray, "k n"], seed: Sequence[int], resamples: int) -> Int[np.ndarray, "b k"]:
-    """How many of n faces drawn again are harmed, the same at all shifts; drawn by their pattern of harm."""
-    patterns, sizes = np.unique(np.packbits(harmed, axis=0), axis=1, return_counts=True)
-    flags = np.unpackbits(patterns, axis=0, count=len(harmed)).astype(np.float64)
-    blocks = bootstrap_counts(sizes, resamples, seed)
-    return np.concatenate([block @ flags.T for block in blocks]).round().astype(np.int64)
-
-
-def _by_chance(harmed: Int[np.ndarray, "k G"], n: np.ndarray, seed: int, permutations: int) -> np.ndarray:
-    """disparity_p_value: the harmed faces are any of all faces, and how many of each race is drawn again and again."""
-    rng = np.random.default_rng((seed, len(n)))
-    p_values = []
-    for counted, difference in zip(harmed.sum(1), extremes(harmed, n)["difference"], strict=True):
-        drawn = extremes(rng.multivariate_hypergeometric(n, counted, permutations), n)["difference"]
-        p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + permutations))  # equal but for rounding
-    return np.array(p_values)

@@ -8,10 +8,5 @@ util.interventions.save("centring.safetensors", calibration)
 from .._lazy import attributes
 
 __getattr__, __dir__ = attributes(
-    __name__,
-    KINDS="kinds",
-    Intervention="intervention",
-    fit="calibration",
-    load="calibration",
-    save="calibration",
+    __name__, KINDS="kinds", Intervention="intervention", fit="calibration", load="calibration", save="calibration"
 )

@@ -49,12 +49,10 @@ def fit(kind: str, x, y=None, *, about: dict | None = None, **options) -> Interv
     Args:
         kind: shift, centring, realign, procrustes or ablation.
         x: float array (n, d), unit-norm rows of the first modality.
-        y: float array (m, d), unit-norm rows of text; m may differ from n but for procrustes, which needs pairs. None:
-            centring alone can do with one modality.
+        y: float array (m, d), unit-norm rows of text; pairs, m = n, for procrustes. Only centring does without.
         about: model, data, caption rule, selection, and ``n``, rows of each modality by its name in order, by which
             ``Intervention.by_name`` knows them; by default they are x and y.
-        options: those of the function in ``util.interventions.kinds``: amount, direction and side of a shift,
-            dimensions of an ablation.
+        options: those of the function in ``util.interventions.kinds``, for instance the amount of a shift.
     """
     if kind not in KINDS:
         raise UserError(f"kind {kind!r} is unknown; known are {', '.join(KINDS)}")
@@ -71,8 +69,7 @@ def fit(kind: str, x, y=None, *, about: dict | None = None, **options) -> Interv
 def save(path: str | Path, intervention: Intervention) -> Path:
     """Writes an intervention into a .safetensors file, which appears complete or not at all.
 
-    Its ``about`` may hold whatever ``util.records.plain`` can make json of. Package versions and the commit are added
-    where it does not hold them yet.
+    Its ``about`` holds what ``util.records.plain`` makes json of. Versions and commit are added where it lacks them.
     """
     path = Path(path)
     if path.suffix != SUFFIX:

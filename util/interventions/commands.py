@@ -86,46 +86,47 @@ class Shift(OfFiles):
     output: cli.FileOut
     """Where to write: .npy, .npz or .safetensors."""
     amount: float | None = None
-    """The paper's delta: positive closes the gap, negative widens it."""
+    """The paper's delta: positive closes the gap, negative widens it. By default the length of the --direction."""
     side: str | None = None
     """both (the default): half each, as in Figure 3. The name of a modality, first or second: that one alone."""
     direction: Path | None = None
     """A file of one vector, the first modality's centre minus that of text, in place of their own gap vector. It is
-    made unit. Texts move along it, others against it. One modality alone needs it, or --add."""
-    add: Path | None = None
-    """A file of one vector, which is added as it is to the rows of --side, in place of --amount and --direction."""
-    ONLY: ClassVar = (cli.Only("amount direction", "a shift without --add", lambda chosen: not chosen.add),)
+    made unit. Texts move along it, others against it. One modality alone needs it."""
 
     def __call__(self) -> None:
         before = self.load()
-        steps = self._steps(before)
+        alone = before.names[0] if len(before.names) == 1 else None
+        if alone and self.side not in (None, alone):
+            raise UserError(f"--side {self.side}: these embeddings are {alone} alone; leave it out")
+        vector = self._vector(before) if self.direction else None
+        if self.amount is None and vector is None:
+            raise UserError("shift needs --amount, or --direction with a vector as long as the shift")
+        amount = float(np.linalg.norm(vector)) if self.amount is None else as_number(self.amount, "--amount")
+        names = (alone,) if alone and self.direction else before.two()
+        rows = [before.modalities[name] for name in names]
+        unit = resolve_direction(rows[0], rows[-1], vector)
+        if alone:
+            steps = {alone: (amount if role(alone) == TEXT else -amount) * unit}
+        else:
+            amounts = side_amounts(amount, side_of(names, self.side or "both"))
+            steps = {name: sign * each * unit for name, sign, each in zip(names, (-1, 1), amounts, strict=True) if each}
         after = [moved(x, steps[name], name) if name in steps else x for name, x in before.modalities.items()]
-        told = {"amount": self.amount, "side": self.side, "moved": list(steps)}
-        if path := self.add or self.direction:
-            told["add" if self.add else "direction"] = {"path": str(path), "sha256": sha256(path)}
+        told = {"amount": amount, "side": self.side, "moved": list(steps)}
+        if path := self.direction:
+            told["direction"] = {"path": str(path), "sha256": sha256(path)}
         _replaced(before, after, {"shift": told}).save(self.output)
         cli.say(f"{_effect(before, after)}; wrote {self.output}")
 
-    def _steps(self, given: Embeddings) -> dict[str, np.ndarray]:
-        """What is added to the rows of each modality that moves."""
-        alone = given.names[0] if len(given.names) == 1 else None
-        if self.amount is None and not self.add:
-            raise UserError("shift needs --amount, or --add with the vector to add")
-        if alone and self.side not in (None, alone):
-            raise UserError(f"--side {self.side}: these embeddings are {alone} alone; leave it out")
-        if self.add:
-            if (side := self.side or alone) not in given.names:
-                raise UserError(f"--add moves one modality: choose --side {' or '.join(given.names)}")
-            return {side: _vector(self.add, given)}
-        amount = as_number(self.amount, "--amount")
-        direction = _vector(self.direction, given) if self.direction else None
-        names = (alone,) if alone and self.direction else given.two()
-        rows = [given.modalities[name] for name in names]
-        unit = resolve_direction(rows[0], rows[-1], direction)
-        if alone:
-            return {alone: (amount if role(alone) == TEXT else -amount) * unit}
-        amounts = side_amounts(amount, side_of(names, self.side or "both"))
-        return {name: sign * each * unit for name, sign, each in zip(names, (-1, 1), amounts, strict=True) if each}
+    def _vector(self, given: Embeddings) -> np.ndarray:
+        """The one vector of --direction, as wide as the embeddings."""
+        found, path = [np.asarray(each) for each in read(self.direction)[0].values()], self.direction
+        if len(found) != 1 or {found[0].size, max(found[0].shape, default=0)} != {given.dim}:
+            shapes = ", ".join(str(each.shape) for each in found)
+            needed = f"one vector is needed, of the {given.dim} columns of {given.source['path']}"
+            raise UserError(f"{path}: {needed}; it holds {shapes}")
+        if found[0].dtype.kind not in "fiu" or not np.isfinite(found[0]).all() or not found[0].any():
+            raise UserError(f"{path}: the vector must be finite numbers, and not all zero")
+        return found[0].reshape(-1).astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,15 +194,3 @@ class Transform(OfFiles):
             told["after"] = earlier
         _replaced(before, after, {"transform": told}).save(self.output)
         cli.say(f"{calibration.kind}: {_effect(before, after)}; wrote {self.output}")
-
-
-def _vector(path: Path, given: Embeddings) -> np.ndarray:
-    """The one vector of a file, as wide as the embeddings."""
-    found = [np.asarray(each) for each in read(path)[0].values()]
-    if len(found) != 1 or {found[0].size, max(found[0].shape, default=0)} != {given.dim}:
-        shapes = ", ".join(str(each.shape) for each in found)
-        needed = f"one vector is needed, of the {given.dim} columns of {given.source['path']}"
-        raise UserError(f"{path}: {needed}; it holds {shapes}")
-    if found[0].dtype.kind not in "fiu" or not np.isfinite(found[0]).all() or not found[0].any():
-        raise UserError(f"{path}: the vector must be finite numbers, and not all zero")
-    return found[0].reshape(-1).astype(np.float64)

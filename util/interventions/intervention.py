@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..errors import UserError
 from ..geometry import unit_rows
-from ..numerics.arrays import Array, as_matrix, blocks, check_unit_rows, new_result, wide
+from ..numerics.arrays import Array, Others, Rows, as_matrix, blocks, check_unit_rows, new_result, wide
 from ..numerics.procrustes import as_text_map, mapped
 from ..numerics.shifts import moved, unmoved
 
@@ -28,8 +28,7 @@ class Intervention:
     Attributes:
         kind: what ``modality-gap fit`` calls it.
         steps: "x" and "y", or "x" alone -> what is done to the rows of that modality, in order. A step float64 (d,) is
-            added, an orthogonal one (d, d) is multiplied from the right, and bool (d,) says which columns stay. Rows
-            are made unit-norm after each.
+            added, (d, d) multiplied from the right, bool (d,) says which columns stay; rows are unit-norm after each.
         settings: options and numbers of the kind, as json can hold them.
         about: where it comes from, as json can hold it. ``n`` in it are rows fitted on, by modality in order.
     """
@@ -50,16 +49,11 @@ class Intervention:
             raise UserError("columns may go in the last step alone")
 
     @property
-    def width(self) -> int:
-        """The width d of the rows that it takes."""
-        return len(self.steps["x"][0])
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The modalities that it was fitted on."""
         return tuple(self.about.get("n") or self.steps)
 
-    def transform(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
+    def transform(self, x: Rows | None = None, y: Others | None = None) -> Moved:
         """New unit-norm rows of the first modality (x), of text (y), or of both, moved; they need not be pairs.
 
         New arrays (x', y') of unit-norm rows come back, of the kind and dtype of ``x`` and of ``y`` (float32 for half
@@ -67,7 +61,7 @@ class Intervention:
         """
         return self._both(x, y, inverse=False)
 
-    def inverse(self, x: Float[Array, "n d"] | None = None, y: Float[Array, "m d"] | None = None) -> Moved:
+    def inverse(self, x: Rows | None = None, y: Others | None = None) -> Moved:
         """Unit rows that ``transform`` brings to these, where it can be undone; arguments and answer as there."""
         return self._both(x, y, inverse=True)
 
@@ -92,12 +86,12 @@ class Intervention:
             raise UserError(f"this {self.kind} was fitted on {self.names[0]} alone, and has nothing for other rows")
         name = self.names[PLACES.index(place)]
         out = as_matrix(rows, name)
-        if out.shape[1] != self.width:
-            widths = f"{out.shape[1]} columns, the calibration is for {self.width}"
+        if out.shape[1] != (width := len(self.steps[place][0])):
+            widths = f"{out.shape[1]} columns, the calibration is for {width}"
             raise UserError(f"{name}: these rows have {widths}; fit one on embeddings of the same model")
         check_unit_rows(out, name)
         for step in reversed(self.steps[place]) if inverse else self.steps[place]:
-            out = (_undone if inverse else _done)(out, step.copy(), name)  # torch takes no read-only array
+            out = _done(out, step.copy(), name, inverse)  # torch takes no read-only array
         return out
 
 
@@ -112,18 +106,14 @@ def _checked(step: np.ndarray) -> np.ndarray:
     return step
 
 
-def _done(rows: Array, step: np.ndarray, name: str) -> Array:
+def _done(rows: Array, step: np.ndarray, name: str, inverse: bool) -> Array:
+    if step.dtype == bool and inverse:
+        raise UserError(f"{name}: no inverse: the {len(step) - step.sum()} dimensions that were deleted are gone")
     if step.dtype == bool:
         return unit_rows(rows[:, step], name)
     if step.ndim == 1:
-        return moved(rows, step, name)
-    out = new_result(rows)
+        return (unmoved if inverse else moved)(rows, step, name)
+    out, turn = new_result(rows), step.T if inverse else step
     for start, block in blocks(rows):
-        out[start : start + len(block)] = unit_rows(mapped(wide(block), step), name)
+        out[start : start + len(block)] = unit_rows(mapped(wide(block), turn), name)
     return out
-
-
-def _undone(rows: Array, step: np.ndarray, name: str) -> Array:
-    if step.dtype == bool:
-        raise UserError(f"{name}: no inverse: the {len(step) - step.sum()} dimensions that were deleted are gone")
-    return unmoved(rows, step, name) if step.ndim == 1 else _done(rows, step.T, name)

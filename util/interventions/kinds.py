@@ -1,13 +1,10 @@
 """The kinds of interventions: functions of checked unit rows that give the steps for each modality, and settings."""
 
-from collections.abc import Callable
-
 import numpy as np
-from jaxtyping import Float
 
 from ..errors import UserError
 from ..geometry import Side, resolve_direction, side_amounts, unit_rows
-from ..numerics.arrays import Array, as_count, as_number, to_numpy, wide
+from ..numerics.arrays import Others, Rows, Vector, as_count, as_number, to_numpy, wide
 from ..numerics.moments import moments
 from ..numerics.procrustes import orthogonal_map
 from ..numerics.shifts import moved
@@ -19,11 +16,7 @@ NO_VARIANCE = 1e-12
 
 
 def shift(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    amount: float | None = None,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
+    x: Rows, y: Others, amount: float | None = None, direction: Vector | None = None, side: Side = "both"
 ) -> Fitted:
     """The paper's embedding shift: amount, direction and side are those of ``util.geometry.shift``.
 
@@ -41,7 +34,7 @@ def shift(
     return {"x": (-move_x * unit,), "y": (move_y * unit,)}, {"amount": amount, "side": side}
 
 
-def centring(x: Float[Array, "n d"], y: Float[Array, "m d"] | None = None) -> Fitted:
+def centring(x: Rows, y: Others | None = None) -> Fitted:
     """Each modality minus the mean of its own rows here; one modality alone will do.
 
     On the rows that it was fitted on the gap is zero, to rounding, before they are made unit-norm; after, and on other
@@ -49,14 +42,13 @@ def centring(x: Float[Array, "n d"], y: Float[Array, "m d"] | None = None) -> Fi
 
     Source: "centering" of Zhang et al., "Diagnosing and rectifying vision models using language" (2023), the collapse
     of C3 (2024) without its noise, the calibration of GR-CLIP (2025) and I0T's post-hoc standardisation (2025, which
-    divides by the norm of a row and not by a standard deviation) are this one operation: they differ in the data that
-    the means are of. Trap: GR-CLIP takes the mean of queries and that of documents apart, although both are text; fit
-    once for each.
+    divides by the norm of a row and not by a standard deviation) are this one operation, by means of other data. Trap:
+    GR-CLIP takes the mean of queries and that of documents apart, although both are text; fit once for each.
     """
     return {name: (-moments(rows).centroid,) for name, rows in (("x", x), ("y", y)) if rows is not None}, {}
 
 
-def realign(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Fitted:
+def realign(x: Rows, y: Others) -> Fitted:
     """Texts brought to the mean and the total variance of the first modality, which stays where it is.
 
     a = s (y - mean_y) + mean_x, b = norm(a), y' = norm(b - mean_b + mean_x); s is the root of the ratio of the traces
@@ -67,8 +59,7 @@ def realign(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Fitted:
     and its inverse is exact while both are shorter than 1.
 
     Source: ReAlign (Yu et al., 2026), whose ``embed_ReAlign.py`` makes texts stand in for images in training. A trace
-    here divides by n - 1, so that it does not depend on how many rows there are: it is 1 minus the mean cosine of
-    different rows.
+    here divides by n - 1, so that the number of rows has no part in it: 1 minus the mean cosine of different rows.
     """
     found = {"x": moments(x), "y": moments(y)}
     traces = {name: 1 - part.mean_cosine if part.n > 1 else 0.0 for name, part in found.items()}
@@ -82,7 +73,7 @@ def realign(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Fitted:
     return {"x": (np.zeros(len(first)),), "y": (first, second)}, {"scale": scale}
 
 
-def procrustes(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Fitted:
+def procrustes(x: Rows, y: Rows) -> Fitted:
     """Texts turned onto the rows that they pair with, by ``util.numerics.procrustes.orthogonal_map``; x stays.
 
     An isometry: cosines within the texts stay, and the inverse is exact. So does the norm of the text centroid: a gap
@@ -93,12 +84,11 @@ def procrustes(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Fitted:
     return {"x": (np.zeros(len(turn)),), "y": (turn,)}, {}
 
 
-def ablation(x: Float[Array, "n d"], y: Float[Array, "m d"], dimensions: int) -> Fitted:
+def ablation(x: Rows, y: Others, dimensions: int) -> Fitted:
     """So many dimensions, 1 to d - 1, of the largest entries of the gap vector deleted from both modalities.
 
-    What is deleted is gone: there is no inverse. Source: Schrodi et al., "Two effects, one trigger" (2024), who delete
-    up to 20 of 512 dimensions, chosen once on all of them; their finding is that a gap closed afterwards need not help
-    the task.
+    There is no inverse. Source: Schrodi et al., "Two effects, one trigger" (2024), who delete up to 20 of 512
+    dimensions, chosen once on all of them; their finding is that a gap closed afterwards need not help the task.
     """
     d = x.shape[1]
     if as_count(dimensions, "dimensions") >= d:
@@ -109,6 +99,4 @@ def ablation(x: Float[Array, "n d"], y: Float[Array, "m d"], dimensions: int) ->
     return {"x": (stay,), "y": (stay,)}, {"dimensions": deleted.tolist()}
 
 
-KINDS: dict[str, Callable[..., Fitted]] = {
-    each.__name__: each for each in (shift, centring, realign, procrustes, ablation)
-}
+KINDS = {each.__name__: each for each in (shift, centring, realign, procrustes, ablation)}

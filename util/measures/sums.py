@@ -375,7 +375,9 @@ class _Kept:
             pairs = None if found.pairs is None else hashlib.sha256(found.pairs.tobytes()).hexdigest()
             names = [(name, rows.shape) for name, rows in found.modalities.items()]
             firsts = [np.asarray(rows[:1]).tolist() for rows in found.modalities.values()]
-            self.key = digest([stamps, names, firsts, dict(found.source), pairs, second, found.labels is None, VERSION])[:16]
+            self.key = digest(
+                [stamps, names, firsts, dict(found.source), pairs, second, found.labels is None, VERSION]
+            )[:16]
 
     def load(self, task: int) -> dict[str, np.ndarray] | None:
         """A task that was finished before; None where there is none that is whole."""

@@ -7,6 +7,7 @@ import numbers
 import sys
 
 import numpy as np
+from jaxtyping import Float
 
 from ..errors import UserError
 from .parts import Parts
@@ -39,6 +40,10 @@ class _ArrayKinds(type):
 
 class Array(metaclass=_ArrayKinds):
     """A numpy array, one in ``Parts``, or a torch tensor, in annotations and for isinstance."""
+
+
+Rows, Others, Vector = Float[Array, "n d"], Float[Array, "m d"], Float[Array, "d"]
+"""Rows of one modality, of another where the two are no pairs, and one vector as wide as they are."""
 
 
 def library(x):
@@ -108,21 +113,15 @@ def rows_shape(x, name: str = "x", least_rows: int = 1) -> tuple[int, int]:
     return tuple(x.shape)
 
 
-def as_pair(x, y, least_rows: int = 1) -> tuple[Array, Array]:
-    """Two checked matrices of one width, kind and device; their row counts may differ."""
-    x, y = as_matrix(x, "x", least_rows), as_matrix(y, "y", least_rows)
+def as_unit_pair(x, y) -> tuple[Array, Array]:
+    """Two checked matrices of unit-norm rows, of one width, kind and device; their row counts may differ."""
+    x, y = as_matrix(x, "x"), as_matrix(y, "y")
     if x.shape[1] != y.shape[1]:
         raise UserError(f"x and y must be of one width; x is {tuple(x.shape)}, y is {tuple(y.shape)}")
     if is_tensor(x) or is_tensor(y):
         x, y = as_tensor(x), as_tensor(y)
         if x.device != y.device:
             raise UserError(f"x and y must be on one device; x is on {x.device}, y on {y.device}")
-    return x, y
-
-
-def as_unit_pair(x, y) -> tuple[Array, Array]:
-    """``as_pair`` that also refuses rows that are not unit-norm."""
-    x, y = as_pair(x, y)
     check_unit_rows(x, "x")
     check_unit_rows(y, "y")
     return x, y
@@ -140,10 +139,8 @@ def check_unit_rows(x: Array, name: str = "x") -> None:
     off = abs(norms - 1) > tolerance
     if off.any():
         row = first_true(off)
-        raise UserError(
-            f"{name} must have unit-norm rows; row {row} has norm {norms[row]:.6g}"
-            " (util.geometry.unit_rows divides every row by its norm)"
-        )
+        how = "util.geometry.unit_rows divides every row by its norm"
+        raise UserError(f"{name} must have unit-norm rows; row {row} has norm {norms[row]:.6g} ({how})")
 
 
 def row_norms(x: Array) -> Array:
@@ -196,10 +193,10 @@ def result_dtype(x: Array):
     return x.dtype if x.dtype in (kinds.float32, kinds.float64) else kinds.float32
 
 
-def new_result(x: Array, shape: tuple[int, ...] | None = None) -> Array:
-    """An array to fill, of the kind and device of ``x`` and in its ``result_dtype``; by default of its shape."""
+def new_result(x: Array) -> Array:
+    """An array to fill, of the kind, device and shape of ``x`` and in its ``result_dtype``."""
     place = {"device": x.device} if is_tensor(x) else {}
-    return library(x).empty(tuple(shape or x.shape), dtype=result_dtype(x), **place)
+    return library(x).empty(tuple(x.shape), dtype=result_dtype(x), **place)
 
 
 def as_result(values: Array, x: Array, given) -> Array:

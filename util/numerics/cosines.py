@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from .arrays import Array, as_count, as_matrix, as_tensor, nonzero_norms, result_dtype
+from .arrays import Array, Rows, as_count, as_matrix, as_tensor, library, nonzero_norms, result_dtype
 
 FINE_BINS = 2**16
 """Least number of bins that quartiles are found in."""
@@ -47,7 +45,7 @@ class CosineStatistics:
     n_pairs: int
 
 
-def cosine_statistics(x: Float[Array, "n d"], bins: int = 100) -> CosineStatistics:
+def cosine_statistics(x: Rows, bins: int = 100) -> CosineStatistics:
     """Mean, spread, quartiles and histogram of the cosines of all pairs of different rows.
 
     Args:
@@ -67,11 +65,17 @@ def cosine_statistics(x: Float[Array, "n d"], bins: int = 100) -> CosineStatisti
     for apart in rows.apart():
         least, most = map(float, apart.aminmax())
         low, high = min(low, least), max(high, most)
-        total, squares = total + float(apart.sum()), squares + float(torch.linalg.vector_norm(apart)) ** 2
+        total, squares = total + float(apart.sum()), squares + float(library(apart).linalg.vector_norm(apart)) ** 2
     off, span = total / n_pairs, (low, high) if high - low > ONE_VALUE else (low - 0.5, low + 0.5)
     fine = bins * -(-FINE_BINS // bins)
-    counts = sum(torch.histc(apart, fine, *span).cpu().numpy() for apart in rows.apart())
-    quartiles = (span[0] + (span[1] - span[0]) * _quantiles(counts, (0.25, 0.5, 0.75))).clip(low, high)
+    counts = sum(apart.histc(fine, *span).cpu().numpy() for apart in rows.apart())
+    reached, edges, rank = (
+        np.r_[0, np.cumsum(counts)],
+        np.linspace(*span, fine + 1),
+        np.arange(1, 4) / 4 * (n_pairs - 1),
+    )
+    below, above = (np.interp(order + 0.5, reached, edges) for order in (np.floor(rank), np.ceil(rank)))
+    quartiles = (below + (rank % 1) * (above - below)).clip(low, high)  # as numpy.quantile's, but for a bin's width
     mean, std = rows.mean_cosine + off, max(squares / n_pairs - off**2, 0.0) ** 0.5
     five = (rows.mean_cosine + np.array([low, *quartiles, high])).clip(-1, 1).tolist()
     histogram = counts.reshape(bins, -1).sum(1).astype(np.int64)
@@ -86,22 +90,22 @@ class _CentredRows:
     keeps the digits in which cosines differ.
     """
 
-    def __init__(self, x: Tensor):
+    def __init__(self, x: Array):
         self.x, self.norms, self.starts = x, nonzero_norms(x)[:, None], range(0, len(x), TILE)
         self.mean = sum(self._unit(start).sum(0) for start in self.starts) / len(x)
         self.mean_cosine = float((len(x) * (self.mean @ self.mean) - 1) / (len(x) - 1))
-        self.offsets = torch.cat([self._unit(start) @ self.mean for start in self.starts])
+        self.offsets = library(x).concatenate([self._unit(start) @ self.mean for start in self.starts])
         self.offsets -= (self.mean @ self.mean + self.mean_cosine) / 2
 
-    def _unit(self, start: int) -> Tensor:
+    def _unit(self, start: int) -> Array:
         return self.x[start : start + TILE] / self.norms[start : start + TILE]
 
-    def _centred(self, start: int) -> Tensor:
+    def _centred(self, start: int) -> Array:
         return self._unit(start).sub_(self.mean).to(result_dtype(self.x))
 
-    def apart(self) -> Iterator[Tensor]:
+    def apart(self) -> Iterator[Array]:
         """Yields the cosine less the mean cosine of each pair of different rows, in float64, a tile at a time."""
-        upper = torch.ones(TILE, TILE, dtype=torch.bool, device=self.x.device).triu_(1)
+        upper = self.x.new_ones(TILE, TILE).triu_(1) > 0
         for top in self.starts:
             rows = self._centred(top)
             for left in range(top, len(self.x), TILE):
@@ -113,16 +117,3 @@ class _CentredRows:
                     apart = apart[upper[: len(rows), : len(rows)]]
                 if apart.numel():
                     yield apart
-
-
-def _quantiles(counts: np.ndarray, at) -> np.ndarray:
-    """Quantiles as numpy.quantile defines them, in [0, 1] of the range of the bins, known to the width of one."""
-    reached = np.cumsum(counts)
-    rank = np.asarray(at) * (reached[-1] - 1)
-
-    def value(order: np.ndarray) -> np.ndarray:
-        index = np.searchsorted(reached, order, side="right")
-        return (index + (order - reached[index] + counts[index] + 0.5) / counts[index]) / len(counts)
-
-    below, above = value(np.floor(rank)), value(np.ceil(rank))
-    return below + (rank % 1) * (above - below)

@@ -10,10 +10,10 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from ..errors import UserError
-from .arrays import Array, blocks, to_numpy, wide
+from .arrays import Others, Rows, blocks, to_numpy, wide
 
 DIGEST = 16
 """Bytes of a row's hash: two different rows share one with probability 2**-128."""
@@ -33,7 +33,7 @@ class Matched(NamedTuple):
     groups: tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]  # the number of the group of each item
 
 
-def items(rows: Float[Array, "n d"]) -> Int[np.ndarray, "n"]:
+def items(rows: Rows) -> Int[np.ndarray, "n"]:
     """The number of the first row that equals each row exactly, its own where none does; -0.0 equals 0.0.
 
     Time: one hash of each row. Memory: 16 bytes a row.
@@ -47,7 +47,7 @@ def items(rows: Float[Array, "n d"]) -> Int[np.ndarray, "n"]:
     return first[item]
 
 
-def matched(x: Float[Array, "n d"], y: Float[Array, "m d"], pairs: Int[np.ndarray, "p 2"]) -> Matched:
+def matched(x: Rows, y: Others, pairs: Int[np.ndarray, "p 2"]) -> Matched:
     """The items of ``pairs``, row numbers that belong together; a copy has the partners of all its copies."""
     named = items(x), items(y)
     (first, at_first), (second, at_second) = (
@@ -67,7 +67,7 @@ def groups(pairs: Int[np.ndarray, "p 2"], n: int, m: int) -> tuple[Int[np.ndarra
     return found[:n], found[n:]
 
 
-def batches(x: Float[Array, "n d"], y: Float[Array, "n d"], size: int | None = None) -> Int[np.ndarray, "b size"]:
+def batches(x: Rows, y: Rows, size: int | None = None) -> Int[np.ndarray, "b size"]:
     """The pairs (x[i], y[i]) of each batch of a loss: in order, and no batch holds an image or a text twice.
 
     A pair whose image or text already stands in the batch waits for the next one. What cannot fill a last batch is
@@ -106,6 +106,16 @@ def consecutive(n: int, size: int) -> Int[np.ndarray, "b size"]:
     return np.arange(n // size * size).reshape(-1, size)
 
 
-def copies(modalities: Mapping[str, Float[Array, "n d"]]) -> dict[str, int]:
+def copies(modalities: Mapping[str, Rows]) -> dict[str, int]:
     """How many rows of each modality equal an earlier one exactly."""
     return {name: len(rows) - len(np.unique(items(rows))) for name, rows in modalities.items()}
+
+
+def copies_said(modalities: Mapping[str, Rows], copied: Mapping[str, int] | None = None) -> list[str]:
+    """A sentence for each modality with equal rows, ``copied`` of them where that is known."""
+    said = []
+    for name, equal in (copies(modalities) if copied is None else copied).items():
+        if equal:
+            n = len(modalities[name])
+            said.append(f"{name}: {equal} of {n} rows equal an earlier one exactly, {n - equal} items")
+    return said

@@ -5,13 +5,13 @@ import scipy
 from jaxtyping import Float
 
 from ..errors import UserError
-from .arrays import Array, as_matrix, as_result, as_tensor, as_unit_pair, is_tensor, on, to_numpy, wide
+from .arrays import Array, Rows, as_matrix, as_result, as_tensor, as_unit_pair, is_tensor, on, to_numpy, wide
 
 ORTHOGONAL_TOLERANCE = 1e-4
 """How far an entry of R^T R may be from the identity's; float32 leaves about 1e-6."""
 
 
-def orthogonal_map(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Float[Array, "d d"]:
+def orthogonal_map(x: Rows, y: Rows) -> Float[Array, "d d"]:
     """The orthogonal matrix R that brings ``y @ R`` nearest to ``x``: the least sum of squared distances of pairs.
 
     ``x`` and ``y`` are unit rows, row i of one paired with row i of the other. R may hold a reflection.
@@ -29,7 +29,7 @@ def orthogonal_map(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Float[Arra
     return as_result(on(turn, a), a, x)
 
 
-def mapped(rows: Float[Array, "n d"], text_map: Float[Array, "d d"] | None) -> Float[Array, "n d"]:
+def mapped(rows: Rows, text_map: Float[Array, "d d"] | None) -> Rows:
     """Text rows under a map, ``rows @ text_map``, of the kind of ``rows``; None leaves them as they are."""
     if text_map is None:
         return rows

@@ -42,10 +42,8 @@ def unmoved(x: Array, step: Array, name: str) -> Array:
     along = on(step, x)
     left = 1 - float(along @ along)
     if left <= 0:
-        raise UserError(
-            f"{name}: a step of {(1 - left) ** 0.5:.4g} has no inverse: from 1 on, two rows may come to one direction;"
-            " keep the rows as they were"
-        )
+        why = "from 1 on, two rows may come to one direction"
+        raise UserError(f"{name}: a step of {(1 - left) ** 0.5:.4g} has no inverse: {why}; keep the rows as they were")
     out = new_result(x)
     for start, block in blocks(x):
         rows = wide(block) / row_norms(block)[:, None]

@@ -19,6 +19,7 @@ __all__ = ["NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "write"]
 MAGIC = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\xff" * 4: ".arrow", b"\x89HDF": ".h5"}
 TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 READERS: dict[str, Callable[[Path], dict | Found]] = {
+    ".npy": read_npy,
     ".npz": read_npz,
     ".safetensors": read_safetensors,
     ".pt": read_torch,
@@ -30,27 +31,30 @@ READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".h5": read_h5,
     "a folder": read_folder,
 }
-FORMATS = (".npy", *READERS)
 HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 
 
-def read(path: str | Path, first: str = "image") -> Found:
+def read(path: str | Path) -> Found:
     """The arrays of a file or folder as stored, by the names it gives them, and its own account of their source.
 
-    Args:
-        path: a file, a folder, a URL that an installed plug-in of fsspec opens, or ``hub:OWNER/NAME[:SPLIT]``.
-        first: what to call the non-text modality of a .npy of shape (2, n, d).
+    ``path`` may be ``hub:OWNER/NAME[:SPLIT]`` too.
     """
-    if "://" in str(path):
-        return _fetched(str(path), first)
     if str(path).startswith("hub:"):
-        return _hub(str(path)), {}
+        import datasets
+
+        if not (match := HUB.fullmatch(str(path))):
+            raise UserError(f"{path}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
+        try:
+            found = datasets.load_dataset(match[1], split=match[2])
+        except Exception as error:  # of many kinds
+            raise UserError(f"{path}: could not be loaded ({reason(error)})") from None
+        return read_dataset(found, f"hub:{match[1]}"), {}
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path}: no such file; expected embeddings as {', '.join(FORMATS)}")
+        raise UserError(f"{path}: no such file; expected embeddings as {', '.join(READERS)}")
     kind = "a folder" if path.is_dir() else kind_of(path)
     try:
-        found = read_npy(path, first) if kind == ".npy" else READERS[kind](path)
+        found = READERS[kind](path)
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged or hostile file makes its parser raise
@@ -78,33 +82,5 @@ def kind_of(path: Path) -> str:
         return suffix
     if head[:1] == b"\x80":
         raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
-    what = f"not readable as {suffix}: damaged, or another format" if suffix in FORMATS else f"unknown format {suffix}"
-    raise UserError(f"{path}: {what}; expected {', '.join(FORMATS)}")
-
-
-def _hub(path: str) -> dict:
-    """A data set of the hub, one split of it."""
-    import datasets
-
-    if not (match := HUB.fullmatch(path)):
-        raise UserError(f"{path}: expected hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT")
-    try:
-        found = datasets.load_dataset(match[1], split=match[2])
-    except Exception as error:  # of many kinds
-        raise UserError(f"{path}: could not be loaded ({reason(error)})") from None
-    return read_dataset(found, f"hub:{match[1]}")
-
-
-def _fetched(url: str, first: str) -> Found:
-    """What a remote file holds, by a copy under its own name that goes when the program ends."""
-    import fsspec
-
-    try:
-        local = fsspec.open_local(f"simplecache::{url}", simplecache={"same_names": True})
-    except Exception as error:
-        protocol = url.split("://")[0]
-        raise UserError(f"{url}: could not be read ({reason(error)}); {protocol}:// needs its fsspec plug-in") from None
-    try:
-        return read(local, first)
-    except UserError as error:
-        raise UserError(str(error).replace(str(local), url)) from error
+    what = f"not readable as {suffix}: damaged, or another format" if suffix in READERS else f"unknown format {suffix}"
+    raise UserError(f"{path}: {what}; expected {', '.join(READERS)}")

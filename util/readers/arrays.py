@@ -38,7 +38,7 @@ def mapped_npy(path: Path) -> np.ndarray:
         return np.lib.format.open_memmap(path, mode="c")
 
 
-def read_npy(path: Path, first: str = "image") -> dict:
+def read_npy(path: Path) -> dict:
     """One modality (n, d), or two of them (2, n, d), of which text is the second; a file of texts holds texts alone."""
     array, alone = mapped_npy(path), role(path.stem)
     if array.ndim != 3 or len(array) != 2 or alone == TEXT:
@@ -46,7 +46,7 @@ def read_npy(path: Path, first: str = "image") -> dict:
     if alone:
         how = f"rename it if it holds {alone} and {TEXT}, or save a file (n, d) of each"
         raise UserError(f"{path}: two arrays {array.shape[1:]}, while its name says {alone} alone; {how}")
-    return {first: array[0], TEXT: array[1]}
+    return {"image": array[0], TEXT: array[1]}
 
 
 def read_npz(path: Path) -> dict:

@@ -86,7 +86,7 @@ def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:
         if role(name) != TEXT:
             continue
         if array.ndim == 3:
-            modalities[name], said = _mean_of_templates(array, _class_count(found), f"{path}: {name}")
+            modalities[name], said = _mean_of_templates(array, found.beside, f"{path}: {name}")
         elif len(widths) == 1 and array.shape[1] not in widths and array.shape[0] in widths:
             modalities[name] = np.asarray(array).T
             said = "holds a column for each text, for its rows are as wide as others"
@@ -96,20 +96,16 @@ def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:
     return replace(found, modalities=modalities), notes
 
 
-def _class_count(found: SortedOut) -> tuple[int | None, set[int], int]:
-    """The number of classes where it is known, else what it is where labels name every one, and its least."""
-    labels, classes = found.beside.get("labels"), found.beside.get("classes")
-    if classes is not None:
-        return len(classes), set(), len(classes)
-    if labels is None or labels.dtype.kind not in "iufb" or not labels.size:
-        return None, set(), 2
-    least = int(labels.max()) + int(labels.min() != 1)  # labels without 0 may count from 1
-    return (labels.shape[1], set(), 2) if labels.ndim == 2 else (None, {len(np.unique(labels)), least}, least)
-
-
-def _mean_of_templates(array: np.ndarray, classes: tuple, where: str) -> tuple[np.ndarray, str]:
+def _mean_of_templates(array: np.ndarray, beside: Mapping, where: str) -> tuple[np.ndarray, str]:
     """(C, T, d) or (T, C, d) as unit rows (C, d): the mean over templates of unit rows."""
-    known, every, least = classes
+    labels, classes = beside.get("labels"), beside.get("classes")
+    known, every, least = None if classes is None else len(classes), set(), 2  # of all C labels name, C at the least
+    if known is None and labels is not None and labels.dtype.kind in "iufb" and labels.size:
+        if labels.ndim == 2:
+            known = labels.shape[1]
+        else:
+            least = int(labels.max()) + int(labels.min() != 1)  # labels without 0 may count from 1
+            every = {len(np.unique(labels)), least}
     axes = [axis for axis in (0, 1) if array.shape[axis] == known or (known is None and array.shape[axis] >= least)]
     if array.shape[0] in every and array.shape[1] not in every:
         axes = [0]  # (C, T, d) of labels that name all C

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -142,13 +142,12 @@ def datacomp(path: Path, shards: list[Path]) -> dict:
     beside = read_parquet(tables, str(path))
     for model, score in SIMILARITY.items():
         if {f"{model}_img", f"{model}_txt", score} <= found.keys() | beside.keys():
-            _agrees(path, found, model, beside.pop(score))
+            _check_scores(found[f"{model}_img"], found[f"{model}_txt"], beside.pop(score), f"{path}: {model}")
     return {**beside, **found}
 
 
-def _agrees(path: Path, found: Mapping, model: str, scores: np.ndarray) -> None:
+def _check_scores(images: Parts, texts: Parts, scores: np.ndarray, where: str) -> None:
     """Refuses vectors whose cosines are not those of the table: then rows are shuffled, or of another model."""
-    images, texts = found[f"{model}_img"], found[f"{model}_txt"]
     for start, x in blocks(images):
         x, y = (part.astype(np.float64) for part in (x, texts[start : start + len(x)]))
         with np.errstate(invalid="ignore", divide="ignore"):  # rows that have no cosine are named later
@@ -157,4 +156,4 @@ def _agrees(path: Path, found: Mapping, model: str, scores: np.ndarray) -> None:
         if off.any():
             row = start + int(off.argmax())
             said = f"the score of the table is {scores[row]:.4f}, the vectors' cosine {cosines[row - start]:.4f}"
-            raise UserError(f"{path}: {model}: {images.place(row)}: {said}; rows and scores are not in one order")
+            raise UserError(f"{where}: {images.place(row)}: {said}; rows and scores are not in one order")

@@ -5,44 +5,21 @@ A modality is known by meaning, never by position: "image_features", "img_emb" a
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import PACKAGE
 from ..numerics.parts import Parts
 
 TEXT = "text"
-ROLES = {
-    TEXT: "text txt caption prompt query querie sentence title description report question language lang word",
-    "image": "image img visual vision picture photo pixel radiograph xray",
-    "video": "video movie",
-    "audio": "audio sound speech voice wav music",
-    "protein": "protein",
-    "amino acid": "amino",
-    "molecule": "molecule",
-    "depth": "depth",
-    "thermal": "thermal",
-    "point cloud": "pointcloud cloud",
-}
-"""Words of each modality, in the singular."""
-WORDS = {word: role for role, words in ROLES.items() for word in words.split()}
+DECLARED = tomllib.loads((PACKAGE / "data" / "names.toml").read_text(encoding="utf-8"))
+"""The words, and what each table of them is."""
+WORDS = {word: role for role, words in DECLARED["modalities"].items() for word in words.split()}
 WORDS_IN = re.compile(rf"(?<![a-z])({'|'.join(WORDS)})s?(?=(?:ids?|idx)?(?![a-z]))")
-SHORT = {"img": "image", "txt": "text", "querie": "query"}
-"""Words that are another one in print."""
-NO_ROWS = {"logit", "logits", "score", "scores", "similarity", "mask", "size", "sizes", "bbox", "length", "id", "ids"}
-"""Words of arrays about a modality that are not its embeddings: "logits_per_image", "text_mask"."""
-BESIDE = {
-    "labels": "label labels target targets y class_id class_ids class_idx",
-    "pairs": "pairs",
-    "ids": "id ids key keys uid uids image_id image_ids image_key",
-    "classes": "classes class_names classnames class_name categories class_list",
-    "paths": "path paths file files filename filenames file_name image_path image_paths url urls image_url",
-    "captions": "caption captions text texts txt sentence sentences title titles prompt prompts",
-    "logit_scale": "logit_scale",
-    "logit_bias": "logit_bias",
-}
-"""Names of the arrays that are used beside the vectors: where one is of numbers in rows it may be a modality."""
+SHORT, BESIDE = DECLARED["in_print"], DECLARED["beside"]
 KINDS = {name: kind for kind, names in BESIDE.items() for name in names.split()}
 NAME = re.compile(r"\w[\w .+-]*")
 """What a modality may be called: it names a member of an archive."""
@@ -74,7 +51,7 @@ def word(name: str) -> str | None:
     """The one word of a name that means a modality; None where there is none, or where two disagree."""
     parts = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
     found = [each for part in parts for each in (part, part.removesuffix("s")) if each in WORDS]
-    if len({WORDS[each] for each in found}) != 1 or NO_ROWS.intersection(parts):
+    if len({WORDS[each] for each in found}) != 1 or {*DECLARED["no_rows"].split()}.intersection(parts):
         return None
     return SHORT.get(found[0], found[0])
 

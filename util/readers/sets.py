@@ -14,7 +14,7 @@ RESERVED = ("labels", "pairs")
 """What stands beside the vectors and is an argument of its own."""
 
 
-def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: str = "image") -> list[dict]:
+def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> list[dict]:
     """What ``Embeddings.of`` takes, for each set that files hold; of several files each takes the columns it has."""
     whole, alone, used, columns = [], [], set(), columns or {}
     places = [Path(path).resolve() for name, path in map(named_path, paths) if not name]
@@ -23,7 +23,7 @@ def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None, first: 
     if len({*columns.values()}) < len(columns) and not all(name for name, _ in map(named_path, paths)):
         raise UserError(f"--columns: one for {' and '.join(columns)}; name each file: {'=FILE '.join(columns)}=FILE")
     for name, path in map(named_path, paths):
-        arrays, source = read(path, first)
+        arrays, source = read(path)
         mine = {key: value for key, value in columns.items() if key == (name or key)}
         mine = {key: value for key, value in mine.items() if len(paths) == 1 or value in arrays}
         used |= mine.keys()

@@ -179,7 +179,10 @@ def side_by_side(table: pa.Table, where: str, start: int) -> np.ndarray:
 
 
 def in_memory(read: Callable[[int], pa.Table], blocks: int, words: Sequence[str] | None = None) -> np.ndarray:
-    """A column of numbers or strings, or ``words`` by number; missing is NaN, or "". Too many are ``UNKNOWN``."""
+    """A column of numbers or strings, or ``words`` by number; missing is NaN, or "". Too many are ``UNKNOWN``.
+
+    Bytes that are no text are written by their numbers.
+    """
     found, rows, longest = [], 0, 0
     for column in (read(k).column(0) for k in range(blocks)):
         if words:
@@ -187,18 +190,13 @@ def in_memory(read: Callable[[int], pa.Table], blocks: int, words: Sequence[str]
         if is_number(column.type):
             found.append(column.to_numpy())
             continue
-        texts = [written(each) for each in column.to_pylist()]
+        texts = ["" if each is None else each for each in column.to_pylist()]
+        texts = [each.decode(errors="backslashreplace") if isinstance(each, bytes) else str(each) for each in texts]
         rows, longest = rows + len(texts), max([longest, *map(len, texts)])
         if 4 * rows * longest > LARGEST_STRINGS:
             return UNKNOWN
         found.append(np.array(texts, dtype=str))
     return np.concatenate(found)
-
-
-def written(value) -> str:
-    """What is no number as a string; bytes that are no text by their numbers."""
-    value = value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
-    return "" if value is None else str(value)
 
 
 def grouped(names: Iterable[str]) -> dict[str, list[str]]:

@@ -38,7 +38,9 @@ def read_delimited(path: Path, delimiter: str) -> Found:
     head = next(csv.reader([line], delimiter=delimiter), [])
     counted = [cell for cell in head if cell.isdecimal()]
     numbered = len(counted) > 1 and [*map(int, counted)] == [*range(int(counted[0]), int(counted[0]) + len(counted))]
-    again = (_like(head, each.rstrip("\r\n").split(delimiter)) for each in below)
+    without = [re.sub(r"\d+", "0", cell) for cell in head]  # a cell that stands again below, but for its digits
+    cells = (re.sub(r"\d+", "0", each).rstrip("\r\n").split(delimiter) for each in below)
+    again = (any(a and a == b.strip('"') for a, b in zip(without, each, strict=False)) for each in cells)
     header = not (is_row(head) or any(again)) or (numbered and int(counted[0]) < 2)
     names = [cell or "unnamed" for cell in head] if header else [f"column {k}" for k in range(len(head))]
     check_names(names, str(path))
@@ -65,12 +67,6 @@ def _whole_numbers(batch: pa.RecordBatch) -> list[int]:
     columns = {k: each for k in numbers if ((each := batch.column(k).to_numpy(zero_copy_only=False)) != each[0]).any()}
     whole = [k for k, each in columns.items() if (each == each.round()).all()]
     return whole if len(whole) < len(columns) else []
-
-
-def _like(cells: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether two lines have a cell that is the same, but for its digits."""
-    pairs = zip(cells, others, strict=False)
-    return any(a and re.sub(r"\d+", "0", a) == re.sub(r"\d+", "0", b.strip('"')) for a, b in pairs)
 
 
 def is_row(cells: Sequence[str]) -> bool:

@@ -41,7 +41,10 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
     only where it was measured, without a published value. ``reasons`` say of scripts why they did not finish.
     """
     known = {record.name: record for _, record in found if not is_own(record)}
-    stated = pd.DataFrame([{**asdict(number), "rule": said(number)} for number in published.numbers().values()])
+    numbers = published.numbers().values()
+    rules = {each.key: each.judged_by for each in numbers if each.rule}
+    said = {key: f"{each.says.format(tolerance=each.tolerance)} ({each.reason})" for key, each in rules.items()}
+    stated = pd.DataFrame([{**asdict(each), "rule": said.get(each.key, "")} for each in numbers])
     measured = beside(*known.values()).drop(columns=["panel", "quantity", "published"])
     table = stated.merge(measured, "left", "key")
     table = table.rename(columns={"value": "published", "ours": "here", "on": "measured_on"})
@@ -74,14 +77,6 @@ def _counted(table: pd.DataFrame) -> pd.Series:
     first = ranked.sort_values("verdict", kind="stable").drop_duplicates("once")
     implied = (first["verdict"] == "yes") & first["measured_on"].str.startswith(published.PRINTED)
     return first["verdict"].astype(str).mask(implied, FOLLOWS).reindex(table.index, fill_value="")
-
-
-def said(number: published.Number) -> str:
-    """The rule that judges a number, its tolerance, and where that comes from."""
-    if not number.rule:
-        return ""
-    rule = number.judged_by
-    return f"{rule.says.format(tolerance=rule.tolerance)} ({rule.reason})"
 
 
 def verdict(part: Mapping) -> str:

@@ -16,7 +16,7 @@ from ..corpora import tasks
 from ..errors import reason
 from ..files import cache_folder, reachable
 from .runner import look, read
-from .steps import STEPS, Options, Step, in_words
+from .steps import STEPS, Options, in_words
 
 CORES = 2
 """CPU cores that ``Step.cpu`` is for."""
@@ -79,7 +79,12 @@ def describe(options: Options) -> None:
     names, online = {step.name for step in chosen}, not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT)
     found = {need: look_up(need, online) for need in needs(options.coco) if names & set(need.steps)}
     missing = sum(1 for each in found.values() if each.problem)
-    reasons = {step: _reason(step, options) for step in chosen}
+    reasons = {}  # why a step runs, "" where its record is kept
+    for step in chosen:
+        try:
+            reasons[step] = look(step, read(step, options)[2], options)[1]
+        except (Exception, SystemExit) as error:  # a script may be broken in any way
+            reasons[step] = reason(error)
     due = [step for step, why in reasons.items() if why]
     cpu, gpu = sum(step.cpu for step in due) * CORES / (os.cpu_count() or 1), sum(step.gpu for step in due)
     needed, free = disk(found, options.output)
@@ -98,35 +103,22 @@ def describe(options: Options) -> None:
 
 
 def look_up(need: Need, online: bool) -> Found:
-    """What is known of one need; whatever a server says or does not say becomes its problem."""
-    declared = int(1e6 * need.megabytes)
-    try:
-        return _repository(need, declared) if online and need.kind != "folder" else _local(need, declared)
-    except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
-        return Found(f"could not be asked for: {reason(error)}", declared)
-
-
-def _repository(need: Need, declared: int) -> Found:
-    """Sizes of the files of a repository of the hub that would be fetched."""
+    """What the hub, or offline its cache or a local folder, says of one need; what it does not say is a problem."""
     from huggingface_hub import snapshot_download, utils
 
     utils.disable_progress_bars()
-    wanted = {"revision": need.revision, "allow_patterns": list(need.files)}
-    files = snapshot_download(need.id, repo_type=need.kind, **wanted, dry_run=True)
-    total, here = (sum(file.file_size or 0 for file in part) for part in (files, [f for f in files if f.is_cached]))
-    return Found("" if files else f"has no files {', '.join(need.files)}", total or declared, here)
-
-
-def _local(need: Need, declared: int) -> Found:
-    """Files of a local folder, or of the hub's cache where the hub does not answer."""
-    from huggingface_hub import snapshot_download
-
-    folder = need.id
-    if need.kind != "folder":
-        try:
-            folder = snapshot_download(need.id, repo_type=need.kind, revision=need.revision, local_files_only=True)
-        except OSError:
-            return Found("no connection to the hub, and it is not in its cache", declared)
+    declared, folder, of = int(1e6 * need.megabytes), need.id, {"repo_type": need.kind, "revision": need.revision}
+    try:
+        if need.kind != "folder" and online:
+            files = snapshot_download(need.id, **of, allow_patterns=list(need.files), dry_run=True)
+            sizes = [(file.file_size or 0, file.is_cached) for file in files]
+            total, here = sum(size for size, _ in sizes), sum(size for size, cached in sizes if cached)
+            return Found("" if files else f"has no files {', '.join(need.files)}", total or declared, here)
+        if need.kind != "folder":
+            folder = snapshot_download(need.id, **of, local_files_only=True)
+    except Exception as error:  # the hub's client, requests and pyarrow raise errors of many kinds
+        asked = f"could not be asked for: {reason(error)}"
+        return Found(asked if online else "no connection to the hub, and it is not in its cache", declared)
     paths = {pattern: list(Path(folder).glob(pattern)) for pattern in need.files}
     if absent := [pattern for pattern in paths if not paths[pattern]]:
         return Found(f"not there: {', '.join(absent)}", declared)
@@ -150,11 +142,3 @@ def disk(found: Mapping[Need, Found], output: Path) -> tuple[int, int]:
 def size(amount: int) -> str:
     """Bytes in words."""
     return f"{tqdm.format_sizeof(amount)}B"
-
-
-def _reason(step: Step, options: Options) -> str:
-    """Why a step runs; "" where its record is kept."""
-    try:
-        return look(step, read(step, options)[2], options)[1]
-    except (Exception, SystemExit) as error:  # a script may be broken in any way
-        return reason(error)

@@ -16,7 +16,7 @@ from .. import cli, records
 from ..errors import UserError
 from ..files import place, replacing
 from . import comparisons
-from .report import PLACES, find_records
+from .report import find_records
 from .steps import FOLDERS, STEPS, Step
 
 AT_A_TIME = 2
@@ -32,15 +32,12 @@ class Job(NamedTuple):
     values: Mapping[str, Path | str | list[str]] = {}
 
 
-def of_records(
-    outputs: Path, steps: Sequence[Step] = STEPS, places: Sequence[str] = PLACES, damaged: dict | None = None
-) -> list[Job]:
-    """The notebooks whose records lie under ``outputs``, which they are written to, with the settings of those records.
+def of_records(there: Sequence[tuple[str, records.Record]], outputs: Path, steps: Sequence[Step] = STEPS) -> list[Job]:
+    """The notebooks of records (folder, record), to be written to ``outputs``, with the settings of those records.
 
-    One whose folder lacks a record is left out, and said, unless it is of your own data. ``places`` and ``damaged`` are
-    as in ``find_records``.
+    One whose folder lacks a record is left out, and said, unless it is of your own data.
     """
-    found, jobs = {record.name: record for _, record in reversed(find_records(outputs, places, damaged))}, []
+    found, jobs = {record.name: record for _, record in reversed(there)}, []
     for folder in dict.fromkeys(step.folder for step in steps):
         names = [step.name for step in steps if step.folder == folder]
         there = [found[name] for name in names if name in found]
@@ -48,9 +45,7 @@ def of_records(
             lacking = ", ".join(name for name in names if name not in found)
             cli.say(f"[notebooks] none of {folder}: no record here of {lacking}")
             continue
-        settings = {
-            key: value for record in reversed(there) for key, value in record.about["settings"].items() if value
-        }
+        settings = {key: value for each in reversed(there) for key, value in each.about["settings"].items() if value}
         files = {name: cli.as_paths(settings.get(name.lower())) for name in FILES}
         values = {name: settings[name.lower()] for name in ("PRESET", "DEVICE")}
         values |= {name: place(each[0]) if len(each) == 1 else [*each] for name, each in files.items() if each}
@@ -61,7 +56,7 @@ def of_records(
 
 def execute_there(outputs: Path) -> list[Path]:
     """Runs each notebook whose records lie somewhere in a folder, one of your own data where they are of such."""
-    if not (jobs := of_records(outputs)):
+    if not (jobs := of_records(find_records(outputs), outputs)):
         raise UserError(f"{outputs}: no records of a figure or table; run make figures, or a script, first")
     return execute_all(jobs, outputs)
 
@@ -91,10 +86,19 @@ def execute_all(jobs: Sequence[Job], outputs: Path) -> list[Path]:
 
 
 def execute(job: Job, environment: Mapping[str, str]) -> Path:
-    """Runs a notebook top to bottom in its own folder, with further variables of the kernel; returns its output."""
+    """Runs a notebook top to bottom in its own folder, with further variables of the kernel; returns its output.
+
+    Names of its first code cell are given the values of the job.
+    """
     notebook = Path(job.notebook)
     content = nbformat.read(notebook, as_version=4)
-    _set(content, job)
+    cell = next(cell for cell in content.cells if cell.cell_type == "code")
+    for name, value in job.values.items():
+        line, told = re.compile(rf"^{name} =.*$", re.MULTILINE), value if isinstance(value, list) else str(value)
+        if line.search(cell.source):
+            cell.source = line.sub(lambda _, name=name, told=told: f"{name} = {told!r}", cell.source, count=1)
+        elif name not in FILES[1:]:  # of some notebooks alone
+            raise UserError(f"{notebook}: its first code cell has no line that begins with {name} =")
     variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     path = os.pathsep.join([str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])])
     variables |= {"PYTHONPATH": path, records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **environment}
@@ -110,14 +114,3 @@ def execute(job: Job, environment: Mapping[str, str]) -> Path:
     with replacing(job.output) as part:
         nbformat.write(content, part)
     return Path(job.output)
-
-
-def _set(content: nbformat.NotebookNode, job: Job) -> None:
-    """Gives names of the first code cell other values."""
-    cell = next(cell for cell in content.cells if cell.cell_type == "code")
-    for name, value in job.values.items():
-        line, told = re.compile(rf"^{name} =.*$", re.MULTILINE), value if isinstance(value, list) else str(value)
-        if line.search(cell.source):
-            cell.source = line.sub(lambda _, name=name, told=told: f"{name} = {told!r}", cell.source, count=1)
-        elif name not in FILES[1:]:  # of some notebooks alone
-            raise UserError(f"{job.notebook}: its first code cell has no line that begins with {name} =")

@@ -40,9 +40,8 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
     Returns:
         one line for each record and README.
     """
-    found = [
-        (record, Path(root) / folder / "results") for folder, record in find_records(outputs, (*FOLDERS, "benchmarks"))
-    ]
+    there = find_records(outputs, (*FOLDERS, "benchmarks"))
+    found = [(record, Path(root) / folder / "results") for folder, record in there]
     if not found:
         raise UserError(f"{outputs}: no records; run make figures first")
     for why, refused in REFUSED.items():
@@ -50,9 +49,21 @@ def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]
             raise UserError(f"{outputs}: {', '.join(names)} {why}; run make figures first")
     for record, target in found:
         _check_settings(record, target / f"{record.name}.json")
-    lines = [f"{target.relative_to(root)}: {', '.join(_copy(record, target))}" for record, target in found]
+    lines = []
+    for record, target in found:
+        target.mkdir(parents=True, exist_ok=True)
+        files = [f"{record.name}.json", *record.about["tables"], *(path.name for path in pictures(record))]  # no pdf
+        for file in files:
+            shutil.copyfile(record.folder / file, target / file)
+        for path in set(target.glob(f"{record.name}[._]*")) - {target / file for file in files}:
+            path.unlink()  # no longer named by the record
+        lines.append(f"{target.relative_to(root)}: {', '.join(files)}")
     lines += [f"{path.relative_to(root)}: every published number" for path in write_published(root)]
-    return lines + [f"{path.relative_to(root)}: tables regenerated" for path in regenerate(root)]
+    for path in (path for path in readmes(root) if MARKED.search(path.read_text())):
+        with replacing(path) as part:
+            part.write_text(with_tables(path.read_text(), root))
+        lines.append(f"{path.relative_to(root)}: tables regenerated")
+    return lines
 
 
 def _check_settings(record: records.Record, committed: Path) -> None:
@@ -65,21 +76,8 @@ def _check_settings(record: records.Record, committed: Path) -> None:
     shared = before["settings"].keys() & now["settings"].keys() - {"output", "coco", "data", "device"}
     old, new = ({name: about["settings"][name] for name in sorted(shared)} for about in (before, now))
     if other := records.differences(old, new):
-        raise UserError(
-            f"{record.folder}: {record.name} ran with other settings than {committed} ({', '.join(other)}); run it "
-            "with those, or remove that file if the change is meant"
-        )
-
-
-def _copy(record: records.Record, target: Path) -> list[str]:
-    """Copies the files that a record names, pictures but not their pdf files; returns their names."""
-    target.mkdir(parents=True, exist_ok=True)
-    files = [f"{record.name}.json", *record.about["tables"], *(path.name for path in pictures(record))]
-    for file in files:
-        shutil.copyfile(record.folder / file, target / file)
-    for path in set(target.glob(f"{record.name}[._]*")) - {target / file for file in files}:
-        path.unlink()  # no longer named by the record
-    return files
+        told = f"{record.name} ran with other settings than {committed} ({', '.join(other)})"
+        raise UserError(f"{record.folder}: {told}; run it with those, or remove that file if the change is meant")
 
 
 def committed_numbers(root: Path = records.REPOSITORY) -> pd.DataFrame:
@@ -104,39 +102,22 @@ def readmes(root: Path = records.REPOSITORY) -> list[Path]:
     return [path for place in places if (path := Path(root) / place / "README.md").is_file()]
 
 
-def regenerate(root: Path = records.REPOSITORY) -> list[Path]:
-    """Rewrites every marked table; returns the README files that hold any."""
-    changed = [path for path in readmes(root) if MARKED.search(path.read_text())]
-    for path in changed:
-        with replacing(path) as part:
-            part.write_text(with_tables(path.read_text(), root))
-    return changed
-
-
 def with_tables(text: str, root: Path = records.REPOSITORY) -> str:
     """``text`` with every marked table regenerated from the committed records under ``root``."""
 
     def table(match: re.Match) -> str:
         head, folder, name, what, end = match.groups()
-        summary = folder == "summary"
-        shown = _overview(root) if summary else _table(records.load(Path(root) / folder / "results", name), what)
-        return f"{head}{_markdown(shown)}\n{end}"
+        if folder == "summary":  # each with a link to its csv
+            found = comparisons.overview(committed_numbers(root))
+            links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in found.pop("folder")]
+            found = found.rename(columns={"figure": "paper"}).rename(columns=str.capitalize)
+            return f"{head}{_markdown(found.assign(**{'Every number': links}))}\n{end}"
+        tables = records.load(Path(root) / folder / "results", name).tables
+        if (found := tables.get("" if what == "main" else what)) is None:
+            raise UserError(f"README: {name} has no table {what!r}; it has {', '.join(filter(None, tables))}")
+        return f"{head}{_markdown(found)}\n{end}"
 
     return MARKED.sub(table, text)
-
-
-def _overview(root: Path) -> pd.DataFrame:
-    """Counts of the published numbers by figure, each with a link to its csv."""
-    table = comparisons.overview(committed_numbers(root))
-    links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in table.pop("folder")]
-    return table.rename(columns={"figure": "paper"}).rename(columns=str.capitalize).assign(**{"Every number": links})
-
-
-def _table(record: records.Record, what: str) -> pd.DataFrame:
-    if (table := record.tables.get("" if what == "main" else what)) is None:
-        known = ", ".join(filter(None, record.tables))
-        raise UserError(f"README: {record.name} has no table {what!r}; it has {known}")
-    return table
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from .. import cli, published, records
 from ..errors import UserError, reason
@@ -30,8 +30,15 @@ def run(options: Options) -> Path:
     """
     output, chosen, failed = Path(options.output), options.chosen(), {}
     _keep_other_presets(options)
-    with _locked(output):
-        published.fetch_all(say=cli.say)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output / LOCK, timeout=0).acquire()  # the system lets go of it when the process ends in any way
+    except Timeout as error:
+        raise UserError(f"{output}: another run is at work there; wait for it") from error
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
+    with lock:
+        published.fetch_all()
         for place, step in enumerate(chosen):
             line = f"[{place + 1}/{len(chosen)}] {step.title}"
             if options.preset == "embedded":
@@ -115,8 +122,12 @@ def _notebooks(options: Options) -> list[str]:
     """Executes notebooks that are not there, or older than a record that they read; returns what went wrong."""
     folders = {step.folder for step in options.chosen()}
     steps = [step for step in options.steps if step.folder in folders]
-    jobs = notebooks.of_records(options.output, steps, FOLDERS, damaged={})
-    jobs = [job for job in jobs if not _is_current(job.output)]
+    there = report.find_records(options.output, FOLDERS, damaged={})
+    jobs = []
+    for job in notebooks.of_records(there, options.output, steps):
+        made = [path.stat().st_mtime for path in job.output.parent.glob("*.json")]
+        if not job.output.is_file() or job.output.stat().st_mtime < max(made):
+            jobs.append(job)
     if jobs:
         cli.say(f"[notebooks] executing {len(jobs)}, about {in_words(NOTEBOOK_SECONDS)}")
     try:
@@ -124,12 +135,6 @@ def _notebooks(options: Options) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
-
-
-def _is_current(notebook: Path) -> bool:
-    """Whether a notebook is there, and no older than the records beside it."""
-    made = [path.stat().st_mtime for path in notebook.parent.glob("*.json")]
-    return notebook.is_file() and notebook.stat().st_mtime >= max(made)
 
 
 def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
@@ -145,14 +150,3 @@ def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
     if found:
         cli.say(f"[report] open {report.write(output, damaged)}")
     return [f"{told}; it was left out of summary and report" for told in damaged.values()]
-
-
-def _locked(output: Path) -> AcquireReturnProxy:
-    """Holds the folder for one run; the system lets go of it when the process ends in any way."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        return FileLock(output / LOCK, timeout=0).acquire()
-    except Timeout as error:
-        raise UserError(f"{output}: another run is at work there; wait for it") from error
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error

@@ -1,29 +1,39 @@
 """``modality-gap evaluate``: zero-shot classification or retrieval on your own embeddings, at every shift."""
 
 import json
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from .. import cli
 from ..errors import UserError
 from ..files import replacing
 from ..geometry import side_of
-from ..interventions.commands import OfFiles
+from ..interventions.commands import OfFiles, note
 from ..numerics.arrays import as_count
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import pandas as pd
-
-    from .task import EmbeddedTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(OfFiles):
+class Choosing:
+    """Options of which shifts there are, how one is chosen, and how sure that is."""
+
+    shift_step: float = 0.25
+    """Distance between shifts, which run from -5 up to 5."""
+    splits: int = 50
+    """Random splits into halves, each of which chooses a shift that is tested on the other."""
+    resamples: int = 2000
+    """Resamples per bootstrap."""
+    permutations: int = 2000
+    """Permutations per max-gain test."""
+
+    def check(self) -> None:
+        """Refuses a step that gives no shifts, and numbers below 1."""
+        cli.shift_grid(self.shift_step)
+        for name in ("splits", "resamples", "permutations"):
+            as_count(getattr(self, name), f"--{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Choosing, OfFiles):
     """Zero-shot classes or retrieval on your embeddings, without a shift of the gap and at every shift.
 
     With labels and a text for each class: top-1 and top-5 accuracy, mean per-class recall, ROC-AUC of two classes, mAP
@@ -44,14 +54,6 @@ class Evaluate(OfFiles):
     """Print the accuracy of each class too."""
     side: str = "both"
     """both: half each. The name of a modality, first or second: that one alone (text is never the first)."""
-    shift_step: float = 0.25
-    """Distance between shifts, which run from -5 up to 5."""
-    splits: int = 50
-    """Random splits into halves, each of which chooses a shift that is tested on the other."""
-    resamples: int = 2000
-    """Resamples per bootstrap."""
-    permutations: int = 2000
-    """Permutations per max-gain test."""
     seed: int = 0
     """Seed of everything random."""
     csv: Path | None = None
@@ -65,9 +67,8 @@ class Evaluate(OfFiles):
         from . import evaluation
 
         tasks = self._tasks()
-        sides = [side_of(each.modalities, self.side) for each in tasks]
-        settings = [SimpleNamespace(**{**vars(self), "side": (side,)}) for side in sides]
-        found = list(map(evaluation.evaluate, tasks, settings))
+        sides = [(side_of(each.modalities, self.side),) for each in tasks]
+        found = [evaluation.evaluate(each, replace(self, side=side)) for each, side in zip(tasks, sides, strict=True)]
         cards = [card(part) for part in found]
         if self.csv is not None:
             with replacing(self.csv) as part:
@@ -80,28 +81,22 @@ class Evaluate(OfFiles):
             cli.say(f"{self._about(each)}; gap distance {rows['gap_distance'].iloc[0]:.4f}\n{as_text(rows)}")
         cli.say(f"wrote {self.csv}" if self.csv else "--csv OUT.csv keeps every metric at every shift")
 
-    def _tasks(self) -> "list[EmbeddedTask]":
-        """What the files hold; what is odd about it goes to stderr."""
-        from . import evaluation, own, task
+    def _tasks(self) -> list:
+        """The ``EmbeddedTask`` of each set of the files; what is odd about it goes to stderr."""
+        from . import evaluation, own
 
-        for name in ("splits", "resamples", "permutations"):
-            as_count(getattr(self, name), f"--{name}")
-        cli.shift_grid(self.shift_step)
-        if not self.embeddings:
-            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
+        self.check()
         if self.label_column and not self.labels:
             raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
         beside = self.labels, self.label_column, self.prompts, self.pairs
         left_out: list[str] = []
-        tasks = task.of_sets(own.sets_of(self.embeddings, cli.named_columns(self.columns), *beside), left_out)
+        tasks = own.tasks_of(self.given(), cli.named_columns(self.columns), left_out, *beside)
         if self.per_class and any(each.is_retrieval or each.labels.ndim > 1 for each in tasks):
             raise UserError("--per-class is for labels of one class a row; leave it out")
-        notes = [note for each in tasks for note in evaluation.notes(each)]
-        for note in [*notes, *(f"left out: {why}" for why in left_out)]:
-            print(f"note: {note}", file=sys.stderr)
+        note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
         return tasks
 
-    def _about(self, task: "EmbeddedTask") -> str:
+    def _about(self, task) -> str:
         """What a task is of, and who moves."""
         first, last = task.modalities
         what = f"{len(task.labels)} pairs" if task.is_retrieval else f"{len(task.texts)} classes"
@@ -110,7 +105,7 @@ class Evaluate(OfFiles):
         return f"{task.dataset}: {len(task.images)} {first}, {what}; {moved}"
 
 
-def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
+def card(found: dict):
     """A row for each metric of ``evaluate``, by the paper's protocol: without a shift, and how a shift was chosen.
 
     Columns of the choice are NaN for metrics that no shift is chosen by.
@@ -127,7 +122,7 @@ def card(found: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
     return rows.join([chosen, ways["held_out"].rename(columns=held)[[*held.values()]]]).reset_index()
 
 
-def as_text(card: "pd.DataFrame") -> str:
+def as_text(card) -> str:
     """The rows of ``card`` for a terminal; what was not chosen by is blank."""
     import pandas as pd
 

@@ -5,22 +5,22 @@ caption corpus, it is also measured along that of the corpus. A shift and a dire
 judged on the other: both ways for the first split, whose halves have curves of their own, and one way for further ones.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
 
 from .. import cli
 from ..errors import UserError
 from ..geometry import Side, signed_gap_distances, unit_gap_vector
 from ..numerics import items
-from . import metrics, selection, shifted
+from . import selection, shifted
 from .outcomes import Hits, Margins, Outcomes, Shares
-from .resampling import paired_p_value
 from .task import SEVERAL, TWO, EmbeddedTask
 
 ALL = "all"
@@ -46,16 +46,6 @@ class Sweep(NamedTuple):
     outcomes: Mapping[str, Outcomes]
     others: Mapping[str, tuple[Float[np.ndarray, "k"], int]]
     """Metrics that no shift is chosen by, and how many items each is of."""
-
-
-class Split(NamedTuple):
-    """All items at every shift along the direction of some images, and what the shifts do to the gap of these."""
-
-    name: str
-    groups: Int[np.ndarray, "g"]
-    """Of the items that the direction is of."""
-    gaps: Float[np.ndarray, "k"]
-    swept: Sweep
 
 
 def evaluate(task: EmbeddedTask, settings) -> dict[str, pd.DataFrame]:
@@ -85,9 +75,7 @@ def wide(task: EmbeddedTask) -> EmbeddedTask:
     return replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))
 
 
-def sweep(
-    task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"] | None, side: Side
-) -> Sweep:
+def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Sweep:
     """Outcomes by metric after every shift, of images, but texts for text-to-image recall; and further metrics."""
     given, how = (task.images, task.texts), (shifts, direction, side)
     if task.is_retrieval:
@@ -95,20 +83,35 @@ def sweep(
         return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in (1, 5, 10)}, {})
     labels, groups, n, outcomes, others = task.labels, task.groups[0], len(task.images), {}, {}
     if task.metric == SEVERAL:
-        found = [(metrics.ranking_precision(each, labels), metrics.mean_average_precision(each, labels))
-                 for each in shifted.scores(*given, *how)]  # fmt: skip
-        by_item, by_class = zip(*found, strict=True)
+        from sklearn.metrics import average_precision_score  # takes a second
+
+        by_item, by_class, there = [], [], labels.any(0)  # classes that no item has are left out of the mean
+        for scores in shifted.scores(*given, *how):
+            by_item.append(ranking_precision(scores, labels))
+            by_class.append(average_precision_score(labels[:, there], scores[:, there]))
         return Sweep({"LRAP": Shares(np.stack(by_item), groups)}, {"mAP": (np.array(by_class), n)})
     if task.metric != "ROC-AUC":
         ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
         outcomes = {f"top-{k}": Hits(ranks < k, groups) for k in (1, 5) if k == 1 or classes > k}
-        recalls, counts = metrics.per_class_recall(ranks < 1, labels, classes), np.bincount(labels, minlength=classes)
-        others = {"mean per-class recall": (np.nanmean(recalls, axis=1), n)}
-        others |= {f"{CLASS} {task.class_name(c)}": (recalls[:, c], int(counts[c])) for c in np.flatnonzero(counts)}
+        there, counts = np.unique(labels, return_counts=True)
+        recalls = np.stack([(ranks[:, labels == each] < 1).mean(1) for each in there])
+        of_classes = [f"{CLASS} {task.class_name(each)}" for each in there]
+        others = {"mean per-class recall": (recalls.mean(0), n)}
+        others |= dict(zip(of_classes, zip(recalls, counts.tolist(), strict=True), strict=True))
     if task.metric in ("ROC-AUC", TWO):
         margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
         outcomes["ROC-AUC"] = Margins(margins, groups, labels)
     return Sweep(outcomes, others)
+
+
+def ranking_precision(scores: Float[np.ndarray, "n c"], truth: Bool[np.ndarray, "n c"]) -> Float[np.ndarray, "n"]:
+    """Average precision of each item over its classes, 1 where it has none: the share of true ones among those that
+    score as high, averaged over the true ones. Their mean is scikit-learn's LRAP
+    (``label_ranking_average_precision_score``).
+    """
+    hits = np.take_along_axis(truth, np.argsort(-scores, axis=1, kind="stable"), 1)
+    precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
+    return np.where(truth.any(1), (precision * hits).sum(1) / np.maximum(hits.sum(1), 1), 1.0)
 
 
 def other_order(task: EmbeddedTask) -> str | None:
@@ -124,21 +127,21 @@ def other_order(task: EmbeddedTask) -> str | None:
     right = np.stack([labels == predicted, np.empty(len(labels), bool)])
     halves = [np.isin(task.groups[0], half) for half in _halves(task, 0)]
     for mine, others in (halves, halves[::-1]):
-        order = metrics.best_order(predicted[mine], labels[mine], classes)
+        confusion = np.eye(classes) / (2 * classes)  # of equally good orders the given one
+        np.add.at(confusion, (labels[mine], predicted[mine]), 1)
+        order = linear_sum_assignment(confusion, maximize=True)[1]
         right[1, others] = order[labels[others]] == predicted[others]
     given, other = right.mean(1)
     changes = Hits(right, task.groups[0]).contributions(0)[:, 1]
-    if other - given < BETTER_ORDER or paired_p_value(changes) > SURE:
+    if other - given < BETTER_ORDER or selection.paired_p_value(changes) > SURE:
         return None
-    return (
-        f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f} in "
-        "an order that other items chose; do labels and texts count the classes alike?"
-    )
+    said = f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f}"
+    return f"{said} in an order that other items chose; do labels and texts count the classes alike?"
 
 
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
-    copies = [] if task.is_retrieval else items.copies({task.modalities[0]: task.images})
+    copies = [] if task.is_retrieval else items.copies_said({task.modalities[0]: task.images})
     others = [note for note in task.source.get("notes", ()) if not copies or not note.endswith(tuple(copies))]
     copies = [f"{task.dataset}: {said}; all count, and copies together in intervals and p-values" for said in copies]
     warning = other_order(task)
@@ -151,23 +154,40 @@ def main_side(sides: Iterable[str]) -> str:
     return "both" if "both" in sides else sides[0]
 
 
-def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple[list[dict], ...]:
+def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple[list[dict], list[dict]]:
     """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
-    shifts = cli.shift_grid(settings.shift_step)
-    everything = _split(task, ALL, np.unique(task.groups[0]), direction, side, shifts)
-    curves, tested = list(_curves(task, everything, shifts, settings)), {metric: [] for metric in task.headlines}
+    shifts, everyone = cli.shift_grid(settings.shift_step), np.unique(task.groups[0])
     draws = settings.seed, settings.resamples, settings.permutations
+    gaps, swept = _along(task, everyone, direction, side, shifts)
+    same = {"split": ALL, "shift": shifts, "signed_gap_distance": gaps}
+    curves = _curves(swept.outcomes, everyone, settings, same)
+    for metric, (values, n) in swept.others.items():
+        if settings.per_class or not metric.startswith(CLASS):
+            limits = {"value_low": np.nan, "value_high": np.nan}
+            curves.append({**same, "metric": metric, "value": values, **limits, "n": n})
+    tested = {metric: [] for metric in task.headlines}
     papers = direction == "task" and side == main_side(settings.side)
     for number in range(settings.splits if papers else 1):
         one, other = _halves(task, settings.seed, number)
         ways = zip(SPLITS[1:], (one, other), (other, one), strict=True)
         for name, mine, others in islice(ways, 1 if number else 2):
-            half = _split(task, name, mine, direction, side, shifts, everything)
-            curves += _curves(task, half, shifts, settings) if number == 0 else []
-            for metric, found in tested.items():
-                both = (half.swept.outcomes[metric].of_groups(part) for part in (mine, others))
-                found.append(selection.cross_tested(*both, shifts, half.gaps, *draws))
-    return curves, _choices(task, everything, tested, shifts, draws)
+            of_half, half = _along(task, mine, direction, side, shifts, swept)
+            found = {metric: half.outcomes[metric] for metric in task.headlines}
+            if number == 0:
+                same = {"split": name, "shift": shifts, "signed_gap_distance": of_half}
+                curves += _curves(found, mine, settings, same)
+            for metric, outcomes in found.items():
+                both = (outcomes.of_groups(part) for part in (mine, others))
+                tested[metric].append(selection.cross_tested(*both, shifts, of_half, *draws))
+    rows = []
+    for metric, halves in tested.items():
+        test = selection.on_test(swept.outcomes[metric], shifts, gaps, *draws)
+        held = selection.held_out(test, halves)
+        more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
+        more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}
+        same = {"metric": metric, "group": task.group, "chance": task.chance(metric)}
+        rows += [{**vars(test), **same, "selection": "test"}, {**vars(held), **same, **more, "selection": "held_out"}]
+    return curves, rows
 
 
 def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
@@ -177,40 +197,26 @@ def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndar
     return selection.halves(int(groups.max()) + 1, strata, seed, number)
 
 
-def _split(
-    task: EmbeddedTask, name: str, groups: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of: Split = None
-) -> Split:
-    """Every shift along the gap vector of some items alone; along the captions', the sweep is that of all items."""
+def _along(
+    task: EmbeddedTask, groups: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of_all: Sweep | None = None
+) -> tuple[Float[np.ndarray, "k"], Sweep]:
+    """All items at every shift along the gap vector of some groups alone, and what the shifts do to the gap of these.
+
+    The captions' vector is the same for any groups, and so is its sweep, ``of_all``.
+    """
     images, texts = task.images[np.isin(task.groups[0], groups)], task.texts
     texts = texts[np.isin(task.groups[1], groups)] if task.is_retrieval else texts
     own = unit_gap_vector(images, texts)
     along = own if direction == "task" else task.caption_gap
     gaps = signed_gap_distances(images, texts, shifts, along, side, sign_by=own)
-    swept = of.swept if of and direction == "captions" else sweep(task, shifts, along, side)
-    return Split(name, groups, gaps, swept)
+    return gaps, of_all if of_all and direction == "captions" else sweep(task, shifts, along, side)
 
 
-def _curves(task: EmbeddedTask, split: Split, shifts: np.ndarray, settings) -> Iterator[dict]:
-    """Columns of every metric of all items, or of the headline ones of a half."""
-    same = {"split": split.name, "shift": shifts, "signed_gap_distance": split.gaps}
-    for metric in split.swept.outcomes if split.name == ALL else task.headlines:
-        mine = split.swept.outcomes[metric].of_groups(split.groups)
-        low, high = mine.limits(settings.resamples, settings.seed)
-        yield {**same, "metric": metric, "value": mine.values(), "value_low": low, "value_high": high, "n": mine.n}
-    for metric, (values, n) in split.swept.others.items() if split.name == ALL else ():
-        if settings.per_class or not metric.startswith(CLASS):
-            yield {**same, "metric": metric, "value": values, "value_low": np.nan, "value_high": np.nan, "n": n}
-
-
-def _choices(task: EmbeddedTask, everything: Split, tested: Mapping, shifts: np.ndarray, draws) -> list[dict]:
-    """The shift chosen on all items, and on halves for the other halves."""
-    rows = []
-    for metric, halves in tested.items():
-        whole = everything.swept.outcomes[metric]
-        test = selection.on_test(whole, shifts, everything.gaps, *draws)
-        held = selection.held_out(test, halves)
-        more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
-        more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}
-        same = {"metric": metric, "group": task.group, "chance": task.chance(metric)}
-        rows += [{**vars(test), **same, "selection": "test"}, {**vars(held), **same, **more, "selection": "held_out"}]
-    return rows
+def _curves(outcomes: Mapping[str, Outcomes], groups: np.ndarray, settings, same: Mapping) -> list[dict]:
+    """Columns of every metric of the items of some groups, and the ``same`` for all metrics."""
+    curves = []
+    for metric, found in outcomes.items():
+        mine = found.of_groups(groups)
+        limits = dict(zip(("value_low", "value_high"), mine.limits(settings.resamples, settings.seed), strict=True))
+        curves.append({**same, "metric": metric, "value": mine.values(), **limits, "n": mine.n})
+    return curves

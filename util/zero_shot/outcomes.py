@@ -3,7 +3,7 @@
 The gain of a shift over no shift is a sum of one whole number for each item, whatever the metric. For a share of hits
 it is the difference of the item's two hits, for the area under the ROC curve a difference of placements. Exchanging an
 item's outcomes with and without shift changes the sign of its own number and no other. The permutation tests of
-``util.zero_shot.resampling`` rest on that.
+``util.zero_shot.selection`` rest on that.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,9 @@ from scipy.stats import rankdata
 
 from ..errors import UserError
 from ..numerics.statistics import bootstrap_counts, wilson_interval
-from .resampling import LEVEL, quantiles
+
+LEVEL = 0.95
+"""Confidence of every interval."""
 
 BOOTSTRAP = 1
 """The stream of a seed's random numbers that resamples are drawn from."""
@@ -43,15 +45,9 @@ class Outcomes:
     def __post_init__(self):
         for name, given in vars(self).items():
             object.__setattr__(self, name, given if given is None else np.asarray(given))
-        if self.groups is not None and (
-            self.groups.shape != self.items.shape[1:] or self.groups.dtype.kind not in "iu"
-        ):
-            raise UserError(f"groups must be one whole number for each of {self.n} items; {self.groups.shape}")
-
-    @property
-    def k(self) -> int:
-        """Shifts."""
-        return self.items.shape[0]
+        of = self.groups
+        if of is not None and (of.shape != self.items.shape[1:] or of.dtype.kind not in "iu"):
+            raise UserError(f"groups must be one whole number for each of {self.n} items; {of.shape}")
 
     @property
     def n(self) -> int:
@@ -160,10 +156,7 @@ class Margins(Outcomes):
             raise UserError(f"margins {self.items.shape} need a label of 0 or 1 for each item; {self.labels.shape}")
         if self.labels.min() == self.labels.max():
             raise UserError(f"ROC-AUC needs items of both labels; all {self.n} have label {int(self.labels[0])}")
-
-    @property
-    def positive(self) -> Bool[np.ndarray, "n"]:
-        return self.labels.astype(bool)
+        object.__setattr__(self, "labels", self.labels.astype(bool))
 
     def values(self) -> Float[np.ndarray, "k"]:
         return self._areas(np.ones((1, self.n), np.int64))[0]
@@ -188,7 +181,7 @@ class Margins(Outcomes):
 
     def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
         """Each class is resampled by itself: the numbers of its items, or groups, stay what they are."""
-        same = self.take(np.lexsort((*self.items, self.positive)))  # negative ones first
+        same = self.take(np.lexsort((*self.items, self.labels)))  # negative ones first
         draws, places = [], []
         for label in (0, 1):
             mine = np.flatnonzero(same.labels == label)
@@ -206,20 +199,24 @@ class Margins(Outcomes):
     def _placed(self, ranks: Float[np.ndarray, "n"], others: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
         """Twice how many ``others`` of the other class each rank is above, equal ones half; below 0 for class 0."""
         found = np.empty(self.n, np.int64)
-        for own, sign in ((self.positive, 1), (~self.positive, -1)):
+        for own, sign in ((self.labels, 1), (~self.labels, -1)):
             there = np.sort(others[~own])
             found[own] = sign * sum(np.searchsorted(there, ranks[own], end) for end in ("left", "right"))
         return found
 
     def _areas(self, counts: Int[np.ndarray, "r n"]) -> Float[np.ndarray, "r k"]:
         """The areas of items that are there so often: pairs in the right order, those of equal margins half."""
-        positive = self.positive
-        positives, negatives = counts[:, positive], counts[:, ~positive]
-        doubled = np.empty((len(counts), self.k), np.int64)
+        positives, negatives = counts[:, self.labels], counts[:, ~self.labels]
+        doubled = np.empty((len(counts), len(self.items)), np.int64)
         for k, margins in enumerate(self.items):
-            order = np.argsort(margins[~positive])
-            others = margins[~positive][order]
+            order = np.argsort(margins[~self.labels])
+            others = margins[~self.labels][order]
             below = np.pad(np.cumsum(negatives[:, order], axis=1), ((0, 0), (1, 0)))
-            lower, not_higher = (np.searchsorted(others, margins[positive], end) for end in ("left", "right"))
+            lower, not_higher = (np.searchsorted(others, margins[self.labels], end) for end in ("left", "right"))
             doubled[:, k] = (positives * (below[:, lower] + below[:, not_higher])).sum(1)
         return doubled / (2.0 * positives.sum(1) * negatives.sum(1))[:, None]
+
+
+def quantiles(drawn: Float[np.ndarray, "r *k"], level: float = LEVEL) -> Float[np.ndarray, "2 *k"]:
+    """The ends of the middle part of resampled values, by default of 95%."""
+    return np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)

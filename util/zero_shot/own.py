@@ -13,31 +13,29 @@ import numpy as np
 
 from ..embeddings import Embeddings, duos, open_sets
 from ..errors import UserError
+from ..geometry import unit_gap_vector
+from ..numerics import items
 from ..readers import TEXT, SortedOut, read, role
 from ..readers.beside import as_rows, checked_labels, checked_pairs, one_order
 from ..readers.matching import by_class, matched, one_label_each
 from ..readers.names import KINDS, key_kind, keys_of
+from .task import RETRIEVAL, SEVERAL, TWO, EmbeddedTask
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
 OF_ROWS = re.compile(r"(?i)[_. ]?ids?$")
 """What a column of row numbers may be called beside its modality: "image_id"."""
-Arrays = Mapping[str, np.ndarray]
 
 
-def sets_of(
-    paths: Sequence[str],
-    columns: Mapping[str, str] | None = None,
-    labels: str | None = None,
-    label_column: str | None = None,
-    prompts: str | None = None,
-    pairs: str | None = None,
-) -> dict[str, Embeddings]:
-    """Embeddings by name, with labels for classification or pairs for retrieval.
+def tasks_of(
+    paths: Sequence[str], columns, left_out: list[str], labels=None, label_column=None, prompts=None, pairs=None
+) -> list[EmbeddedTask]:
+    """The tasks in files: images with labels for classification, or with pairs for retrieval.
 
     Args:
         paths: files or folders; those of one modality each are one set.
-        columns: modality -> name of its array or column.
+        columns: modality -> name of its array or column, or None.
+        left_out: of several sets, receives why those that are no task are left out.
         labels: a file with the class of each row: a column, an array, one column of 0 and 1 for each class, or lines.
         label_column: the column of ``labels`` that holds them.
         prompts: a file with the embeddings of the classes, (C, d) or several templates of each.
@@ -54,10 +52,103 @@ def sets_of(
     else:
         labelled = {name: one for name, one in sets.items() if one.labels is not None and one.two()}
         sets = labelled | duos({name: one for name, one in sets.items() if name not in labelled})
+    found = []
     for name, one in sets.items():
         source = {**one.source, **one.digest()}
-        sets[name] = Embeddings.of(one.modalities, one.pairs, one.labels, source, one.beside, unit=False).remarked()
-    return sets
+        given = Embeddings.of(one.modalities, one.pairs, one.labels, source, one.beside, unit=False).remarked()
+        try:
+            task = of_own(name, given)
+            if len(sets) > 1:
+                unit_gap_vector(task.images, task.texts)  # a gap of zero gives nothing to shift along
+            found.append(task)
+        except UserError as error:
+            if len(sets) == 1:
+                raise
+            left_out.append(f"{name}: {error}")
+    if not found:
+        raise UserError("; ".join(left_out))
+    return found
+
+
+def of_own(name: str, given: Embeddings) -> EmbeddedTask:
+    """A task from embeddings: images with labels and one text for each class, or pairs for retrieval.
+
+    With ``labels`` (n,), whole numbers from 0, row c of the texts is the embedding of class c. Labels (n, C) are
+    several a row. Without labels, images and texts are pairs. What is left out stands in the source's ``notes``.
+    """
+    images, texts = (given.modalities[each] for each in given.two())
+    source = {**given.source, "notes": list(given.source.get("notes", ())), "generated": False}
+    about = {"dataset": name, "group": "your own embeddings", "source": source, "modalities": given.names}
+    about["model"] = str(source.get("model", "not said"))
+    if given.labels is None:
+        return _of_pairs(given, about)
+    _check_classes(given, about)
+    what = {"images": images, "texts": texts, "labels": given.labels, "classes": given.beside.get("classes")}
+    task = _merged(EmbeddedTask(**about, **what, metric=SEVERAL if given.labels.ndim == 2 else "top-1"))
+    if task.metric != SEVERAL and len(task.texts) == 2:
+        different = task.labels[np.unique(items.items(images))]
+        if np.bincount(different, minlength=2).min() >= 4:  # two a half
+            return replace(task, metric=TWO)
+    return task
+
+
+def _check_classes(given: Embeddings, about: dict) -> None:
+    """Refuses texts that cannot be those of the classes, and labels that may count from 1; says unused classes."""
+    (first, images), (last, texts) = given.modalities.items()
+    labels, classes, path = given.labels, given.beside.get("classes"), given.source.get("path", about["dataset"])
+    n, m = len(images), len(texts)
+    if labels.dtype.kind == "U":
+        what = f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said"
+        how = "put classes, the names in the order of these rows, beside them, give --prompts a table with a column of"
+        raise UserError(f"{what}; {how} names, or, for retrieval, evaluate --pairs rows")
+    named = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
+    known = named if classes is None else len(classes)
+    if known != m and (classes is not None or (known < m and (given.pairs is not None or m % n == 0))):
+        how = "give one text for each class; for retrieval, modality-gap evaluate --pairs rows, or a file of pairs"
+        raise UserError(f"{path}: {last} has {m} rows, for {n} {first} rows of {known} classes; {how}")
+    doubtful = 2 * named > m and not given.source.get("labels_stated")
+    if labels.ndim == 1 and labels.min() == 1 and (labels.max() == m or doubtful):
+        how = "take 1 away if yours count from 1, or give names with class names beside the texts"
+        raise UserError(f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0; they count from 0: {how}")
+    if labels.ndim == 1 and named < m:
+        about["source"]["notes"].append(f"{path}: labels name {named} of {m} classes")
+
+
+def _merged(task: EmbeddedTask) -> EmbeddedTask:
+    """The task with classes of equal texts as one class, for no cosine tells them apart; it is said."""
+    of, path, names = items.items(task.texts), task.source.get("path", task.dataset), None
+    first, place = np.unique(of, return_inverse=True)
+    if task.classes is not None:
+        names = [" / ".join(dict.fromkeys(map(str, task.classes[of == row]))) for row in first]
+        if twice := [name for name in names if names.count(name) > 1]:
+            what = f"{path}: several texts are of the class '{twice[0]}', and labels are numbers, so which text a label"
+            raise UserError(f"{what} means cannot be told; give labels as names, or one text for each class")
+    if not (lost := len(of) - len(first)):
+        return task
+    if task.metric == SEVERAL:
+        labels = np.stack([task.labels[:, place == each].any(1) for each in range(len(first))], 1)
+    else:
+        labels = place[task.labels]
+    said = f"{lost} of {len(of)} classes have the text of an earlier one, and are one class with it"
+    task.source["notes"].append(f"{path}: {said}")
+    return replace(task, texts=task.texts[first], labels=labels, classes=names)
+
+
+def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
+    """Retrieval among the rows that are paired; others are left out, and said."""
+    path, names = given.source.get("path", about["dataset"]), given.names
+    images, texts = given.modalities.values()
+    if (pairs := given.pairs_between(names)) is None:
+        what = f"{path}: {names[0]} has {len(images)} rows, {names[1]} {len(texts)}"
+        raise UserError(f"{what}; give labels, the {names[1]} row of each {names[0]}'s class, or pairs")
+    notes = about["source"]["notes"]
+    for name, array, there in zip(names, (images, texts), pairs.T, strict=True):
+        if lacking := len(array) - len(np.unique(there)):
+            notes.append(f"{path}: {lacking} of {len(array)} {name} rows are in no pair, left out")
+    own = items.matched(images, texts, pairs)
+    if len(own.pairs) > len(own.second):
+        notes.append(f"{path}: some {names[1]} rows belong to several {names[0]} rows; each of these counts")
+    return EmbeddedTask(**about, metric=RETRIEVAL, images=images[own.first], texts=texts[own.second], labels=own.pairs)
 
 
 def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
@@ -86,11 +177,6 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
         lines = np.char.strip(np.array(Path(path).read_text(encoding="utf-8").splitlines(), str))
         return {"labels": lines.astype(np.int64) if np.char.isdigit(lines).all() else lines}
     return read(path)[0]
-
-
-def _kind(arrays: Arrays, *kinds: str) -> str | None:
-    """The first array of some kinds by its name, in the order of the kinds."""
-    return next((name for kind in kinds for name in arrays if KINDS.get(name.lower()) == kind), None)
 
 
 def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
@@ -124,14 +210,15 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
     return replace(one, modalities=modalities, pairs=None, labels=labels, source=source, beside=beside)
 
 
-def _label_values(arrays: Arrays, path: str, column: str | None):
+def _label_values(arrays: Mapping[str, np.ndarray], path: str, column: str | None):
     """The labels (n,) or (n, C) in a file, and the names of the classes (C,) where it has them."""
     rest = {name: each[:] for name, each in arrays.items()}
+    kinds = {KINDS.get(name.lower()): name for name in reversed(rest)}  # of a kind the first
     there = f"there are {', '.join(rest) or 'none'}"
     if column is not None and column not in rest:
         raise UserError(f"--label-column {column}: no such column in {path}; {there}")
-    names = _kind(rest, "classes")
-    name = column or _kind(rest, "labels") or names or (next(iter(rest)) if len(rest) == 1 else None)
+    names = kinds.get("classes")
+    name = column or kinds.get("labels") or names or (next(iter(rest)) if len(rest) == 1 else None)
     if name is not None:
         listed = names not in (None, name) and len({*rest[names].tolist()}) == len(rest[names])  # not one a row
         return rest[name], rest[names] if listed else None
@@ -166,12 +253,9 @@ def _with_pairs(one: Embeddings, path: str) -> Embeddings:
     """The set with the pairs of a file, or of its rows (by ids, where these pair them), for retrieval."""
     names = one.two()
     n, m = (len(each) for each in one.modalities.values())
-    if path == ROWS and one.pairs is not None:
-        found = one.pairs
-    elif path == ROWS:
-        if n != m:
+    if path == ROWS:
+        if (found := one.pairs_between(names)) is None:
             raise UserError(f"--pairs rows: {names[0]} has {n} rows, {names[1]} {m}; give a file of pairs")
-        found = np.tile(np.arange(n)[:, None], 2)
     else:
         arrays = {name: each[:] for name, each in _arrays(path).items()}
         has_ids = any(key_kind(name) in ("ids", "paths") for name in one.beside)  # row numbers are no ids

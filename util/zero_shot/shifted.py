@@ -15,6 +15,7 @@ copied to. Results are numpy arrays with the shifts as their first axis.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int32
@@ -24,7 +25,10 @@ from ..errors import UserError
 from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from ..numerics.arrays import Array, as_indices, as_numbers, as_unit_tensors, blocks, to_numpy
 from ..numerics.items import matched
-from ._kernel import TIE, before
+
+TIE = 1e-12
+"""Cosines closer than this are one cosine, for the same two rows give products that differ in their last digits from
+one place of a matrix product to another. Far above a float64 product's rounding, far below any real difference."""
 
 TILE = 512
 """Rows and columns of a tile: its products, 2 MB, and its columns' numbers are read again for every shift."""
@@ -58,41 +62,8 @@ class _Moved(NamedTuple):
     inverse_norms: np.ndarray  # (k, n)
 
 
-class _Way(NamedTuple):
-    """Rows that ask, rows that answer, and the best own answer of each that asks after every shift."""
-
-    asking: _Moved
-    answering: _Moved
-    best: np.ndarray  # (k, n) its cosine
-    first: np.ndarray  # (k, n) its number
-    ranks: np.ndarray  # (k, n) how many answers come before it, as far as they are counted
-
-    @classmethod
-    def of(cls, asking: _Moved, answering: _Moved, pairs: np.ndarray) -> "_Way":
-        """``pairs`` (p, 2) of rows that belong together; every row that asks needs one."""
-        of, own = pairs[np.lexsort(pairs.T[::-1])].T
-        cosines = _pair_cosines(asking, answering, of, own)
-        starts = np.flatnonzero(np.diff(of, prepend=-1))
-        best = np.maximum.reduceat(cosines, starts, axis=1)
-        having = np.where(cosines >= best[:, of] - TIE, own, len(answering.rows))
-        return cls(asking, answering, best, np.minimum.reduceat(having, starts, axis=1), np.zeros(best.shape, np.int32))
-
-    def count(self, products: np.ndarray, rows: slice, columns: slice) -> None:
-        """Adds what a tile of products holds."""
-        asking, answering = self.asking, self.answering
-        of_tile = products, asking.offsets[:, rows], answering.offsets[:, columns]
-        of_tile += asking.inverse_norms[:, rows], answering.inverse_norms[:, columns]
-        of_tile += self.best[:, rows], self.first[:, rows] - columns.start
-        self.ranks[:, rows] += before(*map(np.ascontiguousarray, of_tile))
-
-
 def classify(
-    x: Float[Array, "n d"],
-    y: Float[Array, "c d"],
-    labels,
-    shifts,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
+    x: Float[Array, "n d"], y: Float[Array, "c d"], labels, shifts, direction=None, side: Side = "both"
 ) -> Classified:
     """Zero-shot classes of images after every shift, and where the true class stands among all.
 
@@ -142,14 +113,7 @@ def scores(x, y, shifts, direction=None, side: Side = "both") -> Iterator[Float[
 
 
 def retrieve(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    item_of,
-    shifts,
-    direction: Float[Array, "d"] | None = None,
-    side: Side = "both",
-    *,
-    once: bool = True,
+    x: Float[Array, "n d"], y: Float[Array, "m d"], item_of, shifts, direction=None, side: Side = "both", once=True
 ) -> Retrieved:
     """Where the nearest own text of each image, and the nearest own image of each text, stand after every shift.
 
@@ -230,16 +194,23 @@ def _own_pairs(item_of, n: int, m: int) -> Int[np.ndarray, "p 2"]:
     return np.stack(parts, axis=1)
 
 
-def _pair_cosines(x: _Moved, y: _Moved, i: np.ndarray, j: np.ndarray) -> Float[np.ndarray, "k p"]:
-    """Cosines of rows that belong together after every shift."""
-    parts = zip(blocks(torch.from_numpy(i)), blocks(torch.from_numpy(j)), strict=True)
-    products = torch.cat([(x.rows[a].double() * y.rows[b].double()).sum(1) for (_, a), (_, b) in parts]).numpy()
-    return (products + x.offsets[:, i] + y.offsets[:, j]) * (x.inverse_norms[:, i] * y.inverse_norms[:, j])
+def _best(asking: _Moved, answering: _Moved, pairs: Int[np.ndarray, "p 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine (k, n) and number of the best own answer of each row that asks; every one stands in ``pairs``."""
+    of, own = pairs[np.lexsort(pairs.T[::-1])].T
+    both = zip(blocks(torch.from_numpy(of)), blocks(torch.from_numpy(own)), strict=True)
+    products = torch.cat([(asking.rows[i].double() * answering.rows[j].double()).sum(1) for (_, i), (_, j) in both])
+    cosines = products.numpy() + asking.offsets[:, of] + answering.offsets[:, own]
+    cosines *= asking.inverse_norms[:, of] * answering.inverse_norms[:, own]
+    starts = np.flatnonzero(np.diff(of, prepend=-1))
+    best = np.maximum.reduceat(cosines, starts, axis=1)
+    having = np.where(cosines >= best[:, of] - TIE, own, len(answering.rows))
+    return best, np.minimum.reduceat(having, starts, axis=1)
 
 
 def _counted(x: _Moved, y: _Moved, pairs: Int[np.ndarray, "p 2"], both: bool = True) -> list[np.ndarray]:
     """Ranks (k, n) of the rows of x, and of ``both``; those that belong together are never counted."""
-    ways = [_Way.of(x, y, pairs), *([_Way.of(y, x, pairs[:, ::-1])] if both else [])]
+    ways = [(x, y, *_best(x, y, pairs)), *([(y, x, *_best(y, x, pairs[:, ::-1]))] if both else [])]
+    ranks = [np.zeros(best.shape, np.int32) for _, _, best, _ in ways]
     for top in range(0, len(x.rows), TILE):
         rows = slice(top, top + TILE)
         left = x.rows[rows].double()
@@ -249,7 +220,38 @@ def _counted(x: _Moved, y: _Moved, pairs: Int[np.ndarray, "p 2"], both: bool = T
             products = (left @ y.rows[columns].double().T).numpy()
             i, j = own[(own[:, 1] >= start) & (own[:, 1] < columns.stop)].T
             products[i - top, j - start] = -np.inf
-            ways[0].count(products, rows, columns)
-            for way in ways[1:]:
-                way.count(products.T, columns, rows)
-    return [way.ranks for way in ways]
+            tiles = (products, rows, columns), (products.T, columns, rows)
+            for found, way, (tile, asks, answers) in zip(ranks, ways, tiles, strict=False):
+                asking, answering, best, first = way
+                offsets = asking.offsets[:, asks], answering.offsets[:, answers]
+                norms = asking.inverse_norms[:, asks], answering.inverse_norms[:, answers]
+                of_tile = tile, *offsets, *norms, best[:, asks], first[:, asks] - answers.start
+                found[:, asks] += _before(*map(np.ascontiguousarray, of_tile))
+    return ranks
+
+
+@numba.njit(parallel=True, cache=True)
+def _before(products, row_offsets, column_offsets, row_inverse_norms, column_inverse_norms, best, first):
+    """Columns whose cosine is higher than ``best`` (k, r), or equal and left of column ``first`` (k, r): int32 (k, r).
+
+    ``products`` (r, c) are float64, and -inf where a column does not count. Offsets and inverse norms (k, r) and (k, c)
+    are what the shifts add to them and multiply them by.
+    """
+    found = np.zeros(best.shape, np.int32)
+    columns = products.shape[1]
+    for s in numba.prange(len(best)):
+        offsets, inverse_norms = column_offsets[s], column_inverse_norms[s]
+        for i in range(len(products)):
+            middle = min(max(first[s, i], 0), columns)
+            for left, right, least in ((0, middle, best[s, i] - TIE), (middle, columns, best[s, i] + TIE)):
+                line, added, norms = products[i, left:right], offsets[left:right], inverse_norms[left:right]
+                found[s, i] += _higher(line, row_offsets[s, i], added, norms, least / row_inverse_norms[s, i])
+    return found
+
+
+@numba.njit(fastmath={"nnan", "nsz"}, cache=True)
+def _higher(line, offset, offsets, inverse_norms, least):
+    count = 0
+    for j in range(len(line)):
+        count += 1 if (line[j] + offset + offsets[j]) * inverse_norms[j] > least else 0
+    return count

@@ -11,9 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from . import drawing
-from .drawing import BACKGROUNDS, COLOURS, WORST_FADE, Pictures, column, coverage, generator, paint
-
-CAPTION_FORMS = (*["a {kind} {group} badge"] * 3, "a {group} badge")
+from .drawing import BACKGROUNDS, CAPTIONS, COLOURS, WORST_FADE, Pictures, column, coverage, generator, paint
 
 PLATE_LEFT = (-0.5, 1.6)
 """A plate's opacity is drawn evenly from this range and cut to [0, 1]: about a quarter is gone, a quarter whole."""
@@ -73,10 +71,8 @@ def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GRO
     else:
         group = rng.choice(len(GROUPS), size=n, p=group_weights / np.sum(group_weights))
         kind = rng.integers(len(KINDS), size=n)
-    form = rng.integers(len(CAPTION_FORMS), size=n)
-    captions = [
-        CAPTION_FORMS[f].format(group=GROUPS[g], kind=KINDS[k]) for f, g, k in zip(form, group, kind, strict=True)
-    ]
+    forms = rng.choice(CAPTIONS["badge"], n)
+    captions = [form.format(group=GROUPS[g], kind=KINDS[k]) for form, g, k in zip(forms, group, kind, strict=True)]
     images = drawing.in_chunks(_draw_chunk, rng, group, kind)
     return Pictures(images, captions, np.full(n, "badge"), {"group": group, "badge_kind": kind})
 

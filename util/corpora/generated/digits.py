@@ -11,11 +11,21 @@ from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .drawing import BACKGROUNDS, Pictures, column, generator, grounds, in_chunks, paint, pixel_grid, to_pixels
+from .drawing import (
+    BACKGROUNDS,
+    CAPTIONS,
+    WORDS,
+    Pictures,
+    column,
+    generator,
+    grounds,
+    in_chunks,
+    paint,
+    pixel_grid,
+    to_pixels,
+)
 
-DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "held_out")
-CAPTION_FORMS = ("a handwritten {digit}", "the digit {digit}", "a handwritten digit {digit}")
 
 SPLIT_SEED, HELD_OUT_SHARE = 0, 0.25
 """Of scikit-learn's stratified split; part of what "held out" means, so they never change."""
@@ -42,8 +52,8 @@ def digits(split: str, n: int | None = None, seed: int = 0) -> Pictures:
     ink, target = handwriting(split)
     rng = generator(_PURPOSE[split], seed)
     scan = np.arange(len(ink)) if n is None else np.resize(rng.permutation(len(ink)), n)
-    form = rng.integers(len(CAPTION_FORMS), size=len(scan))
-    captions = [CAPTION_FORMS[f].format(digit=DIGIT_NAMES[d]) for f, d in zip(form, target[scan], strict=True)]
+    forms = rng.choice(CAPTIONS["digit"], len(scan))
+    captions = [form.format(digit=WORDS["digit"][d]) for form, d in zip(forms, target[scan], strict=True)]
     images = in_chunks(_draw_chunk, rng, ink[scan])
     return Pictures(images, captions, np.full(len(scan), "digit"), {"digit": target[scan], "scan": scan})
 

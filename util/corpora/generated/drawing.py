@@ -5,12 +5,16 @@ negative inside an outline; coverage is the share of a pixel that lies inside, w
 canvases are float32 in [0, 1] until ``to_pixels``.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int, UInt8
 from numpy.random import Generator
+
+from ...files import PACKAGE
 
 SIDE, CHUNK = 32, 2000
 """Width and height of every picture in pixels; pictures drawn at a time, 25 MB a canvas of three colours."""
@@ -23,17 +27,9 @@ PATTERNS = {
 """How dark a ground is at (x, y) in pixels, before it is cut to [0, 1]."""
 BACKGROUNDS = ("plain", *PATTERNS)
 
-COLOURS = {
-    "red": (0.85, 0.13, 0.15),
-    "brown": (0.50, 0.30, 0.14),
-    "yellow": (0.95, 0.80, 0.10),
-    "green": (0.16, 0.60, 0.24),
-    "cyan": (0.15, 0.74, 0.80),
-    "blue": (0.13, 0.30, 0.78),
-    "purple": (0.48, 0.19, 0.63),
-    "pink": (0.96, 0.52, 0.72),
-}
-"""Colour words and their RGB values in [0, 1]."""
+DECLARED = tomllib.loads((PACKAGE / "data" / "pictures.toml").read_text(encoding="utf-8"))
+COLOURS, WORDS, CAPTIONS = (DECLARED[name] for name in ("colours", "words", "captions"))
+"""Colour words and their RGB values in [0, 1]; further words; forms of captions by the kind of picture."""
 
 PAPER, PATTERN_DEPTH = np.array([0.93, 0.92, 0.89], np.float32), 0.15
 """Mean tone of a ground, RGB in [0, 1], a picture's own within 0.05 of it; how much darker its pattern is."""
@@ -53,8 +49,7 @@ class Pictures:
     """n captioned pictures.
 
     Args:
-        images: uint8 array (n, 32, 32, 3), RGB.
-        captions: n strings; row i describes image i.
+        images, captions: uint8 array (n, 32, 32, 3), RGB, and n strings; row i describes image i.
         kind: array (n,) of "scene", "digit" or "badge".
         attributes: by name, an int array (n,) of indices into that attribute's words, or ``NOT_APPLICABLE``.
     """
@@ -80,14 +75,12 @@ class Pictures:
 
 def join(parts: list[Pictures]) -> Pictures:
     """One corpus of several, in their order; attributes that a part lacks are ``NOT_APPLICABLE`` there."""
-    names = dict.fromkeys(name for part in parts for name in part.attributes)
-    blanks = [dict.fromkeys(names, np.full(len(part), NOT_APPLICABLE)) for part in parts]
-    filled = [blank | dict(part.attributes) for blank, part in zip(blanks, parts, strict=True)]
+    table = pd.concat([pd.DataFrame(dict(part.attributes)) for part in parts]).fillna(NOT_APPLICABLE).astype(np.int64)
     return Pictures(
         np.concatenate([part.images for part in parts]),
         [caption for part in parts for caption in part.captions],
         np.concatenate([part.kind for part in parts]),
-        {name: np.concatenate([values[name] for values in filled]) for name in names},
+        {name: values.to_numpy() for name, values in table.items()},
     )
 
 

@@ -11,14 +11,11 @@ from itertools import product
 import numpy as np
 from jaxtyping import Int
 
-from .badges import CAPTION_FORMS as BADGE_FORMS  # "X as X" below is what others take from here
-from .badges import GROUP_WEIGHTS as GROUP_WEIGHTS
+from .badges import GROUP_WEIGHTS as GROUP_WEIGHTS  # "X as X" is what others take from here
 from .badges import GROUPS, KINDS, badges
-from .digits import CAPTION_FORMS as DIGIT_FORMS
-from .digits import DIGIT_NAMES, digits
-from .drawing import Pictures, generator, join
+from .digits import digits
+from .drawing import CAPTIONS, WORDS, Pictures, generator, join
 from .scenes import ATTRIBUTES as SCENE_ATTRIBUTES
-from .scenes import CAPTION_FORMS as SCENE_FORMS
 from .scenes import distinct_scenes as distinct_scenes
 from .scenes import full_descriptions as full_descriptions
 from .scenes import scenes
@@ -55,7 +52,7 @@ class Task:
     attributes: Mapping[str, int]
 
 
-_WORDS = {**SCENE_ATTRIBUTES, "digit": DIGIT_NAMES, "group": GROUPS, "badge_kind": KINDS}
+_WORDS = {**SCENE_ATTRIBUTES, "digit": WORDS["digit"], "group": GROUPS, "badge_kind": KINDS}
 
 
 def _task(kind: str, form: str, *names: str) -> Task:
@@ -81,6 +78,6 @@ def task_labels(task: str, pictures: Pictures) -> Int[np.ndarray, "n"]:
 
 def vocabulary() -> list[str]:
     """Every word that a caption or prompt of this corpus can hold, sorted."""
-    forms = " ".join(SCENE_FORMS + DIGIT_FORMS + BADGE_FORMS).split()
+    forms = " ".join(form for forms in CAPTIONS.values() for form in forms).split()
     fixed = {word for word in forms if not word.startswith("{")}
     return sorted(fixed.union(*(phrase.split() for phrases in _WORDS.values() for phrase in phrases)))

@@ -15,30 +15,17 @@ from jaxtyping import Bool, Int
 
 from ...errors import UserError
 from . import drawing
-from .drawing import BACKGROUNDS, COLOURS, OUTLINES, Pictures, generator
+from .drawing import BACKGROUNDS, CAPTIONS, COLOURS, OUTLINES, WORDS, Pictures, generator
 
 SHAPES = tuple(OUTLINES)
 COLOUR_NAMES = tuple(COLOURS)
-PLACES = ("in the middle", "at the top left", "at the top right", "at the bottom left", "at the bottom right")
-SIZES = ("small", "large")
+PLACES, SIZES = WORDS["place"], WORDS["size"]
 SPLITS = ("train", "held_out", "all")
 
 ATTRIBUTES = {"shape": SHAPES, "colour": COLOUR_NAMES, "background": BACKGROUNDS, "place": PLACES, "size": SIZES}
 """Attribute names and their words, in the order of the columns of ``combinations()``."""
 
-FULL_DESCRIPTION = "a {size} {colour} {shape} {place} on a {background} background"
-
-CAPTION_FORMS = (
-    FULL_DESCRIPTION,
-    FULL_DESCRIPTION,
-    "a {colour} {shape} {place} on a {background} background",
-    "a {size} {colour} {shape} on a {background} background",
-    "a {size} {colour} {shape} {place}",
-    "a {colour} {shape} on a {background} background",
-    "a {colour} {shape}",
-    "a {shape}",
-)
-"""Forms that training captions are drawn from with equal chances; the full one therefore twice as often."""
+FULL_DESCRIPTION = CAPTIONS["scene"][0]
 
 _CENTRES = np.array([[16, 16], [9, 9], [23, 9], [9, 23], [23, 23]], np.float32)
 _RADII = np.array([4.9, 8.2], np.float32)
@@ -66,8 +53,7 @@ def scenes(n: int, seed: int, split: str = "train") -> Pictures:
     every = combinations()
     pool = every if split == "all" else every[is_held_out(every) == (split == "held_out")]
     chosen = pool[rng.integers(len(pool), size=n)]
-    form = rng.integers(len(CAPTION_FORMS), size=n)
-    captions = [describe(row, CAPTION_FORMS[f]) for row, f in zip(chosen, form, strict=True)]
+    captions = [describe(row, form) for row, form in zip(chosen, rng.choice(CAPTIONS["scene"], n), strict=True)]
     return _draw(chosen, captions, rng)
 
 
@@ -87,7 +73,7 @@ def full_descriptions(pictures: Pictures) -> list[str]:
 
 
 def describe(combination, form: str = FULL_DESCRIPTION) -> str:
-    """A caption for one combination of five indices, in one of ``CAPTION_FORMS``."""
+    """A caption for one combination of five indices, in one of the forms of scenes."""
     words = {name: choices[i] for (name, choices), i in zip(ATTRIBUTES.items(), combination, strict=True)}
     return form.format(**words)
 
