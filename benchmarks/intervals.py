@@ -1,7 +1,7 @@
 """How often the 95% intervals of the card hold the number of the population, by simulation: 93 to 97% is right.
 
 400 pairs in 6 columns are drawn anew each time. What follows from sums has its true value from 1.2 million pairs, what
-needs rows its mean over all draws, whose bias is far below its spread. Chance alone moves a share of 1000 by 1.4 points.
+needs rows its mean over all draws, whose bias is far below its spread. Chance moves a share of 1000 by 1.4 points.
 """
 
 import multiprocessing
@@ -14,20 +14,19 @@ import frame
 from util import Embeddings, cli
 from util.measures import CARD, compare, measure, of_rows
 
-N, MANY, IN_CLASS = 400, 1_200_000, 20
+N, MANY = 400, 1_200_000
 OF_SUMS = tuple(each for each, entry in CARD.items() if "rows" not in entry["needs"])
 PAIRED = ("gap_distance", "mean_cosine", "effective_rank", "matched_cosine", "relative_gap", "cka")
 of_rows.PERMUTATIONS = 1  # nulls are not asked for here
 
 
-def draw(seed: list[int], n: int = N, noise: float = 0.7, classed: bool = False) -> Embeddings:
-    """n pairs: two views of an item in a cone, with a gap; of random classes where some are asked for."""
-    rng, labels = np.random.default_rng(seed), np.arange(n) // IN_CLASS
+def draw(seed: list[int], n: int = N, noise: float = 0.7) -> Embeddings:
+    """n pairs: two views of an item in a cone, with a gap."""
+    rng = np.random.default_rng(seed)
     shared = rng.normal(size=(n, 6)) * [1.5, 1.2, 1, 1, 0.8, 0.6] + [0, 0, 1.2, 0.5, 1, 0]
-    shared += rng.normal(size=(n // IN_CLASS, 6))[labels] if classed else 0
     views, apart = shared + noise * rng.normal(size=(2, n, 6)), np.array([0.8, 0.4, 0.2, 0, 0, 0.1])
     both = {"image": views[0] * [1, 1, 1, 1, 1, 0.7] + apart, "text": views[1] * [1, 0.8, 1, 1.2, 1, 1] - apart}
-    return Embeddings.of(both, labels=labels if classed else None, unit=False)
+    return Embeddings.of(both, unit=False)
 
 
 def numbers(seed: list[int], n: int = N, only: tuple[str, ...] = ()) -> dict[str, tuple]:
@@ -35,8 +34,7 @@ def numbers(seed: list[int], n: int = N, only: tuple[str, ...] = ()) -> dict[str
     options = {"seed": seed[-1], "intervals": n == N}
     one = measure(draw(seed, n), only=only, **options)
     other = measure(draw(seed, n, noise=0.5), only=PAIRED, **options)
-    classed = measure(draw(seed, n, classed=True), only=["class_gap_share"], **options)
-    found = {name(row): (row["value"], row["low"], row["high"]) for row in [*one.rows, *classed.rows]}
+    found = {name(row): (row["value"], row["low"], row["high"]) for row in one.rows}
     for row in compare({"one": one, "other": other}, same_items=True).to_dict("records"):
         if row["model"] == "other" and row["measure"] in PAIRED:
             found[f"{name(row)}, paired difference"] = row["difference"], row["low"], row["high"]

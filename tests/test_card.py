@@ -19,8 +19,8 @@ from util.measures.card import COLUMNS
 from util.measures.sums import Totals, sums
 
 
-def totals(x, y, labels=None):
-    return sums(Embeddings.of({"a": np.float64(x), "b": np.float64(y)}, labels=labels, unit=False)).totals
+def totals(x, y):
+    return sums(Embeddings.of({"a": np.float64(x), "b": np.float64(y)}, unit=False)).totals
 
 
 def at(*degrees):
@@ -32,13 +32,13 @@ PLANE = {
     "raw_gap_distance": math.sqrt(8), "mean_cosine": 0, "cosine_std": 0, "effective_rank": 1, "isoscore": 0,
     "w2_uniformity": -1, "matched_cosine": 0, "matched_std": 0, "unmatched_cosine": 0, "unmatched_std": 1,
     "siglip_margin": 0, "siglip_bias": 0, "alignment": 2, "gap_orthogonality": 1 / 2, "shared_dimensions": 2,
-    "principal_angle": 0, "forced_dimensions": 2, "chance_angle": 0, "cka": None, "class_gap_share": None,
+    "principal_angle": 0, "forced_dimensions": 2, "chance_angle": 0, "cka": None,
 }  # fmt: skip
 SPACE = {
     "gap_distance": 2 / math.sqrt(3), "centroid_angle": 180, "gap_variance_share": 1 / 3, "relative_gap": 2 / 3,
     "gap_dimensions": 3, "mean_cosine": 0, "effective_rank": 2, "isoscore": 1 / 2, "w2_uniformity": -math.sqrt(2 / 3),
     "matched_cosine": -1, "unmatched_cosine": 0, "unmatched_std": 0, "siglip_margin": -1 / 2, "siglip_bias": -1 / 2,
-    "alignment": 4, "gap_orthogonality": 0, "class_gap_share": 1,
+    "alignment": 4, "gap_orthogonality": 0,
 }  # fmt: skip
 SIGNS = {"cka": -1 / 2, "gap_distance": 0, "centroid_angle": None, "gap_dimensions": None, "isoscore": None,
          "gap_orthogonality": None, "gap_variance_share": 0, "mean_cosine": -1 / 3}  # fmt: skip
@@ -48,7 +48,7 @@ SIGNS = {"cka": -1 / 2, "gap_distance": 0, "centroid_angle": None, "gap_dimensio
     "found, right",
     [
         (totals([3, 1] * at(0, 90), [1, 5] * at(90, 180)), PLANE),
-        (totals(np.eye(3), -np.eye(3), ["u", "v", "w"]), SPACE),
+        (totals(np.eye(3), -np.eye(3)), SPACE),
         (totals([[1], [1], [-1], [-1]], [[1], [-1], [1], [-1]]), SIGNS),
     ],
 )
@@ -173,7 +173,6 @@ CASES = {
     "one image": ({"image": at(3, 9), "text": at(*range(30, 40))}, [(0, i) for i in range(10)]),
     "copies": ({"image": at(*range(9))[[0, 0, *range(2, 9)]], "text": at(*range(20, 29))}, None),
     "no pair": ({"image": at(*range(9)), "text": at(*range(20, 29))}, np.empty((0, 2), int)),
-    "labels": ({"image": at(*range(9)), "text": at(*range(20, 29))}, None),
 }
 
 
@@ -182,7 +181,7 @@ def test_degenerate_embeddings_have_numbers_or_a_reason(case):
     arrays, pairs = CASES[case]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = measure(Embeddings.of(arrays, pairs, labels=[1] * 9 if case == "labels" else None, unit=False))
+        found = measure(Embeddings.of(arrays, pairs, unit=False))
         assert str(found) and found.to_frame().shape == (len(found.rows), len(COLUMNS))
     for row in found.rows:
         if row["value"] is None:

@@ -1,9 +1,14 @@
 """Sums: parts add up to the whole, bit for bit the same by any engine, whatever is stopped, full or damaged."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -92,7 +97,7 @@ def test_what_is_saved_comes_back_bit_for_bit_and_merges_to_the_card_of_the_whol
 
 def test_a_full_disk_leaves_nothing(tmp_path, rng):
     """A file of sums is larger than what this process may write."""
-    code = "import resource, sys, numpy as np; from util import measure; x = np.random.default_rng(0).normal(size=(60, 64))"
+    code = "import resource, sys, numpy as np; from util import measure; x = np.eye(60, 64) + 1"
     code += (
         "; measure(x, x + 1, only=['cka'], intervals=False); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2)"
     )
@@ -154,37 +159,93 @@ def test_a_value_that_is_not_finite_in_a_late_row_is_named_with_its_file(tmp_pat
         measure(tmp_path / "bad.npy")
 
 
+def test_any_number_of_threads_gives_the_same_bits(rng, monkeypatch):
+    given_all = embeddings(rng, 9000, 2, 16, pairs=True, labels=True)
+    found = []
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(engines.os, "cpu_count", lambda threads=threads: threads)
+        found.append(sums(given_all))
+    assert same(*found[:2]) and same(*found[1:])
+
+
 RUN = """
 import sys, time
 from util import measures
 from util.measures import sums
-wait, part = float(sys.argv[2]), sums._part
+path, column, wait = sys.argv[1:]
+part = sums._part
 def slow(*task):
-    time.sleep(wait)
+    time.sleep(float(wait))
     print("task", flush=True)
     return part(*task)
 sums._part = slow
-measures.measure(sys.argv[1], only=["cka"], intervals=False, save=sys.argv[1] + ".sums.npz", columns=dict(image="a"))
+columns = {"image": column, "text": "c"}
+measures.measure(path, only=["cka"], intervals=False, save=path + ".sums.npz", columns=columns)
 """
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bits(tmp_path, rng):
-    path = tmp_path / "mine.npz"
-    np.savez(path, a=rng.normal(size=(400, 4)), b=rng.normal(size=(400, 4)))
-    words, saved = [sys.executable, "-c", RUN, str(path)], tmp_path / "mine.npz.sums.npz"
-    process = subprocess.Popen([*words, "0.2"], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    path, saved = tmp_path / "mine.npz", tmp_path / "mine.npz.sums.npz"
+    np.savez(path, **{name: rng.normal(size=(400, 4)) for name in "abc"})
+
+    def start(column, wait):
+        words = [sys.executable, "-c", RUN, str(path), column, str(wait)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+    process = start("a", 0.1)
     for _ in range(12):
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = len(list(tmp_path.glob("*.parts/*.npz")))
-    assert kept and not saved.exists()
-    other = subprocess.run(
-        [*words[:2], RUN.replace('image="a"', 'image="b"'), *words[3:], "0"], cwd=REPOSITORY, capture_output=True
-    )
-    assert other.stdout.count(b"task") == 40, "of another column"
+    (folder,) = tmp_path.glob("*.parts")
+    assert (kept := len(list(folder.glob("*.npz")))) > 5 and not saved.exists()
+    shutil.copytree(folder, tmp_path / "of a")
+    assert start("b", 0).communicate()[0].count("task") == 40, "those of another column do not count"
+    saved.unlink()
+    shutil.copytree(tmp_path / "of a", folder)
+    assert start("a", 0).communicate()[0].count("task") == 40 - kept and not folder.exists()
+    columns = {"image": "a", "text": "c"}
+    whole = measure(path, columns=columns, only=["cka"], intervals=False).sums
+    assert same(Sums.load(saved), whole)
 
 
+@pytest.fixture
+def stored(tmp_path, rng):
+    np.savez(tmp_path / "x.npz", image=rng.normal(size=(900, 8)), text=rng.normal(size=(900, 8)))
+    return str(tmp_path / "x.npz")
+
+
+def slowly(path):
+    time.sleep(0.1)
+    return Embeddings.load(path, unit=False)
+
+
+def test_two_workers_of_dask_give_the_bits_of_one_process_and_one_that_is_killed_loses_nothing(stored):
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    right, stopped = measure(stored, only=["cka"], intervals=False).sums, threading.Event()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+
+        def kill():
+            os.kill(cluster.workers[0].pid, signal.SIGKILL)
+            stopped.set()
+
+        options = {"engine": cluster.scheduler_address.replace("tcp://", "dask://"), "reopen": partial(slowly, stored)}
+        timer = threading.Timer(1, kill)
+        timer.start()
+        found = measure(stored, only=["cka"], intervals=False, **options)
+        assert stopped.is_set() and same(found.sums, right)
+
+
+TORCHRUN = """
+import sys
+from util import measures
+measures.measure(sys.argv[1], only=["cka"], intervals=False, save=sys.argv[2])
 """
-    done = subprocess.run
-"""
+
+
+def test_two_processes_of_torchrun_give_the_bits_of_one(stored, tmp_path):
+    (tmp_path / "run.py").write_text(TORCHRUN)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", tmp_path / "run.py", stored]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, *words, tmp_path / "s.npz"], check=True, cwd=tmp_path, env=environment)
+    assert same(Sums.load(tmp_path / "s.npz"), measure(stored, only=["cka"], intervals=False).sums)

@@ -264,7 +264,8 @@ def _of_sample(s: Sample, wanted: list[Wanted], names, intervals: bool, seed: in
     numbers: dict[Wanted, Found] = {}
     for each in wanted:
         if "rows" in CARD[each[0]]["needs"]:
-            numbers[each] = OF_ROWS[each[0]](s, each[1] != names[0], seed, device)
+            found = OF_ROWS[each[0]](s, each[1] != names[0], seed, device)
+            numbers[each] = found if intervals else Found(found.value, found.n, note=found.note)
     for need, some, note in (
         ("apart", s.items, "of {n} pairs of different items"),
         ("single", s.singles, "of {n} pairs that share no row"),

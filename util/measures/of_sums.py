@@ -29,8 +29,8 @@ def gap_distance(t: Totals, a: int, b: int) -> float:
 def centroid_angle(t: Totals, a: int, b: int) -> float | None:
     """Angle between the centroids in degrees, in [0, 180]; None where a centroid is zero.
 
-    Trap: blind to how long centroids are: two wide cones and two narrow ones may have one angle. Source: Yi et al.
-    (2026), who find 71 to 75 for CLIP ViT-B/32.
+    Trap: blind to how long centroids are: two wide cones and two narrow ones may have one angle. Near 0 and 180, where
+    it cannot spread both ways, its interval covers less than it says. Source: Yi et al. (2026): 71 to 75 for ViT-B/32.
     """
     one, other = t.centroid(a), t.centroid(b)
     lengths = np.linalg.norm(one), np.linalg.norm(other)
