@@ -29,7 +29,6 @@ LAYERS = (
     ("encoders",),
     ("extraction",),
     ("zero_shot", "fairness"),
-    ("explorer",),
     ("reporting",),
     ("commands",),
 )
