@@ -1,14 +1,20 @@
 """What is measured on a sample of rows, its nulls, and differences of models: separability, neighbours, overlap."""
 
+import sys
+
 import numpy as np
 import pytest
 import scipy
 
 import reference
 from refusals import refuses
+from scripts import REPOSITORY
 from util import Embeddings
 from util.measures import compare, measure, of_rows
 from util.measures.of_rows import nearest, sample, uniformity
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
+import intervals
 
 
 def separability(x, y, **options):
@@ -148,6 +154,21 @@ def test_differences_of_models_on_the_same_items_are_narrower(rng):
     row = tables[1].loc[("gap_distance", "x")]
     assert row["difference"] == cards["b"]["gap_distance"] - cards["a"]["gap_distance"]
     assert row["low"] < row["difference"] < row["high"]
+
+
+POPULATION = {"gap_distance": 0.4860, "effective_rank of image": 5.4711, "mean_cosine of text": 0.2449, "cka": 0.4362,
+              "matched_above_unmatched": 0.3425, "separability": 0.7287, "gap_distance, paired difference": 0.0268,
+              "cka, paired difference": 0.1496}  # fmt: skip
+"""Of 500,000 pairs of ``benchmarks/intervals.py``, or the mean of 700 draws."""
+
+
+def test_intervals_cover_the_population_and_are_hardly_wider_than_they_must_be():
+    only = {key.split(",")[0].split()[0] for key in POPULATION}
+    runs = [intervals.numbers([0, 2, run], only=tuple(only)) for run in range(40)]
+    for key, true in POPULATION.items():
+        values, low, high = np.array([run[key] for run in runs], float).T
+        assert ((low <= true) & (true <= high)).sum() >= scipy.stats.binom.ppf(0.001, 40, 0.95), key
+        assert 0.75 < (high - low).mean() / (2 * 1.96 * values.std()) < 1.5, key
 
 
 FEW, MORE = (measure({"image": np.eye(4)[:n], "text": np.eye(4)[:n] + 1}, only=["gap_distance"]) for n in (3, 4))
