@@ -250,7 +250,9 @@ def _of_sums(whole: Sums, wanted: list[Wanted], intervals: bool, note: str = "")
             sizes = whole.sizes(second)[:, sorted({a, b})].sum(1)
             n = int(totals.pairs[totals.couple(a, b), 0] if CARD[each[0]].get("paired") else sizes.sum())
             found, without = Found(value, n, note=note.format(n=n)), left.get(each)
-            if value is not None and without and None not in without:
+            if without and n < whole.dim * CARD[each[0]].get("rows_per_column", 0):
+                found = found._replace(note=f"no interval: fewer than {CARD[each[0]]['rows_per_column']} rows a column")
+            elif value is not None and without and None not in without:
                 low, high = delete_group_interval(value, without, sizes)
                 found = found._replace(low=low, high=high, left=(without, sizes) if low is not None else None)
             elif value is not None and intervals and each[0] in of_sums.BY_CHANCE:
