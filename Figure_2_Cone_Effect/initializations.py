@@ -95,18 +95,16 @@ def collect(gathered: Gathered) -> Clouds:
     for named in (RESNET_18, clip):
         for each in gathered.rows(named, [*real, *noise]):
             rows.setdefault((each.encoder, each.inputs.name), []).append(each.rows)
-    clouds = {about: np.stack(parts) for about, parts in rows.items()}
-    pictures = [each for each in real if each.modality == "image"]
     try:
-        return clouds | resnets(gathered, pictures)
+        rows |= resnets(gathered, [each for each in real if each.modality == "image"])
     except UserError as error:
         if gathered.settings.preset != "paper":
             raise
         gathered.left_out.append(f"trained ResNet-50: {error}")
-        return clouds
+    return {about: np.stack(parts) for about, parts in rows.items()}
 
 
-def resnets(gathered: Gathered, pictures: Iterable[Inputs]) -> Clouds:
+def resnets(gathered: Gathered, pictures: Iterable[Inputs]) -> dict[tuple[str, str], list]:
     """ResNet-50 with the trained weights that are named, or as many random ones as the paper has trained."""
     settings, rows = gathered.settings, {}
     few = replace(gathered, settings=replace(settings, seeds=min(settings.seeds, len(RECIPES))))
@@ -114,7 +112,7 @@ def resnets(gathered: Gathered, pictures: Iterable[Inputs]) -> Clouds:
         for each in few.rows(Named("torchvision", ARCHITECTURE, tag), pictures, tag):
             name = TRAINED_50 if tag else RESNET_50
             rows.setdefault((name, each.inputs.name), []).append(each.rows)
-    return {about: np.stack(parts) for about, parts in rows.items()}
+    return rows
 
 
 def views(clouds: Clouds, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:

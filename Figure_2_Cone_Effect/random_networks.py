@@ -56,7 +56,7 @@ def activation_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def draw_inputs(batch: int, width: int, seed: int) -> Float[Tensor, "batch width"]:
     """The inputs of one seed: independent N(0, 1) entries, float32, on the CPU."""
-    return torch.from_numpy(_generator(seed, 0, 0).standard_normal((batch, width), dtype=np.float32))
+    return torch.from_numpy(_normals(seed, 0, 0, (batch, width)))
 
 
 def draw_layer(width: int, seed: int, layer: int, piece: int = 0) -> Drawn:
@@ -64,13 +64,13 @@ def draw_layer(width: int, seed: int, layer: int, piece: int = 0) -> Drawn:
 
     Each (seed, layer, piece) has a stream of its own, so a deeper run begins with the shallower one.
     """
-    normals = _generator(seed, layer, piece).standard_normal((width + 1, width), dtype=np.float32)
-    normals *= width**-0.5
+    normals = width**-0.5 * _normals(seed, layer, piece, (width + 1, width))
     return torch.from_numpy(normals[:width]), torch.from_numpy(normals[width])
 
 
-def _generator(seed: int, layer: int, piece: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(layer, piece)))
+def _normals(seed: int, layer: int, piece: int, shape: tuple[int, int]) -> np.ndarray:
+    stream = np.random.SeedSequence(seed, spawn_key=(layer, piece))
+    return np.random.default_rng(stream).standard_normal(shape, dtype=np.float32)
 
 
 def draw_released(width: int, seed: int, layer: int, piece: int) -> Drawn:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from tower_inputs import Inputs
 from util import cli
 from util.encoders.named import FOLDER, HUB, KINDS, Named
-from util.encoders.tower import Precision, Tower
+from util.encoders.tower import Precision
 from util.extraction import Part, Store
 from util.files import cache_folder, digest
 
@@ -61,7 +61,9 @@ def embed(
                 left = np.setdiff1d(np.arange(each.n), list(each.skipped))
                 return Part(tower.encode(tensors[k]), left, each.skipped, each.n)
 
-            part = store.part(_key(tower, each), 0, each.n, encoded)
+            about = {**tower.settings, "versions": {name: version(name) for name in PACKAGES}}
+            key = {"format": FORMAT, "encoder": about, "modality": each.modality, "inputs": dict(each.about)}
+            part = store.part(digest(key), 0, each.n, encoded)
             each.skipped.update(part.skipped)
             yield Rows(label(named, each.modality), each, seed, part.rows, dict(tower.settings))
 
@@ -74,9 +76,3 @@ def label(named: Named, modality: str) -> str:
     if name.startswith((HUB, FOLDER)):
         name = Path(name.split(":", 1)[1]).name
     return name if not KINDS[named.kind].text else f"{name} {'vision' if modality == 'image' else 'text'}"
-
-
-def _key(tower: Tower, inputs: Inputs) -> str:
-    """The name of rows in the cache: all that they depend on."""
-    encoder = {**tower.settings, "versions": {name: version(name) for name in PACKAGES}}
-    return digest({"format": FORMAT, "encoder": encoder, "modality": inputs.modality, "inputs": dict(inputs.about)})

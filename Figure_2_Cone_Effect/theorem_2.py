@@ -102,18 +102,12 @@ def by_depth(
         for on_sphere, x in rows.items():
             x = geometry.unit_rows(x.reshape(-1, width)).view(x.shape) if on_sphere else x
             h = torch.baddbmm(biases[:, None], x, weights.transpose(1, 2))
-            cosine = sum(map(geometry.mean_cosine, x)) / seeds
-            shares[on_sphere].append(_share(h, cosine, _expected_share(x)))
+            cosine, wide = sum(map(geometry.mean_cosine, x)) / seeds, x.double()
+            squares = float(wide.square().sum((1, 2)).mean())
+            products = (float(wide.sum(1).square().sum(1).mean()) - squares) / (items - 1)
+            shares[on_sphere].append(_share(h, cosine, (products + items) / (squares + items)))
             rows[on_sphere] = torch.relu(h)
     return shares
-
-
-def _expected_share(x: Tensor) -> float:
-    """(E[x.x'] + 1) / (E|x|^2 + 1) over the seeds' pairs of different rows, for x (seeds, items, d)."""
-    items, rows = x.shape[1], x.double()
-    squares = float(rows.square().sum((1, 2)).mean())
-    products = (float(rows.sum(1).square().sum(1).mean()) - squares) / (items - 1)
-    return (products + items) / (squares + items)
 
 
 def measure(*, seeds: int, items: int, width: int, layers: int, seed: int, device: str) -> pd.DataFrame:

@@ -61,7 +61,8 @@ def tables_of(record: Record, simulation: str) -> list[pd.DataFrame]:
 
 def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
     """Loss against position, a curve for each temperature, lowest places ringed; dotted where as released differs."""
-    colours = shades(found["temperature"].unique())
+    order = sorted(found["temperature"].unique(), reverse=True)  # light for the largest, dark for the smallest
+    colours = {tau: plt.colormaps["viridis_r"](0.2 + 0.8 * k / max(1, len(order) - 1)) for k, tau in enumerate(order)}
     for (swapped, tau), curve in table.groupby(["mismatched", "temperature"], sort=False):
         ax.plot(curve["position"], curve["loss"], color=colours[tau], label=f"τ = {temperature_label(tau)}")
         if not np.allclose(curve["loss"], curve["loss_as_released"]):
@@ -73,15 +74,13 @@ def draw_curves(ax: Axes, table: pd.DataFrame, found: pd.DataFrame) -> None:
         ax.plot([-place, place], [best["lowest_loss"]] * 2, "o", **style, zorder=4)
 
 
-def shades(values: Sequence[float]) -> dict[float, tuple]:
-    """A colour for each value, light for the largest and dark for the smallest."""
-    order = sorted(values, reverse=True)
-    return {value: plt.colormaps["viridis_r"](0.2 + 0.8 * k / max(1, len(order) - 1)) for k, value in enumerate(order)}
-
-
 def draw_pairs(ax: Axes3D, points: pd.DataFrame, azimuth: float) -> None:
-    """The unit sphere with the pairs at the first position, joined as they belong, and the texts' paths through all."""
-    draw_globe(ax, azimuth)
+    """A light unit sphere, the pairs at the first position, joined as they belong, and the texts' paths through all."""
+    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
+    ax.computed_zorder = False
+    ax.plot_wireframe(np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color=figures.GRID, lw=0.5, zorder=0)
+    around = np.linspace(0, 2 * np.pi, 100)
+    ax.plot(np.cos(around), np.sin(around), 0, color=figures.MUTED, lw=0.6, zorder=1)
     place = ["x", "y", "z"]
     for _, path in points[points["modality"] == "text"].groupby("point"):
         if len(path) > 1:
@@ -96,15 +95,6 @@ def draw_pairs(ax: Axes3D, points: pd.DataFrame, azimuth: float) -> None:
         ax.plot(*np.stack([images[place].to_numpy()[image], texts[place].to_numpy()[text]], axis=1), **style)
     for name, rows, colour in (("images", images, figures.NON_TEXT), ("texts", texts, figures.TEXT)):
         ax.scatter(*rows[place].to_numpy().T, s=12, color=colour, depthshade=False, label=name, zorder=5)
-
-
-def draw_globe(ax: Axes3D, azimuth: float) -> None:
-    """A light wire of the unit sphere, seen from the side of the pairs."""
-    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
-    ax.computed_zorder = False
-    ax.plot_wireframe(np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color=figures.GRID, lw=0.5, zorder=0)
-    around = np.linspace(0, 2 * np.pi, 100)
-    ax.plot(np.cos(around), np.sin(around), 0, color=figures.MUTED, lw=0.6, zorder=1)
     ax.view_init(elev=16, azim=azimuth)
     ax.set_box_aspect((1, 1, 1), zoom=1.7)
     ax.set_axis_off()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
@@ -47,16 +48,15 @@ class Trainable:
         """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
         return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
 
-    @torch.inference_mode()
     def encode_pictures(self, pictures: UInt8[Tensor, "n 3 s s"]) -> Float[np.ndarray, "n d"]:
         """Unit rows of pictures, float32."""
         return self._encode(pictures, lambda part: self.model.encode_image(self.prepare(part)))
 
-    @torch.inference_mode()
     def encode_tokens(self, tokens: Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
         """Unit rows of tokenized captions, float32."""
         return self._encode(tokens, self.model.encode_text)
 
+    @torch.inference_mode()
     def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
         rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
         return torch.cat(rows).float().numpy()
@@ -64,12 +64,7 @@ class Trainable:
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """A hash of tensors' names, dtypes, shapes and contents."""
-    found = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        value = value.detach().cpu().contiguous()
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
-    return found.hexdigest()
+    return hashlib.sha256(save({name: value.contiguous() for name, value in tensors.items()})).hexdigest()
 
 
 def data_digest(pairs: Pairs) -> str:

@@ -27,7 +27,7 @@ import training_claims
 import training_pairs
 from training_claims import PAPER_TEMPERATURES
 from training_figure import draw, draw_random
-from training_runs import Bench, Run, perform
+from training_runs import Run, perform
 from util import cli
 from util.encoders.named import SMALL_CLIP, ModelName, Named
 from util.errors import UserError
@@ -139,17 +139,9 @@ def planned(settings: Settings, experiment: str, initialization: str, seed: int,
     """One run with the released optimiser, without a schedule and without clipping."""
     steps = settings.steps if experiment == "temperature" else settings.random_steps
     names = ("batch", "learning_rate", "weight_decay", "loss", "optimizer")
-    training = TrainingSettings(
-        **{name: getattr(settings, name) for name in names},
-        steps=steps,
-        seed=seed,
-        gradient_clip=None,
-        temperature=tau,
-        log_every=10,
-        validate_every=1,
-        schedule="constant",
-        learn_temperature=settings.temperature_as_released,
-    )
+    about = {name: getattr(settings, name) for name in names} | {"steps": steps, "seed": seed, "temperature": tau}
+    about |= {"learn_temperature": settings.temperature_as_released, "gradient_clip": None, "schedule": "constant"}
+    training = TrainingSettings(**about, log_every=10, validate_every=1)
     ratios = np.geomspace(1, steps, settings.evaluations).round().astype(int)
     due = sorted({*ratios.tolist(), *range(epoch(settings), steps + 1, epoch(settings)), steps})
     return Run(experiment, initialization, training, tuple(due))
@@ -198,9 +190,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
                 corpus = training_pairs.with_task(corpus, trainable, settings.data)
             except UserError as error:
                 left_out.append(f"zero-shot classification: {error}")
-        bench = Bench(load, corpus, tuple(dict.fromkeys(settings.temperatures)))
         for run in runs:
-            outcomes.append(found := perform(run, bench))
+            outcomes.append(found := perform(run, load, corpus, tuple(dict.fromkeys(settings.temperatures))))
             gaps = "gap {gap_before:.3f} -> {gap_after:.3f}, loss {loss:.3f}".format(**found["summary"])
             cli.say(f"[{NAME}] {run.name}: {gaps}")
         data.append({"name": label(settings), "experiment": experiment, **corpus.about})

@@ -111,7 +111,7 @@ def _temperatures(tuned: pd.DataFrame) -> Found:
     """Before fine-tuning, where all runs are one model, and after it."""
     for name in ("gap_distance", "cifar10_gap_distance"):
         yield from _mean(f"temperature_fine_tuning.before.{name}", tuned[tuned["step"] == 0][FINE_TUNED[name]].head(1))
-    for tau, runs in _last(tuned).groupby("temperature"):
+    for tau, runs in tuned[tuned["step"] == tuned["step"].max()].groupby("temperature"):
         for k in np.flatnonzero(np.isclose(PAPER_TEMPERATURES, tau)):
             for name, column in FINE_TUNED.items():
                 yield from _mean(f"temperature_fine_tuning.{name}.{k}", runs[column])
@@ -132,11 +132,8 @@ def _mean(key: str, values: pd.Series) -> Found:
 
 def _grid(tuned: pd.DataFrame, column: str) -> pd.DataFrame:
     """Last values by seed and temperature, from the highest temperature down."""
-    return _last(tuned).pivot_table(index="seed", columns="temperature", values=column).iloc[:, ::-1]
-
-
-def _last(curve: pd.DataFrame) -> pd.DataFrame:
-    return curve[curve["step"] == curve["step"].max()]
+    ends = tuned[tuned["step"] == tuned["step"].max()]
+    return ends.pivot_table(index="seed", columns="temperature", values=column).iloc[:, ::-1]
 
 
 def _falling(tuned: pd.DataFrame) -> Found:

@@ -33,7 +33,10 @@ class Meter:
         return x, procrustes.mapped(y, self.text_map)
 
     def __call__(self, step: int) -> dict:
-        """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches."""
+        """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches.
+
+        Those of the zero-shot task, of all pictures and one prompt a class, are None without one.
+        """
         if step not in self.due:
             return {}
         x, y = self.rows(self.corpus.held_out)
@@ -46,16 +49,13 @@ class Meter:
             "text_recall_at_1": text_recall,
             "tau": tau,
         }
-        return {"held_out": found | self.zero_shot()}
-
-    def zero_shot(self) -> dict[str, float | None]:
-        """Accuracy on other data and the gap there, of all pictures and one prompt a class; None without a task."""
-        if (task := self.corpus.task) is None:
-            return {"zero_shot_accuracy": None, "zero_shot_gap_distance": None}
-        x = self.trainable.encode_pictures(task.pictures)
-        prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
-        accuracy = float((shifted.class_ranks(x, prompts, task.labels, [0.0]) == 0).mean())
-        return {"zero_shot_accuracy": accuracy, "zero_shot_gap_distance": geometry.gap_distance(x, prompts)}
+        accuracy = gap = None
+        if (task := self.corpus.task) is not None:
+            x = self.trainable.encode_pictures(task.pictures)
+            prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
+            accuracy = float((shifted.class_ranks(x, prompts, task.labels, [0.0]) == 0).mean())
+            gap = geometry.gap_distance(x, prompts)
+        return {"held_out": found | {"zero_shot_accuracy": accuracy, "zero_shot_gap_distance": gap}}
 
     def training_gap(self) -> float:
         """Gap distance of as many training pairs as are held out."""

@@ -6,12 +6,10 @@ key. A run that was stopped starts anew, with the same numbers.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
-
-import torch
 
 from landscape_terms import temperature_label
 from trainable import Trainable, data_digest, digest_of
@@ -21,7 +19,7 @@ from util import files, records
 from util.numerics import procrustes
 from util.training import TrainingSettings, train
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""
 
 
@@ -63,65 +61,53 @@ class Run:
         }
 
 
-@dataclass(frozen=True)
-class Bench:
-    """All that the runs of an experiment share: ``load(seed=...)`` gives a fresh model, trained for None.
-
-    ``temperatures`` are those at which every trained model's loss landscape is measured.
-    """
-
-    load: Callable[..., Trainable]
-    corpus: TrainingPairs
-    temperatures: Sequence[float]
-
-
-def perform(run: Run, bench: Bench) -> dict:
+def perform(run: Run, load: Callable[..., Trainable], corpus: TrainingPairs, temperatures: Sequence[float]) -> dict:
     """Trains one model and measures it on the way and at the end; or takes up the cached numbers of the same run.
 
+    ``load(seed=...)`` gives a fresh model, trained for None, whose loss landscape is measured at all ``temperatures``.
     Rows of ``training.csv`` ("curve") and of its "landscape", and its "summary".
     """
-    trainable = bench.load(seed=run.weights_seed)
-    cached = files.cached_path("training", _identity(run, bench, trainable), ".json")
-    if found := _read(cached):
-        return found
-    found = _train(run, bench, trainable)
+    trainable, versions = load(seed=run.weights_seed), records.versions()
+    depends_on = {
+        "format": FORMAT,
+        "run": asdict(run),
+        "model": dict(trainable.about),
+        "first_weights": digest_of(trainable.model.state_dict()),
+        "corpus": dict(corpus.about),
+        "content": [data_digest(part) for part in (corpus.training, corpus.held_out)],
+        "measured": [list(temperatures), SHIFTS],
+        "device": trainable.device.type,
+        "versions": [versions[name] for name in ("torch", "open_clip_torch", "numpy")],
+    }
+    cached = files.cached_path("training", depends_on, ".json")
+    with suppress(OSError, ValueError):  # not there, or not whole
+        return json.loads(cached.read_text())
+    found = _train(run, trainable, corpus, temperatures)
     with files.replacing(cached) as part:
         part.write_text(json.dumps(found, allow_nan=False) + "\n")
     return found
 
 
-def _train(run: Run, bench: Bench, trainable: Trainable) -> dict:
-    """One model from its first weights to its landscape."""
+def _train(run: Run, trainable: Trainable, corpus: TrainingPairs, temperatures: Sequence[float]) -> dict:
+    """One model from its first weights to its landscape, and its rows."""
     trainable.model.logit_scale.data.fill_(-math.log(run.training.temperature))
     text_map = None
     if run.initialization == "amended":
-        text_map = procrustes.orthogonal_map(*embeddings(trainable, bench.corpus.training))
-    meter = Meter(trainable, bench.corpus, run.training.batch, text_map, {0, *run.due})
+        text_map = procrustes.orthogonal_map(*embeddings(trainable, corpus.training))
+    meter = Meter(trainable, corpus, run.training.batch, text_map, {0, *run.due})
     first = {"step": 0, "training_gap": meter.training_gap(), **meter(0)}
-    log = train(
-        trainable.model,
-        bench.corpus.training,
-        run.training,
-        trainable.prepare,
-        validate=meter,
-        text_map=None if text_map is None else torch.from_numpy(text_map),
-        description=run.name,
-    )
-    return _outcome(run, bench, meter, [first, *log])
-
-
-def _outcome(run: Run, bench: Bench, meter: Meter, log: Sequence[Mapping]) -> dict:
-    """The rows of a finished run."""
-    measured = [(entry["step"], entry["held_out"], entry.get("loss")) for entry in log if "held_out" in entry]
-    curve = [{**run.columns, "step": step, **found, "training_loss": loss} for step, found, loss in measured]
-    rows, before, last = meter.rows(bench.corpus.held_out), measured[0][1], dict(measured[-1][1])
-    places = landscape(*rows, bench.temperatures, meter.batch)
+    what = trainable.model, corpus.training, run.training, trainable.prepare, meter
+    log = train(*what, text_map=text_map, description=run.name)
+    due = [(entry["step"], entry["held_out"], entry.get("loss")) for entry in (first, *log) if "held_out" in entry]
+    curve = [{**run.columns, "step": step, **found, "training_loss": loss} for step, found, loss in due]
+    rows, before, last = meter.rows(corpus.held_out), due[0][1], dict(due[-1][1])
+    places = landscape(*rows, temperatures, meter.batch)
     summary = {
         **run.columns,
         "steps": run.training.steps,
         "gap_before": before["gap_distance"],
         "gap_after": last.pop("gap_distance"),
-        "training_gap_before": log[0]["training_gap"],
+        "training_gap_before": first["training_gap"],
         "training_gap_after": meter.training_gap(),
         "chance_loss": math.log(meter.batch),
         "gap_at_minimum": landscape(*rows, [last["tau"]], meter.batch)[0]["gap_at_minimum"],
@@ -130,30 +116,3 @@ def _outcome(run: Run, bench: Bench, meter: Meter, log: Sequence[Mapping]) -> di
     }
     places = [{**run.columns, "tau": last["tau"], **place} for place in places]
     return {"curve": curve, "landscape": places, "summary": summary}
-
-
-def _identity(run: Run, bench: Bench, trainable: Trainable) -> dict:
-    """Everything that an outcome depends on, json-able."""
-    versions, training = records.versions(), asdict(run.training)
-    # Settings that are gone, as every run had them: numbers cached before are taken up still.
-    training |= {"first_temperature": run.training.temperature, "fixed_share": 1.0}
-    training |= {"clip_logit_scale": not run.training.learn_temperature}
-    return {
-        "format": FORMAT,
-        "run": {**asdict(run), "training": training},
-        "model": dict(trainable.about),
-        "first_weights": digest_of(trainable.model.state_dict()),
-        "corpus": dict(bench.corpus.about),
-        "content": [data_digest(part) for part in (bench.corpus.training, bench.corpus.held_out)],
-        "measured": [list(bench.temperatures), SHIFTS],
-        "device": trainable.device.type,
-        "versions": [versions[name] for name in ("torch", "open_clip_torch", "numpy")],
-    }
-
-
-def _read(path: Path) -> dict | None:
-    """The numbers of a finished run, if they are there and whole."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None

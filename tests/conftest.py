@@ -1,5 +1,6 @@
 """Fixtures: every test owns its generator; the cache folder of the user is never written to."""
 
+import json
 import os
 import shutil
 import socket
@@ -110,3 +111,23 @@ def hub(tmp_path):
 def photographs(rng):
     """Seven pictures of noise."""
     return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(7)]
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    """A function that writes names of code, and what else is given, into a file of json, and puts the code beside it.
+
+    Gives the questions that were asked; each is answered with yes.
+    """
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+    def put(file, **changes):
+        (file.parent / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+        names = {"AutoConfig": "theirs.A", "AutoModel": "theirs.B", "AutoTokenizer": ["theirs.C", None]}
+        names["AutoImageProcessor"] = "theirs.D"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "auto_map": names, **changes}))
+        return asked
+
+    return put

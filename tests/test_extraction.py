@@ -3,15 +3,18 @@
 import io
 import multiprocessing
 import os
+import re
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import SafetensorError
 
 from util import UserError, extraction
 from util.corpora.captioned import Captioned, picture
@@ -155,15 +158,20 @@ def test_any_other_setting_is_computed_anew(cache, change):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_once(cache, small_parts, lines):
+def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_once(
+    cache, small_parts, lines, monkeypatch
+):
     assert belongs(extract(Encoder(), pictures(), cache=False), range(1, 9))
     whole = embed(Encoder(by_place=True), pictures(), cache=False)
     assert not cache.parent.exists() and not lines
     cache.parent.write_text("a file where the folder should be")
-    for run in (extract, embed):
+    for run, fault in ((extract, ""), (embed, ""), (embed, "no space")):
+        if fault:
+            cache.parent.unlink()
+            monkeypatch.setattr(extraction, "save_file", Mock(side_effect=SafetensorError(fault)))
         found = run(Encoder(by_place=run is embed), pictures())
         assert same(found, whole) if run is embed else belongs(found, range(1, 9))
-        assert "not kept" in lines.pop() and not lines
+        assert re.search(f"not kept .*{fault}", lines.pop()) and not lines
 
 
 def embed(encoder, captioned, batch=2, **options):

@@ -90,7 +90,7 @@ def test_trained_resnets_come_from_checkpoint_files_by_the_same_code(tmp_path, m
     pictures = [each for each in gathered.real() if each.modality == "image"]
     ((about, rows),) = script.resnets(gathered, pictures).items()
     random = [each.rows for each in gathered.rows(script.RESNET_18, pictures)]
-    assert about == ("ResNet-50, trained", pictures[0].name) and rows == pytest.approx(np.stack(random[:2]), abs=1e-6)
+    assert about == ("ResNet-50, trained", pictures[0].name) and np.allclose(rows, random[:2], atol=1e-6)
     table = pd.DataFrame([{"encoder": about[0], "input": about[1], "n_seeds": 2, "n": 3, "nearest_own_cone": 1.0}])
     (row,) = script.compare(table, pd.DataFrame())
     assert row.key == "figure_2c.separate.trained" and row.agrees and not row.own

@@ -134,25 +134,6 @@ def test_the_settings_tell_another_vocabulary(medical):
     assert len(before) == 64
 
 
-@pytest.fixture
-def theirs(tmp_path, monkeypatch):
-    """A function that writes names of code, and what else is given, into a file of json, and puts the code beside it.
-
-    Gives the questions that were asked; each is answered with yes.
-    """
-    asked = []
-    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-
-    def put(file, **changes):
-        (file.parent / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-        names = {"AutoConfig": "theirs.A", "AutoModel": "theirs.B", "AutoTokenizer": ["theirs.C", None]}
-        file.write_text(json.dumps({**json.loads(file.read_text()), "auto_map": names, **changes}))
-        return asked
-
-    return put
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

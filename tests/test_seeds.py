@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors import SafetensorError
 
 import tower_inputs as inputs
 from coco_files import write_folder
@@ -58,18 +57,6 @@ def test_a_stopped_run_goes_on_where_it_was_and_other_inputs_are_embedded_anew(e
     assert encoded == [0, 1, 2, 0, 0]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
-def test_a_damaged_file_is_made_again(encoded, cache, damage):
-    noise = inputs.noise("image", 2, 0)
-    before = rows([0], noise)
-    (path,) = cache.iterdir()
-    path.write_bytes({"truncated": path.read_bytes()[:-9], "empty": b"", "other": b"\x80\x04pickle"}[damage])
-    assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
-    assert encoded == [0, 0]
-    assert np.array_equal(rows([0], noise)["noise", 0], before["noise", 0])
-    assert encoded == [0, 0]
-
-
 def test_a_model_of_transformers_is_known_by_what_its_folder_holds(tmp_path, encoded):
     for part in MAKERS["clip"](tmp_path):
         part.save_pretrained(tmp_path / "clip")
@@ -108,19 +95,6 @@ def test_one_readable_photograph_has_no_pairs(tmp_path):
         (folder / "val2017" / name).write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"photographs: a cosine needs two inputs or more; the first of 2 left out"):
         rows([0], inputs.mscoco(folder, 5, 5)[0])
-
-
-@pytest.mark.parametrize("fault", ["no folder", "no space"])
-def test_a_cache_that_cannot_be_written_is_named_once_and_done_without(tmp_path, monkeypatch, capsys, fault):
-    if fault == "no folder":
-        (tmp_path / "cache").write_text("")
-    else:
-        full = SafetensorError(fault)
-        monkeypatch.setattr("util.extraction.save_file", lambda *a, **k: (_ for _ in ()).throw(full))
-    rows = [r.rows for r in embed(RESNET, [inputs.noise("image", 2, 0)], [0, 1], device="cpu")]
-    assert [r.shape for r in rows] == [(2, 512), (2, 512)]
-    said = capsys.readouterr().out
-    assert said.count("not kept for the next time") == 1 and (fault == "no folder" or fault in said)
 
 
 def test_photographs_of_other_content_are_other_inputs(tmp_path, encoded):

@@ -8,23 +8,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-import scripts
 import training_pairs
-import training_tables
 from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from training_tables import run, script
 from util import UserError
 from util.corpora import tasks
 from util.corpora.captioned import Readable
 from util.encoders.named import Named
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-script = scripts.load("training.py")
-
-
-def run(settings, folder):
-    return training_tables.run(script, settings, folder)
 
 
 @pytest.fixture

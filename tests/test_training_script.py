@@ -9,29 +9,24 @@ import pytest
 from scipy import stats
 
 import reference
-import scripts
 import training_claims
 import training_figure
 import training_pairs
 import training_runs
 import training_tables
 from training_measures import SHIFTS, Meter, embeddings, landscape, recall_at_1
+from training_tables import run, script
 from util import UserError, published
 from util.numerics import procrustes
 from util.training import LOSSES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-script = scripts.load("training.py")
 CONTRACT = ["experiment", "seed", "temperature", "initialization", "step", "gap_distance", "loss"]
 CONTRACT += ["image_recall_at_1", "text_recall_at_1"]
 SHORT = replace(
     script.PRESETS["smoke"], temperatures=(0.1,), experiments=("temperature",), pairs=32, held_out=16, steps=3, batch=8
 )
-
-
-def run(settings, folder):
-    return training_tables.run(script, settings, folder)
 
 
 def test_the_tables_hold_every_run_at_every_measurement(smoke):

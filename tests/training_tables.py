@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pandas as pd
 
+import scripts
 import smoke_runs
 
+script = scripts.load("training.py")
 
-def run(script, settings, folder):
+
+def run(settings, folder):
     with smoke_runs.undrawn():
         return script.run(replace(settings, output=folder))
 

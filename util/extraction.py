@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
 from .cli import say
-from .corpora.captioned import WORDS, Captioned, Items, Unreadable
+from .corpora.captioned import WORDS, Captioned, Items, Readable
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
 from .errors import UserError, reason
@@ -66,7 +66,7 @@ def extract(
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    part, settings, store = _embedded(encoder, captioned, captioned.modality, batch_size, cache, most_skipped)
+    part, settings, store = _embedded(encoder, captioned, batch_size, cache, most_skipped)
     readable = captioned.without(part.skipped)
     captions, each = readable.captions, np.arange(len(readable.captions))
 
@@ -93,7 +93,7 @@ def embed_images(
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
-    part, *_ = _embedded(pair, images, "image", batch_size, cache, most_skipped)
+    part, *_ = _embedded(pair, images, batch_size, cache, most_skipped)
     return part.rows, part.item_of, images.named(part.skipped)
 
 
@@ -142,7 +142,13 @@ class Store:
         path = self.folder and self.folder / f"{name}.safetensors"
         if path and path.is_file():
             try:
-                return _read(path, start, total)
+                with safe_open(path, framework="numpy") as file:
+                    about = json.loads(file.metadata()["part"])
+                    arrays = {name: file.get_tensor(name) for name in ("rows", "item_of")}
+                if about["sha256"] != _sha256(arrays) or not start == about["start"] < about["end"] <= total:
+                    raise ValueError("its content is not what was stored")
+                skipped = {int(number): why for number, why in about["skipped"].items()}
+                return Part(**arrays, skipped=skipped, end=about["end"])
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
                 say(f"[extraction] {path}: not a whole part, made again ({reason(error)})")
         part = make()
@@ -158,15 +164,6 @@ class Store:
         return part
 
 
-def _read(path: Path, start: int, total: int) -> Part:
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads(file.metadata()["part"])
-        arrays = {name: file.get_tensor(name) for name in ("rows", "item_of")}
-    if about["sha256"] != _sha256(arrays) or not start == about["start"] < about["end"] <= total:
-        raise ValueError("its content is not what was stored")
-    return Part(**arrays, skipped={int(number): why for number, why in about["skipped"].items()}, end=about["end"])
-
-
 def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
     return hashlib.sha256(save(arrays)).hexdigest()
 
@@ -174,12 +171,12 @@ def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
 def _embedded(
     encoder: EncoderPair,
     items: Items,
-    modality: str,
     batch_size: int | None,
     cache: bool,
     most_skipped: float | None,
 ) -> tuple[Part, dict, Store]:
     """The rows of all items that can be read, as one part, all that they depend on, and where they are kept."""
+    modality = getattr(items, "modality", "image")  # items without captions are images
     words, takes, total = WORDS[modality], WORDS[encoder.non_text.modality], len(items)
     if words != takes:
         raise UserError(f"{encoder.name} embeds {takes}, but the data are {words}; choose an encoder of those")
@@ -217,25 +214,14 @@ def _encoded(
 ) -> Part:
     """The part that begins at an item; ``most`` is how many it may hold."""
     skipped: dict[int, str] = {}
-    taken: list[int] = []
-
-    def readable() -> Iterator:
-        for number in range(start, len(openers)):
-            if len(taken) == most:
-                return
-            try:
-                item = openers[number]()
-            except Unreadable as error:
-                skipped[number] = str(error)
-            else:
-                taken.append(number)
-                yield item
-
-    items, rows = readable(), np.empty((0, 0), np.float32)
+    taken, rows = count(), np.empty((0, 0), np.float32)
+    items = (item for item, _ in zip(islice(Readable(openers[start:], skipped), most), taken, strict=False))
     try:
         if (first := next(items, None)) is not None:
             rows = np.asarray(encode(chain([first], items)), np.float32)
     except UserError as error:
         where = f" (counted from number {start} of the {words})" if start else ""
         raise UserError(f"{error}{where}") from error
-    return Part(rows, np.array(taken, np.int64), skipped, start + len(taken) + len(skipped))
+    looked_at = range(next(taken) + len(skipped))
+    item_of = start + np.array([row for row in looked_at if row not in skipped], np.int64)
+    return Part(rows, item_of, {start + row: why for row, why in skipped.items()}, start + len(looked_at))

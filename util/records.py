@@ -114,8 +114,6 @@ def save(folder: Path, name: str, found: Measured, *, device: str, seconds: floa
         facts: ``title``, what the run regenerates; ``settings``, a dataclass with everything that shapes the result,
             the seed included; ``captions``, stem of each figure file -> what it shows, in the order to show them.
     """
-    import numba
-    import torch
     from pandas.api.types import is_numeric_dtype
 
     files = {f"{name}_{what}.csv" if what else f"{name}.csv": table for what, table in found.tables.items()}
@@ -132,13 +130,7 @@ def save(folder: Path, name: str, found: Measured, *, device: str, seconds: floa
         "code": code(name),
         "cached_files": top_files(cache_folder()),
         "versions": versions(),
-        "machine": {
-            "device": device,
-            "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-            "dtype": found.dtype,
-            "system": f"{platform.system()} {platform.machine()}",
-            "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},
-        },
+        "machine": machine(device, found.dtype),
         "seconds": round(seconds, 3),
         "data": found.data,
         "tables": {file: list(table.columns) for file, table in files.items()},
@@ -276,6 +268,20 @@ def commit() -> dict:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape results."""
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def machine(device: str, dtype: str) -> dict:
+    """What a run ran on, in general terms."""
+    import numba
+    import torch
+
+    return {
+        "device": device,
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "dtype": dtype,
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},
+    }
 
 
 def plain(value):

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .errors import UserError
-from .numerics.arrays import as_count
+from .numerics.arrays import Array, as_count
 from .numerics.procrustes import as_text_map, mapped
 
 
@@ -144,7 +144,7 @@ def train(
     prepare: Callable[[Tensor], Tensor],
     validate: Callable[[int], dict] | None = None,
     *,
-    text_map: Float[Tensor, "d d"] | None = None,
+    text_map: Float[Array, "d d"] | None = None,
     description: str = "",
 ) -> list[dict]:
     """Trains a model *in place*.

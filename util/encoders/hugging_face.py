@@ -15,7 +15,7 @@ from .named import Named
 from .tower import EncoderPair, Precision, computing
 
 if TYPE_CHECKING:
-    from transformers import BaseImageProcessor, PreTrainedConfig
+    from transformers import BaseImageProcessor
 
 WEIGHTS = "model.safetensors"
 CONFIGURATION = ("*.json", "*.txt", "*.model")
@@ -38,10 +38,15 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
 
     target, dtype = computing(device, precision)
     wanted = CONFIGURATION if seed is not None else (*CONFIGURATION, WEIGHTS)
-    folder, commit = _found(named.name, wanted)
+    folder, commit = Path(named.name), None  # a folder of your own has no commit
+    if not folder.is_dir():
+        if folder.is_absolute() or named.name.startswith((".", "~")) or named.name.count("/") > 1:
+            raise UserError(f"{named.name}: no such folder")
+        folder = fetched(named.name, wanted)
+        commit = folder.name
     shown = folder.resolve().name if commit is None else named.name
     with loading(shown, "transformers"):
-        network = _network(folder, _configuration(folder), seed)
+        network = _network(folder, seed)
         image, pixels = _image_fields(folder, network)
         text, words = _text_fields(folder, network)
         width = _width(image, text)
@@ -63,33 +68,18 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     return EncoderPair.of(network, settings, image, text)
 
 
-def _found(name: str, wanted: tuple[str, ...]) -> tuple[Path, str | None]:
-    """The folder of the model's files, of these patterns, and their commit; None for a folder of your own."""
-    folder = Path(name)
-    if folder.is_dir():
-        return folder, None
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UserError(f"{name}: no such folder")
-    found = fetched(name, wanted)
-    return found, found.name
+def _network(folder: Path, seed: int | None) -> nn.Module:
+    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None.
 
-
-def _configuration(folder: Path) -> "PreTrainedConfig":
-    """The architecture, which cannot name weights of another kind."""
-    from transformers import AutoConfig
+    Its configuration cannot name weights of another kind.
+    """
+    from transformers import AutoConfig, AutoModel
 
     if not (folder / "config.json").is_file():
         raise UserError("there is no config.json, so this is no model of transformers")
     config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
     if config.model_type not in KINDS:
         raise UserError(f"its kind, {config.model_type}, is not read here; known are {', '.join(KINDS)}")
-    return config
-
-
-def _network(folder: Path, config: "PreTrainedConfig", seed: int | None) -> nn.Module:
-    """The model in evaluation mode, on the CPU in float32; with trained weights where ``seed`` is None."""
-    from transformers import AutoModel
-
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed or 0)
         if seed is not None:

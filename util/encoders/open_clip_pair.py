@@ -39,13 +39,6 @@ class Origin(NamedTuple):
     weights: str | Path | None
     about: dict
 
-    def asks_hub(self) -> bool:
-        """Whether the weights, the text tower or its tokenizer may have to come from the hub."""
-        here, text = self.shown.startswith(FOLDER), self.config["text_cfg"]
-        elsewhere = text.get("hf_model_name"), None if here else text.get("hf_tokenizer_name")  # a folder has its own
-        known = self.shown.startswith(HUB) or isinstance(self.weights, str)
-        return known or any(name and not Path(name).is_dir() for name in elsewhere)
-
 
 def build(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair:
     """A model by open_clip's name for it or the paper's ("ViT-B/32"), of a repository made for it, or of a folder.
@@ -62,10 +55,12 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     origin = _origin(model, tag)
     trained_so = open_clip.get_pretrained_cfg(model, named.tag or "") or {}
     quick_gelu = bool(origin.config.get("quick_gelu") or trained_so.get("quick_gelu"))
-    what = model if tag is None else f"{model} with weights {tag!r}"
-    with loading(what, "open_clip", origin.asks_hub()):
+    what, text = model if tag is None else f"{model} with weights {tag!r}", origin.config["text_cfg"]
+    others = text.get("hf_model_name"), None if model.startswith(FOLDER) else text.get("hf_tokenizer_name")
+    elsewhere = any(name and not Path(name).is_dir() for name in others)  # a folder has a tokenizer of its own
+    with loading(what, "open_clip", model.startswith(HUB) or isinstance(origin.weights, str) or elsewhere):
         network, preprocess = _network(origin, seed or 0, quick_gelu, pixels)
-        trust = {"trust_remote_code": False} if origin.config["text_cfg"].get("hf_tokenizer_name") else {}
+        trust = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
         tokenizer = open_clip.get_tokenizer(model, **trust)
     settings = {
         "encoder": f"open_clip {open_clip.__version__}",
@@ -78,7 +73,7 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "dim": origin.config["embed_dim"],
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
-        "vocabulary": getattr(network, "vocab_size", None) or origin.config["text_cfg"].get("vocab_size", 49408),
+        "vocabulary": getattr(network, "vocab_size", None) or text.get("vocab_size", 49408),
         "dtype": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
@@ -144,22 +139,19 @@ def _stored(model: str, tag: str | None) -> Origin:
         return (fetched(place, [name]) if hub else Path(place)) / name
 
     configuration = file(CONFIGURATION)
-    config, folder = _config(model, configuration), configuration.parent
+    try:
+        config = json.loads(configuration.read_text(encoding="utf-8"))["model_cfg"]
+        whole = {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{model}: no {CONFIGURATION} there with embed_dim, vision_cfg and text_cfg in model_cfg")
+    folder = configuration.parent
     weights = None if tag is None else next((found for name in WEIGHTS if (found := file(name)).is_file()), None)
     if tag is not None and weights is None:
         raise UserError(f"{model}: there are no weights in {' or '.join(WEIGHTS)}")
     about = {"revision": folder.name} if hub else {"files": hashes([configuration, *([weights] if weights else [])])}
     return Origin(model if hub else f"{FOLDER}{folder.resolve().name}", f"{FOLDER}{folder}", config, weights, about)
-
-
-def _config(model: str, file: Path) -> dict:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
-        if {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
-            return config
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise UserError(f"{model}: no {CONFIGURATION} there with embed_dim, vision_cfg and text_cfg in model_cfg")
 
 
 def _network(origin: Origin, seed: int, quick_gelu: bool, pixels: Pixels) -> tuple[nn.Module, Callable]:

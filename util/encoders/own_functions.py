@@ -25,7 +25,16 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
     """
     if seed is not None:
         raise UserError(f"{named}: your own functions have no random twin")
-    given, file = _called(named)
+    path = Path(named.name)
+    is_file = path.is_file() or named.name.endswith(".py")
+    place = str(path.parent.absolute()) if is_file else str(Path.cwd())
+    if place not in sys.path:
+        sys.path.append(place)  # for good: its functions may import when they are called
+    try:
+        module = runpy.run_path(str(path)) if is_file else vars(import_module(named.name))
+        given, file = module[named.tag](), Path(module["__file__"])
+    except Exception as error:  # the file is the user's own
+        raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
     are_two = isinstance(given, Sequence) and len(given) == 2 and all(each is None or callable(each) for each in given)
     if not are_two or list(given) == [None, None]:
         raise UserError(f"{named}: {named.tag}() must give (encode_images, encode_texts), one of which may be None")
@@ -38,22 +47,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         if encode is not None
     ]
     return towers[0] if len(towers) == 1 else EncoderPair(name, *towers, settings=settings, kept=False)
-
-
-def _called(named: Named) -> tuple[object, Path]:
-    """What the function of a module or a file gives, and the file."""
-    path = Path(named.name)
-    is_file = path.is_file() or named.name.endswith(".py")
-    place = str(path.parent.absolute()) if is_file else str(Path.cwd())
-    if place not in sys.path:
-        sys.path.append(place)  # for good: its functions may import when they are called
-    try:
-        if is_file:
-            return runpy.run_path(str(path))[named.tag](), path
-        module = import_module(named.name)
-        return vars(module)[named.tag](), Path(module.__file__)
-    except Exception as error:  # the file is the user's own
-        raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
 
 
 def _tower(settings: dict, function: Callable, probe) -> Tower:
@@ -74,12 +67,5 @@ def _tower(settings: dict, function: Callable, probe) -> Tower:
         return given.float()
 
     width = rows([probe]).shape[1]
-    return Tower(
-        name=name,
-        modality=modality,
-        width=width,
-        prepare=lambda inputs: rows(inputs, width),
-        forward=lambda given: given,
-        device=torch.device("cpu"),
-        settings=settings,
-    )
+    fields = {"name": name, "modality": modality, "width": width, "device": torch.device("cpu"), "settings": settings}
+    return Tower(prepare=lambda inputs: rows(inputs, width), forward=lambda given: given, **fields)

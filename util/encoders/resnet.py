@@ -53,14 +53,11 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "device": target.type,
         "modality": "image",
     }
+    fields = {"name": name, "modality": "image", "width": width, "device": target, "settings": settings}
     return Tower(
-        name=name,
-        modality="image",
-        width=width,
         prepare=lambda images: torch.stack([transform(image) for image in images]),
         forward=in_channels_last(network),
-        device=target,
-        settings=settings,
+        **fields,
     )
 
 

@@ -51,6 +51,7 @@ class Tower:
     lengths: Callable[[Tensor], Tensor] | None = field(repr=False, default=None)
     frames: int = 1
 
+    @torch.inference_mode()
     def encode(self, inputs: Iterable | Tensor, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
         """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` gave.
 
@@ -71,26 +72,21 @@ class Tower:
             places, inputs = [different[text] for text in texts], self.prepare(list(different)) if texts else []
         total = len(inputs) if hasattr(inputs, "__len__") else None
         about = {"desc": f"{self.name}: {what}", "unit": what[:-1], "leave": False, "delay": 2}
+        parts, numbers = [], []
         with tqdm(total=total, disable=None, **about) as bar:  # None: silent where the errors go to a file
-            rows = self._encode(inputs, batch_size, bar)
-        if not len(rows):
+            for chosen, batch in self._batches(inputs, batch_size):
+                parts.append(self.forward(batch.to(self.device)).float().cpu().numpy())
+                numbers.append(chosen)
+                bar.update(len(chosen))
+        if not any(map(len, parts)):
             raise UserError(f"{self.name}: there are no {what} to encode")
+        rows = np.concatenate(parts)[torch.cat(numbers).argsort().numpy()]
         norms = np.linalg.norm(rows, axis=1)
         usable = np.isfinite(norms) & (norms > 0)
         if not usable.all():
             raise UserError(f"{self.name}: the embedding of {what[:-1]} {usable.argmin()} is zero or not finite")
         rows = rows / norms[:, None]
         return rows if places is None else rows[places]
-
-    @torch.inference_mode()
-    def _encode(self, inputs: Iterable | Tensor, size: int | None, bar: tqdm) -> np.ndarray:
-        """Rows as the network gives them, float32."""
-        rows, numbers = [np.empty((0, self.width), np.float32)], [torch.arange(0)]
-        for chosen, batch in self._batches(inputs, size):
-            rows.append(self.forward(batch.to(self.device)).float().cpu().numpy())
-            numbers.append(chosen)
-            bar.update(len(chosen))
-        return np.concatenate(rows)[torch.cat(numbers).argsort().numpy()]
 
     def _batches(self, inputs: Iterable | Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Row numbers and prepared inputs; where lengths are known, those of like length, the longest first."""

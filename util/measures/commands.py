@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -46,7 +46,7 @@ class _Measured(OfFiles, _Told):
     """With second moments: ranks, IsoScore, CKA, axes. Without them a pass over a large file is quicker."""
     ci: bool = True
     """With 95%% intervals, and nulls of 200 permutations."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: cli.Device = "cpu"
     """Where neighbours are searched."""
     engine: str = ""
     """Where a large file is summed: by default on threads here; or dask://HOST:PORT, ray, spark."""
@@ -62,7 +62,7 @@ class _Measured(OfFiles, _Told):
         for name, one in sets.items():
             reopen: Callable[[], Embeddings] = partial(_reopened, self.given(), columns, name)
             options = {"seed": self.seed, "most": self.rows, "second": self.second, "intervals": self.ci}
-            place = {"device": self.device, "engine": self.engine, "save": save, "reopen": reopen}
+            place = {"device": cli.resolve_device(self.device), "engine": self.engine, "save": save, "reopen": reopen}
             found[name] = measure(one, **options, **place)
             note(*found[name].notes)
         return found

@@ -56,13 +56,6 @@ def moments(x: Float[Array, "n d"], name: str = "x") -> Moments:
     return Moments(n, total, min(ends), max(ends))
 
 
-def relative(matched: float, *within: float) -> float | None:
-    """``util.geometry.relative_gap`` of three mean cosines; None where all rows are one."""
-    apart, *spread = (max(0.0, (1 - cosine) / 2) for cosine in (matched, *within))
-    whole = apart + sum(spread) / 2
-    return apart / whole if whole > ALL_ONE else None
-
-
 def _unit(rows: Array, name: str = "x", start: int = 0, whole: Array | None = None) -> tuple[Array, Array]:
     """Rows made unit, and the norms they had, in float64."""
     norms = nonzero_norms(rows, name, start, whole)

@@ -24,7 +24,6 @@ from .outcomes import Hits, Margins, Outcomes, Shares
 from .task import SEVERAL, TWO, EmbeddedTask
 
 ALL = "all"
-SPLITS = (ALL, "first half", "second half")
 CLASS = "accuracy of class"
 BETTER_ORDER, SURE = 0.1, 0.001
 """Another order of the classes is said where it gains so much accuracy on items that did not choose it, at this p."""
@@ -93,11 +92,12 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
     if task.metric != "ROC-AUC":
         ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
         outcomes = {f"top-{k}": Hits(ranks < k, groups) for k in (1, 5) if k == 1 or classes > k}
-        there, counts = np.unique(labels, return_counts=True)
-        recalls = np.stack([(ranks[:, labels == each] < 1).mean(1) for each in there])
-        of_classes = [f"{CLASS} {task.class_name(each)}" for each in there]
-        others = {"mean per-class recall": (recalls.mean(0), n)}
-        others |= dict(zip(of_classes, zip(recalls, counts.tolist(), strict=True), strict=True))
+        order = np.argsort(labels, kind="stable")
+        there, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+        recalls = np.add.reduceat(ranks[:, order] < 1, starts, axis=1, dtype=np.int64) / counts
+        others = {"mean per-class recall": (recalls.mean(1), n)}
+        for number, recall, count in zip(there, recalls.T, counts.tolist(), strict=True):
+            others[f"{CLASS} {task.class_name(number)}"] = recall, count
     if task.metric in ("ROC-AUC", TWO):
         margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
         outcomes["ROC-AUC"] = Margins(margins, groups, labels)
@@ -169,7 +169,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
     papers = direction == "task" and side == main_side(settings.side)
     for number in range(settings.splits if papers else 1):
         one, other = _halves(task, settings.seed, number)
-        ways = zip(SPLITS[1:], (one, other), (other, one), strict=True)
+        ways = zip(("first half", "second half"), (one, other), (other, one), strict=True)
         for name, mine, others in islice(ways, 1 if number else 2):
             of_half, half = _along(task, mine, direction, side, shifts, swept)
             found = {metric: half.outcomes[metric] for metric in task.headlines}

@@ -25,10 +25,6 @@ def _arch(u, v):
     return np.where(v < 0, abs(np.hypot(u, v) - 0.65), legs) - 0.25
 
 
-def _saltire(u, v):
-    return np.maximum(abs(u - v) / np.sqrt(2) - 0.31, np.maximum(u, v) - 0.85)
-
-
 def _pointed(u, v):
     below = np.hypot(abs(u) + 0.75, np.maximum(v + 0.25, 0)) - 1.62
     return np.maximum(np.maximum(abs(u) - 0.87, -0.92 - v), below)
@@ -40,7 +36,7 @@ EMBLEMS = {
     "birch": lambda u, v: np.maximum(abs(v), abs(u) * np.sqrt(0.75) + abs(v) / 2) - 0.85,  # a hexagon
     "willow": lambda u, v: np.minimum(np.hypot(u, v + 0.52), np.hypot(abs(u) - 0.5, v - 0.33)) - 0.48,  # a trefoil
     "larch": lambda u, v: abs(np.maximum(abs(u), abs(v)) - 0.62) - 0.22,  # a frame
-    "hazel": lambda u, v: _saltire(abs(u), abs(v)),
+    "hazel": lambda u, v: np.maximum(abs(abs(u) - abs(v)) / np.sqrt(2) - 0.31, np.maximum(abs(u), abs(v)) - 0.85),
     "linden": lambda u, v: (abs(u) ** 0.7 + abs(v) ** 0.7) ** (1 / 0.7) / 1.3 - 0.88,  # a sparkle
 }
 """Signed distances of the groups' emblems, in units of the emblem's radius."""
