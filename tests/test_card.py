@@ -117,7 +117,6 @@ def test_published_numbers(published_clip):
 
 UNCHANGED = {name for name in CARD if name not in ("raw_gap_distance", "separability")}
 MOST = settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate])
-TIED = {"hubness_skewness", "mutual_knn", "score_overlap", "matched_above_unmatched"}
 
 
 def numbers(found, names=UNCHANGED):
@@ -128,7 +127,7 @@ def numbers(found, names=UNCHANGED):
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(4, 40),
-    d=st.integers(1, 7),
+    d=st.integers(2, 7),
     exponents=st.tuples(*[st.integers(-30, 30)] * 2),
     dtype=st.sampled_from(["float16", "float32", "float64", "int8"]),
 )
@@ -139,8 +138,7 @@ def test_dtypes_and_scales_of_rows_change_nothing(seed, n, d, exponents, dtype):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         one, other = measure(x.astype(dtype), y.astype(dtype)), measure(x * scales[0], y * scales[1])
-    same = UNCHANGED - TIED if d == 1 else UNCHANGED
-    assert numbers(one, same) == pytest.approx(numbers(other, same), abs=1e-5)
+    assert numbers(one) == pytest.approx(numbers(other), abs=1e-5)
 
 
 @MOST
@@ -227,7 +225,7 @@ def test_several_captions_of_an_image_count_each_row_once(rng):
     assert found.row("matched_cosine")["n"] == 18 and found.counts["image"] == 6
     assert found.row("cka")["n"] == found.row("separability")["n"] == 6
     assert found["mean_cosine", "image"] == pytest.approx(geometry.mean_cosine(x), abs=1e-9)
-    assert found["matched_cosine"] == pytest.approx(geometry.matched_cosine(np.repeat(x, 3, 0), y), abs=1e-9)
+    assert found["matched_cosine"] == pytest.approx((np.repeat(x, 3, 0) * y).sum(1).mean(), abs=1e-9)
     apart = (x @ y.T)[np.repeat(np.eye(6), 3, 1) == 0]
     assert (found["unmatched_cosine"], found["unmatched_std"]) == pytest.approx((apart.mean(), apart.std()), abs=1e-9)
 

@@ -21,6 +21,7 @@ from refusals import refuses
 from scripts import REPOSITORY
 from util import Embeddings, UserError
 from util.measures import measure, merged
+from util.measures import sums as module
 from util.measures.sums import ARRAYS, Sums, sums
 from util.numerics import engines
 
@@ -135,6 +136,13 @@ def test_damaged_or_foreign_files_of_sums_are_refused(changes, tmp_path):
 
 
 A = sums(embeddings(np.random.default_rng(0), 9))
+
+
+def test_copies_add_up_where_somebody_looked():
+    for copied, both in (((3, 4), (4, 6)), ((-1, -1), (-1, -1))):
+        assert (replace(A, copies=(1, 2)) + replace(A, copies=copied)).copies == both
+
+
 test_sums_that_do_not_add_up_are_refused = refuses(
     (
         lambda: A + sums(embeddings(np.random.default_rng(0), 9, d=5)),
@@ -160,8 +168,8 @@ def test_a_value_that_is_not_finite_in_a_late_row_is_named_with_its_file(tmp_pat
 
 
 def test_any_number_of_threads_gives_the_same_bits(rng, monkeypatch):
-    given_all = embeddings(rng, 9000, 2, 16, pairs=True, labels=True)
-    found = []
+    given_all, found = embeddings(rng, 9000, 2, 16, pairs=True, labels=True), []
+    monkeypatch.setattr(module, "ROWS_PER_BLOCK", 16)
     for threads in (1, 2, 4):
         monkeypatch.setattr(engines.os, "cpu_count", lambda threads=threads: threads)
         found.append(sums(given_all))
