@@ -40,7 +40,7 @@ class Settings(cli.Common):
         return smoke if self.preset == "smoke" else full
 
 
-def main(name: str, title: str, measure: Callable, doc: str) -> None:
+def main(name: str, title: str, measure: Callable, doc: str, kind=Settings) -> None:
     """Runs ``measure(settings)``, which gives the tables by name, and records them."""
 
     def measured(settings: Settings, _: str) -> cli.Measured:
@@ -48,7 +48,7 @@ def main(name: str, title: str, measure: Callable, doc: str) -> None:
         data = [{"data": "generated here", "seed": settings.seed}]
         return cli.Measured(tables=tables, data=data, dtype="float32 rows, float64 sums")
 
-    presets = {"embedded": Settings(), "paper": Settings(preset="paper"), "smoke": Settings(preset="smoke", runs=1)}
+    presets = {"embedded": kind(), "paper": kind(preset="paper"), "smoke": kind(preset="smoke", runs=1)}
     cli.main(presets, lambda s: cli.publish_run(name, s, measured, {}, title=title, captions={}), doc)
 
 

@@ -29,6 +29,7 @@ LAYERS = (
     ("encoders",),
     ("extraction",),
     ("zero_shot", "fairness"),
+    ("explorer",),
     ("reporting",),
     ("commands",),
 )

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -76,12 +77,50 @@ class _OfRecords:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(_OfRecords):
-    """Build report.html from the records in a folder."""
+    """Build one page about your embeddings, with the gap as a dial. Without files: report.html from the records."""
+
+    embeddings: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Files or folders as for measure. Several sets stand side by side."""
+    columns: tuple[str, ...] = ()
+    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+    output: cli.FileOut = Path("gap.html")
+    """The page: one file that needs no network."""
+    labels: str | None = None
+    """A file with the class of each row, as for evaluate: the page shows which decisions flip."""
+    prompts: str | None = None
+    """A file with the embeddings of the classes, with their names where labels are names."""
+    umap: Literal["auto", "yes", "no"] = "auto"
+    """Lay the rows out by UMAP too; auto does up to 5,000 pairs."""
+    export: Path | None = None
+    """Write a .parquet too: vector, projection_x, projection_y, modality and pair of every row, for other tools."""
+    seed: int = 0
+    """Seed of UMAP and of samples."""
+    ONLY: ClassVar = (
+        cli.Only(
+            "columns output labels prompts umap export seed", "files of embeddings", lambda given: given.embeddings
+        ),
+        cli.Only("outputs", "records", lambda given: not given.embeddings),
+    )
 
     def __call__(self) -> None:
+        from . import explorer
         from .reporting import report
 
-        cli.say(f"[report] wrote {cli.on_terminal(report.write(self.outputs))}")
+        if not self.embeddings:
+            return cli.say(f"[report] wrote {cli.on_terminal(report.write(self.outputs))}")
+        columns = cli.named_columns(self.columns)
+        if self.labels or self.prompts:
+            from .zero_shot.own import sets_of
+
+            sets = sets_of(self.embeddings, columns, self.labels, prompts=self.prompts)
+        else:
+            sets = explorer.sets_of(self.embeddings, columns)
+        umap = {"yes": True, "no": False}.get(self.umap)
+        page = explorer.report(sets, output=self.output, umap=umap, seed=self.seed)
+        cli.say(f"wrote {cli.on_terminal(self.output)} ({len(page.html.encode()) / 1e6:.1f} MB): open it in a browser")
+        if self.export:
+            explorer.export(sets, self.export)
+            cli.say(f"wrote {cli.on_terminal(self.export)}")
 
 
 @dataclass(frozen=True, kw_only=True)

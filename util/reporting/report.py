@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .. import records
+from .. import explorer, published, records
 from ..errors import UserError
 from ..files import replacing
 from . import comparisons
@@ -73,8 +73,26 @@ def _part(folder: str, record: records.Record) -> dict:
         "about": record.about,
         "own": comparisons.is_own(record),
         "rows": rows.to_dict("records"),
+        "live": "" if comparisons.is_own(record) else _live(record.name),
         "pictures": {path: caption for path, caption in pictures(record).items() if not path.stem.endswith(STRIP)},
     }
+
+
+def _live(script: str) -> str:
+    """What can be dragged beside the pictures of a script, in a frame: of Figure 3 the gap, and the sphere of (e)."""
+    if script == "simulation":
+        return explorer.Page(explorer.render({"sphere": {"pairs": 6, "spacing": 20}}), 640)._repr_html_()
+    if script != "loss_landscape":
+        return ""
+    try:
+        found = {"CLIP ViT-B/16, 500 MSCOCO pairs": published.load("clip")}
+    except UserError:
+        from ..corpora.generated.captioned_scenes import scenes
+        from ..encoders import small_clip
+        from ..extraction import extract
+
+        found = {"small CLIP, 500 generated scenes": extract(small_clip.load(), scenes(500, 0), cache=False)}
+    return explorer.report(found, umap=False)._repr_html_()
 
 
 def pictures(record: records.Record) -> dict[Path, str]:

@@ -1,0 +1,221 @@
+"""The explorer page: in a browser where there is one, its numbers beside Python's, and what it makes of odd input."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import scripts
+import util
+from util import commands, explorer
+from util.explorer import data
+from util.zero_shot import shifted
+
+CHROMIUM, NODE = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("node")
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>&amp;"
+
+
+@pytest.fixture(scope="module")
+def captioned():
+    """60 images with five captions each, of which some are equal: 300 pairs."""
+    rng = np.random.default_rng(3)
+    images, repeat = rng.normal(size=(60, 24)) + 0.5, np.repeat(np.arange(60), 5)
+    texts = images[repeat] + 0.9 * rng.normal(size=(300, 24)) - 1.2
+    texts[7] = texts[3]
+    captions = np.array([f"{HOSTILE if k == 0 else 'caption'} {k}" for k in range(300)])
+    pairs = np.stack([repeat, np.arange(300)], axis=1)
+    beside = {"captions": captions, "logit_scale": np.array(50.0), "ids": np.arange(60)}
+    return util.Embeddings.of({"image": images, "text": texts}, pairs, None, {"path": f"{HOSTILE[:9]}.npz"}, beside)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync = pytest.importorskip("playwright.sync_api", reason="no playwright: the page is not looked at")
+    if not CHROMIUM:
+        pytest.skip("no chromium: the page is not looked at")
+    with sync.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@contextmanager
+def opened(browser, page: str, tmp_path, width=1280, address="", **options):
+    """The page in a window; whatever it says on the console, asks of a network or scrolls sideways fails the test."""
+    path, said = tmp_path / "page.html", []
+    path.write_text(page, encoding="utf-8")
+    window = browser.new_page(viewport={"width": width, "height": 800}, **options)
+    window.on("console", lambda message: said.append(message.text))
+    window.on("pageerror", lambda error: said.append(str(error)))
+    window.on("request", lambda request: request.url.startswith(("file:", "data:")) or said.append(request.url))
+    window.goto(f"{path.as_uri()}{address}")
+    window.wait_for_selector("h1, iframe")
+    yield window
+    window.wait_for_timeout(200)
+    assert said == [] and window.evaluate("document.documentElement.scrollWidth") <= width
+    assert window.evaluate("window.hacked") is None
+    window.close()
+
+
+SHOWN = """([shift, temperature]) => {
+  explorer.set({ shift, temperature }); explorer.draw();
+  const view = explorer.views[0], tile = (key) => view.tiles[key].textContent;
+  const gap = view.model.signed[Math.round(100 * shift) + 50];
+  return { loss: view.loss, gap, hits: ["recall0", "recall1"].map(tile) };
+}"""
+
+
+def test_its_numbers_at_twenty_points_are_those_of_python(browser, captioned, tmp_path, rng):
+    x, y = captioned.modalities.values()
+    p, q = captioned.paired()
+    unit = util.geometry.unit_gap_vector(x, y)
+    with opened(browser, util.report(captioned, umap=False).html, tmp_path) as window:
+        for _ in range(20):
+            shift, temperature = int(rng.integers(-50, 251)) / 100, float(np.exp(rng.uniform(np.log(0.005), 0)))
+            found = window.evaluate(SHOWN, [shift, temperature])
+            with pytest.warns(UserWarning, match="the loss is of"):
+                loss = util.contrastive.sweep_both(p, q, shift, temperature, 50, direction=unit).symmetric[0, 0]
+            assert found["loss"] == pytest.approx(loss, rel=1e-4)
+            assert abs(found["gap"]) == pytest.approx(
+                util.geometry.gap_distance(*util.geometry.shift(x, y, shift)), abs=1e-6
+            )
+            own = util.numerics.items.matched(p, q, np.tile(np.arange(300)[:, None], 2))
+            ranks = shifted.retrieve(p[own.first], q[own.second], own.pairs, shift, unit)
+            counts = [int(re.search(r"\((\d+)\)", each)[1]) for each in found["hits"]]
+            assert counts == [int((each < 1).sum()) for each in ranks]
+
+
+def test_its_python_computes_what_it_shows(browser, captioned, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    util.Embeddings.of(captioned.modalities, captioned.pairs).save("mine.npz")
+    with opened(browser, util.report("mine.npz", umap=False).html, tmp_path, address="#shift=0.3&t=0.1") as window:
+        window.wait_for_timeout(500)
+        shown, code = window.evaluate(SHOWN, [0.3, 0.1]), window.text_content("pre")
+    with pytest.warns(UserWarning, match="the loss is of"):
+        exec(code, {})  # noqa: S102
+    gap, loss, hits = capsys.readouterr().out.strip().splitlines()
+    assert float(gap) == pytest.approx(shown["gap"]) and float(loss.strip("[]")) == pytest.approx(
+        shown["loss"], rel=1e-5
+    )
+    assert re.findall(r"array\(\[(\d+)", hits) == [re.search(r"\((\d+)\)", each)[1] for each in shown["hits"]]
+
+
+def test_keys_move_the_dials_and_the_address_keeps_the_state(browser, captioned, tmp_path):
+    page = util.report(captioned, umap=False).html
+    with opened(browser, page, tmp_path, color_scheme="dark") as window:
+        window.focus("[aria-label=Shift]")
+        for key in ("ArrowRight", "ArrowRight", "PageUp"):
+            window.keyboard.press(key)
+        window.focus("canvas")
+        window.keyboard.press("ArrowRight")
+        window.click(".bar >> nth=2")
+        window.click("text=Light")
+        window.wait_for_timeout(500)
+        address = window.url
+        assert all(each in address for each in ("shift=0.12", "query=1", "removed=3", "theme=light", "t=0.02"))
+    with opened(browser, page, tmp_path, address=f"#{address.split('#')[1]}") as window:
+        assert window.text_content("output") == "0.12" and "these 3 dimensions" in window.text_content("#dimensions")
+
+
+def test_on_a_narrow_screen_nothing_jumps_while_the_gap_is_dragged(browser, captioned, tmp_path):
+    with opened(browser, util.report(captioned, umap=False).html, tmp_path, width=360) as window:
+        window.wait_for_timeout(500)
+        heights = set()
+        for shift in (-0.5, 0.0, 0.8, 2.5):
+            window.evaluate(SHOWN, [shift, 0.01])
+            window.wait_for_timeout(400)
+            heights.add(window.evaluate("document.querySelector('#search').offsetTop"))
+        assert len(heights) == 1
+        window.evaluate("explorer.set({ query: 60 }), explorer.draw()")
+        assert f"{HOSTILE} 0" in window.text_content(".info")
+
+
+def test_a_notebook_shows_it_in_a_frame(browser, captioned, tmp_path):
+    with opened(browser, f"{captioned._repr_html_()}", tmp_path) as window:
+        frame = window.frames[1]
+        frame.wait_for_selector("text=Drag the gap")
+        frame.click("text=gap closed")
+        window.wait_for_timeout(1500)
+        assert frame.text_content("output") != "0.00"
+    assert util.Embeddings.of({"image": np.eye(3)})._repr_html_() is None
+
+
+def test_classes_unpaired_rows_and_several_models_have_a_page(browser, tmp_path, rng):
+    texts = rng.normal(size=(5, 12)) - 0.5
+    labels = rng.integers(5, size=80)
+    images = texts[labels] + rng.normal(size=(80, 12)) + 1
+    beside = {"classes": np.array(["a", "b", "c", HOSTILE, "e"])}
+    classes = util.Embeddings.of({"image": images, "text": texts}, labels=labels, beside=beside)
+    x, y = (part.astype(np.float32) for part in classes.modalities.values())
+    page = util.report({"classes": classes, "unpaired": util.Embeddings.of({"image": images, "text": images[:50] - 1})})
+    with opened(browser, page.html, tmp_path, address="#shift=0.6") as window:
+        window.wait_for_timeout(400)
+        assert len(window.query_selector_all(".model")) == 2 and "decisions" in window.text_content("#classes")
+        right = window.evaluate("explorer.views[0].tiles.accuracy.textContent")
+        assert float(right[:-1]) == pytest.approx(100 * (shifted.predict(x, y, 0.6)[0] == labels).mean(), abs=0.06)
+    pairs = rng.normal(size=(2, 2, 4)) + np.array([1, -1])[:, None, None]
+    with opened(browser, util.report(*pairs).html, tmp_path) as window:
+        assert float(window.text_content(".tile dd")) > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([{"image": np.eye(3)}], "two modalities"),
+        ([np.eye(3), np.eye(3)], "gap is zero"),
+        ([np.eye(3), np.full((3, 3), np.nan)], "not finite"),
+        ([], "embeddings, paths"),
+        ([np.eye(3), -np.eye(3), np.eye(3)], "embeddings, paths"),
+    ],
+)
+def test_what_has_no_page_is_one_line(given, said):
+    with pytest.raises(util.UserError, match=said):
+        util.report(*given)
+
+
+def test_many_rows_are_thinned_but_the_gap_is_of_all(monkeypatch, rng):
+    monkeypatch.setattr(data, "MOST_PAIRS", 100)
+    x, y = (util.geometry.unit_rows(rng.normal(size=(1030, 8)) + sign) for sign in (0.4, -0.4))
+    one = util.Embeddings.of({"image": 3 * x, "text": y}, unit=False)
+    found = data.of_two(one, False, 0)
+    assert len(found["rows"][0]) == len(found["rows"][1]) == 94 and found["pairs"] == 1030
+    signed = util.geometry.signed_gap_distances(x, y, data.SHIFTS)
+    np.testing.assert_allclose(found["signed"], signed, atol=1e-9)
+    moved = util.geometry.shift(x, y, 0.8)
+    assert found["matched"][130] == pytest.approx(util.geometry.matched_cosine(*moved), abs=1e-9)
+    kept = [int(each[130]) for each in found["hits"]]
+    thin = shifted.retrieve(x[::11], y[::11], np.arange(94), 0.8, util.geometry.unit_gap_vector(x, y))
+    assert kept == [int((each < 1).sum()) for each in thin]
+
+
+def test_the_command_writes_the_page_and_a_table_for_others(tmp_path, captioned, capsys):
+    captioned.save(tmp_path / "mine.npz")
+    words = ["report", str(tmp_path / "mine.npz"), "-o", str(tmp_path / "gap.html"), "--umap", "no"]
+    commands.main([*words, "--export", str(tmp_path / "mine.parquet")])
+    page = (tmp_path / "gap.html").read_text()
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)', page)[1])
+    assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
+    assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["models"][0]["name"] == "mine"
+    import pandas as pd
+
+    table = pd.read_parquet(tmp_path / "mine.parquet")
+    assert [*table] == ["vector", "projection_x", "projection_y", "modality", "pair", "set"] and len(table) == 360
+    assert table["pair"][60:].tolist() == [*range(300)] and len(table["vector"][0]) == 24
+    with pytest.raises(SystemExit):
+        commands.main(["report", "--umap", "no"])
+    assert "--umap only applies to files" in capsys.readouterr().err
+
+
+def test_the_module_passes_its_own_tests_in_node(tmp_path):
+    if not NODE:
+        pytest.skip("no node: the page's module is not tested by itself")
+    module = shutil.copy(explorer.HERE / "explorer.js", tmp_path / "explorer.mjs")
+    words = [NODE, "--test", str(scripts.REPOSITORY / "tests" / "explorer.test.mjs")]
+    done = subprocess.run(words, env={**os.environ, "EXPLORER": str(module)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
