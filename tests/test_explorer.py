@@ -207,6 +207,11 @@ def test_the_command_writes_the_page_and_a_table_for_others(tmp_path, captioned,
     table = pd.read_parquet(tmp_path / "mine.parquet")
     assert [*table] == ["vector", "projection_x", "projection_y", "modality", "pair", "set"] and len(table) == 360
     assert table["pair"][60:].tolist() == [*range(300)] and len(table["vector"][0]) == 24
+    prompts, labels = tmp_path / "prompts.npy", tmp_path / "labels.txt"
+    np.save(prompts, captioned.modalities["text"][:4])
+    labels.write_text("\n".join(map(str, np.arange(60) % 4)))
+    commands.main([*words, "--labels", str(labels), "--prompts", str(prompts)])
+    assert '"classes":{"step":1,' in (tmp_path / "gap.html").read_text()
     with pytest.raises(SystemExit):
         commands.main(["report", "--umap", "no"])
     assert "--umap only applies to files" in capsys.readouterr().err

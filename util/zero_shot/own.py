@@ -48,7 +48,7 @@ def tasks_of(
         if pairs and (labels or prompts):
             raise UserError("--pairs are for retrieval, --labels and --prompts for classes: choose")
         ((name, one),) = sets.items()
-        sets = {name: _with_pairs(one, pairs) if pairs else _of_classes(one, labels, label_column, prompts)}
+        sets = {name: _with_pairs(one, pairs) if pairs else of_classes(one, labels, label_column, prompts)}
     else:
         labelled = {name: one for name, one in sets.items() if one.labels is not None and one.two()}
         sets = labelled | duos({name: one for name, one in sets.items() if name not in labelled})
@@ -151,7 +151,7 @@ def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
     return EmbeddedTask(**about, metric=RETRIEVAL, images=images[own.first], texts=texts[own.second], labels=own.pairs)
 
 
-def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
+def of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
     """The set with labels, its own or those of a file, and one text for each class."""
     (first, rows), *others = one.modalities.items()
     where, notes = one.source["path"], list(one.source.get("notes", ()))
