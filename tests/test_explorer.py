@@ -112,6 +112,7 @@ def test_keys_move_the_dials_and_the_address_keeps_the_state(browser, captioned,
         window.focus("[aria-label=Shift]")
         for key in ("ArrowRight", "ArrowRight", "PageUp"):
             window.keyboard.press(key)
+        window.evaluate("explorer.set({ query: 0 })")
         window.focus("canvas")
         window.keyboard.press("ArrowRight")
         window.click(".bar >> nth=2")

@@ -189,14 +189,18 @@ def _search(rows, centroids, shown) -> dict:
 def _ablated(rows, own, gap: Float[np.ndarray, "d"]) -> dict:
     """Gap and matched cosine of drawn rows without the 0, 1, ... dimensions that carry most of the gap, made unit."""
     order, found = np.argsort(-np.abs(gap), kind="stable")[: min(DIMENSIONS, len(gap) - 1)], []
-    rows = [part.copy() for part in rows]
-    for dimension in (None, *order):
-        if dimension is not None:
-            rows[0][:, dimension] = rows[1][:, dimension] = 0
-        inverse = [1 / np.maximum(row_norms(part), 1e-12) for part in rows]
-        means = [each @ part / len(part) for each, part in zip(inverse, rows, strict=True)]
-        sums = [] if own is None else [(rows[k] * inverse[k][:, None])[own[:, k]] for k in (0, 1)]
-        found.append([np.linalg.norm(means[0] - means[1]), *([(sums[0] * sums[1]).sum(1).mean()] if sums else [])])
+    squares, products = [np.ones(len(part)) for part in rows], 0
+    if own is not None:
+        products = np.einsum("ij,ij->i", rows[0][own[:, 0]], rows[1][own[:, 1]])
+    for k in range(len(order) + 1):
+        norms = [np.sqrt(np.maximum(each, 1e-12)) for each in squares]
+        means = [(1 / each) @ part / len(part) for each, part in zip(norms, rows, strict=True)]
+        found.append([np.linalg.norm(np.delete(means[0] - means[1], order[:k]))])
+        if own is not None:
+            found[-1].append((products / norms[0][own[:, 0]] / norms[1][own[:, 1]]).mean())
+        x, y = (part[:, order[min(k, len(order) - 1)]] for part in rows)
+        squares = [squares[0] - x**2, squares[1] - y**2]
+        products = products if own is None else products - x[own[:, 0]] * y[own[:, 1]]
     return {"order": order.astype("u2"), "values": np.array(found)}
 
 
