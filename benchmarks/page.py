@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 
 import frame
 from frame import fact, pairs, seconds
-from util import explorer, published
+from util import UserError, explorer, published
 
 DRAG = """async () => {
   const times = [], { input } = explorer.shift;
@@ -40,10 +40,12 @@ class Settings(frame.Settings):
 
 def measure(settings: Settings) -> dict[str, list[dict]]:
     """Facts of a page about 5,000 pairs."""
+    if not (chromium := shutil.which("chromium")):
+        raise UserError("no chromium to draw the page in; apt-get install chromium")
     both, pages = pairs(settings.size(5000, 300), settings.seed), []
     took = seconds(lambda: pages.append(explorer.report(*both, umap=False).html), settings.runs)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": 1280, "height": 900})
         window.set_content(pages[0])
         window.wait_for_timeout(3000)

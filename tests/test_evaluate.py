@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from reference import recalls, unit
 from refusals import refused
@@ -64,7 +64,7 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
         pd.DataFrame({"id": ids[rows], "label": labels[rows]}).to_csv(by_number, index=False)
         found, said = evaluate(capsys, image, *words)
         assert found["top-1"]["value"] == pytest.approx(accuracy(images[rows], texts, labels[rows]))
-        assert found["top-1"]["n"] == count and "permuted" not in said
+        assert found["top-1"]["n"] == count
     assert "80 pairs matched by ids; without a partner: 10 of 90 image" in said
     line = refused(capsys, "evaluate", image, "--labels", by_name, "--prompts", prompts)
     assert "names.csv: which column holds the labels cannot be told; there are species, x" in line
@@ -107,24 +107,6 @@ def test_labels_as_people_have_them(tmp_path, task, capsys):
     assert found["top-1"] == accuracy(images[two], texts[:2], labels[two])
 
 
-def test_several_labels_a_row_agree_with_scikit_learn(tmp_path, rng, task, capsys):
-    images, texts, labels = task
-    truth = rng.random((90, 6)) < 0.2
-    truth[np.arange(90), labels] = True
-    np.save(tmp_path / "image.npy", images)
-    table(tmp_path / "prompts.csv", texts[::-1], name=NAMES[::-1])
-    pd.DataFrame(truth.astype(int), columns=NAMES).to_csv(tmp_path / "several.csv", index=False)
-    words = ["--labels", tmp_path / "several.csv", "--prompts", tmp_path / "prompts.csv", "--csv", tmp_path / "o.csv"]
-    found, _ = evaluate(capsys, tmp_path / "image.npy", *words)
-    scores = unit(images) @ unit(texts).T
-    assert found["mAP"]["value"] == pytest.approx(average_precision_score(truth, scores))
-    assert found["LRAP"]["value"] == pytest.approx(label_ranking_average_precision_score(truth, scores))
-    assert found["mAP"]["best"] is None and found["LRAP"]["best"] >= found["LRAP"]["value"]
-    curves = pd.read_csv(tmp_path / "o.csv").query("split == 'all' and metric == 'mAP'").set_index("shift")["value"]
-    x, y = geometry.shift(unit(images), unit(texts), 2.0)
-    assert len(curves) == 20 and curves[2.0] == pytest.approx(average_precision_score(truth, x @ y.T), abs=1e-6)
-
-
 def test_accuracy_of_each_class(tmp_path, task, capsys):
     images, texts, labels = task
     np.savez(tmp_path / "mine.npz", image=images, text=texts, labels=labels, classes=NAMES)
@@ -135,19 +117,10 @@ def test_accuracy_of_each_class(tmp_path, task, capsys):
         assert (row["value"], row["n"]) == ((predicted == number)[labels == number].mean(), (labels == number).sum())
 
 
-def test_another_order_of_the_classes_is_noticed_and_never_mended(tmp_path, task, capsys):
-    images, texts, labels = task
-    turned, noise = np.roll(texts, 1, axis=0), np.random.default_rng(1).integers(6, size=90)
-    for prompts, truth in ((turned, labels), (texts, labels), (texts, noise)):
-        np.savez(tmp_path / "mine.npz", image=images, text=prompts, labels=truth)
-        (found, said), as_given = evaluate(capsys, tmp_path / "mine.npz"), accuracy(images, prompts, truth)
-        assert found["top-1"]["value"] == pytest.approx(as_given)
-        assert ("permuted" in said) == (f"top-1 is {as_given:.4f} as given, and 0." in said) == (prompts is turned)
-
-
 def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, capsys):
     images, texts, labels = task
-    one_each = {"image": images, "text": images + 1}
+    one_each, several = {"image": images, "text": images + 1}, np.eye(6, dtype=bool)[labels]
+    several[0], several[1] = False, True
     named = {"image": images, "text": texts, "labels": NAMES[labels]}
     np.save(tmp_path / "prompts.npy", texts)
     for name, arrays, words, said in (
@@ -157,8 +130,9 @@ def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, caps
         ("strings", named, [], "for retrieval, evaluate --pairs rows"),
         ("bare", named, ["--prompts", tmp_path / "prompts.npy"], "give --prompts a table with a column of names"),
         ("from_1", {"image": images, "text": texts, "labels": labels + 1}, [], "take 1 away if yours count from 1"),
+        ("several", {"image": images, "text": texts, "labels": several}, [], "2 of 90 rows no class or several; give"),
         ("beyond", {"image": images, "text": texts, "labels": labels + 2}, [], "labels must be 0 to 5 for 6 classes"),
-        ("none", one_each, ["--per-class"], "--per-class is for labels of one class a row"),
+        ("none", one_each, ["--per-class"], "--per-class is for labels; leave it out"),
         ("stacked", {**named, "text": np.ones((20, 6, 24)), "labels": labels + 1}, [], "which axis is of the classes"),
         ("captions", {**named, "text": images[:80], "labels": labels, "pairs": np.eye(2, dtype=int)}, [], "80 rows"),
         ("column", one_each, ["--label-column", "x"], "--label-column is of the file of --labels"),

@@ -112,6 +112,7 @@ def test_keys_move_the_dials_and_the_address_keeps_the_state(browser, captioned,
         window.focus("[aria-label=Shift]")
         for key in ("ArrowRight", "ArrowRight", "PageUp"):
             window.keyboard.press(key)
+        window.evaluate("explorer.set({ query: 0 })")
         window.focus("canvas")
         window.keyboard.press("ArrowRight")
         window.click(".bar >> nth=2")
@@ -188,7 +189,7 @@ def test_many_rows_are_thinned_but_the_gap_is_of_all(monkeypatch, rng):
     signed = util.geometry.signed_gap_distances(x, y, data.SHIFTS)
     np.testing.assert_allclose(found["signed"], signed, atol=1e-9)
     moved = util.geometry.shift(x, y, 0.8)
-    assert found["matched"][130] == pytest.approx(util.geometry.matched_cosine(*moved), abs=1e-9)
+    assert found["matched"][130] == pytest.approx(np.einsum("ij,ij->i", *moved).mean(), abs=1e-9)
     kept = [int(each[130]) for each in found["hits"]]
     thin = shifted.retrieve(x[::11], y[::11], np.arange(94), 0.8, util.geometry.unit_gap_vector(x, y))
     assert kept == [int((each < 1).sum()) for each in thin]
@@ -207,6 +208,11 @@ def test_the_command_writes_the_page_and_a_table_for_others(tmp_path, captioned,
     table = pd.read_parquet(tmp_path / "mine.parquet")
     assert [*table] == ["vector", "projection_x", "projection_y", "modality", "pair", "set"] and len(table) == 360
     assert table["pair"][60:].tolist() == [*range(300)] and len(table["vector"][0]) == 24
+    prompts, labels = tmp_path / "prompts.npy", tmp_path / "labels.txt"
+    np.save(prompts, captioned.modalities["text"][:4])
+    labels.write_text("\n".join(map(str, np.arange(60) % 4)))
+    commands.main([*words, "--labels", str(labels), "--prompts", str(prompts)])
+    assert '"classes":{"step":1,' in (tmp_path / "gap.html").read_text()
     with pytest.raises(SystemExit):
         commands.main(["report", "--umap", "no"])
     assert "--umap only applies to files" in capsys.readouterr().err

@@ -108,13 +108,12 @@ class Report(_OfRecords):
 
         if not self.embeddings:
             return cli.say(f"[report] wrote {cli.on_terminal(report.write(self.outputs))}")
-        columns = cli.named_columns(self.columns)
+        sets = open_sets(self.embeddings, cli.named_columns(self.columns))
         if self.labels or self.prompts:
-            from .zero_shot.own import sets_of
+            from .zero_shot.own import of_classes
 
-            sets = sets_of(self.embeddings, columns, self.labels, prompts=self.prompts)
-        else:
-            sets = explorer.sets_of(self.embeddings, columns)
+            sets = {name: of_classes(one, self.labels, None, self.prompts) for name, one in sets.items()}
+        sets = explorer.sets_of((sets,))
         umap = {"yes": True, "no": False}.get(self.umap)
         page = explorer.report(sets, output=self.output, umap=umap, seed=self.seed)
         cli.say(f"wrote {cli.on_terminal(self.output)} ({len(page.html.encode()) / 1e6:.1f} MB): open it in a browser")

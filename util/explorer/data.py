@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..geometry import ZERO_GAP
 from ..numerics import items
 from ..numerics.arrays import as_rows, blocks, row_norms, wide
-from ..numerics.moments import pair_moments
+from ..numerics.moments import moments
 from ..numerics.reduction import joint_pca, umap_coordinates
 from ..numerics.shifts import shifted_norms
 from ..zero_shot import shifted
@@ -36,13 +36,13 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
     ``umap``: whether to lay rows out by UMAP too, None where they are few. ``seed`` is of it and of samples.
     """
     (first, x), (last, y) = one.modalities.items()
-    both, pairs = pair_moments(x, y, None, one.names), _pairs(one)
-    if both.gap_distance < ZERO_GAP:
-        raise UserError(f"{one.source.get('path', 'embeddings')}: the gap is zero, so there is nothing to drag")
-    centroids = both.first.centroid, both.last.centroid
+    both, pairs = [moments(part, name) for part, name in ((x, first), (y, last))], _pairs(one)
+    centroids = [part.centroid for part in both]
     gap = centroids[0] - centroids[1]
+    if (distance := float(np.linalg.norm(gap))) < ZERO_GAP:
+        raise UserError(f"{one.source.get('path', 'embeddings')}: the gap is zero, so there is nothing to drag")
     some, rows, own = drawn(one)
-    unit, axes, shown = gap / both.gap_distance, view(rows), [_few(np.arange(len(part)), MOST_SHOWN) for part in rows]
+    unit, axes, shown = gap / distance, view(rows), [_few(np.arange(len(part)), MOST_SHOWN) for part in rows]
     signed, matched = along(x, y, pairs, unit, SHIFTS)
     more, umap = {"pairs": 0}, len(rows[0]) <= MOST_UMAP >= len(rows[1]) if umap is None else umap
     if pairs is not None:
@@ -56,7 +56,7 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
     return more | {
         "first": first, "last": last, "n": len(x), "m": len(y), "dim": one.dim, "shifts": SHIFTS,
         "rows": [each.astype("u4") for each in some], "signed": signed, "matched": matched, "gap": gap.astype("f4"),
-        "norms": [[part.shortest, part.longest] for part in (both.first, both.last)],
+        "norms": [[part.shortest, part.longest] for part in both],
         "along": [(part @ unit).astype("f4") for part in rows],
         "view": [(part @ axes.T).astype("f4") for part in (*rows, unit[None])],
         "within": [_within(part, seed) for part in rows], "search": _search(rows, centroids, shown),
@@ -189,14 +189,18 @@ def _search(rows, centroids, shown) -> dict:
 def _ablated(rows, own, gap: Float[np.ndarray, "d"]) -> dict:
     """Gap and matched cosine of drawn rows without the 0, 1, ... dimensions that carry most of the gap, made unit."""
     order, found = np.argsort(-np.abs(gap), kind="stable")[: min(DIMENSIONS, len(gap) - 1)], []
-    rows = [part.copy() for part in rows]
-    for dimension in (None, *order):
-        if dimension is not None:
-            rows[0][:, dimension] = rows[1][:, dimension] = 0
-        inverse = [1 / np.maximum(row_norms(part), 1e-12) for part in rows]
-        means = [each @ part / len(part) for each, part in zip(inverse, rows, strict=True)]
-        sums = [] if own is None else [(rows[k] * inverse[k][:, None])[own[:, k]] for k in (0, 1)]
-        found.append([np.linalg.norm(means[0] - means[1]), *([(sums[0] * sums[1]).sum(1).mean()] if sums else [])])
+    squares, products = [np.ones(len(part)) for part in rows], 0
+    if own is not None:
+        products = np.einsum("ij,ij->i", rows[0][own[:, 0]], rows[1][own[:, 1]])
+    for k in range(len(order) + 1):
+        norms = [np.sqrt(np.maximum(each, 1e-12)) for each in squares]
+        means = [(1 / each) @ part / len(part) for each, part in zip(norms, rows, strict=True)]
+        found.append([np.linalg.norm(np.delete(means[0] - means[1], order[:k]))])
+        if own is not None:
+            found[-1].append((products / norms[0][own[:, 0]] / norms[1][own[:, 1]]).mean())
+        x, y = (part[:, order[min(k, len(order) - 1)]] for part in rows)
+        squares = [squares[0] - x**2, squares[1] - y**2]
+        products = products if own is None else products - x[own[:, 0]] * y[own[:, 1]]
     return {"order": order.astype("u2"), "values": np.array(found)}
 
 

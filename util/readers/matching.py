@@ -113,13 +113,13 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     """Labels and texts matched by the names or numbers of their classes.
 
     Args:
-        labels: checked ones: names, numbers, or bool (n, C), a column for each class.
-        classes: names of the numbers or columns (C,); None where nobody said.
+        labels: checked ones: names or numbers. Nothing tells of those (n, C) that give a row several classes.
+        classes: names of the numbers (C,); None where nobody said.
         texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
         beside: arrays (m,) by name, of which one may say the class of each text.
 
     Returns:
-        labels as names or in columns like the texts, the texts, their names, and what was done. None: nothing tells.
+        labels as names, the texts, their names, and what was done. None: nothing tells.
     """
     import pandas as pd
 
@@ -127,10 +127,9 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     labels, told, names = _spelled(labels, classes, beside)
     if not any(told):
         return None
-    wanted = {*map(str, classes)} if labels.ndim == 2 else {*labels.tolist()}
+    wanted = {*labels.tolist()}
     for surest in told:
-        fitting = [each for each in surest if wanted <= {*each.tolist()}]
-        if fitting := [each for each in fitting if labels.ndim == 1 or len({*each.tolist()}) == len(classes)]:
+        if fitting := [each for each in surest if wanted <= {*each.tolist()}]:
             break
     if not fitting or any((each != fitting[0]).any() for each in fitting):
         what = f"labels are '{min(wanted)}' and others, and {'two columns say' if fitting else 'no column says'}"
@@ -138,8 +137,7 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     named = fitting[0]
     (of, own), first = pd.factorize(named), ~pd.Series(named).duplicated().to_numpy()
     names = (named if names is None else names)[first]
-    places = pd.Index(own).get_indexer(classes if labels.ndim == 2 else labels)
-    labels = labels[:, np.argsort(places)] if labels.ndim == 2 else names[places]
+    labels = names[pd.Index(own).get_indexer(labels)]
     if len(names) == len(named):
         return labels, texts, names, []
     said = f"{where}: {len(named)} texts are templates of {len(names)} classes by their names; the mean of each"
@@ -157,7 +155,7 @@ def _spelled(labels, classes, beside: Mapping) -> tuple:
             numbers[not called].append(each.astype(np.int64))
     numbers = numbers[0], [] if numbers[0] else numbers[1]  # ids say nothing beside class numbers
     if labels.dtype.kind == "U" or labels.ndim == 2:
-        return labels, words if labels.ndim == 1 or classes is not None else [], None
+        return labels, words if labels.ndim == 1 else [], None
     if classes is None:
         return labels.astype(str), [[each.astype(str) for each in some] for some in numbers], next(chain(*words), None)
     if not 0 <= labels.min() <= labels.max() < len(classes):

@@ -36,9 +36,9 @@ class Choosing:
 class Evaluate(Choosing, OfFiles):
     """Zero-shot classes or retrieval on your embeddings, without a shift of the gap and at every shift.
 
-    With labels and a text for each class: top-1 and top-5 accuracy, mean per-class recall, ROC-AUC of two classes, mAP
-    of several labels a row. With pairs: recall@1, @5 and @10, both ways. Best: the best shift on these items, whose p
-    knows that it is the best of many. Held out: the gain of a shift that one half chose, on the other half.
+    With labels and a text for each class: top-1 and top-5 accuracy, mean per-class recall, ROC-AUC of two classes.
+    With pairs: recall@1, @5 and @10, both ways. Best: the best shift on these items, whose p knows that it is the best
+    of many. Held out: the gain of a shift that one half chose, on the other half.
     """
 
     labels: str | None = None
@@ -91,8 +91,8 @@ class Evaluate(Choosing, OfFiles):
         beside = self.labels, self.label_column, self.prompts, self.pairs
         left_out: list[str] = []
         tasks = own.tasks_of(self.given(), cli.named_columns(self.columns), left_out, *beside)
-        if self.per_class and any(each.is_retrieval or each.labels.ndim > 1 for each in tasks):
-            raise UserError("--per-class is for labels of one class a row; leave it out")
+        if self.per_class and any(each.is_retrieval for each in tasks):
+            raise UserError("--per-class is for labels; leave it out")
         note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
         return tasks
 

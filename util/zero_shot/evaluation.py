@@ -12,21 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Float, Int
 
 from .. import cli
 from ..errors import UserError
 from ..geometry import Side, signed_gap_distances, unit_gap_vector
 from ..numerics import items
 from . import selection, shifted
-from .outcomes import Hits, Margins, Outcomes, Shares
-from .task import SEVERAL, TWO, EmbeddedTask
+from .outcomes import Hits, Margins, Outcomes
+from .task import TWO, EmbeddedTask
 
 ALL = "all"
 CLASS = "accuracy of class"
-BETTER_ORDER, SURE = 0.1, 0.001
-"""Another order of the classes is said where it gains so much accuracy on items that did not choose it, at this p."""
 
 CURVE_COLUMNS = (
     "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
@@ -81,14 +78,6 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
         ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), task.groups, strict=True)
         return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in (1, 5, 10)}, {})
     labels, groups, n, outcomes, others = task.labels, task.groups[0], len(task.images), {}, {}
-    if task.metric == SEVERAL:
-        from sklearn.metrics import average_precision_score  # takes a second
-
-        by_item, by_class, there = [], [], labels.any(0)  # classes that no item has are left out of the mean
-        for scores in shifted.scores(*given, *how):
-            by_item.append(ranking_precision(scores, labels))
-            by_class.append(average_precision_score(labels[:, there], scores[:, there]))
-        return Sweep({"LRAP": Shares(np.stack(by_item), groups)}, {"mAP": (np.array(by_class), n)})
     if task.metric != "ROC-AUC":
         ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
         outcomes = {f"top-{k}": Hits(ranks < k, groups) for k in (1, 5) if k == 1 or classes > k}
@@ -104,48 +93,12 @@ def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[n
     return Sweep(outcomes, others)
 
 
-def ranking_precision(scores: Float[np.ndarray, "n c"], truth: Bool[np.ndarray, "n c"]) -> Float[np.ndarray, "n"]:
-    """Average precision of each item over its classes, 1 where it has none: the share of true ones among those that
-    score as high, averaged over the true ones. Their mean is scikit-learn's LRAP
-    (``label_ranking_average_precision_score``).
-    """
-    hits = np.take_along_axis(truth, np.argsort(-scores, axis=1, kind="stable"), 1)
-    precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
-    return np.where(truth.any(1), (precision * hits).sum(1) / np.maximum(hits.sum(1), 1), 1.0)
-
-
-def other_order(task: EmbeddedTask) -> str | None:
-    """A warning where the classes look as if labels and texts had them in another order; nothing is changed.
-
-    The order that fits the confusion matrix of one half best is held against the given one on the other half, both
-    ways. None for retrieval, several labels, or more than 2,000 classes.
-    """
-    classes = len(task.texts)
-    if task.is_retrieval or task.metric == SEVERAL or classes > 2000 or task.groups[0].max() < 3:
-        return None
-    labels, (predicted,) = task.labels, shifted.predict(task.images, task.texts, [0.0])
-    right = np.stack([labels == predicted, np.empty(len(labels), bool)])
-    halves = [np.isin(task.groups[0], half) for half in _halves(task, 0)]
-    for mine, others in (halves, halves[::-1]):
-        confusion = np.eye(classes) / (2 * classes)  # of equally good orders the given one
-        np.add.at(confusion, (labels[mine], predicted[mine]), 1)
-        order = linear_sum_assignment(confusion, maximize=True)[1]
-        right[1, others] = order[labels[others]] == predicted[others]
-    given, other = right.mean(1)
-    changes = Hits(right, task.groups[0]).contributions(0)[:, 1]
-    if other - given < BETTER_ORDER or selection.paired_p_value(changes) > SURE:
-        return None
-    said = f"{task.dataset}: the order of the classes looks permuted: top-1 is {given:.4f} as given, and {other:.4f}"
-    return f"{said} in an order that other items chose; do labels and texts count the classes alike?"
-
-
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
     copies = [] if task.is_retrieval else items.copies_said({task.modalities[0]: task.images})
     others = [note for note in task.source.get("notes", ()) if not copies or not note.endswith(tuple(copies))]
-    copies = [f"{task.dataset}: {said}; all count, and copies together in intervals and p-values" for said in copies]
-    warning = other_order(task)
-    return [*others, *copies, *([warning] if warning else [])]
+    said = "all count, and copies together in intervals and p-values"
+    return [*others, *(f"{task.dataset}: {each}; {said}" for each in copies)]
 
 
 def main_side(sides: Iterable[str]) -> str:
@@ -192,8 +145,8 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
 
 def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
     """The groups of two random halves; every class is as even as it can be."""
-    groups, several = task.groups[0], task.is_retrieval or task.metric == SEVERAL
-    strata = None if several else task.labels[np.unique(groups, return_index=True)[1]]
+    groups = task.groups[0]
+    strata = None if task.is_retrieval else task.labels[np.unique(groups, return_index=True)[1]]
     return selection.halves(int(groups.max()) + 1, strata, seed, number)
 
 

@@ -9,7 +9,6 @@ item's outcomes with and without shift changes the sign of its own number and no
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -30,7 +29,7 @@ ROWS = 250
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What ``Hits``, ``Shares`` and ``Margins`` have in common.
+    """What ``Hits`` and ``Margins`` have in common.
 
     Attributes:
         items: (k, n), what each of n items does at each of k shifts.
@@ -88,48 +87,24 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Shares(Outcomes):
-    """Outcomes that are a share each, in [0, 1], for instance an item's average precision. Their metric is the mean."""
+class Hits(Outcomes):
+    """Outcomes that are right or wrong, bool. Their metric is the share of hits: accuracy, recall@k."""
 
-    grain: ClassVar[float] = 2.0**-30
-    """What the changes of items are rounded to where gains are compared."""
+    def __post_init__(self):
+        super().__post_init__()
+        if self.items.dtype != bool or self.items.ndim != 2 or not self.items.size:
+            raise UserError(f"hits must be a bool array (shifts, items), not {self.items.dtype} {self.items.shape}")
 
     def values(self) -> Float[np.ndarray, "k"]:
         """The metric at every shift, in [0, 1]."""
         return self.items.mean(1)
 
     def contributions(self, baseline: int) -> Int[np.ndarray, "u k"]:
-        """What each item or group adds to the gains over ``baseline``, in units of grain/n."""
-        changes = (1.0 * self.items - self.items[baseline]) / self.grain
-        return self._together(np.rint(changes).astype(np.int64).T)
+        """What each item or group adds to the gains over ``baseline``, in units of 1/n."""
+        return self._together((self.items.astype(np.int64) - self.items[baseline]).T)
 
     def discordant(self, one: int, other: int) -> int:
-        return int((np.abs(1.0 * self.items[one] - self.items[other]) > self.grain / 2).sum())
-
-    def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
-        """``values`` of bootstrap resamples of the items, or groups, all shifts on the same resample.
-
-        The same for any order of the items. Items with the same outcomes at every shift are counted together.
-        """
-        units = self._together(np.vstack([self.items, np.ones(self.n, self.items.dtype)]).T)
-        patterns, sizes = np.unique(units, axis=0, return_counts=True)
-        if 4 * len(sizes) > len(units):  # few are alike: drawing units is cheaper than as many binomial numbers
-            patterns, sizes = np.repeat(patterns, sizes, axis=0), len(units)
-        patterns, draws = patterns.astype(np.float64), bootstrap_counts(sizes, resamples, [seed, BOOTSTRAP])
-        sums = np.concatenate([counts.astype(np.float64) @ patterns for counts in draws])
-        return sums[:, :-1] / sums[:, -1:]  # the last column counts items
-
-
-@dataclass(frozen=True)
-class Hits(Shares):
-    """Outcomes that are right or wrong, bool. Their metric is the share of hits: accuracy, recall@k."""
-
-    grain: ClassVar[float] = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.items.dtype != bool or self.items.ndim != 2 or not self.items.size:
-            raise UserError(f"hits must be a bool array (shifts, items), not {self.items.dtype} {self.items.shape}")
+        return int((self.items[one] != self.items[other]).sum())
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         hits = self._together(self.items.T)
@@ -138,6 +113,19 @@ class Hits(Shares):
             return of_groups
         alike = np.isin(self.values(), (0, 1))  # all are right or all wrong: so is every resample
         return np.where(alike, of_groups, super().limits(resamples, seed, level))
+
+    def resampled(self, resamples: int, seed: int) -> Float[np.ndarray, "r k"]:
+        """``values`` of bootstrap resamples of the items, or groups, all shifts on the same resample.
+
+        The same for any order of the items. Items with the same outcomes at every shift are counted together.
+        """
+        units = self._together(np.vstack([self.items, np.ones(self.n, bool)]).T)
+        patterns, sizes = np.unique(units, axis=0, return_counts=True)
+        if 4 * len(sizes) > len(units):  # few are alike: drawing units is cheaper than as many binomial numbers
+            patterns, sizes = np.repeat(patterns, sizes, axis=0), len(units)
+        patterns, draws = patterns.astype(np.float64), bootstrap_counts(sizes, resamples, [seed, BOOTSTRAP])
+        sums = np.concatenate([counts.astype(np.float64) @ patterns for counts in draws])
+        return sums[:, :-1] / sums[:, -1:]  # the last column counts items
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..readers import TEXT, SortedOut, read, role
 from ..readers.beside import as_rows, checked_labels, checked_pairs, one_order
 from ..readers.matching import by_class, matched, one_label_each
 from ..readers.names import KINDS, key_kind, keys_of
-from .task import RETRIEVAL, SEVERAL, TWO, EmbeddedTask
+from .task import RETRIEVAL, TWO, EmbeddedTask
 
 ROWS = "rows"
 """The word of --pairs that pairs row i with row i."""
@@ -48,7 +48,7 @@ def tasks_of(
         if pairs and (labels or prompts):
             raise UserError("--pairs are for retrieval, --labels and --prompts for classes: choose")
         ((name, one),) = sets.items()
-        sets = {name: _with_pairs(one, pairs) if pairs else _of_classes(one, labels, label_column, prompts)}
+        sets = {name: _with_pairs(one, pairs) if pairs else of_classes(one, labels, label_column, prompts)}
     else:
         labelled = {name: one for name, one in sets.items() if one.labels is not None and one.two()}
         sets = labelled | duos({name: one for name, one in sets.items() if name not in labelled})
@@ -73,8 +73,8 @@ def tasks_of(
 def of_own(name: str, given: Embeddings) -> EmbeddedTask:
     """A task from embeddings: images with labels and one text for each class, or pairs for retrieval.
 
-    With ``labels`` (n,), whole numbers from 0, row c of the texts is the embedding of class c. Labels (n, C) are
-    several a row. Without labels, images and texts are pairs. What is left out stands in the source's ``notes``.
+    With ``labels`` (n,), whole numbers from 0, row c of the texts is the embedding of class c. Without labels, images
+    and texts are pairs. What is left out stands in the source's ``notes``.
     """
     images, texts = (given.modalities[each] for each in given.two())
     source = {**given.source, "notes": list(given.source.get("notes", ())), "generated": False}
@@ -84,8 +84,8 @@ def of_own(name: str, given: Embeddings) -> EmbeddedTask:
         return _of_pairs(given, about)
     _check_classes(given, about)
     what = {"images": images, "texts": texts, "labels": given.labels, "classes": given.beside.get("classes")}
-    task = _merged(EmbeddedTask(**about, **what, metric=SEVERAL if given.labels.ndim == 2 else "top-1"))
-    if task.metric != SEVERAL and len(task.texts) == 2:
+    task = _merged(EmbeddedTask(**about, **what, metric="top-1"))
+    if len(task.texts) == 2:
         different = task.labels[np.unique(items.items(images))]
         if np.bincount(different, minlength=2).min() >= 4:  # two a half
             return replace(task, metric=TWO)
@@ -97,20 +97,23 @@ def _check_classes(given: Embeddings, about: dict) -> None:
     (first, images), (last, texts) = given.modalities.items()
     labels, classes, path = given.labels, given.beside.get("classes"), given.source.get("path", about["dataset"])
     n, m = len(images), len(texts)
+    if labels.ndim == 2:
+        what = f"labels in {labels.shape[1]} columns give {(labels.sum(1) != 1).sum()} of {n} rows no class or several"
+        raise UserError(f"{path}: {what}; give each row one class, or evaluate each class by itself")
     if labels.dtype.kind == "U":
         what = f"{path}: labels are names ('{labels[0]}', ...), and which {last} row each means is not said"
         how = "put classes, the names in the order of these rows, beside them, give --prompts a table with a column of"
         raise UserError(f"{what}; {how} names, or, for retrieval, evaluate --pairs rows")
-    named = labels.shape[1] if labels.ndim == 2 else len(np.unique(labels))
+    named = len(np.unique(labels))
     known = named if classes is None else len(classes)
     if known != m and (classes is not None or (known < m and (given.pairs is not None or m % n == 0))):
         how = "give one text for each class; for retrieval, modality-gap evaluate --pairs rows, or a file of pairs"
         raise UserError(f"{path}: {last} has {m} rows, for {n} {first} rows of {known} classes; {how}")
     doubtful = 2 * named > m and not given.source.get("labels_stated")
-    if labels.ndim == 1 and labels.min() == 1 and (labels.max() == m or doubtful):
+    if labels.min() == 1 and (labels.max() == m or doubtful):
         how = "take 1 away if yours count from 1, or give names with class names beside the texts"
         raise UserError(f"{path}: labels are 1 to {labels.max()} for {m} classes, never 0; they count from 0: {how}")
-    if labels.ndim == 1 and named < m:
+    if named < m:
         about["source"]["notes"].append(f"{path}: labels name {named} of {m} classes")
 
 
@@ -125,13 +128,9 @@ def _merged(task: EmbeddedTask) -> EmbeddedTask:
             raise UserError(f"{what} means cannot be told; give labels as names, or one text for each class")
     if not (lost := len(of) - len(first)):
         return task
-    if task.metric == SEVERAL:
-        labels = np.stack([task.labels[:, place == each].any(1) for each in range(len(first))], 1)
-    else:
-        labels = place[task.labels]
     said = f"{lost} of {len(of)} classes have the text of an earlier one, and are one class with it"
     task.source["notes"].append(f"{path}: {said}")
-    return replace(task, texts=task.texts[first], labels=labels, classes=names)
+    return replace(task, texts=task.texts[first], labels=place[task.labels], classes=names)
 
 
 def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
@@ -151,7 +150,7 @@ def _of_pairs(given: Embeddings, about: dict) -> EmbeddedTask:
     return EmbeddedTask(**about, metric=RETRIEVAL, images=images[own.first], texts=texts[own.second], labels=own.pairs)
 
 
-def _of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
+def of_classes(one: Embeddings, labels: str | None, label_column: str | None, prompts: str | None) -> Embeddings:
     """The set with labels, its own or those of a file, and one text for each class."""
     (first, rows), *others = one.modalities.items()
     where, notes = one.source["path"], list(one.source.get("notes", ()))
@@ -211,7 +210,7 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
 
 
 def _label_values(arrays: Mapping[str, np.ndarray], path: str, column: str | None):
-    """The labels (n,) or (n, C) in a file, and the names of the classes (C,) where it has them."""
+    """The labels (n,), or columns of 0 and 1 (n, C), in a file, and the names of the classes (C,) where it has them."""
     rest = {name: each[:] for name, each in arrays.items()}
     kinds = {KINDS.get(name.lower()): name for name in reversed(rest)}  # of a kind the first
     there = f"there are {', '.join(rest) or 'none'}"

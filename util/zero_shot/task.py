@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
-from ..errors import UserError
 from ..numerics import items
 from ..numerics.arrays import as_indices
 
-RETRIEVAL, SEVERAL, TWO = "retrieval", "several labels", "two classes"
-"""Kinds of task beside the metrics of a declared one ("top-1", "ROC-AUC"): SEVERAL has several labels an image, and
-TWO is judged by both of those."""
+RETRIEVAL, TWO = "retrieval", "two classes"
+"""Kinds of task beside the metrics of a declared one ("top-1", "ROC-AUC"): TWO is judged by both of those."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class EmbeddedTask:
         group: as ``util.corpora.tasks.Task`` has it.
         images: float32 (n, d), unit-norm rows, of any modality.
         texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
-        labels: (n,) the class of each image, or bool (n, C) of several labels. Retrieval: (p, 2) row numbers of images
-            and texts that belong together, every row in one or more.
+        labels: (n,) the class of each image. Retrieval: (p, 2) row numbers of images and texts that belong together,
+            every row in one or more.
         source: what it is made of, as json can hold it.
         caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
         published: the name of the paper's row that it is, None for none.
@@ -41,7 +39,7 @@ class EmbeddedTask:
     model: str
     images: Float[np.ndarray, "n d"] = field(repr=False)
     texts: Float[np.ndarray, "m d"] = field(repr=False)
-    labels: Shaped[np.ndarray, "l *C"] = field(repr=False)
+    labels: Int[np.ndarray, "l *_"] = field(repr=False)
     source: Mapping = field(repr=False)
     caption_gap: Float[np.ndarray, "d"] | None = field(repr=False, default=None)
     published: str | None = None
@@ -49,11 +47,9 @@ class EmbeddedTask:
     classes: Sequence[str] | None = None
 
     def __post_init__(self):
-        where, (n, m) = f"{self.source.get('path', self.dataset)}: labels", (len(self.images), len(self.texts))
-        if self.metric == SEVERAL and self.labels.shape != (n, m):
-            raise UserError(f"{where} are {self.labels.shape}, for {n} rows and {m} classes")
-        if self.metric not in (SEVERAL, RETRIEVAL):
-            object.__setattr__(self, "labels", as_indices(self.labels, where, n, "image", m, "classes"))
+        if not self.is_retrieval:
+            where, counts = f"{self.source.get('path', self.dataset)}: labels", (len(self.images), len(self.texts))
+            object.__setattr__(self, "labels", as_indices(self.labels, where, counts[0], "image", counts[1], "classes"))
 
     @property
     def is_retrieval(self) -> bool:
@@ -62,7 +58,7 @@ class EmbeddedTask:
 
     @property
     def pairs(self) -> Int[np.ndarray, "p 2"]:
-        """Row numbers of images and texts that belong together; not of several labels."""
+        """Row numbers of images and texts that belong together."""
         return self.labels if self.is_retrieval else np.stack([np.arange(len(self.labels)), self.labels], axis=1)
 
     @cached_property
@@ -89,10 +85,8 @@ class EmbeddedTask:
         """The metrics that a shift is chosen by."""
         if self.is_retrieval:
             return tuple(f"{way} recall@1" for way in self.ways)
-        return {SEVERAL: ("LRAP",), TWO: ("top-1", "ROC-AUC")}.get(self.metric, (self.metric,))
+        return ("top-1", "ROC-AUC") if self.metric == TWO else (self.metric,)
 
     def chance(self, metric: str) -> float:
-        """A headline metric of guessing, in (0, 1]: every class, image or caption alike; NaN for several labels."""
-        if metric in ("ROC-AUC", "LRAP"):
-            return 0.5 if metric == "ROC-AUC" else np.nan
-        return 1 / len(self.images if self.is_retrieval else self.texts)
+        """A headline metric of guessing, in (0, 1]: every class, image or caption alike."""
+        return 0.5 if metric == "ROC-AUC" else 1 / len(self.images if self.is_retrieval else self.texts)
