@@ -36,7 +36,6 @@ Measure, Draws = Callable[[Settings, str], Measured], Mapping[str, Callable[[Rec
 OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
 OUTPUTS = Path(os.environ.get(OUTPUTS_VARIABLE) or REPOSITORY / "outputs")
 """Folder of all results; ``MODALITY_GAP_OUTPUTS`` names another."""
-
 MOST_SEED = 2**31
 """numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""
 
@@ -223,7 +222,7 @@ def words(script: str) -> dict:
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
-    """Reads a script's command line and works; a UserError is one line and exit code 2."""
+    """Reads a script's command line and works."""
     run(lambda: work(parse(presets, description)))
 
 
