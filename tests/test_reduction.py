@@ -24,13 +24,6 @@ def test_the_gap_is_the_first_component_where_it_is_the_largest_variance(rng):
     assert abs(pca.components_[0] @ gap) / np.linalg.norm(gap) > 0.99
 
 
-def test_singular_vectors_by_hand():
-    rows = np.array([[3.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
-    assert svd_coordinates(rows) == pytest.approx(rows)
-    moved = svd_coordinates(rows @ np.array([[0.0, 1.0], [-1.0, 0.0]]))
-    assert np.abs(moved) == pytest.approx(rows)
-
-
 def test_singular_vectors_subtract_nothing(rng):
     rows = rng.normal(size=(30, 5)) + 9
     found = svd_coordinates(rows)

@@ -25,9 +25,8 @@ READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".pt": read_torch,
     ".parquet": lambda path: read_parquet([path], str(path)),
     ".arrow": lambda path: read_arrow(pa.memory_map(str(path)), str(path)),
-    ".csv": lambda path: read_delimited(path, ","),
-    ".tsv": lambda path: read_delimited(path, "\t"),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), read_json),
+    **dict.fromkeys(TEXTS[:2], read_delimited),
+    **dict.fromkeys(TEXTS[2:], read_json),
     ".h5": read_h5,
     "a folder": read_folder,
 }
