@@ -30,7 +30,7 @@ def turned(*degrees):
 def blocks(request, monkeypatch):
     """Blocks larger than the data, or such that every size below is cut, and not evenly."""
     if request.param == "in small blocks":
-        for name, size in (("BLOCK_ENTRIES", 7), ("TILE", 11)):
+        for name, size in (("BLOCK_ENTRIES", 7), ("TILE", 150), ("GROUP", 11)):
             monkeypatch.setattr(shifted, name, size)
 
 
