@@ -134,13 +134,9 @@ def retrieve(
             own, so recall@k is the share of ranks below k.
         text_ranks: int32 (k, m), in 0 to n - 1: how many images that are not the text's come before the best of its.
 
-    Exactly equal rows are one item, which has the partners of all its copies. It is ranked once, and each copy gets
-    its rank. Where items are to count once, as in a share or a p-value, give them once (``util.numerics.items``):
-
-        own = items.matched(images, texts, pairs)
-        found = shifted.retrieve(images[own.first], texts[own.second], own.pairs, shifts)
-
-    ``own.groups`` says which items depend on each other: the ``groups`` of ``util.zero_shot.outcomes.Hits``.
+    Exactly equal rows are one item, which has the partners of all its copies, and whose rank each copy gets. Where they
+    are to count once, as in a share or a p-value, give them once: ``first``, ``second`` and ``pairs`` of
+    ``util.numerics.items.matched``.
 
     Time: two products, and for each shift comparisons of those entries that may be ahead; memory: one tile of a product
     and O(k (n + m + pairs)).
