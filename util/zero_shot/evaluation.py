@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from .. import cli
 from ..errors import UserError
@@ -100,7 +100,8 @@ def main_side(sides: Iterable[str]) -> str:
 
 def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple[list[dict], list[dict]]:
     """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
-    shifts, everyone = cli.shift_grid(settings.shift_step), np.unique(task.groups[0])
+    shifts, (everyone, first) = cli.shift_grid(settings.shift_step), np.unique(task.groups[0], return_index=True)
+    strata = None if task.is_retrieval else task.labels[first]  # every class is as even as it can be
     draws = settings.seed, settings.resamples, settings.permutations
     gaps, swept = _along(task, everyone, direction, side, shifts)
     same = {"split": ALL, "shift": shifts, "signed_gap_distance": gaps}
@@ -111,7 +112,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
     tested = {metric: [] for metric in task.headlines}
     papers = direction == "task" and side == main_side(settings.side)
     for number in range(settings.splits if papers else 1):
-        one, other = _halves(task, settings.seed, number)
+        one, other = selection.halves(len(everyone), strata, settings.seed, number)
         ways = zip(("first half", "second half"), (one, other), (other, one), strict=True)
         for name, mine, others in islice(ways, 1 if number else 2):
             of_half, half = _along(task, mine, direction, side, shifts, swept)
@@ -131,13 +132,6 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
         same = {"metric": metric, "group": task.group, "chance": task.chance(metric)}
         rows += [{**vars(test), **same, "selection": "test"}, {**vars(held), **same, **more, "selection": "held_out"}]
     return curves, rows
-
-
-def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
-    """The groups of two random halves; every class is as even as it can be."""
-    groups = task.groups[0]
-    strata = None if task.is_retrieval else task.labels[np.unique(groups, return_index=True)[1]]
-    return selection.halves(int(groups.max()) + 1, strata, seed, number)
 
 
 def _along(task: EmbeddedTask, groups: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of_all=None):

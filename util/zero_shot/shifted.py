@@ -38,9 +38,6 @@ ALL = np.iinfo(np.int32).max
 GROUP = 128
 """Columns of like projection, which together bound their cosines after any shift."""
 
-BLOCK_ENTRIES = 2**17
-"""Cosines of a block of rows with all classes, 1 MB of float64."""
-
 
 class Classified(NamedTuple):
     """Result of ``classify``."""
@@ -102,7 +99,7 @@ def class_ranks(x, y, labels, shifts, direction=None, side: Side = "both") -> In
 def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarray, "k n"]:
     """The ``predicted`` of ``classify`` where no labels are known."""
     moved, found = _moved(x, y, shifts, direction, side), []
-    size = max(1, BLOCK_ENTRIES // len(y))
+    size = max(1, TILE // len(y))
     for start in range(0, len(x), size):
         cosines = _cosines(*moved, slice(start, start + size))
         found.append([(each >= each.max(1, keepdims=True) - TIE).argmax(1) for each in cosines])
