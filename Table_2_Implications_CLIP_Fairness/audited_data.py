@@ -145,7 +145,6 @@ def photographed(settings: Common, device: str) -> Audited:
     Beside a folder these are read where the shift follows them, or where --coco names them.
     """
     from util.corpora import tasks
-    from util.corpora.captioned import Items
     from util.encoders.named import Named
     from util.extraction import class_embeddings, embed_images, extract
 
@@ -154,7 +153,7 @@ def photographed(settings: Common, device: str) -> Audited:
     asked_for = settings.preset == "paper" or settings.gap_direction == "captions" or settings.coco is not None
     captioned = tasks.mscoco(settings.coco, "val2017", "first") if asked_for else None
     pair = named.pair(device=device)
-    rows, read, skipped = embed_images(pair, Items(found.openers, found.ids, found.source))
+    rows, read, skipped = embed_images(pair, found)
     followed = None if captioned is None else extract(pair, captioned)
     data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.settings}]
     data += [] if followed is None else [{"what": "captions", **followed.source}]
