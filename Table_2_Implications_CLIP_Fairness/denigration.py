@@ -154,9 +154,8 @@ def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) ->
     everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
     tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
-    both = {" x ".join(by): confusion(answers, [0.0, settings.shift], by) for by in (columns, columns[:1])}
-    confused = pd.concat([table.assign(by=by) for by, table in both.items()], ignore_index=True)
-    return tables | {"confusion": confused}
+    both = [confusion(answers, [0.0, settings.shift], by).assign(by=" x ".join(by)) for by in (columns, columns[:1])]
+    return tables | {"confusion": pd.concat(both, ignore_index=True)}
 
 
 def confusion(answers: Answers, at: Sequence[float], by: Sequence[str]) -> pd.DataFrame:
@@ -186,12 +185,11 @@ def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list
 
 def changed(answers: Answers, modified: float, ids: Sequence[str] | None) -> pd.DataFrame:
     """The faces that are newly harmed at the modified gap, or no longer: their names or rows, labels and answers."""
-    before, after = (answers.predicted[answers.row(at)] for at in (0.0, modified))
-    said = np.array([*answers.declared.classes, *answers.declared.harm_words])
-    table = answers.faces.astype(str).assign(default=said[before], modified=said[after])
+    rows = [answers.row(at) for at in (0.0, modified)]
+    said = np.array([*answers.declared.classes, *answers.declared.harm_words])[answers.predicted[rows]]
+    table = answers.faces.astype(str).assign(default=said[0], modified=said[1])
     table.insert(0, "face", range(len(table)) if ids is None else ids)
-    harmed = len(answers.declared.classes)
-    return table[(before < harmed) != (after < harmed)]
+    return table[np.logical_xor(*answers.harmed[rows])]
 
 
 def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:

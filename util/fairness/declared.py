@@ -86,9 +86,8 @@ class Attribute(Table):
         """The level of each label: as written, spelled otherwise, or by its number (3, 3.0, "3"); NaN for any other."""
         written = dict(zip(self.levels, self.levels, strict=True)) | self.spellings
         written |= {str(number): level for number, level in enumerate(self.numbers)}
-        said = pd.Series([str(label).strip() for label in labels], dtype=object)
-        whole = said.str.replace(r"^(\d+)\.0$", r"\1", regex=True)
-        return pd.Categorical(said.map(written).fillna(whole.map(written)), self.levels)
+        written = {f"{name}.0": level for name, level in written.items() if name.isdecimal()} | written
+        return pd.Categorical([written.get(str(label).strip()) for label in labels], self.levels)
 
 
 class Classes(Table):
