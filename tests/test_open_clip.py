@@ -101,7 +101,6 @@ test_unknown_models_and_tags_name_those_that_there_are = refuses(
     (lambda: Named.parse("ViT-B-31").pair(0), "unknown model: 'ViT-B-31'.*ViT-B-32"),
     (lambda: Named.parse("ViT-B/32:opena1").pair(), "tag for ViT-B-32: 'opena1'; close to it: openai"),
     (lambda: Named.parse("tiny:openai").pair(), "tag for tiny: 'openai'"),
-    (lambda: Named("open_clip", "local-dir:a", "openai").pair(), "weights are 'own' or none .random., not 'openai'"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts([]), "no captions"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts("a cat"), "in a list, not as one string"),
     (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts(["a cat"], 0), "batch size"),
@@ -190,7 +189,7 @@ def test_folders_without_a_configuration_or_with_a_wrong_one_are_refused(folder,
     file = folder / "open_clip_config.json"
     for content in ("[1", "[1]", None):
         file.unlink() if content is None else file.write_text(content)
-        with refused("no open_clip_config.json there with embed_dim, vision_cfg and text_cfg in model_cfg"):
+        with refused("no open_clip_config.json there with embed_dim, vision_cfg, text_cfg in model_cfg"):
             load(folder)
     configure(tmp_path / "odd", vision_cfg={**TINY["vision_cfg"], "width": "wide"})
     with refused("open_clip could not load it"):

@@ -221,7 +221,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     from util.encoders import small_clip
     from util.encoders.named import KINDS, Named
 
-    embeddings = scripts.load("seeded_embeddings")
+    embeddings = scripts.load("encoder_options")
 
     def pairs(*asked):
         x = drawn_by(asked)
@@ -251,7 +251,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(published, "load", absent)
     monkeypatch.setattr(small_clip, "load", cache(small_clip.load))
     monkeypatch.setattr(published, "available", lambda: ())
-    monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
+    monkeypatch.setattr(embeddings, "embed", embed)
     monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
     monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
     monkeypatch.setitem(training.LOSSES, "mine", lambda x, y, scale: x.sum())

@@ -6,8 +6,7 @@ from PIL import Image
 
 import tower_inputs as inputs
 from coco_files import write_folder
-from encoder_options import EncoderOptions, Gathered
-from seeded_embeddings import embed, label
+from encoder_options import EncoderOptions, Gathered, embed, label
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import MAKERS
 from util import UserError

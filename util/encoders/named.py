@@ -26,13 +26,10 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of encoder: one entry of ``KINDS`` and one module beside this one.
+    """A kind of encoder: its spelling in options, its module, its tag, and whether it embeds texts too.
 
-    Attributes:
-        spelling, text: how an option has it, and whether it embeds texts too.
-        module: its ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with
-            trained weights where ``seed`` is None, else with random ones.
-        tag: whether something follows the name; what is needed comes after the last colon.
+    The module's ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with trained
+    weights where ``seed`` is None, else with random ones. A tag that is needed comes after the last colon.
     """
 
     spelling: str
@@ -60,12 +57,10 @@ SMALL_CLIP = "small-clip"
 
 @dataclass(frozen=True)
 class Named:
-    """An encoder's name, taken apart; as a string it is spelled with its kind.
+    """An encoder's name, taken apart; as a string it is spelled with its kind, a key of ``KINDS``.
 
-    Attributes:
-        kind, name: a key of ``KINDS``; model, repository, folder, module or file.
-        tag: which trained weights, or which function; None where not given.
-        pixels: "own" statistics, or "imagenet" as the released code gives its random-weight CLIP (open_clip only).
+    ``name`` is a model, repository, folder, module or file; ``tag`` says which trained weights, or which function.
+    ``pixels`` "imagenet" are those that the released code gives its random-weight CLIP (open_clip only).
     """
 
     kind: str
