@@ -14,7 +14,6 @@ import tower_inputs as inputs
 from tower_inputs import Inputs
 from util import UserError, cli
 from util.encoders.named import FOLDER, HUB, KINDS, ModelName, Named
-from util.encoders.tower import Precision
 from util.extraction import Part, Store
 from util.files import cache_folder, digest
 from util.numerics.arrays import as_count
@@ -76,40 +75,6 @@ class Rows:
     settings: dict = field(repr=False)
 
 
-def embed(
-    named: Named,
-    inputs: Sequence[Inputs],
-    seeds: Sequence[int | None],
-    device: cli.Device = "auto",
-    precision: Precision = "auto",
-) -> Iterator[Rows]:
-    """Embeddings of every set of inputs for every seed, seed by seed; inputs are prepared once for all of them.
-
-    Inputs that the encoder has no tower for are passed over. None among the seeds stands for the trained weights.
-    The cache folder keeps one file a seed and set of inputs, found by all its settings, but nothing of your own
-    functions: a run that was stopped goes on where it was.
-    """
-    tensors, store = {}, Store(cache_folder() / "rows" if named.kind != "python" else None)
-    for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=None):
-        towers, tower = {}, None  # so that one network is gone before the next is made: its memory is used again
-        towers = {tower.modality: tower for tower in named.load(seed, device, precision)}
-        for k, each in enumerate(inputs):
-            if (tower := towers.get(each.modality)) is None:
-                continue
-
-            def encoded(k=k, each=each, tower=tower) -> Part:
-                if k not in tensors:
-                    tensors[k] = each.tensor(tower)
-                left = np.setdiff1d(np.arange(each.n), list(each.skipped))
-                return Part(tower.encode(tensors[k]), left, each.skipped, each.n)
-
-            about = {**tower.settings, "versions": {name: version(name) for name in PACKAGES}}
-            key = {"format": FORMAT, "encoder": about, "modality": each.modality, "inputs": dict(each.about)}
-            part = store.part(digest(key), 0, each.n, encoded)
-            each.skipped.update(part.skipped)
-            yield Rows(label(named, each.modality), each, seed, part.rows, dict(tower.settings))
-
-
 def label(named: Named, modality: str) -> str:
     """A tower's name in figures and tables, the paper's where it has one."""
     name = PAPERS.get(named.name, named.name)
@@ -163,6 +128,32 @@ class Gathered:
         self.inputs += found
         return found
 
+    def embed(self, named: Named, what: Sequence[Inputs], seeds: Sequence[int | None]) -> Iterator[Rows]:
+        """Embeddings of every set of inputs for every seed (None: trained weights), seed by seed.
+
+        Inputs are prepared once for all seeds; those that the encoder has no tower for are passed over. The cache
+        folder keeps one file a seed and set of inputs, found by all its settings, but nothing of your own functions.
+        """
+        tensors, store = {}, Store(cache_folder() / "rows" if named.kind != "python" else None)
+        for seed in tqdm(seeds, desc=f"{named.kind}:{named.name}", unit="seed", leave=False, disable=None):
+            towers, tower = {}, None  # so that one network is gone before the next is made: its memory is used again
+            towers = {tower.modality: tower for tower in named.load(seed, self.device, self.settings.precision)}
+            for k, each in enumerate(what):
+                if (tower := towers.get(each.modality)) is None:
+                    continue
+
+                def encoded(k=k, each=each, tower=tower) -> Part:
+                    if k not in tensors:
+                        tensors[k] = each.tensor(tower)
+                    left = np.setdiff1d(np.arange(each.n), list(each.skipped))
+                    return Part(tower.encode(tensors[k]), left, each.skipped, each.n)
+
+                about = {**tower.settings, "versions": {name: version(name) for name in PACKAGES}}
+                key = {"format": FORMAT, "encoder": about, "modality": each.modality, "inputs": dict(each.about)}
+                part = store.part(digest(key), 0, each.n, encoded)
+                each.skipped.update(part.skipped)
+                yield Rows(label(named, each.modality), each, seed, part.rows, dict(tower.settings))
+
     def rows(self, named: Named, what: Sequence[Inputs], tag: str | None = None) -> Iterator[Rows]:
         """Rows with random weights for every seed, or with the trained ones that a tag names.
 
@@ -170,7 +161,7 @@ class Gathered:
         """
         first, weights = self.settings.seed, "trained" if tag else "random"
         seeds = [None] if tag else range(first, first + self.settings.seeds)
-        for each in embed(named, what, seeds, self.device, self.settings.precision):
+        for each in self.embed(named, what, seeds):
             about = {**each.settings, "tag": tag}
             known = self.encoders.setdefault(f"{each.encoder}, {weights}", about)
             name = each.encoder if known["tag"] == tag else f"{each.encoder} ({tag})"

@@ -129,8 +129,8 @@ def generated(settings: Common, device: str) -> Audited:
         {"what": "captions", "dataset": corpus.format("scenes"), "split": "all", "n": settings.scenes},
     )
     data = tuple({**part, **model, "seed": seed} for part in data)
-    rows = clip.encode_non_text(badges.images), clip.encode_texts(declared.prompts)
-    captioned = clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)
+    rows = clip.non_text.encode(badges.images), clip.text.encode(declared.prompts)
+    captioned = clip.non_text.encode(scenes.images), clip.text.encode(scenes.captions)
     return Audited("small CLIP, generated badges", *rows, declared, faces, captioned, data)
 
 

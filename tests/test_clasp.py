@@ -74,10 +74,10 @@ def test_rows_are_those_of_a_slow_reference_without_padding(tiny):
     with torch.no_grad():
         wanted = [reference(tiny.model.sequence, row[row >= 0].tolist()) for row in sequences]
         written = [reference(tiny.model.text, row[row >= 0].tolist()) for row in texts]
-    for rows, theirs in ((tiny.encode_non_text(SEQUENCES), wanted), (tiny.encode_texts(TEXTS), written)):
+    for rows, theirs in ((tiny.non_text.encode(SEQUENCES), wanted), (tiny.text.encode(TEXTS), written)):
         assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), TINY.width))
         assert np.allclose(rows, functional.normalize(torch.stack(theirs)), atol=2e-6)
-    assert np.ptp(tiny.encode_non_text(SEQUENCES), axis=0).max() > 0.05
+    assert np.ptp(tiny.non_text.encode(SEQUENCES), axis=0).max() > 0.05
     tokens = untrained.padded(residues(["MKV"]), TINY.sequence)
     assert torch.equal(tiny.model.sequence(tokens), tiny.model.sequence(tokens[:, :3]))
 

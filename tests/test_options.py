@@ -227,10 +227,12 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
         x = drawn_by(asked)
         return Embeddings.of({"image": geometry.unit_rows(x), "text": geometry.unit_rows(x + drawn_by("text"))})
 
-    def embed(named, what, seeds, device, precision):
+    def embed(self, named, what, seeds):
         for seed, each in itertools.product(seeds, what):
             if each.modality == "image" or KINDS[named.kind].text:
-                rows = geometry.unit_rows(drawn_by(named, each.name, each.n, dict(each.about), seed, precision))
+                rows = geometry.unit_rows(
+                    drawn_by(named, each.name, each.n, dict(each.about), seed, self.settings.precision)
+                )
                 yield embeddings.Rows(embeddings.label(named, each.modality), each, seed, rows, {})
 
     def mscoco(folder, images, captions, every):
@@ -251,7 +253,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(published, "load", absent)
     monkeypatch.setattr(small_clip, "load", cache(small_clip.load))
     monkeypatch.setattr(published, "available", lambda: ())
-    monkeypatch.setattr(embeddings, "embed", embed)
+    monkeypatch.setattr(embeddings.Gathered, "embed", embed)
     monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
     monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
     monkeypatch.setitem(training.LOSSES, "mine", lambda x, y, scale: x.sum())

@@ -295,7 +295,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it(own_cache):
     data = Labelled(openers, list(map(str, range(101))), {}, labels, ("one", "two"))
     found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip)
     assert found.labels.tolist() == np.delete(labels, 50).tolist() and len(found.source["skipped"]) == 1
-    assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(images, 50, 0))), abs=1e-5)
+    assert found.images == pytest.approx(clip.non_text.encode(list(np.delete(images, 50, 0))), abs=1e-5)
 
 
 def test_prompts_are_embedded_before_images():
@@ -304,6 +304,6 @@ def test_prompts_are_embedded_before_images():
     def encode(texts):
         return np.array([[-1.0, 0] if text.startswith("not") else [1.0, 0] for text in texts])
 
-    cancelling = SimpleNamespace(name="cancelling", settings={}, encode_texts=encode)
+    cancelling = SimpleNamespace(name="cancelling", settings={}, text=SimpleNamespace(encode=encode))
     with pytest.raises(UserError, match="cancel out"):
         embedded_tasks.of_declared(declared("{}", "not {}"), SimpleNamespace(), cancelling)

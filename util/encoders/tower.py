@@ -1,6 +1,6 @@
 """Towers: photographs, videos, captions, sequences or ready tensors in, unit rows out; alone or in a pair."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -56,7 +56,7 @@ class Tower:
         """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` gave.
 
         Args:
-            inputs: raw inputs, or a ready tensor (n, ...).
+            inputs: raw inputs, or a ready tensor (n, ...). CLIP's tokenizers cut a text at the end of its context.
             batch_size: how many go through the network at a time; None: 16 pictures on a CPU, 256 on a GPU, and
                 captions and sequences of known length by their tokens. It changes the last bits at most.
         """
@@ -142,14 +142,6 @@ class EncoderPair:
         if trained == settings["model"]:  # a repository is called by one name
             words = ""
         return cls(f"{settings['model']}{words}", *towers, settings=settings, model=model)
-
-    def encode_non_text(self, items: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
-        """Embeddings of PIL images, lists of frames or sequences, as ``Tower.encode``."""
-        return self.non_text.encode(items, batch_size)
-
-    def encode_texts(self, captions: Sequence[str], batch_size: int | None = None) -> Float[np.ndarray, "m d"]:
-        """Embeddings of captions, as ``Tower.encode``; what is longer than the context is cut there, as CLIP does."""
-        return self.text.encode(captions, batch_size)
 
 
 def computing(device: Device, precision: Precision = "float32") -> tuple[torch.device, torch.dtype]:
