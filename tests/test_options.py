@@ -230,9 +230,8 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     def embed(self, named, what, seeds):
         for seed, each in itertools.product(seeds, what):
             if each.modality == "image" or KINDS[named.kind].text:
-                rows = geometry.unit_rows(
-                    drawn_by(named, each.name, each.n, dict(each.about), seed, self.settings.precision)
-                )
+                asked = named, each.name, each.n, dict(each.about), seed, self.settings.precision
+                rows = geometry.unit_rows(drawn_by(*asked))
                 yield embeddings.Rows(embeddings.label(named, each.modality), each, seed, rows, {})
 
     def mscoco(folder, images, captions, every):

@@ -110,13 +110,10 @@ class Tower:
 
 @dataclass(frozen=True)
 class EncoderPair:
-    """Two towers that share a space: one of text, and one of images, videos or amino-acid sequences.
+    """Two towers of one width that share a space: one of text, and one of images, videos or amino-acid sequences.
 
-    Attributes:
-        name, settings: model and weights in words, and all that the embeddings depend on, as plain values.
-        non_text, text: both towers, of one width; the ``modality`` of the first says what it takes.
-        model: the whole model where there is one, with the weights of both towers.
-        kept: whether the settings hold all that the embeddings depend on, so that the cache may keep these.
+    ``name`` is the model and its weights in words, ``model`` the whole model where there is one. ``settings`` are plain
+    values; where they hold all that the embeddings depend on, these are ``kept`` by the cache.
     """
 
     name: str

@@ -20,7 +20,6 @@ from .drawing import BACKGROUNDS, CAPTIONS, COLOURS, OUTLINES, WORDS, Pictures, 
 SHAPES = tuple(OUTLINES)
 COLOUR_NAMES = tuple(COLOURS)
 PLACES, SIZES = WORDS["place"], WORDS["size"]
-SPLITS = ("train", "held_out", "all")
 
 ATTRIBUTES = {"shape": SHAPES, "colour": COLOUR_NAMES, "background": BACKGROUNDS, "place": PLACES, "size": SIZES}
 """Attribute names and their words, in the order of the columns of ``combinations()``."""
@@ -47,11 +46,9 @@ def scenes(n: int, seed: int, split: str = "train") -> Pictures:
 
     ``split`` is "train", combinations that training may use; "held_out", the tenth it never sees; or "all".
     """
-    if split not in SPLITS:
-        raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     rng = generator(_PURPOSE, seed)
     every = combinations()
-    pool = every if split == "all" else every[is_held_out(every) == (split == "held_out")]
+    pool = {"train": every[~is_held_out(every)], "held_out": every[is_held_out(every)], "all": every}[split]
     chosen = pool[rng.integers(len(pool), size=n)]
     captions = [describe(row, form) for row, form in zip(chosen, rng.choice(CAPTIONS["scene"], n), strict=True)]
     return _draw(chosen, captions, rng)
