@@ -70,8 +70,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
         "vocabulary": getattr(network, "vocab_size", None) or text.get("vocab_size", 49408),
-        "dtype": str(dtype).removeprefix("torch."),
-        "device": target.type,
     }
     network = network.eval().requires_grad_(False).to(target, dtype)
     image = {

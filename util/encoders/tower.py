@@ -127,11 +127,13 @@ class EncoderPair:
     def of(cls, model: nn.Module, settings: Mapping[str, Any], non_text: dict, text: dict) -> "EncoderPair":
         """The towers of a whole model in its place and precision.
 
-        ``settings`` has "model", "dim", "device", and "pretrained" (None: random weights of "seed"). ``non_text`` and
-        ``text`` hold the other fields of either ``Tower``.
+        ``settings`` has "model", "dim" and "pretrained" (None: random weights of "seed"). "device" and "dtype" are
+        those of the weights unless told. ``non_text`` and ``text`` hold the other fields of either ``Tower``.
         """
-        trained, device = settings["pretrained"], torch.device(settings["device"])
-        shared = {"name": settings["model"], "width": settings["dim"], "device": device}
+        trained, weights = settings["pretrained"], next(model.parameters())
+        where = {"dtype": str(weights.dtype).removeprefix("torch."), "device": weights.device.type}
+        settings = {**where, **settings}
+        shared = {"name": settings["model"], "width": settings["dim"], "device": torch.device(settings["device"])}
         towers = [
             Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (non_text, text)
         ]
