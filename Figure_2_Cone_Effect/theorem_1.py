@@ -22,8 +22,6 @@ from util.records import Comparison
 CELL = ["cosine", "norm_ratio", "norm"]
 SMALLEST = 8
 """Smallest d_out; the others are its doublings."""
-UNITS_AT_ONCE = 2**17
-"""Units, with two normals each, that are in memory at a time: 1 MB in float32, the size of a second-level cache."""
 STREAMS = 20
 """Streams of random numbers that the trials are divided into."""
 PEAK = 1.19
@@ -106,7 +104,7 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
         raise UserError(f"the widest d_out must be a power of two from 8 to 65536, not {widest}")
     rho = np.clip(preactivation_correlation(c, r, m), -1.0, 1.0)
     d_out = SMALLEST * 2 ** np.arange(int(math.log2(widest // SMALLEST)) + 1)
-    raised, at_once = np.zeros((len(c), len(d_out)), np.int64), UNITS_AT_ONCE // widest
+    raised, at_once = np.zeros((len(c), len(d_out)), np.int64), 2**17 // widest  # 1 MB of normals, a cache's size
     streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(STREAMS)
     for part, stream in zip(np.array_split(np.empty(as_count(trials, "trials")), STREAMS), streams, strict=True):
         generator = np.random.default_rng(stream)

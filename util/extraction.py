@@ -39,9 +39,6 @@ ITEMS = 512
 MOST_SKIPPED = 0.01
 """The share of a task's images that may be unreadable: more of them, and the numbers are about other data."""
 
-CANCELLED = 1e-6
-"""Norm of a mean of unit rows below which float32 leaves no direction."""
-
 
 def extract(
     encoder: EncoderPair,
@@ -106,7 +103,7 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
     place = {prompt: row for row, prompt in enumerate(different)}
     means = np.stack([rows[[place[prompt] for prompt in prompts]].mean(0) for prompts in texts])
     norms = np.linalg.norm(means, axis=1, keepdims=True)
-    if not (norms >= CANCELLED).all():
+    if not (norms >= 1e-6).all():  # below it float32 leaves a mean of unit rows no direction
         least = int(norms.argmin())
         raise UserError(f"the prompts of class {least} cancel out; use others: {texts[least]}")
     return (means / norms).astype(np.float32)

@@ -4,6 +4,8 @@ Every option that names a model is spelled KIND:NAME[:TAG], and records hold tha
 open_clip's, or Python's where it reads FILE.py:FUNCTION.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -66,10 +68,10 @@ class Named:
     kind: str
     name: str
     tag: str | None = None
-    pixels: "Pixels" = "own"
+    pixels: Pixels = "own"
 
     @classmethod
-    def parse(cls, text: str) -> "Named":
+    def parse(cls, text: str) -> Named:
         """The encoder that an option spells; paths in it become whole."""
         kind, _, rest = text.partition(":")
         if text == SMALL_CLIP:
@@ -95,22 +97,18 @@ class Named:
         tags = [] if self.tag is None or self.name.startswith((HUB, FOLDER)) else [self.tag]
         return ":".join([self.kind, self.name, *tags])
 
-    def trained(self) -> "Named":
+    def trained(self) -> Named:
         """Itself, where it says which trained weights."""
         if self.kind == "open_clip" and self.tag is None:
             raise UserError(f"{self}: say which trained weights, for instance open_clip:ViT-B-32:openai")
         return self
 
-    def load(
-        self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
-    ) -> "list[Tower]":
+    def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
         """Its towers, one or two; with trained weights where ``seed`` is None, else with random ones."""
         found = self._build(seed, device, precision)
         return [found.non_text, found.text] if hasattr(found, "non_text") else [found]
 
-    def pair(
-        self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
-    ) -> "EncoderPair":
+    def pair(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> EncoderPair:
         """Its two towers, as ``load``; an encoder of one modality alone is refused."""
         found = self._build(seed, device, precision) if KINDS[self.kind].text else None
         if not hasattr(found, "non_text"):
@@ -120,7 +118,7 @@ class Named:
             raise UserError(f"{self}: an image's embedding is of {widths}; a gap needs one space for both")
         return found
 
-    def _build(self, seed: int | None, device: Device, precision: "Precision") -> "EncoderPair | Tower":
+    def _build(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
         return import_module(f".{KINDS[self.kind].module}", __package__).build(self, seed, device, precision)
 
 

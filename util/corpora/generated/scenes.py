@@ -24,8 +24,6 @@ PLACES, SIZES = WORDS["place"], WORDS["size"]
 ATTRIBUTES = {"shape": SHAPES, "colour": COLOUR_NAMES, "background": BACKGROUNDS, "place": PLACES, "size": SIZES}
 """Attribute names and their words, in the order of the columns of ``combinations()``."""
 
-FULL_DESCRIPTION = CAPTIONS["scene"][0]
-
 _CENTRES = np.array([[16, 16], [9, 9], [23, 9], [9, 23], [23, 23]], np.float32)
 _RADII = np.array([4.9, 8.2], np.float32)
 _PURPOSE, _PURPOSE_DISTINCT = 1, 2
@@ -69,7 +67,7 @@ def full_descriptions(pictures: Pictures) -> list[str]:
     return [describe(row) for row in zip(*(pictures.attributes[name] for name in ATTRIBUTES), strict=True)]
 
 
-def describe(combination, form: str = FULL_DESCRIPTION) -> str:
+def describe(combination, form: str = CAPTIONS["scene"][0]) -> str:
     """A caption for one combination of five indices, in one of the forms of scenes."""
     words = {name: choices[i] for (name, choices), i in zip(ATTRIBUTES.items(), combination, strict=True)}
     return form.format(**words)
