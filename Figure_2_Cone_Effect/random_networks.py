@@ -82,16 +82,10 @@ def mean_cosine_by_depth(
 ) -> dict[tuple[str, bool], Float[np.ndarray, "depths"]]:
     """Mean cosine of random inputs after each layer of random networks, one for each activation and use of a bias.
 
-    Args:
-        activations: names in ``ACTIVATIONS``.
-        biases: True for networks with biases, False for those without, or both.
-        options: number of ``layers`` L, each with fresh weights and biases N(0, 1/width), the ``width`` of all,
-            ``batch`` inputs N(0, I), at least 2, the ``device`` of the products, and the ``seed``. All networks of
-            one seed share its inputs, weights and biases (common random numbers): their differences are those of the
-            activation and of the bias, and are less noisy than the values.
-
-    Returns:
-        (activation, bias) -> float64 array (L + 1,): mean over all pairs of different inputs, first before any layer.
+    Options are the number of ``layers`` L, each with fresh weights and biases N(0, 1/width), the ``width`` of all,
+    ``batch`` inputs N(0, I), at least 2, ``device`` and ``seed``. All networks of one seed share its inputs, weights
+    and biases: their differences are less noisy than the values. (activation, bias) -> float64 array (L + 1,): the mean
+    over all pairs of different inputs, first before any layer.
 
     Paper: Figure 2 (b), which includes self-pairs (``with_self_pairs``) and shows one seed. Without a bias, ReLU makes
     the rows shorter in every layer. A cosine knows no scale, so such rows are divided by a power of two, which costs

@@ -40,8 +40,7 @@ def hub_or_cache() -> Iterator[None]:
 def snapshot(name: str, what: str, otherwise: str, **options) -> Path:
     """The folder of a repository's files in the hub's cache; options as of ``huggingface_hub.snapshot_download``.
 
-    ``what`` was asked for and what to do instead are for the error, which is ``NoConnection`` where the hub does not
-    answer and its cache does not hold the files.
+    What was asked for, and what to do ``otherwise``, are for the error: ``NoConnection`` where no hub answers.
     """
     from huggingface_hub import snapshot_download
 
