@@ -6,7 +6,6 @@ relu(W x + b) with independent entries of W and b from N(0, 1/d_out).
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -77,19 +76,16 @@ def cosine_spread(correlation):
     return np.sqrt(np.maximum(variance, 0))
 
 
-class Raised(NamedTuple):
-    """In how many of the layers of w widths the cosine of k cells grew; an all-zero output does not count as grown."""
-
-    d_out: Int[np.ndarray, "w"]
-    n_trials: Int[np.ndarray, "w"]
-    raised: Int[np.ndarray, "k w"]
-
-
-def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0) -> Raised:
+def raise_cosines(
+    cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0
+) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w"], Int[np.ndarray, "k w"]]:
     """Sends pairs of vectors, one for each of k cells, through random ReLU layers of d_out 8, 16, ... widest.
 
     There are so many ``trials`` of the widest kind, a power of two from 8 to 65536. Their units, divided up, are
     widest/d_out times as many layers of a narrower kind.
+
+    Gives d_out (w,), how many layers there were of each, and in how many the cosine of each cell grew (k, w). To an
+    all-zero output it does not grow.
 
     Paper: theorem 1. Pairs of pre-activations come from their exact joint distribution (``preactivation_correlation``).
     Trap: all cells, and all widths, are made of the same normals. Only the trials of one cell at one width are
@@ -111,7 +107,7 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
         for start in range(0, len(part), at_once):
             shape = (2, min(at_once, len(part) - start), SMALLEST, widest // SMALLEST)
             count_raised(*generator.standard_normal(shape, dtype=np.float32), rho, c, raised)
-    return Raised(d_out, trials * widest // d_out, raised)
+    return d_out, trials * widest // d_out, raised
 
 
 @numba.njit(parallel=True, cache=True)
@@ -154,9 +150,8 @@ def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
     The options are widest, trials and seed of ``raise_cosines``. Estimates are probabilities, predictions 1 or 0.
     """
     cells = pd.MultiIndex.from_product([sorted(set(part)) for part in grid], names=CELL).to_frame(index=False)
-    result = raise_cosines(*cells.to_numpy(float).T, **options)
-    rows = cells.merge(pd.DataFrame({"d_out": result.d_out, "n_trials": result.n_trials}), "cross")
-    raised = result.raised.ravel()
+    d_out, n_trials, raised = raise_cosines(*cells.to_numpy(float).T, **options)
+    rows, raised = cells.merge(pd.DataFrame({"d_out": d_out, "n_trials": n_trials}), "cross"), raised.ravel()
     not_raised = rows["n_trials"] - raised  # 95% intervals of Clopper and Pearson (1934), exact for each alone
     low = np.nan_to_num(stats.beta.ppf(0.025, raised, not_raised + 1), nan=0.0)  # none raised
     high = np.nan_to_num(stats.beta.ppf(0.975, raised + 1, not_raised), nan=1.0)  # all raised
