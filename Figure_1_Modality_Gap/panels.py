@@ -24,7 +24,6 @@ PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
 MODEL = "open_clip:ViT-B-16:openai"
 """The paper's."""
-SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Inputs(cli.WithEmbeddings):
 
     fetch: bool = False
     """Ask the network for published embeddings and trained weights that are not here."""
-    systems: tuple[SystemKey, ...] = tuple(SYSTEMS)
+    systems: tuple[Literal["clip", "videoclip", "convirt", "clasp"], ...] = tuple(SYSTEMS)
     """Which systems to run here, beside their published embeddings; "--systems" alone: none."""
     own_data: Path | None = None
     """A folder of your own pictures, with captions.csv or captions.tsv (columns file, text), for --systems clip."""
@@ -183,7 +182,9 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
             raise UserError("random weights alone are run; its published embeddings are its trained panel")
         return system.name, system.note, system.load(inputs.seed, inputs.device, inputs.precision)
     named = Named.parse(inputs.model or MODEL)
-    if not inputs.fetch and not (random and str(named) == MODEL) and not is_here(named):
+    here = named.kind in ("python", SMALL_CLIP) or (random and str(named) == MODEL)
+    parts = (named.name.removeprefix(FOLDER), named.tag)  # a folder or a file
+    if not (inputs.fetch or here or any(Path(part).exists() for part in parts if part)):
         what = f"the architecture of {named} may be" if random else "trained weights are"
         raise UserError(f"{what} a download; allow it with --fetch")
     pair = named.pair(seed, inputs.device, inputs.precision)
@@ -191,12 +192,6 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
         return system.name, system.note, pair
     name = pair.settings.get("model", pair.name) if random else pair.name
     return name, f"{name}, chosen by option for the place of CLIP", pair
-
-
-def is_here(named: Named) -> bool:
-    """Whether a model needs no download: it is the project's or yours, or its name holds a folder or a file."""
-    parts = (named.name.removeprefix(FOLDER), named.tag)
-    return named.kind in ("python", SMALL_CLIP) or any(Path(part).exists() for part in parts if part)
 
 
 def own_functions(inputs: Inputs) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from scipy.ndimage import label
 from scipy.signal import find_peaks
 from torch import Tensor
 
@@ -93,12 +94,10 @@ class Lowest(NamedTuple):
 
 def lowest(loss: Float[np.ndarray, "s"], shifts: Float[np.ndarray, "s"]) -> Lowest:
     """Where a curve is lowest, and what speaks against a minimum there."""
-    at = first = last = int(loss.argmin())
+    at = int(loss.argmin())
     low = loss <= loss[at] + LEVEL
-    while first > 0 and low[first - 1]:
-        first -= 1
-    while last < len(loss) - 1 and low[last + 1]:
-        last += 1
+    runs = label(low)[0]
+    first, last = np.flatnonzero(runs == runs[at])[[0, -1]].tolist()
     at_edge, wide = first == 0 or last == len(loss) - 1, shifts[last] - shifts[first] >= WIDTH
     return Lowest(at, at_edge, bool(low.all() or wide))
 

@@ -16,6 +16,8 @@ Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -24,7 +26,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
+from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_systems, draw_temperatures
 from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima, no_minimum
 from landscape_terms import Terms, temperature_label, terms
 from util import Embeddings, UserError, cli, geometry, published
@@ -37,7 +39,7 @@ from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
-DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": draw_strip}
+DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": partial(draw, strip=True)}
 ACCEPTED = "The small CLIP was accepted for these minima. At 1/100 they lie at its gap or a little below."
 SHOW_SMALL_CLIP = (f"{NAME}_temperatures", f"{NAME}_systems")
 PAPER_PAIRS = 5000
@@ -123,8 +125,7 @@ def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple
     shifts = cli.shift_grid(settings.shift_step)
     losses = batch_losses(x, y, found.rows, shifts, found.temperatures, found.bias)
     gaps = geometry.signed_gap_distances(x, y, shifts)
-    columns = {"temperature": found.temperatures, "shift": shifts}
-    table = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+    table = pd.DataFrame(product(found.temperatures, shifts), columns=["temperature", "shift"])
     table.insert(0, "embeddings", name)
     table.insert(1, "batch", found.rows.shape[1])
     table["signed_gap_distance"] = np.tile(gaps, len(found.temperatures))

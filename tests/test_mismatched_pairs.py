@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from mismatched_pairs import Caps, Meridians, best_logit_scale, losses, on_circle
 
 import reference
-from mismatched_pairs import Caps, Meridians, best_logit_scale, losses, on_circle
 from util import contrastive
 
 TEMPERATURES = (1.0, 0.1, 0.01)

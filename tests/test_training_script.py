@@ -14,7 +14,7 @@ import training_figure
 import training_pairs
 import training_runs
 import training_tables
-from training_measures import SHIFTS, Meter, embeddings, landscape, recall_at_1
+from training_runs import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from training_tables import run, script
 from util import UserError, published
 from util.numerics import procrustes
