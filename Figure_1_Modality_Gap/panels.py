@@ -1,6 +1,6 @@
 """Sources of Figure 1's panels: files of your own, published embeddings, and the four systems run here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -94,21 +94,16 @@ class Panel:
 
 def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     """Every panel that can be had, one at a time; ``left_out`` receives a line with the reason for every other."""
-    if inputs.embeddings:
-        yield from own_files(inputs.embeddings, cli.named_columns(inputs.columns))
+    if inputs.embeddings:  # all files are looked at before the first is measured
+        for name, stored in duos(open_sets(inputs.embeddings, cli.named_columns(inputs.columns))).items():
+            about = {**stored.digest(), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
+            yield Panel(name, name, OWN, OWN, stored, stored.names, about)
         return
     if inputs.fetch:
         published.fetch_all()
     yield from from_published(left_out)
     for key in inputs.systems:
         yield from run_here(key, inputs, left_out)
-
-
-def own_files(paths: Sequence[str], columns: Mapping[str, str] | None) -> Iterator[Panel]:
-    """A panel for every two modalities of every set; all files are looked at before the first is measured."""
-    for name, stored in duos(open_sets(paths, columns)).items():
-        about = {**stored.digest(), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
-        yield Panel(name, name, OWN, OWN, stored, stored.names, about)
 
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from landscape_minima import FLAT, no_minimum
-from landscape_terms import temperature_label
+from landscape_minima import FLAT, no_minimum, temperature_label
 from util import figures, published
 from util.records import Record
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from landscape_terms import temperature_label
+from landscape_minima import temperature_label
 from util import published
 from util.numerics.statistics import jackknife_interval, prediction_interval
 from util.records import Comparison

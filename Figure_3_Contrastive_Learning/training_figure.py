@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landscape_terms import temperature_label
+from landscape_minima import temperature_label
 from training_claims import PAPER_TEMPERATURES, over_seeds, seeds_of_the_paper, tuned_by_the_paper
 from util import figures
 from util.records import Record

@@ -31,7 +31,7 @@ FORMS = {"mixed": "of mixed forms", "full": "its full description"}
 BLOCK = 256
 """Pictures or captions embedded at a time."""
 PICTURES = 64
-"""Pictures, evenly spaced, whose content tells one corpus from another of the same captions."""
+"""Most pictures whose content tells one corpus from another of the same captions."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,11 @@ class Trainable:
         """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
         return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
 
-    def encode_pictures(self, pictures: UInt8[Tensor, "n 3 s s"]) -> Float[np.ndarray, "n d"]:
-        """Unit rows of pictures, float32."""
-        return self._encode(pictures, lambda part: self.model.encode_image(self.prepare(part)))
-
-    def encode_tokens(self, tokens: Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
-        """Unit rows of tokenized captions, float32."""
-        return self._encode(tokens, self.model.encode_text)
-
     @torch.inference_mode()
-    def _encode(self, inputs: Tensor, tower: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
+    def encode(self, inputs: UInt8[Tensor, "n 3 s s"] | Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
+        """Unit rows of pictures or of tokenized captions, float32."""
+        seen = lambda part: self.model.encode_image(self.prepare(part))  # noqa: E731
+        tower = seen if inputs.dtype == torch.uint8 else self.model.encode_text
         rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
         return torch.cat(rows).float().numpy()
 
@@ -81,10 +76,8 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def data_digest(pairs: Pairs) -> str:
-    """A hash of all captions and of 64 pictures."""
-    some = torch.from_numpy(np.linspace(0, len(pairs) - 1, min(PICTURES, len(pairs))).astype(np.int64))
-    count = torch.tensor(len(pairs))
-    return digest_of({"images": pairs.images[some], "count": count, "tokens": pairs.tokens})
+    """A hash of all captions and of some pictures, evenly spaced."""
+    return digest_of({"images": pairs.images[:: len(pairs) // PICTURES + 1], "tokens": pairs.tokens})
 
 
 def load(model: str, seed: int | None, device: str | torch.device) -> Trainable:

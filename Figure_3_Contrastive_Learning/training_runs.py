@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from landscape_terms import temperature_label
+from landscape_minima import temperature_label
 from training_pairs import Trainable, TrainingPairs, data_digest, digest_of
 from util import contrastive, files, geometry, records
 from util.encoders.small_clip_training import SHIFTS
@@ -100,7 +100,7 @@ def _train(run: Run, trainable: Trainable, corpus: TrainingPairs, temperatures: 
     log = train(*what, text_map=text_map, description=run.name)
     due = [(entry["step"], entry["held_out"], entry.get("loss")) for entry in (first, *log) if "held_out" in entry]
     curve = [{**run.columns, "step": step, **found, "training_loss": loss} for step, found, loss in due]
-    rows, before, last = meter.rows(corpus.held_out), due[0][1], dict(due[-1][1])
+    rows, before, last = embeddings(trainable, corpus.held_out, text_map), due[0][1], dict(due[-1][1])
     places = landscape(*rows, temperatures, meter.batch)
     summary = {
         **run.columns,
@@ -128,11 +128,6 @@ class Meter:
         self.trainable, self.corpus, self.text_map, self.due = trainable, corpus, text_map, due
         self.batch = min(batch, len(corpus.held_out))
 
-    def rows(self, pairs: Pairs) -> tuple[Rows, Rows]:
-        """Unit rows of pairs, the texts under the map."""
-        x, y = embeddings(self.trainable, pairs)
-        return x, procrustes.mapped(y, self.text_map)
-
     def __call__(self, step: int) -> dict:
         """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches.
 
@@ -140,15 +135,15 @@ class Meter:
         """
         if step not in self.due:
             return {}
-        x, y = self.rows(self.corpus.held_out)
+        x, y = embeddings(self.trainable, self.corpus.held_out, self.text_map)
         tau = math.exp(-self.trainable.model.logit_scale.item())
         found = {"gap_distance": geometry.gap_distance(x, y)}
         found["loss"] = contrastive.contrastive_loss(x, y, tau, self.batch, consecutive=True)
         found["image_recall_at_1"], found["text_recall_at_1"] = recall_at_1(x, y)
         found |= {"tau": tau, "zero_shot_accuracy": None, "zero_shot_gap_distance": None}
         if (task := self.corpus.task) is not None:
-            x = self.trainable.encode_pictures(task.pictures)
-            prompts = procrustes.mapped(self.trainable.encode_tokens(task.prompts), self.text_map)
+            x = self.trainable.encode(task.pictures)
+            prompts = procrustes.mapped(self.trainable.encode(task.prompts), self.text_map)
             found["zero_shot_accuracy"] = float((shifted.class_ranks(x, prompts, task.labels, [0.0]) == 0).mean())
             found["zero_shot_gap_distance"] = geometry.gap_distance(x, prompts)
         return {"held_out": found}
@@ -156,12 +151,13 @@ class Meter:
     def training_gap(self) -> float:
         """Gap distance of as many training pairs as are held out."""
         count, pairs = len(self.corpus.held_out), self.corpus.training
-        return geometry.gap_distance(*self.rows(Pairs(pairs.images[:count], pairs.tokens[:count])))
+        some = Pairs(pairs.images[:count], pairs.tokens[:count])
+        return geometry.gap_distance(*embeddings(self.trainable, some, self.text_map))
 
 
-def embeddings(trainable: Trainable, pairs: Pairs) -> tuple[Rows, Rows]:
-    """Unit rows of pictures and captions."""
-    return trainable.encode_pictures(pairs.images), trainable.encode_tokens(pairs.tokens)
+def embeddings(trainable: Trainable, pairs: Pairs, text_map: Rows | None = None) -> tuple[Rows, Rows]:
+    """Unit rows of pictures and captions, the latter under the map."""
+    return trainable.encode(pairs.images), procrustes.mapped(trainable.encode(pairs.tokens), text_map)
 
 
 def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:

@@ -128,15 +128,6 @@ def cycle(n, count):
     return np.r_[np.roll(np.arange(count), -1), np.arange(count, n)]
 
 
-def test_the_texts_move_on_their_meridians_and_the_images_stay_on_the_equator():
-    images, texts = Meridians(on_circle([0.0, 90.0])).move([0.0, 90.0, -90.0, -30.0])
-    assert images == pytest.approx(np.tile([[1.0, 0, 0], [0, 1.0, 0]], (4, 1, 1)), abs=1e-15)
-    assert texts[0] == pytest.approx(images[0], abs=1e-15)
-    assert texts[1] == pytest.approx(np.array([[0, 0, -1.0]] * 2), abs=1e-15)
-    assert texts[2] == pytest.approx(np.array([[0, 0, 1.0]] * 2), abs=1e-15)
-    assert texts[3] == pytest.approx(np.array([[np.sqrt(0.75), 0, 0.5], [0, np.sqrt(0.75), 0.5]]), abs=1e-15)
-
-
 @pytest.mark.parametrize("kind", [Meridians, Caps])
 def test_moving_apart_scales_all_cosines_alike_and_adds_one_number(kind, rng):
     pairs = kind(reference.unit(rng.normal(size=(6, 4))))

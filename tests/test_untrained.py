@@ -185,23 +185,8 @@ def test_rows_of_x_clip_are_those_of_the_model_itself(of_videos, videos):
     texts = of_videos.model.get_text_features(of_videos.text.prepare(CAPTIONS).clamp(min=0))
     assert agree(rows, [normalize(given.pooler_output, dim=1) for given in (images, texts)], 2e-6)
     assert min(np.ptp(part, axis=0).max() for part in rows) > 0.02
-    assert of_videos.settings != x_clip.load(device="cpu", config=tiny_systems.x_clip_config(context=70)).settings
-
-
-def test_texts_are_embedded_without_the_prompts_of_a_video(of_videos, videos):
-    tokens, pixels = of_videos.text.prepare(CAPTIONS).clamp(min=0), of_videos.non_text.prepare(videos[:2])
-    with torch.no_grad():
-        prompted = of_videos.model(input_ids=tokens, pixel_values=pixels)
-    rows = of_videos.text.encode(CAPTIONS)
-    assert prompted.text_embeds.shape == (2, 5, 24), "one row for each video and text"
-    assert not np.allclose(prompted.text_embeds[0], rows, atol=1e-3)
     assert of_videos.settings["prompting"].startswith("none")
-
-
-def test_frames_and_their_order_matter(of_videos, videos):
-    rows = of_videos.non_text.encode(videos)
-    assert not np.allclose(of_videos.non_text.encode([video[::-1] for video in videos]), rows, atol=1e-3)
-    assert not np.allclose(of_videos.non_text.encode([[*video[:2], video[0]] for video in videos]), rows, atol=1e-3)
+    assert of_videos.settings != x_clip.load(device="cpu", config=tiny_systems.x_clip_config(context=70)).settings
 
 
 def test_frames_are_prepared_as_x_clips_own(of_videos):
