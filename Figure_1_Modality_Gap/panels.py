@@ -116,9 +116,9 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
     unused = [name for name, key in published.files().items() if key not in there]
     unused = [f"{name}: {published.WRONG}" if (cache_folder() / name).exists() else name for name in unused]
     if unused:
-        by_hand = f"by hand, get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE}"
+        by_hand = f"by hand, get them from {published.EMBEDDINGS['base_url']} and put them into the folder"
         what = f"published embeddings that the cache lacks or has damaged: {', '.join(unused)}"
-        left_out.append(f"{what}; `make published` brings them; {by_hand} names")
+        left_out.append(f"{what}; `make published` brings them; {by_hand} that {CACHE_VARIABLE} names")
 
 
 def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
