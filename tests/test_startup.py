@@ -17,13 +17,8 @@ def test_every_call_of_the_readme_and_the_contract_is_there_after_import_util():
     rows = re.findall(r"^\|.*\|$", (REPOSITORY / "README.md").read_text(), re.M)
     names = [name for row in rows for name in re.findall(r"`(util(?:\.\w+)+)(?![\w/]*\.py)", row)]
     assert len(names) >= 8 and "util.geometry.gap_vector" in names
-    names += [
-        "util.Embeddings.load",
-        "util.UserError",
-        "util.measure",
-        "util.contrastive.sweep",
-        "util.contrastive.contrastive_loss",
-    ]
+    names += ["util.Embeddings.load", "util.UserError", "util.measure"]
+    names += [f"util.contrastive.{name}" for name in ("sweep", "contrastive_loss")]
     names += [f"util.interventions.{name}" for name in ("fit", "save", "load")]
     names += [f"util.zero_shot.{name}" for name in ("shifted.classify", "selection.on_test")]
     names += ["util.encoders.named", "util.training.train"]

@@ -13,6 +13,7 @@ one whose image or text already stands in the batch waits. What cannot fill a la
 
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -156,21 +157,15 @@ def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size:
         norms_x = norms_y = torch.ones_like(norms_x)
     shape = 2, len(scales), len(moves.against), len(x)
     sums = torch.full(shape, kernel.empty, dtype=torch.float64, device=x.device)
-    for rows, columns, products in _products(x, y, size):
+    tile, g = TILE if x.device.type == "cpu" else CUDA_TILE, len(x) // size  # g is 1 where a batch exceeds a tile
+    images, texts = (part.view(g, size, -1) for part in (x, y))
+    for top, left in product(range(0, size, tile), repeat=2):  # g batches at once, or one tile of one batch
+        products = images[:, top : top + tile].double() @ texts[:, left : left + tile].double().mT
+        rows, columns = (slice(first, g * min(first + tile, size)) for first in (top, left))
         steps, inverses = (moves.against, moves.along), (1 / norms_x[:, rows], 1 / norms_y[:, columns])
-        tile = _sweep_kernel.Tile(products, p[rows], q[columns], *steps, *inverses, rows.start - columns.start)
-        kernel.add(tile, scales, sums, rows, columns)
+        part = _sweep_kernel.Tile(products, p[rows], q[columns], *steps, *inverses, top - left)
+        kernel.add(part, scales, sums, rows, columns)
     matched = torch.cat([(x[i : i + TILE].double() * y[i : i + TILE].double()).sum(1) for i in range(0, len(x), TILE)])
     along, against = moves.along[:, None], moves.against[:, None]
     cosines = (matched + along * p - against * q - along * against) / (norms_x * norms_y)
     return kernel.losses(sums, cosines - 1, scales)
-
-
-def _products(x: Tensor, y: Tensor, size: int):
-    """Yields (row slice, column slice, float64 products (g, r, c)): g batches at once, or one tile of one batch."""
-    tile, g = TILE if x.device.type == "cpu" else CUDA_TILE, len(x) // size  # g is 1 where a batch exceeds a tile
-    x, y = (part.view(g, size, -1) for part in (x, y))
-    for top in range(0, size, tile):
-        for left in range(0, size, tile):
-            products = x[:, top : top + tile].double() @ y[:, left : left + tile].double().mT
-            yield slice(top, g * min(top + tile, size)), slice(left, g * min(left + tile, size)), products

@@ -91,10 +91,9 @@ def numbers(prefix: str = "") -> dict[str, Number]:
 def compare(key: str, ours: float | str, on: str, *verdict, judge: bool = True, **more) -> Comparison:
     """The published number of ``key`` beside ours; further arguments are those of ``util.records.Comparison``.
 
-    The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
-    counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown". A number with a tolerance
-    is judged here, by that tolerance, where ``own=True``, unless ``judge`` is False. ``KeyError``: no such key.
-    ``ValueError``: a number is judged on another model or data.
+    ``own=True`` says: of the paper's own model and data, its published embeddings or counts, or an experiment that
+    needs no data. A number with a tolerance is then judged here, by that tolerance, unless ``judge`` is False.
+    ``KeyError``: no such key. ``ValueError``: a number is judged on another model or data.
     """
     number = Number(key, **values()["numbers"][key])
     made = Comparison(key, number.panel, number.quantity, number.value, ours, on, *verdict, **more)

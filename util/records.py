@@ -65,13 +65,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Record:
-    """A run as read back from its files.
-
-    Attributes:
-        name, folder: the script's name, stem of its files, and where they lie.
-        about: the contents of <name>.json.
-        tables: "" -> <name>.csv, "what" -> <name>_what.csv.
-    """
+    """A run as read back: ``about`` is <name>.json; ``tables`` are <name>.csv by "", <name>_what.csv by "what"."""
 
     name: str
     folder: Path
@@ -265,13 +259,12 @@ def machine(device: str, dtype: str) -> dict:
     import numba
     import torch
 
-    return {
-        "device": device,
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "dtype": dtype,
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},
-    }
+    gpu, system = (
+        torch.cuda.get_device_name() if device == "cuda" else None,
+        f"{platform.system()} {platform.machine()}",
+    )
+    threads = {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()}
+    return {"device": device, "gpu": gpu, "dtype": dtype, "system": system, "threads": threads}
 
 
 def plain(value):

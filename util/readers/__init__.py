@@ -34,10 +34,7 @@ HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 
 
 def read(path: str | Path) -> Found:
-    """The arrays of a file or folder as stored, by the names it gives them, and its own account of their source.
-
-    ``path`` may be ``hub:OWNER/NAME[:SPLIT]`` too.
-    """
+    """The arrays of a file, a folder or hub:OWNER/NAME[:SPLIT] as stored, by name, and its account of their source."""
     if str(path).startswith("hub:"):
         import datasets
 
