@@ -259,10 +259,8 @@ def machine(device: str, dtype: str) -> dict:
     import numba
     import torch
 
-    gpu, system = (
-        torch.cuda.get_device_name() if device == "cuda" else None,
-        f"{platform.system()} {platform.machine()}",
-    )
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    system = f"{platform.system()} {platform.machine()}"
     threads = {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()}
     return {"device": device, "gpu": gpu, "dtype": dtype, "system": system, "threads": threads}
 
