@@ -261,9 +261,9 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     for name in ("scenes", "photographs", "with_task"):
         asked = lambda first, *words, name=name: SimpleNamespace(about={}, asked=(name, first, words))  # noqa: E731
         monkeypatch.setattr(script.training_pairs, name, asked)
-    monkeypatch.setattr(script, "perform", lambda run, bench: {"summary": NUMBERS, "asked": (run, bench)})
+    monkeypatch.setattr(script, "perform", lambda run, *shared: {"summary": NUMBERS, "asked": (run, *shared)})
     monkeypatch.setattr(script, "measured", lambda settings, outcomes, *_: SimpleNamespace(tables={}, results=[
-        (each["asked"][0], each["asked"][1].corpus.asked, each["asked"][1].temperatures, each["asked"][1].load.args)
+        (each["asked"][0], each["asked"][2].asked, each["asked"][3], each["asked"][1].args)
         for each in outcomes]))  # fmt: skip
     x = drawn_by("own", n=40)
     labels, text = np.arange(40) % 5, x[:5] + drawn_by("text", n=5)
