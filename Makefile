@@ -62,7 +62,6 @@ format: env ## mend style
 
 bench: env ## measure speed and memory against the released procedures
 	@$(BIN)/python benchmarks/run.py
-	@$(BIN)/python benchmarks/zero_shot.py
 	@$(BIN)/python benchmarks/page.py
 
 lock: env ## resolve requirements.lock again from pyproject.toml

@@ -26,24 +26,17 @@ LETTERS_PER_INCH, LINE = 20.5, 0.105
 CAPTIONS, OWN_CAPTIONS, NOTES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
 
 
-def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt.Figure:
-    """The published embeddings where any are here, otherwise everything; ``live``: the others; ``strip``: in little."""
-    published = record.tables[""]["source"] == PUBLISHED
-    return picture(record, ~published if live else published | ~published.any(), strip)
-
-
 def undrawn(table: pd.DataFrame) -> list[str]:
     """Pictures without panels of their own: the live one where the first has them, the strip of your own files."""
     live = [] if 0 < (table["source"] == PUBLISHED).mean() < 1 else ["_live"]
     return [*live, "_strip"] if (table["weights"] == OWN).all() else live
 
 
-DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, strip=True)}  # by the ends of their names
-
-
-def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> plt.Figure:
-    """The chosen panels of the record, the colours and the method below."""
-    table, points, width = record.tables[""][chosen], record.tables["points"], figures.width(record)
+def draw(record: records.Record, live: bool = False, strip: bool = False) -> plt.Figure:
+    """The published embeddings where any are here, otherwise everything; ``live``: the others; ``strip``: in little."""
+    table, points, width = record.tables[""], record.tables["points"], figures.width(record)
+    published = table["source"] == PUBLISHED
+    table = table[~published if live else published | ~published.any()]
     own = record.about["own_data"] and PUBLISHED not in {*table["source"]}
     rows, columns = arranged(table, ACROSS[width], bool(own)), ["system", "weights", "source"]
     points = points[points["method"] == record.about["settings"]["method"]].groupby(columns)
@@ -60,6 +53,9 @@ def picture(record: records.Record, chosen: pd.Series, strip: bool = False) -> p
             draw_panel(figure.add_subplot(grid[place, column * step : (column + 1) * step]), facts)
     label(figure, record, table)
     return figure
+
+
+DRAWN = {"": draw, "_live": partial(draw, live=True), "_strip": partial(draw, strip=True)}  # by the ends of their names
 
 
 def arranged(table: pd.DataFrame, across: int, own: bool = False) -> list[list[dict]]:

@@ -1,6 +1,6 @@
 """Sources of Figure 1's panels: files of your own, published embeddings, and the four systems run here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,6 @@ PUBLISHED, OWN = "published embeddings", "your own"
 SMALL_NOTE = "the project's small CLIP, trained on generated scenes, in the place of CLIP"
 MODEL = "open_clip:ViT-B-16:openai"
 """The paper's."""
-SystemKey = Literal["clip", "videoclip", "convirt", "clasp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Inputs(cli.WithEmbeddings):
 
     fetch: bool = False
     """Ask the network for published embeddings and trained weights that are not here."""
-    systems: tuple[SystemKey, ...] = tuple(SYSTEMS)
+    systems: tuple[Literal["clip", "videoclip", "convirt", "clasp"], ...] = tuple(SYSTEMS)
     """Which systems to run here, beside their published embeddings; "--systems" alone: none."""
     own_data: Path | None = None
     """A folder of your own pictures, with captions.csv or captions.tsv (columns file, text), for --systems clip."""
@@ -95,21 +94,16 @@ class Panel:
 
 def collect(inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
     """Every panel that can be had, one at a time; ``left_out`` receives a line with the reason for every other."""
-    if inputs.embeddings:
-        yield from own_files(inputs.embeddings, cli.named_columns(inputs.columns))
+    if inputs.embeddings:  # all files are looked at before the first is measured
+        for name, stored in duos(open_sets(inputs.embeddings, cli.named_columns(inputs.columns))).items():
+            about = {**stored.digest(), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
+            yield Panel(name, name, OWN, OWN, stored, stored.names, about)
         return
     if inputs.fetch:
         published.fetch_all()
     yield from from_published(left_out)
     for key in inputs.systems:
         yield from run_here(key, inputs, left_out)
-
-
-def own_files(paths: Sequence[str], columns: Mapping[str, str] | None) -> Iterator[Panel]:
-    """A panel for every two modalities of every set; all files are looked at before the first is measured."""
-    for name, stored in duos(open_sets(paths, columns)).items():
-        about = {**stored.digest(), "dtype": sorted({str(a.dtype) for a in stored.modalities.values()})}
-        yield Panel(name, name, OWN, OWN, stored, stored.names, about)
 
 
 def from_published(left_out: list[str]) -> Iterator[Panel]:
@@ -122,9 +116,9 @@ def from_published(left_out: list[str]) -> Iterator[Panel]:
     unused = [name for name, key in published.files().items() if key not in there]
     unused = [f"{name}: {published.WRONG}" if (cache_folder() / name).exists() else name for name in unused]
     if unused:
-        by_hand = f"by hand, get them from {published.address('')} and put them into the folder that {CACHE_VARIABLE}"
+        by_hand = f"by hand, get them from {published.EMBEDDINGS['base_url']} and put them into the folder"
         what = f"published embeddings that the cache lacks or has damaged: {', '.join(unused)}"
-        left_out.append(f"{what}; `make published` brings them; {by_hand} names")
+        left_out.append(f"{what}; `make published` brings them; {by_hand} that {CACHE_VARIABLE} names")
 
 
 def run_here(key: str, inputs: Inputs, left_out: list[str]) -> Iterator[Panel]:
@@ -183,7 +177,9 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
             raise UserError("random weights alone are run; its published embeddings are its trained panel")
         return system.name, system.note, system.load(inputs.seed, inputs.device, inputs.precision)
     named = Named.parse(inputs.model or MODEL)
-    if not inputs.fetch and not (random and str(named) == MODEL) and not is_here(named):
+    here = named.kind in ("python", SMALL_CLIP) or (random and str(named) == MODEL)
+    parts = (named.name.removeprefix(FOLDER), named.tag)  # a folder or a file
+    if not (inputs.fetch or here or any(Path(part).exists() for part in parts if part)):
         what = f"the architecture of {named} may be" if random else "trained weights are"
         raise UserError(f"{what} a download; allow it with --fetch")
     pair = named.pair(seed, inputs.device, inputs.precision)
@@ -191,12 +187,6 @@ def encoder(key: str, random: bool, generated: bool, inputs: Inputs) -> tuple[st
         return system.name, system.note, pair
     name = pair.settings.get("model", pair.name) if random else pair.name
     return name, f"{name}, chosen by option for the place of CLIP", pair
-
-
-def is_here(named: Named) -> bool:
-    """Whether a model needs no download: it is the project's or yours, or its name holds a folder or a file."""
-    parts = (named.name.removeprefix(FOLDER), named.tag)
-    return named.kind in ("python", SMALL_CLIP) or any(Path(part).exists() for part in parts if part)
 
 
 def own_functions(inputs: Inputs) -> bool:

@@ -1,14 +1,16 @@
 """What the paper says of Figure 2 (a), and of the size of its cone, beside ours."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy.special import betainc
 
-import caps
 from cosine_figure import PUBLISHED, SMALL_CLIP, Row
 from encoder_options import is_papers
-from util import published, records
+from util import UserError, published, records
+from util.numerics.arrays import as_count
 from util.numerics.statistics import prediction_interval
 
 STATISTICS = ("mean", "std", "min", "q25", "median", "q75", "max")
@@ -19,10 +21,18 @@ ROUNDING = 1e-6
 """Of a cosine in float32. Where two captions are alike the largest is 1 with every seed, without a spread."""
 CLIP = ["CLIP image", "CLIP text"]
 POSITIVE = "figure_2a.positive_for_trained"
+DIMENSIONS = (2, 3, 512)
+HALVED = "half of 55.94"
+HALF_ANGLES = {
+    HALVED: 55.94 / 2,
+    "arccos(0.56)": math.degrees(math.acos(0.56)),
+    "arccos(sqrt(0.56))": math.degrees(math.acos(math.sqrt(0.56))),
+}
+"""Degrees, for ResNet-18's mean cosine of 0.56: the paper's, a pair's, and from a row to the mean direction."""
 
 
 def compare(table: pd.DataFrame, sizes: pd.DataFrame) -> list[records.Comparison]:
-    """Every statement of the paper beside rows of ``cosine_similarity.csv`` and of ``caps.table``."""
+    """Every statement of the paper beside rows of ``cosine_similarity.csv`` and of ``caps``."""
     ours = table[table["encoder"].isin(PUBLISHED)]
     found = [each for _, part in ours.groupby(["row", "encoder", "input"], sort=False) for each in statistics(part)]
     trained = {
@@ -77,9 +87,30 @@ def positive(who: str, trained: pd.DataFrame) -> records.Comparison:
     return published.compare(POSITIVE, ours, f"{who}, {measured_on(trained)}", agrees, own=own)
 
 
+def cap_fraction(degrees: float, dim: int) -> float:
+    """Share of the unit sphere in ``dim`` >= 2 dimensions within ``degrees`` of a point, at most 90, in [0, 1/2].
+
+    Half the regularised incomplete beta function at sin^2 of the half-angle, with (dim - 1)/2 and 1/2. Paper: section
+    2.1, which takes half of the angle between two rows for it.
+    """
+    if not 0 <= degrees <= 90:
+        raise UserError(f"the half-angle of a cap must lie from 0 to 90 degrees, not {degrees}")
+    return float(betainc((as_count(dim, "dim", least=2) - 1) / 2, 0.5, math.sin(math.radians(degrees)) ** 2)) / 2
+
+
+def caps() -> pd.DataFrame:
+    """The shares of all half-angles: half_angle, degrees, dim, fraction, log10_fraction."""
+    rows = [
+        {"half_angle": name, "degrees": degrees, "dim": dim, "fraction": cap_fraction(degrees, dim)}
+        for name, degrees in HALF_ANGLES.items()
+        for dim in DIMENSIONS
+    ]
+    return pd.DataFrame(rows).assign(log10_fraction=lambda table: np.log10(table["fraction"]))
+
+
 def cap_sizes(sizes: pd.DataFrame) -> Iterator[records.Comparison]:
     """The shares that the paper prints: mathematics alone decides."""
-    shares = sizes[sizes["half_angle"] == caps.PAPERS].set_index("dim")
+    shares = sizes[sizes["half_angle"] == HALVED].set_index("dim")
     on = f"{published.PRINTED}: a cap of half-angle {shares['degrees'].iloc[0]:.2f} degrees"
     for dim, derived in {2: "27.97/180", 3: "(1 - cos 27.97)/2, the paper's own formula"}.items():
         percent = 100 * float(shares["fraction"][dim])

@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from encoder_options import RESNET, TEXT, VISION
-from seeded_embeddings import label
+from encoder_options import RESNET, TEXT, VISION, label
 from tower_inputs import NOISE
 from util import figures, published, records
 from util.encoders.named import Named

@@ -19,9 +19,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
-import caps
 import tower_inputs as inputs
-from cosine_claims import STATISTICS, compare
+from cosine_claims import STATISTICS, caps, compare
 from cosine_figure import OWN_WEIGHTS, SMALL_CLIP, Row, draw, titles
 from encoder_options import PAPER_SIZES, RESNET, RESNET_18, SMOKE_SIZES, EncoderOptions, Gathered
 from util import Embeddings, UserError, cli, published, records
@@ -85,7 +84,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         raise UserError(f"nothing to measure: {'; '.join(gathered.left_out)}")
     table, histograms = tables(parts, settings.model)
     theirs = table[table["row"] == Row.PUBLISHED].drop(columns=["seed", "row"])
-    further = {} if settings.embeddings else {"published": theirs, "caps": caps.table()}
+    further = {} if settings.embeddings else {"published": theirs, "caps": caps()}
     return cli.Measured(
         tables={"": table, "histograms": histograms, **further},
         data=[{"name": name, **found.source} for name, found in own.items()] or [e.describe() for e in gathered.inputs],

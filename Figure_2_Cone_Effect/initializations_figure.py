@@ -15,10 +15,6 @@ RESNET_50, TRAINED_50 = "ResNet-50", "ResNet-50, trained"
 COLOURS = {RESNET: figures.SERIES[1], VISION: figures.NON_TEXT, TEXT: figures.TEXT}
 PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
 """Their names in the keys."""
-GOLDEN = 0.618034
-"""Multiples of the golden section, without their whole parts: neighbouring seeds lie far apart, and none on another."""
-TALLEST = 2.7
-"""Inches of a panel."""
 PICTURES = "pictures and captions"
 
 
@@ -67,7 +63,7 @@ def picture(record: records.Record, panels: Sequence[Callable[[plt.Axes], None]]
     width = figures.width(record)
     columns = 3 if width > 5 and len(panels) % 3 == 0 else 1 + (len(panels) % 2 == 0)
     rows = len(panels) // columns
-    size = (width, rows * min(height * width / columns, TALLEST))
+    size = (width, rows * min(height * width / columns, 2.7))  # inches
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for panel, ax in zip(panels, axes.flat, strict=True):
         panel(ax)
@@ -82,7 +78,8 @@ def of(table: pd.DataFrame, facts) -> pd.DataFrame:
 def draw_cloud(record: records.Record, facts: pd.Series, method: str, ax: plt.Axes) -> None:
     """All embeddings of one encoder: a colour for each seed, those of neighbouring seeds far apart."""
     points = of(record.tables["points"], facts).query("method == @method")
-    ax.scatter(points["x"], points["y"], s=5, c=points["seed"] * GOLDEN % 1, cmap="turbo", linewidths=0, alpha=0.8)
+    colours = points["seed"] * 0.618034 % 1  # by the golden section, so that none lies on another
+    ax.scatter(points["x"], points["y"], s=5, c=colours, cmap="turbo", linewidths=0, alpha=0.8)
     networks = f"{facts['n_seeds']} {'models' if facts['encoder'] == TRAINED_50 else 'seeds'}"
     heading = [facts["encoder"], facts["input"], f"{networks} x {facts['n']} inputs"]
     if method == "umap":

@@ -28,8 +28,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda h: h,
 }
 """Those of Figure 2 (b), by name."""
-KEEP_A_SCALE = ("relu", "leaky_relu", "none")
-"""Twice the input gives twice the output."""
 RELEASED: dict[str, Callable[[Tensor, Drawn, Drawn], Tensor]] = {
     "linear+sigmoid": lambda x, one, _: torch.sigmoid(linear(x, *one)),
     "linear+relu": lambda x, one, _: torch.relu(linear(x, *one)),
@@ -84,16 +82,10 @@ def mean_cosine_by_depth(
 ) -> dict[tuple[str, bool], Float[np.ndarray, "depths"]]:
     """Mean cosine of random inputs after each layer of random networks, one for each activation and use of a bias.
 
-    Args:
-        activations: names in ``ACTIVATIONS``.
-        biases: True for networks with biases, False for those without, or both.
-        options: number of ``layers`` L, each with fresh weights and biases N(0, 1/width), the ``width`` of all,
-            ``batch`` inputs N(0, I), at least 2, the ``device`` of the products, and the ``seed``. All networks of
-            one seed share its inputs, weights and biases (common random numbers): their differences are those of the
-            activation and of the bias, and are less noisy than the values.
-
-    Returns:
-        (activation, bias) -> float64 array (L + 1,): mean over all pairs of different inputs, first before any layer.
+    Options are the number of ``layers`` L, each with fresh weights and biases N(0, 1/width), the ``width`` of all,
+    ``batch`` inputs N(0, I), at least 2, ``device`` and ``seed``. All networks of one seed share its inputs, weights
+    and biases: their differences are less noisy than the values. (activation, bias) -> float64 array (L + 1,): the mean
+    over all pairs of different inputs, first before any layer.
 
     Paper: Figure 2 (b), which includes self-pairs (``with_self_pairs``) and shows one seed. Without a bias, ReLU makes
     the rows shorter in every layer. A cosine knows no scale, so such rows are divided by a power of two, which costs
@@ -142,7 +134,7 @@ def _through(rows: Tensor, drawn: Drawn, activation: str, bias: bool) -> Tensor:
     weights, biases = drawn
     h = torch.addmm(biases, rows, weights.T) if bias else rows @ weights.T
     rows = ACTIVATIONS[activation](h)
-    if bias or activation not in KEEP_A_SCALE:
+    if bias or activation in ("sigmoid", "tanh"):  # of the others twice the input gives twice the output
         return rows
     return rows * math.ldexp(1.0, -math.frexp(float(rows.abs().amax()))[1])
 

@@ -11,9 +11,6 @@ from torch.nn.functional import normalize
 from util import UserError, geometry
 from util.numerics.arrays import Array, as_matrix, as_tensor
 
-ALIKE = 1e-30
-"""Mean square of centred entries, the largest entry being 1, that is the rounding of float64: nothing to divide up."""
-
 
 @dataclass(frozen=True)
 class SeedVariance:
@@ -91,7 +88,7 @@ def _centred(embeddings, least_seeds: int = 2) -> Float[Tensor, "seeds items d"]
     h = torch.stack(_checked(embeddings, least_seeds)).double()
     h = h / (float(h.abs().amax()) or 1.0)
     h -= h.mean((0, 1))
-    if float(h.square().mean()) <= ALIKE:
+    if float(h.square().mean()) <= 1e-30:  # the rounding of float64, where the largest entry was 1
         raise UserError("embeddings are all alike: there is no variance to explain")
     return h
 

@@ -6,7 +6,6 @@ relu(W x + b) with independent entries of W and b from N(0, 1/d_out).
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -22,8 +21,6 @@ from util.records import Comparison
 CELL = ["cosine", "norm_ratio", "norm"]
 SMALLEST = 8
 """Smallest d_out; the others are its doublings."""
-UNITS_AT_ONCE = 2**17
-"""Units, with two normals each, that are in memory at a time: 1 MB in float32, the size of a second-level cache."""
 STREAMS = 20
 """Streams of random numbers that the trials are divided into."""
 PEAK = 1.19
@@ -79,19 +76,16 @@ def cosine_spread(correlation):
     return np.sqrt(np.maximum(variance, 0))
 
 
-class Raised(NamedTuple):
-    """In how many of the layers of w widths the cosine of k cells grew; an all-zero output does not count as grown."""
-
-    d_out: Int[np.ndarray, "w"]
-    n_trials: Int[np.ndarray, "w"]
-    raised: Int[np.ndarray, "k w"]
-
-
-def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0) -> Raised:
+def raise_cosines(
+    cosine, norm_ratio, norm, *, widest: int = 4096, trials: int = 5000, seed: int = 0
+) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w"], Int[np.ndarray, "k w"]]:
     """Sends pairs of vectors, one for each of k cells, through random ReLU layers of d_out 8, 16, ... widest.
 
     There are so many ``trials`` of the widest kind, a power of two from 8 to 65536. Their units, divided up, are
     widest/d_out times as many layers of a narrower kind.
+
+    Gives d_out (w,), how many layers there were of each, and in how many the cosine of each cell grew (k, w). To an
+    all-zero output it does not grow.
 
     Paper: theorem 1. Pairs of pre-activations come from their exact joint distribution (``preactivation_correlation``).
     Trap: all cells, and all widths, are made of the same normals. Only the trials of one cell at one width are
@@ -106,14 +100,14 @@ def raise_cosines(cosine, norm_ratio, norm, *, widest: int = 4096, trials: int =
         raise UserError(f"the widest d_out must be a power of two from 8 to 65536, not {widest}")
     rho = np.clip(preactivation_correlation(c, r, m), -1.0, 1.0)
     d_out = SMALLEST * 2 ** np.arange(int(math.log2(widest // SMALLEST)) + 1)
-    raised, at_once = np.zeros((len(c), len(d_out)), np.int64), UNITS_AT_ONCE // widest
+    raised, at_once = np.zeros((len(c), len(d_out)), np.int64), 2**17 // widest  # 1 MB of normals, a cache's size
     streams = np.random.SeedSequence(as_count(seed, "seed", least=0)).spawn(STREAMS)
     for part, stream in zip(np.array_split(np.empty(as_count(trials, "trials")), STREAMS), streams, strict=True):
         generator = np.random.default_rng(stream)
         for start in range(0, len(part), at_once):
             shape = (2, min(at_once, len(part) - start), SMALLEST, widest // SMALLEST)
             count_raised(*generator.standard_normal(shape, dtype=np.float32), rho, c, raised)
-    return Raised(d_out, trials * widest // d_out, raised)
+    return d_out, trials * widest // d_out, raised
 
 
 @numba.njit(parallel=True, cache=True)
@@ -156,9 +150,8 @@ def measure(grid: Sequence[Sequence[float]], **options) -> pd.DataFrame:
     The options are widest, trials and seed of ``raise_cosines``. Estimates are probabilities, predictions 1 or 0.
     """
     cells = pd.MultiIndex.from_product([sorted(set(part)) for part in grid], names=CELL).to_frame(index=False)
-    result = raise_cosines(*cells.to_numpy(float).T, **options)
-    rows = cells.merge(pd.DataFrame({"d_out": result.d_out, "n_trials": result.n_trials}), "cross")
-    raised = result.raised.ravel()
+    d_out, n_trials, raised = raise_cosines(*cells.to_numpy(float).T, **options)
+    rows, raised = cells.merge(pd.DataFrame({"d_out": d_out, "n_trials": n_trials}), "cross"), raised.ravel()
     not_raised = rows["n_trials"] - raised  # 95% intervals of Clopper and Pearson (1934), exact for each alone
     low = np.nan_to_num(stats.beta.ppf(0.025, raised, not_raised + 1), nan=0.0)  # none raised
     high = np.nan_to_num(stats.beta.ppf(0.975, raised + 1, not_raised), nan=1.0)  # all raised

@@ -31,15 +31,11 @@ SMALLEST, LARGEST = 96, 400
 
 @dataclass(frozen=True)
 class Inputs:
-    """n inputs of one modality.
+    """n inputs of one modality, "image" or "text", called ``name`` in words.
 
-    Attributes:
-        name, modality: what they are, in words, and which towers take them: "image" or "text".
-        n: how many there are; photographs that cannot be read are found, and left out, on reading.
-        about: all that they depend on, as plain values for records and cache keys.
-        items: raw inputs, iterable more than once; None for noise.
-        skipped: row -> reason, filled while the items are read.
-        first: rows of the first caption of each image, where there are all of them.
+    ``about`` is all that they depend on, as plain values for records and cache keys. ``items`` are raw and iterable
+    more than once (None: noise). Those that cannot be read are left out, and noted in ``skipped``, row -> reason, on
+    reading. ``first`` are the rows of the first caption of each image, where there are all of them.
     """
 
     name: str

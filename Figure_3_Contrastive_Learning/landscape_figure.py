@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from landscape_minima import FLAT, no_minimum
-from landscape_terms import temperature_label
+from landscape_minima import FLAT, no_minimum, temperature_label
 from util import figures, published
 from util.records import Record
 
@@ -35,11 +34,6 @@ def is_sigmoid(record: Record) -> bool:
     return record.about["settings"].get("loss") == "sigmoid"
 
 
-def loss_label(record: Record) -> str:
-    """The axis of losses."""
-    return f"{'sigmoid' if is_sigmoid(record) else 'contrastive'} loss (nats)"
-
-
 def grid(record: Record, panels: int, page: int, column: int, height: float, **first) -> tuple[Figure, list[Axes]]:
     """A figure of the record's width, so many panels side by side in either width; options of the first panel."""
     side = min(panels, page if figures.width(record) == figures.WIDTHS["page"] else column)
@@ -47,7 +41,7 @@ def grid(record: Record, panels: int, page: int, column: int, height: float, **f
     figure = plt.figure(figsize=(figures.width(record), height * rows + 0.35), layout="constrained")
     axes = [figure.add_subplot(rows, side, 1 + k, **(first if k == 0 else {})) for k in range(panels)]
     for ax in axes[::side]:
-        ax.set_ylabel(loss_label(record))
+        ax.set_ylabel(f"{'sigmoid' if is_sigmoid(record) else 'contrastive'} loss (nats)")
     return figure, axes
 
 
@@ -60,21 +54,13 @@ def curves_of(record: Record, name: str, temperatures=PANELS) -> Iterator[tuple[
         yield tau, table[table["temperature"] == tau], minima[minima["temperature"] == tau].iloc[0]
 
 
-def draw(record: Record) -> Figure:
-    """Panels a-d as the paper's, for CLIP, or for each of your own sets of embeddings."""
-    return draw_rows(record, of_paper(record), "abcd")
-
-
-def draw_strip(record: Record) -> Figure:
-    """Both modalities of CLIP, and its loss at two temperatures."""
-    return draw_rows(record, of_paper(record)[-1:], "", slice(None, None, 2))
-
-
-def draw_rows(record: Record, names: Sequence[str], letters: str, some: slice = slice(None)) -> Figure:
-    """Both modalities and some of the paper's temperatures, a row for each set of embeddings."""
-    rows = [(name, list(curves_of(record, name))[some]) for name in names]
+def draw(record: Record, strip: bool = False) -> Figure:
+    """Panels a-d as the paper's, for CLIP, or for each of your own sets; ``strip``: of one, at two temperatures."""
+    letters, names, every = ("", of_paper(record)[-1:], 2) if strip else ("abcd", of_paper(record), 1)
+    rows = [(name, list(curves_of(record, name))[::every]) for name in names]
     sides = 1 + len(rows[0][1])
     figure, axes = grid(record, sides * len(rows), sides, 1 if sides % 2 else 2, 1.9)
+    label = axes[0].get_ylabel()
     for k, (name, curves) in enumerate(rows):
         first, *others = axes[k * sides : (k + 1) * sides]
         draw_points(first, record, name, letters[:1])
@@ -83,12 +69,12 @@ def draw_rows(record: Record, names: Sequence[str], letters: str, some: slice = 
                 style = {"color": figures.MUTED, "lw": 0.9, "ls": ":", "label": "as released (image to text)"}
                 ax.plot(curve["signed_gap_distance"], curve["loss_as_released"], **style)
             draw_curve(ax, curve, lowest, figures.INK, "sigmoid loss" if is_sigmoid(record) else "symmetric loss")
-            ends = {"color": figures.MUTED, "alpha": 0.3, "lw": 0, "label": "95% over batches"}
             if np.isfinite(lowest["gap_low"]):
-                ax.axvspan(lowest["gap_low"], lowest["gap_high"], **ends)
-            ax.set_ylabel(loss_label(record))
-            said = "τ =" if letters else "temperature"
-            ax.set_title(marked(letter, f"{said} {temperature_label(tau)}"), loc="left")
+                style = {"color": figures.MUTED, "alpha": 0.3, "lw": 0, "label": "95% over batches"}
+                ax.axvspan(lowest["gap_low"], lowest["gap_high"], **style)
+            said = marked(letter, f"{'τ =' if letters else 'temperature'} {temperature_label(tau)}")
+            ax.set_ylabel(label)
+            ax.set_title(said, loc="left")
     return legend(figure)
 
 

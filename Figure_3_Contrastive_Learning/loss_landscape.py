@@ -16,6 +16,8 @@ Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -24,9 +26,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_strip, draw_systems, draw_temperatures
-from landscape_minima import BARRIER, INTERVAL, PLACE, back_to_back, batch_losses, limits, minima, no_minimum
-from landscape_terms import Terms, temperature_label, terms
+import landscape_minima
+from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_systems, draw_temperatures
+from landscape_minima import Terms, no_minimum, temperature_label, terms
 from util import Embeddings, UserError, cli, geometry, published
 from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
@@ -38,9 +40,8 @@ from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
-DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": draw_strip}
+DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": partial(draw, strip=True)}
 ACCEPTED = "The small CLIP was accepted for these minima. At 1/100 they lie at its gap or a little below."
-SHOW_SMALL_CLIP = (f"{NAME}_temperatures", f"{NAME}_systems")
 PAPER_PAIRS = 5000
 COARSEST = 0.25
 """The paper's step between shifts; a coarser grid judges no minimum."""
@@ -122,17 +123,17 @@ def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple
     """The rows of ``loss_landscape.csv`` for one set of embeddings, and the minima with their limits over batches."""
     x, y = (torch.from_numpy(array).to(device) for array in (found.x, found.y))
     shifts = cli.shift_grid(settings.shift_step)
-    losses = batch_losses(x, y, found.rows, shifts, found.temperatures, found.bias)
+    losses = landscape_minima.batch_losses(x, y, found, shifts)
     gaps = geometry.signed_gap_distances(x, y, shifts)
-    columns = {"temperature": found.temperatures, "shift": shifts}
-    table = pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+    table = pd.DataFrame(product(found.temperatures, shifts), columns=["temperature", "shift"])
     table.insert(0, "embeddings", name)
     table.insert(1, "batch", found.rows.shape[1])
     table["signed_gap_distance"] = np.tile(gaps, len(found.temperatures))
     table["loss"], table["loss_as_released"] = (each.mean(0).T.ravel() for each in losses)
-    around = limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
+    around = landscape_minima.limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
     gap = measured(found.x, found.y, only=["gap_distance"]).row("gap_distance")
-    return table, minima(table, around).assign(default_gap_low=gap["low"], default_gap_high=gap["high"])
+    lowest = landscape_minima.minima(table, around)
+    return table, lowest.assign(default_gap_low=gap["low"], default_gap_high=gap["high"])
 
 
 def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.DataFrame, dict]:
@@ -140,11 +141,9 @@ def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.Data
     x, y = embeddings.paired()
     pca = joint_pca([x, y], components=min(6, 2 * len(x), x.shape[1]))
     items = np.sort(np.random.default_rng(settings.seed).permutation(len(x))[: settings.points])
-    parts = []
-    for modality, array in zip(embeddings.names, (x, y), strict=True):
-        part = pd.DataFrame(pca.transform(array[items])[:, :2], columns=["pc1", "pc2"])
-        parts.append(part.assign(embeddings=name, modality=modality, item=items))
-    points = pd.concat(parts)[["embeddings", "modality", "item", "pc1", "pc2"]]
+    rows = [pd.DataFrame(pca.transform(array[items])[:, :2], items, ["pc1", "pc2"]) for array in (x, y)]
+    points = pd.concat(rows, keys=[(name, modality) for modality in embeddings.names])
+    points = points.rename_axis(["embeddings", "modality", "item"]).reset_index()
     about = {
         "dim": x.shape[1],
         "gap_distance": geometry.gap_distance(x, y),
@@ -185,8 +184,8 @@ def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, flo
     for row in found.itertuples():
         gap, default, tau = row.gap_at_minimum, row.default_gap, temperature_label(row.temperature)
         holds = {"1/100": abs(gap - default) <= own, "1/50": 0 <= gap <= default - smaller, "1": abs(gap) <= zero}
-        ends, note = {"low": row.gap_low, "high": row.gap_high, "interval": INTERVAL}, f"default gap {default:.3f}"
-        why = no_minimum(row)
+        ends = {"low": row.gap_low, "high": row.gap_high, "interval": landscape_minima.INTERVAL}
+        why, note = no_minimum(row), f"default gap {default:.3f}"
         if why or np.isnan(row.gap_low):
             ends, note = {}, f"{note}, {f'no minimum: {why}' if why else f'no interval: {row.batches} batches'}"
         if tau in holds:
@@ -210,7 +209,7 @@ def measured_numbers(facts: Mapping, table: pd.DataFrame, passed: pd.DataFrame) 
         scale = temperature_label(row.temperature).removeprefix("1/")
         ours |= {f"read.shift.{scale}": row.shift, f"read.loss.{scale}": row.loss_as_released}
     near = (passed["curve"] == "as released") & np.isclose(passed["temperature"], 1 / 100)
-    for name, columns in (("back_to_back", [*PLACE, "loss"]), ("barrier", BARRIER)):
+    for name, columns in (("back_to_back", [*landscape_minima.PLACE, "loss"]), ("barrier", landscape_minima.BARRIER)):
         for row in passed.loc[near, columns].to_numpy():
             ours |= {f"read.{name}.{what}": each for what, each in zip(("shift", "distance", "loss"), row, strict=True)}
     return {key: float(ours[key[9:]]) for key in published.numbers("figure_3.") if key[9:] in ours}
@@ -244,7 +243,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         said += [f"{name}: {line}" for line in (*found.said, summary(found, parts[-1][1], about[name]))]
         left_out += [f"{name}: {line}" for line in found.left_out()]
     table, lowest, points = (pd.concat(some, ignore_index=True) for some in zip(*parts, strict=True))
-    second = back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
+    second = landscape_minima.back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
     return cli.Measured(
         tables={"": table, "points": points, "minima": lowest, "back_to_back": second},
         data=[{"name": name, **embeddings.source} for name, embeddings in everything.items()],
@@ -259,9 +258,9 @@ def measure(settings: Settings, device: str) -> cli.Measured:
 
 def run(settings: Settings, reuse: bool = False) -> Record:
     """Measures, records and draws; your own embeddings go to a folder of their own."""
-    accepted = () if settings.embeddings or settings.preset == "paper" else SHOW_SMALL_CLIP
     words = cli.words(__file__)
-    words["captions"] |= {stem: f"{words['captions'][stem]} {ACCEPTED}" for stem in accepted}
+    for picture in ("_temperatures", "_systems") if not settings.embeddings and settings.preset != "paper" else ():
+        words["captions"][f"{NAME}{picture}"] += f" {ACCEPTED}"  # they show the small CLIP
     return cli.publish_run(NAME, settings, measure, DRAWS, **words, reuse=reuse)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 import simulation_curves
-from landscape_terms import temperature_label
+from landscape_minima import temperature_label
 from simulation_figure import draw, draw_ring
 from util import cli, published
 from util.numerics.arrays import as_count
@@ -64,10 +64,10 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     as_count(settings.heights, "--heights", least=3)
     paper = published.values()["figure_3"]
     sphere, ring = paper["sphere_simulation"], paper["nine_point_simulation"]
+    taus, ring_taus = ([1 / scale for scale in of["logit_scales"]] for of in (sphere, ring))
     spacings, said = sphere["spacing_degrees"].values(), []
-    parts = [(simulation_curves.sphere_cases(each), simulation_curves.ANGLES, sphere) for each in spacings]
-    parts.append((simulation_curves.ring_cases(), simulation_curves.heights(settings.heights), ring))
-    parts = [(cases, positions, [1 / scale for scale in of["logit_scales"]]) for cases, positions, of in parts]
+    parts = [(simulation_curves.sphere_cases(each), simulation_curves.ANGLES, taus) for each in spacings]
+    parts.append((simulation_curves.ring_cases(), simulation_curves.heights(settings.heights), ring_taus))
     table = pd.concat([simulation_curves.curves(*part) for part in parts])[simulation_curves.COLUMNS]
     minima = pd.concat([simulation_curves.lowest(cases, temperatures) for cases, _, temperatures in parts])
     found = minima[simulation_curves.MINIMA].join(simulation_curves.on_grid(table), on=simulation_curves.CURVE)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape_figure import grid, legend, log_losses, share_heights
-from landscape_terms import temperature_label
+from landscape_minima import temperature_label
 from util import figures
 from util.records import Record
 

@@ -32,7 +32,7 @@ from util import cli
 from util.encoders.named import SMALL_CLIP, ModelName, Named
 from util.errors import UserError
 from util.numerics.arrays import as_count
-from util.records import Record, plain
+from util.records import Record, differences, plain
 from util.reporting import comparisons as reporting
 from util.training import TrainingSettings, batch_indices
 
@@ -129,9 +129,8 @@ def plan(settings: Settings) -> list[Run]:
     for seed in range(first, first + settings.seeds):
         runs += [planned(settings, "temperature", "trained", seed, tau) for tau in dict.fromkeys(settings.temperatures)]
         runs += [planned(settings, "initialization", name, seed) for name in ("original", "amended")]
-        for rate, decay in OPTIMISERS:
-            changed = replace(settings, learning_rate=rate, weight_decay=decay)
-            runs.append(planned(changed, "learning_rate", "original", seed))
+        others = [replace(settings, learning_rate=rate, weight_decay=decay) for rate, decay in OPTIMISERS]
+        runs += [planned(other, "learning_rate", "original", seed) for other in others]
     return [run for run in runs if run.experiment in settings.experiments]
 
 
@@ -204,12 +203,11 @@ def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict],
     """``training.csv`` with its landscape and summary, and the paper's numbers beside them."""
     number = {"zero_shot_accuracy": float, "zero_shot_gap_distance": float}  # None without a task
     curve, places = ([row for found in outcomes for row in found[what]] for what in ("curve", "landscape"))
-    summary = pd.DataFrame([found["summary"] for found in outcomes]).astype(number)
     tables = {"": pd.DataFrame(curve, columns=COLUMNS).astype(number), "landscape": pd.DataFrame(places)}
-    tables["summary"] = summary
+    tables["summary"] = pd.DataFrame([found["summary"] for found in outcomes]).astype(number)
     comparisons = training_claims.compare(tables, label(settings), is_the_papers(settings), epoch(settings))
     claims = [comparison for comparison in comparisons if isinstance(comparison.published, str)]
-    seconds = float(summary["seconds"].sum())
+    seconds = float(tables["summary"]["seconds"].sum())
     return cli.Measured(
         tables=tables,
         data=data,
@@ -223,8 +221,7 @@ def measured(settings: Settings, outcomes: Sequence[dict], data: Sequence[dict],
 
 def is_the_papers(settings: Settings) -> bool:
     """Whether model, data and training are those of the paper, so that numbers are expected to agree."""
-    mine = asdict(settings)
-    return all(mine[name] == value for name, value in asdict(PRESETS["paper"]).items() if name not in FREE)
+    return not differences(asdict(settings), asdict(PRESETS["paper"]), FREE)
 
 
 def label(settings: Settings) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from landscape_terms import temperature_label
+from landscape_minima import temperature_label
 from util import published
 from util.numerics.statistics import jackknife_interval, prediction_interval
 from util.records import Comparison
@@ -38,8 +38,8 @@ def compare(tables: Mapping[str, pd.DataFrame], on: str, same: bool, epoch: int)
     if "temperature" in curve.groups:
         tuned = curve.get_group("temperature")
         tuned = tuned[tuned["step"] <= (epoch if same else np.inf)]
-        found += [*_temperatures(tuned), *_falling(tuned), *_other_data(tuned)]
-        found += _minima(landscape.get_group("temperature"))
+        first, ends = (tuned[tuned["step"] == step] for step in (0, tuned["step"].max()))
+        found += [*_temperatures(first, ends), *_steps_down(first, ends), *_minima(landscape.get_group("temperature"))]
     if "initialization" in curve.groups:
         started, paths = (table.get_group("initialization") for table in (summary, curve))
         found += [*_initializations(started), *_amended(started, paths[paths["step"] > 0])]
@@ -92,26 +92,20 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, dict[s
 def derived(seeds: Mapping[str, Sequence[float]], tuned: Mapping[str, Sequence[float]]) -> list[Comparison]:
     """What the paper's own numbers imply, beside what it prints: intervals, the 57%, and what falls or grows."""
     default = published.numbers()["table_1.rows.0.default"].value
-    half_widths = {name: over_seeds(values)["high"] - np.mean(values) for name, values in seeds.items()}
-    share, limits = ratio(seeds["amended_trained"], seeds["original_trained"])
-    counts = {
-        "mscoco_steps": np.diff(tuned["gap_distance"]) > 0,
-        "cifar10_steps": np.diff(tuned["cifar10_gap_distance"]) > 0,
-        "cifar10_below": np.array(tuned["cifar10_accuracy"]) < default,
-    }
+    ours = {f"half_width.{name}": (over_seeds(gaps)["high"] - np.mean(gaps), {}) for name, gaps in seeds.items()}
+    ours["amended_to_original"] = ratio(seeds["amended_trained"], seeds["original_trained"])
+    for data, name in (("mscoco", "gap_distance"), ("cifar10", "cifar10_gap_distance")):
+        ours[f"{data}_steps"] = (np.diff(tuned[name]) > 0).sum(), {}
+    ours["cifar10_below"] = (np.array(tuned["cifar10_accuracy"]) < default).sum(), {}
     beside = partial(published.compare, on=published.PRINTED, own=True)
-    return [
-        *(beside(f"{PREFIX}derived.half_width.{name}", float(value)) for name, value in half_widths.items()),
-        beside(f"{PREFIX}derived.amended_to_original", share, **limits),
-        *(beside(f"{PREFIX}derived.{key}", float(held.sum())) for key, held in counts.items()),
-    ]
+    return [beside(f"{PREFIX}derived.{key}", float(value), **limits) for key, (value, limits) in ours.items()]
 
 
-def _temperatures(tuned: pd.DataFrame) -> Found:
+def _temperatures(first: pd.DataFrame, ends: pd.DataFrame) -> Found:
     """Before fine-tuning, where all runs are one model, and after it."""
     for name in ("gap_distance", "cifar10_gap_distance"):
-        yield from _mean(f"temperature_fine_tuning.before.{name}", tuned[tuned["step"] == 0][FINE_TUNED[name]].head(1))
-    for tau, runs in tuned[tuned["step"] == tuned["step"].max()].groupby("temperature"):
+        yield from _mean(f"temperature_fine_tuning.before.{name}", first[FINE_TUNED[name]].head(1))
+    for tau, runs in ends.groupby("temperature"):
         for k in np.flatnonzero(np.isclose(PAPER_TEMPERATURES, tau)):
             for name, column in FINE_TUNED.items():
                 yield from _mean(f"temperature_fine_tuning.{name}.{k}", runs[column])
@@ -130,29 +124,18 @@ def _mean(key: str, values: pd.Series) -> Found:
         yield key, float(known.mean()), agrees, note, over_seeds(known)
 
 
-def _grid(tuned: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Last values by seed and temperature, from the highest temperature down."""
-    ends = tuned[tuned["step"] == tuned["step"].max()]
-    return ends.pivot_table(index="seed", columns="temperature", values=column).iloc[:, ::-1]
-
-
-def _falling(tuned: pd.DataFrame) -> Found:
-    """Whether the gap grows at every step down in temperature, in every seed."""
-    grid = _grid(tuned, "gap_distance")
+def _steps_down(first: pd.DataFrame, ends: pd.DataFrame) -> Found:
+    """Whether the gap grows at every step down in temperature, in every seed; the zero-shot task's gap and accuracy."""
+    names = ("gap_distance", "zero_shot_gap_distance", "zero_shot_accuracy")
+    grid, gaps, right = (ends.pivot_table(name, "seed", "temperature").iloc[:, ::-1] for name in names)
     if grid.shape[1] > 1:
         grows = np.diff(grid) > 0
-        ends = [f"{temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
+        said = [f"{temperature_label(tau)}: {_span(grid[tau])}" for tau in (grid.columns[0], grid.columns[-1])]
         ours = f"at {_count(grows)} steps down, over {len(grid)} seeds"
-        yield "claims.grows", ours, bool(grows.all()), f"gap at {'; at '.join(ends)}", {}
-
-
-def _other_data(tuned: pd.DataFrame) -> Found:
-    """What fine-tuning does on the data of the zero-shot task."""
-    gaps, right = (_grid(tuned, name).to_numpy() for name in ("zero_shot_gap_distance", "zero_shot_accuracy"))
+        yield "claims.grows", ours, bool(grows.all()), f"gap at {'; at '.join(said)}", {}
     if gaps.shape[1] > 1:
-        grows, before = np.diff(gaps) > 0, tuned.loc[tuned["step"] == 0, "zero_shot_accuracy"].iloc[0]
-        note = f"gaps {gaps.min():.3f} to {gaps.max():.3f}"
-        yield "other_data.steps", _count(grows), None, note, {}
+        gaps, right, before = gaps.to_numpy(), right.to_numpy(), first["zero_shot_accuracy"].iloc[0]
+        yield "other_data.steps", _count(np.diff(gaps) > 0), None, f"gaps {gaps.min():.3f} to {gaps.max():.3f}", {}
         note = f"before {before:.3f}, after {right.min():.3f} to {right.max():.3f}"
         yield "other_data.below", _count(right < before), None, note, {}
 
@@ -177,26 +160,22 @@ def _amended(started: pd.DataFrame, paths: pd.DataFrame) -> Found:
     chance += "" if learned else ": not judged, for not every model has learned anything yet"
     loss = f"held-out loss {_span(amended['loss'])} after {amended['steps'].max()} steps, by chance {chance}"
     for claim, name, runs in (("amended_grows", "amended", amended), ("original_rises", "original", original)):
-        gain, path = runs["gap_after"] - runs["gap_before"], along[name].groupby("step").mean()
+        (gain, above), path = _change(runs["gap_after"] - runs["gap_before"]), along[name].groupby("step").mean()
         fold, half = (runs["gap_after"] / runs["gap_before"]).mean(), path.loc[path.index[-1] // 2 :]
         note = f"{loss}; highest at step {path.idxmax()}, {path.max():.3f}; since step {half.index[0]} by "
         note += f"{half.iloc[-1] - half.iloc[0]:+.3f}"
-        yield f"claims.{claim}", f"{fold:.1f} times, {_signed(gain)}", _above_zero(gain) if learned else None, note, {}
-    below, way = original["gap_after"] - amended["gap_after"], along["original"] - along["amended"]
+        yield f"claims.{claim}", f"{fold:.1f} times, {gain}", above if learned else None, note, {}
+    (below, holds), way = _change(original["gap_after"] - amended["gap_after"]), along["original"] - along["amended"]
     note = f"{loss}; on the way below at {(way > 0).sum()} of {len(way)} measurements"
-    yield "claims.amended_below", f"lower by {_signed(below)}", _above_zero(below) if learned else None, note, {}
+    yield "claims.amended_below", f"lower by {below}", holds if learned else None, note, {}
 
 
-def _signed(values: pd.Series) -> str:
-    """A mean over seeds with its interval, in words."""
-    limits = over_seeds(values)
-    return f"{values.mean():+.3f}" + (" ({interval}: {low:+.3f} to {high:+.3f})".format(**limits) if limits else "")
-
-
-def _above_zero(values: pd.Series) -> bool | None:
-    """Whether all of the interval over seeds is above zero; not judged without one."""
-    limits = over_seeds(values)
-    return bool(limits["low"] > 0) if limits else None
+def _change(values: pd.Series) -> tuple[str, bool | None]:
+    """A mean over seeds with its interval, in words; and whether all of that is above zero, None without one."""
+    if not (limits := over_seeds(values)):
+        return f"{values.mean():+.3f}", None
+    words = f"{values.mean():+.3f} " + "({interval}: {low:+.3f} to {high:+.3f})".format(**limits)
+    return words, limits["low"] > 0
 
 
 def _optimisers(curve: pd.DataFrame) -> Found:
@@ -205,8 +184,8 @@ def _optimisers(curve: pd.DataFrame) -> Found:
     for (rate, decay), runs in curve.groupby(["learning_rate", "weight_decay"]):
         path = runs.groupby("step")[["gap_distance", "loss"]].mean()
         first, last, step = path.iloc[0], path.iloc[-1], path["gap_distance"].idxmax()
-        gaps = runs.pivot_table(index="step", columns="seed", values="gap_distance")
-        top, change = path.loc[step], _signed(gaps.iloc[-1] - gaps.iloc[0])
+        gaps = runs.pivot_table("gap_distance", "step", "seed")
+        top, (change, _) = path.loc[step], _change(gaps.iloc[-1] - gaps.iloc[0])
         highest = f"{first['gap_distance']:.3f}, {top['gap_distance']:.3f} at step {step} (loss {top['loss']:.2f})"
         said.append(f"{rate:g}, {decay:g}: {highest}, {last['gap_distance']:.3f} (loss {last['loss']:.2f}), {change}")
     note = "learning rate, weight decay: gap at first, highest and last, with the held-out loss; then the change"

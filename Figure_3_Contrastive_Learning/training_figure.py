@@ -6,11 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landscape_terms import temperature_label
-from training_claims import PAPER_TEMPERATURES, PREFIX, over_seeds
-from util import figures, published
+from landscape_minima import temperature_label
+from training_claims import PAPER_TEMPERATURES, over_seeds, seeds_of_the_paper, tuned_by_the_paper
+from util import figures
 from util.records import Record
 
+HELD_OUT = "gap distance, held-out pairs"
 INITIALIZATIONS = {"original": figures.SERIES[0], "amended": figures.TEXT}
 QUALITY = {
     "image_recall_at_1": ("image to text recall@1", figures.SERIES[0]),
@@ -29,11 +30,14 @@ def draw(record: Record) -> Figure:
     table, landscape = (record.tables[what].query("experiment == 'temperature'") for what in ("", "landscape"))
     fixed = sorted(table["temperature"].unique(), reverse=True)
     colours = dict(zip(fixed, plt.get_cmap("viridis_r")(np.linspace(0.08, 1, max(2, len(fixed)))), strict=False))
-    ends = table[table["step"] == table["step"].max()]
-    draw_temperatures(axes[0], table, colours)
-    draw_gaps(axes[1], ends)
-    draw_quality(axes[2], ends, table[table["step"] == 0])
+    for tau, colour in colours.items():
+        curves(axes[0], table[table["temperature"] == tau], temperature_label(tau), color=colour)
+    axes[0].set(ylabel=HELD_OUT, ylim=(0, 1.7 * table["gap_distance"].max() if len(table) else None))
+    above = {"loc": "upper center", "ncols": 4}
+    finish(axes[0], "a", "fine-tuned at each temperature", title="temperature", columnspacing=1.0, **above)
+    draw_ends(*axes[1:3], *(table[table["step"] == step] for step in (0, table["step"].max())))
     draw_landscape(axes[3], landscape, colours)
+    finish(axes[3], "d", "where each temperature wants the gap", title="evaluated at", **above)
     return figure
 
 
@@ -59,15 +63,6 @@ def panels(record: Record, count: int, height: float) -> tuple[Figure, list[Axes
     return figure, list(axes.flat)
 
 
-def draw_temperatures(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
-    """Gap over the steps, a line for each temperature and seed."""
-    for tau, colour in colours.items():
-        curves(ax, table[table["temperature"] == tau], temperature_label(tau), color=colour)
-    ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.7 * table["gap_distance"].max() if len(table) else None))
-    place = {"loc": "upper center", "ncols": 4, "columnspacing": 1.0}
-    finish(ax, "a", "fine-tuned at each temperature", title="temperature", **place)
-
-
 def curves(ax: Axes, runs: pd.DataFrame, name: str, **style) -> pd.DataFrame:
     """A thin line for each seed and the mean over them; returns the gaps by step and seed."""
     grid = runs.pivot_table(index="step", columns="seed", values="gap_distance")
@@ -75,21 +70,26 @@ def curves(ax: Axes, runs: pd.DataFrame, name: str, **style) -> pd.DataFrame:
         ax.plot(grid.index, grid, lw=0.5, alpha=0.6, **style)
     ax.plot(grid.index, grid.mean(axis=1), lw=1.5, label=name, **style)
     ax.set_xscale("symlog", linthresh=1, linscale=0.3)
-    ax.set_xlim(0, None)
+    ax.set(xlim=(0, None), xlabel="step")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("step")
     return grid
 
 
-def draw_gaps(ax: Axes, ends: pd.DataFrame) -> None:
-    """Gap after training against the temperature, on both kinds of data, with the published values."""
+def draw_ends(gaps: Axes, quality: Axes, first: pd.DataFrame, ends: pd.DataFrame) -> None:
+    """After training, by temperature: gaps beside the published ones; recall@1 and accuracy beside those before it."""
+    tuned, at = tuned_by_the_paper(), [1 / tau for tau in PAPER_TEMPERATURES]
     for column, (name, paper, colour, key) in GAPS.items():
-        by_tau(ax, ends, column, color=colour, label=name)
-        numbers = published.numbers(f"{PREFIX}temperature_fine_tuning.{key}.").values()
-        at, values = [1 / tau for tau in PAPER_TEMPERATURES], [number.value for number in numbers]
-        ax.plot(at, values, "D--", ms=3, lw=0.8, color=colour, mfc="none", label=f"published, {paper}")
-    ax.set(ylabel="gap distance after training", ylim=(0, 1.9))
-    finish(ax, "b", "the gap by temperature", loc="upper left", ncols=2, columnspacing=1.0)
+        by_tau(gaps, ends, column, color=colour, label=name)
+        gaps.plot(at, tuned[key], "D--", ms=3, lw=0.8, color=colour, mfc="none", label=f"published, {paper}")
+    gaps.set(ylabel="gap distance after training", ylim=(0, 1.9))
+    finish(gaps, "b", "the gap by temperature", loc="upper left", ncols=2, columnspacing=1.0)
+    for column, (name, colour) in QUALITY.items():
+        by_tau(quality, ends, column, color=colour, label=name)
+        quality.axhline(first[column].mean(), color=colour, lw=0.8, ls=":")
+    if len(ends):
+        quality.plot([], [], color=figures.MUTED, lw=0.8, ls=":", label="before fine-tuning")
+    quality.set(ylim=(-0.03, 1.6), yticks=np.linspace(0, 1, 6), ylabel="share")
+    finish(quality, "c", "what the models can do", loc="upper left")
 
 
 def by_tau(ax: Axes, ends: pd.DataFrame, column: str, **style) -> None:
@@ -103,17 +103,6 @@ def by_tau(ax: Axes, ends: pd.DataFrame, column: str, **style) -> None:
     ax.set_xticks(at := [1, 10, 20, 50, 100], [temperature_label(1 / scale) for scale in at])
     ax.minorticks_off()
     ax.set_xlabel("temperature")
-
-
-def draw_quality(ax: Axes, ends: pd.DataFrame, first: pd.DataFrame) -> None:
-    """Recall@1 both ways and zero-shot accuracy after training, fixed temperatures."""
-    for column, (name, colour) in QUALITY.items():
-        by_tau(ax, ends, column, color=colour, label=name)
-        ax.axhline(first[column].mean(), color=colour, lw=0.8, ls=":")
-    if len(ends):
-        ax.plot([], [], color=figures.MUTED, lw=0.8, ls=":", label="before fine-tuning")
-    ax.set(ylim=(-0.03, 1.6), yticks=np.linspace(0, 1, 6), ylabel="share")
-    finish(ax, "c", "what the models can do", loc="upper left")
 
 
 def draw_landscape(ax: Axes, fixed: pd.DataFrame, colours: dict) -> None:
@@ -133,27 +122,23 @@ def draw_landscape(ax: Axes, fixed: pd.DataFrame, colours: dict) -> None:
     ax.set_yticks(range(len(present)), [temperature_label(tau) for tau in present])
     ax.set(ylim=(len(present) - 0.4, -0.6 - 0.4 * max(1, len(present))), ylabel="trained at")
     ax.set_xlabel("signed gap distance at the lowest loss")
-    finish(ax, "d", "where each temperature wants the gap", title="evaluated at", ncols=4, loc="upper center")
 
 
 def draw_initializations(ax: Axes, table: pd.DataFrame) -> None:
     """Gap over the steps, each initialization, its interval over seeds, and the published gaps before and after."""
-    paper = published.values()["section_4_training"]["initialisation_and_optimisation"]
-    for name, colour in INITIALIZATIONS.items():
-        runs = table[table["initialization"] == name]
-        if not len(runs):
-            continue
-        grid = curves(ax, runs, name, color=colour)
+    bar = {"ms": 9, "mew": 1.6, "mec": figures.INK}
+    for name in [name for name in INITIALIZATIONS if table["initialization"].eq(name).any()]:
+        colour, paper = INITIALIZATIONS[name], seeds_of_the_paper()
+        grid = curves(ax, table[table["initialization"] == name], name, color=colour)
         limits = [over_seeds(row.dropna()) for _, row in grid.iterrows()]
         low, high = ([each.get(end, np.nan) for each in limits] for end in ("low", "high"))
         ax.fill_between(grid.index, low, high, color=colour, alpha=0.15, lw=0)
         for place, when in ((0.03, "init"), (0.97, "trained")):
-            if gaps := paper.get(f"{name}_{when}"):
-                half = over_seeds(gaps)["high"] - np.mean(gaps)
-                style = {"fmt": "_", "ms": 9, "mew": 1.6, "lw": 1.2, "capsize": 2, "zorder": 5, "color": colour}
-                ax.errorbar(place, np.mean(gaps), half, transform=ax.get_yaxis_transform(), mec=figures.INK, **style)
-    ax.plot([], [], "_", ms=9, mew=1.6, color=figures.INK, label="published")
-    ax.set(ylabel="gap distance, held-out pairs", ylim=(0, 1.9))
+            gaps, style = paper[f"{name}_{when}"], {"lw": 1.2, "capsize": 2, "zorder": 5, "color": colour}
+            half = over_seeds(gaps)["high"] - np.mean(gaps)
+            ax.errorbar(place, np.mean(gaps), half, fmt="_", transform=ax.get_yaxis_transform(), **style, **bar)
+    ax.plot([], [], "_", color=figures.INK, label="published", **bar)
+    ax.set(ylabel=HELD_OUT, ylim=(0, 1.9))
     finish(ax, "a", "from random weights", loc="upper center", ncols=3)
 
 
@@ -167,9 +152,8 @@ def draw_optimisers(ax: Axes, table: pd.DataFrame, chance: float) -> None:
     ax.plot([], [], "s", ms=5, mfc="none", color=figures.INK, label="first weights")
     ax.axvline(chance, color=figures.MUTED, lw=0.8, ls=":", label="loss of chance")
     ax.invert_xaxis()
-    ax.set(xlabel="held-out loss, nats", ylabel="gap distance, held-out pairs")
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.5 * (high - low))
+    ax.set(xlabel="held-out loss, nats", ylabel=HELD_OUT, ylim=(low, high + 0.5 * (high - low)))
     finish(ax, "b", "the gap as a model learns", title="learning rate, weight decay", loc="upper center", ncols=3)
 
 

@@ -1,18 +1,20 @@
-"""Models that training takes, and the pairs that they are trained and measured on."""
+"""Models that training takes, the pairs that they are trained and measured on, and hashes of what a run began with."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
-from trainable import Trainable
 from util import files
 from util.corpora.captioned import Readable
 from util.encoders.named import SMALL_CLIP, Named
@@ -26,25 +28,72 @@ PHOTOGRAPHS_TASK = "cifar10"
 DIGITS = 300
 """Handwritten digits that models of generated scenes classify: of scans that the small CLIP has not seen."""
 FORMS = {"mixed": "of mixed forms", "full": "its full description"}
+BLOCK = 256
+"""Pictures or captions embedded at a time."""
+PICTURES = 64
+"""Most pictures whose content tells one corpus from another of the same captions."""
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """An open_clip model whose weights may change, with its way to read pictures and captions.
+
+    Attributes:
+        model: has ``encode_image``, ``encode_text`` and ``logit_scale``; in evaluation mode, gradients allowed.
+        prepare: uint8 pictures (b, 3, s, s) to the image tower's input, on the device they are on.
+        tokenize: captions to int64 tokens (b, l).
+        cut: an RGB picture of any size to one of (s, s) pixels, as ``prepare`` takes them.
+        about: model, weights and pixels, as plain values.
+    """
+
+    model: torch.nn.Module
+    prepare: Callable[[Tensor], Tensor]
+    tokenize: Callable[[Sequence[str]], Tensor]
+    cut: Callable[[Image.Image], Image.Image]
+    about: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return next(self.model.parameters()).device
+
+    def pixels(self, picture: Image.Image) -> UInt8[np.ndarray, "3 s s"]:
+        """A picture of any size, resized and cropped as the model's own preprocessing does, channels first."""
+        return np.asarray(self.cut(picture).convert("RGB"), np.uint8).transpose(2, 0, 1)
+
+    @torch.inference_mode()
+    def encode(self, inputs: UInt8[Tensor, "n 3 s s"] | Int[Tensor, "n l"]) -> Float[np.ndarray, "n d"]:
+        """Unit rows of pictures or of tokenized captions, float32."""
+        seen = lambda part: self.model.encode_image(self.prepare(part))  # noqa: E731
+        tower = seen if inputs.dtype == torch.uint8 else self.model.encode_text
+        rows = [functional.normalize(tower(part.to(self.device)), dim=-1).cpu() for part in inputs.split(BLOCK)]
+        return torch.cat(rows).float().numpy()
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of tensors' names, dtypes, shapes and contents."""
+    return hashlib.sha256(save({name: value.contiguous() for name, value in tensors.items()})).hexdigest()
+
+
+def data_digest(pairs: Pairs) -> str:
+    """A hash of all captions and of some pictures, evenly spaced."""
+    return digest_of({"images": pairs.images[:: len(pairs) // PICTURES + 1], "tokens": pairs.tokens})
 
 
 def load(model: str, seed: int | None, device: str | torch.device) -> Trainable:
     """A model to train, in float32: the small CLIP or one of open_clip's; trained weights where ``seed`` is None."""
     named = Named.parse(model)
-    if named.kind not in (SMALL_CLIP, "open_clip"):
+    if named.kind == "open_clip":
+        return _open_clip(named, seed, torch.device(device))
+    if named.kind != SMALL_CLIP:
         raise UserError(f"unknown to training: {model}; it takes {SMALL_CLIP} and models of open_clip alone")
-    return _small(seed, device) if named.kind == SMALL_CLIP else _open_clip(named, seed, torch.device(device))
-
-
-def _small(seed: int | None, device: str | torch.device) -> Trainable:
     from util.encoders import small_clip
 
     clip = small_clip.load(device=device) if seed is None else small_clip.random(seed, device)
     weights = f"util/data/{small_clip.CHECKPOINT.name}, sha256 {files.sha256(small_clip.CHECKPOINT)}"
-    side = clip.model.visual.image_size[0]
+    size = clip.model.visual.image_size
     about = {"model": "small CLIP", "weights": weights if seed is None else f"random, seed {seed}"}
-    resized = lambda picture: picture.resize((side, side))  # noqa: E731
-    return Trainable(clip.model, small_clip.prepare, clip.text.prepare, resized, about)
+    return Trainable(clip.model, small_clip.prepare, clip.text.prepare, lambda picture: picture.resize(size), about)
 
 
 def _open_clip(named: Named, seed: int | None, device: torch.device) -> Trainable:

@@ -6,18 +6,23 @@ key. A run that was stopped starts anew, with the same numbers.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from landscape_terms import temperature_label
-from trainable import Trainable, data_digest, digest_of
-from training_measures import SHIFTS, Meter, embeddings, landscape
-from training_pairs import TrainingPairs
-from util import files, records
+import numpy as np
+from jaxtyping import Float
+
+from landscape_minima import temperature_label
+from training_pairs import Trainable, TrainingPairs, data_digest, digest_of
+from util import contrastive, files, geometry, records
+from util.encoders.small_clip_training import SHIFTS
 from util.numerics import procrustes
-from util.training import TrainingSettings, train
+from util.training import Pairs, TrainingSettings, train
+from util.zero_shot import shifted
+
+Rows = Float[np.ndarray, "n d"]
 
 FORMAT = 5
 """Raise it when a run measures something else, so that nothing cached before is taken for the new."""
@@ -51,14 +56,9 @@ class Run:
     @property
     def columns(self) -> dict:
         """Columns of ``training.csv`` that tell its rows from those of other runs."""
-        return {
-            "experiment": self.experiment,
-            "seed": self.training.seed,
-            "temperature": self.training.temperature,
-            "initialization": self.initialization,
-            "learning_rate": self.training.learning_rate,
-            "weight_decay": self.training.weight_decay,
-        }
+        first = {"experiment": self.experiment, "seed": self.training.seed, "temperature": self.training.temperature}
+        rates = {"learning_rate": self.training.learning_rate, "weight_decay": self.training.weight_decay}
+        return {**first, "initialization": self.initialization, **rates}
 
 
 def perform(run: Run, load: Callable[..., Trainable], corpus: TrainingPairs, temperatures: Sequence[float]) -> dict:
@@ -100,7 +100,7 @@ def _train(run: Run, trainable: Trainable, corpus: TrainingPairs, temperatures: 
     log = train(*what, text_map=text_map, description=run.name)
     due = [(entry["step"], entry["held_out"], entry.get("loss")) for entry in (first, *log) if "held_out" in entry]
     curve = [{**run.columns, "step": step, **found, "training_loss": loss} for step, found, loss in due]
-    rows, before, last = meter.rows(corpus.held_out), due[0][1], dict(due[-1][1])
+    rows, before, last = embeddings(trainable, corpus.held_out, text_map), due[0][1], dict(due[-1][1])
     places = landscape(*rows, temperatures, meter.batch)
     summary = {
         **run.columns,
@@ -116,3 +116,71 @@ def _train(run: Run, trainable: Trainable, corpus: TrainingPairs, temperatures: 
     }
     places = [{**run.columns, "tau": last["tau"], **place} for place in places]
     return {"curve": curve, "landscape": places, "summary": summary}
+
+
+class Meter:
+    """Measures a changing model on held-out pairs at the steps of ``due``; elsewhere it gives nothing.
+
+    ``batch`` is of the loss, ``text_map`` goes onto all texts.
+    """
+
+    def __init__(self, trainable: Trainable, corpus: TrainingPairs, batch: int, text_map: Rows | None, due: Collection):
+        self.trainable, self.corpus, self.text_map, self.due = trainable, corpus, text_map, due
+        self.batch = min(batch, len(corpus.held_out))
+
+    def __call__(self, step: int) -> dict:
+        """Columns of ``training.csv``, as one entry "held_out" beside the numbers of the training batches.
+
+        Those of the zero-shot task, of all pictures and one prompt a class, are None without one.
+        """
+        if step not in self.due:
+            return {}
+        x, y = embeddings(self.trainable, self.corpus.held_out, self.text_map)
+        tau = math.exp(-self.trainable.model.logit_scale.item())
+        found = {"gap_distance": geometry.gap_distance(x, y)}
+        found["loss"] = contrastive.contrastive_loss(x, y, tau, self.batch, consecutive=True)
+        found["image_recall_at_1"], found["text_recall_at_1"] = recall_at_1(x, y)
+        found |= {"tau": tau, "zero_shot_accuracy": None, "zero_shot_gap_distance": None}
+        if (task := self.corpus.task) is not None:
+            x = self.trainable.encode(task.pictures)
+            prompts = procrustes.mapped(self.trainable.encode(task.prompts), self.text_map)
+            found["zero_shot_accuracy"] = float((shifted.class_ranks(x, prompts, task.labels, [0.0]) == 0).mean())
+            found["zero_shot_gap_distance"] = geometry.gap_distance(x, prompts)
+        return {"held_out": found}
+
+    def training_gap(self) -> float:
+        """Gap distance of as many training pairs as are held out."""
+        count, pairs = len(self.corpus.held_out), self.corpus.training
+        some = Pairs(pairs.images[:count], pairs.tokens[:count])
+        return geometry.gap_distance(*embeddings(self.trainable, some, self.text_map))
+
+
+def embeddings(trainable: Trainable, pairs: Pairs, text_map: Rows | None = None) -> tuple[Rows, Rows]:
+    """Unit rows of pictures and captions, the latter under the map."""
+    return trainable.encode(pairs.images), procrustes.mapped(trainable.encode(pairs.tokens), text_map)
+
+
+def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:
+    """Recall@1 of paired unit rows among all n, image to text (an image asks) and text to image.
+
+    Trap: the released code names them by what is retrieved, so its "Image R@1" is the second.
+    """
+    image_ranks, text_ranks = shifted.retrieve(x, y, np.arange(len(x)), [0.0], once=False)
+    return float((image_ranks == 0).mean()), float((text_ranks == 0).mean())
+
+
+def landscape(x: Rows, y: Rows, temperatures: Sequence[float], batch: int) -> list[dict]:
+    """The signed gap distance at the lowest loss of ``SHIFTS``, at each temperature, beside their own gap and loss."""
+    losses = contrastive.sweep(x, y, SHIFTS, temperatures, batch, consecutive=True)
+    distances, here = geometry.signed_gap_distances(x, y, SHIFTS), SHIFTS.index(0)
+    return [
+        {
+            "evaluated_temperature": float(tau),
+            "own_gap": float(distances[here]),
+            "own_loss": float(curve[here]),
+            "gap_at_minimum": float(distances[best := int(curve.argmin())]),
+            "lowest_loss": float(curve[best]),
+            "shift_at_minimum": SHIFTS[best],
+        }
+        for tau, curve in zip(temperatures, losses.T, strict=True)
+    ]

@@ -65,13 +65,13 @@ def of_generated(
         kind = name if name == "retrieval" else pictures.TASKS[name].kind
         if kind not in drawn:
             some, about = _draw(kind, seed, n)
-            drawn[kind] = some, about, pair.encode_non_text(list(some.images), BATCH)
+            drawn[kind] = some, about, pair.non_text.encode(list(some.images), BATCH)
         some, about, rows = drawn[kind]
         content = hashlib.sha256(some.images.tobytes() + "\n".join(some.captions).encode())
         source = {**about, "seed": seed, "n": len(some), "split_sha256": content.hexdigest(), "skipped": []}
         source["encoder"] = pair.settings
         if name == "retrieval":
-            texts, labels = pair.encode_texts(some.captions), np.stack([np.arange(len(some))] * 2, axis=1)
+            texts, labels = pair.text.encode(some.captions), np.stack([np.arange(len(some))] * 2, axis=1)
             metric, source["caption_rule"] = name, "one caption for each image"
         else:
             prompts = [[prompt] for prompt in pictures.TASKS[name].prompts]

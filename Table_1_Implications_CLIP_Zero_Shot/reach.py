@@ -36,11 +36,10 @@ def reach(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], side: Side) -> lis
         the best, at any shift: no shift can change others. changes: share that do at any shift. gained, lost: of these,
         wrong or right without a shift.
     """
-    task, rows = evaluation.wide(task), []
-    images, texts, unit = task.images, task.texts, unit_gap_vector(task.images, task.texts)
+    images, texts, unit, rows = task.images, task.texts, unit_gap_vector(task.images, task.texts), []
     against, along = side_amounts(shifts, side)
     ways = {True: (texts, images, -unit, along, against), False: (images, texts, unit, against, along)}
-    outcomes = evaluation.sweep(task, shifts, unit, side).outcomes
+    outcomes = evaluation.sweep(task, shifts, unit, side)
     for metric, found in ((metric, outcomes[metric]) for metric in task.headlines):
         if not isinstance(found, Hits):
             continue
@@ -92,7 +91,6 @@ def _best(items: np.ndarray, candidates: np.ndarray, pairs: np.ndarray) -> Float
 
 def gaps_of(task: EmbeddedTask) -> dict:
     """How far apart a task's images and prompts are, and how like the caption corpus' gap vector theirs is."""
-    task = evaluation.wide(task)
     own = unit_gap_vector(task.images, task.texts)
     corpus = np.full(len(own), np.nan) if task.caption_gap is None else task.caption_gap
     length = float(np.linalg.norm(corpus))

@@ -43,16 +43,11 @@ ONLY = tuple(Only(names, kind, lambda chosen, kind=kind: kind_of(chosen) == kind
 
 @dataclass(frozen=True)
 class Audited:
-    """Everything that an audit is measured on: unit-norm rows of faces and prompts, and the labels of the faces.
+    """What an audit is measured on: unit-norm rows of faces and prompts, and the faces' labels (``Declared.faces``).
 
-    Attributes:
-        faces: the labels, ``Declared.faces``.
-        captioned: images (p, d) and captions (p, d) whose gap vector may be followed, or None.
-        data: one mapping for each input, for the record.
-        as_published: whether model, faces, prompts and what is shifted are the paper's.
-        names: what pictures call faces and prompts.
-        ids: what your own faces are called, (n,), or None.
-        notes: sentences for whoever reads the numbers.
+    The gap vector of ``captioned``, images (p, d) and captions (p, d), may be followed. ``data`` is for the record, and
+    ``names`` are what pictures call faces and prompts, ``ids`` (n,) what your own faces are called. ``as_published``:
+    model, faces, prompts and what is shifted are the paper's. ``notes`` are for whoever reads the numbers.
     """
 
     title: str
@@ -134,8 +129,8 @@ def generated(settings: Common, device: str) -> Audited:
         {"what": "captions", "dataset": corpus.format("scenes"), "split": "all", "n": settings.scenes},
     )
     data = tuple({**part, **model, "seed": seed} for part in data)
-    rows = clip.encode_non_text(badges.images), clip.encode_texts(declared.prompts)
-    captioned = clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)
+    rows = clip.non_text.encode(badges.images), clip.text.encode(declared.prompts)
+    captioned = clip.non_text.encode(scenes.images), clip.text.encode(scenes.captions)
     return Audited("small CLIP, generated badges", *rows, declared, faces, captioned, data)
 
 
@@ -145,7 +140,6 @@ def photographed(settings: Common, device: str) -> Audited:
     Beside a folder these are read where the shift follows them, or where --coco names them.
     """
     from util.corpora import tasks
-    from util.corpora.captioned import Items
     from util.encoders.named import Named
     from util.extraction import class_embeddings, embed_images, extract
 
@@ -154,7 +148,7 @@ def photographed(settings: Common, device: str) -> Audited:
     asked_for = settings.preset == "paper" or settings.gap_direction == "captions" or settings.coco is not None
     captioned = tasks.mscoco(settings.coco, "val2017", "first") if asked_for else None
     pair = named.pair(device=device)
-    rows, read, skipped = embed_images(pair, Items(found.openers, found.ids, found.source))
+    rows, read, skipped = embed_images(pair, found)
     followed = None if captioned is None else extract(pair, captioned)
     data = [{"what": "faces", **found.source, "n": len(read), "skipped": skipped, "model": pair.settings}]
     data += [] if followed is None else [{"what": "captions", **followed.source}]
@@ -174,7 +168,13 @@ def own(settings: Common, device: str) -> Audited:
     if settings.labels is None:
         axes = ", ".join(declared.asked.axes)
         raise UserError(f"--embeddings needs --labels FILE: a row for each face, columns {axes} (and id or file)")
-    title, given = one_set(settings)
+    sets = load_sets(settings.embeddings, named_columns(settings.columns), two=False)
+    if len(sets) > 1:
+        raise UserError(f"--embeddings: {', '.join(sets)} are {len(sets)} sets; an audit takes faces and prompts, once")
+    ((title, given),) = sets.items()
+    if [role(name) == TEXT for name in given.two()] != [False, True]:
+        what = f"{given.source['path']}: which of {' and '.join(given.names)} are the prompts cannot be told by name"
+        raise UserError(f"{what}; name them, for instance --columns image=COLUMN text=COLUMN")
     path, first = given.source["path"], given.names[0]
     images, (prompts, how_prompts) = given.modalities[first], in_declared_order(declared, given)
     where = f"{first} of {path}"
@@ -198,18 +198,6 @@ def own(settings: Common, device: str) -> Audited:
     return Audited(
         title, images, prompts, declared, faces, captioned, tuple(data), names=given.names, ids=ids, notes=tuple(notes)
     )
-
-
-def one_set(settings: Common) -> tuple[str, Embeddings]:
-    """Name and embeddings of the one set of faces and prompts that --embeddings gives."""
-    sets = load_sets(settings.embeddings, named_columns(settings.columns), two=False)
-    if len(sets) > 1:
-        raise UserError(f"--embeddings: {', '.join(sets)} are {len(sets)} sets; an audit takes faces and prompts, once")
-    ((title, given),) = sets.items()
-    if [role(name) == TEXT for name in given.two()] != [False, True]:
-        what = f"{given.source['path']}: which of {' and '.join(given.names)} are the prompts cannot be told by name"
-        raise UserError(f"{what}; name them, for instance --columns image=COLUMN text=COLUMN")
-    return title, given
 
 
 def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.ndarray, "C d"], list[str]]:

@@ -31,8 +31,7 @@ from denigration_claims import against, comparisons, in_words
 from denigration_figure import draw_confusion, draw_curves, draw_directions, draw_table
 from util import UserError, cli
 from util.encoders.named import ModelName
-from util.fairness.audit import Answers, audit, confusion, paired_change
-from util.fairness.disparity import disparity
+from util.fairness.audit import Answers, audit, disparity, paired_change
 from util.geometry import Side
 from util.numerics.arrays import as_count
 from util.numerics.statistics import mcnemar
@@ -146,7 +145,7 @@ def accuracy_cost(answers: Answers) -> pd.DataFrame:
 
 def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) -> dict[str, pd.DataFrame]:
     """The tables of one way to shift: by group, of all faces, as printed, and who is taken for whom."""
-    declared, columns = answers.declared, answers.declared.columns
+    declared, columns = answers.declared, answers.declared.asked.columns
     gaps, followed = shifted[["shift", *GAPS.values()]], shifted[GAPS[settings.gap_direction]].to_numpy()
     groups = {"": columns[:1], "groups": columns, "overall": ()}
     tables = {what: audit(answers, followed, by).merge(gaps, on="shift") for what, by in groups.items()}
@@ -155,9 +154,24 @@ def audit_tables(answers: Answers, shifted: pd.DataFrame, settings: Settings) ->
     everyone = tables["overall"].drop(columns=["p_holm", "empty", *own])
     tables["overall"] = everyone.merge(further, on="shift", suffixes=(None, None))  # two columns of a name: an error
     tables["table"] = as_printed(tables[""], settings.shift, columns[0], [*declared.groups, "sum"])
-    both = {" x ".join(by): confusion(answers, [0.0, settings.shift], by) for by in (columns, columns[:1])}
-    confused = pd.concat([table.assign(by=by) for by, table in both.items()], ignore_index=True)
-    return tables | {"confusion": confused}
+    both = [confusion(answers, [0.0, settings.shift], by).assign(by=" x ".join(by)) for by in (columns, columns[:1])]
+    return tables | {"confusion": pd.concat(both, ignore_index=True)}
+
+
+def confusion(answers: Answers, at: Sequence[float], by: Sequence[str]) -> pd.DataFrame:
+    """Which class the faces of each group are given, at some of the shifts: shift, true, predicted and count.
+
+    Every pair is there, by both attributes R * G rows and R * G + H columns at a shift; by one the other is added up.
+    """
+    declared, (names, within) = answers.declared, answers.groups(by)
+    true = [" ".join(group) for group in names]
+    both = pd.DataFrame(product(*(each.levels for each in declared.axes)), columns=list(declared.asked.columns))
+    said = np.array([*both[list(by)].agg(" ".join, axis=1), *declared.harm_words])
+    given = said[answers.predicted[[answers.row(shift) for shift in at]]]
+    columns = [np.repeat(at, given.shape[1]), np.tile(np.array(true)[within.argmax(1)], len(at)), given.ravel()]
+    every = pd.MultiIndex.from_product([at, true, [*true, *declared.harm_words]], names=["shift", "true", "predicted"])
+    counts = pd.MultiIndex.from_arrays(columns).value_counts()
+    return counts.reindex(every, fill_value=0).rename("count").reset_index()
 
 
 def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list[str]) -> pd.DataFrame:
@@ -171,19 +185,18 @@ def as_printed(by_group: pd.DataFrame, modified: float, column: str, rates: list
 
 def changed(answers: Answers, modified: float, ids: Sequence[str] | None) -> pd.DataFrame:
     """The faces that are newly harmed at the modified gap, or no longer: their names or rows, labels and answers."""
-    before, after = (answers.predicted[answers.row(at)] for at in (0.0, modified))
-    said = np.array([*answers.declared.classes, *answers.declared.harm_words])
-    table = answers.faces.astype(str).assign(default=said[before], modified=said[after])
+    rows = [answers.row(at) for at in (0.0, modified)]
+    said = np.array([*answers.declared.classes, *answers.declared.harm_words])[answers.predicted[rows]]
+    table = answers.faces.astype(str).assign(default=said[0], modified=said[1])
     table.insert(0, "face", range(len(table)) if ids is None else ids)
-    harmed = len(answers.declared.classes)
-    return table[(before < harmed) != (after < harmed)]
+    return table[np.logical_xor(*answers.harmed[rows])]
 
 
 def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFrame]) -> dict:
     """What the pictures say beside the tables' numbers."""
     rows, along = tables["overall"].set_index("shift").loc[[0.0, settings.shift]], list(audited.directions.values())
     declared, empty = audited.declared, tables["groups"].query("shift == 0 and empty")
-    columns, words = list(declared.columns), "; ".join(map(", ".join, declared.harm.groups.values()))
+    columns, words = list(declared.asked.columns), "; ".join(map(", ".join, declared.harm.groups.values()))
     return {
         "title": audited.title,
         "group": declared.asked.axes[0],

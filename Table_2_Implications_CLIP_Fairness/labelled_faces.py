@@ -7,16 +7,15 @@ Other columns are not read. FairFace as its authors give it is such a folder.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from util.corpora import hub, tables
-from util.corpora.captioned import content_digest, is_picture, upright
+from util.corpora.captioned import Items, content_digest, is_picture, upright
 from util.errors import UserError
 from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
@@ -25,19 +24,18 @@ from util.readers.matching import matched, one_label_each
 from util.readers.names import keys_of
 from util.readers.tables import class_names
 
-ORIGIN = "https://github.com/joojs/fairface"
-LICENCE = "CC BY 4.0"
-BY_HAND = f"or get pictures and label csv from {ORIGIN}, unpack both into one folder and name it with --data DIR"
+BY_HAND = (
+    "or get pictures and label csv from https://github.com/joojs/fairface, unpack both into one folder and name it \
+with --data DIR"
+)
 TABLES = ("fairface_label_val.csv", "labels.csv")
 
 
-class FaceImages(NamedTuple):
-    """n pictures of faces: functions that open each, its unique id, ``Declared.faces``, and where they come from."""
+@dataclass(frozen=True)
+class FaceImages(Items):
+    """Pictures of faces, with their ``Declared.faces``."""
 
-    openers: Sequence[Callable[[], Image.Image]]
-    ids: Sequence[str]
     faces: pd.DataFrame
-    source: Mapping
 
 
 def from_folder(folder: Path, declared: Declared) -> FaceImages:
@@ -58,7 +56,7 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
     }
     labels = {name: [row[name] for _, row in rows] for name in declared.asked.axes}
     faces = declared.faces(labels, str(table), [line for line, _ in rows])
-    return FaceImages([upright(folder / name) for name in names], names, faces, about)
+    return FaceImages([upright(folder / name) for name in names], names, about, faces)
 
 
 def from_hub(declared: Declared) -> FaceImages:
@@ -66,26 +64,21 @@ def from_hub(declared: Declared) -> FaceImages:
     files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
     table = hub.read_parquet(files, "image", declared.asked.axes)
     columns = table.remove_columns("image")
+    told = class_names(columns.features.arrow_schema)  # a number without a name becomes no number of ours either
+    named = {name: dict(enumerate(words)) for name, words in told.items() if name in columns.column_names}
+    said = {name: [words.get(label, f"{label} (unnamed)") for label in columns[name]] for name, words in named.items()}
     about = {
         "dataset": HUB_DATASET,
         "revision": revision,
         "files": [f"sha256:{sha256(file)}" for file in files],
         "split": "validation",
         "padding": "0.25",
-        "licence": LICENCE,
+        "licence": "CC BY 4.0",
         "n": len(table),
     }
     ids = [f"validation, row {row}" for row in range(len(table))]
-    words = _in_words(columns[:], class_names(columns.features.arrow_schema))
-    faces = declared.faces(words, f"{HUB_DATASET}, {HUB_FILES}")
-    return FaceImages(hub.openers(table, "image"), ids, faces, about)
-
-
-def _in_words(columns: Mapping[str, Sequence], names: Mapping[str, Sequence[str]]) -> dict[str, Sequence]:
-    """Columns in the names that a data set gives its whole numbers; what has no name becomes no number either."""
-    told = {name: dict(enumerate(words)) for name, words in names.items() if name in columns}
-    said = {name: [words.get(label, f"{label} (unnamed)") for label in columns[name]] for name, words in told.items()}
-    return {**columns, **said}
+    faces = declared.faces({**columns[:], **said}, f"{HUB_DATASET}, {HUB_FILES}")
+    return FaceImages(hub.openers(table, "image"), ids, about, faces)
 
 
 def labels_of(

@@ -115,9 +115,7 @@ def totals() -> pd.DataFrame:
 def net_changes() -> pd.DataFrame:
     """``bounds`` of the faces of each race harmed at the two shifts, race in front."""
     before, after = (harmed(shift)["sum"].to_numpy() for shift in COUNTED)
-    table = bounds(before, after, sizes().to_numpy())
-    table.insert(0, "race", races())
-    return table
+    return pd.DataFrame({"race": races()}).join(bounds(before, after, sizes().to_numpy()))
 
 
 def consistent(printed: Sequence[float], n: int, digits: int) -> Int[np.ndarray, "k 3"]:

@@ -41,6 +41,15 @@ class Settings(cli.Common):
 
 
 def main(name: str, title: str, measure: Callable, doc: str, kind=Settings) -> None:
+    """The command line of a benchmark; ``publish`` says of what."""
+    cli.main(presets(kind), lambda settings: publish(settings, name, title, measure), doc)
+
+
+def presets(kind=Settings) -> dict[str, Settings]:
+    return {"embedded": kind(), "paper": kind(preset="paper"), "smoke": kind(preset="smoke", runs=1)}
+
+
+def publish(settings: Settings, name: str, title: str, measure: Callable) -> None:
     """Runs ``measure(settings)``, which gives the tables by name, and records them."""
 
     def measured(settings: Settings, _: str) -> cli.Measured:
@@ -48,8 +57,7 @@ def main(name: str, title: str, measure: Callable, doc: str, kind=Settings) -> N
         data = [{"data": "generated here", "seed": settings.seed}]
         return cli.Measured(tables=tables, data=data, dtype="float32 rows, float64 sums")
 
-    presets = {"embedded": kind(), "paper": kind(preset="paper"), "smoke": kind(preset="smoke", runs=1)}
-    cli.main(presets, lambda s: cli.publish_run(name, s, measured, {}, title=title, captions={}), doc)
+    cli.publish_run(name, settings, measured, {}, title=title, captions={})
 
 
 def pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

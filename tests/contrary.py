@@ -19,7 +19,6 @@ def modality_gap():
 
 def cosine_similarity():
     """Every cosine of every encoder is -0.3, and the cone is as wide as the angle of a pair."""
-    import caps
     import cosine_claims as claims
     from cosine_figure import PUBLISHED, SMALL_CLIP
 
@@ -31,7 +30,7 @@ def cosine_similarity():
         pd.DataFrame({"seed": [0, 1]}), "cross"
     )
     table = table.assign(n=5000, **dict.fromkeys(claims.STATISTICS, -0.3))
-    wide = caps.table().query("half_angle == 'arccos(0.56)'").assign(half_angle=caps.PAPERS)
+    wide = claims.caps().query("half_angle == 'arccos(0.56)'").assign(half_angle=claims.HALVED)
     return claims.compare(table, wide)
 
 

@@ -38,7 +38,7 @@ def only_the_seed_decides(rows):
 
 def rows_of_both(pair, images, captions, batch_size=None):
     """Rows of both towers, as float32 unit rows of the width that the settings say."""
-    found = pair.encode_non_text(iter(images), batch_size), pair.encode_texts(captions, batch_size)
+    found = pair.non_text.encode(iter(images), batch_size), pair.text.encode(captions, batch_size)
     for rows, count in zip(found, (len(images), len(captions)), strict=True):
         assert (rows.dtype, rows.shape) == (np.float32, (count, pair.settings["dim"]))
         assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)

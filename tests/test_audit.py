@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from denigration import accuracy_cost
+from denigration import accuracy_cost, confusion
 from util import UserError
-from util.fairness.audit import Answers, audit, confusion, paired_change
+from util.fairness.audit import Answers, audit, disparity, extremes, paired_change
 from util.fairness.declared import BADGES, Declared
-from util.fairness.disparity import disparity, extremes
 from util.numerics import statistics
 
 TINY = """

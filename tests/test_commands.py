@@ -125,7 +125,7 @@ def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys,
 
 def test_published_without_a_network_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path))
-    monkeypatch.setattr(published, "address", lambda name: f"http://127.0.0.1:9/{name}")
+    monkeypatch.setitem(published.EMBEDDINGS, "base_url", "http://127.0.0.1:9/")
     command("published", "--keep-going")
     said = capsys.readouterr().out
     assert "no network: 8 of the 8 published files" in said and str(tmp_path) in said

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import caps
 import cosine_claims
 import cosine_figure
 import encoder_options
@@ -221,14 +220,14 @@ def test_caps_are_those_of_direct_integration_and_contradict_the_paper_in_three_
         density = np.sin(angles) ** (dim - 2)
         inside = angles <= np.radians(degrees)
         share = np.trapezoid(density[inside], angles[inside]) / np.trapezoid(density, angles)
-        assert caps.cap_fraction(degrees, dim) == pytest.approx(share, rel=1e-3)
-    assert caps.cap_fraction(27.97, 512) == pytest.approx(1.879e-170, rel=1e-3)
-    sizes = caps.table()
+        assert cosine_claims.cap_fraction(degrees, dim) == pytest.approx(share, rel=1e-3)
+    assert cosine_claims.cap_fraction(27.97, 512) == pytest.approx(1.879e-170, rel=1e-3)
+    sizes = cosine_claims.caps()
     wider = sizes.assign(fraction=1.005 * sizes["fraction"], log10_fraction=-511 * np.log10(2))
     for table, expected in ((sizes, ["yes", "paper is wrong", "yes"]), (wider, ["paper is wrong"] * 3)):
         assert [comparisons.verdict(records.plain(c)) for c in cosine_claims.cap_sizes(table)] == expected
     with pytest.raises(UserError, match="from 0 to 90 degrees, not 91"):
-        caps.cap_fraction(91, 3)
+        cosine_claims.cap_fraction(91, 3)
 
 
 def test_two_trained_tags_of_one_model_are_two_columns(monkeypatch):

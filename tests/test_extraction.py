@@ -32,10 +32,11 @@ class Encoder:
     def __init__(self, seed=0, modality="image", by_place=False, dies_at=None):
         self.seed, self.by_place, self.dies_at = seed, by_place, dies_at
         self.calls = self.encoded = self.texts = 0
-        self.non_text = SimpleNamespace(modality=modality)
+        self.non_text = SimpleNamespace(modality=modality, encode=self.encode_images)
+        self.text = SimpleNamespace(encode=self.encode_captions)
         self.settings = {"encoder": self.name, "seed": seed, "widths": (self.dim,)}
 
-    def encode_non_text(self, images, batch_size):
+    def encode_images(self, images, batch_size):
         self.calls += 1
         if self.calls == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -44,7 +45,7 @@ class Encoder:
         places = [1 + (i % batch_size) / 64 if self.by_place else 1 for i in range(len(levels))]
         return np.stack([self.row(level, 0) * np.float32(place) for level, place in zip(levels, places, strict=True)])
 
-    def encode_texts(self, captions, batch_size):
+    def encode_captions(self, captions, batch_size):
         self.texts += 1
         return np.stack([self.row(int(caption.split()[0]), 1) for caption in captions])
 
@@ -114,8 +115,8 @@ def test_captions_belong_to_their_photograph_and_an_unreadable_one_shifts_no_oth
 @pytest.mark.parametrize(("modality", "words"), [("video", "videos"), ("amino acid", "sequences")])
 def test_other_modalities_keep_their_names_and_their_towers_choose_the_batch(modality, words, lines):
     encoder, batches = Encoder(modality=modality), []
-    encode = encoder.encode_non_text
-    encoder.encode_non_text = lambda items, batch_size: batches.append(batch_size) or encode(items, batch_size)
+    encode = encoder.non_text.encode
+    encoder.non_text.encode = lambda items, batch_size: batches.append(batch_size) or encode(items, batch_size)
     embeddings = extract(encoder, replace(pictures(damaged=(3,)), modality=modality))
     assert embeddings.names == (modality, "text")
     assert belongs(embeddings, [1, 2, 4, 5, 6, 7, 8])
@@ -132,7 +133,7 @@ def test_what_cannot_be_embedded_is_one_line(lines):
     with pytest.raises(UserError, match="none of the 3 images can be read"):
         extract(Encoder(), pictures(range(1, 4), damaged=(1, 2, 3)))
     encoder = Encoder()
-    encoder.encode_non_text = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
+    encoder.non_text.encode = lambda images, batch_size: np.stack([encoder.row(1, 0) for _ in images][:-1])
     with pytest.raises(UserError, match="8 items were read, but the encoder gave 7 rows"):
         extract(encoder, pictures())
     assert not lines
@@ -247,14 +248,14 @@ def test_more_unreadable_images_than_accepted_stop_the_run_at_their_part(run, sm
 
 def test_an_error_of_a_later_part_says_where_its_count_begins(small_parts):
     encoder = Encoder()
-    encode = encoder.encode_non_text
+    encode = encoder.non_text.encode
 
     def wrong_later(images, batch_size):
         if encoder.calls:
             raise UserError("the embedding of image 1 is zero")
         return encode(images, batch_size)
 
-    encoder.encode_non_text = wrong_later
+    encoder.non_text.encode = wrong_later
     with pytest.raises(UserError, match=r"image 1 is zero \(counted from number 4 of the images\)"):
         embed(encoder, pictures())
 
@@ -266,7 +267,7 @@ def test_a_class_is_the_unit_mean_of_its_unit_prompts_and_opposite_ones_are_refu
         asked.extend(captions)
         return np.array([known[caption] for caption in captions], np.float32)
 
-    pair = SimpleNamespace(encode_texts=encode_texts)
+    pair = SimpleNamespace(text=SimpleNamespace(encode=encode_texts))
     found = class_embeddings(pair, [["right"], ["right", "up"], ["up", "near up", "near up"]])
     by_hand = [[1, 0, 0], [0.5**0.5, 0.5**0.5, 0], np.array([0, 2.6, 1.2]) / (2.6**2 + 1.2**2) ** 0.5]
     np.testing.assert_allclose(found, by_hand, atol=1e-7)

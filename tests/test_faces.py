@@ -90,17 +90,6 @@ def test_a_bad_row_is_one_line(folder, name, gender, race, said):
     assert "fairface_label_val.csv" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_folder_without_a_table_says_what_to_fetch(tmp_path, folder):
-    with pytest.raises(UserError, match=r"expected fairface_label_val.csv or labels.csv .*found neither"):
-        loaded(tmp_path / "nowhere")
-    (folder / "labels.csv").write_text("file,race,gender\n")
-    with pytest.raises(UserError, match="found both"):
-        loaded(folder)
-    (folder / "fairface_label_val.csv").unlink()
-    with pytest.raises(UserError, match="no rows under the header"):
-        loaded(folder)
-
-
 def test_the_hubs_numbers_are_read_by_their_names(tmp_path, from_hub):
     labels = [(5, 0, 1), (2, 1, 8), (3, 1, 0)]
     found = from_hub(write_parquet(tmp_path / "hub", labels))

@@ -54,7 +54,7 @@ def test_scenes_are_the_small_clips_test_pictures_and_its_tower_takes_them():
     captioned, clip = SYSTEMS["clip"].generate(4, 1), small_clip.load()
     drawn = pictures.scenes(4, TEST_SEED + 1, split="all")
     assert np.array_equal(np.stack(items(captioned)), drawn.images) and captioned.captions == drawn.captions
-    assert clip.encode_non_text(items(captioned)).shape == (4, 128)
+    assert clip.non_text.encode(items(captioned)).shape == (4, 128)
     assert np.array_equal(generated_inputs.RADII, scenes._RADII)
 
 

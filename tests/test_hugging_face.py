@@ -102,13 +102,13 @@ def test_captions_of_siglip_have_the_whole_length_and_of_its_second_edition_lowe
     folder = own("siglip")
     pair = load(folder)
     assert pair.text.prepare(["a cat"]).shape == (1, CONTEXT)
-    assert np.allclose(pair.encode_texts(["A cat."]), pair.encode_texts(["a cat"]), atol=1e-6)
+    assert np.allclose(pair.text.encode(["A cat."]), pair.text.encode(["a cat"]), atol=1e-6)
     for file in (*folder.glob("*token*"), folder / "spiece.model"):
         file.unlink()
     gemma_tokenizer().save_pretrained(folder)
     pair = load(folder)
     assert pair.settings["tokenizer"] == {"class": "GemmaTokenizer", "lower_case": True}
-    rows = pair.encode_texts(["A CAT", "a cat", "a dog"])
+    rows = pair.text.encode(["A CAT", "a cat", "a dog"])
     assert np.array_equal(rows[0], rows[1])
     assert not np.allclose(rows[0], rows[2], atol=1e-3)
 
@@ -208,7 +208,7 @@ def test_a_folder_with_a_wrong_part_or_without_one_is_refused(own, damage, said)
 def test_a_configuration_chooses_no_weights_and_may_have_the_end_token_of_released_models(own, about):
     folder = own()
     settings(**about)(folder)
-    assert load(folder).encode_texts(["a cat"]).shape == (1, 24)
+    assert load(folder).text.encode(["a cat"]).shape == (1, 24)
 
 
 def test_pickled_weights_are_never_read(own, monkeypatch):

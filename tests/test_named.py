@@ -157,7 +157,7 @@ def test_a_module_is_found_in_the_working_directory_and_what_it_imports_beside_i
     pair = named.pair()
     assert pair.name == "package_of_one.mine" and not pair.kept
     assert pair.settings["sha256"] == sha256(own.parent / "package_of_one" / "mine.py")
-    assert pair.encode_texts(["a", "bb"]) == pytest.approx(np.array([[1, 1], [2, 1]]) / np.sqrt([[2], [5]]))
+    assert pair.text.encode(["a", "bb"]) == pytest.approx(np.array([[1, 1], [2, 1]]) / np.sqrt([[2], [5]]))
 
 
 def test_a_pair_has_both_towers_in_one_space(own):

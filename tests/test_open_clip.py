@@ -89,8 +89,8 @@ def test_a_checkpoint_file_gives_its_own_weights(tiny, photographs, tmp_path):
     trained = Named.parse("tiny").pair(8, "cpu")
     save_file(trained.model.state_dict(), path)
     loaded = Named.parse(f"tiny:{path}").pair(None, "cpu")
-    assert np.array_equal(loaded.encode_non_text(photographs), trained.encode_non_text(photographs))
-    assert not np.allclose(loaded.encode_non_text(photographs), tiny.encode_non_text(photographs), atol=0.1)
+    assert np.array_equal(loaded.non_text.encode(photographs), trained.non_text.encode(photographs))
+    assert not np.allclose(loaded.non_text.encode(photographs), tiny.non_text.encode(photographs), atol=0.1)
     assert loaded.settings["seed"] is None and len(loaded.settings["files"]["weights.safetensors"]) == 64
     path.write_bytes(path.read_bytes()[:-4])
     with refused(r"tiny with weights '.*weights.safetensors': open_clip could not load it \("):
@@ -101,10 +101,9 @@ test_unknown_models_and_tags_name_those_that_there_are = refuses(
     (lambda: Named.parse("ViT-B-31").pair(0), "unknown model: 'ViT-B-31'.*ViT-B-32"),
     (lambda: Named.parse("ViT-B/32:opena1").pair(), "tag for ViT-B-32: 'opena1'; close to it: openai"),
     (lambda: Named.parse("tiny:openai").pair(), "tag for tiny: 'openai'"),
-    (lambda: Named("open_clip", "local-dir:a", "openai").pair(), "weights are 'own' or none .random., not 'openai'"),
-    (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts([]), "no captions"),
-    (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts("a cat"), "in a list, not as one string"),
-    (lambda: Named.parse("tiny").pair(0, "cpu").encode_texts(["a cat"], 0), "batch size"),
+    (lambda: Named.parse("tiny").pair(0, "cpu").text.encode([]), "no captions"),
+    (lambda: Named.parse("tiny").pair(0, "cpu").text.encode("a cat"), "in a list, not as one string"),
+    (lambda: Named.parse("tiny").pair(0, "cpu").text.encode(["a cat"], 0), "batch size"),
 )
 
 
@@ -119,7 +118,7 @@ def test_a_text_tower_of_transformers_reads_its_own_tokenizer(medical, photograp
     assert np.ptp(rows[1], axis=0).max() > 0.02
     hub(medical)
     twin = Named.parse("hf-hub:org/name").pair(None, "cpu")
-    assert np.array_equal(twin.encode_texts(CAPTIONS), rows[1])
+    assert np.array_equal(twin.text.encode(CAPTIONS), rows[1])
     assert pair.settings["text_tower"] == twin.settings["text_tower"]
 
 
@@ -168,12 +167,12 @@ def test_a_configuration_cannot_say_that_code_of_its_tokenizer_may_run(medical, 
 
 
 def test_pickled_weights_are_read_as_weights_only_and_after_safetensors(folder, photographs, tmp_path):
-    rows = load(folder).encode_non_text(photographs)
+    rows = load(folder).non_text.encode(photographs)
     pickled = folder / "open_clip_pytorch_model.bin"
     torch.save(load(folder, 9).model.state_dict(), pickled)
-    assert np.array_equal(load(folder).encode_non_text(photographs), rows)
+    assert np.array_equal(load(folder).non_text.encode(photographs), rows)
     (folder / "open_clip_model.safetensors").unlink()
-    assert not np.allclose(load(folder).encode_non_text(photographs), rows, atol=0.1)
+    assert not np.allclose(load(folder).non_text.encode(photographs), rows, atol=0.1)
 
     class Runs:
         def __reduce__(self):
@@ -190,7 +189,7 @@ def test_folders_without_a_configuration_or_with_a_wrong_one_are_refused(folder,
     file = folder / "open_clip_config.json"
     for content in ("[1", "[1]", None):
         file.unlink() if content is None else file.write_text(content)
-        with refused("no open_clip_config.json there with embed_dim, vision_cfg and text_cfg in model_cfg"):
+        with refused("no open_clip_config.json there with embed_dim, vision_cfg, text_cfg in model_cfg"):
             load(folder)
     configure(tmp_path / "odd", vision_cfg={**TINY["vision_cfg"], "width": "wide"})
     with refused("open_clip could not load it"):

@@ -221,16 +221,17 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     from util.encoders import small_clip
     from util.encoders.named import KINDS, Named
 
-    embeddings = scripts.load("seeded_embeddings")
+    embeddings = scripts.load("encoder_options")
 
     def pairs(*asked):
         x = drawn_by(asked)
         return Embeddings.of({"image": geometry.unit_rows(x), "text": geometry.unit_rows(x + drawn_by("text"))})
 
-    def embed(named, what, seeds, device, precision):
+    def embed(self, named, what, seeds):
         for seed, each in itertools.product(seeds, what):
             if each.modality == "image" or KINDS[named.kind].text:
-                rows = geometry.unit_rows(drawn_by(named, each.name, each.n, dict(each.about), seed, precision))
+                asked = named, each.name, each.n, dict(each.about), seed, self.settings.precision
+                rows = geometry.unit_rows(drawn_by(*asked))
                 yield embeddings.Rows(embeddings.label(named, each.modality), each, seed, rows, {})
 
     def mscoco(folder, images, captions, every):
@@ -251,7 +252,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(published, "load", absent)
     monkeypatch.setattr(small_clip, "load", cache(small_clip.load))
     monkeypatch.setattr(published, "available", lambda: ())
-    monkeypatch.setattr(scripts.load("encoder_options"), "embed", embed)
+    monkeypatch.setattr(embeddings.Gathered, "embed", embed)
     monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
     monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
     monkeypatch.setitem(training.LOSSES, "mine", lambda x, y, scale: x.sum())
@@ -260,9 +261,9 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     for name in ("scenes", "photographs", "with_task"):
         asked = lambda first, *words, name=name: SimpleNamespace(about={}, asked=(name, first, words))  # noqa: E731
         monkeypatch.setattr(script.training_pairs, name, asked)
-    monkeypatch.setattr(script, "perform", lambda run, bench: {"summary": NUMBERS, "asked": (run, bench)})
+    monkeypatch.setattr(script, "perform", lambda run, *shared: {"summary": NUMBERS, "asked": (run, *shared)})
     monkeypatch.setattr(script, "measured", lambda settings, outcomes, *_: SimpleNamespace(tables={}, results=[
-        (each["asked"][0], each["asked"][1].corpus.asked, each["asked"][1].temperatures, each["asked"][1].load.args)
+        (each["asked"][0], each["asked"][2].asked, each["asked"][3], each["asked"][1].args)
         for each in outcomes]))  # fmt: skip
     x = drawn_by("own", n=40)
     labels, text = np.arange(40) % 5, x[:5] + drawn_by("text", n=5)

@@ -113,9 +113,8 @@ def test_ids_of_each_modality_in_one_file_tell_its_pairs(tmp_path):
     assert "40 pairs matched by ids" in found.source["notes"][0]
     np.savez(path, **IN_ANOTHER_ORDER | {"txt_ids": np.arange(N)})
     found = Embeddings.load(path)
-    assert found.pairs is None and "image_ids and txt_ids of image and text have 0 values in common" in str(
-        found.source["notes"]
-    )
+    assert found.pairs is None
+    assert "image_ids and txt_ids of image and text have 0 values in common" in str(found.source["notes"])
     np.savez(path, **IN_ANOTHER_ORDER | {"txt_ids": np.array([*IDS[1:], "other"])})
     with pytest.raises(UserError, match=r"have 39 values in common, and do not tell .*; mend them, or store"):
         Embeddings.load(path)

@@ -18,19 +18,6 @@ def test_pca_agrees_with_the_singular_values_and_its_signs_are_fixed(rng, n):
     assert (pca.components_[np.arange(3), np.abs(pca.components_).argmax(1)] > 0).all()
 
 
-def test_the_gap_is_the_first_component_where_it_is_the_largest_variance(rng):
-    x, y = reference.pairs(rng, 200, 32, gap=2.0)
-    pca, gap = joint_pca([x, y], components=2), reference.gap(x, y)
-    assert abs(pca.components_[0] @ gap) / np.linalg.norm(gap) > 0.99
-
-
-def test_singular_vectors_by_hand():
-    rows = np.array([[3.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
-    assert svd_coordinates(rows) == pytest.approx(rows)
-    moved = svd_coordinates(rows @ np.array([[0.0, 1.0], [-1.0, 0.0]]))
-    assert np.abs(moved) == pytest.approx(rows)
-
-
 def test_singular_vectors_subtract_nothing(rng):
     rows = rng.normal(size=(30, 5)) + 9
     found = svd_coordinates(rows)

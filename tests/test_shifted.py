@@ -1,8 +1,6 @@
 """Zero-shot at every shift: by hand, against shifting one by one, at the edges of blocks, ties, refusals."""
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,6 @@ from util.errors import UserError
 from util.zero_shot import shifted
 from util.zero_shot.shifted import classify, predict, retrieve, scores
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
-
 
 def turned(*degrees):
     """Rows of the circle at these angles."""
@@ -30,16 +26,8 @@ def turned(*degrees):
 def blocks(request, monkeypatch):
     """Blocks larger than the data, or such that every size below is cut, and not evenly."""
     if request.param == "in small blocks":
-        for name, size in (("BLOCK_ENTRIES", 7), ("TILE", 11)):
+        for name, size in (("TILE", 150), ("GROUP", 11)):
             monkeypatch.setattr(shifted, name, size)
-
-
-def captioned(rng, n=40, each=5, d=12):
-    """n images with ``each`` texts, in no order, and the image of each text."""
-    items = rng.permutation(np.repeat(np.arange(n), each))
-    x, _ = reference.pairs(rng, n, d)
-    noise = rng.normal(size=(len(items), d)) - 0.8 * np.sqrt(d) * reference.unit(rng.normal(size=(1, d)))
-    return x, reference.unit(x[items] + 0.4 * noise).astype(np.float32), items
 
 
 def test_a_shift_by_hand_turns_a_miss_into_a_hit():
@@ -178,22 +166,9 @@ def test_without_a_shift_a_zero_gap_is_no_hindrance_and_with_one_it_is(rng):
         classify(x, x, np.arange(9), [0.0, 0.25])
 
 
-def test_the_released_procedures_count_the_same_hits(rng):
-    import released
-
-    x, y = reference.pairs(rng, 80, 16, noise=0.8)
-    labels, shifts = rng.integers(0, 20, 80), PAPER_SHIFTS[::6]
-    ranks = classify(x, y[:20], labels, shifts).ranks
-    expected = released.classification(x, y[:20], labels, shifts)
-    assert np.stack([(ranks < k).mean(1) for k in (1, 5)]) == pytest.approx(expected)
-    both = retrieve(x, y, np.arange(80), shifts)
-    ours = [[(ranks < k).mean(1) for k in (1, 5, 10)] for ranks in both]
-    assert np.array(ours) == pytest.approx(released.retrieval(x, y, shifts))
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_tensors_of_a_gpu_give_the_same_numbers(rng):
-    x, y, items = captioned(rng, 300, 5, 32)
+    x, y, items = many_to_many(rng, 300, 900, 20, 32)
     gpu = [torch.tensor(part).cuda() for part in (x, y)]
     for ours, cpu in zip(retrieve(*gpu, items, PAPER_SHIFTS), retrieve(x, y, items, PAPER_SHIFTS), strict=True):
         assert isinstance(ours, np.ndarray) and (ours == cpu).all()

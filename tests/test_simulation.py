@@ -1,5 +1,7 @@
 """Figure 3 (e-g) and the appendix, end to end: the published set-ups, the minima, the script, its files, its faults."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ import reference
 import scripts
 import simulation_curves
 import smoke_runs
-from util import published
+from simulation_curves import Caps, Meridians, best_logit_scale, losses, on_circle
+from util import contrastive, published
 
 script = scripts.load("Figure_3_Contrastive_Learning/simulation.py")
 CONTRACT = ["simulation", "mismatched", "temperature", "position", "signed_gap_distance", "loss", "n_pairs", "dim"]
@@ -115,3 +118,49 @@ def test_the_grids_are_the_released_ones():
     heights = simulation_curves.heights(script.PRESETS["paper"].heights)
     assert heights == pytest.approx(np.linspace(-1, 1, 100)) and 0 not in heights
     assert 0 in simulation_curves.heights(script.PRESETS["embedded"].heights)
+
+
+TEMPERATURES = (1.0, 0.1, 0.01)
+
+
+def cycle(n, count):
+    """The text of each of n images, of which the first so many are mismatched in a cycle."""
+    return np.r_[np.roll(np.arange(count), -1), np.arange(count, n)]
+
+
+@pytest.mark.parametrize("kind", [Meridians, Caps])
+def test_moving_apart_scales_all_cosines_alike_and_adds_one_number(kind, rng):
+    pairs = kind(reference.unit(rng.normal(size=(6, 4))))
+    positions = rng.uniform(0, 90 if kind is Meridians else 1, 5)
+    contrasts = np.cos(np.radians(positions)) if kind is Meridians else 1 - positions**2
+    assert pairs.contrasts(positions) == pytest.approx(contrasts, abs=1e-12)
+    assert pairs.position(contrasts) == pytest.approx(positions, abs=1e-6)
+    for x, y, contrast in zip(*pairs.move(positions), contrasts, strict=True):
+        assert np.linalg.norm(x, axis=1) == pytest.approx(1) and np.linalg.norm(y, axis=1) == pytest.approx(1)
+        assert np.ptp(x @ y.T - contrast * pairs.cosines) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [Meridians, Caps])
+def test_every_position_has_the_loss_of_the_definition_whatever_the_rotation(kind, rng):
+    pairs = kind(reference.unit(rng.normal(size=(9, 3))))
+    positions = np.linspace(-1, 1, 7) * (90 if kind is Meridians else 1)
+    cases = [cycle(9, 0), cycle(9, 2), rng.permutation(9)]
+    found = losses(pairs, positions, TEMPERATURES, cases)
+    for p, (x, y) in enumerate(zip(*pairs.move(positions), strict=True)):
+        for k, case in enumerate(cases):
+            for t, tau in enumerate(TEMPERATURES):
+                expected = contrastive.contrastive_loss(x, y[case], tau, consecutive=True)
+                assert found[k, p, t] == pytest.approx(expected, rel=1e-9)
+    turned = kind(pairs.points @ np.linalg.qr(rng.normal(size=(3, 3)))[0])
+    assert losses(turned, -positions, TEMPERATURES, cases) == pytest.approx(found, abs=1e-10)
+
+
+def test_the_best_logit_scale_is_a_closed_form_infinite_without_a_mismatch_or_zero_where_matches_are_worst():
+    """Matched 1, others 0: the loss f s + log(1 + (n - 1)exp(-s)) is lowest at s = log((n - 1)(1 - f)/f)."""
+    for n, count in ((4, 2), (10, 3), (100, 20)):
+        by_hand = math.log((n - 1) * (n - count) / count)
+        assert best_logit_scale(np.eye(n), cycle(n, count)) == pytest.approx(by_hand, rel=1e-9)
+    cosines = Meridians(on_circle([0.0, 50.0, 100.0])).cosines
+    assert best_logit_scale(cosines, [0, 1, 2]) == math.inf
+    assert best_logit_scale(cosines, [2, 1, 0]) == 0
+    assert best_logit_scale(np.ones((3, 3)), [0, 1, 2]) == math.inf

@@ -53,7 +53,7 @@ def test_the_shapes_in_the_annotations_hold(monkeypatch):
     checked(monkeypatch, *drawn, small_clip, training)
     twin = small_clip.random(0)
     corpus = pictures.training_corpus(40, 0)
-    assert twin.encode_non_text(corpus.images).shape == twin.encode_texts(corpus.captions).shape == (40, 128)
+    assert twin.non_text.encode(corpus.images).shape == twin.text.encode(corpus.captions).shape == (40, 128)
     assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
     assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
     pairs = Pairs(small_clip.channels_first(corpus.images), twin.text.prepare(corpus.captions))
@@ -67,7 +67,7 @@ def test_embeddings_are_unit_rows_however_pictures_are_grouped_and_leave_them_as
     before, given = scenes.images.copy(), [Image.fromarray(each) for each in scenes.images]
     together = rows_of_both(clip, given, scenes.captions)
     for size in (1, 6):
-        grouped = clip.encode_non_text(scenes.images, size), clip.encode_texts(scenes.captions, size)
+        grouped = clip.non_text.encode(scenes.images, size), clip.text.encode(scenes.captions, size)
         assert agree(together, grouped, 2e-5)
     assert np.array_equal(before, scenes.images)
 
@@ -90,7 +90,7 @@ def test_tokens_are_start_words_end_and_padding():
 
 def test_the_vocabulary_is_that_of_the_corpus_and_fits_the_architecture():
     config = small_clip.config()
-    assert config["words"] == pictures.vocabulary()
+    assert config["words"] == sorted({word for c in pictures.training_corpus(6000, 0).captions for word in c.split()})
     assert config["model"]["text_cfg"]["vocab_size"] == small_clip.Tokenizer(config["words"], 9).size
     longest = max(len(caption.split()) for caption in pictures.distinct_scenes(2560, 0).captions)
     assert longest + 2 <= config["model"]["text_cfg"]["context_length"]
@@ -98,10 +98,10 @@ def test_the_vocabulary_is_that_of_the_corpus_and_fits_the_architecture():
 
 SIZE = "takes pictures of 32x32 pixels only, RGB in uint8"
 test_other_words_pictures_checkpoints_and_seeds_are_refused = refuses(
-    (lambda: small_clip.load().encode_texts(["a red star", "a red zebra"]), "'zebra' of 'a red zebra'"),
-    (lambda: small_clip.load().encode_texts(["a " * 40]), r"may have \d+ words"),
-    (lambda: small_clip.load().encode_non_text([np.zeros((32, 32, 3), np.float32)]), SIZE),
-    (lambda: small_clip.load().encode_non_text([np.zeros((30, 30, 3), np.uint8)]), SIZE),
+    (lambda: small_clip.load().text.encode(["a red star", "a red zebra"]), "'zebra' of 'a red zebra'"),
+    (lambda: small_clip.load().text.encode(["a " * 40]), r"may have \d+ words"),
+    (lambda: small_clip.load().non_text.encode([np.zeros((32, 32, 3), np.float32)]), SIZE),
+    (lambda: small_clip.load().non_text.encode([np.zeros((30, 30, 3), np.uint8)]), SIZE),
     (lambda: small_clip.load(Path("none.safetensors")), "train-small-clip"),
     (lambda: small_clip.load(Path(__file__)), r"test_small_clip\.py"),
     (lambda: SmallClipSettings(training=TrainingSettings(steps=1, seed=pictures.TEST_SEED)), "test pictures"),
@@ -109,7 +109,7 @@ test_other_words_pictures_checkpoints_and_seeds_are_refused = refuses(
 
 
 def test_a_random_twin_is_fixed_by_its_seed_and_has_the_architecture_of_the_trained_one(clip):
-    only_the_seed_decides(lambda seed: small_clip.random(seed).encode_texts(["a red star"]))
+    only_the_seed_decides(lambda seed: small_clip.random(seed).text.encode(["a red star"]))
     twin = small_clip.random(1).model
     shapes = ({name: value.shape for name, value in model.state_dict().items()} for model in (twin, clip.model))
     assert next(shapes) == next(shapes)
@@ -179,7 +179,7 @@ def test_harm_falls_as_a_group_becomes_more_frequent_in_training(figures):
 def test_the_untrained_twin_meets_none_of_the_accuracy_bars():
     twin = small_clip.random(0)
     some = pictures.scenes(300, 5)
-    found = small_clip_training.zero_shot(twin, "colour_shape", some, twin.encode_non_text(some.images))
+    found = small_clip_training.zero_shot(twin, "colour_shape", some, twin.non_text.encode(some.images))
     assert found["accuracy"] < 0.1 and found["chance"] == 1 / 64
 
 
@@ -201,6 +201,6 @@ def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_f
     assert one.read_bytes() == two.read_bytes()
     names = ["small_clip.json", "small_clip.safetensors", "small_clip_record.json"]
     assert sorted(path.name for path in one.parent.iterdir()) == names
-    assert small_clip.load(one).encode_texts(["a star"]).shape == (1, 128)
+    assert small_clip.load(one).text.encode(["a star"]).shape == (1, 128)
     written = json.loads((tmp_path / "one" / "small_clip_record.json").read_text())
     assert written["seeds"]["training"] == 3 and written["chosen_step"] == record["chosen_step"] in (2, 3)

@@ -19,14 +19,6 @@ def test_the_prediction_interval_of_two_values_by_hand():
     assert statistics.prediction_interval([3.0, 3.0, 3.0]) == (3.0, 3.0)
 
 
-def test_one_further_value_falls_into_the_prediction_interval_as_often_as_stated(rng):
-    inside = 0
-    for sample in rng.normal(size=(4000, 6)):
-        low, high = statistics.prediction_interval(sample[:5], confidence=0.9)
-        inside += low <= sample[5] <= high
-    assert inside / 4000 == pytest.approx(0.9, abs=4 * math.sqrt(0.09 / 4000))
-
-
 def test_the_jackknife_of_a_mean_is_students_interval(rng):
     x = rng.normal(size=9)
     left_out = (x.sum() - x) / 8

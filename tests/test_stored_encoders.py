@@ -77,8 +77,8 @@ def folder(kind, tmp_path):
 
 def test_random_weights_depend_on_the_seed_alone_and_need_none_that_are_trained(kind, folder, photographs):
     (folder / kind.weights).unlink()
-    only_the_seed_decides(lambda seed: kind.load(folder, seed).encode_non_text(photographs))
-    only_the_seed_decides(lambda seed: kind.load(folder, seed).encode_texts(CAPTIONS))
+    only_the_seed_decides(lambda seed: kind.load(folder, seed).non_text.encode(photographs))
+    only_the_seed_decides(lambda seed: kind.load(folder, seed).text.encode(CAPTIONS))
     pair = kind.load(folder, 3)
     assert (pair.settings["seed"], pair.settings["pretrained"]) == (3, None)
     assert pair.name.endswith("folder random weights, seed 3") and set(pair.settings["files"]) == set(kind.files)
@@ -95,16 +95,16 @@ def test_the_settings_are_plain_name_no_place_and_tell_other_weights(kind, folde
     kind.make_weights(folder)
     other = kind.load(folder)
     assert other.settings != pair.settings
-    assert not np.allclose(rows[0], other.encode_non_text(photographs), atol=0.05)
+    assert not np.allclose(rows[0], other.non_text.encode(photographs), atol=0.05)
 
 
 def test_a_repository_in_the_cache_is_found_without_a_network(kind, folder, hub, photographs):
     snapshot = hub(folder)
     pair = Named.parse(kind.hub).pair(device="cpu")
     assert pair.settings["revision"] == COMMIT and pair.settings["model"].endswith("org/name")
-    assert np.array_equal(pair.encode_non_text(photographs), kind.load(folder).encode_non_text(photographs))
+    assert np.array_equal(pair.non_text.encode(photographs), kind.load(folder).non_text.encode(photographs))
     (snapshot / kind.weights).unlink()
-    assert Named.parse(kind.hub).pair(0, "cpu").encode_texts(CAPTIONS).shape == (4, 24), "random weights need none"
+    assert Named.parse(kind.hub).pair(0, "cpu").text.encode(CAPTIONS).shape == (4, 24), "random weights need none"
     with refused("org/name: (there are )?no weights in "):
         Named.parse(kind.hub).pair(device="cpu")
 

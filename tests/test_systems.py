@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import panels
+import reference
 import scripts
 import smoke_runs
 import tiny_systems
@@ -165,15 +166,6 @@ def mine(tmp_path, own_cache, own_modules, monkeypatch):
     return tmp_path
 
 
-def gap(name, pictures, captions):
-    """The gap distance of the encoder of a test's file, in float64."""
-    rows = [
-        encode(inputs) for encode, inputs in zip(runpy.run_path(name)["encoders"](), (pictures, captions), strict=True)
-    ]
-    x, y = ((each / np.linalg.norm(each, axis=1, keepdims=True)).mean(0) for each in rows)
-    return np.linalg.norm(x - y)
-
-
 @pytest.mark.parametrize(
     ("model", "data"),
     [("python:mine.py:encoders", "own"), ("python:mine:encoders", "generated"), ("mine.py:encoders", "generated")],
@@ -189,7 +181,9 @@ def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data, 
     record = smoke_runs.run(script, "out", *words)
     (row,) = record.tables[""].itertuples()
     assert (row.system, row.weights, row.n_pairs) == ("mine", "your own", 9)
-    assert row.gap_distance == pytest.approx(gap("mine.py", given, captions), abs=1e-6)
+    of_pictures, of_texts = runpy.run_path("mine.py")["encoders"]()
+    gap = reference.gap(reference.unit(of_pictures(given)), reference.unit(of_texts(captions)))
+    assert row.gap_distance == pytest.approx(np.linalg.norm(gap), abs=1e-6)
     spelled = "python:mine" if model == "python:mine:encoders" else f"python:{mine / 'mine.py'}"
     assert record.about["settings"]["model"] == f"{spelled}:encoders"
     assert any("your own functions have no random twin" in line for line in record.about["left_out"])

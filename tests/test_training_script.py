@@ -14,7 +14,7 @@ import training_figure
 import training_pairs
 import training_runs
 import training_tables
-from training_measures import SHIFTS, Meter, embeddings, landscape, recall_at_1
+from training_runs import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from training_tables import run, script
 from util import UserError, published
 from util.numerics import procrustes
@@ -194,7 +194,7 @@ def test_the_meter_puts_texts_and_prompts_under_the_map():
     assert beside["gap_distance"] < 0.5 < without["gap_distance"]
     x, y = embeddings(model, corpus.held_out)
     assert beside["gap_distance"] == pytest.approx(np.linalg.norm(reference.gap(x, y @ turn)), rel=1e-4)
-    pictures, prompts = model.encode_pictures(corpus.task.pictures), model.encode_tokens(corpus.task.prompts) @ turn
+    pictures, prompts = model.encode(corpus.task.pictures), model.encode(corpus.task.prompts) @ turn
     assert beside["zero_shot_gap_distance"] == pytest.approx(np.linalg.norm(reference.gap(pictures, prompts)), rel=1e-4)
     assert beside["zero_shot_accuracy"] == ((pictures @ prompts.T).argmax(1) == corpus.task.labels).mean()
     assert Meter(model, corpus, 20, None, {3})(0) == {}

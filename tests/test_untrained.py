@@ -60,8 +60,8 @@ def test_at_full_size_they_have_the_parameters_of_the_released_ones(make, parame
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_random_weights_depend_on_the_seed_alone_and_disturb_nothing(system):
     load, items, *_ = SYSTEMS[system]
-    only_the_seed_decides(lambda seed: load(seed=seed, device="cpu").encode_non_text(items))
-    only_the_seed_decides(lambda seed: load(seed=seed, device="cpu").encode_texts(CAPTIONS))
+    only_the_seed_decides(lambda seed: load(seed=seed, device="cpu").non_text.encode(items))
+    only_the_seed_decides(lambda seed: load(seed=seed, device="cpu").text.encode(CAPTIONS))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -83,7 +83,7 @@ def test_the_description_is_plain_and_bfloat16_changes_little(system):
 def test_neither_batches_nor_their_order_change_a_row(system):
     load, items, *_ = SYSTEMS[system]
     pair = load(device="cpu")
-    for encode, given in ((pair.encode_non_text, items), (pair.encode_texts, CAPTIONS)):
+    for encode, given in ((pair.non_text.encode, items), (pair.text.encode, CAPTIONS)):
         whole = encode(given)
         for size in (1, 2, 64):
             assert np.allclose(encode(given[::-1], size)[::-1], whole, atol=2e-6)
@@ -155,7 +155,7 @@ def test_texts_of_convirt_are_bert_then_the_maximum_then_the_head(medical):
         tokens = untrained.tokens([report], tiny_systems.CONVIRT.context, ends=True)
         outputs = medical.model.text(input_ids=tokens[tokens >= 0][None]).last_hidden_state
         rows.append(medical.model.text_head(outputs.max(dim=1).values))
-    texts = medical.encode_texts(CAPTIONS)
+    texts = medical.text.encode(CAPTIONS)
     assert (texts.dtype, texts.shape) == (np.float32, (5, tiny_systems.CONVIRT.dim))
     assert np.allclose(texts, normalize(torch.cat(rows)), atol=2e-6)
     assert np.ptp(texts, axis=0).max() > 0.02
@@ -166,7 +166,7 @@ def test_images_of_convirt_are_the_pooled_activations_then_the_head(medical, pho
     transform = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
     pooled = medical.model.image(torch.stack([transform(picture) for picture in photographs[:3]]))
     assert pooled.shape == (3, 512)
-    rows = medical.encode_non_text(photographs[:3])
+    rows = medical.non_text.encode(photographs[:3])
     assert np.allclose(rows, normalize(medical.model.image_head(pooled)), atol=2e-6)
 
 
@@ -185,23 +185,8 @@ def test_rows_of_x_clip_are_those_of_the_model_itself(of_videos, videos):
     texts = of_videos.model.get_text_features(of_videos.text.prepare(CAPTIONS).clamp(min=0))
     assert agree(rows, [normalize(given.pooler_output, dim=1) for given in (images, texts)], 2e-6)
     assert min(np.ptp(part, axis=0).max() for part in rows) > 0.02
-    assert of_videos.settings != x_clip.load(device="cpu", config=tiny_systems.x_clip_config(context=70)).settings
-
-
-def test_texts_are_embedded_without_the_prompts_of_a_video(of_videos, videos):
-    tokens, pixels = of_videos.text.prepare(CAPTIONS).clamp(min=0), of_videos.non_text.prepare(videos[:2])
-    with torch.no_grad():
-        prompted = of_videos.model(input_ids=tokens, pixel_values=pixels)
-    rows = of_videos.encode_texts(CAPTIONS)
-    assert prompted.text_embeds.shape == (2, 5, 24), "one row for each video and text"
-    assert not np.allclose(prompted.text_embeds[0], rows, atol=1e-3)
     assert of_videos.settings["prompting"].startswith("none")
-
-
-def test_frames_and_their_order_matter(of_videos, videos):
-    rows = of_videos.encode_non_text(videos)
-    assert not np.allclose(of_videos.encode_non_text([video[::-1] for video in videos]), rows, atol=1e-3)
-    assert not np.allclose(of_videos.encode_non_text([[*video[:2], video[0]] for video in videos]), rows, atol=1e-3)
+    assert of_videos.settings != x_clip.load(device="cpu", config=tiny_systems.x_clip_config(context=70)).settings
 
 
 def test_frames_are_prepared_as_x_clips_own(of_videos):

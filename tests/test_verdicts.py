@@ -7,9 +7,8 @@ from util import published, records
 from util.reporting import comparisons
 
 NUMBERS = published.numbers()
-TOLERATED = [
-    key for key, each in NUMBERS.items() if isinstance(each.value, float) and each.judged_by.tolerance is not None
-]
+FLOATS = {key: each for key, each in NUMBERS.items() if isinstance(each.value, float)}
+TOLERATED = [key for key, each in FLOATS.items() if each.judged_by.tolerance is not None]
 AGAINST = {"no", "not shown", "paper is wrong"}
 
 

@@ -119,7 +119,7 @@ def test_a_data_set_stored_as_parquet_is_measured_as_declared(tmp_path, undrawn)
     tasks_file = declare(tmp_path / "tasks.toml", "mine")
     record = run(tmp_path, tasks_file=tasks_file, data=tmp_path / "data", side=("both",), n=48)
     clip = small_clip.load()
-    rows = clip.encode_non_text(scenes.images), clip.encode_texts([f"a {name}" for name in SHAPES])
+    rows = clip.non_text.encode(scenes.images), clip.text.encode([f"a {name}" for name in SHAPES])
     curve = record.tables[""].query("gap_direction == 'task' and split == 'all' and metric == 'top-1'")
     for row in curve.itertuples():
         x, y = geometry.shift(*rows, row.shift)

@@ -161,7 +161,7 @@ def test_a_shift_that_truly_helps_is_found_on_both_halves(rng):
 
 def test_captions_of_one_image_are_judged_together_and_few_classes_have_no_top_5(rng):
     several, single, classes = (
-        evaluation.sweep(given, SHIFTS, np.eye(6)[0], "both").outcomes
+        evaluation.sweep(given, SHIFTS, np.eye(6)[0], "both")
         for given in (pairs(rng), pairs(rng, captions=1), task(rng, classes=5))
     )
     assert not several["text-to-image recall@1"].independent and several["image-to-text recall@1"].independent
@@ -201,7 +201,7 @@ def test_only_items_that_their_margins_allow_to_change_do(rng, side):
     """Few classes, projections that differ little: some items cannot change, and those that do are among the others."""
     given = task(rng, n=300, classes=4, dim=12)
     shifts, unit_gap = cli.shift_grid(0.25), geometry.unit_gap_vector(given.images, given.texts)
-    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side).outcomes["top-1"].items
+    q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side)["top-1"].items
     cosines, own = given.images @ given.texts.T, np.arange(4) == given.labels[:, None]
     best = [np.where(mask, cosines, -2).max(1) for mask in (own, ~own)]
     amounts = side_amounts(shifts, side)
@@ -262,7 +262,7 @@ def test_held_out_means_direction_and_shift_of_one_half_counted_on_the_other(rng
             one, other = selection.halves(len(labels), labels, QUICK.seed, split)
             for mine, others in ((one, other), (other, one))[: 1 if split else 2]:
                 along = geometry.unit_gap_vector(given.images if all_data else given.images[mine], given.texts)
-                right = evaluation.sweep(given, SHIFTS, along, "both").outcomes["top-1"].items
+                right = evaluation.sweep(given, SHIFTS, along, "both")["top-1"].items
                 shares = right[:, mine].mean(1)
                 best = min(range(len(SHIFTS)), key=lambda k: (-shares[k], abs(SHIFTS[k]), SHIFTS[k]))
                 found.append(right[best, others].mean() - right[SHIFTS == 0][0, others].mean())
@@ -295,7 +295,7 @@ def test_an_image_that_does_not_decode_takes_its_own_label_with_it(own_cache):
     data = Labelled(openers, list(map(str, range(101))), {}, labels, ("one", "two"))
     found = embedded_tasks.of_declared(declared("one {}", "the {}"), data, clip)
     assert found.labels.tolist() == np.delete(labels, 50).tolist() and len(found.source["skipped"]) == 1
-    assert found.images == pytest.approx(clip.encode_non_text(list(np.delete(images, 50, 0))), abs=1e-5)
+    assert found.images == pytest.approx(clip.non_text.encode(list(np.delete(images, 50, 0))), abs=1e-5)
 
 
 def test_prompts_are_embedded_before_images():
@@ -304,6 +304,6 @@ def test_prompts_are_embedded_before_images():
     def encode(texts):
         return np.array([[-1.0, 0] if text.startswith("not") else [1.0, 0] for text in texts])
 
-    cancelling = SimpleNamespace(name="cancelling", settings={}, encode_texts=encode)
+    cancelling = SimpleNamespace(name="cancelling", settings={}, text=SimpleNamespace(encode=encode))
     with pytest.raises(UserError, match="cancel out"):
         embedded_tasks.of_declared(declared("{}", "not {}"), SimpleNamespace(), cancelling)

@@ -36,21 +36,16 @@ Measure, Draws = Callable[[Settings, str], Measured], Mapping[str, Callable[[Rec
 OUTPUTS_VARIABLE = "MODALITY_GAP_OUTPUTS"
 OUTPUTS = Path(os.environ.get(OUTPUTS_VARIABLE) or REPOSITORY / "outputs")
 """Folder of all results; ``MODALITY_GAP_OUTPUTS`` names another."""
-
 MOST_SEED = 2**31
 """numpy and scikit-learn take seeds of 32 bits; scripts that run several count up from the one given."""
 
 
 @dataclass(frozen=True)
 class Only:
-    """Options that only some runs read: given to another run they would do nothing, and are refused.
+    """Options, with blanks between, that only some runs read: given to another they would do nothing, and are refused.
 
     Settings and commands hold a tuple of these as ``ONLY``, beside those of the classes that they inherit from.
-
-    Attributes:
-        options: names of the options, with blanks between.
-        to: which runs read them, in words that go on "only applies to".
-        when: takes the settings; whether theirs is such a run.
+    ``to`` says which runs read them ("only applies to ..."), ``when`` tells of settings whether theirs is one.
     """
 
     options: str
@@ -117,10 +112,7 @@ def parse(presets: Mapping[Preset, Settings], description: str, arguments: Seque
 
 
 def in_one_line(read: Callable, *what, args: Sequence[str], **options):
-    """What tyro reads of a command line; the box that it draws around an error becomes the line of a UserError.
-
-    Refused as well are a seed out of range, and an option that would do nothing beside the others (``Only``).
-    """
+    """What tyro reads of a command line, ``checked``; of the box that it draws around an error, a UserError's line."""
     box = io.StringIO()
     try:
         with redirect_stderr(box):
@@ -223,7 +215,7 @@ def words(script: str) -> dict:
 
 
 def main(presets: Mapping[Preset, Settings], work: Callable[[Settings], object], description: str) -> None:
-    """Reads a script's command line and works; a UserError is one line and exit code 2."""
+    """Reads a script's command line and works."""
     run(lambda: work(parse(presets, description)))
 
 

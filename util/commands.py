@@ -76,13 +76,11 @@ class _OfRecords:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(_OfRecords):
+class Report(OfFiles, _OfRecords):
     """Build one page about your embeddings, with the gap as a dial. Without files: report.html from the records."""
 
     embeddings: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Files or folders as for measure. Several sets stand side by side."""
-    columns: tuple[str, ...] = ()
-    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
     output: cli.FileOut = Path("gap.html")
     """The page: one file that needs no network."""
     labels: str | None = None

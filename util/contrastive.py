@@ -13,6 +13,7 @@ one whose image or text already stands in the batch waits. What cannot fill a la
 
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +28,10 @@ from .numerics.arrays import Array, Rows, Vector, as_count, as_number, as_number
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
-
 MOST_TEMPERATURE = 10
 """Above it a number is a logit scale, the inverse, and not a temperature."""
-
 TILE = 1024
 """Rows and columns of a product held at a time on a CPU: 8 MB of float64."""
-
 CUDA_TILE = 4096
 """The same on a GPU: 128 MB of float64."""
 
@@ -78,11 +76,9 @@ def contrastive_loss(
             and divided by its size, z = 1 where matched and else -1 (SigLIP ends at about 1/tau = 113, b = -16.5).
         consecutive: batches as released, of neighbours, also where these are equal: false negatives. Nothing is said.
 
-    Returns:
-        the mean over batches, >= 0; log(batch) when every cosine of a batch is equal.
-
-    Paper: equation 1 and Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: depends
-    on the batch size; compare only at one size.
+    The mean over batches, >= 0, comes back: log(batch) when every cosine of a batch is equal. Paper: equation 1 and
+    Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: depends on the batch size;
+    compare only at one size.
     """
     tau = as_number(temperature, "temperature")
     losses = sweep_both(x, y, 0.0, tau, batch, bias=bias, consecutive=consecutive, renormalise=False)
@@ -155,31 +151,21 @@ def sweep_both(
 def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int, kernel) -> np.ndarray:
     """Summed losses (2, s, t) of a few whole batches, image-to-text and text-to-image."""
     p, q = project(x, moves.direction), project(y, moves.direction)
-    norms_x, norms_y = _norms(x, p, -moves.against, moves), _norms(y, q, moves.along, moves)
+    sides = (x, p, -moves.against), (y, q, moves.along)
+    norms_x, norms_y = (shifted_norms(rows, moves.direction, at, steps) for rows, at, steps in sides)
+    if not moves.renormalise:
+        norms_x = norms_y = torch.ones_like(norms_x)
     shape = 2, len(scales), len(moves.against), len(x)
     sums = torch.full(shape, kernel.empty, dtype=torch.float64, device=x.device)
-    for rows, columns, products in _products(x, y, size):
+    tile, g = TILE if x.device.type == "cpu" else CUDA_TILE, len(x) // size  # g is 1 where a batch exceeds a tile
+    images, texts = (part.view(g, size, -1) for part in (x, y))
+    for top, left in product(range(0, size, tile), repeat=2):  # g batches at once, or one tile of one batch
+        products = images[:, top : top + tile].double() @ texts[:, left : left + tile].double().mT
+        rows, columns = (slice(first, g * min(first + tile, size)) for first in (top, left))
         steps, inverses = (moves.against, moves.along), (1 / norms_x[:, rows], 1 / norms_y[:, columns])
-        tile = _sweep_kernel.Tile(products, p[rows], q[columns], *steps, *inverses, rows.start - columns.start)
-        kernel.add(tile, scales, sums, rows, columns)
+        part = _sweep_kernel.Tile(products, p[rows], q[columns], *steps, *inverses, top - left)
+        kernel.add(part, scales, sums, rows, columns)
     matched = torch.cat([(x[i : i + TILE].double() * y[i : i + TILE].double()).sum(1) for i in range(0, len(x), TILE)])
     along, against = moves.along[:, None], moves.against[:, None]
     cosines = (matched + along * p - against * q - along * against) / (norms_x * norms_y)
     return kernel.losses(sums, cosines - 1, scales)
-
-
-def _norms(x: Tensor, projections: Tensor, steps: Tensor, moves: _Moves) -> Tensor:
-    """Norms (s, n) that the shifted rows are divided by; ones where rows are taken as they come."""
-    if not moves.renormalise:
-        return torch.ones(len(steps), len(x), dtype=torch.float64, device=x.device)
-    return shifted_norms(x, moves.direction, projections, steps)
-
-
-def _products(x: Tensor, y: Tensor, size: int):
-    """Yields (row slice, column slice, float64 products (g, r, c)): g batches at once, or one tile of one batch."""
-    tile, g = TILE if x.device.type == "cpu" else CUDA_TILE, len(x) // size  # g is 1 where a batch exceeds a tile
-    x, y = (part.view(g, size, -1) for part in (x, y))
-    for top in range(0, size, tile):
-        for left in range(0, size, tile):
-            products = x[:, top : top + tile].double() @ y[:, left : left + tile].double().mT
-            yield slice(top, g * min(top + tile, size)), slice(left, g * min(left + tile, size)), products

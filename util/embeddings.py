@@ -6,7 +6,6 @@ is "text". The columns of ``pairs`` follow the order of the modalities.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -27,9 +26,6 @@ ONE_DIRECTION = 0.99
 """A mean cosine above this is said: trained encoders of things that differ stay well below."""
 MOST_COMPARED = 1_000_000
 """Equal rows are looked for in modalities of so many rows, for their hashes stay in memory."""
-
-MOST_SHOWN = 20_000
-"""Rows that a notebook shows as a page without being asked to."""
 
 
 @dataclass(frozen=True)
@@ -149,15 +145,6 @@ class Embeddings:
             extra |= {f"{name}_key" if name in self.names else name: each for name, each in self.beside.items()}
         write(path, {**self.modalities, **extra}, self.names, dict(self.source))
         return path
-
-    def _repr_html_(self) -> str | None:
-        """The page of ``util.report`` in place, without UMAP; None where there is none, or there are many rows."""
-        from . import report
-
-        with suppress(UserError):
-            return (
-                None if max(map(len, self.modalities.values())) > MOST_SHOWN else report(self, umap=False)._repr_html_()
-            )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -39,9 +39,6 @@ ITEMS = 512
 MOST_SKIPPED = 0.01
 """The share of a task's images that may be unreadable: more of them, and the numbers are about other data."""
 
-CANCELLED = 1e-6
-"""Norm of a mean of unit rows below which float32 leaves no direction."""
-
 
 def extract(
     encoder: EncoderPair,
@@ -56,10 +53,8 @@ def extract(
     ``source["data"]["skipped"]``; no other pair moves.
 
     Args:
-        encoder: what ``non_text.modality``, ``settings``, ``encode_non_text`` and ``encode_texts`` are asked of.
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.
-        cache: whether to read and write the cache folder; one that cannot be written is named and done without. What
-            functions of your own give is not kept.
+        cache: whether to keep rows in the cache folder, where it can be written; those of your own functions are not.
         most_skipped: share of the items that may be unreadable, for instance ``MOST_SKIPPED``; None: any but all.
 
     Returns:
@@ -71,7 +66,7 @@ def extract(
     captions, each = readable.captions, np.arange(len(readable.captions))
 
     def encoded() -> Part:
-        rows = encoder.encode_texts(captions, batch_size=settings["batch"])
+        rows = encoder.text.encode(captions, batch_size=settings["batch"])
         return Part(np.asarray(rows, np.float32), each, {}, len(captions))
 
     texts = store.part(digest(captions), 0, len(captions), encoded)
@@ -104,11 +99,11 @@ def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float
     ensembles of CLIP (Radford et al. 2021, section 3.1.4).
     """
     different = list(dict.fromkeys(prompt for prompts in texts for prompt in prompts))
-    rows = np.asarray(pair.encode_texts(different), np.float64)
+    rows = np.asarray(pair.text.encode(different), np.float64)
     place = {prompt: row for row, prompt in enumerate(different)}
     means = np.stack([rows[[place[prompt] for prompt in prompts]].mean(0) for prompts in texts])
     norms = np.linalg.norm(means, axis=1, keepdims=True)
-    if not (norms >= CANCELLED).all():
+    if not (norms >= 1e-6).all():  # below it float32 leaves a mean of unit rows no direction
         least = int(norms.argmin())
         raise UserError(f"the prompts of class {least} cancel out; use others: {texts[least]}")
     return (means / norms).astype(np.float32)
@@ -187,7 +182,7 @@ def _embedded(
     settings = json.loads(json.dumps(about))
     store = Store(cached_path("parts", settings) if cache and encoder.kept else None)
     most = batch * max(1, ITEMS // batch) if modality in BATCH else None
-    encode = partial(encoder.encode_non_text, batch_size=batch)
+    encode = partial(encoder.non_text.encode, batch_size=batch)
     parts, skipped, start = [], {}, 0
     with tqdm(total=total, desc=f"{words}, in parts", leave=False, delay=2, disable=None) as bar:
         while start < total:

@@ -13,22 +13,16 @@ if TYPE_CHECKING:
 
 NON_TEXT = "#0072B2"
 """Images, and whatever stands in their place: blue of the colour-blind safe palette of Okabe and Ito."""
-
 TEXT = "#D55E00"
 """Texts: vermilion of the same palette."""
-
 SERIES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00")
 """Further series, in order of use."""
-
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#e4e4e4"
-
 WIDTHS = {"column": 3.35, "page": 6.9}
 """Inches across one column, and across the page, of a paper in two columns."""
 LEAST_POINTS = 6
 """Smallest text at that width."""
-
 EMBEDDED_NOTE = "embedded preset: a small model on generated data; it shows the phenomenon, not the paper's numbers"
-
 STYLE = Path(__file__).resolve().parent / "data" / "figures.mplstyle"
 
 

@@ -21,12 +21,9 @@ from .records import Comparison
 
 VALUES = Path(__file__).resolve().parent / "data" / "paper.json"
 WEIGHTS = ("trained", "random")
-
 STALL_SECONDS = 15.0
 """How long a download may stand still."""
-
 WRONG = "wrong sha256, not used"
-
 PRINTED = "published numbers alone"
 """Begins the data of a comparison that needs no run: counts, derivations and checks of what is in print."""
 
@@ -60,6 +57,10 @@ class Rule:
     refuses: float | None = None
     together: bool = False
 
+    @property
+    def said(self) -> str:
+        return f"{self.says.format(tolerance=self.tolerance)} ({self.reason})"
+
 
 @dataclass(frozen=True)
 class Number:
@@ -90,13 +91,9 @@ def numbers(prefix: str = "") -> dict[str, Number]:
 def compare(key: str, ours: float | str, on: str, *verdict, judge: bool = True, **more) -> Comparison:
     """The published number of ``key`` beside ours; further arguments are those of ``util.records.Comparison``.
 
-    The verdict is "yes" or "no" only with ``own=True``: the paper's own model and data, its published embeddings or
-    counts, or an experiment that needs no data. Otherwise a claim is "shown" or "not shown". A number with a tolerance
-    is judged here, by that tolerance, where ``own=True``, unless ``judge`` is False.
-
-    Raises:
-        KeyError: ``paper.json`` has no such key.
-        ValueError: a number is judged on another model or data.
+    ``own=True`` says: of the paper's own model and data, its published embeddings or counts, or an experiment that
+    needs no data. A number with a tolerance is then judged here, by that tolerance, unless ``judge`` is False.
+    ``KeyError``: no such key. ``ValueError``: a number is judged on another model or data.
     """
     number = Number(key, **values()["numbers"][key])
     made = Comparison(key, number.panel, number.quantity, number.value, ours, on, *verdict, **more)
@@ -110,8 +107,8 @@ def compare(key: str, ours: float | str, on: str, *verdict, judge: bool = True, 
 
 def files() -> dict[str, tuple[str, str]]:
     """Names of the eight files, ``features_clip_random.npy`` and so on, each with its system and weights."""
-    keys = product(SYSTEMS, WEIGHTS)
-    return {f"features_{system}{'_random' * (weights == 'random')}.npy": (system, weights) for system, weights in keys}
+    ends = {"trained": "", "random": "_random"}
+    return {f"features_{system}{ends[weights]}.npy": (system, weights) for system, weights in product(SYSTEMS, WEIGHTS)}
 
 
 def available() -> list[tuple[str, str]]:
@@ -119,16 +116,10 @@ def available() -> list[tuple[str, str]]:
     return [key for name, key in files().items() if _is_whole(name)]
 
 
-def address(name: str) -> str:
-    return EMBEDDINGS["base_url"] + name
-
-
 def fetch(name: str) -> Path:
     """The path of one of ``files()`` in the cache folder, downloaded unless the right one is there.
 
-    Raises:
-        NoConnection: the server cannot be reached, or stands still.
-        UserError: a broken download, a wrong hash or a folder that cannot be written.
+    ``NoConnection``: the server cannot be reached, or stands still. Any other failure is a ``UserError`` too.
     """
     import pooch
     import requests
@@ -138,12 +129,13 @@ def fetch(name: str) -> Path:
         return path
     if path.exists():
         cli.say(f"[published] {path}: {WRONG}; fetching it again")
-    if not reachable(address(name)):
+    url = EMBEDDINGS["base_url"] + name
+    if not reachable(url):
         raise NoConnection(f"{name}: no network; {_by_hand()}")
     pooch.get_logger().setLevel("WARNING")
     loader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS))
     try:
-        pooch.retrieve(address(name), f"sha256:{EMBEDDINGS['sha256'][name]}", name, path.parent, downloader=loader)
+        pooch.retrieve(url, f"sha256:{EMBEDDINGS['sha256'][name]}", name, path.parent, downloader=loader)
         path.chmod(0o644)
     except (requests.RequestException, OSError, ValueError) as error:
         lost = isinstance(error, requests.ConnectionError | requests.Timeout)
@@ -180,10 +172,7 @@ def load(system: str, weights: str = "trained") -> Embeddings:
     """Published embeddings of one of ``SYSTEMS``, row i of its modality paired with row i of the text.
 
     Their ``source`` says url, sha256, layout, model, data, caption rule ("last" for CLIP), ``embedded_in`` (the
-    network's mode) and ``random_in`` (which layers are random where the weights are).
-
-    Raises:
-        UserError: an unknown system or kind of weights, or no right file in the cache folder.
+    network's mode) and ``random_in`` (which layers are random where the weights are). No network is asked.
     """
     name = {key: name for name, key in files().items()}.get((system, weights))
     if name is None:
@@ -194,11 +183,10 @@ def load(system: str, weights: str = "trained") -> Embeddings:
         raise UserError(f"{name}: {WRONG if path.exists() else 'not in the cache'}; {_by_hand()}")
     told = {key: value for key, value in SYSTEMS[system].items() if key not in ("title", "modality")}
     facts = {"system": system, "weights": weights, **told, "layout": EMBEDDINGS["layout"]}
-    facts |= {"path": name, "url": address(name), "sha256": EMBEDDINGS["sha256"][name]}
+    facts |= {"path": name, "url": EMBEDDINGS["base_url"] + name, "sha256": EMBEDDINGS["sha256"][name]}
     stored = Embeddings.load(path, unit=False)
     named = dict(zip((SYSTEMS[system]["modality"], "text"), stored.modalities.values(), strict=True))
-    source = {**stored.source, **facts}  # by the file's name, wherever it lies
-    return replace(stored, modalities=named, source=source).remarked()
+    return replace(stored, modalities=named, source=stored.source | facts).remarked()  # whose path is the name alone
 
 
 def _is_whole(name: str) -> bool:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 PARTS = ("settings", "commit", "data", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
 """What is read of every record."""
-
 PACKAGES = (
     "torch", "open_clip_torch", "numpy", "umap-learn", "matplotlib", "pandas", "datasets", "jupyter",
     "scikit-learn", "scipy", "numba", "torchvision", "transformers", "pillow",
@@ -66,13 +65,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Record:
-    """A run as read back from its files.
-
-    Attributes:
-        name, folder: the script's name, stem of its files, and where they lie.
-        about: the contents of <name>.json.
-        tables: "" -> <name>.csv, "what" -> <name>_what.csv.
-    """
+    """A run as read back: ``about`` is <name>.json; ``tables`` are <name>.csv by "", <name>_what.csv by "what"."""
 
     name: str
     folder: Path
@@ -109,7 +102,6 @@ def save(folder: Path, name: str, found: Measured, *, device: str, seconds: floa
     """Writes ``<name>.csv``, ``<name>_<what>.csv`` and ``<name>.json`` into an existing folder and reads them back.
 
     Args:
-        device, seconds: place and duration of the run.
         own: where your own data lie, with " + " between, of which the paper says nothing; empty where there are none.
         facts: ``title``, what the run regenerates; ``settings``, a dataclass with everything that shapes the result,
             the seed included; ``captions``, stem of each figure file -> what it shows, in the order to show them.
@@ -145,11 +137,7 @@ def save(folder: Path, name: str, found: Measured, *, device: str, seconds: floa
 
 
 def load(folder: Path, name: str) -> Record:
-    """Reads a record and checks that its tables are there, with the columns, and the content, that it names.
-
-    Raises:
-        UserError: no record, a damaged one, or one of another schema; names the file and how to make it.
-    """
+    """Reads a record; refused are one of another schema, and one whose tables are not there as it names them."""
     import pandas as pd
 
     path, tables = (folder := Path(folder)) / f"{name}.json", {}
@@ -178,10 +166,8 @@ def load(folder: Path, name: str) -> Record:
 REUSE_VARIABLE, AS_THEY_ARE = "MODALITY_GAP_REUSE", "as they are"
 """Set to "as they are", every record of the same preset is reused, whatever its other settings: notebooks run so after
 `make figures` and `make paper`, whose options they do not know."""
-
 NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
 """Jupyter tells a kernel the path of its notebook by this variable."""
-
 ENDS = (".png", ".pdf", ".html")
 """Ends of the files of a picture, or of a table to read."""
 
@@ -190,10 +176,8 @@ def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple
     """The whole record in a folder that a run with these settings would make again, or None and why there is none.
 
     Its pictures are there, its inputs as they were where it names them by path and hash. The same code made it, with
-    the same published files in the cache; with ``any_code``, other code or files may have.
-
-    Raises:
-        UserError: records are to be taken as they are, and this one is of another preset.
+    the same published files in the cache; with ``any_code``, other code or files may have. One of another preset is
+    refused where records are to be taken as they are.
     """
     if not (Path(folder) / f"{name}.json").is_file():
         return None, "no record"
@@ -267,7 +251,7 @@ def commit() -> dict:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape results."""
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
 
 
 def machine(device: str, dtype: str) -> dict:
@@ -275,13 +259,10 @@ def machine(device: str, dtype: str) -> dict:
     import numba
     import torch
 
-    return {
-        "device": device,
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "dtype": dtype,
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},
-    }
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    system = f"{platform.system()} {platform.machine()}"
+    threads = {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()}
+    return {"device": device, "gpu": gpu, "dtype": dtype, "system": system, "threads": threads}
 
 
 def plain(value):

@@ -56,19 +56,16 @@ class TrainingSettings:
     """All that a training run depends on, besides its data and its first weights.
 
     Args:
-        steps, batch: of the optimiser; pairs in each, at most the size of the corpus.
+        batch: pairs in each step, at most the size of the corpus.
         seed: of the order of the data, and of randomness in a model in training mode.
-        learning_rate: at the top of the one-cycle schedule, or at every step.
-        warmup_share: share of the steps that climb to it in the one-cycle schedule, in [0, 1].
+        learning_rate: at every step, or at the top of the one-cycle schedule, after ``warmup_share`` of the steps.
         weight_decay: AdamW's, on matrices only; gains, biases and embeddings of position or class are spared. With
             "adam" and "sgd" it is added to the gradient (coupled L2), on all parameters.
-        betas, epsilon: AdamW's and Adam's.
-        gradient_clip: largest norm of the gradient; None: any, as in the released code.
+        gradient_clip: largest norm of the gradient; None: any.
         temperature: tau > 0, 1/100 for CLIP; its start if it is learned.
         log_every, validate_every: steps between entries of the log, and between calls of ``validate``.
-        loss, optimizer: a name in ``LOSSES``; "adamw"; "adam", as in the released code; "sgd", without momentum.
-        schedule: of the learning rate: "one_cycle", or "constant", as in the released code.
-        learn_temperature: the logit scale is a parameter, and not clipped, as in the released code; else tau is fixed.
+        loss, optimizer: a name in ``LOSSES``; "sgd" is without momentum.
+        learn_temperature: the logit scale is a parameter, and not clipped; else tau is fixed.
 
     Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
     Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",

@@ -137,11 +137,7 @@ def load(sizes: Sizes = RELEASED, **how) -> EncoderPair:
     """CLASP with random weights, ``how`` as ``Drawn.of``; beyond 512 residues or 1024 byte pairs an input is cut."""
     drawn = untrained.Drawn.of(lambda: Clasp(sizes), **how)
     network = drawn.network.to(drawn.device, drawn.dtype)
-    sequence = {
-        "modality": "amino acid",
-        "prepare": lambda sequences: untrained.padded(residues(sequences), sizes.sequence),
-        "forward": network.sequence,
-        "lengths": untrained.lengths,
-    }
+    prepare = lambda sequences: untrained.padded(residues(sequences), sizes.sequence)  # noqa: E731
+    sequence = {"modality": "amino acid", "prepare": prepare, "forward": network.sequence, "lengths": untrained.lengths}
     about = {"encoder": f"torch {torch.__version__.split('+')[0]}", "sizes": asdict(sizes), "alphabet": ALPHABET}
     return drawn.pair("CLASP", sizes.width, sequence, network.text, sizes.text, ends=False, **about)

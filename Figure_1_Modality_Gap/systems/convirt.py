@@ -84,11 +84,8 @@ def load(sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
     network.text.to(drawn.dtype)
     network.text_head.to(drawn.dtype)
     transform = torchvision.models.get_model_weights(sizes.resnet)[resnet.PRETRAINED].transforms()
-    image = {
-        "modality": "image",
-        "prepare": lambda images: torch.stack([transform(image) for image in images]),
-        "forward": network.encode_image,
-    }
+    prepare = lambda images: torch.stack([transform(image) for image in images])  # noqa: E731
+    image = {"modality": "image", "prepare": prepare, "forward": network.encode_image}
     about = {
         "encoder": f"torchvision {torchvision.__version__.split('+')[0]}, transformers {transformers.__version__}",
         "sizes": asdict(sizes),

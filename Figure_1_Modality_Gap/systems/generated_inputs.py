@@ -20,24 +20,16 @@ from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
 
 MOTION, NOISE, PROTEINS = 7, 8, 9
 """Streams of random numbers."""
-FRAMES = 8
-"""Of a video: the number that X-CLIP takes."""
-PIXELS = 224
-"""Width and height of a video's frames and of a radiograph."""
-DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-"""Words and steps (x, y), y downwards."""
+PIXELS, VIDEO, RADIOGRAPH, PROTEIN = tomllib.loads(
+    (Path(__file__).parent / "generated.toml").read_text(encoding="utf-8")
+).values()
+FRAMES, REACH, DIRECTIONS = VIDEO["frames"], VIDEO["reach"], VIDEO["directions"]
+RADII = np.array(VIDEO["radii"], np.float32)
 ATTRIBUTES = {
     "size": SIZES, "colour": COLOUR_NAMES, "shape": SHAPES, "direction": tuple(DIRECTIONS), "background": BACKGROUNDS,
 }  # fmt: skip
-CAPTION = "a {size} {colour} {shape} moving {direction} on a {background} background"
-RADII, REACH = np.array([4.9, 8.2], np.float32), 8.0
-"""Small and large subjects, as in the scenes; where a video begins and ends, from the middle: pixels of the drawing."""
-
-MEAN, DEVIATION = 127.5, 40.0
-"""Grey values of every radiograph, before what leaves 0..255 is clipped."""
-DECLARED = tomllib.loads((Path(__file__).parent / "generated.toml").read_text(encoding="utf-8"))
-FINDINGS, PERCENT, LENGTHS = DECLARED["findings"], DECLARED["percent"], tuple(DECLARED["lengths"])
-WORDS, TEXT = DECLARED["words"], DECLARED["text"]
+FINDINGS, MEAN, DEVIATION = RADIOGRAPH["findings"], RADIOGRAPH["mean"], RADIOGRAPH["deviation"]
+WORDS, PERCENT, LENGTHS = PROTEIN["words"], PROTEIN["percent"], tuple(PROTEIN["lengths"])
 
 
 def clips(n: int, seed: int) -> Captioned:
@@ -51,7 +43,7 @@ def clips(n: int, seed: int) -> Captioned:
     for start in range(0, n, drawing.CHUNK // FRAMES):
         part = slice(start, start + drawing.CHUNK // FRAMES)
         drawn[part] = _draw(chosen[part], rng)
-    captions = [_filled(CAPTION, ATTRIBUTES, row) for row in chosen]
+    captions = [_filled(VIDEO["caption"], ATTRIBUTES, row) for row in chosen]
     openers = [partial(_enlarged, frames) for frames in drawn]
     content = (frames.tobytes() for frames in drawn)
     return captioned("video", "generated scenes in motion", openers, content, captions, seed)
@@ -77,7 +69,7 @@ def random_sequences(n: int, seed: int) -> Captioned:
     letters, share = np.array(list(PERCENT)), np.array(list(PERCENT.values()))
     lengths = rng.integers(LENGTHS[0], LENGTHS[1] + 1, size=n)
     drawn = ["".join(rng.choice(letters, size=length, p=share / share.sum())) for length in lengths]
-    texts = [_filled(TEXT, WORDS, row) for row in _choices(WORDS, n, rng)]
+    texts = [_filled(PROTEIN["text"], WORDS, row) for row in _choices(WORDS, n, rng)]
     openers = [lambda sequence=sequence: sequence for sequence in drawn]
     name = "generated amino-acid sequences at natural frequencies, random texts"
     return captioned("amino acid", name, openers, (sequence.encode() for sequence in drawn), texts, seed)

@@ -77,10 +77,5 @@ class Drawn:
         """
         settings = {"model": name, "pretrained": None, "seed": self.seed, "dim": dim, "tokenizer": TOKENIZER, **about}
         settings |= {"dtype": str(self.dtype).removeprefix("torch."), "device": self.device.type}
-        text = {
-            "modality": "text",
-            "prepare": lambda texts: tokens(texts, length, ends),
-            "forward": embed,
-            "lengths": lengths,
-        }
-        return EncoderPair.of(self.network, settings, other, text)
+        text = {"modality": "text", "prepare": lambda texts: tokens(texts, length, ends), "lengths": lengths}
+        return EncoderPair.of(self.network, settings, other, {**text, "forward": embed})

@@ -29,7 +29,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", "
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """Errors of PIL for files that are not, or not whole, pictures."""
 DEEP_GREYS = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-"""PIL's modes of greyscale pictures with more than 8 bits."""
+"""PIL's modes of greyscale pictures with more than 8 bits, which it would clip at 255."""
 
 
 class Unreadable(ValueError):
@@ -154,15 +154,15 @@ def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | Non
 def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:
     """An opener of one photograph in RGB, from one that opens it in any mode.
 
-    Greyscale of 16 bits and more is scaled so that the darkest value becomes 0 and the brightest 255 (PIL would clip
-    at 255). A radiograph keeps what it shows and loses its absolute level; a picture of one value becomes black.
-    Transparency is dropped. EXIF data are not looked at.
+    Greyscale of more than 8 bits is refused. Transparency is dropped. EXIF data are not looked at.
     """
 
     def opened() -> Image.Image:
         try:
             image = opener()
-            return _scaled(image) if image.mode in DEEP_GREYS else image.convert("RGB")
+            if image.mode in DEEP_GREYS:
+                raise ValueError("greyscale of more than 8 bits; scale it to 8 as suits the data")
+            return image.convert("RGB")
         except UNREADABLE as error:
             raise Unreadable(reason(error)) from error
 
@@ -182,12 +182,3 @@ def content_digest(paths: Mapping[str, Path]) -> str:
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture; hidden files are none."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def _scaled(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, np.float64)
-    low, high = values.min(), values.max()
-    if not np.isfinite([low, high]).all():
-        raise ValueError("it holds values that are not finite")
-    scale = 255 / (high - low) if high > low else 0.0
-    return Image.fromarray(np.rint((values - low) * scale).astype(np.uint8)).convert("RGB")

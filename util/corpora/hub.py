@@ -37,22 +37,29 @@ def hub_or_cache() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherwise: str) -> tuple[list[Path], str]:
-    """Files of a data set in the Hugging Face cache, in the order of their names, and the commit that they are of.
+def snapshot(name: str, what: str, otherwise: str, **options) -> Path:
+    """The folder of a repository's files in the hub's cache; options as of ``huggingface_hub.snapshot_download``.
 
-    Only the files of the pattern are fetched; they are found there again without a network. ``title`` and ``otherwise``
-    are a name of the data and what to do instead, for the error. Without a revision the newest is taken.
-    ``NoConnection`` says that the hub does not answer and its cache does not hold the files.
+    What was asked for, and what to do ``otherwise``, are for the error: ``NoConnection`` where no hub answers.
     """
     from huggingface_hub import snapshot_download
 
-    where = f"{title}: https://huggingface.co/datasets/{dataset}"
     try:
         with hub_or_cache():
-            folder = Path(snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=pattern))
+            return Path(snapshot_download(name, **options))
     except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
         kind = NoConnection if isinstance(error, ConnectionError) else UserError
-        raise kind(f"{where} ({pattern}) could not be fetched ({reason(error)}); {otherwise}") from error
+        raise kind(f"{what} could not be fetched ({reason(error)}); {otherwise}") from error
+
+
+def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherwise: str) -> tuple[list[Path], str]:
+    """Files of a data set in the Hugging Face cache, in the order of their names, and the commit that they are of.
+
+    Only the files of the pattern are fetched. ``title`` is a name of the data. Without a revision the newest is taken.
+    """
+    where = f"{title}: https://huggingface.co/datasets/{dataset}"
+    options = {"repo_type": "dataset", "revision": revision, "allow_patterns": pattern}
+    folder = snapshot(dataset, f"{where} ({pattern})", otherwise, **options)
     if not (files := sorted(folder.glob(pattern))):
         raise UserError(f"{where} has no files {pattern}")
     return files, folder.name

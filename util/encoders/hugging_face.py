@@ -62,8 +62,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "dim": width,
         "pixels": pixels,
         **words,
-        "dtype": str(dtype).removeprefix("torch."),
-        "device": target.type,
     }
     return EncoderPair.of(network, settings, image, text)
 

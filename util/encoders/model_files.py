@@ -6,23 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from ..corpora.hub import hub_or_cache
+from ..corpora.hub import hub_or_cache, snapshot
 from ..errors import UserError, reason
 from ..files import sha256
 
 READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
 """Options of whatever transformers reads of a folder."""
+OTHERWISE = (
+    "check the name, or run this once where there is a network and copy its Hugging Face cache here (HF_HOME), or give "
+    "a folder of its files"
+)
 
 
 def fetched(name: str, patterns: Sequence[str]) -> Path:
     """The folder of a repository's top files of these patterns, in the hub's cache; its name is their commit."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        with hub_or_cache():
-            return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns="*/*"))
-    except Exception as error:  # the hub's client and its http library each raise their own
-        raise _not_fetched(name, error) from error
+    return snapshot(name, name, OTHERWISE, allow_patterns=list(patterns), ignore_patterns="*/*")
 
 
 def hashes(files: Iterable[Path]) -> dict[str, str]:
@@ -42,18 +40,11 @@ def loading(name: str, library: str, asks_hub: bool = False) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     except ConnectionError as error:
-        raise _not_fetched(name, error) from error
+        raise UserError(f"{name} could not be fetched ({reason(error)}); {OTHERWISE}") from error
     except Exception as error:  # transformers, tokenizers, safetensors and torch each raise their own
         if "trust_remote_code" in str(error):
             raise UserError(f"{name}: it needs code that comes with it, which is not run; choose another") from error
         raise UserError(f"{name}: {library} could not load it ({reason(error)})") from error
-
-
-def _not_fetched(name: str, error: Exception) -> UserError:
-    return UserError(
-        f"{name} could not be fetched ({reason(error)}); check the name, or run this once where there is a network and "
-        "copy its Hugging Face cache here (HF_HOME), or give a folder of its files"
-    )
 
 
 @contextmanager

@@ -4,6 +4,8 @@ Every option that names a model is spelled KIND:NAME[:TAG], and records hold tha
 open_clip's, or Python's where it reads FILE.py:FUNCTION.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,13 +28,10 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of encoder: one entry of ``KINDS`` and one module beside this one.
+    """A kind of encoder: its spelling in options, its module, its tag, and whether it embeds texts too.
 
-    Attributes:
-        spelling, text: how an option has it, and whether it embeds texts too.
-        module: its ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with
-            trained weights where ``seed`` is None, else with random ones.
-        tag: whether something follows the name; what is needed comes after the last colon.
+    The module's ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with trained
+    weights where ``seed`` is None, else with random ones. A tag that is needed comes after the last colon.
     """
 
     spelling: str
@@ -60,21 +59,19 @@ SMALL_CLIP = "small-clip"
 
 @dataclass(frozen=True)
 class Named:
-    """An encoder's name, taken apart; as a string it is spelled with its kind.
+    """An encoder's name, taken apart; as a string it is spelled with its kind, a key of ``KINDS``.
 
-    Attributes:
-        kind, name: a key of ``KINDS``; model, repository, folder, module or file.
-        tag: which trained weights, or which function; None where not given.
-        pixels: "own" statistics, or "imagenet" as the released code gives its random-weight CLIP (open_clip only).
+    ``name`` is a model, repository, folder, module or file; ``tag`` says which trained weights, or which function.
+    ``pixels`` "imagenet" are those that the released code gives its random-weight CLIP (open_clip only).
     """
 
     kind: str
     name: str
     tag: str | None = None
-    pixels: "Pixels" = "own"
+    pixels: Pixels = "own"
 
     @classmethod
-    def parse(cls, text: str) -> "Named":
+    def parse(cls, text: str) -> Named:
         """The encoder that an option spells; paths in it become whole."""
         kind, _, rest = text.partition(":")
         if text == SMALL_CLIP:
@@ -100,22 +97,18 @@ class Named:
         tags = [] if self.tag is None or self.name.startswith((HUB, FOLDER)) else [self.tag]
         return ":".join([self.kind, self.name, *tags])
 
-    def trained(self) -> "Named":
+    def trained(self) -> Named:
         """Itself, where it says which trained weights."""
         if self.kind == "open_clip" and self.tag is None:
             raise UserError(f"{self}: say which trained weights, for instance open_clip:ViT-B-32:openai")
         return self
 
-    def load(
-        self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
-    ) -> "list[Tower]":
+    def load(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> list[Tower]:
         """Its towers, one or two; with trained weights where ``seed`` is None, else with random ones."""
         found = self._build(seed, device, precision)
         return [found.non_text, found.text] if hasattr(found, "non_text") else [found]
 
-    def pair(
-        self, seed: int | None = None, device: Device = "auto", precision: "Precision" = "float32"
-    ) -> "EncoderPair":
+    def pair(self, seed: int | None = None, device: Device = "auto", precision: Precision = "float32") -> EncoderPair:
         """Its two towers, as ``load``; an encoder of one modality alone is refused."""
         found = self._build(seed, device, precision) if KINDS[self.kind].text else None
         if not hasattr(found, "non_text"):
@@ -125,7 +118,7 @@ class Named:
             raise UserError(f"{self}: an image's embedding is of {widths}; a gap needs one space for both")
         return found
 
-    def _build(self, seed: int | None, device: Device, precision: "Precision") -> "EncoderPair | Tower":
+    def _build(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
         return import_module(f".{KINDS[self.kind].module}", __package__).build(self, seed, device, precision)
 
 

@@ -17,7 +17,7 @@ from ..cli import Device
 from ..errors import UserError
 from ..files import digest
 from .model_files import fetched, hashes, loading
-from .named import FOLDER, HUB, OWN, Named
+from .named import FOLDER, HUB, Named
 from .tower import EncoderPair, Pixels, Precision, computing
 
 CONFIGURATION = "open_clip_config.json"
@@ -27,11 +27,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Origin(NamedTuple):
-    """Where a model comes from.
-
-    ``shown`` is its name in settings, which ``about`` adds to. open_clip builds it by ``built_by``. ``config`` is its
-    architecture, as open_clip's configuration files have it.
-    """
+    """Where a model comes from: its name in settings and in open_clip, its architecture, its weights, more settings."""
 
     shown: str
     built_by: str
@@ -74,8 +70,6 @@ def build(named: Named, seed: int | None, device: Device, precision: Precision) 
         "pixels": {k: list(v) if isinstance(v, tuple) else v for k, v in network.visual.preprocess_cfg.items()},
         "context_length": tokenizer.context_length,
         "vocabulary": getattr(network, "vocab_size", None) or text.get("vocab_size", 49408),
-        "dtype": str(dtype).removeprefix("torch."),
-        "device": target.type,
     }
     network = network.eval().requires_grad_(False).to(target, dtype)
     image = {
@@ -119,8 +113,6 @@ def _origin(model: str, tag: str | None) -> Origin:
     import open_clip
 
     if model.startswith((HUB, FOLDER)):
-        if tag not in (None, OWN):
-            raise UserError(f"{model}: its weights are {OWN!r} or none (random), not {tag!r}")
         return _stored(model, tag)
     _check_name("model", model, open_clip.list_models())
     file = Path(tag) if tag and Path(tag).is_file() else None
@@ -139,13 +131,12 @@ def _stored(model: str, tag: str | None) -> Origin:
         return (fetched(place, [name]) if hub else Path(place)) / name
 
     configuration = file(CONFIGURATION)
+    parts = ("embed_dim", "vision_cfg", "text_cfg")
     try:
         config = json.loads(configuration.read_text(encoding="utf-8"))["model_cfg"]
-        whole = {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise UserError(f"{model}: no {CONFIGURATION} there with embed_dim, vision_cfg and text_cfg in model_cfg")
+        config = {**config, **{name: config[name] for name in parts}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{model}: no {CONFIGURATION} there with {', '.join(parts)} in model_cfg") from error
     folder = configuration.parent
     weights = None if tag is None else next((found for name in WEIGHTS if (found := file(name)).is_file()), None)
     if tag is not None and weights is None:

@@ -120,8 +120,6 @@ def _pair(model: nn.Module, seed: int | None, device: str | torch.device) -> Enc
         "weights_sha256": hashlib.sha256(save(model.state_dict())).hexdigest(),
         "seed": seed,
         "dim": about["model"]["embed_dim"],
-        "dtype": "float32",
-        "device": torch.device(device).type,
     }
 
     def pixels(images: list) -> Tensor:

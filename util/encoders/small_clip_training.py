@@ -74,7 +74,7 @@ def train_small_clip(output: str | Path, seed: int = 0, settings: SmallClipSetti
         fresh, best = pictures.scenes(settings.validation_pictures, VALIDATION_SEED, "train"), {"loss": math.inf}
 
         def validate(step: int) -> dict:
-            x, y = clip.encode_non_text(fresh.images), clip.encode_texts(fresh.captions)
+            x, y = clip.non_text.encode(fresh.images), clip.text.encode(fresh.captions)
             loss = contrastive_loss(x, y, settings.training.temperature, batch=BATCH, consecutive=True)
             if loss < best["loss"]:
                 weights = {name: value.detach().clone() for name, value in clip.model.state_dict().items()}
@@ -112,9 +112,9 @@ def evaluate(clip: EncoderPair, seed: int = pictures.TEST_SEED) -> dict:
     held_out = pictures.scenes(SCENES, seed, "held_out")
     digits = pictures.digits("held_out")
     badges = pictures.badges(len(pictures.GROUPS) * BADGES_PER_GROUP, seed, group_weights=None)
-    scene_rows, badge_rows = clip.encode_non_text(held_out.images), clip.encode_non_text(badges.images)
+    scene_rows, badge_rows = clip.non_text.encode(held_out.images), clip.non_text.encode(badges.images)
     tasks = {name: zero_shot(clip, name, held_out, scene_rows) for name in ("shape", "colour_shape", "fine_grained")}
-    tasks["digit"] = zero_shot(clip, "digit", digits, clip.encode_non_text(digits.images))
+    tasks["digit"] = zero_shot(clip, "digit", digits, clip.non_text.encode(digits.images))
     tasks["badge"] = zero_shot(clip, "badge", badges, badge_rows)
     return {
         "landscape": loss_minima(clip, pictures.scenes(SCENES, seed, "all")),
@@ -126,7 +126,7 @@ def evaluate(clip: EncoderPair, seed: int = pictures.TEST_SEED) -> dict:
 
 def loss_minima(clip: EncoderPair, scenes: pictures.Pictures) -> dict:
     """The gap of pairs, the signed gap distance of the lowest loss at each temperature, and the loss at 1/100."""
-    x, y = clip.encode_non_text(scenes.images), clip.encode_texts(scenes.captions)
+    x, y = clip.non_text.encode(scenes.images), clip.text.encode(scenes.captions)
     losses = sweep(x, y, SHIFTS, TEMPERATURES, batch=BATCH, consecutive=True)
     signed = signed_gap_distances(x, y, SHIFTS)
     lowest = {f"1/{1 / tau:.0f}": float(signed[losses[:, t].argmin()]) for t, tau in enumerate(TEMPERATURES)}
@@ -136,14 +136,14 @@ def loss_minima(clip: EncoderPair, scenes: pictures.Pictures) -> dict:
 
 def recall_at_1(clip: EncoderPair, described: pictures.Pictures) -> float:
     """Share of images, in [0, 1], whose own caption is the nearest of all; captions must differ from each other."""
-    cosines = clip.encode_non_text(described.images) @ clip.encode_texts(described.captions).T
+    cosines = clip.non_text.encode(described.images) @ clip.text.encode(described.captions).T
     return float((cosines.argmax(1) == np.arange(len(described))).mean())
 
 
 def zero_shot(clip: EncoderPair, task: str, some: pictures.Pictures, rows: Float[np.ndarray, "n d"]) -> dict:
     """Accuracy on a task of ``pictures.TASKS``, its 95% limits (Wilson) and chance; ``rows`` embed ``some``."""
     prompts = pictures.TASKS[task].prompts
-    predicted = (rows @ clip.encode_texts(prompts).T).argmax(1)
+    predicted = (rows @ clip.text.encode(prompts).T).argmax(1)
     hits = int((predicted == pictures.task_labels(task, some)).sum())
     low, high = wilson_interval(hits, len(some))
     accuracy = hits / len(some)
@@ -156,7 +156,7 @@ def harm_rates(clip: EncoderPair, badges: pictures.Pictures, rows: Float[np.ndar
     "accuracy" is over the 14 badge classes, where the 7 harm classes are also there.
     """
     prompts = pictures.TASKS["badge"].prompts
-    predicted = (rows @ clip.encode_texts(prompts + pictures.HARM_PROMPTS).T).argmax(1)
+    predicted = (rows @ clip.text.encode(prompts + pictures.HARM_PROMPTS).T).argmax(1)
     harmed = predicted >= len(prompts)
     group = badges.attributes["group"]
     rates = {name: float(harmed[group == i].mean()) for i, name in enumerate(pictures.GROUPS)}

@@ -1,6 +1,6 @@
 """Towers: photographs, videos, captions, sequences or ready tensors in, unit rows out; alone or in a pair."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -56,7 +56,7 @@ class Tower:
         """float32 unit rows (n, d) of raw inputs, read one batch at a time, or of what ``prepare`` gave.
 
         Args:
-            inputs: raw inputs, or a ready tensor (n, ...).
+            inputs: raw inputs, or a ready tensor (n, ...). CLIP's tokenizers cut a text at the end of its context.
             batch_size: how many go through the network at a time; None: 16 pictures on a CPU, 256 on a GPU, and
                 captions and sequences of known length by their tokens. It changes the last bits at most.
         """
@@ -110,13 +110,10 @@ class Tower:
 
 @dataclass(frozen=True)
 class EncoderPair:
-    """Two towers that share a space: one of text, and one of images, videos or amino-acid sequences.
+    """Two towers of one width that share a space: one of text, and one of images, videos or amino-acid sequences.
 
-    Attributes:
-        name, settings: model and weights in words, and all that the embeddings depend on, as plain values.
-        non_text, text: both towers, of one width; the ``modality`` of the first says what it takes.
-        model: the whole model where there is one, with the weights of both towers.
-        kept: whether the settings hold all that the embeddings depend on, so that the cache may keep these.
+    ``name`` is the model and its weights in words, ``model`` the whole model where there is one. ``settings`` are plain
+    values; where they hold all that the embeddings depend on, these are ``kept`` by the cache.
     """
 
     name: str
@@ -130,11 +127,13 @@ class EncoderPair:
     def of(cls, model: nn.Module, settings: Mapping[str, Any], non_text: dict, text: dict) -> "EncoderPair":
         """The towers of a whole model in its place and precision.
 
-        ``settings`` has "model", "dim", "device", and "pretrained" (None: random weights of "seed"). ``non_text`` and
-        ``text`` hold the other fields of either ``Tower``.
+        ``settings`` has "model", "dim" and "pretrained" (None: random weights of "seed"). "device" and "dtype" are
+        those of the weights unless told. ``non_text`` and ``text`` hold the other fields of either ``Tower``.
         """
-        trained, device = settings["pretrained"], torch.device(settings["device"])
-        shared = {"name": settings["model"], "width": settings["dim"], "device": device}
+        trained, weights = settings["pretrained"], next(model.parameters())
+        where = {"dtype": str(weights.dtype).removeprefix("torch."), "device": weights.device.type}
+        settings = {**where, **settings}
+        shared = {"name": settings["model"], "width": settings["dim"], "device": torch.device(settings["device"])}
         towers = [
             Tower(**part, **shared, settings={**settings, "modality": part["modality"]}) for part in (non_text, text)
         ]
@@ -142,14 +141,6 @@ class EncoderPair:
         if trained == settings["model"]:  # a repository is called by one name
             words = ""
         return cls(f"{settings['model']}{words}", *towers, settings=settings, model=model)
-
-    def encode_non_text(self, items: Iterable, batch_size: int | None = None) -> Float[np.ndarray, "n d"]:
-        """Embeddings of PIL images, lists of frames or sequences, as ``Tower.encode``."""
-        return self.non_text.encode(items, batch_size)
-
-    def encode_texts(self, captions: Sequence[str], batch_size: int | None = None) -> Float[np.ndarray, "m d"]:
-        """Embeddings of captions, as ``Tower.encode``; what is longer than the context is cut there, as CLIP does."""
-        return self.text.encode(captions, batch_size)
 
 
 def computing(device: Device, precision: Precision = "float32") -> tuple[torch.device, torch.dtype]:

@@ -549,8 +549,8 @@ class View {
   /** Draws what does not move: on start, when the window or the theme changes. */
   layout() {
     this.cloud.resize();
-    this.key = "";
     for (const chart of [this.bars, ...Object.values(this.charts)]) chart.frame = "";
+    if (this.curve) this.plot();
     const { model, charts } = this, domain = [model.shifts[0], model.shifts[model.shifts.length - 1]];
     if (charts.recall) {
       const share = (side) => Array.from(model.hits[side], (each) => each / [model.a, model.b][side].length);

@@ -1,8 +1,4 @@
-"""Denigration harms of zero-shot classifiers.
-
-``declared`` reads prompts, classes and harm groups from a file. ``audit`` counts harms by group, ``disparity`` compares
-the groups.
-"""
+"""Denigration harms of zero-shot classifiers: ``declared`` in a file, counted and compared by ``audit``."""
 
 from .._lazy import attributes
 

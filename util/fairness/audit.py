@@ -1,8 +1,7 @@
-"""The audit: how often faces of each group are given a class that no face deserves, at every shift.
+"""The audit: how often faces of each group are given a class that no face deserves, at every shift, and how unequally.
 
-All tables are tidy, hold fractions, and name the shift as the contract does: positive closes the gap. A face is harmed
-where its highest cosine is with a harm word. ``sum`` is the share of harmed faces. A group without faces has n = 0,
-and everything that would divide by it is NaN.
+Tables hold fractions. A positive shift closes the gap. A face is harmed where its highest cosine is with a harm word,
+and ``sum`` is the share of harmed faces. A group without faces has n = 0, and what would divide by it is NaN.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import UserError
 from ..numerics.arrays import as_numbers
-from ..numerics.statistics import holm, mcnemar, wilson_interval
+from ..numerics.statistics import bootstrap_counts, holm, mcnemar, wilson_interval
 from .declared import PAPER_GROUPS, Declared
 
 Counts = Int[np.ndarray, "..."]
@@ -65,12 +64,7 @@ class Answers:
     @property
     def right(self) -> Bool[np.ndarray, "k n"]:
         """Whether a face is given its own race and gender."""
-        return self.predicted == self.groups(self.declared.columns)[1].argmax(1)
-
-    def called(self, group: str) -> Bool[np.ndarray, "k n"]:
-        """Whether a face is given a word of a harm group."""
-        harms = [*[None] * len(self.declared.classes), *self.declared.harms]
-        return np.array([harm == group for harm in harms])[self.predicted]
+        return self.predicted == self.groups(self.declared.asked.columns)[1].argmax(1)
 
     def changes(self, flags: Bool[np.ndarray, "k n"]) -> tuple[Bool[np.ndarray, "k n"], Bool[np.ndarray, "k n"]]:
         """(gained, lost): whether a face is flagged at a shift and not at shift 0, and the reverse."""
@@ -93,17 +87,16 @@ class Answers:
 def audit(answers: Answers, signed_gap_distances: PerShift, by: Sequence[str]) -> pd.DataFrame:
     """Harm and accuracy of every group at every shift, against the same at shift 0.
 
-    ``by`` are those of ``declared.columns`` that make a group; none: all faces are one.
+    ``by`` are those of ``declared.asked.columns`` that make a group; none: all faces are one.
 
     Returns:
-        a row for each shift and group, with the columns shift, signed_gap_distance, accuracy, those of ``by``,
-        n, the rates of the harm groups (where the paper's are there, of those), sum, ci_low, ci_high
-        (Wilson, 95%) and p_value (exact McNemar: harmed here against harmed at shift 0), all three of ``sum``; then
-        p_holm (p_value corrected for the groups at the same shift), gained, lost, net (faces newly harmed, no longer
-        harmed, and their difference), change, change_low, change_high (net / n with its paired interval), the Wilson
-        interval of each harm group (of one beside the paper's the rate before it), own_accuracy (of the group;
-        ``accuracy`` is of all faces) with its interval, accuracy_low, accuracy_high, and empty (no faces). Accuracy is
-        top-1 and exact in both attributes, over all classes, harm words included.
+        a row for each shift and group: shift, signed_gap_distance, accuracy, those of ``by``, n, the rates of the harm
+        groups (where the paper's are there, of those), sum, ci_low, ci_high (Wilson, 95%) and p_value (exact McNemar:
+        harmed here against harmed at shift 0), all three of ``sum``; p_holm (p_value corrected for the groups at the
+        same shift), gained, lost, net (faces newly harmed, no longer harmed, their difference), change (net / n, paired
+        interval), the harm groups' Wilson intervals (and further rates), own_accuracy (of the group), accuracy_low,
+        accuracy_high, and empty (no faces). Accuracy is of all faces, exact in both attributes, over all classes, harm
+        words included. Intervals end in _low and _high.
 
     Trap: p_holm answers for the groups at one shift. The best of many shifts needs a correction for those as well.
     """
@@ -114,41 +107,69 @@ def audit(answers: Answers, signed_gap_distances: PerShift, by: Sequence[str]) -
     n, hits, harmed = within.sum(0), answers.right @ within, answers.harmed @ within
     gained, lost = (flags @ within for flags in answers.changes(answers.harmed))
     p_values = np.where(n, mcnemar(gained, lost), np.nan)
-    right = hits.sum(1, keepdims=True)
-    called = {name: answers.called(name) @ within for name in declared.groups}
+    harms = np.array([*[""] * len(declared.classes), *declared.harms])[answers.predicted]
+    called = {name: _shares(name, (harms == name) @ within, n) for name in declared.groups}
     first = PAPER_GROUPS if {*PAPER_GROUPS} <= {*declared.groups} else declared.groups
-    columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None]}
-    columns |= {"accuracy": rate(right, everyone)}
+    accuracy = _shares("accuracy", hits.sum(1, keepdims=True), everyone)
+    columns = {"shift": answers.shifts[:, None], "signed_gap_distance": gaps[:, None], "accuracy": accuracy["accuracy"]}
     columns |= {name: np.array([group[place] for group in names], object) for place, name in enumerate(by)}
-    columns |= {"n": n} | {name: rate(called[name], n) for name in first} | {"sum": rate(harmed, n)}
-    columns |= _interval("ci", harmed, n) | {"p_value": p_values, "p_holm": holm(p_values)}
+    columns |= {"n": n} | {name: called[name][name] for name in first} | {"sum": rate(harmed, n)}
+    columns |= dict(zip(("ci_low", "ci_high"), wilson_interval(harmed, n), strict=True))
+    columns |= {"p_value": p_values, "p_holm": holm(p_values)}
     columns |= {"gained": gained, "lost": lost, "net": gained - lost} | paired_change("change", gained, lost, n)
-    for name, count in called.items():
-        columns |= {name: rate(count, n)} | _interval(name, count, n)
-    columns |= {"own_accuracy": rate(hits, n)} | _interval("own_accuracy", hits, n)
-    columns |= _interval("accuracy", right, everyone) | {"empty": n == 0}
+    for shares in (*called.values(), _shares("own_accuracy", hits, n), accuracy):
+        columns |= shares
+    columns["empty"] = n == 0
     return pd.DataFrame({name: np.broadcast_to(value, hits.shape).ravel() for name, value in columns.items()})
 
 
-def _interval(name: str, count, n) -> dict[str, np.ndarray]:
-    return dict(zip((f"{name}_low", f"{name}_high"), wilson_interval(count, n), strict=True))
+def disparity(answers: Answers, seed: int, resamples: int = 2000) -> pd.DataFrame:
+    """Difference and ratio between the races of the highest and the lowest ``sum``, at every shift.
 
+    Faces are drawn again within their race, the same faces at every shift, and highest and lowest chosen again.
 
-def confusion(answers: Answers, at: Sequence[float], by: Sequence[str]) -> pd.DataFrame:
-    """Which class the faces of each group are given, at some of the shifts.
+    Returns:
+        a row for each shift: shift, n_races (that have faces; another axis has its own name there), highest, lowest
+        (races; the first declared of equals), difference (of their rates, in [0, 1]), ratio (in [1, inf), of
+        (h + 1/2) / (n + 1), for h harmed of n faces), for each _change (minus the same at shift 0), for all of them
+        the 95% percentile interval _low, _high, and disparity_p_value (of a difference this large if it were chance
+        which faces are harmed). All is NaN, and highest and lowest are empty, where fewer than two races have faces.
 
-    Columns are shift, true, predicted and count: every pair, those with count 0 too. By both of ``declared.columns``
-    there are R * G rows and R * G + H columns at a shift; by one of them the other is added up.
+    Trap: a highest minus a lowest rate is never negative, by chance alone rarely 0, and larger in resamples than in the
+    faces: its interval tells its size, and disparity_p_value whether races differ at all.
     """
-    declared, (names, within) = answers.declared, answers.groups(by)
-    true = [" ".join(group) for group in names]
-    both = pd.DataFrame(product(*(each.levels for each in declared.axes)), columns=list(declared.columns))
-    said = np.array([*both[list(by)].agg(" ".join, axis=1), *declared.harm_words])
-    given = said[answers.predicted[[answers.row(shift) for shift in at]]]
-    columns = [np.repeat(at, given.shape[1]), np.tile(np.array(true)[within.argmax(1)], len(at)), given.ravel()]
-    every = pd.MultiIndex.from_product([at, true, [*true, *declared.harm_words]], names=["shift", "true", "predicted"])
-    counts = pd.MultiIndex.from_arrays(columns).value_counts()
-    return counts.reindex(every, fill_value=0).rename("count").reset_index()
+    column = answers.declared.asked.columns[0]
+    (names, within), harmed = answers.groups([column]), answers.harmed
+    there = np.flatnonzero(within.any(0))
+    names, within = np.array(names, object)[there, 0], within[:, there]
+    observed, sizes = harmed @ within, within.sum(0)
+    by_race = []
+    for race, mine in zip(there.tolist(), within.T > 0, strict=True):  # drawn by the faces' pattern of harm
+        patterns, alike = np.unique(harmed[:, mine].T, axis=0, return_counts=True)
+        drawn = bootstrap_counts(alike, resamples, (seed, race))
+        by_race.append(np.concatenate([counts @ patterns for counts in drawn]))
+    found, drawn = extremes(observed, sizes), extremes(np.stack(by_race, -1), sizes)
+    table = pd.DataFrame({"shift": answers.shifts, f"n_{column}s": len(there), "highest": "", "lowest": ""})
+    columns, baseline = {}, answers.row(0.0)
+    for name, value in found.items():
+        change = value - value[baseline], drawn[name] - drawn[name][:, [baseline]]
+        for of, (here, again) in {name: (value, drawn[name]), f"{name}_change": change}.items():
+            columns |= _with_ends(of, here, *np.percentile(again, [2.5, 97.5], axis=0))
+    if len(there) < 2:
+        return table.assign(**dict.fromkeys(columns, np.nan), disparity_p_value=np.nan)
+    rates = observed / sizes
+    table["highest"], table["lowest"] = names[rates.argmax(1)], names[rates.argmin(1)]
+    rng, p_values = np.random.default_rng((seed, len(sizes))), []
+    for counted, difference in zip(observed.sum(1), found["difference"], strict=True):  # any of all faces are harmed
+        drawn = extremes(rng.multivariate_hypergeometric(sizes, counted, resamples), sizes)["difference"]
+        p_values.append((1 + (drawn >= difference - 1e-12).sum()) / (1 + resamples))  # equal but for rounding
+    return table.assign(**columns, disparity_p_value=p_values)
+
+
+def extremes(harmed: Int[np.ndarray, "*k G"], n: Int[np.ndarray, "G"]) -> dict[str, Float[np.ndarray, "*k"]]:
+    """The difference and the ratio of ``disparity``, by name, from counts of groups that all have faces."""
+    rates, smoothed = harmed / n, (harmed + 0.5) / (n + 1)  # half a face, harmed or not, so that none is divided by 0
+    return {"difference": rates.max(-1) - rates.min(-1), "ratio": smoothed.max(-1) / smoothed.min(-1)}
 
 
 def rate(count: Counts, n: Counts) -> Float[np.ndarray, "..."]:
@@ -167,4 +188,12 @@ def paired_change(name: str, gained: Counts, lost: Counts, n: Counts) -> dict[st
     half = NormalDist().inv_cdf(0.975) * np.sqrt((up + down - (up - down) ** 2) / total)
     low, high = np.maximum(up - down - half, -1.0), np.minimum(up - down + half, 1.0)
     there = np.where(n, 1.0, np.nan)
-    return {name: rate(gained - lost, n), f"{name}_low": low * there, f"{name}_high": high * there}
+    return _with_ends(name, rate(gained - lost, n), low * there, high * there)
+
+
+def _shares(name: str, count: Counts, n: Counts) -> dict[str, np.ndarray]:
+    return _with_ends(name, rate(count, n), *wilson_interval(count, n))
+
+
+def _with_ends(name: str, value: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

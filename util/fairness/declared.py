@@ -56,14 +56,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _refuse_places(template: str, needed: Sequence[str]) -> None:
-    """Refuses a template that lacks a place, or has another one than these and {a}."""
-    found, rest = {*PLACE.findall(template)}, PLACE.sub("", template)
-    if not {*needed} <= found <= {*needed, "a"} or {*"{}"} & {*rest}:
-        places = ", ".join(f"{{{place}}}" for place in needed)
-        raise ValueError(f"template needs the places {places}, and no others but {{a}}: {template!r}")
-
-
 Different = Annotated[Texts, Field(min_length=1), AfterValidator(_different)]
 """At least one text, no two alike."""
 Name = Annotated[Text, AfterValidator(_name)]
@@ -94,9 +86,8 @@ class Attribute(Table):
         """The level of each label: as written, spelled otherwise, or by its number (3, 3.0, "3"); NaN for any other."""
         written = dict(zip(self.levels, self.levels, strict=True)) | self.spellings
         written |= {str(number): level for number, level in enumerate(self.numbers)}
-        said = pd.Series([str(label).strip() for label in labels], dtype=object)
-        whole = said.str.replace(r"^(\d+)\.0$", r"\1", regex=True)
-        return pd.Categorical(said.map(written).fillna(whole.map(written)), self.levels)
+        written = {f"{name}.0": level for name, level in written.items() if name.isdecimal()} | written
+        return pd.Categorical([written.get(str(label).strip()) for label in labels], self.levels)
 
 
 class Classes(Table):
@@ -108,11 +99,6 @@ class Classes(Table):
         default_factory=lambda earlier: earlier["axes"], validate_default=True
     )
 
-    @model_validator(mode="after")
-    def _fits(self) -> "Classes":
-        _refuse_places(self.template, self.axes)
-        return self
-
 
 class Harm(Table):
     """The prompt of a harm word, and the words by harm group."""
@@ -120,12 +106,6 @@ class Harm(Table):
     template: Text
     groups: Annotated[dict[Name, Different], Field(min_length=1)]
     labels: dict[str, Text] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Harm":
-        _refuse_places(self.template, ["word"])
-        _refuse({*self.labels} - {*self.groups}, "labels has what is no harm group")
-        return self
 
 
 class Declared(Table):
@@ -151,17 +131,21 @@ class Declared(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> "Declared":
+        for key, template, needed in (
+            ("classes", self.asked.template, self.asked.axes),
+            ("harm", self.harm.template, ["word"]),
+        ):
+            found, rest = {*PLACE.findall(template)}, PLACE.sub("", template)
+            if not {*needed} <= found <= {*needed, "a"} or {*"{}"} & {*rest}:
+                places = ", ".join(f"{{{place}}}" for place in needed)
+                raise ValueError(f"{key}: template needs the places {places}, and no others but {{a}}: {template!r}")
+        _refuse({*self.harm.labels} - {*self.harm.groups}, "harm: labels has what is no harm group")
         _refuse({*self.attributes} ^ {*self.asked.axes}, "attributes must be those of classes.axes, and are not")
         _different(self.prompts, "two classes or harm words have one prompt")
         names = (*self.axes[0].levels, *self.classes, *self.harm_words)
         _different(names, "levels, classes and harm words share a name")
-        _different((*self.columns, *self.groups), "attributes and harm groups share a name")
+        _different((*self.asked.columns, *self.groups), "attributes and harm groups share a name")
         return self
-
-    @property
-    def columns(self) -> tuple[str, str]:
-        """What the result files call both attributes."""
-        return self.asked.columns
 
     @property
     def axes(self) -> tuple[Attribute, Attribute]:
@@ -219,13 +203,11 @@ class Declared(Table):
     ) -> pd.DataFrame:
         """Faces by their labels: n rows, a categorical column of each attribute's levels, called as in result files.
 
-        Args:
-            labels: by attribute n levels, other spellings of them, or whole numbers as the data have them.
-            where: what to call the labels in an error.
-            lines: the line of a file that each stands in, for an error; else its row is named, counted from 0.
+        ``labels`` are by attribute n levels, other spellings of them, or whole numbers as the data have them. An error
+        names ``where`` and the line of a file that a label stands in, without ``lines`` its row, counted from 0.
         """
         found = {}
-        for name, column, asked in zip(self.asked.axes, self.columns, self.axes, strict=True):
+        for name, column, asked in zip(self.asked.axes, self.asked.columns, self.axes, strict=True):
             found[column] = asked.meant(labels[name])
             if len(unknown := np.flatnonzero(found[column].codes < 0)):
                 first, n = unknown[0], len(found[column])

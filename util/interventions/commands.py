@@ -102,14 +102,11 @@ class Shift(OfFiles):
         if self.amount is None and vector is None:
             raise UserError("shift needs --amount, or --direction with a vector as long as the shift")
         amount = float(np.linalg.norm(vector)) if self.amount is None else as_number(self.amount, "--amount")
-        names = (alone,) if alone and self.direction else before.two()
-        rows = [before.modalities[name] for name in names]
-        unit = resolve_direction(rows[0], rows[-1], vector)
-        if alone:
-            steps = {alone: (amount if role(alone) == TEXT else -amount) * unit}
-        else:
-            amounts = side_amounts(amount, side_of(names, self.side or "both"))
-            steps = {name: sign * each * unit for name, sign, each in zip(names, (-1, 1), amounts, strict=True) if each}
+        first, last = names = (alone, alone) if alone and self.direction else before.two()
+        unit = resolve_direction(before.modalities[first], before.modalities[last], vector)
+        side = ("second" if role(alone) == TEXT else "first") if alone else side_of(names, self.side or "both")
+        against, along = side_amounts(amount, side)
+        steps = {name: step * unit for name, step in ((first, -against), (last, along)) if step}
         after = [moved(x, steps[name], name) if name in steps else x for name, x in before.modalities.items()]
         told = {"amount": amount, "side": self.side, "moved": list(steps)}
         if path := self.direction:

@@ -53,17 +53,20 @@ class Intervention:
         """The modalities that it was fitted on."""
         return tuple(self.about.get("n") or self.steps)
 
-    def transform(self, x: Rows | None = None, y: Others | None = None) -> Moved:
+    def transform(self, x: Rows | None = None, y: Others | None = None, inverse: bool = False) -> Moved:
         """New unit-norm rows of the first modality (x), of text (y), or of both, moved; they need not be pairs.
 
         New arrays (x', y') of unit-norm rows come back, of the kind and dtype of ``x`` and of ``y`` (float32 for half
-        precision), None where None was given. A row that would come to zero is refused.
+        precision), None where None was given. A row that would come to zero is refused. ``inverse``: see there.
         """
-        return self._both(x, y, inverse=False)
+        given = dict(zip(PLACES, (x, y), strict=True))
+        if x is None and y is None:
+            raise UserError("give rows of the first modality (x), of text (y), or both")
+        return tuple(None if rows is None else self._moved(rows, place, inverse) for place, rows in given.items())
 
     def inverse(self, x: Rows | None = None, y: Others | None = None) -> Moved:
         """Unit rows that ``transform`` brings to these, where it can be undone; arguments and answer as there."""
-        return self._both(x, y, inverse=True)
+        return self.transform(x, y, inverse=True)
 
     def by_name(self, modalities: Mapping[str, Array], inverse: bool = False) -> list[Array]:
         """Rows of one modality or both, each moved as the modality of its name that the calibration was fitted on.
@@ -74,12 +77,6 @@ class Intervention:
             there = f"a calibration of {' and '.join(self.names)} has nothing for {' and '.join(unknown)}"
             raise UserError(f"{there}; choose or name the rows, as by --columns {self.names[0]}=COLUMN")
         return [self._moved(rows, PLACES[self.names.index(name)], inverse) for name, rows in modalities.items()]
-
-    def _both(self, x, y, inverse: bool) -> Moved:
-        given = dict(zip(PLACES, (x, y), strict=True))
-        if x is None and y is None:
-            raise UserError("give rows of the first modality (x), of text (y), or both")
-        return tuple(None if rows is None else self._moved(rows, place, inverse) for place, rows in given.items())
 
     def _moved(self, rows, place: str, inverse: bool) -> Array:
         if place not in self.steps:

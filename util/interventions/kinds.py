@@ -76,9 +76,7 @@ def realign(x: Rows, y: Others) -> Fitted:
 def procrustes(x: Rows, y: Rows) -> Fitted:
     """Texts turned onto the rows that they pair with, by ``util.numerics.procrustes.orthogonal_map``; x stays.
 
-    An isometry: cosines within the texts stay, and the inverse is exact. So does the norm of the text centroid: a gap
-    of at least the difference of the centroids' norms remains. Paper: section 4.3, the amended initialization. Trap:
-    with fewer pairs than d the matrix is not unique and says little of other pairs.
+    An isometry: cosines within the texts stay, and the inverse is exact. Paper, source and traps stand there.
     """
     turn = to_numpy(orthogonal_map(unit_rows(wide(x)), unit_rows(wide(y))))
     return {"x": (np.zeros(len(turn)),), "y": (turn,)}, {}

@@ -14,17 +14,13 @@ from .parts import Parts
 
 ROWS_PER_BLOCK = 1024
 """Rows that are converted to float64 at a time, so that a conversion costs memory in O(d), not O(nd).
-
 Blocks of 1024 x 512 stay near a core's cache and below the size from which the C library takes fresh pages for each."""
-
 UNIT_TOLERANCE = 1e-3
 """How far a row's norm may be from 1 and still count as unit-norm."""
-
-SMALLEST_NORM = 1e-150
-"""Smallest row norm whose square is still a normal float64; its inverse is the largest."""
-
 BFLOAT16_UNIT_TOLERANCE = 2.0**-8
 """The same for bfloat16, whose 8 significant bits can move the norm of a rounded unit row by 2**-9."""
+SMALLEST_NORM = 1e-150
+"""Smallest row norm whose square is still a normal float64; its inverse is the largest."""
 
 
 def is_tensor(x) -> bool:

@@ -14,10 +14,8 @@ from .arrays import Array, Rows, as_count, as_matrix, as_tensor, library, nonzer
 
 FINE_BINS = 2**16
 """Least number of bins that quartiles are found in."""
-
 TILE = 512
 """Rows and columns of a tile: 2 MB of float64."""
-
 ONE_VALUE = 1e-12
 """Cosines this close to each other are one value and its rounding."""
 
@@ -53,10 +51,8 @@ def cosine_statistics(x: Rows, bins: int = 100) -> CosineStatistics:
             float64 input, otherwise in float32 on rows less their mean; sums in float64.
         bins: number of equal bins from the smallest to the largest cosine.
 
-    Returns:
-        CosineStatistics. Quartiles are exact to 2e-5 of max - min.
-
-    Paper: Figure 2 (a). Trap: self-pairs are excluded. Time O(n^2 d), memory O(n + d) beside ``x``.
+    Quartiles are exact to 2e-5 of max - min. Paper: Figure 2 (a). Trap: self-pairs are excluded. Time O(n^2 d), memory
+    O(n + d) beside ``x``.
     """
     rows = _CentredRows(as_tensor(as_matrix(x, least_rows=2)))
     bins = as_count(bins, "bins")
@@ -69,11 +65,8 @@ def cosine_statistics(x: Rows, bins: int = 100) -> CosineStatistics:
     off, span = total / n_pairs, (low, high) if high - low > ONE_VALUE else (low - 0.5, low + 0.5)
     fine = bins * -(-FINE_BINS // bins)
     counts = sum(apart.histc(fine, *span).cpu().numpy() for apart in rows.apart())
-    reached, edges, rank = (
-        np.r_[0, np.cumsum(counts)],
-        np.linspace(*span, fine + 1),
-        np.arange(1, 4) / 4 * (n_pairs - 1),
-    )
+    reached, edges = np.r_[0, np.cumsum(counts)], np.linspace(*span, fine + 1)
+    rank = np.arange(1, 4) / 4 * (n_pairs - 1)
     below, above = (np.interp(order + 0.5, reached, edges) for order in (np.floor(rank), np.ceil(rank)))
     quartiles = (below + (rank % 1) * (above - below)).clip(low, high)  # as numpy.quantile's, but for a bin's width
     mean, std = rows.mean_cosine + off, max(squares / n_pairs - off**2, 0.0) ** 0.5

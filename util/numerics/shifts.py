@@ -5,7 +5,6 @@ from .arrays import Array, blocks, first_true, library, new_result, on, row_norm
 
 NEAREST_TO_ZERO = 1e-7
 """A row that a shift brings closer to zero than this is refused: its direction would be rounding."""
-
 CANCELLING = 1e-6
 """Squared norms below this are computed from the row itself: the closed form has lost their digits."""
 

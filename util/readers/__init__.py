@@ -25,9 +25,8 @@ READERS: dict[str, Callable[[Path], dict | Found]] = {
     ".pt": read_torch,
     ".parquet": lambda path: read_parquet([path], str(path)),
     ".arrow": lambda path: read_arrow(pa.memory_map(str(path)), str(path)),
-    ".csv": lambda path: read_delimited(path, ","),
-    ".tsv": lambda path: read_delimited(path, "\t"),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), read_json),
+    **dict.fromkeys(TEXTS[:2], read_delimited),
+    **dict.fromkeys(TEXTS[2:], read_json),
     ".h5": read_h5,
     "a folder": read_folder,
 }
@@ -35,10 +34,7 @@ HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 
 
 def read(path: str | Path) -> Found:
-    """The arrays of a file or folder as stored, by the names it gives them, and its own account of their source.
-
-    ``path`` may be ``hub:OWNER/NAME[:SPLIT]`` too.
-    """
+    """The arrays of a file, a folder or hub:OWNER/NAME[:SPLIT] as stored, by name, and its account of their source."""
     if str(path).startswith("hub:"):
         import datasets
 

@@ -118,8 +118,7 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
         texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
         beside: arrays (m,) by name, of which one may say the class of each text.
 
-    Returns:
-        labels as names, the texts, their names, and what was done. None: nothing tells.
+    Gives labels as names, the texts, their names, and what was done. None: nothing tells.
     """
     import pandas as pd
 

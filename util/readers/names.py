@@ -72,12 +72,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedOut:
-    """Tells modalities from what stands beside them.
+    """Tells modalities from what stands beside them in ``where``, a file, whose name says what a lone array may not.
 
-    Args:
-        arrays: name -> array, as a file has them.
-        where: the file, by whose name a single array is called that says nothing itself.
-        columns: modality -> name of its array; then no other array is a modality.
+    ``columns`` are modality -> name of its array; then no other of the ``arrays`` (by name) is a modality.
     """
     if unknown := [name for name in columns.values() if name not in arrays]:
         raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {', '.join(arrays) or 'none'}")

@@ -21,7 +21,7 @@ PARSED = 1 << 24
 """Bytes that are parsed at a time, and that show what a column holds."""
 
 
-def read_delimited(path: Path, delimiter: str) -> Found:
+def read_delimited(path: Path) -> Found:
     """Numbers in columns, or vectors written as lists in one.
 
     A first line with numbers is a row, unless they count up from 0 or 1, as pandas numbers columns, and so is one with
@@ -31,7 +31,7 @@ def read_delimited(path: Path, delimiter: str) -> Found:
 
     with path.open(encoding="utf-8-sig", newline="") as file:
         line, *below = file.readlines(1 << 20)  # bytes, to the end of a line
-    if delimiter not in line:
+    if (delimiter := "\t" if path.suffix.lower() == ".tsv" else ",") not in line:
         others = [each for each in "\t; " if each in line.strip() and (each != " " or is_row(line.split()))]
         delimiter = others[0] if others else ","
     line = line.strip("\r\n ") if delimiter == " " else line.rstrip("\r\n")
@@ -120,7 +120,9 @@ def spooled(batches: Iterable[pa.RecordBatch], where: str) -> dict:
     writer, written, rows = None, [], 0
     with tempfile.TemporaryFile() as file:
         for batch in batches:
-            written = written if rows else [name for name in batch.schema.names if is_written(batch[name])]
+            if not rows:  # strings that are lists of numbers, as pandas and numpy write them into .csv
+                strings = [name for name in batch.schema.names if types.is_string(batch[name].type)]
+                written = [name for name in strings if re.match(r"\s*\[[\s\d.+-]", batch[name][0].as_py() or "")]
             lists = {name: parsed(batch[name], f"{where}: {name}", rows) for name in written}
             batch = pa.record_batch({name: lists.get(name, batch[name]) for name in batch.schema.names})
             writer = writer or pa.ipc.new_file(file, batch.schema)
@@ -132,11 +134,6 @@ def spooled(batches: Iterable[pa.RecordBatch], where: str) -> dict:
         file.flush()
         mapped = np.memmap(file, mode="r")
     return read_arrow(pa.BufferReader(mapped), where)
-
-
-def is_written(column: pa.Array) -> bool:
-    """Whether strings are lists of numbers, as pandas and numpy write them into .csv."""
-    return types.is_string(column.type) and bool(re.match(r"\s*\[[\s\d.+-]", column[0].as_py() or ""))
 
 
 def parsed(column: pa.Array, where: str, start: int) -> pa.Array:

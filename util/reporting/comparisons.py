@@ -66,10 +66,7 @@ def _note(row, record: Record | None, reasons: Mapping[str, str]) -> str:
 
 
 def _counted(table: pd.DataFrame) -> pd.Series:
-    """The word that each number, or curve, counts under, in one of its rows; empty in its others.
-
-    A "yes" of published numbers alone counts under ``FOLLOWS``.
-    """
+    """The word that each number, or curve, counts under, in one of its rows; empty in its others."""
     numbers = published.numbers()
     ranked = table[table["published"].notna()].copy()
     ranked["once"] = [numbers[key].rule if numbers[key].judged_by.together else key for key in ranked["key"]]
@@ -80,12 +77,9 @@ def _counted(table: pd.DataFrame) -> pd.Series:
 
 
 def verdict(part: Mapping) -> str:
-    """Verdict on one comparison of a record.
+    """Verdict on one comparison of a record: "yes" and "no" with ``own``, else "shown" and "not shown".
 
-    "yes" and "no" need the paper's own model and data, or an experiment without data: comparisons with ``own``. A
-    comparison that is judged on something else is "shown" or "not shown". One that is not judged is "not run": its
-    value stands beside the published one, measured on another model or data. "paper is wrong" is said of a statement
-    that the authors' own numbers or mathematics contradict: its rule is a derivation.
+    One that is not judged is "not run". What fails by a derivation, of the paper's own numbers, is "paper is wrong".
     """
     if part["agrees"] is None:
         return "not run"

@@ -27,10 +27,9 @@ NEED, STEP = "{:>7}  {:>7}  {:12}  {}", "{:17}  {:12}  {:12}  {}"
 
 
 class Need(NamedTuple):
-    """One thing that steps read: a repository of the Hugging Face hub, or a local folder.
+    """One thing that steps read: a repository of the hub, or a local folder; its size for when nobody can be asked.
 
-    ``megabytes`` is its size, for when nobody can be asked. ``files`` are shell patterns of what is read. ``revision``
-    is a commit; None: the newest.
+    ``files`` are shell patterns of what is read. ``revision`` is a commit; None: the newest.
     """
 
     kind: Literal["dataset", "model", "folder"]

@@ -86,10 +86,7 @@ def execute_all(jobs: Sequence[Job], outputs: Path) -> list[Path]:
 
 
 def execute(job: Job, environment: Mapping[str, str]) -> Path:
-    """Runs a notebook top to bottom in its own folder, with further variables of the kernel; returns its output.
-
-    Names of its first code cell are given the values of the job.
-    """
+    """Runs a notebook top to bottom in its own folder, with further variables of the kernel; returns its output."""
     notebook = Path(job.notebook)
     content = nbformat.read(notebook, as_version=4)
     cell = next(cell for cell in content.cells if cell.cell_type == "code")

@@ -35,11 +35,7 @@ REFUSED = {
 
 
 def publish_results(outputs: Path, root: Path = records.REPOSITORY) -> list[str]:
-    """Copies records from ``outputs`` into the folders' ``results/`` and regenerates the README tables.
-
-    Returns:
-        one line for each record and README.
-    """
+    """Copies records into the folders' ``results/``, regenerates the README tables, and says a line for each."""
     there = find_records(outputs, (*FOLDERS, "benchmarks"))
     found = [(record, Path(root) / folder / "results") for folder, record in there]
     if not found:

@@ -6,13 +6,11 @@ judged on the other: both ways for the first split, whose halves have curves of 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 
 from .. import cli
 from ..errors import UserError
@@ -23,7 +21,6 @@ from .outcomes import Hits, Margins, Outcomes
 from .task import TWO, EmbeddedTask
 
 ALL = "all"
-CLASS = "accuracy of class"
 
 CURVE_COLUMNS = (
     "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
@@ -36,14 +33,6 @@ TABLE_COLUMNS = (
 )  # fmt: skip
 
 
-class Sweep(NamedTuple):
-    """What a task's items do at every shift."""
-
-    outcomes: Mapping[str, Outcomes]
-    others: Mapping[str, tuple[Float[np.ndarray, "k"], int]]
-    """Metrics that no shift is chosen by, and how many items each is of."""
-
-
 def evaluate(task: EmbeddedTask, settings) -> dict[str, pd.DataFrame]:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
@@ -53,7 +42,6 @@ def evaluate(task: EmbeddedTask, settings) -> dict[str, pd.DataFrame]:
     """
     curves, table = [], []
     try:
-        task = wide(task)
         for direction in ("task",) if task.caption_gap is None else ("task", "captions"):
             for side in settings.side:
                 about = {"dataset": task.dataset, "gap_direction": direction, "model": task.model, "side": side}
@@ -66,31 +54,34 @@ def evaluate(task: EmbeddedTask, settings) -> dict[str, pd.DataFrame]:
     return {"": curves[list(CURVE_COLUMNS)], "table": pd.DataFrame(table)[list(TABLE_COLUMNS)]}
 
 
-def wide(task: EmbeddedTask) -> EmbeddedTask:
-    """The task in float64, converted once."""
-    return replace(task, images=task.images.astype(np.float64), texts=task.texts.astype(np.float64))
-
-
-def sweep(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side) -> Sweep:
-    """Outcomes by metric after every shift, of images, but texts for text-to-image recall; and further metrics."""
-    given, how = (task.images, task.texts), (shifts, direction, side)
+def sweep(
+    task: EmbeddedTask, shifts: Float[np.ndarray, "k"], direction: Float[np.ndarray, "d"], side: Side
+) -> dict[str, Outcomes]:
+    """Outcomes by metric after every shift, of images, but texts for text-to-image recall."""
+    given, how, groups, found = (task.images, task.texts), (shifts, direction, side), task.groups, {}
     if task.is_retrieval:
-        ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), task.groups, strict=True)
-        return Sweep({f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in (1, 5, 10)}, {})
-    labels, groups, n, outcomes, others = task.labels, task.groups[0], len(task.images), {}, {}
+        ways = zip(task.ways, shifted.retrieve(*given, task.labels, *how), groups, strict=True)
+        return {f"{way} recall@{k}": Hits(of < k, groups) for way, of, groups in ways for k in (1, 5, 10)}
     if task.metric != "ROC-AUC":
-        ranks, classes = shifted.class_ranks(*given, labels, *how), len(task.texts)
-        outcomes = {f"top-{k}": Hits(ranks < k, groups) for k in (1, 5) if k == 1 or classes > k}
-        order = np.argsort(labels, kind="stable")
-        there, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
-        recalls = np.add.reduceat(ranks[:, order] < 1, starts, axis=1, dtype=np.int64) / counts
-        others = {"mean per-class recall": (recalls.mean(1), n)}
-        for number, recall, count in zip(there, recalls.T, counts.tolist(), strict=True):
-            others[f"{CLASS} {task.class_name(number)}"] = recall, count
+        ranks = shifted.class_ranks(*given, task.labels, *how)
+        found = {f"top-{k}": Hits(ranks < k, groups[0]) for k in (1, 5) if k == 1 or len(task.texts) > k}
     if task.metric in ("ROC-AUC", TWO):
         margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(*given, *how)])
-        outcomes["ROC-AUC"] = Margins(margins, groups, labels)
-    return Sweep(outcomes, others)
+        found["ROC-AUC"] = Margins(margins, groups[0], task.labels)
+    return found
+
+
+def _recalls(task: EmbeddedTask, right: Bool[np.ndarray, "k n"], per_class: bool) -> list[dict]:
+    """Curves that no shift is chosen by: the mean over classes of their accuracies, and these."""
+    order = np.argsort(task.labels, kind="stable")
+    there, starts, counts = np.unique(task.labels[order], return_index=True, return_counts=True)
+    recalls = np.add.reduceat(right[:, order], starts, axis=1, dtype=np.int64) / counts
+    curves = [{"metric": "mean per-class recall", "value": recalls.mean(1), "n": len(order)}]
+    if per_class:
+        names = (f"accuracy of class {task.class_name(number)}" for number in there)
+        of_classes = zip(names, recalls.T, counts.tolist(), strict=True)
+        curves += [{"metric": name, "value": recall, "n": n} for name, recall, n in of_classes]
+    return curves
 
 
 def notes(task: EmbeddedTask) -> list[str]:
@@ -109,23 +100,23 @@ def main_side(sides: Iterable[str]) -> str:
 
 def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple[list[dict], list[dict]]:
     """Curves and table along one direction: of all items, both halves of a split, one of each further split."""
-    shifts, everyone = cli.shift_grid(settings.shift_step), np.unique(task.groups[0])
+    shifts, (everyone, first) = cli.shift_grid(settings.shift_step), np.unique(task.groups[0], return_index=True)
+    strata = None if task.is_retrieval else task.labels[first]  # every class is as even as it can be
     draws = settings.seed, settings.resamples, settings.permutations
     gaps, swept = _along(task, everyone, direction, side, shifts)
     same = {"split": ALL, "shift": shifts, "signed_gap_distance": gaps}
-    curves = _curves(swept.outcomes, everyone, settings, same)
-    for metric, (values, n) in swept.others.items():
-        if settings.per_class or not metric.startswith(CLASS):
-            limits = {"value_low": np.nan, "value_high": np.nan}
-            curves.append({**same, "metric": metric, "value": values, **limits, "n": n})
+    curves = _curves(swept, everyone, settings, same)
+    if "top-1" in swept:
+        recalls = _recalls(task, swept["top-1"].items, settings.per_class)
+        curves += [{**same, **each, "value_low": np.nan, "value_high": np.nan} for each in recalls]
     tested = {metric: [] for metric in task.headlines}
     papers = direction == "task" and side == main_side(settings.side)
     for number in range(settings.splits if papers else 1):
-        one, other = _halves(task, settings.seed, number)
+        one, other = selection.halves(len(everyone), strata, settings.seed, number)
         ways = zip(("first half", "second half"), (one, other), (other, one), strict=True)
         for name, mine, others in islice(ways, 1 if number else 2):
             of_half, half = _along(task, mine, direction, side, shifts, swept)
-            found = {metric: half.outcomes[metric] for metric in task.headlines}
+            found = {metric: half[metric] for metric in task.headlines}
             if number == 0:
                 same = {"split": name, "shift": shifts, "signed_gap_distance": of_half}
                 curves += _curves(found, mine, settings, same)
@@ -134,7 +125,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
                 tested[metric].append(selection.cross_tested(*both, shifts, of_half, *draws))
     rows = []
     for metric, halves in tested.items():
-        test = selection.on_test(swept.outcomes[metric], shifts, gaps, *draws)
+        test = selection.on_test(swept[metric], shifts, gaps, *draws)
         held = selection.held_out(test, halves)
         more = dict(zip(("shift_first_half", "shift_second_half"), held.shifts, strict=False))
         more |= {"splits": len(halves) - 1, "halves_that_chose": held.shifts.count(held.shift)}
@@ -143,17 +134,8 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
     return curves, rows
 
 
-def _halves(task: EmbeddedTask, seed: int, number: int = 0) -> tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]:
-    """The groups of two random halves; every class is as even as it can be."""
-    groups = task.groups[0]
-    strata = None if task.is_retrieval else task.labels[np.unique(groups, return_index=True)[1]]
-    return selection.halves(int(groups.max()) + 1, strata, seed, number)
-
-
-def _along(
-    task: EmbeddedTask, groups: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of_all: Sweep | None = None
-) -> tuple[Float[np.ndarray, "k"], Sweep]:
-    """All items at every shift along the gap vector of some groups alone, and what the shifts do to the gap of these.
+def _along(task: EmbeddedTask, groups: np.ndarray, direction: str, side: Side, shifts: np.ndarray, of_all=None):
+    """Signed gap distances (k,) of some groups, and the ``sweep`` of all items, along the gap vector of these groups.
 
     The captions' vector is the same for any groups, and so is its sweep, ``of_all``.
     """

@@ -33,9 +33,8 @@ class Outcomes:
 
     Attributes:
         items: (k, n), what each of n items does at each of k shifts.
-        groups: whole numbers (n,), which items belong together, for instance the image that each text describes, or
-            copies of one image. Such items are resampled and exchanged together, because they are not independent.
-            None: each is by itself.
+        groups: whole numbers (n,), which items are resampled and exchanged together, as they are not independent: texts
+            of one image, copies of an image. None: each is by itself.
     """
 
     items: Shaped[np.ndarray, "k n"]

@@ -32,14 +32,8 @@ def tasks_of(
 ) -> list[EmbeddedTask]:
     """The tasks in files: images with labels for classification, or with pairs for retrieval.
 
-    Args:
-        paths: files or folders; those of one modality each are one set.
-        columns: modality -> name of its array or column, or None.
-        left_out: of several sets, receives why those that are no task are left out.
-        labels: a file with the class of each row: a column, an array, one column of 0 and 1 for each class, or lines.
-        label_column: the column of ``labels`` that holds them.
-        prompts: a file with the embeddings of the classes, (C, d) or several templates of each.
-        pairs: "rows"; or a file of row numbers: (p, 2), or one for each row of the last modality, (m,).
+    ``columns`` are modality -> name of its array or column, or None. Of several sets ``left_out`` receives why those
+    that are no task are left out. The rest are the options of ``modality-gap evaluate``.
     """
     sets = open_sets(paths, columns)
     if labels or prompts or pairs:

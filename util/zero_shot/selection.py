@@ -1,8 +1,7 @@
 """Which shift is best, and how far to believe it: chosen on the test items themselves, or on one half for the other.
 
-The paper reports the best of 40 shifts on the items that it was chosen on. ``on_test`` does the same and says what
-that is worth. ``cross_tested`` chooses on some items and tests on others, and ``held_out`` makes one statement of many
-such tests, of the halves of many random splits.
+``on_test`` chooses as the paper does. ``cross_tested`` chooses on some items and tests on others, and ``held_out``
+makes one statement of many such tests, of the halves of many random splits.
 
 Choosing the best of many shifts makes a gain even where no shift changes anything. The permutation test puts the same
 choice into its null distribution: if shifts changed nothing, an item's outcomes with and without shift could be
@@ -75,8 +74,8 @@ def on_test(
     """The best shift on all items, as the paper chooses it, with a test and intervals that know of the choice.
 
     Args:
-        outcomes: bool (k, n), whether each item is right at every shift; ``Hits`` where items belong in groups;
-            ``Margins`` for ROC-AUC (both of ``util.zero_shot.outcomes``).
+        outcomes: bool (k, n), each item right or wrong at every shift; ``Hits`` of items in groups, ``Margins`` of
+            ROC-AUC (``util.zero_shot.outcomes``).
         shifts: amounts, with 0 among them once.
         gaps: signed gap distance at every shift.
         seed: of the test's permutations and the bootstrap's resamples.
@@ -91,9 +90,9 @@ def on_test(
         gaps = util.geometry.signed_gap_distances(images, texts, shifts)
         best = util.zero_shot.selection.on_test(ranks < 1, shifts, gaps)
 
-    Trap: a chosen maximum is biased upwards, and so are its intervals: ``gain_low`` is never below 0, which is not
-    evidence of a gain. ``p_value`` is the evidence, and ``held_out`` the unbiased gain. All of them are of further
-    items along this gap vector, with these prompts or this gallery: none of the three is drawn again.
+    Trap: a chosen maximum is biased upwards, and so are its intervals: ``gain_low`` is never below 0. ``p_value`` is
+    the evidence of a gain, ``held_out`` the unbiased one. All are of further items along this gap vector, with these
+    prompts or this gallery: none of the three is drawn again.
     """
     outcomes, shifts, gaps, baseline = _checked(outcomes, shifts, gaps)
     values, drawn = outcomes.values(), outcomes.resampled(resamples, as_count(seed, "seed", least=0))
@@ -116,9 +115,9 @@ def cross_tested(
         gaps: signed gap distance of the items to choose on, at every shift.
 
     Returns:
-        a one-sided p-value of no improvement, which no choice has touched: of exchanges of outcomes with and without
-        the shift, all of them for hits (McNemar's), otherwise ``permutations`` random ones. 1 where the best shift is
-        none. Intervals are of confidence ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
+        a one-sided p-value that no choice has touched: of exchanges of outcomes with and without the shift, all of them
+        for hits (McNemar's), else ``permutations`` random ones. 1 where the best shift is none. Intervals are of
+        confidence ``HALF_LEVEL``, 97.5%; that of the gain is by bootstrap.
     """
     test, *_ = _checked(test, shifts, gaps)
     train, shifts, gaps, baseline = _checked(train, shifts, gaps)
@@ -135,16 +134,13 @@ def cross_tested(
 def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
     """One statement of many halves, each with a shift chosen on the other half: repeated cross-fitting.
 
-    Args:
-        chosen: what ``on_test`` says of all items; gives the metric without shift.
-        halves: of many random splits, each half tested on a shift that the other half chose.
+    ``chosen`` is what ``on_test`` says of all items, whose metric without shift is taken. ``halves`` are of many random
+    splits, each tested on a shift that the other half chose.
 
     Returns:
-        gain and its limits, and those of the metric: medians over the halves, whose limits are of confidence 97.5%.
-            They are of a shift chosen on half the items, and as wide as half the items make them. ``modified`` is the
-            default plus the gain.
-        p_value: 4/3 of the upper quartile of the halves' p-values, whose size is at most nominal however they depend on
-            each other (``util.numerics.statistics.combined_p_value``).
+        gain and its limits, and those of the metric: medians over the halves, as wide as half the items make them.
+            ``modified`` is the default plus the gain.
+        p_value: 4/3 of the upper quartile of the halves' (``util.numerics.statistics.combined_p_value``).
 
     Source: Chernozhukov, Demirer, Duflo and Fernandez-Val, NBER 24678 (2018), for medians over splits.
 
@@ -177,8 +173,6 @@ def halves(
     ``strata`` (n,) are what is to be as frequent in both, for instance labels; None: nothing.
     """
     n = as_count(n, "items to halve", least=2)
-    if strata is not None and np.shape(strata) != (n,):
-        raise UserError(f"strata must name one stratum for each of {n} items; their shape is {np.shape(strata)}")
     rng = np.random.default_rng([as_count(seed, "seed", least=0), HALVES, as_count(split, "split", least=0)])
     order, first = rng.permutation(n), int(rng.integers(2))
     if strata is not None:

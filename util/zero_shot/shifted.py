@@ -1,4 +1,4 @@
-"""Zero-shot classification and retrieval at every shift, from one product per tile of rows and columns.
+"""Zero-shot classification and retrieval at every shift, from one product per tile of rows.
 
 A shifted cosine follows from the unshifted one. With p = <x, u>, q = <y, u>, a unit direction u, and the amounts a and
 b by which a shift moves x against it and y along it,
@@ -30,14 +30,13 @@ TIE = 1e-12
 """Cosines closer than this are one cosine, for the same two rows give products that differ in their last digits from
 one place of a matrix product to another. Far above a float64 product's rounding, far below any real difference."""
 
-TILE = 512
-"""Rows and columns of a tile: its products, 2 MB, and its columns' numbers are read again for every shift."""
+TILE = 2**20
+"""Products of some rows with all columns, 8 MB, which are read again for every shift."""
+
+ALL = np.iinfo(np.int32).max
 
 GROUP = 128
 """Columns of like projection, which together bound their cosines after any shift."""
-
-BLOCK_ENTRIES = 2**17
-"""Cosines of a block of rows with all classes, 1 MB of float64."""
 
 
 class Classified(NamedTuple):
@@ -94,13 +93,13 @@ def class_ranks(x, y, labels, shifts, direction=None, side: Side = "both") -> In
     """The ``ranks`` of ``classify``, in a quarter of its time."""
     moved = _moved(x, y, shifts, direction, side)
     own = as_indices(labels, "labels", len(x), "row of x", len(y), "classes")
-    return _counted(*moved, np.stack([np.arange(len(x)), own], axis=1), both=False)[0]
+    return _ranks(*moved, np.stack([np.arange(len(x)), own], axis=1))
 
 
 def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarray, "k n"]:
     """The ``predicted`` of ``classify`` where no labels are known."""
     moved, found = _moved(x, y, shifts, direction, side), []
-    size = max(1, BLOCK_ENTRIES // len(y))
+    size = max(1, TILE // len(y))
     for start in range(0, len(x), size):
         cosines = _cosines(*moved, slice(start, start + size))
         found.append([(each >= each.max(1, keepdims=True) - TIE).argmax(1) for each in cosines])
@@ -132,23 +131,19 @@ def retrieve(
             own, so recall@k is the share of ranks below k.
         text_ranks: int32 (k, m), in 0 to n - 1: how many images that are not the text's come before the best of its.
 
-    Exactly equal rows are one item, which has the partners of all its copies. It is ranked once, and each copy gets
-    its rank. Where items are to count once, as in a share or a p-value, give them once (``util.numerics.items``):
+    Exactly equal rows are one item, which has the partners of all its copies, and whose rank each copy gets. Where they
+    are to count once, as in a share or a p-value, give them once: ``first``, ``second`` and ``pairs`` of
+    ``util.numerics.items.matched``.
 
-        own = items.matched(images, texts, pairs)
-        found = shifted.retrieve(images[own.first], texts[own.second], own.pairs, shifts)
-
-    ``own.groups`` says which items depend on each other: the ``groups`` of ``util.zero_shot.outcomes.Hits``.
-
-    Time: one product, and comparisons both ways for each of its entries and shifts; memory: one tile of the product
+    Time: two products, and for each shift comparisons of those entries that may be ahead; memory: one tile of a product
     and O(k (n + m + pairs)).
     """
     x, y = as_unit_tensors(x, y)
     pairs = _own_pairs(item_of, len(x), len(y))
     if not once:
-        return Retrieved(*_counted(*_moved(x, y, shifts, direction, side), np.unique(pairs, axis=0)))
+        return Retrieved(*_both_ways(*_moved(x, y, shifts, direction, side), pairs))
     own = matched(x, y, pairs)
-    ranks = _counted(*_moved(x[own.first], y[own.second], shifts, direction, side), own.pairs)
+    ranks = _both_ways(*_moved(x[own.first], y[own.second], shifts, direction, side), own.pairs)
     places = (np.searchsorted(rows, of) for rows, of in zip((own.first, own.second), own.items, strict=True))
     return Retrieved(*(of_items[:, at] for of_items, at in zip(ranks, places, strict=True)))
 
@@ -158,9 +153,8 @@ def hits(x, y, item_of, shifts, direction=None, side: Side = "both") -> tuple[In
 
     Arguments as there. Rows are all different: give items once (``util.numerics.items``).
     """
-    one, other = _moved(x, y, shifts, direction, side)
-    pairs = np.unique(_own_pairs(item_of, len(one.rows), len(other.rows)), axis=0)
-    return _hits(one, other, pairs), _hits(other, one, pairs[:, ::-1])
+    moved, pairs = _moved(x, y, shifts, direction, side), _own_pairs(item_of, len(x), len(y))
+    return tuple((ranks == 0).sum(1) for ranks in _both_ways(*moved, pairs, enough=1))
 
 
 def _moved(x: Array, y: Array, shifts, direction, side: Side) -> tuple[_Moved, _Moved]:
@@ -220,93 +214,59 @@ def _best(asking: _Moved, answering: _Moved, pairs: Int[np.ndarray, "p 2"]) -> t
     return best, np.minimum.reduceat(having, starts, axis=1)
 
 
-def _counted(x: _Moved, y: _Moved, pairs: Int[np.ndarray, "p 2"], both: bool = True) -> list[np.ndarray]:
-    """Ranks (k, n) of the rows of x, and of ``both``; those that belong together are never counted."""
-    ways = [(x, y, *_best(x, y, pairs)), *([(y, x, *_best(y, x, pairs[:, ::-1]))] if both else [])]
-    ranks = [np.zeros(best.shape, np.int32) for _, _, best, _ in ways]
-    for top in range(0, len(x.rows), TILE):
-        rows = slice(top, top + TILE)
-        left = x.rows[rows].double()
-        own = pairs[(pairs[:, 0] >= top) & (pairs[:, 0] < rows.stop)]
-        for start in range(0, len(y.rows), TILE):
-            columns = slice(start, start + TILE)
-            products = (left @ y.rows[columns].double().T).numpy()
-            i, j = own[(own[:, 1] >= start) & (own[:, 1] < columns.stop)].T
-            products[i - top, j - start] = -np.inf
-            tiles = (products, rows, columns), (products.T, columns, rows)
-            for found, way, (tile, asks, answers) in zip(ranks, ways, tiles, strict=False):
-                asking, answering, best, first = way
-                offsets = asking.offsets[:, asks], answering.offsets[:, answers]
-                norms = asking.inverse_norms[:, asks], answering.inverse_norms[:, answers]
-                of_tile = tile, *offsets, *norms, best[:, asks], first[:, asks] - answers.start
-                found[:, asks] += _before(*map(np.ascontiguousarray, of_tile))
-    return ranks
+def _both_ways(x: _Moved, y: _Moved, pairs: Int[np.ndarray, "p 2"], enough: int = ALL) -> list[np.ndarray]:
+    return [_ranks(x, y, pairs, enough), _ranks(y, x, pairs[:, ::-1], enough)]
 
 
-def _hits(asking: _Moved, answering: _Moved, pairs: Int[np.ndarray, "p 2"]) -> Int[np.ndarray, "k"]:
-    """How many rows that ask have a best own answer before all others."""
-    (best, first), found = _best(asking, answering, pairs), np.zeros(len(asking.offsets), np.int64)
-    order = np.argsort(np.linspace(-1, 1, len(best)) @ answering.inverse_norms, kind="stable")  # by projection
-    starts, places, right = np.arange(0, len(order), GROUP), np.argsort(order), answering.rows[order].double().T
+def _ranks(asking: _Moved, answering: _Moved, pairs: Int[np.ndarray, "p 2"], enough=ALL) -> Int32[np.ndarray, "k n"]:
+    """How many answers, not its own, come before the best own one of each row that asks, counted up to ``enough``."""
+    (best, first), m, found = _best(asking, answering, pairs), len(answering.rows), []
+    order = np.argsort(np.linspace(-1, 1, len(best)) @ sum(answering[1:]), kind="stable")  # by projection
+    order = order[np.lexsort((order, np.arange(m) // GROUP))]  # each group by number
+    starts, places, right = np.arange(0, m, GROUP), np.argsort(order), answering.rows[order].double().T
     columns = [np.ascontiguousarray(each[:, order]) for each in answering[1:]]
     bounds = [np.maximum.reduceat(each, starts, axis=1) for each in columns]
     bounds.append(np.minimum.reduceat(columns[1], starts, axis=1))
-    for top in range(0, len(asking.rows), TILE):
-        rows = slice(top, top + TILE)
+    size = max(1, TILE // m)
+    for top in range(0, len(asking.rows), size):
+        rows = slice(top, top + size)
         products = (asking.rows[rows].double() @ right).numpy()
         i, j = pairs[(pairs[:, 0] >= top) & (pairs[:, 0] < rows.stop)].T
         products[i - top, places[j]] = -np.inf
-        groups = np.maximum.reduceat(products, starts, axis=1), np.append(starts, len(order)), *bounds
+        groups = np.maximum.reduceat(products, starts, axis=1), np.append(starts, m), *bounds
         asks = [np.ascontiguousarray(each[:, rows]) for each in (*asking[1:], best, first)]
-        found += _leads(products, order, *columns, *groups, *asks).sum(1)
-    return found
+        found.append(_before(products, order, *columns, *groups, *asks, enough))
+    return np.concatenate(found, axis=1)
 
 
 @numba.njit(parallel=True, cache=True)
-def _leads(
-    products, order, offsets, inverses, tops, ends, offset_most, most, least, own_offset, own_inverse, best, first
+def _before(
+    products, order, offsets, inverses, tops, ends, offset_most, most, least, own_offset, own_norm, best, first, enough
 ):
-    """Whether no column comes before ``best`` (k, r), as in ``_before``: bool (k, r).
+    """Columns whose cosine is higher than ``best`` (k, r), or equal and of a number below ``first``: int32 (k, r).
 
-    Columns stand in ``order``, in groups between ``ends``. ``tops`` (r, g) are the largest products of each group,
-    ``offset_most``, ``most`` and ``least`` (k, g) its largest offset and its largest and least inverse norm.
-    """
-    found = np.ones(best.shape, np.bool_)
-    for i in numba.prange(len(products)):
-        rival = 0
-        for s in range(len(best)):
-            offset, bar, tie = own_offset[s, i], best[s, i] / own_inverse[s, i], TIE / own_inverse[s, i]
-            for g in range(-1, len(ends) - 1):  # first of all the column that came before at the last shift
-                if g >= 0:
-                    bound = tops[i, g] + offset + offset_most[s, g]
-                    if bound * (most[s, g] if bound > 0 else least[s, g]) < bar - 2 * tie:
-                        continue
-                for j in range(rival if g < 0 else ends[g], rival + 1 if g < 0 else ends[g + 1]):
-                    score = (products[i, j] + offset + offsets[s, j]) * inverses[s, j]
-                    if score > bar + (-tie if order[j] < first[s, i] else tie):
-                        rival, found[s, i] = j, False
-                        break
-                if not found[s, i]:
-                    break
-    return found
-
-
-@numba.njit(parallel=True, cache=True)
-def _before(products, row_offsets, column_offsets, row_inverse_norms, column_inverse_norms, best, first):
-    """Columns whose cosine is higher than ``best`` (k, r), or equal and left of column ``first`` (k, r): int32 (k, r).
-
-    ``products`` (r, c) are float64, and -inf where a column does not count. Offsets and inverse norms (k, r) and (k, c)
-    are what the shifts add to them and multiply them by.
+    ``products`` (r, c) are float64, and -inf where a column does not count. Columns have the numbers ``order`` and
+    stand in groups between ``ends``. ``tops`` (r, g) are the largest products of each group, ``offset_most``, ``most``
+    and ``least`` (k, g) its largest offset and its largest and least inverse norm. ``own_norm`` is an inverse too.
     """
     found = np.zeros(best.shape, np.int32)
-    columns = products.shape[1]
-    for s in numba.prange(len(best)):
-        offsets, inverse_norms = column_offsets[s], column_inverse_norms[s]
-        for i in range(len(products)):
-            middle = min(max(first[s, i], 0), columns)
-            for left, right, least in ((0, middle, best[s, i] - TIE), (middle, columns, best[s, i] + TIE)):
-                line, added, norms = products[i, left:right], offsets[left:right], inverse_norms[left:right]
-                found[s, i] += _higher(line, row_offsets[s, i], added, norms, least / row_inverse_norms[s, i])
+    for i in numba.prange(len(products)):
+        ahead = 0  # the last group that held a column before the best: asked first at the next shift
+        for s in range(len(best)):
+            offset, bar, tie, asked = own_offset[s, i], best[s, i] / own_norm[s, i], TIE / own_norm[s, i], ahead
+            for step in range(-1, len(ends) - 1):
+                g = asked if step < 0 else step
+                bound = tops[i, g] + offset + offset_most[s, g]
+                if step == asked or bound * (most[s, g] if bound > 0 else least[s, g]) < bar - 2 * tie:
+                    continue
+                middle = ends[g] + np.searchsorted(order[ends[g] : ends[g + 1]], first[s, i])
+                for start, end, value in ((ends[g], middle, bar - tie), (middle, ends[g + 1], bar + tie)):
+                    line, added, norms = products[i, start:end], offsets[s, start:end], inverses[s, start:end]
+                    before = _higher(line, offset, added, norms, value)
+                    found[s, i] += before
+                    ahead = g if before else ahead
+                if found[s, i] >= enough:
+                    break
     return found
 
 

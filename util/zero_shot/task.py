@@ -22,8 +22,8 @@ class EmbeddedTask:
         dataset: its name in tables and figures.
         metric: "top-1", "ROC-AUC", or one of the kinds above.
         group: as ``util.corpora.tasks.Task`` has it.
-        images: float32 (n, d), unit-norm rows, of any modality.
-        texts: float32, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
+        images: float64 (n, d), made so here, unit-norm rows, of any modality.
+        texts: float64, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
         labels: (n,) the class of each image. Retrieval: (p, 2) row numbers of images and texts that belong together,
             every row in one or more.
         source: what it is made of, as json can hold it.
@@ -47,6 +47,8 @@ class EmbeddedTask:
     classes: Sequence[str] | None = None
 
     def __post_init__(self):
+        for name in ("images", "texts"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
         if not self.is_retrieval:
             where, counts = f"{self.source.get('path', self.dataset)}: labels", (len(self.images), len(self.texts))
             object.__setattr__(self, "labels", as_indices(self.labels, where, counts[0], "image", counts[1], "classes"))

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from .badges import GROUP_WEIGHTS as GROUP_WEIGHTS  # "X as X" is what others take from here
 from .badges import GROUPS, KINDS, badges
 from .digits import digits
-from .drawing import CAPTIONS, WORDS, Pictures, generator, join
+from .drawing import WORDS, Pictures, generator, join
 from .scenes import ATTRIBUTES as SCENE_ATTRIBUTES
 from .scenes import distinct_scenes as distinct_scenes
 from .scenes import full_descriptions as full_descriptions
@@ -22,9 +22,6 @@ from .scenes import scenes
 
 TEST_SEED = 10_002
 """Seed of all test pictures of the small CLIP; its training and validation pictures have others."""
-
-CORPUS_SHARES = {"scene": 0.60, "digit": 0.15, "badge": 0.25}
-"""Shares of the three kinds in the training corpus, rounded, scenes taking the rest."""
 
 HARM_WORDS = ("square", "triangle", "star", "plus", "ring", "heart", "moon")
 """Words of the scenes that no badge deserves: all shapes but the circle, which a round badge might claim."""
@@ -37,7 +34,7 @@ _PURPOSE = 6
 
 def training_corpus(n: int, seed: int) -> Pictures:
     """n pictures of all three kinds in random order, none of a held-out combination or a held-out scan."""
-    n_digits, n_badges = (round(n * CORPUS_SHARES[kind]) for kind in ("digit", "badge"))
+    n_digits, n_badges = round(n * 0.15), round(n * 0.25)  # the rest are scenes
     rng = generator(_PURPOSE, seed)
     parts = [scenes(n - n_digits - n_badges, seed), digits("train", n_digits, seed), badges(n_badges, seed)]
     return join(parts).take(rng.permutation(n))
@@ -74,10 +71,3 @@ def task_labels(task: str, pictures: Pictures) -> Int[np.ndarray, "n"]:
     """The class of every picture in a task of ``TASKS``, an index into its prompts."""
     classes = TASKS[task].attributes
     return np.ravel_multi_index([pictures.attributes[name] for name in classes], tuple(classes.values()))
-
-
-def vocabulary() -> list[str]:
-    """Every word that a caption or prompt of this corpus can hold, sorted."""
-    forms = " ".join(form for forms in CAPTIONS.values() for form in forms).split()
-    fixed = {word for word in forms if not word.startswith("{")}
-    return sorted(fixed.union(*(phrase.split() for phrases in _WORDS.values() for phrase in phrases)))

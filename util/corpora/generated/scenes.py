@@ -20,12 +20,9 @@ from .drawing import BACKGROUNDS, CAPTIONS, COLOURS, OUTLINES, WORDS, Pictures, 
 SHAPES = tuple(OUTLINES)
 COLOUR_NAMES = tuple(COLOURS)
 PLACES, SIZES = WORDS["place"], WORDS["size"]
-SPLITS = ("train", "held_out", "all")
 
 ATTRIBUTES = {"shape": SHAPES, "colour": COLOUR_NAMES, "background": BACKGROUNDS, "place": PLACES, "size": SIZES}
 """Attribute names and their words, in the order of the columns of ``combinations()``."""
-
-FULL_DESCRIPTION = CAPTIONS["scene"][0]
 
 _CENTRES = np.array([[16, 16], [9, 9], [23, 9], [9, 23], [23, 23]], np.float32)
 _RADII = np.array([4.9, 8.2], np.float32)
@@ -47,11 +44,9 @@ def scenes(n: int, seed: int, split: str = "train") -> Pictures:
 
     ``split`` is "train", combinations that training may use; "held_out", the tenth it never sees; or "all".
     """
-    if split not in SPLITS:
-        raise UserError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     rng = generator(_PURPOSE, seed)
     every = combinations()
-    pool = every if split == "all" else every[is_held_out(every) == (split == "held_out")]
+    pool = {"train": every[~is_held_out(every)], "held_out": every[is_held_out(every)], "all": every}[split]
     chosen = pool[rng.integers(len(pool), size=n)]
     captions = [describe(row, form) for row, form in zip(chosen, rng.choice(CAPTIONS["scene"], n), strict=True)]
     return _draw(chosen, captions, rng)
@@ -72,7 +67,7 @@ def full_descriptions(pictures: Pictures) -> list[str]:
     return [describe(row) for row in zip(*(pictures.attributes[name] for name in ATTRIBUTES), strict=True)]
 
 
-def describe(combination, form: str = FULL_DESCRIPTION) -> str:
+def describe(combination, form: str = CAPTIONS["scene"][0]) -> str:
     """A caption for one combination of five indices, in one of the forms of scenes."""
     words = {name: choices[i] for (name, choices), i in zip(ATTRIBUTES.items(), combination, strict=True)}
     return form.format(**words)
