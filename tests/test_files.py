@@ -2,9 +2,12 @@
 
 import ast
 import os
-import tempfile
+import signal
+import subprocess
+import sys
 import time
-from pathlib import Path
+
+import numpy as np
 
 import reference
 from scripts import REPOSITORY
@@ -19,20 +22,73 @@ def test_a_cached_path_depends_on_every_setting_and_on_the_kind_but_not_on_the_o
     assert len({cached_path(kind, {"seed": seed}) for kind in ("embeddings", "training") for seed in (1, 2, "1")}) == 6
 
 
-def test_what_a_killed_process_left_goes_after_a_day_and_never_what_a_living_one_writes(tmp_path):
-    others = [tmp_path / name for name in (".part-notes", ".x", "part-abcdefgh")]
-    for path in others:
-        path.mkdir()
-        os.utime(path, (0, 0))
-    with files.replacing(tmp_path / "x.npz") as being_written:
-        left = Path(tempfile.mkdtemp(prefix=".part-", dir=tmp_path))
-        for age in (files.ABANDONED - 60, files.ABANDONED + 60):
-            os.utime(left, (time.time() - age,) * 2)
-            with files.publishing(tmp_path) as part:
-                (part / "a.csv").write_text("a")
-                assert left.exists() == (age < files.ABANDONED)
-        being_written.write_text("x")
-    assert {*tmp_path.iterdir()} == {*others, tmp_path / "x.npz", tmp_path / "a.csv"}
+WRITES = """
+import sys
+from pathlib import Path
+from util import files
+
+folder = Path(sys.argv[1])
+print("started", flush=True)
+while True:
+    with files.publishing(folder / "run") as part:
+        (part / "a.csv").write_text("a" * 100_000)
+        (part / "b.csv").write_text("b" * 100_000)
+    with files.replacing(folder / "x.npz") as part:
+        part.write_text("x" * 100_000)
+        if sys.argv[2:]:
+            print("writing", flush=True)
+            sys.stdin.read()
+"""
+
+
+def writer(folder, *words):
+    command = [sys.executable, "-c", WRITES, str(folder), *words]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+def hidden(folder):
+    return sorted(path for path in folder.rglob(".*"))
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_run_and_never_what_a_living_one_writes(tmp_path):
+    living = writer(tmp_path / "living", "waits")
+    try:
+        assert living.stdout.readline() == "writing\n"
+        left = 0
+        for wait in np.linspace(0, 0.03, 8):
+            process = writer(tmp_path)
+            time.sleep(wait)
+            kill(process)
+            left += len(hidden(tmp_path / "run")) + len(list(tmp_path.glob(".*")))
+            with files.publishing(tmp_path / "run") as part, files.replacing(tmp_path / "x.npz"):
+                files.remove_left(tmp_path / "run")
+                assert hidden(tmp_path / "run") == [part], "only what this process writes"
+            assert not hidden(tmp_path / "run") and not list(tmp_path.glob(".*"))
+        assert left, "every kill fell between two files: none showed anything"
+        (being_written,) = hidden(tmp_path / "living")
+        files.remove_left(tmp_path / "living")
+        assert hidden(tmp_path / "living") == [being_written]
+    finally:
+        kill(living)
+    files.remove_left(tmp_path / "living")
+    assert not hidden(tmp_path / "living")
+
+
+def test_only_what_this_machine_left_is_removed(tmp_path):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    pid = int(gone.stdout)
+    mine, others = f".part-{files.MACHINE}-{pid}-abcdefgh", [f".part-000000-{pid}-abcdefgh", ".part-notes", ".x"]
+    for name in (mine, *others):
+        (tmp_path / name).mkdir()
+    files.remove_left(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
 
 
 def test_safetensors_of_equal_content_have_equal_bytes(tmp_path, rng):

@@ -3,16 +3,17 @@
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
+import psutil
 from safetensors import SafetensorError
 
 from .errors import UserError
@@ -100,26 +101,27 @@ def reachable(url: str) -> bool:
     return bool(answers)
 
 
-ABANDONED = 86_400.0
-"""Seconds after which nobody writes into a temporary folder any more, for its process was killed."""
+TEMPORARY = re.compile(r"\.part-([0-9a-f]{6})-(\d{1,9})-\w{8}")
+"""Name of a temporary folder: which machine and which process made it."""
+MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_WRITING: set[Path] = set()
+_MAKING = threading.Lock()
 
 
 @contextmanager
 def publishing(folder: Path) -> Iterator[Path]:
     """Gives an empty temporary folder whose files move into ``folder`` together when the block succeeds.
 
-    A block that fails leaves ``folder`` as it was. What killed processes left there goes after a day. Files get the
-    mode of any new file (those of safetensors' ``save_file`` are their owner's alone).
+    A block that fails leaves ``folder`` as it was. What killed processes left there goes. Files get the mode
+    of any new file (those of safetensors' ``save_file`` are their owner's alone).
     """
     folder = Path(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".part-????????"):
-            with suppress(FileNotFoundError):  # another process may be done with it by now
-                if time.time() - left.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        with _MAKING:
+            remove_left(folder)
+            _WRITING.add(part := Path(tempfile.mkdtemp("", f".part-{MACHINE}-{os.getpid()}-", folder)))
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
     try:
@@ -135,6 +137,7 @@ def publishing(folder: Path) -> Iterator[Path]:
         raise UserError(f"{folder}: could not be written ({reason})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        _WRITING.discard(part)
         for parent in made:
             if not any(parent.iterdir()):
                 parent.rmdir()
@@ -145,3 +148,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path of the same name, and renames it to ``path`` when the block succeeds."""
     with publishing(Path(path).parent) as folder:
         yield folder / Path(path).name
+
+
+def remove_left(folder: Path) -> None:
+    """Removes what killed processes of this machine left half written in a folder; never what a living one writes."""
+    for path in Path(folder).glob(".part-*"):
+        made = TEMPORARY.fullmatch(path.name)
+        if made and made[1] == MACHINE and path not in _WRITING:
+            process = int(made[2])
+            if process == os.getpid() or not psutil.pid_exists(process):
+                shutil.rmtree(path, ignore_errors=True)
