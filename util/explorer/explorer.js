@@ -709,7 +709,7 @@ function lead(model, brief) {
   if (own !== null && within[0] !== null) {
     const nearer = own < Math.max(...within);
     found.push(line("A pair has a cosine of ", strong(said(own)), ", two ", plural(first), " have ", strong(said(within[0])), " and two ", plural(last), " ", strong(said(within[1])), ". ",
-      nearer ? `So on average a stranger of one's own kind is closer than one's own partner.` : "So a pair is closer than two strangers of one kind."));
+      nearer ? `So on average a stranger of the same kind is closer than the partner.` : "So a pair is closer than two strangers of one kind."));
   }
   return found;
 }
