@@ -23,7 +23,7 @@ LAYERS = (
     ("geometry",),
     ("contrastive", "records", "figures", "cli"),
     ("embeddings", "readers"),
-    ("measures", "published", "interventions"),
+    ("measures", "samples", "published", "interventions"),
     ("corpora",),
     ("training",),
     ("encoders",),
