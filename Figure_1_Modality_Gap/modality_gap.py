@@ -23,9 +23,10 @@ from tqdm import tqdm
 import gap_figure
 import panels
 from layouts import svd_coordinates, tsne_coordinates
-from util import UserError, cli, measures, published, records, samples
+from util import UserError, cli, published, records
 from util.geometry import unit_rows
-from util.numerics import items
+from util.measures import CARD, Measures, of_rows
+from util.measures import measure as measured
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 from util.numerics.statistics import wilson_interval
@@ -49,7 +50,7 @@ class Settings(panels.Inputs):
     """The view that is drawn; the table of points holds all four of what the first picture shows."""
     points: int = 500
     """Most rows of each modality in a picture, a random subset by the seed; the numbers use all."""
-    separability_rows: int = measures.MOST
+    separability_rows: int = 2000
     """Most rows of each modality that separability and recall are measured on, a random subset by the seed."""
 
     def check(self) -> None:
@@ -65,20 +66,43 @@ PRESETS = {
 }
 
 
-def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping]:
-    """A row of ``modality_gap.csv``, and what the record says of the embeddings."""
+def numbers(panel: panels.Panel, settings: Settings) -> tuple[Mapping, Mapping, pd.DataFrame]:
+    """A row of ``modality_gap.csv``, what the record says of the embeddings, and their card."""
     two = panel.embeddings.duo(panel.modalities)
-    found = measures.measure(two, seed=settings.seed, most=settings.separability_rows)
+    found = measured(two, seed=settings.seed, most=settings.separability_rows)
     names = {"system": panel.system, "weights": panel.weights}
     about = {"normalised_here": True, "row_norms_before": found.norms, **panel.embeddings.source}
     about |= {**names, "kind": panel.kind, **panel.about}
     row = {**names, "source": panel.source, **columns(found, *panel.modalities)}
     row |= {"other": panel.modalities[0], "text": panel.modalities[1], "kind": panel.kind, **recall(panel, settings)}
     row["random_in"] = about.get("random_in", "") if panel.weights == "random" else ""
-    return {**row, "embedded_in": about.get("embedded_in", "")}, about
+    row |= {"embedded_in": about.get("embedded_in", "")} | limits(found, *panel.modalities)
+    return row, about, found.to_frame().drop(columns="file").assign(**names, source=panel.source)
 
 
-def columns(found: measures.Measures, other: str, text: str) -> dict:
+def limits(found: Measures, other: str, text: str) -> dict[str, float]:
+    """The 95% intervals as ``modality_gap.csv`` calls them."""
+    of = {name: (name,) for name in ("gap_distance", "matched_cosine", "relative_gap")}
+    of |= {"mean_cosine_other": ("mean_cosine", other), "mean_cosine_text": ("mean_cosine", text)}
+    return {f"{name}_{end}": found.row(*key)[end] for name, key in of.items() for end in ("low", "high")}
+
+
+def card(table: pd.DataFrame) -> pd.DataFrame:
+    """The cards to read: a row for each measure, a column for each panel; the published ones where there are some."""
+    found, some = {}, table[table["source"] == panels.PUBLISHED]
+    for row in (some if len(some) else table).itertuples():
+        entry, texts = CARD[row.measure], [name == "text" for name in (row.first, row.last)]
+        of = {"one": ["text" if texts[0] else "the other"], "two": []}.get(
+            entry["of"], ["texts" if texts[0] else "the others"]
+        )
+        value = f"{row.value:z.3f}" if pd.notna(row.value) else "-"
+        value += f" ({row.low:z.3f} to {row.high:z.3f})" if pd.notna(row.low) else ""
+        value += f" (chance {row.null:z.3f})" if pd.notna(row.null) and pd.isna(row.low) else ""
+        found.setdefault(" of ".join([entry["title"], *of]), {})[f"{row.system}, {row.weights}"] = value
+    return pd.DataFrame(found).T.rename_axis("measure").reset_index()
+
+
+def columns(found: Measures, other: str, text: str) -> dict:
     """The numbers as ``modality_gap.csv`` calls them."""
     of_pairs = {name: found[name] for name in ("gap_distance", "matched_cosine")}
     cones = {f"mean_cosine_{place}": found["mean_cosine", name] for place, name in (("other", other), ("text", text))}
@@ -91,28 +115,33 @@ def columns(found: measures.Measures, other: str, text: str) -> dict:
 
 
 def chosen_rows(panel: panels.Panel, most: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
-    """A random subset of both modalities: row numbers, float64 unit rows, and whether row i of both is a pair."""
-    arrays = [panel.embeddings.modalities[name] for name in panel.modalities]
+    """A random subset of both modalities, no row twice: row numbers, float64 unit rows, whether rows i are a pair."""
+    arrays, rng = [panel.embeddings.modalities[name] for name in panel.modalities], np.random.default_rng([seed, 4])
     pairs = panel.embeddings.pairs_between(panel.modalities)
-    *chosen, paired = samples.sample(tuple(map(len, arrays)), pairs, most, seed)
+    some = np.empty((0, 2), np.int64) if pairs is None else pairs[rng.permutation(len(pairs))]
+    for column in (0, 1):  # one pair for each image, then for each text
+        some = some[np.sort(np.unique(some[:, column], return_index=True)[1])]
+    some, paired = some[:most], len(some) > 1
+    chosen = [*some[np.argsort(some[:, 0])].T]
+    if not paired:
+        k = min(most, *map(len, arrays))
+        chosen = [np.sort(rng.permutation(len(array))[:k]) for array in arrays]
     return chosen, [np.asarray(unit_rows(a[some]), np.float64) for a, some in zip(arrays, chosen, strict=True)], paired
 
 
 def recall(panel: panels.Panel, settings: Settings) -> dict[str, float]:
     """Recall@1 both ways with 95% Wilson limits, and what guessing reaches; NaN where nothing is paired.
 
-    Whose own partner, or an equal row, is nearest of all that there are, counts. Equal rows are one item and are asked
-    once. Cosines that are equal to the 12th decimal are ordered by their rows.
+    Whose own partner is nearest of all that there are, counts; with several, whichever. Equal rows are one item and are
+    asked once. Cosines that are equal to the 12th decimal are ordered by their rows.
     """
-    _, (x, y), paired = chosen_rows(panel, settings.separability_rows, settings.seed)
-    if not paired:
+    own = of_rows.sample(panel.embeddings, panel.modalities, settings.separability_rows, settings.seed)
+    if len(own.single) < 2 or not len(own.pairs):
         return dict.fromkeys(RECALL_COLUMNS, np.nan)
-    own = items.matched(x, y, np.tile(np.arange(len(x))[:, None], 2))
-    ranks = shifted.retrieve(x[own.first], y[own.second], own.pairs, [0.0])
     found = []
-    for hits in (each[0] == 0 for each in ranks):
+    for hits in (each[0] == 0 for each in shifted.retrieve(own.x, own.y, own.pairs, [0.0])):
         found += [float(hits.mean()), *map(float, wilson_interval(int(hits.sum()), len(hits)))]
-    chance = len(own.pairs) / (len(own.first) * len(own.second))
+    chance = len(own.pairs) / (len(own.x) * len(own.y))
     return dict(zip(RECALL_COLUMNS, [*found, chance], strict=True))
 
 
@@ -171,10 +200,10 @@ def alignment(table: pd.DataFrame) -> pd.DataFrame:
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Embeds or reads every panel, and measures it."""
     settings.check()
-    rows, views, data, left_out = [], [], [], []
+    rows, views, data, cards, left_out = [], [], [], [], []
     for panel in tqdm(panels.collect(settings, left_out), desc=NAME, unit="panel", leave=False, delay=1, disable=None):
         try:
-            row, about = numbers(panel, settings)
+            row, about, measures = numbers(panel, settings)
             beside = panel.source != panels.PUBLISHED and any(part["source"] == panels.PUBLISHED for part in rows)
             views.append(view(panel, settings, [settings.method] if beside else VIEWS))
         except UserError as error:
@@ -182,11 +211,19 @@ def measure(settings: Settings, device: str) -> cli.Measured:
             raise error if str(error).startswith(str(where)) else UserError(f"{where}: {error}") from error
         rows.append(row)
         data.append(about)
+        cards.append(measures)
     if not rows:
         raise UserError("there is nothing to draw; `make published` fetches embeddings, --embeddings takes your own")
     table = pd.DataFrame(rows).astype({"matched_cosine": float, "relative_gap": float})  # None where unpaired
+    measures = pd.concat(cards)
     return cli.Measured(
-        tables={"": table, "points": pd.concat(views), "alignment": alignment(table)},
+        tables={
+            "": table,
+            "points": pd.concat(views),
+            "alignment": alignment(table),
+            "measures": measures,
+            "card": card(measures),
+        },
         data=data,
         dtype="embeddings as stored (see data), float64 sums",
         comparisons=compare(table),

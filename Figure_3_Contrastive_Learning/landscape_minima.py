@@ -76,7 +76,7 @@ def terms(name: str, embeddings: Embeddings, settings) -> Terms:
     """Reads them off the settings and what stands beside the vectors; errors begin with the set's name."""
     x, y = embeddings.paired()
     rule = "which share no batch" if settings.embeddings else "and batches are of neighbours, as released"
-    copies = items.copies(dict(zip(embeddings.two(), (x, y), strict=True)))
+    copies = items.copies_said(dict(zip(embeddings.two(), (x, y), strict=True)))
     said = [note for note in embeddings.source.get("notes", ()) if not note.endswith(tuple(copies))]
     said += [f"{line}, {rule}" for line in copies]
     try:

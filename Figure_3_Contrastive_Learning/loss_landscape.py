@@ -33,6 +33,7 @@ from util import Embeddings, UserError, cli, geometry, published
 from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
 from util.extraction import extract
+from util.measures import measure as measured
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca
 from util.records import Comparison, Record
@@ -130,7 +131,9 @@ def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple
     table["signed_gap_distance"] = np.tile(gaps, len(found.temperatures))
     table["loss"], table["loss_as_released"] = (each.mean(0).T.ravel() for each in losses)
     around = landscape_minima.limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
-    return table, landscape_minima.minima(table, around)
+    gap = measured(found.x, found.y, only=["gap_distance"]).row("gap_distance")
+    lowest = landscape_minima.minima(table, around)
+    return table, lowest.assign(default_gap_low=gap["low"], default_gap_high=gap["high"])
 
 
 def view(name: str, embeddings: Embeddings, settings: Settings) -> tuple[pd.DataFrame, dict]:

@@ -92,3 +92,67 @@ def seed_variance(h):
     ms_e = (rest**2).sum() / ((seeds - 1) * (items - 1))
     parts = np.array([(ms_a - ms_e) / items, (ms_b - ms_e) / seeds, ms_e])
     return [within, np.mean(pairs), *(parts / parts.sum())[:2]]
+
+
+def measures(x, y, k=10):
+    """Measures of n pairs as their definitions read, from all cosines: by name, "x" or "y" behind those of one."""
+    x, y = unit(x), unit(y)
+    (n, d), own, g = x.shape, np.eye(len(x), dtype=bool), gap(x, y)
+    both, u = np.concatenate([x, y]), gap(x, y) / np.linalg.norm(gap(x, y))
+    around = [
+        np.linalg.norm(part - both.mean(0), axis=1) ** 2 for part in (both, np.repeat([x.mean(0), y.mean(0)], n, 0))
+    ]
+    matched, unmatched, within = (x @ y.T)[own], (x @ y.T)[~own], {"x": cosines(x), "y": cosines(y)}
+    apart, spread = np.mean(1 - matched) / 2, np.mean([np.mean(1 - each) / 2 for each in within.values()])
+    centroids = unit(x.mean(0)) @ unit(y.mean(0))
+    found = {
+        "gap_distance": np.linalg.norm(g),
+        "centroid_angle": np.degrees(np.arccos(centroids)),
+        "gap_variance_share": around[1].sum() / around[0].sum(),
+        "relative_gap": apart / (apart + spread),
+        "gap_dimensions": 1 / np.square(g**2 / (g**2).sum()).sum(),
+        "matched_cosine": matched.mean(),
+        "matched_std": matched.std(),
+        "unmatched_cosine": unmatched.mean(),
+        "unmatched_std": unmatched.std(),
+        "matched_above_unmatched": (matched > np.quantile(unmatched, 0.95)).mean(),
+        "siglip_margin": (matched.mean() - unmatched.mean()) / 2,
+        "siglip_bias": (matched.mean() + unmatched.mean()) / 2,
+        "alignment": (np.linalg.norm(x - y, axis=1) ** 2).mean(),
+        "cka": hsic(x, y) / np.sqrt(hsic(x, x) * hsic(y, y)),
+    }
+    axes, near = [], []
+    for name, part in (("x", x), ("y", y)):
+        values = np.linalg.svd(part - part.mean(0), compute_uv=False) ** 2 / n
+        shares = values[values > 0] / values.sum()
+        defect = np.linalg.norm(np.sqrt(d) * values / np.linalg.norm(values) - 1) / np.sqrt(2 * (d - np.sqrt(d)))
+        filled = (d - defect**2 * (d - np.sqrt(d))) ** 2 / d**2
+        to_normal = (part.mean(0) ** 2).sum() + 1 + values.sum() - 2 / np.sqrt(d) * np.sqrt(values).sum()
+        found |= {
+            f"mean_cosine {name}": within[name].mean(),
+            f"cosine_std {name}": within[name].std(),
+            f"effective_rank {name}": np.exp(-(shares * np.log(shares)).sum()),
+            f"isoscore {name}": (d * filled - 1) / (d - 1),
+            f"w2_uniformity {name}": -np.sqrt(to_normal),
+            f"uniformity {name}": np.log(np.exp(-2 * (2 - 2 * within[name])).mean()),
+            f"score_overlap {name}": np.mean([(within[name] > each).mean() for each in matched]),
+            f"gap_orthogonality {name}": (part @ u).var() / np.square(part - part.mean(0)).sum(1).mean(),
+        }
+        _, singular, vectors = np.linalg.svd(part)
+        axes.append(vectors[: 1 + int((np.cumsum(singular**2) < 0.99 * (singular**2).sum()).sum())])
+        near.append([{*np.argsort(-np.delete(part, i, 0) @ part[i])[:k] + 0} for i in range(n)])
+        near[-1] = [{j + (j >= i) for j in each} for i, each in enumerate(near[-1])]
+    alike = np.linalg.svd(axes[0] @ axes[1].T, compute_uv=False)
+    found |= {"shared_dimensions": (alike > 0.999).sum(), "principal_angle": np.degrees(np.arccos(min(1, alike[0])))}
+    found["mutual_knn"] = np.mean([len(a & b) / k for a, b in zip(*near, strict=True)])
+    for name, cross in (("x", x @ y.T), ("y", y @ x.T)):
+        counts = np.bincount(np.argsort(-cross, axis=1)[:, :k].ravel(), minlength=n)
+        found[f"hubness_skewness {name}"] = np.mean((counts - counts.mean()) ** 3) / counts.std() ** 3
+    return found
+
+
+def hsic(x, y):
+    """Unbiased HSIC of n pairs with linear kernels, by the n x n matrices of Song et al. (2012)."""
+    n, one, other = len(x), x @ x.T * (1 - np.eye(len(x))), y @ y.T * (1 - np.eye(len(y)))
+    ends = one.sum() * other.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ other).sum()
+    return (np.trace(one @ other) + ends) / (n * (n - 3))

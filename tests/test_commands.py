@@ -7,11 +7,13 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import reference
 from refusals import command, refused
 from util import Embeddings, UserError, cli, files, geometry, interventions, published
+from util.measures import CARD, Sums
 
 
 @pytest.fixture
@@ -24,19 +26,55 @@ def mine(tmp_path, rng):
 def test_measure_prints_every_pair_of_modalities(mine, capsys):
     command("measure", mine, shutil.copy(mine, mine.with_name("again.npz")), "--json")
     rows = json.loads(capsys.readouterr().out)
-    assert list(rows[0]) == ["file", "first", "last", "measure", "value", "low", "high", "n", "unit", "note"]
+    columns = ["file", "first", "last", "measure", "value", "low", "high", "n", "unit", "note", "interval", "null"]
+    assert list(rows[0]) == [*columns, "p_value"]
     found = {(row["measure"], row["first"], row["last"]): row["value"] for row in rows}
-    assert len(rows) == 2 * len(found) == 2 * (3 * 9 + 3 * 2) and rows[-1]["file"].endswith("again.npz")
+    assert (
+        len(rows) == 2 * len(found)
+        and {each[0] for each in found} == {*CARD}
+        and rows[-1]["file"].endswith("again.npz")
+    )
     parts = Embeddings.load(mine).modalities
     for first, last in combinations(("image", "audio", "text"), 2):
         assert found["gap_distance", first, last] == pytest.approx(geometry.gap_distance(parts[first], parts[last]))
-    matched = geometry.matched_cosine(parts["image"], parts["text"])
+    matched = (parts["image"] * parts["text"]).sum(1).mean()
     assert found["matched_cosine", "image", "text"] == pytest.approx(matched)
     assert found["matched_cosine", "image", "audio"] is None
     assert found["mean_cosine", "audio", "audio"] == pytest.approx(geometry.mean_cosine(parts["audio"]))
     command("measure", mine)
     said = capsys.readouterr().out
-    assert "image (40 x 6) and text (40 x 6)" in said and said.count("gap distance") == 3
+    assert "image (40 x 6), audio (30 x 6), text (40 x 6)" in said and said.count("gap distance of ") == 3
+
+
+def test_parts_that_are_saved_merge_to_the_card_of_the_whole_and_models_compare(tmp_path, rng, capsys):
+    x, y = reference.pairs(rng, 60, 6)
+    for name, some in (("whole", slice(60)), ("a", slice(25)), ("b", slice(25, 60))):
+        np.savez(tmp_path / f"{name}.npz", image=x[some], text=y[some])
+    whole, a, b = (tmp_path / f"{name}.npz" for name in ("whole", "a", "b"))
+    for path in (a, b):
+        command("measure", path, "--save", path.with_suffix(".sums"), "--no-ci")
+    capsys.readouterr()
+    command("merge", *(path.with_suffix(".sums") for path in (a, b)), "--json", "--save", tmp_path / "both.npz")
+    merged = {(row["measure"], row["first"]): row["value"] for row in json.loads(capsys.readouterr().out)}
+    command("measure", whole, "--csv", tmp_path / "card.csv")
+    table = pd.read_csv(tmp_path / "card.csv").set_index(["measure", "first"])
+    assert merged == pytest.approx({key: table.loc[key, "value"] for key in merged}, abs=1e-6) and len(merged) > 20
+    assert Sums.load(tmp_path / "both.npz").n.sum() == 120
+    capsys.readouterr()
+    command("measure", whole, "--no-second", "--no-ci", "--json")
+    rows = json.loads(capsys.readouterr().out)
+    assert all(row["low"] is row["null"] is None for row in rows)
+    assert {*CARD} - {row["measure"] for row in rows} == {key for key in CARD if "second" in CARD[key]["needs"]}
+    words = ("compare", whole, tmp_path / "other.npz", "--json")
+    np.savez(words[2], image=x + 0.1, text=y)
+    command(*words, "--same-items")
+    rows = [row for row in json.loads(capsys.readouterr().out) if row["measure"] == "gap_distance"]
+    assert [(row["model"], row["interval"]) for row in rows] == [("whole", ""), ("other", "paired")]
+    assert rows[1]["difference"] == pytest.approx(rows[1]["value"] - rows[0]["value"])
+    assert "no engine 'nonsense'" in refused(capsys, "measure", whole, "--engine", "nonsense")
+    assert "--save keeps the sums of one set" in refused(capsys, "measure", a, b, "--save", tmp_path / "c.npz")
+    assert "other numbers of rows than whole" in refused(capsys, "compare", whole, a, "--same-items")
+    assert "no sums of modality-gap measure" in refused(capsys, "merge", whole)
 
 
 TWO = ("--columns", "image=image", "text=text")
@@ -58,8 +96,8 @@ def test_shift_writes_embeddings_with_a_smaller_gap(side, same, mine, tmp_path, 
 @pytest.mark.parametrize(
     "words, said",
     [
-        ([], "Expected one of {measure, evaluate, shift,"),
-        (["mesure", "mine.npz"], "Unrecognized options: mesure, mine.npz; Available subcommands: measure, evaluate,"),
+        ([], "Expected one of {measure, merge, compare, evaluate, shift,"),
+        (["mesure", "mine.npz"], "Unrecognized options: mesure, mine.npz; Available subcommands: measure, merge,"),
         (["measure"], "name a file of embeddings, for instance mine.npz, or two"),
         (["measure", "nowhere.npz"], "nowhere.npz"),
         (["measure", "mine.npz", "--sed", "3"], "Unrecognized options: --sed, 3; Perhaps you meant: --seed INT; see"),

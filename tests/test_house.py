@@ -23,7 +23,7 @@ LAYERS = (
     ("geometry",),
     ("contrastive", "records", "figures", "cli"),
     ("embeddings", "readers"),
-    ("measures", "samples", "published", "interventions"),
+    ("measures", "published", "interventions"),
     ("corpora",),
     ("training",),
     ("encoders",),

@@ -21,7 +21,7 @@ def test_every_call_of_the_readme_and_the_contract_is_there_after_import_util():
     names += [f"util.contrastive.{name}" for name in ("sweep", "contrastive_loss")]
     names += [f"util.interventions.{name}" for name in ("fit", "save", "load")]
     names += [f"util.zero_shot.{name}" for name in ("shifted.classify", "selection.on_test")]
-    names += ["util.encoders.named", "util.training.train"]
+    names += ["util.encoders.named", "util.measures.compare", "util.training.train"]
     found = "import sys, util\nfrom operator import attrgetter\nfor name in sys.argv[1:]: attrgetter(name)(util)"
     python("-c", found, *(name.removeprefix("util.") for name in reversed(names)))
 
@@ -45,7 +45,7 @@ def mine(tmp_path, rng):
     "code",
     [
         "import util",
-        "from util import commands; commands.main(['measure', sys.argv[1]])",
+        "import util; util.measure(sys.argv[1], only=['gap_distance', 'mean_cosine', 'cka'], intervals=False)",
         "from util import commands; commands.main(['shift', sys.argv[1], '--amount', '1', '-o', sys.argv[1] + '.npz'])",
     ],
 )

@@ -1,6 +1,5 @@
 """The console command: ``modality-gap`` or ``python -m util``."""
 
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -10,33 +9,11 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from . import cli
-from .embeddings import open_sets
 from .errors import UserError
-from .interventions.commands import Fit, OfFiles, Shift, Transform, note
-from .measures import measure
+from .interventions.commands import Fit, Shift, Transform
+from .measures.commands import Compare, Measure, Merge
 from .reporting.steps import Options
 from .zero_shot.command import Evaluate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure(OfFiles):
-    """Print the numbers of your embeddings: gap, cosines matched and not, relative gap, separability, uniformity."""
-
-    json: bool = False
-    """Print one json list: an object for each number, with file, first and last modality, measure, value, n, unit."""
-    seed: int = 0
-    """Seed of the sample and the folds of the separability."""
-
-    def __call__(self) -> None:
-        rows = []
-        for one in open_sets(self.given(), cli.named_columns(self.columns)).values():
-            card = measure(one, seed=self.seed)
-            rows += card.rows
-            note(*card.notes)
-            if not self.json:
-                cli.say(f"{one.source['path']}: {card}")
-        if self.json:
-            cli.say(json.dumps(rows, indent=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +161,9 @@ class TrainSmallClip:
 
 
 COMMANDS = {
-    "measure": Measure, "evaluate": Evaluate, "shift": Shift, "fit": Fit, "transform": Transform,
-    "published": Published, "figures": Figures, "report": Report, "notebooks": Notebooks, "results": Results,
+    "measure": Measure, "merge": Merge, "compare": Compare, "evaluate": Evaluate, "shift": Shift, "fit": Fit,
+    "transform": Transform, "published": Published,
+    "figures": Figures, "report": Report, "notebooks": Notebooks, "results": Results,
     "paper": Paper, "train-small-clip": TrainSmallClip,
 }  # fmt: skip
 

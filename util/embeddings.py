@@ -16,7 +16,7 @@ from .errors import UserError
 from .files import is_remote, sha256
 from .geometry import unit_rows
 from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
-from .numerics.items import copies
+from .numerics.items import copies_said
 from .numerics.moments import Moments, moments
 from .readers import NAME, write
 from .readers.beside import checked_labels, checked_pairs
@@ -112,10 +112,10 @@ class Embeddings:
         notes = dict.fromkeys([*self.source.get("notes", ()), *self.remarks()])
         return replace(found, source={**found.source, "notes": list(notes)}) if notes else found
 
-    def remarks(self, found: Mapping[str, Moments] | None = None) -> list[str]:
+    def remarks(self, found: Mapping[str, Moments] | None = None, copied: Mapping[str, int] | None = None) -> list[str]:
         """Sentences on what makes numbers of rows as stored mean less: norms other than 1, equal rows, or nearly so.
 
-        ``found`` are the moments of each modality's rows, where they are known.
+        ``found`` are the moments of each modality's rows and ``copied`` its copies, where they are known.
         """
         where = _begun_by(self.source)
         found = found or {name: moments(rows, f"{where}{name}") for name, rows in self.modalities.items()}
@@ -125,8 +125,8 @@ class Embeddings:
             if max(1 - each.shortest, each.longest - 1) > UNIT_TOLERANCE
         ]
         said = [f"{where}rows are made unit-norm here; norms were {', '.join(scaled)}"] if scaled else []
-        compared = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
-        said += [f"{where}{each}" for each in copies(compared)]
+        few = {name: rows for name, rows in self.modalities.items() if len(rows) <= MOST_COMPARED}
+        said += [f"{where}{each}" for each in copies_said(few, copied)]
         for name, each in found.items():
             if each.n > 1 and each.mean_cosine > ONE_DIRECTION:
                 one = f"{where}{name}: rows hardly differ, mean cosine {each.mean_cosine:.4f}"

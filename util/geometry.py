@@ -34,7 +34,7 @@ from .numerics.arrays import (
     wide,
 )
 from .numerics.cosines import cosine_statistics as cosine_statistics
-from .numerics.moments import PairMoments, moments, pair_moments
+from .numerics.moments import moments
 from .numerics.shifts import moved, project, shifted_norms, side_amounts
 
 Side = Literal["both", "first", "second"]
@@ -167,29 +167,3 @@ def mean_cosine(x: Rows) -> float:
     (1 - mean)/n. Costs O(nd): the sum over all pairs is ||sum of the unit rows||^2.
     """
     return moments(x).mean_cosine
-
-
-def matched_cosine(x: Rows, y: Rows) -> float:
-    """Mean cosine between row i of ``x`` and row i of ``y``, in [-1, 1]; rows are normalised here."""
-    return _paired(x, y).matched_cosine
-
-
-def relative_gap(x: Rows, y: Rows) -> float | None:
-    """Relative modality gap (RMG): the distance of matched pairs beside that of any two rows of one modality.
-
-    With the distance D(c) = (1 - c)/2 of a cosine c: D(matched) / (D(matched) + (D(within x) + D(within y)) / 2), where
-    matched is the mean cosine of row i with row i, and within the mean over all pairs of different rows. It is 0 where
-    matched pairs coincide, 1/2 where they are as far apart as any two of one modality, at most 1; None where all rows
-    are one. Rows are normalised here.
-
-    Source: Schrodi et al., "Two effects, one trigger" (2024), as their evaluation computes it, without the floor of
-    1e-3 under D(matched). Self-pairs are excluded. Where several texts share an image,
-    ``util.numerics.moments.pair_moments`` counts each row of a modality once.
-    """
-    return _paired(x, y).relative_gap
-
-
-def _paired(x, y) -> PairMoments:
-    if len(x) != len(y):
-        raise UserError(f"matched cosines need pairs; x has {len(x)} rows and y {len(y)}")
-    return pair_moments(x, y, np.tile(np.arange(len(x))[:, None], 2))

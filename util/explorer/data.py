@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..geometry import ZERO_GAP
 from ..numerics import items
 from ..numerics.arrays import as_rows, blocks, row_norms, wide
-from ..numerics.moments import pair_moments
+from ..numerics.moments import moments
 from ..numerics.reduction import joint_pca, umap_coordinates
 from ..numerics.shifts import shifted_norms
 from ..zero_shot import shifted
@@ -36,13 +36,13 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
     ``umap``: whether to lay rows out by UMAP too, None where they are few. ``seed`` is of it and of samples.
     """
     (first, x), (last, y) = one.modalities.items()
-    both, pairs = pair_moments(x, y, None, one.names), _pairs(one)
-    if both.gap_distance < ZERO_GAP:
-        raise UserError(f"{one.source.get('path', 'embeddings')}: the gap is zero, so there is nothing to drag")
-    centroids = both.first.centroid, both.last.centroid
+    both, pairs = [moments(part, name) for part, name in ((x, first), (y, last))], _pairs(one)
+    centroids = [part.centroid for part in both]
     gap = centroids[0] - centroids[1]
+    if (distance := float(np.linalg.norm(gap))) < ZERO_GAP:
+        raise UserError(f"{one.source.get('path', 'embeddings')}: the gap is zero, so there is nothing to drag")
     some, rows, own = drawn(one)
-    unit, axes, shown = gap / both.gap_distance, view(rows), [_few(np.arange(len(part)), MOST_SHOWN) for part in rows]
+    unit, axes, shown = gap / distance, view(rows), [_few(np.arange(len(part)), MOST_SHOWN) for part in rows]
     signed, matched = along(x, y, pairs, unit, SHIFTS)
     more, umap = {"pairs": 0}, len(rows[0]) <= MOST_UMAP >= len(rows[1]) if umap is None else umap
     if pairs is not None:
@@ -56,7 +56,7 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
     return more | {
         "first": first, "last": last, "n": len(x), "m": len(y), "dim": one.dim, "shifts": SHIFTS,
         "rows": [each.astype("u4") for each in some], "signed": signed, "matched": matched, "gap": gap.astype("f4"),
-        "norms": [[part.shortest, part.longest] for part in (both.first, both.last)],
+        "norms": [[part.shortest, part.longest] for part in both],
         "along": [(part @ unit).astype("f4") for part in rows],
         "view": [(part @ axes.T).astype("f4") for part in (*rows, unit[None])],
         "within": [_within(part, seed) for part in rows], "search": _search(rows, centroids, shown),

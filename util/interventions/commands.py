@@ -15,8 +15,8 @@ from ..embeddings import Embeddings
 from ..errors import UserError
 from ..files import sha256
 from ..geometry import mean_cosine, resolve_direction, side_of
+from ..measures.card import measure
 from ..numerics.arrays import as_number
-from ..numerics.moments import pair_moments
 from ..numerics.shifts import moved, side_amounts
 from ..readers import TEXT, read, role
 from . import calibration as calibrations
@@ -61,9 +61,10 @@ def _effect(given: Embeddings, after: Sequence[np.ndarray]) -> str:
         return f"mean cosine {name} {mean_cosine(old):.4f} -> {mean_cosine(after[0]):.4f}, {len(old)} rows"
     effects = []
     for names in combinations(given.names, 2):
-        pairs = given.pairs_between(names)
-        was, now = (pair_moments(*(some[name] for name in names), pairs) for some in (given.modalities, rows))
-        numbers = {name: (getattr(was, name), getattr(now, name)) for name in EFFECT}
+        duo = given.duo(names)
+        both = (duo, replace(duo, modalities={name: rows[name] for name in names}))
+        was, now = (measure(one, only=EFFECT, intervals=False) for one in both)
+        numbers = {name: (was[name], now[name]) for name in EFFECT}
         said = [f"{name} {a:.4f} -> {b:.4f}".replace("_", " ") for name, (a, b) in numbers.items() if a is not None]
         effects.append(f"{f'{names[0]} and {names[1]}: ' if len(rows) > 2 else ''}{', '.join(said)}")
     return "; ".join(effects)

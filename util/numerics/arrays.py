@@ -155,8 +155,11 @@ def placed(x, row: int) -> str:
     return x.place(row) if isinstance(x, Parts) else f"row {row}"
 
 
-def nonzero_norms(x: Array, name: str = "x", start: int = 0, whole: Array | None = None) -> Array:
-    """``row_norms``, with squares that are normal float64 numbers; ``x`` is a block of ``whole`` from ``start`` on."""
+def nonzero_norms(x: Array, name: str = "x", start: int | np.ndarray = 0, whole: Array | None = None) -> Array:
+    """``row_norms``, with squares that are normal float64 numbers.
+
+    ``x`` is a block of ``whole`` from row ``start`` on, or the rows that ``start`` (n,) numbers.
+    """
     norms = row_norms(x)
     usable = (norms >= SMALLEST_NORM) & (norms <= 1 / SMALLEST_NORM)  # NaN is neither
     if not usable.all():
@@ -164,7 +167,8 @@ def nonzero_norms(x: Array, name: str = "x", start: int = 0, whole: Array | None
         reason = "has a norm outside [1e-150, 1e150]" if x[row].any() else "is zero and has no direction"
         if not library(x).isfinite(x[row]).all():
             reason = "holds a value that is not finite"
-        raise UserError(f"{name}: {placed(whole, start + row)} {reason}; remove or mend it")
+        number = int(start[row]) if np.ndim(start) else start + row
+        raise UserError(f"{name}: {placed(whole, number)} {reason}; remove or mend it")
     return norms
 
 

@@ -106,11 +106,16 @@ def consecutive(n: int, size: int) -> Int[np.ndarray, "b size"]:
     return np.arange(n // size * size).reshape(-1, size)
 
 
-def copies(modalities: Mapping[str, Rows]) -> list[str]:
-    """A sentence for each modality with equal rows, for whoever reads numbers of it."""
+def copies(modalities: Mapping[str, Rows]) -> dict[str, int]:
+    """How many rows of each modality equal an earlier one exactly."""
+    return {name: len(rows) - len(np.unique(items(rows))) for name, rows in modalities.items()}
+
+
+def copies_said(modalities: Mapping[str, Rows], copied: Mapping[str, int] | None = None) -> list[str]:
+    """A sentence for each modality with equal rows, ``copied`` of them where that is known."""
     said = []
-    for name, rows in modalities.items():
-        n, different = len(rows), len(np.unique(items(rows)))
-        if different < n:
-            said.append(f"{name}: {n - different} of {n} rows equal an earlier one exactly, {different} items")
+    for name, equal in (copies(modalities) if copied is None else copied).items():
+        if equal:
+            n = len(modalities[name])
+            said.append(f"{name}: {equal} of {n} rows equal an earlier one exactly, {n - equal} items")
     return said

@@ -35,7 +35,13 @@ class Parts:
         return np.asarray(self[:], dtype)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(len(self))
+            k = int(self._places(first))
+            if step == 1 and first < last <= self._starts[k + 1]:
+                return self._part(k)[first - self._starts[k] : last - self._starts[k]]
+            rows = np.arange(first, last, step)
+        rows = np.asarray(rows)
         out, places = np.empty((len(rows), self.shape[1]), self.dtype), self._places(rows)
         for k in np.unique(places):
             asked = places == k

@@ -44,6 +44,25 @@ def jackknife_interval(
     return _student(estimate, math.sqrt((len(array) - 1) * array.var()), len(array), confidence)
 
 
+def delete_group_interval(
+    value: float, without: Sequence[float], sizes: Int[np.ndarray, "g"], confidence: float = 0.95
+) -> tuple[float, float] | tuple[None, None]:
+    """Jackknife interval of a statistic of all items from its values without each group in turn.
+
+    Its middle is the estimate without the bias of order 1/n, so it may leave out a value that a small sample biases.
+    Groups may differ in size; empty ones do not count. (None, None) for fewer than three. Source: Busing, Meijer and
+    van der Leeden, Statistics and Computing 9 (1999).
+    """
+    sizes = np.asarray(sizes, np.float64)
+    there = (sizes > 0) & (sizes < sizes.sum())
+    left, times = np.asarray(without, np.float64)[there], sizes.sum() / sizes[there]
+    if len(left) < 3 or not np.isfinite(left).all():
+        return None, None
+    middle = len(left) * value - ((1 - 1 / times) * left).sum()
+    pseudo = times * value - (times - 1) * left
+    return _student(middle, math.sqrt(((pseudo - middle) ** 2 / (times - 1)).mean()), len(left), confidence)
+
+
 def _student(middle: float, spread: float, k: int, confidence: float) -> tuple[float, float]:
     """middle -+ t spread, with Student's t of k - 1 degrees of freedom."""
     half = float(scipy.stats.t.ppf((1 + _probability(confidence)) / 2, k - 1) * spread)

@@ -86,7 +86,7 @@ def _recalls(task: EmbeddedTask, right: Bool[np.ndarray, "k n"], per_class: bool
 
 def notes(task: EmbeddedTask) -> list[str]:
     """What whoever reads the numbers of a task should know."""
-    copies = [] if task.is_retrieval else items.copies({task.modalities[0]: task.images})
+    copies = [] if task.is_retrieval else items.copies_said({task.modalities[0]: task.images})
     others = [note for note in task.source.get("notes", ()) if not copies or not note.endswith(tuple(copies))]
     said = "all count, and copies together in intervals and p-values"
     return [*others, *(f"{task.dataset}: {each}; {said}" for each in copies)]
