@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from . import cli
+from .embeddings import open_sets
 from .errors import UserError
-from .interventions.commands import Fit, Shift, Transform
+from .interventions.commands import Fit, OfFiles, Shift, Transform
 from .measures.commands import Compare, Measure, Merge
 from .reporting.steps import Options
 from .zero_shot.command import Evaluate
