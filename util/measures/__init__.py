@@ -2,5 +2,6 @@
 
 from .._lazy import attributes
 
-_sources = dict.fromkeys(("CARD", "MOST", "Measures", "measure", "merged"), "card")
-__getattr__, __dir__ = attributes(__name__, **_sources, compare="comparison", Sums="sums")
+__getattr__, __dir__ = attributes(
+    __name__, CARD="card", Measures="card", measure="card", merged="card", compare="comparison", Sums="sums"
+)
