@@ -19,7 +19,7 @@ from util import Embeddings
 from util.measures import measure as card
 from util.measures import of_rows
 from util.measures.sums import sums
-from util.numerics.parts import Parts
+from util.numerics.arrays import Parts
 from util.numerics.reduction import umap_coordinates
 
 PART = 10_000

@@ -25,7 +25,7 @@ from embedding_files import FRAME, IDS, LISTS, ORDER, PAIR, UNIT, D, N, X, Y
 from util import Embeddings, UserError, commands
 from util.embeddings import open_sets
 from util.measures import measure
-from util.numerics.parts import Parts
+from util.numerics.arrays import Parts
 
 IGNORED = {"dict.pt": "model.a", "outputs.npz": "logits_per_image", "groups.h5": "none", "beside.npz": "temperature"}
 IGNORED |= dict.fromkeys(("groups.parquet", "half.parquet", "double.parquet", "file.arrow", "stream.arrow"), "tokens")

@@ -1,18 +1,35 @@
-"""Files and folders of embeddings, told apart by content, read without unpickling anything."""
+"""Files and folders of embeddings, told apart by content, read without unpickling anything.
 
+Folders are those of clip-retrieval, DataComp, mteb's cache, ``datasets`` and parquet.
+"""
+
+import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..errors import UserError, reason
-from .arrays import WRITTEN, Found, read_h5, read_npy, read_npz, read_safetensors, read_torch, write
-from .folders import read_folder
+from ..numerics.arrays import Parts, blocks
+from .arrays import (
+    WRITTEN,
+    Found,
+    mapped_npy,
+    npz_member,
+    read_h5,
+    read_npy,
+    read_npz,
+    read_safetensors,
+    read_torch,
+    write,
+)
 from .names import NAME, TEXT, SortedOut, role
-from .tables import read_arrow, read_dataset, read_parquet
-from .texts import read_delimited, read_json
+from .tables import read_arrow, read_dataset, read_delimited, read_json, read_parquet
 
 __all__ = ["NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "write"]
 
@@ -28,8 +45,16 @@ READERS: dict[str, Callable[[Path], dict | Found]] = {
     **dict.fromkeys(TEXTS[:2], read_delimited),
     **dict.fromkeys(TEXTS[2:], read_json),
     ".h5": read_h5,
-    "a folder": read_folder,
+    "a folder": lambda path: read_folder(path),
 }
+SIMILARITY = {"b32": "clip_b32_similarity_score", "l14": "clip_l14_similarity_score"}
+AGREE = 2e-3
+"""How far a stored cosine may be from that of the vectors: float16 rows of 512 to 768 numbers move it by less."""
+TOWERS = ("img_emb", "text_emb")
+SAVED = re.compile(r"dataset_(info|dict)\.json|state\.json|.*\.arrow")
+SPLIT = re.compile(r"(?i)(?<![a-z])(train|test|val|valid|validation|dev)(?![a-z])")
+HOLDING = re.compile(r"(?i)\.(npy|npz|safetensors|pth?|parquet|arrow|feather|csv|tsv|jsonl|ndjson|h5|hdf5)")
+"""Suffixes of files with arrays; .json often tells about those beside it."""
 HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 
 
@@ -80,3 +105,136 @@ def kind_of(path: Path) -> str:
         raise UserError(f"{path}: a pickle, and nothing is unpickled; save its arrays by numpy.savez or safetensors")
     what = f"not readable as {suffix}: damaged, or another format" if suffix in READERS else f"unknown format {suffix}"
     raise UserError(f"{path}: {what}; expected {', '.join(READERS)}")
+
+
+def read_folder(path: Path) -> Found:
+    """Finds out what a folder is by the files in it, part.2 before part.10; those that it does not use are said."""
+    files = [file for file in path.iterdir() if not file.name.startswith(".")]
+    files.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        import datasets
+
+        found = read_dataset(datasets.load_from_disk(str(path)), str(path))
+        used = [file for file in files if SAVED.fullmatch(file.name) or (file / "dataset_info.json").is_file()]
+    elif any((path / name).is_dir() for name in TOWERS):
+        found, files = clip_retrieval(path), sorted(file for file in path.rglob("[!.]*") if file.is_file())
+        used = [*path.glob("*_emb/*.npy"), *path.glob("metadata/*.parquet")]
+    elif (path / "vectors.npy").is_file() and (path / "index.json").is_file():
+        found, used = mteb_cache(path), [path / name for name in ("vectors.npy", "index.json", "dimension")]
+    else:
+        found, used = _of_files(path, files), [file for file in files if HOLDING.fullmatch(file.suffix)]
+    left = [str(file.relative_to(path)) for file in files if file not in used]
+    return found, {"notes": [f"{path}: not used: {', '.join(left)}"]} if left else {}
+
+
+def _of_files(path: Path, files: Sequence[Path]) -> dict:
+    """DataComp's shards or one parquet data set; other files with arrays make the folder neither, and are named."""
+    holding = [file for file in files if HOLDING.fullmatch(file.suffix)]
+    tables = [file for file in holding if file.suffix.lower() == ".parquet"]
+    kinds = {file.suffix.lower() for file in holding}
+    if kinds == {".npz", ".parquet"} and all(table.with_suffix(".npz") in files for table in tables):
+        return datacomp(path, [file for file in holding if file not in tables])
+    splits = {match[0].lower() for table in tables if (match := SPLIT.search(table.stem))}
+    if len(splits) > 1:
+        raise UserError(f"{path}: holds the splits {', '.join(sorted(splits))}; give each a folder of its own")
+    if kinds == {".parquet"} and len({role(table.stem) for table in tables}) == 1:
+        return read_parquet(tables, str(path))
+    named = {role(file.stem): file for file in reversed(holding) if role(file.stem)}
+    how = " ".join(f"{name}={named[name]}" for name in sorted(named)) or "image=FILE text=FILE"
+    there = ", ".join([file.name for file in files[:8]] + ["..."] * (len(files) > 8)) or "nothing"
+    known = "img_emb/ and text_emb/, vectors.npy and index.json, *.npz with *.parquet, *.parquet, or a saved data set"
+    raise UserError(f"{path}: a folder of no known layout; it holds {there}; name its files, {how}; known are {known}")
+
+
+def clip_retrieval(path: Path) -> dict:
+    """img_emb/img_emb_0.npy ..., text_emb/ and metadata/ of the same parts."""
+    found, beside, counts = {}, {}, {}
+    for name in (name for name in TOWERS if (path / name).is_dir()):
+        files = parts_of(path / name, ".npy")
+        arrays = [_of_part(file, mapped_npy) for file in files.values()]
+        shapes = {array.shape[1:] for array in arrays}
+        if len(shapes) > 1 or arrays[0].ndim != 2:
+            raise UserError(f"{path / name}: rows of its parts have the shapes {sorted(shapes)}; expected one width")
+        lengths, names = [*map(len, arrays)], [f"{name}/{file.name}" for file in files.values()]
+        counts[name] = dict(zip(files, lengths, strict=True))
+        found[name] = Parts(arrays.__getitem__, lengths, *shapes.pop(), np.result_type(*arrays), names, str(path))
+    if (path / "metadata").is_dir() and any((path / "metadata").iterdir()):
+        files = parts_of(path / "metadata", ".parquet")
+        counts["metadata"] = {part: _of_part(file, pq.read_metadata).num_rows for part, file in files.items()}
+        beside = read_parquet([*files.values()], str(path / "metadata"))
+    for part in sorted({part for each in counts.values() for part in each}):
+        there = {name: each.get(part, "no") for name, each in counts.items()}
+        if len(set(there.values())) > 1:
+            said = ", ".join(f"{name} {rows} rows" for name, rows in there.items())
+            raise UserError(f"{path}: part {part} differs: {said}; write that part again, or remove it everywhere")
+    return {**beside, **found}
+
+
+def parts_of(folder: Path, suffix: str) -> dict[int, Path]:
+    """Part number -> file, in the order of the numbers; a part that stands twice, or none at all, is refused."""
+    found: dict[int, Path] = {}
+    for file in sorted(folder.glob(f"*{suffix}")):
+        match = re.search(r"\d+$", file.stem)
+        if not match or (part := int(match[0])) in found:
+            other = f"the part of {found[part].name}" if match else "no part with a number"
+            raise UserError(f"{file}: {other}; expected {folder.name}_0{suffix}, {folder.name}_1{suffix} and so on")
+        found[part] = file
+    if not found:
+        raise UserError(f"{folder}: holds no parts; expected {folder.name}_0{suffix} and so on")
+    return dict(sorted(found.items()))
+
+
+def _of_part(file: Path, read: Callable):
+    """What is read of a part; one that is missing, or truncated as a stopped writer leaves it, is named."""
+    try:
+        return read(file)
+    except Exception as error:  # whatever a damaged file makes its parser raise
+        how = f"damaged or was not written to its end ({reason(error)})" if file.is_file() else "missing"
+        raise UserError(f"{file}: this part is {how}; write it again") from error
+
+
+def mteb_cache(path: Path) -> dict:
+    """vectors.npy without a header, float32, longer than its rows: index.json says how many there are, by hash."""
+    order = np.array(sorted(json.loads((path / "index.json").read_text()).values()), dtype=np.int64)
+    with (path / "vectors.npy").open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise UserError(f"{path / 'vectors.npy'}: has a header, which mteb's cache has not; name the file itself")
+    width, size = int((path / "dimension").read_text()), (path / "vectors.npy").stat().st_size
+    if width < 1 or size % (4 * width) or not len(order) or order[0] < 0 or order[-1] >= size // (4 * width):
+        raise UserError(f"{path}: vectors.npy of {size} bytes does not hold the {len(order)} rows of index.json")
+    rows = np.memmap(path / "vectors.npy", np.float32, "c", 0, (size // (4 * width), width))
+    return {"": rows[: len(order)] if order[-1] == len(order) - 1 else rows[order]}
+
+
+def datacomp(path: Path, shards: list[Path]) -> dict:
+    """Shards NAME.npz with b32_img, b32_txt, l14_img, l14_txt, beside NAME.parquet, whose scores are checked."""
+    tables = [shard.with_suffix(".parquet") for shard in shards]
+    lengths = [_of_part(table, pq.read_metadata).num_rows for table in tables]
+    names = [shard.name for shard in shards]
+
+    def member(name: str, k: int) -> np.ndarray:
+        with np.load(shards[k], allow_pickle=False) as archive:
+            return npz_member(archive, name, shards[k])
+
+    found = {}
+    for name, rows in read_npz(shards[0]).items():
+        if rows.ndim == 2:
+            found[name] = Parts(partial(member, name), lengths, rows.shape[1], rows.dtype, names, str(path))
+    beside = read_parquet(tables, str(path))
+    for model, score in SIMILARITY.items():
+        if {f"{model}_img", f"{model}_txt", score} <= found.keys() | beside.keys():
+            _check_scores(found[f"{model}_img"], found[f"{model}_txt"], beside.pop(score), f"{path}: {model}")
+    return {**beside, **found}
+
+
+def _check_scores(images: Parts, texts: Parts, scores: np.ndarray, where: str) -> None:
+    """Refuses vectors whose cosines are not those of the table: then rows are shuffled, or of another model."""
+    for start, x in blocks(images):
+        x, y = (part.astype(np.float64) for part in (x, texts[start : start + len(x)]))
+        with np.errstate(invalid="ignore", divide="ignore"):  # rows that have no cosine are named later
+            cosines = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+        off = np.isfinite(cosines) & ~(np.abs(cosines - scores[start : start + len(x)]) <= AGREE)  # nor NaN
+        if off.any():
+            row = start + int(off.argmax())
+            said = f"the score of the table is {scores[row]:.4f}, the vectors' cosine {cosines[row - start]:.4f}"
+            raise UserError(f"{where}: {images.place(row)}: {said}; rows and scores are not in one order")

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from ..errors import UserError
 from ..files import replacing
-from ..numerics.parts import Parts
+from ..numerics.arrays import Parts
 from .names import TEXT, role
 
 WRITTEN = (".npy", ".npz", ".safetensors")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import PACKAGE
-from ..numerics.parts import Parts
+from ..numerics.arrays import Parts
 
 TEXT = "text"
 DECLARED = tomllib.loads((PACKAGE / "data" / "names.toml").read_text(encoding="utf-8"))

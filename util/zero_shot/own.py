@@ -16,8 +16,7 @@ from ..errors import UserError
 from ..geometry import unit_gap_vector
 from ..numerics import items
 from ..readers import TEXT, SortedOut, read, role
-from ..readers.beside import as_rows, checked_labels, checked_pairs, one_order
-from ..readers.matching import by_class, matched, one_label_each
+from ..readers.beside import as_rows, by_class, checked_labels, checked_pairs, matched, one_label_each, one_order
 from ..readers.names import KINDS, key_kind, keys_of
 from .task import RETRIEVAL, TWO, EmbeddedTask
 
