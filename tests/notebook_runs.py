@@ -8,7 +8,7 @@ import nbformat
 import smoke_runs
 from scripts import REPOSITORY, load
 from util import cli, records
-from util.reporting import notebooks
+from util.reporting import runner
 
 STAND_INS = REPOSITORY / "tests" / "stand_ins"
 
@@ -27,7 +27,7 @@ def run(name, tmp_path, cache=None, embeddings=None, **more):
     folders = {cli.OUTPUTS_VARIABLE: str(tmp_path / "outputs"), "MODALITY_GAP_DATA": str(cache or tmp_path / "cache")}
     folders |= {records.REUSE_VARIABLE: "", "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, STAND_INS)))}
     values = {"PRESET": "smoke", **({"EMBEDDINGS": embeddings} if embeddings else {}), **more}
-    done = notebooks.execute(notebooks.Job(notebook, tmp_path / "done.ipynb", values), folders)
+    done = runner.execute(runner.Job(notebook, tmp_path / "done.ipynb", values), folders)
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
     assert len(cells) <= 15 and done.stat().st_size < 500_000
     shown = [(output.get("text", ""), output.get("data", {})) for cell in cells for output in cell.outputs]

@@ -11,7 +11,7 @@ import scripts
 import smoke_runs
 from refusals import command
 from util import cli
-from util.reporting import report
+from util.reporting import comparisons
 
 
 def record_of(name, folder, *words):
@@ -115,7 +115,7 @@ def test_own_embeddings_never_write_over_what_make_figures_wrote_and_say_nothing
     assert f"wrote outputs/own/mine-smoke: {named}" in capsys.readouterr().out
     assert sorted((path, path.stat().st_mtime_ns) for path in default.glob("*")) == before
     assert record.about["own_data"] == str(tmp_path / "mine.npz") and record.about["comparisons"] == []
-    page = report.write(record.folder).read_text()
+    page = comparisons.write_report(record.folder).read_text()
     assert "loss_landscape.csv" in page and "small models" not in page and "Liang" not in page
 
 

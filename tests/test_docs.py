@@ -10,10 +10,10 @@ import pytest
 
 import scripts
 from util import cli, commands
-from util.reporting import readme
+from util.reporting import comparisons
 
 ROOT = scripts.REPOSITORY
-DOCUMENTS = [*readme.readmes(), ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [*comparisons.readmes(), ROOT / "CONTRIBUTING.md"]
 NOTEBOOKS = [ROOT / name for name in re.findall(r"\((\S+\.ipynb)\)", (ROOT / "README.md").read_text())]
 MADE_BY_RUNS, COCO = ("outputs/", "results/"), ("annotations/", "val2017/", "train2017/")
 FILE = re.compile(r"[\w./-]+\.(py|md|ipynb|json|cff|toml|lock|j2)|[\w./-]+/")

@@ -12,9 +12,8 @@ from util import commands
 from util.corpora import tasks
 from util.encoders.named import Named
 from util.fairness import declared
-from util.reporting import forecast
-from util.reporting.forecast import Found, Need, look_up
-from util.reporting.steps import STEPS, Options
+from util.reporting import steps
+from util.reporting.steps import STEPS, Figures, Found, Need, look_up
 
 pytestmark = pytest.mark.usefixtures("no_network", "own_cache")
 COMMIT = "a" * 40
@@ -62,7 +61,7 @@ def test_what_the_hubs_cache_holds_is_found_without_a_network(tmp_path):
 
 
 def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
-    (given,) = (need for need in forecast.needs(tmp_path) if need.kind == "folder" and "training" not in need.steps)
+    (given,) = (need for need in steps.needs(tmp_path) if need.kind == "folder" and "training" not in need.steps)
     assert look_up(given, online=True).problem == "not there: annotations/captions_val2017.json, val2017/*.jpg"
     for name in given.files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -73,12 +72,12 @@ def test_a_local_coco_folder_takes_the_place_of_the_hubs(tmp_path):
 def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
     model = Need("model", "some/thing", ("zero_shot",), 1, ("*",))
     found = {dataset(): Found("", 1000, 400), model: Found("no connection", 7, 0)}
-    needed, free = forecast.disk(found, tmp_path / "not" / "there")
+    needed, free = steps.disk(found, tmp_path / "not" / "there")
     assert needed == 600 + 1000 + 7 and free > 0
 
 
 def test_what_is_declared_is_what_the_loaders_load():
-    found = {(each.kind, each.id): each for each in forecast.needs(None)}
+    found = {(each.kind, each.id): each for each in steps.needs(None)}
     captions = found["dataset", tasks.read()[tasks.MSCOCO].dataset]
     fairface = found["dataset", declared.HUB_DATASET]
     assert (fairface.revision, fairface.files) == (declared.HUB_REVISION, (declared.HUB_FILES,))
@@ -110,12 +109,12 @@ def test_a_dry_run_begins_with_three_lines_writes_nothing_and_ends_well(capsys, 
 
 
 def test_nothing_missing_and_too_little_disk_are_said(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(forecast, "disk", lambda found, output: (2_000_000_000, 500_000))
+    monkeypatch.setattr(steps, "disk", lambda found, output: (2_000_000_000, 500_000))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "theorems.py").write_text("import nowhere_at_all")
-    steps = [step for step in STEPS if step.name == "depth"]
-    steps.append(type(steps[0])("broken", "theorems", "", 1, 1, 1, root=tmp_path))
-    forecast.describe(Options(preset="paper", output=Path(tmp_path), device="cpu", steps=tuple(steps)))
+    chosen = [step for step in STEPS if step.name == "depth"]
+    chosen.append(type(chosen[0])("broken", "theorems", "", 1, 1, 1, root=tmp_path))
+    steps.forecast(Figures(preset="paper", output=Path(tmp_path), device="cpu", steps=tuple(chosen)))
     told = capsys.readouterr().out
     assert "missing: nothing" in told and "2.00GB needed, 500kB free: too little" in told
     assert "No module named 'nowhere_at_all'" in told

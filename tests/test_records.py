@@ -13,7 +13,7 @@ import recorded
 from recorded import TABLE, Settings
 from util import UserError, figures, published, records
 from util.files import publishing, replacing, sha256
-from util.reporting import readme, report
+from util.reporting import comparisons
 
 pytestmark = pytest.mark.usefixtures("committed")
 NAME, FOLDER, SETTINGS = "modality_gap", "Figure_1_Modality_Gap", Settings("embedded")
@@ -176,7 +176,7 @@ def outputs(tmp_path):
 
 
 def test_the_report_holds_pictures_numbers_and_settings_in_one_file(outputs):
-    page = report.write(outputs).read_text()
+    page = comparisons.write_report(outputs).read_text()
     assert "data:image/png;base64," in page and 'src="http' not in page and "<script" not in page
     for words in ("The gap", "0.8221", "0.8219", "near zero", "not there", '"seed": 3', "The picture."):
         assert words in page
@@ -185,30 +185,34 @@ def test_the_report_holds_pictures_numbers_and_settings_in_one_file(outputs):
 
 def test_the_report_refuses_an_empty_folder_and_names_a_file_that_is_no_json(outputs, tmp_path):
     with pytest.raises(UserError, match="no records"):
-        report.write(tmp_path / "nowhere")
+        comparisons.write_report(tmp_path / "nowhere")
     (outputs / FOLDER / "broken.json").write_text("{")
     with pytest.raises(UserError, match=r"broken.json: damaged"):
-        report.write(outputs)
+        comparisons.write_report(outputs)
 
 
 def test_readme_tables_are_generated_from_committed_records(outputs, tmp_path):
     marked = f"# T\n<!-- results: {FOLDER}/{NAME} {{}} -->\nold\n<!-- end of results -->\nrest\n"
     (tmp_path / "README.md").write_text(marked.format("main") + marked.format("points"))
-    lines = readme.publish_results(outputs, tmp_path)
+    lines = comparisons.publish_results(outputs, tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert text.count("| b | 0.2500 |") == 2 and "old" not in text and text.count("rest") == 2
-    assert readme.with_tables(text, tmp_path) == text
+    assert comparisons.with_tables(text, tmp_path) == text
     assert len(lines) == 3 and "published.csv" in lines[1]
     assert json.loads((tmp_path / FOLDER / "results" / f"{NAME}.json").read_text())["schema_version"] == 1
     with pytest.raises(UserError, match="modality_gap has no table 'minima'; it has points"):
-        readme.with_tables(marked.format("minima"), tmp_path)
+        comparisons.with_tables(marked.format("minima"), tmp_path)
 
 
 def test_cells_keep_bars_and_the_digits_of_small_numbers(tmp_path):
     table = pd.DataFrame({"what": ["|gap|", "p", "nothing"], "value": [0.5, 9.56e-05, float("nan")]})
-    assert readme._markdown(table).splitlines()[2:] == [r"| \|gap\| | 0.5000 |", "| p | 9.56e-05 |", "| nothing | - |"]
+    assert comparisons._markdown(table).splitlines()[2:] == [
+        r"| \|gap\| | 0.5000 |",
+        "| p | 9.56e-05 |",
+        "| nothing | - |",
+    ]
     save(tmp_path / FOLDER, published.compare("table_1.rows.0.default", 9.56e-05, "CIFAR-10"))
-    assert '<td class="n">9.56e-05</td>' in report.write(tmp_path).read_text()
+    assert '<td class="n">9.56e-05</td>' in comparisons.write_report(tmp_path).read_text()
 
 
 @pytest.mark.parametrize(
@@ -224,22 +228,22 @@ def test_smoke_records_your_own_data_and_code_that_is_not_committed_never_become
 ):
     change(outputs / FOLDER / f"{NAME}.json", **made)
     with pytest.raises(UserError, match=words):
-        readme.publish_results(outputs, tmp_path)
+        comparisons.publish_results(outputs, tmp_path)
 
 
 def test_a_run_of_other_settings_than_the_committed_one_or_of_less_is_named_and_not_taken(outputs, tmp_path):
-    readme.publish_results(outputs, tmp_path)
+    comparisons.publish_results(outputs, tmp_path)
     committed = tmp_path / FOLDER / "results" / f"{NAME}.json"
     change(committed, left_out=[])
     with pytest.raises(UserError, match=r"modality_gap left out more than .*modality_gap\.json; bring its data"):
-        readme.publish_results(outputs, tmp_path)
+        comparisons.publish_results(outputs, tmp_path)
     change(committed, left_out=["one", "two"], settings={"preset": "embedded", "seed": 7})
     with pytest.raises(UserError, match=r"other settings than .*modality_gap.json \(seed 7 -> 3\)"):
-        readme.publish_results(outputs, tmp_path)
+        comparisons.publish_results(outputs, tmp_path)
     committed.unlink()
-    assert readme.publish_results(outputs, tmp_path)
+    assert comparisons.publish_results(outputs, tmp_path)
 
 
 def test_the_projects_readme_tables_are_up_to_date():
-    for path in readme.readmes():
-        assert readme.with_tables(path.read_text()) == path.read_text(), f"{path}: run make results"
+    for path in comparisons.readmes():
+        assert comparisons.with_tables(path.read_text()) == path.read_text(), f"{path}: run make results"

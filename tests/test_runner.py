@@ -1,4 +1,4 @@
-"""`make figures` and `make paper`: stand-ins for the scripts are stopped, broken and changed."""
+"""`make figures` and `make paper`: stand-ins for the scripts are stopped, broken and changed; notebooks run."""
 
 import json
 import multiprocessing
@@ -9,12 +9,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 
-from util import UserError, cli, commands
-from util.reporting import notebooks, runner
-from util.reporting.steps import STEPS, Options, Step
+import recorded
+from util import UserError, cli, commands, records
+from util.reporting import runner
+from util.reporting.steps import FOLDERS, STEPS, Figures, Step
 
 SCRIPT = """
 import sys, time
@@ -64,6 +66,9 @@ PLACES = {
     "simulation": "Figure_3_Contrastive_Learning",
 }
 
+SETTINGS = 'import os\nPRESET = "embedded"\nDEVICE = "auto"\nEMBEDDINGS = None'
+SHOW = 'from util import cli\nprint(PRESET, DEVICE, EMBEDDINGS, os.path.basename(os.getcwd()), cli.OUTPUTS, sep=" | ")'
+
 
 class Stage:
     """Three stand-ins, and what they are to do."""
@@ -76,7 +81,7 @@ class Stage:
             (root / folder).mkdir(exist_ok=True)
             steps[-1].script.write_text(SCRIPT)
             self.behave(name)
-        self.options = Options(preset="paper", output=self.output, device="cpu", steps=tuple(steps))
+        self.options = Figures(preset="paper", output=self.output, device="cpu", steps=tuple(steps))
 
     def behave(self, name, behaviour=""):
         (self.root / f"{name}.does").write_text(behaviour)
@@ -184,7 +189,7 @@ def test_notebooks_run_when_all_that_they_read_is_there_and_the_others_where_one
             raise UserError("broken.ipynb: a cell failed: NameError: nothing")
         job.output.write_text("{}")
 
-    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(runner, "execute", execute)
     for folder, name in (("depth", "figure_2.ipynb"), ("simulation", "figure_3.ipynb")):
         (stage.root / PLACES[folder] / name).write_text("{}")
     stage.run(only=["depth"])
@@ -266,7 +271,7 @@ def test_the_papers_scripts_are_there_and_photographs_go_to_those_that_take_them
     monkeypatch.chdir(tmp_path)
     takes = {}
     for preset in ("paper", "embedded"):
-        options = Options(preset=preset, output=Path("out"), device="cpu", coco=Path("photographs"))
+        options = Figures(preset=preset, output=Path("out"), device="cpu", coco=Path("photographs"))
         read = {step.name: runner.read(step, options)[2] for step in STEPS}
         assert all(each.preset == preset and each.device == "cpu" for each in read.values())
         takes[preset] = {name for name, each in read.items() if getattr(each, "coco", None)}
@@ -274,7 +279,7 @@ def test_the_papers_scripts_are_there_and_photographs_go_to_those_that_take_them
     assert takes["paper"] == set(read) - {"depth", "theorems", "simulation"}
     assert takes["embedded"] == {"cosine_similarity", "initializations"}
     for step in STEPS:
-        module, _, settings = runner.read(step, Options())
+        module, _, settings = runner.read(step, Figures())
         assert settings == replace(module.PRESETS["embedded"], **getattr(module, "SHORT", {}))
 
 
@@ -288,3 +293,87 @@ def test_the_commands_hand_their_options_on(tmp_path, monkeypatch):
         assert (options.preset, options.output, options.coco) == (preset, tmp_path, Path("c"))
         assert (options.device, options.only, options.again) == ("cpu", ("cosine_similarity",), True)
         assert options.steps == STEPS
+
+
+def notebook_of(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [nbformat.v4.new_markdown_cell("Words."), *map(nbformat.v4.new_code_cell, cells)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def printed(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(part.text for cell in cells if cell.cell_type == "code" for part in cell.outputs).strip()
+
+
+def test_a_notebook_runs_in_its_folder_with_the_values_that_are_asked_for(tmp_path):
+    named = 'from util import records\nprint(records.command(), COCO, sep=" | ")'
+    notebook = notebook_of(tmp_path / "Folder" / "figure.ipynb", f"{SETTINGS}\nCOCO = None", SHOW, named)
+    before = notebook.read_bytes()
+    mine, other = tmp_path / "mine.npz", {"MODALITY_GAP_OUTPUTS": str(tmp_path / "results")}
+    given = {"PRESET": "smoke", "DEVICE": "cpu", "EMBEDDINGS": mine, "COCO": tmp_path / "photographs"}
+    done = runner.execute(runner.Job(notebook, tmp_path / "out.ipynb", given), other)
+    said = f"smoke | cpu | {mine} | Folder | {tmp_path / 'results'}"
+    assert printed(done).splitlines() == [said, f"notebook {notebook} | {tmp_path / 'photographs'}"]
+    assert notebook.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "cells, words",
+    [
+        ((SETTINGS, "1 / 0"), "figure.ipynb: a cell failed: ZeroDivisionError: division by zero"),
+        (("import os",), "figure.ipynb: its first code cell has no line that begins with PRESET ="),
+    ],
+)
+def test_a_notebook_that_fails_is_named_with_its_error_and_writes_nothing(tmp_path, cells, words):
+    notebook = notebook_of(tmp_path / "figure.ipynb", *cells)
+    with pytest.raises(UserError, match=words):
+        runner.execute(runner.Job(notebook, tmp_path / "out.ipynb", {"PRESET": "smoke"}), {})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """What is executed: the notebook's name, and the values that it is given."""
+    done = []
+
+    def execute(job, environment):
+        done.append((job.notebook.name, job.values))
+        return job.output
+
+    monkeypatch.setattr(runner, "execute", execute)
+    return done
+
+
+def test_notebooks_take_any_folder_that_holds_the_records_they_read(tmp_path, executed, capsys):
+    there = tmp_path / "mine"
+    with pytest.raises(UserError, match="mine: no records of a figure or table"):
+        runner.execute_there(there)
+    recorded.save(there / "some", "loss_landscape", preset="smoke")
+    recorded.save(there, "zero_shot", preset="smoke")
+    done = runner.execute_there(there)
+    assert done == [there / FOLDERS[3] / "table_1.ipynb"]
+    assert executed == [("table_1.ipynb", {"PRESET": "smoke", "DEVICE": "cpu"})]
+    assert f"none of {FOLDERS[2]}: no record here of simulation, training" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "folder, files", [("own/mine-smoke", ["/there/mine.npz"]), (".", ["/there/a.npy", "text=/there/b.npy"])]
+)
+def test_notebooks_show_the_records_of_your_own_data_with_their_files(tmp_path, executed, folder, files):
+    recorded.save(tmp_path / "out" / folder, "loss_landscape", preset="smoke", embeddings=tuple(files), own="mine")
+    runner.execute_there(tmp_path / "out")
+    (found,) = executed
+    own = {"EMBEDDINGS": files if len(files) > 1 else files[0]}
+    assert found == ("figure_3.ipynb", {"PRESET": "smoke", "DEVICE": "cpu"} | own)
+
+
+def test_a_script_takes_a_record_that_lies_in_the_folder_of_all_results_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
+    monkeypatch.setenv(records.REUSE_VARIABLE, records.AS_THEY_ARE)
+    kept = recorded.save(tmp_path, "depth", preset="smoke")
+    settings = cli.Common(preset="smoke", output=tmp_path / FOLDERS[1])
+    words = {"title": "", "captions": {}, "reuse": True}
+    found = cli.publish_run("depth", settings, lambda *_: pytest.fail("measured"), {}, **words)
+    assert found.about == kept.about

@@ -7,7 +7,7 @@ import pytest
 
 import recorded
 from util import published, records
-from util.reporting import comparisons, readme, report
+from util.reporting import comparisons
 from util.reporting.steps import FOLDERS, STEPS
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -99,14 +99,14 @@ def test_committed_records_become_a_csv_for_each_folder_and_a_row_of_the_readme(
     for folder in FOLDERS:
         (tmp_path / folder / "results").mkdir(parents=True)
     record(tmp_path / PLACE["depth"] / "results", "depth", published.compare(LAYERS, 0.32, "10 seeds", True, own=True))
-    written = readme.write_published(tmp_path)
+    written = comparisons.write_published(tmp_path)
     assert [path.parent.parent.name for path in written] == list(FOLDERS)
     tables = [pd.read_csv(path) for path in written]
     assert tuple(tables[1].columns) == comparisons.COLUMNS
     assert row(tables[1], LAYERS)["verdict"] == "yes"
     assert pd.concat(tables)["key"].is_unique
     text = "<!-- results: summary/all overview -->\n<!-- end of results -->"
-    line = next(line for line in readme.with_tables(text, tmp_path).splitlines() if line.startswith("| Figure 2 "))
+    line = next(line for line in comparisons.with_tables(text, tmp_path).splitlines() if line.startswith("| Figure 2 "))
     assert line.startswith("| Figure 2 | 1 | 0 |") and line.endswith(f"({FOLDERS[1]}/results/published.csv) |")
 
 
@@ -115,9 +115,11 @@ def test_results_are_the_files_that_a_record_names_and_no_others(tmp_path):
     made = record(outputs / PLACE["depth"], "depth", captions={"depth": "A.", "depth_table": "B."}, preset="embedded")
     for name in ("depth.png", "depth.pdf", "depth_table.html", "depth_older.csv"):
         (made.folder / name).write_text("x")
-    readme.publish_results(outputs, root)
+    comparisons.publish_results(outputs, root)
     copied = {path.name for path in (root / PLACE["depth"] / "results").iterdir()}
-    assert copied == {"depth.json", "depth.csv", "depth_points.csv", "depth.png", "depth_table.html", readme.PUBLISHED}
+    assert copied == {f"depth{end}" for end in (".json", ".csv", "_points.csv", ".png", "_table.html")} | {
+        "published.csv"
+    }
 
 
 def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
@@ -126,7 +128,7 @@ def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
     made = record(tmp_path / PLACE["depth"], "depth", *rows, captions=captions, left_out=["a panel: no file"])
     (made.folder / "depth.png").write_bytes(b"x")
     (made.folder / "depth_table.html").write_text("<table id='styled'></table>")
-    page = report.write(tmp_path).read_text()
+    page = comparisons.write_report(tmp_path).read_text()
     assert page.index('<table id="overview">') < page.index("<section") < page.index("Left out")
     assert f'href="#{PLACE["depth"]}-depth"' in page and f'<section id="{PLACE["depth"]}-depth">' in page
     assert "<table id='styled'></table>" in page and "0.3200 <span" in page
@@ -137,22 +139,22 @@ def test_the_report_begins_with_one_table_that_links_each_section(tmp_path):
 def test_the_report_takes_your_own_data_in_any_folder_without_the_papers_claims(tmp_path, folder):
     record(tmp_path / folder, "loss_landscape", preset="embedded", own=True)
     (tmp_path / "settings.json").write_text("[]")
-    page = report.write(tmp_path).read_text()
+    page = comparisons.write_report(tmp_path).read_text()
     name = f"{folder}-loss_landscape".replace("/", "-")
     assert f'<section id="{name}">' in page and f'href="#{name}"' in page and "on your own data" in page
     for words in ("Published", "small models", "generated data", "Liang", "Not run", 'id="published"'):
         assert words not in page.split("</style>")[1], words
     record(tmp_path / FOLDERS[1], "depth", published.compare(LAYERS, 0.32, "10 seeds", True, own=True))
-    page = report.write(tmp_path).read_text()
+    page = comparisons.write_report(tmp_path).read_text()
     assert "<tr><td>Your own data</td>" in page and 'id="published"' in page
 
 
 def test_a_record_of_the_paper_counts_in_whatever_folder_it_lies_and_the_papers_own_folder_first(tmp_path):
     rows = [published.compare(LAYERS, value, "here", True, own=True) for value in (0.3, 0.4)]
     record(tmp_path / "mine", "depth", rows[0])
-    assert '<td class="n">0.3000</td>' in report.write(tmp_path).read_text().split('id="published"')[1]
+    assert '<td class="n">0.3000</td>' in comparisons.write_report(tmp_path).read_text().split('id="published"')[1]
     record(tmp_path / FOLDERS[1], "depth", rows[1])
-    told = report.write(tmp_path).read_text().split('id="published"')[1]
+    told = comparisons.write_report(tmp_path).read_text().split('id="published"')[1]
     assert "0.4000" in told and "0.3000" not in told
 
 

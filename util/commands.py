@@ -13,7 +13,7 @@ from .embeddings import open_sets
 from .errors import UserError
 from .interventions.commands import Fit, OfFiles, Shift, Transform
 from .measures.commands import Compare, Measure, Merge
-from .reporting.steps import Options
+from .reporting.steps import Figures, Paper
 from .zero_shot.command import Evaluate
 
 
@@ -34,40 +34,6 @@ class Published:
         missing = published.fetch_all()
         if missing and not self.keep_going:
             raise UserError(f"the published files {', '.join(missing)} are missing")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures(Options):
-    """Regenerate every figure and table, the notebooks and report.html into outputs/.
-
-    The embedded preset takes about seven minutes on two cores. It trains a short version of section 4. Records of the
-    same code and settings are kept. A step that fails is named at the end, with exit code 2, and the others go on.
-    """
-
-    def __call__(self) -> None:
-        from .reporting import runner
-
-        runner.run(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paper(Options):
-    """Run every figure and table with the paper preset; the same command goes on where it was stopped.
-
-    Whole records of the same settings are kept, also those that other code made. A step that fails is named at the
-    end, with exit code 2, and the others go on.
-    """
-
-    preset: tyro.conf.Suppress[cli.Preset] = "paper"
-    output: cli.FileOut = cli.OUTPUTS / "paper"
-    """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
-    dry_run: bool = False
-    """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU."""
-
-    def __call__(self) -> None:
-        from .reporting import forecast, runner
-
-        (forecast.describe if self.dry_run else runner.run)(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +69,10 @@ class Report(OfFiles, _OfRecords):
 
     def __call__(self) -> None:
         from . import explorer
-        from .reporting import report
+        from .reporting import comparisons
 
         if not self.embeddings:
-            return cli.say(f"[report] wrote {cli.on_terminal(report.write(self.outputs))}")
+            return cli.say(f"[report] wrote {cli.on_terminal(comparisons.write_report(self.outputs))}")
         sets = open_sets(self.embeddings, cli.named_columns(self.columns))
         if self.labels or self.prompts:
             from .zero_shot.own import of_classes
@@ -126,9 +92,9 @@ class Notebooks(_OfRecords):
     """Execute the notebooks on the records in a folder."""
 
     def __call__(self) -> None:
-        from .reporting import notebooks
+        from .reporting import runner
 
-        for path in notebooks.execute_there(self.outputs):
+        for path in runner.execute_there(self.outputs):
             cli.say(f"[notebooks] wrote {cli.on_terminal(path)}")
 
 
@@ -138,11 +104,11 @@ class Results(_OfRecords):
 
     def __call__(self) -> None:
         from . import records
-        from .reporting import notebooks, readme
+        from .reporting import comparisons, runner
 
-        for line in readme.publish_results(self.outputs):
+        for line in comparisons.publish_results(self.outputs):
             cli.say(f"[results] {line}")
-        for path in notebooks.refresh_committed(self.outputs):
+        for path in runner.refresh_committed(self.outputs):
             cli.say(f"[results] executed {path.relative_to(records.REPOSITORY)}")
 
 

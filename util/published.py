@@ -75,7 +75,7 @@ class Number:
     quantity: str
     value: float | str | None
     script: str
-    rule: str = ""
+    rule: str
 
     @property
     def judged_by(self) -> Rule:

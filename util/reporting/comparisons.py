@@ -1,11 +1,19 @@
-"""Published numbers joined by key with what the records measured; the one table of report, README and results."""
+"""Published numbers joined by key with what the records measured: report.html, published.csv and README tables."""
 
-from collections.abc import Iterable, Mapping
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .. import published
+from .. import published, records
+from ..errors import UserError
+from ..files import PACKAGE, REPOSITORY, replacing
 from ..records import Comparison, Record
 from .steps import FOLDERS, STEPS
 
@@ -20,6 +28,39 @@ FOLLOWS = "follows from print"
 COUNTED = ("yes", FOLLOWS, "no", "paper is wrong", "shown", "not shown", "not run")
 """Columns of the counts."""
 OTHER = "measured on another model or data: not comparable"
+STRIP = "_strip"
+"""End of the name of a picture that shows some panels of another for the README."""
+PLACES = (*FOLDERS, "own/*", ".", "*")
+"""Folders of records: the paper's, those of your own data, the folder of all results itself, and any other in it."""
+PUBLISHED = "published.csv"
+MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+REFUSED = {
+    "ran with the smoke preset": lambda about: about["settings"]["preset"] == "smoke",
+    "ran on data of your own": lambda about: about.get("own_data"),
+    "ran on code that is not committed (commit it)": lambda about: about["commit"]["clean"] is False,
+}
+"""Records that are no results."""
+
+
+def find_records(
+    outputs: Path, places: Sequence[str] = PLACES, damaged: dict[str, str] | None = None
+) -> list[tuple[str, Record]]:
+    """Every record under ``outputs``, as (folder, record), in the order of the places, which are shell patterns.
+
+    With ``damaged``, a damaged record is left out, and its name and what is wrong are added there.
+    """
+    found, outputs = [], Path(outputs)
+    for path in dict.fromkeys(path for place in places for path in sorted(outputs.glob(f"{place}/*.json"))):
+        folder = path.parent.relative_to(outputs).as_posix()
+        if not folder.startswith(FOLDERS) and '"comparisons"' not in path.read_text("utf-8", "replace"):
+            continue  # somebody's own file, or no record of a run
+        try:
+            found.append((folder, records.load(path.parent, path.stem)))
+        except UserError as error:
+            if damaged is None:
+                raise
+            damaged[path.stem] = str(error)
+    return found
 
 
 def is_own(record: Record) -> bool:
@@ -38,13 +79,13 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
     """Table of every published number with the columns ``COLUMNS``, in the paper's order.
 
     It has a row for each number and each data set that it was measured on. What the paper says nothing of has a row
-    only where it was measured, without a published value. ``reasons`` say of scripts why they did not finish.
+    only where it was measured, without a published value. Of two records of a script the one in the paper's own folder
+    counts. ``reasons`` say of scripts why they did not finish.
     """
-    known = {record.name: record for _, record in found if not is_own(record)}
+    papers = (record for folder, record in sorted(found, key=lambda each: each[0] in FOLDERS) if not is_own(record))
+    known = {record.name: record for record in papers}
     numbers = published.numbers().values()
-    rules = {each.key: each.judged_by for each in numbers if each.rule}
-    said = {key: f"{each.says.format(tolerance=each.tolerance)} ({each.reason})" for key, each in rules.items()}
-    stated = pd.DataFrame([{**asdict(each), "rule": said.get(each.key, "")} for each in numbers])
+    stated = pd.DataFrame([{**asdict(each), "rule": each.judged_by.said} for each in numbers])
     measured = beside(*known.values()).drop(columns=["panel", "quantity", "published"])
     table = stated.merge(measured, "left", "key")
     table = table.rename(columns={"value": "published", "ours": "here", "on": "measured_on"})
@@ -84,7 +125,7 @@ def verdict(part: Mapping) -> str:
     if part["agrees"] is None:
         return "not run"
     known = published.numbers().get(part["key"])
-    if not part["agrees"] and known and known.rule and known.judged_by.derivation:
+    if not part["agrees"] and known and known.judged_by.derivation:
         return "paper is wrong"
     if part.get("own"):
         return "yes" if part["agrees"] else "no"
@@ -113,3 +154,160 @@ def number(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
+
+
+def write_report(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
+    """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data."""
+    outputs = Path(outputs)
+    found = find_records(outputs, damaged=damaged)
+    if not found:
+        raise UserError(f"{outputs}: no records to report; run make figures, or a script, first")
+    table = collect(found, damaged)
+    loader = FileSystemLoader(PACKAGE / "data")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["number"] = number
+    environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
+    page = environment.get_template("report.html.j2").render(
+        parts=[_part(folder, record) for folder, record in found],
+        counted=COUNTED,
+        numbers=table.to_dict("records"),
+        overview=overview(table).to_dict("records"),
+        papers=not all(is_own(record) for _, record in found),
+    )
+    path = outputs / "report.html"
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _part(folder: str, record: Record) -> dict:
+    """One section of the page."""
+    rows = beside(record).rename(columns={"ours": "here", "on": "measured_on"})
+    return {
+        "folder": folder,
+        "id": f"{folder}-{record.name}".replace("/", "-"),
+        "about": record.about,
+        "own": is_own(record),
+        "rows": rows.to_dict("records"),
+        "live": "" if is_own(record) else _live(record.name),
+        "pictures": {path: caption for path, caption in pictures(record).items() if not path.stem.endswith(STRIP)},
+    }
+
+
+def _live(script: str) -> str:
+    """What can be dragged beside the pictures of a script, in a frame: of Figure 3 the gap, and the sphere of (e)."""
+    from .. import explorer
+
+    if script == "simulation":
+        return explorer.Page(explorer.render({"sphere": {"pairs": 6, "spacing": 20}}), 640)._repr_html_()
+    if script != "loss_landscape":
+        return ""
+    try:
+        found = {"CLIP ViT-B/16, 500 MSCOCO pairs": published.load("clip")}
+    except UserError:
+        from ..corpora.generated.captioned_scenes import scenes
+        from ..encoders import small_clip
+        from ..extraction import extract
+
+        found = {"small CLIP, 500 generated scenes": extract(small_clip.load(), scenes(500, 0), cache=False)}
+    return explorer.report(found, umap=False)._repr_html_()
+
+
+def pictures(record: Record) -> dict[Path, str]:
+    """Pictures of a record, and tables to read, which are fragments of HTML, with their captions."""
+    captions = record.about["captions"].items()
+    named = {record.folder / f"{stem}{end}": caption for stem, caption in captions for end in (".png", ".html")}
+    return {path: caption for path, caption in named.items() if path.is_file()}
+
+
+def publish_results(outputs: Path, root: Path = REPOSITORY) -> list[str]:
+    """Copies records into the folders' ``results/``, regenerates the README tables, and says a line for each."""
+    there = find_records(outputs, (*FOLDERS, "benchmarks"))
+    found = [(record, Path(root) / folder / "results") for folder, record in there]
+    if not found:
+        raise UserError(f"{outputs}: no records; run make figures first")
+    for why, refused in REFUSED.items():
+        if names := [record.name for record, _ in found if refused(record.about)]:
+            raise UserError(f"{outputs}: {', '.join(names)} {why}; run make figures first")
+    for record, target in found:
+        _check_settings(record, target / f"{record.name}.json")
+    lines = []
+    for record, target in found:
+        target.mkdir(parents=True, exist_ok=True)
+        files = [f"{record.name}.json", *record.about["tables"], *(path.name for path in pictures(record))]  # no pdf
+        for file in files:
+            shutil.copyfile(record.folder / file, target / file)
+        for path in set(target.glob(f"{record.name}[._]*")) - {target / file for file in files}:
+            path.unlink()  # no longer named by the record
+        lines.append(f"{target.relative_to(root)}: {', '.join(files)}")
+    lines += [f"{path.relative_to(root)}: every published number" for path in write_published(root)]
+    for path in (path for path in readmes(root) if MARKED.search(path.read_text())):
+        with replacing(path) as part:
+            part.write_text(with_tables(path.read_text(), root))
+        lines.append(f"{path.relative_to(root)}: tables regenerated")
+    return lines
+
+
+def _check_settings(record: Record, committed: Path) -> None:
+    """Refuses a record of other settings than the committed one, such as the short run of ``make figures``."""
+    if not committed.is_file():
+        return
+    before, now = json.loads(committed.read_text()), record.about
+    if len(now["left_out"]) > len(before["left_out"]):
+        raise UserError(f"{record.folder}: {record.name} left out more than {committed}; bring its data, run it again")
+    shared = before["settings"].keys() & now["settings"].keys() - {"output", "coco", "data", "device"}
+    old, new = ({name: about["settings"][name] for name in sorted(shared)} for about in (before, now))
+    if other := records.differences(old, new):
+        told = f"{record.name} ran with other settings than {committed} ({', '.join(other)})"
+        raise UserError(f"{record.folder}: {told}; run it with those, or remove that file if the change is meant")
+
+
+def committed_numbers(root: Path = REPOSITORY) -> pd.DataFrame:
+    """Every published number beside the committed records."""
+    return collect(find_records(root, [f"{folder}/results" for folder in FOLDERS]))
+
+
+def write_published(root: Path = REPOSITORY) -> list[Path]:
+    """Writes ``<Folder>/results/published.csv`` from the committed records."""
+    table, paths = committed_numbers(root), []
+    for folder, rows in table.groupby(folders(table)):
+        if (Path(root) / folder).is_dir():
+            paths.append(Path(root) / folder / "results" / PUBLISHED)
+            with replacing(paths[-1]) as part:
+                rows.to_csv(part, index=False, float_format="%.9g")
+    return paths
+
+
+def readmes(root: Path = REPOSITORY) -> list[Path]:
+    """The project's README files, the small CLIP's model card among them."""
+    places = (".", *FOLDERS, "util/data", "benchmarks")
+    return [path for place in places if (path := Path(root) / place / "README.md").is_file()]
+
+
+def with_tables(text: str, root: Path = REPOSITORY) -> str:
+    """``text`` with every marked table regenerated from the committed records under ``root``.
+
+    ``<!-- results: FOLDER/RECORD TABLE -->`` begins one, ``<!-- end of results -->`` ends it. The table is ``main`` for
+    the csv of the record's own name. ``summary/all overview`` counts the published numbers by verdict.
+    """
+
+    def table(match: re.Match) -> str:
+        head, folder, name, what, end = match.groups()
+        if folder == "summary":  # each with a link to its csv
+            found = overview(committed_numbers(root))
+            links = [f"[{PUBLISHED}]({folder}/results/{PUBLISHED})" for folder in found.pop("folder")]
+            found = found.rename(columns={"figure": "paper"}).rename(columns=str.capitalize)
+            return f"{head}{_markdown(found.assign(**{'Every number': links}))}\n{end}"
+        tables = records.load(Path(root) / folder / "results", name).tables
+        if (found := tables.get("" if what == "main" else what)) is None:
+            raise UserError(f"README: {name} has no table {what!r}; it has {', '.join(filter(None, tables))}")
+        return f"{head}{_markdown(found)}\n{end}"
+
+    return MARKED.sub(table, text)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [[str(column) for column in table.columns], ["---"] * table.shape[1]]
+    for row in table.itertuples(index=False):  # a bar would end the cell
+        rows.append([number(value).replace("|", r"\|") for value in row])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

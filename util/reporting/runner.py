@@ -5,26 +5,35 @@ stopped goes on where it was. Only one run at a time works in a folder.
 """
 
 import json
+import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
+import nbformat
 from filelock import FileLock, Timeout
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from tqdm import tqdm
 
 from .. import cli, published, records
 from ..errors import UserError, reason
-from ..files import replacing
-from . import comparisons, notebooks, report
-from .steps import FOLDERS, Options, Step, in_words
+from ..files import place, replacing
+from . import comparisons
+from .steps import FOLDERS, STEPS, Figures, Step, in_words, look, read
 
-LOCK, SUMMARY = "run.lock", "summary.csv"
-"""In the output folder: held while a run works there; every published number."""
 NOTEBOOK_SECONDS = 60
+AT_A_TIME = 2
+SECONDS_PER_CELL = 3600
+FILES = ("EMBEDDINGS", "COCO", "LABELS", "PROMPTS", "CORPUS", "AUDIT")
 
 
-def run(options: Options) -> Path:
-    """Keeps or makes every record, then writes the notebooks, the summary and the report, whose path it gives.
+def run(options: Figures) -> None:
+    """Keeps or makes every record, then writes the notebooks, the summary and the report.
 
     A ``UserError`` names, at the end, every step and notebook that failed.
     """
@@ -32,17 +41,17 @@ def run(options: Options) -> Path:
     _keep_other_presets(options)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / LOCK, timeout=0).acquire()  # the system lets go of it when the process ends in any way
+        lock = FileLock(output / "run.lock", timeout=0).acquire()  # the system frees it when the process ends
     except Timeout as error:
         raise UserError(f"{output}: another run is at work there; wait for it") from error
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
     with lock:
         published.fetch_all()
-        for place, step in enumerate(chosen):
-            line = f"[{place + 1}/{len(chosen)}] {step.title}"
+        for at, step in enumerate(chosen):
+            line = f"[{at + 1}/{len(chosen)}] {step.title}"
             if options.preset == "embedded":
-                left = sum(each.seconds for each in chosen[place:]) + NOTEBOOK_SECONDS
+                left = sum(each.seconds for each in chosen[at:]) + NOTEBOOK_SECONDS
                 line += f", about {in_words(step.seconds)}, {in_words(left)} left"
             cli.say(line)
             try:
@@ -52,17 +61,15 @@ def run(options: Options) -> Path:
                     cli.say(traceback.format_exc())
                 failed[step.name] = reason(error, most=300)
                 cli.say(f"[{step.name}] FAILED: {failed[step.name]}")
-        problems = _notebooks(options) + _summary(output, failed)
+        problems = [*_notebooks(options), *_summary(output, failed)]
     if failed:
         told = "; ".join(f"{name} ({why})" for name, why in failed.items())
         problems.insert(0, f"{len(failed)} of {len(chosen)} steps failed: {told}")
     if problems:
-        problems.append("the same command goes on from here")
-        raise UserError("; ".join(problems))
-    return output / "report.html"
+        raise UserError("; ".join([*problems, "the same command goes on from here"]))
 
 
-def _keep_other_presets(options: Options) -> None:
+def _keep_other_presets(options: Figures) -> None:
     """Refuses a folder where a step would write over a record of another preset."""
     for step in options.chosen():
         path = Path(options.output) / step.folder / f"{step.name}.json"
@@ -75,7 +82,7 @@ def _keep_other_presets(options: Options) -> None:
             raise UserError(f"{path} is of the {there} preset, and would be lost; give another --output, as {other}")
 
 
-def perform(step: Step, options: Options) -> None:
+def perform(step: Step, options: Figures) -> None:
     """Keeps the record of a step, or runs its script in this process."""
     module, arguments, settings = read(step, options)
     kept, why = look(step, settings, options)
@@ -94,44 +101,109 @@ def perform(step: Step, options: Options) -> None:
         sys.argv = before
 
 
-def read(step: Step, options: Options) -> tuple:
-    """The script of a step as a module, the words of its command line, and the settings that they give."""
-    module, preset = step.load(), options.preset
-    short = getattr(module, "SHORT", {}) if preset == "embedded" else {}  # a short version, where the script has one
-    given = {**short, "output": Path(options.output).resolve() / step.folder, "device": options.device}
-    if options.coco and options.photographed(step):
-        given["coco"] = Path(options.coco).resolve()
-    words = ["--preset", preset]
-    for name, value in given.items():
-        if value != getattr(module.PRESETS[preset], name):
-            words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return module, words, cli.parse(module.PRESETS, module.__doc__ or "", words)
+class Job(NamedTuple):
+    """A notebook, where it is written with its pictures, and values for lines of its first code cell, as PRESET."""
+
+    notebook: Path
+    output: Path
+    values: Mapping[str, Path | str | list[str]] = {}
 
 
-def look(step: Step, settings: cli.Common, options: Options) -> tuple[records.Record | None, str]:
-    """The record of a step that is kept, or None and why it is to be made.
+def of_records(there: Sequence[tuple[str, records.Record]], outputs: Path, steps: Sequence[Step] = STEPS) -> list[Job]:
+    """The notebooks of records (folder, record), to be written to ``outputs``, with the settings of those records.
 
-    What took days stays although code changed since, so the paper's record may be of any code.
+    One whose folder lacks a record is left out, and said, unless it is of your own data.
     """
-    if options.again:
-        return None, "asked for again"
-    return records.matching(settings.output, step.name, settings, any_code=options.preset == "paper")
+    found, jobs = {record.name: record for _, record in reversed(there)}, []
+    for folder in dict.fromkeys(step.folder for step in steps):
+        names = [step.name for step in steps if step.folder == folder]
+        there = [found[name] for name in names if name in found]
+        if not there or (len(there) < len(names) and not any(map(comparisons.is_own, there))):
+            lacking = ", ".join(name for name in names if name not in found)
+            cli.say(f"[notebooks] none of {folder}: no record here of {lacking}")
+            continue
+        settings = {key: value for each in reversed(there) for key, value in each.about["settings"].items() if value}
+        files = {name: cli.as_paths(settings.get(name.lower())) for name in FILES}
+        values = {name: settings[name.lower()] for name in ("PRESET", "DEVICE")}
+        values |= {name: place(each[0]) if len(each) == 1 else [*each] for name, each in files.items() if each}
+        for path in sorted((steps[0].root / folder).glob("*.ipynb")):
+            jobs.append(Job(path, Path(outputs) / folder / path.name, values))
+    return jobs
 
 
-def _notebooks(options: Options) -> list[str]:
+def execute_there(outputs: Path) -> list[Path]:
+    """Runs each notebook whose records lie somewhere in a folder, one of your own data where they are of such."""
+    if not (jobs := of_records(comparisons.find_records(outputs), outputs)):
+        raise UserError(f"{outputs}: no records of a figure or table; run make figures, or a script, first")
+    return execute_all(jobs, outputs)
+
+
+def refresh_committed(outputs: Path) -> list[Path]:
+    """Runs every notebook in place on the records under ``outputs``, so that it can be read without running it."""
+    paths = [path for folder in FOLDERS for path in (records.REPOSITORY / folder).glob("*.ipynb")]
+    return execute_all([Job(path, path) for path in paths], outputs)
+
+
+def execute_all(jobs: Sequence[Job], outputs: Path) -> list[Path]:
+    """Runs notebooks, two at a time, on the records under ``outputs``, which are taken as they are."""
+    threads = str(max(1, (os.cpu_count() or 1) // AT_A_TIME))
+    variables = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    variables |= {cli.OUTPUTS_VARIABLE: str(Path(outputs).resolve()), records.REUSE_VARIABLE: records.AS_THEY_ARE}
+    done, failed = [], []
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        work = [pool.submit(execute, job, variables) for job in jobs]
+        for each in tqdm(work, desc="notebooks", unit="notebook", disable=None):
+            try:
+                done.append(each.result())
+            except UserError as error:
+                failed.append(str(error))
+    if failed:
+        raise UserError("; ".join(failed))
+    return done
+
+
+def execute(job: Job, environment: Mapping[str, str]) -> Path:
+    """Runs a notebook top to bottom in its own folder, with further variables of the kernel; returns its output."""
+    notebook = Path(job.notebook)
+    content = nbformat.read(notebook, as_version=4)
+    cell = next(cell for cell in content.cells if cell.cell_type == "code")
+    for name, value in job.values.items():
+        line, told = re.compile(rf"^{name} =.*$", re.MULTILINE), value if isinstance(value, list) else str(value)
+        if line.search(cell.source):
+            cell.source = line.sub(lambda _, name=name, told=told: f"{name} = {told!r}", cell.source, count=1)
+        elif name not in FILES[1:]:  # of some notebooks alone
+            raise UserError(f"{notebook}: its first code cell has no line that begins with {name} =")
+    variables = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    path = os.pathsep.join([str(records.REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])])
+    variables |= {"PYTHONPATH": path, records.NOTEBOOK_VARIABLE: str(notebook.resolve()), **environment}
+    about = {"resources": {"metadata": {"path": notebook.parent}}, "extra_arguments": ["--IPKernelApp.log_level=ERROR"]}
+    client = NotebookClient(content, timeout=SECONDS_PER_CELL, kernel_name="python3", record_timing=False, **about)
+    try:
+        client.execute(env=variables)
+    except CellExecutionError as error:
+        raise UserError(f"{notebook}: a cell failed: {error.ename}: {error.evalue}") from error
+    except (CellTimeoutError, DeadKernelError, RuntimeError, AssertionError) as error:
+        reason = (str(error) or "its kernel did not start").splitlines()[0]
+        raise UserError(f"{notebook}: did not finish ({reason}); run it again") from error
+    with replacing(job.output) as part:
+        nbformat.write(content, part)
+    return Path(job.output)
+
+
+def _notebooks(options: Figures) -> list[str]:
     """Executes notebooks that are not there, or older than a record that they read; returns what went wrong."""
     folders = {step.folder for step in options.chosen()}
     steps = [step for step in options.steps if step.folder in folders]
-    there = report.find_records(options.output, FOLDERS, damaged={})
+    there = comparisons.find_records(options.output, FOLDERS, damaged={})
     jobs = []
-    for job in notebooks.of_records(there, options.output, steps):
+    for job in of_records(there, options.output, steps):
         made = [path.stat().st_mtime for path in job.output.parent.glob("*.json")]
         if not job.output.is_file() or job.output.stat().st_mtime < max(made):
             jobs.append(job)
     if jobs:
         cli.say(f"[notebooks] executing {len(jobs)}, about {in_words(NOTEBOOK_SECONDS)}")
     try:
-        notebooks.execute_all(jobs, options.output)
+        execute_all(jobs, options.output)
     except UserError as error:
         return [str(error)]
     return []
@@ -140,13 +212,13 @@ def _notebooks(options: Options) -> list[str]:
 def _summary(output: Path, failed: Mapping[str, str]) -> list[str]:
     """Writes summary and report of all records that are whole; returns a line for each that is not."""
     damaged: dict[str, str] = {}
-    found = report.find_records(output, damaged=damaged)
+    found = comparisons.find_records(output, damaged=damaged)
     table = comparisons.collect(found, {**damaged, **failed})
-    with replacing(output / SUMMARY) as part:
+    with replacing(output / "summary.csv") as part:
         table.to_csv(part, index=False, float_format="%.9g")
     for row in comparisons.overview(table).to_dict("records"):
         told = [f"{row[verdict]} {verdict}" for verdict in comparisons.COUNTED if row[verdict]]
         cli.say(f"[summary] {row['figure']}: {', '.join(told)}")
     if found:
-        cli.say(f"[report] open {report.write(output, damaged)}")
+        cli.say(f"[report] open {comparisons.write_report(output, damaged)}")
     return [f"{told}; it was left out of summary and report" for told in damaged.values()]
