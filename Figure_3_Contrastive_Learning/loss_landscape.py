@@ -113,10 +113,10 @@ def collect(settings: Settings, device: str) -> tuple[dict[str, Embeddings], lis
 
 def scene_embeddings(settings: Settings, device: str) -> Embeddings:
     """The small CLIP's embeddings of pictures that it was not trained on, one caption each."""
-    from util.corpora.generated.captioned_scenes import scenes
+    from util.corpora.generated.pictures import captioned_scenes
     from util.encoders import small_clip
 
-    return extract(small_clip.load(device=device), scenes(settings.scenes, settings.seed), cache=False)
+    return extract(small_clip.load(device=device), captioned_scenes(settings.scenes, settings.seed), cache=False)
 
 
 def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -109,9 +109,9 @@ def _caption_gap(pair: EncoderPair, settings: cli.Common, left_out: list[str]) -
     Without a network and a folder, or where the hub was not asked for, None and a line in ``left_out``.
     """
     if settings.model == SMALL_CLIP:
-        from util.corpora.generated import captioned_scenes
+        from util.corpora.generated.pictures import captioned_scenes
 
-        scenes = captioned_scenes.scenes(settings.n or CAPTIONED, settings.seed + 1)
+        scenes = captioned_scenes(settings.n or CAPTIONED, settings.seed + 1)
         return gap_vector(*extract(pair, scenes, embedded_tasks.BATCH, cache=False).paired())
     try:
         if settings.coco is None and settings.preset != "paper":

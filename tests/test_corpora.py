@@ -11,10 +11,8 @@ from sklearn.datasets import load_digits
 
 from refusals import refuses
 from util.corpora.generated import drawing, pictures
-from util.corpora.generated import scenes as scene_corpus
-from util.corpora.generated.digits import handwriting
 from util.corpora.generated.drawing import NOT_APPLICABLE
-from util.corpora.generated.scenes import combinations, is_held_out
+from util.corpora.generated.pictures import combinations, handwriting, is_held_out
 from util.encoders import small_clip
 
 WORDS = set(small_clip.config()["words"])
@@ -114,9 +112,9 @@ def test_digits_are_held_out_in_equal_parts_of_every_digit():
 def test_captions_say_what_was_drawn():
     scenes = pictures.scenes(300, 5, "all")
     for caption, row in zip(scenes.captions, combination_of(scenes), strict=True):
-        assert caption in {scene_corpus.describe(row, form) for form in scene_corpus.CAPTIONS["scene"]}
+        assert caption in {pictures.describe(row, form) for form in pictures.CAPTIONS["scene"]}
     assert len(set(map(len, map(str.split, scenes.captions)))) > 4, "several forms"
-    assert scene_corpus.describe([3, 5, 1, 2, 1]) == "a large blue star at the top right on a striped background"
+    assert pictures.describe([3, 5, 1, 2, 1]) == "a large blue star at the top right on a striped background"
     described = pictures.distinct_scenes(2560, 0)
     assert len(set(described.captions)) == 2560
     assert described.captions == pictures.full_descriptions(described)

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from systems import SYSTEMS, generated_inputs
 from systems.clasp import ALPHABET
 from util import published
-from util.corpora.generated import pictures, scenes
+from util.corpora.generated import pictures
 from util.corpora.generated.pictures import TEST_SEED
 from util.encoders import small_clip
 
@@ -55,7 +55,7 @@ def test_scenes_are_the_small_clips_test_pictures_and_its_tower_takes_them():
     drawn = pictures.scenes(4, TEST_SEED + 1, split="all")
     assert np.array_equal(np.stack(items(captioned)), drawn.images) and captioned.captions == drawn.captions
     assert clip.non_text.encode(items(captioned)).shape == (4, 128)
-    assert np.array_equal(generated_inputs.RADII, scenes._RADII)
+    assert np.array_equal(generated_inputs.RADII, pictures._RADII)
 
 
 def test_the_subject_moves_where_its_caption_says():

@@ -19,7 +19,7 @@ from notebook_runs import STAND_INS
 from systems import SYSTEMS, clasp, convirt, x_clip
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError, cli, published
-from util.corpora.generated import captioned_scenes
+from util.corpora.generated.pictures import captioned_scenes
 from util.encoders.named import Named
 
 script = scripts.load("Figure_1_Modality_Gap/modality_gap.py")
@@ -171,7 +171,7 @@ def mine(tmp_path, own_cache, own_modules, monkeypatch):
     [("python:mine.py:encoders", "own"), ("python:mine:encoders", "generated"), ("mine.py:encoders", "generated")],
 )
 def test_an_encoder_of_your_own_goes_from_the_shell_to_a_gap(mine, model, data, undrawn):
-    drawn = captioned_scenes.scenes(9, 0)
+    drawn = captioned_scenes(9, 0)
     given, captions = [Image.fromarray(opener()) for opener in drawn.openers], drawn.captions
     words = ["--systems", "clip", "--items", "9", "--model", model]
     if data == "own":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from util.cli import Device
 from util.corpora.captioned import Captioned
-from util.corpora.generated.captioned_scenes import scenes
+from util.corpora.generated.pictures import captioned_scenes
 from util.encoders.tower import EncoderPair, Precision
 
 from . import generated_inputs
@@ -38,7 +38,7 @@ class System:
 
 
 INPUTS = {
-    "clip": scenes,
+    "clip": captioned_scenes,
     "videoclip": generated_inputs.clips,
     "convirt": generated_inputs.noise_radiographs,
     "clasp": generated_inputs.random_sequences,

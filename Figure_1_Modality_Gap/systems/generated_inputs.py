@@ -14,9 +14,8 @@ from PIL import Image
 
 from util.corpora.captioned import Captioned
 from util.corpora.generated import drawing
-from util.corpora.generated.captioned_scenes import captioned
 from util.corpora.generated.drawing import BACKGROUNDS, COLOURS, SIDE, generator
-from util.corpora.generated.scenes import COLOUR_NAMES, SHAPES, SIZES
+from util.corpora.generated.pictures import COLOUR_NAMES, SHAPES, SIZES, captioned
 
 MOTION, NOISE, PROTEINS = 7, 8, 9
 """Streams of random numbers."""

@@ -205,11 +205,11 @@ def _live(script: str) -> str:
     try:
         found = {"CLIP ViT-B/16, 500 MSCOCO pairs": published.load("clip")}
     except UserError:
-        from ..corpora.generated.captioned_scenes import scenes
+        from ..corpora.generated.pictures import captioned_scenes
         from ..encoders import small_clip
         from ..extraction import extract
 
-        found = {"small CLIP, 500 generated scenes": extract(small_clip.load(), scenes(500, 0), cache=False)}
+        found = {"small CLIP, 500 generated scenes": extract(small_clip.load(), captioned_scenes(500, 0), cache=False)}
     return explorer.report(found, umap=False)._repr_html_()
 
 
