@@ -11,9 +11,8 @@ image, the two change places.
 import numpy as np
 from jaxtyping import Bool, Float
 
-from util.geometry import Side, gap_distance, unit_gap_vector
+from util.geometry import Side, gap_distance, side_amounts, unit_gap_vector
 from util.numerics.arrays import blocks
-from util.numerics.shifts import side_amounts
 from util.zero_shot import evaluation
 from util.zero_shot.outcomes import Hits
 from util.zero_shot.task import EmbeddedTask

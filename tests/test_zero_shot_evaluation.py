@@ -21,7 +21,6 @@ from util.corpora.generated import pictures
 from util.corpora.labelled import Labelled
 from util.corpora.tasks import Task
 from util.encoders.named import Named
-from util.numerics.shifts import side_amounts
 from util.zero_shot import evaluation, selection
 from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
 from util.zero_shot.own import of_own
@@ -204,7 +203,7 @@ def test_only_items_that_their_margins_allow_to_change_do(rng, side):
     q, found = given.texts @ unit_gap, evaluation.sweep(given, shifts, unit_gap, side)["top-1"].items
     cosines, own = given.images @ given.texts.T, np.arange(4) == given.labels[:, None]
     best = [np.where(mask, cosines, -2).max(1) for mask in (own, ~own)]
-    amounts = side_amounts(shifts, side)
+    amounts = geometry.side_amounts(shifts, side)
     can, same = (reach.can_change(*best, given.images @ unit_gap, each, *amounts) for each in (q, np.full(4, q[0])))
     changes = (found != found[shifts == 0]).any(0)
     assert changes.any() and not (changes & ~can).any() and not same.any()  # no spread, no change

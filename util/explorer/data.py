@@ -13,12 +13,11 @@ from jaxtyping import Float, Int
 
 from ..embeddings import Embeddings
 from ..errors import UserError
-from ..geometry import ZERO_GAP
+from ..geometry import ZERO_GAP, shifted_norms
 from ..numerics import items
 from ..numerics.arrays import as_rows, blocks, row_norms, wide
 from ..numerics.moments import moments
 from ..numerics.reduction import joint_pca, umap_coordinates
-from ..numerics.shifts import shifted_norms
 from ..zero_shot import shifted
 
 SHIFTS = np.arange(-50, 251) / 100

@@ -14,10 +14,9 @@ from .. import cli
 from ..embeddings import Embeddings
 from ..errors import UserError
 from ..files import sha256
-from ..geometry import mean_cosine, resolve_direction, side_of
+from ..geometry import mean_cosine, moved, resolve_direction, side_amounts, side_of
 from ..measures.card import measure
 from ..numerics.arrays import as_number
-from ..numerics.shifts import moved, side_amounts
 from ..readers import TEXT, read, role
 from . import calibration as calibrations
 from .kinds import KINDS

@@ -7,10 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import UserError
-from ..geometry import unit_rows
+from ..geometry import moved, unit_rows, unmoved
 from ..numerics.arrays import Array, Others, Rows, as_matrix, blocks, check_unit_rows, new_result, wide
 from ..numerics.procrustes import as_text_map, mapped
-from ..numerics.shifts import moved, unmoved
 
 PLACES = ("x", "y")
 """The first modality, and text; what they are called where nobody named them."""

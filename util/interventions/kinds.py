@@ -3,11 +3,10 @@
 import numpy as np
 
 from ..errors import UserError
-from ..geometry import Side, resolve_direction, side_amounts, unit_rows
+from ..geometry import Side, moved, resolve_direction, side_amounts, unit_rows
 from ..numerics.arrays import Others, Rows, Vector, as_count, as_number, to_numpy, wide
 from ..numerics.moments import moments
 from ..numerics.procrustes import orthogonal_map
-from ..numerics.shifts import moved
 
 Fitted = tuple[dict[str, tuple[np.ndarray, ...]], dict]
 
