@@ -15,7 +15,6 @@ import theorem_2
 from shapes_of import checked
 from util import contrastive, geometry, interventions, measures, samples, training
 from util.fairness import audit, declared
-from util.interventions import calibration, intervention, kinds
 from util.numerics import cosines, moments, procrustes, reduction, statistics
 from util.zero_shot import outcomes, selection, shifted
 
@@ -97,7 +96,7 @@ def test_zero_shot_at_every_shift(monkeypatch, pairs):
 
 @pytest.mark.parametrize("kind", interventions.KINDS)
 def test_interventions(monkeypatch, pairs, tmp_path, kind):
-    checked(monkeypatch, intervention, kinds, calibration)
+    checked(monkeypatch, interventions)
     x, y = pairs
     fitted = interventions.fit(kind, x, y, **({"dimensions": 2} if kind == "ablation" else {}))
     assert fitted.transform(x, y[:20])[1].shape == (20, 6 if kind == "ablation" else 8)

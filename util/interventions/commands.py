@@ -18,8 +18,7 @@ from ..geometry import mean_cosine, moved, resolve_direction, side_amounts, side
 from ..measures.card import measure
 from ..numerics.arrays import as_number
 from ..readers import TEXT, read, role
-from . import calibration as calibrations
-from .kinds import KINDS
+from . import KINDS, fit, load, save
 
 Kind = Literal[*KINDS]
 EFFECT = ("gap_distance", "matched_cosine", "relative_gap")
@@ -157,9 +156,9 @@ class Fit(OfFiles):
         about = {name: given.source.get(name) for name in ("model", "caption_rule")}
         about["data"] = {**given.digest(), "source": dict(given.source)}
         about["n"] = {name: len(part) for name, part in zip(modalities, rows, strict=True)}
-        fitted = calibrations.fit(self.kind, *rows, **options, about=about)
+        fitted = fit(self.kind, *rows, **options, about=about)
         effect = _effect(given, fitted.by_name(given.modalities))
-        calibrations.save(self.output, fitted)
+        save(self.output, fitted)
         if self.kind == "procrustes" and len(rows[0]) < given.dim:
             note(f"{len(rows[0])} pairs do not settle a turn in {given.dim} dimensions; others fit it less")
         cli.say(f"{self.kind}: {effect} on its own rows; wrote {self.output}")
@@ -177,7 +176,7 @@ class Transform(OfFiles):
     """Undo it instead."""
 
     def __call__(self) -> None:
-        before, calibration = self.load(), calibrations.load(self.calibration)
+        before, calibration = self.load(), load(self.calibration)
         where, models = before.source["path"], (calibration.about["model"], before.source.get("model"))
         try:
             after = calibration.by_name(before.modalities, self.inverse)
