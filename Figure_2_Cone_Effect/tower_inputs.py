@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from util.corpora import coco, tasks
-from util.corpora.captioned import Readable
+from util.corpora import tasks
+from util.corpora.captioned import Readable, read_coco
 from util.corpora.generated import pictures
 from util.encoders.tower import Tower
 from util.errors import UserError
@@ -142,7 +142,7 @@ def _photographs(folder: Path | None, split: str, n: int) -> Inputs:
 
 def _captions(folder: Path, split: str, n: int, every: bool) -> Inputs:
     split = "val2017" if (folder / "annotations" / "captions_val2017.json").is_file() else split
-    rows, revision = coco.read_captions(folder, split)
+    rows, revision = read_coco(folder, split)
     written = [list(filter(str.strip, texts)) for _, texts in rows]
     written = list(filter(None, written if every else [texts[:1] for texts in written[:n]]))
     texts = [text for of_one in written for text in of_one]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from util import files
-from util.corpora.captioned import Readable
+from util.corpora.captioned import Readable, from_coco
 from util.encoders.named import SMALL_CLIP, Named
 from util.errors import UserError
 from util.training import Pairs
@@ -171,10 +171,8 @@ def _drawn(trainable: Trainable, images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[
 
 def photographs(trainable: Trainable, folder: Path, n: int, held_out: int) -> TrainingPairs:
     """The first photographs of MSCOCO train2017 and of val2017, held out, each with its last caption, as released."""
-    from util.corpora import coco
-
     counts = {"val2017": held_out, "train2017": n}
-    found = [coco.from_folder(folder, split, "last", count) for split, count in counts.items()]
+    found = [from_coco(folder, split, "last", count) for split, count in counts.items()]
     (held, held_source), (train, source) = (_decoded(trainable, captioned) for captioned in found)
     return TrainingPairs(train, held, {"data": source, "n": len(train), "held_out": {"n": len(held), **held_source}})
 

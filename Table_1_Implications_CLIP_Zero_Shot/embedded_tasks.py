@@ -9,8 +9,7 @@ import pandas as pd
 
 from util import published
 from util.corpora.captioned import Captioned, CaptionRule
-from util.corpora.labelled import Labelled
-from util.corpora.tasks import Task
+from util.corpora.tasks import Labelled, Task
 from util.encoders.tower import EncoderPair
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
 from util.zero_shot.task import EmbeddedTask

@@ -18,7 +18,7 @@ import smoke_runs
 from coco_files import write_folder
 from tower_inputs import draw_noise
 from util import Embeddings, UserError, cli, geometry, published, records
-from util.corpora import coco
+from util.corpora.captioned import read_coco
 from util.encoders import resnet
 from util.encoders.named import Named
 from util.numerics.statistics import prediction_interval
@@ -42,7 +42,7 @@ def means_by_seed():
     folder = os.environ.get("MODALITY_GAP_COCO")
     captions = None
     if folder and (Path(folder) / "annotations" / "captions_val2017.json").is_file():
-        first = [texts[0] for _, texts in coco.read_captions(folder)[0]]
+        first = [texts[0] for _, texts in read_coco(folder)[0]]
         captions = first[::500]  # ten, spread over the first captions of all 5000 photographs
     means = {name: [] for name in (*cosine_figure.PUBLISHED.values(), "captions")}
     clip = Named.parse(script.PRESETS["paper"].model)

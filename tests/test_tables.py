@@ -49,27 +49,6 @@ def test_a_table_that_is_none_is_one_line_with_file_and_row(tmp_path, content, m
         tables.read(write(tmp_path / "a.csv", content), ("file", "text"))
 
 
-def test_captions_are_grouped_by_file_whatever_way_its_path_is_written(tmp_path):
-    write(tmp_path / "captions.tsv", "file\ttext\nb/1.png\tone\na.png\ttwo\n./b//1.png\tthree\n")
-    rows, name, _ = tables.captions_of_files(tmp_path)
-    assert (rows, name) == ([("b/1.png", ["one", "three"]), ("a.png", ["two"])], "captions.tsv")
-
-
-@pytest.mark.parametrize("path", ["../a.png", "b/../../a.png", "/etc/a.png", "C:\\a.png", "b\\..\\..\\a.png", "", "."])
-def test_a_path_that_leads_out_of_the_folder_is_refused_with_its_line(tmp_path, path):
-    write(tmp_path / "captions.csv", f"file,text\nok.png,fine\n{path},bad\n")
-    with pytest.raises(UserError, match=r"captions.csv, line 3: .*(leads out of the folder|names no file)"):
-        tables.captions_of_files(tmp_path)
-
-
-def test_no_table_two_tables_or_an_empty_one_are_refused(tmp_path):
+def test_a_table_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"b.csv: cannot be read \(No such file or directory\)"):
         tables.read(tmp_path / "b.csv", ("file",))
-    with pytest.raises(UserError, match=r"expected captions.csv or captions.tsv \(columns file, text\).*neither"):
-        tables.captions_of_files(tmp_path)
-    write(tmp_path / "captions.csv", "file,text\n")
-    with pytest.raises(UserError, match=r"captions.csv: no rows under the header"):
-        tables.captions_of_files(tmp_path)
-    write(tmp_path / "captions.tsv", "file\ttext\n")
-    with pytest.raises(UserError, match="found both"):
-        tables.captions_of_files(tmp_path)

@@ -1,12 +1,15 @@
-"""Declared tasks: the shipped ones, refusals that name the field, and data of the hub sets' own schemas."""
+"""Declared tasks: the shipped ones, refusals that name the field, data of the hub sets' own schemas, class folders."""
 
+import hashlib
 import json
 import re
 
 import datasets
+import numpy as np
 import pytest
 
 import coco_files
+from encoder_checks import refused
 from picture_files import TINTS, cells, encoded, shown, write_parquet
 from util import UserError, errors, published
 from util.corpora import tasks
@@ -79,7 +82,7 @@ prompts = ["a {}."]
 def test_a_file_of_your_own_is_read_in_the_same_way(tmp_path, metric):
     (tmp_path / "own.toml").write_text(OWN.replace("top-1", metric))
     mine = tasks.read(tmp_path / "own.toml")["mine"]
-    assert (mine.key, mine.split, mine.revision, mine.classes.own) == ("mine", "test", None, ("cat", "dog"))
+    assert (mine.key, mine.split, mine.revision, mine.own) == ("mine", "test", None, ("cat", "dog"))
     assert (mine.metric, mine.texts()) == (metric, [["a cat."], ["a dog."]])
 
 
@@ -257,3 +260,147 @@ def test_mscoco_is_read_from_the_hubs_parquet_too_and_pictures_beside_a_table_of
     found = tasks.load(task, tmp_path)
     assert found.captions == ["red", "also red"]
     assert found.source["dataset"] == "pictures and captions.csv, local folder"
+
+
+FIELDS = {"Annual Crop": "red", "forest": "green", "SeaLake": "blue"}
+
+
+def of_classes(names, own=(), spellings=()):
+    return colours(class_names=names, own_names=own, spellings=dict(spellings))
+
+
+DECLARED = of_classes(("red fields", "green woods", "blue water"), ("AnnualCrop", "Forest", "sea_lake"))
+
+
+def write_fields(folder, names=FIELDS, per_class=2):
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            (folder / name / f"{number}.png").write_bytes(encoded(FIELDS[name], (8 + number, 8 + number)))
+    return folder
+
+
+def test_classes_are_numbered_as_declared_whatever_their_order_on_disk_and_whatever_else_lies_there(tmp_path):
+    write_fields(tmp_path)
+    (tmp_path / "forest" / "notes.txt").write_text("not a picture")
+    (tmp_path / "forest" / ".hidden.png").write_bytes(encoded("green"))
+    (tmp_path / ".cache").mkdir()
+    found = tasks.load(DECLARED, tmp_path)
+    assert shown(found.openers) == ["red"] * 2 + ["blue"] * 2 + ["green"] * 2  # capital letters sort first
+    assert (found.labels.tolist(), found.labels.dtype) == ([0, 0, 2, 2, 1, 1], np.int64)
+    assert found.class_names == DECLARED.class_names
+    assert found.ids[:3] == ["Annual Crop/0.png", "Annual Crop/1.png", "SeaLake/0.png"]
+    source = found.source
+    assert (source["split"], source["n"], source["dataset"]) == ("all of the folder", 6, "Colours, local folder")
+    assert json.loads(json.dumps(source)) == source
+
+
+def test_folders_may_be_named_as_the_prompts_or_by_another_spelling(tmp_path):
+    classes = of_classes(("a", "b"), ("Annual Crop", "x"), {"forest": "x"})
+    assert tasks.load(classes, write_fields(tmp_path, ["Annual Crop", "forest"])).labels.tolist() == [0, 0, 1, 1]
+    assert DECLARED.numbers(["green woods", "AnnualCrop", "Sea-Lake"], "here") == [1, 0, 2]
+
+
+MANY = of_classes(tuple(map(str, range(40))))
+SIGNS = of_classes(("a", "b", "c"), ("C", "C++", "basic"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "found", "shows"),
+    [
+        (DECLARED, ["AnnualCrop", "Forest"], r"2 \(AnnualCrop, Forest\), declared are 3 \(AnnualCrop, .*, sea_lake\)"),
+        (DECLARED, ["AnnualCrop", "Forest", "Desert"], r"3 \(AnnualCrop, Forest, Desert\), declared"),
+        (DECLARED, ["AnnualCrop", "annual crop", "Forest", "SeaLake"], r"4 \(AnnualCrop, annual crop"),
+        (MANY, ["a"], r"1 \(a\), declared are 40 \(0, 1, .*, 11, \.\.\. 28 more\)"),
+        (SIGNS, ["c", "C++", "basic"], r"3 \(c, C\+\+, basic\)"),
+    ],
+)
+def test_class_names_that_do_not_match_are_both_shown(classes, found, shows):
+    with pytest.raises(UserError, match=f"^here: class names and labels do not match; the data have {shows}"):
+        classes.numbers(found, "here")
+
+
+def test_names_that_differ_in_signs_only_are_told_apart_and_of_names_as_labels_only_those_that_occur_need_be_known():
+    assert SIGNS.numbers(["C++", "Basic", "C"], "here") == [1, 2, 0]
+    assert DECLARED.numbers(["Forest"], "here", whole=False) == [1]
+    with pytest.raises(UserError, match="do not match"):
+        DECLARED.numbers(["Desert"], "here", whole=False)
+
+
+def test_splits_of_a_folder_are_chosen_joined_and_listed(tmp_path):
+    for split, per_class in (("train", 2), ("test", 1)):
+        write_fields(tmp_path / split, per_class=per_class)
+    assert len(tasks.load(DECLARED, tmp_path)) == 3
+    both = tasks.load(of_split(DECLARED, "test+train"), tmp_path)
+    first = [f"test/{name}/0.png" for name in ("Annual Crop", "SeaLake", "forest")]
+    assert both.ids[:4] == [*first, "train/Annual Crop/0.png"]
+    assert both.source["split"] == "test+train"
+    with pytest.raises(UserError, match="or a split 'val' that holds them, or parquet files; found test, train"):
+        tasks.load(of_split(DECLARED, "test+val"), tmp_path)
+
+
+def test_a_folder_without_classes_or_pictures_is_refused(tmp_path):
+    with refused(r"a subfolder for each class \(AnnualCrop, .*, or parquet files; found no folder"):
+        tasks.load(DECLARED, tmp_path)
+    with pytest.raises(UserError, match="no pictures in the folders of its classes"):
+        tasks.load(DECLARED, write_fields(tmp_path, per_class=0))
+    (tmp_path / "SeaLake").rename(tmp_path / "Desert")
+    with refused(r"each class \(AnnualCrop, Forest, sea_lake\).*found Annual Crop, Desert, forest"):
+        tasks.load(DECLARED, tmp_path)
+    write_fields(tmp_path / "test", ["forest", "SeaLake"])
+    with refused(r"test: class names and labels do not match; the data have 2 \(SeaLake, forest"):
+        tasks.load(DECLARED, tmp_path)
+
+
+@pytest.mark.parametrize("nested", [["forest"], list(FIELDS)])
+def test_a_class_that_holds_folders_is_no_split(tmp_path, nested):
+    write_fields(tmp_path)
+    for name in nested:
+        (tmp_path / name / "more").mkdir()
+        (tmp_path / name / "more" / "0.png").write_bytes(encoded(FIELDS[name]))
+    found = tasks.load(DECLARED, tmp_path)
+    assert sorted(shown(found.openers)) == sorted([*FIELDS.values()] * 2 + [FIELDS[name] for name in nested])
+
+
+@pytest.mark.parametrize("others", [[], ["test"]])
+def test_a_split_may_be_named_as_a_class(tmp_path, others):
+    classes = of_classes(("a train", "a forest"), ("train", "forest"))
+    for split in ["train", *others]:
+        for name in classes.own:
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "0.png").write_bytes(encoded("red"))
+    assert tasks.load(of_split(classes, "train"), tmp_path).ids == ["train/forest/0.png", "train/train/0.png"]
+
+
+def test_the_hash_is_of_names_labels_and_content(tmp_path):
+    write_fields(tmp_path)
+    found = tasks.load(DECLARED, tmp_path)
+    by_hand = hashlib.sha256()
+    for name, label in zip(found.ids, found.labels.tolist(), strict=True):
+        content = (tmp_path / name).read_bytes()
+        by_hand.update(json.dumps([name, label, len(content)]).encode() + content)
+    assert found.source["split_sha256"] == by_hand.hexdigest()
+    (tmp_path / "forest" / "1.png").write_bytes(encoded("green", (20, 20)))
+    hashes = {by_hand.hexdigest(), tasks.load(DECLARED, tmp_path).source["split_sha256"]}
+    swapped = of_classes(DECLARED.class_names, (DECLARED.own[1], DECLARED.own[0], DECLARED.own[2]))
+    hashes.add(tasks.load(swapped, tmp_path).source["split_sha256"])
+    (tmp_path / "forest" / "1.png").rename(tmp_path / "forest" / "2.png")
+    hashes.add(tasks.load(DECLARED, tmp_path).source["split_sha256"])
+    assert len(hashes) == 4
+
+
+def test_a_picture_is_turned_upright_and_a_damaged_one_is_left_to_whoever_opens_it(tmp_path):
+    (write_fields(tmp_path) / "SeaLake" / "0.png").write_bytes(b"no picture")
+    (tmp_path / "Annual Crop" / "0.png").write_bytes(encoded("red", (8, 4), turned=True))
+    found, skipped = tasks.load(DECLARED, tmp_path), {}
+    assert len(shown(found.openers, skipped)) == 5
+    assert (list(skipped), found.openers[0]().size) == ([2], (4, 8))
+
+
+def test_some_of_a_folder_are_evenly_spaced_and_the_source_says_so(tmp_path):
+    found = tasks.load(DECLARED, write_fields(tmp_path), n=3)
+    assert shown(found.openers) == ["red", "blue", "green"]
+    assert found.source["taken"] == "3 of 6, evenly spaced"
+    assert "taken" not in tasks.load(DECLARED, tmp_path, n=6).source
+    assert tasks.spread(10, 4) == [0, 2, 5, 7]
+    assert tasks.spread(3, None) == tasks.spread(3, 9) == [0, 1, 2]

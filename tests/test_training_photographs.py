@@ -112,5 +112,5 @@ def test_what_photographs_lack_is_said_before_the_first_is_decoded(tiny, monkeyp
     model = training_pairs.load("open_clip:tiny", 0, "cpu")
     monkeypatch.setattr(Readable, "__iter__", lambda self: pytest.fail("decoded"))
     (tiny.coco / "val2017").rename(tiny.coco / "elsewhere")
-    with pytest.raises(UserError, match="val2017: 3 of the 3 captioned photographs are missing"):
+    with pytest.raises(UserError, match="val2017: 3 of the 3 captioned pictures are missing"):
         training_pairs.photographs(model, tiny.coco, 3, 3)

@@ -18,8 +18,7 @@ from refusals import refuses
 from util import Embeddings, UserError, cli, geometry
 from util.corpora.captioned import Unreadable
 from util.corpora.generated import pictures
-from util.corpora.labelled import Labelled
-from util.corpora.tasks import Task
+from util.corpora.tasks import Labelled, Task
 from util.encoders.named import Named
 from util.zero_shot import evaluation, selection
 from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate

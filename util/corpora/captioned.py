@@ -1,9 +1,12 @@
 """Items of one modality with their captions, as every reader gives them and extraction takes them.
 
 An item is opened only when it is needed and comes ready for a tower's ``prepare``: a photograph as an RGB picture, a
-video as a list of RGB pictures, a protein as a string of amino-acid letters.
+video as a list of RGB pictures, a protein as a string of amino-acid letters. Two readers are here: of your own
+pictures beside a table of captions, and of MSCOCO as its archives unpack.
 """
 
+import hashlib
+import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +25,8 @@ Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
 RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
+TABLES, COLUMNS = ("captions.csv", "captions.tsv"), ("file", "text")
+"""What a table of captions may be called, and its columns."""
 WORDS = {"image": "images", "text": "captions", "video": "videos", "amino acid": "sequences"}
 """Words for the items of a modality, in messages and beside bars."""
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -135,20 +140,75 @@ def assemble(
 def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
     """The first n pictures of your own (None: all) in a folder with captions.csv or captions.tsv, in the table's order.
 
-    The table has the columns ``file`` (a path inside the folder) and ``text``; several rows of one file are several
-    captions of it. ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
+    The table has the columns ``file`` (a path inside the folder, "/" between its parts) and ``text``; several rows of
+    one file are several captions of it. ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one
+    of names and contents.
     """
     folder = Path(folder)
-    rows, table, digest_of_table = tables.captions_of_files(folder)
-    rows = rows[:n]
-    names = [name for name, _ in rows]
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        said = f"{len(missing)} of the {len(names)} captioned pictures are missing, first {missing[0]}"
-        raise UserError(f"{folder}: {said}; put them there or take their rows out of the table")
-    about = {"dataset": f"pictures and {table}, local folder", "revision": f"sha256:{digest_of_table}"}
-    about["files"] = content_digest({name: folder / name for name in names})
-    openers = [upright(folder / name) for name in names]
-    return assemble("image", openers, names, [texts for _, texts in rows], caption, about)
+    table = tables.only(folder, TABLES, COLUMNS)
+    rows, revision = tables.read(table, COLUMNS)
+    captions: dict[str, list[str]] = {}
+    for line, row in rows:
+        captions.setdefault(tables.inside(row["file"], f"{table}, line {line}"), []).append(row["text"])
+    about = {"dataset": f"pictures and {table.name}, local folder", "revision": f"sha256:{revision}"}
+    how = "put them there or take their rows out of the table"
+    return _of_files(folder, [*captions.items()][:n], caption, about, "files", upright, how)
+
+
+def from_coco(
+    folder: str | Path, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
+) -> Captioned:
+    """The first n images (None: all) of MSCOCO captions 2017 that have captions, and these.
+
+    The folder holds annotations/captions_{split}.json and the photographs in {split}/. ``source`` has sha256 of both.
+    A photograph is shown as it is stored, whatever its EXIF data say, as CLIP's own preprocessing takes it.
+    """
+    rows, revision = read_coco(folder, split)
+    about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
+    how = f"get {split}.zip from https://cocodataset.org/#download"
+    stored = lambda path: picture(lambda: Image.open(path))  # noqa: E731
+    return _of_files(Path(folder) / split, rows[:n], caption, about, "photographs", stored, how)
+
+
+def _of_files(
+    folder: Path,
+    rows: Sequence[tuple[str, list[str]]],
+    caption: CaptionRule,
+    about: dict,
+    key: str,
+    opener: Callable[[Path], Callable],
+    how: str,
+) -> Captioned:
+    """Files of a folder with their captions; ``key`` of the source has the sha256 of names and contents."""
+    paths = {name: folder / name for name, _ in rows}
+    if missing := [name for name, path in paths.items() if not path.is_file()]:
+        what = f"{len(missing)} of the {len(paths)} captioned pictures are missing, first {missing[0]}"
+        raise UserError(f"{folder}: {what}; {how}")
+    about[key] = content_digest(paths)
+    return assemble("image", [*map(opener, paths.values())], [*paths], [texts for _, texts in rows], caption, about)
+
+
+def read_coco(folder: str | Path, split: str = "val2017") -> tuple[list[tuple[str, list[str]]], str]:
+    """File name and captions of each image of MSCOCO that has some, and the sha256 of the annotation file.
+
+    Images have the order of the file's "images", captions of an image that in which the file lists them. "First" and
+    "last" caption mean that order: the released extraction takes the first, Figure 1 and Table 1 the last.
+    """
+    path = Path(folder) / "annotations" / f"captions_{split}.json"
+    if not path.is_file():
+        splits = sorted(p.stem.removeprefix("captions_") for p in path.parent.glob("captions_*.json"))
+        hint = f"it has captions of {', '.join(splits)}" if splits else "expected annotations/captions_<split>.json"
+        raise UserError(f"{folder}: no captions of split {split!r} there; {hint}")
+    try:
+        content = path.read_bytes()
+        annotations = json.loads(content)
+        images = {image["id"]: (Path(image["file_name"]).name, []) for image in annotations["images"]}
+        for annotation in annotations["annotations"]:
+            images[annotation["image_id"]][1].append(str(annotation["caption"]))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        why = f"{type(error).__name__}: {reason(error)}"
+        raise UserError(f"{path}: not a whole MSCOCO caption file ({why}); unpack it again") from error
+    return [row for row in images.values() if row[1]], hashlib.sha256(content).hexdigest()
 
 
 def picture(opener: Callable[[], Image.Image]) -> Callable[[], Image.Image]:

@@ -1,4 +1,4 @@
-"""Tables and text files that people write themselves: read whole, or refused in one line that names file and row.
+"""Tables and TOML that people write themselves: read whole, or refused in one line with file and row, or key.
 
 A table is UTF-8, tabs between its fields where its name ends in .tsv, .tab or .txt, else commas, with a header that
 names the columns in any order; others are allowed and not read. A field that holds the separator, a quotation mark or
@@ -8,14 +8,16 @@ a line end stands in quotation marks, as spreadsheets and pandas write it.
 import csv
 import hashlib
 import io
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, TypeVar
 
-from ..errors import UserError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import UserError, refusal
 
 TABBED = (".tsv", ".tab", ".txt")
-CAPTION_TABLES = ("captions.csv", "captions.tsv")
-CAPTION_COLUMNS = ("file", "text")
 
 
 def text_of(path: str | Path) -> tuple[str, str]:
@@ -72,19 +74,6 @@ def only(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
     return there[0]
 
 
-def captions_of_files(folder: str | Path) -> tuple[list[tuple[str, list[str]]], str, str]:
-    """Captions of a folder's files, from its captions.csv or captions.tsv (columns file, text): rows, name and sha256.
-
-    A row is a path inside the folder ("/" between parts) and its captions, both in the order of the table.
-    """
-    path = only(Path(folder), CAPTION_TABLES, CAPTION_COLUMNS)
-    rows, digest = read(path, CAPTION_COLUMNS)
-    captions: dict[str, list[str]] = {}
-    for line, row in rows:
-        captions.setdefault(inside(row["file"], f"{path}, line {line}"), []).append(row["text"])
-    return list(captions.items()), path.name, digest
-
-
 def inside(name: str, where: str) -> str:
     """A file's path inside the folder, one spelling for each; a link there is followed wherever it leads."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
@@ -93,3 +82,29 @@ def inside(name: str, where: str) -> str:
     if posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
         raise UserError(f"{where}: {name!r} leads out of the folder; name a file inside it")
     return posix.as_posix()
+
+
+class Declared(BaseModel):
+    """Base of every table of a TOML file: exact types, no unknown keys, never changed afterwards."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+Text = Annotated[str, Field(pattern=r"\S")]
+Texts = Annotated[tuple[Text, ...], Field(strict=False)]
+"""A TOML list of texts. It is not strict, because TOML has lists and no tuples; each text is."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: str | Path, model: type[Model]) -> Model:
+    """Reads the content of a TOML file as a model, or refuses it in one line.
+
+    A validator refuses by raising ``ValueError``; one that looks at several keys begins its message with a key.
+    """
+    try:
+        return model.model_validate(tomllib.loads(text_of(path)[0]))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not TOML ({error})") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {refusal(error)}") from error

@@ -5,23 +5,43 @@ example. A folder of data holds parquet files with the declared columns, or a su
 (within one for each split). For retrieval it holds what MSCOCO's archives unpack to, or pictures with captions.csv.
 Pictures of class folders and beside captions.csv are turned upright where their EXIF data say so. Others are shown as
 they are stored, as published numbers were made.
+
+An image is opened only when it is needed. Classes are numbered as declared, whatever order the data have them in.
 """
 
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Int
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
 from ..errors import UserError
+from ..numerics.arrays import as_indices
 from ..readers.tables import class_names
-from . import captioned, coco, hub, labelled, tables
-from .captioned import Captioned, CaptionRule, assemble
-from .declared import Declared, Text, Texts, read_toml
-from .labelled import Classes, Labelled
+from . import captioned, hub
+from .captioned import PICTURE_SUFFIXES, Captioned, CaptionRule, Items, assemble, is_picture, upright
+from .tables import Declared, Text, Texts, read_toml
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "tasks.toml"
 MSCOCO = "mscoco"
 """Key of the task that is also the caption corpus of the figures."""
+
+
+@dataclass(frozen=True)
+class Labelled(Items):
+    """n RGB pictures and the class of each, a number of ``class_names``, which are C words as prompts have them.
+
+    ``source`` holds split_sha256 too, of names, labels and encoded images in order.
+    """
+
+    labels: Int[np.ndarray, "n"] = field(repr=False)
+    class_names: tuple[str, ...]
 
 
 class Task(Declared):
@@ -72,17 +92,17 @@ class Task(Declared):
     def _checked(self) -> "Task":
         if self.is_retrieval:
             return self
-        count, own = len(self.class_names), self.classes.own
+        count = len(self.class_names)
         if count < 2:
             raise ValueError(f"class_names: at least two are needed, found {count}")
         if self.metric == "ROC-AUC" and count != 2:
             raise ValueError(f"metric: ROC-AUC is of two classes, but class_names has {count}")
-        for name, values in (("class_names", self.class_names), ("own_names", own)):
+        for name, values in (("class_names", self.class_names), ("own_names", self.own)):
             if len(values) != count:
                 raise ValueError(f"{name}: {len(values)} names, but class_names has {count}")
             if len(set(values)) < count:
                 raise ValueError(f"{name}: every class needs a name of its own")
-        if wrong := [name for name in self.spellings.values() if name not in own]:
+        if wrong := [name for name in self.spellings.values() if name not in self.own]:
             raise ValueError(f"spellings: {wrong[0]!r} is not a name of the data")
         if not self.prompts or any("{}" not in template for template in self.prompts):
             raise ValueError("prompts: at least one is needed, each with {}, the place of the class name")
@@ -94,13 +114,44 @@ class Task(Declared):
         return self.metric == "retrieval"
 
     @property
-    def classes(self) -> Classes:
-        """The classes, for matching with what the data call them."""
-        return Classes(self.class_names, self.own_names or self.class_names, self.spellings)
+    def own(self) -> tuple[str, ...]:
+        """What the data call the classes."""
+        return self.own_names or self.class_names
 
     def texts(self) -> list[list[str]]:
         """The prompts of each class, classes in order."""
         return [[template.replace("{}", name) for template in self.prompts] for name in self.class_names]
+
+    def numbers(self, found: Sequence[str], where: str, whole: bool = True) -> list[int]:
+        """The class of each name that the data have; ``whole``: every class must be among them."""
+        numbers = self.matched(found)
+        if -1 in numbers or len(set(numbers)) < len(numbers) or (whole and len(numbers) < len(self.own)):
+            both = f"the data have {len(found)} ({_listed(found)}), declared are {len(self.own)} ({_listed(self.own)})"
+            raise UserError(f"{where}: class names and labels do not match; {both}")
+        return numbers
+
+    def matched(self, found: Sequence[str]) -> list[int]:
+        """The class of each name, -1 for a name of no class.
+
+        A name counts as it is, or by its letters and digits where those are of one class only: "Annual Crop" and
+        "annual_crop" are one name, but not "C++" and "C".
+        """
+        exact = {name: number for names in (self.class_names, self.own) for number, name in enumerate(names)}
+        exact |= {other: self.own.index(name) for other, name in self.spellings.items()}
+        loose: dict[str, set[int]] = {}
+        for name, number in exact.items():
+            loose.setdefault(_letters(name), set()).add(number)
+        known = {letters: min(several) for letters, several in loose.items() if len(several) == 1} | exact
+        return [known.get(name, known.get(_letters(name), -1)) for name in found]
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", str(name)).casefold()
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    more = f", ... {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def read(path: str | Path | None = None) -> dict[str, Task]:
@@ -129,18 +180,16 @@ def load(
     They come from your own folder, or with None from the hub. n are taken evenly spaced, of images with captions the
     first. ``NoConnection`` says that the hub does not answer and its cache does not hold the files.
     """
-    place = None if path is None else Path(path)
-    if place is not None and not place.is_dir():
+    if path is None:
+        return _of_table(task, None, n, caption)
+    place = Path(path)
+    if not place.is_dir():
         raise UserError(f"{path}: no such folder; expected the data of {task.title} there")
-    if task.is_retrieval and place is not None:
-        if any((place / name).is_file() for name in tables.CAPTION_TABLES):
-            return captioned.from_folder(place, caption, n)
-        if (place / "annotations").is_dir() or not labelled.parquet_files(place):
-            return coco.from_folder(place, task.split, caption, n)
-    elif place is not None and not labelled.parquet_files(place):
-        about = {"task": task.key, "dataset": f"{task.title}, local folder"}
-        return labelled.from_folder(place, task.split, task.classes, about, n)
-    return _of_table(task, place, n, caption)
+    if task.is_retrieval and any((place / name).is_file() for name in captioned.TABLES):
+        return captioned.from_folder(place, caption, n)
+    if task.is_retrieval and ((place / "annotations").is_dir() or not parquet_files(place)):
+        return captioned.from_coco(place, task.split, caption, n)
+    return _of_table(task, place, n, caption) if parquet_files(place) else _of_folders(task, place, n)
 
 
 def mscoco(
@@ -150,8 +199,42 @@ def mscoco(
     return load(read()[MSCOCO].model_copy(update={"split": split}), folder, n, caption)
 
 
+def _of_folders(task: Task, folder: Path, n: int | None) -> Labelled:
+    """A folder with a subfolder of pictures for each class, or a subfolder for each split that holds those.
+
+    It holds the classes itself where every class has a subfolder, however splits are named ("train" is a class of
+    CIFAR-100). Then no split is asked for.
+    """
+    there, splits = _subfolders(folder), task.split.split("+")
+    whole = set(task.matched(there)) >= set(range(len(task.own)))
+    if not whole and (missing := [name for name in splits if name not in there]):
+        raise UserError(
+            f"{folder}: expected a subfolder for each class ({_listed(task.own)}), or a split {missing[0]!r} that "
+            f"holds them, or parquet files; found {_listed(there) or 'no folder'}"
+        )
+    found: list[tuple[Path, int]] = []
+    for root in [folder] if whole else [folder / name for name in splits]:
+        names = _subfolders(root)
+        for name, number in zip(names, task.numbers(names, str(root)), strict=True):
+            found += [(path, number) for path in sorted((root / name).rglob("*")) if is_picture(path)]
+    if not found:
+        raise UserError(f"{folder}: no pictures in the folders of its classes ({', '.join(PICTURE_SUFFIXES)})")
+    chosen = [found[row] for row in spread(len(found), n)]
+    paths, labels = zip(*chosen, strict=True)
+    about = {"task": task.key, "dataset": f"{task.title}, local folder"}
+    about["split"] = "all of the folder" if whole else task.split
+    if len(chosen) < len(found):
+        about["taken"] = f"{len(chosen)} of {len(found)}, evenly spaced"
+    ids = [path.relative_to(folder).as_posix() for path in paths]
+    return _labelled(task, [*map(upright, paths)], ids, labels, about, [path.read_bytes for path in paths])
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRule) -> Labelled | Captioned:
-    """The same from parquet files, of a folder or the hub."""
+    """The images of parquet files, of a folder or the hub."""
     about = {"task": task.key, "dataset": task.dataset, "config": task.config, "split": task.split}
     if place is not None:
         about["dataset"] = f"{task.title}, local parquet files"
@@ -169,23 +252,33 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
         ids = [str(name) for name in table[task.id_column]]
     if n is not None:
         about["taken"] = "the first" if task.is_retrieval else f"of {len(table)}, evenly spaced"
-        chosen = range(len(table))[:n] if task.is_retrieval else labelled.spread(len(table), n)
+        chosen = range(len(table))[:n] if task.is_retrieval else spread(len(table), n)
         table, ids = table.select(chosen), [ids[row] for row in chosen]
     openers, contents = hub.openers(table, task.image_column), hub.contents(table, task.image_column)
     if task.is_retrieval:
         texts = [[each] if isinstance(each, str) else list(each or ()) for each in table[column]]
-        about["split_sha256"] = labelled.split_hash(ids, texts, contents)
+        about["split_sha256"] = split_hash(ids, texts, contents)
         return assemble("image", openers, ids, texts, caption, about)
     where = f"{about['dataset']}, column {column!r}"
     names = class_names(table.features.arrow_schema).get(column)
-    labels = labelled.numbered(list(table[column]), names, task.classes, where)
-    return labelled.of(openers, ids, labels, task.classes, {**about, "label_column": column}, contents)
+    labels = _numbered(list(table[column]), names, task, where)
+    return _labelled(task, openers, ids, labels, {**about, "label_column": column}, contents)
 
 
 def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str | None]:
-    """The parquet files of a split, and the commit that they are of."""
+    """The parquet files of a split, and the commit that they are of.
+
+    In a folder they are told by their names: test-*.parquet, test/*, test.parquet. Where none bears the split's name,
+    those do that are named as the task declares the hub's: val-*.parquet of val2017.
+    """
     if place is not None:
-        return labelled.parquet_of_split(place, split, task.files.get(split, split)), None
+        first = {file: file.stem.split("-")[0] for file in parquet_files(place)}
+        named = [file for file in first if split in (first[file], file.relative_to(place).parent.name)]
+        named = named or [file for file in first if file.match(Path(task.files.get(split, split)).name)]
+        if not named:
+            there = ", ".join(sorted(set(first.values())))
+            raise UserError(f"{place}: no parquet files of split {split!r} there; it has {there}")
+        return named, None
     size = f" ({task.megabytes} MB)" if task.megabytes else ""
     place = "DIR (--coco DIR)" if task.key == MSCOCO else f"DIR/{task.key} (--data DIR)"
     otherwise = (
@@ -195,3 +288,45 @@ def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str 
     if (pattern := task.files.get(split)) is None:
         raise UserError(f"{task.title}: files names no split {split!r}; there are {', '.join(task.files) or 'none'}")
     return hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """All parquet files of a folder and its subfolders, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*.parquet") if not path.name.startswith("."))
+
+
+def _labelled(task: Task, openers, ids: Sequence[str], labels, about: Mapping, contents) -> Labelled:
+    """Labelled images; ``about`` is for ``source``, besides n and the hash of labels and ``contents``."""
+    labels = np.asarray(labels, np.int64)
+    source = {**about, "split_sha256": split_hash(ids, labels.tolist(), contents), "n": len(ids)}
+    return Labelled(openers, ids, source, labels, task.class_names)
+
+
+def _numbered(values: Sequence, names: Sequence[str] | None, task: Task, where: str) -> Int[np.ndarray, "n"]:
+    """The classes of a column: numbers in the declared order, numbers of the data's own ``names``, or names."""
+    if missing := [row for row, value in enumerate(values) if value is None]:
+        raise UserError(f"{where}: {len(missing)} of {len(values)} rows have no label, first row {missing[0]}")
+    if values and isinstance(values[0], str):
+        different = list(dict.fromkeys(values))
+        order = dict(zip(different, task.numbers(different, where, whole=False), strict=True))
+        return np.array([order[value] for value in values], np.int64)
+    order = np.arange(len(task.own)) if names is None else np.array(task.numbers(names, where))
+    return order[as_indices(values, f"{where}: labels", len(values), "image", len(order), "classes")]
+
+
+def split_hash(ids: Sequence[str], labels: Sequence, contents: Sequence[Callable[[], bytes]]) -> str:
+    """sha256 over names, labels and encoded images in order; an image that cannot be read counts as empty."""
+    digest = hashlib.sha256()
+    for name, label, read in zip(ids, labels, contents, strict=True):
+        try:
+            data = read()
+        except (OSError, ValueError):  # it is left out, counted and named when it is opened
+            data = b""
+        digest.update(json.dumps([name, label, len(data)]).encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def spread(total: int, n: int | None) -> list[int]:
+    """The rows of n evenly spaced items of ``total`` (None: all), for data are often ordered by class."""
+    return list(range(total)) if n is None or n >= total else [row * total // n for row in range(n)]

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from ..corpora.declared import Declared as Table
-from ..corpora.declared import Text, Texts, read_toml
+from ..corpora.tables import Declared as Table
+from ..corpora.tables import Text, Texts, read_toml
 from ..errors import UserError
 from ..files import PACKAGE, sha256
 
