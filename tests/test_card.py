@@ -191,7 +191,7 @@ def test_degenerate_embeddings_have_numbers_or_a_reason(case):
 
 
 test_what_makes_no_sense_is_refused = refuses(
-    (lambda: measure(np.full((4, 3), np.nan)), "x holds a value that is not finite, first in row 0"),
+    (lambda: measure(np.full((4, 3), np.nan)), "x: row 0 holds a value that is not finite; remove"),
     (lambda: measure(np.eye(3), np.zeros((3, 3))), "y: row 0 is zero and has no direction"),
     (lambda: measure(np.eye(3), np.eye(4)), "width"),
     (lambda: measure(ONE, only=["gap"]), "no measure gap; choose gap_distance"),

@@ -22,7 +22,7 @@ from scripts import REPOSITORY
 from util import Embeddings, UserError
 from util.measures import measure, merged
 from util.measures import sums as module
-from util.measures.sums import ARRAYS, Sums, sums
+from util.measures.sums import Sums, sums
 from util.numerics import engines
 
 
@@ -39,8 +39,9 @@ def embeddings(rng, n, k=2, d=4, pairs=False, labels=False):
 def same(one, other):
     """Whether two sums have the same bits."""
     told = all(getattr(one, name) == getattr(other, name) for name in ("names", "classes", "copies"))
-    both = [(getattr(one, name), getattr(other, name)) for name in ARRAYS]
-    return told and all((a is b is None) or (a.dtype == b.dtype and np.array_equal(a, b)) for a, b in both)
+    both = [(part, other.arrays[name]) for name, part in one.arrays.items()]
+    kinds = [a.dtype == b.dtype and np.array_equal(a, b) for a, b in both]
+    return told and one.arrays.keys() == other.arrays.keys() and all(kinds)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
@@ -73,7 +74,7 @@ def test_sums_are_those_of_rows_and_of_parts(seed, n, k, pairs, labels):
     left = sum(each.n for each in whole.left_out(True))
     assert left == pytest.approx(9 * found.n) and whole.sizes(False).sum() == found.n.sum()
     lengths = np.concatenate([np.linalg.norm(each.modalities["text"], axis=1) for each in (one, other)])
-    assert whole.norms[-1] == pytest.approx((lengths.min(), lengths.max()))
+    assert whole.arrays["norms"][-1] == pytest.approx((-lengths.min(), lengths.max()))
 
 
 def test_what_is_saved_comes_back_bit_for_bit_and_merges_to_the_card_of_the_whole(tmp_path, rng):
@@ -206,7 +207,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bits(tmp_path, 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (folder,) = tmp_path.glob("*.parts")
-    assert (kept := len(list(folder.glob("*.npz")))) > 5 and not saved.exists()
+    assert (kept := len(list(folder.rglob("*.npz")))) > 5 and not saved.exists()
     shutil.copytree(folder, tmp_path / "of a")
     assert start("b", 0).communicate()[0].count("task") == 40, "those of another column do not count"
     saved.unlink()
@@ -242,6 +243,15 @@ def test_two_workers_of_dask_give_the_bits_of_one_process_and_one_that_is_killed
         timer.start()
         found = measure(stored, only=["cka"], intervals=False, **options)
         assert stopped.is_set() and same(found.sums, right)
+
+
+def test_a_scheduler_without_workers_is_named_and_not_waited_for_without_end(stored, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    monkeypatch.setattr(engines, "PATIENCE", 1)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        engine = cluster.scheduler_address.replace("tcp://", "dask://")
+        with pytest.raises(UserError, match=r"--engine dask://.*; is it running, with workers\?"):
+            measure(stored, only=["cka"], engine=engine, reopen=partial(slowly, stored))
 
 
 TORCHRUN = """

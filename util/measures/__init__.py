@@ -3,5 +3,5 @@
 from .._lazy import attributes
 
 __getattr__, __dir__ = attributes(
-    __name__, CARD="card", Measures="card", measure="card", merged="card", compare="comparison", Sums="sums"
+    __name__, CARD="card", Measures="card", measure="card", merged="card", compare="card", Sums="sums"
 )

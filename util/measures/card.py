@@ -1,5 +1,6 @@
 """The card of a set of embeddings: what ``modality-gap measure`` prints, and what stands at each panel of Figure 1."""
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 from ..embeddings import MOST_COMPARED, Embeddings
 from ..errors import UserError
 from ..files import PACKAGE
-from ..numerics.arrays import as_matrix, to_numpy
+from ..numerics.arrays import as_rows, to_numpy
 from ..numerics.items import copies
 from ..numerics.statistics import delete_group_interval
 from . import of_rows, of_sums
@@ -237,10 +238,10 @@ def _of_sums(whole: Sums, wanted: list[Wanted], intervals: bool, note: str = "")
     at = {each: (places[each[1]], places[each[2]]) for each in wanted}
     for second in (False, True):
         some = [each for each in wanted if ("second" in CARD[each[0]]["needs"]) == second]
-        if not some or (second and whole.second is None):
+        if not some or (second and not whole.second):
             continue
         left = {each: [] for each in some if intervals and each[0] not in of_sums.BY_CHANCE}
-        for view in whole.left_out(second) if left and (not second or len(whole.second) > 1) else ():
+        for view in whole.left_out(second) if left and (not second or len(whole.arrays["second"]) > 1) else ():
             for each, values in left.items():
                 a, b = at[each]
                 values.append(getattr(of_sums, each[0])(view, a, b) if view.n[a] and view.n[b] else None)
@@ -279,8 +280,8 @@ def _of_sample(s: Sample, wanted: list[Wanted], names, intervals: bool, seed: in
 
 def _card(whole: Sums, numbers: Mapping[Wanted, Found], notes: Sequence[str]) -> Measures:
     """The table of numbers, in the order of the card, and what to say of them."""
-    moments, rows, said = whole.moments(), [], [*notes]
-    all_of = {*whole.n.sum(0).tolist(), *whole.totals.pairs[:, 0].tolist()}
+    moments, totals, rows, said = whole.moments(), whole.totals, [], [*notes]
+    all_of = {*totals.n.tolist(), *totals.pairs[:, 0].tolist()}
     for name, entry in CARD.items():
         for (_, first, last), found in ((each, number) for each, number in numbers.items() if each[0] == name):
             limits, some = [None, None], "" if "rows" not in entry["needs"] or found.n in all_of else f"of {found.n}"
@@ -299,7 +300,7 @@ def _card(whole: Sums, numbers: Mapping[Wanted, Found], notes: Sequence[str]) ->
             if name == "siglip_margin" and limits[0] is not None and limits[0] <= 0:
                 said.append(f"{first} and {last}: pairs are hardly closer than others: shuffled, or random weights?")
     for name, each in moments.items():
-        if each.n < whole.dim and whole.second is not None:
+        if each.n < whole.dim and whole.second:
             few = f"{name}: fewer rows ({each.n}) than columns ({whole.dim})"
             said.append(f"{few}: effective rank, IsoScore and axes are of this sample")
     left = {wanted: (number.value, *number.left) for wanted, number in numbers.items() if number.left}
@@ -322,4 +323,50 @@ def _opened(given: tuple, columns: Mapping[str, str] | None) -> Embeddings:
         arrays = dict(zip("xy", given, strict=False))
     else:
         raise UserError(f"measure takes embeddings, paths, arrays by name, or an array or two, not {len(given)} things")
-    return Embeddings.of({name: to_numpy(as_matrix(array, name)) for name, array in arrays.items()}, unit=False)
+    return Embeddings.of({name: to_numpy(as_rows(array, name)) for name, array in arrays.items()}, unit=False)
+
+
+def compare(cards: Mapping[str, Measures], same_items: bool = False) -> "pd.DataFrame":
+    """Cards side by side, and for each number what the others have more than the first.
+
+    Args:
+        cards: two or more, by the name of the model. Their modalities are called the same.
+        same_items: row i is the same item in all of them, so that what models share cancels. Nothing in a file says so.
+
+    Returns:
+        measure, first, last, model, value, difference, its 95% limits low and high where both have a jackknife, and
+        interval: "paired", or "unpaired" from the widths of both.
+    """
+    import pandas as pd
+
+    (base, first), *others = cards.items()
+    if not others:
+        raise UserError("compare takes two sets of embeddings or more, each in a file or folder of its own")
+    for name, card in others:
+        if [*card.counts] != [*first.counts]:
+            these, those = (", ".join(each.counts) for each in (card, first))
+            raise UserError(f"{name} holds {these} and {base} {those}; name them alike")
+        if same_items and card.counts != first.counts:
+            raise UserError(f"{name} holds other numbers of rows than {base}; leave --same-items out")
+    keys = dict.fromkeys((row["measure"], row["first"], row["last"]) for card in cards.values() for row in card.rows)
+    rows = []
+    for key in keys:
+        values = {name: card.values.get(key) for name, card in cards.items()}
+        for name, value in values.items():
+            apart = None if None in (value, values[base]) or name == base else value - values[base]
+            low, high, how = (None, None, "") if apart is None else _apart(first, cards[name], key, apart, same_items)
+            rows.append((*key, name, value, apart, low, high, how))
+    columns = ["measure", "first", "last", "model", "value", "difference", "low", "high", "interval"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _apart(first: Measures, card: Measures, key: tuple[str, str, str], apart: float, same_items: bool) -> tuple:
+    """The 95% interval of a difference, and how it was found."""
+    if key not in first.left or key not in card.left:
+        return None, None, ""
+    (_, left, sizes), (_, others, same) = first.left[key], card.left[key]
+    if same_items and np.array_equal(sizes, same):
+        return *delete_group_interval(apart, np.subtract(others, left), sizes), "paired"
+    (low, high), (least, most) = (delete_group_interval(*each.left[key]) for each in (first, card))
+    half, middle = math.hypot(high - low, most - least) / 2, (least + most - low - high) / 2
+    return middle - half, middle + half, "unpaired"

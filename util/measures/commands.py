@@ -113,7 +113,7 @@ class Compare(_Measured):
     """Row i is the same item in all files, so that differences are paired and their intervals narrow."""
 
     def __call__(self) -> None:
-        from .comparison import compare
+        from .card import compare
 
         found = compare(self.cards(), self.same_items)
         rows = found.astype(object).where(found.notna(), None).to_dict("records")

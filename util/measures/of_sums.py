@@ -7,6 +7,7 @@ direction. A rotation of all rows changes none but ``gap_dimensions``; the order
 import math
 
 import numpy as np
+import scipy
 
 from ..numerics.moments import ALL_ONE
 from .sums import Totals
@@ -250,8 +251,8 @@ def _axes(t: Totals, a: int) -> np.ndarray:
     return vectors[:, ::-1][:, : int(np.searchsorted(reached, ENERGY)) + 1]
 
 
-def _principal_cosines(t: Totals, a: int, b: int) -> np.ndarray:
-    return np.linalg.svd(t.once(_axes, a).T @ t.once(_axes, b), compute_uv=False).clip(0, 1)
+def _principal_angles(t: Totals, a: int, b: int) -> np.ndarray:
+    return scipy.linalg.subspace_angles(t.once(_axes, a), t.once(_axes, b))
 
 
 def shared_dimensions(t: Totals, a: int, b: int) -> int:
@@ -261,12 +262,12 @@ def shared_dimensions(t: Totals, a: int, b: int) -> int:
     (2025), C.3, about 212 of CLIP on MSCOCO. Trap: see ``forced_dimensions``; with fewer rows than columns it says
     little.
     """
-    return int((t.once(_principal_cosines, a, b) > 1 - SHARED).sum())
+    return int((np.cos(t.once(_principal_angles, a, b)) > 1 - SHARED).sum())
 
 
 def principal_angle(t: Totals, a: int, b: int) -> float:
     """The smallest principal angle between those axes in degrees, in [0, 90]. Trap: 0 wherever some are forced."""
-    return math.degrees(math.acos(t.once(_principal_cosines, a, b)[0]))
+    return math.degrees(t.once(_principal_angles, a, b).min())
 
 
 def forced_dimensions(t: Totals, a: int, b: int) -> int:

@@ -9,11 +9,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, combinations, pairwise, zip_longest
 from pathlib import Path
 from shutil import rmtree
+from types import MappingProxyType
 from zipfile import BadZipFile
 
 import numpy as np
@@ -30,8 +31,7 @@ FINE, COARSE = 40, 10
 """Groups of items that sums are kept in, and that second moments are. A jackknife leaves out one in turn."""
 WIDE = 1024
 """Second moments of more columns than this are kept in one group: they have no interval, for their size."""
-FIRST, SECOND = ("n", "total", "raw", "pairs"), ("second", "cross")
-ARRAYS = (*FIRST, *SECOND, "norms", "in_class", "by_class")
+FIRST, SECOND, OF_CLASSES = ("n", "total", "raw", "pairs"), ("second", "cross"), ("in_class", "by_class")
 VERSION = 1
 
 
@@ -80,24 +80,16 @@ class Sums:
 
     Attributes:
         names: the modalities, text last.
-        n, total, raw, pairs: those of ``Totals`` in FINE groups of items along a first axis, norms (k, 2) the least
-            and the largest norm before normalisation. A text is in the group of the first image that it belongs to.
-        second, cross: in COARSE groups, or None.
-        classes, in_class, by_class: names of C classes and those of ``Totals``, or None.
+        arrays: n, total, raw and pairs of ``Totals`` in FINE groups of items along a first axis; norms (k, 2), minus
+            the least norm before normalisation and the largest; where they were asked for second and cross, in COARSE
+            groups, and in_class and by_class. A text is in the group of the first image that it belongs to.
+        classes: names of the C classes.
         copies: how many rows of each modality equal an earlier one; -1 where nobody looked.
         source: where the rows come from.
     """
 
     names: tuple[str, ...]
-    n: Int[np.ndarray, "g k"]
-    total: Float[np.ndarray, "g k d"]
-    raw: Float[np.ndarray, "g k d"]
-    norms: Float[np.ndarray, "k 2"]
-    pairs: Float[np.ndarray, "g q 3"]
-    second: Float[np.ndarray, "h k d d"] | None = None
-    cross: Float[np.ndarray, "h q d d"] | None = None
-    in_class: Int[np.ndarray, "c k"] | None = None
-    by_class: Float[np.ndarray, "c k d"] | None = None
+    arrays: Mapping[str, np.ndarray]
     classes: tuple[str, ...] = ()
     copies: tuple[int, ...] = ()
     source: Mapping = field(default_factory=dict)
@@ -105,60 +97,58 @@ class Sums:
     @property
     def dim(self) -> int:
         """The width d."""
-        return self.total.shape[2]
+        return self.arrays["total"].shape[2]
+
+    @property
+    def second(self) -> bool:
+        """Whether there are second moments."""
+        return "second" in self.arrays
 
     def moments(self) -> dict[str, Moments]:
         """The sums of each modality alone, by name."""
-        n, total = self.n.sum(0), self.total.sum(0)
-        return {name: Moments(int(n[a]), total[a], *self.norms[a]) for a, name in enumerate(self.names)}
+        n, total, norms = self.arrays["n"].sum(0), self.arrays["total"].sum(0), np.abs(self.arrays["norms"])
+        return {name: Moments(int(n[a]), total[a], *map(float, norms[a])) for a, name in enumerate(self.names)}
 
     @property
     def totals(self) -> Totals:
         """The sums of all groups."""
-        whole = self._without(-1, self.second is not None)
-        return replace(whole, in_class=self.in_class, by_class=self.by_class)
+        grouped = {name: each.sum(0) for name, each in self.arrays.items() if name in FIRST + SECOND}
+        return Totals(**grouped, **{name: each for name, each in self.arrays.items() if name in OF_CLASSES})
 
     def left_out(self, second: bool) -> Iterator[Totals]:
         """All but one group in turn: of the FINE ones, or with second moments of the groups that those have."""
-        return (self._without(group, second) for group in range(len(self.second) if second else FINE))
-
-    def _without(self, group: int, second: bool) -> Totals:
-        groups = len(self.second) if second else FINE
-        kept, others = np.arange(FINE) * groups // FINE != group, np.arange(groups) != group
-        parts = [getattr(self, name)[kept].sum(0) for name in FIRST]
-        return Totals(*parts, *(getattr(self, name)[others].sum(0) for name in SECOND if second))
+        groups = len(self.arrays["second"]) if second else FINE
+        for left in range(groups):
+            kept = {count: np.arange(count) * groups // count != left for count in (FINE, groups)}
+            some = {name: self.arrays[name] for name in FIRST + SECOND * second}
+            yield Totals(**{name: each[kept[len(each)]].sum(0) for name, each in some.items()})
 
     def sizes(self, second: bool) -> Int[np.ndarray, "g k"]:
         """Rows of each group of ``left_out``."""
-        groups = len(self.second) if second else FINE
-        return self.n.reshape(groups, FINE // groups, -1).sum(1)
+        groups = len(self.arrays["second"]) if second else FINE
+        return self.arrays["n"].reshape(groups, FINE // groups, -1).sum(1)
 
     def __add__(self, other: "Sums") -> "Sums":
         if (self.names, self.dim) != (other.names, other.dim):
             these, those = (f"{', '.join(each.names)} of {each.dim} columns" for each in (self, other))
             raise UserError(f"sums of {these} and of {those} do not add up; merge parts of one model")
-        if (self.second is None) != (other.second is None) or bool(self.classes) != bool(other.classes):
+        if self.arrays.keys() != other.arrays.keys():
             raise UserError("some of these sums lack second moments, or labels; sum all parts with the same options")
-        summed = FIRST if self.second is None else FIRST + SECOND
-        added = {name: getattr(self, name) + getattr(other, name) for name in summed}
-        if self.classes:
-            added["classes"] = tuple(sorted({*self.classes, *other.classes}))
-            for name in ("in_class", "by_class"):
-                parts = [getattr(each, name) for each in (self, other)]
-                added[name] = np.zeros((len(added["classes"]), *parts[0].shape[1:]), parts[0].dtype)
-                for each, part in zip((self, other), parts, strict=True):
-                    added[name][[added["classes"].index(label) for label in each.classes]] += part
+        classes = tuple(sorted({*self.classes, *other.classes}))
+        whole = _zeros(len(self.names), self.dim, classes, self.second, grouped=True)
+        for each in (self, other):
+            places = np.searchsorted(classes, each.classes)
+            _add(whole, each.arrays, dict.fromkeys(OF_CLASSES, places))
         looked = min(self.copies + other.copies, default=-1) >= 0
         copies = tuple(a + b if looked else -1 for a, b in zip(self.copies, other.copies, strict=True))
         paths = " + ".join(each.source.get("path", "arrays") for each in (self, other))
-        return replace(self, **added, norms=_ends(self.norms, other.norms), copies=copies, source={"path": paths})
+        return Sums(self.names, whole, classes, copies, {"path": paths})
 
     def save(self, path: str | Path) -> Path:
         """Writes them as .npz, whole or not at all."""
         told = {name: getattr(self, name) for name in ("names", "classes", "copies", "source")}
-        arrays = {name: value for name in ARRAYS if (value := getattr(self, name)) is not None}
         with replacing(Path(path)) as part, part.open("wb") as file:
-            np.savez(file, about=np.array(json.dumps({**told, "version": VERSION})), **arrays)
+            np.savez(file, about=np.array(json.dumps({**told, "version": VERSION})), **self.arrays)
         return Path(path)
 
     @classmethod
@@ -166,11 +156,12 @@ class Sums:
         """Reads what ``save`` wrote; anything else is refused."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                about, arrays = json.loads(str(file["about"])), {name: file[name] for name in ARRAYS if name in file}
+                arrays = dict(file)
+            about = json.loads(str(arrays.pop("about")))
             if about.pop("version") != VERSION:
                 raise ValueError("of another version")
-            found = cls(**about | {name: tuple(about[name]) for name in ("names", "classes", "copies")}, **arrays)
-            right = _zeros(len(found.names), found.dim, found.classes, "second" in arrays, FINE, _coarse(found.dim))
+            found = cls(**about | {name: tuple(about[name]) for name in ("names", "classes", "copies")}, arrays=arrays)
+            right = _zeros(len(found.names), found.dim, found.classes, found.second, grouped=True)
             kinds = [{name: (part.shape, part.dtype) for name, part in each.items()} for each in (arrays, right)]
             if kinds[0] != kinds[1]:
                 raise ValueError("damaged")
@@ -205,55 +196,53 @@ def sums(
     rows, pairs = _tasks(found)
     labels = None if found.labels is None else _labels(found)
     classes = labels[0] if labels else ()
-    whole = _zeros(len(found.names), found.dim, classes, second, FINE, _coarse(found.dim))
+    whole = _zeros(len(found.names), found.dim, classes, second, grouped=True)
     rank, world = share()
     own = [task for task in range(FINE) if task * COARSE // FINE % world == rank]
-    kept = _Kept(found, second, save if world == 1 else None)
-    there = {task: part for task in own if (part := kept.load(task))}
+    folder = _resumed(found, second, save) if save and world == 1 else None
+    there = {task: part for task in own if folder and (part := _finished(folder / f"{task}.npz"))}
     given = reopen if engine and reopen else found
     todo = [
         (given, [part[t] for part in rows], [part[t] for part in pairs], labels, second) for t in own if t not in there
     ]
     done = run(_part, todo, engine)
     for task in own:
-        for name, values in (there.pop(task, None) or kept.keep(task, next(done))).items():
-            if name == "norms":
-                whole[name][:] = _ends(whole[name], values)
-            else:
-                of = task if name in FIRST else task * _coarse(found.dim) // FINE if name in SECOND else slice(None)
-                whole[name][of] += values
+        if (part := there.pop(task, None)) is None:
+            part = next(done)
+            if folder:
+                with replacing(folder / f"{task}.npz") as path:
+                    np.savez(path, **part)
+        coarse = task * len(whole["second"]) // FINE if second else 0
+        _add(whole, part, dict.fromkeys(FIRST, task) | dict.fromkeys(SECOND, coarse))
     if world > 1:
-        least, most = (np.ascontiguousarray(each) for each in whole.pop("norms").T)
-        reduced([*whole.values()])
-        reduced([least], "MIN")
-        reduced([most], "MAX")
-        whole["norms"] = np.stack([least, most], axis=1)
-    copied = tuple(copies) or (-1,) * len(found.names)
-    made = Sums(found.names, **whole, classes=classes, copies=copied, source=found.source)
+        reduced([values for name, values in whole.items() if name != "norms"])
+        reduced([whole["norms"]], "MAX")
+    made = Sums(found.names, whole, classes, tuple(copies) or (-1,) * len(found.names), found.source)
     if save and rank == 0:
         made.save(save)
-        kept.remove()
+        rmtree(f"{save}.parts", ignore_errors=True)
     return made
 
 
-def _zeros(k: int, d: int, classes: Sequence[str], second: bool, *groups: int) -> dict[str, np.ndarray]:
-    """Sums of no rows of k modalities, by name: in groups, FINE and COARSE, or those of one task."""
-    (fine, coarse), q, c = ([groups[:1], groups[1:]] if groups else [(), ()]), k * (k - 1) // 2, len(classes)
-    zeros = {"n": np.zeros((*fine, k), np.int64), "pairs": np.zeros((*fine, q, 3))}
-    zeros |= {name: np.zeros((*fine, k, d)) for name in ("total", "raw")}
-    zeros["norms"] = np.tile([np.inf, -np.inf], (k, 1))
-    zeros |= {"second": np.zeros((*coarse, k, d, d)), "cross": np.zeros((*coarse, q, d, d))} if second else {}
-    return zeros | ({"in_class": np.zeros((c, k), np.int64), "by_class": np.zeros((c, k, d))} if c else {})
+def _zeros(k: int, d: int, classes: Sequence[str], second: bool, grouped: bool = False) -> dict[str, np.ndarray]:
+    """Sums of no rows of k modalities, by name: ``grouped``, or those of one task."""
+    fine, coarse = ((FINE,), (COARSE if d <= WIDE else 1,)) if grouped else ((), ())
+    q, c = k * (k - 1) // 2, len(classes)
+    shapes = {"n": (*fine, k), "total": (*fine, k, d), "raw": (*fine, k, d), "pairs": (*fine, q, 3), "norms": (k, 2)}
+    shapes |= {"second": (*coarse, k, d, d), "cross": (*coarse, q, d, d)} if second else {}
+    shapes |= {"in_class": (c, k), "by_class": (c, k, d)} if c else {}
+    zeros = {name: np.zeros(each, np.int64 if name in ("n", "in_class") else float) for name, each in shapes.items()}
+    zeros["norms"][:] = -np.inf
+    return zeros
 
 
-def _ends(a: Float[np.ndarray, "k 2"], b: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
-    """The least and the largest norm of both."""
-    return np.stack([np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 1], b[:, 1])], axis=1)
-
-
-def _coarse(width: int) -> int:
-    """In how many groups second moments are kept."""
-    return COARSE if width <= WIDE else 1
+def _add(whole: dict[str, np.ndarray], part: Mapping[str, np.ndarray], at: Mapping = MappingProxyType({})) -> None:
+    """Adds sums of further rows in place, where ``at`` says a place at that place."""
+    for name, values in part.items():
+        if name == "norms":
+            np.maximum(whole[name], values, out=whole[name])
+        else:
+            whole[name][at.get(name, ...)] += values
 
 
 Some = slice | Int[np.ndarray, "s"]
@@ -304,10 +293,7 @@ def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, secon
     part = _zeros(len(rows), found.dim, labels[0] if labels else (), second)
     with ThreadPoolExecutor(threads) as pool:
         for block in ordered(pool, partial(_block, found, labels, second), _reads(found, rows, pairs), 2 * threads):
-            for name, values in block.items():
-                part[name] = (
-                    _ends(part[name], values) if name == "norms" else np.add(part[name], values, out=part[name])
-                )
+            _add(part, block)
     return part
 
 
@@ -327,16 +313,18 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[dict, list, list
     """The sums of one block."""
     stored, alone, couples = read
     where = f"{found.source['path']}: " if "path" in found.source else ""
-    part, unit = _zeros(len(alone), found.dim, labels[0] if labels else (), second), {}
+    part, read_rows, unit = _zeros(len(alone), found.dim, labels[0] if labels else (), second), {}, {}
     for place, (a, some, rows) in stored.items():
         name = found.names[a]
         values = to_numpy(wide(as_rows(rows, f"{where}{name}")))
         start = some.start if isinstance(some, slice) else some
         norms = nonzero_norms(values, f"{where}{name}", start, found.modalities[name])
-        unit[place] = values / norms[:, None]
+        read_rows[place] = values, 1 / norms
+        if second or labels is not None:
+            unit[place] = values / norms[:, None]
         if [place] == alone[a]:
-            part["n"][a], part["total"][a], part["raw"][a] = len(values), unit[place].sum(0), values.sum(0)
-            part["norms"][a] = norms.min(), norms.max()
+            part["n"][a], part["norms"][a] = len(values), (-norms.min(), norms.max())
+            part["total"][a], part["raw"][a] = np.stack([1 / norms, np.ones(len(norms))]) @ values
             if second:
                 part["second"][a] = unit[place].T @ unit[place]
             if labels is not None:
@@ -346,11 +334,11 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[dict, list, list
                 np.add.at(part["by_class"][:, a], of, unit[place][known])
     for c, places in enumerate(couples):
         if places:
-            x, y = (unit[place] for place in places)
-            cosines = np.einsum("ij,ij->i", x, y)
+            (x, shrink_x), (y, shrink_y) = (read_rows[place] for place in places)
+            cosines = np.einsum("ij,ij->i", x, y) * shrink_x * shrink_y
             part["pairs"][c] = len(cosines), cosines.sum(), cosines @ cosines
             if second:
-                part["cross"][c] = x.T @ y
+                part["cross"][c] = unit[places[0]].T @ unit[places[1]]
     return part
 
 
@@ -362,36 +350,20 @@ def _chunks(some: Some) -> Iterator[Some]:
         yield block if isinstance(some, slice) else some[block]
 
 
-class _Kept:
-    """Finished tasks, in files beside the sums that they are for, named by all that they depend on."""
+def _resumed(found: Embeddings, second: bool, save: str | Path) -> Path | None:
+    """The folder of finished tasks beside the sums, named by all that they depend on; None where a file is remote."""
+    paths = [source.get("path", "") for source in found.files]
+    if not all(path and not is_remote(path) for path in paths):
+        return None
+    files = [part for path in map(Path, paths) for part in ([path] if path.is_file() else path.rglob("*"))]
+    stamps = sorted((str(part), (now := part.stat()).st_size, now.st_mtime_ns) for part in files)
+    pairs = None if found.pairs is None else hashlib.sha256(found.pairs.tobytes()).hexdigest()
+    arrays = [(name, rows.shape, np.asarray(rows[:1]).tolist()) for name, rows in found.modalities.items()]
+    told = [stamps, arrays, dict(found.source), pairs, second, found.labels is None, VERSION]
+    return Path(f"{save}.parts") / digest(told)[:16]
 
-    def __init__(self, found: Embeddings, second: bool, save: str | Path | None):
-        paths = [source.get("path", "") for source in found.files]
-        local = save and all(path and not is_remote(path) for path in paths)
-        self.folder = Path(f"{save}.parts") if local else None
-        if self.folder:
-            files = [part for path in map(Path, paths) for part in ([path] if path.is_file() else path.rglob("*"))]
-            stamps = sorted((str(part), (now := part.stat()).st_size, now.st_mtime_ns) for part in files)
-            pairs = None if found.pairs is None else hashlib.sha256(found.pairs.tobytes()).hexdigest()
-            names = [(name, rows.shape) for name, rows in found.modalities.items()]
-            firsts = [np.asarray(rows[:1]).tolist() for rows in found.modalities.values()]
-            self.key = digest(
-                [stamps, names, firsts, dict(found.source), pairs, second, found.labels is None, VERSION]
-            )[:16]
 
-    def load(self, task: int) -> dict[str, np.ndarray] | None:
-        """A task that was finished before; None where there is none that is whole."""
-        if self.folder is None:
-            return None
-        with suppress(OSError, ValueError, BadZipFile), np.load(self.folder / f"{self.key}-{task}.npz") as file:
-            return dict(file)
-
-    def keep(self, task: int, part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self.folder:
-            with replacing(self.folder / f"{self.key}-{task}.npz") as path:
-                np.savez(path, **part)
-        return part
-
-    def remove(self) -> None:
-        if self.folder:
-            rmtree(self.folder, ignore_errors=True)
+def _finished(path: Path) -> dict[str, np.ndarray] | None:
+    """A task that was finished before; None where there is none that is whole."""
+    with suppress(OSError, ValueError, BadZipFile), np.load(path) as file:
+        return dict(file)

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from importlib import import_module
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..errors import UserError, reason
 
 MODULES = {"dask": "distributed", "ray": "ray.util.joblib", "spark": "joblibspark"}
 """Each engine, an extra of this package, and the module that it needs."""
+PATIENCE = 60
+"""Seconds that a scheduler may take to answer, and then to have a worker."""
 
 
 def run(function: Callable, tasks: Sequence[tuple], engine: str = "") -> Iterator:
@@ -33,14 +36,20 @@ def run(function: Callable, tasks: Sequence[tuple], engine: str = "") -> Iterato
         raise UserError(f"no engine {engine!r}; choose dask://HOST:PORT, ray or spark, or none")
     import joblib
 
-    try:  # joblib knows Dask by itself
-        getattr(import_module(MODULES[kind]), f"register_{kind}", str)()
-        with joblib.parallel_config(kind, n_jobs=-1, **({"scheduler_host": place} if place else {})):
+    try:
+        module = import_module(MODULES[kind])
+        with ExitStack() as opened:
+            if place:
+                client = opened.enter_context(module.Client(place, timeout=PATIENCE))
+                client.wait_for_workers(1, PATIENCE)
+            else:
+                getattr(module, f"register_{kind}")()
+            opened.enter_context(joblib.parallel_config(kind, n_jobs=-1))
             yield from joblib.Parallel()(joblib.delayed(_limited)(function, task) for task in tasks)
     except ImportError as error:
         raise UserError(f"--engine {engine} needs pip install 'modality-gap[{kind}]' ({reason(error)})") from error
     except OSError as error:
-        raise UserError(f"--engine {engine}: {reason(error)}; does it run there?") from error
+        raise UserError(f"--engine {engine}: {reason(error)}; is it running, with workers?") from error
 
 
 def ordered(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:

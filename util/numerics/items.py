@@ -36,15 +36,23 @@ class Matched(NamedTuple):
 def items(rows: Rows) -> Int[np.ndarray, "n"]:
     """The number of the first row that equals each row exactly, its own where none does; -0.0 equals 0.0.
 
-    Time: one hash of each row. Memory: 16 bytes a row.
+    Time: one weighted sum of each row's bits, and a hash of rows whose sum another has. Memory: 8 bytes a row.
     """
-    found = np.empty(len(rows), f"V{DIGEST}")
-    for start, block in blocks(rows):
-        values = block if isinstance(block, np.ndarray) else to_numpy(wide(block))
-        for row, value in enumerate(np.ascontiguousarray(values + values.dtype.type(0)), start):
-            found[row] = blake2b(value, digest_size=DIGEST).digest()
-    _, first, item = np.unique(found, return_index=True, return_inverse=True)
-    return first[item]
+    item, weights = np.arange(len(rows)), np.random.default_rng(0).integers(0, 2**64, rows.shape[1] * 4, np.uint64)
+    sums = [np.einsum("ij,j->i", bits := _bits(block), weights[: bits.shape[1]]) for _, block in blocks(rows)]
+    _, of, count = np.unique(np.concatenate(sums), return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(count[of] > 1)
+    hashes = [blake2b(row, digest_size=DIGEST).digest() for _, some in blocks(alike) for row in _bits(rows[some])]
+    _, first, same = np.unique(np.array(hashes, f"V{DIGEST}"), return_index=True, return_inverse=True)
+    item[alike] = alike[first[same]]
+    return item
+
+
+def _bits(block: Rows) -> Int[np.ndarray, "n k"]:
+    """The bits of rows as whole numbers of 32 bits at most."""
+    values = block if isinstance(block, np.ndarray) else to_numpy(wide(block))
+    values = np.ascontiguousarray(values + values.dtype.type(0))
+    return values.view(f"u{min(4, values.itemsize)}")
 
 
 def matched(x: Rows, y: Others, pairs: Int[np.ndarray, "p 2"]) -> Matched:
