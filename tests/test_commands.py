@@ -59,7 +59,7 @@ def test_parts_that_are_saved_merge_to_the_card_of_the_whole_and_models_compare(
     command("measure", whole, "--csv", tmp_path / "card.csv")
     table = pd.read_csv(tmp_path / "card.csv").set_index(["measure", "first"])
     assert merged == pytest.approx({key: table.loc[key, "value"] for key in merged}, abs=1e-6) and len(merged) > 20
-    assert Sums.load(tmp_path / "both.npz").n.sum() == 120
+    assert Sums.load(tmp_path / "both.npz").totals.n.sum() == 120
     capsys.readouterr()
     command("measure", whole, "--no-second", "--no-ci", "--json")
     rows = json.loads(capsys.readouterr().out)
