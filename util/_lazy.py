@@ -7,23 +7,16 @@ from importlib.util import find_spec
 
 
 def attributes(package: str, **sources: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package whose modules, and some names in them, load on demand.
+    """``__getattr__`` and ``__dir__`` of the package of that name, whose modules load on demand.
 
-    Args:
-        package: its ``__name__``.
-        sources: public name -> the module of the package that defines it.
+    ``sources`` say of further public names which of these modules defines them.
     """
 
     def get(name: str):
         if name in sources:
-            value = getattr(import_module(f"{package}.{sources[name]}"), name)
-            setattr(sys.modules[package], name, value)
-            return value
+            return getattr(import_module(f"{package}.{sources[name]}"), name)
         if not name.startswith("__") and find_spec(f"{package}.{name}"):
             return import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *sources})
-
-    return get, names
+    return get, lambda: sorted({*vars(sys.modules[package]), *sources})

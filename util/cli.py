@@ -42,10 +42,9 @@ MOST_SEED = 2**31
 
 @dataclass(frozen=True)
 class Only:
-    """Options, with blanks between, that only some runs read: given to another they would do nothing, and are refused.
+    """Options, with blanks between, that only runs ``when`` it is so read: given to another they are refused.
 
     Settings and commands hold a tuple of these as ``ONLY``, beside those of the classes that they inherit from.
-    ``to`` says which runs read them ("only applies to ..."), ``when`` tells of settings whether theirs is one.
     """
 
     options: str

@@ -11,9 +11,10 @@ import tyro
 from . import cli
 from .embeddings import open_sets
 from .errors import UserError
+from .files import REPOSITORY
 from .interventions.commands import Fit, OfFiles, Shift, Transform
 from .measures.commands import Compare, Measure, Merge
-from .reporting.steps import Figures, Paper
+from .reporting.steps import FOLDERS, Figures, Paper
 from .zero_shot.command import Evaluate
 
 
@@ -61,10 +62,8 @@ class Report(OfFiles, _OfRecords):
     seed: int = 0
     """Seed of UMAP and of samples."""
     ONLY: ClassVar = (
-        cli.Only(
-            "columns output labels prompts umap export seed", "files of embeddings", lambda given: given.embeddings
-        ),
-        cli.Only("outputs", "records", lambda given: not given.embeddings),
+        cli.Only("columns output labels prompts umap export seed", "files of embeddings", lambda own: own.embeddings),
+        cli.Only("outputs", "records", lambda own: not own.embeddings),
     )
 
     def __call__(self) -> None:
@@ -103,13 +102,13 @@ class Results(_OfRecords):
     """Copy the small records into the folders' results/; regenerate the README tables and the committed notebooks."""
 
     def __call__(self) -> None:
-        from . import records
         from .reporting import comparisons, runner
 
         for line in comparisons.publish_results(self.outputs):
             cli.say(f"[results] {line}")
-        for path in runner.refresh_committed(self.outputs):
-            cli.say(f"[results] executed {path.relative_to(records.REPOSITORY)}")
+        paths = [path for folder in FOLDERS for path in (REPOSITORY / folder).glob("*.ipynb")]
+        for path in runner.execute_all([runner.Job(path, path) for path in paths], self.outputs):
+            cli.say(f"[results] executed {path.relative_to(REPOSITORY)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +151,6 @@ def read(words: list[str]):
 
 def _as_util(arguments: list[str]) -> None:
     """Goes on as ``python -m util`` in a checkout: its scripts import ``util``, and one process needs one package."""
-    from .records import REPOSITORY
-
     if (REPOSITORY / "util" / "commands.py").is_file():
         path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
         words = [sys.executable, "-P", "-m", "util", *arguments]

@@ -34,10 +34,7 @@ def cache_folder() -> Path:
 
 
 def cached_path(kind: str, settings: Mapping, suffix: str = "") -> Path:
-    """Place of something expensive, by all that it depends on: ``cache_folder()/kind/<sha256 of settings><suffix>``.
-
-    ``settings`` are json-able: a format number, versions, content hashes, seeds, the device.
-    """
+    """Place of something expensive, by the ``digest`` of all that it depends on: formats, versions, hashes, seeds."""
     return cache_folder() / kind / f"{digest(settings)}{suffix}"
 
 
@@ -45,11 +42,6 @@ def digest(value: object) -> str:
     """sha256 of a json-able value in canonical form, as 64 hexadecimal digits."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def top_files(folder: Path) -> list[str]:
-    """Names and bytes of the files in a folder, not of those in its folders: which published files a run could have."""
-    return sorted(f"{path.name} {path.stat().st_size}" for path in Path(folder).glob("*.npy"))
 
 
 def sha256(path: Path) -> str:

@@ -1,8 +1,7 @@
-"""The authors' published numbers, and the eight embedding files behind Figure 1.
+"""The authors' published numbers, ``util/data/paper.json``, and the eight embedding files behind Figure 1.
 
-The numbers are the project's own data file, ``util/data/paper.json``. The embedding files come from the authors'
-repository at a fixed commit into the cache folder (``MODALITY_GAP_DATA``). Each is checked against its sha256 whenever
-it is used: one that is wrong is named, and fetched again.
+The files come from the authors' repository at a fixed commit into the cache folder. Each is checked against its sha256
+whenever it is used: one that is wrong is named, and fetched again.
 """
 
 import json
@@ -16,10 +15,9 @@ from tqdm import tqdm
 from . import cli
 from .embeddings import Embeddings
 from .errors import NoConnection, UserError, reason
-from .files import CONNECT_SECONDS, cache_folder, reachable, sha256
+from .files import CONNECT_SECONDS, PACKAGE, cache_folder, reachable, sha256
 from .records import Comparison
 
-VALUES = Path(__file__).resolve().parent / "data" / "paper.json"
 WEIGHTS = ("trained", "random")
 STALL_SECONDS = 15.0
 """How long a download may stand still."""
@@ -31,7 +29,7 @@ PRINTED = "published numbers alone"
 @cache
 def values() -> dict:
     """Contents of ``paper.json``: "numbers" by key, and a section a figure with its settings and where they stand."""
-    return json.loads(VALUES.read_text(encoding="utf-8"))
+    return json.loads((PACKAGE / "data" / "paper.json").read_text(encoding="utf-8"))
 
 
 EMBEDDINGS = values()["published_embeddings"]
@@ -64,10 +62,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Number:
-    """One published number or claim: its key in ``paper.json``, and what stands there.
+    """One published number or claim of ``paper.json``, stated in ``panel`` and measured by ``script``.
 
-    ``panel`` is where the paper states it, "Figure 3 (b)". ``value`` is as published, in the paper's words where it is
-    a claim, and None where the paper says nothing of it. ``script`` measures it.
+    ``value`` is in the paper's words where it is a claim, and None where the paper says nothing of it.
     """
 
     key: str

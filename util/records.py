@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import UserError
-from .files import PACKAGE, REPOSITORY, cache_folder, sha256, top_files
+from .files import PACKAGE, REPOSITORY, cache_folder, sha256
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
 PARTS = ("settings", "commit", "data", "tables", "text_columns", "captions", "comparisons", "left_out", "results")
-"""What is read of every record."""
 PACKAGES = (
     "torch", "open_clip_torch", "numpy", "umap-learn", "matplotlib", "pandas", "datasets", "jupyter",
     "scikit-learn", "scipy", "numba", "torchvision", "transformers", "pillow",
@@ -36,17 +35,14 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published number or claim beside ours; ``util.published.compare`` makes it from its key.
+    """One number or claim of ``util/data/paper.json`` beside ours; ``util.published.compare`` makes it from its key.
 
     Attributes:
-        key, panel, quantity, published: as in ``util/data/paper.json``; None where nothing is published.
-        ours: what this run gives.
         on: the embeddings or data that ours was measured on.
-        agrees: whether they agree; None where they are not expected to (other model, other data).
+        agrees: None where they are not expected to agree (other model, other data).
         note: how far apart, or why they may differ.
-        low, high: ends of ours' interval; None where there is none.
         own: whether the paper's own model and data were measured, or its own embeddings or counts.
-        interval: what the interval is, for instance "95% Wilson" or "95% Student t, 3 seeds".
+        interval: what ``low`` and ``high`` are, for instance "95% Wilson" or "95% Student t, 3 seeds".
     """
 
     key: str
@@ -81,7 +77,6 @@ class Measured:
         tables: "" for ``<script>.csv``, "what" for ``<script>_what.csv``.
         data: a mapping for each input: what it is, revision or hash, split, count, caption rule.
         dtype: precision of the arrays that were measured.
-        comparisons: published numbers beside those of this run.
         left_out: one line for each panel that lacks its data, with the reason.
         results: further numbers for the figure, the notebook and the report.
         said: lines for the terminal, shown when the files are in place.
@@ -119,8 +114,7 @@ def save(folder: Path, name: str, found: Measured, *, device: str, seconds: floa
         "command": command(),
         "own_data": own,
         "commit": commit(),
-        "code": code(name),
-        "cached_files": top_files(cache_folder()),
+        **made_by(name),
         "versions": versions(),
         "machine": machine(device, found.dtype),
         "seconds": round(seconds, 3),
@@ -147,7 +141,7 @@ def load(folder: Path, name: str) -> Record:
         about = json.loads(path.read_text())
         if (schema := about["schema_version"]) != SCHEMA_VERSION:
             raise ValueError(f"schema {schema}, expected {SCHEMA_VERSION}")
-        if absent := [part for part in PARTS if part not in about]:
+        if absent := [part for part in PARTS if part not in about]:  # all are read
             raise ValueError(f"no {', '.join(absent)}")
         if other := [file for file, digest in about.get("sha256", {}).items() if sha256(folder / file) != digest]:
             raise ValueError(f"other content in {', '.join(other)}")
@@ -197,8 +191,7 @@ def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple
         return None, f"no picture of {', '.join(lacking)}"
     if changed := [part["path"] for part in record.about["data"] if not _unchanged(part)]:
         return None, f"other input: {', '.join(changed)}"
-    made_by = (record.about.get("code"), record.about.get("cached_files"))
-    if not any_code and made_by != (code(name), top_files(cache_folder())):
+    if not any_code and not made_by(name).items() <= record.about.items():
         return None, "made by other code, or with other published files"
     return record, ""
 
@@ -226,6 +219,12 @@ def code(name: str) -> str:
     for script in REPOSITORY.glob(f"*/{name}.py"):
         files += [*script.parent.rglob("*.py"), *script.parent.rglob("*.toml")]
     return hashlib.sha256("".join(sha256(path) for path in sorted(files)).encode()).hexdigest()
+
+
+def made_by(name: str) -> dict:
+    """What makes the record of a script: its code, and the published files that a run could have, with their bytes."""
+    files = sorted(f"{path.name} {path.stat().st_size}" for path in cache_folder().glob("*.npy"))
+    return {"code": code(name), "cached_files": files}
 
 
 def command() -> str:

@@ -26,20 +26,15 @@ VERDICTS = ("no", "yes", "paper is wrong", "not shown", "shown", "not run")
 FOLLOWS = "follows from print"
 """In counts, a "yes" that needed no run: the published numbers imply it."""
 COUNTED = ("yes", FOLLOWS, "no", "paper is wrong", "shown", "not shown", "not run")
-"""Columns of the counts."""
-OTHER = "measured on another model or data: not comparable"
-STRIP = "_strip"
-"""End of the name of a picture that shows some panels of another for the README."""
 PLACES = (*FOLDERS, "own/*", ".", "*")
 """Folders of records: the paper's, those of your own data, the folder of all results itself, and any other in it."""
 PUBLISHED = "published.csv"
 MARKED = re.compile(r"(<!-- results: (\S+)/(\w+) (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-REFUSED = {
+NO_RESULTS = {
     "ran with the smoke preset": lambda about: about["settings"]["preset"] == "smoke",
     "ran on data of your own": lambda about: about.get("own_data"),
     "ran on code that is not committed (commit it)": lambda about: about["commit"]["clean"] is False,
 }
-"""Records that are no results."""
 
 
 def find_records(
@@ -98,7 +93,8 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
 def _note(row, record: Record | None, reasons: Mapping[str, str]) -> str:
     """What the record says of a comparison; of what was not measured, why."""
     if isinstance(row.verdict, str):
-        return row.note if row.own or row.agrees is not None else "; ".join(filter(None, [OTHER, row.note]))
+        other = not row.own and row.agrees is None
+        return "; ".join(filter(None, [other and "measured on another model or data: not comparable", row.note]))
     if record is None:
         return reasons.get(row.script, f"no record of {row.script}.py here")
     if record.about["settings"]["preset"] != "paper":
@@ -118,18 +114,14 @@ def _counted(table: pd.DataFrame) -> pd.Series:
 
 
 def verdict(part: Mapping) -> str:
-    """Verdict on one comparison of a record: "yes" and "no" with ``own``, else "shown" and "not shown".
-
-    One that is not judged is "not run". What fails by a derivation, of the paper's own numbers, is "paper is wrong".
-    """
+    """Verdict on one comparison of a record, as CONTRIBUTING.md names them ("Verdicts")."""
     if part["agrees"] is None:
         return "not run"
     known = published.numbers().get(part["key"])
     if not part["agrees"] and known and known.judged_by.derivation:
         return "paper is wrong"
-    if part.get("own"):
-        return "yes" if part["agrees"] else "no"
-    return "shown" if part["agrees"] else "not shown"
+    yes, no = ("yes", "no") if part.get("own") else ("shown", "not shown")
+    return yes if part["agrees"] else no
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
@@ -158,40 +150,35 @@ def number(value: object) -> str:
 
 def write_report(outputs: Path, damaged: dict[str, str] | None = None) -> Path:
     """Builds ``outputs/report.html`` from the records there: the paper's folders, then those of your own data."""
-    outputs = Path(outputs)
-    found = find_records(outputs, damaged=damaged)
+    found, path = find_records(outputs, damaged=damaged), Path(outputs) / "report.html"
     if not found:
         raise UserError(f"{outputs}: no records to report; run make figures, or a script, first")
-    table = collect(found, damaged)
-    loader = FileSystemLoader(PACKAGE / "data")
+    table, loader = collect(found, damaged), FileSystemLoader(PACKAGE / "data")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["number"] = number
     environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
+    sections = [
+        {
+            "folder": folder,
+            "id": f"{folder}-{record.name}".replace("/", "-"),
+            "about": record.about,
+            "own": is_own(record),
+            "rows": beside(record).rename(columns={"ours": "here", "on": "measured_on"}).to_dict("records"),
+            "live": "" if is_own(record) else _live(record.name),
+            "pictures": {path: words for path, words in pictures(record).items() if not path.stem.endswith("_strip")},
+        }  # a strip repeats some panels, for the README
+        for folder, record in found
+    ]
     page = environment.get_template("report.html.j2").render(
-        parts=[_part(folder, record) for folder, record in found],
+        parts=sections,
         counted=COUNTED,
         numbers=table.to_dict("records"),
         overview=overview(table).to_dict("records"),
-        papers=not all(is_own(record) for _, record in found),
+        papers=not all(part["own"] for part in sections),
     )
-    path = outputs / "report.html"
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")
     return path
-
-
-def _part(folder: str, record: Record) -> dict:
-    """One section of the page."""
-    rows = beside(record).rename(columns={"ours": "here", "on": "measured_on"})
-    return {
-        "folder": folder,
-        "id": f"{folder}-{record.name}".replace("/", "-"),
-        "about": record.about,
-        "own": is_own(record),
-        "rows": rows.to_dict("records"),
-        "live": "" if is_own(record) else _live(record.name),
-        "pictures": {path: caption for path, caption in pictures(record).items() if not path.stem.endswith(STRIP)},
-    }
 
 
 def _live(script: str) -> str:
@@ -226,7 +213,7 @@ def publish_results(outputs: Path, root: Path = REPOSITORY) -> list[str]:
     found = [(record, Path(root) / folder / "results") for folder, record in there]
     if not found:
         raise UserError(f"{outputs}: no records; run make figures first")
-    for why, refused in REFUSED.items():
+    for why, refused in NO_RESULTS.items():
         if names := [record.name for record, _ in found if refused(record.about)]:
             raise UserError(f"{outputs}: {', '.join(names)} {why}; run make figures first")
     for record, target in found:

@@ -138,12 +138,6 @@ def execute_there(outputs: Path) -> list[Path]:
     return execute_all(jobs, outputs)
 
 
-def refresh_committed(outputs: Path) -> list[Path]:
-    """Runs every notebook in place on the records under ``outputs``, so that it can be read without running it."""
-    paths = [path for folder in FOLDERS for path in (records.REPOSITORY / folder).glob("*.ipynb")]
-    return execute_all([Job(path, path) for path in paths], outputs)
-
-
 def execute_all(jobs: Sequence[Job], outputs: Path) -> list[Path]:
     """Runs notebooks, two at a time, on the records under ``outputs``, which are taken as they are."""
     threads = str(max(1, (os.cpu_count() or 1) // AT_A_TIME))
@@ -183,8 +177,8 @@ def execute(job: Job, environment: Mapping[str, str]) -> Path:
     except CellExecutionError as error:
         raise UserError(f"{notebook}: a cell failed: {error.ename}: {error.evalue}") from error
     except (CellTimeoutError, DeadKernelError, RuntimeError, AssertionError) as error:
-        reason = (str(error) or "its kernel did not start").splitlines()[0]
-        raise UserError(f"{notebook}: did not finish ({reason}); run it again") from error
+        why = (str(error) or "its kernel did not start").splitlines()[0]
+        raise UserError(f"{notebook}: did not finish ({why}); run it again") from error
     with replacing(job.output) as part:
         nbformat.write(content, part)
     return Path(job.output)

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar, Literal, NamedTuple
@@ -29,17 +30,13 @@ NEED, STEP = "{:>7}  {:>7}  {:12}  {}", "{:17}  {:12}  {:12}  {}"
 
 @dataclass(frozen=True)
 class Step:
-    """One script.
+    """One script, by its name and its folder in the checkout ``root``; ``util/data/steps.toml`` has them all.
 
     Attributes:
-        folder: the paper's figure or table, the folder that the script lies in.
-        name: the script's name, and that of its record.
-        title: what it regenerates.
         seconds: with the embedded preset, on two CPU cores.
-        photographs: presets with which it takes MSCOCO's photographs, with blanks between.
         cpu, gpu: seconds with the paper preset, on two CPU cores and on one GPU. Passes of networks are counted, not
             timed: two cores are taken at 80 GFLOP a second, a GPU at 10 TFLOP a second.
-        root: the checkout.
+        photographs: presets with which it takes MSCOCO's photographs, with blanks between.
     """
 
     folder: str
@@ -65,8 +62,8 @@ class Step:
         return module
 
 
-DECLARED = tomllib.loads((PACKAGE / "data" / "steps.toml").read_text(encoding="utf-8"))
-STEPS = tuple(Step(name=name, **facts) for name, facts in DECLARED.items())
+_declared = tomllib.loads((PACKAGE / "data" / "steps.toml").read_text(encoding="utf-8"))
+STEPS = tuple(Step(name=name, **facts) for name, facts in _declared.items())
 FOLDERS = tuple(dict.fromkeys(step.folder for step in STEPS))
 """The paper's figures and tables."""
 
@@ -168,10 +165,7 @@ def look(step: Step, settings: cli.Common, options: Figures) -> tuple[records.Re
 
 
 class Need(NamedTuple):
-    """One thing that steps read: a repository of the hub, or a local folder; its size for when nobody can be asked.
-
-    ``files`` are shell patterns of what is read. ``revision`` is a commit; None: the newest.
-    """
+    """One thing that steps read: a repository of the hub, or a local folder; its size for when nobody can be asked."""
 
     kind: Literal["dataset", "model", "folder"]
     id: str
@@ -229,14 +223,21 @@ def forecast(options: Figures) -> None:
             reasons[step] = reason(error)
     due = [step for step, why in reasons.items() if why]
     cpu, gpu = sum(step.cpu for step in due) * CORES / (os.cpu_count() or 1), sum(step.gpu for step in due)
-    needed, free = disk(found, options.output)
+    (needed, free), size = disk(found, options.output), partial(tqdm.format_sizeof, suffix="B")
     cli.say(f"[paper] missing: {f'{missing} of {len(found)} downloads and folders' if missing else 'nothing'}")
     cli.say(f"[paper] disk: {size(needed)} needed, {size(free)} free{'' if needed <= free else ': too little'}")
     cli.say(f"[paper] time: {in_words(cpu)} on this CPU, {in_words(gpu)} on a GPU")
     cli.say(NEED.format("size", "here", "revision", "id"))
     for need, each in found.items():
         told = f"{need.id}: NO, {each.problem}; used by {', '.join(need.steps)}" if each.problem else need.id
-        cli.say(NEED.format(size(each.total), size(each.here), (need.revision or "newest")[:12], told))
+        cli.say(
+            NEED.format(
+                tqdm.format_sizeof(each.total, "B"),
+                tqdm.format_sizeof(each.here, "B"),
+                (need.revision or "newest")[:12],
+                told,
+            )
+        )
     if missing:
         cli.say("Your own copies go to HF_HOME, or COCO=DIR for MSCOCO.")
     cli.say(STEP.format("step", f"{CORES} cores", "GPU", "runs because"))
@@ -269,18 +270,11 @@ def look_up(need: Need, online: bool) -> Found:
 
 
 def disk(found: Mapping[Need, Found], output: Path) -> tuple[int, int]:
-    """Bytes needed, and bytes free where downloads and results go, the least of these places.
-
-    A data set takes its size twice: as files in the hub's cache, and as the table made of them in the project's own.
-    """
+    """Bytes needed, and bytes free where downloads and results go, the least of these places."""
     from huggingface_hub import constants
 
+    # a data set takes its size twice: as files in the hub's cache, and as the table made of them in the project's own
     needed = sum(each.total * (1 + (need.kind == "dataset")) - each.here for need, each in found.items())
     places = [Path(place).resolve() for place in (constants.HF_HUB_CACHE, cache_folder(), output)]
     there = [next(parent for parent in (place, *place.parents) if parent.exists()) for place in places]
     return needed, min(shutil.disk_usage(place).free for place in there)
-
-
-def size(amount: int) -> str:
-    """Bytes in words."""
-    return f"{tqdm.format_sizeof(amount)}B"
