@@ -12,7 +12,7 @@ from util.corpora.captioned import Captioned, CaptionRule
 from util.corpora.tasks import Labelled, Task
 from util.encoders.tower import EncoderPair
 from util.extraction import MOST_SKIPPED, class_embeddings, embed_images, extract
-from util.zero_shot.task import EmbeddedTask
+from util.zero_shot.tasks import EmbeddedTask
 
 GENERATED = {
     "shape": ("shapes", "coarse-grained"),

@@ -16,7 +16,7 @@ from util.corpora import tasks as declared
 from util.numerics.statistics import holm, mcnemar, most_discordant
 from util.records import Comparison
 from util.zero_shot.evaluation import main_side
-from util.zero_shot.task import EmbeddedTask
+from util.zero_shot.tasks import EmbeddedTask
 
 PAPER_MODEL = "open_clip:ViT-B-16:openai"
 HELD_OUT = "table_1.claims.held_out"

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from util.geometry import Side, gap_distance, side_amounts, unit_gap_vector
 from util.numerics.arrays import blocks
 from util.zero_shot import evaluation
-from util.zero_shot.outcomes import Hits
-from util.zero_shot.task import EmbeddedTask
+from util.zero_shot.selection import Hits
+from util.zero_shot.tasks import EmbeddedTask
 
 COLUMNS = (
     "dataset", "metric", "model", "side", "n", "spread", "lowest", "highest", "margin", "can_change", "changes",

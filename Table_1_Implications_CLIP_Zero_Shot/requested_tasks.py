@@ -17,8 +17,7 @@ from util.errors import NoConnection
 from util.extraction import extract
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count
-from util.zero_shot.own import tasks_of
-from util.zero_shot.task import EmbeddedTask
+from util.zero_shot.tasks import EmbeddedTask, tasks_of
 
 CAPTIONED = 2000
 """Generated captioned scenes for the captions' gap vector of the small CLIP."""

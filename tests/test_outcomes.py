@@ -12,8 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from refusals import refuses
 from util.numerics.statistics import bootstrap_counts, wilson_interval
-from util.zero_shot.outcomes import BOOTSTRAP, Hits, Margins
-from util.zero_shot.selection import largest_gain_p_value
+from util.zero_shot.selection import BOOTSTRAP, Hits, Margins, largest_gain_p_value
 
 LABELS = np.array([0, 1, 1, 0, 1])
 

@@ -12,8 +12,7 @@ from sklearn.metrics import roc_auc_score
 from refusals import refuses
 from util.numerics.statistics import mcnemar, wilson_interval
 from util.zero_shot import selection
-from util.zero_shot.outcomes import Hits, Margins
-from util.zero_shot.selection import best, cross_tested, halves, held_out, on_test
+from util.zero_shot.selection import Hits, Margins, best, cross_tested, halves, held_out, on_test
 
 SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 GAPS = 0.8 - SHIFTS

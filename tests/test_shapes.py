@@ -16,7 +16,7 @@ from shapes_of import checked
 from util import contrastive, geometry, interventions, measures, samples, training
 from util.fairness import audit, declared
 from util.numerics import cosines, moments, procrustes, reduction, statistics
-from util.zero_shot import outcomes, selection, shifted
+from util.zero_shot import selection, shifted
 
 SHIFTS = np.array([-0.5, 0.0, 0.5])
 
@@ -77,13 +77,13 @@ def test_random_networks_and_theorems(monkeypatch, rng):
 
 
 def test_zero_shot_at_every_shift(monkeypatch, pairs):
-    checked(monkeypatch, shifted, outcomes, selection)
+    checked(monkeypatch, shifted, selection)
     images, texts, labels = pairs[0], pairs[1][:10], np.arange(30) % 10
     shifted.predict(images, texts, SHIFTS)
     found = shifted.classify(images, texts, labels, SHIFTS, np.asarray(images)[0].astype(float), "first")
     shifted.retrieve(texts, images, labels, SHIFTS)
     margins = np.stack([each[:, 1] - each[:, 0] for each in shifted.scores(images, texts[:2], SHIFTS)])
-    for some in (outcomes.Hits(found.ranks < 1, labels), outcomes.Margins(margins, labels=labels % 2)):
+    for some in (selection.Hits(found.ranks < 1, labels), selection.Margins(margins, labels=labels % 2)):
         some.values()
         some.resampled(5, 0)
         selection.on_test(some, SHIFTS, 1 - SHIFTS, 0, 20, 20)

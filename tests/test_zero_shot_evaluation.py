@@ -22,8 +22,7 @@ from util.corpora.tasks import Labelled, Task
 from util.encoders.named import Named
 from util.zero_shot import evaluation, selection
 from util.zero_shot.evaluation import CURVE_COLUMNS, TABLE_COLUMNS, evaluate
-from util.zero_shot.own import of_own
-from util.zero_shot.task import EmbeddedTask
+from util.zero_shot.tasks import EmbeddedTask, of_own
 
 SHIFTS = cli.shift_grid(1)
 CONTRACT = "dataset metric gap_direction split shift signed_gap_distance value model side"

@@ -74,7 +74,7 @@ class Report(OfFiles, _OfRecords):
             return cli.say(f"[report] wrote {cli.on_terminal(comparisons.write_report(self.outputs))}")
         sets = open_sets(self.embeddings, cli.named_columns(self.columns))
         if self.labels or self.prompts:
-            from .zero_shot.own import of_classes
+            from .zero_shot.tasks import of_classes
 
             sets = {name: of_classes(one, self.labels, None, self.prompts) for name, one in sets.items()}
         sets = explorer.sets_of((sets,))

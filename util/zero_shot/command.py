@@ -10,6 +10,7 @@ from ..files import replacing
 from ..geometry import side_of
 from ..interventions.commands import OfFiles, note
 from ..numerics.arrays import as_count
+from .tasks import EmbeddedTask, tasks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,15 @@ class Evaluate(Choosing, OfFiles):
 
         from . import evaluation
 
-        tasks = self._tasks()
+        self.check()
+        if self.label_column and not self.labels:
+            raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
+        beside = self.labels, self.label_column, self.prompts, self.pairs
+        left_out: list[str] = []
+        tasks = tasks_of(self.given(), cli.named_columns(self.columns), left_out, *beside)
+        if self.per_class and any(each.is_retrieval for each in tasks):
+            raise UserError("--per-class is for labels; leave it out")
+        note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
         sides = [(side_of(each.modalities, self.side),) for each in tasks]
         found = [evaluation.evaluate(each, replace(self, side=side)) for each, side in zip(tasks, sides, strict=True)]
         cards = [card(part) for part in found]
@@ -81,22 +90,7 @@ class Evaluate(Choosing, OfFiles):
             cli.say(f"{self._about(each)}; gap distance {rows['gap_distance'].iloc[0]:.4f}\n{as_text(rows)}")
         cli.say(f"wrote {self.csv}" if self.csv else "--csv OUT.csv keeps every metric at every shift")
 
-    def _tasks(self) -> list:
-        """The ``EmbeddedTask`` of each set of the files; what is odd about it goes to stderr."""
-        from . import evaluation, own
-
-        self.check()
-        if self.label_column and not self.labels:
-            raise UserError("--label-column is of the file of --labels; give that too, or leave it out")
-        beside = self.labels, self.label_column, self.prompts, self.pairs
-        left_out: list[str] = []
-        tasks = own.tasks_of(self.given(), cli.named_columns(self.columns), left_out, *beside)
-        if self.per_class and any(each.is_retrieval for each in tasks):
-            raise UserError("--per-class is for labels; leave it out")
-        note(*(said for each in tasks for said in evaluation.notes(each)), *(f"left out: {why}" for why in left_out))
-        return tasks
-
-    def _about(self, task) -> str:
+    def _about(self, task: EmbeddedTask) -> str:
         """What a task is of, and who moves."""
         first, last = task.modalities
         what = f"{len(task.labels)} pairs" if task.is_retrieval else f"{len(task.texts)} classes"

@@ -17,8 +17,8 @@ from ..errors import UserError
 from ..geometry import Side, signed_gap_distances, unit_gap_vector
 from ..numerics import items
 from . import selection, shifted
-from .outcomes import Hits, Margins, Outcomes
-from .task import TWO, EmbeddedTask
+from .selection import Hits, Margins, Outcomes
+from .tasks import TWO, EmbeddedTask
 
 ALL = "all"
 
