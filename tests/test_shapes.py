@@ -13,8 +13,9 @@ import seed_variance
 import theorem_1
 import theorem_2
 from shapes_of import checked
-from util import contrastive, geometry, interventions, measures, samples, training
+from util import Embeddings, contrastive, geometry, interventions, training
 from util.fairness import audit, declared
+from util.measures import card, of_rows, of_sums, sums
 from util.numerics import cosines, moments, procrustes, reduction, statistics
 from util.zero_shot import selection, shifted
 
@@ -29,28 +30,24 @@ def pairs(request, rng):
 
 
 def test_measures_and_losses(monkeypatch, pairs):
-    checked(monkeypatch, geometry, contrastive, measures, samples, moments, cosines, reduction, layouts)
+    checked(monkeypatch, geometry, contrastive, card, of_rows, of_sums, sums, moments, cosines, reduction, layouts)
     checked(monkeypatch, procrustes, training)
     x, y = pairs
     with pytest.raises(TypeCheckError):
-        geometry.matched_cosine(x, y[:20])
+        contrastive.contrastive_loss(x, y[:20], 0.1, 10)
     gap = geometry.gap_vector(x, y)
     geometry.mean_cosine(x)
-    for two in (geometry.unit_gap_vector, geometry.matched_cosine, geometry.relative_gap):
-        two(x, y)
+    geometry.unit_gap_vector(x, y)
     geometry.gap_distance(x, y[:20])
     geometry.shift(x, y, 0.3, gap)
     geometry.signed_gap_distances(x, y, SHIFTS)
     geometry.cosine_statistics(x, bins=7)
-    moments.pair_moments(x, y[:20], None)
     contrastive.contrastive_loss(x, y, 0.1, 10)
     contrastive.sweep(x, y, SHIFTS, [0.1, 1.0], 10, direction=gap)
     contrastive.sweep_both(x, y, [0.5], [0.1])
     rows = [np.asarray(part) for part in pairs]
-    samples.separability(*rows)
-    samples.scores(*rows, np.tile(np.arange(30)[:, None], 2))
-    samples.uniformity(rows[0])
-    samples.sample((30, 30), np.tile(np.arange(30)[:, None], 2), 7, 0)
+    of_rows.separability(*rows)
+    card.measure(Embeddings.of({"image": x, "text": y}))
     layouts.svd_coordinates(rows[0])
     pca = reduction.joint_pca(rows, 3)
     assert pca.transform(rows[0]).shape == (30, 3)

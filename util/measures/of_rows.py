@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from ..embeddings import Embeddings
 from ..errors import UserError
@@ -43,7 +43,7 @@ class Found(NamedTuple):
     note: str = ""
 
 
-def jackknifed(value: float, n: int, without: Sequence[float], sizes: Int[np.ndarray, "g"]) -> Found:
+def jackknifed(value: float, n: int, without, sizes: Real[np.ndarray, "g"]) -> Found:
     """A number with the interval that its values without each group in turn give."""
     low, high = delete_group_interval(value, without, sizes)
     return Found(value, n, low, high, left=None if low is None else (without, sizes))
@@ -239,7 +239,7 @@ def uniformity(x: Float[np.ndarray, "n d"], groups: Int[np.ndarray, "n"] | None 
     return jackknifed(math.log(value), len(x), np.log(left), sizes)
 
 
-def _without(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _without(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray | float, np.ndarray]:
     """The mean over all pairs of groups (g, g, ...), and without each group in turn (g, ...)."""
 
     def left(part: np.ndarray) -> np.ndarray:
