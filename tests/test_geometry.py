@@ -1,3 +1,5 @@
+"""Gap, shift and cosines of rows: by hand, against definitions in float64, by properties, and refusals."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,9 @@ from hypothesis import strategies as st
 import reference
 from refusals import refuses
 from util import geometry
+from util.geometry import cosine_statistics
+from util.numerics import arrays
+from util.numerics.moments import moments
 
 AXES = np.eye(3, dtype=np.float32)
 
@@ -150,3 +155,137 @@ test_bad_input_is_refused_in_words = refuses(
     (lambda: geometry.signed_gap_distances(GOOD, -GOOD, []), "shifts must be"),
     (lambda: geometry.signed_gap_distances(GOOD, -GOOD, [0], sign_by=[0, 0]), "sign_by has 2 numbers, these rows"),
 )
+
+
+def check_against_all_pairs(x, stats, tolerance=1e-6):
+    exact = reference.cosines(x)
+    span = exact.max() - exact.min()
+    assert stats.n_pairs == len(exact) == stats.histogram.sum()
+    assert [stats.mean, stats.std] == pytest.approx([exact.mean(), exact.std()], abs=tolerance)
+    assert [stats.min, stats.max] == pytest.approx([exact.min(), exact.max()], abs=tolerance)
+    quartiles = [stats.q25, stats.median, stats.q75]
+    assert quartiles == pytest.approx(np.quantile(exact, [0.25, 0.5, 0.75]), abs=1e-3 * span + tolerance)
+    if span > 0:
+        assert stats.edges[[0, -1]] == pytest.approx([exact.min(), exact.max()], abs=tolerance)
+
+
+def test_three_rows_by_hand():
+    stats = cosine_statistics(np.array([[1.0, 0.0], [3.0, 3.0], [0.0, 2.0]]), bins=2)
+    half = np.sqrt(0.5)
+    assert [stats.min, stats.max, stats.mean] == pytest.approx([0, half, 2 * half / 3])
+    assert stats.std == pytest.approx(np.std([0, half, half]))
+    assert stats.histogram.tolist() == [1, 2]
+    assert stats.edges == pytest.approx([0, half / 2, half])
+
+
+@pytest.mark.parametrize("n, d", [(2, 1), (3, 5), (511, 8), (512, 4), (513, 8), (1025, 4), (2600, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_agree_with_all_pairs_across_tile_edges(rng, n, d, dtype):
+    x = rng.normal(size=(n, d)).astype(dtype) + 0.5
+    check_against_all_pairs(x, cosine_statistics(x, bins=50))
+
+
+def test_histogram_is_that_of_numpy(rng):
+    x = rng.normal(size=(700, 8))
+    stats = cosine_statistics(x)
+    counts, edges = np.histogram(reference.cosines(x), 100)
+    assert stats.edges == pytest.approx(edges, abs=1e-12)
+    assert np.abs(stats.histogram - counts).sum() <= 4  # a value on an edge may round to either side
+
+
+def test_one_row_apart_from_all_others_by_hand():
+    x = np.ones((1300, 4))
+    x[1] = [1, -1, 1, -1]
+    stats = cosine_statistics(x, bins=4)
+    assert stats.histogram.tolist() == [1299, 0, 0, 1300 * 1299 // 2 - 1299]
+    assert [stats.min, stats.q25, stats.max] == pytest.approx([0, 1, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])
+def test_a_narrow_cone_keeps_its_digits(rng, width, dtype):
+    x = (1 + width * rng.normal(size=(800, 64))).astype(dtype)
+    stats, exact = cosine_statistics(x), reference.cosines(x)
+    span = exact.max() - exact.min()
+    check_against_all_pairs(x, stats, tolerance=1e-3 * span)
+    assert stats.std == pytest.approx(exact.std(), rel=1e-6)
+    assert [stats.min, stats.max] == pytest.approx([exact.min(), exact.max()], rel=0, abs=1e-5 * span)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_gives_the_statistics_of_the_cpu(rng):
+    x = torch.from_numpy(rng.normal(size=(3000, 32)).astype(np.float32))
+    check_against_all_pairs(x.numpy(), cosine_statistics(x.cuda()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_more(rng, dtype):
+    x = torch.from_numpy(reference.cone(rng, 900, 32)).to(dtype)
+    check_against_all_pairs(x.double().numpy(), cosine_statistics(x), tolerance=1e-6)
+
+
+def test_equal_rows_have_one_value():
+    stats = cosine_statistics(np.ones((10, 4)), bins=5)
+    assert [stats.min, stats.q25, stats.median, stats.max, stats.std] == pytest.approx([1, 1, 1, 1, 0], abs=1e-7)
+    assert stats.histogram.sum() == 45 and (np.diff(stats.edges) > 0).all()
+
+
+test_bad_input_is_refused = refuses(
+    (lambda: cosine_statistics(np.eye(3)[:1]), "at least 2 rows"),
+    (lambda: cosine_statistics(np.zeros((3, 3))), "row 0 is zero"),
+    (lambda: cosine_statistics(np.eye(3), 0), "bins must be"),
+    (lambda: cosine_statistics(np.eye(3), 2.5), "bins must be"),
+)
+
+
+X = np.array([[3.0, 4.0], [0.0, 2.0]])  # unit rows (0.6, 0.8), (0, 1)
+Y = np.array([[1.0, 0.0], [0.6, 0.8]])
+
+
+def test_a_case_by_hand():
+    found = moments(X)
+    assert found.total == pytest.approx([0.6, 1.8]) and found.centroid == pytest.approx([0.3, 0.9])
+    assert (found.shortest, found.longest) == pytest.approx((2, 5))
+    assert (found.mean_cosine, moments(Y).mean_cosine) == pytest.approx((0.8, 0.6))
+
+
+@pytest.mark.parametrize(
+    "kind", [np.array, torch.tensor, lambda x: torch.tensor(x).half(), lambda x: x.astype(np.int32)]
+)
+def test_every_kind_of_array_is_taken_and_left_as_it_was(rng, kind):
+    x = rng.integers(1, 9, (6, 4)).astype(np.float32)
+    given = kind(x)
+    assert moments(given).mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
+    assert np.array_equal(np.asarray(given, np.float32), x)
+
+
+def with_value(value, row=8195):
+    """Rows of ones but for one value, by default in a later block."""
+    x = np.ones((row + 5, 3))
+    x[row, 1] = value
+    return x
+
+
+ONES = np.ones((4, 3))
+
+test_bad_rows_are_named_and_what_does_not_fit_is_refused = refuses(
+    (lambda: moments(with_value(np.nan)), "x: row 8195 holds a value that is not finite"),
+    (lambda: moments(with_value(1e200)), r"x: row 8195 has a norm outside \[1e-150, 1e150\]"),
+    (lambda: moments(ONES * [[1], [1], [0], [1]], "y"), "y: row 2 is zero and has no direction"),
+    (lambda: moments(ONES[:1]).mean_cosine, "needs two rows or more"),
+    (lambda: moments(ONES[:0]), "needs at least 1 rows"),
+)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, ">f4", np.float16])
+def test_a_mapped_file_of_any_dtype_is_converted_a_block_at_a_time(rng, tmp_path, monkeypatch, dtype):
+    x = rng.integers(1, 99, (50, 4)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    asked = []
+    monkeypatch.setattr(
+        "util.numerics.moments.as_rows", lambda x, name: asked.append(len(x)) or arrays.as_rows(x, name)
+    )
+    monkeypatch.setattr("util.numerics.arrays.blocks.__defaults__", (8,))
+    found = moments(np.load(tmp_path / "x.npy", mmap_mode="c"))
+    assert found.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
+    assert max(asked) == 8
