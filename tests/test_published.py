@@ -1,4 +1,4 @@
-"""The published numbers and files: what goes wrong on the way is made to go wrong here, on a server of our own."""
+"""Published numbers, gains and files: agreement, every verdict could have been no, and faults on our own server."""
 
 import hashlib
 import http.server
@@ -9,11 +9,16 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
+import contrary
+import published_gains
 from encoder_checks import refused
 from refusals import refuses
-from util import UserError, files, published
+from util import UserError, files, published, records
 from util.errors import NoConnection
+from util.numerics.statistics import mcnemar
+from util.reporting import comparisons
 
 NAMES = list(published.files())
 
@@ -243,3 +248,109 @@ def test_a_cache_folder_that_cannot_be_made_is_one_line(site, cache):
     cache.write_text("a file where the folder should be")
     with refused(r"features_clip.npy: "):
         published.fetch("features_clip.npy")
+
+
+@pytest.fixture(scope="module")
+def gains():
+    return published_gains.table()
+
+
+def of(gains, dataset):
+    return gains[gains.dataset == dataset].iloc[0]
+
+
+@pytest.mark.parametrize("dataset", ["CIFAR10", "CIFAR100", "EuroSAT", "SVHN"])
+def test_the_net_gain_is_one_that_rounding_allows(gains, dataset):
+    """Every number of hits is tried."""
+    row = of(gains, dataset)
+    (printed,) = (each for each in published_gains.published_rows() if each["dataset"] == dataset)
+    assert (row.default, row.modified) == (printed["default"], printed["modified"]) and len(gains) == 4
+    hits = np.arange(row.n + 1)
+    before, after = (hits[np.abs(hits / row.n - value) <= 0.5e-4 + 1e-12] for value in (row.default, row.modified))
+    assert after[0] - before[-1] <= row.net_items <= after[-1] - before[0]
+    if dataset != "EuroSAT":
+        assert row.net_items < row.most_discordant_corrected < row.most_discordant < row.most_possible < row.n
+        assert row.most_discordant == pytest.approx((row.net_items / stats.norm.ppf(0.975)) ** 2, rel=0.2)
+
+
+def test_the_gain_on_svhn_is_18_images_and_significant_for_few_changes_only(gains):
+    """46 gained and 28 lost are significant at 0.05, 47 and 29 no more."""
+    row = of(gains, "SVHN")
+    assert (row.net_items, row.n, row.most_discordant) == (18, 26_032, 74)
+    assert mcnemar(46, 28) < 0.05 < mcnemar(47, 29)
+    assert row.share == pytest.approx(74 / 26_032) and row.least_p == pytest.approx(2.0**-17)
+    lost = (row.most_discordant_corrected - 18) // 2
+    assert mcnemar(18 + lost, lost) < 0.05 / 39 < mcnemar(19 + lost, lost + 1)
+    assert "at most 74 of 26032 predictions changed; as the best of 40 shifts (Bonferroni) only if at most " in row.note
+
+
+def test_the_gain_on_eurosat_is_significant_however_many_changed(gains):
+    """At most every item right before can be lost, and no more than are wrong after."""
+    row = of(gains, "EuroSAT")
+    lost = (row.most_possible - row.net_items) // 2
+    assert lost <= 0.541 * 27_000 + 2 and lost <= (1 - 0.5645) * 27_000 + 2
+    assert mcnemar(int(row.net_items + lost), int(lost)) < 0.05 / 39
+    assert row.most_discordant_corrected >= row.most_possible and row.note.startswith("significant however many")
+
+
+def test_the_published_p_values_are_of_all_images_and_table_1s_are_another_matter():
+    """By the statistic's formula: n (p2 - p1)^2 / (2 p (1 - p)), p the mean of both accuracies."""
+    found = published_gains.chi_squared()
+    mean = (found["default"] + found["modified"]) / 2
+    expected = found["n"] * (found["modified"] - found["default"]) ** 2 / (2 * mean * (1 - mean))
+    assert found["chi_squared"].to_numpy() == pytest.approx(expected.to_numpy())
+    assert found["equal_at"].to_numpy() == pytest.approx((2 * mean * (1 - mean)).to_numpy())
+    whole, split, table_1 = (found.iloc[start::3].reset_index(drop=True) for start in range(3))
+    assert whole["n"].tolist() == [60_000, 60_000, 27_000]
+    assert whole["n_of_published_p"].to_numpy() == pytest.approx(whole["n"].to_numpy(), rel=2e-5)
+    assert (split["p_value"][:2] > 0.05).all() and (table_1["p_value"] < 0.05).tolist() == [False, False, True]
+    assert (table_1["default"] != whole["default"]).all()
+    net, changed = 78, round(0.5 * whole["equal_at"][0] * 10_000)  # half as many changed: the paired p is smaller
+    assert mcnemar((changed + net) // 2, (changed - net) // 2) < split["p_value"][0]
+
+
+@pytest.mark.parametrize("k", range(5))
+def test_no_tolerance_is_wider_than_half_the_gain_that_it_judges(k):
+    keys = [f"table_1.rows.{k}.{name}" for name in ("default", "modified", "gain")]
+    numbers = published.numbers()
+    assert {numbers[key].judged_by.tolerance <= numbers[keys[2]].value / 2 for key in keys} == {True}
+    gain = numbers[keys[1]].value - numbers[keys[0]].value
+    assert numbers[keys[2]].value == pytest.approx(gain, abs=1e-9)
+
+
+NUMBERS = published.numbers()
+FLOATS = {key: each for key, each in NUMBERS.items() if isinstance(each.value, float)}
+TOLERATED = [key for key, each in FLOATS.items() if each.judged_by.tolerance is not None]
+AGAINST = {"no", "not shown", "paper is wrong"}
+
+
+def verdict(comparison):
+    return comparisons.verdict(records.plain(comparison))
+
+
+@pytest.mark.parametrize("rule", sorted({NUMBERS[key].rule for key in TOLERATED}))
+def test_no_tolerance_is_wider_than_what_it_judges(rule):
+    judged = published.Rule(**published.values()["rules"][rule])
+    assert judged.tolerance < judged.refuses <= 10 * judged.tolerance
+
+
+def test_every_number_has_a_rule_with_its_reason():
+    assert all(each.judged_by.says and each.judged_by.reason for each in NUMBERS.values())
+    assert {each.rule for each in NUMBERS.values()} == set(published.values()["rules"])
+
+
+@pytest.mark.parametrize("key", TOLERATED)
+def test_a_number_is_no_outside_its_tolerance_and_yes_inside_it(key):
+    number = NUMBERS[key]
+    against = "paper is wrong" if number.judged_by.derivation else "no"
+    for share, expected in ((-1.01, against), (-0.99, "yes"), (0.99, "yes"), (1.01, against)):
+        ours = number.value + share * number.judged_by.tolerance
+        assert verdict(published.compare(key, ours, "the paper's own", own=True)) == expected
+
+
+@pytest.mark.parametrize("script", sorted({each.script for each in NUMBERS.values()}))
+def test_each_claim_of_the_paper_is_refused_where_a_run_contradicts_it(script):
+    found = {each.key: verdict(each) for each in getattr(contrary, script)() if NUMBERS[each.key].value is not None}
+    claims = {key for key, each in NUMBERS.items() if each.script == script and isinstance(each.value, str)}
+    assert claims <= found.keys() and {found[key] for key in claims} <= AGAINST
+    assert set(found.values()) - {"not run"} <= AGAINST  # some numbers are told from no other, and not judged

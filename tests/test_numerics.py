@@ -1,15 +1,20 @@
-"""Intervals and tests: by hand, against scipy's own and by simulation, and refusals."""
+"""Numbers of arrays: items, reductions, intervals and tests, by hand, against scipy's own and by simulation."""
 
 import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+import reference
+from layouts import svd_coordinates, tsne_coordinates
 from refusals import refuses
 from util.numerics import statistics
+from util.numerics.items import batches, copies, items, matched
+from util.numerics.reduction import joint_pca, umap_coordinates
 
 
 def test_the_prediction_interval_of_two_values_by_hand():
@@ -126,4 +131,83 @@ test_what_makes_no_sense_is_refused = refuses(
     (lambda: statistics.combined_p_value([0.1], 1), "share must be between 0 and 1"),
     (lambda: next(statistics.bootstrap_counts(0, 5, 0)), "at least one item"),
     (lambda: next(statistics.bootstrap_counts(3, 0, 0)), "resamples must be a whole number of at least 1"),
+)
+
+
+def first_equal(rows):
+    return [next(j for j in range(k + 1) if (rows[j] == rows[k]).all()) for k in range(len(rows))]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_items_are_the_first_equal_row(rng, dtype):
+    rows = (10 * rng.normal(size=(300, 3))).astype(dtype)[rng.integers(0, 300, 600)]
+    rows[7], rows[500] = 0, -np.zeros(3)
+    expected = first_equal(rows)
+    assert len(set(expected)) < 300 and expected[500] == 7
+    for same in (rows, np.asfortranarray(rows), torch.tensor(rows)):
+        assert items(same).tolist() == expected
+    tensor = torch.tensor(rows).bfloat16()
+    assert items(tensor).tolist() == first_equal(tensor.double().numpy())
+
+
+def test_a_copy_has_the_partners_of_all_its_copies(rng):
+    x, y = reference.pairs(rng, 5, 4)
+    x, y = x[[0, 1, 0, 2, 3]], y[[0, 1, 2, 2, 4]]
+    found = matched(x, y, np.array([[0, 0], [2, 1], [1, 2], [3, 3], [1, 3]]))
+    assert found.first.tolist() == [0, 1, 3] and found.second.tolist() == [0, 1, 2]
+    assert found.pairs.tolist() == [[0, 0], [0, 1], [1, 2], [2, 2]]
+    first, second = found.groups
+    assert first[1] == first[2] == second[2] != first[0] and first[0] == second[0] == second[1]
+    assert found.items[0].tolist() == [0, 1, 0, 3, 4]
+    assert copies({"image": x, "text": y}) == {"image": 1, "text": 1}
+
+
+def test_batches_without_equal_rows_are_of_neighbours(rng):
+    x, y = reference.pairs(rng, 11, 4)
+    assert batches(x, y, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]] and batches(x, y).tolist() == [list(range(11))]
+    assert copies({"image": x}) == {"image": 0}
+
+
+def test_a_pair_that_has_to_wait_comes_first_in_the_next_batch(rng):
+    x, y = reference.pairs(rng, 6, 4)
+    x, y = x[[0, 0, 1, 2, 0, 3]], y[[0, 1, 2, 3, 4, 3]]
+    assert batches(x, y, 2).tolist() == [[0, 2], [1, 3], [4, 5]]
+    assert batches(x, y, 3).tolist() == [[0, 2, 3]] and batches(x, y).tolist() == [[0, 2, 3]]
+
+
+@pytest.mark.parametrize("n", [100, 4])
+def test_pca_agrees_with_the_singular_values_and_its_signs_are_fixed(rng, n):
+    x, y = reference.pairs(rng, n, 12)
+    pca = joint_pca([x, y], components=3)
+    rows = np.concatenate([x, y]).astype(np.float64)
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
+    assert pca.explained_variance_ratio_ == pytest.approx(values[:3] / values.sum(), rel=1e-6)
+    assert pca.components_ @ pca.components_.T == pytest.approx(np.eye(3), abs=1e-9)
+    assert (pca.components_[np.arange(3), np.abs(pca.components_).argmax(1)] > 0).all()
+
+
+def test_singular_vectors_subtract_nothing(rng):
+    rows = rng.normal(size=(30, 5)) + 9
+    found = svd_coordinates(rows)
+    _, _, vt = np.linalg.svd(rows)
+    assert np.abs(found) == pytest.approx(np.abs(rows @ vt[:2].T))
+    assert np.abs(found[:, 0]).min() > 15  # the mean is still there
+    assert np.array_equal(found, svd_coordinates(rows.copy()))
+
+
+@pytest.mark.parametrize("n", [2, 60])
+def test_tsne_keeps_two_clouds_apart_and_is_fixed_by_its_seed(n):
+    rows = np.random.default_rng(n).normal(size=(2 * n, 9)) + 20 * np.repeat([[0], [1]], n, 0)
+    found = tsne_coordinates(rows, seed=1)
+    first, last = found[:n], found[n:]
+    between = np.linalg.norm(first[:, None] - last, axis=2)
+    assert found.shape == (2 * n, 2) and np.array_equal(found, tsne_coordinates(rows, seed=1))
+    assert n == 2 or between.min() > np.median(np.linalg.norm(first[:, None] - first, axis=2))
+
+
+test_too_many_components_are_refused = refuses(
+    (lambda: joint_pca([np.eye(3), np.eye(3)], components=4), "components must be from 1 to 3"),
+    (lambda: umap_coordinates(np.eye(3)), "at least 4 rows"),
+    (lambda: svd_coordinates(np.ones((5, 1))), "two rows and columns or more"),
+    (lambda: tsne_coordinates(np.eye(3)), r"t-SNE needs at least 4 rows and 2 columns, not \(3, 3\)"),
 )
