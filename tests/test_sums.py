@@ -55,8 +55,9 @@ def test_sums_are_those_of_rows_and_of_parts(seed, n, k, pairs, labels):
     found = whole.totals
     units = [[reference.unit(rows) for rows in each.modalities.values()] for each in (one, other)]
     for a, parts in enumerate(zip(*units, strict=True)):
-        rows = np.concatenate(parts)
+        rows, stored = (np.concatenate(each) for each in (parts, [e.modalities[one.names[a]] for e in (one, other)]))
         assert found.n[a] == len(rows) and found.total[a] == pytest.approx(rows.sum(0))
+        assert found.raw[a] == pytest.approx(stored.sum(0)) and found.squares[a] == pytest.approx((stored**2).sum())
         assert found.second[a] == pytest.approx(rows.T @ rows)
     for c, (a, b) in enumerate(combinations(range(k), 2)):
         names, x, y = (one.names[a], one.names[b]), [], []

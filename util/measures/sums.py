@@ -31,7 +31,7 @@ FINE, COARSE = 40, 10
 """Groups of items that sums are kept in, and that second moments are. A jackknife leaves out one in turn."""
 WIDE = 1024
 """Second moments of more columns than this are kept in one group: they have no interval, for their size."""
-FIRST, SECOND, OF_CLASSES = ("n", "total", "raw", "pairs"), ("second", "cross"), ("in_class", "by_class")
+FIRST, SECOND, OF_CLASSES = ("n", "total", "raw", "squares", "pairs"), ("second", "cross"), ("in_class", "by_class")
 VERSION = 1
 
 
@@ -39,14 +39,16 @@ VERSION = 1
 class Totals:
     """Sums of k modalities (text last) and of their q = k(k-1)/2 couples, in the order of ``combinations``.
 
-    n (k,) rows; total and raw (k, d) sums of unit rows and of rows as they are stored; pairs (q, 3) number of pairs,
-    sums of their cosines and of the squares. Second moments or None: second (k, d, d) of x x^T, cross (q, d, d) of
-    x y^T over the pairs. Labels or None: in_class (C, k) rows and by_class (C, k, d) sums of each class.
+    n (k,) rows; total and raw (k, d) sums of unit rows and of rows as they are stored; squares (k,) sum of the squared
+    norms of the latter; pairs (q, 3) number of pairs, sums of their cosines and of the squares. Second moments or None:
+    second (k, d, d) of x x^T, cross (q, d, d) of x y^T over the pairs. Labels or None: in_class (C, k) rows and
+    by_class (C, k, d) sums of each class.
     """
 
     n: Int[np.ndarray, "k"]
     total: Float[np.ndarray, "k d"]
     raw: Float[np.ndarray, "k d"]
+    squares: Float[np.ndarray, "k"]
     pairs: Float[np.ndarray, "q 3"]
     second: Float[np.ndarray, "k d d"] | None = None
     cross: Float[np.ndarray, "q d d"] | None = None
@@ -80,9 +82,9 @@ class Sums:
 
     Attributes:
         names: the modalities, text last.
-        arrays: n, total, raw and pairs of ``Totals`` in FINE groups of items along a first axis; norms (k, 2), minus
-            the least norm before normalisation and the largest; where they were asked for second and cross, in COARSE
-            groups, and in_class and by_class. A text is in the group of the first image that it belongs to.
+        arrays: n, total, raw, squares and pairs of ``Totals`` in FINE groups of items along a first axis; norms (k, 2),
+            minus the least norm before normalisation and the largest; where they were asked for second and cross, in
+            COARSE groups, and in_class and by_class. A text is in the group of the first image that it belongs to.
         classes: names of the C classes.
         copies: how many rows of each modality equal an earlier one; -1 where nobody looked.
         source: where the rows come from.
@@ -228,7 +230,8 @@ def _zeros(k: int, d: int, classes: Sequence[str], second: bool, grouped: bool =
     """Sums of no rows of k modalities, by name: ``grouped``, or those of one task."""
     fine, coarse = ((FINE,), (COARSE if d <= WIDE else 1,)) if grouped else ((), ())
     q, c = k * (k - 1) // 2, len(classes)
-    shapes = {"n": (*fine, k), "total": (*fine, k, d), "raw": (*fine, k, d), "pairs": (*fine, q, 3), "norms": (k, 2)}
+    shapes = dict.fromkeys(("n", "squares"), (*fine, k)) | dict.fromkeys(("total", "raw"), (*fine, k, d))
+    shapes |= {"pairs": (*fine, q, 3), "norms": (k, 2)}
     shapes |= {"second": (*coarse, k, d, d), "cross": (*coarse, q, d, d)} if second else {}
     shapes |= {"in_class": (c, k), "by_class": (c, k, d)} if c else {}
     zeros = {name: np.zeros(each, np.int64 if name in ("n", "in_class") else float) for name, each in shapes.items()}
@@ -323,7 +326,7 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[dict, list, list
         if second or labels is not None:
             unit[place] = values / norms[:, None]
         if [place] == alone[a]:
-            part["n"][a], part["norms"][a] = len(values), (-norms.min(), norms.max())
+            part["n"][a], part["squares"][a], part["norms"][a] = len(values), norms @ norms, (-norms.min(), norms.max())
             part["total"][a], part["raw"][a] = np.stack([1 / norms, np.ones(len(norms))]) @ values
             if second:
                 part["second"][a] = unit[place].T @ unit[place]
