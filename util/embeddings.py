@@ -90,7 +90,7 @@ class Embeddings:
             columns: modality -> name of its array or column; then no other is a modality.
             unit: False leaves rows as they are stored, and unread, for measures that go over a file of any size once.
         """
-        found, *others = [cls.of(**each, unit=False) for each in read_sets(paths, columns)]
+        found, *others = open_sets(paths, columns).values()
         if others:
             there = ", ".join(found.names)
             raise UserError(f"{found.source['path']}: holds {there}; files of a set hold one modality each")
@@ -219,9 +219,30 @@ class Embeddings:
 def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict[str, Embeddings]:
     """Files and folders as stored sets by name: those of one modality each are one set, every other is its own.
 
-    Sets are named by the stem of their file, or by its path where two stems are the same.
+    Sets are named by the stem of their file, or by its path where two stems are the same. Of several files each takes
+    the ``columns`` that it has.
     """
-    sets = [Embeddings.of(**each, unit=False) for each in read_sets(paths, columns)]
+    whole, alone, used, columns = [], [], set(), columns or {}
+    given = [*map(named_path, paths)]
+    places = [Path(path).resolve() for name, path in given if not name]
+    if twice := [path for path in places if places.count(path) > 1]:
+        raise UserError(f"{twice[0]}: is named twice; leave one out")
+    if len({*columns.values()}) < len(columns) and not all(name for name, _ in given):
+        raise UserError(f"--columns: one for {' and '.join(columns)}; name each file: {'=FILE '.join(columns)}=FILE")
+    for name, path in given:
+        arrays, source = read(path)
+        mine = {key: value for key, value in columns.items() if key == (name or key)}
+        mine = {key: value for key, value in mine.items() if len(paths) == 1 or value in arrays}
+        used |= mine.keys()
+        one, keys = _of_arrays(arrays, source, path, mine)
+        if name or len(keys) == 1:
+            alone.append((name, one, keys))
+        else:
+            whole.append(one)
+    if left := [f"{key}={value}" for key, value in columns.items() if key not in used]:
+        raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
+    whole += [_joined(*_by_name(alone))] if alone else []
+    sets = [Embeddings.of(**each, unit=False) for each in whole]
     places = [one.source["path"] for one in sets]
     stems = ["+".join(Path(path).stem for path in place.split(" + ")) for place in places]
     return dict(zip(stems if len({*stems}) == len(stems) else places, sets, strict=True))
@@ -249,58 +270,35 @@ def _begun_by(source: Mapping) -> str:
     return f"{source['path']}: " if "path" in source else ""
 
 
-def read_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> list[dict]:
-    """What ``Embeddings.of`` takes, for each set that files hold; of several files each takes the columns it has."""
-    whole, alone, used, columns = [], [], set(), columns or {}
-    places = [Path(path).resolve() for name, path in map(named_path, paths) if not name]
-    if twice := [path for path in places if places.count(path) > 1]:
-        raise UserError(f"{twice[0]}: is named twice; leave one out")
-    if len({*columns.values()}) < len(columns) and not all(name for name, _ in map(named_path, paths)):
-        raise UserError(f"--columns: one for {' and '.join(columns)}; name each file: {'=FILE '.join(columns)}=FILE")
-    for name, path in map(named_path, paths):
-        arrays, source = read(path)
-        mine = {key: value for key, value in columns.items() if key == (name or key)}
-        mine = {key: value for key, value in mine.items() if len(paths) == 1 or value in arrays}
-        used |= mine.keys()
-        one = _of_arrays(arrays, source, path, mine)
-        if name or len(one["modalities"]) == 1:
-            alone.append((name, one))
-        else:
-            whole.append({key: value for key, value in one.items() if key != "keys"})
-    if left := [f"{key}={value}" for key, value in columns.items() if key not in used]:
-        raise UserError(f"--columns {' '.join(left)}: no such column in {', '.join(map(str, paths))}")
-    return [*whole, _joined(_by_name(alone))] if alone else whole
-
-
-def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> dict:
-    """The arrays of one file as a set."""
-    found = sort_out(arrays, path, columns)
-    unused = [f"{path}: not used: {', '.join(found.ignored)}"] if found.ignored else []
-    stored = [name for array in arrays.values() for name, each in found.modalities.items() if each is array]
-    found, changed = as_rows(found, path)
+def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> tuple[dict, dict]:
+    """What ``Embeddings.of`` takes of the arrays of one file, and the keys of its rows by modality."""
+    given, beside, keys, ignored = sort_out(arrays, path, columns)
+    stored = [name for array in arrays.values() for name, each in given.items() if each is array]
+    modalities, changed = as_rows(given, beside, path)
+    unused = [f"{path}: not used: {', '.join(ignored)}"] if ignored else []
     notes = [*source.get("notes", []), *unused, *changed]
-    named = {kind: found.beside.pop(kind, None) for kind in RESERVED}
-    ordered = in_order(found.modalities)
-    counts = {name: len(found.modalities[name]) for name in ordered}
+    named = {kind: beside.pop(kind, None) for kind in RESERVED}
+    ordered = in_order(modalities)
+    counts = {name: len(modalities[name]) for name in ordered}
     if (pairs := named["pairs"]) is not None:
         one_order(pairs, ordered, stored, [*counts.values()], path)
-    elif len(found.keys) > 1:
-        named["pairs"], how, _ = matched({name: found.keys[name] for name in ordered}, counts, path, one_file=True)
+    elif len(keys) > 1:
+        named["pairs"], how, _ = matched({name: keys[name] for name in ordered}, counts, path, one_file=True)
         notes += [f"{path}: {how}"] if how else []
     source = {k: each for k, each in source.items() if (k, type(each)) != ("files", list)}  # of a set once saved
     source |= {"path": path, **({"notes": notes} if notes else {})}
-    one = {"modalities": found.modalities, "source": source, "beside": found.beside, "keys": found.keys, **named}
-    told = {name: arrays[name] for name in found.ignored if role(name) == TEXT and arrays[name].dtype.kind in "iuf"}
-    told = {name: each for name, each in told.items() if each.ndim == 1} | found.keys[ordered[-1]]
-    if (names := found.beside.get("classes")) is not None and len({*names.tolist()}) < len(names):
+    told = {name: arrays[name] for name in ignored if role(name) == TEXT and arrays[name].dtype.kind in "iuf"}
+    told = {name: each for name, each in told.items() if each.ndim == 1} | keys[ordered[-1]]
+    if (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names):
         names, told = None, {**told, "classes": names}
-    return with_classes(one, names, told, path)
+    one = {"modalities": modalities, "source": source, "beside": beside, **named}
+    return with_classes(one, names, told, path), keys
 
 
-def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
-    """Sets of one modality each by its name, which is given or told by the name of the file or its array."""
-    found: dict[str, dict] = {}
-    for given, one in alone:
+def _by_name(alone: Sequence[tuple[str, dict, dict]]) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Sets and keys of one modality each by its name, given or told by the name of the file or its array."""
+    found, keys = {}, {}
+    for given, one, (own, *_) in ((name, one, [*keys.values()]) for name, one, keys in alone):
         path, (held, *more) = one["source"]["path"], one["modalities"]
         name = given or held
         if more:
@@ -309,13 +307,12 @@ def _by_name(alone: Sequence[tuple[str, dict]]) -> dict[str, dict]:
             raise UserError(f"{found[name]['source']['path']} and {path} are both {name}; name them, as image={path}")
         if len(alone) > 1 and not given and not role(name):
             raise UserError(f"{path}: which modality it holds cannot be told by name; name it, as image={path}")
-        found[name] = {**one, "modalities": {name: one["modalities"][held]}}
-    return found
+        found[name], keys[name] = {**one, "modalities": {name: one["modalities"][held]}}, own
+    return found, keys
 
 
-def _joined(parts: Mapping[str, dict]) -> dict:
-    """Sets of one modality each as one; equal ids say which rows are pairs."""
-    keys = {name: next(iter(part.pop("keys").values())) for name, part in parts.items()}
+def _joined(parts: Mapping[str, dict], keys: Mapping[str, dict]) -> dict:
+    """Sets of one modality each as one; equal keys say which rows are pairs."""
     if len(parts) == 1:
         return next(iter(parts.values()))
     sources = {name: dict(part["source"]) for name, part in parts.items()}

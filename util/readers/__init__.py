@@ -28,10 +28,10 @@ from .arrays import (
     read_torch,
     write,
 )
-from .names import NAME, TEXT, SortedOut, role
+from .names import NAME, TEXT, role
 from .tables import read_arrow, read_dataset, read_delimited, read_json, read_parquet
 
-__all__ = ["NAME", "TEXT", "WRITTEN", "SortedOut", "read", "role", "write"]
+__all__ = ["NAME", "TEXT", "WRITTEN", "read", "role", "write"]
 
 MAGIC = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\xff" * 4: ".arrow", b"\x89HDF": ".h5"}
 TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")

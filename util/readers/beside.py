@@ -5,7 +5,6 @@ Rows belong together by equal keys, and texts belong to the classes of labels by
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from itertools import chain, combinations, product
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..numerics.arrays import nonzero_norms
-from .names import KINDS, TEXT, WORDS, WORDS_IN, SortedOut, key_kind, leaf, role
+from .names import KINDS, TEXT, WORDS, WORDS_IN, key_kind, leaf, role
 
 CLASS = re.compile(r"(.*_)?(label|class|cls|category|target|y|number)(e?s)?(_(id|idx|index|no|number|name)s?)?")
 """Names, in small letters, of the columns that say of which class a row is."""
@@ -87,22 +86,22 @@ def checked_labels(labels, counts: Mapping[str, int], classes, prefix: str) -> n
     return found.astype(np.int64)
 
 
-def as_rows(found: SortedOut, path: str) -> tuple[SortedOut, list[str]]:
+def as_rows(given: Mapping, beside: Mapping, path: str) -> tuple[dict, list[str]]:
     """Texts of several templates as the mean of their unit rows, and texts stored by column as rows; both are said."""
-    notes, modalities = [], dict(found.modalities)
+    notes, modalities = [], dict(given)
     widths = {array.shape[-1] for name, array in modalities.items() if role(name) != TEXT and array.ndim == 2}
-    for name, array in found.modalities.items():
+    for name, array in given.items():
         if role(name) != TEXT:
             continue
         if array.ndim == 3:
-            modalities[name], said = _mean_of_templates(array, found.beside, f"{path}: {name}")
+            modalities[name], said = _mean_of_templates(array, beside, f"{path}: {name}")
         elif len(widths) == 1 and array.shape[1] not in widths and array.shape[0] in widths:
             modalities[name] = np.asarray(array).T
             said = "holds a column for each text, for its rows are as wide as others"
         else:
             continue
         notes.append(f"{path}: {name} {array.shape}: {said}")
-    return replace(found, modalities=modalities), notes
+    return modalities, notes
 
 
 def _mean_of_templates(array: np.ndarray, beside: Mapping, where: str) -> tuple[np.ndarray, str]:

@@ -7,7 +7,6 @@ A modality is known by meaning, never by position: "image_features", "img_emb" a
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
@@ -31,20 +30,6 @@ KEYS = {
     ),
 }
 """Names of the columns that say whose a row is; the last are those of pandas."""
-
-
-@dataclass(frozen=True)
-class SortedOut:
-    """The arrays of a file: modalities by name, what stands beside them by kind, and the names of the others.
-
-    ``keys`` are the arrays that may say whose a row is, by modality and name: of several modalities those that each
-    has of its own ("image_ids", "caption_paths"). Those of the first, and what names no modality, stand beside it too.
-    """
-
-    modalities: dict
-    beside: dict = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
-    keys: dict = field(default_factory=dict)
 
 
 def word(name: str) -> str | None:
@@ -71,10 +56,13 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (role(name) == TEXT, name == TEXT))
 
 
-def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedOut:
+def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> tuple[dict, dict, dict, list[str]]:
     """Tells modalities from what stands beside them in ``where``, a file, whose name says what a lone array may not.
 
-    ``columns`` are modality -> name of its array; then no other of the ``arrays`` (by name) is a modality.
+    ``columns`` are modality -> name of its array; then no other of the ``arrays`` (by name) is a modality. Gives the
+    modalities by name, what stands beside them by kind, by modality the arrays (by name) that may say whose a row is,
+    of several modalities those that each has of its own ("image_ids"), and the names of the others. Keys of the first,
+    and what names no modality, stand beside it too.
     """
     if unknown := [name for name in columns.values() if name not in arrays]:
         raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {', '.join(arrays) or 'none'}")
@@ -97,7 +85,7 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> SortedO
     beside = {name: each for name, each in own.items() if name not in kinds}
     beside |= {kind: arrays[name] for name, kind in kinds.items()}
     used = {*kinds, *columns.values(), *own, *(name for each in keys.values() for name in each)}
-    return SortedOut(modalities, beside, tuple(name for name in arrays if name not in used), keys)
+    return modalities, beside, keys, [name for name in arrays if name not in used]
 
 
 def _owned(arrays: Mapping, modality: str, modalities: Mapping) -> dict:

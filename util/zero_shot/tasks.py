@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..geometry import unit_gap_vector
 from ..numerics import items
 from ..numerics.arrays import as_indices
-from ..readers import TEXT, SortedOut, read, role
+from ..readers import TEXT, read, role
 from ..readers.beside import as_rows, by_class, checked_labels, checked_pairs, matched, one_label_each, one_order
 from ..readers.names import KINDS, key_kind, keys_of
 
@@ -319,10 +319,10 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
     elif classes is None:
         classes = next((each for each in beside.values() if each.dtype.kind == "U"), None)
     beside = {} if classes is None else {"classes": classes}
-    found, notes = as_rows(SortedOut({first: one.modalities[first], TEXT: texts}, {"labels": labels, **beside}), path)
+    rows, notes = as_rows({first: one.modalities[first], TEXT: texts}, {"labels": labels, **beside}, path)
     files = [*(one.files if len(one.files) > 1 else [{"path": one.source["path"]}]), {"path": path}]
     source = {**one.source, "files": files, "notes": [*one.source["notes"], *said, *notes]}
-    return Embeddings.of(found.modalities, None, labels, source, beside, unit=False)
+    return Embeddings.of(rows, None, labels, source, beside, unit=False)
 
 
 def _with_pairs(one: Embeddings, path: str) -> Embeddings:
