@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from util.corpora import hub, tables
+from util.corpora import captioned, tables
 from util.corpora.captioned import Items, content_digest, is_picture, upright
 from util.errors import UserError
 from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
@@ -61,8 +61,8 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
 
 def from_hub(declared: Declared) -> FaceImages:
     """FairFace's validation split, 10,954 faces, from the hub at a pinned revision, into the Hugging Face cache."""
-    files, revision = hub.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
-    table = hub.read_parquet(files, "image", declared.asked.axes)
+    files, revision = captioned.fetched("FairFace", HUB_DATASET, HUB_REVISION, HUB_FILES, BY_HAND)
+    table = captioned.read_parquet(files, "image", declared.asked.axes)
     columns = table.remove_columns("image")
     told = class_names(columns.features.arrow_schema)  # a number without a name becomes no number of ours either
     named = {name: dict(enumerate(words)) for name, words in told.items() if name in columns.column_names}
@@ -78,7 +78,7 @@ def from_hub(declared: Declared) -> FaceImages:
     }
     ids = [f"validation, row {row}" for row in range(len(table))]
     faces = declared.faces({**columns[:], **said}, f"{HUB_DATASET}, {HUB_FILES}")
-    return FaceImages(hub.openers(table, "image"), ids, about, faces)
+    return FaceImages(captioned.openers(table, "image"), ids, about, faces)
 
 
 def labels_of(
@@ -95,7 +95,7 @@ def labels_of(
     """
     axes, lines = declared.asked.axes, None
     if path.suffix.lower() in (".csv", *tables.TABBED):
-        rows, _ = tables.read(path, axes, None)
+        rows, _ = tables.read(path, axes, every=True)
         columns, lines = {name: [row[name] for _, row in rows] for name in rows[0][1]}, [line for line, _ in rows]
     else:
         columns = {name: array.tolist() for name, array in read(path)[0].items() if array.ndim == 1}

@@ -20,7 +20,7 @@ import tiny_open_clip
 from coco_files import write_folder as write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, geometry
-from util.corpora import hub, tasks
+from util.corpora import captioned, tasks
 from util.fairness.declared import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
@@ -137,7 +137,7 @@ def test_the_confusion_figure_holds_every_face_and_answer(smoke):
 def photographs(tmp_path, monkeypatch):
     """Options of a run with the tiny model on MSCOCO's layout; a cache of its own; the hub gives the folder "hub"."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub, "fetched", lambda *words: (sorted((tmp_path / "hub").glob(words[3])), "0" * 40))
+    monkeypatch.setattr(captioned, "fetched", lambda *words: (sorted((tmp_path / "hub").glob(words[3])), "0" * 40))
     return ("--coco", write_coco(tmp_path / "coco"), "--model", tiny_open_clip.with_weights(tmp_path))
 
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 import labelled_faces
 from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder, write_parquet
 from util import UserError
-from util.corpora import hub
+from util.corpora import captioned
 from util.files import sha256
 
 
@@ -26,7 +26,7 @@ def from_hub(tmp_path, monkeypatch):
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
 
     def load(folder):
-        monkeypatch.setattr(hub, "fetched", lambda *_: (sorted(folder.glob(labelled_faces.HUB_FILES)), "0" * 40))
+        monkeypatch.setattr(captioned, "fetched", lambda *_: (sorted(folder.glob(labelled_faces.HUB_FILES)), "0" * 40))
         return labelled_faces.from_hub(DECLARED)
 
     return load

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and the one folder for files that the project fetches or caches."""
+"""Files that appear complete or not at all, the one folder for those fetched or cached, and the Hugging Face hub."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ import platformdirs
 import psutil
 from safetensors import SafetensorError
 
-from .errors import UserError
+from .errors import NoConnection, UserError, reason
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
@@ -93,6 +93,42 @@ def reachable(url: str) -> bool:
     return bool(answers)
 
 
+@contextmanager
+def hub_or_cache() -> Iterator[None]:
+    """Asks the Hugging Face hub only if it answers, else its cache on disk alone.
+
+    Without this block every file is asked for again and again, half a minute and a screen of warnings for each.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    online = not before and reachable(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = not online
+    try:
+        yield
+    except Exception as error:
+        if online:
+            raise
+        raise ConnectionError(f"no connection to {constants.ENDPOINT}, and not whole in its cache") from error
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def snapshot(name: str, what: str, otherwise: str, **options) -> Path:
+    """The folder of a repository's files in the hub's cache; options as of ``huggingface_hub.snapshot_download``.
+
+    What was asked for, and what to do ``otherwise``, are for the error: ``NoConnection`` where no hub answers.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        with hub_or_cache():
+            return Path(snapshot_download(name, **options))
+    except Exception as error:  # the hub's client raises errors of many kinds, its http library's included
+        kind = NoConnection if isinstance(error, ConnectionError) else UserError
+        raise kind(f"{what} could not be fetched ({reason(error)}); {otherwise}") from error
+
+
 TEMPORARY = re.compile(r"\.part-([0-9a-f]{6})-(\d{1,9})-\w{8}")
 """Name of a temporary folder: which machine and which process made it."""
 MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
@@ -125,8 +161,8 @@ def publishing(folder: Path) -> Iterator[Path]:
                 file.chmod(new.stat().st_mode)
             file.replace(folder / file.name)
     except (OSError, SafetensorError) as error:  # a full disk is either
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{folder}: could not be written ({reason})") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder}: could not be written ({why})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         _WRITING.discard(part)

@@ -1,25 +1,29 @@
 """Items of one modality with their captions, as every reader gives them and extraction takes them.
 
 An item is opened only when it is needed and comes ready for a tower's ``prepare``: a photograph as an RGB picture, a
-video as a list of RGB pictures, a protein as a string of amino-acid letters. Two readers are here: of your own
-pictures beside a table of captions, and of MSCOCO as its archives unpack.
+video as a list of RGB pictures, a protein as a string of amino-acid letters. Readers are here: of your own pictures
+beside a table of captions, of MSCOCO as its archives unpack, and of tables of the hub whose pictures stay encoded.
 """
 
 import hashlib
+import io
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
 from ..errors import UserError, reason
-from ..files import digest, sha256
+from ..files import cache_folder, digest, sha256, snapshot
 from . import tables
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
@@ -170,15 +174,7 @@ def from_coco(
     return _of_files(Path(folder) / split, rows[:n], caption, about, "photographs", stored, how)
 
 
-def _of_files(
-    folder: Path,
-    rows: Sequence[tuple[str, list[str]]],
-    caption: CaptionRule,
-    about: dict,
-    key: str,
-    opener: Callable[[Path], Callable],
-    how: str,
-) -> Captioned:
+def _of_files(folder: Path, rows, caption: CaptionRule, about: dict, key: str, opener: Callable, how: str) -> Captioned:
     """Files of a folder with their captions; ``key`` of the source has the sha256 of names and contents."""
     paths = {name: folder / name for name, _ in rows}
     if missing := [name for name, path in paths.items() if not path.is_file()]:
@@ -242,3 +238,61 @@ def content_digest(paths: Mapping[str, Path]) -> str:
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture; hidden files are none."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+
+
+def fetched(title: str, dataset: str, revision: str | None, pattern: str, otherwise: str) -> tuple[list[Path], str]:
+    """Files of a data set in the Hugging Face cache, in the order of their names, and the commit that they are of.
+
+    Only the files of the pattern are fetched. ``title`` is a name of the data. Without a revision the newest is taken.
+    """
+    where = f"{title}: https://huggingface.co/datasets/{dataset}"
+    options = {"repo_type": "dataset", "revision": revision, "allow_patterns": pattern}
+    folder = snapshot(dataset, f"{where} ({pattern})", otherwise, **options)
+    if not (files := sorted(folder.glob(pattern))):
+        raise UserError(f"{where} has no files {pattern}")
+    return files, folder.name
+
+
+def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]) -> "Dataset":
+    """The rows of parquet files, at least one, in their order, as one table of these columns, which must be alike.
+
+    ``image`` is the column of pictures, which stay encoded (``encoded``); any further columns are left out.
+    """
+    import datasets
+
+    cache, wanted, parts = str(cache_folder() / "datasets"), [image, *columns], []
+    for file in files:
+        try:
+            table = datasets.load_dataset("parquet", data_files={"rows": str(file)}, split="rows", cache_dir=cache)
+        except Exception as error:  # pyarrow, datasets and the file system each raise their own
+            raise UserError(f"{file}: not readable as parquet ({reason(error.__cause__ or error)})") from error
+        if not set(wanted) <= set(table.column_names):
+            raise UserError(f"{file}: expected columns {', '.join(wanted)}; found {', '.join(table.column_names)}")
+        try:
+            parts.append(table.select_columns(wanted).cast_column(image, datasets.Image(decode=False)))
+        except Exception as error:  # pyarrow's and datasets' own
+            raise UserError(f"{file}: column {image!r} holds no pictures ({reason(error)})") from error
+    if any(part.features != parts[0].features for part in parts):
+        where = files[0].parent
+        raise UserError(f"{where}: its parts differ in their columns or number classes differently: no one table")
+    return datasets.concatenate_datasets(parts)
+
+
+def contents(table: "Dataset", image: str) -> list[Callable[[], bytes]]:
+    """Functions that give the pictures' bytes as they are stored."""
+    pictures = table.select_columns([image])
+    return [lambda row=row: encoded(pictures[row][image]) for row in range(len(table))]
+
+
+def openers(table: "Dataset", image: str) -> list[Callable[[], Image.Image]]:
+    """Functions that open the pictures, as they are stored."""
+    return [picture(lambda content=content: Image.open(io.BytesIO(content()))) for content in contents(table, image)]
+
+
+def encoded(cell: dict | None) -> bytes:
+    """The bytes of a picture in a cell, {"bytes": ..., "path": ...}; ``ValueError`` where there are none."""
+    if cell and cell["bytes"]:
+        return cell["bytes"]
+    if cell and cell["path"]:
+        raise ValueError(f"the table names the file {cell['path']!r} in place of a picture; put the pictures into it")
+    raise ValueError("there is no picture in this row")

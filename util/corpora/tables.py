@@ -31,13 +31,11 @@ def text_of(path: str | Path) -> tuple[str, str]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
 
 
-def read(
-    path: str | Path, columns: Sequence[str], also: Sequence[str] | None = ()
-) -> tuple[list[tuple[int, dict[str, str]]], str]:
+def read(path: str | Path, columns: Sequence[str], every: bool = False) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """The rows of a table, at least one, each with the line on which it ends, and the sha256 of the file.
 
-    A row holds the ``columns``, which must be there, and those of ``also`` that are (None: all), without white space
-    around their fields. Blank lines are left out.
+    A row holds the ``columns``, which must be there, or ``every`` one, without white space around their fields. Blank
+    lines are left out.
     """
     content, digest = text_of(path)
     separator = "\t" if Path(path).suffix.lower() in TABBED else ","
@@ -45,13 +43,11 @@ def read(
     rows = []
     try:
         header = [name.strip().lower() for name in next(filter(None, lines), [])]
-        named = [*columns, *(header if also is None else also)]
+        named = [*columns, *(header if every else ())]
         places = {name: header.index(name.lower()) for name in named if header.count(name.lower()) == 1}
-        if not places.keys() >= {*columns, *(name for name in also or () if name in header)}:
-            found = ", ".join(header) or "nothing"
-            raise UserError(
-                f"{path}: expected a header with the columns {', '.join(columns)}, each once; found {found}"
-            )
+        if not places.keys() >= {*columns}:
+            what = f"{path}: expected a header with the columns {', '.join(columns)}, each once"
+            raise UserError(f"{what}; found {', '.join(header) or 'nothing'}")
         for fields in filter(lambda fields: any(map(str.strip, fields)), lines):
             if len(fields) != len(header):
                 what = f"expected {len(header)} fields as in the header, found {len(fields)}"

@@ -14,17 +14,19 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow.parquet as pq
 from jaxtyping import Int
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
 from ..errors import UserError
 from ..numerics.arrays import as_indices
 from ..readers.tables import class_names
-from . import captioned, hub
+from . import captioned
 from .captioned import PICTURE_SUFFIXES, Captioned, CaptionRule, Items, assemble, is_picture, upright
 from .tables import Declared, Text, Texts, read_toml
 
@@ -240,12 +242,12 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
         about["dataset"] = f"{task.title}, local parquet files"
     column = task.caption_column if task.is_retrieval else task.label_column
     columns = [column, *filter(None, [task.id_column])]
-    parts, ids = [], []
+    files = {}
     for split in task.split.split("+"):
-        files, about["revision"] = _files(task, place, split)
-        parts.append(hub.read_parquet(files, task.image_column, columns))
-        ids += [f"{split}/{number}" for number in range(len(parts[-1]))]
-    table = hub.joined(parts, task.title)
+        files[split], about["revision"] = _files(task, place, split)
+    table = captioned.read_parquet([*chain(*files.values())], task.image_column, columns)
+    counts = {split: sum(pq.read_metadata(file).num_rows for file in those) for split, those in files.items()}
+    ids = [f"{split}/{number}" for split, count in counts.items() for number in range(count)]
     if not len(table):
         raise UserError(f"{task.title}: split {task.split!r} has no rows")
     if task.id_column:
@@ -254,7 +256,7 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
         about["taken"] = "the first" if task.is_retrieval else f"of {len(table)}, evenly spaced"
         chosen = range(len(table))[:n] if task.is_retrieval else spread(len(table), n)
         table, ids = table.select(chosen), [ids[row] for row in chosen]
-    openers, contents = hub.openers(table, task.image_column), hub.contents(table, task.image_column)
+    openers, contents = captioned.openers(table, task.image_column), captioned.contents(table, task.image_column)
     if task.is_retrieval:
         texts = [[each] if isinstance(each, str) else list(each or ()) for each in table[column]]
         about["split_sha256"] = split_hash(ids, texts, contents)
@@ -287,7 +289,7 @@ def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str 
     )
     if (pattern := task.files.get(split)) is None:
         raise UserError(f"{task.title}: files names no split {split!r}; there are {', '.join(task.files) or 'none'}")
-    return hub.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
+    return captioned.fetched(task.title, task.dataset, task.revision, pattern, otherwise)
 
 
 def parquet_files(folder: Path) -> list[Path]:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from ..corpora.hub import hub_or_cache, snapshot
 from ..errors import UserError, reason
-from ..files import sha256
+from ..files import hub_or_cache, sha256, snapshot
 
 READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
 """Options of whatever transformers reads of a folder."""
