@@ -18,7 +18,6 @@ from landscape_minima import temperature_label
 from training_pairs import Trainable, TrainingPairs, data_digest, digest_of
 from util import contrastive, files, geometry, records
 from util.encoders.small_clip_training import SHIFTS
-from util.numerics import procrustes
 from util.training import Pairs, TrainingSettings, train
 from util.zero_shot import shifted
 
@@ -93,7 +92,7 @@ def _train(run: Run, trainable: Trainable, corpus: TrainingPairs, temperatures: 
     trainable.model.logit_scale.data.fill_(-math.log(run.training.temperature))
     text_map = None
     if run.initialization == "amended":
-        text_map = procrustes.orthogonal_map(*embeddings(trainable, corpus.training))
+        text_map = geometry.orthogonal_map(*embeddings(trainable, corpus.training))
     meter = Meter(trainable, corpus, run.training.batch, text_map, {0, *run.due})
     first = {"step": 0, "training_gap": meter.training_gap(), **meter(0)}
     what = trainable.model, corpus.training, run.training, trainable.prepare, meter
@@ -143,7 +142,7 @@ class Meter:
         found |= {"tau": tau, "zero_shot_accuracy": None, "zero_shot_gap_distance": None}
         if (task := self.corpus.task) is not None:
             x = self.trainable.encode(task.pictures)
-            prompts = procrustes.mapped(self.trainable.encode(task.prompts), self.text_map)
+            prompts = geometry.mapped(self.trainable.encode(task.prompts), self.text_map)
             found["zero_shot_accuracy"] = float((shifted.class_ranks(x, prompts, task.labels, [0.0]) == 0).mean())
             found["zero_shot_gap_distance"] = geometry.gap_distance(x, prompts)
         return {"held_out": found}
@@ -157,7 +156,7 @@ class Meter:
 
 def embeddings(trainable: Trainable, pairs: Pairs, text_map: Rows | None = None) -> tuple[Rows, Rows]:
     """Unit rows of pictures and captions, the latter under the map."""
-    return trainable.encode(pairs.images), procrustes.mapped(trainable.encode(pairs.tokens), text_map)
+    return trainable.encode(pairs.images), geometry.mapped(trainable.encode(pairs.tokens), text_map)
 
 
 def recall_at_1(x: Rows, y: Rows) -> tuple[float, float]:

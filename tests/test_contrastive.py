@@ -9,7 +9,6 @@ from reference import PAPER_SHIFTS, PAPER_TEMPERATURES
 from refusals import refuses
 from util import contrastive, geometry
 from util.contrastive import contrastive_loss, sweep
-from util.numerics import _sweep_kernel
 
 
 def collapsed_but_for_some(rng, n=120, d=24):
@@ -129,13 +128,13 @@ def test_sweep_holds_where_plain_float32_exponentials_vanish(rng, batch, taus):
 
 @pytest.mark.parametrize("batch", [None, 26])
 @pytest.mark.parametrize(
-    "largest, tile, rel", [(0.0, 1024, 1e-9), (0.0, 50, 1e-9), (_sweep_kernel.LARGEST_PLAIN_SCALE, 33, 1e-12)]
+    "largest, tile, rel", [(0.0, 1024, 1e-9), (0.0, 50, 1e-9), (contrastive.LARGEST_PLAIN_SCALE, 33, 1e-12)]
 )
 def test_tiles_and_the_logarithmic_path_change_nothing(rng, monkeypatch, largest, tile, rel, batch):
     """With no scale for plain exponentials the CPU runs what a GPU runs."""
     x, y = reference.pairs(rng, 130, 16)
     whole = sweep(x, y, PAPER_SHIFTS[::4], PAPER_TEMPERATURES, batch)
-    monkeypatch.setattr(_sweep_kernel, "LARGEST_PLAIN_SCALE", largest)
+    monkeypatch.setattr(contrastive, "LARGEST_PLAIN_SCALE", largest)
     monkeypatch.setattr(contrastive, "TILE", tile)
     assert sweep(x, y, PAPER_SHIFTS[::4], PAPER_TEMPERATURES, batch) == pytest.approx(whole, rel=rel)
 
@@ -169,12 +168,12 @@ def test_sweep_is_the_loss_of_shifted_embeddings_and_needs_no_gap_where_nothing_
 @settings(max_examples=80, deadline=None)
 def test_any_logit_scales_come_out_right(scales):
     """A scale is an exponential of its own or the sum of two that are there before it, repeated or not."""
-    order, parts = _sweep_kernel._plan(tuple(scales))
+    order, parts = contrastive._plan(tuple(scales))
     assert sorted(order) == list(range(len(scales)))
     for k, t in enumerate(order):
         if parts[t, 0] >= 0:
             assert {*parts[t]} <= {*order[:k]} and sum(scales[i] for i in parts[t]) == pytest.approx(scales[t])
-    assert (_sweep_kernel._plan(tuple(1 / np.array(PAPER_TEMPERATURES)))[1] >= 0).all(1).sum() == 4
+    assert (contrastive._plan(tuple(1 / np.array(PAPER_TEMPERATURES)))[1] >= 0).all(1).sum() == 4
 
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-6])

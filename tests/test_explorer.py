@@ -14,7 +14,6 @@ import pytest
 import scripts
 import util
 from util import commands, explorer
-from util.explorer import data
 from util.zero_shot import shifted
 
 CHROMIUM, NODE = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("node")
@@ -180,12 +179,12 @@ def test_what_has_no_page_is_one_line(given, said):
 
 
 def test_many_rows_are_thinned_but_the_gap_is_of_all(monkeypatch, rng):
-    monkeypatch.setattr(data, "MOST_PAIRS", 100)
+    monkeypatch.setattr(explorer, "MOST_PAIRS", 100)
     x, y = (util.geometry.unit_rows(rng.normal(size=(1030, 8)) + sign) for sign in (0.4, -0.4))
     one = util.Embeddings.of({"image": 3 * x, "text": y}, unit=False)
-    found = data.of_two(one, False, 0)
+    found = explorer.of_two(one, False, 0)
     assert len(found["rows"][0]) == len(found["rows"][1]) == 94 and found["pairs"] == 1030
-    signed = util.geometry.signed_gap_distances(x, y, data.SHIFTS)
+    signed = util.geometry.signed_gap_distances(x, y, explorer.SHIFTS)
     np.testing.assert_allclose(found["signed"], signed, atol=1e-9)
     moved = util.geometry.shift(x, y, 0.8)
     assert found["matched"][130] == pytest.approx(np.einsum("ij,ij->i", *moved).mean(), abs=1e-9)

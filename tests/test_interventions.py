@@ -15,8 +15,8 @@ import reference
 from refusals import refuses
 from util import geometry, interventions
 from util.errors import UserError
+from util.geometry import orthogonal_map
 from util.interventions import KINDS, Intervention, load, save
-from util.numerics.procrustes import orthogonal_map
 
 OPTIONS = {"shift": {"amount": 0.4}, "ablation": {"dimensions": 3}}
 EVERY = pytest.mark.parametrize("kind", KINDS)

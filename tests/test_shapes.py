@@ -16,7 +16,7 @@ from shapes_of import checked
 from util import Embeddings, contrastive, geometry, interventions, training
 from util.fairness import audit, declared
 from util.measures import card, of_rows, of_sums, sums
-from util.numerics import cosines, moments, procrustes, reduction, statistics
+from util.numerics import reduction, statistics
 from util.zero_shot import selection, shifted
 
 SHIFTS = np.array([-0.5, 0.0, 0.5])
@@ -30,8 +30,7 @@ def pairs(request, rng):
 
 
 def test_measures_and_losses(monkeypatch, pairs):
-    checked(monkeypatch, geometry, contrastive, card, of_rows, of_sums, sums, moments, cosines, reduction, layouts)
-    checked(monkeypatch, procrustes, training)
+    checked(monkeypatch, geometry, contrastive, card, of_rows, of_sums, sums, reduction, layouts, training)
     x, y = pairs
     with pytest.raises(TypeCheckError):
         contrastive.contrastive_loss(x, y[:20], 0.1, 10)
@@ -51,7 +50,7 @@ def test_measures_and_losses(monkeypatch, pairs):
     layouts.svd_coordinates(rows[0])
     pca = reduction.joint_pca(rows, 3)
     assert pca.transform(rows[0]).shape == (30, 3)
-    procrustes.orthogonal_map(*rows)
+    geometry.orthogonal_map(*rows)
     training.info_nce(*map(torch.from_numpy, rows), torch.tensor(10.0))
 
 

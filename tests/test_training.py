@@ -14,8 +14,7 @@ import reference
 from encoder_checks import undisturbed
 from refusals import refuses
 from util import UserError
-from util.geometry import gap_distance, unit_rows
-from util.numerics.procrustes import mapped, orthogonal_map
+from util.geometry import gap_distance, mapped, orthogonal_map, unit_rows
 from util.training import (
     LOSSES,
     Pairs,

@@ -17,7 +17,6 @@ import training_tables
 from training_runs import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from training_tables import run, script
 from util import UserError, published
-from util.numerics import procrustes
 from util.training import LOSSES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -189,7 +188,7 @@ def test_the_landscape_is_the_sweep_of_the_definition(rng):
 def test_the_meter_puts_texts_and_prompts_under_the_map():
     model = training_pairs.load("small-clip", 3, "cpu")
     corpus = training_pairs.scenes(model, 40, 40, 0, "full")
-    turn = procrustes.orthogonal_map(*embeddings(model, corpus.training))
+    turn = geometry.orthogonal_map(*embeddings(model, corpus.training))
     beside, without = (Meter(model, corpus, 20, each, {0})(0)["held_out"] for each in (turn, None))
     assert beside["gap_distance"] < 0.5 < without["gap_distance"]
     x, y = embeddings(model, corpus.held_out)

@@ -14,10 +14,9 @@ import numpy as np
 
 from .errors import UserError
 from .files import is_remote, named_path, sha256
-from .geometry import unit_rows
+from .geometry import Moments, moments, unit_rows
 from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
 from .numerics.items import copies_said
-from .numerics.moments import Moments, moments
 from .readers import NAME, TEXT, read, role, write
 from .readers.beside import as_rows, checked_labels, checked_pairs, matched, one_order, with_classes
 from .readers.names import BESIDE, in_order, sort_out

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .errors import UserError
+from .geometry import as_text_map, mapped
 from .numerics.arrays import Array, as_count
-from .numerics.procrustes import as_text_map, mapped
 
 
 def info_nce(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], logit_scale: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ def train(
         prepare: uint8 pictures (b, 3, s, s) to the image tower's input.
         validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
             evaluation mode. Its numbers join the log.
-        text_map: orthogonal (d, d), multiplied onto text rows throughout (``util.numerics.procrustes``).
+        text_map: orthogonal (d, d), multiplied onto text rows throughout (``util.geometry.orthogonal_map``).
 
     Returns:
         The log, json-able. An entry has step (done), loss (nats, the mean since the last entry), gap_distance (of the

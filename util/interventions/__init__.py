@@ -24,11 +24,19 @@ from safetensors.numpy import save_file
 from .. import records
 from ..errors import UserError, reason, refusal
 from ..files import replacing
-from ..geometry import Side, moved, resolve_direction, side_amounts, unit_rows, unmoved
+from ..geometry import (
+    Side,
+    as_text_map,
+    moments,
+    moved,
+    orthogonal_map,
+    resolve_direction,
+    side_amounts,
+    unit_rows,
+    unmoved,
+)
 from ..numerics import arrays
 from ..numerics.arrays import Array, Others, Rows, Vector, to_numpy, wide
-from ..numerics.moments import moments
-from ..numerics.procrustes import as_text_map, orthogonal_map
 
 PLACES = ("x", "y")
 """The first modality, and text; what they are called where nobody named them."""
@@ -198,7 +206,7 @@ def realign(x: Rows, y: Others) -> Fitted:
 
 
 def procrustes(x: Rows, y: Rows) -> Fitted:
-    """Texts turned onto the rows that they pair with, by ``util.numerics.procrustes.orthogonal_map``; x stays.
+    """Texts turned onto the rows that they pair with, by ``util.geometry.orthogonal_map``; x stays.
 
     An isometry: cosines within the texts stay, and the inverse is exact. Paper, source and traps stand there.
     """

@@ -9,9 +9,10 @@ import math
 import numpy as np
 import scipy
 
-from ..numerics.moments import ALL_ONE
 from .sums import Totals
 
+ALL_ONE = 1e-12
+"""Sum of distances (1 - cosine)/2 below which all rows count as one: what is left is rounding."""
 ENERGY = 0.99
 """Share of the squared rows that the axes of a modality hold, for shared dimensions and angles."""
 SHARED = 1e-3

@@ -23,9 +23,9 @@ from jaxtyping import Float, Int
 from ..embeddings import Embeddings
 from ..errors import UserError, reason
 from ..files import digest, is_remote, replacing
+from ..geometry import Moments
 from ..numerics.arrays import ROWS_PER_BLOCK, as_rows, nonzero_norms, to_numpy, wide
 from ..numerics.engines import ordered, reduced, run, share
-from ..numerics.moments import Moments
 
 FINE, COARSE = 40, 10
 """Groups of items that sums are kept in, and that second moments are. A jackknife leaves out one in turn."""
