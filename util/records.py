@@ -169,9 +169,8 @@ ENDS = (".png", ".pdf", ".html")
 def matching(folder: Path, name: str, settings, any_code: bool = False) -> tuple[Record | None, str]:
     """The whole record in a folder that a run with these settings would make again, or None and why there is none.
 
-    Its pictures are there, its inputs as they were where it names them by path and hash. The same code made it, with
-    the same published files in the cache; with ``any_code``, other code or files may have. One of another preset is
-    refused where records are to be taken as they are.
+    Its pictures are there, its inputs as they were where it names them by path and hash, and unless ``any_code`` the
+    same code and published files made it. One of another preset is refused where records are taken as they are.
     """
     if not (Path(folder) / f"{name}.json").is_file():
         return None, "no record"
@@ -214,7 +213,7 @@ def _unchanged(part: Mapping) -> bool:
 
 @cache
 def code(name: str) -> str:
-    """Hash of the package's sources and data, and of the script's folder where there is one: what made a record."""
+    """Hash of the package's sources and data, and of the script's folder where there is one."""
     files = [*PACKAGE.rglob("*.py"), *PACKAGE.glob("data/*")]
     for script in REPOSITORY.glob(f"*/{name}.py"):
         files += [*script.parent.rglob("*.py"), *script.parent.rglob("*.toml")]
@@ -236,16 +235,12 @@ def command() -> str:
 
 def commit() -> dict:
     """The commit that the code stands on and whether the tree was clean; None where there is no repository."""
-
-    def git(*words: str) -> str | None:
-        asked, how = ["git", "-C", str(REPOSITORY), *words], {"capture_output": True, "text": True, "timeout": 20}
-        try:
-            return subprocess.run(asked, check=True, **how).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return None
-
-    status = git("status", "--porcelain")
-    return {"hash": git("rev-parse", "HEAD"), "clean": None if status is None else not status}
+    asked, how = ("rev-parse HEAD", "status --porcelain"), {"capture_output": True, "text": True, "timeout": 20}
+    try:
+        git = [subprocess.run(["git", "-C", str(REPOSITORY), *words.split()], check=True, **how) for words in asked]
+    except (OSError, subprocess.SubprocessError):
+        return {"hash": None, "clean": None}
+    return {"hash": git[0].stdout.strip(), "clean": not git[1].stdout}
 
 
 def versions() -> dict[str, str]:
