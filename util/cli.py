@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Preset = Literal["embedded", "paper", "smoke"]
 Device = Literal["auto", "cpu", "cuda"]
-Width = Literal["column", "page"]
 FileOut = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 Settings = TypeVar("Settings", bound="Common")
 Measure, Draws = Callable[[Settings, str], Measured], Mapping[str, Callable[[Record], "Figure"]]
@@ -64,7 +63,7 @@ class Common:
     """auto takes a GPU where there is one."""
     seed: int = 0
     """Seed of everything random."""
-    width: Width = "page"
+    width: Literal["column", "page"] = "page"
     """Pictures across one column of a paper, or across its page; no text is below 6 pt there."""
 
     def own(self) -> tuple:
@@ -170,8 +169,7 @@ def publish_run(
 
     Args:
         name: the script's name, stem of its files.
-        settings: those of the command line. Your own data in them go to a folder of their own, without comparisons.
-        measure: takes the settings and "cpu" or "cuda".
+        settings: your own data in them go to a folder of their own, without comparisons.
         draw: suffix of a picture ("" for ``<script>.png`` and ``.pdf``) -> what draws it from the record.
         title, captions: as in ``util.records.save``; ``words`` reads them.
         reuse: take the record that is already in the folder, where it is the same run's (``util.records.matching``).
@@ -188,13 +186,12 @@ def publish_run(
         say(f"[{name}] left out: {line.split('; ')[0]}")  # all of it in the record
     if facts["own"]:
         found = replace(found, comparisons=())
-    drawn = {f"{name}{suffix}": picture for suffix, picture in draw.items() if suffix not in found.undrawn}
     facts["captions"] = {stem: said for stem, said in captions.items() if stem.removeprefix(name) not in found.undrawn}
     with publishing(settings.output) as folder:
         record = records.save(folder, name, found, seconds=time.perf_counter() - start, **facts)
         figures.use_style()
-        for stem, picture in drawn.items():
-            figures.save(picture(record), folder, stem)
+        for suffix in [suffix for suffix in draw if suffix not in found.undrawn]:
+            figures.save(draw[suffix](record), folder, f"{name}{suffix}")
         written = {path.name for path in folder.iterdir()}
     for file in {f"{name}{suffix}{kind}" for suffix in draw for kind in records.ENDS} - written:
         (settings.output / file).unlink(missing_ok=True)  # of an older run, it would stand beside newer numbers

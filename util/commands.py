@@ -137,8 +137,12 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``modality-gap``."""
     words = sys.argv[1:] if arguments is None else arguments
-    if __package__ != "util" and words[:1] in (["figures"], ["paper"]):
-        _as_util(words)
+    checkout = (REPOSITORY / "util" / "commands.py").is_file()
+    if checkout and __package__ != "util" and words[:1] in (["figures"], ["paper"]):
+        # goes on as python -m util: the scripts of a checkout import util, and one process needs one package
+        path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+        again = [sys.executable, "-P", "-m", "util", *words]
+        os.execve(sys.executable, again, {**os.environ, "PYTHONPATH": path})
     cli.run(lambda: read(words)())
 
 
@@ -147,11 +151,3 @@ def read(words: list[str]):
     about = "Measure, explain and shift the modality gap."
     commands = tyro.extras.subcommand_cli_from_dict
     return cli.in_one_line(commands, COMMANDS, prog="modality-gap", description=about, args=words)
-
-
-def _as_util(arguments: list[str]) -> None:
-    """Goes on as ``python -m util`` in a checkout: its scripts import ``util``, and one process needs one package."""
-    if (REPOSITORY / "util" / "commands.py").is_file():
-        path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-        words = [sys.executable, "-P", "-m", "util", *arguments]
-        os.execve(sys.executable, words, {**os.environ, "PYTHONPATH": path})

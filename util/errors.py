@@ -19,10 +19,7 @@ class NoConnection(UserError):
 
 
 def reason(error: BaseException, most: int = 160) -> str:
-    """An error's message in one line of bounded length, without places in memory, which differ from run to run.
-
-    It is the error's kind where it says nothing.
-    """
+    """An error's message, or else its kind, in one line of bounded length, without places in memory."""
     message = " ".join(str(error).split()) or type(error).__name__
     return re.sub(r" object at 0x[0-9a-fA-F]+", "", message)[:most]
 

@@ -75,13 +75,10 @@ def place(given: str | Path) -> str:
 
 
 def reachable(url: str) -> bool:
-    """Whether a server answers anything at all within ``CONNECT_SECONDS``.
-
-    A connection's own timeout counts anew for each address, and leaves the look-up of the name out.
-    """
+    """Whether a server answers anything at all within ``CONNECT_SECONDS``."""
     import requests
 
-    answers = []
+    answers = []  # a connection's own timeout counts anew for each address, and leaves the look-up of the name out
 
     def ask() -> None:
         with suppress(requests.RequestException):

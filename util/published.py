@@ -142,10 +142,7 @@ def fetch(name: str) -> Path:
 
 
 def fetch_all() -> list[str]:
-    """Brings all eight files into the cache folder, and gives the names of those that are missing in the end.
-
-    Stops at the first connection that fails. Says what went wrong with each file, and what is there in the end.
-    """
+    """Brings all eight files into the cache folder, says how that went, and gives the names of those it lacks."""
     offline = ""
     for name in tqdm(files(), desc="published embeddings", unit="file", leave=False, disable=None):
         try:
@@ -156,12 +153,10 @@ def fetch_all() -> list[str]:
         except UserError as error:
             cli.say(f"[published] {error}")
     missing = [name for name in files() if not _is_whole(name)]
-    if not missing:
-        cli.say(f"[published] all 8 published files are in {cache_folder()}")
-        return []
     wrong = ", ".join(name for name in missing if (cache_folder() / name).exists())
-    named = f" ({wrong}: {WRONG})" if wrong else ""
-    cli.say(f"[published] {offline}{len(missing)} of the 8 published files are not here{named}; {_by_hand()}")
+    lacking = f"{len(missing)} of the 8 published files are not here{f' ({wrong}: {WRONG})' if wrong else ''}"
+    whole = f"all 8 published files are in {cache_folder()}"
+    cli.say(f"[published] {f'{offline}{lacking}; {_by_hand()}' if missing else whole}")
     return missing
 
 

@@ -76,7 +76,6 @@ class Measured:
     Attributes:
         tables: "" for ``<script>.csv``, "what" for ``<script>_what.csv``.
         data: a mapping for each input: what it is, revision or hash, split, count, caption rule.
-        dtype: precision of the arrays that were measured.
         left_out: one line for each panel that lacks its data, with the reason.
         results: further numbers for the figure, the notebook and the report.
         said: lines for the terminal, shown when the files are in place.

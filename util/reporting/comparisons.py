@@ -217,7 +217,17 @@ def publish_results(outputs: Path, root: Path = REPOSITORY) -> list[str]:
         if names := [record.name for record, _ in found if refused(record.about)]:
             raise UserError(f"{outputs}: {', '.join(names)} {why}; run make figures first")
     for record, target in found:
-        _check_settings(record, target / f"{record.name}.json")
+        if not (committed := target / f"{record.name}.json").is_file():
+            continue
+        before, now = json.loads(committed.read_text()), record.about
+        if len(now["left_out"]) > len(before["left_out"]):
+            told = f"{record.name} left out more than {committed}; bring its data, run it again"
+            raise UserError(f"{record.folder}: {told}")
+        shared = before["settings"].keys() & now["settings"].keys() - {"output", "coco", "data", "device"}
+        old, new = ({name: about["settings"][name] for name in sorted(shared)} for about in (before, now))
+        if other := records.differences(old, new):  # such as the short run of ``make figures``
+            told = f"{record.name} ran with other settings than {committed} ({', '.join(other)})"
+            raise UserError(f"{record.folder}: {told}; run it with those, or remove that file if the change is meant")
     lines = []
     for record, target in found:
         target.mkdir(parents=True, exist_ok=True)
@@ -233,20 +243,6 @@ def publish_results(outputs: Path, root: Path = REPOSITORY) -> list[str]:
             part.write_text(with_tables(path.read_text(), root))
         lines.append(f"{path.relative_to(root)}: tables regenerated")
     return lines
-
-
-def _check_settings(record: Record, committed: Path) -> None:
-    """Refuses a record of other settings than the committed one, such as the short run of ``make figures``."""
-    if not committed.is_file():
-        return
-    before, now = json.loads(committed.read_text()), record.about
-    if len(now["left_out"]) > len(before["left_out"]):
-        raise UserError(f"{record.folder}: {record.name} left out more than {committed}; bring its data, run it again")
-    shared = before["settings"].keys() & now["settings"].keys() - {"output", "coco", "data", "device"}
-    old, new = ({name: about["settings"][name] for name in sorted(shared)} for about in (before, now))
-    if other := records.differences(old, new):
-        told = f"{record.name} ran with other settings than {committed} ({', '.join(other)})"
-        raise UserError(f"{record.folder}: {told}; run it with those, or remove that file if the change is meant")
 
 
 def committed_numbers(root: Path = REPOSITORY) -> pd.DataFrame:

@@ -33,10 +33,7 @@ FILES = ("EMBEDDINGS", "COCO", "LABELS", "PROMPTS", "CORPUS", "AUDIT")
 
 
 def run(options: Figures) -> None:
-    """Keeps or makes every record, then writes the notebooks, the summary and the report.
-
-    A ``UserError`` names, at the end, every step and notebook that failed.
-    """
+    """Keeps or makes every record, then writes notebooks, summary and report; refuses, at the end, all that failed."""
     output, chosen, failed = Path(options.output), options.chosen(), {}
     _keep_other_presets(options)
     try:

@@ -155,13 +155,11 @@ def read(step: Step, options: Figures) -> tuple:
 
 
 def look(step: Step, settings: cli.Common, options: Figures) -> tuple[records.Record | None, str]:
-    """The record of a step that is kept, or None and why it is to be made.
-
-    What took days stays although code changed since, so the paper's record may be of any code.
-    """
+    """The record of a step that is kept, or None and why it is to be made."""
     if options.again:
         return None, "asked for again"
-    return records.matching(settings.output, step.name, settings, any_code=options.preset == "paper")
+    paper = options.preset == "paper"  # what took days stays although code changed since
+    return records.matching(settings.output, step.name, settings, any_code=paper)
 
 
 class Need(NamedTuple):
