@@ -17,7 +17,7 @@ from jaxtyping import Float
 from landscape_minima import temperature_label
 from training_pairs import Trainable, TrainingPairs, data_digest, digest_of
 from util import contrastive, files, geometry, records
-from util.encoders.small_clip_training import SHIFTS
+from util.encoders.small_clip import SHIFTS
 from util.training import Pairs, TrainingSettings, train
 from util.zero_shot import shifted
 

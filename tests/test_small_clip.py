@@ -19,8 +19,8 @@ from refusals import refuses
 from shapes_of import checked
 from util import training
 from util.corpora.generated import drawing, pictures
-from util.encoders import small_clip, small_clip_training
-from util.encoders.small_clip_training import COMMAND, SmallClipSettings, train_small_clip
+from util.encoders import small_clip
+from util.encoders.small_clip import COMMAND, SmallClipSettings, train_small_clip
 from util.files import sha256
 from util.training import Pairs, TrainingSettings
 
@@ -44,7 +44,7 @@ def record():
 
 @pytest.fixture(scope="module")
 def figures(clip):
-    return small_clip_training.evaluate(clip)
+    return small_clip.evaluate(clip)
 
 
 def test_the_shapes_in_the_annotations_hold(monkeypatch):
@@ -177,22 +177,22 @@ def test_harm_falls_as_a_group_becomes_more_frequent_in_training(figures):
 def test_the_untrained_twin_meets_none_of_the_accuracy_bars():
     twin = small_clip.random(0)
     some = pictures.scenes(300, 5)
-    found = small_clip_training.zero_shot(twin, "colour_shape", some, twin.non_text.encode(some.images))
+    found = small_clip.zero_shot(twin, "colour_shape", some, twin.non_text.encode(some.images))
     assert found["accuracy"] < 0.1 and found["chance"] == 1 / 64
 
 
 def test_recall_counts_the_images_whose_own_caption_is_nearest(clip):
     described = pictures.distinct_scenes(60, 4)
-    right = small_clip_training.recall_at_1(clip, described)
+    right = small_clip.recall_at_1(clip, described)
     turned = replace(described, captions=described.captions[1:] + described.captions[:1])
-    assert right > 0.5 and small_clip_training.recall_at_1(clip, turned) < 0.1
+    assert right > 0.5 and small_clip.recall_at_1(clip, turned) < 0.1
 
 
 def test_a_short_training_writes_a_checkpoint_and_a_record_that_load_again_bit_for_bit(tmp_path, monkeypatch):
     short = TrainingSettings(steps=3, batch=32, log_every=1, validate_every=2)
     settings = SmallClipSettings(pictures=300, validation_pictures=50, threads=1, training=short)
     for name, value in {"SCENES": 100, "DESCRIPTIONS": 20, "BADGES_PER_GROUP": 10}.items():
-        monkeypatch.setattr(small_clip_training, name, value)
+        monkeypatch.setattr(small_clip, name, value)
     record = train_small_clip(tmp_path / "one", seed=3, settings=settings)
     train_small_clip(tmp_path / "two", seed=3, settings=settings)
     one, two = (tmp_path / name / "small_clip.safetensors" for name in ("one", "two"))

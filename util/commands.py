@@ -121,7 +121,7 @@ class TrainSmallClip:
     """Seed of the weights, the corpus and the order of the data."""
 
     def __call__(self) -> None:
-        from .encoders.small_clip_training import train_small_clip
+        from .encoders.small_clip import train_small_clip
 
         train_small_clip(self.output, seed=self.seed)
 
