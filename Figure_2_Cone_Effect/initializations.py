@@ -22,8 +22,8 @@ from initializations_figure import PUBLISHED, RESNET_50, TRAINED_50
 from seed_variance import seed_variance
 from tower_inputs import NOISE, Inputs
 from util import UserError, cli, published, records
+from util.encoders.models import RECIPES
 from util.encoders.named import OWN, Named
-from util.encoders.resnet import RECIPES
 from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 

@@ -97,7 +97,7 @@ def load(model: str, seed: int | None, device: str | torch.device) -> Trainable:
 
 
 def _open_clip(named: Named, seed: int | None, device: torch.device) -> Trainable:
-    """Through ``open_clip_pair``, whose towers only embed: the pixels stay whole numbers until the training step."""
+    """Through ``encoders.models``, whose towers only embed: the pixels stay whole numbers until the training step."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from torchvision import transforms
 

@@ -19,7 +19,7 @@ from coco_files import write_folder
 from tower_inputs import draw_noise
 from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora.captioned import read_coco
-from util.encoders import resnet
+from util.encoders import models
 from util.encoders.named import Named
 from util.numerics.statistics import prediction_interval
 from util.reporting import comparisons
@@ -231,9 +231,9 @@ def test_caps_are_those_of_direct_integration_and_contradict_the_paper_in_three_
 
 
 def test_two_trained_tags_of_one_model_are_two_columns(monkeypatch):
-    untrained = resnet.build
+    untrained = models.of_torchvision
     drawn = lambda named, seed, *how: untrained(named, len(named.tag) if seed is None else seed, *how)  # noqa: E731
-    monkeypatch.setattr(resnet, "build", drawn)
+    monkeypatch.setattr(models, "of_torchvision", drawn)
     found = measured("--models", "torchvision:resnet18:ONE", "torchvision:resnet18:OTHER")
     trained = found.tables[""][found.tables[""]["weights"].isin(("ONE", "OTHER"))]
     assert list(trained["encoder"]) == ["ResNet-18", "ResNet-18 (OTHER)"]

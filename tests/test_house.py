@@ -63,7 +63,7 @@ def imported(path, inside=True):
         found |= {name if (name := f"{base}.{each}") in NAMES else base for each in names or [""]}
     for node in ast.walk(ast.parse(path.read_text())) if inside else ():
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Kind":
-            found.add(f"{'.'.join(package)}.{node.args[1].value}")
+            found.add(f"{'.'.join(package)}.{node.args[1].value.partition('.')[0]}")
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "attributes":
             found |= {f"{dotted(path)}.{part.value.value}" for part in node.keywords}
     return found & set(NAMES) - {dotted(path)}

@@ -18,7 +18,7 @@ from refusals import refuses
 from tiny_open_clip import TINY, configure, put_weights, tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import STARK, bert_tokenizer
 from util import UserError
-from util.encoders import open_clip_pair
+from util.encoders import models
 from util.encoders.named import Named
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
@@ -74,10 +74,10 @@ def test_the_activation_is_the_one_that_the_weights_were_trained_with(tiny, monk
 
     assert activations(tiny.model) == {"GELU"}
     assert activations(Named.parse("tiny-quickgelu").pair(0, "cpu").model) == {"QuickGELU"}
-    built, _ = open_clip_pair._network(open_clip_pair._origin("tiny", None), 0, True, "own")
+    built, _ = models._open_clip_network(models._origin("tiny", None), 0, True, "own")
     assert activations(built) == {"QuickGELU"}
     asked = []
-    monkeypatch.setattr(open_clip_pair, "_network", lambda *a: asked.append(a[2]) or 1 / 0)
+    monkeypatch.setattr(models, "_open_clip_network", lambda *a: asked.append(a[2]) or 1 / 0)
     for tag, seed in itertools.product(("openai", "laion2b_s34b_b79k"), (None, 0)):
         with refused("open_clip could not load it|could not be fetched"):
             Named.parse(f"ViT-B-32:{tag}").pair(seed, "cpu")

@@ -12,7 +12,7 @@ from encoder_checks import only_the_seed_decides, refused
 from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
 from tower_inputs import draw_noise
 from util import UserError
-from util.encoders import open_clip_pair, resnet
+from util.encoders import models
 from util.encoders import tower as towers
 from util.encoders.named import Named
 
@@ -66,8 +66,8 @@ def test_captions_and_noise_are_read_at_their_true_length_with_the_full_length_e
 def test_towers_that_are_not_causal_are_left_at_full_length():
     model = open_clip.model.CLIP(**{**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}})
     tokenizer = open_clip.get_tokenizer("tiny")
-    assert "lengths" not in open_clip_pair.text_fields(model, tokenizer)
-    assert "lengths" in open_clip_pair.text_fields(open_clip.model.CLIP(**TINY), tokenizer)
+    assert "lengths" not in models.text_fields(model, tokenizer)
+    assert "lengths" in models.text_fields(open_clip.model.CLIP(**TINY), tokenizer)
 
 
 def test_bfloat16_agrees_with_float32_to_a_cosine_above_0_9999(clip):
@@ -119,15 +119,15 @@ def test_folding_batch_normalisation_keeps_a_trained_networks_function():
     pixels = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         before = network(pixels)
-        after = resnet.fused(network)(pixels)
+        after = models.fused(network)(pixels)
     assert torch.allclose(before, after, rtol=1e-3, atol=1e-4 * before.abs().max())
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
 
 
 def test_resnets_and_weights_that_are_unknown_or_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
-    with refused(r"unknown ResNet 'resnet19'; choose from resnet101, .*resnet18"):
+    with refused(r"unknown ResNet: 'resnet19'; close to it: .*resnet18"):
         residual("resnet19")
-    with refused(r"unknown weights 'openai' of resnet18; choose from IMAGENET1K_V1"):
+    with refused(r"unknown weights of resnet18, and no checkpoint file: 'openai'; close to it: .*IMAGENET1K_V1"):
         residual("resnet18:openai")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route")))

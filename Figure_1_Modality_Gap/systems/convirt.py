@@ -13,7 +13,7 @@ import transformers
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from util.encoders import resnet
+from util.encoders import models
 from util.encoders.tower import EncoderPair
 
 from . import untrained
@@ -54,7 +54,7 @@ class ConVirt(nn.Module):
         self.image_head, self.text_head = head(pooled, sizes.dim), head(sizes.width, sizes.dim)
 
     def encode_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        return self.image_head(resnet.in_channels_last(self.image)(pixels))
+        return self.image_head(models.in_channels_last(self.image)(pixels))
 
     def encode_text(self, tokens: Int[Tensor, "b length"]) -> Float[Tensor, "b d"]:
         tokens, real = untrained.cut(tokens)
@@ -76,14 +76,14 @@ def load(sizes: Sizes = PUBLISHED, **how) -> EncoderPair:
     """ConVIRT with random weights, ``how`` as ``Drawn.of``.
 
     Pictures are prepared as torchvision prepares them for its trained ResNets. The image tower is in float32 whatever
-    the precision (``util.encoders.resnet`` says why).
+    the precision (``models.of_torchvision`` says why).
     """
     drawn = untrained.Drawn.of(lambda: ConVirt(sizes), **how)
     network = drawn.network.to(drawn.device)
-    network.image = resnet.fused(network.image).to(memory_format=torch.channels_last)
+    network.image = models.fused(network.image).to(memory_format=torch.channels_last)
     network.text.to(drawn.dtype)
     network.text_head.to(drawn.dtype)
-    transform = torchvision.models.get_model_weights(sizes.resnet)[resnet.PRETRAINED].transforms()
+    transform = torchvision.models.get_model_weights(sizes.resnet)[models.PRETRAINED].transforms()
     prepare = lambda images: torch.stack([transform(image) for image in images])  # noqa: E731
     image = {"modality": "image", "prepare": prepare, "forward": network.encode_image}
     about = {

@@ -5,11 +5,11 @@ left out, so that every text has one embedding and a gap can be measured.
 """
 
 import transformers
+from open_clip.constants import IMAGENET_MEAN, IMAGENET_STD
 from torch import Tensor
 from transformers import VideoMAEImageProcessorPil, XCLIPConfig, XCLIPModel
 
-from util.encoders import hugging_face
-from util.encoders.open_clip_pair import IMAGENET_MEAN, IMAGENET_STD
+from util.encoders import models
 from util.encoders.tower import EncoderPair
 from util.files import digest
 
@@ -36,16 +36,16 @@ def load(config: XCLIPConfig | None = None, **how) -> EncoderPair:
         return values.reshape(len(videos), count, *values.shape[-3:])
 
     def embed(pixels: Tensor) -> Tensor:
-        return hugging_face.vectors(network.get_video_features(pixel_values=pixels.to(network.dtype)))
+        return models.vectors(network.get_video_features(pixel_values=pixels.to(network.dtype)))
 
     def encode_text(tokens: Tensor) -> Tensor:  # causal, read at the end token, which has the largest number
-        return hugging_face.vectors(network.get_text_features(input_ids=untrained.cut(tokens)[0]))
+        return models.vectors(network.get_text_features(input_ids=untrained.cut(tokens)[0]))
 
     video = {"modality": "video", "prepare": prepare, "forward": embed, "frames": count}
     about = {
         "encoder": f"transformers {transformers.__version__}",
         "configuration": digest(config.to_json_string()),
-        "pixels": hugging_face.described(processor),
+        "pixels": models.described(processor),
         "frames": count,
         "prompting": "none: a text is embedded without the video that it is compared with",
     }

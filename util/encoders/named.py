@@ -28,14 +28,14 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of encoder: its spelling in options, its module, its tag, and whether it embeds texts too.
+    """A kind of encoder: its spelling in options, its function, its tag, and whether it embeds texts too.
 
-    The module's ``build(named, seed, device, precision)`` gives an ``EncoderPair``, or a ``Tower`` alone: with trained
-    weights where ``seed`` is None, else with random ones. A tag that is needed comes after the last colon.
+    ``build``, MODULE.FUNCTION, takes (named, seed, device, precision) and gives an ``EncoderPair`` or a ``Tower``: with
+    trained weights where ``seed`` is None, else with random ones. A tag that is needed comes after the last colon.
     """
 
     spelling: str
-    module: str
+    build: str
     tag: Literal["optional", "needed", "none"] = "none"
     text: bool = True
 
@@ -43,15 +43,15 @@ class Kind:
 KINDS = {
     "open_clip": Kind(
         "open_clip:MODEL[:TAG or checkpoint file], open_clip:hf-hub:NAME, open_clip:local-dir:FOLDER",
-        "open_clip_pair",
+        "models.of_open_clip",
         "optional",
     ),
-    "huggingface": Kind("huggingface:NAME or folder", "hugging_face"),
+    "huggingface": Kind("huggingface:NAME or folder", "models.of_transformers"),
     "torchvision": Kind(
-        "torchvision:resnet18[:WEIGHTS, tag of timm or checkpoint file]", "resnet", "optional", text=False
+        "torchvision:resnet18[:WEIGHTS, timm's tag or checkpoint file]", "models.of_torchvision", "optional", text=False
     ),
-    "python": Kind("python:MODULE or FILE.py:FUNCTION", "own_functions", "needed"),
-    "small-clip": Kind("small-clip", "small_clip"),
+    "python": Kind("python:MODULE or FILE.py:FUNCTION", "tower.of_functions", "needed"),
+    "small-clip": Kind("small-clip", "small_clip.build"),
 }
 SMALL_CLIP = "small-clip"
 """The project's own, a kind and a whole name."""
@@ -119,7 +119,8 @@ class Named:
         return found
 
     def _build(self, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
-        return import_module(f".{KINDS[self.kind].module}", __package__).build(self, seed, device, precision)
+        module, function = KINDS[self.kind].build.split(".")
+        return getattr(import_module(f".{module}", __package__), function)(self, seed, device, precision)
 
 
 def _spelled(words: list[str]) -> str:

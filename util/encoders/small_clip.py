@@ -29,8 +29,8 @@ from ..errors import UserError
 from ..geometry import gap_distance, signed_gap_distances
 from ..numerics.statistics import wilson_interval
 from ..training import Pairs, TrainingSettings, train
+from .models import text_fields
 from .named import Named
-from .open_clip_pair import text_fields
 from .tower import EncoderPair, Precision, computing
 
 CONFIG, CHECKPOINT, RECORD = (

@@ -1,7 +1,10 @@
 """Towers: photographs, videos, captions, sequences or ready tensors in, unit rows out; alone or in a pair."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import runpy
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +12,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..cli import Device, resolve_device
 from ..corpora.captioned import WORDS
-from ..errors import UserError
+from ..errors import UserError, reason
+from ..files import sha256
+from .named import Named
 
 Modality = Literal["image", "text", "video", "amino acid"]
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -148,3 +154,57 @@ def computing(device: Device, precision: Precision = "float32") -> tuple[torch.d
     target = torch.device(resolve_device(device))
     fast = target.type != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
     return target, torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and fast) else torch.float32
+
+
+def of_functions(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
+    """What a function of yours gives: (encode_images, encode_texts), one of which may be None.
+
+    They take a list of b PIL images or strings and give an array or a tensor (b, d), not normalised. A module is
+    looked for in the working directory too. Its own imports are found beside it.
+    """
+    if seed is not None:
+        raise UserError(f"{named}: your own functions have no random twin")
+    path = Path(named.name)
+    is_file = path.is_file() or named.name.endswith(".py")
+    place = str(path.parent.absolute()) if is_file else str(Path.cwd())
+    if place not in sys.path:
+        sys.path.append(place)  # for good: its functions may import when they are called
+    try:
+        module = runpy.run_path(str(path)) if is_file else vars(import_module(named.name))
+        given, file = module[named.tag](), Path(module["__file__"])
+    except Exception as error:  # the file is the user's own
+        raise UserError(f"{named}: it gave no encoders ({type(error).__name__}: {reason(error)})") from error
+    are_two = isinstance(given, Sequence) and len(given) == 2 and all(each is None or callable(each) for each in given)
+    if not are_two or list(given) == [None, None]:
+        raise UserError(f"{named}: {named.tag}() must give (encode_images, encode_texts), one of which may be None")
+    name = file.stem if named.name.endswith(".py") else named.name
+    settings = {"encoder": "callable", "name": name, "function": named.tag, "sha256": sha256(file)}
+    probes = {"image": Image.new("RGB", (224, 224), "grey"), "text": "a photograph"}
+    towers = [
+        _of_function({**settings, "modality": modality}, encode, probe)
+        for (modality, probe), encode in zip(probes.items(), given, strict=True)
+        if encode is not None
+    ]
+    return towers[0] if len(towers) == 1 else EncoderPair(name, *towers, settings=settings, kept=False)
+
+
+def _of_function(settings: dict, function: Callable, probe) -> Tower:
+    name, modality = settings["name"], settings["modality"]
+
+    def rows(inputs: list, width: int | None = None) -> Tensor:
+        try:
+            given = function(inputs)
+        except Exception as error:  # the function is the user's own
+            said = f"{type(error).__name__}: {reason(error)}"
+            raise UserError(f"{name}: the {modality} function failed on {len(inputs)} inputs ({said})") from error
+        given = given.detach().cpu() if isinstance(given, Tensor) else torch.from_numpy(np.asarray(given))
+        n = len(inputs)
+        fits = given.ndim == 2 and given.shape == (n, width or given.shape[1])
+        if not fits or not given.is_floating_point():
+            wanted = f"floats ({n}, {width or 'd'})"
+            raise UserError(f"{name}: {n} {modality}s gave {given.dtype} {tuple(given.shape)}, not {wanted}")
+        return given.float()
+
+    width = rows([probe]).shape[1]
+    fields = {"name": name, "modality": modality, "width": width, "device": torch.device("cpu"), "settings": settings}
+    return Tower(prepare=lambda inputs: rows(inputs, width), forward=lambda given: given, **fields)
