@@ -29,7 +29,7 @@ from util import UserError, cli, records
 from util.encoders.named import SMALL_CLIP, ModelName
 from util.geometry import Side
 from util.zero_shot import evaluation
-from util.zero_shot.command import Choosing
+from util.zero_shot.evaluation import Choosing
 
 NAME = "zero_shot"
 

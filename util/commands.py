@@ -15,7 +15,7 @@ from .files import REPOSITORY
 from .interventions.commands import Fit, OfFiles, Shift, Transform
 from .measures.commands import Compare, Measure, Merge
 from .reporting.steps import FOLDERS, Figures, Paper
-from .zero_shot.command import Evaluate
+from .zero_shot.evaluation import Evaluate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy import stats
 
 from ..errors import UserError
 from ..numerics.arrays import as_count, as_numbers
@@ -174,7 +174,7 @@ class Margins(Outcomes):
         Source: Venkatraman and Begg, Biometrika 83 (1996), for the null. Bandos, Rockette and Gur, Statistics in
         Medicine 24 (2005), for the statistic.
         """
-        ranks = stats.rankdata(self.items, axis=1)
+        ranks = scipy.stats.rankdata(self.items, axis=1)
         before = ranks[baseline]
         same = self._placed(before, before)
         added = [self._placed(at, at) - same + self._placed(at, before) - self._placed(before, at) for at in ranks]
@@ -412,7 +412,7 @@ def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
     chances = np.ones(1)  # of the sum of the differences that come out positive: 0, 1, 2, ...
     for size, count in zip(sizes, counts, strict=True):
         own = np.zeros(size * count + 1)
-        own[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        own[::size] = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
         chances = np.convolve(chances, own)
     sums = 2 * np.arange(len(chances)) - int(sizes @ counts)
     return min(1.0, float(chances[sums >= int(differences.sum())].sum()))
