@@ -29,7 +29,6 @@ class Answers:
     """Classes that a model gives to faces at every shift.
 
     Attributes:
-        declared: the classes and harm words.
         faces: ``Declared.faces``, n rows, at least one.
         predicted: (k, n) class numbers: those of ``declared.classes``, then the harm words; a column for each face.
         shifts: k amounts, 0 among them, with which everything is compared.

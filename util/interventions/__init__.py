@@ -3,9 +3,6 @@
 calibration = util.interventions.fit("centring", images, texts)
 new_images, _ = calibration.transform(x=new_images)
 util.interventions.save("centring.safetensors", calibration)
-
-A file is safetensors, and nothing is unpickled. Steps are tensors, "x.0" the first of the first modality. The metadata
-hold one json, ``calibration``: ``Told``.
 """
 
 import inspect
@@ -90,10 +87,10 @@ class Intervention:
         New arrays (x', y') of unit-norm rows come back, of the kind and dtype of ``x`` and of ``y`` (float32 for half
         precision), None where None was given. A row that would come to zero is refused. ``inverse``: see there.
         """
-        given = dict(zip(PLACES, (x, y), strict=True))
         if x is None and y is None:
             raise UserError("give rows of the first modality (x), of text (y), or both")
-        return tuple(None if rows is None else self._moved(rows, place, inverse) for place, rows in given.items())
+        given = zip((x, y), PLACES, strict=True)
+        return tuple(None if rows is None else self._moved(rows, place, inverse) for rows, place in given)
 
     def inverse(self, x: Rows | None = None, y: Others | None = None) -> Moved:
         """Unit rows that ``transform`` brings to these, where it can be undone; arguments and answer as there."""
@@ -153,10 +150,8 @@ def shift(
     """The paper's embedding shift: amount, direction and side are those of ``util.geometry.shift``.
 
     An amount of None is the length of the gap vector along the direction, so that along it the centroids meet before
-    rows are made unit-norm. After that some gap is left.
-
-    The inverse is exact while no modality moves by 1 or more: |amount| < 2 for "both", < 1 for one side. Paper: section
-    4.2, Figure 3 and Table 1 ("both"), Table 2 ("first").
+    rows are made unit-norm. After that some gap is left. The inverse is exact while no modality moves by 1 or more:
+    |amount| < 2 for "both", < 1 for one side. Paper: section 4.2.
     """
     unit = to_numpy(resolve_direction(x, y, direction))
     if amount is None:
@@ -244,7 +239,7 @@ class About(BaseModel, extra="allow"):
 
 
 class Told(BaseModel):
-    """What the metadata of a calibration say."""
+    """What the metadata of a calibration file say, as json. Its tensors are steps, "x.0" the first of x."""
 
     schema_version: Literal[SCHEMA_VERSION]
     kind: Literal[*KINDS]
@@ -257,8 +252,7 @@ def fit(kind: str, x, y=None, *, about: dict | None = None, **options) -> Interv
 
     Args:
         kind: shift, centring, realign, procrustes or ablation.
-        x: float array (n, d), unit-norm rows of the first modality.
-        y: float array (m, d), unit-norm rows of text; pairs, m = n, for procrustes. Only centring does without.
+        x, y: unit-norm rows of the first modality and of text; pairs for procrustes. Only centring does without y.
         about: model, data, caption rule, selection, and ``n``, rows of each modality by its name in order, by which
             ``Intervention.by_name`` knows them; by default they are x and y.
         options: those of the function of its name here, for instance the amount of a shift.

@@ -4,14 +4,10 @@
 makes one statement of many such tests, of the halves of many random splits.
 
 Choosing the best of many shifts makes a gain even where no shift changes anything. The permutation test puts the same
-choice into its null distribution: if shifts changed nothing, an item's outcomes with and without shift could be
-exchanged. One coin for each item, the same for all shifts, keeps how the shifts depend on each other. That is exact
-where an item's changes at all shifts together are as likely as their opposite, and holds for many changed items where
-each single one is.
-
-The gain of a shift over no shift is a sum of one whole number for each item, whatever the metric. For a share of hits
-it is the difference of the item's two hits, for the area under the ROC curve a difference of placements. Exchanging an
-item's outcomes with and without shift changes the sign of its own number and no other.
+choice into its null distribution. A gain over no shift is a sum of one whole number for each item, and exchanging an
+item's outcomes with and without shift changes the sign of its own number alone. One coin for each item, the same for
+all shifts, keeps how the shifts depend on each other. That is exact where an item's changes at all shifts together are
+as likely as their opposite, and holds for many changed items where each single one is.
 """
 
 from collections import Counter
@@ -227,8 +223,7 @@ class Selected:
     """A chosen shift, the metric with and without it, and how sure that is; see the function that made it.
 
     Attributes:
-        default, modified: the metric without shift and at the chosen one, in [0, 1]; their limits, where told.
-        gain: ``modified`` minus ``default``.
+        default, modified: the metric without shift and at the chosen one, in [0, 1]; ``gain`` is their difference.
         p_value: of the hypothesis that shifts improve nothing.
         shift: the chosen one; of several halves the one that most of them chose. shifts: that of each.
         direction: "up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if no half of the
@@ -292,12 +287,9 @@ def on_test(
 def cross_tested(
     train: PerItem, test: PerItem, shifts: PerShift, gaps: PerShift, seed=0, resamples=2000, permutations=2000
 ) -> Selected:
-    """The shift that is best on some items, tested on others that had no part in the choice.
+    """The shift that is best on some items (train), tested on others (test) that had no part in the choice.
 
-    Args:
-        train: outcomes to choose on, as in ``on_test``, along a direction that was estimated on these items alone.
-        test: outcomes of other items along it.
-        gaps: signed gap distance of the items to choose on, at every shift.
+    Arguments as in ``on_test``. The direction is estimated, and ``gaps`` are measured, on the items to choose on.
 
     Returns:
         a one-sided p-value that no choice has touched: of exchanges of outcomes with and without the shift, all of them
@@ -320,15 +312,11 @@ def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
     """One statement of many halves, each with a shift chosen on the other half: repeated cross-fitting.
 
     ``chosen`` is what ``on_test`` says of all items, whose metric without shift is taken. ``halves`` are of many random
-    splits, each tested on a shift that the other half chose.
-
-    Returns:
-        gain and its limits, and those of the metric: medians over the halves, as wide as half the items make them.
-            ``modified`` is the default plus the gain.
-        p_value: 4/3 of the upper quartile of the halves' (``util.numerics.statistics.combined_p_value``).
+    splits, each tested on a shift that the other half chose. Gain and its limits, and those of the metric, are medians
+    over the halves, as wide as half the items make them; ``modified`` is the default plus the gain. ``p_value`` is 4/3
+    of the upper quartile of the halves' (``util.numerics.statistics.combined_p_value``).
 
     Source: Chernozhukov, Demirer, Duflo and Fernandez-Val, NBER 24678 (2018), for medians over splits.
-
     Trap: the p-value pays for its validity with power. That of ``on_test`` knows of the choice too and has more.
     """
     if not halves:
@@ -368,10 +356,8 @@ def halves(
 def largest_gain_p_value(contributions: Int[np.ndarray, "n k"], chosen: int, permutations: int, seed: int) -> float:
     """How often random exchanges of what items did with and without shift make as large a largest gain as that seen.
 
-    Args:
-        contributions: what each item adds to the gain of each shift (``Hits.contributions``); zero at no shift.
-        chosen: the shift with the largest gain.
-        permutations: how many random exchanges, B.
+    ``contributions`` are what each item adds to the gain of each shift (``Hits.contributions``), ``chosen`` is the
+    shift with the largest gain, and ``permutations`` says how many random exchanges, B.
 
     Returns:
         (1 + exchanges whose largest gain is at least that of ``chosen``) / (1 + B), in [1/(1 + B), 1]. Each shift's
@@ -399,14 +385,9 @@ def largest_gain_p_value(contributions: Int[np.ndarray, "n k"], chosen: int, per
 
 
 def paired_p_value(differences: Int[np.ndarray, "u"]) -> float:
-    """Exact one-sided test of a sum of differences above 0, if each could as well have the other sign.
+    """Probability of at least this sum of whole numbers (u,), after minus before, if each sign is that of a fair coin.
 
-    Args:
-        differences: whole numbers (u,), after minus before, of independent items or groups of items.
-
-    Returns:
-        probability of at least this sum under u fair signs; 1 if all are zero. For differences of -1, 0 and 1 it is
-        the one-sided McNemar test.
+    1 if all are zero. For differences of -1, 0 and 1 it is the one-sided McNemar test.
     """
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
     chances = np.ones(1)  # of the sum of the differences that come out positive: 0, 1, 2, ...

@@ -70,13 +70,10 @@ def classify(
     """Zero-shot classes of images after every shift, and where the true class stands among all.
 
     Args:
-        x: float array (n, d), unit-norm rows: images.
-        y: float array (c, d), unit-norm rows: the embedding of each class, from its prompt or prompts.
+        x, y: unit-norm rows: images, and the embedding of each class, from its prompt or prompts.
         labels: n whole numbers, the row of ``y`` that is each image's class.
-        shifts: k amounts, as in ``util.geometry.shift`` (positive closes the gap).
-        direction: float array (d,), made unit here; by default the unit gap vector of ``x`` and ``y``, that is of
-            images and classes: another one than that of images and captions.
-        side: "both" (paper, Table 1) or "first" (only the images; paper, Table 2).
+        shifts, direction, side: k amounts, and how to move by each, as in ``util.geometry.shift``. Trap: the gap vector
+            of images and classes, by default the direction, is another one than that of images and captions.
 
     Returns:
         predicted: int32 (k, n), in 0 to c - 1: the class of the highest cosine.
@@ -121,7 +118,7 @@ def retrieve(
 
     Args:
         x, shifts, direction, side: as in ``classify``; the default direction counts every item once.
-        y: float array (m, d), unit-norm rows: texts.
+        y: unit-norm rows: texts.
         item_of: m whole numbers, the row of ``x`` that each text describes, or pairs (p, 2) of a row of ``x`` and a
             row of ``y``, many to many. Every row of both needs a partner; the order is free.
         once: whether equal rows are one item; False as released: of equal ones the lower index comes first.
@@ -132,8 +129,7 @@ def retrieve(
         text_ranks: int32 (k, m), in 0 to n - 1: how many images that are not the text's come before the best of its.
 
     Exactly equal rows are one item, which has the partners of all its copies, and whose rank each copy gets. Where they
-    are to count once, as in a share or a p-value, give them once: ``first``, ``second`` and ``pairs`` of
-    ``util.numerics.items.matched``.
+    are to count once, as in a share or a p-value, give them once (``util.numerics.items.matched``).
 
     Time: two products, and for each shift comparisons of those entries that may be ahead; memory: one tile of a product
     and O(k (n + m + pairs)).

@@ -35,18 +35,15 @@ class EmbeddedTask:
     """A task whose images and prompts are embedded, by one model.
 
     Attributes:
-        dataset: its name in tables and figures.
+        dataset: its name in tables and figures. group: as ``util.corpora.tasks.Task`` has it.
         metric: "top-1", "ROC-AUC", or one of the kinds above.
-        group: as ``util.corpora.tasks.Task`` has it.
-        images: float64 (n, d), made so here, unit-norm rows, of any modality.
-        texts: float64, unit-norm rows: (C, d) classes, or (m, d) captions for retrieval.
+        images, texts: unit-norm rows, float64, made so here: (n, d) of any modality, (C, d) classes or (m, d) captions.
         labels: (n,) the class of each image. Retrieval: (p, 2) row numbers of images and texts that belong together,
             every row in one or more.
         source: what it is made of, as json can hold it.
         caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
         published: the name of the paper's row that it is, None for none.
-        modalities: what its images and texts are called.
-        classes: names of the classes (C,), None where nobody said.
+        modalities: what its images and texts are called. classes: names of the classes, None where nobody said.
     """
 
     dataset: str
