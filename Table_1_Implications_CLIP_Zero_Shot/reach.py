@@ -38,13 +38,14 @@ def reach(task: EmbeddedTask, shifts: Float[np.ndarray, "k"], side: Side) -> lis
     images, texts, unit, rows = task.images, task.texts, unit_gap_vector(task.images, task.texts), []
     against, along = side_amounts(shifts, side)
     ways = {True: (texts, images, -unit, along, against), False: (images, texts, unit, against, along)}
+    pairs = task.labels if task.is_retrieval else np.stack([np.arange(len(images)), task.labels], axis=1)
     outcomes = evaluation.sweep(task, shifts, unit, side)
     for metric, found in ((metric, outcomes[metric]) for metric in task.headlines):
         if not isinstance(found, Hits):
             continue
         of_texts = task.is_retrieval and metric.startswith(task.ways[1])
         items, candidates, u, a, b = ways[of_texts]
-        right, wrong = _best(items, candidates, task.pairs[:, ::-1] if of_texts else task.pairs)
+        right, wrong = _best(items, candidates, pairs[:, ::-1] if of_texts else pairs)
         q, before = candidates @ u, found.items[shifts == 0][0]
         can, changes = can_change(right, wrong, items @ u, q, a, b), (found.items != before).any(0)
         about = {"dataset": task.dataset, "metric": metric, "model": task.model, "side": side, "n": found.n}

@@ -18,20 +18,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from .. import records
+from .. import geometry, records
 from ..errors import UserError, reason, refusal
 from ..files import replacing
-from ..geometry import (
-    Side,
-    as_text_map,
-    moments,
-    moved,
-    orthogonal_map,
-    resolve_direction,
-    side_amounts,
-    unit_rows,
-    unmoved,
-)
+from ..geometry import Side, moments, moved, side_amounts, unit_rows, unmoved
 from ..numerics import arrays
 from ..numerics.arrays import Array, Others, Rows, Vector, to_numpy, wide
 
@@ -126,7 +116,7 @@ def _checked(step: np.ndarray) -> np.ndarray:
     if step.ndim not in (1, 2) or step.dtype not in (np.float64, bool) or not np.isfinite(step).all() or not step.size:
         raise UserError(f"a step must be finite numbers (d,) or (d, d), or bool (d,), not {step.dtype} {step.shape}")
     if step.ndim == 2:
-        as_text_map(step)  # refuses all that is not orthogonal
+        geometry.as_text_map(step)  # refuses all that is not orthogonal
     step.setflags(write=False)
     return step
 
@@ -153,7 +143,7 @@ def shift(
     rows are made unit-norm. After that some gap is left. The inverse is exact while no modality moves by 1 or more:
     |amount| < 2 for "both", < 1 for one side. Paper: section 4.2.
     """
-    unit = to_numpy(resolve_direction(x, y, direction))
+    unit = to_numpy(geometry.resolve_direction(x, y, direction))
     if amount is None:
         amount = (moments(x).centroid - moments(y).centroid) @ unit
     amount = arrays.as_number(amount, "amount")
@@ -205,7 +195,7 @@ def procrustes(x: Rows, y: Rows) -> Fitted:
 
     An isometry: cosines within the texts stay, and the inverse is exact. Paper, source and traps stand there.
     """
-    turn = to_numpy(orthogonal_map(unit_rows(wide(x)), unit_rows(wide(y))))
+    turn = to_numpy(geometry.orthogonal_map(unit_rows(wide(x)), unit_rows(wide(y))))
     return {"x": (np.zeros(len(turn)),), "y": (turn,)}, {}
 
 

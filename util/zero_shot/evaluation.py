@@ -205,7 +205,7 @@ def _recalls(task: EmbeddedTask, right: Bool[np.ndarray, "k n"], per_class: bool
     recalls = np.add.reduceat(right[:, order], starts, axis=1, dtype=np.int64) / counts
     curves = [{"metric": "mean per-class recall", "value": recalls.mean(1), "n": len(order)}]
     if per_class:
-        names = (f"accuracy of class {task.class_name(number)}" for number in there)
+        names = (f"accuracy of class {number if task.classes is None else task.classes[number]}" for number in there)
         of_classes = zip(names, recalls.T, counts.tolist(), strict=True)
         curves += [{"metric": name, "value": recall, "n": n} for name, recall, n in of_classes]
     return curves

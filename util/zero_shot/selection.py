@@ -79,9 +79,6 @@ class Outcomes:
         """The outcomes at some of the shifts, in the order given."""
         return replace(self, items=self.items[list(shifts)])
 
-    def discordant(self, one: int, other: int) -> int | None:
-        """How many items do something else at one of two shifts; None where the metric is not of single items."""
-
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         """Limits of the metric, each shift by itself, by bootstrap; of hits Wilson's, where groups hit as one."""
         return quantiles(self.resampled(resamples, seed), level)
@@ -111,9 +108,6 @@ class Hits(Outcomes):
     def contributions(self, baseline: int) -> Int[np.ndarray, "u k"]:
         """What each item or group adds to the gains over ``baseline``, in units of 1/n."""
         return self._together((self.items.astype(np.int64) - self.items[baseline]).T)
-
-    def discordant(self, one: int, other: int) -> int:
-        return int((self.items[one] != self.items[other]).sum())
 
     def limits(self, resamples: int, seed: int, level: float = LEVEL) -> Float[np.ndarray, "2 k"]:
         hits = self._together(self.items.T)
@@ -406,6 +400,7 @@ def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"]) -> int:
 
 def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, p_value, ends, gain_ends) -> Selected:
     values, change = outcomes.values(), abs(gaps[chosen]) - abs(gaps[baseline])
+    differ = int((outcomes.items[baseline] != outcomes.items[chosen]).sum()) if isinstance(outcomes, Hits) else None
     return Selected(
         default=float(values[baseline]),
         modified=float(values[chosen]),
@@ -419,7 +414,7 @@ def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, p_va
         shifts=(float(shifts[chosen]),),
         direction="up" if change > 0 else "down" if change < 0 else "none",
         n=outcomes.n,
-        discordant=outcomes.discordant(baseline, chosen),
+        discordant=differ,
     )
 
 

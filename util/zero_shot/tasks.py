@@ -71,11 +71,6 @@ class EmbeddedTask:
         """Whether images are held against captions, not classes."""
         return self.metric == RETRIEVAL
 
-    @property
-    def pairs(self) -> Int[np.ndarray, "p 2"]:
-        """Row numbers of images and texts that belong together."""
-        return self.labels if self.is_retrieval else np.stack([np.arange(len(self.labels)), self.labels], axis=1)
-
     @cached_property
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Groups from 0 of images (n,) and of texts (m,) that depend on each other: those that pairs join, or copies of
@@ -84,10 +79,6 @@ class EmbeddedTask:
             return items.groups(self.labels, len(self.images), len(self.texts))
         copies = np.column_stack([items.items(self.images), self.labels])
         return np.unique(copies, axis=0, return_inverse=True)[1], np.arange(len(self.texts))
-
-    def class_name(self, number: int) -> str:
-        """The name of a class, or its number."""
-        return str(number if self.classes is None else self.classes[number])
 
     @property
     def ways(self) -> tuple[str, str]:
