@@ -17,7 +17,7 @@ README_BYTES, README_LINES, README_ROWS, COMMAND_LINE = 10_000, 150, 40, 25
 MEAN_WORDS = 20
 
 LAYERS = (
-    ("errors", "_lazy"),
+    ("errors",),
     ("files",),
     ("numerics",),
     ("geometry",),

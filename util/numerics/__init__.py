@@ -1,5 +1,5 @@
 """Numerical work on arrays: sums, cosines, statistics, projections."""
 
-from .._lazy import attributes
+from .. import attributes
 
 __getattr__, __dir__ = attributes(__name__)

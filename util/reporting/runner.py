@@ -155,8 +155,7 @@ def execute_all(jobs: Sequence[Job], outputs: Path) -> list[Path]:
 
 def execute(job: Job, environment: Mapping[str, str]) -> Path:
     """Runs a notebook top to bottom in its own folder, with further variables of the kernel; returns its output."""
-    notebook = Path(job.notebook)
-    content = nbformat.read(notebook, as_version=4)
+    notebook, content = job.notebook, nbformat.read(job.notebook, as_version=4)
     cell = next(cell for cell in content.cells if cell.cell_type == "code")
     for name, value in job.values.items():
         line, told = re.compile(rf"^{name} =.*$", re.MULTILINE), value if isinstance(value, list) else str(value)
@@ -178,7 +177,7 @@ def execute(job: Job, environment: Mapping[str, str]) -> Path:
         raise UserError(f"{notebook}: did not finish ({why}); run it again") from error
     with replacing(job.output) as part:
         nbformat.write(content, part)
-    return Path(job.output)
+    return job.output
 
 
 def _notebooks(options: Figures) -> list[str]:

@@ -79,7 +79,7 @@ class Figures:
     preset: cli.Preset = "embedded"
     """embedded: no download, a CPU, minutes. paper: the paper's models and data. smoke: seconds."""
     output: cli.FileOut = cli.OUTPUTS
-    """Folder for records, log, summary and report; one with records of another preset is refused."""
+    """Folder for records, summary and report; one with records of another preset is refused."""
     coco: Path | None = None
     """A local MSCOCO folder (annotations/, val2017/; for training also train2017/)."""
     device: cli.Device = "auto"
@@ -124,7 +124,7 @@ class Paper(Figures):
 
     preset: tyro.conf.Suppress[cli.Preset] = "paper"
     output: cli.FileOut = cli.OUTPUTS / "paper"
-    """Folder for records, log, summary and report; modality-gap report and notebooks take it by --outputs."""
+    """Folder for records, summary and report; modality-gap report and notebooks take it by --outputs."""
     dry_run: bool = False
     """Run nothing: say what is missing, the disk space, and hours on this CPU and on a GPU."""
 
