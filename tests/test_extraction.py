@@ -176,7 +176,7 @@ def test_the_cache_can_be_left_alone_and_one_that_cannot_be_written_is_named_onc
 
 
 def embed(encoder, captioned, batch=2, **options):
-    return embed_images(encoder, captioned, batch, **options)
+    return embed_images(encoder, captioned, batch_size=batch, **options)
 
 
 def same(one, other):

@@ -83,13 +83,13 @@ def test_a_picture_is_centred_and_scaled_channels_first():
 def test_tokens_are_start_words_end_and_padding():
     tokenizer = small_clip.Tokenizer(["a", "red", "star"], context_length=6)
     assert tokenizer(["a red star", "Star"]).tolist() == [[1, 2, 3, 4, 5, 0], [1, 4, 5, 0, 0, 0]]
-    assert tokenizer.size == 6 and tokenizer.end == 5
+    assert tokenizer.end == 5
 
 
 def test_the_vocabulary_is_that_of_the_corpus_and_fits_the_architecture():
     config = small_clip.config()
     assert config["words"] == sorted({word for c in pictures.training_corpus(6000, 0).captions for word in c.split()})
-    assert config["model"]["text_cfg"]["vocab_size"] == small_clip.Tokenizer(config["words"], 9).size
+    assert config["model"]["text_cfg"]["vocab_size"] == small_clip.Tokenizer(config["words"], 9).end + 1
     longest = max(len(caption.split()) for caption in pictures.distinct_scenes(2560, 0).captions)
     assert longest + 2 <= config["model"]["text_cfg"]["context_length"]
 

@@ -61,7 +61,7 @@ def extract(
         embeddings of n items and m texts, pairs (m, 2); n = m and paired row by row unless the caption rule is
         "all". ``source`` holds "settings" (all of them) and "data" (what was read in the end).
     """
-    part, settings, store = _embedded(encoder, captioned, batch_size, cache, most_skipped)
+    part, settings, store = _embedded(encoder, captioned, most_skipped, batch_size, cache)
     readable = captioned.without(part.skipped)
     captions, each = readable.captions, np.arange(len(readable.captions))
 
@@ -76,19 +76,15 @@ def extract(
 
 
 def embed_images(
-    pair: EncoderPair,
-    images: Items,
-    batch_size: int | None = None,
-    cache: bool = True,
-    most_skipped: float = MOST_SKIPPED,
+    pair: EncoderPair, images: Items, most_skipped: float = MOST_SKIPPED, **options
 ) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "k"], list[str]]:
-    """Embeddings of n images without captions by the image tower of a pair; options as of ``extract``.
+    """Embeddings of n images without captions by the image tower of a pair; ``options`` as of ``extract``.
 
     Returns:
         float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
         "id: reason" for each of the n - k images that could not be read.
     """
-    part, *_ = _embedded(pair, images, batch_size, cache, most_skipped)
+    part, *_ = _embedded(pair, images, most_skipped, **options)
     return part.rows, part.item_of, images.named(part.skipped)
 
 
@@ -164,11 +160,7 @@ def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _embedded(
-    encoder: EncoderPair,
-    items: Items,
-    batch_size: int | None,
-    cache: bool,
-    most_skipped: float | None,
+    encoder: EncoderPair, items: Items, most_skipped: float | None, batch_size: int | None = None, cache: bool = True
 ) -> tuple[Part, dict, Store]:
     """The rows of all items that can be read, as one part, all that they depend on, and where they are kept."""
     modality = getattr(items, "modality", "image")  # items without captions are images

@@ -62,8 +62,7 @@ class Tokenizer:
     def __init__(self, words: Sequence[str], context_length: int):
         self.words = tuple(words)
         self.context_length = context_length
-        self.size = FIRST_WORD + len(self.words) + 1
-        self.end = self.size - 1
+        self.end = FIRST_WORD + len(self.words)
         self._number = {word: FIRST_WORD + i for i, word in enumerate(self.words)}
 
     def __call__(self, captions: Iterable[str]) -> Int[Tensor, "n length"]:

@@ -22,7 +22,6 @@ from ..errors import UserError, reason
 from ..files import sha256
 from .named import Named
 
-Modality = Literal["image", "text", "video", "amino acid"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Pixels = Literal["own", "imagenet"]
 
@@ -48,7 +47,7 @@ class Tower:
     """
 
     name: str
-    modality: Modality
+    modality: Literal["image", "text", "video", "amino acid"]
     width: int
     prepare: Callable[[list], Tensor]
     forward: Callable[[Tensor], Tensor]

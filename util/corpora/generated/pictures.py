@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -292,12 +291,7 @@ def captioned_scenes(n: int, seed: int) -> Captioned:
 
 
 def captioned(
-    modality: Modality,
-    name: str,
-    openers: Sequence[Callable[[], Any]],
-    content: Iterable[bytes],
-    captions: Sequence[str],
-    seed: int,
+    modality: Modality, name: str, openers: Sequence[Callable], content: Iterable[bytes], captions: list[str], seed: int
 ) -> Captioned:
     """Generated items with one caption each; ``content``, the bytes of every item, is hashed into the source."""
     hashes = [hashlib.sha256(part).digest() for part in (*content, *(caption.encode() for caption in captions))]
