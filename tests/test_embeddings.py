@@ -135,7 +135,7 @@ FULL = "No space left on device"
     "name, writer, error",
     [
         ("e.npz", "numpy.lib.format.write_array", OSError(28, FULL)),
-        ("e.safetensors", "util.readers.arrays.save_file", SafetensorError(FULL)),
+        ("e.safetensors", "util.readers.save_file", SafetensorError(FULL)),
     ],
 )
 def test_a_save_that_fails_midway_keeps_the_old_file(arrays, tmp_path, monkeypatch, name, writer, error):

@@ -19,9 +19,14 @@ from pyarrow import types
 
 from ..errors import UserError
 from ..numerics.arrays import Parts
-from .arrays import BLOCK, UNKNOWN, Found, as_array
 from .names import KINDS, key_kind
 
+BLOCK = 4096
+"""Rows that are held at a time."""
+Found = tuple[dict, dict]
+"""Arrays by the names that the file gives them ("" where it gives none), and its own account of their source."""
+UNKNOWN = np.array(None)
+"""What stands for anything that is neither numbers nor strings: it is ignored, and named."""
 LARGEST_STRINGS = 1 << 28
 """Bytes from which strings beside the vectors are left out, for they are held in memory."""
 NUMBERED = re.compile(r"(.*?)[_\-. \[]*(\d+)\]?$")
@@ -342,3 +347,15 @@ def parsed(column: pa.Array, where: str, start: int) -> pa.Array:
         except ValueError:
             raise UserError(f"{where}: row {row} is no list of numbers; numpy shortens long ones to '...'") from None
     return pa.array(found, pa.list_(pa.float64()))
+
+
+def as_array(value) -> np.ndarray:
+    """A tensor, number, string or list of one kind as an array; ``UNKNOWN`` for anything else."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        return (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        return UNKNOWN
+    return array if array.dtype.kind in "biufU" else UNKNOWN
