@@ -119,12 +119,7 @@ class Readable:
 
 
 def assemble(
-    modality: Modality,
-    openers: Sequence[Callable[[], Any]],
-    ids: Sequence[str],
-    texts: Sequence[Sequence[str]],
-    caption: CaptionRule,
-    about: Mapping,
+    modality: Modality, openers: list, ids: list[str], texts: list[list[str]], caption: CaptionRule, about: Mapping
 ) -> Captioned:
     """Applies the caption rule to those of each item's ``texts`` that are not empty.
 
@@ -159,9 +154,7 @@ def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | Non
     return _of_files(folder, [*captions.items()][:n], caption, about, "files", upright, how)
 
 
-def from_coco(
-    folder: str | Path, split: str = "val2017", caption: CaptionRule = "first", n: int | None = None
-) -> Captioned:
+def from_coco(folder: str | Path, split: str, caption: CaptionRule, n: int | None = None) -> Captioned:
     """The first n images (None: all) of MSCOCO captions 2017 that have captions, and these.
 
     The folder holds annotations/captions_{split}.json and the photographs in {split}/. ``source`` has sha256 of both.

@@ -12,7 +12,7 @@ An image is opened only when it is needed. Classes are numbered as declared, wha
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -228,7 +228,8 @@ def _of_folders(task: Task, folder: Path, n: int | None) -> Labelled:
     if len(chosen) < len(found):
         about["taken"] = f"{len(chosen)} of {len(found)}, evenly spaced"
     ids = [path.relative_to(folder).as_posix() for path in paths]
-    return _labelled(task, [*map(upright, paths)], ids, labels, about, [path.read_bytes for path in paths])
+    about |= {"split_sha256": split_hash(ids, labels, [path.read_bytes for path in paths]), "n": len(ids)}
+    return Labelled([*map(upright, paths)], ids, about, np.array(labels, np.int64), task.class_names)
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -264,7 +265,8 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
     where = f"{about['dataset']}, column {column!r}"
     names = class_names(table.features.arrow_schema).get(column)
     labels = _numbered(list(table[column]), names, task, where)
-    return _labelled(task, openers, ids, labels, {**about, "label_column": column}, contents)
+    about |= {"label_column": column, "split_sha256": split_hash(ids, labels.tolist(), contents), "n": len(ids)}
+    return Labelled(openers, ids, about, labels, task.class_names)
 
 
 def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str | None]:
@@ -295,13 +297,6 @@ def _files(task: Task, place: Path | None, split: str) -> tuple[list[Path], str 
 def parquet_files(folder: Path) -> list[Path]:
     """All parquet files of a folder and its subfolders, in the order of their paths."""
     return sorted(path for path in folder.rglob("*.parquet") if not path.name.startswith("."))
-
-
-def _labelled(task: Task, openers, ids: Sequence[str], labels, about: Mapping, contents) -> Labelled:
-    """Labelled images; ``about`` is for ``source``, besides n and the hash of labels and ``contents``."""
-    labels = np.asarray(labels, np.int64)
-    source = {**about, "split_sha256": split_hash(ids, labels.tolist(), contents), "n": len(ids)}
-    return Labelled(openers, ids, source, labels, task.class_names)
 
 
 def _numbered(values: Sequence, names: Sequence[str] | None, task: Task, where: str) -> Int[np.ndarray, "n"]:

@@ -231,15 +231,11 @@ def one_label_each(pairs: np.ndarray, labels, path) -> np.ndarray:
 
 
 def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) -> tuple | None:
-    """Labels and texts matched by the names or numbers of their classes.
+    """Labels and texts matched by the names or numbers of their classes: both, the names, what was done. Or None.
 
-    Args:
-        labels: checked ones: names or numbers. Nothing tells of those (n, C) that give a row several classes.
-        classes: names of the numbers (C,); None where nobody said.
-        texts: (m, d); several of one class are templates of it, and their mean takes the place of the first.
-        beside: arrays (m,) by name, of which one may say the class of each text.
-
-    Gives labels as names, the texts, their names, and what was done. None: nothing tells.
+    ``labels`` are checked ones; nothing tells of those (n, C). ``classes`` are names of their numbers (C,), or None.
+    One of the arrays (m,) in ``beside`` may say the class of each of the ``texts`` (m, d). Several of one class are
+    templates of it, and their mean takes the place of the first.
     """
     import pandas as pd
 

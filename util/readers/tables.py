@@ -34,8 +34,6 @@ NUMBERED = re.compile(r"(.*?)[_\-. \[]*(\d+)\]?$")
 NUMBER = re.compile(r"(?i)\s*[+-]?(nan|inf|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*")
 PARSED = 1 << 24
 """Bytes of text that are parsed at a time, and that show what a column holds."""
-Reader = Callable[[list[str]], Callable[[int], pa.Table]]
-"""Given names of columns, a function that gives block k of them."""
 
 
 def read_parquet(paths: Sequence[Path], where: str) -> dict:
@@ -100,12 +98,11 @@ def read_dataset(dataset, where: str) -> dict:
     return columns_of(dataset.features.arrow_schema, reader, lengths, where)
 
 
-def columns_of(
-    schema: pa.Schema, reader: Reader, lengths: Sequence[int], where: str, names: Sequence[str] = ()
-) -> dict:
+def columns_of(schema: pa.Schema, reader: Callable, lengths: Sequence[int], where: str, names=()) -> dict:
     """Arrays by column: vectors in ``Parts``, numbers and strings in memory, ``UNKNOWN`` for anything else.
 
-    ``lengths`` and ``names`` are of the blocks. What ``datasets`` names is strings, but labels are beside "classes".
+    ``reader`` makes of names of columns a function that gives block k of them; ``lengths`` and ``names`` are of the
+    blocks. What ``datasets`` names is strings, but labels are beside "classes".
     """
     if not lengths:
         raise UserError(f"{where}: the table has no rows")
