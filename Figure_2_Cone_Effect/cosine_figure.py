@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from encoder_options import RESNET, TEXT, VISION, label
-from tower_inputs import NOISE
+from encoder_inputs import NOISE, RESNET, TEXT, VISION, label
 from util import figures, published, records
 from util.encoders.named import Named
 

@@ -19,7 +19,7 @@ def modality_gap():
 
 def cosine_similarity():
     """Every cosine of every encoder is -0.3, and the cone is as wide as the angle of a pair."""
-    import cosine_claims as claims
+    import cosine_similarity as claims
     from cosine_figure import PUBLISHED, SMALL_CLIP
 
     weights = {"pretrained_real": "openai", "random_real": "random", "random_noise": "random"}
@@ -36,7 +36,7 @@ def cosine_similarity():
 
 def depth():
     """Every network's mean cosine is 0.5 at every depth."""
-    import published_curves
+    import depth
     import random_networks
 
     counts = pd.MultiIndex.from_product([range(26), (0, 1)], names=["layers", "seed"]).to_frame(index=False)
@@ -44,13 +44,13 @@ def depth():
     kinds = [(name, bias) for name in random_networks.ACTIVATIONS for bias in (True, False)]
     main = [counts.assign(activation=name, bias=bias) for name, bias in kinds]
     released = [counts.assign(network=name) for name in random_networks.RELEASED]
-    return published_curves.compare({"": pd.concat(main), "released": pd.concat(released)}, "a constant")
+    return depth.compare({"": pd.concat(main), "released": pd.concat(released)}, "a constant")
 
 
 def initializations():
     """One cone for all seeds, and singular values that fall evenly."""
     import initializations as script
-    from encoder_options import VISION
+    from encoder_inputs import VISION
 
     names = [(encoder, "MSCOCO val2017") for encoder in script.PUBLISHED]
     names += [(VISION, script.NOISE), (script.TRAINED_50, "MSCOCO val2017")]

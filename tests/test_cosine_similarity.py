@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cosine_claims
 import cosine_figure
-import encoder_options
+import encoder_inputs
 import picture_checks
 import scripts
 import smoke_runs
 from coco_files import write_folder
-from tower_inputs import draw_noise
+from encoder_inputs import draw_noise
 from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora.captioned import read_coco
 from util.encoders import models
@@ -96,7 +95,7 @@ def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
     assert len(few) == 14 and {c["agrees"] for c in few.values()} == {None}, "three inputs judge nothing"
     assert all(c["low"] <= c["ours"] <= c["high"] for c in few.values())
     assert "negative with 0 of 2 seeds" in found["figure_2a.random_noise.resnet.min"]["note"]
-    assert "n = 50" in found[cosine_claims.POSITIVE]["on"] and not found[cosine_claims.POSITIVE]["own"]
+    assert "n = 50" in found[script.POSITIVE]["on"] and not found[script.POSITIVE]["own"]
 
 
 @pytest.mark.parametrize("width", ["column", "page"])
@@ -182,7 +181,7 @@ def test_photographs_and_every_caption_of_a_local_folder_replace_the_crops_besid
     assert judged == [None] * 7, "two photographs say nothing of five thousand"
     assert list(found.tables["published"]["encoder"]) == ["CLIP image", "CLIP text"]
     assert np.allclose(found.tables["published"]["mean"], [geometry.mean_cosine(x) for x in rows])
-    positive = [c for c in found.comparisons if c.key == cosine_claims.POSITIVE]
+    positive = [c for c in found.comparisons if c.key == script.POSITIVE]
     assert [c.on for c in positive][1] == "published CLIP ViT-B/16, nine, n = 9" and positive[1].agrees is False
 
 
@@ -204,12 +203,12 @@ def test_photographs_and_every_caption_of_a_local_folder_replace_the_crops_besid
 def test_a_statistic_is_judged_on_the_papers_data_and_an_extreme_with_as_many_inputs(
     row, data, n, off, expected, extremes
 ):
-    keys = {what: f"figure_2a.{row}.text_transformer.{what}" for what in cosine_claims.STATISTICS}
+    keys = {what: f"figure_2a.{row}.text_transformer.{what}" for what in script.STATISTICS}
     keys |= {"mean": f"{cosine_figure.KEY}.{row}.text_transformer", "std": f"{cosine_figure.KEY}.std.{row}.2"}
-    about = {"row": row, "encoder": encoder_options.TEXT, "input": data, "n": n, "weights": "openai"}
+    about = {"row": row, "encoder": encoder_inputs.TEXT, "input": data, "n": n, "weights": "openai"}
     about |= {what: published.numbers()[key].value + off for what, key in keys.items()}
     part = pd.DataFrame([{**about, "seed": seed} for seed in ([None] if row == "pretrained_real" else [0, 1, 2])])
-    found = {c.key: comparisons.verdict(records.plain(c)) for c in cosine_claims.statistics(part)}
+    found = {c.key: comparisons.verdict(records.plain(c)) for c in script.statistics(part)}
     verdicts = {what: extremes if what in ("min", "max") else expected for what in keys}
     assert {what: found[key] for what, key in keys.items()} == verdicts
 
@@ -220,14 +219,14 @@ def test_caps_are_those_of_direct_integration_and_contradict_the_paper_in_three_
         density = np.sin(angles) ** (dim - 2)
         inside = angles <= np.radians(degrees)
         share = np.trapezoid(density[inside], angles[inside]) / np.trapezoid(density, angles)
-        assert cosine_claims.cap_fraction(degrees, dim) == pytest.approx(share, rel=1e-3)
-    assert cosine_claims.cap_fraction(27.97, 512) == pytest.approx(1.879e-170, rel=1e-3)
-    sizes = cosine_claims.caps()
+        assert script.cap_fraction(degrees, dim) == pytest.approx(share, rel=1e-3)
+    assert script.cap_fraction(27.97, 512) == pytest.approx(1.879e-170, rel=1e-3)
+    sizes = script.caps()
     wider = sizes.assign(fraction=1.005 * sizes["fraction"], log10_fraction=-511 * np.log10(2))
     for table, expected in ((sizes, ["yes", "paper is wrong", "yes"]), (wider, ["paper is wrong"] * 3)):
-        assert [comparisons.verdict(records.plain(c)) for c in cosine_claims.cap_sizes(table)] == expected
+        assert [comparisons.verdict(records.plain(c)) for c in script.cap_sizes(table)] == expected
     with pytest.raises(UserError, match="from 0 to 90 degrees, not 91"):
-        cosine_claims.cap_fraction(91, 3)
+        script.cap_fraction(91, 3)
 
 
 def test_two_trained_tags_of_one_model_are_two_columns(monkeypatch):
@@ -269,4 +268,4 @@ def test_panels_a_and_c_share_inputs_and_take_the_papers_seeds():
     for preset, ours in script.PRESETS.items():
         assert replace(Named.parse(ours.model), tag=None) == Named.parse(other[preset].model)
         assert all(getattr(ours, name) == getattr(other[preset], name) for name in ("pixels", "precision", "seed"))
-    assert other["embedded"].seeds == other["paper"].seeds == encoder_options.PAPER_SEEDS == 25
+    assert other["embedded"].seeds == other["paper"].seeds == encoder_inputs.PAPER_SEEDS == 25

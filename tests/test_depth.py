@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-import published_curves
 import random_networks
 import reference
 import scripts
@@ -54,18 +53,18 @@ def test_the_published_values_stand_beside_ours_in_a_band_of_all_layers_together
         assert row["published"] == theirs[row["key"]].value and row["interval"].endswith("3 seeds, 4 layers at once")
         assert (row["ours"], row["low"], row["high"]) == pytest.approx((ours.mean(), low, high))
         assert row["agrees"] is (low <= row["published"] <= high)
-    assert f"{published_curves.RELU}4" not in found and found["figure_2b.sigmoid_2_layers"]["agrees"]
-    curves = [row for key, row in found.items() if key.startswith(published_curves.CURVE)]
+    assert f"{script.RELU}4" not in found and found["figure_2b.sigmoid_2_layers"]["agrees"]
+    curves = [row for key, row in found.items() if key.startswith(script.CURVE)]
     assert len(curves) == 12 and all(row["agrees"] is None for row in curves), "three layers are no whole curve"
 
 
 def one_curve(moved, spread):
     """The verdict on the readings of tanh where three seeds have them, moved at one layer."""
-    theirs = published_curves.readings("figure", "tanh").reindex(range(26)).fillna(0.01)
+    theirs = script.readings("figure", "tanh").reindex(range(26)).fillna(0.01)
     ours = theirs.where(theirs.index != 20, theirs + moved)
     rows = [(layers, seed, value + spread * seed) for seed in (-1, 0, 1) for layers, value in ours.items()]
     table = pd.DataFrame(rows, columns=["layers", "seed", "mean_cosine"]).assign(activation="tanh", bias=True)
-    (row,) = published_curves.compare({"": table.assign(mean_cosine_with_self=table["mean_cosine"])}, "here")
+    (row,) = script.compare({"": table.assign(mean_cosine_with_self=table["mean_cosine"])}, "here")
     return row
 
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
 from encoder_checks import agree, refused, rows_of_both
+from encoder_inputs import draw_noise
 from tiny_transformers import CONTEXT, MAKERS, SIDE, clip_model, clip_processor, gemma_tokenizer
-from tower_inputs import draw_noise
 from util import UserError
 from util.encoders.named import Named
 

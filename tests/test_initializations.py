@@ -10,13 +10,13 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
+import encoder_inputs as inputs
 import reference
 import scripts
 import seed_variance as variance
 import smoke_runs
-import tower_inputs as inputs
 from coco_files import write_folder
-from encoder_options import VISION, EncoderOptions, Gathered, label
+from encoder_inputs import VISION, EncoderOptions, Gathered, label
 from refusals import refuses
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import MAKERS

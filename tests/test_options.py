@@ -221,7 +221,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     from util.encoders import small_clip
     from util.encoders.named import KINDS, Named
 
-    embeddings = scripts.load("encoder_options")
+    embeddings = scripts.load("encoder_inputs")
 
     def pairs(*asked):
         x = drawn_by(asked)
@@ -235,7 +235,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
                 yield embeddings.Rows(embeddings.label(named, each.modality), each, seed, rows, {})
 
     def mscoco(folder, images, captions, every):
-        of, counts = scripts.load("tower_inputs").Inputs, {"image": images, "text": captions}
+        of, counts = scripts.load("encoder_inputs").Inputs, {"image": images, "text": captions}
         about = {"from": str(folder), "every": every, "split": "val2017"}
         return [of(f"MSCOCO {modality}", modality, n, about) for modality, n in counts.items()]
 
@@ -254,7 +254,7 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(published, "available", lambda: ())
     monkeypatch.setattr(embeddings.Gathered, "embed", embed)
     monkeypatch.setattr(scripts.load("initializations"), "umap_coordinates", lambda rows, seed: rows[:, :2])
-    monkeypatch.setattr(scripts.load("tower_inputs"), "mscoco", mscoco)
+    monkeypatch.setattr(scripts.load("encoder_inputs"), "mscoco", mscoco)
     monkeypatch.setitem(training.LOSSES, "mine", lambda x, y, scale: x.sum())
     script = scripts.load("training")
     monkeypatch.setattr(script.training_pairs, "load", lambda *words, **more: (words, more))

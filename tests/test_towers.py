@@ -9,8 +9,8 @@ import torch
 import torchvision
 
 from encoder_checks import only_the_seed_decides, refused
+from encoder_inputs import draw_noise
 from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
-from tower_inputs import draw_noise
 from util import UserError
 from util.encoders import models
 from util.encoders import tower as towers
