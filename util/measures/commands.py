@@ -1,6 +1,7 @@
-"""The commands that measure: ``modality-gap measure``, ``merge`` and ``compare``."""
+"""``modality-gap measure``, ``merge`` and ``compare``, and the options of all commands that read embeddings."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,33 @@ from .. import cli
 from ..embeddings import Embeddings, open_sets
 from ..errors import UserError
 from ..files import replacing
-from ..interventions.commands import OfFiles, note
 from ..numerics.engines import share
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfFiles:
+    embeddings: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Files or folders of any format: files of one modality each make one set (image=a.npy says which)."""
+    columns: tuple[str, ...] = ()
+    """Names of the arrays or columns in them, for instance --columns image=COLUMN text=COLUMN."""
+
+    def load(self) -> Embeddings:
+        """The one set of embeddings that the files hold."""
+        found = Embeddings.load(*self.given(), columns=cli.named_columns(self.columns))
+        note(*found.source.get("notes", ()))
+        return found
+
+    def given(self) -> tuple[str, ...]:
+        """The files that were named; none are refused."""
+        if not self.embeddings:
+            raise UserError("name a file of embeddings, for instance mine.npz, or two: images.npy texts.npy")
+        return self.embeddings
+
+
+def note(*notes: str) -> None:
+    """Sentences beside the output, which another program may read."""
+    for each in notes:
+        print(f"note: {each}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)

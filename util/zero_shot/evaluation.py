@@ -18,7 +18,7 @@ from .. import cli
 from ..errors import UserError
 from ..files import replacing
 from ..geometry import Side, side_of, signed_gap_distances, unit_gap_vector
-from ..interventions.commands import OfFiles, note
+from ..measures.commands import OfFiles, note
 from ..numerics import items
 from ..numerics.arrays import as_count
 from . import selection

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from .. import geometry, records
-from ..errors import UserError, reason, refusal
-from ..files import replacing
-from ..geometry import Side, moments, moved, side_amounts, unit_rows, unmoved
-from ..numerics import arrays
-from ..numerics.arrays import Array, Others, Rows, Vector, to_numpy, wide
+from . import geometry, records
+from .errors import UserError, reason, refusal
+from .files import replacing
+from .geometry import Side, moments, moved, side_amounts, unit_rows, unmoved
+from .numerics import arrays
+from .numerics.arrays import Array, Others, Rows, Vector, to_numpy, wide
 
 PLACES = ("x", "y")
 """The first modality, and text; what they are called where nobody named them."""
