@@ -1,5 +1,6 @@
-"""Captioned items: what does not decode is left out, pictures of every mode are RGB, your own and MSCOCO's are read."""
+"""Captioned items and their tables: what does not decode is left out, and your own and MSCOCO's folders are read."""
 
+import hashlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import coco_files
 from coco_files import CAPTIONS, COLOURS
 from picture_files import encoded, shown
 from util import UserError
-from util.corpora import tasks
+from util.corpora import tables, tasks
 from util.corpora.captioned import Captioned, Readable, Unreadable, assemble, from_folder, picture, read_coco, upright
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -260,3 +261,49 @@ def test_a_real_coco_folder_loads():
     captioned, skipped = tasks.mscoco(os.environ["MODALITY_GAP_COCO"], "train2017", "all", n=20), {}
     assert (len(shown(captioned.openers, skipped)), skipped) == (20, {})
     assert (np.bincount(captioned.item_of) >= 5).all()
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t"), (".tab", "\t"), (".TXT", "\t")])
+def test_columns_are_found_by_name_in_any_order_and_others_are_not_read(tmp_path, suffix, separator, end):
+    rows = [("Text", "more", " file "), ("a, b", "x", "1.png"), (), ("ü", "", "2.png ")]
+    quoted = [separator.join(f'"{field}"' if "," in field else field for field in row) for row in rows]
+    path = write(tmp_path / f"table{suffix}", end.join(quoted))
+    found, digest = tables.read(path, ("file", "text"))
+    assert [row for _, row in found] == [{"file": "1.png", "text": "a, b"}, {"file": "2.png", "text": "ü"}]
+    assert [line for line, _ in found] == [2, 4]
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_line_end_inside_quotation_marks_belongs_to_the_text_and_a_byte_order_mark_to_nothing(tmp_path):
+    path = write(tmp_path / "a.csv", '\ufefffile,text\na.png,"two\nlines, ""quoted"""\nb.png,c\n')
+    (first, row), (second, _) = tables.read(path, ("file", "text"))[0]
+    assert (first, second, row) == (3, 4, {"file": "a.png", "text": 'two\nlines, "quoted"'})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"a.csv: expected a header with the columns file, text, each once; found nothing"),
+        ("name,text\na,b\n", "each once; found name, text"),
+        ("file,text,file\na,b,c\n", "each once; found file, text, file"),
+        ("file,text\na.png,a cat, asleep\n", "a.csv, line 2: expected 2 fields as in the header, found 3; put a text"),
+        ("file,text\na.png\n", "a.csv, line 2: expected 2 fields as in the header, found 1;"),
+        ('file,text\na.png,"never closed\nb.png,c\n', "a.csv, line 3: not a row of a table .*check its quotes"),
+        ('file,text\na.png,"closed" early\n', "a.csv, line 2: not a row of a table"),
+        (b"file,text\na.png,caf\xe9\n", "a.csv: not UTF-8 text .byte 19 is 0xe9."),
+    ],
+)
+def test_a_table_that_is_none_is_one_line_with_file_and_row(tmp_path, content, message):
+    with pytest.raises(UserError, match=rf"^[^\n]*{message}[^\n]*$"):
+        tables.read(write(tmp_path / "a.csv", content), ("file", "text"))
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"b.csv: cannot be read \(No such file or directory\)"):
+        tables.read(tmp_path / "b.csv", ("file",))

@@ -1,23 +1,30 @@
-"""Rows and errors of the hub: whether it answers, one line for what fails, pictures that stay encoded."""
+"""Rows and errors of the hub, and faces with labels: a folder laid out as FairFace's, and files as the hub has them."""
 
+import json
 from unittest.mock import Mock
 
 import datasets
+import numpy as np
+import pyarrow as pa
 import pytest
+from PIL import Image
+from pyarrow import parquet
 
+import face_files
+import labelled_faces
+from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder
 from picture_files import cells, encoded, shown, write_parquet
 from util import UserError
 from util.corpora import captioned
 from util.errors import NoConnection
-from util.files import hub_or_cache
+from util.files import hub_or_cache, sha256
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINTS = ("red", "green", "blue", "red")
 STORED = {"size": (8, 4), "turned": True}
 """A picture is shown as it is stored, whatever its EXIF data say."""
 CLASSES = datasets.ClassLabel(names=["no", "yes"])
-
-
-pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def write(path, label="label", times=1):
@@ -99,3 +106,101 @@ def test_files_of_different_columns_or_classes_are_no_one_table(tmp_path):
     write_parquet(files[1], {"image": cells(TINTS), "label": [0, 1, 0, 1]})
     with pytest.raises(UserError, match="its parts differ in their columns or number classes differently"):
         captioned.read_parquet(files, "image", ["label"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "fairface")
+
+
+@pytest.fixture
+def from_hub(tmp_path, monkeypatch):
+    """``from_hub`` of a folder that stands in for the hub's, with a cache of its own."""
+
+    def load(folder):
+        monkeypatch.setattr(captioned, "fetched", lambda *_: (sorted(folder.glob(labelled_faces.HUB_FILES)), "0" * 40))
+        return labelled_faces.from_hub(DECLARED)
+
+    return load
+
+
+def loaded(folder):
+    return labelled_faces.from_folder(folder, DECLARED)
+
+
+def labels_of(found):
+    """Race and gender of every face in words, and the strongest colour of its picture."""
+    return *(list(found.faces[name]) for name in ("race", "gender")), [
+        int(np.asarray(opener())[4, 4].argmax()) for opener in found.openers
+    ]
+
+
+def test_labels_and_pictures_come_in_the_order_of_the_table_and_their_source_with_them(folder, tmp_path):
+    found = loaded(folder)
+    assert list(found.ids) == list(COLOURS)
+    assert labels_of(found) == (["White", "Black", "Latino"], ["Male", "Female", "Female"], [0, 1, 2])
+    table = folder / "fairface_label_val.csv"
+    again, (said,) = labelled_faces.labels_of(table, DECLARED, {"paths": np.array([*COLOURS])}, 3, "mine")
+    assert again.equals(found.faces) and "paths are the same, row by row" in said
+    source = found.source
+    assert source["revision"] == f"sha256:{sha256(table)}" and json.loads(json.dumps(source)) == source
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    assert loaded(elsewhere).source == source
+    Image.new("RGB", (16, 16), "white").save(elsewhere / "val" / "2.jpg")
+    other = loaded(elsewhere).source
+    assert other["files"] != source["files"] and other["revision"] == source["revision"]
+
+
+def test_labels_and_pictures_that_do_not_match_are_both_named(folder):
+    Image.new("RGB", (8, 8)).save(folder / "val" / "9.ppm")
+    (folder / "val" / "2.jpg").unlink()
+    (folder / "val" / "3.jpg").unlink()
+    with pytest.raises(UserError) as error:
+        loaded(folder)
+    said = str(error.value)
+    assert "2 labels without a picture, first 'val/2.jpg'; 1 pictures without a label, first 'val/9.ppm'" in said
+    assert str(folder / "fairface_label_val.csv") in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "gender", "race", "said"),
+    [
+        ("val/1.jpg", "Male", "Martian", r"1 of 3 have no declared race, first 'Martian' in line 2; declared are "),
+        ("val/1.jpg", "Other", "White", r"no declared gender, first 'Other' in line 2; declared are Male, Female, by"),
+        ("val/1.jpg", "", "White", r"no declared gender, first '' in line 2"),
+        ("val/2.jpg", "Male", "White", r"1 names more than once, first 'val/2.jpg'"),
+        (f"{'x' * 300}.jpg", "Male", "White", r"1 labels without a picture, first 'x+\.jpg'; 1 pictures"),
+        (f"{'x' * 300}/1.jpg", "Male", "White", r"1 labels without a picture, first 'x+/1\.jpg'"),
+        ("val/\0.jpg", "Male", "White", r"first 'val/\\x00\.jpg'; 1 pictures without a label"),
+        ("val/../val/2.jpg", "Male", "White", r"leads out of the folder"),
+    ],
+)
+def test_a_bad_row_is_one_line(folder, name, gender, race, said):
+    write_folder(folder, rows=((name, "", gender, race, ""), *ROWS[1:]))
+    with pytest.raises(UserError, match=said) as error:
+        loaded(folder)
+    assert "fairface_label_val.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_hubs_numbers_are_read_by_their_names(tmp_path, from_hub):
+    labels = [(5, 0, 1), (2, 1, 8), (3, 1, 0)]
+    found = from_hub(face_files.write_parquet(tmp_path / "hub", labels))
+    assert labels_of(found) == (["Latino", "Black", "White"], ["Male", "Female", "Female"], [0, 1, 2])
+    assert found.source["split"] == "validation" and found.source["padding"] == "0.25"
+    assert found.source["licence"] == "CC BY 4.0" and json.loads(json.dumps(found.source)) == found.source
+    other = face_files.write_parquet(tmp_path / "other", labels, race=[*HUB_NAMES["race"][1:], HUB_NAMES["race"][0]])
+    assert labels_of(from_hub(other))[0] == ["Southeast Asian", "White", "Middle Eastern"]
+
+
+@pytest.mark.parametrize("label", [-1, None, 9])
+@pytest.mark.parametrize("name", ["race", "gender"])
+def test_a_label_of_the_hub_that_is_missing_or_has_no_name_is_refused(tmp_path, from_hub, name, label):
+    """-1 is how the hub writes that a label is missing, and no count from the end."""
+    folder = face_files.write_parquet(tmp_path / "hub", [(5, 0, 1)] * 3)
+    file = next(folder.glob("0.25/*.parquet"))
+    table = parquet.read_table(file)
+    place, values = table.schema.get_field_index(name), pa.array([0, 0, label], pa.int64())
+    parquet.write_table(table.set_column(place, table.schema.field(place), values), file)
+    said = rf"validation-\*.parquet: 1 of 3 have no declared {name}, first '{label} \(unnamed\)' in row 2;"
+    with pytest.raises(UserError, match=said):
+        from_hub(folder)

@@ -15,7 +15,7 @@ import reference
 import scripts
 import smoke_runs
 import tiny_systems
-from notebook_runs import STAND_INS
+
 from systems import SYSTEMS, clasp, convirt, x_clip
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError, cli, published
@@ -58,7 +58,7 @@ def pictures(folder, *names, mode="L"):
 
 def test_all_four_systems_with_random_weights_and_the_small_clip_trained(tiny):
     found, left_out = collected("--items", 5, "--systems", *SYSTEMS)
-    rows, data = zip(*(script.numbers(panel, script.PRESETS["smoke"]) for panel in found.values()), strict=True)
+    rows, data, _ = zip(*(script.numbers(panel, script.PRESETS["smoke"]) for panel in found.values()), strict=True)
     assert [(row["kind"], row["system"], row["weights"], row["source"]) for row in rows] == [
         ("image-text", "small CLIP", "trained", "generated scenes"),
         ("image-text", "small CLIP", "random", "generated scenes"),
@@ -160,7 +160,9 @@ def colours(pictures):
 def mine(tmp_path, own_cache, own_modules, monkeypatch):
     (tmp_path / "mine.py").write_text(OWN)
     (tmp_path / "beside.py").write_text(BESIDE)
-    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(**runpy.run_path(STAND_INS / "umap.py")))
+    monkeypatch.setitem(
+        sys.modules, "umap", SimpleNamespace(**runpy.run_path(scripts.REPOSITORY / "tests/stand_ins/umap.py"))
+    )
     monkeypatch.setattr(cli, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.chdir(tmp_path)
     return tmp_path

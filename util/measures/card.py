@@ -191,7 +191,7 @@ def measure(
             continue
         part = of_rows.sample(found, names, most, seed)
         numbers |= _of_sample(part, rest, names, intervals, seed, device)
-        if (found_cka := numbers.get(cka)) and found_cka.value is not None and intervals:
+        if intervals and len(part.single) > 3 and (found_cka := numbers.get(cka)) and found_cka.value is not None:
             level, p_value = of_rows.cka_null(found_cka.value, part, seed)
             numbers[cka] = found_cka._replace(null=level, p_value=p_value)
     return _card(whole, numbers, [*found.source.get("notes", ()), *found.remarks(whole.moments(), copied)])
