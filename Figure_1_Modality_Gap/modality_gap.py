@@ -214,7 +214,8 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         cards.append(measures)
     if not rows:
         raise UserError("there is nothing to draw; `make published` fetches embeddings, --embeddings takes your own")
-    table = pd.DataFrame(rows).astype({"matched_cosine": float, "relative_gap": float})  # None where unpaired
+    unsaid = ("matched_cosine", "relative_gap", "separability")  # None where unpaired, or of too few different rows
+    table = pd.DataFrame(rows).astype(dict.fromkeys(unsaid, float))
     measures = pd.concat(cards)
     return cli.Measured(
         tables={
@@ -229,7 +230,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         comparisons=compare(table),
         left_out=left_out,
         undrawn=gap_figure.undrawn(table),
-        said=[SAID.format(named=", ".join(gap_figure.named(row)), **row) for row in rows],
+        said=[SAID.format(named=", ".join(gap_figure.named(row)), **row) for row in table.to_dict("records")],
     )
 
 

@@ -15,7 +15,6 @@ import reference
 import scripts
 import smoke_runs
 import tiny_systems
-
 from systems import SYSTEMS, clasp, convirt, x_clip
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError, cli, published

@@ -22,7 +22,7 @@ from coco_files import write_folder
 from contrary import training_tables
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from training_runs import SHIFTS, Meter, embeddings, landscape, recall_at_1
-from util import UserError, published
+from util import UserError, geometry, published
 from util.corpora import tasks
 from util.corpora.captioned import Readable
 from util.encoders.named import Named
