@@ -78,7 +78,7 @@ def from_hub(declared: Declared) -> FaceImages:
     }
     ids = [f"validation, row {row}" for row in range(len(table))]
     faces = declared.faces({**columns[:], **said}, f"{HUB_DATASET}, {HUB_FILES}")
-    return FaceImages(captioned.openers(table, "image"), ids, about, faces)
+    return FaceImages(captioned.stored(table, "image")[0], ids, about, faces)
 
 
 def labels_of(

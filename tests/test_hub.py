@@ -37,10 +37,9 @@ def test_rows_keep_their_pictures_encoded_and_know_the_data_sets_classes(tmp_pat
     table = captioned.read_parquet([write(tmp_path / f"{part}.parquet") for part in "ab"], "image", ["label"])
     assert list(table["label"]) == [0, 1, 0, 1] * 2
     assert table.features["label"].names == ["no", "yes"]
-    assert [content() for content in captioned.contents(table, "image")] == [
-        encoded(tint, **STORED) for tint in TINTS * 2
-    ]
-    openers = captioned.openers(table.select([2, 4]), "image")
+    _, contents = captioned.stored(table, "image")
+    assert [content() for content in contents] == [encoded(tint, **STORED) for tint in TINTS * 2]
+    openers, _ = captioned.stored(table.select([2, 4]), "image")
     assert shown(openers) == ["blue", "red"]
     assert openers[0]().size == (8, 4)
 

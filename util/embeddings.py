@@ -235,7 +235,7 @@ def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict
         used |= mine.keys()
         one, keys = _of_arrays(arrays, source, path, mine)
         if name or len(keys) == 1:
-            alone.append((name, one, keys))
+            alone.append((name, one, next(iter(keys.values()))))
         else:
             whole.append(one)
     if left := [f"{key}={value}" for key, value in columns.items() if key not in used]:
@@ -297,7 +297,7 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
 def _by_name(alone: Sequence[tuple[str, dict, dict]]) -> tuple[dict[str, dict], dict[str, dict]]:
     """Sets and keys of one modality each by its name, given or told by the name of the file or its array."""
     found, keys = {}, {}
-    for given, one, (own, *_) in ((name, one, [*keys.values()]) for name, one, keys in alone):
+    for given, one, own in alone:
         path, (held, *more) = one["source"]["path"], one["modalities"]
         name = given or held
         if more:

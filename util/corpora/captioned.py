@@ -111,11 +111,9 @@ class Readable:
     def __iter__(self) -> Iterator:
         for row, opener in enumerate(self.openers):
             try:
-                item = opener()
+                yield opener()
             except Unreadable as error:
                 self.skipped[row] = str(error)
-            else:
-                yield item
 
 
 def assemble(
@@ -163,8 +161,8 @@ def from_coco(folder: str | Path, split: str, caption: CaptionRule, n: int | Non
     rows, revision = read_coco(folder, split)
     about = {"dataset": "MSCOCO captions 2017, local folder", "revision": f"sha256:{revision}", "split": split}
     how = f"get {split}.zip from https://cocodataset.org/#download"
-    stored = lambda path: picture(lambda: Image.open(path))  # noqa: E731
-    return _of_files(Path(folder) / split, rows[:n], caption, about, "photographs", stored, how)
+    opener = lambda path: picture(lambda: Image.open(path))  # noqa: E731
+    return _of_files(Path(folder) / split, rows[:n], caption, about, "photographs", opener, how)
 
 
 def _of_files(folder: Path, rows, caption: CaptionRule, about: dict, key: str, opener: Callable, how: str) -> Captioned:
@@ -271,15 +269,11 @@ def read_parquet(files: Sequence[Path], image: str, columns: Sequence[str]) -> "
     return datasets.concatenate_datasets(parts)
 
 
-def contents(table: "Dataset", image: str) -> list[Callable[[], bytes]]:
-    """Functions that give the pictures' bytes as they are stored."""
-    pictures = table.select_columns([image])
-    return [lambda row=row: encoded(pictures[row][image]) for row in range(len(table))]
-
-
-def openers(table: "Dataset", image: str) -> list[Callable[[], Image.Image]]:
-    """Functions that open the pictures, as they are stored."""
-    return [picture(lambda content=content: Image.open(io.BytesIO(content()))) for content in contents(table, image)]
+def stored(table: "Dataset", image: str) -> tuple[list[Callable[[], Image.Image]], list[Callable[[], bytes]]]:
+    """Functions that open the pictures of a column, as they are stored, and others that give their bytes."""
+    cells = table.select_columns([image])
+    contents = [lambda row=row: encoded(cells[row][image]) for row in range(len(table))]
+    return [picture(lambda content=content: Image.open(io.BytesIO(content()))) for content in contents], contents
 
 
 def encoded(cell: dict | None) -> bytes:

@@ -257,7 +257,7 @@ def _of_table(task: Task, place: Path | None, n: int | None, caption: CaptionRul
         about["taken"] = "the first" if task.is_retrieval else f"of {len(table)}, evenly spaced"
         chosen = range(len(table))[:n] if task.is_retrieval else spread(len(table), n)
         table, ids = table.select(chosen), [ids[row] for row in chosen]
-    openers, contents = captioned.openers(table, task.image_column), captioned.contents(table, task.image_column)
+    openers, contents = captioned.stored(table, task.image_column)
     if task.is_retrieval:
         texts = [[each] if isinstance(each, str) else list(each or ()) for each in table[column]]
         about["split_sha256"] = split_hash(ids, texts, contents)
