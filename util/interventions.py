@@ -44,10 +44,9 @@ class Intervention:
     a row comes out the same whatever comes with it.
 
     Attributes:
-        kind: what ``modality-gap fit`` calls it.
+        kind, settings: what ``modality-gap fit`` calls it, and its options and numbers, as json can hold them.
         steps: "x" and "y", or "x" alone -> what is done to the rows of that modality, in order. A step float64 (d,) is
             added, (d, d) multiplied from the right, bool (d,) says which columns stay; rows are unit-norm after each.
-        settings: options and numbers of the kind, as json can hold them.
         about: where it comes from, as json can hold it. ``n`` in it are rows fitted on, by modality in order.
     """
 
@@ -72,10 +71,10 @@ class Intervention:
         return tuple(self.about.get("n") or self.steps)
 
     def transform(self, x: Rows | None = None, y: Others | None = None, inverse: bool = False) -> Moved:
-        """New unit-norm rows of the first modality (x), of text (y), or of both, moved; they need not be pairs.
+        """New arrays (x', y') of unit-norm rows of the first modality (x), of text (y), or of both, moved.
 
-        New arrays (x', y') of unit-norm rows come back, of the kind and dtype of ``x`` and of ``y`` (float32 for half
-        precision), None where None was given. A row that would come to zero is refused. ``inverse``: see there.
+        They need not be pairs. Each is of the kind and dtype of what was given (float32 for half precision), or None
+        for None. A row that would come to zero is refused. ``inverse``: see there.
         """
         if x is None and y is None:
             raise UserError("give rows of the first modality (x), of text (y), or both")
@@ -156,7 +155,6 @@ def centring(x: Rows, y: Others | None = None) -> Fitted:
 
     On the rows that it was fitted on the gap is zero, to rounding, before they are made unit-norm; after, and on other
     rows, it is small and not zero. The inverse is exact, but for a modality whose fitted rows were all one.
-
     Source: "centering" of Zhang et al., "Diagnosing and rectifying vision models using language" (2023), the collapse
     of C3 (2024) without its noise, the calibration of GR-CLIP (2025) and I0T's post-hoc standardisation (2025, which
     divides by the norm of a row and not by a standard deviation) are this one operation, by means of other data. Trap:
@@ -169,12 +167,9 @@ def realign(x: Rows, y: Others) -> Fitted:
     """Texts brought to the mean and the total variance of the first modality, which stays where it is.
 
     a = s (y - mean_y) + mean_x, b = norm(a), y' = norm(b - mean_b + mean_x); s is the root of the ratio of the traces
-    of the covariances, that of x over that of y.
-
-    On the rows fitted on, the mean and the trace of a are those of x, and so is the mean of b - mean_b + mean_x; the
-    last renormalisation leaves both approximate. Because norm(a) = norm(y - mean_y + mean_x / s), this is two steps,
-    and its inverse is exact while both are shorter than 1.
-
+    of the covariances, that of x over that of y. On the rows fitted on, the mean and the trace of a are those of x, and
+    so is the mean of b - mean_b + mean_x; the last renormalisation leaves both approximate. Because norm(a) =
+    norm(y - mean_y + mean_x / s), this is two steps, and its inverse is exact while both are shorter than 1.
     Source: ReAlign (Yu et al., 2026), whose ``embed_ReAlign.py`` makes texts stand in for images in training. A trace
     here divides by n - 1, so that the number of rows has no part in it: 1 minus the mean cosine of different rows.
     """

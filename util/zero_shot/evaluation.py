@@ -25,8 +25,6 @@ from . import selection
 from .selection import Hits, Margins, Outcomes
 from .tasks import TWO, EmbeddedTask, tasks_of
 
-ALL = "all"
-
 CURVE_COLUMNS = (
     "dataset", "metric", "gap_direction", "split", "shift", "signed_gap_distance", "value", "model", "side",
     "value_low", "value_high", "n",
@@ -231,7 +229,7 @@ def _measured(task: EmbeddedTask, direction: str, side: Side, settings) -> tuple
     strata = None if task.is_retrieval else task.labels[first]  # every class is as even as it can be
     draws = settings.seed, settings.resamples, settings.permutations
     gaps, swept = _along(task, everyone, direction, side, shifts)
-    same = {"split": ALL, "shift": shifts, "signed_gap_distance": gaps}
+    same = {"split": "all", "shift": shifts, "signed_gap_distance": gaps}
     curves = _curves(swept, everyone, settings, same)
     if "top-1" in swept:
         recalls = _recalls(task, swept["top-1"].items, settings.per_class)

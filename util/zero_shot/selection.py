@@ -11,7 +11,7 @@ as likely as their opposite, and holds for many changed items where each single 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -160,7 +160,6 @@ class Margins(Outcomes):
         smaller, and primed ranks those at the shift. The difference of areas is linear in the signs of the exchanges.
         Item p of class 1 adds sum_q psi(p', q') - psi(p, q) + psi(p', q) - psi(p, q'). Item q of class 0 adds
         sum_p psi(p', q') - psi(p, q) - psi(p', q) + psi(p, q').
-
         Source: Venkatraman and Begg, Biometrika 83 (1996), for the null. Bandos, Rockette and Gur, Statistics in
         Medicine 24 (2005), for the statistic.
         """
@@ -250,9 +249,7 @@ def on_test(
     Args:
         outcomes: bool (k, n), each item right or wrong at every shift; ``Hits`` of items in groups, ``Margins`` of
             ROC-AUC.
-        shifts: amounts, with 0 among them once.
-        gaps: signed gap distance at every shift.
-        seed: of the test's permutations and the bootstrap's resamples.
+        shifts, gaps: amounts, with 0 among them once, and the signed gap distance at each.
 
     Returns:
         ``p_value`` is that of the largest gain over all shifts (``largest_gain_p_value``). Every resample chooses its
@@ -272,10 +269,9 @@ def on_test(
     values, drawn = outcomes.values(), outcomes.resampled(resamples, as_count(seed, "seed", least=0))
     chosen, highest = best(values, shifts), drawn.max(axis=1)
     p_value = largest_gain_p_value(outcomes.contributions(baseline), chosen, permutations, seed)
-    default_low, default_high = outcomes.limits(resamples, seed)[:, baseline].tolist()
-    ends = quantiles(np.stack([highest, highest - drawn[:, baseline]], axis=1)).T
-    limits = {"default_low": default_low, "default_high": default_high}
-    return replace(_selected(outcomes, shifts, gaps, baseline, chosen, p_value, *ends.tolist()), **limits)
+    limits = {"default": outcomes.limits(resamples, seed)[:, baseline]}
+    limits |= {"ci": quantiles(highest), "gain": quantiles(highest - drawn[:, baseline])}
+    return _selected(outcomes, shifts, gaps, baseline, chosen, p_value, limits)
 
 
 def cross_tested(
@@ -293,13 +289,13 @@ def cross_tested(
     test, *_ = _checked(test, shifts, gaps)
     train, shifts, gaps, baseline = _checked(train, shifts, gaps)
     chosen = best(train.values(), shifts)
-    ends = test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0].tolist()
     both = test.at([baseline, chosen])
     without, shifted = both.resampled(resamples, seed).T
-    of_gain, added = quantiles(shifted - without, HALF_LEVEL).tolist(), both.contributions(0)[:, 1:]
+    limits = {"ci": test.at([chosen]).limits(resamples, seed, HALF_LEVEL)[:, 0]}
+    limits["gain"], added = quantiles(shifted - without, HALF_LEVEL), both.contributions(0)[:, 1:]
     exact = isinstance(test, Hits)
     p_value = paired_p_value(added[:, 0]) if exact else largest_gain_p_value(added, 0, permutations, seed)
-    return _selected(test, shifts, gaps, baseline, chosen, p_value, ends, of_gain)
+    return _selected(test, shifts, gaps, baseline, chosen, p_value, limits)
 
 
 def held_out(chosen: Selected, halves: Sequence[Selected]) -> Selected:
@@ -358,7 +354,6 @@ def largest_gain_p_value(contributions: Int[np.ndarray, "n k"], chosen: int, per
         gain is divided by its own spread under the exchanges, so that a shift that changes most predictions, however
         bad, hides no small gain elsewhere that is sure. The same for any order of the items; 1 where ``chosen`` changes
         nothing.
-
     Source: the maximum statistic of Westfall and Young (1993), on paired signs. For one shift and hits it is the
     one-sided McNemar test. The p-value with 1 added is that of Phipson and Smyth (2010): never 0, valid for any B.
     """
@@ -398,17 +393,14 @@ def best(values: Float[np.ndarray, "k"], shifts: Float[np.ndarray, "k"]) -> int:
     return int(np.lexsort((shifts, np.abs(shifts), -values))[0])
 
 
-def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, p_value, ends, gain_ends) -> Selected:
+def _selected(outcomes: Outcomes, shifts, gaps, baseline: int, chosen: int, p_value, limits: Mapping) -> Selected:
     values, change = outcomes.values(), abs(gaps[chosen]) - abs(gaps[baseline])
     differ = int((outcomes.items[baseline] != outcomes.items[chosen]).sum()) if isinstance(outcomes, Hits) else None
     return Selected(
+        **{f"{name}_{end}": float(both[k]) for name, both in limits.items() for k, end in enumerate(("low", "high"))},
         default=float(values[baseline]),
         modified=float(values[chosen]),
-        ci_low=ends[0],
-        ci_high=ends[1],
         gain=round(float(values[chosen] - values[baseline]), 12),  # a difference of shares ends in noise
-        gain_low=gain_ends[0],
-        gain_high=gain_ends[1],
         p_value=p_value,
         shift=float(shifts[chosen]),
         shifts=(float(shifts[chosen]),),

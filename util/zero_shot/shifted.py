@@ -40,15 +40,11 @@ GROUP = 128
 
 
 class Classified(NamedTuple):
-    """Result of ``classify``."""
-
     predicted: Int32[np.ndarray, "k n"]
     ranks: Int32[np.ndarray, "k n"]
 
 
 class Retrieved(NamedTuple):
-    """Result of ``retrieve``."""
-
     image_ranks: Int32[np.ndarray, "k n"]
     text_ranks: Int32[np.ndarray, "k m"]
 
@@ -76,9 +72,8 @@ def classify(
             of images and classes, by default the direction, is another one than that of images and captions.
 
     Returns:
-        predicted: int32 (k, n), in 0 to c - 1: the class of the highest cosine.
-        ranks: int32 (k, n), in 0 to c - 1: how many classes come before the true one, so top-k accuracy is the share
-            of ranks below k.
+        predicted: (k, n), in 0 to c - 1: the class of the highest cosine.
+        ranks: (k, n): how many classes come before the true one, so top-k accuracy is the share of ranks below k.
 
     Paper: Table 1. Time: a product for each of both, and comparisons of its entries at k shifts; memory: a tile.
     """
@@ -124,9 +119,8 @@ def retrieve(
         once: whether equal rows are one item; False as released: of equal ones the lower index comes first.
 
     Returns:
-        image_ranks: int32 (k, n), in 0 to m - 1: how many texts that are not the image's come before the best of its
-            own, so recall@k is the share of ranks below k.
-        text_ranks: int32 (k, m), in 0 to n - 1: how many images that are not the text's come before the best of its.
+        image_ranks: (k, n), in 0 to m - 1: how many texts that are not the image's come before the best of its own, so
+            recall@k is the share of ranks below k. text_ranks: (k, m), in 0 to n - 1: the same of images for a text.
 
     Exactly equal rows are one item, which has the partners of all its copies, and whose rank each copy gets. Where they
     are to count once, as in a share or a p-value, give them once (``util.numerics.items.matched``).
