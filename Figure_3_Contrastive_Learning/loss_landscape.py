@@ -16,7 +16,6 @@ Expect, on the embeddings that the authors published (CLIP ViT-B/16, 500 MSCOCO 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -26,9 +25,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-import landscape_minima
-from landscape_figure import FURTHER, PUBLISHED, SMALL_CLIP, draw, draw_systems, draw_temperatures
-from landscape_minima import Terms, no_minimum, temperature_label, terms
+import landscapes
+from landscapes import DRAWS, FURTHER, PUBLISHED, SMALL_CLIP, Terms, no_minimum, temperature_label, terms
 from util import Embeddings, UserError, cli, geometry, published
 from util.embeddings import load_sets
 from util.encoders.named import ModelName, Named
@@ -40,7 +38,6 @@ from util.records import Comparison, Record
 
 NAME = "loss_landscape"
 PAPER_TEMPERATURES = (1 / 100, 1 / 50, 1 / 30, 1 / 20, 1 / 10, 1.0)
-DRAWS = {"": draw, "_temperatures": draw_temperatures, "_systems": draw_systems, "_strip": partial(draw, strip=True)}
 ACCEPTED = "The small CLIP was accepted for these minima. At 1/100 they lie at its gap or a little below."
 PAPER_PAIRS = 5000
 COARSEST = 0.25
@@ -123,16 +120,16 @@ def landscape(name: str, found: Terms, settings: Settings, device: str) -> tuple
     """The rows of ``loss_landscape.csv`` for one set of embeddings, and the minima with their limits over batches."""
     x, y = (torch.from_numpy(array).to(device) for array in (found.x, found.y))
     shifts = cli.shift_grid(settings.shift_step)
-    losses = landscape_minima.batch_losses(x, y, found, shifts)
+    losses = landscapes.batch_losses(x, y, found, shifts)
     gaps = geometry.signed_gap_distances(x, y, shifts)
     table = pd.DataFrame(product(found.temperatures, shifts), columns=["temperature", "shift"])
     table.insert(0, "embeddings", name)
     table.insert(1, "batch", found.rows.shape[1])
     table["signed_gap_distance"] = np.tile(gaps, len(found.temperatures))
     table["loss"], table["loss_as_released"] = (each.mean(0).T.ravel() for each in losses)
-    around = landscape_minima.limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
+    around = landscapes.limits(losses.symmetric, shifts, gaps, np.random.default_rng(settings.seed))
     gap = measured(found.x, found.y, only=["gap_distance"]).row("gap_distance")
-    lowest = landscape_minima.minima(table, around)
+    lowest = landscapes.minima(table, around)
     return table, lowest.assign(default_gap_low=gap["low"], default_gap_high=gap["high"])
 
 
@@ -184,7 +181,7 @@ def claims(found: pd.DataFrame, passed: pd.DataFrame) -> Iterator[tuple[int, flo
     for row in found.itertuples():
         gap, default, tau = row.gap_at_minimum, row.default_gap, temperature_label(row.temperature)
         holds = {"1/100": abs(gap - default) <= own, "1/50": 0 <= gap <= default - smaller, "1": abs(gap) <= zero}
-        ends = {"low": row.gap_low, "high": row.gap_high, "interval": landscape_minima.INTERVAL}
+        ends = {"low": row.gap_low, "high": row.gap_high, "interval": landscapes.INTERVAL}
         why, note = no_minimum(row), f"default gap {default:.3f}"
         if why or np.isnan(row.gap_low):
             ends, note = {}, f"{note}, {f'no minimum: {why}' if why else f'no interval: {row.batches} batches'}"
@@ -209,7 +206,7 @@ def measured_numbers(facts: Mapping, table: pd.DataFrame, passed: pd.DataFrame) 
         scale = temperature_label(row.temperature).removeprefix("1/")
         ours |= {f"read.shift.{scale}": row.shift, f"read.loss.{scale}": row.loss_as_released}
     near = (passed["curve"] == "as released") & np.isclose(passed["temperature"], 1 / 100)
-    for name, columns in (("back_to_back", [*landscape_minima.PLACE, "loss"]), ("barrier", landscape_minima.BARRIER)):
+    for name, columns in (("back_to_back", [*landscapes.PLACE, "loss"]), ("barrier", landscapes.BARRIER)):
         for row in passed.loc[near, columns].to_numpy():
             ours |= {f"read.{name}.{what}": each for what, each in zip(("shift", "distance", "loss"), row, strict=True)}
     return {key: float(ours[key[9:]]) for key in published.numbers("figure_3.") if key[9:] in ours}
@@ -243,7 +240,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
         said += [f"{name}: {line}" for line in (*found.said, summary(found, parts[-1][1], about[name]))]
         left_out += [f"{name}: {line}" for line in found.left_out()]
     table, lowest, points = (pd.concat(some, ignore_index=True) for some in zip(*parts, strict=True))
-    second = landscape_minima.back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
+    second = landscapes.back_to_back(table, published.numbers()["figure_3.claims.3"].judged_by.tolerance)
     return cli.Measured(
         tables={"": table, "points": points, "minima": lowest, "back_to_back": second},
         data=[{"name": name, **embeddings.source} for name, embeddings in everything.items()],

@@ -24,9 +24,8 @@ import numpy as np
 import pandas as pd
 
 import training_claims
-import training_pairs
-from training_claims import PAPER_TEMPERATURES
-from training_figure import draw, draw_random
+import training_runs
+from training_claims import PAPER_TEMPERATURES, draw, draw_random
 from training_runs import Run, perform
 from util import cli
 from util.encoders.named import SMALL_CLIP, ModelName, Named
@@ -169,7 +168,7 @@ def check(settings: Settings) -> None:
 def measure(settings: Settings, device: str) -> cli.Measured:
     """Trains, or takes up, every run."""
     check(settings)
-    load = partial(training_pairs.load, settings.model, device=device)
+    load = partial(training_runs.load, settings.model, device=device)
     outcomes, data, left_out, corpus = [], [], [], None
     for experiment in dict.fromkeys(settings.experiments):
         runs = [run for run in plan(settings) if run.experiment == experiment]
@@ -182,11 +181,11 @@ def measure(settings: Settings, device: str) -> cli.Measured:
             continue
         counts = settings.pairs, settings.held_out
         if not settings.coco:
-            corpus = training_pairs.scenes(trainable, *counts, settings.seed, SCENE_CAPTIONS[experiment])
+            corpus = training_runs.scenes(trainable, *counts, settings.seed, SCENE_CAPTIONS[experiment])
         elif corpus is None:
-            corpus = training_pairs.photographs(trainable, settings.coco, *counts)
+            corpus = training_runs.photographs(trainable, settings.coco, *counts)
             try:
-                corpus = training_pairs.with_task(corpus, trainable, settings.data)
+                corpus = training_runs.with_task(corpus, trainable, settings.data)
             except UserError as error:
                 left_out.append(f"zero-shot classification: {error}")
         for run in runs:

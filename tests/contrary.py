@@ -138,7 +138,7 @@ def training():
 
 def loss_landscape():
     """Minima one step of the paper's grid from where it has them, and a second minimum that stays at temperature 1."""
-    import landscape_minima
+    import landscapes
     import loss_landscape as script
 
     taus = (1 / 100, 1 / 50, 1.0)
@@ -147,8 +147,8 @@ def loss_landscape():
     curves = curves.assign(signed_gap_distance=0.5, loss=9.0, loss_as_released=9.0)
     lowest = pd.DataFrame({"embeddings": "e", "batch": 50, "temperature": taus, "gap_at_minimum": (0.6, 0.8, 0.35)})
     lowest = lowest.assign(default_gap=0.822, at_edge=False, flat=False, batches=100, gap_low=0.3, gap_high=0.9)
-    kinds = [("e", 50, tau, curve) for tau in (1 / 100, 1.0) for curve in landscape_minima.LOSSES]
-    second = pd.DataFrame(kinds, columns=[*landscape_minima.CURVE, "curve"]).assign(shift=3.0, loss=0.9)
+    kinds = [("e", 50, tau, curve) for tau in (1 / 100, 1.0) for curve in landscapes.LOSSES]
+    second = pd.DataFrame(kinds, columns=[*landscapes.CURVE, "curve"]).assign(shift=3.0, loss=0.9)
     second = second.assign(signed_gap_distance=-1.5, barrier_shift=1.0, barrier_gap=-0.5, barrier_loss=2.0)
     facts = {"gap_distance": 0.5, "explained_variance_ratio": [0.1] * 6, "n_pairs": script.PAPER_PAIRS}
     return script.compare(curves, lowest, second, {"e": facts}, script.PRESETS["paper"])

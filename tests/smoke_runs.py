@@ -28,7 +28,7 @@ def record(script, tmp_path_factory):
     settings = replace(script.PRESETS["smoke"], output=folder / "smoke")
     with FileLock(folder / f"{script.NAME}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODALITY_GAP_DATA", str(cache(tmp_path_factory)))
-        patch.setattr("training_pairs.DIGITS", 50)  # training.py classifies all of them three times a run
+        patch.setattr("training_runs.DIGITS", 50)  # training.py classifies all of them three times a run
         return script.run(settings, reuse=True)
 
 

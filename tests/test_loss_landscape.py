@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
-import landscape_figure
-import landscape_minima
+import landscapes
 import picture_checks
 import reference
 import scripts
@@ -72,7 +71,7 @@ def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), flat=(), **changes):
     one = {"embeddings": "e", "batch": 50, "default_gap": 0.822, "batches": 9, "gap_low": -1.0, "gap_high": 2.0}
     lowest = pd.DataFrame({"temperature": gaps.keys(), "gap_at_minimum": gaps.values()}).assign(**one)
     second = pd.DataFrame({"temperature": passed}).assign(embeddings="e", curve="symmetric", signed_gap_distance=-1.6)
-    second = second.reindex(columns=[*second, "shift", "loss", *landscape_minima.BARRIER])
+    second = second.reindex(columns=[*second, "shift", "loss", *landscapes.BARRIER])
     curves = pd.DataFrame(columns=CONTRACT, dtype=float)
     facts = {"gap_distance": 0.83, "explained_variance_ratio": [0.25], "n_pairs": 5000} | changes.pop("facts", {})
     settings = replace(script.PRESETS["paper"], **changes)
@@ -83,7 +82,7 @@ def claims(gaps, passed=(1 / 100, 1 / 50), edges=(), flat=(), **changes):
 
 def test_the_papers_own_model_and_data_are_judged_by_the_rules():
     assert [(own, agrees) for own, agrees, _ in claims(AS_PUBLISHED).values()] == [(True, True)] * 4
-    assert [interval for *_, interval in claims(AS_PUBLISHED).values()] == [landscape_minima.INTERVAL] * 3 + [""]
+    assert [interval for *_, interval in claims(AS_PUBLISHED).values()] == [landscapes.INTERVAL] * 3 + [""]
     elsewhere = ({"facts": {"n_pairs": 60}}, {"caption": "last"}, {"batch": None}, {"model": "open_clip:RN50:openai"})
     assert not any(own for changes in elsewhere for own, *_ in claims(AS_PUBLISHED, **changes).values())
     assert {agrees for _, agrees, _ in claims(AS_PUBLISHED, shift_step=0.5).values()} == {None}
@@ -116,13 +115,13 @@ def systems(tmp_path_factory):
 
 def test_all_four_published_systems_have_rows_and_the_paper_s_layout_is_clip_s(systems):
     minima = systems.tables["minima"].set_index("embeddings")
-    assert list(minima.index.unique()) == [landscape_figure.SMALL_CLIP, *landscape_figure.PUBLISHED.values()]
+    assert list(minima.index.unique()) == [landscapes.SMALL_CLIP, *landscapes.PUBLISHED.values()]
     assert minima["batches"].groupby(level=0, sort=False).first().tolist() == [2, 6, 1, 2, 1]
     assert minima["gap_low"].notna().groupby(level=0, sort=False).any().tolist() == [False, True, False, False, False]
     rows = pd.DataFrame(systems.about["comparisons"]).query("key.str.startswith('figure_3.systems.')")
-    assert set(rows["on"]) == set(landscape_figure.FURTHER) and len(rows) == 3 * 4
+    assert set(rows["on"]) == set(landscapes.FURTHER) and len(rows) == 3 * 4
     assert rows["published"].isna().all() and not rows["own"].any()
-    assert landscape_figure.of_paper(systems) == [landscape_figure.CLIP]
+    assert landscapes.of_paper(systems) == [landscapes.CLIP]
 
 
 @pytest.mark.parametrize("width", figures.WIDTHS)
@@ -206,7 +205,7 @@ NO_LIMITS = pd.DataFrame({"batches": 2, "shift_low": [-0.5], "shift_high": 0.5, 
 def found_minimum(loss, released=None, shifts=(-1.0, 0.0, 1.0)):
     columns = {"loss": loss, "loss_as_released": loss if released is None else released}
     gaps = np.linspace(1.5, -0.2, len(shifts))
-    return landscape_minima.minima(one_curve(shifts, gaps, **columns), NO_LIMITS).iloc[0]
+    return landscapes.minima(one_curve(shifts, gaps, **columns), NO_LIMITS).iloc[0]
 
 
 def one_curve(shifts, gaps, **losses):
@@ -219,7 +218,7 @@ def test_minima_by_hand():
     assert (row["shift_at_minimum"], row["gap_at_minimum"], row["lowest_loss"]) == (0, pytest.approx(0.65), 1)
     assert (row["default_gap"], row["default_loss"]) == (pytest.approx(0.65), 1.0)
     assert row["gap_at_minimum_as_released"] == row["gap_at_minimum"] and row["gap_high"] == 0.9
-    assert not row["at_edge"] and not row["flat"] and landscape_minima.no_minimum(row) == ""
+    assert not row["at_edge"] and not row["flat"] and landscapes.no_minimum(row) == ""
     assert np.isnan(found_minimum([3.0, 1.0, 2.0], [1.0, 2.0, 3.0])["gap_at_minimum_as_released"])
 
 
@@ -236,7 +235,7 @@ def test_minima_by_hand():
 )
 def test_where_the_shifts_end_and_on_a_flat_curve_is_no_minimum(loss, why):
     row = found_minimum(loss, shifts=(-1.0, -0.5, 0.0, 0.5, 1.0))
-    assert landscape_minima.no_minimum(row) == why
+    assert landscapes.no_minimum(row) == why
     places = row[["shift_at_minimum", "gap_at_minimum", "shift_low", "gap_high", "gap_at_minimum_as_released"]]
     assert places.isna().all() if why else places.notna().all()
 
@@ -245,24 +244,24 @@ def test_limits_over_batches_are_those_of_the_bootstrap(rng):
     """Parabolas: the lowest point of a mean of batches is the mean of theirs."""
     shifts, centres = np.linspace(-1, 1, 401), rng.normal(scale=0.2, size=12)
     losses = (shifts[None, :, None] - centres[:, None, None]) ** 2 + np.zeros((1, 1, 2))
-    found = landscape_minima.limits(losses, shifts, -2 * shifts, rng)
+    found = landscapes.limits(losses, shifts, -2 * shifts, rng)
     exact = bootstrap((centres,), np.mean, method="percentile", n_resamples=20_000, rng=rng).confidence_interval
     assert found["batches"].eq(12).all() and len(found) == 2
     assert found[["shift_low", "shift_high"]].to_numpy() == pytest.approx(np.array([exact] * 2), abs=0.015)
     assert found[["gap_low", "gap_high"]].to_numpy() == pytest.approx(
         -2 * found[["shift_high", "shift_low"]].to_numpy()
     )
-    assert landscape_minima.limits(losses[:4], shifts, shifts, rng).drop(columns="batches").isna().all(axis=None)
+    assert landscapes.limits(losses[:4], shifts, shifts, rng).drop(columns="batches").isna().all(axis=None)
 
 
 def test_a_second_minimum_lies_past_the_overlap_and_is_deep_enough():
     shifts = np.arange(-5.0, 5.0)
     loss = np.array([9.0, 1.0, 7.0, 6.0, 0.5, 3.0, 4.0, 2.0, 2.5, 2.4])
     table = one_curve(shifts, -shifts, loss=loss, loss_as_released=shifts**2)
-    (row,) = landscape_minima.back_to_back(table, 0.4).to_dict("records")
+    (row,) = landscapes.back_to_back(table, 0.4).to_dict("records")
     assert (row["curve"], row["shift"], row["signed_gap_distance"], row["loss"]) == ("symmetric", 2.0, -2.0, 2.0)
     assert (row["barrier_shift"], row["barrier_gap"], row["barrier_loss"]) == (1.0, -1.0, 4.0)
-    assert landscape_minima.back_to_back(table, 0.6).empty, "the loss rises by 0.5 after it"
+    assert landscapes.back_to_back(table, 0.6).empty, "the loss rises by 0.5 after it"
 
 
 def test_the_shift_grid_of_the_paper_is_numpys():

@@ -257,10 +257,10 @@ def stand_ins(monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(scripts.load("encoder_inputs"), "mscoco", mscoco)
     monkeypatch.setitem(training.LOSSES, "mine", lambda x, y, scale: x.sum())
     script = scripts.load("training")
-    monkeypatch.setattr(script.training_pairs, "load", lambda *words, **more: (words, more))
+    monkeypatch.setattr(script.training_runs, "load", lambda *words, **more: (words, more))
     for name in ("scenes", "photographs", "with_task"):
         asked = lambda first, *words, name=name: SimpleNamespace(about={}, asked=(name, first, words))  # noqa: E731
-        monkeypatch.setattr(script.training_pairs, name, asked)
+        monkeypatch.setattr(script.training_runs, name, asked)
     monkeypatch.setattr(script, "perform", lambda run, *shared: {"summary": NUMBERS, "asked": (run, *shared)})
     monkeypatch.setattr(script, "measured", lambda settings, outcomes, *_: SimpleNamespace(tables={}, results=[
         (each["asked"][0], each["asked"][2].asked, each["asked"][3], each["asked"][1].args)

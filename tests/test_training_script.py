@@ -15,8 +15,6 @@ import reference
 import scripts
 import smoke_runs
 import training_claims
-import training_figure
-import training_pairs
 import training_runs
 from coco_files import write_folder
 from contrary import training_tables
@@ -203,8 +201,8 @@ def test_the_landscape_is_the_sweep_of_the_definition(rng):
 
 
 def test_the_meter_puts_texts_and_prompts_under_the_map():
-    model = training_pairs.load("small-clip", 3, "cpu")
-    corpus = training_pairs.scenes(model, 40, 40, 0, "full")
+    model = training_runs.load("small-clip", 3, "cpu")
+    corpus = training_runs.scenes(model, 40, 40, 0, "full")
     turn = geometry.orthogonal_map(*embeddings(model, corpus.training))
     beside, without = (Meter(model, corpus, 20, each, {0})(0)["held_out"] for each in (turn, None))
     assert beside["gap_distance"] < 0.5 < without["gap_distance"]
@@ -245,7 +243,7 @@ def test_a_finished_run_is_taken_up_and_another_or_a_damaged_one_is_not(tmp_path
 )
 def test_settings_that_make_no_sense_are_refused_before_anything_is_trained(changes, said, tmp_path, monkeypatch):
     monkeypatch.setattr(training_runs, "train", lambda *a, **k: pytest.fail("trained"))
-    monkeypatch.setattr(training_pairs, "load", lambda *a, **k: None)
+    monkeypatch.setattr(training_runs, "load", lambda *a, **k: None)
     with pytest.raises(UserError, match=said):
         run(replace(SHORT, **changes), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -259,7 +257,7 @@ def test_a_loss_that_diverges_stops_with_its_step(tmp_path, monkeypatch):
 
 def test_the_figure_draws_what_was_run_and_says_what_was_not(smoke):
     only = {name: table[table["experiment"] == "initialization"] for name, table in smoke.tables.items()}
-    pictures = [draw(replace(smoke, tables=only)) for draw in (training_figure.draw, training_figure.draw_random)]
+    pictures = [draw(replace(smoke, tables=only)) for draw in (training_claims.draw, training_claims.draw_random)]
     not_run = [[text.get_text() for ax in each.axes for text in ax.texts].count("not run") for each in pictures]
     assert not_run == [3, 0] and "embedded preset" in pictures[0].get_suptitle()
 
@@ -297,9 +295,9 @@ def test_the_paper_preset_runs_on_a_local_coco_folder_and_classifies_cifar10(tin
 
 
 def test_the_prompts_of_cifar10_are_the_papers(tiny):
-    model = training_pairs.load("open_clip:tiny", 0, "cpu")
-    corpus = training_pairs.photographs(model, tiny.coco, 3, 3)
-    task = training_pairs.with_task(corpus, model, tiny.data).task
+    model = training_runs.load("open_clip:tiny", 0, "cpu")
+    corpus = training_runs.photographs(model, tiny.coco, 3, 3)
+    task = training_runs.with_task(corpus, model, tiny.data).task
     assert torch.equal(task.prompts[3], model.tokenize(["a photo of a cat."])[0])
     assert task.labels.tolist() == [*range(10)]
     assert task.pictures.shape == (10, *corpus.held_out.images.shape[1:])
@@ -310,14 +308,14 @@ def test_without_trained_weights_the_rest_is_run_and_what_is_left_out_is_said(ti
         run(replace(tiny, model=f"open_clip:tiny:{tmp_path / 'missing.pt'}"), tmp_path / "misspelt")
     with pytest.raises(UserError, match="unknown to training: huggingface:a/b; it takes small-clip"):
         run(replace(tiny, model="huggingface:a/b"), tmp_path / "other kind")
-    load = training_pairs.load
+    load = training_runs.load
 
     def offline(model, seed, device):
         if seed is None:
             raise UserError("weights could not be loaded from the hub")
         return load(model, seed, device)
 
-    monkeypatch.setattr(training_pairs, "load", offline)
+    monkeypatch.setattr(training_runs, "load", offline)
     (tiny.data / "cifar10" / "test" / "cat").rename(tiny.data / "cifar10" / "test" / "lion")
     record = run(tiny, tmp_path / "out")
     assert set(record.tables[""]["experiment"]) == {"initialization"}
@@ -331,7 +329,7 @@ def test_without_trained_weights_the_rest_is_run_and_what_is_left_out_is_said(ti
 
 def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
     pair = Named.parse("tiny").pair(0, "cpu")
-    model = training_pairs.load("open_clip:tiny", 0, "cpu")
+    model = training_runs.load("open_clip:tiny", 0, "cpu")
     picture = Image.fromarray(rng.integers(0, 256, (40, 57, 3), dtype=np.uint8))
     pixels = torch.from_numpy(model.pixels(picture).copy())[None]
     assert pixels.dtype == torch.uint8
@@ -342,19 +340,19 @@ def test_pictures_are_the_models_own_preprocessing_in_whole_numbers(tiny, rng):
 def test_photographs_that_cannot_be_read_are_left_out(tiny):
     broken = sorted((tiny.coco / "train2017").iterdir())[1:]
     broken[0].write_bytes(broken[0].read_bytes()[:40])
-    model = training_pairs.load("open_clip:tiny", 0, "cpu")
-    corpus = training_pairs.photographs(model, tiny.coco, 3, 3)
+    model = training_runs.load("open_clip:tiny", 0, "cpu")
+    corpus = training_runs.photographs(model, tiny.coco, 3, 3)
     assert len(corpus.training) == 2 and broken[0].name in corpus.about["data"]["skipped"][0]
-    whole = training_pairs.photographs(model, tiny.coco, 3, 2).held_out
+    whole = training_runs.photographs(model, tiny.coco, 3, 2).held_out
     assert len(whole) == 2 and whole.images.dtype == torch.uint8 and not torch.equal(whole.images[0], whole.images[1])
     broken[1].write_bytes(b"")
     with pytest.raises(UserError, match="1 photographs can be read; two are needed"):
-        training_pairs.photographs(model, tiny.coco, 3, 3)
+        training_runs.photographs(model, tiny.coco, 3, 3)
 
 
 def test_what_photographs_lack_is_said_before_the_first_is_decoded(tiny, monkeypatch):
-    model = training_pairs.load("open_clip:tiny", 0, "cpu")
+    model = training_runs.load("open_clip:tiny", 0, "cpu")
     monkeypatch.setattr(Readable, "__iter__", lambda self: pytest.fail("decoded"))
     (tiny.coco / "val2017").rename(tiny.coco / "elsewhere")
     with pytest.raises(UserError, match="val2017: 3 of the 3 captioned pictures are missing"):
-        training_pairs.photographs(model, tiny.coco, 3, 3)
+        training_runs.photographs(model, tiny.coco, 3, 3)
