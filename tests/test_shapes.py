@@ -1,9 +1,12 @@
 """The shapes in the annotations, checked as functions are called: of what goes in and of what comes out."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype import beartype
+from jaxtyping import TypeCheckError, jaxtyped
 
 import layouts
 import published_counts
@@ -12,12 +15,26 @@ import reference
 import seed_variance
 import theorem_1
 import theorem_2
-from shapes_of import checked
 from util import Embeddings, contrastive, geometry, interventions, training
+from util.corpora.generated import drawing, pictures
+from util.encoders import small_clip
 from util.fairness import audit, declared
 from util.measures import card, of_rows, of_sums, sums
 from util.numerics import reduction, statistics
 from util.zero_shot import selection, shifted
+
+
+def checked(monkeypatch, *modules):
+    """Every function and method of these modules checks its shapes, also under the names that the others import."""
+    names = {module.__name__ for module in modules}
+    owners = [*modules]
+    for module in modules:
+        owners += [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ in names]
+    for owner in dict.fromkeys(owners):
+        for name, each in list(vars(owner).items()):
+            if inspect.isfunction(each) and each.__module__ in names:
+                monkeypatch.setattr(owner, name, jaxtyped(each, typechecker=beartype))
+
 
 SHIFTS = np.array([-0.5, 0.0, 0.5])
 
@@ -108,3 +125,17 @@ def test_audits(monkeypatch, rng):
     audit.disparity(answers, 0, 100)
     published_counts.agreement()
     published_counts.net_changes()
+
+
+def test_pictures_and_the_small_clip(monkeypatch):
+    checked(monkeypatch, drawing, pictures, small_clip, training)
+    twin = small_clip.random(0)
+    corpus = pictures.training_corpus(40, 0)
+    assert twin.non_text.encode(corpus.images).shape == twin.text.encode(corpus.captions).shape == (40, 128)
+    assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
+    assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
+    pairs = training.Pairs(small_clip.channels_first(corpus.images), twin.text.prepare(corpus.captions))
+    settings = training.TrainingSettings(steps=2, batch=8)
+    assert len(training.train(twin.model, pairs, settings, small_clip.prepare)) == 1
+    with pytest.raises(TypeCheckError):
+        small_clip.prepare(pairs.images[:, :2])

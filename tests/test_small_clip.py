@@ -9,20 +9,17 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
-from jaxtyping import TypeCheckError
 from open_clip.model import CLIP
 from PIL import Image
 from safetensors.torch import save_file
 
 from encoder_checks import agree, only_the_seed_decides, rows_of_both
 from refusals import refuses
-from shapes_of import checked
-from util import training
-from util.corpora.generated import drawing, pictures
+from util.corpora.generated import pictures
 from util.encoders import small_clip
 from util.encoders.small_clip import COMMAND, SmallClipSettings, train_small_clip
 from util.files import sha256
-from util.training import Pairs, TrainingSettings
+from util.training import TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,20 +42,6 @@ def record():
 @pytest.fixture(scope="module")
 def figures(clip):
     return small_clip.evaluate(clip)
-
-
-def test_the_shapes_in_the_annotations_hold(monkeypatch):
-    checked(monkeypatch, drawing, pictures, small_clip, training)
-    twin = small_clip.random(0)
-    corpus = pictures.training_corpus(40, 0)
-    assert twin.non_text.encode(corpus.images).shape == twin.text.encode(corpus.captions).shape == (40, 128)
-    assert len(pictures.distinct_scenes(5, 0)) == 5 and len(pictures.badges(14, 0, None)) == 14
-    assert pictures.task_labels("digit", pictures.digits("held_out")).shape == (450,)
-    pairs = Pairs(small_clip.channels_first(corpus.images), twin.text.prepare(corpus.captions))
-    settings = TrainingSettings(steps=2, batch=8)
-    assert len(training.train(twin.model, pairs, settings, small_clip.prepare)) == 1
-    with pytest.raises(TypeCheckError):
-        small_clip.prepare(pairs.images[:, :2])
 
 
 def test_embeddings_are_unit_rows_however_pictures_are_grouped_and_leave_them_as_they_were(clip, scenes):
