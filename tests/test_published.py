@@ -1,4 +1,4 @@
-"""Published numbers, gains and files: they agree with each other, and what goes wrong on the way is made to."""
+"""Published numbers, gains and files: agreement, every verdict could have been no, and faults on our own server."""
 
 import hashlib
 import http.server
@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import contrary
 import published_gains
 from encoder_checks import refused
 from refusals import refuses
-from util import UserError, files, published
+from util import UserError, files, published, records
 from util.errors import NoConnection
 from util.numerics.statistics import mcnemar
+from util.reporting import comparisons
 
 NAMES = list(published.files())
 
@@ -314,3 +316,41 @@ def test_no_tolerance_is_wider_than_half_the_gain_that_it_judges(k):
     assert {numbers[key].judged_by.tolerance <= numbers[keys[2]].value / 2 for key in keys} == {True}
     gain = numbers[keys[1]].value - numbers[keys[0]].value
     assert numbers[keys[2]].value == pytest.approx(gain, abs=1e-9)
+
+
+NUMBERS = published.numbers()
+FLOATS = {key: each for key, each in NUMBERS.items() if isinstance(each.value, float)}
+TOLERATED = [key for key, each in FLOATS.items() if each.judged_by.tolerance is not None]
+AGAINST = {"no", "not shown", "paper is wrong"}
+
+
+def verdict(comparison):
+    return comparisons.verdict(records.plain(comparison))
+
+
+@pytest.mark.parametrize("rule", sorted({NUMBERS[key].rule for key in TOLERATED}))
+def test_no_tolerance_is_wider_than_what_it_judges(rule):
+    judged = published.Rule(**published.values()["rules"][rule])
+    assert judged.tolerance < judged.refuses <= 10 * judged.tolerance
+
+
+def test_every_number_has_a_rule_with_its_reason():
+    assert all(each.judged_by.says and each.judged_by.reason for each in NUMBERS.values())
+    assert {each.rule for each in NUMBERS.values()} == set(published.values()["rules"])
+
+
+@pytest.mark.parametrize("key", TOLERATED)
+def test_a_number_is_no_outside_its_tolerance_and_yes_inside_it(key):
+    number = NUMBERS[key]
+    against = "paper is wrong" if number.judged_by.derivation else "no"
+    for share, expected in ((-1.01, against), (-0.99, "yes"), (0.99, "yes"), (1.01, against)):
+        ours = number.value + share * number.judged_by.tolerance
+        assert verdict(published.compare(key, ours, "the paper's own", own=True)) == expected
+
+
+@pytest.mark.parametrize("script", sorted({each.script for each in NUMBERS.values()}))
+def test_each_claim_of_the_paper_is_refused_where_a_run_contradicts_it(script):
+    found = {each.key: verdict(each) for each in getattr(contrary, script)() if NUMBERS[each.key].value is not None}
+    claims = {key for key, each in NUMBERS.items() if each.script == script and isinstance(each.value, str)}
+    assert claims <= found.keys() and {found[key] for key in claims} <= AGAINST
+    assert set(found.values()) - {"not run"} <= AGAINST  # some numbers are told from no other, and not judged
