@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 import gap_figure
 import panels
-from layouts import svd_coordinates, tsne_coordinates
 from util import UserError, cli, published, records
 from util.geometry import unit_rows
 from util.measures import CARD, Measures, of_rows
@@ -148,8 +147,8 @@ def recall(panel: panels.Panel, settings: Settings) -> dict[str, float]:
 VIEWS = {
     "umap": umap_coordinates,
     "pca": lambda together, seed: joint_pca([together], components=2).transform(together),
-    "svd": lambda together, seed: svd_coordinates(together),
-    "tsne": tsne_coordinates,
+    "svd": lambda together, seed: gap_figure.svd_coordinates(together),
+    "tsne": gap_figure.tsne_coordinates,
 }
 
 

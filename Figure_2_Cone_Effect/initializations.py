@@ -32,7 +32,7 @@ from encoder_inputs import (
     Inputs,
     is_papers,
 )
-from seed_variance import seed_variance
+from theorem_2 import seed_variance
 from util import UserError, cli, figures, published, records
 from util.encoders.models import RECIPES
 from util.encoders.named import OWN, Named

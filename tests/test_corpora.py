@@ -11,8 +11,9 @@ import pytest
 from scipy.stats import chisquare
 from sklearn.datasets import load_digits
 
+import systems
 from refusals import refuses
-from systems import SYSTEMS, generated_inputs
+from systems import SYSTEMS
 from systems.clasp import ALPHABET
 from util import published
 from util.corpora.generated import drawing, pictures
@@ -196,7 +197,7 @@ def as_bytes(captioned):
 
 def drawn(n, seed):
     """The frames of n clips as they were drawn, 32 pixels wide, and their captions."""
-    clips = generated_inputs.clips(n, seed)
+    clips = systems.clips(n, seed)
     assert [(frame.mode, frame.size) for frame in items(clips)[1]] == [("RGB", (224, 224))] * 8
     frames = np.stack([[np.asarray(frame.resize((32, 32), 4)) for frame in clip] for clip in items(clips)])
     return frames.astype(float), [caption.split() for caption in clips.captions]
@@ -226,7 +227,7 @@ def test_scenes_are_the_small_clips_test_pictures_and_its_tower_takes_them():
     drawn = pictures.scenes(4, TEST_SEED + 1, split="all")
     assert np.array_equal(np.stack(items(captioned)), drawn.images) and captioned.captions == drawn.captions
     assert clip.non_text.encode(items(captioned)).shape == (4, 128)
-    assert np.array_equal(generated_inputs.RADII, pictures._RADII)
+    assert np.array_equal(systems.RADII, pictures._RADII)
 
 
 def test_the_subject_moves_where_its_caption_says():
@@ -235,7 +236,7 @@ def test_the_subject_moves_where_its_caption_says():
     for clip, words in zip(images, captions, strict=True):
         assert words[4] == "moving"
         start, end = (subject(clip[k] - np.median(clip, axis=0)) for k in (0, -1))
-        way = generated_inputs.DIRECTIONS[words[5]]
+        way = systems.DIRECTIONS[words[5]]
         agreed += (end - start) @ way > 0.8 * np.linalg.norm(end - start) > 8
     assert agreed >= 95  # faded and grainy clips may hide their subject from this test
 
@@ -251,35 +252,35 @@ def test_every_frame_of_a_clip_keeps_its_ground():
     images, captions = drawn(60, 1)
     corners = images[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].mean(-1)  # (clip, frame, corner)
     assert np.abs(corners - corners.mean(1, keepdims=True)).mean() < 12  # grain alone
-    assert {words[-2] for words in captions} == set(generated_inputs.BACKGROUNDS)
+    assert {words[-2] for words in captions} == set(systems.BACKGROUNDS)
 
 
 def test_attributes_of_clips_are_equally_likely():
-    words = [caption.split() for caption in generated_inputs.clips(500, 2).captions]
+    words = [caption.split() for caption in systems.clips(500, 2).captions]
     for name, place in {"size": 1, "colour": 2, "shape": 3, "direction": 5, "background": 8}.items():
-        counts = [sum(row[place] == word for row in words) for word in generated_inputs.ATTRIBUTES[name]]
+        counts = [sum(row[place] == word for row in words) for word in systems.ATTRIBUTES[name]]
         assert sum(counts) == 500 and chisquare(counts).pvalue > 1e-3, name
 
 
 def test_noise_radiographs_have_the_amplitude_spectrum_they_claim():
-    radiographs = generated_inputs.noise_radiographs(20, 0)
+    radiographs = systems.noise_radiographs(20, 0)
     images = np.stack([np.asarray(image) for image in items(radiographs)])
     assert images.shape == (20, 224, 224, 3) and np.ptp(images, axis=-1).max() == 0
     images = images[..., 0].astype(float)
-    assert abs(images.mean() - generated_inputs.MEAN) < 0.5
-    assert abs(images.std((1, 2)).mean() - generated_inputs.DEVIATION) < 1
+    assert abs(images.mean() - systems.MEAN) < 0.5
+    assert abs(images.std((1, 2)).mean() - systems.DEVIATION) < 1
     amplitude = np.abs(np.fft.rfft2(images)).mean(0)
     frequency = np.hypot(np.fft.fftfreq(224)[:, None], np.fft.rfftfreq(224)[None])
     inside = (frequency > 0.01) & (frequency < 0.4)
     slope = np.polyfit(np.log(frequency[inside]), np.log(amplitude[inside]), 1)[0]
     assert slope == pytest.approx(-1, abs=0.03)
     for caption in radiographs.captions:
-        said = [sentence for sentence in generated_inputs.FINDINGS if sentence in caption]
+        said = [sentence for sentence in systems.FINDINGS if sentence in caption]
         assert len(said) == 2 and len(caption) == sum(map(len, said)) + 1
 
 
 def test_amino_acids_come_at_their_natural_frequencies_in_every_length():
-    proteins, percent = generated_inputs.random_sequences(2000, 1), generated_inputs.PERCENT
+    proteins, percent = systems.random_sequences(2000, 1), systems.PERCENT
     assert sorted(percent) == sorted(set(ALPHABET) - set("XUO"))
     assert sum(percent.values()) == pytest.approx(99.92, abs=1e-9)
     letters = "".join(items(proteins)[:500])
@@ -287,5 +288,5 @@ def test_amino_acids_come_at_their_natural_frequencies_in_every_length():
     counts = [letters.count(letter) for letter in percent]
     assert chisquare(counts, expected).pvalue > 1e-3 > 1e-9 > chisquare(counts).pvalue
     lengths = [len(sequence) for sequence in items(proteins)]
-    assert (min(lengths), max(lengths)) == generated_inputs.LENGTHS and np.mean(lengths) == pytest.approx(110, abs=3)
-    assert len(set(proteins.captions)) == np.prod([len(words) for words in generated_inputs.WORDS.values()])
+    assert (min(lengths), max(lengths)) == systems.LENGTHS and np.mean(lengths) == pytest.approx(110, abs=3)
+    assert len(set(proteins.captions)) == np.prod([len(words) for words in systems.WORDS.values()])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import encoder_inputs as inputs
 import reference
 import scripts
-import seed_variance as variance
 import smoke_runs
+import theorem_2 as variance
 from coco_files import write_folder
 from encoder_inputs import VISION, EncoderOptions, Gathered, label
 from refusals import refuses

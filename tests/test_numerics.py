@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import reference
-from layouts import svd_coordinates, tsne_coordinates
+from gap_figure import svd_coordinates, tsne_coordinates
 from refusals import refuses
 from util.numerics import statistics
 from util.numerics.items import batches, copies, items, matched

@@ -8,11 +8,10 @@ import torch
 from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
-import layouts
+import gap_figure
 import published_counts
 import random_networks
 import reference
-import seed_variance
 import theorem_1
 import theorem_2
 from util import Embeddings, contrastive, geometry, interventions, training
@@ -47,7 +46,7 @@ def pairs(request, rng):
 
 
 def test_measures_and_losses(monkeypatch, pairs):
-    checked(monkeypatch, geometry, contrastive, card, of_rows, of_sums, sums, reduction, layouts, training)
+    checked(monkeypatch, geometry, contrastive, card, of_rows, of_sums, sums, reduction, gap_figure, training)
     x, y = pairs
     with pytest.raises(TypeCheckError):
         contrastive.contrastive_loss(x, y[:20], 0.1, 10)
@@ -64,7 +63,7 @@ def test_measures_and_losses(monkeypatch, pairs):
     rows = [np.asarray(part) for part in pairs]
     of_rows.separability(*rows)
     card.measure(Embeddings.of({"image": x, "text": y}))
-    layouts.svd_coordinates(rows[0])
+    gap_figure.svd_coordinates(rows[0])
     pca = reduction.joint_pca(rows, 3)
     assert pca.transform(rows[0]).shape == (30, 3)
     geometry.orthogonal_map(*rows)
@@ -72,14 +71,14 @@ def test_measures_and_losses(monkeypatch, pairs):
 
 
 def test_random_networks_and_theorems(monkeypatch, rng):
-    checked(monkeypatch, random_networks, seed_variance, theorem_1, theorem_2, statistics)
+    checked(monkeypatch, random_networks, theorem_1, theorem_2, statistics)
     random_networks.draw_inputs(3, 4, seed=0)
     random_networks.draw_layer(4, 0, 1)
     random_networks.mean_cosine_by_depth(layers=2, width=8, batch=5)
     for features in (rng.normal(size=(3, 4, 5)), torch.ones(3, 4, 5).cumsum(0) + torch.eye(4, 5)):
-        seed_variance.seed_variance(features)
-        seed_variance.explained_fractions(features)
-        seed_variance.seed_fractions_left_out(features)
+        theorem_2.seed_variance(features)
+        theorem_2.explained_fractions(features)
+        theorem_2.seed_fractions_left_out(features)
     statistics.prediction_interval([1.0, 2.0])
     statistics.jackknife_interval(0.5, rng.normal(size=4))
     statistics.holm([0.1, 0.2])
