@@ -16,8 +16,6 @@ import smoke_runs
 from encoder_checks import COMMIT
 from util import records
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture
 def rng(request):
