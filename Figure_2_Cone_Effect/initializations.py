@@ -18,20 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from encoder_inputs import (
-    NOISE,
-    PAPER_SEEDS,
-    PAPER_SIZES,
-    RESNET,
-    RESNET_18,
-    SMOKE_SIZES,
-    TEXT,
-    VISION,
-    EncoderOptions,
-    Gathered,
-    Inputs,
-    is_papers,
-)
+import encoder_inputs as inputs
+from encoder_inputs import NOISE, PAPER_SEEDS, RESNET_18, EncoderOptions, Gathered, Inputs, is_papers
 from theorem_2 import seed_variance
 from util import UserError, cli, figures, published, records
 from util.encoders.models import RECIPES
@@ -40,8 +28,8 @@ from util.numerics.arrays import as_count
 from util.numerics.reduction import joint_pca, umap_coordinates
 
 RESNET_50, TRAINED_50 = "ResNet-50", "ResNet-50, trained"
-COLOURS = {RESNET: figures.SERIES[1], VISION: figures.NON_TEXT, TEXT: figures.TEXT}
-PUBLISHED = {VISION: "vision", TEXT: "text", RESNET: "resnet"}
+COLOURS = {inputs.RESNET: figures.SERIES[1], inputs.VISION: figures.NON_TEXT, inputs.TEXT: figures.TEXT}
+PUBLISHED = {inputs.VISION: "vision", inputs.TEXT: "text", inputs.RESNET: "resnet"}
 """Their names in the keys."""
 PICTURES = "pictures and captions"
 NAME = "initializations"
@@ -64,8 +52,8 @@ class Settings(EncoderOptions):
 
 PRESETS = {
     "embedded": Settings(),
-    "paper": Settings(preset="paper", imagenet=RECIPES, **PAPER_SIZES),
-    "smoke": Settings(preset="smoke", seeds=3, **SMOKE_SIZES),
+    "paper": Settings(preset="paper", imagenet=RECIPES, **inputs.PAPER_SIZES),
+    "smoke": Settings(preset="smoke", seeds=3, **inputs.SMOKE_SIZES),
 }
 
 

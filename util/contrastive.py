@@ -31,7 +31,7 @@ from torch import Tensor
 from .errors import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import items
-from .numerics.arrays import Array, Rows, Vector, as_count, as_number, as_numbers, as_unit_tensors
+from .numerics.arrays import Array, Rows, Vector, as_count, as_number, as_numbers, as_tensor, as_unit_pair
 
 LEAST_TEMPERATURE = 1e-9
 """Below it the logits would swallow the digits of the cosines."""
@@ -52,15 +52,6 @@ class SweepLosses(NamedTuple):
 
     symmetric: Float[np.ndarray, "shifts temperatures"]
     released: Float[np.ndarray, "shifts temperatures"]
-
-
-class _Moves(NamedTuple):
-    """Shifts as amounts (s,) against and along a unit direction (d,); ``renormalise`` as ``geometry.shift`` does."""
-
-    direction: Tensor
-    against: Tensor
-    along: Tensor
-    renormalise: bool
 
 
 def contrastive_loss(
@@ -128,7 +119,7 @@ def sweep_both(
 
     Without ``renormalise`` shifted rows are not put back on the sphere.
     """
-    a, b = as_unit_tensors(x, y)
+    a, b = map(as_tensor, as_unit_pair(x, y))
     if len(a) != len(b):
         raise UserError(f"the loss needs pairs; x has {len(a)} rows and y {len(b)}")
     amounts = torch.as_tensor(as_numbers(shifts, "shifts"), device=a.device)
@@ -146,7 +137,7 @@ def sweep_both(
         kernel = Sigmoid(as_number(bias, "bias"))
     moving = direction is not None or bool((amounts != 0).any())
     unit = resolve_direction(a, b, direction) if moving else torch.zeros(a.shape[1], dtype=torch.float64).to(a.device)
-    moves = _Moves(unit, *side_amounts(amounts, side), renormalise)
+    moves = unit, *side_amounts(amounts, side), renormalise
     n = len(a)
     if batch is not None and as_count(batch, "batch") > n:
         raise UserError(f"batch must be at most the number of pairs, {n}, not {batch}")
@@ -161,26 +152,29 @@ def sweep_both(
     return SweepLosses(symmetric=(to_text + to_image) / 2, released=to_text)
 
 
-def _group_losses(x: Tensor, y: Tensor, moves: _Moves, scales: np.ndarray, size: int, kernel) -> np.ndarray:
-    """Summed losses (2, s, t) of a few whole batches, image-to-text and text-to-image."""
-    p, q = project(x, moves.direction), project(y, moves.direction)
-    sides = (x, p, -moves.against), (y, q, moves.along)
-    norms_x, norms_y = (shifted_norms(rows, moves.direction, at, steps) for rows, at, steps in sides)
-    if not moves.renormalise:
+def _group_losses(x: Tensor, y: Tensor, moves: tuple, scales: np.ndarray, size: int, kernel) -> np.ndarray:
+    """Summed losses (2, s, t) of a few whole batches, image-to-text and text-to-image.
+
+    ``moves``: unit direction (d,), amounts (s,) against and along it, and whether rows are put back on the sphere.
+    """
+    unit, against, along, renormalise = moves
+    p, q = project(x, unit), project(y, unit)
+    norms_x, norms_y = shifted_norms(x, unit, p, -against), shifted_norms(y, unit, q, along)
+    if not renormalise:
         norms_x = norms_y = torch.ones_like(norms_x)
-    shape = 2, len(scales), len(moves.against), len(x)
+    shape = 2, len(scales), len(against), len(x)
     sums = torch.full(shape, kernel.empty, dtype=torch.float64, device=x.device)
     tile, g = TILE if x.device.type == "cpu" else CUDA_TILE, len(x) // size  # g is 1 where a batch exceeds a tile
     images, texts = (part.view(g, size, -1) for part in (x, y))
     for top, left in product(range(0, size, tile), repeat=2):  # g batches at once, or one tile of one batch
         products = images[:, top : top + tile].double() @ texts[:, left : left + tile].double().mT
         rows, columns = (slice(first, g * min(first + tile, size)) for first in (top, left))
-        steps, inverses = (moves.against, moves.along), (1 / norms_x[:, rows], 1 / norms_y[:, columns])
-        part = Tile(products, p[rows], q[columns], *steps, *inverses, top - left)
+        inverses = 1 / norms_x[:, rows], 1 / norms_y[:, columns]
+        part = Tile(products, p[rows], q[columns], against, along, *inverses, top - left)
         kernel.add(part, scales, sums, rows, columns)
     matched = torch.cat([(x[i : i + TILE].double() * y[i : i + TILE].double()).sum(1) for i in range(0, len(x), TILE)])
-    along, against = moves.along[:, None], moves.against[:, None]
-    cosines = (matched + along * p - against * q - along * against) / (norms_x * norms_y)
+    a, b = against[:, None], along[:, None]
+    cosines = (matched + b * p - a * q - a * b) / (norms_x * norms_y)
     return kernel.losses(sums, cosines - 1, scales)
 
 

@@ -9,7 +9,6 @@ differ, and for the gap and the shift a row that is not unit-norm within 1e-3 (2
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -288,15 +287,10 @@ def mean_cosine(x: Rows) -> float:
     return moments(x).mean_cosine
 
 
-@dataclass(frozen=True)
-class CosineStatistics:
-    """The cosines of all n(n-1)/2 pairs of different rows.
+class CosineStatistics(NamedTuple):
+    """The cosines of all n(n-1)/2 pairs of different rows, in [-1, 1]; std divides by the number of pairs.
 
-    Attributes:
-        mean, std, min, q25, median, q75, max: floats in [-1, 1]; std divides by the number of pairs.
-        histogram: int64 (bins,), the number of unordered pairs in each bin; sums to n(n-1)/2.
-        edges: float64 (bins + 1,), equally spaced from min to max. The last bin includes its right edge.
-        n_pairs: n(n-1)/2.
+    The histogram counts them in bins between ``edges``, equally spaced from min to max; the last has its right edge.
     """
 
     mean: float

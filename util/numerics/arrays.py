@@ -191,11 +191,6 @@ def as_unit_pair(x, y) -> tuple[Array, Array]:
     return x, y
 
 
-def as_unit_tensors(x, y) -> tuple:
-    """``as_unit_pair`` as torch tensors."""
-    return tuple(map(as_tensor, as_unit_pair(x, y)))
-
-
 def check_unit_rows(x: Array, name: str = "x") -> None:
     """Refuses a matrix (n, d) with a row whose norm is further than 1e-3 from 1 (2**-8 in bfloat16)."""
     tolerance = BFLOAT16_UNIT_TOLERANCE if str(x.dtype) == "torch.bfloat16" else UNIT_TOLERANCE

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
-from ..numerics.arrays import Array, as_indices, as_numbers, as_unit_tensors, blocks, to_numpy
+from ..numerics.arrays import Array, as_indices, as_numbers, as_tensor, as_unit_pair, blocks, to_numpy
 from ..numerics.items import matched
 
 TIE = 1e-12
@@ -128,7 +128,7 @@ def retrieve(
     Time: two products, and for each shift comparisons of those entries that may be ahead; memory: one tile of a product
     and O(k (n + m + pairs)).
     """
-    x, y = as_unit_tensors(x, y)
+    x, y = map(as_tensor, as_unit_pair(x, y))
     pairs = _own_pairs(item_of, len(x), len(y))
     if not once:
         return Retrieved(*_both_ways(*_moved(x, y, shifts, direction, side), pairs))
@@ -149,7 +149,7 @@ def hits(x, y, item_of, shifts, direction=None, side: Side = "both") -> tuple[In
 
 def _moved(x: Array, y: Array, shifts, direction, side: Side) -> tuple[_Moved, _Moved]:
     """Both modalities, checked, on the CPU."""
-    x, y = (part.cpu() for part in as_unit_tensors(x, y))
+    x, y = (as_tensor(part).cpu() for part in as_unit_pair(x, y))
     amounts = torch.from_numpy(as_numbers(shifts, "shifts"))
     against, along = side_amounts(amounts, side)
     if direction is None and not amounts.any():
