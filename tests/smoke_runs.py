@@ -1,14 +1,16 @@
-"""Scripts run at their smoke preset, once for all test processes, and what they say of a user's error."""
+"""Scripts run at their smoke preset once for all test processes, their pictures, and what they say of an error."""
 
 import os
 from contextlib import contextmanager
 from dataclasses import replace
 from unittest import mock
 
+import matplotlib.pyplot as plt
 import pytest
 from filelock import FileLock
+from matplotlib.text import Text
 
-from util import cli
+from util import cli, figures
 
 
 def shared(tmp_path_factory):
@@ -77,3 +79,21 @@ def refusal(script, words, output, capsys):
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert ended.value.code == 2 and not output.exists()
     return line
+
+
+def at_width(record, width):
+    """A record as a run with ``--width`` makes it, to draw from."""
+    return replace(record, about={**record.about, "settings": {**record.about["settings"], "width": width}})
+
+
+def printable(figure, width):
+    """Asserts what a paper asks: the exact width, and no drawn text too small or across the edge; closes the figure."""
+    texts = []
+    with mock.patch.object(Text, "draw", lambda text, _: texts.append(text)):
+        figure.canvas.draw()
+    texts = [text for text in texts if text.get_visible() and text.get_text().strip()]
+    assert figure.get_size_inches()[0] == pytest.approx(figures.WIDTHS[width])
+    assert texts and not {t.get_text(): t.get_fontsize() for t in texts if t.get_fontsize() < figures.LEAST_POINTS}
+    page, boxes = figure.bbox.padded(1), {t.get_text(): t.get_window_extent() for t in texts}
+    assert not [text for text, box in boxes.items() if box.x0 < page.x0 or box.x1 > page.x1 or box.y1 > page.y1]
+    plt.close(figure)

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import coco_files
-from coco_files import CAPTIONS, COLOURS
-from picture_files import encoded, shown
+from picture_files import CAPTIONS, PHOTOGRAPHS, encoded, photograph, shown, write_coco, write_coco_parquet
 from util import UserError
 from util.corpora import tables, tasks
 from util.corpora.captioned import Captioned, Readable, Unreadable, assemble, from_folder, picture, read_coco, upright
@@ -160,13 +158,13 @@ def test_no_table_two_tables_or_an_empty_one_are_refused(tmp_path):
         from_folder(tmp_path)
 
 
-RED, GREEN, BLUE = COLOURS
+RED, GREEN, BLUE = PHOTOGRAPHS
 """Names of the photographs, in their order."""
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return coco_files.write_folder(tmp_path / "coco")
+    return write_coco(tmp_path / "coco")
 
 
 @pytest.fixture
@@ -179,7 +177,7 @@ def parquet(tmp_path, monkeypatch):
 @pytest.fixture(params=["folder", "hub"])
 def place(request, folder, parquet):
     """Where MSCOCO is read from, the folder or, None, the hub."""
-    coco_files.write_parquet(parquet)
+    write_coco_parquet(parquet)
     return folder if request.param == "folder" else None
 
 
@@ -194,7 +192,7 @@ def place(request, folder, parquet):
 def test_the_caption_rule_chooses_captions_in_the_order_of_the_file(place, rule, expected, item_of):
     captioned = tasks.mscoco(place, caption=rule)
     assert (captioned.captions, captioned.item_of.tolist()) == (expected, item_of)
-    assert list(captioned.ids) == list(COLOURS)
+    assert list(captioned.ids) == list(PHOTOGRAPHS)
     assert shown(captioned.openers) == ["red", "green", "blue"]
     source = captioned.source
     assert json.loads(json.dumps(source)) == source
@@ -210,7 +208,7 @@ def test_only_the_first_n_images_are_taken(place):
 def test_a_photograph_is_shown_as_it_is_stored_whatever_its_exif_data_say_and_left_out_where_it_is_none(folder):
     source = tasks.mscoco(folder).source
     (folder / "val2017" / RED).write_bytes(encoded("red", (8, 4), "jpeg", turned=True))
-    (folder / "val2017" / GREEN).write_bytes(coco_files.picture(GREEN)[:300])
+    (folder / "val2017" / GREEN).write_bytes(photograph(GREEN)[:300])
     captioned, skipped = tasks.mscoco(folder, caption="all"), {}
     assert [image.size for image in Readable(captioned.openers, skipped)] == [(8, 4), (16, 16)]
     kept = captioned.without(skipped)
@@ -225,7 +223,7 @@ def test_missing_photographs_are_counted_in_one_line_and_captions_can_be_read_wi
         tasks.mscoco(folder)
     assert len(tasks.mscoco(folder, n=1)) == 1
     rows, digest = read_coco(folder)
-    assert rows == [(name, CAPTIONS[name]) for name in COLOURS]
+    assert rows == [(name, CAPTIONS[name]) for name in PHOTOGRAPHS]
     assert len(digest) == 64
 
 

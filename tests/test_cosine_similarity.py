@@ -11,11 +11,10 @@ import pytest
 
 import cosine_figure
 import encoder_inputs
-import picture_checks
 import scripts
 import smoke_runs
-from coco_files import write_folder
 from encoder_inputs import draw_noise
+from picture_files import write_coco
 from util import Embeddings, UserError, cli, geometry, published, records
 from util.corpora.captioned import read_coco
 from util.encoders import models
@@ -100,7 +99,7 @@ def test_what_is_left_out_is_named_and_what_was_used_is_described(smoke):
 
 @pytest.mark.parametrize("width", ["column", "page"])
 def test_panels_say_what_they_hold_at_the_width_of_a_paper_and_none_is_there_without_data(smoke, width):
-    figure = script.draw(picture_checks.at_width(smoke, width))
+    figure = script.draw(smoke_runs.at_width(smoke, width))
     panels = [" ".join(ax.get_title(loc="left").split()) for ax in figure.axes]
     assert [" ".join(panel.split()[:4]) for panel in panels] == [
         "not run here", "random weights: 2 crops", "random weights: 2 noise",
@@ -108,7 +107,7 @@ def test_panels_say_what_they_hold_at_the_width_of_a_paper_and_none_is_there_wit
         "small CLIP: 50 captions", "random weights: 3 captions", "random weights: 3 noise",
     ]  # fmt: skip
     assert figure.axes[0].get_legend() is not None and not figure.axes[0].patches
-    picture_checks.printable(figure, width)
+    smoke_runs.printable(figure, width)
 
 
 def test_your_own_embeddings_make_a_column_each(tmp_path, rng, undrawn):
@@ -160,7 +159,7 @@ def test_your_own_functions_join_the_figure_and_a_model_that_is_there_is_not_cou
 def test_photographs_and_every_caption_of_a_local_folder_replace_the_crops_beside_published_embeddings(
     tmp_path, monkeypatch, rng
 ):
-    folder = write_folder(tmp_path / "coco")
+    folder = write_coco(tmp_path / "coco")
     bad = folder / "val2017" / "000000000003.jpg"
     bad.write_bytes(bad.read_bytes()[:200])
     rows = rng.normal(size=(2, 9, 5))

@@ -10,14 +10,12 @@ import pytest
 import audited_data
 import denigration_claims as claims
 import denigration_figure as figure
-import face_files
-import picture_checks
 import published_counts
 import reference
 import scripts
 import smoke_runs
 import tiny_open_clip
-from coco_files import write_folder as write_coco
+from picture_files import write_coco, write_face_parquet, write_faces
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, geometry
 from util.corpora import captioned, tasks
@@ -107,14 +105,14 @@ def test_the_tables_hold_what_a_direct_computation_gives(tmp_path, rng, directio
 
 @pytest.mark.parametrize("width", ["column", "page"])
 def test_pictures_are_printable_and_explain_every_mark_in_the_audits_own_words(smoke, width):
-    record = picture_checks.at_width(smoke, width)
+    record = smoke_runs.at_width(smoke, width)
     legends = []
     for drawn in (script.DRAWN[stem](record) for stem in PICTURES):
         if drawn.legends:
             legends.append({text.get_text() for text in drawn.legends[0].get_texts()})
             labels = {line.get_label() for ax in drawn.axes for line in ax.lines}
             assert legends[-1] == {label for label in labels if not label.startswith("_")}
-        picture_checks.printable(drawn, width)
+        smoke_runs.printable(drawn, width)
     gaps = {"default, gap {default:.2f}", "-0.20, gap {shifted:.2f}"}
     gaps = {text.format(**record.about["results"]["gap_distance"]) for text in gaps}
     assert "ring, heart, moon" in legends[0] and all(gaps < legend for legend in legends) and len(legends) == 2
@@ -147,7 +145,7 @@ def colours(rng, n):
 
 def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs, monkeypatch, rng, undrawn):
     labels = [(race, gender, int(rng.integers(9))) for race in range(7) for gender in range(2) for _ in range(2)]
-    face_files.write_parquet(tmp_path / "hub", labels, colours(rng, 28))
+    write_face_parquet(tmp_path / "hub", labels, colours(rng, 28))
     words = ("--preset", "paper", *photographs, "--resamples", 50)
     record = run(tmp_path / "out", *words, "--shifts", "-0.2", "0", "0.5")
     about = {part["what"]: part for part in record.about["data"]}
@@ -173,7 +171,7 @@ def test_the_paper_preset_runs_on_files_of_the_hubs_schema(tmp_path, photographs
 def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_path, photographs, rng, capsys):
     pictures = {f"val/{k}.png": colour for k, colour in enumerate(colours(rng, 101))}
     rows = [(name, "3-9", "Male", "White" if k else "Black", "True") for k, name in enumerate(pictures)]
-    folder = face_files.write_folder(tmp_path / "faces", rows, pictures)
+    folder = write_faces(tmp_path / "faces", rows, pictures)
     (folder / "val" / "0.png").write_bytes(b"not a picture")
     audited = audited_data.collect(settings_of("--data", folder, *photographs), "cpu")
     assert audited.images.shape == (100, tiny_open_clip.TINY["embed_dim"]) and len(audited.faces) == 100
@@ -188,7 +186,7 @@ def test_a_folder_of_other_attributes_needs_no_captions_along_its_own_gap(tmp_pa
     """Columns are called as the audit calls its attributes, and no MSCOCO is read where nothing follows it."""
     (tmp_path / "mine.toml").write_text(FAIRFACE.read_text().replace("race", "origin").replace("gender", "looks"))
     pictures = {f"{k}.png": colour for k, colour in enumerate(colours(rng, 4))}
-    folder = face_files.write_folder(tmp_path / "faces", (), pictures, "labels.csv")
+    folder = write_faces(tmp_path / "faces", (), pictures, "labels.csv")
     (folder / "labels.csv").write_text("file,origin,looks\n" + "".join(f"{name},White,Male\n" for name in pictures))
     words = ("--data", folder, "--audit", tmp_path / "mine.toml", "--gap-direction", "audit", *photographs[2:])
     tables, results = measured(*words, "--shifts", "0")

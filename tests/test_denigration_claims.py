@@ -12,10 +12,10 @@ from matplotlib import pyplot as plt
 import denigration_claims as claims
 import denigration_figure as figure
 import labelled_faces
-import picture_checks
 import published_counts
 import reference
 import scripts
+import smoke_runs
 from util import UserError, figures, published, records
 from util.fairness import audit
 from util.fairness.audit import Answers
@@ -311,8 +311,8 @@ def test_tables_record_and_pictures_speak_the_declared_words_alone(recipe):
     figures.use_style()
     for draw in (draw for stem, draw in script.DRAWN.items() if stem not in ("_table", "_confusion_published")):
         for width in ("column", "page"):
-            drawn = draw(picture_checks.at_width(record, width))
-            picture_checks.printable(drawn, width)
+            drawn = draw(smoke_runs.at_width(record, width))
+            smoke_runs.printable(drawn, width)
             assert drawn.get_suptitle().startswith("Portraits: harm words")
             spoken += [text.get_text() for text in drawn.findobj(plt.Text)]
     assert not [text for text in spoken if FOREIGN.search(text)]

@@ -10,10 +10,19 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-import face_files
 import labelled_faces
-from face_files import COLOURS, DECLARED, HUB_NAMES, ROWS, write_folder
-from picture_files import cells, encoded, shown, write_parquet
+from picture_files import (
+    DECLARED,
+    FACE_COLOURS,
+    FACE_ROWS,
+    HUB_NAMES,
+    cells,
+    encoded,
+    shown,
+    write_face_parquet,
+    write_faces,
+    write_parquet,
+)
 from util import UserError
 from util.corpora import captioned
 from util.errors import NoConnection
@@ -109,7 +118,7 @@ def test_files_of_different_columns_or_classes_are_no_one_table(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    return write_folder(tmp_path / "fairface")
+    return write_faces(tmp_path / "fairface")
 
 
 @pytest.fixture
@@ -136,10 +145,10 @@ def labels_of(found):
 
 def test_labels_and_pictures_come_in_the_order_of_the_table_and_their_source_with_them(folder, tmp_path):
     found = loaded(folder)
-    assert list(found.ids) == list(COLOURS)
+    assert list(found.ids) == list(FACE_COLOURS)
     assert labels_of(found) == (["White", "Black", "Latino"], ["Male", "Female", "Female"], [0, 1, 2])
     table = folder / "fairface_label_val.csv"
-    again, (said,) = labelled_faces.labels_of(table, DECLARED, {"paths": np.array([*COLOURS])}, 3, "mine")
+    again, (said,) = labelled_faces.labels_of(table, DECLARED, {"paths": np.array([*FACE_COLOURS])}, 3, "mine")
     assert again.equals(found.faces) and "paths are the same, row by row" in said
     source = found.source
     assert source["revision"] == f"sha256:{sha256(table)}" and json.loads(json.dumps(source)) == source
@@ -175,7 +184,7 @@ def test_labels_and_pictures_that_do_not_match_are_both_named(folder):
     ],
 )
 def test_a_bad_row_is_one_line(folder, name, gender, race, said):
-    write_folder(folder, rows=((name, "", gender, race, ""), *ROWS[1:]))
+    write_faces(folder, rows=((name, "", gender, race, ""), *FACE_ROWS[1:]))
     with pytest.raises(UserError, match=said) as error:
         loaded(folder)
     assert "fairface_label_val.csv" in str(error.value) and "\n" not in str(error.value)
@@ -183,11 +192,11 @@ def test_a_bad_row_is_one_line(folder, name, gender, race, said):
 
 def test_the_hubs_numbers_are_read_by_their_names(tmp_path, from_hub):
     labels = [(5, 0, 1), (2, 1, 8), (3, 1, 0)]
-    found = from_hub(face_files.write_parquet(tmp_path / "hub", labels))
+    found = from_hub(write_face_parquet(tmp_path / "hub", labels))
     assert labels_of(found) == (["Latino", "Black", "White"], ["Male", "Female", "Female"], [0, 1, 2])
     assert found.source["split"] == "validation" and found.source["padding"] == "0.25"
     assert found.source["licence"] == "CC BY 4.0" and json.loads(json.dumps(found.source)) == found.source
-    other = face_files.write_parquet(tmp_path / "other", labels, race=[*HUB_NAMES["race"][1:], HUB_NAMES["race"][0]])
+    other = write_face_parquet(tmp_path / "other", labels, race=[*HUB_NAMES["race"][1:], HUB_NAMES["race"][0]])
     assert labels_of(from_hub(other))[0] == ["Southeast Asian", "White", "Middle Eastern"]
 
 
@@ -195,7 +204,7 @@ def test_the_hubs_numbers_are_read_by_their_names(tmp_path, from_hub):
 @pytest.mark.parametrize("name", ["race", "gender"])
 def test_a_label_of_the_hub_that_is_missing_or_has_no_name_is_refused(tmp_path, from_hub, name, label):
     """-1 is how the hub writes that a label is missing, and no count from the end."""
-    folder = face_files.write_parquet(tmp_path / "hub", [(5, 0, 1)] * 3)
+    folder = write_face_parquet(tmp_path / "hub", [(5, 0, 1)] * 3)
     file = next(folder.glob("0.25/*.parquet"))
     table = parquet.read_table(file)
     place, values = table.schema.get_field_index(name), pa.array([0, 0, label], pa.int64())

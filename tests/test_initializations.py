@@ -15,8 +15,8 @@ import reference
 import scripts
 import smoke_runs
 import theorem_2 as variance
-from coco_files import write_folder
 from encoder_inputs import VISION, EncoderOptions, Gathered, label
+from picture_files import write_coco
 from refusals import refuses
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from tiny_transformers import MAKERS
@@ -271,7 +271,7 @@ def test_a_model_of_transformers_is_known_by_what_its_folder_holds(tmp_path, enc
 
 
 def test_an_unreadable_photograph_is_counted_and_moves_no_other(tmp_path):
-    whole, holed = (write_folder(tmp_path / name) for name in ("whole", "holed"))
+    whole, holed = (write_coco(tmp_path / name) for name in ("whole", "holed"))
     victim = holed / "val2017" / "000000000003.jpg"
     victim.write_bytes(victim.read_bytes()[:100])
     good, _ = inputs.mscoco(whole, 5, 5)
@@ -286,7 +286,7 @@ def test_an_unreadable_photograph_is_counted_and_moves_no_other(tmp_path):
 
 
 def test_one_readable_photograph_has_no_pairs(tmp_path):
-    folder = write_folder(tmp_path / "coco")
+    folder = write_coco(tmp_path / "coco")
     for name in ("000000000003.jpg", "000000000009.jpg"):
         (folder / "val2017" / name).write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"photographs: a cosine needs two inputs or more; the first of 2 left out"):
@@ -294,7 +294,7 @@ def test_one_readable_photograph_has_no_pairs(tmp_path):
 
 
 def test_a_folder_with_captions_alone_gives_those_that_are_not_empty(tmp_path):
-    folder = write_folder(tmp_path / "coco")
+    folder = write_coco(tmp_path / "coco")
     (folder / "val2017").rename(folder / "elsewhere")
     (captions,) = inputs.mscoco(folder, 5, 5)
     assert list(captions.items) == ["red, first", "green, only", "blue, first"]
@@ -305,7 +305,7 @@ def test_a_folder_with_captions_alone_gives_those_that_are_not_empty(tmp_path):
 
 
 def test_photographs_come_from_the_split_that_the_folder_has_and_an_empty_one_is_refused(tmp_path):
-    write_folder(tmp_path / "coco", "train2017")
+    write_coco(tmp_path / "coco", "train2017")
     images, captions = inputs.mscoco(tmp_path / "coco", 5, 5)
     assert (images.name, captions.name) == ("MSCOCO train2017 photographs", "MSCOCO train2017 captions")
     with pytest.raises(UserError, match="no captions of split 'val2017'"):

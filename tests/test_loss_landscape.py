@@ -9,12 +9,11 @@ import pytest
 from scipy.stats import bootstrap
 
 import landscapes
-import picture_checks
 import reference
 import scripts
 import smoke_runs
 import tiny_open_clip
-from coco_files import write_folder
+from picture_files import write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, figures, published
 
@@ -127,7 +126,7 @@ def test_all_four_published_systems_have_rows_and_the_paper_s_layout_is_clip_s(s
 @pytest.mark.parametrize("width", figures.WIDTHS)
 def test_every_picture_is_printable(systems, width):
     for draw in script.DRAWS.values():
-        picture_checks.printable(draw(picture_checks.at_width(systems, width)), width)
+        smoke_runs.printable(draw(smoke_runs.at_width(systems, width)), width)
 
 
 def test_several_files_of_your_own_in_one_call_whatever_their_names(mine, tmp_path, rng, capsys):
@@ -164,7 +163,7 @@ def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache, own_m
         code = "import numpy as np\nrows = lambda given: np.random.default_rng(len(given)).normal(size=(len(given), 9))"
         (tmp_path / "mine.py").write_text(f"{code}\ndef encoders():\n    return rows, lambda texts: rows(texts) + 1\n")
         model = f"python:{tmp_path / 'mine.py'}:encoders"
-    paper = replace(script.PRESETS["paper"], coco=write_folder(tmp_path / "coco"), model=model)
+    paper = replace(script.PRESETS["paper"], coco=write_coco(tmp_path / "coco"), model=model)
     found = script.measure(replace(paper, batch=None), "cpu")
     assert found.tables[""]["batch"].eq(3).all() and len(found.tables[""]) == 40 * 6
     assert found.data[0]["data"]["caption_rule"] == "first"

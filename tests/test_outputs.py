@@ -8,7 +8,6 @@ import nbformat
 import numpy as np
 import pytest
 
-import picture_checks
 import reference
 import scripts
 import smoke_runs
@@ -27,7 +26,7 @@ def record(request, tmp_path_factory):
 def test_every_picture_is_of_the_width_asked_for_and_can_be_read(record, width):
     made, draws = record
     for draw in draws:
-        picture_checks.printable(draw(picture_checks.at_width(made, width)), width)
+        smoke_runs.printable(draw(smoke_runs.at_width(made, width)), width)
 
 
 def test_a_run_writes_its_record_its_tables_and_every_picture_and_nothing_else(record):

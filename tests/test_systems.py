@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 
 import gap_figure
 import panels
-import picture_checks
 import reference
 import scripts
 import smoke_runs
@@ -374,14 +373,14 @@ def test_the_eight_published_files(eight):
 @pytest.mark.parametrize(("missing", "drawn"), [([], 8), ([2], 7), ([4, 5], 6), ([1, 2, 3, 4, 5, 6, 7], 1)])
 def test_the_pictures_have_no_blanks_whichever_of_the_eight_files_are_here(eight, width, missing, drawn):
     figures.use_style()
-    record = picture_checks.at_width(eight, width)
+    record = smoke_runs.at_width(eight, width)
     record = replace(record, tables={**record.tables, "": record.tables[""].drop(index=missing)})
     for suffix, expected in (("", drawn), ("_live", 2), ("_strip", drawn)):
         figure = gap_figure.DRAWN[suffix](record)
         titles = [ax.get_title("left") for ax in figure.axes]
         assert len(titles) == expected and all(ax.collections for ax in figure.axes)
         assert [sum(f"({letter})" in title for title in titles) for letter in "bc"] == [1, int(expected > 1)]
-        picture_checks.printable(figure, width)
+        smoke_runs.printable(figure, width)
 
 
 def test_recall_by_hand():

@@ -8,9 +8,8 @@ import datasets
 import numpy as np
 import pytest
 
-import coco_files
 from encoder_checks import refused
-from picture_files import TINTS, cells, encoded, shown, write_parquet
+from picture_files import TINTS, cells, encoded, shown, write_coco_parquet, write_parquet
 from util import UserError, errors, published
 from util.corpora import tasks
 from util.corpora.tasks import Task
@@ -247,10 +246,10 @@ def test_class_folders_do_in_place_of_parquet(tmp_path):
 
 def test_mscoco_is_read_from_the_hubs_parquet_too_and_pictures_beside_a_table_of_captions_do(tmp_path):
     task = tasks.read()["mscoco"]
-    found = tasks.load(task, coco_files.write_parquet(tmp_path / "hub"))
+    found = tasks.load(task, write_coco_parquet(tmp_path / "hub"))
     assert (found.source["dataset"], found.source["split"]) == ("MSCOCO, local parquet files", "val2017")
     assert tasks.load(task, tmp_path / "hub", n=2).captions == found.captions[:4]
-    other = coco_files.write_parquet(tmp_path / "other", {name: ["mended"] for name in found.ids})
+    other = write_coco_parquet(tmp_path / "other", {name: ["mended"] for name in found.ids})
     assert tasks.load(task, other).source["split_sha256"] != found.source["split_sha256"]
     first = next((other / "data").glob("val-00000-*"))
     first.rename(other / "data" / "val2017-0.parquet")

@@ -16,8 +16,8 @@ import scripts
 import smoke_runs
 import training_claims
 import training_runs
-from coco_files import write_folder
 from contrary import training_tables
+from picture_files import write_coco
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from training_runs import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from util import UserError, geometry, published
@@ -267,8 +267,8 @@ def tiny(tmp_path):
     """A tiny open_clip model by name, its weights in a file, and a COCO folder of three photographs in both splits."""
     weights = Named.parse("tiny").pair(7, "cpu").model.state_dict()
     save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "tiny.safetensors")
-    coco = write_folder(tmp_path / "coco", "train2017")
-    held_out = write_folder(tmp_path / "held out", "val2017")
+    coco = write_coco(tmp_path / "coco", "train2017")
+    held_out = write_coco(tmp_path / "held out", "val2017")
     for part in ("val2017", "annotations/captions_val2017.json"):
         (held_out / part).rename(coco / part)
     for number, name in enumerate(tasks.read()["cifar10"].class_names):

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-import picture_checks
 import picture_files
 import published_gains
 import requested_tasks
@@ -18,7 +17,6 @@ import scripts
 import smoke_runs
 import tiny_open_clip
 import zero_shot_figure as figure
-from coco_files import write_folder
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, UserError, errors, figures, geometry
 from util.corpora import tasks
@@ -106,10 +104,10 @@ def test_the_picture_shows_every_task_on_the_same_axes_and_both_chosen_shifts(sm
 
 @pytest.mark.parametrize("width", figures.WIDTHS)
 def test_the_picture_is_as_wide_as_asked_and_can_be_read(smoke, width):
-    picture_checks.printable(script.figure.draw(picture_checks.at_width(smoke, width)), width)
+    smoke_runs.printable(script.figure.draw(smoke_runs.at_width(smoke, width)), width)
     alone = replace(smoke, tables={what: rows.query("dataset == 'shapes'") for what, rows in smoke.tables.items()
                                    if "dataset" in rows})  # fmt: skip
-    picture_checks.printable(script.figure.draw(picture_checks.at_width(alone, width)), "column")
+    smoke_runs.printable(script.figure.draw(smoke_runs.at_width(alone, width)), "column")
 
 
 def test_a_data_set_stored_as_parquet_is_measured_as_declared(tmp_path, undrawn):
@@ -255,7 +253,11 @@ def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn, photogr
     columns = {"img": 3 * photographs, "label": [row % 10 for row in range(21)]}
     place = tmp_path / "data" / "cifar10" / "test-00000-of-00001.parquet"
     picture_files.write_parquet(place, columns, img=datasets.Image(), label=label)
-    where = {"data": tmp_path / "data", "coco": write_folder(tmp_path / "coco"), "tasks": ("cifar10", "mscoco")}
+    where = {
+        "data": tmp_path / "data",
+        "coco": picture_files.write_coco(tmp_path / "coco"),
+        "tasks": ("cifar10", "mscoco"),
+    }
     record = run(tmp_path, "paper", model=tiny_open_clip.with_weights(tmp_path), **where)
     names = ["CIFAR-10", "MSCOCO, all captions", "MSCOCO, last caption"]
     assert record.tables["table"]["dataset"].unique().tolist() == names and record.about["left_out"] == []
