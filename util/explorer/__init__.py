@@ -69,9 +69,8 @@ def report(*given, output=None, columns=None, umap: bool | None = None, seed: in
 
     One modality alone is refused, and a gap of zero. Time: 5 seconds for 5,000 x 512 pairs, besides UMAP.
     """
-    page = Page(
-        render({"models": [_described(name, one, umap, seed) for name, one in sets_of(given, columns).items()]})
-    )
+    models = [_described(name, one, umap, seed) for name, one in sets_of(given, columns).items()]
+    page = Page(render({"models": models}))
     if output is not None:
         with replacing(Path(output)) as part:
             part.write_text(page.html, encoding="utf-8")
@@ -85,9 +84,8 @@ def sets_of(given: tuple, columns: Mapping[str, str] | None = None) -> dict[str,
         named = open_sets(given, columns)
     elif given and all(isinstance(each, Embeddings) for each in given):
         stems = [Path(str(each.source.get("path", "embeddings"))).stem for each in given]
-        named = dict(
-            zip(stems if len({*stems}) == len(stems) else map(str, range(1, 1 + len(given))), given, strict=True)
-        )
+        numbered = map(str, range(1, 1 + len(given)))
+        named = dict(zip(stems if len({*stems}) == len(stems) else numbered, given, strict=False))
     elif not named or not all(isinstance(each, Embeddings) for each in named.values()):
         if not named or (len(given) != 2 and not isinstance(given[0], Mapping)):
             raise UserError("a report takes embeddings, paths, arrays by name, or two arrays")
@@ -111,9 +109,8 @@ def _described(name: str, one: Embeddings, umap: bool | None, seed: int) -> dict
 
 def render(content: dict) -> str:
     """The page of some content: arrays as base64, text escaped, and no script or style but its own may run."""
-    script, style, page = (
-        (HERE / name).read_text(encoding="utf-8") for name in ("explorer.js", "style.css", "page.html")
-    )
+    files = "explorer.js", "style.css", "page.html"
+    script, style, page = ((HERE / name).read_text(encoding="utf-8") for name in files)
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
     parts = {
         "data": json.dumps(content, default=_plain, separators=(",", ":")).replace("<", "\\u003c"),
