@@ -18,8 +18,7 @@ from sklearn.utils.extmath import svd_flip
 from threadpoolctl import threadpool_limits
 
 from panels import OWN, PUBLISHED
-from util import figures, records
-from util.errors import UserError
+from util import UserError, figures, records
 
 TSNE_STEPS = 500
 """Half of scikit-learn's: of 1000 published rows they end at a divergence of 0.89, and twice the steps at 0.85."""

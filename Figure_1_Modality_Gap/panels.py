@@ -9,14 +9,13 @@ from typing import ClassVar, Literal
 from PIL import Image
 
 from systems import SYSTEMS
-from util import cli, published
+from util import UserError, cli, published
 from util.cli import Only
 from util.corpora import captioned, tasks
 from util.corpora.captioned import Captioned
 from util.embeddings import Embeddings, duos, open_sets
 from util.encoders.named import FOLDER, SMALL_CLIP, ModelName, Named
 from util.encoders.tower import EncoderPair
-from util.errors import UserError
 from util.files import CACHE_VARIABLE, cache_folder
 from util.numerics.arrays import as_count
 

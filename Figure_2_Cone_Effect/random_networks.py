@@ -14,8 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
 
-from util import geometry
-from util.errors import UserError
+from util import UserError, geometry
 from util.numerics.arrays import as_count
 
 Drawn = tuple[Tensor, Tensor]

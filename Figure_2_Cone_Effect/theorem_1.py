@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Int
 from scipy import stats
 
-from util.errors import UserError
+from util import UserError
 from util.numerics.arrays import as_count, as_numbers
 from util.published import compare
 from util.records import Comparison

@@ -27,9 +27,8 @@ import training_claims
 import training_runs
 from training_claims import PAPER_TEMPERATURES, draw, draw_random
 from training_runs import Run, perform
-from util import cli
+from util import UserError, cli
 from util.encoders.named import SMALL_CLIP, ModelName, Named
-from util.errors import UserError
 from util.numerics.arrays import as_count
 from util.records import Record, differences, plain
 from util.reporting import comparisons as reporting

@@ -23,11 +23,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from landscapes import temperature_label
-from util import contrastive, files, geometry, records
+from util import UserError, contrastive, files, geometry, records
 from util.corpora.captioned import Readable, from_coco
 from util.encoders.named import SMALL_CLIP, Named
 from util.encoders.small_clip import SHIFTS
-from util.errors import UserError
 from util.training import Pairs, TrainingSettings, train
 from util.zero_shot import shifted
 

@@ -8,12 +8,11 @@ import numpy as np
 
 import embedded_tasks
 from embedded_tasks import GENERATED, PUBLISHED_CLIP
-from util import UserError, cli
+from util import NoConnection, UserError, cli
 from util.corpora import tasks
 from util.corpora.tasks import Task
 from util.encoders.named import SMALL_CLIP, Named
 from util.encoders.tower import EncoderPair
-from util.errors import NoConnection
 from util.extraction import extract
 from util.geometry import gap_vector
 from util.numerics.arrays import as_count

@@ -11,10 +11,9 @@ from jaxtyping import Float
 
 import labelled_faces
 import published_counts
-from util import geometry
+from util import UserError, geometry
 from util.cli import Common, Only, named_columns
 from util.embeddings import Embeddings, load_sets
-from util.errors import UserError
 from util.fairness.audit import Answers
 from util.fairness.declared import BADGES, FAIRFACE, Declared
 from util.files import sha256

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from util import UserError
 from util.corpora import captioned, tables
 from util.corpora.captioned import Items, content_digest, is_picture, upright
-from util.errors import UserError
 from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
 from util.readers import read

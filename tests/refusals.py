@@ -2,8 +2,7 @@
 
 import pytest
 
-from util import commands
-from util.errors import UserError
+from util import UserError, commands
 
 
 def refuses(*cases):

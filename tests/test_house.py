@@ -17,7 +17,6 @@ README_BYTES, README_LINES, README_ROWS, COMMAND_LINE = 10_000, 150, 40, 25
 MEAN_WORDS = 20
 
 LAYERS = (
-    ("errors",),
     ("files",),
     ("numerics",),
     ("geometry",),

@@ -23,9 +23,8 @@ from picture_files import (
     write_faces,
     write_parquet,
 )
-from util import UserError
+from util import NoConnection, UserError
 from util.corpora import captioned
-from util.errors import NoConnection
 from util.files import hub_or_cache, sha256
 
 pytestmark = pytest.mark.usefixtures("own_cache")

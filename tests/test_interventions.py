@@ -13,8 +13,7 @@ from safetensors.numpy import save_file
 
 import reference
 from refusals import refuses
-from util import geometry, interventions
-from util.errors import UserError
+from util import UserError, geometry, interventions
 from util.geometry import orthogonal_map
 from util.interventions import KINDS, Intervention, load, save
 

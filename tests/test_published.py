@@ -15,8 +15,7 @@ import contrary
 import published_gains
 from encoder_checks import refused
 from refusals import refuses
-from util import UserError, files, published, records
-from util.errors import NoConnection
+from util import NoConnection, UserError, files, published, records
 from util.numerics.statistics import mcnemar
 from util.reporting import comparisons
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference
 from reference import PAPER_SHIFTS
 from refusals import refuses
-from util.errors import UserError
+from util import UserError
 from util.zero_shot import shifted
 from util.zero_shot.shifted import classify, predict, retrieve, scores
 

@@ -10,7 +10,7 @@ import pytest
 
 from encoder_checks import refused
 from picture_files import TINTS, cells, encoded, shown, write_coco_parquet, write_parquet
-from util import UserError, errors, published
+from util import NoConnection, UserError, published
 from util.corpora import tasks
 from util.corpora.tasks import Task
 
@@ -222,7 +222,7 @@ def test_declared_files_are_fetched_alone_and_the_commit_stands_in_the_source(tm
 
 
 def test_without_a_network_one_line_says_what_to_fetch_and_where_to_put_it(no_network):
-    with pytest.raises(errors.NoConnection) as caught:
+    with pytest.raises(NoConnection) as caught:
         tasks.load(colours(files={"test": "data/test-*.parquet"}, megabytes=24))
     line = str(caught.value)
     assert "\n" not in line

@@ -18,7 +18,7 @@ import smoke_runs
 import tiny_open_clip
 import zero_shot_figure as figure
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from util import Embeddings, UserError, errors, figures, geometry
+from util import Embeddings, NoConnection, UserError, figures, geometry
 from util.corpora import tasks
 from util.corpora.generated import pictures
 from util.encoders import small_clip
@@ -143,7 +143,7 @@ def test_errors_in_data_end_the_script_with_one_line_and_no_files(tmp_path, caps
 
 def test_a_task_without_a_network_is_left_out_and_named(tmp_path, monkeypatch):
     def offline(task, *_, **__):
-        raise errors.NoConnection(f"{task.title}: no connection to the hub")
+        raise NoConnection(f"{task.title}: no connection to the hub")
 
     monkeypatch.setattr(requested_tasks.tasks, "load", offline)
     declare(tmp_path / "tasks.toml", "mine")

@@ -17,8 +17,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import tyro
 
-from . import figures, records
-from .errors import UserError
+from . import UserError, figures, records
 from .files import REPOSITORY, is_remote, named_path, place, publishing
 from .records import Measured, Record
 

@@ -11,9 +11,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import tyro
 
-from . import cli, interventions, readers
+from . import UserError, cli, interventions, readers
 from .embeddings import Embeddings, open_sets
-from .errors import UserError
 from .files import REPOSITORY, sha256
 from .geometry import mean_cosine, moved, resolve_direction, side_amounts, side_of
 from .measures.card import measure

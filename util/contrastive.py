@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import UserError
+from . import UserError
 from .geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from .numerics import items
 from .numerics.arrays import Array, Rows, Vector, as_count, as_number, as_numbers, as_tensor, as_unit_pair

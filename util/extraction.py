@@ -20,11 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 from tqdm import tqdm
 
+from . import UserError, reason
 from .cli import say
 from .corpora.captioned import WORDS, Captioned, Items, Readable
 from .embeddings import Embeddings
 from .encoders.tower import EncoderPair
-from .errors import UserError, reason
 from .files import cached_path, digest, replacing
 
 FORMAT = 2

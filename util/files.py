@@ -16,7 +16,7 @@ import platformdirs
 import psutil
 from safetensors import SafetensorError
 
-from .errors import NoConnection, UserError, reason
+from . import NoConnection, UserError, reason
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()

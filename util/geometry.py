@@ -15,33 +15,9 @@ import numpy as np
 import scipy
 from jaxtyping import Float, Int
 
-from .errors import UserError
-from .numerics.arrays import (
-    Array,
-    Others,
-    Rows,
-    Vector,
-    as_count,
-    as_matrix,
-    as_number,
-    as_numbers,
-    as_result,
-    as_rows,
-    as_tensor,
-    as_unit_pair,
-    blocks,
-    first_true,
-    is_tensor,
-    library,
-    new_result,
-    nonzero_norms,
-    on,
-    result_dtype,
-    row_norms,
-    rows_shape,
-    to_numpy,
-    wide,
-)
+from . import UserError
+from .numerics import arrays
+from .numerics.arrays import Array, Others, Rows, Vector, as_result, as_unit_pair, blocks, library, on, row_norms, wide
 
 Side = Literal["both", "first", "second"]
 ZERO_GAP = 1e-7
@@ -83,10 +59,10 @@ class Moments(NamedTuple):
 
 def moments(x: Rows, name: str = "x") -> Moments:
     """Moments of one modality (n, d), memory-mapped or not, norms from 1e-150 to 1e150; in the memory of one block."""
-    (n, d), ends = rows_shape(x, name), []
+    (n, d), ends = arrays.rows_shape(x, name), []
     total = np.zeros(d)
     for _, unit, norms in units(x, name):
-        total += to_numpy(unit.sum(0))
+        total += arrays.to_numpy(unit.sum(0))
         ends += float(norms.min()), float(norms.max())
     return Moments(n, total, min(ends), max(ends))
 
@@ -94,15 +70,15 @@ def moments(x: Rows, name: str = "x") -> Moments:
 def units(x: Array, name: str = "x") -> Iterator[tuple[int, Array, Array]]:
     """Yields (first row, float64 unit rows, the norms they had) of an array stored in any way, a block at a time."""
     for start, block in blocks(x):
-        rows = as_rows(block, name)
-        norms = nonzero_norms(rows, name, start, x)
+        rows = arrays.as_rows(block, name)
+        norms = arrays.nonzero_norms(rows, name, start, x)
         yield start, wide(rows) / norms[:, None], norms
 
 
 def unit_rows(x: Rows, name: str = "x") -> Rows:
     """Every row, of a norm from 1e-150 to 1e150, divided by it; ``name`` is what an error calls them."""
-    matrix = as_matrix(x, name)
-    out = new_result(matrix)
+    matrix = arrays.as_matrix(x, name)
+    out = arrays.new_result(matrix)
     for start, unit, _ in units(matrix, name):
         out[start : start + len(unit)] = unit
     return out
@@ -149,7 +125,7 @@ def resolve_direction(x: Array, y: Array, direction, name: str = "direction") ->
         if (length := _length(gap)) < ZERO_GAP:
             raise UserError(f"the gap is zero (distance {length:.1e}) and gives no direction to shift along; pass one")
         return gap / length
-    given = on(as_numbers(direction, name), x)
+    given = on(arrays.as_numbers(direction, name), x)
     length = _length(given)
     if len(given) != x.shape[1]:
         widths = f"{len(given)} numbers, these rows have {x.shape[1]} columns"
@@ -190,19 +166,19 @@ def shift(
     ``amount``, and a shift by the gap distance does not quite close it. A row that it moves to zero is refused.
     """
     a, b = as_unit_pair(x, y)
-    move_x, move_y = side_amounts(as_number(amount, "amount"), side)
+    move_x, move_y = side_amounts(arrays.as_number(amount, "amount"), side)
     unit = resolve_direction(a, b, direction)
     return as_result(moved(a, -move_x * unit, "x"), a, x), as_result(moved(b, move_y * unit, "y"), b, y)
 
 
 def moved(x: Array, step: Array, name: str) -> Array:
     """Every row (n, d) plus a float64 step (d,), put back on the sphere; ``name`` is what an error calls them."""
-    out, along = new_result(x), on(step, x)
+    out, along = arrays.new_result(x), on(step, x)
     for start, block in blocks(x):
         rows = wide(block) + along
         norms = row_norms(rows)
         if (norms < NEAREST_TO_ZERO).any():
-            row = start + first_true(norms < NEAREST_TO_ZERO)
+            row = start + arrays.first_true(norms < NEAREST_TO_ZERO)
             raise UserError(f"{name}: row {row} comes to zero, where it has no direction; move it less, or remove it")
         out[start : start + len(block)] = rows / norms[:, None]
     return out
@@ -220,7 +196,7 @@ def unmoved(x: Array, step: Array, name: str) -> Array:
     if left <= 0:
         why = "from 1 on, two rows may come to one direction"
         raise UserError(f"{name}: a step of {(1 - left) ** 0.5:.4g} has no inverse: {why}; keep the rows as they were")
-    out = new_result(x)
+    out = arrays.new_result(x)
     for start, block in blocks(x):
         rows = wide(block) / row_norms(block)[:, None]
         p = rows @ along
@@ -261,12 +237,12 @@ def signed_gap_distances(
     """
     a, b = as_unit_pair(x, y)
     unit = resolve_direction(a, b, direction)
-    move_x, move_y = side_amounts(on(as_numbers(shifts, "shifts"), a), side)
+    move_x, move_y = side_amounts(on(arrays.as_numbers(shifts, "shifts"), a), side)
     parts = [((start, wide(block)) for start, block in blocks(rows)) for rows in (a, b)]
     gaps = shifted_centroids(parts[0], unit, -move_x) - shifted_centroids(parts[1], unit, move_y)
     side_of = unit if sign_by is None else resolve_direction(a, b, sign_by, "sign_by")
     distances = row_norms(gaps)
-    return to_numpy(library(gaps).where(gaps @ side_of < 0, -distances, distances))
+    return arrays.to_numpy(library(gaps).where(gaps @ side_of < 0, -distances, distances))
 
 
 def shifted_centroids(rows: Iterable[tuple], unit: Array, steps: Array) -> Array:
@@ -316,8 +292,8 @@ def cosine_statistics(x: Rows, bins: int = 100) -> CosineStatistics:
     Quartiles are exact to 2e-5 of max - min. Paper: Figure 2 (a). Trap: self-pairs are excluded. Two passes over tiles
     of the upper triangle, first for extremes and spread, then for counts: time O(n^2 d), memory O(n + d) beside ``x``.
     """
-    rows = _CentredRows(as_tensor(as_matrix(x, least_rows=2)))
-    bins = as_count(bins, "bins")
+    rows = _CentredRows(arrays.as_tensor(arrays.as_matrix(x, least_rows=2)))
+    bins = arrays.as_count(bins, "bins")
     n_pairs = len(rows.x) * (len(rows.x) - 1) // 2
     low, high, total, squares = 2.0, -2.0, 0.0, 0.0
     for apart in rows.apart():
@@ -346,7 +322,7 @@ class _CentredRows:
     """
 
     def __init__(self, x: Array):
-        self.x, self.norms, self.starts = x, nonzero_norms(x)[:, None], range(0, len(x), TILE)
+        self.x, self.norms, self.starts = x, arrays.nonzero_norms(x)[:, None], range(0, len(x), TILE)
         self.mean = sum(self._unit(start).sum(0) for start in self.starts) / len(x)
         self.mean_cosine = float((len(x) * (self.mean @ self.mean) - 1) / (len(x) - 1))
         self.offsets = library(x).concatenate([self._unit(start) @ self.mean for start in self.starts])
@@ -356,7 +332,7 @@ class _CentredRows:
         return self.x[start : start + TILE] / self.norms[start : start + TILE]
 
     def _centred(self, start: int) -> Array:
-        return self._unit(start).sub_(self.mean).to(result_dtype(self.x))
+        return self._unit(start).sub_(self.mean).to(arrays.result_dtype(self.x))
 
     def apart(self) -> Iterator[Array]:
         """Yields the cosine less the mean cosine of each pair of different rows, in float64, a tile at a time."""
@@ -388,7 +364,7 @@ def orthogonal_map(x: Rows, y: Rows) -> Float[Array, "d d"]:
     a, b = as_unit_pair(x, y)
     if len(a) != len(b):
         raise UserError(f"a Procrustes map needs pairs; x has {len(a)} rows and y {len(b)}")
-    turn = scipy.linalg.orthogonal_procrustes(to_numpy(wide(b)), to_numpy(wide(a)))[0]
+    turn = scipy.linalg.orthogonal_procrustes(arrays.to_numpy(wide(b)), arrays.to_numpy(wide(a)))[0]
     return as_result(on(turn, a), a, x)
 
 
@@ -398,17 +374,17 @@ def mapped(rows: Rows, text_map: Float[Array, "d d"] | None) -> Rows:
         return rows
     if len(text_map) != rows.shape[1]:
         raise UserError(f"text_map is {tuple(text_map.shape)}, but the texts have {rows.shape[1]} numbers")
-    if is_tensor(rows):
-        return rows @ as_tensor(text_map).to(rows)
+    if arrays.is_tensor(rows):
+        return rows @ arrays.as_tensor(text_map).to(rows)
     return rows @ np.asarray(text_map, dtype=rows.dtype)
 
 
 def as_text_map(text_map, like_rows=None) -> Float[Array, "d d"]:
     """A checked map in float64, or a tensor with the dtype and device of ``like_rows``."""
-    matrix = wide(as_matrix(text_map, "text_map"))
+    matrix = wide(arrays.as_matrix(text_map, "text_map"))
     if matrix.shape[0] != matrix.shape[1]:
         raise UserError(f"text_map must be square; its shape is {tuple(matrix.shape)}")
     off = abs(matrix.T @ matrix - on(np.eye(len(matrix)), matrix)).max()
     if off > ORTHOGONAL_TOLERANCE:
         raise UserError(f"text_map must be orthogonal; an entry of R^T R is {off:.2g} from the identity's")
-    return matrix if like_rows is None else as_tensor(matrix).to(like_rows.device, like_rows.dtype)
+    return matrix if like_rows is None else arrays.as_tensor(matrix).to(like_rows.device, like_rows.dtype)

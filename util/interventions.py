@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from . import geometry, records
-from .errors import UserError, reason, refusal
+from . import UserError, geometry, reason, records, refusal
 from .files import replacing
 from .geometry import Side, moments, moved, side_amounts, unit_rows, unmoved
 from .numerics import arrays

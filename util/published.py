@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from . import cli
+from . import NoConnection, UserError, cli, reason
 from .embeddings import Embeddings
-from .errors import NoConnection, UserError, reason
 from .files import CONNECT_SECONDS, PACKAGE, cache_folder, reachable, sha256
 from .records import Comparison
 

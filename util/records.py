@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import UserError
+from . import UserError
 from .files import PACKAGE, REPOSITORY, cache_folder, sha256
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from .errors import UserError
+from . import UserError
 from .geometry import as_text_map, mapped
 from .numerics.arrays import Array, as_count
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
-from ..errors import UserError, reason
+from .. import UserError, reason
 from ..files import cache_folder, digest, sha256, snapshot
 from . import tables
 

@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import UserError, refusal
+from .. import UserError, refusal
 
 TABBED = (".tsv", ".tab", ".txt")
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
-from ..errors import UserError
+from .. import UserError
 from ..numerics.arrays import as_indices
 from ..readers.tables import class_names
 from . import captioned

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .. import UserError, reason
 from ..cli import Device
-from ..errors import UserError, reason
 from ..files import digest, hub_or_cache, sha256, snapshot
 from .named import FOLDER, HUB, Named
 from .tower import EncoderPair, Pixels, Precision, Tower, computing

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
+from .. import UserError
 from ..cli import Device
-from ..errors import UserError
 
 if TYPE_CHECKING:
     from .tower import EncoderPair, Pixels, Precision, Tower

@@ -21,11 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from .. import files, records
+from .. import UserError, files, records
 from ..cli import Device
 from ..contrastive import contrastive_loss, sweep
 from ..corpora.generated import pictures
-from ..errors import UserError
 from ..geometry import gap_distance, signed_gap_distances
 from ..numerics.statistics import wilson_interval
 from ..training import Pairs, TrainingSettings, train

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .. import UserError, reason
 from ..cli import Device, resolve_device
 from ..corpora.captioned import WORDS
-from ..errors import UserError, reason
 from ..files import sha256
 from .named import Named
 

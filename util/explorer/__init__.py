@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from .. import UserError
 from ..embeddings import Embeddings, duos, open_sets
-from ..errors import UserError
 from ..files import replacing
 from ..geometry import ZERO_GAP, moments, shifted_centroids, shifted_norms, units
 from ..measures import measure

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..errors import UserError
+from .. import UserError
 from ..numerics.arrays import as_numbers
 from ..numerics.statistics import bootstrap_counts, holm, mcnemar, wilson_interval
 from .declared import PAPER_GROUPS, Declared

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from .. import UserError
 from ..corpora.tables import Declared as Table
 from ..corpora.tables import Text, Texts, read_toml
-from ..errors import UserError
 from ..files import PACKAGE, sha256
 
 FAIRFACE = PACKAGE / "data" / "fairface.toml"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import UserError
 from ..embeddings import MOST_COMPARED, Embeddings
-from ..errors import UserError
 from ..files import PACKAGE
 from ..numerics.arrays import as_rows, to_numpy
 from ..numerics.items import copies

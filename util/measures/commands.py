@@ -10,9 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from .. import cli
+from .. import UserError, cli
 from ..embeddings import Embeddings, open_sets
-from ..errors import UserError
 from ..files import replacing
 from ..numerics.engines import share
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from .. import UserError
 from ..embeddings import Embeddings
-from ..errors import UserError
 from ..geometry import unit_rows
 from ..numerics.arrays import as_tensor
 from ..numerics.items import items, matched

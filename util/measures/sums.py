@@ -20,8 +20,8 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, Int
 
+from .. import UserError, reason
 from ..embeddings import Embeddings
-from ..errors import UserError, reason
 from ..files import digest, is_remote, replacing
 from ..geometry import Moments
 from ..numerics.arrays import ROWS_PER_BLOCK, as_rows, nonzero_norms, to_numpy, wide

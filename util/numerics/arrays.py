@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import UserError, reason
+from .. import UserError, reason
 
 ROWS_PER_BLOCK = 1024
 """Rows that are converted to float64 at a time, so that a conversion costs memory in O(d), not O(nd).

@@ -10,7 +10,7 @@ from importlib import import_module
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..errors import UserError, reason
+from .. import UserError, reason
 
 MODULES = {"dask": "distributed", "ray": "ray.util.joblib", "spark": "joblibspark"}
 """Each engine, an extra of this package, and the module that it needs."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from ..errors import UserError
+from .. import UserError
 from .arrays import Others, Rows, blocks, to_numpy, wide
 
 DIGEST = 16

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.decomposition import PCA
 
-from ..errors import UserError
+from .. import UserError
 
 
 def joint_pca(modalities: list[Float[np.ndarray, "n d"]], components: int = 6) -> PCA:

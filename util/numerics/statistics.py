@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float, Int
 
-from ..errors import UserError
+from .. import UserError
 from .arrays import Array, as_count, as_numbers
 
 COUNTS_PER_BLOCK = 1 << 22

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from ..errors import UserError, reason
+from .. import UserError, reason
 from ..files import replacing
 from ..numerics.arrays import Parts, blocks
 from .names import NAME, TEXT, role

@@ -10,7 +10,7 @@ from itertools import chain, combinations, product
 
 import numpy as np
 
-from ..errors import UserError
+from .. import UserError
 from ..numerics.arrays import nonzero_norms
 from .names import KINDS, TEXT, WORDS, WORDS_IN, key_kind, leaf, role
 

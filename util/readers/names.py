@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from .. import UserError
 from ..files import PACKAGE
 from ..numerics.arrays import Parts
 

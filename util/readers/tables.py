@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from ..errors import UserError
+from .. import UserError
 from ..numerics.arrays import Parts
 from .names import KINDS, key_kind
 

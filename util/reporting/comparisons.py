@@ -11,8 +11,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .. import published, records
-from ..errors import UserError
+from .. import UserError, published, records
 from ..files import PACKAGE, REPOSITORY, replacing
 from ..records import Comparison, Record
 from .steps import FOLDERS, STEPS

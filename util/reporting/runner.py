@@ -20,8 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
-from .. import cli, published, records
-from ..errors import UserError, reason
+from .. import UserError, cli, published, reason, records
 from ..files import place, replacing
 from . import comparisons
 from .steps import FOLDERS, STEPS, Figures, Step, in_words, look, read

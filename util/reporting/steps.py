@@ -18,8 +18,7 @@ from typing import ClassVar, Literal, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from .. import cli, records
-from ..errors import UserError, reason
+from .. import UserError, cli, reason, records
 from ..files import PACKAGE, REPOSITORY, cache_folder, reachable
 
 CORES = 2

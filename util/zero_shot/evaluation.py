@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .. import cli
-from ..errors import UserError
+from .. import UserError, cli
 from ..files import replacing
 from ..geometry import Side, side_of, signed_gap_distances, unit_gap_vector
 from ..measures.commands import OfFiles, note

@@ -19,7 +19,7 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int, Shaped
 
-from ..errors import UserError
+from .. import UserError
 from ..numerics.arrays import as_count, as_numbers
 from ..numerics.statistics import COUNTS_PER_BLOCK, bootstrap_counts, combined_p_value, wilson_interval
 

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int, Int32
 from torch import Tensor
 
-from ..errors import UserError
+from .. import UserError
 from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
 from ..numerics.arrays import Array, as_indices, as_numbers, as_tensor, as_unit_pair, blocks, to_numpy
 from ..numerics.items import matched

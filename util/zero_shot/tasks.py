@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from .. import UserError
 from ..embeddings import Embeddings, duos, open_sets
-from ..errors import UserError
 from ..geometry import unit_gap_vector
 from ..numerics import items
 from ..numerics.arrays import as_indices

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from ...errors import UserError
+from ... import UserError
 from ..captioned import Captioned, Modality, assemble
 from . import drawing
 from .drawing import BACKGROUNDS, CAPTIONS, COLOURS, OUTLINES, WORDS, Pictures, column, coverage, generator, paint
