@@ -276,7 +276,8 @@ def test_a_mapped_file_of_any_dtype_is_converted_a_block_at_a_time(rng, tmp_path
     x = rng.integers(1, 99, (50, 4)).astype(dtype)
     np.save(tmp_path / "x.npy", x)
     asked = []
-    monkeypatch.setattr("util.geometry.as_rows", lambda x, name: asked.append(len(x)) or arrays.as_rows(x, name))
+    whole = arrays.as_rows
+    monkeypatch.setattr("util.numerics.arrays.as_rows", lambda x, name: asked.append(len(x)) or whole(x, name))
     monkeypatch.setattr("util.numerics.arrays.blocks.__defaults__", (8,))
     found = moments(np.load(tmp_path / "x.npy", mmap_mode="c"))
     assert found.mean_cosine == pytest.approx(reference.cosines(x).mean(), abs=1e-6)
