@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,9 +15,8 @@ import published_counts
 from util import UserError, geometry
 from util.cli import Common, Only, named_columns
 from util.embeddings import Embeddings, load_sets
-from util.fairness.audit import Answers
-from util.fairness.declared import BADGES, FAIRFACE, Declared
-from util.files import sha256
+from util.fairness.audit import FAIRFACE, Answers, Declared
+from util.files import PACKAGE, sha256
 from util.geometry import Side
 from util.published import values
 from util.readers import TEXT, role
@@ -24,6 +24,7 @@ from util.readers.names import keys_of
 from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]
+BADGES = PACKAGE / "data" / "badges.toml"
 GAPS = {"captions": "caption_gap_distance", "audit": "audit_gap_distance"}
 """Whose gap vector a shift follows, and the column of the gap of those embeddings."""
 
@@ -94,9 +95,26 @@ def kind_of(settings: Common) -> str:
     return "photographed faces" if settings.preset == "paper" or settings.data is not None else "generated badges"
 
 
-def declared_by(settings: Common) -> Declared:
+def file_of(settings: Common) -> Path:
     """The audit that the settings name, or that of their kind of data."""
-    return Declared.read(settings.audit or (BADGES if kind_of(settings) == "generated badges" else FAIRFACE))
+    return settings.audit or (BADGES if kind_of(settings) == "generated badges" else FAIRFACE)
+
+
+def declared_by(settings: Common) -> Declared:
+    """The same, read."""
+    return Declared.read(file_of(settings))
+
+
+def classes(settings: Common) -> dict:
+    """All of the audit that a result depends on, as plain values for the record."""
+    declared = declared_by(settings)
+    also = {"sha256": sha256(file_of(settings)), "prompts": list(declared.prompts), "harms": list(declared.harms)}
+    return {"what": "classes", **declared.model_dump(by_alias=True), **also}
+
+
+def labels(declared: Declared) -> dict[str, str]:
+    """What pictures and tables call each harm group, in the order of ``Declared.groups``."""
+    return {name: declared.harm.labels.get(name, name.replace("_", " ")) for name in declared.groups}
 
 
 def collect(settings: Common, device: str) -> Audited:
@@ -205,7 +223,7 @@ def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.n
     prompts, wanted, texts = given.modalities[name], declared.prompts, given.beside.get("captions", ())
     if len(prompts) != len(wanted):
         what = f"{name} has {len(prompts)} rows, but {len(wanted)} prompts are declared"
-        how = "embed those of util.fairness.declared.Declared.read(AUDIT).prompts, in their order"
+        how = "embed those of util.fairness.audit.Declared.read(AUDIT).prompts, in their order"
         raise UserError(f"{path}: {what}; {how}, or name your own with --audit FILE.toml")
     if len(texts) != len(wanted):
         return prompts, [f"prompts are taken in the declared order: {wanted[0]!r} first, {wanted[-1]!r} last"]

@@ -122,7 +122,7 @@ def measure(settings: Settings, device: str) -> cli.Measured:
     results = results_of(audited, settings, tables)
     return cli.Measured(
         tables=tables,
-        data=(*audited.data, {"what": "classes", **audited.declared.settings}),
+        data=(*audited.data, audited_data.classes(settings)),
         dtype="float32 embeddings, float64 cosines",
         comparisons=found,
         undrawn=["_confusion_published"] if own else [],
@@ -204,7 +204,7 @@ def results_of(audited: Audited, settings: Settings, tables: dict[str, pd.DataFr
         "names": audited.names,
         "note": f"{declared.caution} The words: {words}.",
         "caution": f"{declared.caution.partition('. ')[0].rstrip('.')}.",
-        "labels": {**declared.labels, "sum": "sum"},
+        "labels": {**audited_data.labels(declared), "sum": "sum"},
         "races": published_counts.in_order(declared.axes[0].levels),
         "shift": settings.shift,
         "gap_distance": dict(zip(("default", "shifted"), rows["signed_gap_distance"], strict=True)),
@@ -218,7 +218,7 @@ def run(settings: Settings, reuse: bool = False) -> Record:
     declared, words = audited_data.declared_by(settings), cli.words(__file__)
     if settings.audit is not None or settings.embeddings:
         words["title"] = f"{declared.title}: harm words against the modality gap"
-    places = {"axis": declared.asked.axes[0], "groups": "; ".join(declared.labels.values())}
+    places = {"axis": declared.asked.axes[0], "groups": "; ".join(audited_data.labels(declared).values())}
     words["captions"] = {stem: caption.format(**places) for stem, caption in words["captions"].items()}
     return cli.publish_run(NAME, settings, measure, DRAWN, **words, reuse=reuse)
 

@@ -17,7 +17,7 @@ import pandas as pd
 from util import UserError
 from util.corpora import captioned, tables
 from util.corpora.captioned import Items, content_digest, is_picture, upright
-from util.fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
+from util.fairness.audit import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
 from util.readers import read
 from util.readers.beside import matched, one_label_each

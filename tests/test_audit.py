@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from denigration import accuracy_cost, confusion
+from audited_data import BADGES, classes
+from denigration import PRESETS, accuracy_cost, confusion
 from util import UserError, published
 from util.corpora.generated import pictures
-from util.fairness.audit import Answers, audit, disparity, extremes, paired_change
-from util.fairness.declared import BADGES, FAIRFACE, Declared
+from util.fairness.audit import FAIRFACE, Answers, Declared, audit, disparity, extremes, paired_change
 from util.numerics import statistics
 
 TINY = """
@@ -320,7 +320,7 @@ def test_prompts_and_harm_groups_of_fairface_are_those_that_were_released():
     assert FACES.harm_words == (*released["non_human"], *released["crime_related"])
     assert FACES.harms == ("non_human",) * 4 + ("crime_related",) * 3
     assert set(RACE.levels) == set(published.values()["table_2"]["races"])
-    settings = json.loads(json.dumps(FACES.settings))  # what a record says
+    settings = json.loads(json.dumps(classes(PRESETS["paper"])))  # what a record says
     assert settings["prompts"] == list(FACES.prompts) and settings["harms"] == list(FACES.harms)
     assert re.fullmatch("[0-9a-f]{64}", settings["sha256"]) and settings["attributes"]["race"]["spellings"]
 

@@ -19,7 +19,7 @@ from picture_files import write_coco, write_face_parquet, write_faces
 from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
 from util import Embeddings, geometry
 from util.corpora import captioned, tasks
-from util.fairness.declared import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
+from util.fairness.audit import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 CONTRACT = ["shift", "signed_gap_distance", "accuracy", "race", "n"]

@@ -18,8 +18,7 @@ import scripts
 import smoke_runs
 from util import UserError, figures, published, records
 from util.fairness import audit
-from util.fairness.audit import Answers
-from util.fairness.declared import Declared
+from util.fairness.audit import Answers, Declared
 from util.numerics import statistics
 from util.reporting import comparisons
 

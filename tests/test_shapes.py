@@ -17,7 +17,7 @@ import theorem_2
 from util import Embeddings, contrastive, geometry, interventions, training
 from util.corpora.generated import drawing, pictures
 from util.encoders import small_clip
-from util.fairness import audit, declared
+from util.fairness import audit
 from util.measures import card, of_rows, of_sums, sums
 from util.numerics import reduction, statistics
 from util.zero_shot import selection, shifted
@@ -116,8 +116,8 @@ def test_interventions(monkeypatch, pairs, tmp_path, kind):
 
 
 def test_audits(monkeypatch, rng):
-    checked(monkeypatch, audit, declared, published_counts)
-    fairface = declared.Declared.read()
+    checked(monkeypatch, audit, published_counts)
+    fairface = audit.Declared.read()
     faces = fairface.faces({"race": rng.integers(0, 7, 200), "gender": rng.integers(0, 2, 200)})
     answers = audit.Answers(fairface, faces, rng.integers(0, 21, (3, 200)).astype(np.int32), SHIFTS)
     assert len(audit.audit(answers, SHIFTS, ["race"])) == 3 * 7

@@ -14,7 +14,7 @@ import scripts
 from util import commands, published, records
 from util.corpora import tasks
 from util.encoders.named import Named
-from util.fairness import declared
+from util.fairness import audit
 from util.reporting import comparisons, steps
 from util.reporting.steps import FOLDERS, STEPS, Figures, Found, Need, look_up
 
@@ -239,8 +239,8 @@ def test_disk_counts_a_data_set_twice_and_what_is_here_once(tmp_path):
 def test_what_is_declared_is_what_the_loaders_load():
     found = {(each.kind, each.id): each for each in steps.needs(None)}
     captions = found["dataset", tasks.read()[tasks.MSCOCO].dataset]
-    fairface = found["dataset", declared.HUB_DATASET]
-    assert (fairface.revision, fairface.files) == (declared.HUB_REVISION, (declared.HUB_FILES,))
+    fairface = found["dataset", audit.HUB_DATASET]
+    assert (fairface.revision, fairface.files) == (audit.HUB_REVISION, (audit.HUB_FILES,))
     for task in tasks.read().values():
         each = found["dataset", task.dataset]
         assert "zero_shot" in each.steps

@@ -1,4 +1,4 @@
-"""Denigration harms of zero-shot classifiers: ``declared`` in a file, counted and compared by ``audit``."""
+"""Denigration harms of zero-shot classifiers: declared in a file, counted and compared."""
 
 from .. import attributes
 

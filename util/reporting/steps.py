@@ -184,7 +184,7 @@ def needs(photographs: Path | None) -> list[Need]:
     """Everything large that the steps of the paper need, each once: not ResNet-18 and the published embeddings."""
     from ..corpora import tasks
     from ..encoders.models import RECIPES
-    from ..fairness.declared import HUB_DATASET, HUB_FILES, HUB_REVISION
+    from ..fairness.audit import HUB_DATASET, HUB_FILES, HUB_REVISION
 
     large, small = ("modality_gap", "training", "zero_shot"), ("cosine_similarity", "loss_landscape", "denigration")
     place = str(photographs or "MSCOCO train2017")
