@@ -20,7 +20,7 @@ from util.files import PACKAGE, sha256
 from util.geometry import Side
 from util.published import values
 from util.readers import TEXT, role
-from util.readers.names import keys_of
+from util.readers.meaning import keys_of
 from util.zero_shot.shifted import predict
 
 Direction = Literal["captions", "audit"]

@@ -20,8 +20,7 @@ from util.corpora.captioned import Items, content_digest, is_picture, upright
 from util.fairness.audit import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
 from util.readers import read
-from util.readers.beside import matched, one_label_each
-from util.readers.names import keys_of
+from util.readers.meaning import keys_of, matched, one_label_each
 from util.readers.tables import class_names
 
 BY_HAND = (
@@ -90,7 +89,7 @@ def labels_of(
         path: of any format that ``util.readers`` reads, a column for each attribute. Numbers mean what the data set
             itself says in the file, else what ``declared`` says.
         beside: ``Embeddings.beside``. Names there and in the file say whose a label is, in any order
-            (``util.readers.beside.matched``); else row i is row i, and counts must be equal.
+            (``util.readers.meaning.matched``); else row i is row i, and counts must be equal.
         where: what to call the embedded rows.
     """
     axes, lines = declared.asked.axes, None

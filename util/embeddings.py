@@ -17,9 +17,7 @@ from .files import is_remote, named_path, sha256
 from .geometry import Moments, moments, unit_rows
 from .numerics.arrays import UNIT_TOLERANCE, as_matrix, nonzero_norms, rows_shape, to_numpy
 from .numerics.items import copies_said
-from .readers import NAME, TEXT, read, role, write
-from .readers.beside import as_rows, checked_labels, checked_pairs, matched, one_order, with_classes
-from .readers.names import BESIDE, in_order, sort_out
+from .readers import NAME, TEXT, meaning, read, role, write
 
 RESERVED = ("labels", "pairs")
 """What stands beside the vectors and is an argument of its own."""
@@ -67,7 +65,7 @@ class Embeddings:
         for name in modalities:
             if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
                 raise UserError(f"{prefix}a modality cannot be called {name!r}; use letters, digits, space, . + or -")
-        given = {name: modalities[name] for name in in_order(modalities)}
+        given = {name: modalities[name] for name in meaning.in_order(modalities)}
         shapes = {name: rows_shape(rows, f"{prefix}{name}") for name, rows in given.items()}
         if len({width for _, width in shapes.values()}) > 1:
             said = ", ".join(f"{name} {width}" for name, (_, width) in shapes.items())
@@ -75,8 +73,8 @@ class Embeddings:
         counts = {name: count for name, (count, _) in shapes.items()}
         if np.ndim(labels) == 2 or getattr(labels, "dtype", np.dtype(int)).kind == "U":
             source["labels_stated"] = "by class"  # numbers do not say whether they count from 0
-        labels = checked_labels(labels, counts, beside.get("classes"), prefix)
-        pairs = checked_pairs(pairs, [*counts.values()], prefix)
+        labels = meaning.checked_labels(labels, counts, beside.get("classes"), prefix)
+        pairs = meaning.checked_pairs(pairs, [*counts.values()], prefix)
         found = cls(given, pairs, labels, source, beside)
         return found.normalised() if unit else found
 
@@ -271,18 +269,18 @@ def _begun_by(source: Mapping) -> str:
 
 def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str, str]) -> tuple[dict, dict]:
     """What ``Embeddings.of`` takes of the arrays of one file, and the keys of its rows by modality."""
-    given, beside, keys, ignored = sort_out(arrays, path, columns)
+    given, beside, keys, ignored = meaning.sort_out(arrays, path, columns)
     stored = [name for array in arrays.values() for name, each in given.items() if each is array]
-    modalities, changed = as_rows(given, beside, path)
+    modalities, changed = meaning.as_rows(given, beside, path)
     unused = [f"{path}: not used: {', '.join(ignored)}"] if ignored else []
     notes = [*source.get("notes", []), *unused, *changed]
     named = {kind: beside.pop(kind, None) for kind in RESERVED}
-    ordered = in_order(modalities)
+    ordered = meaning.in_order(modalities)
     counts = {name: len(modalities[name]) for name in ordered}
     if (pairs := named["pairs"]) is not None:
-        one_order(pairs, ordered, stored, [*counts.values()], path)
+        meaning.one_order(pairs, ordered, stored, [*counts.values()], path)
     elif len(keys) > 1:
-        named["pairs"], how, _ = matched({name: keys[name] for name in ordered}, counts, path, one_file=True)
+        named["pairs"], how, _ = meaning.matched({name: keys[name] for name in ordered}, counts, path, one_file=True)
         notes += [f"{path}: {how}"] if how else []
     source = {k: each for k, each in source.items() if (k, type(each)) != ("files", list)}  # of a set once saved
     source |= {"path": path, **({"notes": notes} if notes else {})}
@@ -291,7 +289,7 @@ def _of_arrays(arrays: Mapping, source: Mapping, path: str, columns: Mapping[str
     if (names := beside.get("classes")) is not None and len({*names.tolist()}) < len(names):
         names, told = None, {**told, "classes": names}
     one = {"modalities": modalities, "source": source, "beside": beside, **named}
-    return with_classes(one, names, told, path), keys
+    return meaning.with_classes(one, names, told, path), keys
 
 
 def _by_name(alone: Sequence[tuple[str, dict, dict]]) -> tuple[dict[str, dict], dict[str, dict]]:
@@ -317,26 +315,26 @@ def _joined(parts: Mapping[str, dict], keys: Mapping[str, dict]) -> dict:
     sources = {name: dict(part["source"]) for name, part in parts.items()}
     notes = [note for source in sources.values() for note in source.pop("notes", [])]
     path = " + ".join(source["path"] for source in sources.values())
-    ordered = {name: parts[name] for name in in_order(parts)}
+    ordered = {name: parts[name] for name in meaning.in_order(parts)}
     modalities = {name: part["modalities"][name] for name, part in ordered.items()}
     counts = {name: len(rows) for name, rows in modalities.items()}
     for name, beside in ((name, part["beside"]) for name, part in ordered.items()):
         if odd := [kind for kind in ("ids", "paths") if kind in beside and beside[kind].size != counts[name]]:
             raise UserError(f"{path}: {name} has {counts[name]} rows, and not as many {odd[0]}; give one for each")
-    pairs, how, _ = matched({name: keys[name] for name in ordered}, counts, path)
+    pairs, how, _ = meaning.matched({name: keys[name] for name in ordered}, counts, path)
     notes += [f"{path}: {how}"] if how else []
     first, *others = ordered
     beside = dict(ordered[first]["beside"])  # captions are of the last modality that has them, all else of the first
     for kind, each in [item for other in others for item in ordered[other]["beside"].items()]:
         moved = pairs is not None and kind in ("ids", "paths")  # they number other rows
-        if kind == "captions" or (kind in BESIDE and kind not in beside and not moved):
+        if kind == "captions" or (kind in meaning.BESIDE and kind not in beside and not moved):
             beside[kind] = each
     source = {"path": path, "files": [sources[name] for name in ordered], **({"notes": notes} if notes else {})}
     one = {**ordered[first], "modalities": modalities, "pairs": pairs, "source": source, "beside": beside}
     last = ordered[others[-1]]
     told = {"classes": last["beside"].get("classes"), "labels": last["labels"]}
     told = keys[others[-1]] | {kind: each for kind, each in told.items() if each is not None and each.ndim == 1}
-    if (matching := with_classes(one, ordered[first]["beside"].get("classes"), told, path)) is not one:
+    if (matching := meaning.with_classes(one, ordered[first]["beside"].get("classes"), told, path)) is not one:
         return matching
     unused = [name for name in others if ordered[name]["labels"] is not None]
     notes += [f"{path}: labels of {name} not used: labels are of {first}" for name in unused]

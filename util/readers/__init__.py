@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from .. import UserError, reason
 from ..files import replacing
 from ..numerics.arrays import Parts, blocks
-from .names import NAME, TEXT, role
+from .meaning import NAME, TEXT, role
 from .tables import BLOCK, UNKNOWN, Found, as_array, read_arrow, read_dataset, read_delimited, read_json, read_parquet
 
 __all__ = ["NAME", "TEXT", "WRITTEN", "read", "role", "write"]

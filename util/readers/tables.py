@@ -19,7 +19,7 @@ from pyarrow import types
 
 from .. import UserError
 from ..numerics.arrays import Parts
-from .names import KINDS, key_kind
+from .meaning import KINDS, key_kind
 
 BLOCK = 4096
 """Rows that are held at a time."""

@@ -18,9 +18,7 @@ from ..embeddings import Embeddings, duos, open_sets
 from ..geometry import unit_gap_vector
 from ..numerics import items
 from ..numerics.arrays import as_indices
-from ..readers import TEXT, read, role
-from ..readers.beside import as_rows, by_class, checked_labels, checked_pairs, matched, one_label_each, one_order
-from ..readers.names import KINDS, key_kind, keys_of
+from ..readers import TEXT, meaning, read, role
 
 RETRIEVAL, TWO = "retrieval", "two classes"
 """Kinds of task beside the metrics of a declared one ("top-1", "ROC-AUC"): TWO is judged by both of those."""
@@ -250,12 +248,12 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
         arrays = {"ids": np.array([*arrays]), "labels": np.array([each.item() for each in arrays.values()])}
     one.source.pop("labels_stated", None)
     n, size = len(one.modalities[first]), max(len(each) for each in arrays.values() if each.ndim)
-    named = keys_of({name: each for name, each in arrays.items() if name != column}, size)
-    keys = {first: keys_of(one.beside, n), "labels": named}
-    pairs, how, used = matched(keys, {first: n, "labels": size}, path)
-    away = {name for name in named if key_kind(name) in ("ids", "paths") or name in used}
+    named = meaning.keys_of({name: each for name, each in arrays.items() if name != column}, size)
+    keys = {first: meaning.keys_of(one.beside, n), "labels": named}
+    pairs, how, used = meaning.matched(keys, {first: n, "labels": size}, path)
+    away = {name for name in named if meaning.key_kind(name) in ("ids", "paths") or name in used}
     values, classes = _label_values({name: each for name, each in arrays.items() if name not in away}, path, column)
-    rows, order = (np.arange(n),) * 2 if pairs is None else one_label_each(pairs, values, path).T
+    rows, order = (np.arange(n),) * 2 if pairs is None else meaning.one_label_each(pairs, values, path).T
     if pairs is None and len(values) != n:
         raise UserError(f"{path}: {len(values)} labels for {n} {first} rows, and ids not in both; mend one of them")
     if how:
@@ -264,9 +262,9 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
         one.source["notes"].append(f"{path}: labels are taken in the order of the rows, for ids are not in both files")
     beside = {**one.beside, **({"classes": classes} if classes is not None else {})}
     modalities = {**one.modalities, first: one.modalities[first][rows]}
-    labels, last = checked_labels(values[order], {first: len(rows)}, None, f"{path}: "), one.names[-1]
+    labels, last = meaning.checked_labels(values[order], {first: len(rows)}, None, f"{path}: "), one.names[-1]
     named = {"classes": known} if len(known := one.beside.get("classes", ())) == len(modalities[last]) else {}
-    if len(modalities) > 1 and (found := by_class(labels, classes, modalities[last], named, path)):
+    if len(modalities) > 1 and (found := meaning.by_class(labels, classes, modalities[last], named, path)):
         labels, texts, names, notes = found
         modalities, beside = {**modalities, last: texts}, {**beside, "classes": names}
         one.source["notes"] += notes
@@ -277,7 +275,7 @@ def _with_labels(one: Embeddings, path: str, column: str | None) -> Embeddings:
 def _label_values(arrays: Mapping[str, np.ndarray], path: str, column: str | None):
     """The labels (n,), or columns of 0 and 1 (n, C), in a file, and the names of the classes (C,) where it has them."""
     rest = {name: each[:] for name, each in arrays.items()}
-    kinds = {KINDS.get(name.lower()): name for name in reversed(rest)}  # of a kind the first
+    kinds = {meaning.KINDS.get(name.lower()): name for name in reversed(rest)}  # of a kind the first
     there = f"there are {', '.join(rest) or 'none'}"
     if column is not None and column not in rest:
         raise UserError(f"--label-column {column}: no such column in {path}; {there}")
@@ -302,12 +300,12 @@ def _with_prompts(one: Embeddings, path: str) -> Embeddings:
         raise UserError(f"{path}: one array of prompts is needed; there are {', '.join(rows) or 'none'}")
     texts, labels, classes, said = rows[chosen[0]], one.labels, one.beside.get("classes"), []
     beside = {name: each[:] for name, each in arrays.items() if each.ndim == 1}
-    if found := by_class(labels, classes, texts, beside, path):
+    if found := meaning.by_class(labels, classes, texts, beside, path):
         labels, texts, classes, said = found
     elif classes is None:
         classes = next((each for each in beside.values() if each.dtype.kind == "U"), None)
     beside = {} if classes is None else {"classes": classes}
-    rows, notes = as_rows({first: one.modalities[first], TEXT: texts}, {"labels": labels, **beside}, path)
+    rows, notes = meaning.as_rows({first: one.modalities[first], TEXT: texts}, {"labels": labels, **beside}, path)
     files = [*(one.files if len(one.files) > 1 else [{"path": one.source["path"]}]), {"path": path}]
     source = {**one.source, "files": files, "notes": [*one.source["notes"], *said, *notes]}
     return Embeddings.of(rows, None, labels, source, beside, unit=False)
@@ -322,15 +320,15 @@ def _with_pairs(one: Embeddings, path: str) -> Embeddings:
             raise UserError(f"--pairs rows: {names[0]} has {n} rows, {names[1]} {m}; give a file of pairs")
     else:
         arrays = {name: each[:] for name, each in _arrays(path).items()}
-        has_ids = any(key_kind(name) in ("ids", "paths") for name in one.beside)  # row numbers are no ids
+        has_ids = any(meaning.key_kind(name) in ("ids", "paths") for name in one.beside)  # row numbers are no ids
         meant = {role(name if has_ids else OF_ROWS.sub("", name)): each for name, each in arrays.items()}
         by_role = [meant.get(role(name)) for name in names]
         if len(arrays) == 1:
             (found,) = arrays.values()
             found = np.stack([found, np.arange(m)], 1) if found.ndim == 1 and len(found) == m else found
-            one_order(found, names, names[::-1], [n, m], path)
+            meaning.one_order(found, names, names[::-1], [n, m], path)
         elif any(each is None or each.ndim > 1 for each in by_role):
             raise UserError(f"{path}: pairs are columns {names[0]} and {names[1]} of row numbers, or one array")
         else:
             found = np.stack(by_role, 1)
-    return replace(one, labels=None, pairs=checked_pairs(found, [n, m], f"{path}: "))
+    return replace(one, labels=None, pairs=meaning.checked_pairs(found, [n, m], f"{path}: "))
