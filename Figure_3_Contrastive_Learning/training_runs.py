@@ -158,7 +158,8 @@ def scenes(trainable: Trainable, n: int, held_out: int, seed: int, captions: Lit
     parts = [pictures.scenes(n, TRAINING_SEED + seed, "train"), pictures.scenes(held_out, HELD_OUT_SEED + seed, "all")]
     digits, pairs = pictures.digits("held_out", DIGITS, HELD_OUT_SEED + seed), []
     for part in parts:
-        texts = pictures.full_descriptions(part) if captions == "full" else part.captions
+        rows = zip(*(part.attributes[name] for name in pictures.SCENE_ATTRIBUTES), strict=True)
+        texts = [*map(pictures.describe, rows)] if captions == "full" else part.captions
         pairs.append(Pairs(_drawn(trainable, part.images), trainable.tokenize(texts)))
     prompts, labels = pictures.TASKS["digit"].prompts, pictures.task_labels("digit", digits)
     task = Classification(_drawn(trainable, digits.images), trainable.tokenize(prompts), labels)

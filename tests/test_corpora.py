@@ -123,7 +123,7 @@ def test_captions_say_what_was_drawn():
     assert pictures.describe([3, 5, 1, 2, 1]) == "a large blue star at the top right on a striped background"
     described = pictures.distinct_scenes(2560, 0)
     assert len(set(described.captions)) == 2560
-    assert described.captions == pictures.full_descriptions(described)
+    assert described.captions == [*map(pictures.describe, combination_of(described))]
     digits = pictures.digits("train", 50, 1)
     spoken = [pictures.TASKS["digit"].prompts[digit].split()[-1] for digit in digits.attributes["digit"]]
     assert [caption.split()[-1] for caption in digits.captions] == spoken
@@ -174,7 +174,7 @@ def test_tasks_have_the_prompts_and_labels_that_belong_together_in_words_of_the_
     }  # fmt: skip
     scenes = pictures.scenes(60, 3)
     prompts, labels = pictures.TASKS["colour_shape"].prompts, pictures.task_labels("colour_shape", scenes)
-    for label, caption in zip(labels, pictures.full_descriptions(scenes), strict=True):
+    for label, caption in zip(labels, map(pictures.describe, combination_of(scenes)), strict=True):
         colour, shape = prompts[label].split()[1:]
         assert colour in caption.split() and shape in caption.split()
     badges = pictures.badges(28, 0, group_weights=None)

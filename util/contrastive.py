@@ -71,15 +71,13 @@ def contrastive_loss(
         temperature: tau from 1e-9 to 10; cosines are divided by it (CLIP ends at 1/100, a logit scale of 100).
         batch: pairs per batch, in order and not shuffled; an incomplete last batch is dropped, as in the released
             code, and said in a warning. None: one batch. No batch holds equal rows: see the module.
-        released: only the image-to-text direction, which is what the released notebook computes (it transposes
-            the text logits twice, so both of its terms are this one).
+        released: only image-to-text, as the released notebook computes (it transposes the text logits twice).
         bias: b of SigLIP's loss, in place of InfoNCE: -log sigmoid(z (cos / tau + b)) summed over all pairs of a batch
             and divided by its size, z = 1 where matched and else -1 (SigLIP ends at about 1/tau = 113, b = -16.5).
         consecutive: batches as released, of neighbours, also where these are equal: false negatives. Nothing is said.
 
     The mean over batches, >= 0, comes back: log(batch) when every cosine of a batch is equal. Paper: equation 1 and
-    Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: depends on the batch size;
-    compare only at one size.
+    Figure 3. SigLIP's: Zhai et al. (2023), equation 1; its two directions are one. Trap: compare at one batch size.
     """
     tau = as_number(temperature, "temperature")
     losses = sweep_both(x, y, 0.0, tau, batch, bias=bias, consecutive=consecutive, renormalise=False)
@@ -95,8 +93,7 @@ def sweep(
     is that of all rows, before batches are cut. Equal to a direct float64 computation to 1e-5 relative or better.
 
     Paper: Figure 3 (b-d). Time: one product per batch and s * t exponentials of its entries, fewer where logit
-    scales are sums of others. Memory: one tile of the product, 8 MB on a CPU, and 16 bytes for each shift, temperature
-    and pair of a batch.
+    scales are sums of others. Memory: one tile of the product, and 16 bytes for each shift, temperature and pair.
     """
     losses = sweep_both(x, y, shifts, temperatures, batch, **options)[int(released)]
     return torch.as_tensor(losses, device=x.device) if isinstance(x, Tensor) else losses

@@ -216,8 +216,7 @@ class Embeddings:
 def open_sets(paths: Sequence, columns: Mapping[str, str] | None = None) -> dict[str, Embeddings]:
     """Files and folders as stored sets by name: those of one modality each are one set, every other is its own.
 
-    Sets are named by the stem of their file, or by its path where two stems are the same. Of several files each takes
-    the ``columns`` that it has.
+    Sets are named by the stem of their file, or by its path where two are alike. A file takes the ``columns`` it has.
     """
     whole, alone, used, columns = [], [], set(), columns or {}
     given = [*map(named_path, paths)]

@@ -1,8 +1,7 @@
 """From items to embeddings, once: rows are cached in parts, in a folder that is named by all their settings.
 
 A part holds the next about 512 images that can be read, wherever those are. So batches are those of one long run: one
-that was killed goes on at the next part, to the same bits. Videos and sequences, whose batches the tower makes, are one
-part, and so are captions.
+that was killed goes on at the next part, to the same bits. Videos, sequences and captions are one part each.
 """
 
 import hashlib
@@ -49,8 +48,7 @@ def extract(
 ) -> Embeddings:
     """Embeddings of items (under the name of their modality) and their captions ("text"), cached.
 
-    An item that cannot be read is left out together with its captions, and counted and named in
-    ``source["data"]["skipped"]``; no other pair moves.
+    An item that cannot be read is left out with its captions, and named in ``source["data"]["skipped"]``.
 
     Args:
         batch_size: how many go through a tower at a time; None: 64 photographs, of other items what the tower takes.

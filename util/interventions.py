@@ -39,8 +39,7 @@ Fitted = tuple[dict[str, tuple[np.ndarray, ...]], dict]
 class Intervention:
     """Something that is fitted to two modalities once and then done to any further rows of either.
 
-    The first modality (images in the paper) is x, text is y. Nothing is estimated from the rows that it moves, so that
-    a row comes out the same whatever comes with it.
+    The first modality (images in the paper) is x, text is y. A row comes out the same whatever comes with it.
 
     Attributes:
         kind, settings: what ``modality-gap fit`` calls it, and its options and numbers, as json can hold them.

@@ -157,8 +157,7 @@ def load(folder: Path, name: str) -> Record:
 
 
 REUSE_VARIABLE, AS_THEY_ARE = "MODALITY_GAP_REUSE", "as they are"
-"""Set to "as they are", every record of the same preset is reused, whatever its other settings: notebooks run so after
-`make figures` and `make paper`, whose options they do not know."""
+"""Set to "as they are", every record of the same preset is reused: notebooks do not know the options of a run."""
 NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
 """Jupyter tells a kernel the path of its notebook by this variable."""
 ENDS = (".png", ".pdf", ".html")

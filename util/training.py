@@ -24,8 +24,7 @@ from .numerics.arrays import Array, as_count
 def info_nce(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], logit_scale: Tensor) -> Tensor:
     """Symmetric InfoNCE: cross-entropy of the matched pair among the batch, both ways, averaged; nats, >= 0.
 
-    Trap: it depends on the batch size. Paper: equation 1. Source: open_clip's ``ClipLoss``, as ``ce_loss`` of the
-    released code.
+    Trap: it depends on the batch size. Paper: equation 1. Source: open_clip's ``ClipLoss``, the released ``ce_loss``.
     """
     from open_clip.loss import ClipLoss  # open_clip takes seconds to import
 
@@ -61,8 +60,7 @@ class TrainingSettings:
         learning_rate: at every step, or at the top of the one-cycle schedule, after ``warmup_share`` of the steps.
         weight_decay: AdamW's, on matrices only; gains, biases and embeddings of position or class are spared. With
             "adam" and "sgd" it is added to the gradient (coupled L2), on all parameters.
-        gradient_clip: largest norm of the gradient; None: any.
-        temperature: tau > 0, 1/100 for CLIP; its start if it is learned.
+        gradient_clip, temperature: largest norm of the gradient, None: any; tau > 0, its start if it is learned.
         log_every, validate_every: steps between entries of the log, and between calls of ``validate``.
         loss, optimizer: a name in ``LOSSES``; "sgd" is without momentum.
         learn_temperature: the logit scale is a parameter, and not clipped; else tau is fixed.
@@ -150,8 +148,7 @@ def train(
         model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its logit
             scale is set to 1/tau and is not learned, unless the settings say so.
         prepare: uint8 pictures (b, 3, s, s) to the image tower's input.
-        validate: called with the number of steps done every ``validate_every`` steps and at the end, the model in
-            evaluation mode. Its numbers join the log.
+        validate: given the steps done, every ``validate_every`` and at the end, in evaluation mode; joins the log.
         text_map: orthogonal (d, d), multiplied onto text rows throughout (``util.geometry.orthogonal_map``).
 
     Returns:

@@ -138,8 +138,7 @@ def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | Non
     """The first n pictures of your own (None: all) in a folder with captions.csv or captions.tsv, in the table's order.
 
     The table has the columns ``file`` (a path inside the folder, "/" between its parts) and ``text``; several rows of
-    one file are several captions of it. ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one
-    of names and contents.
+    one file are several captions of it. ``source["revision"]`` is the table's sha256, "files" that of the pictures.
     """
     folder = Path(folder)
     table = tables.only(folder, TABLES, COLUMNS)

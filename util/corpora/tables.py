@@ -34,8 +34,7 @@ def text_of(path: str | Path) -> tuple[str, str]:
 def read(path: str | Path, columns: Sequence[str], every: bool = False) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """The rows of a table, at least one, each with the line on which it ends, and the sha256 of the file.
 
-    A row holds the ``columns``, which must be there, or ``every`` one, without white space around their fields. Blank
-    lines are left out.
+    A row holds the ``columns``, which must be there, or ``every`` one, stripped of white space. Blank lines are none.
     """
     content, digest = text_of(path)
     separator = "\t" if Path(path).suffix.lower() in TABBED else ","

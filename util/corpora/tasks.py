@@ -3,8 +3,7 @@
 A TOML file has a table for each task, named by its key, with the fields of ``Task``; ``util/data/tasks.toml`` is the
 example. A folder of data holds parquet files with the declared columns, or a subfolder of pictures for each class
 (within one for each split). For retrieval it holds what MSCOCO's archives unpack to, or pictures with captions.csv.
-Pictures of class folders and beside captions.csv are turned upright where their EXIF data say so. Others are shown as
-they are stored, as published numbers were made.
+Pictures of class folders and beside captions.csv are turned upright by their EXIF data, others shown as stored.
 
 An image is opened only when it is needed. Classes are numbered as declared, whatever order the data have them in.
 """
@@ -204,8 +203,7 @@ def mscoco(
 def _of_folders(task: Task, folder: Path, n: int | None) -> Labelled:
     """A folder with a subfolder of pictures for each class, or a subfolder for each split that holds those.
 
-    It holds the classes itself where every class has a subfolder, however splits are named ("train" is a class of
-    CIFAR-100). Then no split is asked for.
+    Where every class has a subfolder, no split is asked for, however these are named: CIFAR-100 has a class "train".
     """
     there, splits = _subfolders(folder), task.split.split("+")
     whole = set(task.matched(there)) >= set(range(len(task.own)))

@@ -395,12 +395,8 @@ def of_torchvision(named: Named, seed: int | None, device: Device, precision: Pr
         "device": target.type,
         "modality": "image",
     }
-    fields = {"name": name, "modality": "image", "width": width, "device": target, "settings": settings}
-    return Tower(
-        prepare=lambda images: torch.stack([transform(image) for image in images]),
-        forward=in_channels_last(network),
-        **fields,
-    )
+    prepare = lambda images: torch.stack([transform(image) for image in images])  # noqa: E731
+    return Tower(name, "image", width, prepare, in_channels_last(network), target, settings)
 
 
 def fused(network: nn.Module) -> nn.Module:

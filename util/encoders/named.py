@@ -1,7 +1,6 @@
 """Encoders by name, with trained or random weights: "open_clip:ViT-B-16:laion2b_s34b_b88k".
 
-Every option that names a model is spelled KIND:NAME[:TAG], and records hold that spelling. A word without a kind is
-open_clip's, or Python's where it reads FILE.py:FUNCTION.
+Options and records spell a model KIND:NAME[:TAG]. A word without a kind is open_clip's, FILE.py:FUNCTION is Python's.
 """
 
 from __future__ import annotations

@@ -41,8 +41,7 @@ class Tower:
         prepare: a list of raw inputs (PIL images, lists of them, strings) to one tensor (b, ...): pixels or tokens.
         forward: such a tensor, on the ``device`` of the network, to embeddings (b, d), not normalised.
         settings: all that the embeddings depend on, as plain values for records and cache keys.
-        lengths: tokens (n, length) to how many of each matter (n,); None where all do. ``encode`` then groups inputs
-            of like length, for ``forward`` to cut.
+        lengths: tokens (n, length) to how many matter (n,), by which ``encode`` groups inputs; None where all do.
         frames: pictures of one input: 1, or those of a video, which batches count.
     """
 
@@ -205,5 +204,5 @@ def _of_function(settings: dict, function: Callable, probe) -> Tower:
         return given.float()
 
     width = rows([probe]).shape[1]
-    fields = {"name": name, "modality": modality, "width": width, "device": torch.device("cpu"), "settings": settings}
-    return Tower(prepare=lambda inputs: rows(inputs, width), forward=lambda given: given, **fields)
+    prepare = lambda inputs: rows(inputs, width)  # noqa: E731
+    return Tower(name, modality, width, prepare, lambda given: given, torch.device("cpu"), settings)

@@ -227,14 +227,7 @@ def forecast(options: Figures) -> None:
     cli.say(NEED.format("size", "here", "revision", "id"))
     for need, each in found.items():
         told = f"{need.id}: NO, {each.problem}; used by {', '.join(need.steps)}" if each.problem else need.id
-        cli.say(
-            NEED.format(
-                tqdm.format_sizeof(each.total, "B"),
-                tqdm.format_sizeof(each.here, "B"),
-                (need.revision or "newest")[:12],
-                told,
-            )
-        )
+        cli.say(NEED.format(size(each.total), size(each.here), (need.revision or "newest")[:12], told))
     if missing:
         cli.say("Your own copies go to HF_HOME, or COCO=DIR for MSCOCO.")
     cli.say(STEP.format("step", f"{CORES} cores", "GPU", "runs because"))

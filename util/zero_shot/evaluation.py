@@ -157,8 +157,7 @@ def evaluate(task: EmbeddedTask, settings) -> dict:
     """Every metric of a task at every shift, along every direction and from every side, and the shifts chosen.
 
     ``settings`` has the options side, shift_step, splits, resamples, permutations, seed and per_class, as zero_shot.py
-    and ``modality-gap evaluate`` explain them. Rows of ``zero_shot.csv`` are under "", those of ``zero_shot_table.csv``
-    under "table".
+    and ``modality-gap evaluate`` explain them. Under "" is ``zero_shot.csv``, under "table" ``zero_shot_table.csv``.
     """
     import pandas as pd
 

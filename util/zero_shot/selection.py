@@ -160,8 +160,7 @@ class Margins(Outcomes):
         smaller, and primed ranks those at the shift. The difference of areas is linear in the signs of the exchanges.
         Item p of class 1 adds sum_q psi(p', q') - psi(p, q) + psi(p', q) - psi(p, q'). Item q of class 0 adds
         sum_p psi(p', q') - psi(p, q) - psi(p', q) + psi(p, q').
-        Source: Venkatraman and Begg, Biometrika 83 (1996), for the null. Bandos, Rockette and Gur, Statistics in
-        Medicine 24 (2005), for the statistic.
+        Source: the null of Venkatraman and Begg, Biometrika 83 (1996); Bandos et al., Statistics in Medicine 24 (2005).
         """
         ranks = scipy.stats.rankdata(self.items, axis=1)
         before = ranks[baseline]
@@ -219,8 +218,7 @@ class Selected:
         default, modified: the metric without shift and at the chosen one, in [0, 1]; ``gain`` is their difference.
         p_value: of the hypothesis that shifts improve nothing.
         shift: the chosen one; of several halves the one that most of them chose. shifts: that of each.
-        direction: "up" if it widens the gap, "down" if it narrows it, "none" if neither, "mixed" if no half of the
-            halves agree.
+        direction: "up" if it widens the gap, "down" if it narrows it, "none", or "mixed" if no half of halves agree.
         n: items tested. discordant: how many of them the shift changes, on average over halves; None for ROC-AUC.
     """
 
@@ -247,8 +245,7 @@ def on_test(
     """The best shift on all items, as the paper chooses it, with a test and intervals that know of the choice.
 
     Args:
-        outcomes: bool (k, n), each item right or wrong at every shift; ``Hits`` of items in groups, ``Margins`` of
-            ROC-AUC.
+        outcomes: bool (k, n), each item right or not at every shift; ``Hits`` in groups; ``Margins`` of ROC-AUC.
         shifts, gaps: amounts, with 0 among them once, and the signed gap distance at each.
 
     Returns:
@@ -352,8 +349,7 @@ def largest_gain_p_value(contributions: Int[np.ndarray, "n k"], chosen: int, per
     Returns:
         (1 + exchanges whose largest gain is at least that of ``chosen``) / (1 + B), in [1/(1 + B), 1]. Each shift's
         gain is divided by its own spread under the exchanges, so that a shift that changes most predictions, however
-        bad, hides no small gain elsewhere that is sure. The same for any order of the items; 1 where ``chosen`` changes
-        nothing.
+        bad, hides no small gain elsewhere that is sure. The same for any order; 1 where ``chosen`` changes nothing.
     Source: the maximum statistic of Westfall and Young (1993), on paired signs. For one shift and hits it is the
     one-sided McNemar test. The p-value with 1 added is that of Phipson and Smyth (2010): never 0, valid for any B.
     """

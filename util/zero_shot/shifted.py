@@ -125,8 +125,7 @@ def retrieve(
     Exactly equal rows are one item, which has the partners of all its copies, and whose rank each copy gets. Where they
     are to count once, as in a share or a p-value, give them once (``util.numerics.items.matched``).
 
-    Time: two products, and for each shift comparisons of those entries that may be ahead; memory: one tile of a product
-    and O(k (n + m + pairs)).
+    Time: two products, and at each shift comparisons of entries that may be ahead; memory: a tile, O(k (n + m + p)).
     """
     x, y = map(as_tensor, as_unit_pair(x, y))
     pairs = _own_pairs(item_of, len(x), len(y))

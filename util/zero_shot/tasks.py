@@ -36,8 +36,7 @@ class EmbeddedTask:
         dataset: its name in tables and figures. group: as ``util.corpora.tasks.Task`` has it.
         metric: "top-1", "ROC-AUC", or one of the kinds above.
         images, texts: unit-norm rows, float64, made so here: (n, d) of any modality, (C, d) classes or (m, d) captions.
-        labels: (n,) the class of each image. Retrieval: (p, 2) row numbers of images and texts that belong together,
-            every row in one or more.
+        labels: (n,) the class of each image. Retrieval: pairs (p, 2) of row numbers, every row in one or more.
         source: what it is made of, as json can hold it.
         caption_gap: gap vector (d,) of a caption corpus by the same model; None where there is none.
         published: the name of the paper's row that it is, None for none.
@@ -71,8 +70,7 @@ class EmbeddedTask:
 
     @cached_property
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
-        """Groups from 0 of images (n,) and of texts (m,) that depend on each other: those that pairs join, or copies of
-        one image with the same labels."""
+        """Groups from 0 of images (n,) and texts (m,): joined by pairs, or copies of one image with the same labels."""
         if self.is_retrieval:
             return items.groups(self.labels, len(self.images), len(self.texts))
         copies = np.column_stack([items.items(self.images), self.labels])

@@ -51,8 +51,7 @@ def is_held_out(combination: Int[np.ndarray, "n 5"]) -> Bool[np.ndarray, "n"]:
 def scenes(n: int, seed: int, split: str = "train") -> Pictures:
     """n scenes, one coloured shape each at a place on a patterned ground, drawn with equal chances.
 
-    Captions are of mixed forms. ``split`` is "train", combinations that training may use; "held_out", the tenth it
-    never sees; or "all".
+    Captions are of mixed forms. ``split``: "train" combinations may be trained on, a tenth is "held_out"; or "all".
     """
     rng = generator(STREAMS["scenes"], seed)
     every = combinations()
@@ -70,11 +69,6 @@ def distinct_scenes(n: int, seed: int) -> Pictures:
     rng = generator(STREAMS["distinct scenes"], seed)
     chosen = rng.permutation(every)[:n]
     return _scenes_of(chosen, [describe(row) for row in chosen], rng)
-
-
-def full_descriptions(pictures: Pictures) -> list[str]:
-    """The caption that names all five attributes of each scene: equal only where all attributes are."""
-    return [describe(row) for row in zip(*(pictures.attributes[name] for name in SCENE_ATTRIBUTES), strict=True)]
 
 
 def describe(combination, form: str = CAPTIONS["scene"][0]) -> str:
@@ -196,8 +190,7 @@ def badges(n: int, seed: int, group_weights: Float[np.ndarray, "7"] | None = GRO
     model does worse on one group than on another comes from its frequency and from what its emblem looks like. Trap:
     the two go together, for the rarer groups' emblems are also nearer to the scenes' shapes.
 
-    ``group_weights`` are chances of the 7 groups, on any positive scale. None: equal numbers, picture i being of group
-    i mod 7 and kind (i div 7) mod 2.
+    ``group_weights``: chances of the 7 groups, of any scale. None: picture i is of group i mod 7, kind (i div 7) mod 2.
     """
     rng = generator(STREAMS["badges"], seed)
     if group_weights is None:
