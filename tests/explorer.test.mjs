@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-const { decisions, decode, flips, histogram, inverses, loss, lowest, mismatched, numbers, ordinal, place, prepare, project, python, roughCurve, said, sphereLoss, temperatureWords, ticks } =
+const { decisions, counted, decode, histogram, inverses, loss, lossWords, lowest, mismatched, numbers, ordinal, place, plural, prepare, project, python, roughCurve, said, sphereLoss, temperatureWords, ticks } =
   await import(process.env.EXPLORER);
 
 let seed = 7;
@@ -24,7 +24,7 @@ const model = {
   cosines: shaped([0, 3].flatMap((start) => [0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => dot(x[start + i], y[start + j])))), 2, 3, 3),
   view: [x, y, [direction]].map((rows) => rows.flatMap((row) => axes.map((axis) => dot(row, axis)))),
   within: [x, y].map((rows) => ({ i: [0, 1, 4], j: [2, 3, 5], cosines: [dot(rows[0], rows[2]), dot(rows[1], rows[3]), dot(rows[4], rows[5])] })),
-  signed: shifts.map((each) => 0.8 - each), matched: shifts.map((each) => each / 10), hits: [shifts.map((_, k) => k), shifts.map((_, k) => 2 * k)],
+  signed: shifts.map((each) => 0.8 - each), matched: shifts.map((each) => each / 10), hits: [shifts.map((_, k) => k), shifts.map((_, k) => 2 * k)], asked: [6, 6], asked_pairs: 6, pairs: 7, n: 9, m: 6, first: "image", last: "y",
 };
 
 function slowLoss(shift, temperature) {
@@ -40,9 +40,34 @@ test("the loss is that of the moved rows", () => {
     assert.ok(Math.abs(loss(model, shift, temperature) / slowLoss(shift, temperature) - 1) < 1e-12);
 });
 
-test("cosines of 16 bits give the loss to their rounding", () => {
-  const lows = [-1, -1], scales = [2 / 65535, 2 / 65535], cells = Object.assign(Uint16Array.from(model.cosines, (each) => Math.round((each + 1) / scales[0])), { shape: [2, 3, 3] });
-  assert.ok(Math.abs(loss({ ...model, cosines: cells, lows, scales }, 0.4, 0.1) / slowLoss(0.4, 0.1) - 1) < 1e-3);
+const along = (images, texts) => {
+  const rows = [images, texts].map((part) => part.map(unit)), axis = unit(rows[0][0].map((_, k) => [0, 1].reduce((sum, side) => sum + (side ? -1 : 1) * rows[side].reduce((all, row) => all + row[k], 0), 0)));
+  const of = (part) => part.map((row) => dot(row, axis)), cosines = rows[0].flatMap((p) => rows[1].map((q) => dot(p, q)));
+  return { shifts, a: of(rows[0]), b: of(rows[1]), batches: shaped(images.flatMap((_, k) => [k, k]), 1, images.length, 2), cosines: shaped(cosines, 1, images.length, images.length) };
+};
+
+test("a loss of almost nothing keeps its digits, and its lowest place", () => {
+  const close = along([[1, 0, 0.2], [0, 1, 0.2]], [[1, 0, -0.2], [0, 1, -0.2]]), at = (shift) => loss(close, shift, 0.02);
+  const t = 0.1, [p, q] = [1, -1].map((sign) => [[1, 0], [0, 1]].map((row) => { const [x, y, z] = unit([...row, 0.2 * sign]); return unit([x, y, z - sign * t]); }));
+  const tiny = Math.exp((dot(p[0], q[1]) - dot(p[0], q[0])) / 0.02);
+  assert.ok(tiny < 1e-20 && Math.abs(at(0.2) / tiny - 1) < 1e-9);
+  const curve = shifts.filter((_, k) => k % 5 === 0).map(at), best = lowest(close, 0.02, curve, 5);
+  assert.ok(shifts.every((each) => at(each) >= best.loss) && !best.end && Math.abs(best.shift - 0.39) < 0.011);
+});
+
+test("of a flat stretch the middle is taken", () => {
+  const one = along([[1, 0.2]], [[1, -0.2]]);
+  assert.equal(lowest(one, 0.1, shifts.filter((_, k) => k % 5 === 0).map((each) => loss(one, each, 0.1)), 5).shift, 1);
+});
+
+test("at an end of the dial the valley before it is named too", () => {
+  const odd = along([[0.2, 0.2], [0.4, 0.5], [0.5, -0.5]], [[-0.1, 0.6], [-0.1, 1.1], [-0.8, -0.7]]), at = (shift) => loss(odd, shift, 0.05);
+  const best = lowest(odd, 0.05, shifts.filter((_, k) => k % 5 === 0).map(at), 5), { valley } = best;
+  assert.ok(best.shift === 2.5 && best.end && shifts.every((each) => at(each) >= best.loss));
+  assert.ok(valley.shift === 0.86 && [-0.01, 0.01].every((by) => at(valley.shift + by) > valley.loss));
+  const words = lossWords({ loss: 1, shift: 2.5, end: true, valley: { loss: 2, shift: 0.9 } }, 3, 0.01, (shift) => 1 - shift).join(" ");
+  assert.match(words, /lowest at the end of the dial, shift 2.50, where the gap is −1.500. Within the dial it has a valley at shift 0.90, where the gap is 0.100/);
+  assert.match(lossWords({ loss: 1, shift: 0.5, end: false }, 3, 0.01, () => 0)[0], /2.000 nats below/);
 });
 
 test("unmatched cosines are counted on the way, the others by themselves", () => {
@@ -75,13 +100,15 @@ test("numbers are read at the place of the dial", () => {
   assert.equal(place(model, 99), 300);
 });
 
-test("decisions follow their changes", () => {
-  const classes = { names: ["a", "b", "c"], base: [0, 1, 2], labels: [0, 1, 1], step: 5, changes: [[10, 20, 30], [2, 0, 2], [1, 1, 0]] };
-  const found = { ...model, classes };
-  assert.deepEqual([...decisions(found, -0.5).found], [0, 1, 2]);
-  assert.equal(decisions(found, 0.1).right, 3);
-  assert.deepEqual([...decisions(found, 2.5).found], [1, 1, 0]);
-  assert.deepEqual(flips(found, -0.5, 0.5).moves, [{ from: 0, to: 1, count: 1 }, { from: 2, to: 1, count: 1 }]);
+test("decisions are read at the place of the dial", () => {
+  const classes = { right: shifts.map((_, k) => k), flipped: shifts.map((_, k) => 2 * k), moves: [50, 0, 1, 9, 51, 2, 0, 7, 51, 1, 2, 3] };
+  assert.deepEqual(decisions({ ...model, classes }, 0.01), { right: 51, flipped: 102, shift: 0.01, moves: [{ from: 2, to: 0, count: 7 }, { from: 1, to: 2, count: 3 }] });
+});
+
+test("each number says which rows it counts", () => {
+  const words = counted(model).join(" ");
+  for (const each of ["matched cosine: all 9 images and 6 y.", "Loss: 6 of 7 pairs, in batches of 3", "Recall: 6 of 7 pairs, 6 images and 6 y", "ranks: 6 of 7 pairs"]) assert.ok(words.includes(each), words);
+  assert.deepEqual(["y", "key", "body", "text", "x"].map(plural), ["y", "keys", "bodies", "texts", "x"]);
 });
 
 test("six pairs, two mismatched, have a gap at 1/50 and none at 1", () => {
@@ -97,9 +124,9 @@ test("arrays are decoded, names are made, numbers are said", () => {
   const base64 = Buffer.from(new Float32Array([1.5, -2]).buffer).toString("base64");
   const { v } = decode(JSON.stringify({ v: { kind: "f4", shape: [2], base64 } }));
   assert.deepEqual([[...v], v.shape], [[1.5, -2], [2]]);
-  const raw = { first: "image", last: "text", along: [[0.1], [0.2]], rows: [[4], [9]], names: ["a/b.jpg"], captions: [], ablated: { order: [3], values: Object.assign([1, 0.5], { shape: [2, 1] }) } };
+  const raw = { first: "image", last: "text", along: [[0.1], [0.2]], rows: [[4], [9]], names: ["a/b.jpg"], captions: [], ablated: { order: [3], distances: [1, 0.5], matched: [] } };
   const [ready] = prepare({ models: [raw] }).models;
-  assert.deepEqual([ready.names, ready.ablated.distances], [[["b.jpg"], ["text 9"]], [1, 0.5]]);
+  assert.deepEqual(ready.names, [["b.jpg"], ["text 9"]]);
   assert.deepEqual([said(-0.0001), said(-1.25, 2), said(null), ordinal(2), ordinal(13), temperatureWords(0.02), temperatureWords(0.3)], ["0.000".replace("0.000", said(-0.0001)), "−1.25", "–", "2nd", "13th", "1/50", "0.300"]);
   assert.deepEqual(ticks(0, 1, 4).map((each) => Number(each.toFixed(2))), [0, 0.5, 1]);
   assert.match(python({ about: { files: ['a"b.npz'] }, first: "image", last: "text", pairs: 10, batch: 50 }, { shift: 0.2, temperature: 0.01 }), /load\("a\\"b.npz"\)/);

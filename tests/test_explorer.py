@@ -178,19 +178,57 @@ def test_what_has_no_page_is_one_line(given, said):
         util.report(*given)
 
 
-def test_many_rows_are_thinned_but_the_gap_is_of_all(monkeypatch, rng):
+def test_many_rows_are_thinned_but_what_can_be_is_of_all(monkeypatch, rng):
     monkeypatch.setattr(explorer, "MOST_PAIRS", 100)
+    monkeypatch.setattr(explorer, "MOST_ASKED", 500)
     x, y = (util.geometry.unit_rows(rng.normal(size=(1030, 8)) + sign) for sign in (0.4, -0.4))
     one = util.Embeddings.of({"image": 3 * x, "text": y}, unit=False)
     found = explorer.of_two(one, False, 0)
-    assert len(found["rows"][0]) == len(found["rows"][1]) == 94 and found["pairs"] == 1030
+    assert len(found["rows"][0]) == len(found["rows"][1]) == 100 and found["pairs"] == 1030
     signed = util.geometry.signed_gap_distances(x, y, explorer.SHIFTS)
     np.testing.assert_allclose(found["signed"], signed, atol=1e-9)
     moved = util.geometry.shift(x, y, 0.8)
     assert found["matched"][130] == pytest.approx(np.einsum("ij,ij->i", *moved).mean(), abs=1e-9)
-    kept = [int(each[130]) for each in found["hits"]]
-    thin = shifted.retrieve(x[::11], y[::11], np.arange(94), 0.8, util.geometry.unit_gap_vector(x, y))
-    assert kept == [int((each < 1).sum()) for each in thin]
+    some, unit = np.arange(500) * 1030 // 500, util.geometry.unit_gap_vector(x, y)
+    thin = shifted.retrieve(x[some], y[some], np.arange(500), 0.8, unit)
+    assert [int(each[130]) for each in found["hits"]] == [int((each < 1).sum()) for each in thin]
+    for k, (distance, cosine) in enumerate(
+        zip(found["ablated"]["distances"], found["ablated"]["matched"], strict=True)
+    ):
+        kept = [util.geometry.unit_rows(np.delete(part, found["ablated"]["order"][:k], axis=1)) for part in (x, y)]
+        assert distance == pytest.approx(util.geometry.gap_distance(*kept), abs=1e-9)
+        assert cosine == pytest.approx((kept[0] * kept[1]).sum(1).mean(), abs=1e-9)
+
+
+def test_decisions_are_of_all_rows_at_every_shift(monkeypatch, rng):
+    monkeypatch.setattr(explorer, "MOST_PAIRS", 100)
+    labels, texts = rng.integers(30, size=1500), rng.normal(size=(30, 6))
+    images = texts[labels] + rng.normal(size=(1500, 6)) + 0.7
+    found = explorer.of_two(util.Embeddings.of({"image": images, "text": texts}, labels=labels), False, 0)["classes"]
+    x, y = (util.geometry.unit_rows(part.astype("f4").astype(float)) for part in (images, texts))
+    unit = util.geometry.unit_gap_vector(x, y)
+    for k in (0, 57, 90, 300):
+        before, after = ((p @ q.T).argmax(1) for p, q in ((x, y), util.geometry.shift(x, y, explorer.SHIFTS[k], unit)))
+        assert found["right"][k] == (after == labels).sum() and found["flipped"][k] == (before != after).sum() > 20
+        table = np.zeros((30, 30), int)
+        np.add.at(table, (before, after), before != after)
+        mine = found["moves"][found["moves"][:, 0] == k]
+        assert mine[:, 3].tolist() == np.sort(table, axis=None)[:-9:-1].tolist()
+        assert (table[mine[:, 1], mine[:, 2]] == mine[:, 3]).all()
+
+
+def test_a_small_loss_of_many_pairs_is_that_of_python(browser, tmp_path, rng):
+    x = rng.normal(size=(2500, 32))
+    x, y = (util.geometry.unit_rows(x + 0.15 * rng.normal(size=x.shape) + sign) for sign in (0.4, -0.4))
+    with opened(browser, util.report(x, y, umap=False).html, tmp_path) as window:
+        for shift, temperature in ((0, 0.01), (0.8, 0.005), (0.8, 0.02)):
+            loss = util.contrastive.sweep_both(x, y, shift, temperature, 50).symmetric[0, 0]
+            assert window.evaluate(SHOWN, [shift, temperature])["loss"] == pytest.approx(loss, rel=1e-4, abs=0)
+        window.evaluate(SHOWN, [0, 0.005])
+        window.wait_for_timeout(2500)
+        losses = util.contrastive.sweep_both(x, y, explorer.SHIFTS, 0.005, 50).symmetric
+        best = explorer.SHIFTS[losses.argmin()]
+        assert window.evaluate("explorer.views[0].best.shift") == pytest.approx(best, abs=0.011)
 
 
 def test_the_command_writes_the_page_and_a_table_for_others(tmp_path, captioned, capsys):
@@ -210,7 +248,7 @@ def test_the_command_writes_the_page_and_a_table_for_others(tmp_path, captioned,
     np.save(prompts, captioned.modalities["text"][:4])
     labels.write_text("\n".join(map(str, np.arange(60) % 4)))
     commands.main([*words, "--labels", str(labels), "--prompts", str(prompts)])
-    assert '"classes":{"step":1,' in (tmp_path / "gap.html").read_text()
+    assert '"classes":{"right":' in (tmp_path / "gap.html").read_text()
     with pytest.raises(SystemExit):
         commands.main(["report", "--umap", "no"])
     assert "--umap only applies to files" in capsys.readouterr().err

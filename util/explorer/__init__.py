@@ -1,9 +1,9 @@
 """One self-contained page about embeddings: the gap as a dial, computed in the browser, without a network.
 
 ``explorer.js`` is the page's one module, plain JavaScript. What it reads is prepared here: exact numbers at every shift
-of the dial, and few enough rows to draw. Numbers of the gap are of all rows. Pairs beyond ``MOST_PAIRS`` are thinned
-evenly, and loss, recall and cosines are of those that stay, which the page says. Equal rows are one item
-(``util.numerics.items``).
+of the dial, and few enough rows to draw. Gap, matched cosine, ablation and decisions are counted over all rows, recall
+over ``MOST_ASKED`` pairs. Beyond ``MOST_PAIRS`` the pairs that are drawn, and have a loss, are thinned evenly. The page
+says each count. Equal rows are one item (``util.numerics.items``).
 """
 
 import base64
@@ -35,11 +35,11 @@ HERE = Path(__file__).resolve().parent
 MOST_SETS = 4
 SHIFTS = np.arange(-50, 251) / 100
 """The places of the dial: from a wider gap to modalities far past each other."""
-MOST_PAIRS, MOST_SHOWN, MOST_PICTURES, MOST_UMAP = 10_000, 500, 200, 5000
-"""Pairs that are drawn, that can be chosen, that have a thumbnail, and that UMAP takes unless it is asked for."""
-BATCH, EXACT = 50, 2000
-"""Pairs per batch of the loss, as in the paper; pairs whose cosines are float32, for those of more are 16 bits."""
-WITHIN, DIMENSIONS, NEAREST, LETTERS, MOST_DECISIONS = 4000, 24, 10, 160, 150_000_000
+MOST_PAIRS, MOST_ASKED, MOST_SHOWN, MOST_PICTURES, MOST_UMAP = 10_000, 20_000, 500, 200, 5000
+"""Pairs that are drawn, among which recall is counted, that can be chosen, that have a thumbnail, that UMAP takes."""
+BATCH = 50
+"""Pairs per batch of the loss, as in the paper."""
+WITHIN, DIMENSIONS, NEAREST, LETTERS, MOVES = 4000, 24, 10, 160, 8
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,38 +162,44 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
     gap = centroids[0] - centroids[1]
     if (distance := float(np.linalg.norm(gap))) < ZERO_GAP:
         raise UserError(f"{one.source.get('path', 'embeddings')}: the gap is zero, so there is nothing to drag")
-    some, rows, own = drawn(one)
+    some, rows, own = drawn(one, MOST_PAIRS)
     unit, axes, shown = gap / distance, view(rows), [_few(np.arange(len(part)), MOST_SHOWN) for part in rows]
     signed, matched = along(x, y, pairs, unit, SHIFTS)
-    more, umap = {"pairs": 0}, len(rows[0]) <= MOST_UMAP >= len(rows[1]) if umap is None else umap
+    closed, more, umap = (
+        SHIFTS[np.abs(signed).argmin()],
+        {"pairs": 0},
+        len(rows[0]) <= MOST_UMAP >= len(rows[1]) if umap is None else umap,
+    )
     if pairs is not None:
-        shown, closed = [np.unique(part) for part in _few(own, MOST_SHOWN).T], SHIFTS[np.abs(signed).argmin()]
-        more = {"pairs": len(pairs), "own": own.astype("u2"), "hits": shifted.hits(*rows, own, SHIFTS, unit)}
-        more |= {"closed": closed, "ranks": _ranks(rows, own, shown, [0, closed], unit), **_batches(rows, own)}
+        shown = [np.unique(part) for part in _few(own, MOST_SHOWN).T]
+        _, asked, theirs = drawn(one, MOST_ASKED) if len(pairs) > MOST_PAIRS else (some, rows, own)
+        more = {"pairs": len(pairs), "own": own.astype("u2"), "hits": shifted.hits(*asked, theirs, SHIFTS, unit)}
+        more |= {"asked": [*map(len, asked)], "asked_pairs": len(theirs), **_batches(rows, own)}
+        more["ranks"], more["best"] = _ranks(rows, own, shown, [0, closed], unit)
     elif (labels := _labels(one)) is not None:
-        more |= {"classes": _decisions(rows, labels[some[0]], unit) | {"names": _told(one, 1, some[1], "classes")}}
+        more |= {"classes": _decisions(x, y, labels, unit) | {"names": _told(one, 1, some[1], "classes")}}
     if umap and min(map(len, rows)) > 2:
         more["umap"] = np.split(umap_coordinates(np.concatenate(rows), seed).astype("f4"), [len(rows[0])])
     return more | {
-        "first": first, "last": last, "n": len(x), "m": len(y), "dim": one.dim, "shifts": SHIFTS,
+        "first": first, "last": last, "n": len(x), "m": len(y), "dim": one.dim, "shifts": SHIFTS, "closed": closed,
         "rows": [each.astype("u4") for each in some], "signed": signed, "matched": matched, "gap": gap.astype("f4"),
         "norms": [[part.shortest, part.longest] for part in both],
         "along": [(part @ unit).astype("f4") for part in rows],
         "view": [(part @ axes.T).astype("f4") for part in (*rows, unit[None])],
         "within": [_within(part, seed) for part in rows], "search": _search(rows, centroids, shown),
-        "ablated": _ablated(rows, own, gap), "pictures": _pictures(one, some[0], shown[0]),
+        "ablated": _ablated(x, y, pairs, gap), "pictures": _pictures(one, some[0], shown[0]),
         "names": _told(one, 0, some[0], "paths", "ids"), "captions": _told(one, 1, some[1], "captions", "classes"),
     }  # fmt: skip
 
 
-def drawn(one: Embeddings) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
-    """Numbers of the different rows of each modality that are drawn, these as float64 unit rows, the pairs' places."""
+def drawn(one: Embeddings, most: int = MOST_PAIRS) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
+    """Numbers of the different rows of each modality in few pairs, these as float64 unit rows, the pairs' places."""
     parts, pairs, labels = [*one.modalities.values()], _pairs(one), _labels(one)
-    some = [_few(np.arange(len(part)), MOST_PAIRS) for part in parts]
+    some = [_few(np.arange(len(part)), most) for part in parts]
     if labels is not None:
         some[1] = np.arange(len(parts[1]))
     elif pairs is not None:
-        some = [*_few(pairs, MOST_PAIRS).T]
+        some = [*_few(pairs, most).T]
     rows = [np.concatenate([unit for _, unit, _ in units(part[each])]) for part, each in zip(parts, some, strict=True)]
     if labels is not None:
         return some, rows, None
@@ -203,8 +209,8 @@ def drawn(one: Embeddings) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarr
 
 
 def _few(rows: np.ndarray, most: int) -> np.ndarray:
-    """Every k-th of some rows, so that at most ``most`` stay."""
-    return rows[:: -(-len(rows) // most)]
+    """Some rows, or ``most`` of them at even distances."""
+    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
 
 
 def _labels(one: Embeddings) -> Int[np.ndarray, "n"] | None:
@@ -232,8 +238,7 @@ def along(x, y, pairs, unit: Float[np.ndarray, "d"], shifts: Float[np.ndarray, "
     """
     steps, cosines = shifts / 2, np.zeros(len(shifts))
     gaps, t = shifted_centroids(units(x), unit, -steps) - shifted_centroids(units(y), unit, steps), steps[:, None]
-    for _, some in blocks(np.empty((0, 2), int) if pairs is None else pairs):
-        ((_, p, _),), ((_, q, _),) = units(x[some[:, 0]]), units(y[some[:, 1]])
+    for p, q in _paired(x, y, pairs):
         a, b = p @ unit, q @ unit
         norms = shifted_norms(p, unit, a, -steps) * shifted_norms(q, unit, b, steps)
         cosines += (((p * q).sum(1) + t * (a - b) - t**2) / norms).sum(1)
@@ -241,20 +246,22 @@ def along(x, y, pairs, unit: Float[np.ndarray, "d"], shifts: Float[np.ndarray, "
     return signed, cosines[:0] if pairs is None else cosines / len(pairs)
 
 
+def _paired(x, y, pairs):
+    """Yields unit rows of both modalities that are pairs, a block at a time; none without pairs."""
+    for _, some in blocks(np.empty((0, 2), int) if pairs is None else pairs):
+        ((_, p, _),), ((_, q, _),) = units(x[some[:, 0]]), units(y[some[:, 1]])
+        yield p, q
+
+
 def _batches(rows, own: Int[np.ndarray, "p 2"]) -> dict:
-    """The places of the pairs in each batch of the loss, their cosines, and those of all in a batch (b, size, size)."""
+    """Places of the pairs in each batch of the loss, cosines of all pairs, and of all in a batch (b, size, size)."""
     x, y = (part[places] for part, places in zip(rows, own.T, strict=True))
     try:
         order = items.batches(x, y, BATCH if len(own) >= BATCH else None)
     except UserError:  # too few different items for one whole batch
         order = items.batches(x, y)
     cosines = np.stack([x[batch] @ y[batch].T for batch in order])
-    found = {"batches": own[order].astype("u2"), "matches": np.diagonal(cosines, axis1=1, axis2=2).astype("f4")}
-    if len(own) <= EXACT:
-        return found | {"cosines": cosines.astype("f4")}
-    lows = cosines.min((1, 2), keepdims=True)
-    scales = np.maximum(cosines.max((1, 2), keepdims=True) - lows, 1e-12) / 65535
-    return found | {"cosines": ((cosines - lows) / scales).round().astype("u2"), "lows": lows, "scales": scales}
+    return {"batches": own[order].astype("u2"), "matches": (x * y).sum(1).astype("f4"), "cosines": cosines.astype("f4")}
 
 
 def _within(rows, seed: int) -> dict:
@@ -264,19 +271,21 @@ def _within(rows, seed: int) -> dict:
     return {"i": i.astype("u2"), "j": j.astype("u2"), "cosines": (rows[i] * rows[j]).sum(1).astype("f4")}
 
 
-def _ranks(rows, own, shown, shifts, unit) -> list:
-    """How many come before the best own partner of each shown row, after each shift, by modality."""
-    mine, found = np.zeros((len(rows[0]), len(rows[1])), bool), []
+def _ranks(rows, own, shown, shifts, unit) -> tuple[list, list]:
+    """How many come before the best own partner of each shown row, after each shift, and which it is, by modality."""
+    mine, found, mates = np.zeros((len(rows[0]), len(rows[1])), bool), [], []
     mine[own[:, 0], own[:, 1]] = True
     for k in (0, 1):
         asking = (shown[0], slice(None)) if k == 0 else (slice(None), shown[1])
         own_cells, scores = mine[asking], shifted.scores(rows[0][asking[0]], rows[1][asking[1]], shifts, unit)
-        ranks = []
+        found.append([])
+        mates.append([])
         for cosines in scores:
-            best = np.where(own_cells, cosines, -np.inf).max(1 - k, keepdims=True)
-            ranks.append(((cosines > best + shifted.TIE) & ~own_cells).sum(1 - k).astype("u2"))
-        found.append(ranks)
-    return found
+            those = np.where(own_cells, cosines, -np.inf)
+            before = (cosines > those.max(1 - k, keepdims=True) + shifted.TIE) & ~own_cells
+            found[k].append(before.sum(1 - k).astype("u2"))
+            mates[k].append(those.argmax(1 - k).astype("u2"))
+    return found, mates
 
 
 def _search(rows, centroids, shown) -> dict:
@@ -294,32 +303,45 @@ def _search(rows, centroids, shown) -> dict:
     return found
 
 
-def _ablated(rows, own, gap: Float[np.ndarray, "d"]) -> dict:
-    """Gap and matched cosine of drawn rows without the 0, 1, ... dimensions that carry most of the gap, made unit."""
-    order, found = np.argsort(-np.abs(gap), kind="stable")[: min(DIMENSIONS, len(gap) - 1)], []
-    squares, products = [np.ones(len(part)) for part in rows], 0
-    if own is not None:
-        products = np.einsum("ij,ij->i", rows[0][own[:, 0]], rows[1][own[:, 1]])
-    for k in range(len(order) + 1):
-        norms = [np.sqrt(np.maximum(each, 1e-12)) for each in squares]
-        means = [(1 / each) @ part / len(part) for each, part in zip(norms, rows, strict=True)]
-        found.append([np.linalg.norm(np.delete(means[0] - means[1], order[:k]))])
-        if own is not None:
-            found[-1].append((products / norms[0][own[:, 0]] / norms[1][own[:, 1]]).mean())
-        x, y = (part[:, order[min(k, len(order) - 1)]] for part in rows)
-        squares = [squares[0] - x**2, squares[1] - y**2]
-        products = products if own is None else products - x[own[:, 0]] * y[own[:, 1]]
-    return {"order": order.astype("u2"), "values": np.array(found)}
+def _ablated(x, y, pairs, gap: Float[np.ndarray, "d"]) -> dict:
+    """Gap and matched cosine of all rows without the 0, 1, ... dimensions that carry most of the gap, made unit."""
+    ranked, cosines = np.argsort(-np.abs(gap), kind="stable"), 0
+    order = ranked[: min(DIMENSIONS, len(gap) - 1)]
+
+    def remaining(p, q):
+        return (p * q).sum(1) - np.cumsum(np.pad((p * q)[:, order], ((0, 0), (1, 0))), axis=1).T
+
+    def inverses(p):  # a row of which nothing remains counts as zero
+        squares = remaining(p, p)
+        return np.where(squares > 1e-12, np.maximum(squares, 1e-12) ** -0.5, 0)
+
+    first, last = (sum(inverses(p) @ p for _, p, _ in units(part)) / len(part) for part in (x, y))
+    kept = np.arange(len(order) + 1)[:, None] <= np.argsort(ranked)
+    for p, q in _paired(x, y, pairs):
+        cosines = cosines + (remaining(p, q) * inverses(p) * inverses(q)).sum(1)
+    found = {"order": order.astype("u2"), "distances": np.linalg.norm((first - last) * kept, axis=1)}
+    return found | {"matched": [] if pairs is None else cosines / len(pairs)}
 
 
-def _decisions(rows, labels, unit) -> dict:
-    """The class of each drawn row at shifts of a step: those at the first one, and every change that follows."""
-    cells = len(rows[0]) * len(rows[1]) * len(SHIFTS)
-    step = next((k for k in (1, 5, 10) if cells < k * MOST_DECISIONS), 25)
-    predicted = shifted.predict(*rows, SHIFTS[::step], unit).astype("u2")
-    at, row = np.nonzero(np.diff(predicted, axis=0))
-    changes = [at.astype("u2") + 1, row.astype("u2"), predicted[at + 1, row]]
-    return {"step": step, "labels": labels.astype("u2"), "base": predicted[0], "changes": changes}
+def _decisions(x, y, labels, unit) -> dict:
+    """How many of all rows are right, and are decided otherwise than without a shift, at each shift (301,).
+
+    ``moves`` (q, 4) are those that most rows make: place of the shift, class without a shift, class, rows.
+    """
+    classes, zero = np.concatenate([part for _, part, _ in units(y)]), int(np.abs(SHIFTS).argmin())
+    right, cells, counts = 0, np.empty(0, int), np.empty(0)
+    for start, rows, _ in units(x):
+        found = shifted.predict(rows, classes, SHIFTS, unit).astype(int)
+        right = right + (found == labels[start : start + len(rows)]).sum(1)
+        k, row = np.nonzero(found != found[zero])
+        new = (k * len(y) + found[zero, row]) * len(y) + found[k, row]
+        cells, at = np.unique(np.concatenate([cells, new]), return_inverse=True)
+        counts = np.bincount(at, np.concatenate([counts, np.ones(len(new))]))
+    k, before, after = np.unravel_index(cells, (len(SHIFTS), len(y), len(y)))
+    order = np.lexsort((-counts, k))
+    order = order[np.arange(len(order)) - np.searchsorted(k[order], k[order]) < MOVES]
+    moves = np.stack([k, before, after, counts], axis=1)[order].astype("u4")
+    return {"right": right.astype("u4"), "flipped": np.bincount(k, counts, len(SHIFTS)).astype("u4"), "moves": moves}
 
 
 def _told(one: Embeddings, k: int, rows: np.ndarray, *kinds: str) -> list[str]:

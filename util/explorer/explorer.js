@@ -28,8 +28,6 @@ export function prepare(content) {
     model.captions = [[], model.captions];
     model.names = [model.names.map(file), []].map((names, side) => (names.length ? names : Array.from(rows[side], (row) => `${side ? last : first} ${row}`)));
     if (model.classes && !model.classes.names.length) model.classes.names = Array.from({ length: model.b.length }, (_, k) => `class ${k}`);
-    const { values, order } = model.ablated, width = values.shape[1], column = (k) => Array.from({ length: order.length + 1 }, (_, row) => values[row * width + k]);
-    Object.assign(model.ablated, { distances: column(0), matched: width > 1 ? column(1) : [] });
   }
   return content;
 }
@@ -47,16 +45,16 @@ export function place(model, shift) {
   return Math.max(0, Math.min(last, Math.round(((shift - model.shifts[0]) / (model.shifts[last] - model.shifts[0])) * last)));
 }
 
-/** The symmetric contrastive loss in nats of the first batches after a shift, and what it needs again.
+/** The symmetric contrastive loss in nats of the first batches after a shift. A term is log(1 + what others add to the
+ *  own exponential), which keeps its digits where it is small.
  *  With `bins` (Float64Array) the unmatched cosines are counted there, over [-1, 1]. */
 export function loss(model, shift, temperature, count = Infinity, bins = null) {
   const [all, size] = model.cosines.shape, most = Math.min(all, count), t = shift / 2;
-  const { a, b, cosines, batches, matches, lows, scales } = model;
-  const ix = inverses(a, t), iy = inverses(b, -t), columns = new Float64Array(size);
-  const offsets = new Float64Array(size), inverse = new Float64Array(size), width = bins ? bins.length / 2 : 0;
+  const { a, b, cosines, batches } = model, ix = inverses(a, t), iy = inverses(b, -t), width = bins ? bins.length / 2 : 0;
+  const columns = new Float64Array(size), own = new Float64Array(size), offsets = new Float64Array(size), inverse = new Float64Array(size);
   let total = 0;
   for (let batch = 0, cell = 0; batch < most; batch++) {
-    const start = batch * size, low = lows ? lows[batch] : 0, scale = scales ? scales[batch] : 1;
+    const start = batch * size;
     columns.fill(0);
     for (let j = 0; j < size; j++) {
       const row = batches[2 * (start + j) + 1];
@@ -64,20 +62,18 @@ export function loss(model, shift, temperature, count = Infinity, bins = null) {
       inverse[j] = iy[row];
     }
     for (let i = 0; i < size; i++) {
-      const row = batches[2 * (start + i)], offset = low + t * a[row] - t * t, own = ix[row];
+      const row = batches[2 * (start + i)], offset = t * a[row] - t * t, norm = ix[row];
       let sum = 0;
       for (let j = 0; j < size; j++, cell++) {
-        const stored = i === j ? matches[start + i] - low : cosines[cell] * scale;
-        const cosine = (stored + offset - offsets[j]) * own * inverse[j];
-        const each = Math.exp((cosine - 1) / temperature);
+        const cosine = (cosines[cell] + offset - offsets[j]) * norm * inverse[j], each = Math.exp((cosine - 1) / temperature);
+        if (i === j) { own[i] = each; continue; }
         sum += each;
         columns[j] += each;
-        if (i === j) total -= (2 * (cosine - 1)) / temperature;
-        else if (width) bins[Math.min(bins.length - 1, ((cosine + 1) * width) | 0)]++;
+        if (width) bins[Math.max(0, Math.min(bins.length - 1, ((cosine + 1) * width) | 0))]++;
       }
-      total += Math.log(sum);
+      total += Math.log1p(sum / own[i]);
     }
-    for (let j = 0; j < size; j++) total += Math.log(columns[j]);
+    for (let j = 0; j < size; j++) total += Math.log1p(columns[j] / own[j]);
   }
   return total / (2 * most * size);
 }
@@ -89,15 +85,23 @@ export function roughCurve(model, temperature, shift, exact, step, count) {
   return rough.map((value) => value + off);
 }
 
-/** The shift of the dial where the loss is lowest: the lowest of a curve, then its neighbours one by one. */
+/** Where the loss is lowest on the dial, from a curve of every `step`th shift and then each shift around its lowest:
+ *  {loss, shift, end}. At an end of the dial, `valley` is the lowest place of the inner valley nearest to no shift.
+ *  Of a flat stretch the middle is taken. */
 export function lowest(model, temperature, curve, step) {
-  const around = curve.indexOf(Math.min(...curve)) * step;
-  let best = [Infinity, 0];
-  for (let k = Math.max(0, around - step + 1); k < Math.min(model.shifts.length, around + step); k++) {
-    const value = loss(model, model.shifts[k], temperature);
-    if (value < best[0]) best = [value, model.shifts[k]];
-  }
-  return { loss: best[0], shift: best[1] };
+  const { shifts } = model, last = shifts.length - 1;
+  const refined = (around) => {
+    const places = Array.from({ length: 2 * step - 1 }, (_, k) => around * step - step + 1 + k).filter((k) => k >= 0 && k <= last);
+    const values = places.map((k) => loss(model, shifts[k], temperature)), least = Math.min(...values);
+    const flat = places.filter((_, k) => values[k] <= least * (1 + 1e-9)), k = flat[flat.length >> 1];
+    return { loss: least, shift: shifts[k], end: k === 0 || k === last };
+  };
+  const least = Math.min(...curve), flat = Array.from(curve.keys()).filter((k) => curve[k] <= least * (1 + 1e-9));
+  const best = refined(flat[flat.length >> 1]);
+  if (!best.end) return best;
+  const valleys = Array.from(curve.keys()).filter((k) => k > 0 && k < curve.length - 1 && curve[k] < curve[k - 1] && curve[k] <= curve[k + 1]);
+  const nearest = valleys.sort((p, q) => Math.abs(shifts[p * step]) - Math.abs(shifts[q * step])).map(refined).find((each) => !each.end);
+  return { ...best, valley: nearest };
 }
 
 /** Numbers of all rows, or of all drawn ones, that are kept for every shift of the dial. */
@@ -107,7 +111,7 @@ export function numbers(model, shift) {
     gap: model.signed[k],
     matched: paired ? model.matched[k] : null,
     hits: paired ? [model.hits[0][k], model.hits[1][k]] : null,
-    asked: [model.a.length, model.b.length],
+    asked: model.asked,
   };
 }
 
@@ -118,7 +122,7 @@ export function histogram(model, shift, which, bins) {
   if (which === "matched") {
     const ix = inverses(model.a, t), iy = inverses(model.b, -t);
     for (let i = 0; i < model.matches.length; i++) {
-      const row = model.batches[2 * i], column = model.batches[2 * i + 1];
+      const row = model.own[2 * i], column = model.own[2 * i + 1];
       count((model.matches[i] + t * (model.a[row] - model.b[column]) - t * t) * ix[row] * iy[column]);
     }
     return bins;
@@ -142,29 +146,11 @@ export function project(model, side, shift, out) {
   return out;
 }
 
-/** The class of each drawn row at the kept shift nearest to one, that shift, and how many are right. */
+/** How many of all rows are right at a shift, how many are decided otherwise than without one, and the commonest moves. */
 export function decisions(model, shift) {
-  const { base, changes, labels, step } = model.classes, [at, rows, to] = changes;
-  const k = Math.round(place(model, shift) / step), found = Uint16Array.from(base);
-  for (let i = 0; i < at.length && at[i] <= k; i++) found[rows[i]] = to[i];
-  let right = 0;
-  for (let i = 0; i < found.length; i++) right += found[i] === labels[i] ? 1 : 0;
-  return { found, right, shift: model.shifts[Math.min(model.shifts.length - 1, k * step)] };
-}
-
-/** Which decisions differ between two shifts: how many rows go from one class to another, most first. */
-export function flips(model, before, after) {
-  const one = decisions(model, before).found, other = decisions(model, after).found, counts = new Map();
-  const classes = model.classes.names.map(() => ({ lost: 0, gained: 0 }));
-  for (let i = 0; i < one.length; i++) {
-    if (one[i] === other[i]) continue;
-    const key = one[i] * 65536 + other[i];
-    counts.set(key, (counts.get(key) || 0) + 1);
-    classes[one[i]].lost++;
-    classes[other[i]].gained++;
-  }
-  const moves = [...counts].map(([key, count]) => ({ from: Math.floor(key / 65536), to: key % 65536, count }));
-  return { moves: moves.sort((p, q) => q.count - p.count), classes };
+  const { right, flipped, moves } = model.classes, k = place(model, shift), found = [];
+  for (let i = 0; i < moves.length; i += 4) if (moves[i] === k) found.push({ from: moves[i + 1], to: moves[i + 2], count: moves[i + 3] });
+  return { right: right[k], flipped: flipped[k], moves: found, shift: model.shifts[k] };
 }
 
 /** Cosines of n points `spacing` degrees apart on the equator; texts stand at `angle` on their meridians. */
@@ -212,7 +198,6 @@ export const whole = (n) => Number(n).toLocaleString("en-US");
 export function python(model, state) {
   const about = model.about, quoted = (text) => JSON.stringify(String(text));
   const paths = about.files.filter(Boolean).map(quoted).join(", ");
-  const stride = Math.ceil(model.pairs / 10000), thin = stride > 1 ? `[::${stride}]` : "";
   const lines = ["import numpy as np, util", "", `embeddings = util.Embeddings.load(${paths || "..."})`];
   lines.push(`x, y = embeddings.modalities[${quoted(model.first)}], embeddings.modalities[${quoted(model.last)}]`);
   lines.push("unit = util.geometry.unit_gap_vector(x, y)", `moved = util.geometry.shift(x, y, ${state.shift}, unit)`);
@@ -220,7 +205,6 @@ export function python(model, state) {
   if (model.cosines) {
     const [, size] = model.cosines.shape;
     lines.push("", `p, q = embeddings.duo((${quoted(model.first)}, ${quoted(model.last)})).paired()`);
-    if (thin) lines.push(`p, q = p${thin}, q${thin}  # the pairs that are drawn`);
     lines.push(`print(util.contrastive.sweep_both(p, q, ${state.shift}, ${state.temperature}, ${size === model.batch ? size : "None"}, direction=unit).symmetric)`);
     lines.push("own = util.numerics.items.matched(p, q, np.tile(np.arange(len(p))[:, None], 2))");
     lines.push(`print(util.zero_shot.shifted.hits(p[own.first], q[own.second], own.pairs, ${state.shift}, unit))`);
@@ -243,7 +227,9 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const plural = (name) => (/(s|x|ch)$/.test(name) ? name : name.endsWith("y") ? `${name.slice(0, -1)}ies` : `${name}s`);
+export const plural = (name) => (name.length < 2 || /(s|x|ch)$/.test(name) ? name : /[^aeiou]y$/.test(name) ? `${name.slice(0, -1)}ies` : `${name}s`);
+/** "2 texts" of 2 and "text". */
+const many = (n, name) => `${whole(n)} ${n === 1 ? name : plural(name)}`;
 const article = (name) => `${/^[aeiou]/i.test(name) ? "an" : "a"} ${name}`;
 const percent = (share, digits = 1) => `${(100 * share).toFixed(share === 1 || share === 0 ? 0 : digits)}%`;
 const strong = (text) => make("strong", {}, String(text));
@@ -276,7 +262,7 @@ class Chart {
   }
 
   /** Draws curves [{cls, xs, ys}], areas [{..., area: true}] over a domain; what moves is drawn by `move`. */
-  draw(domain, curves, { range = null, minimum = null, label = "" } = {}) {
+  draw(domain, curves, { range = null, minimum = null, word = "lowest" } = {}) {
     const frame = [...domain, ...(range || [NaN]), this.size, curves.length].join();
     Object.assign(this, { domain, curves, minimum });
     if (this.frame === frame && minimum === null) return this.paths.forEach((path, k) => path.setAttribute("d", this.line(curves[k])));
@@ -304,12 +290,12 @@ class Chart {
     if (minimum !== null) {
       const side = this.x(minimum) > this.width - 90;
       parts.push(make("line", { class: "minimum", x1: this.x(minimum), x2: this.x(minimum), y1: 6, y2: this.height - 22 }),
-        make("text", { class: "minimum", x: this.x(minimum) + (side ? -6 : 6), y: 16, "text-anchor": side ? "end" : "start" }, `lowest at ${said(minimum, Number.isInteger(minimum) ? 0 : 2)}`));
+        make("text", { class: "minimum", x: this.x(minimum) + (side ? -6 : 6), y: 16, "text-anchor": side ? "end" : "start" }, `${word} at ${said(minimum, Number.isInteger(minimum) ? 0 : 2)}`));
     }
     this.cursor = make("line", { class: "cursor", y1: 6, y2: this.height - 22 });
     this.dots = curves.filter((curve) => !curve.area).map(({ cls }) => make("circle", { class: `dot ${cls}`, r: 6 }));
     this.moving = make("g", { class: "moving" }, this.cursor, this.dots);
-    this.svg.replaceChildren(make("title", {}, label || this.svg.getAttribute("aria-label")), ...parts, this.moving);
+    this.svg.replaceChildren(make("title", {}, this.svg.getAttribute("aria-label")), ...parts, this.moving);
   }
 
   line({ xs, ys, area }) {
@@ -365,7 +351,7 @@ class Cloud {
       }
       return { low, high };
     };
-    const at = [-0.5, 0, model.closed ?? model.signed[place(model, 0)], Math.min(2.5, 2 * model.signed[place(model, 0)])];
+    const at = [-0.5, 0, model.closed, Math.min(2.5, 2 * model.signed[place(model, 0)])];
     boxes.pca = of(at.flatMap((shift) => [0, 1].map((side) => project(model, side, shift, new Float32Array(this.places[side].length)))));
     if (model.umap) boxes.umap = of(model.umap);
     return boxes;
@@ -511,14 +497,15 @@ class View {
     this.charts = {};
     if (model.matched.length) {
       tiles.push(tile("matched", "Matched cosine", "Mean cosine of the pairs"));
-      tiles.push(tile("recall0", `${first} → ${last}, recall@1`, `How many ${plural(first)} have a ${last} of their own nearest`));
-      tiles.push(tile("recall1", `${last} → ${first}, recall@1`, `How many ${plural(last)} have ${article(first)} of their own nearest`));
+      const among = model.asked_pairs < model.pairs ? `, among ${whole(model.asked_pairs)} drawn` : "";
+      tiles.push(tile("recall0", `${first} → ${last}, recall@1${among}`, `How many ${plural(first)} have a ${last} of their own nearest`));
+      tiles.push(tile("recall1", `${last} → ${first}, recall@1${among}`, `How many ${plural(last)} have ${article(first)} of their own nearest`));
     }
     if (model.cosines) {
       tiles.splice(1, 0, tile("loss", "Loss, nats", "The symmetric contrastive loss"));
-      const count = model.batches.shape[0] * model.batches.shape[1], batches = model.batches.shape[0];
+      const [batches, size] = model.batches.shape, count = batches * size, of = count < model.pairs ? ` of ${whole(model.pairs)}` : "";
       this.charts.loss = new Chart("Contrastive loss", 210, { drag, label: `Contrastive loss at every shift, ${count} pairs` });
-      this.lossNote = batches > 1 ? `${whole(count)} pairs in batches of ${model.batches.shape[1]}` : `${count} pairs in one batch`;
+      this.lossNote = `${whole(count)}${of} pairs in ${batches > 1 ? `batches of ${size}` : "one batch"}`;
     }
     if (model.matched.length) this.charts.recall = new Chart("Recall@1", 130, { drag, format: (value, digits) => percent(value, Math.max(0, digits - 2)), label: "Recall at 1 in both directions at every shift" });
     if (model.classes) {
@@ -535,7 +522,8 @@ class View {
       make("dl", { class: "tiles" }, tiles),
       make("div", { class: "stage" },
         make("div", { class: "left" }, make("div", { class: "legend" },
-          make("span", {}, mark(0), `${whole(model.a.length)} ${plural(first)}`), make("span", {}, mark(1), `${whole(model.b.length)} ${plural(last)}`), toggle), this.cloud.canvas, this.viewNote, this.info),
+          [[model.a.length, model.n, first], [model.b.length, model.m, last]].map(([count, all, name], side) =>
+            make("span", {}, mark(side), count < all ? `${whole(count)} of ${many(all, name)}` : many(count, name))), toggle), this.cloud.canvas, this.viewNote, this.info),
         make("div", { class: "right" }, Object.values(this.charts).map((chart) => chart.element), this.legend(), this.bars.element)));
   }
 
@@ -553,12 +541,11 @@ class View {
     if (this.curve) this.plot();
     const { model, charts } = this, domain = [model.shifts[0], model.shifts[model.shifts.length - 1]];
     if (charts.recall) {
-      const share = (side) => Array.from(model.hits[side], (each) => each / [model.a, model.b][side].length);
+      const share = (side) => Array.from(model.hits[side], (each) => each / model.asked[side]);
       charts.recall.draw(domain, [{ cls: "first", xs: model.shifts, ys: share(0) }, { cls: "last", xs: model.shifts, ys: share(1) }], { range: [0, 1.08 * Math.max(...share(0), ...share(1)) || 1] });
     }
     if (charts.accuracy) {
-      const xs = Array.from(model.shifts).filter((_, k) => k % model.classes.step === 0);
-      charts.accuracy.draw(domain, [{ cls: "first", xs, ys: xs.map((shift) => decisions(model, shift).right / model.a.length) }]);
+      charts.accuracy.draw(domain, [{ cls: "first", xs: model.shifts, ys: Array.from(model.classes.right, (each) => each / model.n) }]);
     }
   }
 
@@ -568,7 +555,7 @@ class View {
     this.cloud.view = model.umap ? state.view : "pca";
     this.cloud.draw(shift);
     this.element.querySelectorAll("[data-view]").forEach((each) => each.setAttribute("aria-pressed", each.dataset.view === state.view));
-    tell(this.viewNote, this.cloud.view === "umap" ? "UMAP of the rows as they are: it has no formula for a shift, so it stays." : "Two principal components. Lines join pairs.".slice(0, model.own.length ? 99 : 25));
+    tell(this.viewNote, this.cloud.view === "umap" ? "UMAP of the rows as they are: it has no formula for a shift, so it stays." : `Two principal components.${model.own.length ? " Lines join pairs." : ""}${model.a.length < model.n || model.b.length < model.m ? " Equal rows are one point." : ""}`);
     tell(tiles.gap, said(now.gap));
     if (now.hits) {
       tell(tiles.matched, said(now.matched));
@@ -583,12 +570,10 @@ class View {
       charts.loss.move(shift, [this.loss]);
     }
     if (charts.accuracy) {
-      const here = decisions(model, shift), before = decisions(model, 0);
-      let flipped = 0;
-      here.found.forEach((each, k) => (flipped += each === before.found[k] ? 0 : 1));
-      tell(tiles.accuracy, percent(here.right / model.a.length));
-      tell(tiles.flipped, `${whole(flipped)} of ${whole(model.a.length)}`);
-      charts.accuracy.move(shift, [here.right / model.a.length]);
+      const { right, flipped } = decisions(model, shift);
+      tell(tiles.accuracy, percent(right / model.n));
+      tell(tiles.flipped, `${whole(flipped)} of ${whole(model.n)}`);
+      charts.accuracy.move(shift, [right / model.n]);
     }
     this.histograms(shift, bins);
   }
@@ -621,16 +606,21 @@ class View {
 
   plot() {
     const { model, charts, curve } = this, xs = curve.map((_, k) => model.shifts[k * STEP]);
-    const end = model.closed ?? 1, near = curve.filter((_, k) => xs[k] <= end), low = Math.min(...curve), most = Math.max(...near);
+    const end = model.closed, near = curve.filter((_, k) => xs[k] <= end), low = Math.min(...curve), most = Math.max(...near);
     const span = most - low || 1;
-    charts.loss.draw([xs[0], model.shifts[model.shifts.length - 1]], [{ cls: "ink", xs, ys: curve }], { range: [low - 0.12 * span, most + 0.08 * span], minimum: this.best ? this.best.shift : null });
+    charts.loss.draw([xs[0], model.shifts[model.shifts.length - 1]], [{ cls: "ink", xs, ys: curve }], { range: [low - 0.12 * span, most + 0.08 * span], minimum: this.goal()?.shift ?? null, word: this.best?.valley ? "valley" : "lowest" });
     tell(charts.loss.note, `temperature ${temperatureWords(this.page.state.temperature)}, ${this.lossNote}`);
+  }
+
+  /** Where the loss is lowest, or the valley before it where that is an end of the dial; nothing before it is known. */
+  goal() {
+    return this.best?.valley ?? this.best;
   }
 
   /** The least cosine, in tenths, that the ends of the dial and its middle show. */
   left() {
     const { model } = this, bins = new Float64Array(BINS);
-    for (const shift of [-0.5, 0, model.closed ?? 1, 2.5]) {
+    for (const shift of [-0.5, 0, model.closed, 2.5]) {
       for (const which of ["first", "last", ...(model.cosines ? ["matched"] : [])]) histogram(model, shift, which, bins);
       if (model.cosines) loss(model, shift, 0.1, 4, bins);
     }
@@ -664,7 +654,7 @@ class View {
     const { model, info } = this, point = this.cloud.shown[k];
     if (this.told === k) return;
     this.told = k;
-    if (!point) return info.replaceChildren(make("p", { class: "muted" }, `Hover or click a point${model.own.length ? ": its pair lights up" : ""}.`));
+    if (!point) return info.replaceChildren(make("p", { class: "muted" }, `Hover or click ${this.cloud.shown.length < model.a.length + model.b.length ? `one of ${whole(this.cloud.shown.length)} points` : "a point"}${model.own.length ? ": its pair lights up" : ""}.`));
     const [side, i] = point, names = [model.first, model.last], picture = side === 0 ? model.pictures[i] : null;
     const own = [];
     for (let pair = 0; pair < model.own.length / 2; pair++) if (model.own[2 * pair + side] === i) own.push(model.own[2 * pair + 1 - side]);
@@ -672,8 +662,8 @@ class View {
     if (own.length) {
       const at = model.queryRank[side].get(i), [before, after] = model.ranks[side].map((each) => each[at] + 1), total = [model.b, model.a][side].length;
       const words = (rank) => (rank === 1 ? "the nearest" : `the ${ordinal(rank)} nearest`);
-      const mate = model.captions[1 - side].length ? `“${model.captions[1 - side][own[0]]}”` : model.names[1 - side][own[0]];
-      lines.push(make("p", {}, mark(1 - side), own.length > 1 ? `Of its ${own.length} ${plural(names[1 - side])} the best, ` : `Its ${names[1 - side]}, ${mate}, `,
+      const best = model.best[side][0][at], mate = model.captions[1 - side].length ? `“${model.captions[1 - side][best]}”` : model.names[1 - side][best];
+      lines.push(make("p", {}, mark(1 - side), own.length > 1 ? `The best of its ${own.length} ${plural(names[1 - side])}, ${mate}, ` : `Its ${names[1 - side]}, ${mate}, `,
         `is ${words(before)} of ${whole(total)} ${plural(names[1 - side])}, `, before === after ? "and stays so with the gap closed." : `${words(after)} with the gap closed.`));
     }
     info.replaceChildren(...(picture ? [make("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", width: 72 })] : []), make("div", {}, lines));
@@ -701,15 +691,14 @@ function lead(model, brief) {
   const { first, last } = model, few = (measure, of) => model.card.find((row) => row.measure === measure && (!of || row.first === of));
   const value = (...key) => few(...key)?.value ?? null, gap = model.signed[place(model, 0)];
   const line = (...parts) => make("p", {}, parts);
-  const many = (n, name) => `${whole(n)} ${n === 1 ? name : plural(name)}`;
   const found = [line("The ", many(model.n, first), " and ", many(model.m, last), " of ", strong(model.name), " lie ", strong(said(gap)),
     brief ? " apart." : " apart: that is the distance between their two centres on one sphere, where 0 is no gap and 2 the most there can be.",
     value("separability") === null ? "" : ` A plane tells which is which for ${percent(value("separability"))} of rows that it has not seen.`)];
   const own = value("matched_cosine"), within = [value("mean_cosine", first), value("mean_cosine", last)];
   if (own !== null && within[0] !== null) {
-    const nearer = own < Math.max(...within);
+    const nearer = [first, last].filter((_, side) => own < within[side]);
     found.push(line("A pair has a cosine of ", strong(said(own)), ", two ", plural(first), " have ", strong(said(within[0])), " and two ", plural(last), " ", strong(said(within[1])), ". ",
-      nearer ? `So on average a stranger of the same kind is closer than the partner.` : "So a pair is closer than two strangers of one kind."));
+      ["So a pair is closer than two strangers of one kind.", `So on average two ${plural(nearer[0] || first)} are closer than a pair.`, "So on average a stranger of the same kind is closer than the partner."][nearer.length]));
   }
   return found;
 }
@@ -782,7 +771,7 @@ class Dimensions {
     });
     this.words = make("p", { "aria-live": "polite" });
     this.element = make("div", { class: "dimensions" },
-      make("p", {}, `The gap has ${model.dim} dimensions. ${this.shares.length ? `The first bar carries ${percent(this.shares[0])} of its square, these ${this.shares.length} together ${percent(1 - rest)}.` : ""} Click a bar to remove it and all to its left.`),
+      make("p", {}, `The embedding has ${model.dim} dimensions. ${this.shares.length ? `The first bar carries ${percent(this.shares[0])} of its square, these ${this.shares.length} together ${percent(1 - rest)}.` : ""} Click a bar to remove it and all to its left.`),
       make("div", { class: "strip", role: "group", "aria-label": "Dimensions, by their share of the squared gap" }, this.bars), this.words);
   }
 
@@ -804,11 +793,10 @@ class Classes {
   }
 
   draw(shift) {
-    const { model } = this, { names } = model.classes, here = decisions(model, shift), before = decisions(model, 0), { moves } = flips(model, 0, shift);
-    const total = moves.reduce((sum, each) => sum + each.count, 0);
-    tell(this.words, total ? `At shift ${said(here.shift, 2)}, ${whole(total)} of ${whole(model.a.length)} decisions are other ones, and accuracy goes from ${percent(before.right / model.a.length)} to ${percent(here.right / model.a.length)}.`
-      : `At shift ${said(here.shift, 2)} every decision is as without a shift: accuracy ${percent(here.right / model.a.length)}. Drag the shift.`);
-    const rows = moves.slice(0, 8).map(({ from, to, count }) => make("tr", {}, make("td", {}, names[from]), make("td", {}, "→ ", names[to]), make("td", { class: "number" }, whole(count))));
+    const { model } = this, { names } = model.classes, here = decisions(model, shift), before = decisions(model, 0);
+    tell(this.words, here.flipped ? `At shift ${said(here.shift, 2)}, ${whole(here.flipped)} of ${whole(model.n)} decisions are other ones, and accuracy goes from ${percent(before.right / model.n)} to ${percent(here.right / model.n)}.`
+      : `At shift ${said(here.shift, 2)} every decision is as without a shift: accuracy ${percent(here.right / model.n)}. Drag the shift.`);
+    const rows = here.moves.map(({ from, to, count }) => make("tr", {}, make("td", {}, names[from]), make("td", {}, "→ ", names[to]), make("td", { class: "number" }, whole(count))));
     while (rows.length < 8) rows.push(make("tr", {}, make("td", {}, "\u00a0"), make("td", {}), make("td", {})));
     this.table.replaceChildren(make("thead", {}, make("tr", {}, make("th", {}, "Decided"), make("th", {}, "Now"), make("th", { class: "number" }, "Rows"))), make("tbody", {}, rows));
   }
@@ -830,14 +818,34 @@ function card(models) {
   return make("div", { class: "wide" }, make("table", {}, make("thead", {}, make("tr", {}, head.map((each) => make("th", { class: ["Value", "95% interval", "n"].includes(each) ? "number" : null, scope: "col" }, each)))), make("tbody", {}, rows)));
 }
 
+/** Which rows each number counts, in sentences. */
+export function counted(model) {
+  const { n, m, pairs, a, b, asked } = model, kinds = (one, other) => `${many(one, model.first)} and ${many(other, model.last)}`, found = [];
+  found.push(`Gap distance, ablation${pairs ? ", matched cosine" : ""}${model.classes ? " and decisions" : ""}: all ${kinds(n, m)}.`);
+  if (pairs) {
+    const [batches, size] = model.batches.shape, of = (count) => `${whole(count)} of ${many(pairs, "pair")}`;
+    found.push(`Loss: ${of(batches * size)}, in ${batches > 1 ? `batches of ${size}` : "one batch"}, none of which holds a row twice.`);
+    found.push(`Recall: ${of(model.asked_pairs)}, ${kinds(...asked)} that differ.`, `Picture, cosines, ranks: ${of(model.own.length / 2)}, ${kinds(a.length, b.length)} that differ.`);
+  } else if (a.length < n || b.length < m) found.push(`Picture and search: ${kinds(a.length, b.length)} that differ.`);
+  return found;
+}
+
 /** Where the rows come from and what was done with them. */
 function provenance(model) {
   const words = (value) => (typeof value === "string" ? value : Array.isArray(value) ? value.map(words).join(", ") : value && typeof value === "object" ? Object.entries(value).map(([key, each]) => `${key} ${words(each)}`).join(", ") : String(value));
   const norms = model.norms.map((span, side) => [side ? model.last : model.first, span]);
   const notes = [...model.notes];
-  if (model.cosines) notes.push(`Loss, recall and cosines are of ${whole(model.own.length / 2)} of ${whole(model.pairs)} pairs, ${whole(model.a.length)} different ${plural(model.first)} and ${whole(model.b.length)} different ${plural(model.last)}. Gap distance and matched cosine are of all rows.`);
+  notes.push(...counted(model));
   const rows = [...Object.entries(model.about).filter(([, value]) => words(value).length && words(value) !== "[]"), ...norms.map(([name, [low, high]]) => [`norms of ${name}`, `${said(low, 4)} to ${said(high, 4)}`]), ...notes.map((each) => ["note", each])];
   return make("dl", { class: "about" }, rows.flatMap(([key, value]) => [make("dt", {}, key.replaceAll("_", " ")), make("dd", {}, words(value))]));
+}
+
+/** Where the loss is lowest, and how far above it the place of the dial is. */
+export function lossWords(best, here, temperature, gap) {
+  const at = ({ shift }) => `shift ${said(shift, 2)}, where the gap is ${said(gap(shift))}`, of = `At temperature ${temperatureWords(temperature)} the loss`;
+  if (best.end) return [`${of} is lowest at the end of the dial, ${at(best)}.`, ...(best.valley ? [`Within the dial it has a valley at ${at(best.valley)}.`] : [])];
+  const off = here - best.loss;
+  return [`${of} is lowest at ${at(best)}${off > 5e-4 ? `: ${said(off)} nats below where you are` : ". You are there, to 0.0005 nats"}.`];
 }
 
 /** The whole page: state, dials, and all that listens to them. */
@@ -853,10 +861,10 @@ class Page {
     this.state = { shift: 0, temperature: model.temperature, view: "pca", query: this.telling(model), removed: 0, theme: "" };
     this.read();
     const low = model.shifts[0], high = model.shifts[model.shifts.length - 1], stop = (words, shift) => button(words, () => this.glide(shift));
-    const shifts = [stop("as is", 0), stop("gap closed", model.closed ?? model.signed[place(model, 0)])];
-    this.bestButton = button("lowest loss", () => this.views[0].best && this.glide(this.views[0].best.shift));
-    if (model.cosines) shifts.splice(1, 0, this.bestButton);
-    shifts.push((this.playButton = button("▶ play", () => this.play(), "From end to end")));
+    const shifts = [stop("as is", 0), stop("gap closed", model.closed)];
+    this.bestButton = button("lowest loss", () => { const goal = this.losing().goal(); if (goal) this.glide(goal.shift); }, this.models.length > 1 ? `of ${(this.models.find((each) => each.cosines) || model).name}` : null);
+    if (this.models.some((each) => each.cosines)) shifts.splice(1, 0, this.bestButton);
+    shifts.push((this.playButton = button("▶ play", () => this.play(), "To the closed gap and back")));
     this.shift = dial("Shift", "moves both kinds along the gap", { min: low, max: high, step: 0.01 }, (shift) => this.set({ shift }), shifts);
     const [cold, hot] = [Math.log10(0.005), 0], heats = [["1/100", 0.01], ["1/50", 0.02], ["1/20", 0.05], ["1", 1]].map(([words, temperature]) => button(words, () => this.warm(temperature)));
     this.heat = dial("Temperature", "", { min: cold, max: hot, step: 0.005 }, (power) => this.set({ temperature: 10 ** power }), heats);
@@ -868,6 +876,11 @@ class Page {
     new ResizeObserver(() => this.resized()).observe(root);
     addEventListener("hashchange", () => { this.read(); this.later(); });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.layout());
+  }
+
+  /** The first set that has a loss. */
+  losing() {
+    return this.views.find((view) => view.model.cosines);
   }
 
   /** The query whose nearest rows centring changes most: one of another kind counts. */
@@ -965,24 +978,32 @@ class Page {
 
   /** The sentence under the picture. */
   told() {
-    const { state } = this, lines = this.views.map(({ model, loss: here, best }) => {
-      const now = numbers(model, state.shift), before = numbers(model, 0), parts = [];
-      const name = this.models.length > 1 ? `${model.name}: ` : "";
-      parts.push(state.shift === 0 ? `${name}As they are, the gap is ${said(now.gap)}.` : `${name}At shift ${said(state.shift, 2)} the gap is ${said(now.gap)} instead of ${said(before.gap)}.`);
-      if (model.cosines && best) {
-        const own = numbers(model, best.shift).gap, off = here - best.loss;
-        if (Math.abs(best.shift - 1) > 1.49) parts.push(`At temperature ${temperatureWords(state.temperature)} the loss falls up to the end of the dial.`);
-        else parts.push(`At temperature ${temperatureWords(state.temperature)} the loss is lowest at shift ${said(best.shift, 2)}, where the gap is ${said(own)}${off > 5e-4 ? `: ${said(off)} nats below where you are` : ". You are there, to 0.0005 nats"}.`);
-      }
-      if (model.classes && state.shift !== 0) parts.push(`Accuracy goes from ${percent(decisions(model, 0).right / model.a.length)} to ${percent(decisions(model, state.shift).right / model.a.length)}.`);
-      if (now.hits && state.shift !== 0) parts.push(`Recall@1 goes from ${percent(before.hits[0] / now.asked[0])} to ${percent(now.hits[0] / now.asked[0])} and from ${percent(before.hits[1] / now.asked[1])} to ${percent(now.hits[1] / now.asked[1])}.`);
-      return parts.join(" ");
-    });
-    this.sentence.replaceChildren(...lines.map((line) => make("p", {}, line)));
+    this.sentence.replaceChildren(...this.views.map((view) => make("p", {}, this.words(view, this.state, view.best))));
+  }
+
+  words({ model, loss: here }, { shift, temperature }, best) {
+    const now = numbers(model, shift), before = numbers(model, 0), parts = [];
+    if (this.models.length > 1) parts.push(make("bdi", {}, model.name), ": ");
+    parts.push(shift === 0 ? `As they are, the gap is ${said(now.gap)}.` : `At shift ${said(shift, 2)} the gap is ${said(now.gap)} instead of ${said(before.gap)}.`);
+    if (model.cosines && best) parts.push(...lossWords(best, here, temperature, (at) => numbers(model, at).gap).map((each) => ` ${each}`));
+    const went = (name, ...pairs) => ` ${name} goes from ${pairs.map(([from, to]) => `${percent(from)} to ${percent(to)}`).join(" and from ")}.`;
+    if (model.classes && shift !== 0) parts.push(went("Accuracy", [decisions(model, 0).right / model.n, decisions(model, shift).right / model.n]));
+    if (now.hits && shift !== 0) parts.push(went("Recall@1", ...[0, 1].map((side) => [before.hits[side] / now.asked[side], now.hits[side] / now.asked[side]])));
+    return parts;
+  }
+
+  /** Room for the longest sentence, so that nothing below it moves. */
+  reserve() {
+    const longest = { shift: -0.5, end: true, valley: { shift: -0.5 } };
+    this.sentence.style.minHeight = "";
+    this.sentence.replaceChildren(...this.views.map((view) => make("p", {}, this.words(view, { shift: -0.5, temperature: 0.0123 }, longest))));
+    this.sentence.style.minHeight = `${Math.ceil(this.sentence.getBoundingClientRect().height)}px`;
+    this.told();
   }
 
   layout() {
     this.views.forEach((view) => view.layout());
+    this.reserve();
     this.later();
   }
 
@@ -1016,7 +1037,7 @@ class Page {
   }
 
   play() {
-    const from = this.state.shift, far = 2 * (this.models[0].closed ?? 0.5);
+    const from = this.state.shift, far = 2 * this.models[0].closed;
     this.animate(7, (part) => this.set({ shift: from + (far / 2 - from) * (1 - Math.cos(2 * Math.PI * part)) / 2 }), () => this.set({ shift: from }));
   }
 

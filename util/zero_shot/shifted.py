@@ -33,6 +33,9 @@ one place of a matrix product to another. Far above a float64 product's rounding
 TILE = 2**20
 """Products of some rows with all columns, 8 MB, which are read again for every shift."""
 
+CACHED = 2**16
+"""Products that stay in the cache of a core while the shifts are gone through."""
+
 ALL = np.iinfo(np.int32).max
 
 GROUP = 128
@@ -90,12 +93,12 @@ def class_ranks(x, y, labels, shifts, direction=None, side: Side = "both") -> In
 
 def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarray, "k n"]:
     """The ``predicted`` of ``classify`` where no labels are known."""
-    moved, found = _moved(x, y, shifts, direction, side), []
-    size = max(1, TILE // len(y))
-    for start in range(0, len(x), size):
-        cosines = _cosines(*moved, slice(start, start + size))
-        found.append([(each >= each.max(1, keepdims=True) - TIE).argmax(1) for each in cosines])
-    return np.concatenate(found, axis=1).astype(np.int32)
+    one, other = _moved(x, y, shifts, direction, side)
+    columns, found = other.rows.double().T, np.empty(one.offsets.shape, np.int32)
+    for rows in (slice(top, top + max(1, CACHED // len(y))) for top in range(0, len(x), max(1, CACHED // len(y)))):
+        products = (one.rows[rows].double() @ columns).numpy()
+        _nearest(products, one.offsets[:, rows], one.inverse_norms[:, rows], *other[1:], found[:, rows])
+    return found
 
 
 def scores(x, y, shifts, direction=None, side: Side = "both") -> Iterator[Float[np.ndarray, "n c"]]:
@@ -257,6 +260,22 @@ def _before(
                 if found[s, i] >= enough:
                     break
     return found
+
+
+@numba.njit(parallel=True, fastmath={"nnan", "nsz"}, cache=True)
+def _nearest(products, own_offset, own_norm, offsets, inverses, found):
+    """Puts the first column of the highest cosine of each row into ``found`` (k, r); norms are inverse."""
+    for s in numba.prange(len(found)):
+        cosines = np.empty(products.shape[1])
+        for i in range(len(products)):
+            best = -np.inf
+            for j in range(len(cosines)):
+                cosines[j] = (products[i, j] + own_offset[s, i] + offsets[s, j]) * inverses[s, j]
+                best = cosines[j] if cosines[j] > best else best
+            j = 0
+            while cosines[j] < best - TIE / own_norm[s, i]:
+                j += 1
+            found[s, i] = j
 
 
 @numba.njit(fastmath={"nnan", "nsz"}, cache=True)
