@@ -1,18 +1,27 @@
-"""A test of many calls that must be refused, made from a table, and a command that is."""
+"""Calls and commands that must be refused, each in one line."""
+
+from contextlib import contextmanager
 
 import pytest
 
 from util import UserError, commands
 
 
+@contextmanager
+def refused(words):
+    """The block is a UserError of one line that a terminal can hold, with the words (a regular expression)."""
+    with pytest.raises(UserError, match=words) as caught:
+        yield
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
 def refuses(*cases):
-    """A test for each (call, words): the call is refused in one line, which holds the words (a regular expression)."""
+    """A test for each (call, words) that the call is ``refused``."""
 
     @pytest.mark.parametrize("call, words", cases)
     def test(call, words):
-        with pytest.raises(UserError, match=words) as refused:
+        with refused(words):
             call()
-        assert "\n" not in str(refused.value)
 
     return test
 
@@ -21,7 +30,7 @@ def command(*words):
     commands.main([str(word) for word in words])
 
 
-def refused(capsys, *words):
+def stopped(capsys, *words):
     """The one line of a command that exits with 2."""
     with pytest.raises(SystemExit) as stop:
         command(*words)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import reference
-from refusals import command, refused
+from refusals import command, stopped
 from util import Embeddings, UserError, cli, files, geometry, interventions, published
 from util.measures import CARD, Sums
 
@@ -71,10 +71,10 @@ def test_parts_that_are_saved_merge_to_the_card_of_the_whole_and_models_compare(
     rows = [row for row in json.loads(capsys.readouterr().out) if row["measure"] == "gap_distance"]
     assert [(row["model"], row["interval"]) for row in rows] == [("whole", ""), ("other", "paired")]
     assert rows[1]["difference"] == pytest.approx(rows[1]["value"] - rows[0]["value"])
-    assert "no engine 'nonsense'" in refused(capsys, "measure", whole, "--engine", "nonsense")
-    assert "--save keeps the sums of one set" in refused(capsys, "measure", a, b, "--save", tmp_path / "c.npz")
-    assert "other numbers of rows than whole" in refused(capsys, "compare", whole, a, "--same-items")
-    assert "no sums of modality-gap measure" in refused(capsys, "merge", whole)
+    assert "no engine 'nonsense'" in stopped(capsys, "measure", whole, "--engine", "nonsense")
+    assert "--save keeps the sums of one set" in stopped(capsys, "measure", a, b, "--save", tmp_path / "c.npz")
+    assert "other numbers of rows than whole" in stopped(capsys, "compare", whole, a, "--same-items")
+    assert "no sums of modality-gap measure" in stopped(capsys, "merge", whole)
 
 
 TWO = ("--columns", "image=image", "text=text")
@@ -82,7 +82,7 @@ TWO = ("--columns", "image=image", "text=text")
 
 @pytest.mark.parametrize("side, same", [("both", "both"), ("image", "first"), ("text", "second"), ("first", "first")])
 def test_shift_writes_embeddings_with_a_smaller_gap(side, same, mine, tmp_path, capsys):
-    assert "choose two of them" in refused(capsys, "shift", mine, "--amount", 0.5, "-o", tmp_path / "closer.npz")
+    assert "choose two of them" in stopped(capsys, "shift", mine, "--amount", 0.5, "-o", tmp_path / "closer.npz")
     command("shift", mine, *TWO, "--amount", 0.5, "--side", side, "--output", tmp_path / "closer.npz")
     before = Embeddings.load(mine, columns={"image": "image", "text": "text"})
     after = Embeddings.load(tmp_path / "closer.npz")
@@ -107,7 +107,7 @@ def test_shift_writes_embeddings_with_a_smaller_gap(side, same, mine, tmp_path, 
     ],
 )
 def test_a_users_error_is_one_line_and_exit_code_2(words, said, capsys):
-    assert said in refused(capsys, *words)
+    assert said in stopped(capsys, *words)
 
 
 def test_an_option_that_a_script_does_not_have_is_one_line_too(tmp_path, capsys, monkeypatch):
@@ -129,7 +129,7 @@ def test_published_without_a_network_says_so(tmp_path, monkeypatch, capsys):
     command("published", "--keep-going")
     said = capsys.readouterr().out
     assert "no network: 8 of the 8 published files" in said and str(tmp_path) in said
-    assert "features_clasp_random.npy are missing" in refused(capsys, "published")
+    assert "features_clasp_random.npy are missing" in stopped(capsys, "published")
 
 
 def test_presets_are_defaults_that_options_override_and_cuda_needs_a_gpu(tmp_path, monkeypatch):
@@ -252,7 +252,7 @@ def test_fit_refuses_options_that_make_no_sense_and_writes_nothing(two, tmp_path
         "amount must be one or more finite numbers": ["shift", "--amount", "nan"],
     }
     for told, words in cases.items():
-        assert told in refused(capsys, "fit", two[0], "--kind", *words, "--output", tmp_path / "c.safetensors")
+        assert told in stopped(capsys, "fit", two[0], "--kind", *words, "--output", tmp_path / "c.safetensors")
     assert not (tmp_path / "c.safetensors").exists()
 
 
@@ -269,6 +269,6 @@ def test_a_calibration_that_does_not_fit_is_refused_and_nothing_is_written(two, 
         "a calibration of image and text has nothing for audio; choose or name the rows": [mine, calibration],
     }
     for told, (embeddings, fitted, *words) in cases.items():
-        line = refused(capsys, "transform", embeddings, "--calibration", fitted, *words, "--output", out)
+        line = stopped(capsys, "transform", embeddings, "--calibration", fitted, *words, "--output", out)
         assert told in line
     assert not out.exists()

@@ -14,9 +14,8 @@ import published_counts
 import reference
 import scripts
 import smoke_runs
-import tiny_open_clip
 from picture_files import write_coco, write_face_parquet, write_faces
-from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from tiny_encoders import TINY, tiny_models, with_weights  # noqa: F401  (registers the tiny models)
 from util import Embeddings, geometry
 from util.corpora import captioned, tasks
 from util.fairness.audit import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
@@ -136,7 +135,7 @@ def photographs(tmp_path, monkeypatch):
     """Options of a run with the tiny model on MSCOCO's layout; a cache of its own; the hub gives the folder "hub"."""
     monkeypatch.setenv("MODALITY_GAP_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr(captioned, "fetched", lambda *words: (sorted((tmp_path / "hub").glob(words[3])), "0" * 40))
-    return ("--coco", write_coco(tmp_path / "coco"), "--model", tiny_open_clip.with_weights(tmp_path))
+    return ("--coco", write_coco(tmp_path / "coco"), "--model", with_weights(tmp_path))
 
 
 def colours(rng, n):
@@ -174,7 +173,7 @@ def test_faces_that_do_not_decode_are_left_out_and_named_or_stop_the_run(tmp_pat
     folder = write_faces(tmp_path / "faces", rows, pictures)
     (folder / "val" / "0.png").write_bytes(b"not a picture")
     audited = audited_data.collect(settings_of("--data", folder, *photographs), "cpu")
-    assert audited.images.shape == (100, tiny_open_clip.TINY["embed_dim"]) and len(audited.faces) == 100
+    assert audited.images.shape == (100, TINY["embed_dim"]) and len(audited.faces) == 100
     assert set(audited.faces["race"]) == {"White"}
     assert audited.data[0]["skipped"][0].startswith("val/0.png: ")
     (folder / "val" / "1.png").write_bytes(b"")

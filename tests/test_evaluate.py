@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from reference import recalls, unit
-from refusals import refused
+from refusals import stopped
 from util import commands, geometry
 
 QUICK = ["--splits", "2", "--resamples", "20", "--permutations", "20", "--shift-step", "0.5"]
@@ -66,7 +66,7 @@ def test_labels_and_prompts_in_files_of_their_own_are_matched_by_name_and_by_id(
         assert found["top-1"]["value"] == pytest.approx(accuracy(images[rows], texts, labels[rows]))
         assert found["top-1"]["n"] == count
     assert "80 pairs matched by ids; without a partner: 10 of 90 image" in said
-    line = refused(capsys, "evaluate", image, "--labels", by_name, "--prompts", prompts)
+    line = stopped(capsys, "evaluate", image, "--labels", by_name, "--prompts", prompts)
     assert "names.csv: which column holds the labels cannot be told; there are species, x" in line
 
 
@@ -139,9 +139,9 @@ def test_what_cannot_be_evaluated_is_refused_in_a_line(tmp_path, rng, task, caps
         ("wide", {"image": images, "text": texts[:, :20], "labels": labels}, [], "columns are image 24, text 20"),
     ):
         np.savez(tmp_path / f"{name}.npz", **arrays)
-        assert said in refused(capsys, "evaluate", tmp_path / f"{name}.npz", *words), name
+        assert said in stopped(capsys, "evaluate", tmp_path / f"{name}.npz", *words), name
     np.save(tmp_path / "few.npy", labels[:80])
-    line = refused(capsys, "evaluate", tmp_path / "none.npz", "--labels", tmp_path / "few.npy")
+    line = stopped(capsys, "evaluate", tmp_path / "none.npz", "--labels", tmp_path / "few.npy")
     assert "few.npy: 80 labels for 90 image rows, and ids not in both" in line
 
 
@@ -183,8 +183,8 @@ def test_pairs_of_a_file_and_of_rows(tmp_path, rng, capsys):
         found = values(capsys, tmp_path / f"{file}.npz", "--pairs", pairs)
         ours = [found[f"{way} recall@1"] for way in ("audio-to-text", "text-to-audio")]
         assert ours == pytest.approx(recalls(images, texts, of))
-    assert "audio has 20 rows, text 40; give labels" in refused(capsys, "evaluate", tmp_path / "mine.npz")
-    line = refused(capsys, "evaluate", tmp_path / "mine.npz", "--pairs", "rows")
+    assert "audio has 20 rows, text 40; give labels" in stopped(capsys, "evaluate", tmp_path / "mine.npz")
+    line = stopped(capsys, "evaluate", tmp_path / "mine.npz", "--pairs", "rows")
     assert "--pairs rows: audio has 20 rows, text 40" in line
 
 
@@ -226,11 +226,11 @@ def test_classes_and_pairs_are_known_by_name_and_are_refused_where_nothing_tells
     ):
         np.savez(mine, **arrays)
         np.save(tmp_path / "pairs.npy", order)
-        assert said in refused(capsys, "evaluate", mine, *words)
+        assert said in stopped(capsys, "evaluate", mine, *words)
     assert values(capsys, mine, "--pairs", tmp_path / "pairs.csv")["image-to-text recall@1"] == 1
     np.savez(mine, audio=images, image=images, text=images + 0.1)
     assert "left out: mine: audio, image: the gap is zero" in evaluate(capsys, mine)[1]
     for name, said in (("audio.npy", "its name says audio alone"), ("image.csv", "column 2 holds whole numbers among")):
         np.save(tmp_path / "audio.npy", np.stack([images, images]))
         pd.DataFrame(np.c_[labels, images], [f"{k}.jpg" for k in order]).to_csv(tmp_path / "image.csv", header=False)
-        assert said in refused(capsys, "evaluate", tmp_path / name)
+        assert said in stopped(capsys, "evaluate", tmp_path / name)

@@ -18,8 +18,7 @@ import theorem_2 as variance
 from encoder_inputs import VISION, EncoderOptions, Gathered, label
 from picture_files import write_coco
 from refusals import refuses
-from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
-from tiny_transformers import MAKERS
+from tiny_encoders import MAKERS, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError, published
 from util.encoders.named import Named
 from util.encoders.tower import Tower

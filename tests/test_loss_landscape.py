@@ -12,9 +12,8 @@ import landscapes
 import reference
 import scripts
 import smoke_runs
-import tiny_open_clip
 from picture_files import write_coco
-from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from tiny_encoders import tiny_models, with_weights  # noqa: F401  (registers the tiny models)
 from util import Embeddings, cli, figures, published
 
 script = scripts.load("loss_landscape.py")
@@ -158,7 +157,7 @@ def test_copies_are_said_once_and_without_a_second_minimum_the_table_of_them_is_
 @pytest.mark.parametrize("kind", ["open_clip", "python"])
 def test_the_paper_preset_runs_on_a_local_coco_folder(tmp_path, own_cache, own_modules, kind):
     """Everything of --preset paper but the download: a tiny open_clip model or functions of your own, real files."""
-    model = tiny_open_clip.with_weights(tmp_path)
+    model = with_weights(tmp_path)
     if kind == "python":
         code = "import numpy as np\nrows = lambda given: np.random.default_rng(len(given)).normal(size=(len(given), 9))"
         (tmp_path / "mine.py").write_text(f"{code}\ndef encoders():\n    return rows, lambda texts: rows(texts) + 1\n")

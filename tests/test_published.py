@@ -13,8 +13,7 @@ from scipy import stats
 
 import contrary
 import published_gains
-from encoder_checks import refused
-from refusals import refuses
+from refusals import refused, refuses
 from util import NoConnection, UserError, files, published, records
 from util.numerics.statistics import mcnemar
 from util.reporting import comparisons

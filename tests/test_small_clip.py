@@ -13,8 +13,8 @@ from open_clip.model import CLIP
 from PIL import Image
 from safetensors.torch import save_file
 
-from encoder_checks import agree, only_the_seed_decides, rows_of_both
 from refusals import refuses
+from tiny_encoders import agree, only_the_seed_decides, rows_of_both
 from util.corpora.generated import pictures
 from util.encoders import small_clip
 from util.encoders.small_clip import COMMAND, SmallClipSettings, train_small_clip

@@ -18,9 +18,8 @@ import panels
 import reference
 import scripts
 import smoke_runs
-import tiny_systems
 from systems import SYSTEMS, clasp, convirt, x_clip
-from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from tiny_encoders import CLASP, CONVIRT, tiny_models, x_clip_config  # noqa: F401  (registers the tiny models)
 from util import Embeddings, UserError, cli, figures, geometry, published
 from util.corpora.generated.pictures import captioned_scenes
 from util.encoders.named import Named
@@ -36,9 +35,9 @@ def test_they_are_those_that_were_published():
 @pytest.fixture
 def tiny(monkeypatch, own_cache):
     """Every architecture at sizes that take no time."""
-    monkeypatch.setattr(x_clip, "load", partial(x_clip.load, config=tiny_systems.x_clip_config(frames=8)))
-    monkeypatch.setattr(convirt, "load", partial(convirt.load, sizes=tiny_systems.CONVIRT))
-    monkeypatch.setattr(clasp, "load", partial(clasp.load, sizes=tiny_systems.CLASP))
+    monkeypatch.setattr(x_clip, "load", partial(x_clip.load, config=x_clip_config(frames=8)))
+    monkeypatch.setattr(convirt, "load", partial(convirt.load, sizes=CONVIRT))
+    monkeypatch.setattr(clasp, "load", partial(clasp.load, sizes=CLASP))
 
 
 def collected(*words):

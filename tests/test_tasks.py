@@ -8,8 +8,8 @@ import datasets
 import numpy as np
 import pytest
 
-from encoder_checks import refused
 from picture_files import TINTS, cells, encoded, shown, write_coco_parquet, write_parquet
+from refusals import refused
 from util import NoConnection, UserError, published
 from util.corpora import tasks
 from util.corpora.tasks import Task

@@ -9,9 +9,9 @@ import torch
 import torchvision
 from PIL import Image
 
-from encoder_checks import only_the_seed_decides, refused
 from encoder_inputs import draw_noise
-from tiny_open_clip import TINY, tiny_models  # noqa: F401  (registers the tiny models)
+from refusals import refused
+from tiny_encoders import TINY, only_the_seed_decides, tiny_models  # noqa: F401  (registers the tiny models)
 from util import UserError, cli
 from util.encoders import models
 from util.encoders import tower as towers

@@ -11,8 +11,8 @@ from open_clip.model import CLIP
 from scipy.stats import ortho_group
 
 import reference
-from encoder_checks import undisturbed
 from refusals import refuses
+from tiny_encoders import undisturbed
 from util import UserError
 from util.geometry import gap_distance, mapped, orthogonal_map, unit_rows
 from util.training import (

@@ -18,7 +18,7 @@ import training_claims
 import training_runs
 from contrary import training_tables
 from picture_files import write_coco
-from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from tiny_encoders import tiny_models  # noqa: F401  (registers the tiny models)
 from training_runs import SHIFTS, Meter, embeddings, landscape, recall_at_1
 from util import UserError, geometry, published
 from util.corpora import tasks

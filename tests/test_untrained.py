@@ -14,12 +14,9 @@ from torch.nn import functional
 from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
-import tiny_systems
-from encoder_checks import agree, only_the_seed_decides, rows_of_both
 from systems import clasp, convirt, untrained, x_clip
 from systems.clasp import residues
-from tiny_systems import CLASP as TINY
-from tiny_systems import FRAMES, SIDE
+from tiny_encoders import CLASP, CONVIRT, FRAMES, SIDE, agree, only_the_seed_decides, rows_of_both, x_clip_config
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
@@ -27,17 +24,17 @@ CAPTIONS = ["a cat", "two dogs on a bench", "", "a very long caption " * 50, "ca
 PICTURES = [Image.fromarray(np.random.default_rng(k).integers(0, 256, (40, 50, 3), dtype=np.uint8)) for k in range(9)]
 SYSTEMS = {
     "x_clip": (
-        lambda **how: x_clip.load(config=tiny_systems.x_clip_config(), **how),
+        lambda **how: x_clip.load(config=x_clip_config(), **how),
         [PICTURES[:3], PICTURES[3:6], PICTURES[6:]],
         {"modality": "video", "frames": 3, "model": x_clip.NAME, "dim": 24},
     ),
     "convirt": (
-        lambda **how: convirt.load(sizes=tiny_systems.CONVIRT, **how),
+        lambda **how: convirt.load(sizes=CONVIRT, **how),
         PICTURES,
         {"modality": "image", "dtype_image": "float32", "model": "ConVIRT", "dim": 24},
     ),
     "clasp": (
-        lambda **how: clasp.load(sizes=tiny_systems.CLASP, **how),
+        lambda **how: clasp.load(sizes=CLASP, **how),
         ["MKV", "ACDEFGHIKLMNPQRSTVWY" * 3, "WWWWWW"],
         {"modality": "amino acid", "alphabet": clasp.ALPHABET, "model": "CLASP", "dim": 16},
     ),
@@ -134,14 +131,14 @@ def test_a_token_with_the_number_0_is_no_padding_and_a_batch_is_cut_at_its_longe
 @pytest.fixture(scope="module")
 def medical():
     """ConVIRT. With BERT's usual weights every text has almost the same embedding: its tokens are made larger here."""
-    pair = convirt.load(device="cpu", sizes=tiny_systems.CONVIRT)
+    pair = convirt.load(device="cpu", sizes=CONVIRT)
     pair.model.text.embeddings.word_embeddings.weight.mul_(30)
     return pair
 
 
 @pytest.fixture(scope="module")
 def of_videos():
-    return x_clip.load(device="cpu", config=tiny_systems.x_clip_config())
+    return x_clip.load(device="cpu", config=x_clip_config())
 
 
 def test_a_head_is_linear_relu_linear():
@@ -156,11 +153,11 @@ def test_a_head_is_linear_relu_linear():
 def test_texts_of_convirt_are_bert_then_the_maximum_then_the_head(medical):
     rows = []
     for report in CAPTIONS:
-        tokens = untrained.tokens([report], tiny_systems.CONVIRT.context, ends=True)
+        tokens = untrained.tokens([report], CONVIRT.context, ends=True)
         outputs = medical.model.text(input_ids=tokens[tokens >= 0][None]).last_hidden_state
         rows.append(medical.model.text_head(outputs.max(dim=1).values))
     texts = medical.text.encode(CAPTIONS)
-    assert (texts.dtype, texts.shape) == (np.float32, (5, tiny_systems.CONVIRT.dim))
+    assert (texts.dtype, texts.shape) == (np.float32, (5, CONVIRT.dim))
     assert np.allclose(texts, normalize(torch.cat(rows)), atol=2e-6)
     assert np.ptp(texts, axis=0).max() > 0.02
 
@@ -190,7 +187,7 @@ def test_rows_of_x_clip_are_those_of_the_model_itself(of_videos, videos):
     assert agree(rows, [normalize(given.pooler_output, dim=1) for given in (images, texts)], 2e-6)
     assert min(np.ptp(part, axis=0).max() for part in rows) > 0.02
     assert of_videos.settings["prompting"].startswith("none")
-    assert of_videos.settings != x_clip.load(device="cpu", config=tiny_systems.x_clip_config(context=70)).settings
+    assert of_videos.settings != x_clip.load(device="cpu", config=x_clip_config(context=70)).settings
 
 
 def test_frames_are_prepared_as_x_clips_own(of_videos):
@@ -209,7 +206,7 @@ TEXTS = ["binds iron", "", "a membrane protein of the inner mitochondrial membra
 @pytest.fixture(scope="module")
 def tiny():
     """The scales of the layers are made large, so that every layer matters."""
-    pair = clasp.load(device="cpu", sizes=TINY)
+    pair = clasp.load(device="cpu", sizes=CLASP)
     for layer in (m for m in pair.model.modules() if isinstance(m, clasp.Scaled)):
         layer.scale.fill_(1.0)
     return pair
@@ -224,22 +221,22 @@ def reference(transformer, numbers):
 
     def turned(vector, place):
         """Every two neighbours as a complex number; the class token, at place 0, stays."""
-        turn = torch.exp(1j * angles(max(place - 1, 0), TINY.head_width))
+        turn = torch.exp(1j * angles(max(place - 1, 0), CLASP.head_width))
         return torch.view_as_real(torch.view_as_complex(vector.reshape(-1, 2)) * turn).flatten()
 
     def linear(x, name):
         return x @ double[f"{name}.weight"].T + double.get(f"{name}.bias", 0)
 
     def normed(x, name):
-        return functional.layer_norm(x, (TINY.width,), double[f"{name}.weight"], double[f"{name}.bias"])
+        return functional.layer_norm(x, (CLASP.width,), double[f"{name}.weight"], double[f"{name}.bias"])
 
     def attended(x, name):
         parts = linear(normed(x, f"{name}.norm"), f"{name}.layer.queries_keys_values").chunk(3, dim=1)
         outputs = []
-        for h in range(TINY.heads):
-            q, k, v = (part[:, h * TINY.head_width : (h + 1) * TINY.head_width] for part in parts)
+        for h in range(CLASP.heads):
+            q, k, v = (part[:, h * CLASP.head_width : (h + 1) * CLASP.head_width] for part in parts)
             q, k = (torch.stack([turned(row, i) for i, row in enumerate(part)]) for part in (q, k))
-            outputs.append((q @ k.T / math.sqrt(TINY.head_width)).softmax(dim=1) @ v)
+            outputs.append((q @ k.T / math.sqrt(CLASP.head_width)).softmax(dim=1) @ v)
         return linear(torch.cat(outputs, 1), f"{name}.layer.out") * double[f"{name}.scale"]
 
     def fed(x, name):
@@ -248,26 +245,26 @@ def reference(transformer, numbers):
         return linear(value * gelu, f"{name}.layer.out") * double[f"{name}.scale"]
 
     x = torch.stack([double["class_token"], *(double["tokens.weight"][number] for number in numbers)])
-    turns = torch.stack([angles(position, TINY.width) for position in range(len(x))])
+    turns = torch.stack([angles(position, CLASP.width) for position in range(len(x))])
     x = x + torch.cat([turns.sin(), turns.cos()], dim=1)
     first = second = x
-    for layer in range(TINY.depth):
+    for layer in range(CLASP.depth):
         first = first + attended(second, f"attention.{layer}")
         second = second + fed(first, f"feed_forward.{layer}")
     return normed(first[0] + second[0], "norm")
 
 
 def test_rows_are_those_of_a_slow_reference_without_padding(tiny):
-    sequences = [untrained.padded(residues([sequence]), TINY.sequence)[0] for sequence in SEQUENCES]
-    texts = [untrained.tokens([text], TINY.text, ends=False)[0] for text in TEXTS]
+    sequences = [untrained.padded(residues([sequence]), CLASP.sequence)[0] for sequence in SEQUENCES]
+    texts = [untrained.tokens([text], CLASP.text, ends=False)[0] for text in TEXTS]
     with torch.no_grad():
         wanted = [reference(tiny.model.sequence, row[row >= 0].tolist()) for row in sequences]
         written = [reference(tiny.model.text, row[row >= 0].tolist()) for row in texts]
     for rows, theirs in ((tiny.non_text.encode(SEQUENCES), wanted), (tiny.text.encode(TEXTS), written)):
-        assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), TINY.width))
+        assert (rows.dtype, rows.shape) == (np.float32, (len(theirs), CLASP.width))
         assert np.allclose(rows, functional.normalize(torch.stack(theirs)), atol=2e-6)
     assert np.ptp(tiny.non_text.encode(SEQUENCES), axis=0).max() > 0.05
-    tokens = untrained.padded(residues(["MKV"]), TINY.sequence)
+    tokens = untrained.padded(residues(["MKV"]), CLASP.sequence)
     assert torch.equal(tiny.model.sequence(tokens), tiny.model.sequence(tokens[:, :3]))
 
 

@@ -15,9 +15,8 @@ import published_gains
 import requested_tasks
 import scripts
 import smoke_runs
-import tiny_open_clip
 import zero_shot_figure as figure
-from tiny_open_clip import tiny_models  # noqa: F401  (registers the tiny models)
+from tiny_encoders import tiny_models, with_weights  # noqa: F401  (registers the tiny models)
 from util import Embeddings, NoConnection, UserError, figures, geometry
 from util.corpora import tasks
 from util.corpora.generated import pictures
@@ -258,7 +257,7 @@ def test_the_paper_preset_on_local_copies_of_its_data(tmp_path, undrawn, photogr
         "coco": picture_files.write_coco(tmp_path / "coco"),
         "tasks": ("cifar10", "mscoco"),
     }
-    record = run(tmp_path, "paper", model=tiny_open_clip.with_weights(tmp_path), **where)
+    record = run(tmp_path, "paper", model=with_weights(tmp_path), **where)
     names = ["CIFAR-10", "MSCOCO, all captions", "MSCOCO, last caption"]
     assert record.tables["table"]["dataset"].unique().tolist() == names and record.about["left_out"] == []
     assert set(record.tables["table"]["gap_direction"]) == {"task", "captions"}

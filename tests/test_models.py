@@ -1,22 +1,27 @@
-"""Models of transformers, and of open_clip too where they lie in a folder or a repository: real code, tiny models."""
+"""Models of transformers and of open_clip, of lists, folders and repositories: real code, tiny models."""
 
+import itertools
 import json
+import pickle
 import shutil
 from typing import NamedTuple
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+import torchvision
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
-from encoder_checks import COMMIT, agree, only_the_seed_decides, refused, rows_of_both, undisturbed
+import tiny_encoders as tinies
 from encoder_inputs import draw_noise
-from tiny_open_clip import configure, put_weights
-from tiny_transformers import CONTEXT, MAKERS, SIDE, clip_model, clip_processor, gemma_tokenizer
+from refusals import refused, refuses
+from tiny_encoders import MAKERS, SIDE, agree, configure, put_weights, rows_of_both, tiny_models  # noqa: F401
 from util import UserError
+from util.encoders import models
 from util.encoders.named import Named
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
@@ -48,10 +53,6 @@ def saved(tmp_path_factory):
 def own(saved, tmp_path):
     """A function that copies one of ``MAKERS`` to a folder of the test's own, to be damaged."""
     return lambda name="clip": shutil.copytree(saved(name)[0], tmp_path / "copy")
-
-
-def load(path, seed=None):
-    return Named("huggingface", str(path)).pair(seed, "cpu")
 
 
 def refusal(path, match, **options):
@@ -86,7 +87,7 @@ def of_the_model_itself(name, folder, model, photographs):
     """Rows of both towers, captions at their whole length."""
     pixels = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")(photographs, return_tensors="pt")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    given = tokenizer(CAPTIONS, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt")
+    given = tokenizer(CAPTIONS, padding="max_length", truncation=True, max_length=tinies.CONTEXT, return_tensors="pt")
     texts = model.get_text_features(**given if name != "siglip" else {"input_ids": given["input_ids"]})
     return vectors(model.get_image_features(**pixels)), vectors(texts)
 
@@ -103,11 +104,11 @@ def test_rows_are_those_of_the_model_itself_whatever_the_batch(saved, photograph
 def test_captions_of_siglip_have_the_whole_length_and_of_its_second_edition_lower_case(own):
     folder = own("siglip")
     pair = load(folder)
-    assert pair.text.prepare(["a cat"]).shape == (1, CONTEXT)
+    assert pair.text.prepare(["a cat"]).shape == (1, tinies.CONTEXT)
     assert np.allclose(pair.text.encode(["A cat."]), pair.text.encode(["a cat"]), atol=1e-6)
     for file in (*folder.glob("*token*"), folder / "spiece.model"):
         file.unlink()
-    gemma_tokenizer().save_pretrained(folder)
+    tinies.gemma_tokenizer().save_pretrained(folder)
     pair = load(folder)
     assert pair.settings["tokenizer"] == {"class": "GemmaTokenizer", "lower_case": True}
     rows = pair.text.encode(["A CAT", "a cat", "a dog"])
@@ -141,12 +142,12 @@ def test_the_settings_say_how_inputs_are_prepared(saved, name):
     pair = load(saved(name)[0])
     about = pair.settings
     assert about["encoder"] == f"transformers {transformers.__version__}"
-    assert (about["dtype"], about["device"], about["context_length"]) == ("float32", "cpu", CONTEXT)
+    assert (about["dtype"], about["device"], about["context_length"]) == ("float32", "cpu", tinies.CONTEXT)
     assert {"size", "image_mean", "image_std", "resample"} <= set(about["pixels"])
     assert about["pixels"]["image_processor_type"].endswith("ImageProcessorPil")
     assert (pair.name, pair.non_text.name) == (name, name)
     assert draw_noise(pair.non_text, 3, 0).shape == (3, 3, SIDE, SIDE)
-    assert draw_noise(pair.text, 3, 0).shape == (3, CONTEXT)
+    assert draw_noise(pair.text, 3, 0).shape == (3, tinies.CONTEXT)
     assert draw_noise(pair.text, 500, 0).max() == pair.model.config.text_config.vocab_size - 1
 
 
@@ -175,14 +176,14 @@ def test_folders_that_are_no_model_or_of_another_kind_are_refused(tmp_path):
 
 def half_a_model(folder):
     config = (folder / "config.json").read_text()
-    clip_model(56).vision_model.save_pretrained(folder)
+    tinies.clip_model(56).vision_model.save_pretrained(folder)
     (folder / "config.json").write_text(config)
 
 
 def no_tokenizer(folder):
     for file in (*folder.glob("tokenizer*"), *folder.glob("vocab*"), *folder.glob("merges*")):
         file.unlink()
-    clip_processor().save_pretrained(folder)
+    tinies.clip_processor().save_pretrained(folder)
 
 
 SHAPES = r"^copy: \d+ weights of CLIPModel are not there, or not of its shape"
@@ -260,7 +261,7 @@ def of_transformers(folder):
 
 def other_weights(folder):
     torch.manual_seed(9)
-    save_file(clip_model(56).state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(tinies.clip_model(56).state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
 
 
 KINDS = {
@@ -281,6 +282,7 @@ KINDS = {
         lambda folder: put_weights(folder, 9),
     ),
 }
+load, of_folder = KINDS["transformers"].load, KINDS["open_clip"].load
 
 
 @pytest.fixture(params=KINDS)
@@ -297,15 +299,15 @@ def folder(kind, tmp_path):
 
 def test_random_weights_depend_on_the_seed_alone_and_need_none_that_are_trained(kind, folder, photographs):
     (folder / kind.weights).unlink()
-    only_the_seed_decides(lambda seed: kind.load(folder, seed).non_text.encode(photographs))
-    only_the_seed_decides(lambda seed: kind.load(folder, seed).text.encode(CAPTIONS))
+    tinies.only_the_seed_decides(lambda seed: kind.load(folder, seed).non_text.encode(photographs))
+    tinies.only_the_seed_decides(lambda seed: kind.load(folder, seed).text.encode(CAPTIONS))
     pair = kind.load(folder, 3)
     assert (pair.settings["seed"], pair.settings["pretrained"]) == (3, None)
     assert pair.name.endswith("folder random weights, seed 3") and set(pair.settings["files"]) == set(kind.files)
 
 
 def test_the_settings_are_plain_name_no_place_and_tell_other_weights(kind, folder, photographs):
-    with undisturbed():
+    with tinies.undisturbed():
         pair = kind.load(folder)
     for about in (pair.settings, dict(pair.non_text.settings), dict(pair.text.settings)):
         assert json.loads(json.dumps(about)) == about and str(folder.parent) not in json.dumps(about)
@@ -321,7 +323,7 @@ def test_the_settings_are_plain_name_no_place_and_tell_other_weights(kind, folde
 def test_a_repository_in_the_cache_is_found_without_a_network(kind, folder, hub, photographs):
     snapshot = hub(folder)
     pair = Named.parse(kind.hub).pair(device="cpu")
-    assert pair.settings["revision"] == COMMIT and pair.settings["model"].endswith("org/name")
+    assert pair.settings["revision"] == snapshot.name and pair.settings["model"].endswith("org/name")
     assert np.array_equal(pair.non_text.encode(photographs), kind.load(folder).non_text.encode(photographs))
     (snapshot / kind.weights).unlink()
     assert Named.parse(kind.hub).pair(0, "cpu").text.encode(CAPTIONS).shape == (5, 24), "random weights need none"
@@ -366,3 +368,164 @@ def test_weights_that_are_damaged_or_do_not_fit_are_refused(kind, folder, damage
         save_file({"something": torch.zeros(3)}, file, metadata={"format": "pt"})
     with refused(f"folder.*: .*({match})"):
         kind.load(folder)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return Named.parse("tiny").pair(0, "cpu")
+
+
+@pytest.fixture
+def medical(tmp_path):
+    """As BiomedCLIP's repository: a network of timm beside a BERT of transformers, which has a folder of its own."""
+    path, bert = tmp_path / "medical", tmp_path / "bert"
+    config = transformers.BertConfig(vocab_size=57, max_position_embeddings=16, pad_token_id=0, **tinies.STARK)
+    config.save_pretrained(bert)
+    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear"}
+    text = {"hf_model_name": str(bert), "hf_tokenizer_name": str(path), "hf_proj_type": "mlp", "context_length": 16}
+    text["hf_pooler_type"] = "cls_last_hidden_state_pooler"
+    configure(path, vision_cfg={**vision, "image_size": 160}, text_cfg=text)
+    tinies.bert_tokenizer().save_pretrained(path)
+    put_weights(path, 8)
+    return path
+
+
+def test_pixels_are_normalised_as_asked_and_the_description_says_how(tiny, photographs):
+    theirs = Named("open_clip", "tiny", None, "imagenet").pair(0, "cpu")
+    torchvisions = torchvision.models.get_model_weights("resnet18")["IMAGENET1K_V1"].transforms()
+    pixels, about = theirs.settings["pixels"], tiny.settings
+    assert (about["device"], about["dtype"], about["quick_gelu"]) == ("cpu", "float32", False)
+    assert about["pixels"]["mean"] == list(open_clip.OPENAI_DATASET_MEAN)
+    assert (pixels["mean"], pixels["std"]) == (torchvisions.mean, torchvisions.std)
+    assert not torch.allclose(tiny.non_text.prepare(photographs), theirs.non_text.prepare(photographs), atol=0.01)
+
+
+def test_the_activation_is_the_one_that_the_weights_were_trained_with(tiny, monkeypatch):
+    def activations(network):
+        blocks = network.transformer.resblocks[0], network.visual.transformer.resblocks[0]
+        return {type(block.mlp[1]).__name__ for block in blocks}
+
+    assert activations(tiny.model) == {"GELU"}
+    assert activations(Named.parse("tiny-quickgelu").pair(0, "cpu").model) == {"QuickGELU"}
+    built, _ = models._open_clip_network(models._origin("tiny", None), 0, True, "own")
+    assert activations(built) == {"QuickGELU"}
+    asked = []
+    monkeypatch.setattr(models, "_open_clip_network", lambda *a: asked.append(a[2]) or 1 / 0)
+    for tag, seed in itertools.product(("openai", "laion2b_s34b_b79k"), (None, 0)):
+        with refused("open_clip could not load it|could not be fetched"):
+            Named.parse(f"ViT-B-32:{tag}").pair(seed, "cpu")
+    assert asked == [True, True, False, False]
+
+
+def test_a_checkpoint_file_gives_its_own_weights(tiny, photographs, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    trained = Named.parse("tiny").pair(8, "cpu")
+    save_file(trained.model.state_dict(), path)
+    loaded = Named.parse(f"tiny:{path}").pair(None, "cpu")
+    assert np.array_equal(loaded.non_text.encode(photographs), trained.non_text.encode(photographs))
+    assert not np.allclose(loaded.non_text.encode(photographs), tiny.non_text.encode(photographs), atol=0.1)
+    assert loaded.settings["seed"] is None and len(loaded.settings["files"]["weights.safetensors"]) == 64
+    path.write_bytes(path.read_bytes()[:-4])
+    with refused(r"tiny with weights '.*weights.safetensors': open_clip could not load it \("):
+        Named.parse(f"tiny:{path}").pair(None, "cpu")
+
+
+test_unknown_models_and_tags_name_those_that_there_are = refuses(
+    (lambda: Named.parse("ViT-B-31").pair(0), "unknown model: 'ViT-B-31'.*ViT-B-32"),
+    (lambda: Named.parse("ViT-B/32:opena1").pair(), "tag for ViT-B-32: 'opena1'; close to it: openai"),
+    (lambda: Named.parse("tiny:openai").pair(), "tag for tiny: 'openai'"),
+    (lambda: Named.parse("tiny").pair(0, "cpu").text.encode([]), "no captions"),
+    (lambda: Named.parse("tiny").pair(0, "cpu").text.encode("a cat"), "in a list, not as one string"),
+    (lambda: Named.parse("tiny").pair(0, "cpu").text.encode(["a cat"], 0), "batch size"),
+)
+
+
+@torch.no_grad()
+def test_a_text_tower_of_transformers_reads_its_own_tokenizer(medical, photographs, hub):
+    pair = of_folder(medical)
+    tokens = pair.text.prepare(CAPTIONS[:4])
+    assert tokens.shape == (4, 16) and (tokens != 0).sum(1).tolist() == [6, 16, 2, 16]
+    theirs = pair.model.encode_image(pair.non_text.prepare(photographs)), pair.model.encode_text(tokens)
+    rows = rows_of_both(pair, photographs, CAPTIONS[:4])
+    assert agree(rows, [normalize(each, dim=1) for each in theirs], atol=2e-6)
+    assert np.ptp(rows[1], axis=0).max() > 0.02
+    hub(medical)
+    twin = Named.parse("hf-hub:org/name").pair(None, "cpu")
+    assert np.array_equal(twin.text.encode(CAPTIONS[:4]), rows[1])
+    assert pair.settings["text_tower"] == twin.settings["text_tower"]
+
+
+def test_the_settings_tell_another_vocabulary(medical):
+    before = of_folder(medical).settings["text_tower"]
+    tokenizer = tinies.bert_tokenizer()
+    for file in medical.glob("*token*"):
+        file.unlink()
+    words = {token: number for number, token in enumerate(sorted(tokenizer.get_vocab(), reverse=True))}
+    type(tokenizer)(words, model_max_length=16).save_pretrained(medical)
+    assert of_folder(medical).settings["text_tower"] != before
+    assert len(before) == 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_type": "theirs"}, "it needs code that comes with it, which is not run; choose another"),
+        ({"model_type": "encoder-decoder"}, ""),
+        ({"attn_implementation": "someone/kernels"}, "open_clip could not load it"),
+    ],
+)
+def test_code_of_a_text_tower_is_neither_run_nor_asked_about(medical, theirs, tmp_path, changes, said):
+    from transformers import dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    asked = theirs(tmp_path / "bert" / "config.json", **changes)
+    for seed in (None, 0):
+        with refused(f"medical.*: {said}"):
+            of_folder(medical, seed)
+    assert not asked and not (tmp_path / "ran").exists()
+    assert dynamic_module_utils.TIME_OUT_REMOTE_CODE == before > 0
+
+
+def test_a_configuration_cannot_say_that_code_of_its_tokenizer_may_run(medical, theirs, tmp_path):
+    file = medical / "open_clip_config.json"
+    about = json.loads(file.read_text())
+    about["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = {"trust_remote_code": True}
+    file.write_text(json.dumps(about))
+    asked = theirs(medical / "tokenizer_config.json", tokenizer_class="theirs")
+    try:
+        of_folder(medical)
+    except UserError as error:
+        assert "\n" not in str(error)
+    assert not asked and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["open_clip"], indirect=True)
+def test_pickled_weights_are_read_as_weights_only_and_after_safetensors(folder, photographs, tmp_path):
+    rows = of_folder(folder).non_text.encode(photographs)
+    pickled = folder / "open_clip_pytorch_model.bin"
+    torch.save(of_folder(folder, 9).model.state_dict(), pickled)
+    assert np.array_equal(of_folder(folder).non_text.encode(photographs), rows)
+    (folder / "open_clip_model.safetensors").unlink()
+    assert not np.allclose(of_folder(folder).non_text.encode(photographs), rows, atol=0.1)
+
+    class Runs:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    for write in (lambda given: pickled.write_bytes(pickle.dumps(given, protocol=2)), lambda g: torch.save(g, pickled)):
+        write({"weight": Runs()})
+        with refused("open_clip could not load it"):
+            of_folder(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["open_clip"], indirect=True)
+def test_folders_without_a_configuration_or_with_a_wrong_one_are_refused(folder, tmp_path):
+    file = folder / "open_clip_config.json"
+    for content in ("[1", "[1]", None):
+        file.unlink() if content is None else file.write_text(content)
+        with refused("no open_clip_config.json there with embed_dim, vision_cfg, text_cfg in model_cfg"):
+            of_folder(folder)
+    configure(tmp_path / "odd", vision_cfg={**tinies.TINY["vision_cfg"], "width": "wide"})
+    with refused("open_clip could not load it"):
+        of_folder(tmp_path / "odd", 0)
