@@ -79,8 +79,7 @@ def embed_images(
     """Embeddings of n images without captions by the image tower of a pair; ``options`` as of ``extract``.
 
     Returns:
-        float32 rows (k, d), unit norm; int64 (k,), ascending, which of the n images each is of; and a line
-        "id: reason" for each of the n - k images that could not be read.
+        unit rows float32 (k, d); int64 (k,), ascending, which image each is of; "id: reason" of each unreadable one.
     """
     part, *_ = _embedded(pair, images, most_skipped, **options)
     return part.rows, part.item_of, images.named(part.skipped)
@@ -89,8 +88,7 @@ def embed_images(
 def class_embeddings(pair: EncoderPair, texts: Sequence[Sequence[str]]) -> Float[np.ndarray, "c d"]:
     """float32 unit rows (c, d), each the mean of the unit rows of a class's prompts, made unit again.
 
-    ``texts`` are the prompts of each of c classes, one or more; one that occurs twice is encoded once. Source: the
-    ensembles of CLIP (Radford et al. 2021, section 3.1.4).
+    ``texts`` are the prompts of each class, one or more. Source: CLIP's ensembles (Radford et al. 2021, section 3.1.4).
     """
     different = list(dict.fromkeys(prompt for prompts in texts for prompt in prompts))
     rows = np.asarray(pair.text.encode(different), np.float64)

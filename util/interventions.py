@@ -236,8 +236,7 @@ def fit(kind: str, x, y=None, *, about: dict | None = None, **options) -> Interv
     Args:
         kind: shift, centring, realign, procrustes or ablation.
         x, y: unit-norm rows of the first modality and of text; pairs for procrustes. Only centring does without y.
-        about: model, data, caption rule, selection, and ``n``, rows of each modality by its name in order, by which
-            ``Intervention.by_name`` knows them; by default they are x and y.
+        about: model, data, caption rule, selection, and ``n``, rows by modality in order, as ``by_name`` knows them.
         options: those of the function of its name here, for instance the amount of a shift.
     """
     if kind not in KINDS:

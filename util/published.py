@@ -43,8 +43,7 @@ class Rule:
 
     ``tolerance`` is the largest difference of a number from the published one, or the threshold of a claim.
     ``refuses`` is a difference that it has to tell: that of another published model, shift or setting, or two units of
-    the last digit. With ``derivation`` the paper's own numbers or mathematics decide, so that a difference is the
-    paper's. Numbers of one curve, judged ``together``, count once.
+    the last digit. With ``derivation`` the paper's own mathematics decides. Those judged ``together`` count once.
     """
 
     says: str

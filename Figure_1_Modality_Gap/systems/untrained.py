@@ -14,7 +14,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 from util.cli import Device
-from util.encoders.tower import EncoderPair, Precision, computing
+from util.encoders.tower import EncoderPair, Precision, computing, drawn
 
 _tokenizer = cache(SimpleTokenizer)
 VOCABULARY = 49408
@@ -65,9 +65,7 @@ class Drawn:
     ) -> "Drawn":
         """The same seed gives the same weights whatever was drawn before, and nothing else is disturbed."""
         target, dtype = computing(device, precision)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            return cls(make().eval().requires_grad_(False), seed, target, dtype)
+        return cls(drawn(make, seed).eval().requires_grad_(False), seed, target, dtype)
 
     def pair(self, name: str, dim: int, other: dict, embed: Callable, length: int, ends: bool, **about) -> EncoderPair:
         """Both towers, once the network is in its place and precision.

@@ -132,11 +132,7 @@ class Task(Declared):
         return numbers
 
     def matched(self, found: Sequence[str]) -> list[int]:
-        """The class of each name, -1 for a name of no class.
-
-        A name counts as it is, or by its letters and digits where those are of one class only: "Annual Crop" and
-        "annual_crop" are one name, but not "C++" and "C".
-        """
+        """The class of each name, -1 for none; "Annual Crop" and "annual_crop" are one name, but not "C++" and "C"."""
         exact = {name: number for names in (self.class_names, self.own) for number, name in enumerate(names)}
         exact |= {other: self.own.index(name) for other, name in self.spellings.items()}
         loose: dict[str, set[int]] = {}

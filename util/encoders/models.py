@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from .. import UserError, reason
 from ..cli import Device
 from ..files import digest, hub_or_cache, sha256, snapshot
 from .named import FOLDER, HUB, Named
-from .tower import EncoderPair, Pixels, Precision, Tower, computing
+from .tower import EncoderPair, Pixels, Precision, Tower, computing, drawn
 
 READ_ONLY = {"local_files_only": True, "trust_remote_code": False}
 """Options of whatever transformers reads of a folder."""
@@ -215,9 +216,8 @@ def _open_clip_network(origin: Origin, seed: int, quick_gelu: bool, pixels: Pixe
         options["pretrained"] = str(origin.weights)
     if pixels == "imagenet":
         options |= {"image_mean": open_clip.constants.IMAGENET_MEAN, "image_std": open_clip.constants.IMAGENET_STD}
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network, _, preprocess = open_clip.create_model_and_transforms(origin.built_by, **options)
+    make = partial(open_clip.create_model_and_transforms, origin.built_by, **options)
+    network, _, preprocess = drawn(make, seed)
     if stored and origin.weights is not None:
         open_clip.load_checkpoint(network, str(origin.weights), strict=True, weights_only=True)
     return network, preprocess
@@ -297,16 +297,14 @@ def _transformers_network(folder: Path, seed: int | None) -> nn.Module:
     config = AutoConfig.from_pretrained(folder, transformers_weights=None, **READ_ONLY)
     if config.model_type not in MODEL_TYPES:
         raise UserError(f"its kind, {config.model_type}, is not read here; known are {', '.join(MODEL_TYPES)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed or 0)
-        if seed is not None:
-            network = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-            return network.eval().requires_grad_(False)
-        if not (folder / WEIGHTS).is_file():
-            raise UserError(f"no weights in {WEIGHTS}; pickled ones, and those in several files, are not read")
-        told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
-        options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **told, **READ_ONLY}
-        network, report = AutoModel.from_pretrained(folder, **options)
+    if seed is not None:
+        make = partial(AutoModel.from_config, config, dtype=torch.float32, trust_remote_code=False)
+        return drawn(make, seed).eval().requires_grad_(False)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"no weights in {WEIGHTS}; pickled ones, and those in several files, are not read")
+    told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, in words
+    options = {"config": config, "dtype": torch.float32, "use_safetensors": True, **told, **READ_ONLY}
+    network, report = drawn(partial(AutoModel.from_pretrained, folder, **options), 0)
     if absent := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
         what = f"{len(absent)} weights of {type(network).__name__}"
         raise UserError(f"{what} are not there, or not of its shape; the first is {absent[0]}")
@@ -376,9 +374,7 @@ def of_torchvision(named: Named, seed: int | None, device: Device, precision: Pr
     _check_name("ResNet", name, torchvision.models.list_models(include="resnet*"))
     known = torchvision.models.get_model_weights(name)
     target, _ = computing(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed or 0)
-        network = torchvision.models.get_model(name, weights=None)
+    network = drawn(partial(torchvision.models.get_model, name, weights=None), seed or 0)
     if pretrained is not None:
         _load_resnet_weights(network, name, pretrained, known)
     transform = known[pretrained if pretrained in known.__members__ else PRETRAINED].transforms()

@@ -30,7 +30,7 @@ from ..numerics.statistics import wilson_interval
 from ..training import Pairs, TrainingSettings, train
 from .models import text_fields
 from .named import Named
-from .tower import EncoderPair, Precision, computing
+from .tower import EncoderPair, Precision, computing, drawn
 
 CONFIG, CHECKPOINT, RECORD = (
     files.PACKAGE / "data" / name for name in ("small_clip.json", "small_clip.safetensors", "small_clip_record.json")
@@ -122,9 +122,7 @@ def load(checkpoint: str | Path = CHECKPOINT, device: str | torch.device = "cpu"
 def _model(seed: int) -> nn.Module:
     from open_clip.model import CLIP
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return CLIP(**config()["model"]).eval()
+    return drawn(lambda: CLIP(**config()["model"]).eval(), seed)
 
 
 def _pair(model: nn.Module, seed: int | None, device: str | torch.device) -> EncoderPair:

@@ -154,6 +154,13 @@ def computing(device: Device, precision: Precision = "float32") -> tuple[torch.d
     return target, torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and fast) else torch.float32
 
 
+def drawn(make: Callable[[], Any], seed: int) -> Any:
+    """What ``make`` gives, with random weights of the seed alone; torch's own generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make()
+
+
 def of_functions(named: Named, seed: int | None, device: Device, precision: Precision) -> EncoderPair | Tower:
     """What a function of yours gives: (encode_images, encode_texts), one of which may be None.
 

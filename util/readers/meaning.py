@@ -68,8 +68,7 @@ def sort_out(arrays: Mapping, where: str, columns: Mapping[str, str]) -> tuple[d
 
     ``columns`` are modality -> name of its array; then no other of the ``arrays`` (by name) is a modality. Gives the
     modalities by name, what stands beside them by kind, by modality the arrays (by name) that may say whose a row is,
-    of several modalities those that each has of its own ("image_ids"), and the names of the others. Keys of the first,
-    and what names no modality, stand beside it too.
+    of several modalities those that each has of its own ("image_ids"), and the names of the others.
     """
     if unknown := [name for name in columns.values() if name not in arrays]:
         raise UserError(f"{where}: no array or column {unknown[0]!r}; there are {', '.join(arrays) or 'none'}")
@@ -364,8 +363,7 @@ def by_class(labels: np.ndarray, classes, texts, beside: Mapping, where: str) ->
     """Labels and texts matched by the names or numbers of their classes: both, the names, what was done. Or None.
 
     ``labels`` are checked ones; nothing tells of those (n, C). ``classes`` are names of their numbers (C,), or None.
-    One of the arrays (m,) in ``beside`` may say the class of each of the ``texts`` (m, d). Several of one class are
-    templates of it, and their mean takes the place of the first.
+    An array (m,) in ``beside`` may say the class of each text (m, d). Templates of one class become their mean.
     """
     import pandas as pd
 

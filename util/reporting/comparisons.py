@@ -73,8 +73,7 @@ def collect(found: Iterable[tuple[str, Record]], reasons: Mapping[str, str] | No
     """Table of every published number with the columns ``COLUMNS``, in the paper's order.
 
     It has a row for each number and each data set that it was measured on. What the paper says nothing of has a row
-    only where it was measured, without a published value. Of two records of a script the one in the paper's own folder
-    counts. ``reasons`` say of scripts why they did not finish.
+    only where it was measured. A script's record in the paper's folder goes first. ``reasons``: why some failed.
     """
     papers = (record for folder, record in sorted(found, key=lambda each: each[0] in FOLDERS) if not is_own(record))
     known = {record.name: record for record in papers}

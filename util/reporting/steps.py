@@ -117,8 +117,7 @@ class Figures:
 class Paper(Figures):
     """Run every figure and table with the paper preset; the same command goes on where it was stopped.
 
-    Whole records of the same settings are kept, also those that other code made. A step that fails is named at the
-    end, with exit code 2, and the others go on.
+    Whole records of the same settings are kept, also of other code. A step that fails is named at the end, exit code 2.
     """
 
     preset: tyro.conf.Suppress[cli.Preset] = "paper"

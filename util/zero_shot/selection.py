@@ -43,8 +43,7 @@ class Outcomes:
 
     Attributes:
         items: (k, n), what each of n items does at each of k shifts.
-        groups: whole numbers (n,), which items are resampled and exchanged together, as they are not independent: texts
-            of one image, copies of an image. None: each is by itself.
+        groups: (n,) numbers; items of one (texts or copies of an image) are drawn and exchanged together. None: alone.
     """
 
     items: Shaped[np.ndarray, "k n"]
