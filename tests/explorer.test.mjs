@@ -122,12 +122,15 @@ test("six pairs, two mismatched, have a gap at 1/50 and none at 1", () => {
 
 test("arrays are decoded, names are made, numbers are said", () => {
   const base64 = Buffer.from(new Float32Array([1.5, -2]).buffer).toString("base64");
-  const { v } = decode(JSON.stringify({ v: { kind: "f4", shape: [2], base64 } }));
-  assert.deepEqual([[...v], v.shape], [[1.5, -2], [2]]);
+  const { v, note } = decode(JSON.stringify({ v: { kind: "f4", shape: [2], "\0base64": base64 }, note: { base64: "mine" } }));
+  assert.deepEqual([[...v], v.shape, note.base64], [[1.5, -2], [2], "mine"]);
   const raw = { first: "image", last: "text", along: [[0.1], [0.2]], rows: [[4], [9]], names: ["a/b.jpg"], captions: [], ablated: { order: [3], distances: [1, 0.5], matched: [] } };
   const [ready] = prepare({ models: [raw] }).models;
   assert.deepEqual(ready.names, [["b.jpg"], ["text 9"]]);
   assert.deepEqual([said(-0.0001), said(-1.25, 2), said(null), ordinal(2), ordinal(13), temperatureWords(0.02), temperatureWords(0.3)], ["0.000".replace("0.000", said(-0.0001)), "−1.25", "–", "2nd", "13th", "1/50", "0.300"]);
   assert.deepEqual(ticks(0, 1, 4).map((each) => Number(each.toFixed(2))), [0, 0.5, 1]);
-  assert.match(python({ about: { files: ['a"b.npz'] }, first: "image", last: "text", pairs: 10, batch: 50 }, { shift: 0.2, temperature: 0.01 }), /load\("a\\"b.npz"\)/);
+  const code = (made, more = {}) => python({ made, name: "a", first: "image", last: "text", ablated: { order: [7, 3, 5] }, ...more }, { shift: 0.2, temperature: 0.01, removed: 2 });
+  assert.match(code({ files: ['image=a"b.npz', "text=c"], columns: { image: "v" }, labels: "l.txt", prompts: null }), /sets_of\(\("image=a\\"b.npz", "text=c",\), \{"image": "v"\}, labels="l.txt"\)\n.*\["a"\]/);
+  assert.match(code(null), /embeddings = \.\.\.  # yours[^]*removed = \[7, 3\]/);
+  assert.match(code(null, { cosines: { shape: [2, 50, 50] }, batch: 50, pairs: 400, own: [0, 0, 1, 1, 2, 2], asked_pairs: 5 }), /q\[np.arange\(3\) \* len\(p\) \/\/ 3\][^]*p\[np.arange\(5\)/);
 });

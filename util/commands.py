@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from . import UserError, cli, interventions, readers
-from .embeddings import Embeddings, open_sets
+from .embeddings import Embeddings
 from .files import REPOSITORY, sha256
 from .geometry import mean_cosine, moved, resolve_direction, side_amounts, side_of
 from .measures.card import measure
@@ -203,6 +203,8 @@ class Report(OfFiles, _OfRecords):
     """A file with the class of each row, as for evaluate: the page shows which decisions flip."""
     prompts: str | None = None
     """A file with the embeddings of the classes, with their names where labels are names."""
+    pictures: Path | None = None
+    """The folder that thumbnails may come from, by default that of the file; paths beside the rows say which."""
     umap: Literal["auto", "yes", "no"] = "auto"
     """Lay the rows out by UMAP too; auto does up to 5,000 pairs."""
     export: Path | None = None
@@ -210,7 +212,9 @@ class Report(OfFiles, _OfRecords):
     seed: int = 0
     """Seed of UMAP and of samples."""
     ONLY: ClassVar = (
-        cli.Only("columns output labels prompts umap export seed", "files of embeddings", lambda own: own.embeddings),
+        cli.Only(
+            "columns output labels prompts pictures umap export seed", "files of embeddings", lambda own: own.embeddings
+        ),
         cli.Only("outputs", "records", lambda own: not own.embeddings),
     )
 
@@ -220,17 +224,12 @@ class Report(OfFiles, _OfRecords):
 
         if not self.embeddings:
             return cli.say(f"[report] wrote {cli.on_terminal(comparisons.write_report(self.outputs))}")
-        sets = open_sets(self.embeddings, cli.named_columns(self.columns))
-        if self.labels or self.prompts:
-            from .zero_shot.tasks import of_classes
-
-            sets = {name: of_classes(one, self.labels, None, self.prompts) for name, one in sets.items()}
-        sets = explorer.sets_of((sets,))
-        umap = {"yes": True, "no": False}.get(self.umap)
-        page = explorer.report(sets, output=self.output, umap=umap, seed=self.seed)
+        told = {"columns": cli.named_columns(self.columns), "labels": self.labels, "prompts": self.prompts}
+        drawn = {"pictures": self.pictures, "umap": {"yes": True, "no": False}.get(self.umap), "seed": self.seed}
+        page = explorer.report(*self.embeddings, output=self.output, **told, **drawn)
         cli.say(f"wrote {cli.on_terminal(self.output)} ({len(page.html.encode()) / 1e6:.1f} MB): open it in a browser")
         if self.export:
-            explorer.export(sets, self.export)
+            explorer.export(explorer.sets_of(self.embeddings, **told), self.export)
             cli.say(f"wrote {cli.on_terminal(self.export)}")
 
 

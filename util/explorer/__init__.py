@@ -28,8 +28,9 @@ from ..measures import measure
 from ..numerics import items
 from ..numerics.arrays import as_matrix, blocks, to_numpy
 from ..numerics.reduction import joint_pca, umap_coordinates
-from ..records import versions
+from ..records import plain, versions
 from ..zero_shot import shifted
+from ..zero_shot.tasks import of_classes
 
 HERE = Path(__file__).resolve().parent
 MOST_SETS = 4
@@ -39,6 +40,8 @@ MOST_PAIRS, MOST_ASKED, MOST_SHOWN, MOST_PICTURES, MOST_UMAP = 10_000, 20_000, 5
 """Pairs that are drawn, among which recall is counted, that can be chosen, that have a thumbnail, that UMAP takes."""
 BATCH = 50
 """Pairs per batch of the loss, as in the paper."""
+ARRAY, LEAST_SCALE = "\0base64", 5.4
+"""The key of an array's bytes, which no source has; a smaller logit scale is a logarithm, as checkpoints store it."""
 WITHIN, DIMENSIONS, NEAREST, LETTERS, MOVES = 4000, 24, 10, 160, 8
 
 
@@ -56,7 +59,7 @@ class Page:
         return f'<iframe {frame} srcdoc="{page}"></iframe>'
 
 
-def report(*given, output=None, columns=None, umap: bool | None = None, seed: int = 0) -> Page:
+def report(*given, output=None, columns=None, labels=None, prompts=None, pictures=None, umap=None, seed=0) -> Page:
     """The page about one set of embeddings of two modalities, or about several side by side.
 
     Args:
@@ -64,24 +67,32 @@ def report(*given, output=None, columns=None, umap: bool | None = None, seed: in
             also by name; or arrays by name, {"image": images, "text": texts}; or two arrays, called x and y then.
         output: where to write it, for instance "gap.html".
         columns: modality -> name of its array or column in the files.
-        umap: lay the rows out by UMAP too, which takes ten seconds and more; by default up to 5,000 pairs.
+        labels, prompts: files with the class of each row, and with the embeddings of the classes.
+        pictures: the folder that thumbnails may come from, by default that of the file. ``paths`` in the file are
+            relative to it; those outside it are left out, for the page may be passed on.
+        umap: whether to lay the rows out by UMAP too, in ten seconds and more; by default up to 5,000 pairs.
         seed: of whatever is random.
 
     One modality alone is refused, and a gap of zero. Time: 5 seconds for 5,000 x 512 pairs, besides UMAP.
     """
-    models = [_described(name, one, umap, seed) for name, one in sets_of(given, columns).items()]
-    page = Page(render({"models": models}))
+    sets, made = sets_of(given, columns, labels, prompts), None
+    models = [_described(*each, umap, seed, pictures) for each in sets.items()]
+    if all(isinstance(each, str | Path) for each in given):
+        made = {"files": [*map(str, given)], "columns": columns or {}, "labels": labels, "prompts": prompts}
+    page = Page(render({"models": models, "made": made}))
     if output is not None:
         with replacing(Path(output)) as part:
             part.write_text(page.html, encoding="utf-8")
     return page
 
 
-def sets_of(given: tuple, columns: Mapping[str, str] | None = None) -> dict[str, Embeddings]:
+def sets_of(given: tuple, columns: Mapping[str, str] | None = None, labels=None, prompts=None) -> dict[str, Embeddings]:
     """Sets of two modalities by name, from whatever ``report`` takes."""
     named = given[0] if len(given) == 1 and isinstance(given[0], Mapping) else dict(zip("xy", given, strict=False))
     if given and all(isinstance(each, str | Path) for each in given):
         named = open_sets(given, columns)
+        if labels or prompts:
+            named = {name: of_classes(one, labels, None, prompts) for name, one in named.items()}
     elif given and all(isinstance(each, Embeddings) for each in given):
         stems = [Path(str(each.source.get("path", "embeddings"))).stem for each in given]
         numbered = map(str, range(1, 1 + len(given)))
@@ -96,15 +107,18 @@ def sets_of(given: tuple, columns: Mapping[str, str] | None = None) -> dict[str,
     return found
 
 
-def _described(name: str, one: Embeddings, umap: bool | None, seed: int) -> dict:
+def _described(name: str, one: Embeddings, umap: bool | None, seed: int, pictures) -> dict:
     """Everything that the page says about one set of two modalities."""
     card = measure(one, seed=seed)
-    rows = [{key: None if value != value else value for key, value in row.items()} for row in card.rows]  # json: no NaN
-    scale = float(np.ravel(one.beside.get("logit_scale", 100))[0])
+    given = np.ravel(one.beside.get("logit_scale", 100))
+    stored = float(given[0]) if len(given) and given.dtype.kind in "iuf" else 0
+    scale = np.exp(stored) if 0 < stored < LEAST_SCALE else stored
+    scale = float(scale) if 1 <= scale <= 200 else 100
+    notes = [] if scale == stored else [f"logit_scale {given[:1]}: the temperature begins at {1 / scale:.4g}"]
     about = {key: value for key, value in one.source.items() if key not in ("notes", "files", "path")}
     about |= {"files": [each.get("path", "") for each in one.files], "seed": seed, "versions": versions()}
-    found = {"name": name, "card": rows, "notes": [*card.notes], "about": about, "batch": BATCH}
-    return found | {"temperature": 1 / scale if 1 <= scale <= 200 else 0.01} | of_two(one, umap, seed)
+    found = {"name": name, "card": plain(card.rows), "notes": [*card.notes, *notes], "about": plain(about)}
+    return found | {"batch": BATCH, "temperature": 1 / scale} | of_two(one, umap, seed, pictures)
 
 
 def render(content: dict) -> str:
@@ -112,10 +126,11 @@ def render(content: dict) -> str:
     files = "explorer.js", "style.css", "page.html"
     script, style, page = ((HERE / name).read_text(encoding="utf-8") for name in files)
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
+    names = ", ".join(each["name"] for each in content.get("models", ()))
     parts = {
-        "data": json.dumps(content, default=_plain, separators=(",", ":")).replace("<", "\\u003c"),
+        "data": json.dumps(content, default=_plain, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script, "style": style, "script_hash": hashes[0], "style_hash": hashes[1],
-        "title": html.escape(", ".join(each["name"] for each in content.get("models", ())) or "Mind the Gap"),
+        "title": html.escape("".join(filter(str.isprintable, names)) or "Mind the Gap"),
     }  # fmt: skip
     return re.sub(r"\{\{ (\w+) \}\}", lambda found: parts[found[1]], page)
 
@@ -124,7 +139,7 @@ def _plain(value):
     """What json lacks: arrays by their type, shape and bytes, little-endian."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "uf":
         little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-        return {"kind": value.dtype.str[1:], "shape": value.shape, "base64": base64.b64encode(little).decode()}
+        return {"kind": value.dtype.str[1:], "shape": value.shape, ARRAY: base64.b64encode(little).decode()}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
@@ -151,25 +166,25 @@ def export(sets: Mapping[str, Embeddings], path) -> None:
         pq.write_table(pa.concat_tables(tables), part)
 
 
-def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
+def of_two(one: Embeddings, umap: bool | None, seed: int, pictures=None) -> dict:
     """The numbers and arrays of two modalities, stored in any way, that ``explorer.js`` reads.
 
     ``umap``: whether to lay rows out by UMAP too, None where they are few. ``seed`` is of it and of samples.
     """
     (first, x), (last, y) = one.modalities.items()
-    both, pairs = [moments(part, name) for part, name in ((x, first), (y, last))], _pairs(one)
+    both, where = [moments(part, name) for part, name in ((x, first), (y, last))], one.source.get("path", "embeddings")
     centroids = [part.centroid for part in both]
-    gap = centroids[0] - centroids[1]
+    gap, pairs = centroids[0] - centroids[1], _pairs(one)
     if (distance := float(np.linalg.norm(gap))) < ZERO_GAP:
-        raise UserError(f"{one.source.get('path', 'embeddings')}: the gap is zero, so there is nothing to drag")
+        raise UserError(f"{where}: the gap is zero, so there is nothing to drag")
     some, rows, own = drawn(one, MOST_PAIRS)
     unit, axes, shown = gap / distance, view(rows), [_few(np.arange(len(part)), MOST_SHOWN) for part in rows]
-    signed, matched = along(x, y, pairs, unit, SHIFTS)
-    closed, more, umap = (
-        SHIFTS[np.abs(signed).argmin()],
-        {"pairs": 0},
-        len(rows[0]) <= MOST_UMAP >= len(rows[1]) if umap is None else umap,
-    )
+    try:
+        signed, matched = along(x, y, pairs, unit, SHIFTS)
+    except UserError as error:
+        raise UserError(f"{where}: a row lies along the gap, so the dial moves it to zero; leave it out") from error
+    closed, more = SHIFTS[np.abs(signed).argmin()], {"pairs": 0}
+    umap = len(rows[0]) <= MOST_UMAP >= len(rows[1]) if umap is None else umap
     if pairs is not None:
         shown = [np.unique(part) for part in _few(own, MOST_SHOWN).T]
         _, asked, theirs = drawn(one, MOST_ASKED) if len(pairs) > MOST_PAIRS else (some, rows, own)
@@ -177,7 +192,8 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
         more |= {"asked": [*map(len, asked)], "asked_pairs": len(theirs), **_batches(rows, own)}
         more["ranks"], more["best"] = _ranks(rows, own, shown, [0, closed], unit)
     elif (labels := _labels(one)) is not None:
-        more |= {"classes": _decisions(x, y, labels, unit) | {"names": _told(one, 1, some[1], "classes")}}
+        more["classes"] = shifted.decisions(x, y, labels, SHIFTS, unit, MOVES)._asdict()
+        more["classes"]["names"] = _told(one, 1, some[1], "classes")
     if umap and min(map(len, rows)) > 2:
         more["umap"] = np.split(umap_coordinates(np.concatenate(rows), seed).astype("f4"), [len(rows[0])])
     return more | {
@@ -187,7 +203,8 @@ def of_two(one: Embeddings, umap: bool | None, seed: int) -> dict:
         "along": [(part @ unit).astype("f4") for part in rows],
         "view": [(part @ axes.T).astype("f4") for part in (*rows, unit[None])],
         "within": [_within(part, seed) for part in rows], "search": _search(rows, centroids, shown),
-        "ablated": _ablated(x, y, pairs, gap), "pictures": _pictures(one, some[0], shown[0]),
+        "ablated": _ablated(x, y, pairs, gap),
+        "pictures": _pictures(one, some[0][shown[0]], shown[0], pictures),
         "names": _told(one, 0, some[0], "paths", "ids"), "captions": _told(one, 1, some[1], "captions", "classes"),
     }  # fmt: skip
 
@@ -323,46 +340,32 @@ def _ablated(x, y, pairs, gap: Float[np.ndarray, "d"]) -> dict:
     return found | {"matched": [] if pairs is None else cosines / len(pairs)}
 
 
-def _decisions(x, y, labels, unit) -> dict:
-    """How many of all rows are right, and are decided otherwise than without a shift, at each shift (301,).
-
-    ``moves`` (q, 4) are those that most rows make: place of the shift, class without a shift, class, rows.
-    """
-    classes, zero = np.concatenate([part for _, part, _ in units(y)]), int(np.abs(SHIFTS).argmin())
-    right, cells, counts = 0, np.empty(0, int), np.empty(0)
-    for start, rows, _ in units(x):
-        found = shifted.predict(rows, classes, SHIFTS, unit).astype(int)
-        right = right + (found == labels[start : start + len(rows)]).sum(1)
-        k, row = np.nonzero(found != found[zero])
-        new = (k * len(y) + found[zero, row]) * len(y) + found[k, row]
-        cells, at = np.unique(np.concatenate([cells, new]), return_inverse=True)
-        counts = np.bincount(at, np.concatenate([counts, np.ones(len(new))]))
-    k, before, after = np.unravel_index(cells, (len(SHIFTS), len(y), len(y)))
-    order = np.lexsort((-counts, k))
-    order = order[np.arange(len(order)) - np.searchsorted(k[order], k[order]) < MOVES]
-    moves = np.stack([k, before, after, counts], axis=1)[order].astype("u4")
-    return {"right": right.astype("u4"), "flipped": np.bincount(k, counts, len(SHIFTS)).astype("u4"), "moves": moves}
-
-
 def _told(one: Embeddings, k: int, rows: np.ndarray, *kinds: str) -> list[str]:
     """What stands beside rows of a modality: the first of some kinds that has an entry for each row."""
     n = len(one.modalities[one.names[k]])
-    told = next((one.beside[kind] for kind in kinds if len(one.beside.get(kind, ())) == n), ())
-    return [str(each)[-LETTERS:] for each in np.asarray(told)[rows]] if len(told) else []
+    kind = next((kind for kind in kinds if len(one.beside.get(kind, ())) == n), None)
+    told = [str(each) for each in np.asarray(one.beside[kind])[rows]] if kind else []
+    told = [Path(each).name or each for each in told] if kind == "paths" else told
+    return [each if len(each) <= LETTERS else f"{each[: LETTERS - 1]}…" for each in told]
 
 
-def _pictures(one: Embeddings, some: np.ndarray, shown: np.ndarray) -> dict[str, str]:
-    """Thumbnails of shown rows by their places, where ``paths`` names pictures of this machine."""
+def _pictures(one: Embeddings, rows: np.ndarray, shown: np.ndarray, folder) -> dict[int, str]:
+    """Thumbnails by place of shown rows whose ``paths`` are regular files in the folder of the data, or another."""
     from PIL import Image
 
-    found = {}
-    for place, path in zip(shown.tolist(), _told(one, 0, some[shown], "paths"), strict=False):
-        with suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(path) as picture:
-            picture.draft("RGB", (96, 96))
-            small, out = picture.convert("RGB"), io.BytesIO()
-            small.thumbnail((96, 96))
-            small.save(out, "jpeg", quality=70)
-            found[place] = base64.b64encode(out.getvalue()).decode()
+    found, data = {}, Path(folder or one.files[0].get("path", ""))
+    home, paths = (data if data.is_dir() else data.parent).resolve(), np.ravel(one.beside.get("paths", ()))
+    places = zip(shown.tolist(), rows.tolist(), strict=True) if len(paths) == len(one.modalities[one.names[0]]) else ()
+    for place, row in places:
+        with suppress(OSError, ValueError, Image.DecompressionBombError):
+            path = (home / str(paths[row])).resolve()
+            if path.is_relative_to(home) and path.is_file():
+                with Image.open(path) as picture:
+                    picture.draft("RGB", (96, 96))
+                    small, out = picture.convert("RGB"), io.BytesIO()
+                small.thumbnail((96, 96))
+                small.save(out, "jpeg", quality=70)
+                found[place] = base64.b64encode(out.getvalue()).decode()
         if len(found) == MOST_PICTURES:
             break
     return found

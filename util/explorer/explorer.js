@@ -8,11 +8,11 @@ a = <x, u>, b = <y, u> and t half of the shift, the moved rows x - t u and y + t
 
 const KINDS = { f4: Float32Array, f8: Float64Array, u2: Uint16Array, u4: Uint32Array };
 
-/** The page's content: json whose arrays are {kind, shape, base64}, little-endian. */
+/** The page's content: json whose arrays are {kind, shape, "\0base64"}, little-endian. */
 export function decode(text) {
   return JSON.parse(text, (_, value) => {
-    if (!value || value.base64 === undefined) return value;
-    const bytes = Uint8Array.from(atob(value.base64), (each) => each.charCodeAt(0));
+    if (!value || value["\0base64"] === undefined) return value;
+    const bytes = Uint8Array.from(atob(value["\0base64"]), (each) => each.charCodeAt(0));
     const array = new KINDS[value.kind](bytes.buffer);
     array.shape = value.shape;
     return array;
@@ -22,9 +22,10 @@ export function decode(text) {
 /** The content with names for what the drawing asks for often. */
 export function prepare(content) {
   for (const model of content.models || []) {
-    const { first, last, along, rows } = model, file = (text) => (/^[\d.]+$/.test(text) ? `${first} ${text}` : text.split(/[\\/]/).pop());
+    const { first, last, along, rows } = model, file = (text) => (/^[\d.]+$/.test(text) ? `${first} ${text}` : text.replace(/[\\/]+$/, "").split(/[\\/]/).pop() || text);
     [model.a, model.b] = along;
     model.own ??= [];
+    model.made = content.made;
     model.captions = [[], model.captions];
     model.names = [model.names.map(file), []].map((names, side) => (names.length ? names : Array.from(rows[side], (row) => `${side ? last : first} ${row}`)));
     if (model.classes && !model.classes.names.length) model.classes.names = Array.from({ length: model.b.length }, (_, k) => `class ${k}`);
@@ -196,20 +197,25 @@ export const whole = (n) => Number(n).toLocaleString("en-US");
 
 /** The Python that computes what the page shows. */
 export function python(model, state) {
-  const about = model.about, quoted = (text) => JSON.stringify(String(text));
-  const paths = about.files.filter(Boolean).map(quoted).join(", ");
-  const lines = ["import numpy as np, util", "", `embeddings = util.Embeddings.load(${paths || "..."})`];
-  lines.push(`x, y = embeddings.modalities[${quoted(model.first)}], embeddings.modalities[${quoted(model.last)}]`);
-  lines.push("unit = util.geometry.unit_gap_vector(x, y)", `moved = util.geometry.shift(x, y, ${state.shift}, unit)`);
-  lines.push("print(util.geometry.gap_distance(*moved))");
+  const { made, shift } = { ...model, ...state }, quoted = (text) => JSON.stringify(String(text)), numbered = (values) => `[${Array.from(values).join(", ")}]`;
+  const lines = ["import numpy as np", "import util", "from util import explorer", ""];
+  if (made) {
+    const columns = Object.entries(made.columns).map(([name, column]) => `${quoted(name)}: ${quoted(column)}`);
+    const named = [columns.length ? `, {${columns.join(", ")}}` : "", ...["labels", "prompts"].map((key) => (made[key] ? `, ${key}=${quoted(made[key])}` : ""))];
+    lines.push(`sets = explorer.sets_of((${made.files.map((each) => `${quoted(each)},`).join(" ")})${named.join("")})`, `embeddings = sets[${quoted(model.name)}].normalised()`);
+  } else lines.push(`embeddings = ...  # yours, or util.Embeddings.of({${quoted(model.first)}: x, ${quoted(model.last)}: y}) of your arrays`);
+  lines.push("x, y = embeddings.modalities.values()", "unit = util.geometry.unit_gap_vector(x, y)", `moved = util.geometry.shift(x, y, ${shift}, unit)`, "print(util.geometry.gap_distance(*moved))");
   if (model.cosines) {
-    const [, size] = model.cosines.shape;
-    lines.push("", `p, q = embeddings.duo((${quoted(model.first)}, ${quoted(model.last)})).paired()`);
-    lines.push(`print(util.contrastive.sweep_both(p, q, ${state.shift}, ${state.temperature}, ${size === model.batch ? size : "None"}, direction=unit).symmetric)`);
-    lines.push("own = util.numerics.items.matched(p, q, np.tile(np.arange(len(p))[:, None], 2))");
-    lines.push(`print(util.zero_shot.shifted.hits(p[own.first], q[own.second], own.pairs, ${state.shift}, unit))`);
+    const [, size] = model.cosines.shape, few = (count) => (count < model.pairs ? `[np.arange(${count}) * len(p) // ${count}]` : "");
+    const [thin, asked] = [few(model.own.length / 2), few(model.asked_pairs)];
+    lines.push("", "p, q = embeddings.paired()", `print(util.contrastive.sweep_both(p${thin}, q${thin}, ${shift}, ${state.temperature}, ${size === model.batch ? size : "None"}, direction=unit).symmetric)`);
+    if (asked) lines.push(`p, q = p${asked}, q${asked}  # the pairs among which recall is counted`);
+    lines.push("own = util.numerics.items.matched(p, q, np.tile(np.arange(len(p))[:, None], 2))", `print(util.zero_shot.shifted.hits(p[own.first], q[own.second], own.pairs, ${shift}, unit))`);
   }
-  if (model.classes) lines.push(`print(util.zero_shot.shifted.predict(x, y, ${state.shift}, unit))`);
+  if (model.classes) lines.push("", `before, after = util.zero_shot.shifted.predict(x, y, [0, ${shift}], unit)`, "print((after == embeddings.labels).mean(), (after != before).sum())");
+  if (state.removed) lines.push("", `removed = ${numbered(model.ablated.order.slice(0, state.removed))}`, "kept = [util.geometry.unit_rows(np.delete(part, removed, axis=1)) for part in (x, y)]", "print(util.geometry.gap_distance(*kept))");
+  const queries = model.search?.queries, query = queries?.[Math.min(state.query, queries.length - 1)], side = query < model.a?.length ? 0 : 1;
+  if (queries) lines.push("", `query = [x, y][${side}][${model.rows[side][side ? query - model.a.length : query]}]  # the nearest rows of both: the numbers of y follow those of x`, "print(np.argsort(-np.concatenate([x, y]) @ query)[:11])");
   return lines.join("\n");
 }
 
@@ -232,7 +238,9 @@ export const plural = (name) => (name.length < 2 || /(s|x|ch)$/.test(name) ? nam
 const many = (n, name) => `${whole(n)} ${n === 1 ? name : plural(name)}`;
 const article = (name) => `${/^[aeiou]/i.test(name) ? "an" : "a"} ${name}`;
 const percent = (share, digits = 1) => `${(100 * share).toFixed(share === 1 || share === 0 ? 0 : digits)}%`;
-const strong = (text) => make("strong", {}, String(text));
+const strong = (text) => make("strong", {}, bdi(text));
+/** Words of the user, which turn no sentence around. */
+const bdi = (text) => make("bdi", {}, String(text));
 const mark = (side) => make("span", { class: `mark ${side ? "last" : "first"}`, "aria-hidden": "true" });
 
 /** Sets the text of an element where it differs. */
@@ -518,7 +526,7 @@ class View {
       make("button", { type: "button", "data-view": view, onclick: () => page.set({ view }) }, view.toUpperCase()))) : null;
     this.viewNote = make("p", { class: "small muted view" });
     this.element = make("section", { class: "model", "aria-label": model.name },
-      page.models.length > 1 ? make("h3", {}, model.name) : null,
+      page.models.length > 1 ? make("h3", {}, bdi(model.name)) : null,
       make("dl", { class: "tiles" }, tiles),
       make("div", { class: "stage" },
         make("div", { class: "left" }, make("div", { class: "legend" },
@@ -658,13 +666,13 @@ class View {
     const [side, i] = point, names = [model.first, model.last], picture = side === 0 ? model.pictures[i] : null;
     const own = [];
     for (let pair = 0; pair < model.own.length / 2; pair++) if (model.own[2 * pair + side] === i) own.push(model.own[2 * pair + 1 - side]);
-    const lines = [make("p", {}, mark(side), strong(model.names[side][i]), model.captions[side].length ? ` “${model.captions[side][i]}”` : "")];
+    const lines = [make("p", {}, mark(side), strong(model.names[side][i]), model.captions[side].length ? [" “", bdi(model.captions[side][i]), "”"] : "")];
     if (own.length) {
       const at = model.queryRank[side].get(i), [before, after] = model.ranks[side].map((each) => each[at] + 1), total = [model.b, model.a][side].length;
       const words = (rank) => (rank === 1 ? "the nearest" : `the ${ordinal(rank)} nearest`);
-      const best = model.best[side][0][at], mate = model.captions[1 - side].length ? `“${model.captions[1 - side][best]}”` : model.names[1 - side][best];
-      lines.push(make("p", {}, mark(1 - side), own.length > 1 ? `The best of its ${own.length} ${plural(names[1 - side])}, ${mate}, ` : `Its ${names[1 - side]}, ${mate}, `,
-        `is ${words(before)} of ${whole(total)} ${plural(names[1 - side])}, `, before === after ? "and stays so with the gap closed." : `${words(after)} with the gap closed.`));
+      const best = model.best[side][0][at], mate = model.captions[1 - side].length ? ["“", bdi(model.captions[1 - side][best]), "”"] : bdi(model.names[1 - side][best]);
+      lines.push(make("p", {}, mark(1 - side), own.length > 1 ? `The best of its ${own.length} ${plural(names[1 - side])}, ` : `Its ${names[1 - side]}, `, mate,
+        `, is ${words(before)} of ${whole(total)} ${plural(names[1 - side])}, `, before === after ? "and stays so with the gap closed." : `${words(after)} with the gap closed.`));
     }
     info.replaceChildren(...(picture ? [make("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", width: 72 })] : []), make("div", {}, lines));
   }
@@ -749,7 +757,7 @@ class Search {
       const items = Array.from({ length: count }, (_, rank) => {
         const [other, row] = of(search[key][query * count + rank]), own = other !== side && mates.has(row), picture = other === 0 ? model.pictures[row] : null;
         return make("li", { class: `${other ? "last" : "first"}${own ? " own" : ""}` }, mark(other), picture ? make("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", height: 32 }) : null,
-          make("span", { class: "what" }, words([other, row])), own ? make("span", { class: "tag" }, "its pair") : null, make("span", { class: "number" }, said(search[`${key}_cosines`][query * count + rank])));
+          make("span", { class: "what" }, bdi(words([other, row]))), own ? make("span", { class: "tag" }, "its pair") : null, make("span", { class: "number" }, said(search[`${key}_cosines`][query * count + rank])));
       });
       lists[k].replaceChildren(...items);
     });
@@ -796,7 +804,7 @@ class Classes {
     const { model } = this, { names } = model.classes, here = decisions(model, shift), before = decisions(model, 0);
     tell(this.words, here.flipped ? `At shift ${said(here.shift, 2)}, ${whole(here.flipped)} of ${whole(model.n)} decisions are other ones, and accuracy goes from ${percent(before.right / model.n)} to ${percent(here.right / model.n)}.`
       : `At shift ${said(here.shift, 2)} every decision is as without a shift: accuracy ${percent(here.right / model.n)}. Drag the shift.`);
-    const rows = here.moves.map(({ from, to, count }) => make("tr", {}, make("td", {}, names[from]), make("td", {}, "→ ", names[to]), make("td", { class: "number" }, whole(count))));
+    const rows = here.moves.map(({ from, to, count }) => make("tr", {}, make("td", {}, bdi(names[from])), make("td", {}, "→ ", bdi(names[to])), make("td", { class: "number" }, whole(count))));
     while (rows.length < 8) rows.push(make("tr", {}, make("td", {}, "\u00a0"), make("td", {}), make("td", {})));
     this.table.replaceChildren(make("thead", {}, make("tr", {}, make("th", {}, "Decided"), make("th", {}, "Now"), make("th", { class: "number" }, "Rows"))), make("tbody", {}, rows));
   }
@@ -812,7 +820,7 @@ function card(models) {
     const of = row.first === row.last ? row.first : `${row.first}, ${row.last}`, words = row.measure.replaceAll("_", " ");
     const span = row.low === null || row.low === undefined ? "" : `${said(row.low, 4)} to ${said(row.high, 4)}`;
     const more = other.map((key) => make("td", {}, typeof row[key] === "number" ? said(row[key], 4) : String(row[key] ?? "")));
-    return make("tr", {}, models.length > 1 ? make("td", {}, model.name) : null, make("td", {}, words), make("td", {}, of), make("td", { class: "number" }, said(row.value, 4)),
+    return make("tr", {}, models.length > 1 ? make("td", {}, bdi(model.name)) : null, make("td", {}, words), make("td", {}, of), make("td", { class: "number" }, said(row.value, 4)),
       make("td", { class: "number" }, span), more, make("td", { class: "number" }, row.n === null ? "" : whole(row.n)), make("td", { class: "muted" }, row.unit || ""), make("td", { class: "muted" }, row.note || ""));
   });
   return make("div", { class: "wide" }, make("table", {}, make("thead", {}, make("tr", {}, head.map((each) => make("th", { class: ["Value", "95% interval", "n"].includes(each) ? "number" : null, scope: "col" }, each)))), make("tbody", {}, rows)));
@@ -837,7 +845,7 @@ function provenance(model) {
   const notes = [...model.notes];
   notes.push(...counted(model));
   const rows = [...Object.entries(model.about).filter(([, value]) => words(value).length && words(value) !== "[]"), ...norms.map(([name, [low, high]]) => [`norms of ${name}`, `${said(low, 4)} to ${said(high, 4)}`]), ...notes.map((each) => ["note", each])];
-  return make("dl", { class: "about" }, rows.flatMap(([key, value]) => [make("dt", {}, key.replaceAll("_", " ")), make("dd", {}, words(value))]));
+  return make("dl", { class: "about" }, rows.flatMap(([key, value]) => [make("dt", {}, key.replaceAll("_", " ")), make("dd", {}, bdi(words(value)))]));
 }
 
 /** Where the loss is lowest, and how far above it the place of the dial is. */
@@ -901,7 +909,7 @@ class Page {
     const each = (key, kind) => models.filter((model) => key !== "classes" || model.classes).map((model) => {
       const part = new kind(model, this);
       this.parts[key].push(part);
-      return make("div", {}, several ? make("h3", {}, model.name) : null, part.element);
+      return make("div", {}, several ? make("h3", {}, bdi(model.name)) : null, part.element);
     });
     this.code = make("pre", { tabindex: "0", "aria-label": "Python that computes what the page shows" });
     this.copied = make("span", { class: "muted", role: "status" });
@@ -983,7 +991,7 @@ class Page {
 
   words({ model, loss: here }, { shift, temperature }, best) {
     const now = numbers(model, shift), before = numbers(model, 0), parts = [];
-    if (this.models.length > 1) parts.push(make("bdi", {}, model.name), ": ");
+    if (this.models.length > 1) parts.push(bdi(model.name), ": ");
     parts.push(shift === 0 ? `As they are, the gap is ${said(now.gap)}.` : `At shift ${said(shift, 2)} the gap is ${said(now.gap)} instead of ${said(before.gap)}.`);
     if (model.cosines && best) parts.push(...lossWords(best, here, temperature, (at) => numbers(model, at).gap).map((each) => ` ${each}`));
     const went = (name, ...pairs) => ` ${name} goes from ${pairs.map(([from, to]) => `${percent(from)} to ${percent(to)}`).join(" and from ")}.`;

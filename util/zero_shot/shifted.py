@@ -18,12 +18,23 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Int, Int32, UInt32
 from torch import Tensor
 
 from .. import UserError
-from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts
-from ..numerics.arrays import Array, as_indices, as_numbers, as_tensor, as_unit_pair, blocks, to_numpy
+from ..geometry import Side, project, resolve_direction, shifted_norms, side_amounts, units
+from ..numerics.arrays import (
+    Array,
+    Others,
+    Rows,
+    Vector,
+    as_indices,
+    as_numbers,
+    as_tensor,
+    as_unit_pair,
+    blocks,
+    to_numpy,
+)
 from ..numerics.items import matched
 
 TIE = 1e-12
@@ -45,6 +56,15 @@ GROUP = 128
 class Classified(NamedTuple):
     predicted: Int32[np.ndarray, "k n"]
     ranks: Int32[np.ndarray, "k n"]
+
+
+class Decided(NamedTuple):
+    right: UInt32[np.ndarray, "k"]
+    """Rows of the class of their label."""
+    flipped: UInt32[np.ndarray, "k"]
+    """Rows of another class than without a shift."""
+    moves: UInt32[np.ndarray, "q 4"]
+    """Place of the shift, class without a shift, class, rows: of each shift those of most rows."""
 
 
 class Retrieved(NamedTuple):
@@ -99,6 +119,30 @@ def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarr
         products = (one.rows[rows].double() @ columns).numpy()
         _nearest(products, one.offsets[:, rows], one.inverse_norms[:, rows], *other[1:], found[:, rows])
     return found
+
+
+def decisions(x: Rows, y: Others, labels, shifts, direction: Vector, most: int) -> Decided:
+    """How classes of all rows follow the shifts, counted a block at a time.
+
+    Args:
+        x, y: images and the embedding of each class, stored in any way and of any norms.
+        labels, shifts, direction: as in ``classify``.
+        most: moves that are kept of each shift.
+    """
+    classes, zero = np.concatenate([unit for _, unit, _ in units(y)]), int(np.abs(shifts).argmin())
+    right, cells, counts = 0, np.empty(0, int), np.empty(0)
+    for start, rows, _ in units(x):
+        found = predict(rows, classes, shifts, direction).astype(int)
+        right = right + (found == labels[start : start + len(rows)]).sum(1)
+        k, row = np.nonzero(found != found[zero])
+        new = (k * len(y) + found[zero, row]) * len(y) + found[k, row]
+        cells, at = np.unique(np.concatenate([cells, new]), return_inverse=True)
+        counts = np.bincount(at, np.concatenate([counts, np.ones(len(new))]))
+    k, before, after = np.unravel_index(cells, (len(shifts), len(y), len(y)))
+    order = np.lexsort((-counts, k))
+    order = order[np.arange(len(order)) - np.searchsorted(k[order], k[order]) < most]
+    moves = np.stack([k, before, after, counts], axis=1)[order].astype("u4")
+    return Decided(right.astype("u4"), np.bincount(k, counts, len(shifts)).astype("u4"), moves)
 
 
 def scores(x, y, shifts, direction=None, side: Side = "both") -> Iterator[Float[np.ndarray, "n c"]]:
