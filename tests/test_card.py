@@ -102,12 +102,12 @@ def test_published_numbers(published_clip):
     lengths = [math.sqrt(((n - 1) * cosine + 1) / n) for cosine in (0.46789197, 0.50795621)]
     turn = math.acos((lengths[0] ** 2 + lengths[1] ** 2 - 0.8221026**2) / (2 * lengths[0] * lengths[1]))
     mean = np.array([[lengths[0], 0], [lengths[1] * math.cos(turn), lengths[1] * math.sin(turn)]])
-    found = Totals(np.array([n, n]), n * mean, n * mean, np.array([n, n]), np.zeros((1, 3)))
+    found = Totals(np.array([n, n]), n * mean, n * mean, np.array([n, n]), np.zeros((1, 4)))
     assert of_sums.centroid_angle(found, 0, 1) == pytest.approx(72.1, abs=0.05)
     assert of_sums.gap_variance_share(found, 0, 1) == pytest.approx(0.248, abs=5e-4)
     for matched, apart, margin, bias in ((0.1376, -0.0015, 0.0695, 0.0680), (0.0950, -0.0305, 0.0627, 0.0322)):
         ends = np.array([[1.0, 0.0], [0.0, 1.0]]) * [[1], [0]] + [[0, 0], [(apart * 6 + 3 * matched) / 9, 0]]
-        found = Totals(np.array([3, 3]), 3 * ends, ends, np.ones(2), np.array([[3, 3 * matched, 1]]))
+        found = Totals(np.array([3, 3]), 3 * ends, ends, np.ones(2), np.array([[3, 3 * matched, 1, 0]]))
         assert of_sums.siglip_margin(found, 0, 1) == pytest.approx(margin, abs=1e-4)
         assert of_sums.siglip_bias(found, 0, 1) == pytest.approx(bias, abs=1e-4)
     found = measure(*published_clip)

@@ -6,31 +6,33 @@ before a run was stopped. Rows count by their direction alone, each divided by i
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, combinations, pairwise, zip_longest
+from functools import partial, reduce
+from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from shutil import rmtree
-from types import MappingProxyType
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 from .. import UserError, reason
 from ..embeddings import Embeddings
 from ..files import digest, is_remote, replacing
 from ..geometry import Moments
-from ..numerics.arrays import ROWS_PER_BLOCK, as_rows, nonzero_norms, to_numpy, wide
-from ..numerics.engines import ordered, reduced, run, share
+from ..numerics.arrays import as_rows, nonzero_norms, to_numpy, wide
+from ..numerics.engines import ordered, run, share, shared
 
 FINE, COARSE = 40, 10
-"""Groups of items that sums are kept in, and that second moments are. A jackknife leaves out one in turn."""
+"""Groups that items are dealt out to, and those of second moments. A jackknife leaves out one in turn."""
 WIDE = 1024
 """Second moments of more columns than this are kept in one group: they have no interval, for their size."""
+TASKS, ROWS = 40, 4096
+"""The most tasks that a pass is cut into, and rows that are read at a time."""
 FIRST, SECOND, OF_CLASSES = ("n", "total", "raw", "squares", "pairs"), ("second", "cross"), ("in_class", "by_class")
 VERSION = 1
 
@@ -40,16 +42,16 @@ class Totals:
     """Sums of k modalities (text last) and of their q = k(k-1)/2 couples, in the order of ``combinations``.
 
     n (k,) rows; total and raw (k, d) sums of unit rows and of rows as they are stored; squares (k,) sum of the squared
-    norms of the latter; pairs (q, 3) number of pairs, sums of their cosines and of the squares. Second moments or None:
-    second (k, d, d) of x x^T, cross (q, d, d) of x y^T over the pairs. Labels or None: in_class (C, k) rows and
-    by_class (C, k, d) sums of each class.
+    norms of the latter; pairs (q, 4) number of pairs, sums of their cosines and of the squares, and how many of them
+    share a row with an earlier one. Second moments or None: second (k, d, d) of x x^T, cross (q, d, d) of x y^T over
+    the pairs. Labels or None: in_class (C, k) rows and by_class (C, k, d) sums of each class.
     """
 
     n: Int[np.ndarray, "k"]
     total: Float[np.ndarray, "k d"]
     raw: Float[np.ndarray, "k d"]
     squares: Float[np.ndarray, "k"]
-    pairs: Float[np.ndarray, "q 3"]
+    pairs: Float[np.ndarray, "q 4"]
     second: Float[np.ndarray, "k d d"] | None = None
     cross: Float[np.ndarray, "q d d"] | None = None
     in_class: Int[np.ndarray, "c k"] | None = None
@@ -85,6 +87,7 @@ class Sums:
         arrays: n, total, raw, squares and pairs of ``Totals`` in FINE groups of items along a first axis; norms (k, 2),
             minus the least norm before normalisation and the largest; where they were asked for second and cross, in
             COARSE groups, and in_class and by_class. A text is in the group of the first image that it belongs to.
+            Neighbours are in different groups, so rows may lie in any order, for instance by class.
         classes: names of the C classes.
         copies: how many rows of each modality equal an earlier one; -1 where nobody looked.
         source: where the rows come from.
@@ -121,14 +124,14 @@ class Sums:
         """All but one group in turn: of the FINE ones, or with second moments of the groups that those have."""
         groups = len(self.arrays["second"]) if second else FINE
         for left in range(groups):
-            kept = {count: np.arange(count) * groups // count != left for count in (FINE, groups)}
+            kept = {count: np.arange(count) % groups != left for count in (FINE, groups)}
             some = {name: self.arrays[name] for name in FIRST + SECOND * second}
             yield Totals(**{name: each[kept[len(each)]].sum(0) for name, each in some.items()})
 
     def sizes(self, second: bool) -> Int[np.ndarray, "g k"]:
         """Rows of each group of ``left_out``."""
         groups = len(self.arrays["second"]) if second else FINE
-        return self.arrays["n"].reshape(groups, FINE // groups, -1).sum(1)
+        return self.arrays["n"].reshape(FINE // groups, groups, -1).sum(0)
 
     def __add__(self, other: "Sums") -> "Sums":
         if (self.names, self.dim) != (other.names, other.dim):
@@ -137,10 +140,9 @@ class Sums:
         if self.arrays.keys() != other.arrays.keys():
             raise UserError("some of these sums lack second moments, or labels; sum all parts with the same options")
         classes = tuple(sorted({*self.classes, *other.classes}))
-        whole = _zeros(len(self.names), self.dim, classes, self.second, grouped=True)
+        whole = _zeros(len(self.names), self.dim, classes, self.second)
         for each in (self, other):
-            places = np.searchsorted(classes, each.classes)
-            _add(whole, each.arrays, dict.fromkeys(OF_CLASSES, places))
+            _add(whole, each.arrays, np.searchsorted(classes, each.classes))
         looked = min(self.copies + other.copies, default=-1) >= 0
         copies = tuple(a + b if looked else -1 for a, b in zip(self.copies, other.copies, strict=True))
         paths = " + ".join(each.source.get("path", "arrays") for each in (self, other))
@@ -163,12 +165,7 @@ class Sums:
             if about.pop("version") != VERSION:
                 raise ValueError("of another version")
             found = cls(**about | {name: tuple(about[name]) for name in ("names", "classes", "copies")}, arrays=arrays)
-            right = _zeros(len(found.names), found.dim, found.classes, found.second, grouped=True)
-            kinds = [{name: (part.shape, part.dtype) for name, part in each.items()} for each in (arrays, right)]
-            if kinds[0] != kinds[1]:
-                raise ValueError("damaged")
-            if not all(np.isfinite(part).all() for part in arrays.values()):
-                raise ValueError("not finite")
+            _check(arrays, _zeros(len(found.names), found.dim, found.classes, found.second))
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
         except Exception as error:  # whatever a damaged or hostile file makes its parser raise
@@ -184,7 +181,7 @@ def sums(
     reopen: Callable[[], Embeddings] | None = None,
     copies: Sequence[int] = (),
 ) -> Sums:
-    """All sums of a set of embeddings, in one pass. FINE tasks are added up in one order: always the same bits.
+    """All sums of a set of embeddings, in one pass. Tasks are added up in one order: always the same bits.
 
     Args:
         found: in memory, or mapped from files of any size (``unit=False``).
@@ -195,94 +192,116 @@ def sums(
         reopen: gives ``found`` anew where an engine's worker needs it, so that rows of files are not sent.
         copies: how many rows of each modality equal an earlier one, where somebody looked.
     """
-    rows, pairs = _tasks(found)
-    labels = None if found.labels is None else _labels(found)
-    classes = labels[0] if labels else ()
-    whole = _zeros(len(found.names), found.dim, classes, second, grouped=True)
-    rank, world = share()
-    own = [task for task in range(FINE) if task * COARSE // FINE % world == rank]
+    tasks, labels = _tasks(found), _labels(found)
+    empty = partial(_zeros, len(found.names), found.dim, labels[0] if labels else (), second)
+    whole, (rank, world) = empty(), share()
     folder = _resumed(found, second, save) if save and world == 1 else None
-    there = {task: part for task in own if folder and (part := _finished(folder / f"{task}.npz"))}
+    own = range(rank, len(tasks), world)
+    there = {t: part for t in own if folder and (part := _finished(folder / f"{t}.npz", empty()))}
     given = reopen if engine and reopen else found
-    todo = [
-        (given, [part[t] for part in rows], [part[t] for part in pairs], labels, second) for t in own if t not in there
-    ]
-    done = run(_part, todo, engine)
-    for task in own:
-        if (part := there.pop(task, None)) is None:
-            part = next(done)
-            if folder:
-                with replacing(folder / f"{task}.npz") as path:
-                    np.savez(path, **part)
-        coarse = task * len(whole["second"]) // FINE if second else 0
-        _add(whole, part, dict.fromkeys(FIRST, task) | dict.fromkeys(SECOND, coarse))
-    if world > 1:
-        reduced([values for name, values in whole.items() if name != "norms"])
-        reduced([whole["norms"]], "MAX")
-    made = Sums(found.names, whole, classes, tuple(copies) or (-1,) * len(found.names), found.source)
+    done = run(_part, [(given, tasks[t], labels, second) for t in own if t not in there], engine)
+    try:
+        for task in range(len(tasks)):
+            if task % world == 0 and task + rank in own:  # each process computes its next one before they are shared
+                mine = there.pop(task + rank, None) or _kept(next(done), folder, task)
+            part = mine if task % world == rank else empty()
+            shared([*part.values()], task % world)
+            _add(whole, part)
+    except UserError:
+        _remove(folder)
+        raise
+    for c, names in enumerate(combinations(found.names, 2)):
+        pairs = None if found.pairs is None else found.pairs_between(names)
+        repeated = 0 if pairs is None else max(len(pairs) - len(np.unique(column)) for column in pairs.T)
+        whole["pairs"][0, c, 3] = repeated
+    made = Sums(
+        found.names, whole, labels[0] if labels else (), tuple(copies) or (-1,) * len(whole["norms"]), found.source
+    )
     if save and rank == 0:
         made.save(save)
-        rmtree(f"{save}.parts", ignore_errors=True)
+        _remove(folder)
     return made
 
 
-def _zeros(k: int, d: int, classes: Sequence[str], second: bool, grouped: bool = False) -> dict[str, np.ndarray]:
-    """Sums of no rows of k modalities, by name: ``grouped``, or those of one task."""
-    fine, coarse = ((FINE,), (COARSE if d <= WIDE else 1,)) if grouped else ((), ())
-    q, c = k * (k - 1) // 2, len(classes)
-    shapes = dict.fromkeys(("n", "squares"), (*fine, k)) | dict.fromkeys(("total", "raw"), (*fine, k, d))
-    shapes |= {"pairs": (*fine, q, 3), "norms": (k, 2)}
-    shapes |= {"second": (*coarse, k, d, d), "cross": (*coarse, q, d, d)} if second else {}
+def _zeros(k: int, d: int, classes: Sequence[str], second: bool) -> dict[str, np.ndarray]:
+    """Sums of no rows of k modalities, by name."""
+    q, c, h = k * (k - 1) // 2, len(classes), COARSE if d <= WIDE else 1
+    shapes = dict.fromkeys(("n", "squares"), (FINE, k)) | dict.fromkeys(("total", "raw"), (FINE, k, d))
+    shapes |= {"pairs": (FINE, q, 4), "norms": (k, 2)}
+    shapes |= {"second": (h, k, d, d), "cross": (h, q, d, d)} if second else {}
     shapes |= {"in_class": (c, k), "by_class": (c, k, d)} if c else {}
     zeros = {name: np.zeros(each, np.int64 if name in ("n", "in_class") else float) for name, each in shapes.items()}
     zeros["norms"][:] = -np.inf
     return zeros
 
 
-def _add(whole: dict[str, np.ndarray], part: Mapping[str, np.ndarray], at: Mapping = MappingProxyType({})) -> None:
-    """Adds sums of further rows in place, where ``at`` says a place at that place."""
+def _add(whole: dict[str, np.ndarray], part: Mapping[str, np.ndarray], classes=...) -> dict[str, np.ndarray]:
+    """The whole with sums of further rows added in place, those of classes at their places."""
     for name, values in part.items():
         if name == "norms":
             np.maximum(whole[name], values, out=whole[name])
         else:
-            whole[name][at.get(name, ...)] += values
+            whole[name][classes if name in OF_CLASSES else ...] += values
+    return whole
+
+
+def _check(arrays: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> None:
+    """Refuses arrays of other names, shapes or types than the right ones, or with values that are not finite."""
+    kinds = [{name: (part.shape, part.dtype) for name, part in each.items()} for each in (arrays, right)]
+    if kinds[0] != kinds[1]:
+        raise ValueError("damaged")
+    if not all(np.isfinite(part).all() for part in arrays.values()):
+        raise ValueError("not finite")
 
 
 Some = slice | Int[np.ndarray, "s"]
+Stream = tuple[tuple[int, ...], tuple[Some, ...], Int[np.ndarray, "s"] | None]
+"""Rows of one modality, or pairs of two: places of modalities, row numbers, items; None: row i is of item i."""
 
 
-def _tasks(found: Embeddings) -> tuple[list[list[Some]], list[list[tuple[Some, Some]]]]:
-    """Rows of each modality and pairs of each couple in every task; what belongs together is in one."""
-    couples = list(combinations(found.names, 2))
+def _tasks(found: Embeddings) -> list[list[Stream]]:
+    """What each task reads: every modality's rows, and every couple's pairs. An item is in one task."""
+    arrays, couples = list(found.modalities.values()), list(combinations(range(len(found.names)), 2))
+    tasks = min(TASKS, -(-max(map(len, arrays)) // ROWS))
     if found.pairs is None:
-        cuts = {name: len(rows) * np.arange(FINE + 1) // FINE for name, rows in found.modalities.items()}
-        rows = {name: [slice(*ends) for ends in pairwise(cut)] for name, cut in cuts.items()}
-        empty = [(slice(0, 0), slice(0, 0))] * FINE
-        same = [len(found.modalities[a]) == len(found.modalities[b]) for a, b in couples]
-        both = [[*zip(rows[a], rows[b], strict=True)] for a, b in couples]
-        return list(rows.values()), [each if paired else empty for each, paired in zip(both, same, strict=True)]
-    group = {name: np.arange(len(rows)) * FINE // len(rows) for name, rows in found.modalities.items()}
-    for name in found.names[1:]:
+        cuts = [len(rows) * np.arange(tasks + 1) // tasks for rows in arrays]
+        rows = [[slice(int(first), int(last)) for first, last in pairwise(cut)] for cut in cuts]
+        paired = [(a, b) for a, b in couples if len(arrays[a]) == len(arrays[b])]
+        some = [*zip(range(len(arrays)), strict=True), *paired]
+        return [[(of, tuple(rows[a][t] for a in of), None) for of in some] for t in range(tasks)]
+    item = [np.arange(len(rows)) for rows in arrays]
+    task = [each * tasks // len(each) for each in item]
+    for a, name in enumerate(found.names[1:], 1):
         if (pairs := found.pairs_between((found.names[0], name))) is not None:
-            group[name][pairs[::-1, 1]] = group[found.names[0]][pairs[::-1, 0]]
-    rows = [_by_group(np.arange(len(each)), each) for each in group.values()]
-    pairs = []
-    for names in couples:
-        joined = found.pairs_between(names)
-        joined = np.empty((0, 2), np.int64) if joined is None else joined
-        pairs.append([(part[:, 0], part[:, 1]) for part in _by_group(joined, group[names[0]][joined[:, 0]])])
-    return rows, pairs
+            for each in (item, task):
+                each[a][pairs[::-1, 1]] = each[0][pairs[::-1, 0]]
+    split = [((a,), np.arange(len(rows))[:, None]) for a, rows in enumerate(arrays)]
+    joined = [((a, b), found.pairs_between((found.names[a], found.names[b]))) for a, b in couples]
+    streams: list[list[Stream]] = [[] for _ in range(tasks)]
+    for of, rows in split + [each for each in joined if each[1] is not None]:
+        at = task[of[0]][rows[:, 0]]
+        ends = np.cumsum(np.bincount(at, minlength=tasks))[:-1]
+        for t, part in enumerate(np.split(rows[np.argsort(at, kind="stable")], ends)):
+            streams[t].append((of, tuple(part.T), item[of[0]][part[:, 0]]))
+    return streams
 
 
-def _by_group(values: np.ndarray, group: Int[np.ndarray, "n"]) -> list[np.ndarray]:
-    order = np.argsort(group, kind="stable")
-    return np.split(values[order], np.cumsum(np.bincount(group, minlength=FINE))[:-1])
+def _groups(items: Int[np.ndarray, "s"]) -> Int[np.ndarray, "s"]:
+    """The group of each item: every 40 neighbours are dealt out to all groups, in an order of their own."""
+    run, place = np.divmod(items.astype(np.uint64), np.uint64(FINE))
+    mixed = (run + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
+    steps = np.array([step for step in range(FINE) if math.gcd(step, FINE) == 1], np.uint64)
+    return ((place * steps[mixed % len(steps)] + (mixed >> np.uint64(8))) % np.uint64(FINE)).astype(np.int64)
 
 
-def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]]:
-    """The names of the classes, and the class of each row of each modality; -1 where it has none, or several."""
-    labels = found.labels if found.labels.ndim == 1 else np.full(len(found.labels), -1)
-    classes, first = np.unique(labels, return_inverse=True)
+def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]] | None:
+    """The names of the classes, and the class of each row of each modality; -1 where it has none.
+
+    A text has the class of the last image that it belongs to. None where nobody said, or said several of a row.
+    """
+    if found.labels is None or found.labels.ndim > 1:
+        return None
+    classes, first = np.unique(found.labels, return_inverse=True)
     of = [first, *(np.full(len(found.modalities[name]), -1) for name in found.names[1:])]
     for name, each in zip(found.names[1:], of[1:], strict=True):
         if (pairs := found.pairs_between((found.names[0], name))) is not None:
@@ -290,67 +309,78 @@ def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]]:
     return tuple(map(str, classes)), of
 
 
-def _part(found, rows: list[Some], pairs: list[tuple[Some, Some]], labels, second: bool, threads: int = 1) -> dict:
+def _part(found, task: list[Stream], labels, second: bool, threads: int = 1) -> dict:
     """The sums of one task. One thread reads, the others compute, and blocks are added in their order."""
     found = found() if callable(found) else found
-    part = _zeros(len(rows), found.dim, labels[0] if labels else (), second)
     with ThreadPoolExecutor(threads) as pool:
-        for block in ordered(pool, partial(_block, found, labels, second), _reads(found, rows, pairs), 2 * threads):
-            _add(part, block)
-    return part
+        blocks = ordered(pool, partial(_block, found, labels, second), _reads(found, task), threads)
+        return reduce(_add, blocks)
 
 
-def _reads(found: Embeddings, rows: list[Some], pairs: list[tuple[Some, Some]]) -> Iterator[tuple[dict, list, list]]:
-    """Yields rows as they are stored by place, the place of a block of each modality, and two of each couple's."""
-    arrays, k = list(found.modalities.values()), len(rows)
-    for blocks in zip_longest(*map(_chunks, rows), *(zip(*map(_chunks, couple), strict=True) for couple in pairs)):
-        asked = [((a, some),) if some is not None else () for a, some in enumerate(blocks[:k])]
-        for couple, places in zip(combinations(range(k), 2), blocks[k:], strict=True):
-            asked.append(tuple(zip(couple, places or (), strict=False)))
-        at = [[(a, some.start if isinstance(some, slice) else id(some)) for a, some in each] for each in asked]
-        some = dict(zip(chain(*at), chain(*asked), strict=True))
-        yield {place: (a, rows, arrays[a][rows]) for place, (a, rows) in some.items()}, at[:k], at[k:]
+def _reads(found: Embeddings, task: list[Stream]) -> Iterator[tuple[list[Stream], dict]]:
+    """Yields a block of each stream, and the rows as they are stored by ``_key``: each is read once."""
+    arrays = list(found.modalities.values())
+    for blocks in zip_longest(*map(_chunks, task)):
+        streams = [block for block in blocks if block]
+        asked = {_key(a, some): (a, some) for of, rows, _ in streams for a, some in zip(of, rows, strict=True)}
+        yield streams, {key: (a, some, arrays[a][some]) for key, (a, some) in asked.items()}
 
 
-def _block(found: Embeddings, labels, second: bool, read: tuple[dict, list, list]) -> dict[str, np.ndarray]:
+def _key(a: int, some: Some) -> tuple[int, int]:
+    return a, some.start if isinstance(some, slice) else id(some)
+
+
+def _chunks(stream: Stream) -> Iterator[Stream]:
+    """A stream in blocks, as slices where rows are one."""
+    of, rows, items = stream
+    first, last = (rows[0].start, rows[0].stop) if items is None else (0, len(items))
+    for start in range(first, last, ROWS):
+        some = slice(start, min(start + ROWS, last))
+        yield (of, (some,) * len(of), None) if items is None else (of, tuple(each[some] for each in rows), items[some])
+
+
+def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], dict]) -> dict[str, np.ndarray]:
     """The sums of one block."""
-    stored, alone, couples = read
+    streams, stored = read
     where = f"{found.source['path']}: " if "path" in found.source else ""
-    part, read_rows, unit = _zeros(len(alone), found.dim, labels[0] if labels else (), second), {}, {}
-    for place, (a, some, rows) in stored.items():
-        name = found.names[a]
-        values = to_numpy(wide(as_rows(rows, f"{where}{name}")))
+    part = _zeros(len(found.names), found.dim, labels[0] if labels else (), second)
+    values, norms, unit = {}, {}, {}
+    for key, (a, some, rows) in stored.items():
+        name = f"{where}{found.names[a]}"
+        values[key] = to_numpy(wide(as_rows(rows, name)))
         start = some.start if isinstance(some, slice) else some
-        norms = nonzero_norms(values, f"{where}{name}", start, found.modalities[name])
-        read_rows[place] = values, 1 / norms
-        if second or labels is not None:
-            unit[place] = values / norms[:, None]
-        if [place] == alone[a]:
-            part["n"][a], part["squares"][a], part["norms"][a] = len(values), norms @ norms, (-norms.min(), norms.max())
-            part["total"][a], part["raw"][a] = np.stack([1 / norms, np.ones(len(norms))]) @ values
-            if second:
-                part["second"][a] = unit[place].T @ unit[place]
-            if labels is not None:
+        norms[key] = nonzero_norms(values[key], name, start, found.modalities[found.names[a]])
+        if second or labels:
+            unit[key] = values[key] / norms[key][:, None]
+    for of, rows, items in streams:
+        group = _groups(np.arange(rows[0].start, rows[0].stop) if items is None else items)
+        keys, dealt = (
+            [_key(a, some) for a, some in zip(of, rows, strict=True)],
+            partial(np.bincount, group, minlength=FINE),
+        )
+        coarse = [group % len(part["second"]) == g for g in range(len(part["second"]))] if second else ()
+        if len(of) == 1:
+            (a,), (key,), (some,) = of, keys, rows
+            part["n"][:, a], part["squares"][:, a] = dealt(), dealt(norms[key] ** 2)
+            part["norms"][a] = -norms[key].min(), norms[key].max()
+            for name, weights in (("total", 1 / norms[key]), ("raw", np.ones(len(group)))):
+                part[name][:, a] = (
+                    csr_array((weights, (group, np.arange(len(group)))), (FINE, len(group))) @ values[key]
+                )
+            for g, of_group in enumerate(coarse):
+                part["second"][g, a] = unit[key][of_group].T @ unit[key][of_group]
+            if labels:
                 known = labels[1][a][some] >= 0
-                of = labels[1][a][some][known]
-                part["in_class"][:, a] = np.bincount(of, minlength=len(labels[0]))
-                np.add.at(part["by_class"][:, a], of, unit[place][known])
-    for c, places in enumerate(couples):
-        if places:
-            (x, shrink_x), (y, shrink_y) = (read_rows[place] for place in places)
-            cosines = np.einsum("ij,ij->i", x, y) * shrink_x * shrink_y
-            part["pairs"][c] = len(cosines), cosines.sum(), cosines @ cosines
-            if second:
-                part["cross"][c] = unit[places[0]].T @ unit[places[1]]
+                classes = labels[1][a][some][known]
+                part["in_class"][:, a] = np.bincount(classes, minlength=len(labels[0]))
+                np.add.at(part["by_class"][:, a], classes, unit[key][known])
+            continue
+        c = list(combinations(range(len(found.names)), 2)).index(of)
+        cosines = np.einsum("ij,ij->i", *(values[key] for key in keys)) / norms[keys[0]] / norms[keys[1]]
+        part["pairs"][:, c, :3] = np.stack([dealt(), dealt(cosines), dealt(cosines**2)], axis=1)
+        for g, of_group in enumerate(coarse):
+            part["cross"][g, c] = unit[keys[0]][of_group].T @ unit[keys[1]][of_group]
     return part
-
-
-def _chunks(some: Some) -> Iterator[Some]:
-    """Rows in blocks, as slices where they are one."""
-    first, last = (some.start, some.stop) if isinstance(some, slice) else (0, len(some))
-    for start in range(first, last, ROWS_PER_BLOCK):
-        block = slice(start, min(start + ROWS_PER_BLOCK, last))
-        yield block if isinstance(some, slice) else some[block]
 
 
 def _resumed(found: Embeddings, second: bool, save: str | Path) -> Path | None:
@@ -366,7 +396,28 @@ def _resumed(found: Embeddings, second: bool, save: str | Path) -> Path | None:
     return Path(f"{save}.parts") / digest(told)[:16]
 
 
-def _finished(path: Path) -> dict[str, np.ndarray] | None:
-    """A task that was finished before; None where there is none that is whole."""
-    with suppress(OSError, ValueError, BadZipFile), np.load(path) as file:
-        return dict(file)
+def _finished(path: Path, right: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """A task that was finished before; None where there is none that is whole, as ``right`` is."""
+    with (
+        suppress(Exception),
+        np.load(path, allow_pickle=False) as file,
+    ):  # whatever a damaged file makes its parser raise
+        _check(arrays := dict(file), right)
+        return arrays
+
+
+def _kept(part: dict[str, np.ndarray], folder: Path | None, task: int) -> dict[str, np.ndarray]:
+    """A finished task, left for a run that goes on; where it cannot be, that run computes it again."""
+    if folder:
+        with suppress(UserError), replacing(folder / f"{task}.npz") as path:
+            np.savez(path, **part)
+    return part
+
+
+def _remove(folder: Path | None) -> None:
+    """Removes finished tasks, those of other settings too, and their folder if nothing else is in it."""
+    if folder:
+        for tasks in folder.parent.glob("[0-9a-f]" * 16):
+            rmtree(tasks, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()

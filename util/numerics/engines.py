@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from functools import cache
 from importlib import import_module
 
 import numpy as np
@@ -78,11 +79,19 @@ def share() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def reduced(arrays: Sequence[np.ndarray], how: str = "SUM") -> None:
-    """Fills arrays with their SUM, or MIN or MAX, over all processes of torchrun."""
+def shared(arrays: Sequence[np.ndarray], process: int) -> None:
+    """Fills arrays with those of one process of torchrun, in all others; there is nothing to do outside it."""
+    if share()[1] == 1:
+        return
     import torch
     from torch import distributed
 
-    group = distributed.new_group(backend="gloo")
     for array in arrays:
-        distributed.all_reduce(torch.from_numpy(array), getattr(distributed.ReduceOp, how), group)
+        distributed.broadcast(torch.from_numpy(array), process, _gloo())
+
+
+@cache
+def _gloo():
+    from torch import distributed
+
+    return distributed.new_group(backend="gloo")
