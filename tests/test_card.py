@@ -191,6 +191,7 @@ def test_degenerate_embeddings_have_numbers_or_a_reason(case):
 
 
 test_what_makes_no_sense_is_refused = refuses(
+    (lambda: measure(np.eye(4), most=0), "rows must be a whole number of at least 2"),
     (lambda: measure(np.full((4, 3), np.nan)), "x: row 0 holds a value that is not finite; remove"),
     (lambda: measure(np.eye(3), np.zeros((3, 3))), "y: row 0 is zero and has no direction"),
     (lambda: measure(np.eye(3), np.eye(4)), "width"),
@@ -255,3 +256,39 @@ def test_a_matrix_of_three_modalities_is_of_each_two(rng):
             if (key := (row["measure"], row["first"])) in numbers(alone) and key[0] != "mutual_knn"
         }
     )
+
+
+def test_intervals_do_not_depend_on_the_order_of_rows(rng):
+    """Rows by class, as most labelled data lie: a jackknife of neighbours would leave out whole classes."""
+    x, y = (np.repeat(rng.normal(size=(20, 8)), 40, 0) + rng.normal(size=(800, 8)) * each for each in (0.2, 0.3))
+    order = rng.permutation(800)
+    lines = [measure(x[of], y[of], only=["effective_rank", "cosine_std", "cka"]).rows for of in (..., order)]
+    for one, other in zip(*lines, strict=True):
+        assert one["low"] < one["value"] < one["high"] and one["value"] == pytest.approx(other["value"])
+        assert 0.4 < (one["high"] - one["low"]) / (other["high"] - other["low"]) < 2.5, one["measure"]
+
+
+@pytest.mark.parametrize("width", [1, 1e-2, 1e-3, 1e-5])
+def test_of_narrow_cones_numbers_are_right_or_there_are_none(rng, width):
+    shared = rng.normal(size=(300, 16))
+    x, y = shared + 0.5, rng.normal(size=16) + width * (shared + rng.normal(size=shared.shape))
+    found = measure(x, y, only=["cka", "cosine_std"])
+    if width < 1e-4:
+        assert found["cka"] is found["cosine_std", "y"] is None and "too narrow" in found.row("cka")["note"]
+        return
+    a, b = (part - part.mean(0) for part in map(reference.unit, (x, y)))
+    right = reference.hsic(a, b) / (reference.hsic(a, a) * reference.hsic(b, b)) ** 0.5
+    assert found["cka"] == pytest.approx(right, rel=1e-4)
+    cosines = (b @ b.T + (d := b @ reference.unit(y).mean(0)) + d[:, None])[np.triu_indices(300, 1)]
+    assert found["cosine_std", "y"] == pytest.approx(cosines.std(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("d", "k", "m"), [(16, 3, 2), (64, 20, 20), (64, 5, 40)])
+def test_random_axes_come_as_near_as_chance_says_in_one_of_twenty(rng, d, k, m):
+    turned = [np.linalg.svd(np.linalg.qr(rng.normal(size=(d, k)))[0][:m])[1][0] for _ in range(300)]
+    totals = Totals(*np.ones((5, 2)), known={("_axes", 0): np.ones((1, k)), ("_axes", 1): np.ones((1, m))})
+    object.__setattr__(totals, "total", np.ones((2, d)))
+    assert of_sums.chance_angle(totals, 0, 1) == pytest.approx(
+        np.degrees(np.arccos(np.quantile(turned, 0.95))), abs=1.5
+    )
+    assert of_sums.chance_angle(totals, 0, 1) < np.degrees(np.arccos(np.mean(turned)))

@@ -178,3 +178,9 @@ test_cards_that_compare_to_nothing_are_refused = refuses(
     (lambda: compare({"a": FEW, "b": OTHER}), "b holds x, y and a image, text; name them alike"),
     (lambda: compare({"a": FEW, "b": MORE}, same_items=True), "other numbers of rows than a; leave --same-items out"),
 )
+
+
+@pytest.mark.parametrize(("share", "width"), [(0, 0.01), (1e-3, 0.01), (0.02, 1e-9), (1, 0)])
+def test_shares_near_an_end_have_intervals_of_no_more_trials_than_pairs(share, width):
+    found = of_rows.of_share(of_rows.Found(share, 200, share - width / 2, share + width / 2, left=([], [])))
+    assert found.low <= share <= found.high and found.high - found.low > 0.015

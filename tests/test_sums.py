@@ -98,6 +98,18 @@ def test_what_is_saved_comes_back_bit_for_bit_and_merges_to_the_card_of_the_whol
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npz", "1.npz"]
 
 
+def test_what_is_read_is_not_written_over_and_the_same_sums_count_once(tmp_path, rng):
+    path, saved = tmp_path / "mine.npz", tmp_path / "sums.npz"
+    np.savez(path, image=rng.normal(size=(9, 4)), text=rng.normal(size=(9, 4)))
+    with pytest.raises(UserError, match=r"mine.npz: is read here; choose another file"):
+        measure(path, save=path)
+    measure(path, save=saved)
+    with pytest.raises(UserError, match="hold the same sums; leave one out"):
+        merged(saved, saved)
+    measure(path, columns={"image": "text", "text": "image"}, save=tmp_path / "other.npz")
+    assert "nobody looked across parts" in " ".join(merged(saved, tmp_path / "other.npz").notes)
+
+
 def test_a_full_disk_leaves_nothing(tmp_path, rng):
     """A file of sums is larger than what this process may write."""
     code = "import resource, sys, numpy as np; from util import measure; x = np.eye(60, 64) + 1"
@@ -172,10 +184,12 @@ def test_a_value_that_is_not_finite_in_a_late_row_is_named_with_its_file(tmp_pat
 def test_any_number_of_threads_gives_the_same_bits(rng, monkeypatch):
     given_all, found = embeddings(rng, 9000, 2, 16, pairs=True, labels=True), []
     monkeypatch.setattr(module, "ROWS", 16)
+    monkeypatch.setattr(module, "MOST_DEALT", 100)
     for threads in (1, 2, 4):
         monkeypatch.setattr(engines.os, "cpu_count", lambda threads=threads: threads)
         found.append(sums(given_all))
     assert same(*found[:2]) and same(*found[1:])
+    assert 150 < found[0].arrays["n"][:, 0].min() <= found[0].arrays["n"][:, 0].max() < 300
 
 
 RUN = """
@@ -213,7 +227,10 @@ def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bits(tmp_path, 
     assert start("b", 0).communicate()[0].count("task") == 40, "those of another column do not count"
     saved.unlink()
     shutil.copytree(tmp_path / "of a", folder)
-    assert start("a", 0).communicate()[0].count("task") == 40 - kept and not folder.exists()
+    next(folder.rglob("*.npz")).write_bytes(b"")
+    (folder / "mine.txt").touch()
+    assert start("a", 0).communicate()[0].count("task") == 41 - kept, "an empty one is made again"
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"], "what is not its own stays"
     columns = {"image": "a", "text": "c"}
     monkeypatch.setattr(module, "ROWS", 10)
     assert same(Sums.load(saved), measure(path, columns=columns, only=["cka"], intervals=False).sums)

@@ -4,7 +4,7 @@ import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ import numpy as np
 from .. import UserError
 from ..embeddings import MOST_COMPARED, Embeddings
 from ..files import PACKAGE
-from ..numerics.arrays import as_rows, to_numpy
+from ..numerics.arrays import as_count, as_rows, to_numpy
 from ..numerics.items import copies
 from ..numerics.statistics import delete_group_interval
 from . import of_rows, of_sums
 from .of_rows import Found, Sample
-from .sums import Sums, sums
+from .sums import WIDE, Sums, sums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,11 @@ Wanted = tuple[str, str, str]
 """A measure, and the modalities that it is of, first and last."""
 COLUMNS = ("file", "first", "last", "measure", "value", "low", "high", "n", "unit", "note", "interval", "null")
 COLUMNS += ("p_value",)
-HOW = {"separability": "Wilson"}
+HOW = dict.fromkeys(("separability", "score_overlap", "matched_above_unmatched"), "Wilson")
+NONE, TOO_WIDE = (
+    "all rows are one, or too few",
+    f"no interval: second moments of more than {WIDE} columns are one group",
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +60,8 @@ class Measures:
         rows: a mapping for each number, with the keys of COLUMNS. First and last are modalities, the same where it is
             of one; of both ways the first asks, or is the one whose rows count. n counts rows, or pairs where it is of
             pairs. A value that there is not is None, and its note says why. low and high are the 95% interval that
-            ``interval`` names. null is what chance gives: the 95th percentile of 200 draws, with a p-value.
+            ``interval`` names. null is what chance gives: the 95th percentile of 200 draws, with a p-value, or what
+            the docstring of the measure says.
         counts: rows of each modality, by name.
         dim: the width.
         norms: the least and the largest norm of each modality's rows, before they were normalised here.
@@ -176,7 +181,10 @@ def measure(
     if unknown := {*only} - {*CARD}:
         raise UserError(f"no measure {', '.join(sorted(unknown))}; choose {', '.join(CARD)}")
     chosen = {name: entry["needs"] for name, entry in CARD.items() if not only or name in only}
+    as_count(most, "rows", 2)
     copied = copies({name: rows for name, rows in found.modalities.items() if len(rows) <= MOST_COMPARED})
+    unseen = [f"equal rows are not looked for among {len(rows)} {name}" for name, rows in found.modalities.items()]
+    unseen = [said for name, said in zip(found.names, unseen, strict=True) if name not in copied]
     second = second and any("second" in needs for needs in chosen.values())
     whole = sums(found, second, engine, save, reopen, [copied.get(name, -1) for name in found.names])
     groups = {names: _unmet(found, names, copied) for names in _groups(found.names)}
@@ -192,24 +200,27 @@ def measure(
         part = of_rows.sample(found, names, most, seed)
         numbers |= _of_sample(part, rest, names, intervals, seed, device)
         if intervals and len(part.single) > 3 and (found_cka := numbers.get(cka)) and found_cka.value is not None:
-            level, p_value = of_rows.cka_null(found_cka.value, part, seed)
+            level, p_value = of_rows.cka_null(part, seed)
             numbers[cka] = found_cka._replace(null=level, p_value=p_value)
-    return _card(whole, numbers, [*found.source.get("notes", ()), *found.remarks(whole.moments(), copied)])
+    return _card(whole, numbers, [*found.source.get("notes", ()), *unseen, *found.remarks(whole.moments(), copied)])
 
 
 def merged(*paths: str | Path) -> Measures:
     """The card of all rows whose sums ``modality-gap measure --save`` wrote in parts: what sums give."""
     if not paths:
         raise UserError("name files of sums, as modality-gap measure --save writes them")
-    whole, *others = map(Sums.load, paths)
-    for other in others:
-        whole = whole + other
+    parts = [Sums.load(path) for path in paths]
+    for a, b in combinations(range(len(parts)), 2):
+        if all(np.array_equal(parts[a].arrays[name], parts[b].arrays.get(name)) for name in parts[a].arrays):
+            raise UserError(f"{paths[a]} and {paths[b]} hold the same sums; leave one out")
+    whole = reduce(Sums.__add__, parts)
     chosen = [name for name, entry in CARD.items() if "rows" not in entry["needs"]]
     numbers = _of_sums(whole, [each for names in _groups(whole.names) for each in _wanted(names, chosen)], True)
     rows, apart = ([name for name, entry in CARD.items() if need in entry["needs"]] for need in ("rows", "apart"))
     notes = [f"left out, because they need rows: {', '.join(rows)}"]
-    if any(whole.copies):
-        notes.append(f"{', '.join(apart)} take equal rows for different ones: there are some, or nobody looked")
+    if any(whole.copies) or len(parts) > 1:
+        why = "there are some, or nobody looked" if any(whole.copies) else "nobody looked across parts"
+        notes.append(f"{', '.join(apart)} take equal rows for different ones: {why}")
     return _card(whole, numbers, notes)
 
 
@@ -258,6 +269,8 @@ def _of_sums(whole: Sums, wanted: list[Wanted], intervals: bool, note: str = "")
                 found = found._replace(low=low, high=high, left=(without, sizes) if low is not None else None)
             elif value is not None and intervals and each[0] in of_sums.BY_CHANCE:
                 found = found._replace(null=of_sums.BY_CHANCE[each[0]](totals, a, b))
+            if value is not None and intervals and not found.note and found.low is found.null is None:
+                found = found._replace(note=TOO_WIDE if second and whole.dim > WIDE else "no interval: too few rows")
             numbers[each] = found
     return numbers
 
@@ -287,12 +300,14 @@ def _card(whole: Sums, numbers: Mapping[Wanted, Found], notes: Sequence[str]) ->
             limits, some = [None, None], "" if "rows" not in entry["needs"] or found.n in all_of else f"of {found.n}"
             note = found.note or some
             if found.value is None:
-                note = "not paired" if entry.get("paired") and not found.n else "all rows are one, or too few"
+                note = "not paired" if entry.get("paired") and not found.n else entry.get("none", NONE)
             elif found.low is not None:
                 least, most = entry["range"]
                 most = min(most, whole.dim) if entry["unit"] == "columns" else most
                 limits = [float(np.clip(end, least, most)) for end in (found.low, found.high)]
-                if not limits[0] <= found.value <= limits[1]:
+                if limits[0] == limits[1] and found.low < found.high:
+                    limits, note = [None, None], "no interval: so few rows put it out of range"
+                elif not limits[0] <= found.value <= limits[1]:
                     note = "; ".join(filter(None, [note, "so few rows bias it"]))
             how = HOW.get(name, "jackknife over blocks") if limits[0] is not None else ""
             row = (whole.source.get("path", ""), first, last, name, found.value, *limits, found.n, entry["unit"], note)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import tyro
 
 from .. import UserError, cli
 from ..embeddings import Embeddings, open_sets
-from ..files import replacing
+from ..files import place, replacing
 from ..numerics.engines import share
 
 
@@ -49,6 +49,12 @@ class _Told:
     csv: Path | None = None
     """Write the same as a table."""
 
+    def apart(self, read: Iterable, save: Path | None = None) -> None:
+        """Refuses to write over a file that is read."""
+        for output in filter(None, (self.csv, save)):
+            if place(output) in map(place, read):
+                raise UserError(f"{output}: is read here; choose another file to write")
+
     def tell(self, rows: list[dict], tables: list) -> None:
         """Prints tables to read, or rows, and writes the csv."""
         import pandas as pd
@@ -80,6 +86,7 @@ class _Measured(OfFiles, _Told):
         """The card of each set of embeddings, by its name."""
         from .card import measure
 
+        self.apart(self.given(), save)
         columns = cli.named_columns(self.columns)
         sets, found = open_sets(self.given(), columns), {}
         if save is not None and len(sets) > 1:
@@ -123,6 +130,7 @@ class Merge(_Told):
     def __call__(self) -> None:
         from .card import merged
 
+        self.apart(self.sums, self.save)
         card = merged(*self.sums)
         note(*card.notes)
         if self.save is not None:

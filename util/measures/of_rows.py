@@ -15,7 +15,7 @@ from ..embeddings import Embeddings
 from ..geometry import unit_rows
 from ..numerics.arrays import as_tensor
 from ..numerics.items import items, matched
-from ..numerics.statistics import delete_group_interval, wilson_interval
+from ..numerics.statistics import delete_group_interval, score_interval
 
 FOLDS = 5
 GROUPS = 10
@@ -24,6 +24,8 @@ NEIGHBOURS = 10
 PERMUTATIONS = 200
 NULL_ROWS = 500
 """Pairs, at most, that the null of CKA is drawn on."""
+Z = 1.96
+"""Half the width of a 95% interval in standard errors."""
 BLOCK = 512
 BAND = 64
 
@@ -174,12 +176,13 @@ def _common(one: Int[np.ndarray, "n k"], other: Int[np.ndarray, "n k"]) -> float
     return float((one[:, :, None] == other[:, None]).sum() / one.size)
 
 
-def cka_null(value: float, s: Sample, seed: int = 0) -> tuple[float, float]:
-    """``null`` of unbiased CKA: pairs shuffled 200 times, on 500 of them at most; of more it is narrower."""
+def cka_null(s: Sample, seed: int = 0) -> tuple[float, float]:
+    """``null`` of unbiased CKA: pairs shuffled 200 times, beside those in order, on 500 of them at most."""
     one, other = (_centred_products(part[:NULL_ROWS]) for part in s.single_rows)
     rng, scale = np.random.default_rng([seed, 6]), float(np.linalg.norm(one) * np.linalg.norm(other))
-    orders = (rng.permutation(len(one)) for _ in range(PERMUTATIONS))
-    return null(value, [float(np.vdot(one, other[p[:, None], p])) / scale for p in orders])
+    orders = (np.arange(len(one)), *(rng.permutation(len(one)) for _ in range(PERMUTATIONS)))
+    value, *draws = (float(np.vdot(one, other[p[:, None], p])) / scale for p in orders)
+    return null(value, draws)
 
 
 def _centred_products(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
@@ -196,7 +199,7 @@ def _centred_products(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
 
 
 def hubness_skewness(s: Sample, swapped: bool = False, seed: int = 0, device: str = "cpu") -> Found:
-    """Skewness of how often each item of y is among the 10 nearest of the items of x, at least about -1.
+    """Skewness of how often each item of y is among the 10 nearest of the items of x.
 
     Near 0 where answers share the questions evenly; above some 1.5 a few hubs answer many. ``swapped``: y asks and x
     answers. Null: answers drawn at random, 200 times. Source: Radovanovic et al. (2010). Trap: it grows with the number
@@ -282,7 +285,20 @@ def outranked(s: Sample, within: int | None = None, device: str = "cpu") -> Foun
     without = [float(score(part[of != g]).mean()) if (of != g).any() else value for g, part in enumerate(left)]
     if within is None:  # a share of pairs beyond a threshold moves in jumps, whose mean is no bias
         without += value - np.average(without, weights=(len(own) - sizes) * (sizes > 0) + 1e-300)
-    return jackknifed(value, len(own), without, sizes)
+    return of_share(jackknifed(value, len(own), without, sizes))
+
+
+def of_share(found: Found) -> Found:
+    """A share near 0 or 1 with Wilson's interval, of as many trials as would spread as its jackknife says.
+
+    Near the ends the jackknife sees too little of the spread. There it is of no more trials than there are pairs, and
+    covers more than it says.
+    """
+    share, n, jackknife = found.value, found.n, (found.high or 0) - (found.low or 0)
+    few = min(share, 1 - share) * n < 5
+    trials = (share * (1 - share) * (2 * Z / jackknife) ** 2 if jackknife else 0) or n
+    low, high = map(float, score_interval(share, min(trials, n) if few else trials))
+    return found._replace(low=low, high=high) if found.left or few else found
 
 
 def _below(x, y, groups, own: Float[np.ndarray, "q"], skipped: Int[np.ndarray, "p 2"], device: str):
@@ -337,5 +353,5 @@ def separability(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"], seed:
         said = [plane.predict((part[held_out] - centre) / spread) for part in (x, y)]
         right[held_out] = (1.0 - said[0] + said[1]) / 2
     share, spread = float(right.mean()), float(right.var())
-    trials = round(len(x) * share * (1 - share) / spread) if spread else len(x)
-    return Found(share, len(x), *map(float, wilson_interval(round(share * trials), trials)))
+    trials = len(x) * share * (1 - share) / spread if spread else len(x)
+    return Found(share, len(x), *map(float, score_interval(share, trials)))

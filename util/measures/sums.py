@@ -6,12 +6,11 @@ before a run was stopped. Rows count by their direction alone, each divided by i
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from shutil import rmtree
@@ -22,15 +21,17 @@ from scipy.sparse import csr_array
 
 from .. import UserError, reason
 from ..embeddings import Embeddings
-from ..files import digest, is_remote, replacing
+from ..files import digest, is_remote, place, replacing
 from ..geometry import Moments
 from ..numerics.arrays import as_rows, nonzero_norms, to_numpy, wide
 from ..numerics.engines import ordered, run, share, shared
 
 FINE, COARSE = 40, 10
-"""Groups that items are dealt out to, and those of second moments. A jackknife leaves out one in turn."""
+"""Random groups of items that sums are kept in, and those of second moments. A jackknife leaves out one in turn."""
 WIDE = 1024
 """Second moments of more columns than this are kept in one group: they have no interval, for their size."""
+MOST_DEALT = 1_000_000
+"""Items, at most, that are dealt out evenly; the group of each of more is a hash of its number."""
 TASKS, ROWS = 40, 4096
 """The most tasks that a pass is cut into, and rows that are read at a time."""
 FIRST, SECOND, OF_CLASSES = ("n", "total", "raw", "squares", "pairs"), ("second", "cross"), ("in_class", "by_class")
@@ -87,7 +88,7 @@ class Sums:
         arrays: n, total, raw, squares and pairs of ``Totals`` in FINE groups of items along a first axis; norms (k, 2),
             minus the least norm before normalisation and the largest; where they were asked for second and cross, in
             COARSE groups, and in_class and by_class. A text is in the group of the first image that it belongs to.
-            Neighbours are in different groups, so rows may lie in any order, for instance by class.
+            Groups are random, so that rows may lie in any order, for instance by class.
         classes: names of the C classes.
         copies: how many rows of each modality equal an earlier one; -1 where nobody looked.
         source: where the rows come from.
@@ -192,6 +193,8 @@ def sums(
         reopen: gives ``found`` anew where an engine's worker needs it, so that rows of files are not sent.
         copies: how many rows of each modality equal an earlier one, where somebody looked.
     """
+    if save and place(save) in {place(source["path"]) for source in found.files if "path" in source}:
+        raise UserError(f"{save}: is read here; choose another file for the sums")
     tasks, labels = _tasks(found), _labels(found)
     empty = partial(_zeros, len(found.names), found.dim, labels[0] if labels else (), second)
     whole, (rank, world) = empty(), share()
@@ -286,12 +289,19 @@ def _tasks(found: Embeddings) -> list[list[Stream]]:
     return streams
 
 
-def _groups(items: Int[np.ndarray, "s"]) -> Int[np.ndarray, "s"]:
-    """The group of each item: every 40 neighbours are dealt out to all groups, in an order of their own."""
-    run, place = np.divmod(items.astype(np.uint64), np.uint64(FINE))
-    mixed = (run + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
-    steps = np.array([step for step in range(FINE) if math.gcd(step, FINE) == 1], np.uint64)
-    return ((place * steps[mixed % len(steps)] + (mixed >> np.uint64(8))) % np.uint64(FINE)).astype(np.int64)
+def _groups(items: Int[np.ndarray, "s"], n: int) -> Int[np.ndarray, "s"]:
+    """The group of each of n items, at random and always the same: equally large ones, or about so of many items."""
+    if n <= MOST_DEALT:
+        return _dealt(n)[items]
+    mixed = items.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed % np.uint64(FINE)).astype(np.int64)
+
+
+@cache
+def _dealt(n: int) -> Int[np.ndarray, "n"]:
+    return np.random.default_rng(0).permutation(n) % FINE
 
 
 def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]] | None:
@@ -344,7 +354,7 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], di
     streams, stored = read
     where = f"{found.source['path']}: " if "path" in found.source else ""
     part = _zeros(len(found.names), found.dim, labels[0] if labels else (), second)
-    values, norms, unit = {}, {}, {}
+    values, norms, unit, n = {}, {}, {}, max(map(len, found.modalities.values()))
     for key, (a, some, rows) in stored.items():
         name = f"{where}{found.names[a]}"
         values[key] = to_numpy(wide(as_rows(rows, name)))
@@ -353,7 +363,7 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], di
         if second or labels:
             unit[key] = values[key] / norms[key][:, None]
     for of, rows, items in streams:
-        group = _groups(np.arange(rows[0].start, rows[0].stop) if items is None else items)
+        group = _groups(np.arange(rows[0].start, rows[0].stop) if items is None else items, n)
         keys, dealt = (
             [_key(a, some) for a, some in zip(of, rows, strict=True)],
             partial(np.bincount, group, minlength=FINE),

@@ -126,8 +126,8 @@ def on(values, x: Array) -> Array:
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """The array as numpy's, on the CPU."""
-    return x.cpu().numpy() if is_tensor(x) else x
+    """The array as numpy's, on the CPU; bfloat16, which it lacks, as float32."""
+    return (x.float() if str(x.dtype) == "torch.bfloat16" else x).cpu().numpy() if is_tensor(x) else x
 
 
 def as_tensor(x: Array):

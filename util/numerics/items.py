@@ -51,6 +51,7 @@ def items(rows: Rows) -> Int[np.ndarray, "n"]:
 def _bits(block: Rows) -> Int[np.ndarray, "n k"]:
     """The bits of rows as whole numbers of 32 bits at most."""
     values = block if isinstance(block, np.ndarray) else to_numpy(wide(block))
+    values = values.astype(np.float64) if values.dtype.itemsize > 8 else values  # long doubles hold unused bytes
     values = np.ascontiguousarray(values + values.dtype.type(0))
     return values.view(f"u{min(4, values.itemsize)}")
 

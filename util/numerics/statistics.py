@@ -80,8 +80,14 @@ def wilson_interval(
     hits, n = _counts(hits, "hits"), _counts(n, "the number of items behind a share")
     if (hits > n).any():
         raise UserError("a share needs hits <= n")
-    items, z = np.where(n, n, np.nan), float(scipy.stats.norm.ppf((1 + _probability(level, "level")) / 2))
-    share, spread = hits / items, z * z / items
+    items = np.where(n, n, np.nan)
+    return score_interval(hits / items, items, level)
+
+
+def score_interval(share, items, level: float = 0.95) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Wilson's interval of shares that spread as those of so many items would, whole numbers or not."""
+    z = float(scipy.stats.norm.ppf((1 + _probability(level, "level")) / 2))
+    spread = z * z / items
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / items + spread / (4 * items))
     return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
