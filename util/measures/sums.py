@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, partial, reduce
+from functools import cache, partial
 from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from shutil import rmtree
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.linalg import blas
 from scipy.sparse import csr_array
 
 from .. import UserError, reason
@@ -322,9 +323,23 @@ def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]] | Non
 def _part(found, task: list[Stream], labels, second: bool, threads: int = 1) -> dict:
     """The sums of one task. One thread reads, the others compute, and blocks are added in their order."""
     found = found() if callable(found) else found
+    part = _zeros(len(found.names), found.dim, labels[0] if labels else (), second)
     with ThreadPoolExecutor(threads) as pool:
-        blocks = ordered(pool, partial(_block, found, labels, second), _reads(found, task), threads)
-        return reduce(_add, blocks)
+        for block, products in ordered(pool, partial(_block, found, labels, second), _reads(found, task), threads):
+            _add(part, block)
+            list(pool.map(partial(_product, part), products))
+    for half in part["second"].reshape(-1, found.dim, found.dim) if second else ():
+        half += np.tril(half, -1).T
+    return part
+
+
+def _product(part: dict[str, np.ndarray], product: tuple[str, tuple[int, int], list[np.ndarray]]) -> None:
+    """Adds x^T y of rows in place, or of x^T x the lower half."""
+    name, place, (x, *others) = product
+    if others:
+        blas.dgemm(1.0, others[0].T, x.T, 1.0, part[name][place].T, trans_b=1, overwrite_c=1)
+    else:
+        blas.dsyrk(1.0, x.T, 1.0, part[name][place].T, overwrite_c=1)
 
 
 def _reads(found: Embeddings, task: list[Stream]) -> Iterator[tuple[list[Stream], dict]]:
@@ -349,48 +364,50 @@ def _chunks(stream: Stream) -> Iterator[Stream]:
         yield (of, (some,) * len(of), None) if items is None else (of, tuple(each[some] for each in rows), items[some])
 
 
-def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], dict]) -> dict[str, np.ndarray]:
-    """The sums of one block."""
+def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], dict]) -> tuple[dict, list]:
+    """The sums of one block, and the products of rows that second moments are: name, place, unit rows."""
     streams, stored = read
     where = f"{found.source['path']}: " if "path" in found.source else ""
-    part = _zeros(len(found.names), found.dim, labels[0] if labels else (), second)
+    part, products = _zeros(len(found.names), found.dim, labels[0] if labels else (), False), []
     values, norms, unit, n = {}, {}, {}, max(map(len, found.modalities.values()))
     for key, (a, some, rows) in stored.items():
         name = f"{where}{found.names[a]}"
         values[key] = to_numpy(wide(as_rows(rows, name)))
         start = some.start if isinstance(some, slice) else some
         norms[key] = nonzero_norms(values[key], name, start, found.modalities[found.names[a]])
-        if second or labels:
-            unit[key] = values[key] / norms[key][:, None]
     for of, rows, items in streams:
         group = _groups(np.arange(rows[0].start, rows[0].stop) if items is None else items, n)
         keys, dealt = (
             [_key(a, some) for a, some in zip(of, rows, strict=True)],
             partial(np.bincount, group, minlength=FINE),
         )
-        coarse = [group % len(part["second"]) == g for g in range(len(part["second"]))] if second else ()
-        if len(of) == 1:
-            (a,), (key,), (some,) = of, keys, rows
-            part["n"][:, a], part["squares"][:, a] = dealt(), dealt(norms[key] ** 2)
-            part["norms"][a] = -norms[key].min(), norms[key].max()
-            for name, weights in (("total", 1 / norms[key]), ("raw", np.ones(len(group)))):
-                part[name][:, a] = (
-                    csr_array((weights, (group, np.arange(len(group)))), (FINE, len(group))) @ values[key]
-                )
-            for g, of_group in enumerate(coarse):
-                part["second"][g, a] = unit[key][of_group].T @ unit[key][of_group]
-            if labels:
-                known = labels[1][a][some] >= 0
-                classes = labels[1][a][some][known]
-                part["in_class"][:, a] = np.bincount(classes, minlength=len(labels[0]))
-                np.add.at(part["by_class"][:, a], classes, unit[key][known])
+        place = of[0] if len(of) == 1 else list(combinations(range(len(found.names)), 2)).index(of)
+        if second:
+            coarse = group % (COARSE if found.dim <= WIDE else 1)
+            order, ends = np.argsort(coarse, kind="stable"), np.cumsum(np.bincount(coarse, minlength=COARSE))[:-1]
+            for key in keys:
+                if key not in unit:
+                    unit[key] = values[key][order]
+                    unit[key] /= norms[key][order, None]
+            sides = [np.split(unit[key], ends) for key in keys]
+            name = SECOND[len(of) - 1]
+            products += [(name, (g, place), some) for g, some in enumerate(zip(*sides, strict=True)) if len(some[0])]
+        if len(of) == 2:
+            cosines = np.einsum("ij,ij->i", *(values[key] for key in keys)) / norms[keys[0]] / norms[keys[1]]
+            part["pairs"][:, place, :3] = np.stack([dealt(), dealt(cosines), dealt(cosines**2)], axis=1)
             continue
-        c = list(combinations(range(len(found.names)), 2)).index(of)
-        cosines = np.einsum("ij,ij->i", *(values[key] for key in keys)) / norms[keys[0]] / norms[keys[1]]
-        part["pairs"][:, c, :3] = np.stack([dealt(), dealt(cosines), dealt(cosines**2)], axis=1)
-        for g, of_group in enumerate(coarse):
-            part["cross"][g, c] = unit[keys[0]][of_group].T @ unit[keys[1]][of_group]
-    return part
+        (key,), (some,) = keys, rows
+        part["n"][:, place], part["squares"][:, place] = dealt(), dealt(norms[key] ** 2)
+        part["norms"][place] = -norms[key].min(), norms[key].max()
+        for name, weights in (("total", 1 / norms[key]), ("raw", np.ones(len(group)))):
+            by_group = csr_array((weights, (group, np.arange(len(group)))), (FINE, len(group)))
+            part[name][:, place] = by_group @ values[key]
+        if labels:
+            known = labels[1][place][some] >= 0
+            classes = labels[1][place][some][known]
+            part["in_class"][:, place] = np.bincount(classes, minlength=len(labels[0]))
+            np.add.at(part["by_class"][:, place], classes, (values[key] / norms[key][:, None])[known])
+    return part, products
 
 
 def _resumed(found: Embeddings, second: bool, save: str | Path) -> Path | None:
