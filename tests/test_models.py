@@ -23,6 +23,7 @@ from tiny_encoders import MAKERS, SIDE, agree, configure, put_weights, rows_of_b
 from util import UserError
 from util.encoders import models
 from util.encoders.named import Named
+from util.encoders.tower import drawn
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
@@ -38,9 +39,7 @@ def saved(tmp_path_factory):
         if name not in made:
             path = tmp_path_factory.mktemp("models") / name
             path.mkdir()
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(len(name))
-                parts = MAKERS[name](path)
+            parts = drawn(lambda: MAKERS[name](path), len(name))
             for part in parts:
                 part.save_pretrained(path)
             made[name] = path, parts[0].eval()

@@ -14,6 +14,7 @@ import reference
 from refusals import refuses
 from tiny_encoders import undisturbed
 from util import UserError
+from util.encoders.tower import drawn
 from util.geometry import gap_distance, mapped, orthogonal_map, unit_rows
 from util.training import (
     LOSSES,
@@ -32,9 +33,7 @@ TEXT = {"context_length": 5, "vocab_size": 20, "width": 16, "heads": 2, "layers"
 
 def tiny_model(seed: int = 0) -> CLIP:
     """open_clip's CLIP with 8-pixel pictures, five tokens and embeddings of width 8."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return CLIP(embed_dim=8, vision_cfg=VISION, text_cfg=TEXT).eval()
+    return drawn(lambda: CLIP(embed_dim=8, vision_cfg=VISION, text_cfg=TEXT).eval(), seed)
 
 
 def tiny_pairs(n: int = 48, seed: int = 0) -> Pairs:
