@@ -43,9 +43,8 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
     ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
     """
     columns = ("file", *declared.asked.axes)
-    table = tables.only(folder, TABLES, columns)
-    rows, digest = tables.read(table, columns)
-    names = [tables.inside(row["file"], f"{table}, line {line}") for line, row in rows]
+    table, rows, digest = tables.of_folder(folder, TABLES, columns)
+    names = [row["file"] for _, row in rows]
     _refuse_mismatch(names, folder, table)
     about = {
         "dataset": f"faces and {table.name}, local folder",

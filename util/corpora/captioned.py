@@ -141,11 +141,10 @@ def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | Non
     one file are several captions of it. ``source["revision"]`` is the table's sha256, "files" that of the pictures.
     """
     folder = Path(folder)
-    table = tables.only(folder, TABLES, COLUMNS)
-    rows, revision = tables.read(table, COLUMNS)
+    table, rows, revision = tables.of_folder(folder, TABLES, COLUMNS)
     captions: dict[str, list[str]] = {}
-    for line, row in rows:
-        captions.setdefault(tables.inside(row["file"], f"{table}, line {line}"), []).append(row["text"])
+    for _, row in rows:
+        captions.setdefault(row["file"], []).append(row["text"])
     about = {"dataset": f"pictures and {table.name}, local folder", "revision": f"sha256:{revision}"}
     how = "put them there or take their rows out of the table"
     return _of_files(folder, [*captions.items()][:n], caption, about, "files", upright, how)

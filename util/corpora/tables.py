@@ -60,23 +60,25 @@ def read(path: str | Path, columns: Sequence[str], every: bool = False) -> tuple
     return rows, digest
 
 
-def only(folder: Path, names: Sequence[str], columns: Sequence[str]) -> Path:
-    """The table of a folder that bears one of the names; none and several are refused."""
+def of_folder(folder: Path, names: Sequence[str], columns: Sequence[str]) -> tuple[Path, list, str]:
+    """The table of a folder that bears one of the names, and what ``read`` gives of it; none and several are refused.
+
+    "file" is a path inside the folder, one spelling for each; a link there is followed wherever it leads.
+    """
     there = [folder / name for name in names if (folder / name).is_file()]
     if len(there) != 1:
         found = "found both" if there else "found neither"
         raise UserError(f"{folder}: expected {' or '.join(names)} (columns {', '.join(columns)}) there; {found}")
-    return there[0]
-
-
-def inside(name: str, where: str) -> str:
-    """A file's path inside the folder, one spelling for each; a link there is followed wherever it leads."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if not posix.parts:
-        raise UserError(f"{where}: names no file")
-    if posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
-        raise UserError(f"{where}: {name!r} leads out of the folder; name a file inside it")
-    return posix.as_posix()
+    rows, digest = read(there[0], columns)
+    for line, row in rows:
+        name, where = row["file"], f"{there[0]}, line {line}"
+        posix, windows = PurePosixPath(name), PureWindowsPath(name)
+        if not posix.parts:
+            raise UserError(f"{where}: names no file")
+        if posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
+            raise UserError(f"{where}: {name!r} leads out of the folder; name a file inside it")
+        row["file"] = posix.as_posix()
+    return there[0], rows, digest
 
 
 class Declared(BaseModel):
