@@ -32,7 +32,7 @@ FINE, COARSE = 40, 10
 WIDE = 1024
 """Second moments of more columns than this are kept in one group: they have no interval, for their size."""
 MOST_DEALT = 1_000_000
-"""Items, at most, that are dealt out evenly; the group of each of more is a hash of its number."""
+"""Items, at most, that are dealt out evenly."""
 TASKS, ROWS = 40, 4096
 """The most tasks that a pass is cut into, and rows that are read at a time."""
 FIRST, SECOND, OF_CLASSES = ("n", "total", "raw", "squares", "pairs"), ("second", "cross"), ("in_class", "by_class")
@@ -201,13 +201,14 @@ def sums(
     whole, (rank, world) = empty(), share()
     folder = _resumed(found, second, save) if save and world == 1 else None
     own = range(rank, len(tasks), world)
-    there = {t: part for t in own if folder and (part := _finished(folder / f"{t}.npz", empty()))}
+    there = [t for t in own if folder and _finished(folder / f"{t}.npz", empty())]
     given = reopen if engine and reopen else found
     done = run(_part, [(given, tasks[t], labels, second) for t in own if t not in there], engine)
     try:
         for task in range(len(tasks)):
             if task % world == 0 and task + rank in own:  # each process computes its next one before they are shared
-                mine = there.pop(task + rank, None) or _kept(next(done), folder, task)
+                kept = _finished(folder / f"{task}.npz", empty()) if task in there else None
+                mine = kept or _kept(next(done), folder, task)
             part = mine if task % world == rank else empty()
             shared([*part.values()], task % world)
             _add(whole, part)
@@ -218,9 +219,8 @@ def sums(
         pairs = None if found.pairs is None else found.pairs_between(names)
         repeated = 0 if pairs is None else max(len(pairs) - len(np.unique(column)) for column in pairs.T)
         whole["pairs"][0, c, 3] = repeated
-    made = Sums(
-        found.names, whole, labels[0] if labels else (), tuple(copies) or (-1,) * len(whole["norms"]), found.source
-    )
+    classes, copied = labels[0] if labels else (), tuple(copies) or (-1,) * len(found.names)
+    made = Sums(found.names, whole, classes, copied, found.source)
     if save and rank == 0:
         made.save(save)
         _remove(folder)
@@ -290,19 +290,11 @@ def _tasks(found: Embeddings) -> list[list[Stream]]:
     return streams
 
 
-def _groups(items: Int[np.ndarray, "s"], n: int) -> Int[np.ndarray, "s"]:
-    """The group of each of n items, at random and always the same: equally large ones, or about so of many items."""
-    if n <= MOST_DEALT:
-        return _dealt(n)[items]
-    mixed = items.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return (mixed % np.uint64(FINE)).astype(np.int64)
-
-
 @cache
-def _dealt(n: int) -> Int[np.ndarray, "n"]:
-    return np.random.default_rng(0).permutation(n) % FINE
+def _groups(n: int) -> Int[np.ndarray, "n"]:
+    """The group of each of n items, at random and always the same: equally large ones, or about so of many items."""
+    rng = np.random.default_rng(0)
+    return (rng.permutation(n) % FINE if n <= MOST_DEALT else rng.integers(0, FINE, n)).astype(np.uint8)
 
 
 def _labels(found: Embeddings) -> tuple[tuple[str, ...], list[np.ndarray]] | None:
@@ -376,7 +368,7 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], di
         start = some.start if isinstance(some, slice) else some
         norms[key] = nonzero_norms(values[key], name, start, found.modalities[found.names[a]])
     for of, rows, items in streams:
-        group = _groups(np.arange(rows[0].start, rows[0].stop) if items is None else items, n)
+        group = _groups(n)[rows[0] if items is None else items].astype(np.int64)
         keys, dealt = (
             [_key(a, some) for a, some in zip(of, rows, strict=True)],
             partial(np.bincount, group, minlength=FINE),
