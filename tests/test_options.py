@@ -53,10 +53,7 @@ READ = {
         "--embeddings e.npz": "columns",
     },
     "depth": {"": "seeds layers units batch activations released"},
-    "initializations": {
-        "": f"{ENCODERS} points imagenet",
-        "--coco c": f"{ENCODERS} points imagenet every_caption",
-    },
+    "initializations": {"": f"{ENCODERS} points imagenet", "--coco c": f"{ENCODERS} points imagenet every_caption"},
     "theorems": {"": "trials widest cosines norm_ratios norms seeds items units layers"},
     "loss_landscape": {
         "": f"{LANDSCAPE} scenes",

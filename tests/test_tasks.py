@@ -166,10 +166,7 @@ def test_labels_may_be_numbers_or_names_and_pictures_may_be_bytes(tmp_path, kind
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (
-            [0, 3, 1, 7, 0, 0],
-            "'label': labels must be 0 to 2 for 3 classes; 2 of 6 are not, the first is 3, at 1",
-        ),
+        ([0, 3, 1, 7, 0, 0], "'label': labels must be 0 to 2 for 3 classes; 2 of 6 are not, the first is 3, at 1"),
         ([0, -1, 1, 2, 0, 0], "for 3 classes; 1 of 6 are not, the first is -1, at 1"),
         ([0, None, 1, None, 0, 0], "2 of 6 rows have no label, first row 1"),
         ([0.5, 1, 1, 1, 0, 0], "labels must be 6 whole numbers in a row, one for each image, not float64"),

@@ -1,7 +1,6 @@
 """The embeddings of one modality or more, and the files that hold them (``util.readers``: none is ever unpickled).
 
-Modalities are known by what their names mean, and text comes last: "image_features" of a file is "image", "captions"
-is "text". The columns of ``pairs`` follow the order of the modalities.
+Modalities are known by what their names mean, and text comes last. ``pairs`` have their columns in the same order.
 """
 
 import json

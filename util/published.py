@@ -1,7 +1,6 @@
 """The authors' published numbers, ``util/data/paper.json``, and the eight embedding files behind Figure 1.
 
-The files come from the authors' repository at a fixed commit into the cache folder. Each is checked against its sha256
-whenever it is used: one that is wrong is named, and fetched again.
+The files come from the authors' repository at a fixed commit. Their sha256 are checked whenever they are used.
 """
 
 import json

@@ -65,9 +65,8 @@ class TrainingSettings:
         loss, optimizer: a name in ``LOSSES``; "sgd" is without momentum.
         learn_temperature: the logit scale is a parameter, and not clipped; else tau is fixed.
 
-    Trap: the temperature that the released code calls fixed is only where it starts: the logit scale stays among
-    Adam's parameters, weight decay included. As released: ``optimizer="adam", schedule="constant",
-    learn_temperature=True, gradient_clip=None``.
+    Trap: the temperature that the released code calls fixed is only where it starts, and Adam decays it. As released:
+    ``optimizer="adam", schedule="constant", learn_temperature=True, gradient_clip=None``.
     """
 
     steps: int
@@ -145,8 +144,7 @@ def train(
     """Trains a model *in place*.
 
     Args:
-        model: an open_clip CLIP with ``encode_image``, ``encode_text`` and ``logit_scale``, on its device. Its logit
-            scale is set to 1/tau and is not learned, unless the settings say so.
+        model: an open_clip CLIP, on its device. Its logit scale is set to 1/tau, and learned if the settings say so.
         prepare: uint8 pictures (b, 3, s, s) to the image tower's input.
         validate: given the steps done, every ``validate_every`` and at the end, in evaluation mode; joins the log.
         text_map: orthogonal (d, d), multiplied onto text rows throughout (``util.geometry.orthogonal_map``).

@@ -1,7 +1,6 @@
 """Models of open_clip, transformers and torchvision as towers: pictures and texts to unit rows.
 
-They come from a library's own list, the Hugging Face hub or a folder. No code of theirs is run. Weights are safetensors
-where there are any, and pickled ones are read by torch as weights only.
+They come from a library's list, the hub or a folder. No code of theirs is run; pickled weights are read as such only.
 """
 
 import json

@@ -220,8 +220,7 @@ def train_small_clip(output: str | Path, seed: int = 0, settings: SmallClipSetti
 def evaluate(clip: EncoderPair, seed: int = pictures.TEST_SEED) -> dict:
     """All figures of a small CLIP, json-able, on pictures and scans that it was never trained on.
 
-    Scenes are of held-out combinations, digits of held-out scans, badges in equal numbers of each group and kind.
-    ``seed`` is that of the pictures, and not one of training or validation.
+    Scenes are of held-out combinations, digits of held-out scans, badges in equal numbers. ``seed`` is the pictures'.
     """
     held_out = pictures.scenes(SCENES, seed, "held_out")
     digits = pictures.digits("held_out")

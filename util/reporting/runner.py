@@ -1,7 +1,6 @@
 """``make figures`` and ``make paper``: the scripts in the paper's order, then notebooks, summary and report.
 
-A script publishes its record whole or not at all, and a whole record of the same settings is kept. So a run that was
-stopped goes on where it was. Only one run at a time works in a folder.
+A whole record of the same settings is kept, so a run that was stopped goes on. One run at a time works in a folder.
 """
 
 import json

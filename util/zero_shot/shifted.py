@@ -8,8 +8,7 @@ b by which a shift moves x against it and y along it,
 so each product is computed once, in float64, and a shift only costs comparisons. Nothing is ever as large as rows
 times columns. Cosines within 1e-12 of each other count as equal, and of equal ones the lower index comes first.
 
-Images are the rows of x, prompts or texts those of y. The loops are compiled for a CPU, which tensors of a GPU are
-copied to. Results are numpy arrays with the shifts as their first axis.
+Images are the rows of x, texts those of y. Loops are compiled for a CPU; results are numpy arrays, shifts first.
 """
 
 from collections.abc import Iterator
