@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from util import UserError
-from util.corpora import captioned, tables
+from util.corpora import captioned
 from util.corpora.captioned import Items, content_digest, is_picture, upright
 from util.fairness.audit import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
 from util.files import sha256
@@ -43,7 +43,7 @@ def from_folder(folder: Path, declared: Declared) -> FaceImages:
     ``source["revision"]`` is the sha256 of the table and ``source["files"]`` one of names and contents.
     """
     columns = ("file", *declared.asked.axes)
-    table, rows, digest = tables.of_folder(folder, TABLES, columns)
+    table, rows, digest = captioned.table_of(folder, TABLES, columns)
     names = [row["file"] for _, row in rows]
     _refuse_mismatch(names, folder, table)
     about = {
@@ -92,8 +92,8 @@ def labels_of(
         where: what to call the embedded rows.
     """
     axes, lines = declared.asked.axes, None
-    if path.suffix.lower() in (".csv", *tables.TABBED):
-        rows, _ = tables.read(path, axes, every=True)
+    if path.suffix.lower() in (".csv", *captioned.TABBED):
+        rows, _ = captioned.read_table(path, axes, every=True)
         columns, lines = {name: [row[name] for _, row in rows] for name in rows[0][1]}, [line for line, _ in rows]
     else:
         columns = {name: array.tolist() for name, array in read(path)[0].items() if array.ndim == 1}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from picture_files import CAPTIONS, PHOTOGRAPHS, encoded, photograph, shown, write_coco, write_coco_parquet
 from util import UserError
-from util.corpora import tables, tasks
+from util.corpora import captioned, tasks
 from util.corpora.captioned import Captioned, Readable, Unreadable, assemble, from_folder, picture, read_coco, upright
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -272,7 +272,7 @@ def test_columns_are_found_by_name_in_any_order_and_others_are_not_read(tmp_path
     rows = [("Text", "more", " file "), ("a, b", "x", "1.png"), (), ("ü", "", "2.png ")]
     quoted = [separator.join(f'"{field}"' if "," in field else field for field in row) for row in rows]
     path = write(tmp_path / f"table{suffix}", end.join(quoted))
-    found, digest = tables.read(path, ("file", "text"))
+    found, digest = captioned.read_table(path, ("file", "text"))
     assert [row for _, row in found] == [{"file": "1.png", "text": "a, b"}, {"file": "2.png", "text": "ü"}]
     assert [line for line, _ in found] == [2, 4]
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -280,7 +280,7 @@ def test_columns_are_found_by_name_in_any_order_and_others_are_not_read(tmp_path
 
 def test_a_line_end_inside_quotation_marks_belongs_to_the_text_and_a_byte_order_mark_to_nothing(tmp_path):
     path = write(tmp_path / "a.csv", '\ufefffile,text\na.png,"two\nlines, ""quoted"""\nb.png,c\n')
-    (first, row), (second, _) = tables.read(path, ("file", "text"))[0]
+    (first, row), (second, _) = captioned.read_table(path, ("file", "text"))[0]
     assert (first, second, row) == (3, 4, {"file": "a.png", "text": 'two\nlines, "quoted"'})
 
 
@@ -299,9 +299,9 @@ def test_a_line_end_inside_quotation_marks_belongs_to_the_text_and_a_byte_order_
 )
 def test_a_table_that_is_none_is_one_line_with_file_and_row(tmp_path, content, message):
     with pytest.raises(UserError, match=rf"^[^\n]*{message}[^\n]*$"):
-        tables.read(write(tmp_path / "a.csv", content), ("file", "text"))
+        captioned.read_table(write(tmp_path / "a.csv", content), ("file", "text"))
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"b.csv: cannot be read \(No such file or directory\)"):
-        tables.read(tmp_path / "b.csv", ("file",))
+        captioned.read_table(tmp_path / "b.csv", ("file",))

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, the one folder for those fetched or cached, and the Hugging Face hub."""
+"""Files that appear complete or not at all, those fetched or cached, the Hugging Face hub, and TOML of your own."""
 
 import hashlib
 import json
@@ -8,15 +8,18 @@ import re
 import shutil
 import tempfile
 import threading
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import platformdirs
 import psutil
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
-from . import NoConnection, UserError, reason
+from . import NoConnection, UserError, reason, refusal
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
@@ -52,6 +55,17 @@ def sha256(path: Path) -> str:
         return hashlib.sha256(said.encode()).hexdigest()
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_of(path: str | Path) -> tuple[str, str]:
+    """A text file's content, and the sha256 of the file."""
+    try:
+        content = Path(path).read_bytes()
+        return content.decode("utf-8-sig"), hashlib.sha256(content).hexdigest()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x})") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from error
 
 
 def is_remote(path: str) -> bool:
@@ -183,3 +197,29 @@ def remove_left(folder: Path) -> None:
             process = int(made[2])
             if process == os.getpid() or not psutil.pid_exists(process):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+class Declared(BaseModel):
+    """Base of every table of a TOML file: exact types, no unknown keys, never changed afterwards."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+Text = Annotated[str, Field(pattern=r"\S")]
+Texts = Annotated[tuple[Text, ...], Field(strict=False)]
+"""A TOML list of texts. It is not strict, because TOML has lists and no tuples; each text is."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: str | Path, model: type[Model]) -> Model:
+    """Reads the content of a TOML file as a model, or refuses it in one line.
+
+    A validator refuses by raising ``ValueError``; one that looks at several keys begins its message with a key.
+    """
+    try:
+        return model.model_validate(tomllib.loads(text_of(path)[0]))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not TOML ({error})") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {refusal(error)}") from error

@@ -5,13 +5,14 @@ video as a list of RGB pictures, a protein as a string of amino-acid letters. Re
 beside a table of captions, of MSCOCO as its archives unpack, and of tables of the hub whose pictures stay encoded.
 """
 
+import csv
 import hashlib
 import io
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,8 +20,7 @@ from jaxtyping import Int
 from PIL import Image, ImageOps
 
 from .. import UserError, reason
-from ..files import cache_folder, digest, sha256, snapshot
-from . import tables
+from ..files import cache_folder, digest, sha256, snapshot, text_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,6 +29,7 @@ Modality = Literal["image", "video", "amino acid"]
 CaptionRule = Literal["first", "last", "all"]
 RULES = {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}
 
+TABBED = (".tsv", ".tab", ".txt")
 TABLES, COLUMNS = ("captions.csv", "captions.tsv"), ("file", "text")
 """What a table of captions may be called, and its columns."""
 WORDS = {"image": "images", "text": "captions", "video": "videos", "amino acid": "sequences"}
@@ -134,6 +135,60 @@ def assemble(
     return whole.without({row: "no caption" for row, captions in enumerate(said) if not captions})
 
 
+def read_table(
+    path: str | Path, columns: Sequence[str], every: bool = False
+) -> tuple[list[tuple[int, dict[str, str]]], str]:
+    """The rows of a table, at least one, each with the line on which it ends, and the sha256 of the file.
+
+    It is UTF-8, with tabs where its name ends in one of ``TABBED``, else commas, quoted as spreadsheets and pandas do,
+    and a header that names the columns in any order. A row holds the ``columns``, which must be there, or ``every``
+    one, stripped of white space. Blank lines are none.
+    """
+    content, digest = text_of(path)
+    separator = "\t" if Path(path).suffix.lower() in TABBED else ","
+    lines = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    rows = []
+    try:
+        header = [name.strip().lower() for name in next(filter(None, lines), [])]
+        named = [*columns, *(header if every else ())]
+        places = {name: header.index(name.lower()) for name in named if header.count(name.lower()) == 1}
+        if not places.keys() >= {*columns}:
+            what = f"{path}: expected a header with the columns {', '.join(columns)}, each once"
+            raise UserError(f"{what}; found {', '.join(header) or 'nothing'}")
+        for fields in filter(lambda fields: any(map(str.strip, fields)), lines):
+            if len(fields) != len(header):
+                what = f"expected {len(header)} fields as in the header, found {len(fields)}"
+                how = "put a text that holds the separator in quotation marks"
+                raise UserError(f"{path}, line {lines.line_num}: {what}; {how}")
+            rows.append((lines.line_num, {name: fields[place].strip() for name, place in places.items()}))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {lines.line_num}: not a row of a table ({error}); check its quotes") from error
+    if not rows:
+        raise UserError(f"{path}: no rows under the header; write one for each item")
+    return rows, digest
+
+
+def table_of(folder: Path, names: Sequence[str], columns: Sequence[str]) -> tuple[Path, list, str]:
+    """The one table of a folder that bears one of the names, and what ``read_table`` gives of it.
+
+    "file" is a path inside the folder, one spelling for each; a link there is followed wherever it leads.
+    """
+    there = [folder / name for name in names if (folder / name).is_file()]
+    if len(there) != 1:
+        found = "found both" if there else "found neither"
+        raise UserError(f"{folder}: expected {' or '.join(names)} (columns {', '.join(columns)}) there; {found}")
+    rows, digest = read_table(there[0], columns)
+    for line, row in rows:
+        name, where = row["file"], f"{there[0]}, line {line}"
+        posix, windows = PurePosixPath(name), PureWindowsPath(name)
+        if not posix.parts:
+            raise UserError(f"{where}: names no file")
+        if posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts):
+            raise UserError(f"{where}: {name!r} leads out of the folder; name a file inside it")
+        row["file"] = posix.as_posix()
+    return there[0], rows, digest
+
+
 def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | None = None) -> Captioned:
     """The first n pictures of your own (None: all) in a folder with captions.csv or captions.tsv, in the table's order.
 
@@ -141,7 +196,7 @@ def from_folder(folder: str | Path, caption: CaptionRule = "first", n: int | Non
     one file are several captions of it. ``source["revision"]`` is the table's sha256, "files" that of the pictures.
     """
     folder = Path(folder)
-    table, rows, revision = tables.of_folder(folder, TABLES, COLUMNS)
+    table, rows, revision = table_of(folder, TABLES, COLUMNS)
     captions: dict[str, list[str]] = {}
     for _, row in rows:
         captions.setdefault(row["file"], []).append(row["text"])

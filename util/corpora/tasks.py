@@ -23,11 +23,11 @@ from jaxtyping import Int
 from pydantic import Field, PositiveInt, RootModel, model_validator
 
 from .. import UserError
+from ..files import Declared, Text, Texts, read_toml
 from ..numerics.arrays import as_indices
 from ..readers.tables import class_names
 from . import captioned
 from .captioned import PICTURE_SUFFIXES, Captioned, CaptionRule, Items, assemble, is_picture, upright
-from .tables import Declared, Text, Texts, read_toml
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "tasks.toml"
 MSCOCO = "mscoco"

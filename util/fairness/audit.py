@@ -25,9 +25,8 @@ from jaxtyping import Bool, Float, Int
 from pydantic import AfterValidator, Field, model_validator
 
 from .. import UserError
-from ..corpora.tables import Declared as Table
-from ..corpora.tables import Text, Texts, read_toml
-from ..files import PACKAGE
+from ..files import PACKAGE, Text, Texts, read_toml
+from ..files import Declared as Table
 from ..numerics.arrays import as_numbers
 from ..numerics.statistics import bootstrap_counts, holm, mcnemar, wilson_interval
 
