@@ -239,6 +239,8 @@ const many = (n, name) => `${whole(n)} ${n === 1 ? name : plural(name)}`;
 const article = (name) => `${/^[aeiou]/i.test(name) ? "an" : "a"} ${name}`;
 const percent = (share, digits = 1) => `${(100 * share).toFixed(share === 1 || share === 0 ? 0 : digits)}%`;
 const strong = (text) => make("strong", {}, bdi(text));
+/** Light or dark where the page around a frame says so: a report is light. */
+const framed = () => { const scheme = window.frameElement ? getComputedStyle(window.frameElement).colorScheme : ""; return ["light", "dark"].includes(scheme) ? scheme : ""; };
 /** Words of the user, which turn no sentence around. */
 const bdi = (text) => make("bdi", {}, String(text));
 const mark = (side) => make("span", { class: `mark ${side ? "last" : "first"}`, "aria-hidden": "true" });
@@ -287,6 +289,7 @@ class Chart {
     this.left = 14 + 7 * Math.max(2, ...written.map((each) => each.length));
     this.x = (value) => this.left + ((value - domain[0]) / (domain[1] - domain[0])) * (this.width - this.left - 8);
     this.y = (value) => 8 + (1 - (value - low) / (high - low)) * (this.height - 30);
+    this.cursor = make("line", { class: "cursor", y1: 6, y2: this.height - 22 });
     const parts = [make("clipPath", { id: this.clip }, make("rect", { x: this.left, y: 4, width: Math.max(0, this.width - this.left - 4), height: this.height - 24 }))];
     marks.forEach((each, k) => parts.push(
       make("line", { class: "grid", x1: this.left, x2: this.width - 8, y1: this.y(each), y2: this.y(each) }),
@@ -294,16 +297,14 @@ class Chart {
     for (const each of ticks(domain[0], domain[1], this.width < 320 ? 4 : 6))
       parts.push(make("text", { x: this.x(each), y: this.height - 6, "text-anchor": "middle" }, said(each, Number.isInteger(each) ? 0 : 1)));
     this.paths = curves.map((curve) => make("path", { class: `${curve.area ? "area" : "curve"} ${curve.cls}`, d: this.line(curve), "clip-path": `url(#${this.clip})` }));
-    parts.push(...this.paths);
+    parts.push(...this.paths, this.cursor);
     if (minimum !== null) {
-      const side = this.x(minimum) > this.width - 90;
-      parts.push(make("line", { class: "minimum", x1: this.x(minimum), x2: this.x(minimum), y1: 6, y2: this.height - 22 }),
-        make("text", { class: "minimum", x: this.x(minimum) + (side ? -6 : 6), y: 16, "text-anchor": side ? "end" : "start" }, `${word} at ${said(minimum, Number.isInteger(minimum) ? 0 : 2)}`));
+      const side = this.x(minimum) > this.width - 90, words = `${word} at ${said(minimum, Number.isInteger(minimum) ? 0 : 2)}`, wide = 6.6 * words.length;
+      parts.push(make("rect", { class: "under", x: this.x(minimum) + (side ? -6 - wide : 6), y: 4, width: wide, height: 16 }), make("line", { class: "minimum", x1: this.x(minimum), x2: this.x(minimum), y1: 6, y2: this.height - 22 }),
+        make("text", { class: "minimum", x: this.x(minimum) + (side ? -6 : 6), y: 16, "text-anchor": side ? "end" : "start" }, words));
     }
-    this.cursor = make("line", { class: "cursor", y1: 6, y2: this.height - 22 });
     this.dots = curves.filter((curve) => !curve.area).map(({ cls }) => make("circle", { class: `dot ${cls}`, r: 6 }));
-    this.moving = make("g", { class: "moving" }, this.cursor, this.dots);
-    this.svg.replaceChildren(make("title", {}, this.svg.getAttribute("aria-label")), ...parts, this.moving);
+    this.svg.replaceChildren(make("title", {}, this.svg.getAttribute("aria-label")), ...parts, ...this.dots);
   }
 
   line({ xs, ys, area }) {
@@ -648,7 +649,7 @@ class View {
     this.top = this.top && top < this.top && top > 0.6 * this.top ? this.top : top * 1.15;
     bars.format = () => "";
     bars.draw([this.least ??= this.left(), 1], parts, { range: [0, this.top] });
-    bars.moving.remove();
+    bars.cursor.remove();
   }
 
   /** Tells of a point: hovered, or chosen and then kept. */
@@ -725,7 +726,7 @@ class Search {
         asked++;
         for (let k = 0; k < count; k++) sum += (model.search[key][q * count + k] < n ? 0 : 1) !== side ? 1 : 0;
       });
-      return said(sum / asked, 1);
+      return (sum / asked).toFixed(1);
     };
     const sentence = [0, 1].map((side) => {
       const [own, other] = side ? [model.last, model.first] : [model.first, model.last];
@@ -795,7 +796,7 @@ class Dimensions {
 class Classes {
   constructor(model) {
     this.model = model;
-    this.words = make("p", {});
+    this.words = make("p", { class: "flips" });
     this.table = make("table", { class: "compact" });
     this.element = make("div", {}, this.words, make("div", { class: "wide" }, this.table));
   }
@@ -814,16 +815,17 @@ class Classes {
 function card(models) {
   const hidden = new Set(["file"]), table = models.flatMap((model) => model.card.map((row) => ({ model, row })));
   if (!table.length) return null;
-  const other = Object.keys(table[0].row).filter((key) => !hidden.has(key) && !["first", "last", "measure", "value", "low", "high", "n", "unit", "note"].includes(key) && table.some(({ row }) => row[key] !== null && row[key] !== ""));
-  const head = [...(models.length > 1 ? ["Set"] : []), "Measure", "Of", "Value", "95% interval", ...other, "n", "Unit", "Note"];
+  const other = Object.keys(table[0].row).filter((key) => !hidden.has(key) && !["first", "last", "measure", "value", "low", "high", "interval", "n", "unit", "note"].includes(key) && table.some(({ row }) => row[key] !== null && row[key] !== ""));
+  const named = { null: "95% of chance", p_value: "p" }; // of the columns that only some cards have
+  const head = [...(models.length > 1 ? ["Set"] : []), "Measure", "Of", "Value", "95% interval", ...other.map((key) => named[key] || key.replaceAll("_", " ")), "n", "Unit", "Note"];
   const rows = table.map(({ model, row }) => {
     const of = row.first === row.last ? row.first : `${row.first}, ${row.last}`, words = row.measure.replaceAll("_", " ");
     const span = row.low === null || row.low === undefined ? "" : `${said(row.low, 4)} to ${said(row.high, 4)}`;
     const more = other.map((key) => make("td", {}, typeof row[key] === "number" ? said(row[key], 4) : String(row[key] ?? "")));
     return make("tr", {}, models.length > 1 ? make("td", {}, bdi(model.name)) : null, make("td", {}, words), make("td", {}, of), make("td", { class: "number" }, said(row.value, 4)),
-      make("td", { class: "number" }, span), more, make("td", { class: "number" }, row.n === null ? "" : whole(row.n)), make("td", { class: "muted" }, row.unit || ""), make("td", { class: "muted" }, row.note || ""));
+      make("td", { class: "number" }, span, row.interval ? make("div", { class: "small muted" }, row.interval) : null), more, make("td", { class: "number" }, row.n === null ? "" : whole(row.n)), make("td", { class: "muted" }, row.unit || ""), make("td", { class: "muted remark" }, row.note || ""));
   });
-  return make("div", { class: "wide" }, make("table", {}, make("thead", {}, make("tr", {}, head.map((each) => make("th", { class: ["Value", "95% interval", "n"].includes(each) ? "number" : null, scope: "col" }, each)))), make("tbody", {}, rows)));
+  return make("div", { class: "wide numbers", tabindex: "0" }, make("table", {}, make("thead", {}, make("tr", {}, head.map((each) => make("th", { class: ["Value", "95% interval", "n"].includes(each) ? "number" : null, scope: "col" }, each)))), make("tbody", {}, rows)));
 }
 
 /** Which rows each number counts, in sentences. */
@@ -866,15 +868,20 @@ class Page {
       model.queryRank = ranks;
     }
     const [model] = this.models;
-    this.state = { shift: 0, temperature: model.temperature, view: "pca", query: this.telling(model), removed: 0, theme: "" };
-    this.read();
+    this.start = { shift: 0, temperature: model.temperature, view: "pca", query: this.telling(model), removed: 0, theme: framed() };
+    this.state = { ...this.start };
+    this.running = {};
+    this.waiting = true; // nothing is drawn before it is built
+    this.set(this.read());
+    this.waiting = false;
     const low = model.shifts[0], high = model.shifts[model.shifts.length - 1], stop = (words, shift) => button(words, () => this.glide(shift));
     const shifts = [stop("as is", 0), stop("gap closed", model.closed)];
-    this.bestButton = button("lowest loss", () => { const goal = this.losing().goal(); if (goal) this.glide(goal.shift); }, this.models.length > 1 ? `of ${(this.models.find((each) => each.cosines) || model).name}` : null);
-    if (this.models.some((each) => each.cosines)) shifts.splice(1, 0, this.bestButton);
-    shifts.push((this.playButton = button("▶ play", () => this.play(), "To the closed gap and back")));
-    this.shift = dial("Shift", "moves both kinds along the gap", { min: low, max: high, step: 0.01 }, (shift) => this.set({ shift }), shifts);
-    const [cold, hot] = [Math.log10(0.005), 0], heats = [["1/100", 0.01], ["1/50", 0.02], ["1/20", 0.05], ["1", 1]].map(([words, temperature]) => button(words, () => this.warm(temperature)));
+    const several = this.models.length > 1, losing = this.models.findIndex((each) => each.cosines), of = (k) => (several ? `of ${this.models[k].name}` : null);
+    if (losing >= 0) shifts.splice(1, 0, button("lowest loss", () => { const goal = this.views[losing].goal(); if (goal) this.glide(goal.shift); }, of(losing)));
+    shifts[shifts.length - 1].title = of(0) || "";
+    shifts.push(button("▶ play", () => this.play(), "To the closed gap and back"));
+    this.shift = dial("Shift", several ? ["both kinds along their gap. Buttons: places of ", bdi(this.models[Math.max(0, losing)].name)] : "moves both kinds along the gap", { min: low, max: high, step: 0.01 }, (shift) => this.set({ shift }), shifts);
+    const [cold, hot] = [-2.3, 0], heats = [["1/100", 0.01], ["1/50", 0.02], ["1/20", 0.05], ["1", 1]].map(([words, temperature]) => button(words, () => this.warm(temperature)));
     this.heat = dial("Temperature", "", { min: cold, max: hot, step: 0.005 }, (power) => this.set({ temperature: 10 ** power }), heats);
     this.sentence = make("div", { class: "verdict", "aria-live": "polite" });
     this.views = this.models.map((each) => new View(each, this));
@@ -882,13 +889,9 @@ class Page {
     this.build();
     this.layout();
     new ResizeObserver(() => this.resized()).observe(root);
-    addEventListener("hashchange", () => { this.read(); this.later(); });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.layout());
-  }
-
-  /** The first set that has a loss. */
-  losing() {
-    return this.views.find((view) => view.model.cosines);
+    addEventListener("hashchange", () => this.set(this.read()));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.set({}, true));
+    matchMedia("print").addEventListener("change", () => { this.restyle = true; this.draw(); });
   }
 
   /** The query whose nearest rows centring changes most: one of another kind counts. */
@@ -935,11 +938,23 @@ class Page {
     return this.state.theme ? this.state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
-  /** Changes the state; the page is drawn once a frame. */
-  set(change) {
-    if (change.shift !== undefined) change.shift = Math.round(100 * Math.max(-0.5, Math.min(2.5, change.shift))) / 100;
+  /** Changes the state; the page is drawn once a frame. What somebody moves is no longer moved by itself. */
+  set(change, restyle = false) {
+    for (const key of Object.keys(change)) cancelAnimationFrame(this.running[key]);
+    this.move(change);
+    if (restyle || change.theme !== undefined) this.restyle = true;
+  }
+
+  /** Changes the state within its bounds. */
+  move(change) {
+    const [model] = this.models, [low, high, cold] = [model.shifts[0], model.shifts[model.shifts.length - 1], 0.005];
+    const within = { shift: [low, high, 100], temperature: [cold, 1, 0], query: [-1, Math.max(...this.models.map((each) => each.search.queries.length)) - 1, 1], removed: [0, Math.max(...this.models.map((each) => each.ablated.order.length)), 1] };
+    for (const [key, [least, most, grid]] of Object.entries(within)) {
+      if (change[key] === undefined) continue;
+      const value = Math.max(least, Math.min(most, change[key]));
+      change[key] = grid ? Math.round(grid * value) / grid : value;
+    }
     Object.assign(this.state, change);
-    if (change.theme !== undefined) this.restyle = true;
     this.later();
   }
 
@@ -1022,31 +1037,33 @@ class Page {
     this.layout();
   }
 
-  /** Runs a change over a time, or at once where motion is not wanted. */
-  animate(seconds, change, done = () => {}) {
-    cancelAnimationFrame(this.running);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) { change(1); return done(); }
+  /** Moves one part of the state over a time, or at once where motion is not wanted. */
+  animate(key, seconds, at) {
+    cancelAnimationFrame(this.running[key]);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return this.move({ [key]: at(1) });
     const start = performance.now(), frame = (now) => {
       const part = Math.min(1, (now - start) / (1000 * seconds));
-      change(part);
-      if (part < 1) this.running = requestAnimationFrame(frame); else done();
+      this.move({ [key]: at(part) });
+      if (part < 1) this.running[key] = requestAnimationFrame(frame);
     };
-    this.running = requestAnimationFrame(frame);
+    this.running[key] = requestAnimationFrame(frame);
   }
 
   glide(to) {
     const from = this.state.shift, ease = (part) => (part < 0.5 ? 2 * part * part : 1 - 2 * (1 - part) ** 2);
-    this.animate(0.9, (part) => this.set({ shift: from + (to - from) * ease(part) }));
+    this.animate("shift", 0.9, (part) => from + (to - from) * ease(part));
   }
 
   warm(to) {
     const from = Math.log(this.state.temperature), end = Math.log(to);
-    this.animate(0.9, (part) => this.set({ temperature: part === 1 ? to : Math.exp(from + (end - from) * part) }));
+    this.animate("temperature", 0.9, (part) => (part === 1 ? to : Math.exp(from + (end - from) * part)));
   }
 
+  /** To the closed gap and back; without motion there, or back. */
   play() {
-    const from = this.state.shift, far = 2 * this.models[0].closed;
-    this.animate(7, (part) => this.set({ shift: from + (far / 2 - from) * (1 - Math.cos(2 * Math.PI * part)) / 2 }), () => this.set({ shift: from }));
+    const from = this.state.shift, { closed } = this.models[0];
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return this.glide(from === closed ? 0 : closed);
+    this.animate("shift", 7, (part) => from + ((closed - from) * (1 - Math.cos(2 * Math.PI * part))) / 2);
   }
 
   async copy() {
@@ -1060,20 +1077,17 @@ class Page {
       if (!document.execCommand?.("copy")) return tell(this.copied, "Selected: press Ctrl+C");
     }
     tell(this.copied, "Copied");
+    setTimeout(() => tell(this.copied, ""), 2000);
   }
 
-  /** Takes the state from the address. */
+  /** Takes the state from the address; what it does not say is as on start. */
   read() {
-    const words = new URLSearchParams(location.hash.slice(1)), number = (key) => Number(words.get(key)), { state } = this;
-    const take = (key, name, low, high) => { if (words.has(key) && number(key) >= low && number(key) <= high) state[name] = number(key); };
-    take("shift", "shift", -0.5, 2.5);
-    take("t", "temperature", 0.005, 1);
-    take("query", "query", 0, 1e6);
-    take("removed", "removed", 0, 1e3);
-    state.query = Math.round(state.query);
-    state.removed = Math.round(state.removed);
-    if (["pca", "umap"].includes(words.get("view"))) state.view = words.get("view");
-    if (["light", "dark"].includes(words.get("theme"))) state.theme = words.get("theme");
+    const words = new URLSearchParams(location.hash.slice(1)), found = { ...this.start };
+    for (const [key, name] of [["shift", "shift"], ["t", "temperature"], ["query", "query"], ["removed", "removed"]])
+      if (words.get(key) && Number.isFinite(Number(words.get(key)))) found[name] = Number(words.get(key));
+    if (["pca", "umap"].includes(words.get("view"))) found.view = words.get("view");
+    if (["light", "dark"].includes(words.get("theme"))) found.theme = words.get("theme");
+    return found;
   }
 }
 
@@ -1087,11 +1101,11 @@ class Sphere {
     const set = (change) => { Object.assign(this.state, change); requestAnimationFrame(() => this.draw()); };
     this.chart = new Chart("Contrastive loss", 260, { drag: (angle) => set({ angle: Math.round(Math.max(-90, Math.min(90, angle))) }), label: "Contrastive loss at every angle of the texts" });
     this.angle = dial("Texts, degrees", "along their meridians", { min: -90, max: 90, step: 1 }, (angle) => set({ angle }), [button("lowest loss", () => set({ angle: this.best }))]);
-    this.heat = dial("Temperature", "of the loss", { min: Math.log10(0.005), max: 0, step: 0.005 }, (power) => set({ temperature: 10 ** power }), [["1/100", 0.01], ["1/50", 0.02], ["1/20", 0.05], ["1", 1]].map(([words, temperature]) => button(words, () => set({ temperature }))));
+    this.heat = dial("Temperature", "of the loss", { min: -2.3, max: 0, step: 0.005 }, (power) => set({ temperature: 10 ** power }), [["1/100", 0.01], ["1/50", 0.02], ["1/20", 0.05], ["1", 1]].map(([words, temperature]) => button(words, () => set({ temperature }))));
     this.mismatch = dial("Mismatched pairs", `of ${this.n}`, { min: 0, max: this.n, step: 1 }, (count) => set({ count: count === 1 ? (this.state.count > 1 ? 0 : 2) : count }), []);
     this.words = make("p", { class: "verdict", "aria-live": "polite" });
     root.replaceChildren(make("div", { class: "dials three" }, this.angle.element, this.heat.element, this.mismatch.element),
-      make("div", { class: "stage" }, make("div", { class: "left" }, this.canvas), make("div", { class: "right" }, this.chart.element, this.words)));
+      make("div", { class: "stage globe" }, make("div", { class: "left" }, this.canvas), make("div", { class: "right" }, this.chart.element, this.words)));
     const turn = (by) => { this.turn += by; requestAnimationFrame(() => this.draw()); };
     this.canvas.addEventListener("pointermove", (event) => event.buttons && turn(event.movementX / 150));
     this.canvas.addEventListener("keydown", (event) => { const by = { ArrowLeft: -0.1, ArrowRight: 0.1 }[event.key]; if (by) { event.preventDefault(); turn(by); } });
@@ -1104,7 +1118,7 @@ class Sphere {
     const curve = angles.map((angle) => sphereLoss(this.spacing, textOf, angle * radians, state.temperature));
     const least = Math.min(...curve), here = sphereLoss(this.spacing, textOf, state.angle * radians, state.temperature);
     this.best = Math.abs(angles.find((_, k) => curve[k] <= least + 1e-9));
-    document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+    document.documentElement.dataset.theme = framed() || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
     chart.draw([-90, 90], [{ cls: "ink", xs: angles, ys: curve }], { minimum: this.best });
     chart.move(state.angle, [here]);
     for (const [control, value, words] of [[this.angle, state.angle, `${said(state.angle, 0)}°`], [this.heat, Math.log10(state.temperature), temperatureWords(state.temperature)], [this.mismatch, state.count, String(state.count)]]) {
