@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 import labelled_faces
 import published_counts
+from declared_audit import FAIRFACE, Declared
 from util import UserError, geometry
 from util.cli import Common, Only, named_columns
 from util.embeddings import Embeddings, load_sets
-from util.fairness.audit import FAIRFACE, Answers, Declared
+from util.fairness.audit import Answers
 from util.files import PACKAGE, sha256
 from util.geometry import Side
 from util.published import values
@@ -223,7 +224,7 @@ def in_declared_order(declared: Declared, given: Embeddings) -> tuple[Float[np.n
     prompts, wanted, texts = given.modalities[name], declared.prompts, given.beside.get("captions", ())
     if len(prompts) != len(wanted):
         what = f"{name} has {len(prompts)} rows, but {len(wanted)} prompts are declared"
-        how = "embed those of util.fairness.audit.Declared.read(AUDIT).prompts, in their order"
+        how = "embed those of declared_audit.Declared.read(AUDIT).prompts, in their order"
         raise UserError(f"{path}: {what}; {how}, or name your own with --audit FILE.toml")
     if len(texts) != len(wanted):
         return prompts, [f"prompts are taken in the declared order: {wanted[0]!r} first, {wanted[-1]!r} last"]

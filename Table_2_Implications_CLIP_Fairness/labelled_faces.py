@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from declared_audit import Declared
 from util import UserError
 from util.corpora import captioned
 from util.corpora.captioned import Items, content_digest, is_picture, upright
-from util.fairness.audit import HUB_DATASET, HUB_FILES, HUB_REVISION, Declared
+from util.fairness.audit import HUB_DATASET, HUB_FILES, HUB_REVISION
 from util.files import sha256
 from util.readers import read
 from util.readers.meaning import keys_of, matched, one_label_each

@@ -7,8 +7,8 @@ import datasets
 import numpy as np
 from PIL import Image
 
+from declared_audit import Declared
 from util.corpora.captioned import Readable
-from util.fairness.audit import Declared
 
 TINTS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from audited_data import BADGES, classes
+from declared_audit import FAIRFACE, Declared
 from denigration import PRESETS, accuracy_cost, confusion
 from util import UserError, published
 from util.corpora.generated import pictures
-from util.fairness.audit import FAIRFACE, Answers, Declared, audit, disparity, extremes, paired_change
+from util.fairness.audit import Answers, audit, disparity, extremes, paired_change
 from util.numerics import statistics
 
 TINY = """

@@ -14,11 +14,12 @@ import published_counts
 import reference
 import scripts
 import smoke_runs
+from declared_audit import FAIRFACE, RESULT_COLUMNS, Declared
 from picture_files import write_coco, write_face_parquet, write_faces
 from tiny_encoders import TINY, tiny_models, with_weights  # noqa: F401  (registers the tiny models)
 from util import Embeddings, geometry
 from util.corpora import captioned, tasks
-from util.fairness.audit import FAIRFACE, PAPER_GROUPS, RESULT_COLUMNS, Declared
+from util.fairness.audit import PAPER_GROUPS
 
 script = scripts.load("Table_2_Implications_CLIP_Fairness/denigration.py")
 CONTRACT = ["shift", "signed_gap_distance", "accuracy", "race", "n"]

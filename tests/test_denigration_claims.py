@@ -16,9 +16,10 @@ import published_counts
 import reference
 import scripts
 import smoke_runs
+from declared_audit import Declared
 from util import UserError, figures, published, records
 from util.fairness import audit
-from util.fairness.audit import Answers, Declared
+from util.fairness.audit import Answers
 from util.numerics import statistics
 from util.reporting import comparisons
 

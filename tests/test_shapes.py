@@ -8,6 +8,7 @@ import torch
 from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
+import declared_audit
 import gap_figure
 import published_counts
 import random_networks
@@ -117,7 +118,7 @@ def test_interventions(monkeypatch, pairs, tmp_path, kind):
 
 def test_audits(monkeypatch, rng):
     checked(monkeypatch, audit, published_counts)
-    fairface = audit.Declared.read()
+    fairface = declared_audit.Declared.read()
     faces = fairface.faces({"race": rng.integers(0, 7, 200), "gender": rng.integers(0, 2, 200)})
     answers = audit.Answers(fairface, faces, rng.integers(0, 21, (3, 200)).astype(np.int32), SHIFTS)
     assert len(audit.audit(answers, SHIFTS, ["race"])) == 3 * 7
