@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from util.fairness.audit import LEVEL, Declared
+from declared_audit import Declared
+from util.fairness.audit import LEVEL
 from util.numerics.statistics import holm, mcnemar, most_discordant, wilson_interval
 from util.published import numbers, values
 
