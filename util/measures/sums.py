@@ -325,7 +325,7 @@ def _part(found, task: list[Stream], labels, second: bool, threads: int = 1) -> 
     return part
 
 
-def _product(part: dict[str, np.ndarray], product: tuple[str, tuple[int, int], list[np.ndarray]]) -> None:
+def _product(part: dict[str, np.ndarray], product: tuple[str, tuple[int, int], tuple[np.ndarray, ...]]) -> None:
     """Adds x^T y of rows in place, or of x^T x the lower half."""
     name, place, (x, *others) = product
     if others:
