@@ -262,6 +262,7 @@ def recipe(tmp_path_factory):
     lines = [blocks["csv"].splitlines()[0], *(",".join(rows[k]) for k in order)]
     (folder / "labels.csv").write_text("\n".join(lines))
     (folder / "my_model.py").write_text(MY_MODEL)
+    (folder / README.parent.name).symlink_to(README.parent)
     (folder / "pictures").mkdir()
     for name in names:
         (folder / "pictures" / name).touch()
