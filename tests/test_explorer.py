@@ -138,14 +138,26 @@ def test_keys_move_the_dials_and_the_address_keeps_the_state(browser, captioned,
         assert all(each in address for each in ("shift=0.12", "query=1", "removed=3", "theme=light", "t=0.02"))
     with opened(browser, page, tmp_path, address=f"#{address.split('#')[1]}") as window:
         assert window.text_content("output") == "0.12" and "these 3 dimensions" in window.text_content("#dimensions")
+        window.evaluate("location.hash = '#shift=0.123&query=9999'")
+        window.wait_for_timeout(500)
+        kept = window.evaluate("(({ shift, removed, theme, query }) => [shift, removed, theme, query])(explorer.state)")
+        assert kept == [0.12, 0, "", 358] and "query=358" in window.url
+        window.emulate_media(color_scheme="dark")
+        window.click("text=play")
+        window.wait_for_timeout(300)
+        assert window.evaluate("explorer.views[0].cloud.colours[0]") == "#56b4e9"
+        window.evaluate(SHOWN, [2, 0.1])
+        window.wait_for_timeout(300)
+        assert window.evaluate("explorer.state.shift") == 2
 
 
-def test_on_a_narrow_screen_nothing_jumps_while_the_gap_is_dragged(browser, captioned, tmp_path):
-    with opened(browser, util.report(captioned, umap=False).html, tmp_path, width=360) as window:
+@pytest.mark.parametrize("width", [360, 1024])
+def test_nothing_jumps_while_the_gap_is_dragged(browser, captioned, tmp_path, width):
+    with opened(browser, util.report(captioned, umap=False).html, tmp_path, width=width) as window:
         window.wait_for_timeout(500)
         heights = set()
         for shift in (-0.5, 0.0, 0.8, 2.5):
-            window.evaluate(SHOWN, [shift, 0.01])
+            window.evaluate(SHOWN, [shift, 0.01 + abs(shift) / 7])
             window.wait_for_timeout(400)
             heights.add(window.evaluate("document.querySelector('#search').offsetTop"))
         assert len(heights) == 1
@@ -168,13 +180,10 @@ def test_classes_unpaired_rows_and_several_models_have_a_page(browser, tmp_path,
     images = texts[labels] + rng.normal(size=(80, 12)) + 1
     beside = {"classes": np.array(["a", "b", "c", HOSTILE, "e"])}
     classes = util.Embeddings.of({"image": images, "text": texts}, labels=labels, beside=beside)
-    x, y = (part.astype(np.float32) for part in classes.modalities.values())
     page = util.report({"classes": classes, "unpaired": util.Embeddings.of({"image": images, "text": images[:50] - 1})})
     with opened(browser, page.html, tmp_path, address="#shift=0.6") as window:
         window.wait_for_timeout(400)
         assert len(window.query_selector_all(".model")) == 2 and "decisions" in window.text_content("#classes")
-        right = window.evaluate("explorer.views[0].tiles.accuracy.textContent")
-        assert float(right[:-1]) == pytest.approx(100 * (shifted.predict(x, y, 0.6)[0] == labels).mean(), abs=0.06)
     pairs = rng.normal(size=(2, 2, 4)) + np.array([1, -1])[:, None, None]
     with opened(browser, util.report(*pairs).html, tmp_path) as window:
         assert float(window.text_content(".tile dd")) > 0

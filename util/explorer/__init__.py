@@ -38,11 +38,9 @@ SHIFTS = np.arange(-50, 251) / 100
 """The places of the dial: from a wider gap to modalities far past each other."""
 MOST_PAIRS, MOST_ASKED, MOST_SHOWN, MOST_PICTURES, MOST_UMAP = 10_000, 20_000, 500, 200, 5000
 """Pairs that are drawn, among which recall is counted, that can be chosen, that have a thumbnail, that UMAP takes."""
-BATCH = 50
-"""Pairs per batch of the loss, as in the paper."""
 ARRAY, LEAST_SCALE = "\0base64", 5.4
 """The key of an array's bytes, which no source has; a smaller logit scale is a logarithm, as checkpoints store it."""
-WITHIN, DIMENSIONS, NEAREST, LETTERS, MOVES = 4000, 24, 10, 160, 8
+BATCH, WITHIN, DIMENSIONS, NEAREST, LETTERS, MOVES = 50, 4000, 24, 10, 160, 8  # a batch of the loss as in the paper
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,11 +73,10 @@ def report(*given, output=None, columns=None, labels=None, prompts=None, picture
 
     One modality alone is refused, and a gap of zero. Time: 5 seconds for 5,000 x 512 pairs, besides UMAP.
     """
-    sets, made = sets_of(given, columns, labels, prompts), None
+    sets = sets_of(given, columns, labels, prompts)
     models = [_described(*each, umap, seed, pictures) for each in sets.items()]
-    if all(isinstance(each, str | Path) for each in given):
-        made = {"files": [*map(str, given)], "columns": columns or {}, "labels": labels, "prompts": prompts}
-    page = Page(render({"models": models, "made": made}))
+    made = {"files": given, "columns": columns or {}, "labels": labels, "prompts": prompts}
+    page = Page(render({"models": models, "made": made if isinstance(given[0], str | Path) else None}))
     if output is not None:
         with replacing(Path(output)) as part:
             part.write_text(page.html, encoding="utf-8")
@@ -93,6 +90,8 @@ def sets_of(given: tuple, columns: Mapping[str, str] | None = None, labels=None,
         named = open_sets(given, columns)
         if labels or prompts:
             named = {name: of_classes(one, labels, None, prompts) for name, one in named.items()}
+    elif labels or prompts:
+        raise UserError("labels and prompts are for files of embeddings; others hold their labels")
     elif given and all(isinstance(each, Embeddings) for each in given):
         stems = [Path(str(each.source.get("path", "embeddings"))).stem for each in given]
         numbered = map(str, range(1, 1 + len(given)))

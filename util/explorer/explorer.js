@@ -780,7 +780,7 @@ class Dimensions {
     });
     this.words = make("p", { "aria-live": "polite" });
     this.element = make("div", { class: "dimensions" },
-      make("p", {}, `The embedding has ${model.dim} dimensions. ${this.shares.length ? `The first bar carries ${percent(this.shares[0])} of its square, these ${this.shares.length} together ${percent(1 - rest)}.` : ""} Click a bar to remove it and all to its left.`),
+      make("p", {}, `The embedding has ${model.dim} dimensions. ${this.shares.length ? `The first bar carries ${percent(this.shares[0])} of the squared gap, these ${this.shares.length} together ${percent(1 - rest)}.` : ""} Click a bar to remove it and all to its left.`),
       make("div", { class: "strip", role: "group", "aria-label": "Dimensions, by their share of the squared gap" }, this.bars), this.words);
   }
 

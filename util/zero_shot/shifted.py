@@ -58,12 +58,9 @@ class Classified(NamedTuple):
 
 
 class Decided(NamedTuple):
-    right: UInt32[np.ndarray, "k"]
-    """Rows of the class of their label."""
-    flipped: UInt32[np.ndarray, "k"]
-    """Rows of another class than without a shift."""
-    moves: UInt32[np.ndarray, "q 4"]
-    """Place of the shift, class without a shift, class, rows: of each shift those of most rows."""
+    right: UInt32[np.ndarray, "k"]  # rows of the class of their label
+    flipped: UInt32[np.ndarray, "k"]  # rows of another class than without a shift
+    moves: UInt32[np.ndarray, "q 4"]  # place of the shift, class without a shift, class, rows: those of most rows
 
 
 class Retrieved(NamedTuple):
@@ -121,12 +118,9 @@ def predict(x, y, shifts, direction=None, side: Side = "both") -> Int32[np.ndarr
 
 
 def decisions(x: Rows, y: Others, labels, shifts, direction: Vector, most: int) -> Decided:
-    """How classes of all rows follow the shifts, counted a block at a time.
+    """How the classes of all rows follow the shifts, counted a block at a time; ``most`` moves of each shift are kept.
 
-    Args:
-        x, y: images and the embedding of each class, stored in any way and of any norms.
-        labels, shifts, direction: as in ``classify``.
-        most: moves that are kept of each shift.
+    Arguments as in ``classify``, with rows stored in any way and of any norm.
     """
     classes, zero = np.concatenate([unit for _, unit, _ in units(y)]), int(np.abs(shifts).argmin())
     right, cells, counts = 0, np.empty(0, int), np.empty(0)
