@@ -166,7 +166,7 @@ def test_nothing_jumps_while_the_gap_is_dragged(browser, captioned, tmp_path, wi
 
 
 def test_a_notebook_shows_it_in_a_frame(browser, captioned, tmp_path):
-    with opened(browser, f"{util.report(captioned, umap=False)._repr_html_()}", tmp_path) as window:
+    with opened(browser, f"{captioned._repr_html_()}", tmp_path) as window:
         frame = window.frames[1]
         frame.wait_for_selector("text=Drag the gap")
         frame.click("text=gap closed")

@@ -5,6 +5,7 @@ Modalities are known by what their names mean, and text comes last. ``pairs`` ha
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +23,8 @@ RESERVED = ("labels", "pairs")
 """What stands beside the vectors and is an argument of its own."""
 ONE_DIRECTION = 0.99
 """A mean cosine above this is said: trained encoders of things that differ stay well below."""
+MOST_SHOWN = 20_000
+"""Rows that a notebook shows as a page without being asked to."""
 MOST_COMPARED = 1_000_000
 """Equal rows are looked for in modalities of so many rows, for their hashes stay in memory."""
 
@@ -143,6 +146,14 @@ class Embeddings:
             extra |= {f"{name}_key" if name in self.names else name: each for name, each in self.beside.items()}
         write(path, {**self.modalities, **extra}, self.names, dict(self.source))
         return path
+
+    def _repr_html_(self) -> str | None:
+        """The page of ``util.report`` in place, without UMAP; None where there is none, or there are many rows."""
+        from . import report
+
+        with suppress(UserError):
+            few = max(map(len, self.modalities.values())) <= MOST_SHOWN
+            return report(self, umap=False)._repr_html_() if few else None
 
     @property
     def names(self) -> tuple[str, ...]:
