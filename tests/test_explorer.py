@@ -91,6 +91,12 @@ def test_its_numbers_at_twenty_points_are_those_of_python(browser, captioned, tm
             ranks = shifted.retrieve(p[own.first], q[own.second], own.pairs, shift, unit)
             counts = [int(re.search(r"\((\d+)\)", each)[1]) for each in found["hits"]]
             assert counts == [int((each < 1).sum()) for each in ranks]
+    x = rng.normal(size=(2500, 32))
+    x, y = (util.geometry.unit_rows(x + 0.15 * rng.normal(size=x.shape) + sign) for sign in (0.4, -0.4))
+    with opened(browser, util.report(x, y, umap=False).html, tmp_path) as window:
+        for shift, temperature in ((0, 0.01), (0.8, 0.005), (0.8, 0.02)):
+            loss = util.contrastive.sweep_both(x, y, shift, temperature, 50).symmetric[0, 0]
+            assert window.evaluate(SHOWN, [shift, temperature])["loss"] == pytest.approx(loss, rel=1e-4, abs=0)
 
 
 @pytest.mark.filterwarnings("ignore:the loss is of")
@@ -283,15 +289,6 @@ def test_decisions_are_of_all_rows_at_every_shift(monkeypatch, rng):
         assert (
             mine[:, 3].tolist() == np.sort(table, axis=None)[:-9:-1].tolist() == table[mine[:, 1], mine[:, 2]].tolist()
         )
-
-
-def test_a_small_loss_of_many_pairs_is_that_of_python(browser, tmp_path, rng):
-    x = rng.normal(size=(2500, 32))
-    x, y = (util.geometry.unit_rows(x + 0.15 * rng.normal(size=x.shape) + sign) for sign in (0.4, -0.4))
-    with opened(browser, util.report(x, y, umap=False).html, tmp_path) as window:
-        for shift, temperature in ((0, 0.01), (0.8, 0.005), (0.8, 0.02)):
-            loss = util.contrastive.sweep_both(x, y, shift, temperature, 50).symmetric[0, 0]
-            assert window.evaluate(SHOWN, [shift, temperature])["loss"] == pytest.approx(loss, rel=1e-4, abs=0)
 
 
 def test_the_command_writes_the_page_and_a_table_for_others(tmp_path, captioned, capsys):

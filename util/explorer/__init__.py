@@ -33,11 +33,10 @@ from ..zero_shot import shifted
 from ..zero_shot.tasks import of_classes
 
 HERE = Path(__file__).resolve().parent
-MOST_SETS = 4
 SHIFTS = np.arange(-50, 251) / 100
 """The places of the dial: from a wider gap to modalities far past each other."""
-MOST_PAIRS, MOST_ASKED, MOST_SHOWN, MOST_PICTURES, MOST_UMAP = 10_000, 20_000, 500, 200, 5000
-"""Pairs that are drawn, among which recall is counted, that can be chosen, that have a thumbnail, that UMAP takes."""
+MOST_SETS, MOST_PAIRS, MOST_ASKED, MOST_SHOWN, MOST_PICTURES, MOST_UMAP = 4, 10_000, 20_000, 500, 200, 5000
+"""Sets of a page; pairs that are drawn, recall is counted among, can be chosen, have a picture, that UMAP takes."""
 ARRAY, LEAST_SCALE = "\0base64", 5.4
 """The key of an array's bytes, which no source has; a smaller logit scale is a logarithm, as checkpoints store it."""
 BATCH, WITHIN, DIMENSIONS, NEAREST, LETTERS, MOVES = 50, 4000, 24, 10, 160, 8  # a batch of the loss as in the paper
@@ -48,8 +47,7 @@ class Page:
     """A page as text, ``html``; a notebook shows it in place."""
 
     html: str
-    height: int = 900
-    """Pixels in a notebook."""
+    height: int = 900  # pixels in a notebook
 
     def _repr_html_(self) -> str:
         frame = f'title="The modality gap" width="100%" height="{self.height}" style="border:0"'
@@ -354,8 +352,8 @@ def _pictures(one: Embeddings, rows: np.ndarray, shown: np.ndarray, folder) -> d
 
     found, data = {}, Path(folder or one.files[0].get("path", ""))
     home, paths = (data if data.is_dir() else data.parent).resolve(), np.ravel(one.beside.get("paths", ()))
-    places = zip(shown.tolist(), rows.tolist(), strict=True) if len(paths) == len(one.modalities[one.names[0]]) else ()
-    for place, row in places:
+    places = [*zip(shown.tolist(), rows.tolist(), strict=True)][:MOST_PICTURES]
+    for place, row in places if len(paths) == len(one.modalities[one.names[0]]) else ():
         with suppress(OSError, ValueError, Image.DecompressionBombError):
             path = (home / str(paths[row])).resolve()
             if path.is_relative_to(home) and path.is_file():
@@ -365,6 +363,4 @@ def _pictures(one: Embeddings, rows: np.ndarray, shown: np.ndarray, folder) -> d
                 small.thumbnail((96, 96))
                 small.save(out, "jpeg", quality=70)
                 found[place] = base64.b64encode(out.getvalue()).decode()
-        if len(found) == MOST_PICTURES:
-            break
     return found

@@ -874,13 +874,13 @@ class Page {
     this.waiting = true; // nothing is drawn before it is built
     this.set(this.read());
     this.waiting = false;
+    const several = this.models.length > 1, losing = this.models.findIndex((each) => each.cosines), leading = this.models[Math.max(0, losing)];
+    this.leading = leading;
     const low = model.shifts[0], high = model.shifts[model.shifts.length - 1], stop = (words, shift) => button(words, () => this.glide(shift));
-    const shifts = [stop("as is", 0), stop("gap closed", model.closed)];
-    const several = this.models.length > 1, losing = this.models.findIndex((each) => each.cosines), of = (k) => (several ? `of ${this.models[k].name}` : null);
-    if (losing >= 0) shifts.splice(1, 0, button("lowest loss", () => { const goal = this.views[losing].goal(); if (goal) this.glide(goal.shift); }, of(losing)));
-    shifts[shifts.length - 1].title = of(0) || "";
+    const shifts = [stop("as is", 0), stop("gap closed", leading.closed)];
+    if (losing >= 0) shifts.splice(1, 0, button("lowest loss", () => { const goal = this.views[losing].goal(); if (goal) this.glide(goal.shift); }));
     shifts.push(button("▶ play", () => this.play(), "To the closed gap and back"));
-    this.shift = dial("Shift", several ? ["both kinds along their gap. Buttons: places of ", bdi(this.models[Math.max(0, losing)].name)] : "moves both kinds along the gap", { min: low, max: high, step: 0.01 }, (shift) => this.set({ shift }), shifts);
+    this.shift = dial("Shift", several ? ["both kinds along their gap. Buttons: places of ", bdi(leading.name)] : "moves both kinds along the gap", { min: low, max: high, step: 0.01 }, (shift) => this.set({ shift }), shifts);
     const [cold, hot] = [-2.3, 0], heats = [["1/100", 0.01], ["1/50", 0.02], ["1/20", 0.05], ["1", 1]].map(([words, temperature]) => button(words, () => this.warm(temperature)));
     this.heat = dial("Temperature", "", { min: cold, max: hot, step: 0.005 }, (power) => this.set({ temperature: 10 ** power }), heats);
     this.sentence = make("div", { class: "verdict", "aria-live": "polite" });
@@ -1061,7 +1061,7 @@ class Page {
 
   /** To the closed gap and back; without motion there, or back. */
   play() {
-    const from = this.state.shift, { closed } = this.models[0];
+    const from = this.state.shift, { closed } = this.leading;
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return this.glide(from === closed ? 0 : closed);
     this.animate("shift", 7, (part) => from + ((closed - from) * (1 - Math.cos(2 * Math.PI * part))) / 2);
   }
