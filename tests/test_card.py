@@ -258,8 +258,7 @@ def test_a_matrix_of_three_modalities_is_of_each_two(rng):
     )
 
 
-def test_intervals_do_not_depend_on_the_order_of_rows(rng):
-    """Rows by class, as most labelled data lie: a jackknife of neighbours would leave out whole classes."""
+def test_intervals_of_rows_in_order_of_their_class_are_those_of_rows_in_any_order(rng):
     x, y = (np.repeat(rng.normal(size=(20, 8)), 40, 0) + rng.normal(size=(800, 8)) * each for each in (0.2, 0.3))
     order = rng.permutation(800)
     lines = [measure(x[of], y[of], only=["effective_rank", "cosine_std", "cka"]).rows for of in (..., order)]
@@ -291,4 +290,3 @@ def test_random_axes_come_as_near_as_chance_says_in_one_of_twenty(rng, d, k, m):
     assert of_sums.chance_angle(totals, 0, 1) == pytest.approx(
         np.degrees(np.arccos(np.quantile(turned, 0.95))), abs=1.5
     )
-    assert of_sums.chance_angle(totals, 0, 1) < np.degrees(np.arccos(np.mean(turned)))
