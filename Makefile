@@ -63,6 +63,8 @@ format: env ## mend style
 bench: env ## measure speed and memory against the released procedures
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/page.py
+	@$(BIN)/python benchmarks/gap.py
+	@$(BIN)/python benchmarks/intervals.py
 
 lock: env ## resolve requirements.lock again from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
