@@ -22,6 +22,7 @@ from scripts import REPOSITORY
 from util import Embeddings, UserError
 from util.measures import measure, merged
 from util.measures import sums as module
+from util.measures.commands import Measure, Merge
 from util.measures.sums import Sums, sums
 from util.numerics import engines
 
@@ -107,6 +108,9 @@ def test_what_is_read_is_not_written_over_and_the_same_sums_count_once(tmp_path,
     with pytest.raises(UserError, match="hold the same sums; leave one out"):
         merged(saved, saved)
     measure(path, columns={"image": "text", "text": "image"}, save=tmp_path / "other.npz")
+    for work in (Merge(sums=(saved, tmp_path / "other.npz"), save=saved), Measure(embeddings=(f"{path}",), csv=path)):
+        with pytest.raises(UserError, match=r"(sums|mine).npz: is read here; choose another file to write"):
+            work()
     assert "nobody looked across parts" in " ".join(merged(saved, tmp_path / "other.npz").notes)
 
 

@@ -86,7 +86,7 @@ class _Measured(OfFiles, _Told):
         """The card of each set of embeddings, by its name."""
         from .card import measure
 
-        self.apart(self.given(), save)
+        self.apart(self.given())
         columns = cli.named_columns(self.columns)
         sets, found = open_sets(self.given(), columns), {}
         if save is not None and len(sets) > 1:

@@ -369,10 +369,8 @@ def _block(found: Embeddings, labels, second: bool, read: tuple[list[Stream], di
         norms[key] = nonzero_norms(values[key], name, start, found.modalities[found.names[a]])
     for of, rows, items in streams:
         group = _groups(n)[rows[0] if items is None else items].astype(np.int64)
-        keys, dealt = (
-            [_key(a, some) for a, some in zip(of, rows, strict=True)],
-            partial(np.bincount, group, minlength=FINE),
-        )
+        keys = [_key(a, some) for a, some in zip(of, rows, strict=True)]
+        dealt = partial(np.bincount, group, minlength=FINE)
         place = of[0] if len(of) == 1 else list(combinations(range(len(found.names)), 2)).index(of)
         if second:
             coarse = group % (COARSE if found.dim <= WIDE else 1)
@@ -417,10 +415,7 @@ def _resumed(found: Embeddings, second: bool, save: str | Path) -> Path | None:
 
 def _finished(path: Path, right: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """A task that was finished before; None where there is none that is whole, as ``right`` is."""
-    with (
-        suppress(Exception),
-        np.load(path, allow_pickle=False) as file,
-    ):  # whatever a damaged file makes its parser raise
+    with suppress(Exception), np.load(path, allow_pickle=False) as file:  # whatever damage makes its parser raise
         _check(arrays := dict(file), right)
         return arrays
 
